@@ -1,0 +1,168 @@
+"""A log and feed in this process's memory: the default, and the double for tests."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+from realtime_bridge import identifiers
+from realtime_bridge.backend import (
+    PAGE_EVENTS,
+    Feed,
+    Interrupted,
+    Listener,
+    Log,
+    Page,
+    Receipt,
+    Reset,
+)
+from realtime_bridge.event import Event, Position
+from realtime_bridge.protocol.history import History, Retention
+
+if TYPE_CHECKING:
+    from realtime_bridge.settings import Settings
+
+MAX_WAITING = 10_000
+"""Events a listener may have waiting; beyond that they are dropped, and it is interrupted."""
+
+YIELD_EVERY = 256
+"""After so many waiting events an append lets the listeners take their turn."""
+
+
+class MemoryBackend(Log, Feed):
+    """Keeps each channel's history in a dictionary, within one event loop.
+
+    Epochs are new with each process. Channels that have outlived their time are let go a few
+    at a time, so that no append is slow and no channel stays for ever.
+    """
+
+    reached_through = "websocket"
+
+    def __init__(self, retention: Retention | None = None) -> None:
+        self._retention = retention or Retention()
+        self._channels: dict[str, History] = {}
+        self._listeners: set[_MemoryListener] = set()
+
+    def __str__(self) -> str:
+        return "the memory log"
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """Make one that keeps what `REALTIME_HISTORY_*` say."""
+        return cls(settings.retention)
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        """Number, store and announce the events."""
+        now, unix_time = time.monotonic(), time.time_ns() // 1_000_000
+        receipts = []
+        for event in events:
+            appended = self._history(event.channel).append(event, now=now, time=unix_time)
+            receipts.append(appended.receipt)
+            if appended.announced:
+                self._announce(appended.announced)
+        self._let_go(now)
+        if any(listener.waiting >= YIELD_EVERY for listener in self._listeners):
+            await asyncio.sleep(0)
+        return receipts
+
+    async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
+        """Return what follows `after`, or a reset."""
+        return self._current(channel).read(after, limit)
+
+    async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
+        """Return each channel's top."""
+        return {channel: self._history(channel).top for channel in channels}
+
+    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
+        """Return the latest event of each key."""
+        return self._current(channel).latest(after=after, limit=limit)
+
+    async def rotate(self, channel: str, seen_epoch: str) -> Position:
+        """Begin a new epoch, if `seen_epoch` is still the channel's."""
+        if self._history(channel).top.epoch == seen_epoch:
+            del self._channels[channel]
+        return self._history(channel).top
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncGenerator[Listener]:
+        """Open a listener on what is appended here."""
+        listener = _MemoryListener()
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+            listener.close()
+
+    def _history(self, channel: str) -> History:
+        history = self._channels.get(channel)
+        if history is None:
+            now = time.monotonic()
+            self._let_go(now)
+            history = History(identifiers.epoch(), now=now, retention=self._retention)
+            self._channels[channel] = history
+        return history
+
+    def _current(self, channel: str) -> History:
+        history = self._history(channel)
+        history.expire(time.monotonic())
+        return history
+
+    def _let_go(self, now: float) -> None:
+        """Look at the two channels that were looked at longest ago, and drop the dead."""
+        for channel in [name for name, _ in zip(self._channels, range(2), strict=False)]:
+            history = self._channels.pop(channel)
+            history.expire(now)
+            if not history.dead(now):
+                self._channels[channel] = history
+
+    def _announce(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener.hear(event)
+
+
+class _MemoryListener(Listener):
+    def __init__(self) -> None:
+        self._channels: set[str] = set()
+        self._heard: list[Event] = []
+        self._interrupted = False
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """The number of events that were not taken yet."""
+        return len(self._heard)
+
+    def hear(self, event: Event) -> None:
+        """Note an event of a channel we listen to."""
+        if event.channel not in self._channels:
+            return
+        if len(self._heard) >= MAX_WAITING:
+            self._heard.clear()
+            self._interrupted = True
+        self._heard.append(event)
+        self._wake.set()
+
+    def close(self) -> None:
+        """End the stream."""
+        self._closed = True
+        self._wake.set()
+
+    async def add(self, channels: Iterable[str]) -> None:
+        self._channels.update(channels)
+
+    async def discard(self, channels: Iterable[str]) -> None:
+        self._channels.difference_update(channels)
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
+        while not self._closed:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._interrupted:
+                self._interrupted = False
+                yield Interrupted()
+            heard, self._heard = self._heard, []
+            if heard:
+                yield heard

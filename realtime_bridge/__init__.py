@@ -1,0 +1,54 @@
+"""Publish once from a worker; every browser that may see it does, in order and without gaps."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realtime_bridge.backend import Receipt as Receipt
+    from realtime_bridge.blocking import BlockingBroadcaster as BlockingBroadcaster
+    from realtime_bridge.broadcaster import Broadcaster as Broadcaster
+    from realtime_bridge.errors import BackendAuthError as BackendAuthError
+    from realtime_bridge.errors import BackendNotFoundError as BackendNotFoundError
+    from realtime_bridge.errors import BackendNotInstalledError as BackendNotInstalledError
+    from realtime_bridge.errors import BackendUnavailableError as BackendUnavailableError
+    from realtime_bridge.errors import ConfigurationError as ConfigurationError
+    from realtime_bridge.errors import InvalidEventError as InvalidEventError
+    from realtime_bridge.errors import PublishError as PublishError
+    from realtime_bridge.errors import RateLimitedError as RateLimitedError
+    from realtime_bridge.errors import RealtimeError as RealtimeError
+    from realtime_bridge.event import Event as Event
+    from realtime_bridge.event import Position as Position
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Receipt": "backend",
+    "BlockingBroadcaster": "blocking",
+    "Broadcaster": "broadcaster",
+    "BackendAuthError": "errors",
+    "BackendNotFoundError": "errors",
+    "BackendNotInstalledError": "errors",
+    "BackendUnavailableError": "errors",
+    "ConfigurationError": "errors",
+    "InvalidEventError": "errors",
+    "PublishError": "errors",
+    "RateLimitedError": "errors",
+    "RealtimeError": "errors",
+    "Event": "event",
+    "Position": "event",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 -- the list above is the one to keep
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that importing the package costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

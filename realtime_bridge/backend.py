@@ -1,0 +1,178 @@
+"""The three abilities of a backend, each a type: `Log`, `Feed`, `Backend`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from realtime_bridge.event import Event, Position
+
+if TYPE_CHECKING:
+    from realtime_bridge.settings import Settings
+
+PAGE_EVENTS = 500
+"""The most events of one page."""
+
+PAGE_BYTES = 512 * 1024
+"""The most bytes of data in one page, unless its first event alone is larger."""
+
+MAX_BATCH = 500
+"""The most events of one append."""
+
+ResetReason = Literal["epoch", "truncated", "ahead", "regressed", "forbidden", "signal"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of one published event.
+
+    Args:
+        id: the event's idempotency key.
+        position: its place in the channel; None in signal mode, or when it is numbered later.
+        duplicate: this `id` was published before, and that publish's position is returned.
+        pushed: False when the log has it but the push failed; recovery delivers it.
+
+    """
+
+    id: str
+    position: Position | None = None
+    duplicate: bool = False
+    pushed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Events in order, the channel's `top`, and whether there is `more` before it."""
+
+    events: tuple[Event, ...]
+    top: Position
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """There is no contiguous way on from the asked position: load a snapshot, go on from `top`."""
+
+    reason: ResetReason
+    top: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The feed may have missed announcements: compare positions, and recover."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one push takes: bytes of an encoded event, events a call, channels a call."""
+
+    event_bytes: int
+    events: int
+    channels: int
+
+
+class Plugin(ABC):
+    """What comes in through the entry point `realtime_bridge.backends`.
+
+    Entering connects or prepares, leaving closes; a constructor does neither.
+    """
+
+    default_logs: ClassVar[tuple[str, ...]] = ()
+    """The logs that `REALTIME_LOG=auto` means with this backend, the first configured one wins."""
+
+    reached_through: ClassVar[str | None] = None
+    """The backend by which another process reaches this log, where it cannot do so itself."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """Make one from the configuration.
+
+        Raises:
+            ConfigurationError: what it needs is missing or malformed.
+
+        """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class Log(Plugin):
+    """Gives events their positions, and keeps each channel's bounded history."""
+
+    @abstractmethod
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        """Number, store, trim and announce each event, in order; a known `id` only once.
+
+        Raises:
+            PublishError: not stored, or not known to be; appending the same ids again is safe.
+
+        """
+
+    @abstractmethod
+    async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
+        """Return what follows `after` without a gap, or a reset: all or nothing.
+
+        A position with an `id` is checked against the event that the log has there.
+        """
+
+    @abstractmethod
+    async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
+        """Return each channel's top with its id, beginning an epoch where there is none."""
+
+    @abstractmethod
+    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
+        """Return the latest event of each key beyond offset `after`, by offset, and the top."""
+
+    @abstractmethod
+    async def rotate(self, channel: str, seen_epoch: str) -> Position:
+        """End `seen_epoch` if it is still the channel's epoch, and return the position then."""
+
+
+class Listener(ABC):
+    """One process's ear on a feed: what was appended to its channels since they were added."""
+
+    @abstractmethod
+    async def add(self, channels: Iterable[str]) -> None:
+        """Hear these channels; when it returns, nothing appended later is missed."""
+
+    @abstractmethod
+    async def discard(self, channels: Iterable[str]) -> None:
+        """Hear these channels no more."""
+
+    @abstractmethod
+    def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
+        """Yield what was appended since the last turn, in order per channel, or `Interrupted`."""
+
+
+class Feed(Plugin):
+    """The ability to hear, in this process, what other processes appended."""
+
+    @abstractmethod
+    def listen(self) -> AbstractAsyncContextManager[Listener]:
+        """Open a listener; leaving the context closes it and ends its stream."""
+
+
+class Backend(Plugin):
+    """Pushes events towards browsers, best effort, where the log's append does not announce."""
+
+    limits: Limits
+
+    @abstractmethod
+    async def push(self, events: Sequence[Event]) -> None:
+        """Hand the events to whoever delivers them.
+
+        Raises:
+            PublishError: they were not taken.
+
+        """

@@ -1,0 +1,149 @@
+"""The broadcaster for code that is not async: one event loop on one daemon thread."""
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Coroutine, Iterable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from realtime_bridge.backend import Receipt
+from realtime_bridge.broadcaster import Broadcaster
+from realtime_bridge.errors import PublishError
+from realtime_bridge.event import Event
+
+T = TypeVar("T")
+
+
+class BlockingBroadcaster:
+    """Publishes from Celery, RQ, Django or a script; safe from many threads and after `fork`.
+
+    It connects on first use, so it may be made at module level; a forked child starts its own
+    thread and connections on its own first use. `with` closes it early, otherwise the end of the
+    process does.
+
+    Args:
+        make: makes the async broadcaster; called once per process, on the first publish.
+
+    """
+
+    def __init__(self, make: Callable[[], Broadcaster]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+        self._inherited: _Running | None = None
+        _alive.add(self)
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Make the broadcaster that the `REALTIME_*` variables describe.
+
+        Raises:
+            ConfigurationError: the configuration cannot work; it says why and what to do.
+
+        """
+        from realtime_bridge.settings import Settings
+
+        settings = Settings.load()
+        Broadcaster.from_settings(settings)
+        return cls(lambda: Broadcaster.from_settings(settings))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def publish(
+        self,
+        channel: str,
+        event: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 -- the field's name on the wire
+        key: str | None = None,
+        source: str | None = None,
+    ) -> Receipt:
+        """Publish one event; arguments, result and errors are those of `Broadcaster.publish`."""
+        made = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
+        (receipt,) = self.publish_many([made])
+        return receipt
+
+    def publish_many(self, events: Iterable[Event]) -> list[Receipt]:
+        """Publish up to 500 events; see `Broadcaster.publish_many`."""
+        running = self._running or self._start()
+        if running.broadcaster.would_block_its_server():
+            raise PublishError(
+                "BlockingBroadcaster was called on the event loop of the server itself, which "
+                "would wait for itself: use `await bridge.publish(...)` there, or a thread"
+            )
+        return running.call(running.broadcaster.publish_many(events))
+
+    def close(self) -> None:
+        """Close the connections and end the thread; a later publish would start anew."""
+        with self._lock:
+            running, self._running = self._running, None
+        if running:
+            running.stop()
+
+    def _start(self) -> "_Running":
+        with self._lock:
+            if self._running is None:
+                self._running = _Running(self._make())
+            return self._running
+
+    def _forget(self) -> None:
+        """Begin anew in a forked child: the thread is not here, its lock and sockets are not ours.
+
+        What the parent had is kept referenced, so that no finaliser touches its sockets.
+        """
+        self._lock = threading.Lock()
+        self._inherited, self._running = self._running, None
+
+
+class _Running:
+    """One process's thread, event loop and broadcaster."""
+
+    def __init__(self, broadcaster: Broadcaster) -> None:
+        self.broadcaster = broadcaster
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="realtime-bridge", daemon=True
+        )
+        self._thread.start()
+        self.call(broadcaster.__aenter__())
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` on the thread's loop, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def stop(self) -> None:
+        """Close the broadcaster, and end the thread."""
+        self.call(self.broadcaster.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+_alive: weakref.WeakSet[BlockingBroadcaster] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for broadcaster in _alive:
+        broadcaster._forget()
+
+
+def _close_all() -> None:
+    for broadcaster in list(_alive):
+        broadcaster.close()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+atexit.register(_close_all)

@@ -1,0 +1,221 @@
+"""What a worker holds: publish once, and every browser that may see it does."""
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from realtime_bridge import plugins
+from realtime_bridge.backend import MAX_BATCH, Backend, Log, Receipt
+from realtime_bridge.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidEventError,
+    PublishError,
+)
+from realtime_bridge.event import Event
+from realtime_bridge.protocol import backoff
+
+if TYPE_CHECKING:
+    from realtime_bridge.settings import Settings
+
+CALL_TIMEOUT = 5.0
+"""The longest a publish may take, in seconds, retries included."""
+
+RETRIES = 4
+"""How often a retryable failure of the log is tried again within that time."""
+
+_logger = logging.getLogger("realtime_bridge.broadcaster")
+
+
+class Broadcaster:
+    """Publishes events: appends them to the log, then pushes them through the backend.
+
+    Use it as an async context manager, in one event loop. Whether a publish succeeded is decided
+    by the log; without a log (signal mode), by the push.
+
+    Args:
+        log: gives positions and remembers; None is signal mode.
+        backend: pushes towards browsers, where the log does not announce by itself.
+
+    Raises:
+        ConfigurationError: there is neither, so nothing would arrive anywhere.
+
+    """
+
+    def __init__(self, *, log: Log | None = None, backend: Backend | None = None) -> None:
+        if log is None and backend is None:
+            raise ConfigurationError(
+                "Nothing carries the events: this REALTIME_BACKEND delivers from a log, "
+                "so REALTIME_LOG may not be none"
+            )
+        self.log = log
+        self.backend = backend
+        self._prefix: str | None = None
+        self._exits = AsyncExitStack()
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Make the broadcaster that the `REALTIME_*` variables describe.
+
+        In the process of a running server it publishes straight to that server's log.
+
+        Raises:
+            ConfigurationError: the configuration cannot work; it says why and what to do.
+
+        """
+        from realtime_bridge.settings import Settings
+
+        return cls.from_settings(Settings.load())
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """Make the broadcaster of a configuration that was read already; see `from_env`."""
+        parts = plugins.for_worker(settings)
+        broadcaster = cls(log=parts.log, backend=parts.backend)
+        broadcaster._prefix = settings.prefix
+        return broadcaster
+
+    async def __aenter__(self) -> Self:
+        for part in (self.log, self.backend):
+            if part is not None:
+                await self._exits.enter_async_context(part)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._exits.aclose()
+
+    async def publish(
+        self,
+        channel: str,
+        event: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 -- the field's name on the wire
+        key: str | None = None,
+        source: str | None = None,
+    ) -> Receipt:
+        """Publish one event, and return what became of it; see `Event` for the arguments.
+
+        Raises:
+            InvalidEventError: the event cannot be published at all.
+            PublishError: it was not published, or not known to be within 5 seconds. Publishing the
+                same `id` again is safe.
+
+        """
+        made = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
+        (receipt,) = await self.publish_many([made])
+        return receipt
+
+    async def publish_many(self, events: Iterable[Event]) -> list[Receipt]:
+        """Publish up to 500 events in order, in one round trip where the backend can.
+
+        Raises:
+            InvalidEventError: there are more than 500.
+            PublishError: as for `publish`; some of the events may have been published.
+
+        """
+        batch = _batch(events)
+        served = _served.get(self._prefix)
+        if served is not None and served.broadcaster is not self:
+            return await served.publish_many(batch)
+        receipts = await self._append(batch) if self.log else [Receipt(id=e.id) for e in batch]
+        if self.backend is None or not batch:
+            return receipts
+        return await self._push(batch, receipts)
+
+    def would_block_its_server(self) -> bool:
+        """Tell whether the running event loop is that of the server this publishes to."""
+        served = _served.get(self._prefix)
+        return served is not None and asyncio._get_running_loop() is served.loop
+
+    async def _append(self, batch: Sequence[Event]) -> list[Receipt]:
+        assert self.log
+        failure: PublishError | None = None
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                for attempt in range(RETRIES + 1):
+                    try:
+                        return await self.log.append(batch)
+                    except PublishError as error:
+                        if not error.retryable or attempt == RETRIES:
+                            raise
+                        failure = error
+                    _logger.info("append failed, trying again: %s", failure)
+                    await asyncio.sleep(backoff.delay(attempt, random.random(), base=0.2))  # noqa: S311
+        except TimeoutError as error:
+            raise failure or _too_late(self.log) from error
+        raise AssertionError("unreachable")
+
+    async def _push(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Receipt]:
+        assert self.backend
+        now = time.time_ns() // 1_000_000
+        placed = [
+            event.placed(receipt.position, now)
+            for event, receipt in zip(batch, receipts, strict=True)
+        ]
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                await self.backend.push(placed)
+        except (PublishError, TimeoutError) as error:
+            failure = error if isinstance(error, PublishError) else _too_late(self.backend)
+            if self.log is None:
+                raise failure from error
+            _logger.warning("pushed nothing, recovery delivers it from the log: %s", failure)
+            return [replace(receipt, pushed=False) for receipt in receipts]
+        return receipts
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """The broadcaster of the server that runs in this process, and the loop it lives in."""
+
+    broadcaster: Broadcaster
+    loop: asyncio.AbstractEventLoop
+
+    async def publish_many(self, batch: Sequence[Event]) -> list[Receipt]:
+        publishing = self.broadcaster.publish_many(batch)
+        if asyncio.get_running_loop() is self.loop:
+            return await publishing
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(publishing, self.loop))
+
+
+_served: dict[str | None, _Served] = {}
+os.register_at_fork(after_in_child=_served.clear)
+
+
+@contextmanager
+def serving(prefix: str, broadcaster: Broadcaster) -> Iterator[None]:
+    """Let every broadcaster of this process and `prefix` publish straight through this one."""
+    _served[prefix] = _Served(broadcaster, asyncio.get_running_loop())
+    try:
+        yield
+    finally:
+        _served.pop(prefix, None)
+
+
+def _batch(events: Iterable[Event]) -> list[Event]:
+    batch = list(events)
+    if len(batch) > MAX_BATCH:
+        raise InvalidEventError(
+            f"{len(batch)} events at once are over the limit of {MAX_BATCH}: publish them in slices"
+        )
+    return batch
+
+
+def _too_late(part: Log | Backend) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"{part} did not answer within {CALL_TIMEOUT:g} s: check that it runs and can be reached. "
+        "Publishing the same id again is safe"
+    )

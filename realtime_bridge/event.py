@@ -1,0 +1,190 @@
+"""One named message on a channel, and its place there."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import orjson
+
+from realtime_bridge.channels import check_channel
+from realtime_bridge.errors import InvalidEventError
+from realtime_bridge.identifiers import event_id
+
+MAX_DATA_BYTES = 1024 * 1024
+"""The hard limit of an event's data, encoded."""
+
+MAX_EVENT_NAME = 64
+MAX_LABEL = 128
+"""The longest `id`, `key` or `source`, in characters."""
+
+MAX_OFFSET = 2**53 - 1
+"""The largest integer that JavaScript's numbers hold exactly."""
+
+_EPOCH = re.compile(r"[0-9a-z]{8}")
+_POSITION = re.compile(r"([0-9a-z]{8}):(0|[1-9][0-9]{0,15})")
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """An event's place in its channel: `offset` counts 1, 2, 3 … within `epoch`.
+
+    `id` is that of the event at this place. It guards a client's position against a log that lost
+    its tail and grew again past the client; it plays no part in comparison.
+    """
+
+    epoch: str
+    offset: int
+    id: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.epoch, str) or not _EPOCH.fullmatch(self.epoch):
+            raise ValueError("a position's epoch is 8 characters of 0-9 a-z")
+        if type(self.offset) is not int or not 0 <= self.offset <= MAX_OFFSET:
+            raise ValueError("a position's offset is an integer from 0 to 2^53 - 1")
+        if self.id is not None and not _is_label(self.id):
+            raise ValueError(f"a position's id is a text of 1 to {MAX_LABEL} characters")
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text form, `k3v9q2wz:124`.
+
+        Raises:
+            ValueError: the text has another form.
+
+        """
+        found = _POSITION.fullmatch(text)
+        if not found:
+            raise ValueError(f"Bad position {text[:80]!r}: write EPOCH:OFFSET, like k3v9q2wz:124")
+        return cls(found[1], int(found[2]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the wire form; `id` is left out where there is none."""
+        fields: dict[str, Any] = {"epoch": self.epoch, "offset": self.offset}
+        if self.id is not None:
+            fields["id"] = self.id
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Self:
+        """Read the wire form.
+
+        Raises:
+            ValueError: it is not an object of a valid `epoch`, `offset` and, optionally, `id`.
+
+        """
+        if not isinstance(fields, dict):
+            raise ValueError("a position is an object of epoch, offset and id")  # noqa: TRY004 -- one error for all bad wire input
+        return cls(fields.get("epoch", ""), fields.get("offset", -1), fields.get("id"))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Event:
+    """One named message on a channel: checked when it is made, and never changed after.
+
+    The data is encoded at once, so that changing the object it was made from changes nothing here,
+    and an event that exists can be published.
+
+    Args:
+        channel: where it flows, see `channels.check_channel`.
+        event: its name, 1 to 64 printable characters.
+        data: anything JSON can say, up to 1 MiB encoded. NaN and infinities become null.
+        id: the idempotency key; a UUIDv7 is made when absent.
+        key: what the event is about; the log keeps the latest event per key.
+        source: the client that caused it; that client's own handler skips it.
+        time: milliseconds since the Unix epoch, given by the log.
+        position: its place in the channel, given by the log.
+
+    Raises:
+        InvalidEventError: one of these is not so.
+
+    """
+
+    channel: str
+    event: str
+    body: bytes
+    """The data, as JSON."""
+    id: str
+    key: str | None
+    source: str | None
+    time: int | None
+    position: Position | None
+
+    def __init__(
+        self,
+        *,
+        channel: str,
+        event: str,
+        data: Any,
+        id: str | None = None,  # noqa: A002 -- the field's name on the wire
+        key: str | None = None,
+        source: str | None = None,
+        time: int | None = None,
+        position: Position | None = None,
+    ) -> None:
+        self._fill(
+            check_channel(channel),
+            _check_name(event),
+            _encode(data),
+            event_id() if id is None else _check_label("id", id),
+            key if key is None else _check_label("key", key),
+            source if source is None else _check_label("source", source),
+            time,
+            position,
+        )
+
+    def _fill(self, *values: Any) -> None:
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    @property
+    def data(self) -> Any:
+        """The data, decoded anew on each access."""
+        return orjson.loads(self.body)
+
+    def placed(self, position: Position | None, time: int) -> Self:
+        """Return the same event as the log holds it."""
+        placed = object.__new__(type(self))
+        placed._fill(
+            self.channel, self.event, self.body, self.id, self.key, self.source, time, position
+        )
+        return placed
+
+
+def _check_name(name: str) -> str:
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_EVENT_NAME or not name.isprintable():
+        raise InvalidEventError(
+            f"Bad event name {str(name)[:80]!r}: use 1 to {MAX_EVENT_NAME} printable characters, "
+            "like job.progress"
+        )
+    return name
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_LABEL and value.isprintable()
+
+
+def _check_label(field_name: str, value: str) -> str:
+    if not _is_label(value):
+        raise InvalidEventError(
+            f"Bad {field_name} {str(value)[:140]!r}: "
+            f"use a text of 1 to {MAX_LABEL} printable characters"
+        )
+    return value
+
+
+def _encode(data: Any) -> bytes:
+    try:
+        body = orjson.dumps(data)
+    except TypeError as error:
+        raise InvalidEventError(
+            f"The data is not JSON: {error}. Use dict, list, str, int, float, bool and None"
+        ) from error
+    if len(body) > MAX_DATA_BYTES:
+        raise InvalidEventError(
+            f"The data is {len(body):,} bytes of JSON, over the limit of {MAX_DATA_BYTES:,}. "
+            "Store it elsewhere and publish where to find it"
+        )
+    return body

@@ -1,0 +1,107 @@
+"""A backend by its name, through its entry point."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from realtime_bridge.backend import Backend, Log, Plugin
+from realtime_bridge.errors import (
+    BackendNotFoundError,
+    BackendNotInstalledError,
+    ConfigurationError,
+)
+
+if TYPE_CHECKING:
+    from realtime_bridge.settings import Settings
+
+GROUP = "realtime_bridge.backends"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a publish goes through: the log that numbers it, the backend that pushes it."""
+
+    log: Log | None
+    backend: Backend | None
+
+
+def installed() -> Sequence[str]:
+    """Return the names of the installed backends."""
+    return sorted({found.name for found in entry_points(group=GROUP)})
+
+
+def find(name: str) -> type[Plugin]:
+    """Load the plug-in called `name`.
+
+    Raises:
+        BackendNotFoundError: there is none of this name.
+        BackendNotInstalledError: a library it stands on is missing.
+
+    """
+    found = next(iter(entry_points(group=GROUP, name=name)), None)
+    if found is None:
+        raise BackendNotFoundError(name, known=installed())
+    return _load(found)
+
+
+def _load(found: EntryPoint) -> type[Plugin]:
+    try:
+        plugin = found.load()
+    except ModuleNotFoundError as error:
+        raise BackendNotInstalledError(
+            found.name, missing=error.name or "?", extra=found.name
+        ) from error
+    if not (isinstance(plugin, type) and issubclass(plugin, Plugin)):
+        raise ConfigurationError(
+            f"The entry point {found.name!r} ({found.value}) is not a subclass of "
+            "realtime_bridge.backend.Plugin"
+        )
+    return plugin
+
+
+def for_worker(settings: "Settings") -> Parts:
+    """Make what a process that is not the server publishes through."""
+    log = log_class(settings)
+    if log and log.reached_through and settings.backend != _log_name(settings):
+        log = _as_log(settings, find(log.reached_through))
+    return _parts(settings, log)
+
+
+def for_server(settings: "Settings") -> Parts:
+    """Make what the server's process publishes through: the log itself."""
+    return _parts(settings, log_class(settings))
+
+
+def _parts(settings: "Settings", log: type[Log] | None) -> Parts:
+    chosen = find(settings.backend)
+    return Parts(
+        log=log.from_settings(settings) if log else None,
+        backend=chosen.from_settings(settings) if issubclass(chosen, Backend) else None,
+    )
+
+
+def log_class(settings: "Settings") -> type[Log] | None:
+    """Return the class of the configured log."""
+    name = _log_name(settings)
+    return _as_log(settings, find(name)) if name else None
+
+
+def _log_name(settings: "Settings") -> str | None:
+    if settings.log == "none":
+        return None
+    if settings.log != "auto":
+        return settings.log
+    chosen = find(settings.backend)
+    if chosen.default_logs:
+        return chosen.default_logs[0]
+    return settings.backend if issubclass(chosen, Log) else None
+
+
+def _as_log(settings: "Settings", plugin: type[Plugin]) -> type[Log]:
+    if not issubclass(plugin, Log):
+        raise ConfigurationError(
+            f"REALTIME_LOG={settings.log!r}: {plugin.__name__} is not a log. "
+            "Use auto, none, or a backend that remembers, such as memory"
+        )
+    return plugin

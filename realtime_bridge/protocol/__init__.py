@@ -1,0 +1,1 @@
+"""The protocol, sans-I/O: no loop, no clock, no dice; time and chance are arguments."""

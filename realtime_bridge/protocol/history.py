@@ -1,0 +1,182 @@
+"""What a log remembers of one channel: bounded, contiguous, and idempotent."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from realtime_bridge.backend import PAGE_BYTES, PAGE_EVENTS, Page, Receipt, Reset, ResetReason
+from realtime_bridge.event import Event, Position
+
+DAY = 86_400.0
+METADATA_SECONDS = 7 * DAY
+"""How long epoch, top and the latest event per key outlive the last append."""
+
+UNUSED_SECONDS = 600.0
+"""How long an epoch without any event is kept."""
+
+MIN_IDS, ID_SECONDS, MAX_IDS = 1_000, 300.0, 100_000
+"""Ids known for idempotency: the last 1 000 or 5 minutes' worth, whichever is more, bounded."""
+
+MAX_KEYS, MAX_KEY_BYTES = 1_000, 1024 * 1024
+"""The latest events kept per channel, one a key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How much history a channel keeps: events, bytes of data, seconds after the last append."""
+
+    events: int = 1_000
+    bytes: int = 1024 * 1024
+    seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an append gives back, and the event to announce (none when a duplicate was trimmed)."""
+
+    receipt: Receipt
+    announced: Event | None
+
+
+class History:
+    """One channel's events. `now` is in seconds of a clock that never goes back."""
+
+    __slots__ = (
+        "_bytes",
+        "_events",
+        "_ids",
+        "_key_bytes",
+        "_latest",
+        "_retention",
+        "_touched",
+        "top",
+    )
+
+    def __init__(self, epoch: str, *, now: float, retention: Retention) -> None:
+        self.top = Position(epoch, 0)
+        self._retention = retention
+        self._touched = now
+        self._events: deque[Event] = deque()
+        self._bytes = 0
+        self._ids: dict[str, tuple[Position, float]] = {}
+        self._latest: dict[str, tuple[Event, float]] = {}
+        self._key_bytes = 0
+
+    def append(self, event: Event, *, now: float, time: int) -> Appended:
+        """Number and keep `event`, unless its id is known; `time` is in Unix milliseconds."""
+        self.expire(now)
+        known = self._ids.get(event.id)
+        if known:
+            position = known[0]
+            return Appended(
+                Receipt(id=event.id, position=position, duplicate=True), self._at(position.offset)
+            )
+        stored = event.placed(Position(self.top.epoch, self.top.offset + 1, event.id), time)
+        self._keep(stored, now)
+        return Appended(Receipt(id=event.id, position=self.top), stored)
+
+    def read(self, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
+        """Return what follows `after`, or why it cannot be continued."""
+        reason = self._discontinuity(after)
+        if reason:
+            return Reset(reason=reason, top=self.top)
+        start = len(self._events) - (self.top.offset - after.offset)
+        return self._page(islice(self._events, start, None), limit)
+
+    def latest(self, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
+        """Return the latest event of each key beyond offset `after`."""
+        newest = (event for event, _ in self._latest.values() if _offset(event) > after)
+        return self._page(newest, limit)
+
+    def expire(self, now: float) -> None:
+        """Forget what has outlived its time."""
+        if now - self._touched > self._retention.seconds:
+            self._events.clear()
+            self._bytes = 0
+        self._forget_ids(now)
+        while self._latest and now - self._oldest_key()[1] > METADATA_SECONDS:
+            self._evict_key()
+
+    def dead(self, now: float) -> bool:
+        """Tell whether even the epoch may be forgotten."""
+        kept = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
+        return now - self._touched > kept
+
+    def _discontinuity(self, after: Position) -> ResetReason | None:
+        if after.epoch != self.top.epoch:
+            return "epoch"
+        if after.offset > self.top.offset:
+            return "ahead"
+        if after.offset == self.top.offset:
+            return _mismatch(after, self.top.id)
+        if after.offset == 0:
+            return None if self._first() == 1 else "truncated"
+        there = self._at(after.offset)
+        return _mismatch(after, there.id) if there else "truncated"
+
+    def _keep(self, event: Event, now: float) -> None:
+        assert event.position
+        self.top = event.position
+        self._touched = now
+        self._events.append(event)
+        self._bytes += len(event.body)
+        self._ids[event.id] = (event.position, now)
+        if event.key is not None:
+            self._keep_latest(event.key, event, now)
+        self._trim()
+
+    def _trim(self) -> None:
+        while len(self._events) > max(1, self._retention.events) or (
+            self._bytes > self._retention.bytes and len(self._events) > 1
+        ):
+            self._bytes -= len(self._events.popleft().body)
+
+    def _keep_latest(self, key: str, event: Event, now: float) -> None:
+        replaced = self._latest.pop(key, None)
+        if replaced:
+            self._key_bytes -= len(replaced[0].body)
+        self._latest[key] = (event, now)
+        self._key_bytes += len(event.body)
+        while len(self._latest) > MAX_KEYS or self._key_bytes > MAX_KEY_BYTES:
+            self._evict_key()
+
+    def _oldest_key(self) -> tuple[Event, float]:
+        return next(iter(self._latest.values()))
+
+    def _evict_key(self) -> None:
+        event, _ = self._latest.pop(next(iter(self._latest)))
+        self._key_bytes -= len(event.body)
+
+    def _forget_ids(self, now: float) -> None:
+        while len(self._ids) >= MIN_IDS:
+            oldest = next(iter(self._ids))
+            if len(self._ids) < MAX_IDS and now - self._ids[oldest][1] <= ID_SECONDS:
+                return
+            del self._ids[oldest]
+
+    def _first(self) -> int:
+        return self.top.offset - len(self._events) + 1
+
+    def _at(self, offset: int) -> Event | None:
+        index = offset - self._first()
+        return self._events[index] if 0 <= index < len(self._events) else None
+
+    def _page(self, events: Iterable[Event] | Iterator[Event], limit: int) -> Page:
+        taken: list[Event] = []
+        size = 0
+        for event in events:
+            size += len(event.body)
+            if len(taken) >= limit or (taken and size > PAGE_BYTES):
+                return Page(events=tuple(taken), top=self.top, more=True)
+            taken.append(event)
+        return Page(events=tuple(taken), top=self.top)
+
+
+def _offset(event: Event) -> int:
+    assert event.position
+    return event.position.offset
+
+
+def _mismatch(asked: Position, held: str | None) -> ResetReason | None:
+    return "regressed" if asked.id is not None and asked.offset and asked.id != held else None

@@ -1,0 +1,151 @@
+"""The configuration, read once from `REALTIME_*` variables and a `.env` file."""
+
+import ipaddress
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.event import MAX_DATA_BYTES
+from realtime_bridge.protocol.history import Retention
+
+MIN_SECRET_BYTES = 32
+"""As long as the hash that HS256 is made with (RFC 7518 §3.2)."""
+
+DEVELOPMENT_SECRET = "realtime-bridge development secret, known to everyone"  # noqa: S105 -- known by design
+"""What `serve --dev`, and who publishes to a loopback address, sign with when nothing is set."""
+
+
+class EnvironmentSettings(BaseSettings):
+    """Settings that say what is wrong with them, without showing any value."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            ConfigurationError: a variable has a value that cannot work.
+
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            prefix = cls.model_config.get("env_prefix", "")
+            wrong = "; ".join(
+                f"{prefix}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
+                for problem in error.errors()
+            )
+            raise ConfigurationError(f"Bad configuration: {wrong}") from None
+
+
+def _comma_separated(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class Settings(EnvironmentSettings):
+    """What every part of this application shares; each backend reads its own beside it."""
+
+    model_config = SettingsConfigDict(env_prefix="REALTIME_")
+
+    backend: str = "websocket"
+    """Who delivers: an installed entry point of `realtime_bridge.backends`."""
+    log: str = "auto"
+    """Who remembers: `auto`, `none`, or the name of a log."""
+    secret: SecretStr | None = None
+    """Signs tokens and server-to-server calls; at least 32 bytes."""
+    prefix: str = Field("realtime", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    """Namespaces every key, channel and metric of one application."""
+    path: str = Field("/realtime", pattern=r"^(/[A-Za-z0-9_.~-]+)*$")
+    """Where the server mounts itself."""
+    origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Pages that may connect, besides those of the same host; comma-separated."""
+
+    history_events: int = Field(1_000, ge=1)
+    history_bytes: int = Field(1024 * 1024, ge=1)
+    history_seconds: float = Field(600.0, gt=0)
+
+    limit_connections_per_user: int = Field(20, ge=1)
+    limit_channels_per_connection: int = Field(128, ge=1)
+    limit_frames_per_second: float = Field(20.0, gt=0)
+    limit_frame_bytes: int = Field(64 * 1024, ge=1024)
+    limit_event_bytes: int = Field(MAX_DATA_BYTES, ge=1, le=MAX_DATA_BYTES)
+    limit_unsent_bytes: int = Field(1024 * 1024, ge=1024)
+
+    _split_origins = field_validator("origins", mode="before")(_comma_separated)
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        length = len(secret.get_secret_value().encode()) if secret else MIN_SECRET_BYTES
+        if length < MIN_SECRET_BYTES:
+            raise ValueError(
+                f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}: "
+                "openssl rand -hex 32"
+            )
+        return secret
+
+    @property
+    def retention(self) -> Retention:
+        """How much history a channel keeps."""
+        return Retention(
+            events=self.history_events, bytes=self.history_bytes, seconds=self.history_seconds
+        )
+
+    def secret_for(self, url: str) -> str:
+        """Return the secret with which to talk to the server at `url`.
+
+        Raises:
+            ConfigurationError: there is none, and `url` is not on this machine.
+
+        """
+        if self.secret:
+            return self.secret.get_secret_value()
+        if is_loopback(urlsplit(url).hostname or ""):
+            return DEVELOPMENT_SECRET
+        raise ConfigurationError(
+            f"REALTIME_SECRET is not set, and {redacted(url)} is not on this machine: "
+            "set the secret that the server there has"
+        )
+
+    def server_secret(self) -> str:
+        """Return the secret of a server in earnest.
+
+        Raises:
+            ConfigurationError: there is none, or it is the one known to everyone.
+
+        """
+        if self.secret is None:
+            raise ConfigurationError(
+                "REALTIME_SECRET is not set: make one with `openssl rand -hex 32` and give it to "
+                "the server and its workers, or try things out with `realtime-bridge serve --dev`"
+            )
+        if self.secret.get_secret_value() == DEVELOPMENT_SECRET:
+            raise ConfigurationError(
+                "REALTIME_SECRET is the development secret, known to everyone: "
+                "make your own with `openssl rand -hex 32`"
+            )
+        return self.secret.get_secret_value()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def redacted(url: str) -> str:
+    """Return `url` without credentials and query, fit for a message."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"
