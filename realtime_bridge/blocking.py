@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import Future, wait
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -33,7 +34,7 @@ class BlockingBroadcaster:
         self._make = make
         self._lock = threading.Lock()
         self._running: _Running | None = None
-        self._inherited: _Running | None = None
+        self._inherited: tuple[_Running | None, ...] = ()
         _alive.add(self)
 
     @classmethod
@@ -78,26 +79,29 @@ class BlockingBroadcaster:
 
     def publish_many(self, events: Iterable[Event]) -> list[Receipt]:
         """Publish up to 500 events; see `Broadcaster.publish_many`."""
-        running = self._running or self._start()
-        if running.broadcaster.would_block_its_server():
-            raise PublishError(
-                "BlockingBroadcaster was called on the event loop of the server itself, which "
-                "would wait for itself: use `await bridge.publish(...)` there, or a thread"
-            )
-        return running.call(running.broadcaster.publish_many(events))
+        batch = list(events)
+        with self._lock:
+            if self._running is None:
+                self._running = self._start()
+            broadcaster = self._running.broadcaster
+            _refuse_within_its_server(broadcaster)
+            publishing = self._running.submit(broadcaster.publish_many(batch))
+        return publishing.result()
 
     def close(self) -> None:
-        """Close the connections and end the thread; a later publish would start anew."""
+        """Finish what is under way, close the connections and end the thread.
+
+        A later publish starts anew.
+        """
         with self._lock:
             running, self._running = self._running, None
         if running:
             running.stop()
 
     def _start(self) -> "_Running":
-        with self._lock:
-            if self._running is None:
-                self._running = _Running(self._make())
-            return self._running
+        broadcaster = self._make()
+        _refuse_within_its_server(broadcaster)
+        return _Running(broadcaster)
 
     def _forget(self) -> None:
         """Begin anew in a forked child: the thread is not here, its lock and sockets are not ours.
@@ -105,7 +109,16 @@ class BlockingBroadcaster:
         What the parent had is kept referenced, so that no finaliser touches its sockets.
         """
         self._lock = threading.Lock()
-        self._inherited, self._running = self._running, None
+        self._inherited += (self._running,)
+        self._running = None
+
+
+def _refuse_within_its_server(broadcaster: Broadcaster) -> None:
+    if broadcaster.would_block_its_server():
+        raise PublishError(
+            "BlockingBroadcaster was called on the event loop of the server itself, which "
+            "would wait for itself: use `await bridge.publish(...)` there, or a thread"
+        )
 
 
 class _Running:
@@ -117,16 +130,30 @@ class _Running:
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="realtime-bridge", daemon=True
         )
+        self._under_way: set[Future[Any]] = set()
         self._thread.start()
-        self.call(broadcaster.__aenter__())
+        try:
+            self.submit(broadcaster.__aenter__()).result()
+        except BaseException:
+            self._end()
+            raise
 
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` on the thread's loop, and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin `work` on the thread's loop."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return future
 
     def stop(self) -> None:
-        """Close the broadcaster, and end the thread."""
-        self.call(self.broadcaster.__aexit__(None, None, None))
+        """Wait for what is under way, close the broadcaster, and end the thread."""
+        wait(list(self._under_way))
+        try:
+            self.submit(self.broadcaster.__aexit__(None, None, None)).result()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

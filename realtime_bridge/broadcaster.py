@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from realtime_bridge import plugins
-from realtime_bridge.backend import MAX_BATCH, Backend, Log, Receipt
+from realtime_bridge.backend import MAX_BATCH, Backend, Log, Page, Receipt
 from realtime_bridge.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -83,9 +83,11 @@ class Broadcaster:
         return broadcaster
 
     async def __aenter__(self) -> Self:
-        for part in (self.log, self.backend):
-            if part is not None:
-                await self._exits.enter_async_context(part)
+        async with AsyncExitStack() as exits:
+            for part in (self.log, self.backend):
+                if part is not None:
+                    await exits.enter_async_context(part)
+            self._exits = exits.pop_all()
         return self
 
     async def __aexit__(
@@ -160,14 +162,9 @@ class Broadcaster:
 
     async def _push(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Receipt]:
         assert self.backend
-        now = time.time_ns() // 1_000_000
-        placed = [
-            event.placed(receipt.position, now)
-            for event, receipt in zip(batch, receipts, strict=True)
-        ]
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
-                await self.backend.push(placed)
+                await self.backend.push(await self._as_stored(batch, receipts))
         except (PublishError, TimeoutError) as error:
             failure = error if isinstance(error, PublishError) else _too_late(self.backend)
             if self.log is None:
@@ -175,6 +172,19 @@ class Broadcaster:
             _logger.warning("pushed nothing, recovery delivers it from the log: %s", failure)
             return [replace(receipt, pushed=False) for receipt in receipts]
         return receipts
+
+    async def _as_stored(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Event]:
+        """Return what the log holds of the batch: of a duplicate the first data, unless trimmed."""
+        now = time.time_ns() // 1_000_000
+        stored: list[Event] = []
+        for event, receipt in zip(batch, receipts, strict=True):
+            if receipt.duplicate and receipt.position and self.log:
+                before = replace(receipt.position, offset=receipt.position.offset - 1, id=None)
+                page = await self.log.read(event.channel, before, 1)
+                stored += page.events if isinstance(page, Page) else ()
+            else:
+                stored.append(event.placed(receipt.position, now))
+        return stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _RESERVED = ("private-", "presence-")
 
 
-@lru_cache(maxsize=65536)
 def check_channel(name: str) -> str:
     """Return `name` if it is a channel's name.
 
@@ -23,10 +22,16 @@ def check_channel(name: str) -> str:
             a provider's prefix, which that provider's backend adds by itself.
 
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str):
+        raise InvalidEventError(f"Bad channel name {str(name)[:140]!r}: it is a text, like job.7")
+    return _checked(name)
+
+
+@lru_cache(maxsize=65536)
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name):
         raise InvalidEventError(
-            f"Bad channel name {str(name)[:140]!r}: "
-            "use 1 to 128 characters of A-Z a-z 0-9 _ = @ , . ; -"
+            f"Bad channel name {name[:140]!r}: use 1 to 128 characters of A-Z a-z 0-9 _ = @ , . ; -"
         )
     for prefix in _RESERVED:
         if name.startswith(prefix):

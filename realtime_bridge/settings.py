@@ -66,6 +66,9 @@ class Settings(EnvironmentSettings):
     origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Pages that may connect, besides those of the same host; comma-separated."""
 
+    dev: bool = False
+    """What `serve --dev` sets: everybody on this machine is trusted."""
+
     history_events: int = Field(1_000, ge=1)
     history_bytes: int = Field(1024 * 1024, ge=1)
     history_seconds: float = Field(600.0, gt=0)
@@ -82,7 +85,7 @@ class Settings(EnvironmentSettings):
     @field_validator("secret")
     @classmethod
     def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
-        length = len(secret.get_secret_value().encode()) if secret else MIN_SECRET_BYTES
+        length = MIN_SECRET_BYTES if secret is None else len(secret.get_secret_value().encode())
         if length < MIN_SECRET_BYTES:
             raise ValueError(
                 f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}: "

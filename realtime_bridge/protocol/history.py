@@ -122,6 +122,7 @@ class History:
         self._events.append(event)
         self._bytes += len(event.body)
         self._ids[event.id] = (event.position, now)
+        self._forget_ids(now)
         if event.key is not None:
             self._keep_latest(event.key, event, now)
         self._trim()
@@ -149,9 +150,9 @@ class History:
         self._key_bytes -= len(event.body)
 
     def _forget_ids(self, now: float) -> None:
-        while len(self._ids) >= MIN_IDS:
+        while len(self._ids) > MIN_IDS:
             oldest = next(iter(self._ids))
-            if len(self._ids) < MAX_IDS and now - self._ids[oldest][1] <= ID_SECONDS:
+            if len(self._ids) <= MAX_IDS and now - self._ids[oldest][1] <= ID_SECONDS:
                 return
             del self._ids[oldest]
 
@@ -167,7 +168,7 @@ class History:
         size = 0
         for event in events:
             size += len(event.body)
-            if len(taken) >= limit or (taken and size > PAGE_BYTES):
+            if len(taken) >= min(limit, PAGE_EVENTS) or (taken and size > PAGE_BYTES):
                 return Page(events=tuple(taken), top=self.top, more=True)
             taken.append(event)
         return Page(events=tuple(taken), top=self.top)

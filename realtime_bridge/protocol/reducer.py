@@ -50,13 +50,15 @@ class Reducer:
     """
 
     def __init__(self, *, client: str | None = None, position: Position | None = None) -> None:
-        self.position = position
+        self.position: Position | None = None
         self.phase: Phase = "syncing"
         self._client = client
         self._held: dict[tuple[str, int], Event] = {}
         self._ids: dict[str, None] = {}
         self._applied: dict[int, str] = {}
         self._recovering = False
+        if position:
+            self._move(position)
 
     def event(self, event: Event) -> list[Output]:
         """Take one pushed event."""
@@ -93,6 +95,7 @@ class Reducer:
         """Begin anew at `top`, because there is no contiguous way there."""
         self._recovering = False
         if top is None:
+            self.phase = "current" if reason == "signal" else "stale"
             return [Restart(reason, None)]
         self._move(top)
         return [Restart(reason, top), *self._settle(top)]
@@ -110,10 +113,14 @@ class Reducer:
             self.phase = "stale"
 
     def _settle(self, top: Position) -> list[Output]:
-        """Call the channel current, unless what is held or known shows another gap."""
+        """Call the channel current, unless what is held or known shows another gap.
+
+        What was held of another epoch may be newer than the answer, so the log is asked once more.
+        """
         outputs = self._drain()
         here = self.position
         assert here
+        strangers = any(epoch != here.epoch for epoch, _ in self._held)
         self._held = {
             (epoch, offset): event
             for (epoch, offset), event in self._held.items()
@@ -121,7 +128,7 @@ class Reducer:
         }
         if self._recovering:
             return outputs
-        if self._held or (here.epoch == top.epoch and here.offset < top.offset):
+        if self._held or strangers or (here.epoch == top.epoch and here.offset < top.offset):
             return outputs + self._recover()
         self.phase = "current"
         return outputs
@@ -152,8 +159,10 @@ class Reducer:
         return self._applied.get(place.offset, event_id) != event_id
 
     def _hold(self, place: Position, event: Event) -> None:
-        if len(self._held) < CAPACITY:
-            self._held.setdefault((place.epoch, place.offset), event)
+        """Keep the event until the gap is filled; where two contradict, the log shall decide."""
+        known = self._held.pop((place.epoch, place.offset), event)
+        if known.id == event.id and len(self._held) < CAPACITY:
+            self._held[place.epoch, place.offset] = known
 
     def _drain(self) -> list[Output]:
         """Apply what was held and now continues the channel."""

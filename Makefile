@@ -1,0 +1,62 @@
+# Everything from nothing: a Debian 12 with Python 3.11 and make is enough.
+
+UV_VERSION = 0.13.9
+UV = .uv/bin/uv
+
+# What the tests use besides Python, by the names Debian gives it. A browser without
+# a font draws empty boxes; the program inside playwright does not start without libatomic.
+TEST_PACKAGES = chromium fonts-dejavu-core libatomic1
+
+# Words for the command itself, never taken from the environment.
+ARGS =
+
+.PHONY: help demo test check clean .venv test-packages
+
+help:
+	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
+	@echo "make test     run the tests (ARGS='-k poll')"
+	@echo "make check    lint, formatting, types and the direction of imports"
+	@echo "make .venv    only set up the development environment"
+	@echo "make clean    remove the environments and the caches"
+	@echo "What is missing is installed first, and named."
+
+demo: .venv/.demo
+	@.venv/bin/realtime-bridge demo $(ARGS)
+
+test: test-packages .venv
+	.venv/bin/pytest $(ARGS)
+
+check: .venv
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+clean:
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv: .venv/.dev
+
+test-packages:
+	@.ci/setup "the tests use it" $(TEST_PACKAGES)
+
+# One environment for all: development adds to what the demo needs,
+# and the demo takes nothing away (--inexact).
+.venv/.demo: pyproject.toml uv.lock | .uv/$(UV_VERSION)
+	@echo "Installing what the demo needs into .venv/, as uv.lock says."
+	@$(UV) sync --quiet --locked --no-dev --extra demo --inexact
+	@touch $@
+
+.venv/.dev: pyproject.toml uv.lock | .uv/$(UV_VERSION)
+	@echo "Installing what the tests and checks need into .venv/, as uv.lock says."
+	@$(UV) sync --quiet --locked
+	@touch .venv/.demo $@
+
+# Debian's Python lacks ensurepip, and so venv, until python3-venv is there.
+.uv/$(UV_VERSION):
+	@python3 -c 'import ensurepip' 2>/dev/null || .ci/setup "Python's venv needs it" python3-venv
+	@echo "Installing uv $(UV_VERSION) into .uv/: it installs all the rest from PyPI."
+	@python3 -m venv --clear .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@

@@ -1,0 +1,229 @@
+"""The log of our own server, from another process: one signed connection, pipelined."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from realtime_bridge.backend import PAGE_EVENTS, Log, Page, Receipt, Reset
+from realtime_bridge.errors import (
+    BackendAuthError,
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidEventError,
+    PublishError,
+    RealtimeError,
+)
+from realtime_bridge.event import Event, Position
+from realtime_bridge.protocol import calls
+from realtime_bridge.settings import EnvironmentSettings, is_loopback, redacted
+
+if TYPE_CHECKING:
+    from realtime_bridge.settings import Settings
+
+CONNECT_SECONDS = 2.0
+SLICE_BYTES = calls.MAX_CALL_BYTES // 2
+"""An append is cut into calls of this size, so that names and ids never make one too large."""
+
+
+class WebSocketSettings(EnvironmentSettings):
+    """Where the server is."""
+
+    model_config = SettingsConfigDict(env_prefix="REALTIME_WEBSOCKET_")
+
+    url: str = Field("http://127.0.0.1:8000/realtime", pattern=r"^(https?|wss?)://[^/?#]+[^?#]*$")
+
+
+class WebSocketBackend(Log):
+    """Calls the server that holds the log. It connects on first use, and anew after a loss.
+
+    A call that was under way when the connection was lost raises `BackendUnavailableError`; the
+    broadcaster repeats it with the same ids, so nothing is published twice.
+
+    Args:
+        url: the server's address, such as `https://example.com/realtime`.
+        secret: what the server's `REALTIME_SECRET` is.
+
+    """
+
+    default_logs = ("memory",)
+
+    def __init__(self, url: str, secret: str) -> None:
+        self._url = url.rstrip("/")
+        self._secret = secret
+        self._line: _Line | None = None
+        self._connecting = asyncio.Lock()
+
+    def __str__(self) -> str:
+        return f"the server at {redacted(self._url)}"
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> Self:
+        """Make one for the server at `REALTIME_WEBSOCKET_URL`."""
+        url = WebSocketSettings.load().url
+        return cls(url, settings.secret_for(url))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        line, self._line = self._line, None
+        if line:
+            await line.close()
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        """Append on the server, which fans out."""
+        pending = [
+            self._call("append", events=[calls.pack_event(event) for event in part])
+            for part in _slices(events)
+        ]
+        answers = [await call for call in pending]
+        return [calls.unpack_receipt(fields) for answer in answers for fields in answer["receipts"]]
+
+    async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
+        """Read on the server."""
+        answer = await self._call("read", channel=channel, after=after.to_json(), limit=limit)
+        return calls.unpack_answer(answer)
+
+    async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
+        """Ask the server for positions."""
+        answer = await self._call("positions", channels=list(channels))
+        return {name: Position.from_json(top) for name, top in answer["positions"].items()}
+
+    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
+        """Read the latest event of each key on the server."""
+        answer = await self._call("latest", channel=channel, after=after, limit=limit)
+        page = calls.unpack_answer(answer)
+        assert isinstance(page, Page)
+        return page
+
+    async def rotate(self, channel: str, seen_epoch: str) -> Position:
+        """Rotate on the server."""
+        answer = await self._call("rotate", channel=channel, seen_epoch=seen_epoch)
+        return Position.from_json(answer["position"])
+
+    async def _call(self, name: str, **fields: Any) -> dict[str, Any]:
+        line = self._line
+        if line is None or line.lost:
+            line = await self._connect()
+        try:
+            answer = await line.call(name, fields)
+        except ConnectionClosed as error:
+            raise BackendUnavailableError(f"{self} went away in the middle of a call") from error
+        if "error" in answer:
+            raise _error(answer["error"])
+        return answer
+
+    async def _connect(self) -> "_Line":
+        async with self._connecting:
+            if self._line is None or self._line.lost:
+                self._line = _Line(await self._open())
+            return self._line
+
+    async def _open(self) -> ClientConnection:
+        timestamp = f"{time.time():.6f}"
+        try:
+            return await connect(
+                f"{self._url.replace('http', 'ws', 1)}/publish",
+                additional_headers=calls.signed_headers(self._secret, timestamp, b""),
+                compression=None,
+                max_size=2 * calls.MAX_CALL_BYTES,
+                open_timeout=CONNECT_SECONDS,
+                proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
+            )
+        except InvalidStatus as error:
+            raise self._refused(error) from error
+        except InvalidURI as error:
+            raise ConfigurationError(f"REALTIME_WEBSOCKET_URL is no address: {error}") from error
+        except (OSError, InvalidHandshake, TimeoutError) as error:
+            raise BackendUnavailableError(
+                f"{self} cannot be reached ({error or 'no answer in 2 s'}): start it with "
+                "`realtime-bridge serve`, or set REALTIME_WEBSOCKET_URL to where it is"
+            ) from error
+
+    def _refused(self, error: InvalidStatus) -> PublishError:
+        status = error.response.status_code
+        if status in (401, 403):
+            return BackendAuthError(f"{self} refused us: {_reason(error)}")
+        return BackendUnavailableError(
+            f"{self} answered {status}: is the bridge mounted there, and REALTIME_WEBSOCKET_URL "
+            "right?",
+            retryable=status >= 500,  # noqa: PLR2004 -- the server's own fault
+        )
+
+
+class _Line:
+    """One open connection, and the calls that wait for their answers on it."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._number = 0
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def lost(self) -> bool:
+        return self._reading.done()
+
+    async def call(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+        self._number += 1
+        number = self._number
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            text = orjson.dumps({"call": name, "number": number, **fields}).decode()
+            await self._connection.send(text)
+            return await answer
+        finally:
+            self._waiting.pop(number, None)
+
+    async def close(self) -> None:
+        await self._connection.close()
+        await self._reading
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                answer = orjson.loads(await self._connection.recv())
+                waiting = self._waiting.get(answer["number"])
+                if waiting and not waiting.done():
+                    waiting.set_result(answer)
+        except ConnectionClosed as error:
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(error)
+
+
+def _slices(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """Cut a batch into parts that are small enough for one call each."""
+    start = size = 0
+    for end, event in enumerate(events):
+        if size + len(event.body) > SLICE_BYTES and end > start:
+            yield events[start:end]
+            start, size = end, 0
+        size += len(event.body)
+    if events:
+        yield events[start:]
+
+
+def _error(fields: dict[str, Any]) -> RealtimeError:
+    if fields["invalid"]:
+        return InvalidEventError(fields["message"])
+    return PublishError(fields["message"], retryable=fields["retryable"])
+
+
+def _reason(error: InvalidStatus) -> str:
+    """Return what the server said, which never holds a secret."""
+    try:
+        return str(orjson.loads(error.response.body or b"")["error"]["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "check that both have the same REALTIME_SECRET"

@@ -1,0 +1,62 @@
+"""Starts the server and the worker, says where to look, and ends both."""
+
+import asyncio
+import signal
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from intake import IntakeError
+from launcher import LaunchError, launch
+
+console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until Ctrl-C, and return the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        asyncio.run(_until_signal(options.files, port=options.port, data=options.data))
+    except (IntakeError, LaunchError) as error:
+        console.print(f"[red]✗[/] {error}")
+        return 1
+    except asyncio.CancelledError:
+        console.print("Stopped.")
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="processing_queue", description=__doc__)
+    parser.add_argument("files", nargs="*", type=Path, help="files and folders to process")
+    parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--data", type=Path, help="a folder to keep; default: a temporary one")
+    return parser
+
+
+async def _until_signal(files: Sequence[Path], *, port: int, data: Path | None) -> None:
+    running = asyncio.current_task()
+    assert running
+
+    def end() -> None:
+        if not running.cancelling():
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+    await launch(files, port=port, data=data, ready=_announce)
+
+
+def _announce(url: str, data: Path) -> None:
+    console.print(f"\n[bold green]●[/] [bold]The processing queue is running[/]  [cyan]{url}[/]")
+    console.print(
+        f"  [dim]data in {data} · the server and a worker, two processes · Ctrl-C ends[/]\n"
+    )
+    if not sys.stdout.isatty():
+        print(url, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""The server's and the worker's processes, from their start to their end."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+import urllib.request
+from asyncio.subprocess import Process
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from pathlib import Path
+
+from intake import enqueue, find_files
+
+HOST = "127.0.0.1"
+FOLDER = Path(__file__).resolve().parent
+READY_SECONDS = 20.0
+GRACE_SECONDS = 8.0
+
+
+class LaunchError(Exception):
+    """The application cannot start, or cannot go on."""
+
+
+async def launch(
+    files: Sequence[Path], *, port: int, data: Path | None, ready: Callable[[str, Path], None]
+) -> None:
+    """Run the server and the worker until this is cancelled.
+
+    Args:
+        files: what becomes a job at the start.
+        port: where to listen; 0 is any free one.
+        data: the folder to keep everything in; None is a temporary one.
+        ready: called with the page's URL and the folder when both run.
+
+    Raises:
+        LaunchError: one of them did not start, or ended.
+        IntakeError: `files` cannot be processed.
+
+    """
+    found = find_files(files)
+    port = _bindable(port)
+    with _folder(data) as folder:
+        _set_environment(folder, port)
+        enqueue(found, user="demo")
+        await _run_both(port, lambda: ready(f"http://{HOST}:{port}/", folder))
+
+
+async def _run_both(port: int, ready: Callable[[], None]) -> None:
+    try:
+        async with AsyncExitStack() as children, asyncio.TaskGroup() as watchers:
+            server = await children.enter_async_context(_server(port))
+            watchers.create_task(_watch("server", server))
+            await _healthy(f"http://{HOST}:{port}/realtime/health/ready")
+            worker = await children.enter_async_context(_worker())
+            watchers.create_task(_watch("worker", worker))
+            ready()
+    except* LaunchError as errors:
+        raise errors.exceptions[0] from None
+
+
+def _server(port: int) -> AbstractAsyncContextManager[Process]:
+    where = ("--app-dir", str(FOLDER), "--host", HOST, "--port", str(port))
+    how = ("--log-level", "warning", "--timeout-graceful-shutdown", "3")
+    return _child("uvicorn", "app:app", *where, *how, ended_by=signal.SIGTERM)
+
+
+def _worker() -> AbstractAsyncContextManager[Process]:
+    """Start huey's consumer; SIGINT ends it at once, so that Ctrl-C need not wait for a job."""
+    how = ("--workers", "2", "--max_delay", "0.25", "--no_periodic", "--quiet", "-g", "TERM")
+    return _child("huey.bin.huey_consumer", "worker.huey", *how, ended_by=signal.SIGINT)
+
+
+@asynccontextmanager
+async def _child(module: str, *arguments: str, ended_by: signal.Signals) -> AsyncGenerator[Process]:
+    # -P: what lies in the folder we were started from is not meant by our imports.
+    command = (sys.executable, "-P", "-m", module, *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr
+    )
+    try:
+        yield process
+    finally:
+        await _end(process, ended_by)
+
+
+async def _end(process: Process, ended_by: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        process.send_signal(ended_by)
+    try:
+        await asyncio.wait_for(process.wait(), GRACE_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def _watch(name: str, process: Process) -> None:
+    code = await process.wait()
+    raise LaunchError(f"The {name} ended with exit code {code}; what it said is above.")
+
+
+async def _healthy(url: str) -> None:
+    for _ in range(int(READY_SECONDS / 0.1)):
+        if await asyncio.to_thread(_answers, url):
+            return
+        await asyncio.sleep(0.1)
+    raise LaunchError(f"The server did not become ready within {READY_SECONDS:g} s: {url}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _bindable(port: int) -> int:
+    """Return `port` if it can be had, or for 0 one that can."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise LaunchError(
+                f"Port {port} cannot be had ({getattr(error, 'strerror', None) or error}): choose "
+                "another with --port, or leave it out for a free one."
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _folder(kept: Path | None) -> Generator[Path]:
+    if kept:
+        yield kept.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="processing-queue-") as temporary:
+        yield Path(temporary)
+
+
+def _set_environment(data: Path, port: int) -> None:
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ |= {
+        "PYTHONPATH": os.pathsep.join([str(FOLDER), *([inherited] if inherited else [])]),
+        "QUEUE_DATA": str(data),
+        "QUEUE_DEV": "1",
+        "REALTIME_WEBSOCKET_URL": f"http://{HOST}:{port}/realtime",
+    }

@@ -1,0 +1,61 @@
+"""What is done with a file: one stage after the other, each reading all of it by chunks."""
+
+import hashlib
+import zlib
+from typing import Any, Protocol
+
+
+class Stage(Protocol):
+    """One pass over a file."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes of the file."""
+
+    def result(self) -> dict[str, Any]:
+        """Return what was found, once the whole file was fed."""
+
+
+class Checksum:
+    """The SHA-256 of the content."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def feed(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+
+    def result(self) -> dict[str, Any]:
+        return {"sha256": self._hash.hexdigest()}
+
+
+class Compress:
+    """How small zlib makes it."""
+
+    def __init__(self) -> None:
+        self._deflate = zlib.compressobj(level=1)
+        self._bytes = 0
+
+    def feed(self, chunk: bytes) -> None:
+        self._bytes += len(self._deflate.compress(chunk))
+
+    def result(self) -> dict[str, Any]:
+        return {"compressed_bytes": self._bytes + len(self._deflate.flush())}
+
+
+class Count:
+    """Lines and words, as `wc` counts them."""
+
+    def __init__(self) -> None:
+        self._lines = self._words = 0
+        self._inside_word = False
+
+    def feed(self, chunk: bytes) -> None:
+        self._lines += chunk.count(b"\n")
+        self._words += len(chunk.split()) - (self._inside_word and not chunk[:1].isspace())
+        self._inside_word = not chunk[-1:].isspace()
+
+    def result(self) -> dict[str, Any]:
+        return {"lines": self._lines, "words": self._words}
+
+
+STAGES: dict[str, type[Stage]] = {"checksum": Checksum, "compress": Compress, "count": Count}

@@ -1,0 +1,287 @@
+"""One connection as the server sees it: frames and time in, commands out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from realtime_bridge.channels import check_channel
+from realtime_bridge.errors import InvalidEventError
+from realtime_bridge.event import Position
+from realtime_bridge.protocol import frames
+from realtime_bridge.protocol.frames import ProtocolError
+
+CONNECT_SECONDS = 5.0
+"""How long a connection may stay without a valid `connect`."""
+
+HEARTBEAT_SECONDS = 10.0
+SKEW_SECONDS = 30.0
+"""How long after its expiry a token is still taken, for clocks that differ."""
+
+HEARTBEAT_OFFSETS = 50
+"""The most channels one heartbeat speaks of; the rest wait for the next."""
+
+STALLED_SECONDS = 10.0
+DEMOTION_WINDOW = 60.0
+"""Demoted twice within this many seconds, a slow reader is disconnected."""
+
+PROTOCOL, TOKEN, FORBIDDEN, NO_CONNECT, TOO_MANY = 4400, 4401, 4403, 4408, 4409
+INTERNAL, DRAINING, SLOW = 4500, 4503, 4508
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What one connection may ask for."""
+
+    channels: int = 128
+    frames_per_second: float = 20.0
+    frame_bytes: int = 64 * 1024
+
+    @property
+    def burst(self) -> float:
+        """The frames that may come at once: two seconds' worth."""
+        return 2 * self.frames_per_second
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write this frame."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection, after what was written before."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Check this token, then call `admit`, or `reject`."""
+
+    token: str
+    nonce: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Authorise and subscribe, then call `answered`, or `refuse`."""
+
+    channel: str
+    position: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Listen to this channel no more."""
+
+    channel: str
+
+
+Command = Send | Close | Verify | Open | Leave
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """What the client was told of a channel; `behind` until it is live."""
+
+    told: int = 0
+    behind: bool = True
+    opening: bool = True
+
+
+class Session:
+    """The state of one connection. `now` is in seconds of a clock that never goes back.
+
+    Args:
+        limits: what the connection may ask for.
+        draw: a random number in [0, 1) that spreads this connection's heartbeats.
+        now: when it was opened.
+
+    """
+
+    def __init__(self, limits: ConnectionLimits, *, draw: float, now: float) -> None:
+        self.user: str | None = None
+        self.client: str | None = None
+        self._limits = limits
+        self._interval = HEARTBEAT_SECONDS * (0.9 + 0.2 * draw)
+        self._next_heartbeat = float("inf")
+        self._expires = now + CONNECT_SECONDS
+        self._allowance = limits.burst
+        self._allowance_at = now
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._demoted_at = float("-inf")
+        self._stalled_since = float("inf")
+        self._closed = False
+
+    @property
+    def deadline(self) -> float:
+        """When `tick` has something to do."""
+        return min(self._next_heartbeat, self._expires, self._stalled_since + STALLED_SECONDS)
+
+    def receive(self, text: str | bytes, now: float) -> list[Command]:
+        """Take a frame from the client; bytes are a binary frame, which nobody sends."""
+        if self._closed:
+            return []
+        try:
+            return self._handle(self._decode(text), now)
+        except ProtocolError as error:
+            return self._fail(PROTOCOL, str(error))
+
+    def admit(
+        self, user: str, client: str, *, expires: float, now: float, nonce: str | None = None
+    ) -> list[Command]:
+        """Welcome the client whose token was good until `expires`."""
+        if self.user is not None and user != self.user:
+            return self._fail(TOKEN, "the token is another user's")
+        self._expires = expires + SKEW_SECONDS
+        if self.user is not None:
+            return [Send(self._welcome(nonce))] if nonce is not None else []
+        self.user, self.client = user, client
+        self._next_heartbeat = now + self._interval
+        return [Send(self._welcome(nonce))]
+
+    def reject(self, code: int, message: str) -> list[Command]:
+        """Turn the client away."""
+        return self._fail(code, message)
+
+    def answered(self, channel: str, offset: int, *, more: bool) -> bool:
+        """Note where a subscription stands; False when it was given up meanwhile."""
+        subscription = self._subscriptions.get(channel)
+        if subscription is None or self._closed:
+            return False
+        subscription.opening = False
+        subscription.behind = more
+        subscription.told = offset
+        return True
+
+    def refuse(self, channel: str, code: int, message: str) -> list[Command]:
+        """Answer a subscription with no: 400 and 403 for good, 429 and 500 for now."""
+        self._subscriptions.pop(channel, None)
+        return [Send(frames.encode("refused", channel=channel, code=code, message=message))]
+
+    def overflow(self, now: float) -> list[Command]:
+        """Note that the client reads too slowly: from push to pull, or out."""
+        if self._closed or self._stalled_since != float("inf"):
+            return []
+        if now - self._demoted_at < DEMOTION_WINDOW:
+            return self._fail(SLOW, "too slow, twice in a minute")
+        self._demoted_at = self._stalled_since = now
+        for subscription in self._subscriptions.values():
+            subscription.behind = True
+        return []
+
+    def live(self, channel: str) -> bool:
+        """Tell whether events of `channel` may be written: it is subscribed, and not behind."""
+        subscription = self._subscriptions.get(channel)
+        return subscription is not None and not subscription.behind
+
+    def progressed(self, now: float, *, unsent: int) -> None:
+        """Note that a slow client has read something, and how many bytes wait for it still."""
+        if self._stalled_since != float("inf"):
+            self._stalled_since = now if unsent else float("inf")
+
+    def tick(self, now: float, top: Callable[[str], int | None]) -> list[Command]:
+        """Do what is due; `top` tells the offset that a channel was fanned out to."""
+        if self._closed:
+            return []
+        if now >= self._expires:
+            if self.user is None:
+                return self._fail(NO_CONNECT, f"no connect within {CONNECT_SECONDS:g} s")
+            return self._fail(TOKEN, "the token has expired")
+        if now >= self._stalled_since + STALLED_SECONDS:
+            return self._fail(SLOW, f"nothing read for {STALLED_SECONDS:g} s")
+        if now < self._next_heartbeat:
+            return []
+        self._next_heartbeat = now + self._interval
+        return [Send(frames.encode("heartbeat", offsets=self._moved(top), generation=0))]
+
+    def _decode(self, text: str | bytes) -> frames.ClientFrame:
+        if isinstance(text, bytes):
+            raise ProtocolError("binary frames are not spoken here, send text")
+        if len(text) > self._limits.frame_bytes or (
+            len(text) * 4 > self._limits.frame_bytes
+            and len(text.encode()) > self._limits.frame_bytes
+        ):
+            raise ProtocolError(f"the frame is over {self._limits.frame_bytes:,} bytes")
+        return frames.decode_client(text)
+
+    def _handle(self, frame: frames.ClientFrame, now: float) -> list[Command]:
+        if not self._free(frame) and not self._afford(now):
+            return self._fail(
+                PROTOCOL, f"over {self._limits.frames_per_second:g} frames a second", code=429
+            )
+        if isinstance(frame, frames.Connect):
+            return [Verify(frame.token, frame.nonce)]
+        if self.user is None:
+            raise ProtocolError("the first frame is connect")
+        if isinstance(frame, frames.Renew):
+            return [Verify(frame.token, None)]
+        if isinstance(frame, frames.Ping):
+            return [Send(frames.encode("pong", nonce=frame.nonce))]
+        if isinstance(frame, frames.Subscribe):
+            return self._subscribe(frame)
+        return [Leave(frame.channel)] if self._subscriptions.pop(frame.channel, None) else []
+
+    def _subscribe(self, frame: frames.Subscribe) -> list[Command]:
+        channel = frame.channel
+        try:
+            check_channel(channel)
+        except InvalidEventError as error:
+            return self.refuse(channel, 400, str(error))
+        known = self._subscriptions.get(channel)
+        if known is None and len(self._subscriptions) >= self._limits.channels:
+            return self.refuse(
+                channel, 429, f"over {self._limits.channels} channels on one connection"
+            )
+        if known and known.opening:
+            raise ProtocolError(f"{channel} is being subscribed already")
+        self._subscriptions[channel] = _Subscription()
+        return [Open(channel, frame.position)]
+
+    def _free(self, frame: frames.ClientFrame) -> bool:
+        """Tell whether we asked for this frame: a new channel, or one that we left behind.
+
+        So all channels of a connection can be subscribed at once; their number has its own limit.
+        """
+        if not isinstance(frame, frames.Subscribe):
+            return False
+        known = self._subscriptions.get(frame.channel)
+        return known.behind if known else len(self._subscriptions) < self._limits.channels
+
+    def _afford(self, now: float) -> bool:
+        """Take one frame from the token bucket."""
+        earned = (now - self._allowance_at) * self._limits.frames_per_second
+        self._allowance = min(self._limits.burst, self._allowance + earned) - 1
+        self._allowance_at = now
+        return self._allowance >= 0
+
+    def _moved(self, top: Callable[[str], int | None]) -> dict[str, int]:
+        """Collect the channels to speak of; those told go last in line for the next heartbeat."""
+        moved: dict[str, int] = {}
+        for channel, subscription in self._subscriptions.items():
+            offset = None if subscription.opening else top(channel)
+            if offset is not None and offset != subscription.told:
+                moved[channel] = subscription.told = offset
+            if len(moved) == HEARTBEAT_OFFSETS:
+                break
+        for channel in moved:
+            self._subscriptions[channel] = self._subscriptions.pop(channel)
+        return moved
+
+    def _welcome(self, nonce: str | None) -> bytes:
+        return frames.encode(
+            "welcome",
+            nonce=nonce,
+            client=self.client,
+            user=self.user,
+            heartbeat=HEARTBEAT_SECONDS,
+            generation=0,
+            version=frames.VERSION,
+        )
+
+    def _fail(self, close_code: int, message: str, *, code: int | None = None) -> list[Command]:
+        self._closed = True
+        error = frames.encode("error", code=code or close_code, message=message)
+        return [Send(error), Close(close_code, message[:120])]

@@ -1,0 +1,205 @@
+"""Who a client is: tokens, signatures, and origins."""
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import jwt
+
+from realtime_bridge import identifiers
+from realtime_bridge.protocol.calls import sign
+
+TOKEN_SECONDS = 600
+SKEW_SECONDS = 30
+AUDIENCE = "realtime"
+
+SIGNATURE_SECONDS = 300
+"""How far a signed call's timestamp may be from now, either way."""
+
+REMEMBERED_SIGNATURES = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Whom a connection acts for.
+
+    Args:
+        user: the user's id.
+        client: the client's id: one page load, or one process.
+        channels: patterns such as `job.*` that it may listen to, beside what the rules say.
+        expires: when that ends, in seconds since the Unix epoch.
+
+    """
+
+    user: str
+    client: str | None = None
+    channels: tuple[str, ...] | None = None
+    expires: float = float("inf")
+
+
+class TokenError(Exception):
+    """The token is not good; it says why, and shows nothing of it."""
+
+
+class Tokens:
+    """Issues and verifies the JWTs (HS256) with which clients connect.
+
+    Args:
+        secret: what they are signed with.
+        issuer: the application's prefix.
+
+    """
+
+    def __init__(self, secret: str, *, issuer: str) -> None:
+        self._secret = secret
+        self._issuer = issuer
+
+    def issue(
+        self,
+        user: str,
+        *,
+        client: str | None = None,
+        channels: Iterable[str] = (),
+        seconds: float = TOKEN_SECONDS,
+    ) -> str:
+        """Return a token for `user`, good for so many seconds."""
+        now = int(time.time())
+        claims = {
+            "iss": self._issuer,
+            "aud": AUDIENCE,
+            "sub": user,
+            "cid": client or identifiers.client_id(),
+            "iat": now,
+            "exp": now + int(seconds),
+        }
+        granted = list(channels)
+        if granted:
+            claims["channels"] = granted
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    def verify(self, token: str) -> Principal:
+        """Return whom the token speaks of.
+
+        Raises:
+            TokenError: it is expired, forged, malformed, or for somebody else.
+
+        """
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=["HS256"],
+                audience=AUDIENCE,
+                issuer=self._issuer,
+                leeway=SKEW_SECONDS,
+                options={"require": ["exp", "sub", "aud", "iss"]},
+            )
+        except jwt.InvalidTokenError as error:
+            raise TokenError(_why(error)) from error
+        channels = claims.get("channels")
+        if channels is not None and not _is_texts(channels):
+            raise TokenError("the token's channels are not a list of patterns")
+        return Principal(
+            user=claims["sub"],
+            client=claims.get("cid") or identifiers.client_id(),
+            channels=tuple(channels) if channels is not None else None,
+            expires=float(claims["exp"]),
+        )
+
+
+class SignatureError(Exception):
+    """A signed call is not accepted; `code` says why in a word."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Signatures:
+    """Checks the calls of workers, and lets no signed body in twice.
+
+    It remembers a bounded number of signatures. When it has to forget one that could still be
+    repeated, it accepts nothing any more that is as old as that one was.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._seen: OrderedDict[str, float] = OrderedDict()
+        self._not_before = 0.0
+
+    def check(self, timestamp: str, signature: str, body: bytes, *, now: float) -> None:
+        """Accept a call signed with our secret within 300 s of `now` (Unix seconds).
+
+        Raises:
+            SignatureError: `bad_timestamp`, `bad_signature`, or `old_timestamp`.
+
+        """
+        try:
+            signed_at = float(timestamp)
+        except ValueError:
+            raise SignatureError(
+                "bad_timestamp", "Realtime-Timestamp is the Unix time in seconds"
+            ) from None
+        expected = sign(self._secret, timestamp, body)
+        if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
+            raise SignatureError(
+                "bad_signature",
+                "Realtime-Signature is not hex HMAC-SHA256(REALTIME_SECRET, timestamp.body): "
+                "do both sides have the same secret?",
+            )
+        if not abs(now - signed_at) <= SIGNATURE_SECONDS:
+            raise SignatureError(
+                "old_timestamp",
+                f"Realtime-Timestamp is {abs(now - signed_at):.0f} s away from this server's "
+                f"clock, over the limit of {SIGNATURE_SECONDS} s: sign anew, check both clocks",
+            )
+
+    def once(self, timestamp: str, signature: str, *, now: float) -> None:
+        """Let each checked signature in once.
+
+        Raises:
+            SignatureError: `replayed`.
+
+        """
+        signed_at, signature = float(timestamp), signature.lower()
+        if signature in self._seen or signed_at <= self._not_before:
+            raise SignatureError(
+                "replayed", "This signed body was received already: sign anew to publish anew"
+            )
+        self._seen[signature] = signed_at
+        while self._seen and next(iter(self._seen.values())) < now - SIGNATURE_SECONDS:
+            self._seen.popitem(last=False)
+        if len(self._seen) > REMEMBERED_SIGNATURES:
+            _, forgotten = self._seen.popitem(last=False)
+            self._not_before = max(self._not_before, forgotten)
+
+
+def origin_allowed(origin: str | None, host: str | None, allowed: Iterable[str]) -> bool:
+    """Tell whether a page of `origin` may connect: one of the same host, or one listed.
+
+    Programs send no origin; browsers always do where it matters.
+    """
+    if origin is None:
+        return True
+    if host is not None and urlsplit(origin).netloc.lower() == host.lower():
+        return True
+    return origin in allowed
+
+
+def _why(error: jwt.InvalidTokenError) -> str:
+    if isinstance(error, jwt.ExpiredSignatureError):
+        return "the token has expired"
+    if isinstance(error, jwt.InvalidAudienceError):
+        return "the token is for another audience"
+    if isinstance(error, jwt.InvalidIssuerError):
+        return "the token is of another application (REALTIME_PREFIX)"
+    if isinstance(error, jwt.InvalidSignatureError):
+        return "the token is not signed with this server's REALTIME_SECRET"
+    return "the token is malformed"
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

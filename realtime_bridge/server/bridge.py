@@ -1,0 +1,261 @@
+"""The bridge: what an application mounts, asks to publish, and tells who may listen."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from realtime_bridge import plugins
+from realtime_bridge.backend import Feed, Receipt
+from realtime_bridge.broadcaster import Broadcaster, serving
+from realtime_bridge.errors import ConfigurationError, PublishError
+from realtime_bridge.event import Event
+from realtime_bridge.server import descriptor, health, publish, websocket
+from realtime_bridge.server.auth import Signatures, Tokens
+from realtime_bridge.server.cors import Origins
+from realtime_bridge.server.engine import Authenticate, Engine, logger
+from realtime_bridge.server.http import (
+    Disconnected,
+    HTTPError,
+    Message,
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+)
+from realtime_bridge.server.hub import Hub
+from realtime_bridge.server.poll import Polls
+from realtime_bridge.server.rules import ChannelRules, Rule
+from realtime_bridge.server.siblings import only_worker
+from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
+
+START_SECONDS = 5.0
+"""How long starting waits for the feed; after that the server starts, but is not ready."""
+
+R = TypeVar("R", bound=Rule)
+Route = Callable[[Request], Awaitable[Response]]
+
+
+class Bridge:
+    """An ASGI application that carries events from the log to browsers.
+
+    Mount it anywhere; start it by `lifespan`, by `async with`, or by serving it alone.
+
+    Args:
+        settings: the configuration.
+        authenticate: tells who a request is from: a user id, a `Principal`, or None. Without it,
+            a token signed with the secret is needed.
+        dev: trust everybody on this machine: `?userId=` names a user, a well-known secret signs.
+
+    Raises:
+        ConfigurationError: no secret, or a backend that cannot serve.
+
+    """
+
+    def __init__(
+        self, settings: Settings, *, authenticate: Authenticate | None = None, dev: bool = False
+    ) -> None:
+        parts = plugins.for_server(settings)
+        log = parts.log
+        if log is None or not isinstance(log, Feed):
+            raise ConfigurationError(
+                f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
+                "the server no log that it can hear: use a log that is a feed too, such as memory"
+            )
+        secret = _secret(settings, dev=dev)
+        self._one_process = log.reached_through is not None
+        self._engine = Engine(
+            settings=settings,
+            dev=dev,
+            authenticate=authenticate,
+            rules=ChannelRules(),
+            tokens=Tokens(secret, issuer=settings.prefix),
+            signatures=Signatures(secret),
+            broadcaster=Broadcaster(log=log, backend=parts.backend),
+            log=log,
+            hub=Hub(log, log),
+        )
+        self._origins = Origins(settings.origins)
+        self._routes = self._table()
+        self._exits = AsyncExitStack()
+
+    @classmethod
+    def from_env(cls, *, authenticate: Authenticate | None = None, dev: bool | None = None) -> Self:
+        """Make the bridge that the `REALTIME_*` variables describe.
+
+        Raises:
+            ConfigurationError: the configuration cannot work; it says why and what to do.
+
+        """
+        settings = Settings.load()
+        return cls(settings, authenticate=authenticate, dev=settings.dev if dev is None else dev)
+
+    @property
+    def path(self) -> str:
+        """Where it is when it is served alone."""
+        return self._engine.settings.path
+
+    def channel(self, pattern: str) -> Callable[[R], R]:
+        """Let the decorated rule decide who may listen to the channels of `pattern`.
+
+        The rule gets the user's id and what fills the pattern's holes, by their names; it is async
+        or not, and only `True` is a yes. What no rule speaks of, nobody may listen to, except that
+        `user-{user_id}` belongs to that user.
+
+        Raises:
+            ConfigurationError: the pattern is malformed, or has names in common with another.
+
+        """
+
+        def add(rule: R) -> R:
+            self._engine.rules.add(pattern, rule)
+            return rule
+
+        return add
+
+    async def publish(
+        self,
+        channel: str,
+        event: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 -- the field's name on the wire
+        key: str | None = None,
+        source: str | None = None,
+    ) -> Receipt:
+        """Publish one event from the server's process; see `Broadcaster.publish`."""
+        return await self._engine.broadcaster.publish(
+            channel, event, data, id=id, key=key, source=source
+        )
+
+    async def publish_many(self, events: Iterable[Event]) -> list[Receipt]:
+        """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
+        return await self._engine.broadcaster.publish_many(events)
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncGenerator[None]:
+        """Run while the application does: `FastAPI(lifespan=bridge.lifespan)`."""
+        async with self:
+            yield
+
+    async def __aenter__(self) -> Self:
+        engine = self._engine
+        async with AsyncExitStack() as exits:
+            if self._one_process:
+                exits.enter_context(only_worker(engine.settings.prefix))
+            await exits.enter_async_context(engine.broadcaster)
+            tasks = await exits.enter_async_context(asyncio.TaskGroup())
+            exits.callback(tasks.create_task(engine.hub.run()).cancel)
+            await engine.hub.wait_until_ready(START_SECONDS)
+            exits.enter_context(serving(engine.settings.prefix, engine.broadcaster))
+            self._exits = exits.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._exits.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        request, route = Request(scope, receive), self._route(scope)
+        if scope["type"] == "websocket":
+            await self._upgrade(route, request, scope, receive, send)
+        else:
+            response = await self._respond(route, request)
+            self._origins.permit(request, response)
+            await response.send(send)
+
+    def _table(self) -> dict[str, dict[str, Route]]:
+        engine, polls = self._engine, Polls(self._engine)
+        return {
+            "connect": {"POST": lambda request: descriptor.connect(engine, request)},
+            "poll": {"POST": polls.poll},
+            "latest": {"GET": polls.latest},
+            "publish": {"POST": lambda request: publish.publish(engine, request)},
+            "health": {"GET": lambda _: health.report(engine)},
+            "health/live": {"GET": lambda _: health.live()},
+            "health/ready": {"GET": lambda _: health.ready(engine)},
+        }
+
+    def _route(self, scope: Scope) -> str:
+        """Return the path below where we are mounted: by a framework, or by our own settings."""
+        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+        for prefix in (root, self.path):
+            if prefix and path.startswith(prefix + "/"):
+                path = path.removeprefix(prefix)
+        return str(path).strip("/")
+
+    async def _respond(self, route: str, request: Request) -> Response:
+        try:
+            if request.method == "OPTIONS":
+                return self._origins.preflight(request)
+            return await self._find(route, request.method)(request)
+        except HTTPError as error:
+            return Response.error(error)
+        except Disconnected:
+            return Response(status=400)
+        except PublishError as error:
+            logger.warning("%s cannot be answered: %s", route, error)
+            headers = {"retry-after": "1"}
+            return Response.error(HTTPError(503, "log_unavailable", str(error), headers=headers))
+        except Exception:
+            logger.exception("%s failed", route)
+            return Response.error(HTTPError(500, "internal", "The server failed, try again"))
+
+    def _find(self, route: str, method: str) -> Route:
+        methods = self._routes.get(route)
+        if methods is None:
+            raise HTTPError(404, "not_found", f"There is nothing at {route[:100]!r} here")
+        if method not in methods:
+            allowed = {"allow": ", ".join(methods)}
+            raise HTTPError(405, "bad_method", f"Use {allowed['allow']}", headers=allowed)
+        return methods[method]
+
+    async def _upgrade(
+        self, route: str, request: Request, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await receive()
+        try:
+            serve = _SOCKETS.get(route, _no_socket)
+            await serve(self._engine, request, scope, receive, send)
+        except HTTPError as error:
+            await Response.error(error).deny(send, scope)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """Speak ASGI's lifespan protocol, when nobody else starts us."""
+        await receive()
+        try:
+            await self.__aenter__()
+        except ConfigurationError as error:
+            await send(_message("lifespan.startup.failed", message=str(error)))
+            return
+        await send(_message("lifespan.startup.complete"))
+        await receive()
+        await self.__aexit__(None, None, None)
+        await send(_message("lifespan.shutdown.complete"))
+
+
+async def _no_socket(*_: object) -> None:
+    raise HTTPError(404, "not_found", "There is no socket here: connect to ws below the bridge")
+
+
+_SOCKETS = {"ws": websocket.serve, "publish": publish.serve}
+
+
+def _message(kind: str, **fields: str) -> Message:
+    return {"type": kind, **fields}
+
+
+def _secret(settings: Settings, *, dev: bool) -> str:
+    if dev and settings.secret is None:
+        return DEVELOPMENT_SECRET
+    return settings.server_secret()

@@ -1,0 +1,47 @@
+"""What the server tells a client at run time: where to connect, as whom, and what it promises."""
+
+import re
+
+from realtime_bridge.protocol.session import HEARTBEAT_SECONDS
+from realtime_bridge.server.auth import TOKEN_SECONDS, Principal
+from realtime_bridge.server.engine import Engine
+from realtime_bridge.server.http import HTTPError, Request, Response
+
+_CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+URLS = {"connect": "connect", "websocket": "ws", "poll": "poll", "latest": "latest"}
+"""Relative to the URL of `connect`, so that they are right behind any proxy."""
+
+
+async def connect(engine: Engine, request: Request) -> Response:
+    """Answer `POST connect`: the descriptor, with a token for this user and client."""
+    body = await request.json()
+    principal = await engine.identify(request)
+    client = body.get("client") or principal.client
+    if not isinstance(client, str) or not _CLIENT.fullmatch(client):
+        raise HTTPError(400, "bad_client", "client is 1 to 64 characters of A-Z a-z 0-9 _ -")
+    return Response.json(_describe(engine, principal, client))
+
+
+def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, object]:
+    return {
+        "provider": "websocket",
+        "mode": "realtime",
+        "guarantee": "log",
+        "client": client,
+        "user": principal.user,
+        "token": engine.tokens.issue(
+            principal.user, client=client, channels=principal.channels or ()
+        ),
+        "expires": TOKEN_SECONDS,
+        "urls": URLS,
+        "heartbeat": HEARTBEAT_SECONDS,
+        "max_age": None,
+        "generation": 0,
+        "limits": {
+            "channels": engine.settings.limit_channels_per_connection,
+            "frame_bytes": engine.settings.limit_frame_bytes,
+            "frames_per_second": engine.settings.limit_frames_per_second,
+        },
+        "options": {},
+    }

@@ -1,0 +1,138 @@
+"""What the routes share: who is who here, and what they go through."""
+
+import inspect
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from realtime_bridge import identifiers
+from realtime_bridge.backend import Log
+from realtime_bridge.broadcaster import Broadcaster
+from realtime_bridge.protocol.session import ConnectionLimits
+from realtime_bridge.server.auth import (
+    TOKEN_SECONDS,
+    Principal,
+    Signatures,
+    TokenError,
+    Tokens,
+    origin_allowed,
+)
+from realtime_bridge.server.http import HTTPError, Request
+from realtime_bridge.server.hub import Hub
+from realtime_bridge.server.rules import ChannelRules
+from realtime_bridge.settings import Settings
+
+Identity = Principal | str | int | None
+Authenticate = Callable[[Request], Identity] | Callable[[Request], Awaitable[Identity]]
+
+logger = logging.getLogger("realtime_bridge.server")
+
+
+@dataclass(slots=True, kw_only=True)
+class Engine:
+    """The parts of one server."""
+
+    settings: Settings
+    dev: bool
+    authenticate: Authenticate | None
+    rules: ChannelRules
+    tokens: Tokens
+    signatures: Signatures
+    broadcaster: Broadcaster
+    log: Log
+    hub: Hub
+    connections: Counter[str] = field(default_factory=Counter)
+    """How many sockets each user has open here."""
+
+    @property
+    def connection_limits(self) -> ConnectionLimits:
+        """What one connection may ask for."""
+        return ConnectionLimits(
+            channels=self.settings.limit_channels_per_connection,
+            frames_per_second=self.settings.limit_frames_per_second,
+            frame_bytes=self.settings.limit_frame_bytes,
+        )
+
+    def seat(self, user: str) -> bool:
+        """Count one more socket of `user`, if there may be one more."""
+        if self.connections[user] >= self.settings.limit_connections_per_user:
+            return False
+        self.connections[user] += 1
+        return True
+
+    def leave(self, user: str) -> None:
+        """Count one socket less."""
+        self.connections[user] -= 1
+        if not self.connections[user]:
+            del self.connections[user]
+
+    def check_origin(self, request: Request) -> None:
+        """Refuse a page that may not connect.
+
+        Raises:
+            HTTPError: 403.
+
+        """
+        origin, host = request.headers.get("origin"), request.headers.get("host")
+        if not origin_allowed(origin, host, self.settings.origins):
+            raise HTTPError(
+                403,
+                "bad_origin",
+                f"Pages of {origin[:100] if origin else origin} may not connect: "
+                "name it in REALTIME_ORIGINS",
+            )
+
+    def development_user(self, request: Request) -> Principal | None:
+        """Return whom `?userId=` names: with `--dev` alone.
+
+        Raises:
+            HTTPError: 401, without `--dev`.
+
+        """
+        user = request.query.get("userId")
+        if user is None:
+            return None
+        if not self.dev:
+            raise HTTPError(
+                401, "no_token", "userId in the URL proves nothing: connect with a token"
+            )
+        return Principal(user=user, client=identifiers.client_id())
+
+    async def identify(self, request: Request) -> Principal:
+        """Return whom an HTTP request acts for: by its token, or by the application's session.
+
+        Raises:
+            HTTPError: 401, nobody.
+
+        """
+        self.check_origin(request)
+        token = request.bearer()
+        if token is not None:
+            return self._verify(token)
+        principal = self.development_user(request) or await self._ask_application(request)
+        if principal is None:
+            raise HTTPError(401, "not_signed_in", "Sign in first, or send a token")
+        return principal
+
+    def _verify(self, token: str) -> Principal:
+        try:
+            return self.tokens.verify(token)
+        except TokenError as error:
+            raise HTTPError(401, "bad_token", str(error)) from error
+
+    async def _ask_application(self, request: Request) -> Principal | None:
+        if self.authenticate is None:
+            return None
+        identity: Any = self.authenticate(request)
+        if inspect.isawaitable(identity):
+            identity = await identity
+        if identity is None or isinstance(identity, Principal):
+            return identity
+        return Principal(
+            user=str(identity),
+            client=identifiers.client_id(),
+            expires=time.time() + TOKEN_SECONDS,
+        )

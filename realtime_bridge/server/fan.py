@@ -1,0 +1,138 @@
+"""One channel in this process: its position, and who gets each event encoded once, in order."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+
+from realtime_bridge.backend import Page, Reset
+from realtime_bridge.event import Event, Position
+from realtime_bridge.protocol.frames import encode_event
+
+
+class Subscriber(ABC):
+    """Whoever is subscribed through the hub. All calls come from its loop, and never wait."""
+
+    @abstractmethod
+    def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:
+        """Take the channel's next events, encoded; False ends delivery until it joins again."""
+
+    @abstractmethod
+    def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
+        """Take the answer to a subscription; unless it has more pages, it is live now."""
+
+    @abstractmethod
+    def reset(self, channel: str, reset: Reset) -> None:
+        """Learn that there is a hole, and where the channel goes on."""
+
+
+class Fan:
+    """A channel's subscribers: live, ahead of the feed, reading history, or fallen behind."""
+
+    __slots__ = (
+        "ahead",
+        "channel",
+        "idle",
+        "joining",
+        "members",
+        "missed",
+        "position",
+        "recovering",
+    )
+
+    def __init__(self, channel: str, position: Position) -> None:
+        self.channel = channel
+        self.position = position
+        self.members: set[Subscriber] = set()
+        self.ahead: dict[Subscriber, int] = {}
+        self.joining: dict[Subscriber, list[Event | Reset]] = {}
+        self.idle: set[Subscriber] = set()
+        self.recovering = False
+        self.missed = False
+
+    @property
+    def used(self) -> bool:
+        """Tell whether anybody is subscribed, in whatever state."""
+        return bool(self.members or self.ahead or self.joining or self.idle)
+
+    def forget(self, subscriber: Subscriber) -> None:
+        """Know nothing of a subscriber any more."""
+        self.members.discard(subscriber)
+        self.ahead.pop(subscriber, None)
+        self.joining.pop(subscriber, None)
+        self.idle.discard(subscriber)
+
+    def continuation(self, events: Iterable[Event]) -> list[Event] | None:
+        """Return the events that are new here, or None when there is a gap before them."""
+        new: list[Event] = []
+        for event in events:
+            place = event.position
+            assert place
+            if place.epoch != self.position.epoch:
+                return None
+            reached = self.position.offset + len(new)
+            if place.offset > reached + 1:
+                return None
+            if place.offset == reached + 1:
+                new.append(event)
+        return new
+
+    def fan_out(self, events: Sequence[Event]) -> None:
+        """Encode each event once, and hand all to everyone."""
+        if not events or events[-1].position is None:
+            return
+        self.position = events[-1].position
+        for held in self.joining.values():
+            held.extend(events)
+        if not (self.members or self.ahead):
+            return
+        frames = [encode_event(event) for event in events]
+        self._deliver(self.members, frames)
+        for subscriber, reached in list(self.ahead.items()):
+            self._catch_up(subscriber, reached, frames)
+
+    def go_live(self, subscriber: Subscriber, page: Page, *, recovered: bool) -> None:
+        """Answer a subscription whose history was read to the top, and go on from there."""
+        held = self.joining.pop(subscriber)
+        subscriber.subscribed(self.channel, page, recovered=recovered)
+        here = page.top
+        for event in held:
+            here = self._hand_over(subscriber, event, here)
+        if here.epoch == self.position.epoch and here.offset > self.position.offset:
+            self.ahead[subscriber] = here.offset
+        else:
+            self.members.add(subscriber)
+
+    def reset(self, reset: Reset) -> None:
+        """Move everybody to where the channel goes on."""
+        self.position = reset.top
+        self.members.update(self.ahead)
+        self.ahead.clear()
+        for subscriber in self.members:
+            subscriber.reset(self.channel, reset)
+        for held in self.joining.values():
+            held.append(reset)
+
+    def _hand_over(self, subscriber: Subscriber, held: Event | Reset, here: Position) -> Position:
+        """Pass on what came while the history was read, unless the history had it."""
+        if isinstance(held, Reset):
+            subscriber.reset(self.channel, held)
+            return held.top
+        place = held.position
+        if place is None or place.epoch != here.epoch or place.offset <= here.offset:
+            return here
+        subscriber.deliver(self.channel, [encode_event(held)])
+        return place
+
+    def _deliver(self, subscribers: Iterable[Subscriber], frames: Sequence[bytes]) -> None:
+        slow = [one for one in subscribers if not one.deliver(self.channel, frames)]
+        for subscriber in slow:
+            self.forget(subscriber)
+            self.idle.add(subscriber)
+
+    def _catch_up(self, subscriber: Subscriber, reached: int, frames: Sequence[bytes]) -> None:
+        beyond = self.position.offset - reached
+        if beyond < 0:
+            return
+        del self.ahead[subscriber]
+        self.members.add(subscriber)
+        if beyond:
+            self._deliver([subscriber], frames[-beyond:])

@@ -1,0 +1,30 @@
+"""Whether this server lives, and whether it can do its work."""
+
+from realtime_bridge.server.engine import Engine
+from realtime_bridge.server.http import Response
+
+
+async def live() -> Response:
+    """Answer `GET health/live`: the process answers, so do not restart it."""
+    return Response.json({"status": "ok"})
+
+
+async def ready(engine: Engine) -> Response:
+    """Answer `GET health/ready`: send clients here, or not now."""
+    is_ready = engine.hub.ready
+    return Response.json(
+        {"status": "ok" if is_ready else "not ready"}, status=200 if is_ready else 503
+    )
+
+
+async def report(engine: Engine) -> Response:
+    """Answer `GET health`: the same for people, with numbers and no names."""
+    return Response.json(
+        {
+            "status": "ok" if engine.hub.ready else "not ready",
+            "log": str(engine.log),
+            "connections": engine.connections.total(),
+            "users": len(engine.connections),
+            "channels": engine.hub.channels,
+        }
+    )

@@ -1,0 +1,204 @@
+"""Polling: positions in, events or a reset out; any server answers, nothing is kept between."""
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from realtime_bridge.backend import Page, Reset
+from realtime_bridge.channels import check_channel
+from realtime_bridge.errors import InvalidEventError
+from realtime_bridge.event import Position
+from realtime_bridge.protocol import frames
+from realtime_bridge.server.auth import Principal
+from realtime_bridge.server.engine import Engine, logger
+from realtime_bridge.server.fan import Subscriber
+from realtime_bridge.server.http import HTTPError, Request, Response
+
+MAX_WAIT = 20.0
+"""The longest a long poll is held, in seconds."""
+
+CACHE_SECONDS = 0.25
+"""How long an answer of the log serves others with the same position, however many poll."""
+
+MAX_CACHED = 10_000
+
+SOON_MS, LATER_MS = 1_000, 5_000
+"""When to poll again: after an event, and when nothing happens."""
+
+Positions = Mapping[str, Position | None]
+
+_OFFSET = re.compile(r"[0-9]{1,16}")
+
+
+class Polls:
+    """Answers polls, and asks the log once for all who stand at the same position."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._cached: dict[tuple[str, str], tuple[float, Page | Reset]] = {}
+
+    async def poll(self, request: Request) -> Response:
+        """Answer `POST poll`."""
+        body = await request.json()
+        principal = await self._engine.identify(request)
+        positions = _positions(body, self._engine.settings.limit_channels_per_connection)
+        refused = await self._refused(principal, positions)
+        granted = {name: after for name, after in positions.items() if name not in refused}
+        answers = await self._answers(granted, _wait(body))
+        channels = refused | {name: _describe(answer) for name, answer in answers.items()}
+        moved = any(_moved(answer) for answer in answers.values())
+        return Response.json(
+            {
+                "channels": channels,
+                "next_ms": SOON_MS if moved else LATER_MS,
+                "generation": 0,
+                "status": {"log": "ok", "backend": "ok"},
+            }
+        )
+
+    async def latest(self, request: Request) -> Response:
+        """Answer `GET latest?channel=`: the latest event of each key, and the position there."""
+        principal = await self._engine.identify(request)
+        channel = _channel(request.query.get("channel", ""))
+        after = request.query.get("after", "0")
+        if not _OFFSET.fullmatch(after):
+            raise HTTPError(400, "bad_position", "after is the offset that a page ended with")
+        if await self._refused(principal, {channel: None}):
+            raise HTTPError(403, "forbidden", f"{principal.user} may not listen to {channel}")
+        page = await self._engine.log.latest(channel, after=int(after))
+        return Response.json(
+            {
+                "channel": channel,
+                "events": frames.encode_events(page.events),
+                "position": page.top.to_json(),
+                "more": page.more,
+            }
+        )
+
+    async def _refused(
+        self, principal: Principal, channels: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """Return the channels this user gets nothing of, each with what to say instead."""
+        refused: dict[str, dict[str, Any]] = {}
+        for channel in channels:
+            try:
+                if not await self._engine.rules.allow(principal, channel):
+                    refused[channel] = {"reset": "forbidden", "position": None}
+            except Exception:
+                logger.exception("the rule of %s failed", channel)
+                message = "the channel's rule failed, try again"
+                refused[channel] = {"error": {"code": 500, "message": message}}
+        return refused
+
+    async def _answers(self, positions: Positions, wait: float) -> dict[str, Page | Reset]:
+        if not wait:
+            return await self._read_all(positions)
+        waiter = _Waiter()
+        try:
+            for channel in positions:
+                await self._engine.hub.join(waiter, channel, None)
+            answers = await self._read_all(positions)
+            if any(_moved(answer) for answer in answers.values()):
+                return answers
+            await waiter.moved(wait)
+            return await self._read_all(positions)
+        finally:
+            for channel in positions:
+                self._engine.hub.leave(waiter, channel)
+
+    async def _read_all(self, positions: Positions) -> dict[str, Page | Reset]:
+        return {channel: await self._read(channel, at) for channel, at in positions.items()}
+
+    async def _read(self, channel: str, after: Position | None) -> Page | Reset:
+        now = time.monotonic()
+        key = (channel, f"{after} {after.id}" if after else "")
+        expires, answer = self._cached.get(key, (0.0, None))
+        if answer and now < expires and self._still_true(channel, answer):
+            return answer
+        if len(self._cached) >= MAX_CACHED:
+            self._cached.clear()
+        answer = await self._ask(channel, after)
+        self._cached[key] = now + CACHE_SECONDS, answer
+        return answer
+
+    def _still_true(self, channel: str, answer: Page | Reset) -> bool:
+        """Tell whether nothing was fanned out here since, as far as this process hears it."""
+        return self._engine.hub.top(channel) in (None, answer.top.offset)
+
+    async def _ask(self, channel: str, after: Position | None) -> Page | Reset:
+        if after is not None:
+            return await self._engine.log.read(channel, after)
+        tops = await self._engine.log.positions([channel])
+        return Page(events=(), top=tops[channel])
+
+
+class _Waiter(Subscriber):
+    """A long poll: it wants to know just that something happened."""
+
+    def __init__(self) -> None:
+        self._something = asyncio.Event()
+
+    def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:  # noqa: ARG002
+        self._something.set()
+        return True
+
+    def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
+        pass
+
+    def reset(self, channel: str, reset: Reset) -> None:  # noqa: ARG002
+        self._something.set()
+
+    async def moved(self, wait: float) -> None:
+        try:
+            async with asyncio.timeout(wait):
+                await self._something.wait()
+        except TimeoutError:
+            return
+
+
+def _moved(answer: Page | Reset) -> bool:
+    return isinstance(answer, Reset) or bool(answer.events)
+
+
+def _describe(answer: Page | Reset) -> dict[str, Any]:
+    if isinstance(answer, Reset):
+        return {"reset": answer.reason, "position": answer.top.to_json()}
+    return {
+        "events": frames.encode_events(answer.events),
+        "position": frames.reached(answer).to_json(),
+        "more": answer.more,
+    }
+
+
+def _channel(name: str) -> str:
+    try:
+        return check_channel(name)
+    except InvalidEventError as error:
+        raise HTTPError(400, "bad_channel", str(error)) from error
+
+
+def _positions(body: Mapping[str, Any], limit: int) -> dict[str, Position | None]:
+    positions = body.get("positions")
+    if not isinstance(positions, dict):
+        raise HTTPError(400, "bad_position", "positions is an object: a position, or null, each")
+    if len(positions) > limit:
+        raise HTTPError(400, "too_many_channels", f"Over {limit} channels in one poll")
+    return {_channel(name): _position(name, at) for name, at in positions.items()}
+
+
+def _position(channel: str, fields: object) -> Position | None:
+    if fields is None:
+        return None
+    try:
+        return Position.from_json(fields)
+    except ValueError as error:
+        raise HTTPError(400, "bad_position", f"{channel}: {error}") from error
+
+
+def _wait(body: Mapping[str, Any]) -> float:
+    wait = body.get("wait") or 0
+    if not isinstance(wait, int | float) or not 0 <= wait <= MAX_WAIT:
+        raise HTTPError(400, "bad_wait", f"wait is a number of seconds from 0 to {MAX_WAIT:g}")
+    return float(wait)

@@ -1,0 +1,126 @@
+"""Publishing for other processes and languages: signed calls, over HTTP or on a socket."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+
+from realtime_bridge.errors import InvalidEventError, PublishError, RealtimeError
+from realtime_bridge.protocol import calls, frames
+from realtime_bridge.protocol.frames import ProtocolError
+from realtime_bridge.protocol.session import PROTOCOL
+from realtime_bridge.server.auth import SignatureError
+from realtime_bridge.server.engine import Engine
+from realtime_bridge.server.http import HTTPError, Receive, Request, Response, Scope
+from realtime_bridge.server.http import Send as ASGISend
+
+Call = Callable[[Engine, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+async def publish(engine: Engine, request: Request) -> Response:
+    """Answer `POST publish`: all events are checked before the first is appended."""
+    body = await request.body(calls.MAX_CALL_BYTES)
+    timestamp, signature = _check(engine, request, body)
+    try:
+        engine.signatures.once(timestamp, signature, now=time.time())
+    except SignatureError as error:
+        raise HTTPError(409, error.code, str(error)) from error
+    try:
+        fields = frames.decode_object(body)
+        events = calls.unpack_events(fields.get("events"), fallback_id=signature[:40])
+        receipts = await engine.broadcaster.publish_many(events)
+    except (ProtocolError, InvalidEventError) as error:
+        raise HTTPError(400, "invalid_event", str(error)) from error
+    return Response.json({"receipts": [calls.pack_receipt(receipt) for receipt in receipts]})
+
+
+async def serve(
+    engine: Engine, request: Request, _scope: Scope, receive: Receive, send: ASGISend
+) -> None:
+    """Answer a worker's signed upgrade, then its calls, one after another, in order.
+
+    Raises:
+        HTTPError: the signature is not good.
+
+    """
+    _check(engine, request, b"")
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        try:
+            answer = await _answer(engine, message.get("text") or message.get("bytes") or b"")
+        except ProtocolError as error:
+            await send({"type": "websocket.close", "code": PROTOCOL, "reason": str(error)[:120]})
+            return
+        await send({"type": "websocket.send", "text": answer.decode()})
+
+
+def _check(engine: Engine, request: Request, body: bytes) -> tuple[str, str]:
+    timestamp = request.headers.get(calls.TIMESTAMP.lower(), "")
+    signature = request.headers.get(calls.SIGNATURE.lower(), "")
+    if not timestamp or not signature:
+        raise HTTPError(
+            401, "not_signed", f"Send the headers {calls.TIMESTAMP} and {calls.SIGNATURE}"
+        )
+    try:
+        engine.signatures.check(timestamp, signature, body, now=time.time())
+    except SignatureError as error:
+        raise HTTPError(401, error.code, str(error)) from error
+    return timestamp, signature
+
+
+async def _answer(engine: Engine, text: str | bytes) -> bytes:
+    fields = frames.decode_object(text)
+    call = _CALLS.get(str(fields.get("call")))
+    if call is None:
+        raise ProtocolError(f"unknown call {str(fields.get('call'))[:40]!r}")
+    try:
+        answer = await call(engine, fields)
+    except RealtimeError as error:
+        answer = {"error": _error(error)}
+    return orjson.dumps({"number": fields.get("number"), **answer})
+
+
+def _error(error: RealtimeError) -> dict[str, Any]:
+    invalid = isinstance(error, InvalidEventError)
+    retryable = isinstance(error, PublishError) and error.retryable
+    return {"invalid": invalid, "retryable": retryable, "message": str(error)}
+
+
+async def _append(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
+    events = calls.unpack_events(fields.get("events"))
+    receipts = await engine.broadcaster.publish_many(events)
+    return {"receipts": [calls.pack_receipt(receipt) for receipt in receipts]}
+
+
+async def _read(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
+    after = calls.unpack_position(fields.get("after"))
+    return calls.pack_answer(
+        await engine.log.read(str(fields.get("channel")), after, int(fields.get("limit", 1)))
+    )
+
+
+async def _latest(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
+    after, limit = int(fields.get("after", 0)), int(fields.get("limit", 1))
+    return calls.pack_answer(
+        await engine.log.latest(str(fields.get("channel")), after=after, limit=limit)
+    )
+
+
+async def _positions(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
+    tops = await engine.log.positions(calls.unpack_channels(fields.get("channels")))
+    return {"positions": {channel: top.to_json() for channel, top in tops.items()}}
+
+
+async def _rotate(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
+    top = await engine.log.rotate(str(fields.get("channel")), str(fields.get("seen_epoch")))
+    return {"position": top.to_json()}
+
+
+_CALLS: dict[str, Call] = {
+    "append": _append,
+    "read": _read,
+    "latest": _latest,
+    "positions": _positions,
+    "rotate": _rotate,
+}
