@@ -11,6 +11,7 @@ ALPHABET = "A-Za-z0-9_=@,.;-"
 _NAME = re.compile(rf"[{ALPHABET}]{{1,128}}")
 _LITERAL = re.compile(rf"[{ALPHABET}]*")
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_FILLING = f"([{ALPHABET.replace('.', '')}]+)"
 _RESERVED = ("private-", "presence-")
 
 
@@ -65,7 +66,7 @@ class ChannelPattern:
             )
         if len(set(self.holes)) < len(self.holes):
             raise ConfigurationError(f"Channel pattern {text!r} names one hole twice")
-        self._regex = re.compile("([^.]+)".join(map(re.escape, self._literals)))
+        self._regex = re.compile(_FILLING.join(map(re.escape, self._literals)))
 
     def match(self, channel: str) -> dict[str, str] | None:
         """Return what fills the holes, or None when `channel` is not of this pattern."""

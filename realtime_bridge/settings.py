@@ -59,9 +59,9 @@ class Settings(EnvironmentSettings):
     """Who remembers: `auto`, `none`, or the name of a log."""
     secret: SecretStr | None = None
     """Signs tokens and server-to-server calls; at least 32 bytes."""
-    prefix: str = Field("realtime", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    prefix: str = Field(default="realtime", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Namespaces every key, channel and metric of one application."""
-    path: str = Field("/realtime", pattern=r"^(/[A-Za-z0-9_.~-]+)*$")
+    path: str = Field(default="/realtime", pattern=r"^(/[A-Za-z0-9_.~-]+)*$")
     """Where the server mounts itself."""
     origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Pages that may connect, besides those of the same host; comma-separated."""
@@ -69,16 +69,16 @@ class Settings(EnvironmentSettings):
     dev: bool = False
     """What `serve --dev` sets: everybody on this machine is trusted."""
 
-    history_events: int = Field(1_000, ge=1)
-    history_bytes: int = Field(1024 * 1024, ge=1)
-    history_seconds: float = Field(600.0, gt=0)
+    history_events: int = Field(default=1_000, ge=1)
+    history_bytes: int = Field(default=1024 * 1024, ge=1)
+    history_seconds: float = Field(default=600.0, gt=0)
 
-    limit_connections_per_user: int = Field(20, ge=1)
-    limit_channels_per_connection: int = Field(128, ge=1)
-    limit_frames_per_second: float = Field(20.0, gt=0)
-    limit_frame_bytes: int = Field(64 * 1024, ge=1024)
-    limit_event_bytes: int = Field(MAX_DATA_BYTES, ge=1, le=MAX_DATA_BYTES)
-    limit_unsent_bytes: int = Field(1024 * 1024, ge=1024)
+    limit_connections_per_user: int = Field(default=20, ge=1)
+    limit_channels_per_connection: int = Field(default=128, ge=1)
+    limit_frames_per_second: float = Field(default=20.0, gt=0)
+    limit_frame_bytes: int = Field(default=64 * 1024, ge=1024)
+    limit_event_bytes: int = Field(default=MAX_DATA_BYTES, ge=1, le=MAX_DATA_BYTES)
+    limit_unsent_bytes: int = Field(default=1024 * 1024, ge=1024)
 
     _split_origins = field_validator("origins", mode="before")(_comma_separated)
 

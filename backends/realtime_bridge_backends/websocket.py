@@ -83,11 +83,12 @@ class WebSocketBackend(Log):
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append on the server, which fans out."""
-        pending = [
-            self._call("append", events=[calls.pack_event(event) for event in part])
-            for part in _slices(events)
-        ]
-        answers = [await call for call in pending]
+        answers = await asyncio.gather(
+            *(
+                self._call("append", events=[calls.pack_event(event) for event in part])
+                for part in _slices(events)
+            )
+        )
         return [calls.unpack_receipt(fields) for answer in answers for fields in answer["receipts"]]
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
@@ -178,7 +179,8 @@ class _Line:
     async def call(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
         self._number += 1
         number = self._number
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
         try:
             text = orjson.dumps({"call": name, "number": number, **fields}).decode()
             await self._connection.send(text)
@@ -193,7 +195,7 @@ class _Line:
     async def _read(self) -> None:
         try:
             while True:
-                answer = orjson.loads(await self._connection.recv())
+                answer: dict[str, Any] = orjson.loads(await self._connection.recv())
                 waiting = self._waiting.get(answer["number"])
                 if waiting and not waiting.done():
                     waiting.set_result(answer)

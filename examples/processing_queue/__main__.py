@@ -7,7 +7,11 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from huey.exceptions import HueyException as QueueError
+from realtime_bridge import ConfigurationError
 from rich.console import Console
+from rich.markup import escape
+from rich.text import Text
 
 from intake import IntakeError
 from launcher import LaunchError, launch
@@ -20,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         asyncio.run(_until_signal(options.files, port=options.port, data=options.data))
-    except (IntakeError, LaunchError) as error:
-        console.print(f"[red]✗[/] {error}")
+    except (ConfigurationError, IntakeError, LaunchError, QueueError) as error:
+        console.print("[red]✗[/]", Text(str(error)))
         return 1
     except asyncio.CancelledError:
         console.print("Stopped.")
@@ -51,9 +55,8 @@ async def _until_signal(files: Sequence[Path], *, port: int, data: Path | None) 
 
 def _announce(url: str, data: Path) -> None:
     console.print(f"\n[bold green]●[/] [bold]The processing queue is running[/]  [cyan]{url}[/]")
-    console.print(
-        f"  [dim]data in {data} · the server and a worker, two processes · Ctrl-C ends[/]\n"
-    )
+    console.print("  [dim]A server and a worker, in two processes. Ctrl-C ends both.[/]")
+    console.print(f"  [dim]Data in {escape(str(data))}[/]\n")
     if not sys.stdout.isatty():
         print(url, flush=True)
 

@@ -17,7 +17,6 @@ class Configuration:
         upload_limit: bytes of one upload.
         bytes_per_second: what a job reads at most, so that people can watch it; 0 is no limit.
         redis_url: where the queue is; without it, in a file of `data`.
-        dev: this is a demo on a loopback address, without a secret of its own.
 
     """
 
@@ -25,7 +24,6 @@ class Configuration:
     upload_limit: int
     bytes_per_second: int
     redis_url: str | None
-    dev: bool
 
     @classmethod
     def from_env(cls) -> Self:
@@ -37,5 +35,4 @@ class Configuration:
             upload_limit=int(os.environ.get("QUEUE_UPLOAD_LIMIT", 2048 * MIB)),
             bytes_per_second=int(os.environ.get("QUEUE_BYTES_PER_SECOND", 16 * MIB)),
             redis_url=os.environ.get("REDIS_URL"),
-            dev=os.environ.get("QUEUE_DEV") == "1",
         )

@@ -47,9 +47,18 @@ def _is_visible_file(path: Path, folder: Path) -> bool:
 
 
 def enqueue(files: Iterable[tuple[str, Path]], *, user: str) -> None:
-    """Queue a job for each file, after those that an earlier run left unfinished."""
-    from worker import jobs, process  # reads the environment, which the launcher has set by now
+    """Queue a job for each file, after those that an earlier run left unfinished.
 
+    Raises:
+        IntakeError: the queue cannot be reached.
+
+    """
+    from worker import huey, jobs, process  # reads the environment, which the launcher has set
+
+    try:
+        huey.pending_count()
+    except Exception as error:
+        raise IntakeError(f"The queue cannot be reached: {error}") from error
     for job in jobs.unfinished():
         process(job.id)
     for name, path in files:

@@ -75,7 +75,7 @@ def _server(port: int) -> AbstractAsyncContextManager[Process]:
 
 def _worker() -> AbstractAsyncContextManager[Process]:
     """Start huey's consumer; SIGINT ends it at once, so that Ctrl-C need not wait for a job."""
-    how = ("--workers", "2", "--max_delay", "0.25", "--no_periodic", "--quiet", "-g", "TERM")
+    how = ("--workers", "2", "--max-delay", "0.25", "--no-periodic", "--quiet", "-g", "TERM")
     return _child("huey.bin.huey_consumer", "worker.huey", *how, ended_by=signal.SIGINT)
 
 
@@ -151,6 +151,6 @@ def _set_environment(data: Path, port: int) -> None:
     os.environ |= {
         "PYTHONPATH": os.pathsep.join([str(FOLDER), *([inherited] if inherited else [])]),
         "QUEUE_DATA": str(data),
-        "QUEUE_DEV": "1",
+        "REALTIME_DEV": "true",
         "REALTIME_WEBSOCKET_URL": f"http://{HOST}:{port}/realtime",
     }

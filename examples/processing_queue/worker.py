@@ -48,7 +48,8 @@ def process(job_id: str) -> None:
         job = replace(job, state="started", bytes_done=0, size=Path(job.path).stat().st_size)
         tell("job.started", job)
         result = _read_in_stages(job)
-    except Exception as error:  # noqa: BLE001 -- whatever happened, people wait for an end
+    except Exception as error:
+        # Whatever it was, people wait for an end.
         logger.warning("job %s failed: %r", job_id, error)
         tell("job.failed", replace(jobs.get(job_id) or job, state="failed", error=_said(error)))
     else:

@@ -60,7 +60,7 @@ element("cut").onclick = ({ currentTarget }) => {
   currentTarget.querySelector(".label").textContent = connection.isCut
     ? "Let it return"
     : "Cut the socket";
-  currentTarget.setAttribute("aria-pressed", connection.isCut);
+  currentTarget.classList.toggle("primary", connection.isCut);
 };
 
 new Upload(element("drop"), element("uploads"), {

@@ -1,0 +1,17 @@
+"""The command `realtime-bridge`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say what to install for it."""
+    try:
+        from realtime_bridge.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("realtime_bridge"):
+            raise
+        sys.exit(
+            f"The command line needs {error.name!r}, which is not installed. "
+            "Run: pip install 'realtime-bridge[server]'"
+        )
+    app()

@@ -1,0 +1,58 @@
+"""The commands, and how they are spelled."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from realtime_bridge import __version__
+from realtime_bridge.cli.console import failing_clearly
+from realtime_bridge.cli.demo import demo as run_demo
+from realtime_bridge.cli.listen import listen
+from realtime_bridge.cli.publish import publish
+from realtime_bridge.cli.serve import serve
+from realtime_bridge.cli.token import token
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"realtime-bridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _about(
+    _version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Say which version this is."
+    ),
+) -> None:
+    """Publish once from a worker; every browser that may see it does, in order, without gaps.
+
+    Everything is configured by REALTIME_… variables; see the README.
+    """
+
+
+def demo(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(exists=True, help="Files and folders to process at the start."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(help="Keep uploads and results here, not in a temporary folder.")
+    ] = None,
+) -> None:
+    """Run the example: upload files, watch a worker process them, cut the socket."""
+    with failing_clearly():
+        run_demo(files or (), port=port, data=data)
+
+
+for command in (serve, publish, listen, token, demo):
+    app.command()(command)

@@ -1,0 +1,26 @@
+"""What the commands share: words for people on standard error, and errors without a traceback."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from realtime_bridge.errors import RealtimeError
+
+people = Console(stderr=True, highlight=False, soft_wrap=True)
+"""Where people read; standard output is for programs."""
+
+DEFAULT_URL = "http://127.0.0.1:8000/realtime"
+
+
+@contextmanager
+def failing_clearly() -> Generator[None]:
+    """End with status 1 and one sentence, where the library says what is wrong."""
+    try:
+        yield
+    except RealtimeError as error:
+        people.print(f"[red]error:[/red] {error}", markup=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

@@ -1,0 +1,44 @@
+"""`realtime-bridge publish`: one event, from a shell."""
+
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from realtime_bridge.blocking import BlockingBroadcaster
+from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.protocol.calls import pack_receipt
+
+
+def publish(
+    channel: Annotated[str, typer.Argument(help="Where to, like user-42.")],
+    event: Annotated[str, typer.Argument(help="The event's name, like job.progress.")],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="Its data.")] = "null",
+    event_id: Annotated[
+        str | None, typer.Option("--id", help="The same id is published only once.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="What it is about: the latest event per key is kept.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the receipt on standard output.")
+    ] = False,
+) -> None:
+    """Publish one event through the configured backend."""
+    decoded = _decoded(data)
+    with failing_clearly(), BlockingBroadcaster.from_env() as broadcaster:
+        receipt = broadcaster.publish(channel, event, decoded, id=event_id, key=key)
+    if as_json:
+        typer.echo(orjson.dumps(pack_receipt(receipt)).decode())
+        return
+    verb = "published before" if receipt.duplicate else "published"
+    people.print(f"{verb}: {event} on {channel} at {receipt.position or 'no position'}")
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise typer.BadParameter(
+            f"{error}. Quote it for the shell, like '{{\"percent\": 30}}'", param_hint="JSON"
+        ) from error

@@ -1,0 +1,41 @@
+"""Importing the package costs a worker nothing that it does not use."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "pydantic", "pydantic_settings", "aiohttp", "jwt", "websockets",
+    "redis", "psycopg", "pusher", "ably",
+    "uvicorn", "starlette", "typer", "rich", "pytest",
+}  # fmt: skip
+
+
+def loaded_by(program: str) -> set[str]:
+    """Return the top-level modules in a fresh interpreter that ran `program`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules)"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return {name.partition(".")[0] for name in done.stdout.split()}
+
+
+def test_the_package_alone_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import realtime_bridge")
+    assert "realtime_bridge" in loaded
+    assert not loaded & (HEAVY | {"asyncio", "orjson"})
+
+
+def test_resolving_every_public_name_loads_no_heavy_library_and_no_backend() -> None:
+    loaded = loaded_by("from realtime_bridge import *")
+    assert {"asyncio", "orjson"} <= loaded
+    assert not loaded & (HEAVY | {"realtime_bridge_backends"})
+
+
+@pytest.mark.parametrize("module", ["history", "reducer", "backoff"])
+def test_the_protocol_loads_no_heavy_library(module: str) -> None:
+    loaded = loaded_by(f"import realtime_bridge.protocol.{module}")
+    assert not loaded & (HEAVY | {"asyncio", "realtime_bridge_backends"})
