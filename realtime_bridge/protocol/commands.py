@@ -1,0 +1,51 @@
+"""The words of the hybrid client's state machine; all durations are in milliseconds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal[
+    "IDLE",
+    "BOOT",
+    "CONNECTING",
+    "PROBING",
+    "LIVE",
+    "SUSPECT",
+    "FALLBACK",
+    "UPGRADING",
+    "PAUSED",
+    "DENIED",
+    "STOPPED",
+]
+
+Action = Literal["describe", "renew", "open", "probe", "ping", "close", "poll"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the application chose, in milliseconds; the names are those of DESIGN §8."""
+
+    polling_interval: int = 5_000
+    fallback_delay: int = 15_000
+    reconnect_interval: int = 3_000
+    max_reconnect_attempts: int = 5
+    push: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What the machine has to know of a descriptor, in milliseconds."""
+
+    mode: Literal["realtime", "polling"] = "realtime"
+    heartbeat: int = 10_000
+    max_age: int | None = None
+    generation: int = 0
+    expires: int = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the shell has to do; sockets are numbered in the order they are opened."""
+
+    do: Action
+    socket: int | None = None
+    code: int | None = None
