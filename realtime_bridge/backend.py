@@ -1,5 +1,6 @@
 """The three abilities of a backend, each a type: `Log`, `Feed`, `Backend`."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -20,6 +21,8 @@ PAGE_BYTES = 512 * 1024
 
 MAX_BATCH = 500
 """The most events of one append."""
+
+_STARTED = int(time.time())
 
 ResetReason = Literal["epoch", "truncated", "ahead", "regressed", "forbidden", "signal"]
 
@@ -133,6 +136,13 @@ class Log(Plugin):
     @abstractmethod
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Return the latest event of each key beyond offset `after`, by offset, and the top."""
+
+    async def generation(self, configuration: str) -> int:  # noqa: ARG002 -- others remember it
+        """Return the generation of this delivering configuration; it grows when that changes.
+
+        A log that cannot remember an earlier process's gives each process a greater one.
+        """
+        return _STARTED
 
     @abstractmethod
     async def rotate(self, channel: str, seen_epoch: str) -> Position:

@@ -1,5 +1,6 @@
 """The configuration, read once from `REALTIME_*` variables and a `.env` file."""
 
+import hashlib
 import ipaddress
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -69,6 +70,11 @@ class Settings(EnvironmentSettings):
     dev: bool = False
     """What `serve --dev` sets: everybody on this machine is trusted."""
 
+    enabled: bool = True
+    """Off: every client polls."""
+    rollout_percent: int = Field(default=100, ge=0, le=100)
+    """The share of users that gets push, the others poll."""
+
     history_events: int = Field(default=1_000, ge=1)
     history_bytes: int = Field(default=1024 * 1024, ge=1)
     history_seconds: float = Field(default=600.0, gt=0)
@@ -92,6 +98,12 @@ class Settings(EnvironmentSettings):
                 "openssl rand -hex 32"
             )
         return secret
+
+    @property
+    def delivery(self) -> str:
+        """What clients have to move for when it changes, as a hash without secrets."""
+        parts = (self.backend, self.log, self.enabled, self.rollout_percent, self.path)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property
     def retention(self) -> Retention:

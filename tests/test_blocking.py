@@ -20,7 +20,6 @@ from realtime_bridge import (
     ConfigurationError,
     Event,
     InvalidEventError,
-    Position,
     PublishError,
     Receipt,
 )
@@ -118,7 +117,9 @@ def test_many_threads_share_one_connection_and_lose_nothing(
     with ThreadPoolExecutor(8) as threads:
         published = [task.result() for task in [threads.submit(publish) for _ in range(8)]]
     assert all(offsets(receipts) == sorted(offsets(receipts)) for receipts in published)
-    assert sorted(offsets(sum(published, []))) == [*range(1, 201)]
+    assert sorted(offset for receipts in published for offset in offsets(receipts)) == [
+        *range(1, 201)
+    ]
     assert log.open == 1
 
 
@@ -209,6 +210,7 @@ def in_child(work: Callable[[], Any]) -> Any:
     return json.loads(said)
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_publishes_on_a_thread_and_connection_of_its_own() -> None:
     opened: list[Watched] = []
 
@@ -218,18 +220,19 @@ def test_a_forked_child_publishes_on_a_thread_and_connection_of_its_own() -> Non
 
     def publish() -> dict[str, Any]:
         with ThreadPoolExecutor(2) as threads:
-            tasks = [threads.submit(broadcaster.publish, "job.7", "job.step") for _ in range(10)]
+            tasks = [threads.submit(publisher.publish, "job.7", "job.step") for _ in range(10)]
             published = offsets([task.result(10) for task in tasks])
         return {
             "offsets": sorted(published),
             "threads": len(our_threads()),
             "opened": len(opened),
             "inherited": opened[0].open,
-            "grandchild": in_child(lambda: offsets([broadcaster.publish("job.7", "job.step")])),
+            "grandchild": in_child(lambda: offsets([publisher.publish("job.7", "job.step")])),
         }
 
-    with BlockingBroadcaster(make) as broadcaster:
-        broadcaster.publish("job.7", "job.step")
+    publisher = BlockingBroadcaster(make)
+    with publisher:
+        publisher.publish("job.7", "job.step")
         for _ in range(2):
             assert in_child(publish) == {
                 "offsets": [*range(1, 11)],
@@ -238,10 +241,11 @@ def test_a_forked_child_publishes_on_a_thread_and_connection_of_its_own() -> Non
                 "inherited": 1,
                 "grandchild": [1],
             }
-        assert offsets([broadcaster.publish("job.7", "job.step")]) == [2]
+        assert offsets([publisher.publish("job.7", "job.step")]) == [2]
         assert len(opened) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_child_forked_while_another_thread_publishes_is_not_blocked() -> None:
     logs: list[Watched] = [Held(), Watched()]
     held = logs[0]
@@ -253,6 +257,32 @@ def test_a_child_forked_while_another_thread_publishes_is_not_blocked() -> None:
         assert in_child(lambda: offsets([broadcaster.publish("job.7", "job.step")])) == [1]
         held.let.set()
         assert offsets([publishing.result(10)]) == [1]
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_child_forked_while_another_thread_connects_is_not_blocked() -> None:
+    parent, connecting, let = os.getpid(), threading.Event(), threading.Event()
+
+    def make() -> Broadcaster:
+        if os.getpid() == parent:
+            connecting.set()
+            assert let.wait(10)
+        return Broadcaster(log=Watched())
+
+    with ThreadPoolExecutor(1) as threads, BlockingBroadcaster(make) as publisher:
+        publishing = threads.submit(publisher.publish, "job.7", "job.step")
+        assert connecting.wait(10)
+        assert in_child(lambda: offsets([publisher.publish("job.7", "job.step")])) == [1]
+        let.set()
+        assert offsets([publishing.result(10)]) == [1]
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+async def test_a_child_of_the_server_does_not_wait_for_its_parents_loop() -> None:
+    settings = Settings(backend="memory", prefix="served")
+    publisher = BlockingBroadcaster(lambda: Broadcaster.from_settings(settings))
+    with serving("served", Broadcaster(log=Watched())):
+        assert in_child(lambda: offsets([publisher.publish("job.7", "job.step")])) == [1]
 
 
 RECORDER = '''
@@ -288,7 +318,16 @@ def run(program: str, record: Path) -> list[list[str]]:
     It fails on any warning, and on anything written to standard error.
     """
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", RECORDER + program, str(record)],
+        [
+            sys.executable,
+            "-X",
+            "dev",
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            RECORDER + program,
+            str(record),
+        ],
         check=True,
         timeout=60,
         capture_output=True,
@@ -334,9 +373,3 @@ if child:
     os.waitpid(child, 0)
 """
     assert run(program, tmp_path / "record") == [["open", "parent", "close"]]
-
-
-def test_a_position_is_what_a_receipt_brings_back(broadcaster: BlockingBroadcaster) -> None:
-    position = broadcaster.publish("job.7", "job.step").position
-    assert isinstance(position, Position)
-    assert position.offset == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
@@ -24,6 +25,7 @@ from realtime_bridge import (
 from realtime_bridge.backend import Backend, Limits, Page
 from realtime_bridge.broadcaster import serving
 from realtime_bridge.event import Position
+from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.history import Retention
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing.samples import numbered
@@ -95,8 +97,8 @@ class Pusher(Backend):
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.backoff, "FLOOR", 0.0)
-    monkeypatch.setattr(module.random, "random", lambda: 0.0)
+    monkeypatch.setattr(backoff, "FLOOR", 0.0)
+    monkeypatch.setattr(random, "random", lambda: 0.0)
 
 
 @pytest.fixture
@@ -220,7 +222,7 @@ async def test_when_time_runs_out_between_retries_the_failure_itself_is_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "CALL_TIMEOUT", 0.01)
-    monkeypatch.setattr(module.backoff, "FLOOR", 60.0)
+    monkeypatch.setattr(backoff, "FLOOR", 60.0)
     log = Shaky(BackendUnavailableError("no server at example.org"))
     async with Broadcaster(log=log) as broadcaster:
         with pytest.raises(BackendUnavailableError, match=r"no server at example\.org"):
@@ -244,11 +246,9 @@ async def test_of_a_repeated_id_the_stored_event_is_pushed_again(log: MemoryBack
         await broadcaster.publish("job.7", "job.progress", "first", id="same")
         again = await broadcaster.publish("job.7", "job.progress", "second", id="same")
     assert again.duplicate
-    assert (
-        pusher.pushed[1:] == [(await events_of(log))[1]] * 2
-        or [(event.data, event.position) for event in pusher.pushed[1:]]
-        == [("first", again.position)] * 2
-    )
+    assert [(event.data, event.position) for event in pusher.pushed[1:]] == [
+        ("first", again.position)
+    ] * 2
 
 
 async def test_a_repeated_id_whose_event_was_trimmed_is_not_pushed_again() -> None:

@@ -40,7 +40,7 @@ class RemoteLog(MemoryBackend):
     """Stands for the websocket backend of a worker."""
 
     default_logs = ("memory",)
-    reached_through = None
+    reached_through = None  # type: ignore[assignment]
 
 
 @pytest.fixture(autouse=True)

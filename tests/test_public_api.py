@@ -41,4 +41,5 @@ def test_another_name_is_refused_as_python_does() -> None:
 def test_the_contract_suites_are_public() -> None:
     from realtime_bridge import testing
 
-    assert testing.__all__ == ["BackendContract", "FeedContract", "LogContract"]
+    assert {"BackendContract", "FeedContract", "LogContract"} <= set(testing.__all__)
+    assert all(hasattr(testing, name) for name in testing.__all__)

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_until_signal(options.files, port=options.port, data=options.data))
     except (ConfigurationError, IntakeError, LaunchError, QueueError) as error:
-        console.print("[red]✗[/]", Text(str(error)))
+        console.print("[red]error:[/]", Text(str(error)))
         return 1
     except asyncio.CancelledError:
         console.print("Stopped.")
@@ -48,7 +48,7 @@ async def _until_signal(files: Sequence[Path], *, port: int, data: Path | None) 
         if not running.cancelling():
             running.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end)
     await launch(files, port=port, data=data, ready=_announce)
 

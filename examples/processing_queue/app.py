@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
-from realtime_bridge import Position, PublishError
+from realtime_bridge import PublishError
 from realtime_bridge.server import Bridge
 
 from jobs import Job
@@ -51,7 +51,7 @@ async def queue(request: Request, response: Response) -> dict[str, Any]:
     """Return all jobs of this user, and in the header the position that they are at least at."""
     user = current_user(request)
     channel = f"user-{user}"
-    response.headers["Realtime-Position"] = f"{channel} {await position(channel)}"
+    response.headers["Realtime-Position"] = f"{channel} {await bridge.position(channel)}"
     response.headers["Cache-Control"] = "no-store"
     found = await run_in_threadpool(jobs.of, user)
     return {"jobs": [job.view() for job in found], "upload_limit": configuration.upload_limit}
@@ -74,8 +74,3 @@ async def tell_queued(job: Job) -> None:
         await bridge.publish(job.channel, "job.queued", job.view(), key=f"job-{job.id}")
     except PublishError as error:
         logger.warning("job %s is queued, but that was not published: %s", job.id, error)
-
-
-async def position(channel: str) -> Position:
-    positions = await bridge._engine.log.positions([channel])
-    return positions[channel]

@@ -48,6 +48,11 @@ class Job:
             return 100.0
         return self.bytes_done * 1000 // self.bytes_total / 10 if self.bytes_total else 0.0
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ("completed", "failed")
+
     def view(self) -> dict[str, Any]:
         """Return what the page shows: all of it, so that a later event replaces an earlier one."""
         return {

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -70,31 +69,33 @@ async def _run_both(port: int, ready: Callable[[], None]) -> None:
 def _server(port: int) -> AbstractAsyncContextManager[Process]:
     where = ("--app-dir", str(FOLDER), "--host", HOST, "--port", str(port))
     how = ("--log-level", "warning", "--timeout-graceful-shutdown", "3")
-    return _child("uvicorn", "app:app", *where, *how, ended_by=signal.SIGTERM)
+    return _child("uvicorn", "app:app", *where, *how)
 
 
 def _worker() -> AbstractAsyncContextManager[Process]:
-    """Start huey's consumer; SIGINT ends it at once, so that Ctrl-C need not wait for a job."""
-    how = ("--workers", "2", "--max-delay", "0.25", "--no-periodic", "--quiet", "-g", "TERM")
-    return _child("huey.bin.huey_consumer", "worker.huey", *how, ended_by=signal.SIGINT)
+    how = ("--workers", "2", "--max-delay", "0.25", "--no-periodic", "--quiet")
+    return _child("huey.bin.huey_consumer", "worker.huey", *how)
 
 
 @asynccontextmanager
-async def _child(module: str, *arguments: str, ended_by: signal.Signals) -> AsyncGenerator[Process]:
+async def _child(module: str, *arguments: str) -> AsyncGenerator[Process]:
     # -P: what lies in the folder we were started from is not meant by our imports.
-    command = (sys.executable, "-P", "-m", module, *arguments)
+    # A process group of its own: a terminal's Ctrl-C is ours, and we end the child in good order.
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=sys.stderr
+        *(sys.executable, "-P", "-m", module, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=sys.stderr,
+        process_group=0,
     )
     try:
         yield process
     finally:
-        await _end(process, ended_by)
+        await _end(process)
 
 
-async def _end(process: Process, ended_by: signal.Signals) -> None:
+async def _end(process: Process) -> None:
     with suppress(ProcessLookupError):
-        process.send_signal(ended_by)
+        process.terminate()
     try:
         await asyncio.wait_for(process.wait(), GRACE_SECONDS)
     except TimeoutError:

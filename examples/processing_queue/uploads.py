@@ -82,5 +82,4 @@ def display_name(name: bytes | None) -> str:
 
 def _refuse_if_over(size: int, limit: int) -> None:
     if size > limit:
-        megabytes = limit / 1e6
-        raise HTTPException(413, f"The file is over the limit of {megabytes:,.0f} MB.")
+        raise HTTPException(413, f"The file is over the limit of {limit:,} bytes.")

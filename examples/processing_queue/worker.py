@@ -21,6 +21,7 @@ from stages import STAGES
 
 CHUNK = 256 * 1024
 PROGRESS_INTERVAL = 0.25
+TELL_AGAIN_AFTER = 5
 
 
 def _queue(configuration: Configuration) -> Huey:
@@ -61,9 +62,25 @@ def tell(event: str, job: Job) -> None:
     """Save the job first, then publish it, so that no snapshot is behind its position."""
     jobs.save(job)
     try:
-        broadcaster.publish(job.channel, event, job.view(), key=f"job-{job.id}")
+        _publish(event, job)
     except PublishError as error:
         logger.warning("the job goes on, but its %s was not published: %s", event, error)
+        if job.ended:
+            tell_again.schedule((event, job.id), delay=TELL_AGAIN_AFTER)
+
+
+@huey.task()  # type: ignore[untyped-decorator]
+def tell_again(event: str, job_id: str) -> None:
+    """Publish a job's end, which no later event would make up for."""
+    job = jobs.get(job_id)
+    if job:
+        tell(event, job)
+
+
+def _publish(event: str, job: Job) -> None:
+    # A job ends once: with an id of its own, its end is published once however often we try.
+    end = f"{event}-{job.id}" if job.ended else None
+    broadcaster.publish(job.channel, event, job.view(), id=end, key=f"job-{job.id}")
 
 
 def _read_in_stages(job: Job) -> dict[str, Any]:

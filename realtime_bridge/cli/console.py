@@ -8,7 +8,7 @@ from rich.console import Console
 
 from realtime_bridge.errors import RealtimeError
 
-people = Console(stderr=True, highlight=False, soft_wrap=True)
+people = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Where people read; standard output is for programs."""
 
 DEFAULT_URL = "http://127.0.0.1:8000/realtime"
@@ -20,7 +20,8 @@ def failing_clearly() -> Generator[None]:
     try:
         yield
     except RealtimeError as error:
-        people.print(f"[red]error:[/red] {error}", markup=True)
+        people.print("error:", style="red", end=" ")
+        people.print(str(error))
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -10,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar
 from realtime_bridge.client.poll import PollTransport
 from realtime_bridge.client.stream import ChannelReset, Stream, Token, Unavailable
 from realtime_bridge.client.websocket import WebSocketTransport
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol import backoff
 
@@ -18,6 +20,8 @@ SLOW_SECONDS = 2.5
 
 STABLE_SECONDS = 10.0
 """How long a connection has to last for the back-off to begin anew."""
+
+_ADDRESS = re.compile(r"(https?|wss?)://[^/?#\s]+")
 
 T = TypeVar("T")
 Transport = Literal["auto", "websocket", "poll"]
@@ -37,6 +41,9 @@ class HybridClient:
         token: a token, or an async function that gets a fresh one.
         transport: `auto` polls while there is no WebSocket; the others are that way alone.
 
+    Raises:
+        ConfigurationError: the url is no address.
+
     """
 
     def __init__(
@@ -47,6 +54,8 @@ class HybridClient:
         token: Token,
         transport: Transport = "auto",
     ) -> None:
+        if not _ADDRESS.match(url):
+            raise ConfigurationError("The url is an address like https://example.com/realtime")
         url = url.rstrip("/")
         named = channels if isinstance(channels, Mapping) else dict.fromkeys(channels)
         self._stream = Stream(named, token)
@@ -54,13 +63,19 @@ class HybridClient:
         self._poll = PollTransport(url, self._stream)
         self._transport = transport
         self._live_since = float("inf")
+        self._slow: asyncio.TimerHandle | None = None
         self._fallback = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
 
     @property
+    def client(self) -> str:
+        """The id of this client: events published with it as their `source` are skipped here."""
+        return self._stream.client
+
+    @property
     def positions(self) -> Mapping[str, Position | None]:
         """Where each channel stands: pass it to another client to go on from there."""
-        return self._stream.positions
+        return self._stream.taken
 
     async def subscribed(self) -> tuple[str, Position]:
         """Wait until a channel is subscribed for the first time, and return from where.
@@ -93,7 +108,9 @@ class HybridClient:
 
         """
         while True:
-            yield await self._or_failure(self._stream.items.get())
+            while (item := self._stream.take()) is None:
+                await self._or_failure(self._stream.arrived())
+            yield item
 
     async def _run(self) -> None:
         try:
@@ -108,20 +125,21 @@ class HybridClient:
     async def _keep_connected(self) -> None:
         failures = 0
         clock = asyncio.get_running_loop().time
-        slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._fallback.set)
+        self._slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._fallback.set)
         while True:
             self._live_since = float("inf")
             try:
                 await self._websocket.run(self._on_live)
             except Unavailable as error:
                 _logger.info("%s", error)
-            slow.cancel()
             self._fallback.set()
-            lasted = clock() - self._live_since
-            failures = 0 if lasted >= STABLE_SECONDS else failures + 1
+            failures = 0 if clock() - self._live_since >= STABLE_SECONDS else failures
             await asyncio.sleep(backoff.delay(failures, random.random()))  # noqa: S311
+            failures += 1
 
     def _on_live(self) -> None:
+        assert self._slow
+        self._slow.cancel()
         self._live_since = asyncio.get_running_loop().time()
         self._fallback.clear()
 
@@ -136,6 +154,7 @@ class HybridClient:
                 failures = 0
             except Unavailable as error:
                 _logger.info("%s", error)
+                self._stream.interrupted()
                 wait = backoff.delay(failures, random.random())  # noqa: S311
                 failures += 1
             await asyncio.sleep(wait)

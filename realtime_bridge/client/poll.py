@@ -1,13 +1,16 @@
 """Events by polling: positions in, events or a reset out."""
 
+import asyncio
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
 from realtime_bridge.client.stream import DeniedError, Stream, Unavailable
 from realtime_bridge.protocol.frames import ProtocolError, decode_position
+from realtime_bridge.settings import is_loopback
 
 REQUEST_SECONDS = 10.0
 MIN_INTERVAL, MAX_INTERVAL = 0.25, 60.0
@@ -28,7 +31,8 @@ class PollTransport:
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-        self._http = aiohttp.ClientSession(timeout=timeout, trust_env=True)
+        remote = not is_loopback(urlsplit(self._url).hostname or "")
+        self._http = aiohttp.ClientSession(timeout=timeout, trust_env=remote)
         return self
 
     async def __aexit__(
@@ -50,11 +54,17 @@ class PollTransport:
         """
         try:
             answer = await self._ask()
-            more = [await self._take(name, fields) for name, fields in answer["channels"].items()]
+            while await self._take_all(answer):
+                await asyncio.sleep(AGAIN)
+                answer = await self._ask()
             wait = float(answer.get("next_ms", LATER_MS)) / 1_000
         except (aiohttp.ClientError, OSError, TimeoutError, KeyError, ProtocolError) as error:
             raise Unavailable(f"polling failed: {error!r}") from error
-        return AGAIN if any(more) else min(MAX_INTERVAL, max(MIN_INTERVAL, wait))
+        return min(MAX_INTERVAL, max(MIN_INTERVAL, wait))
+
+    async def _take_all(self, answer: dict[str, Any]) -> bool:
+        """Apply an answer; True when some channel has more to say at once."""
+        return any([await self._take(name, said) for name, said in answer["channels"].items()])
 
     async def _take(self, channel: str, fields: dict[str, Any]) -> bool:
         """Apply what the answer says of a channel; True when it has more to say at once."""

@@ -1,6 +1,8 @@
 """What a client's transports share: a reducer per channel, and one bounded stream out of them."""
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,8 @@ from realtime_bridge.protocol.reducer import Deliver, Output, Recover, Reducer, 
 
 WAITING = 1_024
 """Events that may wait for a slow handler; beyond that the transports wait too."""
+
+_logger = logging.getLogger("realtime_bridge.client")
 
 Token = str | Callable[[], Awaitable[str]]
 """A token, or what gets a fresh one when it has expired."""
@@ -46,13 +50,30 @@ class Stream:
             for channel, position in channels.items()
         }
         self.subscribed: asyncio.Queue[tuple[str, Position]] = asyncio.Queue()
-        self.items: asyncio.Queue[Event | ChannelReset] = asyncio.Queue(WAITING)
+        self._items: deque[Event | ChannelReset] = deque()
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._taken = dict(channels)
         self._unannounced = set(channels)
         self._token = token
 
     async def token(self) -> str:
-        """Return the token to connect with."""
-        return self._token if isinstance(self._token, str) else await self._token()
+        """Return the token to connect with.
+
+        Raises:
+            Unavailable: a fresh one cannot be had now.
+
+        """
+        if isinstance(self._token, str):
+            return self._token
+        try:
+            return await self._token()
+        except RealtimeError:
+            raise
+        except Exception as error:
+            _logger.warning("no token can be had: %r", error)
+            raise Unavailable("no token can be had") from error
 
     @property
     def renewable(self) -> bool:
@@ -63,6 +84,25 @@ class Stream:
     def positions(self) -> dict[str, Position | None]:
         """Where each channel stands."""
         return {channel: reducer.position for channel, reducer in self.channels.items()}
+
+    @property
+    def taken(self) -> dict[str, Position | None]:
+        """Where each channel stands for the handler, who has not seen what waits."""
+        waiting = {item.channel for item in self._items}
+        return self.positions | {channel: self._taken[channel] for channel in waiting}
+
+    async def arrived(self) -> None:
+        """Wait until there is something to take."""
+        await self._arrived.wait()
+
+    def take(self) -> Event | ChannelReset | None:
+        """Return what comes next for the handler, if anything waits."""
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        self._taken[item.channel] = item.position
+        self._note_waiting()
+        return item
 
     async def event(self, fields: Mapping[str, Any]) -> list[Recover]:
         """Take a pushed event, and return what has to be recovered."""
@@ -77,6 +117,7 @@ class Stream:
             self._unannounced.remove(channel)
             self.subscribed.put_nowait((channel, reducer.position or top))
         if reducer.position is None:
+            self._taken[channel] = top
             return await self._hand_out(channel, reducer.start(top))
         events = tuple(decode_event(event) for event in fields["events"])
         outputs = reducer.page(events, top=top, more=bool(fields.get("more")))
@@ -98,12 +139,26 @@ class Stream:
             reducer.interrupted()
 
     async def _hand_out(self, channel: str, outputs: list[Output]) -> list[Recover]:
+        """Put everything in order at once, so that nothing overtakes, then wait for room."""
         recoveries = []
         for output in outputs:
             if isinstance(output, Deliver):
-                await self.items.put(output.event)
+                self._items.append(output.event)
             elif isinstance(output, Restart):
-                await self.items.put(ChannelReset(channel, output.reason, output.position))
+                self._items.append(ChannelReset(channel, output.reason, output.position))
             else:
                 recoveries.append(output)
+        self._note_waiting()
+        await self._room.wait()
         return recoveries
+
+    def _note_waiting(self) -> None:
+        _set(self._arrived, to=bool(self._items))
+        _set(self._room, to=len(self._items) < WAITING)
+
+
+def _set(event: asyncio.Event, *, to: bool) -> None:
+    if to:
+        event.set()
+    else:
+        event.clear()

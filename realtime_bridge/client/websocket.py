@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -13,6 +14,7 @@ from realtime_bridge.client.stream import DeniedError, Stream, Unavailable
 from realtime_bridge.event import Position
 from realtime_bridge.protocol import frames, session
 from realtime_bridge.protocol.frames import ProtocolError
+from realtime_bridge.settings import is_loopback
 
 OPEN_SECONDS = 8.0
 PROBE_SECONDS = 5.0
@@ -22,6 +24,9 @@ SILENCE_SECONDS = 5.0
 """How much longer than a heartbeat's interval silence may last."""
 
 PING_SECONDS = 3.0
+CLOSE_SECONDS = 1.0
+"""How long a server is given to answer our farewell."""
+
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 FINAL = {session.PROTOCOL, session.FORBIDDEN, session.TOO_MANY, 4410}
 """Close codes after which the same client would be refused again."""
@@ -37,6 +42,8 @@ class WebSocketTransport:
         self._stream = stream
         self._heartbeat = session.HEARTBEAT_SECONDS
         self._unanswered: set[str] = set()
+        self._asked: set[str] = set()
+        self._turned_away = False
 
     async def run(self, on_live: Callable[[], None]) -> None:
         """Connect, call `on_live` when all subscriptions are answered, and serve until it ends.
@@ -54,23 +61,29 @@ class WebSocketTransport:
                 max_size=MAX_FRAME_BYTES,
                 compression=None,
                 ping_interval=None,
+                close_timeout=CLOSE_SECONDS,
+                proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
             ) as socket:
                 await self._serve(socket, on_live)
         except ConnectionClosed as error:
             raise self._lost(error) from error
-        except (OSError, InvalidHandshake, TimeoutError, ProtocolError) as error:
+        except (OSError, InvalidHandshake, TimeoutError, ProtocolError, KeyError) as error:
             raise Unavailable(f"the WebSocket failed: {error!r}") from error
         finally:
             self._stream.interrupted()
 
     async def _serve(self, socket: ClientConnection, on_live: Callable[[], None]) -> None:
-        async with asyncio.timeout(PROBE_SECONDS):
-            await self._introduce(socket)
-            while self._unanswered:
-                await self._take(socket, await socket.recv())
-        on_live()
-        while True:
-            await self._take(socket, await self._next(socket))
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._introduce(socket)
+                while self._unanswered:
+                    await self._take(socket, await socket.recv())
+            on_live()
+            while True:
+                await self._take(socket, await self._next(socket))
+        except TimeoutError:
+            socket.transport.abort()
+            raise
 
     async def _introduce(self, socket: ClientConnection) -> None:
         nonce = uuid.uuid4().hex
@@ -81,8 +94,9 @@ class WebSocketTransport:
             await socket.recv()
         if welcome.get("type") != "welcome" or welcome.get("nonce") != nonce:
             raise ProtocolError("this is not the bridge: no welcome with our nonce")
+        self._turned_away = False
         self._heartbeat = float(welcome.get("heartbeat", session.HEARTBEAT_SECONDS))
-        self._unanswered = set(self._stream.channels)
+        self._unanswered, self._asked = set(self._stream.channels), set()
         for channel, position in self._stream.positions.items():
             await self._subscribe(socket, channel, position)
 
@@ -109,6 +123,7 @@ class WebSocketTransport:
     async def _on_subscribed(self, socket: ClientConnection, fields: dict[str, Any]) -> None:
         channel = fields["channel"]
         self._unanswered.discard(channel)
+        self._asked.discard(channel)
         for recovery in await self._stream.page(channel, fields):
             await self._subscribe(socket, channel, recovery.after)
 
@@ -133,13 +148,18 @@ class WebSocketTransport:
     async def _subscribe(
         self, socket: ClientConnection, channel: str, position: Position | None
     ) -> None:
-        where = position.to_json() if position else None
-        await _send(socket, "subscribe", channel=channel, position=where)
+        """Ask for the channel, unless we wait for it: that answer will show what is missing."""
+        if channel not in self._asked:
+            self._asked.add(channel)
+            where = position.to_json() if position else None
+            await _send(socket, "subscribe", channel=channel, position=where)
 
     def _lost(self, error: ConnectionClosed) -> Exception:
         code = error.rcvd.code if error.rcvd else 1006
         reason = error.rcvd.reason if error.rcvd else "the connection was lost"
-        if code in FINAL or (code == session.TOKEN and not self._stream.renewable):
+        again = code == session.TOKEN and self._stream.renewable and not self._turned_away
+        self._turned_away = code == session.TOKEN
+        if code in FINAL or (code == session.TOKEN and not again):
             return DeniedError(f"the server closed with {code}: {reason}")
         return Unavailable(f"closed with {code}: {reason}")
 

@@ -135,9 +135,12 @@ def decode_client(text: str | bytes) -> ClientFrame:
 
     """
     fields = decode_object(text)
-    read = _CLIENT_FRAMES.get(str(fields.get("type")))
+    kind = fields.get("type")
+    if not isinstance(kind, str):
+        raise ProtocolError("the frame has no type")
+    read = _CLIENT_FRAMES.get(kind)
     if read is None:
-        raise ProtocolError(f"unknown frame type {str(fields.get('type'))[:40]!r}")
+        raise ProtocolError(f"unknown frame type {kind[:40]!r}")
     return read(fields)
 
 

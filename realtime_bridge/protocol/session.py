@@ -98,19 +98,24 @@ class Session:
         limits: what the connection may ask for.
         draw: a random number in [0, 1) that spreads this connection's heartbeats.
         now: when it was opened.
+        generation: of the delivering configuration; clients move when it grows.
 
     """
 
-    def __init__(self, limits: ConnectionLimits, *, draw: float, now: float) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, *, draw: float, now: float, generation: int = 0
+    ) -> None:
         self.user: str | None = None
         self.client: str | None = None
         self._limits = limits
+        self._generation = generation
         self._interval = HEARTBEAT_SECONDS * (0.9 + 0.2 * draw)
         self._next_heartbeat = float("inf")
         self._expires = now + CONNECT_SECONDS
         self._allowance = limits.burst
         self._allowance_at = now
         self._subscriptions: dict[str, _Subscription] = {}
+        self._refusals = 0
         self._demoted_at = float("-inf")
         self._stalled_since = float("inf")
         self._closed = False
@@ -118,6 +123,8 @@ class Session:
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
+        if self._closed:
+            return float("inf")
         return min(self._next_heartbeat, self._expires, self._stalled_since + STALLED_SECONDS)
 
     def receive(self, text: str | bytes, now: float) -> list[Command]:
@@ -159,6 +166,7 @@ class Session:
     def refuse(self, channel: str, code: int, message: str) -> list[Command]:
         """Answer a subscription with no: 400 and 403 for good, 429 and 500 for now."""
         self._subscriptions.pop(channel, None)
+        self._refusals += 1
         return [Send(frames.encode("refused", channel=channel, code=code, message=message))]
 
     def overflow(self, now: float) -> list[Command]:
@@ -195,14 +203,15 @@ class Session:
         if now < self._next_heartbeat:
             return []
         self._next_heartbeat = now + self._interval
-        return [Send(frames.encode("heartbeat", offsets=self._moved(top), generation=0))]
+        offsets = self._moved(top)
+        return [Send(frames.encode("heartbeat", offsets=offsets, generation=self._generation))]
 
     def _decode(self, text: str | bytes) -> frames.ClientFrame:
         if isinstance(text, bytes):
             raise ProtocolError("binary frames are not spoken here, send text")
         if len(text) > self._limits.frame_bytes or (
             len(text) * 4 > self._limits.frame_bytes
-            and len(text.encode()) > self._limits.frame_bytes
+            and len(text.encode(errors="surrogatepass")) > self._limits.frame_bytes
         ):
             raise ProtocolError(f"the frame is over {self._limits.frame_bytes:,} bytes")
         return frames.decode_client(text)
@@ -243,12 +252,15 @@ class Session:
     def _free(self, frame: frames.ClientFrame) -> bool:
         """Tell whether we asked for this frame: a new channel, or one that we left behind.
 
-        So all channels of a connection can be subscribed at once; their number has its own limit.
+        So all channels of a connection can be subscribed at once; their number has its own limit,
+        and so has the number of refusals, each of which may have cost a rule's query.
         """
         if not isinstance(frame, frames.Subscribe):
             return False
         known = self._subscriptions.get(frame.channel)
-        return known.behind if known else len(self._subscriptions) < self._limits.channels
+        if known:
+            return known.behind
+        return max(len(self._subscriptions), self._refusals) < self._limits.channels
 
     def _afford(self, now: float) -> bool:
         """Take one frame from the token bucket."""
@@ -277,7 +289,7 @@ class Session:
             client=self.client,
             user=self.user,
             heartbeat=HEARTBEAT_SECONDS,
-            generation=0,
+            generation=self._generation,
             version=frames.VERSION,
         )
 

@@ -97,7 +97,7 @@ class Tokens:
                 leeway=SKEW_SECONDS,
                 options={"require": ["exp", "sub", "aud", "iss"]},
             )
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, RecursionError, TypeError) as error:
             raise TokenError(_why(error)) from error
         channels = claims.get("channels")
         if channels is not None and not _is_texts(channels):
@@ -184,12 +184,19 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Iterable[str])
     """
     if origin is None:
         return True
-    if host is not None and urlsplit(origin).netloc.lower() == host.lower():
+    if host and _host(origin) == host.lower():
         return True
     return origin in allowed
 
 
-def _why(error: jwt.InvalidTokenError) -> str:
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
+def _why(error: Exception) -> str:
     if isinstance(error, jwt.ExpiredSignatureError):
         return "the token has expired"
     if isinstance(error, jwt.InvalidAudienceError):

@@ -9,9 +9,9 @@ from typing import Any, Self, TypeVar
 from realtime_bridge import plugins
 from realtime_bridge.backend import Feed, Receipt
 from realtime_bridge.broadcaster import Broadcaster, serving
-from realtime_bridge.errors import ConfigurationError, PublishError
-from realtime_bridge.event import Event
-from realtime_bridge.server import descriptor, health, publish, websocket
+from realtime_bridge.errors import ConfigurationError, PublishError, RealtimeError
+from realtime_bridge.event import Event, Position
+from realtime_bridge.server import descriptor, health, publish, sse, websocket
 from realtime_bridge.server.auth import Signatures, Tokens
 from realtime_bridge.server.cors import Origins
 from realtime_bridge.server.engine import Authenticate, Engine, logger
@@ -28,6 +28,7 @@ from realtime_bridge.server.http import (
 from realtime_bridge.server.hub import Hub
 from realtime_bridge.server.poll import Polls
 from realtime_bridge.server.rules import ChannelRules, Rule
+from realtime_bridge.server.script import client_script
 from realtime_bridge.server.siblings import only_worker
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
@@ -65,6 +66,7 @@ class Bridge:
                 "the server no log that it can hear: use a log that is a feed too, such as memory"
             )
         secret = _secret(settings, dev=dev)
+        self._feed: Feed = log
         self._one_process = log.reached_through is not None
         self._engine = Engine(
             settings=settings,
@@ -80,6 +82,7 @@ class Bridge:
         self._origins = Origins(settings.origins)
         self._routes = self._table()
         self._exits = AsyncExitStack()
+        self._started = False
 
     @classmethod
     def from_env(cls, *, authenticate: Authenticate | None = None, dev: bool | None = None) -> Self:
@@ -134,6 +137,14 @@ class Bridge:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
         return await self._engine.broadcaster.publish_many(events)
 
+    async def position(self, channel: str) -> Position:
+        """Return where a channel stands: read it first, then the snapshot you answer with.
+
+        A client that gets both (the header `Realtime-Position: CHANNEL EPOCH:OFFSET`) applies only
+        the events after this position, and misses none.
+        """
+        return (await self._engine.log.positions([channel]))[channel]
+
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[None]:
         """Run while the application does: `FastAPI(lifespan=bridge.lifespan)`."""
@@ -142,6 +153,9 @@ class Bridge:
 
     async def __aenter__(self) -> Self:
         engine = self._engine
+        if self._started:
+            raise ConfigurationError("This bridge is started already: start it in one place")
+        engine.hub = Hub(engine.log, self._feed)
         async with AsyncExitStack() as exits:
             if self._one_process:
                 exits.enter_context(only_worker(engine.settings.prefix))
@@ -149,8 +163,10 @@ class Bridge:
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
             exits.callback(tasks.create_task(engine.hub.run()).cancel)
             await engine.hub.wait_until_ready(START_SECONDS)
+            engine.generation = await engine.log.generation(engine.settings.delivery)
             exits.enter_context(serving(engine.settings.prefix, engine.broadcaster))
             self._exits = exits.pop_all()
+        self._started = True
         return self
 
     async def __aexit__(
@@ -159,6 +175,7 @@ class Bridge:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._started = False
         await self._exits.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,6 +186,8 @@ class Bridge:
         request, route = Request(scope, receive), self._route(scope)
         if scope["type"] == "websocket":
             await self._upgrade(route, request, scope, receive, send)
+        elif route == "sse" and request.method != "OPTIONS":
+            await self._stream(request, send)
         else:
             response = await self._respond(route, request)
             self._origins.permit(request, response)
@@ -180,6 +199,7 @@ class Bridge:
             "connect": {"POST": lambda request: descriptor.connect(engine, request)},
             "poll": {"POST": polls.poll},
             "latest": {"GET": polls.latest},
+            "client.js": {"GET": client_script},
             "publish": {"POST": lambda request: publish.publish(engine, request)},
             "health": {"GET": lambda _: health.report(engine)},
             "health/live": {"GET": lambda _: health.live()},
@@ -198,6 +218,7 @@ class Bridge:
         try:
             if request.method == "OPTIONS":
                 return self._origins.preflight(request)
+            self._check_started()
             return await self._find(route, request.method)(request)
         except HTTPError as error:
             return Response.error(error)
@@ -210,6 +231,15 @@ class Bridge:
         except Exception:
             logger.exception("%s failed", route)
             return Response.error(HTTPError(500, "internal", "The server failed, try again"))
+
+    def _check_started(self) -> None:
+        if not self._started:
+            raise HTTPError(
+                503,
+                "not_started",
+                "The bridge was not started, and a mounted application is not by itself: give the "
+                "outer one lifespan=bridge.lifespan, or run `async with bridge` in its own",
+            )
 
     def _find(self, route: str, method: str) -> Route:
         methods = self._routes.get(route)
@@ -225,17 +255,31 @@ class Bridge:
     ) -> None:
         await receive()
         try:
+            self._check_started()
             serve = _SOCKETS.get(route, _no_socket)
             await serve(self._engine, request, scope, receive, send)
         except HTTPError as error:
             await Response.error(error).deny(send, scope)
+
+    async def _stream(self, request: Request, send: Send) -> None:
+        refused, head = None, sse.stream_response()
+        try:
+            self._check_started()
+            opened = await sse.open_stream(self._engine, request)
+        except HTTPError as error:
+            refused = Response.error(error)
+        self._origins.permit(request, refused or head)
+        if refused:
+            await refused.send(send)
+        else:
+            await sse.StreamConnection(self._engine, request, send).serve(head, *opened)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Speak ASGI's lifespan protocol, when nobody else starts us."""
         await receive()
         try:
             await self.__aenter__()
-        except ConfigurationError as error:
+        except RealtimeError as error:
             await send(_message("lifespan.startup.failed", message=str(error)))
             return
         await send(_message("lifespan.startup.complete"))

@@ -1,7 +1,9 @@
 """What the server tells a client at run time: where to connect, as whom, and what it promises."""
 
 import re
+import time
 
+from realtime_bridge import identifiers
 from realtime_bridge.protocol.session import HEARTBEAT_SECONDS
 from realtime_bridge.server.auth import TOKEN_SECONDS, Principal
 from realtime_bridge.server.engine import Engine
@@ -9,7 +11,7 @@ from realtime_bridge.server.http import HTTPError, Request, Response
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-URLS = {"connect": "connect", "websocket": "ws", "poll": "poll", "latest": "latest"}
+URLS = {name: name for name in ("connect", "poll", "sse", "latest")} | {"websocket": "ws"}
 """Relative to the URL of `connect`, so that they are right behind any proxy."""
 
 
@@ -17,27 +19,28 @@ async def connect(engine: Engine, request: Request) -> Response:
     """Answer `POST connect`: the descriptor, with a token for this user and client."""
     body = await request.json()
     principal = await engine.identify(request)
-    client = body.get("client") or principal.client
+    client = body.get("client") or principal.client or identifiers.client_id()
     if not isinstance(client, str) or not _CLIENT.fullmatch(client):
         raise HTTPError(400, "bad_client", "client is 1 to 64 characters of A-Z a-z 0-9 _ -")
     return Response.json(_describe(engine, principal, client))
 
 
 def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, object]:
+    seconds = _seconds(principal)
     return {
         "provider": "websocket",
-        "mode": "realtime",
+        "mode": "realtime" if engine.pushes_to(principal.user) else "polling",
         "guarantee": "log",
         "client": client,
         "user": principal.user,
         "token": engine.tokens.issue(
-            principal.user, client=client, channels=principal.channels or ()
+            principal.user, client=client, channels=principal.channels or (), seconds=seconds
         ),
-        "expires": TOKEN_SECONDS,
+        "expires": seconds,
         "urls": URLS,
         "heartbeat": HEARTBEAT_SECONDS,
         "max_age": None,
-        "generation": 0,
+        "generation": engine.generation,
         "limits": {
             "channels": engine.settings.limit_channels_per_connection,
             "frame_bytes": engine.settings.limit_frame_bytes,
@@ -45,3 +48,8 @@ def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, ob
         },
         "options": {},
     }
+
+
+def _seconds(principal: Principal) -> int:
+    """Return how long the token is good: not longer than the one it was asked for with."""
+    return int(min(TOKEN_SECONDS, max(0.0, principal.expires - time.time())))

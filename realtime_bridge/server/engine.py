@@ -1,12 +1,11 @@
 """What the routes share: who is who here, and what they go through."""
 
-import inspect
+import hashlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from realtime_bridge import identifiers
 from realtime_bridge.backend import Log
@@ -22,7 +21,7 @@ from realtime_bridge.server.auth import (
 )
 from realtime_bridge.server.http import HTTPError, Request
 from realtime_bridge.server.hub import Hub
-from realtime_bridge.server.rules import ChannelRules
+from realtime_bridge.server.rules import ChannelRules, ask
 from realtime_bridge.settings import Settings
 
 Identity = Principal | str | int | None
@@ -44,6 +43,7 @@ class Engine:
     broadcaster: Broadcaster
     log: Log
     hub: Hub
+    generation: int = 0
     connections: Counter[str] = field(default_factory=Counter)
     """How many sockets each user has open here."""
 
@@ -55,6 +55,15 @@ class Engine:
             frames_per_second=self.settings.limit_frames_per_second,
             frame_bytes=self.settings.limit_frame_bytes,
         )
+
+    def pushes_to(self, user: str) -> bool:
+        """Tell whether this user gets push: by the flag, and by the share that is rolled out.
+
+        The share is taken by a stable hash, so that a larger one only ever adds users.
+        """
+        digest = hashlib.sha256(f"{self.settings.prefix}:{user}".encode()).digest()
+        share = int.from_bytes(digest[:8]) % 100
+        return self.settings.enabled and share < self.settings.rollout_percent
 
     def seat(self, user: str) -> bool:
         """Count one more socket of `user`, if there may be one more."""
@@ -126,11 +135,11 @@ class Engine:
     async def _ask_application(self, request: Request) -> Principal | None:
         if self.authenticate is None:
             return None
-        identity: Any = self.authenticate(request)
-        if inspect.isawaitable(identity):
-            identity = await identity
-        if identity is None or isinstance(identity, Principal):
+        identity = await ask(self.authenticate, request)
+        if isinstance(identity, Principal):
             return identity
+        if identity in (None, "") or isinstance(identity, bool):
+            return None
         return Principal(
             user=str(identity),
             client=identifiers.client_id(),

@@ -102,11 +102,14 @@ class Fan:
             self.members.add(subscriber)
 
     def reset(self, reset: Reset) -> None:
-        """Move everybody to where the channel goes on."""
+        """Move everybody to where the channel goes on.
+
+        Also who has fallen behind, since offsets alone do not tell one epoch from another.
+        """
         self.position = reset.top
         self.members.update(self.ahead)
         self.ahead.clear()
-        for subscriber in self.members:
+        for subscriber in (*self.members, *self.idle):
             subscriber.reset(self.channel, reset)
         for held in self.joining.values():
             held.append(reset)
@@ -114,13 +117,19 @@ class Fan:
     def _hand_over(self, subscriber: Subscriber, held: Event | Reset, here: Position) -> Position:
         """Pass on what came while the history was read, unless the history had it."""
         if isinstance(held, Reset):
-            subscriber.reset(self.channel, held)
-            return held.top
+            return self._hand_over_reset(subscriber, held, here)
         place = held.position
         if place is None or place.epoch != here.epoch or place.offset <= here.offset:
             return here
         subscriber.deliver(self.channel, [encode_event(held)])
         return place
+
+    def _hand_over_reset(self, subscriber: Subscriber, reset: Reset, here: Position) -> Position:
+        """Pass on a hole, unless the history was read beyond it."""
+        if reset.top.epoch == here.epoch and reset.top.offset <= here.offset:
+            return here
+        subscriber.reset(self.channel, reset)
+        return reset.top
 
     def _deliver(self, subscribers: Iterable[Subscriber], frames: Sequence[bytes]) -> None:
         slow = [one for one in subscribers if not one.deliver(self.channel, frames)]

@@ -111,6 +111,11 @@ class Request:
             raise HTTPError(400, "not_json", "The body is not a JSON object")
         return fields
 
+    async def gone(self) -> None:
+        """Wait until the client has closed the connection."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
     def bearer(self) -> str | None:
         """Return the token of the `Authorization` header, if it has one."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
@@ -141,6 +146,7 @@ class Response:
 
     async def send(self, send: Send) -> None:
         """Send it through ASGI."""
+        self.headers["content-length"] = str(len(self.body))
         await send({"type": "http.response.start", **self.start()})
         await send({"type": "http.response.body", "body": self.body})
 
@@ -156,7 +162,6 @@ class Response:
         """Return the status and headers, as ASGI wants them."""
         headers = {
             "cache-control": "no-store",
-            "content-length": str(len(self.body)),
             "x-content-type-options": "nosniff",
             **self.headers,
         }

@@ -30,9 +30,10 @@ class _Opening:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.early: list[Event] = []
 
-    def fail(self, error: RealtimeError) -> None:
-        self.opened.set_exception(error)
-        self.opened.exception()
+    def fail(self, problem: object) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(BackendUnavailableError(f"It cannot be heard now: {problem}"))
+            self.opened.exception()
 
 
 class Hub:
@@ -77,21 +78,37 @@ class Hub:
                 await self._listen()
             except* Exception:
                 _logger.exception("the feed broke, listening anew in %g s", RESTART_SECONDS)
-            self._ready.clear()
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _listen(self) -> None:
         async with self._feed.listen() as listener, asyncio.TaskGroup() as tasks:
             self._listener, self._tasks = listener, tasks
-            await listener.add(list(self._fans))
-            await self._check(confirm=0)
-            tasks.create_task(self._check_regularly())
-            self._ready.set()
-            async for heard in listener:
-                if isinstance(heard, Interrupted):
-                    await self._check(confirm=0)
-                else:
-                    self._hear(heard)
+            try:
+                await self._follow(listener)
+            finally:
+                self._go_deaf()
+
+    async def _follow(self, listener: Listener) -> None:
+        assert self._tasks
+        await listener.add(list(self._fans))
+        await self._check(confirm=0)
+        self._tasks.create_task(self._check_regularly())
+        self._ready.set()
+        async for heard in listener:
+            if isinstance(heard, Interrupted):
+                await self._check(confirm=0)
+            else:
+                self._hear(heard)
+        raise BackendUnavailableError("The feed ended by itself")
+
+    def _go_deaf(self) -> None:
+        """Leave nothing to wait for the tasks that end with the feed."""
+        self._ready.clear()
+        self._tasks = None
+        while self._opening:
+            self._opening.popitem()[1].fail("the feed broke")
+        for fan in self._fans.values():
+            fan.recovering = False
 
     def top(self, channel: str) -> int | None:
         """Return the offset that `channel` was fanned out to, if anybody here listens to it."""
@@ -147,8 +164,9 @@ class Hub:
             async with self._changing:
                 await self._listener.add([channel])
             tops = await self._log.positions([channel])
-        except RealtimeError as error:
-            del self._opening[channel]
+        except Exception as error:
+            _logger.warning("%s cannot be opened: %r", channel, error)
+            self._opening.pop(channel, None)
             opening.fail(error)
             return
         del self._opening[channel]
@@ -187,8 +205,8 @@ class Hub:
         try:
             while await self._read_page(fan):
                 pass
-        except RealtimeError as error:
-            _logger.warning("%s cannot be recovered yet: %s", fan.channel, error)
+        except Exception as error:
+            _logger.warning("%s cannot be recovered yet: %r", fan.channel, error)
         finally:
             fan.recovering = False
 
@@ -204,8 +222,11 @@ class Hub:
     async def _check_regularly(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            await self._close_unused()
-            await self._check(confirm=CONFIRM_SECONDS)
+            try:
+                await self._close_unused()
+                await self._check(confirm=CONFIRM_SECONDS)
+            except Exception:
+                _logger.exception("the regular check failed, the next is in %g s", CHECK_SECONDS)
 
     async def _check(self, *, confirm: float) -> None:
         """Recover every channel that is behind the log, and still is after `confirm` seconds."""

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realtime_bridge.backend import Page, Reset
-from realtime_bridge.channels import check_channel
-from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.event import Position
 from realtime_bridge.protocol import frames
 from realtime_bridge.server.auth import Principal
 from realtime_bridge.server.engine import Engine, logger
 from realtime_bridge.server.fan import Subscriber
 from realtime_bridge.server.http import HTTPError, Request, Response
+from realtime_bridge.server.positions import Positions, read_channel, read_positions
 
 MAX_WAIT = 20.0
 """The longest a long poll is held, in seconds."""
@@ -27,7 +26,9 @@ MAX_CACHED = 10_000
 SOON_MS, LATER_MS = 1_000, 5_000
 """When to poll again: after an event, and when nothing happens."""
 
-Positions = Mapping[str, Position | None]
+_Key = tuple[str, Position | None, str | None]
+_Entry = tuple[float, Page | Reset | None]
+_NOTHING: _Entry = (0.0, None)
 
 _OFFSET = re.compile(r"[0-9]{1,16}")
 
@@ -37,13 +38,13 @@ class Polls:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._cached: dict[tuple[str, str], tuple[float, Page | Reset]] = {}
+        self._cached: dict[_Key, _Entry] = {}
 
     async def poll(self, request: Request) -> Response:
         """Answer `POST poll`."""
         body = await request.json()
         principal = await self._engine.identify(request)
-        positions = _positions(body, self._engine.settings.limit_channels_per_connection)
+        positions = read_positions(body, self._engine.settings.limit_channels_per_connection)
         refused = await self._refused(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in refused}
         answers = await self._answers(granted, _wait(body))
@@ -53,7 +54,7 @@ class Polls:
             {
                 "channels": channels,
                 "next_ms": SOON_MS if moved else LATER_MS,
-                "generation": 0,
+                "generation": self._engine.generation,
                 "status": {"log": "ok", "backend": "ok"},
             }
         )
@@ -61,7 +62,7 @@ class Polls:
     async def latest(self, request: Request) -> Response:
         """Answer `GET latest?channel=`: the latest event of each key, and the position there."""
         principal = await self._engine.identify(request)
-        channel = _channel(request.query.get("channel", ""))
+        channel = read_channel(request.query.get("channel", ""))
         after = request.query.get("after", "0")
         if not _OFFSET.fullmatch(after):
             raise HTTPError(400, "bad_position", "after is the offset that a page ended with")
@@ -113,15 +114,23 @@ class Polls:
 
     async def _read(self, channel: str, after: Position | None) -> Page | Reset:
         now = time.monotonic()
-        key = (channel, f"{after} {after.id}" if after else "")
-        expires, answer = self._cached.get(key, (0.0, None))
+        self._forget(now)
+        key = channel, after, after.id if after else None
+        expires, answer = self._cached.get(key, _NOTHING)
         if answer and now < expires and self._still_true(channel, answer):
             return answer
-        if len(self._cached) >= MAX_CACHED:
-            self._cached.clear()
         answer = await self._ask(channel, after)
+        self._cached.pop(key, None)
         self._cached[key] = now + CACHE_SECONDS, answer
         return answer
+
+    def _forget(self, now: float) -> None:
+        """Let go of the answers that are too old, which come first."""
+        while self._cached:
+            oldest = next(iter(self._cached))
+            if now < self._cached[oldest][0] and len(self._cached) < MAX_CACHED:
+                return
+            del self._cached[oldest]
 
     def _still_true(self, channel: str, answer: Page | Reset) -> bool:
         """Tell whether nothing was fanned out here since, as far as this process hears it."""
@@ -170,31 +179,6 @@ def _describe(answer: Page | Reset) -> dict[str, Any]:
         "position": frames.reached(answer).to_json(),
         "more": answer.more,
     }
-
-
-def _channel(name: str) -> str:
-    try:
-        return check_channel(name)
-    except InvalidEventError as error:
-        raise HTTPError(400, "bad_channel", str(error)) from error
-
-
-def _positions(body: Mapping[str, Any], limit: int) -> dict[str, Position | None]:
-    positions = body.get("positions")
-    if not isinstance(positions, dict):
-        raise HTTPError(400, "bad_position", "positions is an object: a position, or null, each")
-    if len(positions) > limit:
-        raise HTTPError(400, "too_many_channels", f"Over {limit} channels in one poll")
-    return {_channel(name): _position(name, at) for name, at in positions.items()}
-
-
-def _position(channel: str, fields: object) -> Position | None:
-    if fields is None:
-        return None
-    try:
-        return Position.from_json(fields)
-    except ValueError as error:
-        raise HTTPError(400, "bad_position", f"{channel}: {error}") from error
 
 
 def _wait(body: Mapping[str, Any]) -> float:

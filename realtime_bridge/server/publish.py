@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from realtime_bridge.channels import check_channel
 from realtime_bridge.errors import InvalidEventError, PublishError, RealtimeError
 from realtime_bridge.protocol import calls, frames
 from realtime_bridge.protocol.frames import ProtocolError
@@ -71,9 +72,10 @@ def _check(engine: Engine, request: Request, body: bytes) -> tuple[str, str]:
 
 async def _answer(engine: Engine, text: str | bytes) -> bytes:
     fields = frames.decode_object(text)
-    call = _CALLS.get(str(fields.get("call")))
+    name = fields.get("call")
+    call = _CALLS.get(name) if isinstance(name, str) else None
     if call is None:
-        raise ProtocolError(f"unknown call {str(fields.get('call'))[:40]!r}")
+        raise ProtocolError(f"unknown call, not one of {', '.join(_CALLS)}")
     try:
         answer = await call(engine, fields)
     except RealtimeError as error:
@@ -96,25 +98,35 @@ async def _append(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
 async def _read(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
     after = calls.unpack_position(fields.get("after"))
     return calls.pack_answer(
-        await engine.log.read(str(fields.get("channel")), after, int(fields.get("limit", 1)))
+        await engine.log.read(_channel(fields), after, _number(fields, "limit", 1))
     )
 
 
 async def _latest(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
-    after, limit = int(fields.get("after", 0)), int(fields.get("limit", 1))
-    return calls.pack_answer(
-        await engine.log.latest(str(fields.get("channel")), after=after, limit=limit)
-    )
+    after, limit = _number(fields, "after", 0), _number(fields, "limit", 1)
+    return calls.pack_answer(await engine.log.latest(_channel(fields), after=after, limit=limit))
 
 
 async def _positions(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
-    tops = await engine.log.positions(calls.unpack_channels(fields.get("channels")))
+    channels = calls.unpack_channels(fields.get("channels"))
+    tops = await engine.log.positions(map(check_channel, channels))
     return {"positions": {channel: top.to_json() for channel, top in tops.items()}}
 
 
 async def _rotate(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
-    top = await engine.log.rotate(str(fields.get("channel")), str(fields.get("seen_epoch")))
+    top = await engine.log.rotate(_channel(fields), str(fields.get("seen_epoch")))
     return {"position": top.to_json()}
+
+
+def _channel(fields: Mapping[str, Any]) -> str:
+    return check_channel(fields.get("channel", ""))
+
+
+def _number(fields: Mapping[str, Any], name: str, least: int) -> int:
+    number = fields.get(name, least)
+    if type(number) is not int or number < least:
+        raise ProtocolError(f"{name} is an integer from {least}")
+    return number
 
 
 _CALLS: dict[str, Call] = {

@@ -61,16 +61,13 @@ class ChannelRules:
         for pattern, rule in self._rules:
             holes = pattern.match(channel)
             if holes is not None:
-                return await _ask(rule, principal.user, holes)
+                return await ask(rule, principal.user, **holes) is True
         return False
 
 
-async def _ask(rule: Rule, user: str, holes: dict[str, str]) -> bool:
-    answer: Any
-    if inspect.iscoroutinefunction(rule):
-        answer = await rule(user, **holes)
-    else:
-        answer = await asyncio.to_thread(rule, user, **holes)
-        if inspect.isawaitable(answer):
-            answer = await answer
-    return answer is True
+async def ask(question: Callable[..., Any], *args: object, **named: str) -> Any:
+    """Return the application's answer; what is not async is called in a thread, for it may wait."""
+    if inspect.iscoroutinefunction(question):
+        return await question(*args, **named)
+    answer = await asyncio.to_thread(question, *args, **named)
+    return await answer if inspect.isawaitable(answer) else answer

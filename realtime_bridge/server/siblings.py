@@ -10,6 +10,9 @@ from pathlib import Path
 
 from realtime_bridge.errors import ConfigurationError
 
+_OURS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+"""Never through a link that somebody else put there."""
+
 
 @contextmanager
 def only_worker(prefix: str) -> Iterator[None]:
@@ -29,7 +32,7 @@ def only_worker(prefix: str) -> Iterator[None]:
 
     name = f"realtime-bridge-{os.getuid()}-{os.getppid()}-{prefix}.lock"
     path = Path(tempfile.gettempdir()) / name
-    with path.open("w") as file:
+    with os.fdopen(os.open(path, _OURS, 0o600), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -47,7 +50,8 @@ def _is_worker() -> bool:
     """Tell whether a parent process may run several of us: spawned by it, or forked from it."""
     if multiprocessing.parent_process() is not None or "gunicorn.arbiter" in sys.modules:
         return True
-    return _command_line("self") == _command_line(str(os.getppid()))
+    ours = _command_line("self")
+    return ours is not None and ours == _command_line(str(os.getppid()))
 
 
 def _command_line(pid: str) -> bytes | None:

@@ -15,5 +15,6 @@ a broken contract says which values differ.
 from realtime_bridge.testing.backend import BackendContract
 from realtime_bridge.testing.feed import FeedContract
 from realtime_bridge.testing.log import LogContract
+from realtime_bridge.testing.proxy import FaultyProxy
 
-__all__ = ["BackendContract", "FeedContract", "LogContract"]
+__all__ = ["BackendContract", "FaultyProxy", "FeedContract", "LogContract"]

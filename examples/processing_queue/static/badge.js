@@ -8,7 +8,7 @@ const WORDS = {
   realtime: ["Real-time", "Every change arrives through the WebSocket."],
   polling: ["Polling", "No socket: this page asks what has changed, and misses nothing."],
   connecting: ["Connecting", "Looking for the server."],
-  offline: ["Offline", "Nothing heard for 30 seconds. Trying again."],
+  offline: ["Offline", "Nothing heard for 30 seconds, trying again."],
 };
 
 /** What the facts of a connection come to, `now`. */
@@ -38,6 +38,6 @@ export class Badge {
     this.#element.querySelector("use").setAttribute("href", `#icon-${found}`);
     this.#element.querySelector(".label").textContent = label;
     this.#element.querySelector(".words").textContent =
-      found === "offline" && connection.problem ? `${words} (${connection.problem})` : words;
+      found === "offline" && connection.problem ? `${words} ${connection.problem}.` : words;
   }
 }

@@ -42,10 +42,13 @@ async function post(url, body, token) {
   const headers = { "content-type": "application/json" };
   if (token) headers.authorization = `Bearer ${token}`;
   const signal = AbortSignal.timeout(TIMEOUT);
-  const response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal });
+  const request = { method: "POST", headers, body: JSON.stringify(body), signal };
+  const response = await fetch(url, request).catch(() => {
+    throw new Error("The server does not answer");
+  });
   if (response.ok) return response.json();
   const { error } = await response.json().catch(() => ({}));
-  throw Object.assign(new Error(error?.message ?? `The server answered ${response.status}`), {
+  throw Object.assign(new Error(error?.message ?? `The server answers ${response.status}`), {
     status: response.status,
   });
 }

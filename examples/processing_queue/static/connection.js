@@ -8,7 +8,7 @@ const SLOW = 2_500;
 const STEADY = 10_000;
 const RENEW_AT = 0.8;
 const DRAINED = (code) => code === 1012 || (code >= 4500 && code < 4600);
-const FINAL = new Set([4400, 4403, 4410]);
+const FINAL = new Set([4400, 4403, 4409, 4410]);
 
 export class Connection {
   live = false;

@@ -44,7 +44,7 @@ class Card {
     this.#part("size").textContent = bytes(job.size);
     this.#part("state").textContent = STATES[job.state];
     this.#part("percent").textContent = percent(job.percent);
-    this.#part("bytes").textContent = `${bytes(job.bytes_done)} of ${bytes(job.bytes_total)} read`;
+    this.#part("bytes").textContent = `${bytes(job.bytes_done)} of ${passes(job)} read`;
     this.#showBar(job);
     this.#part("stages").replaceChildren(...stages(job));
     this.#showEnd(job);
@@ -71,6 +71,11 @@ class Card {
   #part(name) {
     return this.#element.querySelector(`[data-part="${name}"]`);
   }
+}
+
+/** Each stage reads the whole file. */
+function passes({ stages: names, size }) {
+  return `${names.length} × ${bytes(size)}`;
 }
 
 function stages({ stages: names, stage, state }) {

@@ -10,14 +10,16 @@ import { Upload } from "./upload.js";
 
 const CHANNEL = "user-demo";
 const BADGE_EVERY = 500;
+const REMEMBERED = 1_000;
 
 const element = (id) => document.getElementById(id);
 const queue = new Queue();
 const view = new JobsView(element("jobs"));
 const badge = new Badge(element("status"));
 
-/** Every event this page has applied, in order, for whoever wants to check. */
+/** The events this page has applied, in order, for whoever wants to check. */
 window.applied = [];
+let appliedCount = 0;
 
 const stream = new Stream(CHANNEL, {
   load: async () => {
@@ -28,6 +30,8 @@ const stream = new Stream(CHANNEL, {
   apply: (event) => {
     queue.apply(event);
     window.applied.push(event);
+    if (window.applied.length > REMEMBERED) window.applied.shift();
+    appliedCount += 1;
     redraw();
   },
 });
@@ -46,7 +50,7 @@ function draw() {
   element("summary").textContent = summary(jobs);
   const { epoch, offset } = stream.position ?? {};
   element("position").textContent = epoch ? `${epoch}:${offset}` : "–";
-  element("applied").textContent = window.applied.length;
+  element("applied").textContent = appliedCount;
 }
 
 function summary(jobs) {

@@ -20,14 +20,15 @@ export class Upload {
     this.#listen(area);
   }
 
+  /** Takes files that are dropped anywhere: one that misses would replace the page. */
   #listen(area) {
     const over = (event, yes) => {
       event.preventDefault();
       area.classList.toggle("over", yes);
     };
-    area.addEventListener("dragover", (event) => over(event, true));
-    area.addEventListener("dragleave", (event) => over(event, false));
-    area.addEventListener("drop", (event) => {
+    document.addEventListener("dragover", (event) => over(event, true));
+    document.addEventListener("dragleave", (event) => over(event, false));
+    document.addEventListener("drop", (event) => {
       over(event, false);
       this.#take(event.dataTransfer.files);
     });
@@ -99,7 +100,7 @@ function post(file, onprogress) {
       if (request.status === 201) resolve();
       else reject(new Error(request.response?.detail ?? `the server answered ${request.status}`));
     };
-    request.onerror = () => reject(new Error("the connection was lost"));
+    request.onerror = () => reject(new Error("it could not be read, or the connection was lost"));
     request.send(form);
   });
 }

@@ -1,0 +1,96 @@
+/** When a lost socket may be tried again, given how earlier ones fared; in milliseconds. Twin of attempts.py. */
+
+import { delay } from './backoff.js';
+import { round } from './numbers.js';
+
+/** A connection that lasted so long, and said something, was a good one. */
+export const STABLE_MS = 10_000;
+
+/** So many short connections within so long: something in between opens and then kills them. */
+export const SHORT_LIVES = 3;
+export const SHORT_LIVES_MS = 120_000;
+
+/** No socket for so long then, doubling. */
+export const BAN_MS = 60_000;
+export const MAX_BAN_MS = 600_000;
+
+/** The user has too many connections: this client polls for so long. */
+export const CROWDED = 4409;
+export const CROWDED_MS = 600_000;
+
+/** Between attempts, after too many failures in a row. */
+export const TIRED_MS = 60_000;
+
+/** Clients of a server that restarts spread their return over so long, unless it said otherwise. */
+export const RESTART_MS = 5_000;
+
+export interface AttemptsOptions {
+  /** The upper bound of the first wait. */
+  reconnectInterval: number;
+  /** Failures in a row after which attempts slow to one a minute. */
+  maxAttempts: number;
+}
+
+export interface Ending {
+  code?: number;
+  /** What a drain had announced. */
+  window?: number | null;
+}
+
+/** What is remembered of earlier connections. */
+export class Attempts {
+  failures = 0;
+  private step = 0;
+  private shortLives: number[] = [];
+  private nextBan = BAN_MS;
+  private bannedUntil = 0;
+
+  constructor(private readonly options: AttemptsOptions) {}
+
+  /** Begin anew: the network came back, or a person asked. */
+  forget(): void {
+    this.failures = this.step = 0;
+  }
+
+  /** Note that a live connection has ended. */
+  lived(since: number, now: number, { heard }: { heard: boolean }): void {
+    if (now - since >= STABLE_MS) {
+      this.nextBan = BAN_MS;
+      if (heard) this.forget();
+      return;
+    }
+    this.shortLives = [...this.shortLives.filter((at) => now - at < SHORT_LIVES_MS), now];
+    if (this.shortLives.length >= SHORT_LIVES) {
+      this.shortLives = [];
+      this.bannedUntil = now + this.nextBan;
+      this.nextBan = Math.min(MAX_BAN_MS, 2 * this.nextBan);
+    }
+  }
+
+  /** When to try again after a failure that ended with `code`. */
+  next(now: number, draw: number, { code = 1006, window = null }: Ending = {}): number {
+    this.failures += 1;
+    if (code === CROWDED) this.bannedUntil = now + CROWDED_MS;
+    return Math.max(this.bannedUntil, now + this.wait(draw, code, window));
+  }
+
+  /** When to try again at once, but not all clients together. */
+  soon(now: number, draw: number, within: number): number {
+    return Math.max(this.bannedUntil, now + round(draw * within));
+  }
+
+  /** The wait of the next step of the back-off. */
+  backoff(draw: number): number {
+    const wait = delay(this.step, draw, { base: this.options.reconnectInterval / 1_000 });
+    this.step += 1;
+    return round(wait * 1_000);
+  }
+
+  private wait(draw: number, code: number, window: number | null): number {
+    if (code === 1012 || (code >= 4500 && code <= 4599)) {
+      return round(draw * (window ?? RESTART_MS));
+    }
+    if (this.failures >= this.options.maxAttempts) return round(TIRED_MS * (0.8 + 0.4 * draw));
+    return this.backoff(draw);
+  }
+}

@@ -1,0 +1,128 @@
+/** A user's jobs, as the events tell them: pure. */
+
+import type { RealtimeEvent } from '../types.js';
+import { readJob, type JobFields, type JobState } from './job-fields.js';
+
+export type { JobState } from './job-fields.js';
+
+/** One job as people see it. */
+export interface Job {
+  readonly id: string;
+  readonly title: string;
+  readonly state: JobState;
+  /** 0 to 100; `null` while nobody can say. */
+  readonly percent: number | null;
+  readonly stage: string | null;
+  readonly message: string | null;
+  readonly error: string | null;
+  /** When the next attempt begins, in Unix milliseconds. */
+  readonly retryAt: number | null;
+  /** Bytes. */
+  readonly bytesDone: number | null;
+  /** Bytes. */
+  readonly bytesTotal: number | null;
+  /** Seconds that are left, as the worker estimates. */
+  readonly secondsLeft: number | null;
+  /** Unix milliseconds. */
+  readonly createdAt: number | null;
+  /** Unix milliseconds of the event that told this. */
+  readonly updatedAt: number | null;
+  readonly version: number | null;
+}
+
+/** The newest first. */
+export type Jobs = readonly Job[];
+
+/** So many that have ended are remembered; the ones that go on always are. */
+export const ENDED_KEPT = 100;
+
+const ENDED: ReadonlySet<JobState> = new Set(['completed', 'failed', 'cancelled']);
+
+/** Whether the job is at its end: nothing changes it any more. */
+export function hasEnded(job: Job): boolean {
+  return ENDED.has(job.state);
+}
+
+/** Returns the jobs after the event; the very same list when it changes none. For `reduce` of `useHybridUpdates`. */
+export function reduceJobs(jobs: Jobs | null | undefined, event: RealtimeEvent): Jobs {
+  const known = jobs ?? [];
+  const fields = readJob(event);
+  if (!fields) return known;
+  const job = known.find(({ id }) => id === fields.id);
+  if (fields.state === 'removed') return job ? known.filter((other) => other !== job) : known;
+  if (job && (hasEnded(job) || isOlder(fields, job))) return known;
+  const next = advance(job, fields, event.time ?? null);
+  return trim(job ? known.map((other) => (other === job ? next : other)) : [next, ...known]);
+}
+
+/** Returns the jobs that a snapshot tells of, and those known ones which had ended: an end is never taken back. */
+export function loadJobs(jobs: Jobs, events: readonly RealtimeEvent[]): Jobs {
+  const told = [...events].sort(byAge).reduce(reduceJobs, jobs.filter(hasEnded));
+  return [...told].sort((one, other) => (other.createdAt ?? 0) - (one.createdAt ?? 0));
+}
+
+/** Returns those that went on before, as far as was known, and have ended now. */
+export function justEnded(before: Jobs, after: Jobs): Jobs {
+  const going = new Set(before.filter((job) => !hasEnded(job)).map(({ id }) => id));
+  return after.filter((job) => going.has(job.id) && hasEnded(job));
+}
+
+function byAge(one: RealtimeEvent, other: RealtimeEvent): number {
+  return (one.position?.offset ?? 0) - (other.position?.offset ?? 0) || (one.time ?? 0) - (other.time ?? 0);
+}
+
+function isOlder(fields: JobFields, job: Job): boolean {
+  return typeof fields.version === 'number' && job.version !== null && fields.version < job.version;
+}
+
+function advance(job: Job | undefined, fields: JobFields, at: number | null): Job {
+  const before = job ?? blank(fields.id, fields.createdAt ?? at);
+  const state = fields.state === undefined || fields.state === 'removed' ? before.state : fields.state;
+  return settle({
+    ...begin(before, state),
+    ...(Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<Job>),
+    state,
+    title: fields.title ?? before.title,
+    createdAt: before.createdAt,
+    updatedAt: at ?? before.updatedAt,
+  });
+}
+
+function blank(id: string, createdAt: number | null): Job {
+  return {
+    id,
+    title: `Job ${id}`,
+    state: 'queued',
+    percent: null,
+    stage: null,
+    message: null,
+    error: null,
+    retryAt: null,
+    bytesDone: null,
+    bytesTotal: null,
+    secondsLeft: null,
+    createdAt,
+    updatedAt: null,
+    version: null,
+  };
+}
+
+/** A new attempt starts from nothing: what the one before it said is no longer so. */
+function begin(job: Job, state: JobState): Job {
+  const again = job.state === 'retrying' && state === 'running';
+  return again ? { ...job, percent: null, stage: null, message: null, error: null, bytesDone: null } : job;
+}
+
+/** Drops what contradicts the state. */
+function settle(job: Job): Job {
+  const retryAt = job.state === 'retrying' ? job.retryAt : null;
+  const secondsLeft = job.state === 'running' ? job.secondsLeft : null;
+  if (job.state === 'completed') return { ...job, retryAt, secondsLeft, percent: 100, error: null };
+  if (job.state === 'running') return { ...job, retryAt, secondsLeft, error: null };
+  return { ...job, retryAt, secondsLeft };
+}
+
+function trim(jobs: Jobs): Jobs {
+  let ended = 0;
+  return jobs.filter((job) => !hasEnded(job) || (ended += 1) <= ENDED_KEPT);
+}

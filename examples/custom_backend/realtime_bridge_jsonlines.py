@@ -1,0 +1,38 @@
+"""Write each event as a line of JSON, to a file or a pipe that something else delivers from."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from realtime_bridge import Event, PublishError
+from realtime_bridge.backend import Backend, Limits
+from realtime_bridge.protocol.frames import encode_event
+from realtime_bridge.settings import Settings
+
+
+class JsonLinesBackend(Backend):
+    """Appends to the file that JSONLINES_PATH names, `events.jsonl` unless it is set."""
+
+    limits = Limits(event_bytes=2 * 1024 * 1024, events=500, channels=500)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return f"the file {self._path}"
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        return cls(Path(os.environ.get("JSONLINES_PATH", "events.jsonl")))
+
+    async def push(self, events: Sequence[Event]) -> None:
+        await asyncio.to_thread(self._write, b"".join(encode_event(e) + b"\n" for e in events))
+
+    def _write(self, lines: bytes) -> None:
+        try:
+            with self._path.open("ab") as file:
+                file.write(lines)
+        except OSError as error:
+            raise PublishError(f"Cannot write to {self}: {error.strerror}") from error

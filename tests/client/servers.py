@@ -1,0 +1,139 @@
+"""A real server in the test's own event loop, and a client whose ups and downs can be awaited."""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+
+from realtime_bridge import Event
+from realtime_bridge.client import ChannelReset, HybridClient
+from realtime_bridge.event import Position
+from realtime_bridge.server import Bridge
+from realtime_bridge.server.auth import Tokens
+from realtime_bridge.server.http import Receive, Scope, Send
+
+SECRET = "a secret for tests, of more than 32 bytes"
+PATIENCE = 30.0
+
+Item = Event | ChannelReset
+
+
+class Server(uvicorn.Server):
+    """Serves a bridge, counts what is asked, and refuses sockets when told."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        config = uvicorn.Config(
+            self.application,
+            interface="asgi3",
+            lifespan="on",
+            log_level="warning",
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=2,
+        )
+        super().__init__(config)
+        self.bridge = bridge
+        self.asked = Counter[str]()
+        self.refuses_sockets = False
+        self.listening = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked[scope.get("path", scope["type"])] += 1
+        if scope["type"] == "websocket" and self.refuses_sockets:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        else:
+            await self.bridge(scope, receive, send)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self._stopped.set()
+
+    async def stop(self) -> None:
+        """Close everything, and go away."""
+        self.should_exit = True
+        await self._stopped.wait()
+
+    @property
+    def port(self) -> int:
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+
+@asynccontextmanager
+async def serving(bridge: Bridge | None = None, *, port: int = 0) -> AsyncGenerator[Server]:
+    """Serve the bridge, or one of the environment, until the context ends."""
+    server = Server(bridge or Bridge.from_env())
+    running = asyncio.create_task(server.serve(sockets=[bound(port)]))
+    try:
+        await asyncio.wait(
+            {asyncio.create_task(server.listening.wait()), running},
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        yield server
+    finally:
+        server.should_exit = True
+        await running
+
+
+def bound(port: int) -> socket.socket:
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", port))
+    return listening
+
+
+def token(user: str = "ada", **options: Any) -> str:
+    return Tokens(SECRET, issuer="realtime").issue(user, **options)
+
+
+class Client(HybridClient):
+    """A client that says when it has gone live on a socket."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.lives: asyncio.Queue[None] = asyncio.Queue()
+        self._items: AsyncIterator[Item] | None = None
+
+    def _on_live(self) -> None:
+        super()._on_live()
+        self.lives.put_nowait(None)
+
+    async def live(self) -> None:
+        """Wait until the client has gone live once more."""
+        async with asyncio.timeout(PATIENCE):
+            await self.lives.get()
+
+    async def begun(self) -> Position:
+        """Wait until the client is subscribed, and return from where."""
+        async with asyncio.timeout(PATIENCE):
+            return (await self.subscribed())[1]
+
+    async def next(self) -> Item:
+        """Return what comes next."""
+        self._items = self._items or aiter(self)
+        async with asyncio.timeout(PATIENCE):
+            return await anext(self._items)
+
+    async def take(self, count: int) -> list[Item]:
+        return [await self.next() for _ in range(count)]
+
+    async def steps(self, count: int) -> list[int]:
+        """Return the numbers in the next events, which may be no resets."""
+        return [step(item) for item in await self.take(count)]
+
+
+def step(item: Item) -> int:
+    assert isinstance(item, Event), f"a hole: {item}"
+    return int(item.data["step"])

@@ -1,0 +1,251 @@
+"""The demo as people run it: real processes, a real browser, real files."""
+
+import hashlib
+import json
+import os
+import signal
+import urllib.error
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.async_api import Locator, Page, Response, expect
+
+if TYPE_CHECKING:
+    from tests.examples.conftest import Demo, Start
+
+SCREENSHOTS = os.environ.get("REALTIME_SCREENSHOTS")
+"""The folder to keep pictures in, such as docs/images."""
+
+
+async def test_nothing_is_lost_while_the_socket_is_cut(
+    start: "Start", page: Page, tmp_path: Path
+) -> None:
+    folder, file = tmp_path / "logs", tmp_path / "sensor-readings-2025.log"
+    folder.mkdir()
+    _write(folder / "access-2025-11-22.log", 4_000_000)
+    _write(file, 50_000_000)
+    demo = start(folder, QUEUE_BYTES_PER_SECOND="12000000")
+    opened = await _open(page, demo)
+    job, status = page.locator(".job", has_text=file.name), page.locator("#status strong")
+    await expect(status).to_have_text("Real-time")
+
+    await page.set_input_files("input[type=file]", file)
+    await _reaches(job, 15)
+    await _picture(page, "queue-realtime")
+
+    await page.get_by_role("button", name="Cut the socket").click()
+    await expect(status).to_have_text("Polling")
+    await _reaches(job, await _percent(job) + 5)
+    await _picture(page, "queue-polling")
+
+    await page.get_by_role("button", name="Let it return").click()
+    await expect(status).to_have_text("Real-time")
+    assert await _percent(job) < 100
+    await expect(job.locator(".pill")).to_have_text("Completed")
+    await expect(page.locator(".pill")).to_have_text(["Completed", "Completed"])
+    assert await _percent(job) == 100
+    await expect(job).to_contain_text(hashlib.sha256(file.read_bytes()).hexdigest())
+    await _picture(page, "queue-completed")
+
+    await _has_applied_all_since(opened, page, demo)
+
+
+async def test_each_file_of_a_folder_becomes_a_job(
+    start: "Start", page: Page, tmp_path: Path
+) -> None:
+    (tmp_path / "within").mkdir()
+    (tmp_path / "within" / "notes.txt").write_text("one two\nthree\n")
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / ".hidden").write_text("not this one")
+    demo = start(tmp_path)
+    await _open(page, demo)
+
+    await expect(page.locator(".pill")).to_have_text(["Completed", "Completed"])
+    jobs = {job["name"]: job for job in demo.ask("api/queue")["jobs"]}
+    assert jobs.keys() == {"within/notes.txt", "empty.txt"}
+    assert jobs["within/notes.txt"]["result"].items() >= {"lines": 2, "words": 3}.items()
+    assert jobs["empty.txt"]["result"]["sha256"] == hashlib.sha256().hexdigest()
+    assert all(job["percent"] == 100 for job in jobs.values())
+
+
+async def test_a_job_that_fails_says_why(start: "Start", page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "growing.log"
+    _write(file, 1_000_000)
+    demo = start(file, QUEUE_BYTES_PER_SECOND="1000000")
+    await _open(page, demo)
+    job = page.locator(".job")
+    await _reaches(job, 10)
+
+    _write(file, 2_000_000)
+
+    await expect(job.locator(".pill")).to_have_text("Failed")
+    await expect(job).to_contain_text("The file changed while it was being read")
+
+
+async def test_events_out_of_order_and_twice_are_applied_once_in_order(
+    start: "Start", page: Page
+) -> None:
+    await _open(page, start())
+
+    applied = await page.evaluate(
+        """async () => {
+            const { Reducer } = await import("/static/reducer.js");
+            const reducer = new Reducer();
+            const take = (offset) => reducer.take({ epoch: "k3v9q2wz", offset, id: `${offset}` });
+            const applied = [8, 7, 10].flatMap(take);
+            applied.push(...reducer.start({ epoch: "k3v9q2wz", offset: 7 }));
+            const gap = reducer.gap;
+            applied.push(...[9, 8, 10, 9, 11].flatMap(take));
+            return [applied.map(({ offset }) => offset), gap, reducer.gap];
+        }"""
+    )
+
+    assert applied == [[8, 9, 10, 11], True, False]
+
+
+def test_ctrl_c_in_the_middle_of_a_job_leaves_nothing_behind(
+    start: "Start", tmp_path: Path
+) -> None:
+    file = tmp_path / "large.csv"
+    _write(file, 1_000_000)
+    demo = start(file, QUEUE_BYTES_PER_SECOND="100000", TMPDIR=str(tmp_path))
+    processes = demo.processes()
+    assert len(processes) >= 3
+
+    said = demo.press_ctrl_c()
+
+    assert demo.process.returncode == 0
+    assert "Stopped." in said
+    assert "Traceback" not in said
+    assert demo.processes() == []
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_was_interrupted_begins_again_with_the_same_data(
+    start: "Start", tmp_path: Path
+) -> None:
+    file, data = tmp_path / "large.csv", tmp_path / "data"
+    _write(file, 1_000_000)
+    demo = start("--data", data, file, QUEUE_BYTES_PER_SECOND="500000")
+    assert _first(demo, "job.progress")["percent"] > 0
+    demo.press_ctrl_c()
+
+    again = start("--data", data, QUEUE_BYTES_PER_SECOND="0")
+
+    assert _first(again, "job.completed")["percent"] == 100
+
+
+def test_when_one_process_dies_the_other_ends_too(start: "Start") -> None:
+    demo = start()
+    server = min(pid for pid in demo.processes() if pid != demo.process.pid)
+
+    os.kill(server, signal.SIGKILL)
+
+    said = demo.process.communicate(timeout=15)[1]
+    assert demo.process.returncode == 1
+    assert "The server ended with exit code -9" in said
+    assert demo.processes() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "{taken}"], "Port {taken} cannot be had (Address already in use)"),
+        (["{empty}"], "There are no files in {empty}"),
+    ],
+    ids=["port taken", "no files"],
+)
+def test_what_cannot_start_says_why(
+    start: "Start", tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    words = {"empty": tmp_path, "taken": start().url.rstrip("/").rpartition(":")[2]}
+
+    demo = start(*(argument.format(**words) for argument in arguments))
+
+    assert said.format(**words) in demo.process.communicate(timeout=15)[1]
+    assert demo.process.returncode == 1
+
+
+def test_an_upload_is_limited_and_its_name_is_only_shown(start: "Start", tmp_path: Path) -> None:
+    demo = start("--data", tmp_path, QUEUE_UPLOAD_LIMIT="10000")
+
+    job = _upload(demo, name="../../etc/pa\tsswd", content=b"some words\n")
+    refusals = [
+        _refusal(demo, name="large", content=b"x" * 10_001),
+        _refusal(demo, name="", content=b"", files=0),
+        _refusal(demo, name="two", content=b"x", files=2),
+    ]
+
+    assert job["name"] == "passwd"
+    assert refusals == [
+        (413, "The file is over the limit of 10,000 bytes."),
+        (400, "Send one file, as multipart/form-data."),
+        (400, "Send one file, as multipart/form-data."),
+    ]
+    assert [path.read_bytes() for path in (tmp_path / "uploads").iterdir()] == [b"some words\n"]
+
+
+async def _open(page: Page, demo: "Demo") -> dict[str, Any]:
+    """Open the page, and return the position of the snapshot it began with."""
+    async with page.expect_response("**/api/queue") as response:
+        await page.goto(demo.url)
+    return _position(await response.value)
+
+
+def _position(response: Response) -> dict[str, Any]:
+    epoch, _, offset = response.headers["realtime-position"].split()[1].partition(":")
+    return {"epoch": epoch, "offset": int(offset)}
+
+
+async def _has_applied_all_since(opened: dict[str, Any], page: Page, demo: "Demo") -> None:
+    published = demo.poll(opened)
+    applied = await page.evaluate("applied")
+    assert applied == published["events"]
+    offsets = range(opened["offset"] + 1, published["position"]["offset"] + 1)
+    assert [event["offset"] for event in applied] == list(offsets)
+
+
+async def _percent(job: Locator) -> float:
+    return float(await job.get_by_role("progressbar").get_attribute("aria-valuenow") or 0)
+
+
+async def _reaches(job: Locator, percent: float) -> None:
+    await job.page.wait_for_function(
+        "([job, percent]) => job.querySelector('.bar').getAttribute('aria-valuenow') >= percent",
+        arg=[await job.element_handle(), percent],
+    )
+
+
+async def _picture(page: Page, name: str) -> None:
+    if SCREENSHOTS:
+        await page.mouse.move(0, 0)
+        await page.screenshot(
+            path=Path(SCREENSHOTS) / f"{name}.png", animations="disabled", full_page=True
+        )
+
+
+def _write(path: Path, size: int) -> None:
+    """Write measurements of exactly so many bytes."""
+    block = b"".join(b"station %04d 2025-11-23 %05.2f ok\n" % (n, n / 7) for n in range(30_000))
+    path.write_bytes((block * (size // len(block) + 1))[:size])
+
+
+def _first(demo: "Demo", name: str) -> Any:
+    return next(event["data"] for event in demo.events() if event["event"] == name)
+
+
+def _upload(demo: "Demo", *, name: str, content: bytes, files: int = 1) -> Any:
+    part = b'--edge\r\ncontent-disposition: form-data; name="file"; filename="%b"\r\n\r\n%b\r\n' % (
+        name.encode(),
+        content,
+    )
+    body = part * files + b"--edge--\r\n"
+    return demo.ask("api/upload", body, content_type="multipart/form-data; boundary=edge")
+
+
+def _refusal(demo: "Demo", *, name: str, content: bytes, files: int = 1) -> tuple[int, str]:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        _upload(demo, name=name, content=content, files=files)
+    with caught.value as error:
+        return error.code, json.load(error)["detail"]
