@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huey.exceptions import HueyException as QueueError
-from realtime_bridge import ConfigurationError
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
 from intake import IntakeError
 from launcher import LaunchError, launch
+from realtime_bridge import ConfigurationError
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 

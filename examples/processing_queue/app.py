@@ -8,10 +8,10 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
-from realtime_bridge import PublishError
-from realtime_bridge.server import Bridge
 
 from jobs import Job
+from realtime_bridge import PublishError
+from realtime_bridge.server import Bridge
 from uploads import receive
 from worker import configuration, jobs, process
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from huey import Huey, RedisHuey, SqliteHuey
-from realtime_bridge import BlockingBroadcaster, PublishError
 
 from configuration import Configuration
 from jobs import Job, Jobs
 from pace import Conflation, Throttle
+from realtime_bridge import BlockingBroadcaster, PublishError
 from stages import STAGES
 
 CHUNK = 256 * 1024
