@@ -83,13 +83,11 @@ class WebSocketBackend(Log):
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append on the server, which fans out."""
-        answers = await asyncio.gather(
-            *(
-                self._call("append", events=[calls.pack_event(event) for event in part])
-                for part in _slices(events)
-            )
-        )
-        return [calls.unpack_receipt(fields) for answer in answers for fields in answer["receipts"]]
+        receipts: list[Receipt] = []
+        for part in _slices(events):
+            answer = await self._call("append", events=[calls.pack_event(event) for event in part])
+            receipts += map(calls.unpack_receipt, answer["receipts"])
+        return receipts
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Read on the server."""
@@ -170,6 +168,7 @@ class _Line:
         self._connection = connection
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
+        self._heard = 0
         self._reading = asyncio.create_task(self._read())
 
     @property
@@ -181,10 +180,15 @@ class _Line:
         number = self._number
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
+        heard = self._heard
         try:
             text = orjson.dumps({"call": name, "number": number, **fields}).decode()
             await self._connection.send(text)
             return await answer
+        except asyncio.CancelledError:
+            if self._heard == heard:  # not a word since: the next call shall find another way
+                self._connection.transport.abort()
+            raise
         finally:
             self._waiting.pop(number, None)
 
@@ -196,6 +200,7 @@ class _Line:
         try:
             while True:
                 answer: dict[str, Any] = orjson.loads(await self._connection.recv())
+                self._heard += 1
                 waiting = self._waiting.get(answer["number"])
                 if waiting and not waiting.done():
                     waiting.set_result(answer)
@@ -203,6 +208,7 @@ class _Line:
             for waiting in self._waiting.values():
                 if not waiting.done():
                     waiting.set_exception(error)
+                    waiting.exception()  # its caller may have learnt it from sending
 
 
 def _slices(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

@@ -7,6 +7,8 @@ def main() -> None:
     """Run the command line, or say what to install for it."""
     try:
         from realtime_bridge.cli.app import app
+
+        app()
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("realtime_bridge"):
             raise
@@ -14,4 +16,3 @@ def main() -> None:
             f"The command line needs {error.name!r}, which is not installed. "
             "Run: pip install 'realtime-bridge[server]'"
         )
-    app()

@@ -3,17 +3,20 @@
 import asyncio
 import sys
 from enum import StrEnum
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly, people
-from realtime_bridge.client import HybridClient
-from realtime_bridge.client.stream import Token
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol import frames
-from realtime_bridge.server.auth import Tokens
-from realtime_bridge.settings import Settings
+from realtime_bridge.settings import Settings, redacted
+
+if TYPE_CHECKING:
+    from realtime_bridge.client import HybridClient
+    from realtime_bridge.client.stream import Token
+    from realtime_bridge.protocol.status import Status
 
 
 class Transport(StrEnum):
@@ -40,14 +43,22 @@ def listen(
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
 ) -> None:
     """Print each event once and in order, and a reset where there is a hole."""
+    from realtime_bridge.client import HybridClient
+
     position = _position(since)
     with failing_clearly():
         access = _access(url, channel, token, user)
-        client = HybridClient(url, {channel: position}, token=access, transport=transport.value)
+        client = HybridClient(
+            url,
+            {channel: position},
+            token=access,
+            transport=transport.value,
+            on_status=partial(_report, url),
+        )
         asyncio.run(_print_events(client, count))
 
 
-async def _print_events(client: HybridClient, count: int | None) -> None:
+async def _print_events(client: "HybridClient", count: int | None) -> None:
     async with client:
         channel, start = await client.subscribed()
         people.print(f"listening {channel} {start}")
@@ -63,6 +74,13 @@ async def _print_events(client: HybridClient, count: int | None) -> None:
                 return
 
 
+def _report(url: str, status: "Status") -> None:
+    """Say so while nothing is heard of the server."""
+    if status.kind in ("connecting", "offline"):
+        why = status.reason or "does `realtime-bridge serve` run there?"
+        people.print(f"{status.label.lower()}: nothing from {redacted(url)} yet ({why})")
+
+
 def _print(line: bytes) -> None:
     sys.stdout.write(f"{line.decode()}\n")
     sys.stdout.flush()
@@ -75,12 +93,14 @@ def _position(text: str | None) -> Position | None:
         raise typer.BadParameter(str(error), param_hint="--since") from error
 
 
-def _access(url: str, channel: str, token: str | None, user: str | None) -> Token:
+def _access(url: str, channel: str, token: str | None, user: str | None) -> "Token":
     """Return the given token, or what signs one for the given user whenever it is asked."""
     if token is not None:
         return token
     if user is None:
         raise typer.BadParameter("say who you are: --user USER, or --token TOKEN")
+    from realtime_bridge.server.auth import Tokens
+
     settings = Settings.load()
     tokens = Tokens(settings.secret_for(url), issuer=settings.prefix)
 

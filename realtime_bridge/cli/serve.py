@@ -1,27 +1,11 @@
 """`realtime-bridge serve`: the server, alone or with an application's own bridge."""
 
 import os
-import socket
-import sys
-from importlib import import_module
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import uvicorn
 
-from realtime_bridge import plugins
-from realtime_bridge.cli.console import failing_clearly, people
-from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.protocol.calls import MAX_CALL_BYTES
-from realtime_bridge.server import Bridge
-from realtime_bridge.settings import Settings, is_loopback
-
-TARGET = "REALTIME_SERVE_TARGET"
-"""How a worker process learns which bridge it serves."""
-
-GRACE_SECONDS = 10
-"""How long requests under way may take after the signal to stop."""
+from realtime_bridge.cli.console import failing_clearly
 
 
 def serve(
@@ -32,8 +16,8 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     path: Annotated[
-        str, typer.Option(envvar="REALTIME_PATH", help="Where the bridge is.")
-    ] = "/realtime",
+        str | None, typer.Option(help="Where the bridge is; else REALTIME_PATH, or /realtime.")
+    ] = None,
     dev: Annotated[
         bool,
         typer.Option("--dev", help="Trust everybody on this machine: ?userId=, no secret needed."),
@@ -41,111 +25,13 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
 ) -> None:
     """Serve browsers and workers; without MODULE:BRIDGE, tokens decide who may listen."""
-    os.environ["REALTIME_PATH"] = path
+    from realtime_bridge.cli import serving
+
+    if path is not None:
+        os.environ["REALTIME_PATH"] = path
     if target:
-        os.environ[TARGET] = target
+        os.environ[serving.TARGET] = target
     if dev:
         os.environ["REALTIME_DEV"] = "true"
     with failing_clearly():
-        if dev and not is_loopback(host):
-            raise ConfigurationError(
-                f"--dev trusts everybody who can connect, so it serves 127.0.0.1, not {host}"
-            )
-        if workers == 1:
-            _run_one(host, port)
-        else:
-            _run_many(host, port, workers)
-
-
-def application() -> Bridge:
-    """Make the bridge to serve: in each worker process anew."""
-    target = os.environ.get(TARGET)
-    return _imported(target) if target else Bridge.from_env()
-
-
-_OPTIONS: dict[str, Any] = {
-    "lifespan": "on",
-    "log_level": "warning",
-    "access_log": False,
-    "ws": "websockets-sansio",
-    "ws_max_size": 2 * MAX_CALL_BYTES,
-    "ws_per_message_deflate": False,
-    "timeout_graceful_shutdown": GRACE_SECONDS,
-}
-
-
-class _Server(uvicorn.Server):
-    """Says where it is, once it is there."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
-            _announce(sockets[0])
-
-
-def _run_one(host: str, port: int) -> None:
-    bridge = application()
-    listening = _bind(host, port)
-    server = _Server(uvicorn.Config(bridge, **_OPTIONS))
-    server.run(sockets=[listening])
-    if not server.started:
-        raise typer.Exit(1)
-
-
-def _run_many(host: str, port: int, workers: int) -> None:
-    log = plugins.log_class(Settings.load())
-    if log and log.reached_through:
-        raise ConfigurationError(
-            f"--workers {workers}: each process would have a log of its own in memory, and a "
-            "client would hear only its own worker's events. Use one, or set REALTIME_LOG"
-        )
-    with _bind(host, port) as free:
-        _announce(free)
-    uvicorn.run(
-        f"{__name__}:{application.__name__}",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        **_OPTIONS,
-    )
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        raise ConfigurationError(
-            f"Port {port} of {host} cannot be used ({error.strerror}): "
-            "stop what listens there, or choose another with --port"
-        ) from error
-    return listening
-
-
-def _announce(listening: socket.socket) -> None:
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    trusting = " (development: everybody on this machine is trusted)" if _is_dev() else ""
-    people.print(f"serving http://{shown}:{port}{os.environ['REALTIME_PATH']}{trusting}")
-
-
-def _is_dev() -> bool:
-    return Settings.load().dev
-
-
-def _imported(target: str) -> Bridge:
-    module, _, name = target.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        bridge = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"{target!r} cannot be loaded ({error}): write MODULE:BRIDGE, like app:bridge"
-        ) from error
-    if not isinstance(bridge, Bridge):
-        raise ConfigurationError(f"{target!r} is not a Bridge, but a {type(bridge).__name__}")
-    return bridge
+        serving.run(host, port, workers=workers)

@@ -1,32 +1,22 @@
 """The client that always has a way: a WebSocket, and polling for as long as there is none."""
 
 import asyncio
-import logging
-import random
 import re
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from realtime_bridge.client.poll import PollTransport
-from realtime_bridge.client.stream import ChannelReset, Stream, Token, Unavailable
-from realtime_bridge.client.websocket import WebSocketTransport
+from realtime_bridge.client.driver import Driver, Transport
+from realtime_bridge.client.stream import ChannelReset, Stream, Token
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol import backoff
-
-SLOW_SECONDS = 2.5
-"""How long the first connection may take before polling begins beside it."""
-
-STABLE_SECONDS = 10.0
-"""How long a connection has to last for the back-off to begin anew."""
+from realtime_bridge.protocol.commands import Options
+from realtime_bridge.protocol.status import Status
 
 _ADDRESS = re.compile(r"(https?|wss?)://[^/?#\s]+")
 
 T = TypeVar("T")
-Transport = Literal["auto", "websocket", "poll"]
-
-_logger = logging.getLogger("realtime_bridge.client")
 
 
 class HybridClient:
@@ -40,6 +30,8 @@ class HybridClient:
         channels: their names; or each with the position to go on from, None for now.
         token: a token, or an async function that gets a fresh one.
         transport: `auto` polls while there is no WebSocket; the others are that way alone.
+        options: intervals and limits, in milliseconds.
+        on_status: called with what to show people, whenever that changes.
 
     Raises:
         ConfigurationError: the url is no address.
@@ -53,18 +45,21 @@ class HybridClient:
         *,
         token: Token,
         transport: Transport = "auto",
+        options: Options | None = None,
+        on_status: Callable[[Status], None] | None = None,
     ) -> None:
         if not _ADDRESS.match(url):
             raise ConfigurationError("The url is an address like https://example.com/realtime")
         url = url.rstrip("/")
         named = channels if isinstance(channels, Mapping) else dict.fromkeys(channels)
         self._stream = Stream(named, token)
-        self._websocket = WebSocketTransport(url, self._stream)
-        self._poll = PollTransport(url, self._stream)
-        self._transport = transport
-        self._live_since = float("inf")
-        self._slow: asyncio.TimerHandle | None = None
-        self._fallback = asyncio.Event()
+        self._driver = Driver(
+            url.replace("ws", "http", 1) if url.startswith("ws") else url,
+            self._stream,
+            transport=transport,
+            options=replace(options or Options(), push=transport != "poll"),
+            on_status=on_status,
+        )
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -77,6 +72,11 @@ class HybridClient:
         """Where each channel stands: pass it to another client to go on from there."""
         return self._stream.taken
 
+    @property
+    def status(self) -> Status:
+        """What to show people: a kind, a word, and a reason."""
+        return self._driver.status
+
     async def subscribed(self) -> tuple[str, Position]:
         """Wait until a channel is subscribed for the first time, and return from where.
 
@@ -87,7 +87,7 @@ class HybridClient:
         return await self._or_failure(self._stream.subscribed.get())
 
     async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self._run())
+        self._running = asyncio.create_task(self._driver.run())
         return self
 
     async def __aexit__(
@@ -111,53 +111,6 @@ class HybridClient:
             while (item := self._stream.take()) is None:
                 await self._or_failure(self._stream.arrived())
             yield item
-
-    async def _run(self) -> None:
-        try:
-            async with self._poll, asyncio.TaskGroup() as tasks:
-                if self._transport != "poll":
-                    tasks.create_task(self._keep_connected())
-                if self._transport != "websocket":
-                    tasks.create_task(self._keep_polling())
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
-
-    async def _keep_connected(self) -> None:
-        failures = 0
-        clock = asyncio.get_running_loop().time
-        self._slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._fallback.set)
-        while True:
-            self._live_since = float("inf")
-            try:
-                await self._websocket.run(self._on_live)
-            except Unavailable as error:
-                _logger.info("%s", error)
-            self._fallback.set()
-            failures = 0 if clock() - self._live_since >= STABLE_SECONDS else failures
-            await asyncio.sleep(backoff.delay(failures, random.random()))  # noqa: S311
-            failures += 1
-
-    def _on_live(self) -> None:
-        assert self._slow
-        self._slow.cancel()
-        self._live_since = asyncio.get_running_loop().time()
-        self._fallback.clear()
-
-    async def _keep_polling(self) -> None:
-        failures = 0
-        if self._transport == "poll":
-            self._fallback.set()
-        while True:
-            await self._fallback.wait()
-            try:
-                wait = await self._poll.poll()
-                failures = 0
-            except Unavailable as error:
-                _logger.info("%s", error)
-                self._stream.interrupted()
-                wait = backoff.delay(failures, random.random())  # noqa: S311
-                failures += 1
-            await asyncio.sleep(wait)
 
     async def _or_failure(self, wanted: Coroutine[Any, Any, T]) -> T:
         """Return what is wanted, unless this client fails for good first."""

@@ -56,6 +56,7 @@ class Stream:
         self._room.set()
         self._taken = dict(channels)
         self._unannounced = set(channels)
+        self.changed: Callable[[], None] = lambda: None
         self._token = token
 
     async def token(self) -> str:
@@ -76,14 +77,19 @@ class Stream:
             raise Unavailable("no token can be had") from error
 
     @property
-    def renewable(self) -> bool:
-        """Tell whether asking for a token again may give another one."""
-        return not isinstance(self._token, str)
-
-    @property
     def positions(self) -> dict[str, Position | None]:
         """Where each channel stands."""
         return {channel: reducer.position for channel, reducer in self.channels.items()}
+
+    @property
+    def current(self) -> bool:
+        """Tell whether every channel has all its events, as far as is known."""
+        return all(reducer.phase == "current" for reducer in self.channels.values())
+
+    @property
+    def full(self) -> bool:
+        """Tell whether the handler is so far behind that nothing more is read."""
+        return not self._room.is_set()
 
     @property
     def taken(self) -> dict[str, Position | None]:
@@ -124,10 +130,16 @@ class Stream:
         return await self._hand_out(channel, outputs)
 
     async def reset(
-        self, channel: str, reason: ResetReason, position: Position | None
+        self,
+        channel: str,
+        reason: ResetReason,
+        position: Position | None,
+        *,
+        asked: Position | None,
     ) -> list[Recover]:
-        """Take the word that there is a hole."""
-        return await self._hand_out(channel, self.channels[channel].reset(reason, position))
+        """Take the word that there is a hole; `asked` is where we were when we asked, if we did."""
+        outputs = self.channels[channel].reset(reason, position, asked=asked)
+        return await self._hand_out(channel, outputs)
 
     async def announced(self, channel: str, offset: int) -> list[Recover]:
         """Take a heartbeat's word on where a channel stands."""
@@ -137,6 +149,7 @@ class Stream:
         """Note that the connection is gone."""
         for reducer in self.channels.values():
             reducer.interrupted()
+        self.changed()
 
     async def _hand_out(self, channel: str, outputs: list[Output]) -> list[Recover]:
         """Put everything in order at once, so that nothing overtakes, then wait for room."""
@@ -149,6 +162,7 @@ class Stream:
             else:
                 recoveries.append(output)
         self._note_waiting()
+        self.changed()
         await self._room.wait()
         return recoveries
 

@@ -15,7 +15,7 @@ CROWDED, CROWDED_MS = 4409, 600_000
 """The user has too many connections: this client polls for so long."""
 
 TIRED_MS = 60_000
-"""Between attempts, after too many failures in a row."""
+"""Between attempts, after too many failures in a row, whatever the last one was."""
 
 RESTART_MS = 5_000
 """Clients of a server that restarts spread their return over so long, unless it said otherwise."""
@@ -43,12 +43,18 @@ class Attempts:
         """Begin anew: the network came back, or a person asked."""
         self.failures = self._step = 0
 
-    def lived(self, since: int, now: int, *, heard: bool) -> None:
-        """Note that a live connection has ended."""
-        if now - since >= STABLE_MS:
-            self._next_ban = BAN_MS
-            if heard:
-                self.forget()
+    def lived(self, since: int, now: int, *, heard: bool) -> bool:
+        """Note how long a live connection has lasted, and tell whether that is long enough."""
+        if now - since < STABLE_MS:
+            return False
+        self._next_ban = BAN_MS
+        if heard:
+            self.forget()
+        return True
+
+    def died(self, since: int, now: int, *, heard: bool) -> None:
+        """Note that a live connection was lost."""
+        if self.lived(since, now, heard=heard):
             return
         self._short_lives = [at for at in self._short_lives if now - at < SHORT_LIVES_MS] + [now]
         if len(self._short_lives) >= SHORT_LIVES:
@@ -74,8 +80,8 @@ class Attempts:
         return round(wait * 1_000)
 
     def _wait(self, draw: float, code: int, window: int | None) -> int:
-        if code == 1012 or 4500 <= code <= 4599:  # noqa: PLR2004 -- close codes, SEMANTICS §6
-            return round(draw * (RESTART_MS if window is None else window))
         if self.failures >= self._max_attempts:
             return round(TIRED_MS * (0.8 + 0.4 * draw))
+        if code == 1012 or 4500 <= code <= 4599:  # noqa: PLR2004 -- close codes, SEMANTICS §6
+            return round(draw * (RESTART_MS if window is None else window))
         return self.backoff(draw)

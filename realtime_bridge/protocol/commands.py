@@ -17,7 +17,14 @@ Mode = Literal[
     "STOPPED",
 ]
 
-Action = Literal["describe", "renew", "open", "probe", "ping", "close", "poll"]
+Action = Literal["describe", "renew", "open", "probe", "token", "ping", "close", "poll", "abandon"]
+"""What a shell can do.
+
+* `describe`: ask for a descriptor; `renew`: the same, with fresh credentials.
+* `open`: open a socket; `probe`: say `connect` on it, and subscribe; `token`: hand it the token of
+  the last descriptor; `ping`; `close`.
+* `poll`: ask the log; `abandon`: abort that request, and never report what became of it.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,20 @@ from functools import update_wrapper
 from typing import Concatenate, ParamSpec
 
 from realtime_bridge.protocol.commands import Command, Terms
+from realtime_bridge.protocol.state import NORMAL
 from realtime_bridge.protocol.transitions import (
-    HIDDEN_MS,
-    NORMAL,
+    FIRST_POLL_MS,
     PROBE_MS,
+    REFUSED,
     RESTING,
     Transitions,
 )
+
+NEXT_PAGE_MS = 250
+"""Between the pages of one long answer, so that no answer makes a client spin."""
+
+REFRESH_MS = 1_000
+"""The soonest that a descriptor is refreshed, however short-lived it says it is."""
 
 P = ParamSpec("P")
 
@@ -35,8 +42,8 @@ def _input(
 class Machine(Transitions):
     """One client: it is told what happens, and tells what to do.
 
-    Before each input, `at` sets the time in milliseconds, and a random number in [0, 1). The shell
-    sets one timer to `wake_at`, and calls `tick` then.
+    Before each input, `at` sets the time of a clock that never goes back, in milliseconds, and a
+    random number in [0, 1). The shell sets one timer to `wake_at`, and calls `tick` then.
     """
 
     @property
@@ -52,21 +59,29 @@ class Machine(Transitions):
     @_input
     def start(self, cached: Terms | None = None) -> None:
         """Begin; `cached` is a descriptor of less than an hour ago."""
-        self.started = self._now
-        self._cached = cached
-        if self._options.push:
-            self._boot()
-        else:
-            self.mode = "FALLBACK"
-            self._poll_within(0)
+        if self.mode in ("IDLE", "STOPPED"):
+            self._cached, self.terms = cached, None
+            self._begin()
 
     @_input
     def retry(self) -> None:
-        """Try again, whatever was decided before: a person asked for it."""
-        self._release("asked to try again")
+        """Try again, whatever was decided before: a person asked for it.
+
+        A socket that is good is not thrown away for it, and what was known of the server serves
+        while it gives no fresh descriptor.
+        """
+        if self._good:
+            self._wake()
+            return
+        self._rest("STOPPED", "asked to try again")
+        self._cached, self.terms = self.terms or self._cached, None
         self.attempts.forget()
-        self._renewed = False
-        self._boot()
+        self._begin()
+
+    @_input
+    def refresh(self) -> None:
+        """Poll now, and make sure that the socket lives: a person asked for it."""
+        self._wake()
 
     @_input
     def stop(self) -> None:
@@ -75,49 +90,48 @@ class Machine(Transitions):
 
     @_input
     def described(self, terms: Terms) -> None:
-        """Take a fresh descriptor."""
+        """Take a fresh descriptor: at rest it is remembered, and nothing more."""
         before, self.terms = self.terms, terms
-        self._cancel("describe", "describe_again")
+        self._refresh_at = self._now + max(REFRESH_MS, terms.expires * 4 // 5)
         if self.mode in RESTING:
             return
-        self.timers["refresh"] = self._now + terms.expires * 4 // 5
-        was_polling_only = before is not None and before.mode == "polling"
-        hurry, self._hurry = self._hurry, False
-        if terms.mode == "polling":
-            self._poll_only()
-        elif self.mode == "BOOT":
-            self._connect_first()
-        elif self.mode == "FALLBACK" and (hurry or was_polling_only):
-            self._connect("UPGRADING")
-        elif self._good and before and terms.generation > before.generation:
-            self._open_successor()
+        self._cancel("describe", "describe_again")
+        if self._renewed:
+            self._poll_anew(0)
+        if self._options.push:
+            self.timers["refresh"] = self._refresh_at
+            self._follow(terms, before)
 
     @_input
     def not_described(self, status: int | None = None) -> None:
         """Take the failure of a descriptor: an HTTP status, or no answer at all."""
-        self._undescribed(status)
+        if "describe" in self.timers:
+            self._undescribed(status)
 
     @_input
     def opened(self, socket: int) -> None:
         """Note that a socket is open: say who we are, and see who answers."""
-        if socket == self._successor:
-            self.timers["successor_limit"] = self._now + PROBE_MS
+        if socket == self._successor and "successor_open" in self.timers:
+            self._cancel("successor_open")
+            self.timers["successor_probe"] = self._now + PROBE_MS
             self._do("probe", socket)
         elif socket == self._socket and self.mode in ("CONNECTING", "UPGRADING"):
             self._polling_on |= self.mode == "UPGRADING"
-            self._probe()
+            self.mode = "PROBING"
+            self._cancel("slow", "open")
+            self.timers["probe"] = self._now + PROBE_MS
+            self._do("probe", socket)
 
     @_input
     def ready(self, socket: int) -> None:
         """Note that `welcome` came with our nonce, and every subscription was answered."""
-        if socket == self._successor:
+        if socket == self._successor and "successor_probe" in self.timers:
+            self.attempts.lived(self._live_since, self._now, heard=self._heard)
             self._do("close", self._socket, NORMAL)
             self._socket, self._successor = socket, None
             self._go_live()
         elif socket == self._socket and self.mode == "PROBING":
             self._go_live()
-            if self._polling_on:
-                self._poll_within(0)
 
     @_input
     def frame(self, socket: int) -> None:
@@ -129,52 +143,84 @@ class Machine(Transitions):
             self._listen()
 
     @_input
-    def closed(self, socket: int, code: int = 1006, window: int | None = None) -> None:
-        """Note that a socket failed or was closed; `window` is what a drain had announced."""
+    def closed(self, socket: int, code: int = 1006) -> None:
+        """Note that a socket failed or was closed, by anybody but the machine.
+
+        A shell that hears nonsense closes the socket, and says so here.
+        """
         if socket == self._successor:
             self._lose_successor()
         elif socket == self._socket:
-            self._lost(code, f"the socket closed with {code}", window)
+            self._lost(code, f"the socket closed with {code}")
 
     @_input
     def drain(self, socket: int, after: int, window: int) -> None:
         """Take the server's word that it will close: move over at a moment of our own."""
         if socket == self._socket and self._good:
+            self._window = window
             self.timers["successor"] = self._now + after + round(self._draw * window)
 
     @_input
     def status(self, *, ok: bool) -> None:
-        """Take the server's word on whether its log and backend work."""
-        self._degraded = not ok
-        if not ok and self.polling:
-            self._poll_within(0)
+        """Take the server's word, in a frame or a poll, on whether its log and backend work."""
+        down = not ok
+        if down != self.degraded and self.mode not in RESTING:
+            self.degraded = down
+            self._poll_within(FIRST_POLL_MS)
+
+    @_input
+    def current(self, *, ok: bool) -> None:
+        """Note whether every channel has all its events; this is for people to see."""
+        if ok:
+            self.behind = None
+        elif self.behind is None:
+            self.behind = self._now
 
     @_input
     def generation(self, generation: int) -> None:
         """Take the generation that a heartbeat or a poll named."""
-        known = self.terms is None or generation <= self.terms.generation
-        if not known and "describe" not in self.timers:
+        newer = self.terms is not None and generation > self.terms.generation
+        asking = "describe" in self.timers or "describe_again" in self.timers
+        if newer and not asking and self.mode not in RESTING:
             self._describe()
 
     @_input
-    def polled(self, *, moved: bool = False, next_ms: int | None = None) -> None:
-        """Take a poll that was answered; `moved` if it brought anything."""
+    def polled(
+        self, *, moved: bool = False, more: bool = False, next_ms: int | None = None
+    ) -> None:
+        """Take a poll that was answered: `moved` if it brought anything, `more` if there is more.
+
+        The first one that ends while LIVE is the overlap; it shows, like `ready`, that the
+        credentials are good, unless they are just being renewed.
+        """
+        if not self.cadence.in_flight:
+            return
         self._cancel("poll_limit")
-        self.cadence.end(asked=next_ms)
+        self.cadence.answered(next_ms)
         self.last_ok = self._now
-        self._renewed = False
+        self._renewed &= "describe" in self.timers
         if moved:
             self.cadence.happened(self._now)
         if self.mode == "LIVE":
-            self._polling_on = False
+            self._polling_on &= more
+        if more:
+            self.timers["poll"] = self._now + NEXT_PAGE_MS
 
     @_input
     def not_polled(self, status: int | None = None, retry_after: int | None = None) -> None:
-        """Take a poll that failed; `retry_after` is in milliseconds."""
+        """Take a poll that failed; `retry_after` is in milliseconds.
+
+        A refusal is nothing to a socket that is good, and nothing while credentials are renewed.
+        """
+        if not self.cadence.in_flight:
+            return
         self._cancel("poll_limit")
-        self.cadence.end(asked=retry_after)
-        if status in (401, 403):
-            self._unauthorised(f"a poll was answered {status}")
+        self.cadence.failed(self._now, self._draw, status=status, retry_after=retry_after)
+        if status in REFUSED:
+            if self._good:
+                self._polling_on = False
+            elif "describe" not in self.timers:
+                self._unauthorised(f"a poll was answered {status}")
 
     @_input
     def happened(self) -> None:
@@ -184,57 +230,51 @@ class Machine(Transitions):
     @_input
     def offline(self) -> None:
         """Take the browser's word that there is no network: it may be wrong."""
-        self._look(offline=True)
+        self._look(hidden=self.cadence.hidden, offline=True)
         if self.mode == "LIVE":
             self._ping()
 
     @_input
     def online(self) -> None:
         """Take the browser's word that there is a network again."""
-        self._look(offline=False)
+        self._look(hidden=self.cadence.hidden, offline=False)
         self._wake()
 
     @_input
     def hidden(self, *, keep: bool = False) -> None:
         """Note that nobody sees the page; `keep` if a channel is wanted even so."""
-        self._look(hidden=True)
-        if not keep:
-            self.timers["hidden"] = self._now + HIDDEN_MS
+        self._look(hidden=True, offline=self.cadence.offline)
+        self._pausing = not keep
+        self._pause_later()
 
     @_input
     def visible(self) -> None:
         """Note that somebody sees the page again."""
-        self._look(hidden=False)
+        self._look(hidden=False, offline=self.cadence.offline)
+        self._pausing = False
         self._cancel("hidden")
         if self.mode == "PAUSED":
-            self._polling_on = True
-            self._connect_first()
-            self._poll_within(0)
+            self._begin()
         else:
             self._wake()
 
     @_input
     def resumed(self) -> None:
         """Note that the clock jumped by over 15 s, or the page came back from a cache."""
+        self.started = self._now
         self._wake()
 
     @_input
     def tick(self) -> None:
-        """Do what is due, the earliest first."""
+        """Do what is due, the earliest first, and what is due together in alphabetical order."""
         while self.timers:
-            name = min(self.timers, key=self.timers.__getitem__)
-            if self.timers[name] > self._now:
+            due, name = min((due, name) for name, due in self.timers.items())
+            if due > self._now:
                 return
             del self.timers[name]
             getattr(self, f"_on_{name}")()
 
-    def _settle(self) -> list[Command]:
-        """Bring the poll timer in line with the mode, and hand out the commands."""
-        if not self.polling:
+    def _look(self, *, hidden: bool, offline: bool) -> None:
+        if (hidden, offline) != (self.cadence.hidden, self.cadence.offline):
+            self.cadence.hidden, self.cadence.offline = hidden, offline
             self._cancel("poll")
-        elif not self.cadence.in_flight and "poll" not in self.timers:
-            self.timers["poll"] = self.cadence.next(self._now, self._draw)
-        if self.mode == "LIVE":
-            self.last_ok = self._now
-        commands, self._commands = self._commands, []
-        return commands

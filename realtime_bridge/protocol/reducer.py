@@ -91,9 +91,17 @@ class Reducer:
         self._move(top)
         return self._settle(top)
 
-    def reset(self, reason: ResetReason, top: Position | None) -> list[Output]:
-        """Begin anew at `top`, because there is no contiguous way there."""
+    def reset(
+        self, reason: ResetReason, top: Position | None, *, asked: Position | None = None
+    ) -> list[Output]:
+        """Begin anew at `top`, because there is no contiguous way there.
+
+        An answer to what was `asked` from a place that we have left says nothing of where we are
+        now: then the log is asked again.
+        """
         self._recovering = False
+        if asked is not None and asked != self.position:
+            return self._recover()
         if top is None:
             self.phase = "current" if reason == "signal" else "stale"
             return [Restart(reason, None)]

@@ -6,13 +6,15 @@ from typing import Literal
 from realtime_bridge.protocol.machine import Machine
 
 PATIENCE_MS = 1_500
-"""How long nothing is said while a first connection is made."""
+"""How long nothing is said while a first connection is made, or a channel is behind."""
 
 OFFLINE_MS = 30_000
 """Without any sign of the server for so long, it is red."""
 
 POLLS = 3
 """So many intervals may pass without a good poll while it is still called polling."""
+
+TROUBLE = "the server says that its log or its backend is down"
 
 Kind = Literal["starting", "connecting", "realtime", "polling", "offline", "error", "paused"]
 LABELS: dict[Kind, str] = {
@@ -35,23 +37,32 @@ class Status:
 
     @property
     def label(self) -> str:
-        """The word."""
+        """The word; where it is empty, a page goes on showing what it showed."""
         return LABELS[self.kind]
 
 
-def status(machine: Machine, now: int, *, current: bool) -> Status:
-    """Return what to show at `now`; `current` says whether every channel has all its events."""
-    if machine.mode == "LIVE" and current:
+def status(machine: Machine, now: int) -> Status:
+    """Return what to show at `now`."""
+    if machine.pushed and machine.behind is None:
         return Status("realtime")
     if machine.mode == "DENIED":
         return Status("error", machine.reason)
     if machine.mode in ("STOPPED", "IDLE", "PAUSED"):
         return Status("paused", machine.reason)
-    if machine.polling and machine.last_ok is not None:
-        patience = POLLS * machine.cadence.interval(now)
-        if now - machine.last_ok < patience:
-            return Status("polling", machine.reason)
-    quiet = now - (machine.started if machine.last_ok is None else machine.last_ok)
-    if quiet >= OFFLINE_MS:
-        return Status("offline", machine.reason)
-    return Status("starting" if quiet < PATIENCE_MS else "connecting", machine.reason)
+    reason = TROUBLE if machine.degraded else machine.reason
+    return Status(_trying(machine, now), reason)
+
+
+def _trying(machine: Machine, now: int) -> Kind:
+    """Choose the word for a client that is neither all right nor at rest."""
+    if machine.pushed and machine.behind is not None:
+        return _patiently(now - machine.behind)
+    last_ok = machine.last_ok
+    if machine.polling and last_ok is not None and now - last_ok < POLLS * machine.cadence.usual:
+        return "polling"
+    quiet = now - max(machine.started, last_ok or 0)
+    return "offline" if quiet >= OFFLINE_MS else _patiently(quiet)
+
+
+def _patiently(milliseconds: int) -> Kind:
+    return "starting" if milliseconds < PATIENCE_MS else "connecting"

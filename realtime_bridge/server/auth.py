@@ -66,14 +66,14 @@ class Tokens:
         seconds: float = TOKEN_SECONDS,
     ) -> str:
         """Return a token for `user`, good for so many seconds."""
-        now = int(time.time())
+        now = time.time()
         claims = {
             "iss": self._issuer,
             "aud": AUDIENCE,
             "sub": user,
             "cid": client or identifiers.client_id(),
-            "iat": now,
-            "exp": now + int(seconds),
+            "iat": int(now),
+            "exp": int(now + seconds),
         }
         granted = list(channels)
         if granted:
@@ -97,7 +97,7 @@ class Tokens:
                 leeway=SKEW_SECONDS,
                 options={"require": ["exp", "sub", "aud", "iss"]},
             )
-        except (jwt.InvalidTokenError, RecursionError, TypeError) as error:
+        except (jwt.InvalidTokenError, RecursionError) as error:
             raise TokenError(_why(error)) from error
         channels = claims.get("channels")
         if channels is not None and not _is_texts(channels):

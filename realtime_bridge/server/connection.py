@@ -22,7 +22,7 @@ from realtime_bridge.server.positions import Positions
 CLOSE_SECONDS = 1.0
 """How long a client that reads nothing is given to take the last frames."""
 
-_GONE = (OSError, RuntimeError)
+GONE = (OSError, RuntimeError)
 """What sending raises when the client is gone, depending on the server."""
 
 _logger = logging.getLogger("realtime_bridge.server")
@@ -87,7 +87,7 @@ class Connection(Subscriber):
     async def finish(self) -> Close | None:
         """Write what is left, to a client that still reads, and return how the session closed."""
         if self._closing:
-            with suppress(*_GONE, TimeoutError):
+            with suppress(*GONE):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     while self._outbox:
                         await self._write_one()
@@ -133,7 +133,7 @@ class Connection(Subscriber):
                 self._wake.clear()
                 while self._outbox:
                     await self._write_one()
-        except _GONE:
+        except GONE:
             self._ended.set()
 
     async def _write_one(self) -> None:

@@ -36,7 +36,7 @@ def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, ob
         "token": engine.tokens.issue(
             principal.user, client=client, channels=principal.channels or (), seconds=seconds
         ),
-        "expires": seconds,
+        "expires": round(seconds),
         "urls": URLS,
         "heartbeat": HEARTBEAT_SECONDS,
         "max_age": None,
@@ -50,6 +50,6 @@ def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, ob
     }
 
 
-def _seconds(principal: Principal) -> int:
+def _seconds(principal: Principal) -> float:
     """Return how long the token is good: not longer than the one it was asked for with."""
-    return int(min(TOKEN_SECONDS, max(0.0, principal.expires - time.time())))
+    return min(TOKEN_SECONDS, max(0.0, principal.expires - time.time()))

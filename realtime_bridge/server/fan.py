@@ -42,7 +42,7 @@ class Fan:
         self.channel = channel
         self.position = position
         self.members: set[Subscriber] = set()
-        self.ahead: dict[Subscriber, int] = {}
+        self.ahead: dict[Subscriber, Position] = {}
         self.joining: dict[Subscriber, list[Event | Reset]] = {}
         self.idle: set[Subscriber] = set()
         self.recovering = False
@@ -86,8 +86,8 @@ class Fan:
             return
         frames = [encode_event(event) for event in events]
         self._deliver(self.members, frames)
-        for subscriber, reached in list(self.ahead.items()):
-            self._catch_up(subscriber, reached, frames)
+        for subscriber, here in list(self.ahead.items()):
+            self._catch_up(subscriber, here, frames)
 
     def go_live(self, subscriber: Subscriber, page: Page, *, recovered: bool) -> None:
         """Answer a subscription whose history was read to the top, and go on from there."""
@@ -96,19 +96,21 @@ class Fan:
         here = page.top
         for event in held:
             here = self._hand_over(subscriber, event, here)
-        if here.epoch == self.position.epoch and here.offset > self.position.offset:
-            self.ahead[subscriber] = here.offset
-        else:
+        if _reaches(self.position, here):
             self.members.add(subscriber)
+        else:
+            self.ahead[subscriber] = here
 
     def reset(self, reset: Reset) -> None:
-        """Move everybody to where the channel goes on.
+        """Move everybody to where the channel goes on, but who has read beyond that already.
 
         Also who has fallen behind, since offsets alone do not tell one epoch from another.
         """
         self.position = reset.top
-        self.members.update(self.ahead)
-        self.ahead.clear()
+        for subscriber, here in list(self.ahead.items()):
+            if not _reaches(here, reset.top):
+                del self.ahead[subscriber]
+                self.members.add(subscriber)
         for subscriber in (*self.members, *self.idle):
             subscriber.reset(self.channel, reset)
         for held in self.joining.values():
@@ -126,7 +128,7 @@ class Fan:
 
     def _hand_over_reset(self, subscriber: Subscriber, reset: Reset, here: Position) -> Position:
         """Pass on a hole, unless the history was read beyond it."""
-        if reset.top.epoch == here.epoch and reset.top.offset <= here.offset:
+        if _reaches(here, reset.top):
             return here
         subscriber.reset(self.channel, reset)
         return reset.top
@@ -137,11 +139,16 @@ class Fan:
             self.forget(subscriber)
             self.idle.add(subscriber)
 
-    def _catch_up(self, subscriber: Subscriber, reached: int, frames: Sequence[bytes]) -> None:
-        beyond = self.position.offset - reached
-        if beyond < 0:
+    def _catch_up(self, subscriber: Subscriber, here: Position, frames: Sequence[bytes]) -> None:
+        if not _reaches(self.position, here):
             return
+        beyond = self.position.offset - here.offset
         del self.ahead[subscriber]
         self.members.add(subscriber)
         if beyond:
             self._deliver([subscriber], frames[-beyond:])
+
+
+def _reaches(here: Position, there: Position) -> bool:
+    """Tell whether who is `here` has had all up to `there`, in the same epoch."""
+    return here.epoch == there.epoch and here.offset >= there.offset

@@ -23,9 +23,6 @@ CACHE_SECONDS = 0.25
 
 MAX_CACHED = 10_000
 
-SOON_MS, LATER_MS = 1_000, 5_000
-"""When to poll again: after an event, and when nothing happens."""
-
 _Key = tuple[str, Position | None, str | None]
 _Entry = tuple[float, Page | Reset | None]
 _NOTHING: _Entry = (0.0, None)
@@ -49,11 +46,10 @@ class Polls:
         granted = {name: after for name, after in positions.items() if name not in refused}
         answers = await self._answers(granted, _wait(body))
         channels = refused | {name: _describe(answer) for name, answer in answers.items()}
-        moved = any(_moved(answer) for answer in answers.values())
         return Response.json(
             {
                 "channels": channels,
-                "next_ms": SOON_MS if moved else LATER_MS,
+                "next_ms": None,
                 "generation": self._engine.generation,
                 "status": {"log": "ok", "backend": "ok"},
             }
@@ -66,8 +62,7 @@ class Polls:
         after = request.query.get("after", "0")
         if not _OFFSET.fullmatch(after):
             raise HTTPError(400, "bad_position", "after is the offset that a page ended with")
-        if await self._refused(principal, {channel: None}):
-            raise HTTPError(403, "forbidden", f"{principal.user} may not listen to {channel}")
+        await self._require(principal, channel)
         page = await self._engine.log.latest(channel, after=int(after))
         return Response.json(
             {
@@ -77,6 +72,13 @@ class Polls:
                 "more": page.more,
             }
         )
+
+    async def _require(self, principal: Principal, channel: str) -> None:
+        refused = await self._refused(principal, {channel: None})
+        if "error" in refused.get(channel, {}):
+            raise HTTPError(500, "rule_failed", "The channel's rule failed, try again")
+        if refused:
+            raise HTTPError(403, "forbidden", f"{principal.user} may not listen to {channel}")
 
     async def _refused(
         self, principal: Principal, channels: Mapping[str, Any]

@@ -1,9 +1,10 @@
 """A client's WebSocket, over ASGI."""
 
+import asyncio
 from contextlib import suppress
 
 from realtime_bridge.protocol import frames
-from realtime_bridge.server.connection import Connection
+from realtime_bridge.server.connection import CLOSE_SECONDS, GONE, Connection
 from realtime_bridge.server.engine import Engine
 from realtime_bridge.server.http import Receive, Request, Scope, Send
 from realtime_bridge.server.rules import own_channel
@@ -27,9 +28,10 @@ async def serve(
     await connection.run(user, {own_channel(user.user): None} if user else {})
     closing = await connection.finish()
     if closing:
-        with suppress(OSError):
-            close = {"code": closing.code, "reason": closing.reason}
-            await send({"type": "websocket.close", **close})
+        close = {"code": closing.code, "reason": closing.reason}
+        with suppress(*GONE):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await send({"type": "websocket.close", **close})
 
 
 class WebSocketConnection(Connection):

@@ -12,12 +12,16 @@ import uvicorn
 from realtime_bridge import Event
 from realtime_bridge.client import ChannelReset, HybridClient
 from realtime_bridge.event import Position
+from realtime_bridge.protocol.commands import Options
+from realtime_bridge.protocol.status import Status
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth import Tokens
 from realtime_bridge.server.http import Receive, Scope, Send
 
 SECRET = "a secret for tests, of more than 32 bytes"
 PATIENCE = 30.0
+
+IMPATIENT = Options(polling_interval=20, fallback_delay=20, reconnect_interval=10)
 
 Item = Event | ChannelReset
 
@@ -99,16 +103,16 @@ def token(user: str = "ada", **options: Any) -> str:
 
 
 class Client(HybridClient):
-    """A client that says when it has gone live on a socket."""
+    """An impatient client that says when it has gone live on a socket."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, options=IMPATIENT, on_status=self._note, **options)
         self.lives: asyncio.Queue[None] = asyncio.Queue()
         self._items: AsyncIterator[Item] | None = None
 
-    def _on_live(self) -> None:
-        super()._on_live()
-        self.lives.put_nowait(None)
+    def _note(self, status: Status) -> None:
+        if status.kind == "realtime":
+            self.lives.put_nowait(None)
 
     async def live(self) -> None:
         """Wait until the client has gone live once more."""

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from realtime_bridge import ConfigurationError, Event
-from realtime_bridge.client import ChannelReset, DeniedError, HybridClient, hybrid, stream
+from realtime_bridge.client import ChannelReset, DeniedError, HybridClient, stream
 from realtime_bridge.client import websocket as client_websocket
 from realtime_bridge.event import Position
-from realtime_bridge.protocol import session
+from realtime_bridge.protocol import machine, session, state, transitions
+from realtime_bridge.server import descriptor
 from realtime_bridge.server import websocket as server_websocket
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge.testing.samples import numbered
@@ -101,7 +102,7 @@ async def test_it_polls_while_no_socket_can_be_opened_and_returns_to_it(
 async def test_it_polls_while_the_socket_is_swallowed_and_returns_to_it(
     server: Server, proxy: FaultyProxy, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_websocket, "OPEN_SECONDS", 0.3)
+    monkeypatch.setattr(transitions, "OPEN_MS", 300)
     proxy.only = SOCKETS
     proxy.swallow("down")
     async with client(url) as listening:
@@ -118,7 +119,8 @@ async def test_it_polls_while_the_socket_is_swallowed_and_returns_to_it(
 async def test_it_polls_when_the_socket_opens_but_nobody_says_welcome(
     server: Server, proxy: FaultyProxy, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_websocket, "PROBE_SECONDS", 0.3)
+    monkeypatch.setattr(machine, "PROBE_MS", 300)
+    monkeypatch.setattr(transitions, "OPEN_MS", 300)
     proxy.only = SOCKETS
     proxy.swallow("up", after=400)
     async with client(url, token=token(channels=["x" * 400])) as listening:
@@ -133,15 +135,17 @@ async def test_it_polls_when_the_socket_opens_but_nobody_says_welcome(
 async def test_a_live_socket_that_falls_silent_is_given_up(
     server: Server, proxy: FaultyProxy, url: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(descriptor, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(client_websocket, "SILENCE_SECONDS", 0.1)
-    monkeypatch.setattr(client_websocket, "PING_SECONDS", 0.1)
+    monkeypatch.setattr(state, "SILENCE_MS", 100)
+    monkeypatch.setattr(state, "PING_MS", 100)
     proxy.only = SOCKETS
     async with client(url) as listening:
         await listening.live()
         getattr(proxy, fault)()
         await publish(server, 2)
-        assert await listening.steps(2) == [1, 2]
+        async with asyncio.timeout(5):  # not held up by a farewell that nobody answers
+            assert await listening.steps(2) == [1, 2]
         proxy.heal()
         await listening.live()
         await publish(server, 2, start=3)
@@ -162,10 +166,9 @@ async def test_a_slow_first_connection_is_bridged_by_polling(
 async def test_nothing_is_polled_beside_a_live_socket(server: Server, url: str) -> None:
     async with client(url) as listening:
         await listening.live()
-        await asyncio.sleep(hybrid.SLOW_SECONDS)  # later than the client's own timer
+        assert not {"slow", "poll"} & set(listening._driver._machine.timers)
         await publish(server, 1)
         await listening.steps(1)
-        await asyncio.sleep(0)
         assert server.asked["/realtime/poll"] == 0
 
 
@@ -342,12 +345,17 @@ async def test_a_handler_slower_than_the_probe_loses_nothing(
     server: Server, proxy: FaultyProxy, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "WAITING", 10)
-    monkeypatch.setattr(client_websocket, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.05)
+    for limit in ("PROBE_MS", "SILENCE_MS", "PING_MS"):
+        monkeypatch.setattr(machine if limit == "PROBE_MS" else state, limit, 50)
     await publish(server, 400)
     beginning = Position((await server.bridge._engine.log.positions([CHANNEL]))[CHANNEL].epoch, 0)
     async with client(url, channels={CHANNEL: beginning}) as listening:
-        await proxy.until(lambda: proxy.accepted >= 4)
+        await listening.begun()
+        await asyncio.sleep(0.5)  # that is how slow the handler is
+        connections = proxy.accepted
         assert await listening.steps(400) == [*range(1, 401)]
+    assert proxy.accepted == connections
 
 
 async def test_a_handler_that_gives_up_waiting_loses_nothing(server: Server, url: str) -> None:
@@ -417,7 +425,7 @@ async def test_nonsense_from_a_server_is_a_failure_like_any_other(
     impostor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = asyncio.Event()
-    monkeypatch.setattr(hybrid._logger, "info", lambda *_: failed.set())
+    monkeypatch.setattr(client_websocket._logger, "info", lambda *_: failed.set())
     async with client(impostor, "websocket") as listening:
         await asyncio.wait_for(failed.wait(), PATIENCE)
         assert listening._running

@@ -1,5 +1,6 @@
 """The wire: what is written can be read again, and nothing a client sends is a surprise."""
 
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -145,10 +146,8 @@ def test_whatever_arrives_is_a_frame_or_a_protocol_error(text: str | bytes) -> N
 def test_whatever_fields_a_known_frame_has_it_is_read_or_refused(
     kind: str, fields: dict[str, Any]
 ) -> None:
-    try:
+    with suppress(ProtocolError):
         decode_client(orjson.dumps({"type": kind, **fields}))
-    except ProtocolError as error:
-        assert str(error)
 
 
 @given(json.filter(lambda fields: isinstance(fields, dict)))

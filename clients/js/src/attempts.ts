@@ -1,7 +1,6 @@
 /** When a lost socket may be tried again, given how earlier ones fared; in milliseconds. Twin of attempts.py. */
 
 import { delay } from './backoff.js';
-import { round } from './numbers.js';
 
 /** A connection that lasted so long, and said something, was a good one. */
 export const STABLE_MS = 10_000;
@@ -18,7 +17,7 @@ export const MAX_BAN_MS = 600_000;
 export const CROWDED = 4409;
 export const CROWDED_MS = 600_000;
 
-/** Between attempts, after too many failures in a row. */
+/** Between attempts, after too many failures in a row, whatever the last one was. */
 export const TIRED_MS = 60_000;
 
 /** Clients of a server that restarts spread their return over so long, unless it said otherwise. */
@@ -40,57 +39,61 @@ export interface Ending {
 /** What is remembered of earlier connections. */
 export class Attempts {
   failures = 0;
-  private step = 0;
-  private shortLives: number[] = [];
-  private nextBan = BAN_MS;
-  private bannedUntil = 0;
+  private _step = 0;
+  private _shortLives: number[] = [];
+  private _nextBan = BAN_MS;
+  private _bannedUntil = 0;
 
-  constructor(private readonly options: AttemptsOptions) {}
+  constructor(private readonly _options: AttemptsOptions) {}
 
   /** Begin anew: the network came back, or a person asked. */
   forget(): void {
-    this.failures = this.step = 0;
+    this.failures = this._step = 0;
   }
 
-  /** Note that a live connection has ended. */
-  lived(since: number, now: number, { heard }: { heard: boolean }): void {
-    if (now - since >= STABLE_MS) {
-      this.nextBan = BAN_MS;
-      if (heard) this.forget();
-      return;
-    }
-    this.shortLives = [...this.shortLives.filter((at) => now - at < SHORT_LIVES_MS), now];
-    if (this.shortLives.length >= SHORT_LIVES) {
-      this.shortLives = [];
-      this.bannedUntil = now + this.nextBan;
-      this.nextBan = Math.min(MAX_BAN_MS, 2 * this.nextBan);
+  /** Note how long a live connection has lasted, and tell whether that is long enough. */
+  lived(since: number, now: number, { heard }: { heard: boolean }): boolean {
+    if (now - since < STABLE_MS) return false;
+    this._nextBan = BAN_MS;
+    if (heard) this.forget();
+    return true;
+  }
+
+  /** Note that a live connection was lost. */
+  died(since: number, now: number, { heard }: { heard: boolean }): void {
+    if (this.lived(since, now, { heard })) return;
+    this._shortLives = [...this._shortLives.filter((at) => now - at < SHORT_LIVES_MS), now];
+    if (this._shortLives.length >= SHORT_LIVES) {
+      this._shortLives = [];
+      this._bannedUntil = now + this._nextBan;
+      this._nextBan = Math.min(MAX_BAN_MS, 2 * this._nextBan);
     }
   }
 
   /** When to try again after a failure that ended with `code`. */
   next(now: number, draw: number, { code = 1006, window = null }: Ending = {}): number {
     this.failures += 1;
-    if (code === CROWDED) this.bannedUntil = now + CROWDED_MS;
-    return Math.max(this.bannedUntil, now + this.wait(draw, code, window));
+    if (code === CROWDED) this._bannedUntil = now + CROWDED_MS;
+    return Math.max(this._bannedUntil, now + this._wait(draw, code, window));
   }
 
   /** When to try again at once, but not all clients together. */
   soon(now: number, draw: number, within: number): number {
-    return Math.max(this.bannedUntil, now + round(draw * within));
+    return Math.max(this._bannedUntil, now + Math.round(draw * within));
   }
 
   /** The wait of the next step of the back-off. */
   backoff(draw: number): number {
-    const wait = delay(this.step, draw, { base: this.options.reconnectInterval / 1_000 });
-    this.step += 1;
-    return round(wait * 1_000);
+    const wait = delay(this._step, draw, { base: this._options.reconnectInterval / 1_000 });
+    this._step += 1;
+    return Math.round(wait * 1_000);
   }
 
-  private wait(draw: number, code: number, window: number | null): number {
+  private _wait(draw: number, code: number, window: number | null): number {
+    if (this.failures >= this._options.maxAttempts) return Math.round(TIRED_MS * (0.8 + 0.4 * draw));
     if (code === 1012 || (code >= 4500 && code <= 4599)) {
-      return round(draw * (window ?? RESTART_MS));
+      return Math.round(draw * (window ?? RESTART_MS));
     }
-    if (this.failures >= this.options.maxAttempts) return round(TIRED_MS * (0.8 + 0.4 * draw));
     return this.backoff(draw);
   }
 }

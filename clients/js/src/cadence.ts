@@ -1,12 +1,10 @@
 /** When a client polls: soon after an event, seldom when nobody looks; in milliseconds. Twin of cadence.py. */
 
-import { round } from './numbers.js';
-
 /** Between polls while things happen, and how long after an event they still do. */
 export const BUSY_MS = 1_000;
 export const BUSY_FOR_MS = 10_000;
 
-/** Between polls of a page that nobody sees, or that has no network. */
+/** Between polls of a page that nobody sees, or whose browser believes there is no network. */
 export const IDLE_MS = 60_000;
 
 /** By how much an interval varies either way, so that clients do not poll together. */
@@ -15,44 +13,83 @@ export const SPREAD = 0.2;
 /** How long one poll may take. */
 export const LIMIT_MS = 10_000;
 
+/** What a server may ask for is kept within these, so that no answer can stop or spin a client. */
+export const SHORTEST_MS = 250;
+export const LONGEST_MS = 600_000;
+
+/** HTTP's words for "less often": without a number they mean twice the interval. */
+export const SLOW_DOWN = [429, 503];
+
+export interface Failure {
+  status?: number | null;
+  /** In milliseconds. */
+  retryAfter?: number | null;
+}
+
 /** The polls of one client: one in flight at most. */
 export class Cadence {
   inFlight = false;
-  idle = false;
-  private asked: number | null = null;
-  private lastEvent: number | null = null;
+  hidden = false;
+  offline = false;
+  private _asked: number | null = null;
+  private _lastEvent: number | null = null;
+  private _failing = false;
+  private _notBefore = 0;
 
   /** `pollingInterval` is the application's choice. */
-  constructor(private readonly pollingInterval: number) {}
+  constructor(private readonly _pollingInterval: number) {}
+
+  /** The milliseconds between polls when nothing happens. */
+  get usual(): number {
+    const usual = Math.max(this._asked ?? 0, this._pollingInterval);
+    return this.hidden ? Math.max(IDLE_MS, usual) : usual;
+  }
 
   /** Note that a poll is on its way. */
   begin(): void {
     this.inFlight = true;
   }
 
-  /** Note that it is over; `asked` is the wait that the server wishes: it wins. */
-  end({ asked }: { asked: number | null }): void {
+  /** Note that it was answered; `asked` is the wait that the server wishes: it wins. */
+  answered(asked: number | null): void {
+    this.inFlight = this._failing = false;
+    this._asked = asked === null ? null : Math.min(LONGEST_MS, Math.max(SHORTEST_MS, asked));
+  }
+
+  /** Note that it failed: the next one is in no hurry, and not before what the server says. */
+  failed(now: number, draw: number, { status = null, retryAfter = null }: Failure = {}): void {
     this.inFlight = false;
-    this.asked = asked;
+    this._failing = true;
+    const slower = status !== null && SLOW_DOWN.includes(status) ? 2 * this._pollingInterval : null;
+    const wait = retryAfter ?? slower;
+    if (wait === null) return;
+    this._notBefore = now + Math.round(Math.min(LONGEST_MS, wait) * (1 + SPREAD * draw));
   }
 
   /** Note that there was an event. */
   happened(now: number): void {
-    this.lastEvent = now;
+    this._lastEvent = now;
   }
 
   /** The milliseconds between polls now. */
   interval(now: number): number {
-    if (this.asked !== null) return this.asked;
-    if (this.idle) return Math.max(IDLE_MS, this.pollingInterval);
-    if (this.lastEvent !== null && now - this.lastEvent < BUSY_FOR_MS) {
-      return Math.min(BUSY_MS, this.pollingInterval);
-    }
-    return this.pollingInterval;
+    const busy = Math.min(BUSY_MS, this._pollingInterval);
+    const interval = this._asked ?? (this._busy(now) ? busy : this._pollingInterval);
+    return this.hidden || this.offline ? Math.max(IDLE_MS, interval) : interval;
   }
 
   /** When to poll next. */
   next(now: number, draw: number): number {
-    return now + round(this.interval(now) * (1 - SPREAD + 2 * SPREAD * draw));
+    const wait = Math.round(this.interval(now) * (1 - SPREAD + 2 * SPREAD * draw));
+    return Math.max(this._notBefore, now + wait);
+  }
+
+  /** When to poll, if it shall be within so long, at random. */
+  soon(now: number, draw: number, within: number): number {
+    return Math.max(this._notBefore, now + Math.round(draw * within));
+  }
+
+  private _busy(now: number): boolean {
+    return this._lastEvent !== null && now - this._lastEvent < BUSY_FOR_MS && !this._failing;
   }
 }

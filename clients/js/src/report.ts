@@ -5,11 +5,12 @@ export function report(error: unknown): void {
   else console.error(error);
 }
 
-/** Call an application's function; what it throws is reported and stops nothing. */
-export async function guarded(call: () => unknown): Promise<void> {
+/** Call an application's function; what it throws is reported, and stops nothing. */
+export function guarded<Value>(call: () => Value): Value | undefined {
   try {
-    await call();
+    return call();
   } catch (error) {
     report(error);
+    return undefined;
   }
 }

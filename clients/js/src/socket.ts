@@ -1,7 +1,7 @@
 /** A WebSocket to any server that comes back by itself: the core of `useWebSocket`. */
 
 import { delay } from './backoff.js';
-import { report } from './report.js';
+import { guarded, report } from './report.js';
 import { Store } from './store.js';
 import type { ReadableStore } from './types.js';
 
@@ -31,113 +31,106 @@ const NORMAL = 1000;
 
 /** Nothing is connected before `start()`. */
 export class ReconnectingSocket {
-  private readonly store = new Store<SocketState>({
+  private readonly _store = new Store<SocketState>({
     status: 'disconnected',
     lastMessage: null,
     attempts: 0,
   });
-  private socket: WebSocket | null = null;
-  private reopening: ReturnType<typeof setTimeout> | undefined;
-  private heartbeat: ReturnType<typeof setTimeout> | undefined;
+  private _socket: WebSocket | null = null;
+  private _reopening: ReturnType<typeof setTimeout> | undefined;
+  private _heartbeat: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
-    private readonly url: string | URL,
-    private readonly options: SocketOptions = {},
+    private readonly _url: string | URL,
+    private readonly _options: SocketOptions = {},
   ) {}
 
   get state(): ReadableStore<SocketState> {
-    return this.store;
+    return this._store;
   }
 
   start(): void {
-    if (!this.socket) this.open();
+    if (!this._socket) this._open();
   }
 
   /** Send now; false when there is no open socket. Objects are sent as JSON. */
   send(message: string | ArrayBufferLike | Blob | ArrayBufferView | object): boolean {
-    if (this.socket?.readyState !== 1) return false;
-    this.socket.send(isRaw(message) ? message : JSON.stringify(message));
-    this.beat();
+    if (this._socket?.readyState !== 1) return false;
+    this._socket.send(isPlain(message) ? JSON.stringify(message) : (message as string));
+    this._beat();
     return true;
   }
 
   /** Begin anew at once, whatever was given up. */
   reconnect(): void {
-    this.release(NORMAL);
-    this.store.merge({ attempts: 0 });
-    this.open();
+    this._release(NORMAL);
+    this._store.merge({ attempts: 0 });
+    this._open();
   }
 
   /** End; only `start` and `reconnect` open it again. */
   close(code = NORMAL, reason = ''): void {
-    this.release(code, reason);
-    this.store.merge({ status: 'disconnected' });
+    this._release(code, reason);
+    this._store.merge({ status: 'disconnected' });
   }
 
-  private open(): void {
-    clearTimeout(this.reopening);
-    this.store.merge({ status: 'connecting' });
+  private _open(): void {
+    clearTimeout(this._reopening);
+    this._store.merge({ status: 'connecting' });
     try {
-      this.listen(new WebSocket(this.url, this.options.protocols));
+      this._listen(new WebSocket(this._url, this._options.protocols));
     } catch (error) {
       report(error);
-      this.store.merge({ status: 'disconnected' });
+      this._store.merge({ status: 'disconnected' });
     }
   }
 
-  private listen(socket: WebSocket): void {
-    this.socket = socket;
+  private _listen(socket: WebSocket): void {
+    this._socket = socket;
+    socket.onerror = () => {};
     socket.onopen = () => {
-      this.store.merge({ status: 'connected', attempts: 0 });
-      this.beat();
+      this._store.merge({ status: 'connected', attempts: 0 });
+      this._beat();
     };
-    socket.onmessage = (message: MessageEvent) => this.receive(message);
-    socket.onclose = () => this.lost();
+    socket.onmessage = (message: MessageEvent) => this._receive(message);
+    socket.onclose = () => this._lost();
   }
 
-  private receive(message: MessageEvent): void {
-    this.store.merge({ lastMessage: message });
-    try {
-      this.options.onMessage?.(message);
-    } catch (error) {
-      report(error);
-    }
+  private _receive(message: MessageEvent): void {
+    this._store.merge({ lastMessage: message });
+    guarded(() => this._options.onMessage?.(message));
   }
 
-  private lost(): void {
-    clearTimeout(this.heartbeat);
-    this.socket = null;
-    const { reconnectInterval = 3_000, maxReconnectAttempts = 5 } = this.options;
-    const { attempts } = this.store.get();
-    this.store.merge({ status: 'disconnected', attempts: attempts + 1 });
+  private _lost(): void {
+    clearTimeout(this._heartbeat);
+    this._socket = null;
+    const { reconnectInterval = 3_000, maxReconnectAttempts = 5 } = this._options;
+    const { attempts } = this._store.get();
+    this._store.merge({ status: 'disconnected', attempts: attempts + 1 });
     if (attempts >= maxReconnectAttempts) return;
     const wait = delay(attempts, Math.random(), { base: reconnectInterval / 1_000 }) * 1_000;
-    this.reopening = setTimeout(() => this.open(), wait);
+    this._reopening = setTimeout(() => this._open(), wait);
   }
 
-  private release(code: number, reason = ''): void {
-    clearTimeout(this.reopening);
-    clearTimeout(this.heartbeat);
-    if (!this.socket) return;
-    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
-    this.socket.close(code, reason);
-    this.socket = null;
+  private _release(code: number, reason = ''): void {
+    clearTimeout(this._reopening);
+    clearTimeout(this._heartbeat);
+    if (!this._socket) return;
+    this._socket.onopen = this._socket.onmessage = this._socket.onclose = null;
+    this._socket.close(code, reason);
+    this._socket = null;
   }
 
-  private beat(): void {
-    clearTimeout(this.heartbeat);
-    const { heartbeatInterval = 30_000, heartbeatMessage = '{"type":"ping"}' } = this.options;
+  private _beat(): void {
+    clearTimeout(this._heartbeat);
+    const { heartbeatInterval = 30_000, heartbeatMessage = '{"type":"ping"}' } = this._options;
     if (heartbeatInterval > 0) {
-      this.heartbeat = setTimeout(() => this.send(heartbeatMessage), heartbeatInterval);
+      this._heartbeat = setTimeout(() => this.send(heartbeatMessage), heartbeatInterval);
     }
   }
 }
 
-function isRaw(message: unknown): message is string | ArrayBuffer | Blob {
-  return (
-    typeof message === 'string' ||
-    message instanceof ArrayBuffer ||
-    ArrayBuffer.isView(message) ||
-    (typeof Blob !== 'undefined' && message instanceof Blob)
-  );
+/** Plain objects and arrays are for JSON; text and bytes go as they are. */
+function isPlain(message: unknown): boolean {
+  return Array.isArray(message) || Object.getPrototypeOf(message) === Object.prototype;
 }

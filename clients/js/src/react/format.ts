@@ -2,30 +2,27 @@
 
 const UNITS = ['bytes', 'kB', 'MB', 'GB', 'TB'];
 
+const HALF_A_DAY_MS = 43_200_000;
+
 /** `bytes` as `3.2 MB`. */
-export function formatBytes(bytes: number): string {
-  let [value, unit] = [bytes, 0];
-  while (value >= 1000 && unit < UNITS.length - 1) [value, unit] = [value / 1000, unit + 1];
-  return `${value.toFixed(unit === 0 || value >= 100 ? 0 : 1)} ${UNITS[unit]}`;
+export function formatBytes(bytes: number, unit = 0): string {
+  if (bytes >= 1000 && unit < UNITS.length - 1) return formatBytes(bytes / 1000, unit + 1);
+  return `${bytes.toFixed(unit && bytes < 100 ? 1 : 0)} ${UNITS[unit]}`;
 }
 
 /** Never 100 before it is. */
 export function formatPercent(percent: number): string {
-  return `${percent < 100 ? Math.min(99, Math.floor(percent)) : 100} %`;
+  return `${Math.floor(percent)} %`;
 }
 
 /** `seconds` as `about 2 min left`. */
 export function formatLeft(seconds: number): string {
-  if (seconds < 60) return `about ${Math.max(1, Math.round(seconds))} s left`;
-  if (seconds < 3600) return `about ${Math.round(seconds / 60)} min left`;
-  return `about ${Math.round(seconds / 3600)} h left`;
+  const minutes = Math.round(seconds / 60);
+  return `about ${minutes > 0 ? `${minutes} min` : `${Math.ceil(seconds)} s`} left`;
 }
 
-/** A moment in Unix milliseconds as the reader's clock shows it, with the day where it is another one. */
-export function formatMoment(at: number, now: number = Date.now()): string {
-  const day = (moment: number): string => new Date(moment).toDateString();
+/** A moment in Unix milliseconds by the reader's clock, with its date unless it is near. */
+export function formatMoment(at: number): string {
   const date = new Date(at);
-  return day(at) === day(now)
-    ? date.toLocaleTimeString()
-    : date.toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+  return Math.abs(at - Date.now()) < HALF_A_DAY_MS ? date.toLocaleTimeString() : date.toLocaleString();
 }

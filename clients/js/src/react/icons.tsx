@@ -5,63 +5,33 @@ import type { ReactElement } from 'react';
 import type { StatusKind } from '../types.js';
 import type { JobState } from './job-fields.js';
 
-const SHAPES = {
-  bolt: 'M9.2 1.5 3.4 9h3.9l-.9 5.5L12.6 7H8.5z',
-  cycle: 'M13 6.2A5.3 5.3 0 0 0 3.4 5M3 9.8A5.3 5.3 0 0 0 12.6 11M3.2 2.2V5h2.8M12.8 13.8V11H10',
-  dots: 'M3.5 8h.01M8 8h.01M12.5 8h.01',
-  pause: 'M5.8 4v8M10.2 4v8',
-  cloudOff: 'M2.5 2.5l11 11M6.3 4.2A4 4 0 0 1 11.9 7a2.8 2.8 0 0 1 1.6 4M10.8 12.5H4.6A2.9 2.9 0 0 1 4.3 6.8',
-  warning: 'M8 2.2 14.4 13.3H1.6zM8 6.4v3.2M8 11.5h.01',
-  clock: 'M8 1.9a6.1 6.1 0 1 0 0 12.2A6.1 6.1 0 0 0 8 1.9M8 4.8V8l2.2 1.5',
-  play: 'M5 3.2 12.6 8 5 12.8z',
-  check: 'M3.2 8.6 6.5 12l6.3-7.6',
-  cross: 'M4 4l8 8M12 4l-8 8',
-  ban: 'M8 1.9a6.1 6.1 0 1 0 0 12.2A6.1 6.1 0 0 0 8 1.9M3.7 3.7l8.6 8.6',
-} as const;
+const DOTS = 'M3 8h0M8 8h0M13 8h0';
+const CYCLE = 'M13 6A5 5 0 0 0 3 5M3 10a5 5 0 0 0 10 1M3 2v3h3M13 14v-3h-3';
+const BAN = 'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M4 4l8 8';
+const WARNING = 'M8 2 15 14H1zM8 6v4M8 12h0';
 
-type Shape = keyof typeof SHAPES;
-
-const OF_STATUS: Record<StatusKind, Shape> = {
-  starting: 'dots',
-  connecting: 'dots',
-  realtime: 'bolt',
-  polling: 'cycle',
-  paused: 'pause',
-  offline: 'cloudOff',
-  error: 'warning',
+const PATHS: Record<StatusKind | JobState | 'dismiss', string> = {
+  starting: DOTS,
+  connecting: DOTS,
+  realtime: 'M9 2 3 9h4l-1 5 6-7H8z',
+  polling: CYCLE,
+  paused: 'M6 4v8M10 4v8',
+  offline: BAN,
+  error: WARNING,
+  queued: DOTS,
+  running: 'M5 3l8 5-8 5z',
+  retrying: CYCLE,
+  completed: 'M3 8l4 4 6-8',
+  failed: WARNING,
+  cancelled: BAN,
+  dismiss: 'M4 4l8 8M12 4l-8 8',
 };
 
-const OF_JOB: Record<JobState, Shape> = {
-  queued: 'clock',
-  running: 'play',
-  retrying: 'cycle',
-  completed: 'check',
-  failed: 'warning',
-  cancelled: 'ban',
-};
-
-const FILLED: ReadonlySet<Shape> = new Set(['bolt', 'play']);
-
-/** One icon; the words beside it say the same, so it is hidden from screen readers. */
-export function Icon({ shape }: { readonly shape: Shape }): ReactElement {
+/** Words beside it say the same, so it is hidden from screen readers. */
+export function Icon({ of }: { readonly of: keyof typeof PATHS }): ReactElement {
   return (
-    <svg className="rb-icon" data-shape={shape} viewBox="0 0 16 16" aria-hidden="true" focusable="false">
-      <path
-        d={SHAPES[shape]}
-        fill={FILLED.has(shape) ? 'currentColor' : 'none'}
-        stroke="currentColor"
-        strokeWidth={shape === 'dots' ? 2.4 : 1.6}
-        strokeLinecap="round"
-        strokeLinejoin="round"
-      />
+    <svg className={`rb-icon rb-icon-${of}`} viewBox="0 0 16 16" width="16" height="16" aria-hidden>
+      <path d={PATHS[of]} />
     </svg>
   );
-}
-
-export function StatusIcon({ kind }: { readonly kind: StatusKind }): ReactElement {
-  return <Icon shape={OF_STATUS[kind]} />;
-}
-
-export function JobIcon({ state }: { readonly state: JobState }): ReactElement {
-  return <Icon shape={OF_JOB[state]} />;
 }

@@ -4,164 +4,114 @@ import type { RealtimeEvent } from '../types.js';
 
 export type JobState = 'queued' | 'running' | 'retrying' | 'completed' | 'failed' | 'cancelled';
 
-/** Of each field: `undefined` when the event does not speak of it, `null` when it says that there is none. */
+/** A value, `null` where the event says that there is none, `undefined` where it does not speak of it. */
+type Said<Value> = Value | null | undefined;
+
 export interface JobFields {
   readonly id: string;
   readonly state: JobState | 'removed' | undefined;
-  readonly title: string | null | undefined;
-  readonly percent: number | null | undefined;
-  readonly stage: string | null | undefined;
-  readonly message: string | null | undefined;
-  readonly error: string | null | undefined;
+  readonly title: Said<string>;
+  readonly percent: Said<number>;
+  readonly stage: Said<string>;
+  readonly message: Said<string>;
+  readonly error: Said<string>;
   /** Unix milliseconds. */
-  readonly retryAt: number | null | undefined;
+  readonly retryAt: Said<number>;
   /** Bytes. */
-  readonly bytesDone: number | null | undefined;
+  readonly bytesDone: Said<number>;
   /** Bytes. */
-  readonly bytesTotal: number | null | undefined;
+  readonly bytesTotal: Said<number>;
   /** Seconds that are left, as the worker estimates. */
-  readonly secondsLeft: number | null | undefined;
+  readonly secondsLeft: Said<number>;
   /** Unix milliseconds. */
-  readonly createdAt: number | null | undefined;
-  readonly version: number | null | undefined;
+  readonly createdAt: Said<number>;
+  readonly version: Said<number>;
 }
 
 type Data = Readonly<Record<string, unknown>>;
 
 const NAME = /^jobs?[.:_-](.+)$/;
 
-const WORDS: Record<JobState | 'removed', readonly string[]> = {
-  queued: ['queued', 'created', 'pending', 'waiting', 'scheduled', 'enqueued'],
-  running: ['started', 'progress', 'running', 'processing', 'active', 'working', 'in_progress'],
-  retrying: ['retrying', 'retry', 'retried'],
-  completed: ['completed', 'complete', 'succeeded', 'success', 'finished', 'done'],
-  failed: ['failed', 'failure', 'error', 'errored'],
-  cancelled: ['cancelled', 'canceled', 'aborted', 'revoked'],
-  removed: ['removed', 'deleted', 'delete'],
-};
-
-const STATES = new Map(
-  Object.entries(WORDS).flatMap(([state, words]) =>
-    words.map((word) => [word, state as JobState | 'removed'] as const),
-  ),
-);
+/** By the stems of their words, the ends first: `succeeded`, `in_progress`, `pending`, `REVOKED` … */
+const STATES: readonly (readonly [JobState | 'removed', RegExp])[] = [
+  ['completed', /complet|succe|finish|done/],
+  ['failed', /fail|err/],
+  ['cancelled', /cancel|abort|revok/],
+  ['removed', /remov|delet/],
+  ['retrying', /retr/],
+  ['running', /start|progress|running|processing|active/],
+  ['queued', /queue|creat|pending|wait|schedul/],
+];
 
 /** Returns what the event says of a job, or `null` when it is not about one. */
-export function readJob(event: RealtimeEvent): JobFields | null {
-  const word = NAME.exec(event.event)?.[1];
-  const data = dataOf(event.data);
-  const id = idOf(event, data);
-  if (word === undefined || id === null) return null;
-  const done = number(data, 'bytes_done', 'bytesDone', 'bytes', 'done', 'current', 'processed');
-  const total = number(data, 'bytes_total', 'bytesTotal', 'total_bytes', 'size', 'total');
-  const inBytes = total === undefined || total === null ? false : isInBytes(data);
+export function readJob({ event, key, data: given, time }: RealtimeEvent): JobFields | null {
+  const word = NAME.exec(event)?.[1];
+  const data = dataOf(given);
+  const id = first(data, 'job job_id task_id id', text) ?? key?.replace(NAME, '$1');
+  if (!word || !id) return null;
+  const bytesDone = first(data, 'bytes_done bytes', number);
+  const bytesTotal = first(data, 'bytes_total size', number);
+  const at = (value: unknown): number | undefined => moment(value, time);
   return {
     id,
-    state: STATES.get(word) ?? stateOf(data),
-    title: text(data, 'title', 'name', 'filename', 'label'),
-    percent: percentOf(data) ?? ratio(done, total),
-    stage: text(data, 'stage', 'step', 'phase'),
-    message: text(data, 'message', 'detail', 'description'),
-    error: errorOf(data),
-    retryAt: retryOf(data, event.time),
-    bytesDone: inBytes ? done : undefined,
-    bytesTotal: inBytes ? total : undefined,
-    secondsLeft: number(data, 'eta', 'seconds_left', 'remaining', 'time_left'),
-    createdAt: moment(first(data, 'created_at', 'createdAt', 'created'), event.time),
-    version: number(data, 'version', 'seq'),
+    state: stateOf(word) ?? stateOf(first(data, 'state status', text)),
+    title: first(data, 'title name filename', text),
+    percent: percentOf(data, bytesDone ?? first(data, 'done current', number), bytesTotal ?? first(data, 'total', number)),
+    stage: first(data, 'stage step', text),
+    message: first(data, 'message', text),
+    error: first(data, 'error', (error) => text(isRecord(error) ? error['message'] : error)),
+    retryAt: first(data, 'retry_at retry_time retry_in countdown', at),
+    bytesDone,
+    bytesTotal,
+    secondsLeft: first(data, 'eta seconds_left', number),
+    createdAt: first(data, 'created_at created', at),
+    version: first(data, 'version', number),
   };
 }
 
 /** Jobs may be wrapped: `{job: {id, …}}`. */
 function dataOf(data: unknown): Data {
   if (!isRecord(data)) return {};
-  return isRecord(data['job']) ? { ...data, ...data['job'] } : data;
+  const { job, ...rest } = data;
+  return isRecord(job) ? { ...rest, ...job } : data;
 }
 
-function idOf(event: RealtimeEvent, data: Data): string | null {
-  for (const name of ['job', 'job_id', 'jobId', 'id', 'task_id']) {
-    const value = data[name];
-    if (typeof value === 'string' && value !== '') return value;
-    if (typeof value === 'number') return String(value);
-  }
-  return event.key?.replace(NAME, '$1') ?? null;
+function stateOf(word: Said<string>): JobState | 'removed' | undefined {
+  return STATES.find(([, stem]) => word && stem.test(word.toLowerCase()))?.[0];
 }
 
-function stateOf(data: Data): JobState | 'removed' | undefined {
-  const word = text(data, 'state', 'status');
-  return word ? STATES.get(word.toLowerCase()) : undefined;
+/** `percent` counts to 100; `progress` to 1, or to 100 when it is beyond 1; else it is how much of how much. */
+function percentOf(data: Data, done: Said<number>, total: Said<number>): Said<number> {
+  const progress = first(data, 'progress', number);
+  const percent = first(data, 'percent', number) ?? (progress && progress <= 1 ? progress * 100 : progress);
+  const known = percent ?? (done != null && total ? (100 * done) / total : percent);
+  return known && Math.min(100, Math.max(0, known));
 }
 
-/** `percent` counts to 100; `progress` to 1, or to 100 when it is beyond 1. */
-function percentOf(data: Data): number | null | undefined {
-  const percent = number(data, 'percent', 'percentage');
-  if (percent !== undefined) return percent === null ? null : within(percent);
-  const progress = first(data, 'progress', 'fraction');
-  if (isRecord(progress)) return percentOf(progress) ?? ratio(number(progress, 'done', 'current'), number(progress, 'total'));
-  const value = numeric(progress);
-  if (typeof value !== 'number') return value;
-  return within(value <= 1 ? value * 100 : value);
-}
-
-function ratio(done: number | null | undefined, total: number | null | undefined): number | undefined {
-  return typeof done === 'number' && typeof total === 'number' && total > 0 ? within((100 * done) / total) : undefined;
-}
-
-function within(percent: number): number {
-  return Math.min(100, Math.max(0, percent));
-}
-
-function isInBytes(data: Data): boolean {
-  return ['bytes_done', 'bytesDone', 'bytes', 'bytes_total', 'bytesTotal', 'total_bytes'].some((name) => name in data);
-}
-
-/** An error is a sentence, or an object that holds one. */
-function errorOf(data: Data): string | null | undefined {
-  const error = first(data, 'error', 'exception', 'reason');
-  return isRecord(error) ? text(error, 'message', 'detail', 'error', 'type') : text(data, 'error', 'exception', 'reason');
-}
-
-function retryOf(data: Data, now: number | undefined): number | null | undefined {
-  const at = moment(first(data, 'retry_at', 'retryAt', 'retry_time', 'retryTime', 'next_retry_at'), now);
-  if (at !== undefined) return at;
-  const wait = number(data, 'retry_in', 'retryIn', 'countdown');
-  return typeof wait === 'number' && now !== undefined ? now + wait * 1000 : undefined;
-}
-
-/** A text of ISO 8601, Unix milliseconds, Unix seconds, or seconds from now. */
-function moment(value: unknown, now: number | undefined): number | null | undefined {
-  if (typeof value === 'string' && !/^\d+(\.\d+)?$/.test(value)) {
-    const parsed = Date.parse(value);
-    return Number.isNaN(parsed) ? undefined : parsed;
-  }
-  const seconds = numeric(value);
-  if (typeof seconds !== 'number') return seconds;
+/** Unix milliseconds of a text of ISO 8601, Unix milliseconds, Unix seconds, or seconds from now. */
+function moment(value: unknown, now = NaN): number | undefined {
+  const seconds = number(value);
+  if (seconds === undefined) return number(Date.parse(String(value)));
   if (seconds >= 1e11) return seconds;
-  if (seconds >= 1e8) return seconds * 1000;
-  return now === undefined ? undefined : now + seconds * 1000;
+  return number(seconds >= 1e8 ? seconds * 1000 : now + seconds * 1000);
 }
 
-function first(data: Data, ...names: readonly string[]): unknown {
-  return data[names.find((name) => data[name] !== undefined) ?? ''];
+/** The first of these names that the event speaks of. */
+function first<Value>(data: Data, names: string, read: (value: unknown) => Value | undefined): Said<Value> {
+  const value = data[names.split(' ').find((name) => data[name] !== undefined) ?? ''];
+  return value === null ? null : read(value);
 }
 
-function text(data: Data, ...names: readonly string[]): string | null | undefined {
-  const value = first(data, ...names);
-  if (value === null) return null;
-  if (typeof value === 'number') return String(value);
-  return typeof value === 'string' && value.trim() !== '' ? value.trim() : undefined;
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' || typeof value === 'number' ? String(value).trim() || undefined : undefined;
 }
 
-function number(data: Data, ...names: readonly string[]): number | null | undefined {
-  return numeric(first(data, ...names));
-}
-
-function numeric(value: unknown): number | null | undefined {
-  if (value === null) return null;
-  const parsed = typeof value === 'string' && value.trim() !== '' ? Number(value.replace(/\s*%$/, '')) : value;
-  return typeof parsed === 'number' && Number.isFinite(parsed) ? parsed : undefined;
+/** Of `30`, `'30'` or `'30 %'`. */
+function number(value: unknown): number | undefined {
+  const parsed = Number(text(value)?.replace('%', '') ?? NaN);
+  return Number.isFinite(parsed) ? parsed : undefined;
 }
 
 function isRecord(value: unknown): value is Data {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return typeof value === 'object' && value !== null;
 }

@@ -33,14 +33,29 @@ export interface Job {
 /** The newest first. */
 export type Jobs = readonly Job[];
 
+const BLANK: Omit<Job, 'id' | 'title'> = {
+  state: 'queued',
+  percent: null,
+  stage: null,
+  message: null,
+  error: null,
+  retryAt: null,
+  bytesDone: null,
+  bytesTotal: null,
+  secondsLeft: null,
+  createdAt: null,
+  updatedAt: null,
+  version: null,
+};
+
 /** So many that have ended are remembered; the ones that go on always are. */
 export const ENDED_KEPT = 100;
 
-const ENDED: ReadonlySet<JobState> = new Set(['completed', 'failed', 'cancelled']);
+const ENDED: readonly JobState[] = ['completed', 'failed', 'cancelled'];
 
 /** Whether the job is at its end: nothing changes it any more. */
 export function hasEnded(job: Job): boolean {
-  return ENDED.has(job.state);
+  return ENDED.includes(job.state);
 }
 
 /** Returns the jobs after the event; the very same list when it changes none. For `reduce` of `useHybridUpdates`. */
@@ -57,18 +72,23 @@ export function reduceJobs(jobs: Jobs | null | undefined, event: RealtimeEvent):
 
 /** Returns the jobs that a snapshot tells of, and those known ones which had ended: an end is never taken back. */
 export function loadJobs(jobs: Jobs, events: readonly RealtimeEvent[]): Jobs {
-  const told = [...events].sort(byAge).reduce(reduceJobs, jobs.filter(hasEnded));
+  const told = events.reduce(reduceJobs, jobs.filter(hasEnded));
   return [...told].sort((one, other) => (other.createdAt ?? 0) - (one.createdAt ?? 0));
 }
 
-/** Returns those that went on before, as far as was known, and have ended now. */
-export function justEnded(before: Jobs, after: Jobs): Jobs {
-  const going = new Set(before.filter((job) => !hasEnded(job)).map(({ id }) => id));
-  return after.filter((job) => going.has(job.id) && hasEnded(job));
+/** Returns those that have ended since `before`; of jobs that it did not know, only where `strangers` count. */
+export function justEnded(before: Jobs, after: Jobs, { strangers }: { readonly strangers: boolean }): Jobs {
+  return after.filter((job) => {
+    const known = before.find(({ id }) => id === job.id);
+    return hasEnded(job) && (known ? !hasEnded(known) : strangers);
+  });
 }
 
-function byAge(one: RealtimeEvent, other: RealtimeEvent): number {
-  return (one.position?.offset ?? 0) - (other.position?.offset ?? 0) || (one.time ?? 0) - (other.time ?? 0);
+/** Returns `limit` of them in their order: those that go on before those that have ended. */
+export function foremost(jobs: Jobs, limit: number): Jobs {
+  const ranked = [...jobs.filter((job) => !hasEnded(job)), ...jobs.filter(hasEnded)];
+  const chosen = new Set(ranked.slice(0, limit));
+  return jobs.filter((job) => chosen.has(job));
 }
 
 function isOlder(fields: JobFields, job: Job): boolean {
@@ -76,11 +96,12 @@ function isOlder(fields: JobFields, job: Job): boolean {
 }
 
 function advance(job: Job | undefined, fields: JobFields, at: number | null): Job {
-  const before = job ?? blank(fields.id, fields.createdAt ?? at);
-  const state = fields.state === undefined || fields.state === 'removed' ? before.state : fields.state;
+  const before = job ?? { ...BLANK, id: fields.id, title: `Job ${fields.id}`, createdAt: fields.createdAt ?? at };
+  const state = (fields.state ?? before.state) as JobState;
+  const said = Object.entries(fields).filter(([, value]) => value !== undefined);
   return settle({
     ...begin(before, state),
-    ...(Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Partial<Job>),
+    ...(Object.fromEntries(said) as Partial<Job>),
     state,
     title: fields.title ?? before.title,
     createdAt: before.createdAt,
@@ -88,38 +109,23 @@ function advance(job: Job | undefined, fields: JobFields, at: number | null): Jo
   });
 }
 
-function blank(id: string, createdAt: number | null): Job {
-  return {
-    id,
-    title: `Job ${id}`,
-    state: 'queued',
-    percent: null,
-    stage: null,
-    message: null,
-    error: null,
-    retryAt: null,
-    bytesDone: null,
-    bytesTotal: null,
-    secondsLeft: null,
-    createdAt,
-    updatedAt: null,
-    version: null,
-  };
-}
-
 /** A new attempt starts from nothing: what the one before it said is no longer so. */
 function begin(job: Job, state: JobState): Job {
-  const again = job.state === 'retrying' && state === 'running';
-  return again ? { ...job, percent: null, stage: null, message: null, error: null, bytesDone: null } : job;
+  if (job.state !== 'retrying' || state !== 'running') return job;
+  return { ...job, percent: null, stage: null, message: null, bytesDone: null };
 }
 
 /** Drops what contradicts the state. */
 function settle(job: Job): Job {
-  const retryAt = job.state === 'retrying' ? job.retryAt : null;
-  const secondsLeft = job.state === 'running' ? job.secondsLeft : null;
-  if (job.state === 'completed') return { ...job, retryAt, secondsLeft, percent: 100, error: null };
-  if (job.state === 'running') return { ...job, retryAt, secondsLeft, error: null };
-  return { ...job, retryAt, secondsLeft };
+  const { state } = job;
+  const isWell = state === 'completed' || state === 'running';
+  return {
+    ...job,
+    percent: state === 'completed' ? 100 : job.percent,
+    error: isWell ? null : job.error,
+    retryAt: state === 'retrying' ? job.retryAt : null,
+    secondsLeft: state === 'running' ? job.secondsLeft : null,
+  };
 }
 
 function trim(jobs: Jobs): Jobs {

@@ -19,64 +19,31 @@ export interface Words {
 
 const NOTHING: Words = { tone: 'quiet', label: '', detail: '', advice: null, retry: false };
 
-const REFUSALS: readonly (readonly [RegExp, string, string])[] = [
-  [/\b4?401\b/, 'You are not signed in.', 'Sign in again, then try again.'],
-  [/\b4?403\b/, 'You have no access.', 'Ask for access, or sign in as somebody who has it.'],
-  [/\b4409\b/, 'Too many connections are open.', 'Close other tabs of this page, then try again.'],
-  [/\b4410\b/, 'Live updates are turned off.', 'Reload the page to see what is new.'],
-  [/\b4400\b/, 'This page and the server do not understand each other.', 'Reload the page.'],
+/** By the status or close code that a reason names: what it means, and what to do. */
+const REFUSALS: readonly (readonly [code: RegExp, detail: string, advice: string])[] = [
+  [/401/, 'You are not signed in.', 'Sign in, then try again.'],
+  [/403/, 'You have no access.', 'Sign in as somebody who has.'],
+  [/4409/, 'Too many connections are open.', 'Close other tabs, then try again.'],
 ];
 
 /** Returns the words for a state of the client. */
 export function wordsFor(state: ClientState): Words {
-  switch (state.kind) {
-    case 'starting':
-      return NOTHING;
-    case 'connecting':
-      return { ...NOTHING, label: state.label || 'Connecting', detail: 'Looking for the server.' };
-    case 'realtime':
-      return { ...NOTHING, tone: 'good', label: state.label, detail: 'Updates arrive as they happen.' };
-    case 'polling':
-      return { ...NOTHING, tone: 'fair', label: state.label, detail: 'Checking for updates every few seconds. Nothing is missed.' };
-    case 'paused':
-      return paused(state);
-    case 'offline':
-      return offline(state);
-    case 'error':
-      return refused(state);
-  }
+  const { kind, label, mode } = state;
+  const say = (tone: Tone, detail: string): Words => ({ ...NOTHING, tone, label, detail });
+  if (kind === 'starting' || mode === 'IDLE') return NOTHING;
+  if (kind === 'connecting') return say('quiet', 'Looking for the server.');
+  if (kind === 'realtime') return say('good', 'Updates arrive as they happen.');
+  if (kind === 'polling') return say('fair', 'Updates arrive every few seconds.');
+  if (kind === 'paused') return { ...say('quiet', 'No updates for now.'), retry: mode === 'STOPPED' };
+  return { ...say('bad', ''), ...explained(state), retry: true };
 }
 
-function paused(state: ClientState): Words {
-  if (state.mode === 'IDLE') return NOTHING;
-  const stopped = state.mode === 'STOPPED';
-  const detail = stopped ? 'Updates are stopped.' : 'Updates go on when you come back to this page.';
-  return { tone: 'quiet', label: state.label || 'Paused', detail, advice: null, retry: stopped };
-}
-
-function offline(state: ClientState): Words {
+function explained({ kind, reason }: ClientState): Pick<Words, 'detail' | 'advice'> {
+  const because = reason ? ` (${reason})` : '';
+  if (kind === 'offline') return { detail: `The server does not answer${because}.`, advice: 'Check your network. We keep trying.' };
+  const [, detail, advice] = REFUSALS.find(([code]) => code.test(because)) ?? [];
   return {
-    tone: 'bad',
-    label: state.label || 'Offline',
-    detail: sentence(state.reason) ?? 'The server cannot be reached.',
-    advice: 'Check your network. We keep trying.',
-    retry: true,
+    detail: detail ?? `The server refused${because}.`,
+    advice: advice ?? 'Try again, or reload the page.',
   };
-}
-
-function refused(state: ClientState): Words {
-  const known = REFUSALS.find(([pattern]) => pattern.test(state.reason ?? ''));
-  return {
-    tone: 'bad',
-    label: state.label || 'Error',
-    detail: known?.[1] ?? sentence(state.reason) ?? 'The server refused the connection.',
-    advice: known?.[2] ?? 'Try again, or reload the page.',
-    retry: true,
-  };
-}
-
-function sentence(reason: string | null): string | null {
-  if (!reason) return null;
-  const text = reason.charAt(0).toUpperCase() + reason.slice(1);
-  return /[.!?]$/.test(text) ? text : `${text}.`;
 }

@@ -1,0 +1,164 @@
+/** Does what the machine says: descriptors, connections and polls of one client. */
+
+import type { Channels } from './channels.js';
+import type { Command } from './commands.js';
+import { Connection } from './connection.js';
+import type { Descriptors } from './descriptor.js';
+import { HttpError, statusOf } from './http.js';
+import { ABNORMAL } from './link.js';
+import type { Link, LinkHandlers } from './link.js';
+import { poll } from './poll.js';
+import type { Input } from './shell.js';
+import { StreamLink } from './sse.js';
+import { WebSocketLink } from './websocket.js';
+import type { ClientOptions } from './types.js';
+
+/** Between our own pings, when nothing else is sent, in milliseconds. */
+const HEARTBEAT_MS = 30_000;
+
+type PushName = 'websocket' | 'sse';
+
+export class Carrier {
+  private readonly _connections = new Map<number, Connection>();
+  /** The one that is live: recovery goes through it. */
+  private _main: Connection | null = null;
+  private _describing: AbortController | null = null;
+  private _described: Promise<unknown> | null = null;
+  private _polling: AbortController | null = null;
+
+  constructor(
+    private readonly _channels: Channels,
+    private readonly _descriptors: Descriptors,
+    private readonly _options: ClientOptions,
+    private readonly _input: (take: Input) => void,
+  ) {}
+
+  /** How events are pushed, while they are. */
+  get pushing(): PushName | null {
+    return this._main ? this._push : null;
+  }
+
+  perform({ do: action, socket, code }: Command): void {
+    const connection = this._connections.get(socket ?? 0);
+    if (action === 'describe' || action === 'renew') void this._describe();
+    else if (action === 'open') this._open(socket ?? 0);
+    else if (action === 'probe') connection?.introduce(this._token);
+    else if (action === 'token') connection?.renew(this._token);
+    else if (action === 'ping') connection?.ping();
+    else if (action === 'close') this._close(socket ?? 0, code ?? 1000);
+    else if (action === 'poll') void this._poll();
+    else this._polling?.abort();
+  }
+
+  subscribe(channel: string): void {
+    for (const connection of this._connections.values()) connection.subscribe(channel);
+  }
+
+  unsubscribe(channel: string): void {
+    for (const connection of this._connections.values()) connection.unsubscribe(channel);
+  }
+
+  release(): void {
+    this._describing?.abort();
+    this._polling?.abort();
+    for (const number of [...this._connections.keys()]) this._close(number, 1000);
+  }
+
+  private get _push(): PushName {
+    const { transport } = this._options;
+    if (transport === 'websocket' || transport === 'sse') return transport;
+    return typeof WebSocket === 'undefined' ? 'sse' : 'websocket';
+  }
+
+  private get _token(): string {
+    return this._descriptors.last?.token ?? '';
+  }
+
+  private _describe(): Promise<unknown> {
+    this._describing?.abort();
+    const request = (this._describing = new AbortController());
+    this._described = this._descriptors
+      .fetch(request.signal)
+      .then(
+        ({ terms }): Input => (machine) => machine.described(terms),
+        (error: unknown): Input => (machine) => machine.notDescribed(statusOf(error) ?? null),
+      )
+      .then((input) => request.signal.aborted || this._input(input))
+      .finally(() => {
+        if (this._describing === request) this._described = this._describing = null;
+      });
+    return this._described;
+  }
+
+  private _open(number: number): void {
+    const connection = new Connection(number, this._channels, {
+      heartbeatInterval: this._options.heartbeatInterval ?? HEARTBEAT_MS,
+      input: this._input,
+      ready: () => this._ready(number),
+      ended: () => this._lose(number),
+    });
+    this._connections.set(number, connection);
+    void this._link(number, connection);
+  }
+
+  /** A descriptor that was only remembered has no token, so a fresh one comes first. */
+  private async _link(number: number, connection: Connection): Promise<void> {
+    if (!this._descriptors.usable) await (this._described ?? this._describe());
+    if (this._connections.get(number) !== connection) return;
+    try {
+      if (!this._descriptors.usable) throw new HttpError('no token');
+      connection.use(this._makeLink(connection));
+    } catch (error) {
+      queueMicrotask(() => connection.closed(ABNORMAL, String(error)));
+    }
+  }
+
+  private _makeLink(handlers: LinkHandlers): Link {
+    const url = this._descriptors.url(this._push);
+    if (!url) throw new HttpError(`the server offers no ${this._push}`);
+    if (this._push === 'websocket') return new WebSocketLink(url, handlers);
+    return new StreamLink(url, () => this._channels.positions, handlers);
+  }
+
+  private _close(number: number, code: number): void {
+    this._connections.get(number)?.close(code);
+    this._lose(number);
+  }
+
+  private _lose(number: number): void {
+    const connection = this._connections.get(number);
+    this._connections.delete(number);
+    if (this._main === connection) this._main = null;
+    if (!this._main) this._channels.interrupted();
+  }
+
+  /** What the former connection had been asked for, it can answer no more. */
+  private _ready(number: number): void {
+    const former = this._main;
+    this._main = this._connections.get(number) ?? null;
+    this._input((machine) => machine.ready(number));
+    if (!former) return;
+    for (const name of this._channels.behind) this._main?.subscribe(name);
+  }
+
+  private async _poll(): Promise<void> {
+    this._polling?.abort();
+    const request = (this._polling = new AbortController());
+    try {
+      const answer = await poll(this._channels, this._descriptors, request.signal);
+      if (request.signal.aborted) return;
+      for (const name of answer.recover) this._main?.subscribe(name);
+      const more = !this._main && answer.recover.length > 0;
+      this._input((machine) => machine.polled({ ...answer, more }));
+      this._input((machine) => machine.status({ ok: answer.ok }));
+      this._input((machine) => machine.generation(answer.generation));
+    } catch (error) {
+      if (!request.signal.aborted) this._notPolled(error);
+    }
+  }
+
+  private _notPolled(error: unknown): void {
+    const { status = null, retryAfter = null } = error instanceof HttpError ? error : {};
+    this._input((machine) => machine.notPolled({ status, retryAfter }));
+  }
+}

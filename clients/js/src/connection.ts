@@ -1,0 +1,230 @@
+/** One connection of ours: it introduces itself, keeps its subscriptions, and reads what comes. */
+
+import { debug } from './debug.js';
+import {
+  VERSION,
+  isFields,
+  milliseconds,
+  readEvent,
+  readEvents,
+  readPosition,
+} from './frames.js';
+import type { ClientFrame, Fields, Frame } from './frames.js';
+import type { Channels } from './channels.js';
+import { hex } from './identifiers.js';
+import { ABNORMAL } from './link.js';
+import type { Link, LinkHandlers } from './link.js';
+import type { Input } from './shell.js';
+import type { Position, ResetReason } from './types.js';
+
+/** Who hears of a connection, beside the machine. */
+export interface ConnectionListener {
+  /** Milliseconds after which a ping is sent if nothing else was. */
+  readonly heartbeatInterval: number;
+  /** Tell the machine what happened. */
+  input(take: Input): void;
+  /** `welcome` came with our nonce, and every subscription was answered. */
+  ready(): void;
+  /** It is over, and nothing comes of it any more. */
+  ended(): void;
+}
+
+const FINAL = [400, 403];
+
+/** How long after a refusal that may pass a channel is asked for again, in milliseconds. */
+const AGAIN_MS = 5_000;
+
+const log = debug('connection');
+
+export class Connection implements LinkHandlers {
+  private _link: Link | null = null;
+  private readonly _nonce = hex(16);
+  private _silence: ReturnType<typeof setTimeout> | undefined;
+  private _isWelcome = false;
+  private _isReady = false;
+  /** The channels whose first answer makes us ready. */
+  private _unanswered = new Set<string>();
+  /** The positions of subscriptions without an answer yet, and those to be asked again after it. */
+  private readonly _asked = new Map<string, Position | null>();
+  private readonly _again = new Set<string>();
+  private readonly _retries = new Set<ReturnType<typeof setTimeout>>();
+
+  constructor(
+    private readonly _number: number,
+    private readonly _channels: Channels,
+    private readonly _listener: ConnectionListener,
+  ) {}
+
+  use(link: Link): void {
+    this._link = link;
+  }
+
+  introduce(token: string): void {
+    this._send({ type: 'connect', token, nonce: this._nonce, version: VERSION });
+  }
+
+  renew(token: string): void {
+    if (this._isWelcome) this._send({ type: 'token', token });
+  }
+
+  ping(): void {
+    this._send({ type: 'ping', nonce: hex(8) });
+  }
+
+  /** Ask for what follows our position; the server takes one question at a time for each channel. */
+  subscribe(channel: string): void {
+    if (!this._isWelcome || !this._channels.has(channel)) return;
+    if (this._asked.has(channel)) {
+      this._again.add(channel);
+      return;
+    }
+    const position = this._channels.position(channel);
+    this._asked.set(channel, position);
+    this._send({ type: 'subscribe', channel, ...(position && { position }) });
+  }
+
+  unsubscribe(channel: string): void {
+    this._answered(channel);
+    if (this._isWelcome) this._send({ type: 'unsubscribe', channel });
+    this._checkReady();
+  }
+
+  close(code: number): void {
+    this._release();
+    this._link?.close(code);
+  }
+
+  opened(): void {
+    this._input((machine) => machine.opened(this._number));
+  }
+
+  closed(code: number, reason: string): void {
+    log('closed with %s: %s', code, reason);
+    this._release();
+    this._listener.ended();
+    this._input((machine) => machine.closed(this._number, code));
+  }
+
+  frame(frame: Frame): void {
+    if (!this._isWelcome && frame.type !== 'welcome' && frame.type !== 'error') return;
+    this._input((machine) => machine.frame(this._number));
+    try {
+      this._take(frame);
+    } catch (error) {
+      this.close(1000);
+      this.closed(ABNORMAL, String(error));
+    }
+    this._input(() => {});
+  }
+
+  private _take(frame: Frame): void {
+    const { type } = frame;
+    if (type === 'event') this._takeEvent(frame);
+    else if (type === 'subscribed') this._takePage(frame);
+    else if (type === 'reset') this._takeReset(frame);
+    else if (type === 'stub') this._takeOffset(String(frame.channel), Number(frame.offset));
+    else if (type === 'refused') this._takeRefusal(frame);
+    else if (type === 'welcome') this._takeWelcome(frame);
+    else if (type === 'heartbeat') this._takeHeartbeat(frame);
+    else if (type === 'drain') this._takeDrain(frame);
+    else if (type === 'status') this._input((machine) => machine.status({ ok: isHealthy(frame) }));
+    else if (type === 'error') log('the server says: %s (%s)', frame.message, frame.code);
+  }
+
+  private _takeWelcome(frame: Frame): void {
+    if (this._isWelcome || frame.nonce !== this._nonce) return;
+    this._isWelcome = true;
+    this._unanswered = new Set(this._channels.names);
+    for (const channel of this._unanswered) this.subscribe(channel);
+    this._checkReady();
+  }
+
+  private _takeEvent(frame: Frame): void {
+    const event = readEvent(frame);
+    this._input((machine) => machine.happened());
+    if (this._channels.event(event)) this.subscribe(event.channel);
+  }
+
+  private _takePage(frame: Frame): void {
+    const channel = String(frame.channel);
+    const again = this._answered(channel);
+    const page = { events: readEvents(frame.events), top: readPosition(frame), more: !!frame.more };
+    if (this._channels.page(channel, page) || again) this.subscribe(channel);
+    this._checkReady();
+  }
+
+  private _takeReset(frame: Frame): void {
+    const channel = String(frame.channel);
+    const position = 'epoch' in frame ? readPosition(frame) : null;
+    const asked = this._asked.get(channel) ?? null;
+    const reason = frame.reason as ResetReason;
+    if (this._channels.reset(channel, reason, position, asked)) this.subscribe(channel);
+  }
+
+  private _takeRefusal(frame: Frame): void {
+    const channel = String(frame.channel);
+    this._answered(channel);
+    if (FINAL.includes(Number(frame.code))) this._channels.refuse(channel, String(frame.message));
+    else this._later(() => this.subscribe(channel));
+    this._checkReady();
+  }
+
+  private _takeHeartbeat(frame: Frame): void {
+    const offsets = isFields(frame.offsets) ? frame.offsets : {};
+    for (const [channel, offset] of Object.entries(offsets)) {
+      this._takeOffset(channel, Number(offset));
+    }
+    this._input((machine) => machine.generation(Number(frame.generation)));
+  }
+
+  private _takeOffset(channel: string, offset: number): void {
+    if (this._channels.announced(channel, offset)) this.subscribe(channel);
+  }
+
+  private _takeDrain(frame: Frame): void {
+    const after = milliseconds(frame.after, 0);
+    const window = milliseconds(frame.window, 0);
+    this._input((machine) => machine.drain(this._number, after, window));
+  }
+
+  private _send(frame: ClientFrame): void {
+    clearTimeout(this._silence);
+    this._silence = setTimeout(() => this.ping(), this._listener.heartbeatInterval);
+    this._link?.send(frame);
+  }
+
+  private _input(take: Input): void {
+    this._listener.input(take);
+  }
+
+  private _answered(channel: string): boolean {
+    this._asked.delete(channel);
+    this._unanswered.delete(channel);
+    return this._again.delete(channel);
+  }
+
+  private _checkReady(): void {
+    if (this._isReady || !this._isWelcome || this._unanswered.size) return;
+    this._isReady = true;
+    this._listener.ready();
+  }
+
+  private _later(call: () => void): void {
+    const timer = setTimeout(() => {
+      this._retries.delete(timer);
+      call();
+    }, AGAIN_MS * (0.8 + 0.4 * Math.random()));
+    this._retries.add(timer);
+  }
+
+  private _release(): void {
+    this._isWelcome = false;
+    clearTimeout(this._silence);
+    for (const timer of this._retries) clearTimeout(timer);
+  }
+}
+
+/** What a server says of the log and the backend: `ok`, or what is wrong. */
+export function isHealthy(fields: Fields): boolean {
+  return [fields.log, fields.backend].every((said) => said === undefined || said === 'ok');
+}

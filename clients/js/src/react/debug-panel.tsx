@@ -1,0 +1,73 @@
+'use client';
+/** What a developer wants to know of the connection. */
+
+import type { ReactElement } from 'react';
+import type { ChannelState, ClientState, Position, Transition } from '../types.js';
+import { formatMoment } from './format.js';
+
+const TRANSITIONS_SHOWN = 8;
+
+interface DebugPanelProps {
+  readonly state: ClientState;
+  readonly channel: string;
+  readonly channelState: ChannelState;
+}
+
+export function DebugPanel({ state, channel, channelState }: DebugPanelProps): ReactElement {
+  const facts = factsOf(state, channel, channelState);
+  return (
+    <details className="rb-debug" open>
+      <summary>
+        Debug <span className="rb-debug-note">not in production</span>
+      </summary>
+      <dl className="rb-debug-facts">
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd title={value}>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      <Transitions transitions={state.transitions} />
+    </details>
+  );
+}
+
+function factsOf(state: ClientState, channel: string, { phase, position, error }: ChannelState): [string, string][] {
+  return [
+    ['Source', state.updateSource],
+    ['Status', `${state.websocketStatus}${state.transport ? ` (${state.transport})` : ''}`],
+    ['Health', [state.kind, state.reason].filter(Boolean).join(': ')],
+    ['Mode', `${state.mode}, generation ${state.generation}`],
+    ['User', state.user ?? '–'],
+    ['Session', state.client || '–'],
+    ['Channel', `${channel}: ${error ?? phase}`],
+    ['Position', position ? asText(position) : '–'],
+    ['Last sync', state.lastSync === null ? 'never' : formatMoment(state.lastSync)],
+    ['Failures', String(state.attempts)],
+  ];
+}
+
+function asText({ epoch, offset }: Position): string {
+  return `${epoch}:${offset}`;
+}
+
+function Transitions({ transitions }: { readonly transitions: readonly Transition[] }): ReactElement {
+  const shown = transitions.slice(-TRANSITIONS_SHOWN).reverse();
+  return (
+    <>
+      <p className="rb-debug-title">Last transitions</p>
+      <ol className="rb-debug-transitions">
+        {shown.map((transition, index) => (
+          <li key={transitions.length - index}>
+            <time dateTime={new Date(transition.at).toISOString()}>{formatMoment(transition.at)}</time>
+            <span>
+              {transition.from} → {transition.to}
+            </span>
+            <span className="rb-debug-reason">{transition.reason}</span>
+          </li>
+        ))}
+      </ol>
+    </>
+  );
+}

@@ -1,0 +1,97 @@
+'use client';
+/** One job: its title, its state, how far it is, and what went wrong. */
+
+import { memo, useId, type ReactElement } from 'react';
+import { formatBytes, formatLeft, formatMoment, formatPercent } from './format.js';
+import { Icon } from './icons.js';
+import type { Job, JobState } from './jobs.js';
+
+export const JOB_LABELS: Record<JobState, string> = {
+  queued: 'Queued',
+  running: 'Running',
+  retrying: 'Retrying',
+  completed: 'Completed',
+  failed: 'Failed',
+  cancelled: 'Cancelled',
+};
+
+/** Drawn again only when its own job changes. */
+export const JobRow = memo(function JobRow({ job }: { readonly job: Job }): ReactElement {
+  const title = useId();
+  return (
+    <li className="rb-job" data-state={job.state} data-job={job.id}>
+      <div className="rb-job-head">
+        <span className="rb-job-title" id={title} title={job.title}>
+          {job.title}
+        </span>
+        <span className="rb-job-state">
+          <Icon of={job.state} />
+          {JOB_LABELS[job.state]}
+        </span>
+      </div>
+      <ProgressBar job={job} labelledBy={title} />
+      <Facts job={job} />
+      {job.error && (
+        <p className="rb-job-error">
+          <Icon of="failed" />
+          <span>{job.error}</span>
+        </p>
+      )}
+    </li>
+  );
+});
+
+/** Its width is an attribute of SVG, not a style, which a content security policy could forbid. */
+function ProgressBar({ job, labelledBy }: { readonly job: Job; readonly labelledBy: string }): ReactElement {
+  const percent = job.percent ?? (job.state === 'running' ? null : 0);
+  return (
+    <div
+      className={percent === null ? 'rb-bar rb-bar-unknown' : 'rb-bar'}
+      role="progressbar"
+      aria-labelledby={labelledBy}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={percent === null ? undefined : Math.floor(percent)}
+      aria-valuetext={joined(JOB_LABELS[job.state], percent !== null && formatPercent(percent), job.stage)}
+    >
+      <svg className="rb-bar-svg" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden>
+        <rect className="rb-bar-fill" width={percent ?? 30} height="1" />
+      </svg>
+    </div>
+  );
+}
+
+function Facts({ job }: { readonly job: Job }): ReactElement {
+  const { stage, retryAt } = job;
+  const next = retryAt !== null && (
+    <>
+      Next attempt at <time dateTime={new Date(retryAt).toISOString()}>{formatMoment(retryAt)}</time>
+    </>
+  );
+  return (
+    <div className="rb-job-facts">
+      <span className="rb-job-doing">
+        {next && stage && `${stage} · `}
+        {next || doing(job)}
+      </span>
+      <span className="rb-job-measures">{measures(job)}</span>
+    </div>
+  );
+}
+
+function doing({ state, stage, message }: Job): string {
+  if (state === 'queued') return message ?? 'Waiting for a worker';
+  return joined(state !== 'completed' && stage, message);
+}
+
+function measures({ state, percent, bytesDone, bytesTotal, secondsLeft, updatedAt }: Job): string {
+  const total = bytesTotal !== null && formatBytes(bytesTotal);
+  if (state === 'queued') return total || '';
+  if (state === 'completed') return joined(total, updatedAt !== null && formatMoment(updatedAt));
+  const bytes = bytesDone !== null && total && `${formatBytes(bytesDone)} of ${total}`;
+  return joined(secondsLeft !== null && formatLeft(secondsLeft), bytes, percent !== null && formatPercent(percent));
+}
+
+function joined(...parts: readonly (string | null | false)[]): string {
+  return parts.filter(Boolean).join(' · ');
+}

@@ -1,0 +1,444 @@
+/** The client against a scripted bridge: what it sends, what it shows, what it releases. */
+
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { HybridClient } from '../src/index.js';
+import type { ChannelHandlers, ClientOptions, RealtimeEvent, Telemetry } from '../src/index.js';
+import { DESCRIPTOR, FakeBridge, FakeSocket, eventFrame, settle } from './support/bridge.js';
+
+const CHANNEL = 'user-42';
+const ENDPOINT = 'http://bridge.test/realtime';
+
+let bridge: FakeBridge;
+let client: HybridClient;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, 'random').mockReturnValue(0.5);
+  bridge = new FakeBridge().install();
+});
+
+afterEach(() => {
+  client.stop();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+function make(options: ClientOptions = {}): HybridClient {
+  client = new HybridClient({ endpoint: ENDPOINT, ...options });
+  return client;
+}
+
+/** A client that is live on one channel; returns the offsets that its handler was called with. */
+async function live(handlers: ChannelHandlers = {}, options: ClientOptions = {}): Promise<number[]> {
+  const offsets: number[] = [];
+  const onEvent = (event: RealtimeEvent) => void offsets.push(event.position!.offset);
+  make(options).start();
+  client.subscribe(CHANNEL, { onEvent, ...handlers });
+  await settle();
+  FakeSocket.last.live();
+  await settle();
+  return offsets;
+}
+
+it('nothing is contacted before the start, nor when it is switched off', async () => {
+  for (const options of [{}, { websocketEnabled: false }, { enableFeatureFlag: false }]) {
+    make(options);
+    client.subscribe(CHANNEL, {});
+    if (Object.keys(options).length) client.start();
+    client.refresh();
+    await settle(60_000);
+  }
+  expect(bridge.requests).toEqual([]);
+  expect(FakeSocket.opened).toEqual([]);
+  expect(client.state.get()).toMatchObject({ updateSource: 'polling', websocketStatus: 'disconnected' });
+});
+
+it('it introduces itself with the token of the descriptor, never in the URL', async () => {
+  await live();
+  const { url, sent } = FakeSocket.last;
+  expect(url).toBe('ws://bridge.test/realtime/ws');
+  expect(sent[0]).toMatchObject({ type: 'connect', token: 'token-1', version: 1 });
+  expect(sent[1]).toEqual({ type: 'subscribe', channel: CHANNEL });
+  expect(bridge.asked('connect')).toEqual([{ client: client.id }]);
+  expect(client.state.get()).toMatchObject({ kind: 'realtime', websocketStatus: 'connected', user: '42' });
+});
+
+it('a welcome with another nonce is none', async () => {
+  make().start();
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.say({ type: 'welcome', nonce: 'of somebody else' });
+  await settle(5_000);
+  expect(client.state.get().mode).toBe('FALLBACK');
+});
+
+it('nonsense on a socket ends it', async () => {
+  make().start();
+  await settle();
+  const socket = FakeSocket.last;
+  socket.open();
+  socket.onmessage?.({ data: '<html>sign in</html>' });
+  expect(socket.closedWith).toBe(1000);
+  expect(client.state.get().mode).toBe('FALLBACK');
+});
+
+it('a gap is asked for once, from the position, and filled in order', async () => {
+  const offsets = await live();
+  const socket = FakeSocket.last;
+  socket.push(1);
+  socket.push(3);
+  socket.push(4);
+  const position = { epoch: 'aaaaaaaa', offset: 1, id: 'e1' };
+  expect(socket.asked('subscribe').slice(1)).toEqual([{ type: 'subscribe', channel: CHANNEL, position }]);
+  expect(client.channel(CHANNEL).get().phase).toBe('stale');
+  socket.answer(CHANNEL, { epoch: 'aaaaaaaa', offset: 4, id: 'e4' }, [2, 3, 4].map((at) => eventFrame(at)));
+  expect(offsets).toEqual([1, 2, 3, 4]);
+  expect(client.channel(CHANNEL).get().phase).toBe('current');
+});
+
+it('a heartbeat tells of a last event that was lost', async () => {
+  await live();
+  FakeSocket.last.say({ type: 'heartbeat', offsets: { [CHANNEL]: 1 }, generation: 0 });
+  expect(FakeSocket.last.asked('subscribe')).toHaveLength(2);
+});
+
+it('while an answer is awaited the server is not asked again, but afterwards', async () => {
+  await live();
+  const socket = FakeSocket.last;
+  socket.push(2);
+  socket.say({ type: 'heartbeat', offsets: { [CHANNEL]: 3 }, generation: 0 });
+  expect(socket.asked('subscribe')).toHaveLength(2);
+  socket.answer(CHANNEL, { epoch: 'aaaaaaaa', offset: 2, id: 'e2' }, [eventFrame(1), eventFrame(2)]);
+  socket.say({ type: 'heartbeat', offsets: { [CHANNEL]: 3 }, generation: 0 });
+  expect(socket.asked('subscribe')).toHaveLength(3);
+});
+
+it('a lost socket gives place to a poll within a second, and the badge says so at once', async () => {
+  const offsets = await live();
+  FakeSocket.last.push(1);
+  bridge.answers.poll = {
+    channels: { [CHANNEL]: { events: [eventFrame(2)], position: { epoch: 'aaaaaaaa', offset: 2, id: 'e2' }, more: false } },
+    next_ms: 1_000,
+  };
+  FakeSocket.last.end();
+  expect(client.state.get()).toMatchObject({ kind: 'polling', label: 'Polling', updateSource: 'polling' });
+  await settle(1_000);
+  expect(bridge.asked('poll')).toEqual([{ positions: { [CHANNEL]: { epoch: 'aaaaaaaa', offset: 1, id: 'e1' } } }]);
+  expect(offsets).toEqual([1, 2]);
+});
+
+it('a reconnected socket subscribes from where polling has got to', async () => {
+  await live();
+  FakeSocket.last.push(1);
+  FakeSocket.last.end();
+  await settle(2_000);
+  const socket = FakeSocket.last;
+  expect(FakeSocket.opened).toHaveLength(2);
+  socket.live({ epoch: 'aaaaaaaa', offset: 1, id: 'e1' });
+  expect(socket.asked('subscribe')[0]!.position).toEqual({ epoch: 'aaaaaaaa', offset: 1, id: 'e1' });
+  expect(client.state.get().kind).toBe('realtime');
+});
+
+it('a page of a long answer is followed by the next', async () => {
+  const offsets = await live({}, { transport: 'auto' });
+  const page = (offset: number, more: boolean) => ({
+    channels: {
+      [CHANNEL]: { events: [eventFrame(offset)], position: { epoch: 'aaaaaaaa', offset, id: `e${offset}` }, more },
+    },
+  });
+  let offset = 0;
+  bridge.answers.poll = () => page((offset += 1), offset < 3);
+  FakeSocket.last.end();
+  await settle(1_100);
+  expect(offsets).toEqual([1, 2, 3]);
+});
+
+it('a drained socket is succeeded by another before it is closed', async () => {
+  const offsets = await live();
+  const old = FakeSocket.last;
+  old.say({ type: 'drain', after: 0, window: 2 });
+  await settle(1_000);
+  const successor = FakeSocket.last;
+  expect(successor).not.toBe(old);
+  old.push(1);
+  successor.live({ epoch: 'aaaaaaaa', offset: 1, id: 'e1' });
+  expect(old.closedWith).toBe(1000);
+  successor.push(2);
+  expect(offsets).toEqual([1, 2]);
+  expect(client.state.get().kind).toBe('realtime');
+});
+
+it('what the old socket had been asked for is asked of its successor', async () => {
+  await live();
+  const old = FakeSocket.last;
+  old.say({ type: 'drain', after: 0, window: 0 });
+  await settle();
+  const successor = FakeSocket.last;
+  successor.open();
+  successor.say({ type: 'welcome', nonce: successor.asked('connect')[0]!.nonce });
+  old.push(2);
+  successor.answer(CHANNEL, { epoch: 'aaaaaaaa', offset: 0 });
+  expect(old.closedWith).toBe(1000);
+  expect(successor.asked('subscribe')).toHaveLength(2);
+});
+
+it('a fresh token is handed over on the open socket', async () => {
+  await live();
+  bridge.answers.connect = { ...DESCRIPTOR, token: 'token-2' };
+  for (let second = 0; second < 480; second += 5) {
+    await settle(5_000);
+    FakeSocket.last.say({ type: 'heartbeat', offsets: {}, generation: 0 });
+  }
+  expect(FakeSocket.last.asked('token')).toEqual([{ type: 'token', token: 'token-2' }]);
+  expect(FakeSocket.opened).toHaveLength(1);
+});
+
+it('a socket on which we said nothing gets our own ping', async () => {
+  await live({}, { heartbeatInterval: 7_000 });
+  await settle(7_000);
+  expect(FakeSocket.last.asked('ping')).toHaveLength(1);
+});
+
+it('silence is met with a ping and a poll, and then with another socket', async () => {
+  await live();
+  await settle(15_000);
+  expect(client.state.get().mode).toBe('SUSPECT');
+  expect(FakeSocket.last.asked('ping')).toHaveLength(1);
+  await settle(3_000);
+  expect(client.state.get().mode).toBe('FALLBACK');
+  expect(bridge.asked('poll').length).toBeGreaterThan(0);
+});
+
+it('a refused channel says why, and a retry asks for it again', async () => {
+  await live();
+  const onReset = vi.fn();
+  client.subscribe('job.7', { onReset });
+  const socket = FakeSocket.last;
+  socket.say({ type: 'refused', channel: 'job.7', code: 403, message: '42 may not listen to job.7' });
+  expect(client.channel('job.7').get().error).toBe('42 may not listen to job.7');
+  expect(onReset).toHaveBeenCalledWith({ channel: 'job.7', reason: 'forbidden', position: null });
+  expect(client.state.get().kind).toBe('realtime');
+  client.retry();
+  expect(client.channel('job.7').get().error).toBeNull();
+  expect(socket.asked('subscribe').at(-1)).toEqual({ type: 'subscribe', channel: 'job.7' });
+});
+
+it('a refusal that may pass is met with another try', async () => {
+  await live();
+  client.subscribe('job.7', {});
+  FakeSocket.last.say({ type: 'refused', channel: 'job.7', code: 500, message: 'try again' });
+  await settle(5_000);
+  expect(FakeSocket.last.asked('subscribe').filter(({ channel }) => channel === 'job.7')).toHaveLength(2);
+});
+
+it('handlers of one channel share its subscription until the last has gone', async () => {
+  await live();
+  const first = client.subscribe('job.7', {});
+  const second = client.subscribe('job.7', {});
+  expect(FakeSocket.last.asked('subscribe')).toHaveLength(2);
+  first();
+  expect(FakeSocket.last.asked('unsubscribe')).toEqual([]);
+  second();
+  expect(FakeSocket.last.asked('unsubscribe')).toEqual([{ type: 'unsubscribe', channel: 'job.7' }]);
+});
+
+it('handlers are called one at a time, and one that throws stops nothing', async () => {
+  const reported = vi.spyOn(console, 'error').mockReturnValue();
+  vi.stubGlobal('reportError', undefined);
+  const said: string[] = [];
+  const onEvent = async ({ position }: RealtimeEvent) => {
+    said.push(`begin ${position!.offset}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    said.push(`end ${position!.offset}`);
+    if (position!.offset === 1) throw new Error('mine');
+  };
+  await live({ onEvent });
+  FakeSocket.last.push(1);
+  FakeSocket.last.push(2);
+  await settle(100);
+  expect(said).toEqual(['begin 1', 'end 1', 'begin 2', 'end 2']);
+  expect(reported).toHaveBeenCalledTimes(1);
+});
+
+it('events wait for the snapshot, and those that it has are not handed out again', async () => {
+  const said: unknown[] = [];
+  bridge.answers.latest = () => ({
+    channel: CHANNEL,
+    events: [eventFrame(2, { key: 'a' })],
+    position: { epoch: 'aaaaaaaa', offset: 2, id: 'e2' },
+    more: false,
+  });
+  await live({
+    onSnapshot: ({ events }) => void said.push(events.map(({ data }) => data)),
+    onEvent: ({ position }) => void said.push(position!.offset),
+  });
+  for (const offset of [1, 2, 3]) FakeSocket.last.push(offset);
+  await settle();
+  expect(said).toEqual([[{ offset: 2 }], 3]);
+});
+
+it('a snapshot that fails is tried again, and events still wait for it', async () => {
+  const said: unknown[] = [];
+  bridge.answers.latest = 503;
+  await live({ onSnapshot: () => void said.push('snapshot'), onEvent: () => void said.push('event') });
+  FakeSocket.last.push(1);
+  await settle();
+  expect(said).toEqual([]);
+  bridge.answers.latest = { events: [], position: { epoch: 'aaaaaaaa', offset: 0 }, more: false };
+  await settle(2_000);
+  expect(said).toEqual(['snapshot', 'event']);
+});
+
+it('pages of a snapshot are joined, the latest of each key', async () => {
+  const pages = [
+    { events: [eventFrame(1, { key: 'a' }), eventFrame(2, { key: 'b' })], more: true },
+    { events: [eventFrame(5, { key: 'a' })], more: false },
+  ];
+  bridge.answers.latest = () => ({ ...pages.shift(), position: { epoch: 'aaaaaaaa', offset: 5, id: 'e5' } });
+  const onSnapshot = vi.fn();
+  await live({ onSnapshot });
+  expect(onSnapshot.mock.calls[0]![0].events.map(({ id }: RealtimeEvent) => id)).toEqual(['e2', 'e5']);
+});
+
+it('a reset is told before what follows it', async () => {
+  const said: unknown[] = [];
+  await live({
+    onReset: ({ reason }) => void said.push(reason),
+    onEvent: ({ id }) => void said.push(id),
+  });
+  const socket = FakeSocket.last;
+  socket.say({ type: 'reset', channel: CHANNEL, reason: 'truncated', epoch: 'aaaaaaaa', offset: 7, id: 'e7' });
+  socket.push(8);
+  expect(said).toEqual(['truncated', 'e8']);
+});
+
+it('a reset for a place that we have left is asked for again', async () => {
+  const onReset = vi.fn();
+  await live({ onReset });
+  const old = FakeSocket.last;
+  const top = { epoch: 'aaaaaaaa', offset: 9, id: 'e9' };
+  bridge.answers.poll = () => {
+    old.push(1);
+    return { channels: { [CHANNEL]: { reset: 'truncated', position: top } } };
+  };
+  client.refresh();
+  await settle();
+  expect(onReset).not.toHaveBeenCalled();
+  expect(old.asked('subscribe').at(-1)!.position).toMatchObject({ offset: 1 });
+});
+
+it('events of our own are not handed to us', async () => {
+  const offsets = await live();
+  FakeSocket.last.push(1, { source: client.id });
+  FakeSocket.last.push(2, { source: 'c_other' });
+  expect(offsets).toEqual([2]);
+});
+
+it('refused credentials are renewed once, by asking for the token again', async () => {
+  const token = vi.fn().mockReturnValue('mine');
+  bridge.answers.connect = 401;
+  make({ token }).start();
+  await settle(1_000);
+  expect(token).toHaveBeenCalledTimes(2);
+  expect(client.state.get()).toMatchObject({ kind: 'error', mode: 'DENIED' });
+  bridge.answers.connect = DESCRIPTOR;
+  client.retry();
+  await settle();
+  expect(FakeSocket.opened).toHaveLength(1);
+});
+
+it('without any server it says so after 30 s, and goes on trying', async () => {
+  bridge.answers.connect = new TypeError('network');
+  bridge.answers.poll = new TypeError('network');
+  make().start();
+  await settle(1_000);
+  expect(client.state.get().label).toBe('');
+  await settle(1_000);
+  expect(client.state.get().kind).toBe('connecting');
+  await settle(30_000);
+  expect(client.state.get()).toMatchObject({ kind: 'offline', label: 'Offline' });
+  bridge.answers.connect = DESCRIPTOR;
+  await settle(20_000);
+  expect(FakeSocket.opened.length).toBeGreaterThan(0);
+});
+
+it('a server that asks for polling gets no socket', async () => {
+  bridge.answers.connect = { ...DESCRIPTOR, mode: 'polling' };
+  make().start();
+  await settle(1_000);
+  expect(FakeSocket.opened).toEqual([]);
+  expect(client.state.get()).toMatchObject({ kind: 'polling', transport: 'poll' });
+});
+
+it('polls come as often as the application chose, unless the server asks for less', async () => {
+  make({ transport: 'poll', pollingInterval: 2_000 }).start();
+  await settle(6_100);
+  expect(bridge.asked('poll')).toHaveLength(4);
+  bridge.answers.poll = { channels: {}, next_ms: 60_000 };
+  await settle(60_000);
+  expect(bridge.asked('poll')).toHaveLength(5);
+});
+
+it('a poll that takes 10 s is aborted', async () => {
+  bridge.answers.poll = () => new Promise(() => {});
+  make({ transport: 'poll' }).start();
+  await settle(9_999);
+  expect(bridge.requests.at(-1)!.signal.aborted).toBe(false);
+  await settle(1);
+  expect(bridge.requests.find(({ route }) => route === 'poll')!.signal.aborted).toBe(true);
+});
+
+it('a clock that jumped makes sure that the socket lives', async () => {
+  await live();
+  vi.setSystemTime(Date.now() + 60_000);
+  await settle(2_500);
+  expect(FakeSocket.last.asked('ping')).toHaveLength(1);
+  expect(bridge.asked('poll')).toHaveLength(1);
+});
+
+it('what is stopped holds nothing, and can be started again from its positions', async () => {
+  await live();
+  FakeSocket.last.push(1);
+  client.stop();
+  expect(FakeSocket.last.closedWith).toBe(1000);
+  expect(vi.getTimerCount()).toBe(0);
+  expect(client.state.get()).toMatchObject({ kind: 'paused', mode: 'STOPPED' });
+  client.start();
+  await settle();
+  FakeSocket.last.live({ epoch: 'aaaaaaaa', offset: 1, id: 'e1' });
+  expect(FakeSocket.last.asked('subscribe')[0]!.position).toMatchObject({ offset: 1 });
+});
+
+it('telemetry tells what happened, and never a payload or a token', async () => {
+  const entries: Telemetry[] = [];
+  await live({}, { onTelemetry: (entry) => entries.push(entry) });
+  FakeSocket.last.push(1, { time: Date.now() - 30, data: { secret: 'payload' } });
+  FakeSocket.last.push(3);
+  FakeSocket.last.answer(CHANNEL, { epoch: 'aaaaaaaa', offset: 3, id: 'e3' }, [eventFrame(2), eventFrame(3)]);
+  FakeSocket.last.say({ type: 'reset', channel: CHANNEL, reason: 'epoch', epoch: 'bbbbbbbb', offset: 0 });
+  expect(new Set(entries.map(({ type }) => type))).toEqual(
+    new Set(['transition', 'delivery', 'gap', 'recovery', 'reset']),
+  );
+  expect(entries.find(({ type }) => type === 'delivery')).toMatchObject({ delay: 30 });
+  expect(JSON.stringify(entries)).not.toMatch(/payload|token-1/);
+});
+
+it('the descriptor of a tab serves when no fresh one can be had, but its token is never stored', async () => {
+  const stored = new Map<string, string>();
+  vi.stubGlobal('sessionStorage', {
+    getItem: (key: string) => stored.get(key) ?? null,
+    setItem: (key: string, value: string) => stored.set(key, value),
+  });
+  await live();
+  client.stop();
+  expect([...stored.values()].join()).not.toContain('token-1');
+  bridge.answers.connect = 503;
+  make().start();
+  await settle(1_000);
+  expect(client.state.get().mode).toBe('FALLBACK');
+  expect(bridge.asked('poll').length).toBeGreaterThan(0);
+  bridge.answers.connect = DESCRIPTOR;
+  await settle(10_000);
+  expect(FakeSocket.last.asked('connect')).toBeDefined();
+});

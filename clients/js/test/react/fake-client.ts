@@ -1,0 +1,88 @@
+/** A client whose every move a test decides. */
+
+import { STARTING } from '../../src/react/initial.js';
+import { Store } from '../../src/store.js';
+import type { ChannelHandlers, ChannelState, Client, ClientState, RealtimeEvent, Reset, Snapshot } from '../../src/types.js';
+
+const EPOCH = 'k3v9q2wz';
+
+export class FakeClient implements Client {
+  readonly state = new Store<ClientState>({ ...STARTING, kind: 'paused', label: 'Paused' });
+  readonly calls: string[] = [];
+  /** Each subscription ever made, with what it was asked for. */
+  readonly subscriptions: { channel: string; handlers: ChannelHandlers; ended: boolean }[] = [];
+  private readonly channels = new Map<string, Store<ChannelState>>();
+  private offset = 0;
+
+  start(): void {
+    this.calls.push('start');
+    this.show({ kind: 'starting', label: '', mode: 'BOOT' });
+  }
+
+  stop(): void {
+    this.calls.push('stop');
+    this.show({ kind: 'paused', label: 'Paused', mode: 'STOPPED' });
+  }
+
+  retry(): void {
+    this.calls.push('retry');
+  }
+
+  refresh(): void {
+    this.calls.push('refresh');
+  }
+
+  subscribe(channel: string, handlers: ChannelHandlers): () => void {
+    const subscription = { channel, handlers, ended: false };
+    this.subscriptions.push(subscription);
+    return () => {
+      subscription.ended = true;
+    };
+  }
+
+  channel(name: string): Store<ChannelState> {
+    const known = this.channels.get(name) ?? new Store<ChannelState>({ phase: 'syncing', position: null, error: null });
+    this.channels.set(name, known);
+    return known;
+  }
+
+  get live(): ChannelHandlers[] {
+    return this.subscriptions.filter(({ ended }) => !ended).map(({ handlers }) => handlers);
+  }
+
+  show(fields: Partial<ClientState>): void {
+    this.state.merge(fields);
+  }
+
+  /** All are connected, and in step. */
+  goLive(): void {
+    this.show({ kind: 'realtime', label: 'Real-time', mode: 'LIVE', transport: 'websocket', updateSource: 'websocket', websocketStatus: 'connected' });
+  }
+
+  emit(channel: string, event: string, data: unknown = {}, more: Partial<RealtimeEvent> = {}): RealtimeEvent {
+    const made = this.event(channel, event, data, more);
+    for (const { channel: name, handlers, ended } of [...this.subscriptions]) {
+      if (name === channel && !ended) void handlers.onEvent?.(made);
+    }
+    const { id, position } = made;
+    this.channel(channel).merge({ phase: 'current', position: position ? { ...position, id } : null });
+    return made;
+  }
+
+  event(channel: string, event: string, data: unknown, more: Partial<RealtimeEvent> = {}): RealtimeEvent {
+    this.offset += 1;
+    const position = { epoch: EPOCH, offset: this.offset };
+    return { channel, event, data, id: `e${this.offset}`, time: 1_763_836_800_000 + this.offset, position, ...more };
+  }
+
+  snapshot(channel: string, events: readonly RealtimeEvent[] = []): void {
+    const snapshot: Snapshot = { channel, events, position: { epoch: EPOCH, offset: this.offset } };
+    for (const handlers of this.live) void handlers.onSnapshot?.(snapshot);
+    this.channel(channel).merge({ phase: 'current', position: snapshot.position });
+  }
+
+  reset(channel: string): void {
+    const reset: Reset = { channel, reason: 'truncated', position: null };
+    for (const handlers of this.live) void handlers.onReset?.(reset);
+  }
+}

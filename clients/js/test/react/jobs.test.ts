@@ -1,0 +1,157 @@
+import { describe, expect, test } from 'vitest';
+import { ENDED_KEPT, foremost, justEnded, loadJobs, reduceJobs, type Job, type Jobs } from '../../src/react/jobs.js';
+import type { RealtimeEvent } from '../../src/types.js';
+
+const NOW = 1_763_836_800_000;
+
+function event(name: string, data: unknown = {}, more: Partial<RealtimeEvent> = {}): RealtimeEvent {
+  return { channel: 'user-42', event: name, id: 'e1', data, time: NOW, ...more };
+}
+
+function fold(...events: RealtimeEvent[]): Jobs {
+  return events.reduce<Jobs>(reduceJobs, []);
+}
+
+function only(...events: RealtimeEvent[]): Job {
+  const jobs = fold(...events);
+  expect(jobs).toHaveLength(1);
+  return jobs[0]!;
+}
+
+describe('a job’s life', () => {
+  test('it is queued, runs and completes', () => {
+    const queued = event('job.queued', { job: 'a1', title: 'call.mp3' });
+    const running = event('job.progress', { job: 'a1', percent: 30, stage: 'Aligning' });
+    expect(only(queued)).toMatchObject({ id: 'a1', title: 'call.mp3', state: 'queued', percent: null });
+    expect(only(queued, running)).toMatchObject({ state: 'running', percent: 30, stage: 'Aligning', title: 'call.mp3' });
+    const completed = only(queued, running, event('job.completed', { job: 'a1' }));
+    expect(completed).toMatchObject({ state: 'completed', percent: 100, updatedAt: NOW });
+  });
+
+  test('an end is never taken back, nor replaced by another end', () => {
+    const done = event('job.completed', { job: 'a1' });
+    for (const late of ['job.progress', 'job.started', 'job.queued', 'job.failed', 'job.retrying']) {
+      expect(only(done, event(late, { job: 'a1', percent: 10 }))).toMatchObject({ state: 'completed', percent: 100 });
+    }
+  });
+
+  test('the very same list comes back when nothing changes', () => {
+    const jobs = fold(event('job.completed', { job: 'a1' }));
+    expect(reduceJobs(jobs, event('job.progress', { job: 'a1' }))).toBe(jobs);
+    expect(reduceJobs(jobs, event('message.new', { job: 'a1' }))).toBe(jobs);
+  });
+
+  test('an older version of a state changes nothing', () => {
+    const new_ = event('job.progress', { job: 'a1', percent: 60, version: 7 });
+    expect(only(new_, event('job.progress', { job: 'a1', percent: 20, version: 5 })).percent).toBe(60);
+  });
+
+  test('a retry tells when and why, and the next attempt begins from nothing', () => {
+    const retrying = event('job.retrying', { job: 'a1', error: 'timeout', retry_at: '2025-11-22T18:40:10Z' });
+    const at = Date.parse('2025-11-22T18:40:10Z');
+    expect(only(retrying)).toMatchObject({ state: 'retrying', error: 'timeout', retryAt: at });
+    const again = only(event('job.progress', { job: 'a1', percent: 90 }), retrying, event('job.started', { job: 'a1' }));
+    expect(again).toMatchObject({ state: 'running', error: null, retryAt: null, percent: null });
+  });
+
+  test('null takes a value back, silence keeps it', () => {
+    const running = event('job.progress', { job: 'a1', stage: 'Reading', message: 'page 3' });
+    expect(only(running, event('job.progress', { job: 'a1', stage: null }))).toMatchObject({ stage: null, message: 'page 3' });
+  });
+
+  test('a removed job is gone', () => {
+    expect(fold(event('job.queued', { job: 'a1' }), event('job.deleted', { job: 'a1' }))).toEqual([]);
+  });
+});
+
+describe('whatever words its producer uses', () => {
+  test.each([
+    [{ percent: 30 }, 30],
+    [{ progress: 0.3 }, 30],
+    [{ progress: 1 }, 100],
+    [{ progress: 30 }, 30],
+    [{ percent: '30 %' }, 30],
+    [{ percent: 140 }, 100],
+    [{ bytes_done: 300, bytes_total: 1000 }, 30],
+    [{ current: 3, total: 10 }, 30],
+    [{ done: 3, total: 10 }, 30],
+    [{ progress: 'soon' }, null],
+    [{ percent: null }, null],
+    [{}, null],
+  ])('%j is so many percent', (data, percent) => {
+    expect(only(event('job.progress', { job: 'a1', ...data })).percent).toBe(percent);
+  });
+
+  test.each([
+    [{ retry_at: NOW + 5000 }],
+    [{ retry_at: (NOW + 5000) / 1000 }],
+    [{ retry_time: new Date(NOW + 5000).toISOString() }],
+    [{ retry_time: 5 }],
+    [{ retry_in: 5 }],
+    [{ countdown: '5' }],
+  ])('%j is five seconds from now', (data) => {
+    expect(only(event('job.retrying', { job: 'a1', ...data })).retryAt).toBe(NOW + 5000);
+  });
+
+  test.each([
+    ['its data', event('job.started', { job: 'a1' }, { key: 'job-a1' })],
+    ['its key', event('job.started', {}, { key: 'job-a1' })],
+    ['a number', event('job.started', { job_id: 1 })],
+    ['an object', event('job.started', { job: { id: 'a1' } })],
+    ['Celery', event('job.started', { task_id: 'a1' })],
+  ])('a job is known by %s', (_, started) => {
+    expect(only(started).id).toMatch(/^(a1|1)$/);
+  });
+
+  test.each([
+    ['job.succeeded', {}, 'completed'],
+    ['job.canceled', {}, 'cancelled'],
+    ['job.update', { status: 'processing' }, 'running'],
+    ['job.insert', { status: 'PENDING' }, 'queued'],
+    ['job.update', { status: 'done' }, 'completed'],
+    ['job.update', {}, 'queued'],
+  ])('%s with %j is %s', (name, data, state) => {
+    expect(only(event(name, { id: 'a1', ...data })).state).toBe(state);
+  });
+
+  test('an error may be a sentence or an object', () => {
+    expect(only(event('job.failed', { job: 'a1', error: 'disk full' })).error).toBe('disk full');
+    expect(only(event('job.failed', { job: 'a1', error: { type: 'E', message: 'disk full' } })).error).toBe('disk full');
+  });
+
+  test.each([[null], [7], ['text'], [[]], [{ job: '' }], [{ job: { id: null } }]])('%j is survived', (data) => {
+    expect(fold(event('job.progress', data))).toEqual([]);
+  });
+});
+
+describe('many jobs', () => {
+  const started = (id: number): RealtimeEvent => event('job.started', { job: id });
+  const done = (id: number): RealtimeEvent => event('job.completed', { job: id });
+
+  test('those that go on are all kept, those that have ended are bounded', () => {
+    const numbers = Array.from({ length: ENDED_KEPT + 50 }, (_, number) => number);
+    const jobs = fold(started(-1), ...numbers.map(done));
+    expect(jobs).toHaveLength(ENDED_KEPT + 1);
+    expect(jobs.at(-1)).toMatchObject({ id: '-1', state: 'running' });
+  });
+
+  test('those that go on are shown before those that have ended, in their order', () => {
+    const jobs = fold(started(1), done(2), done(3), started(4));
+    expect(foremost(jobs, 3).map(({ id }) => id)).toEqual(['4', '3', '1']);
+  });
+
+  test('a snapshot replaces what went on and keeps what had ended', () => {
+    const before = fold(started(1), started(2), done(3));
+    const after = loadJobs(before, [done(1), event('job.progress', { job: 4, percent: 5 })]);
+    expect(new Map(after.map(({ id, state }) => [id, state]))).toEqual(
+      new Map([['1', 'completed'], ['3', 'completed'], ['4', 'running']]),
+    );
+    expect(justEnded(before, after, { strangers: false }).map(({ id }) => id)).toEqual(['1']);
+  });
+
+  test('a snapshot is ordered by age, whatever order it comes in', () => {
+    const at = (id: string, offset: number): RealtimeEvent =>
+      event('job.started', { job: id }, { time: NOW + offset, position: { epoch: 'k', offset } });
+    expect(loadJobs([], [at('b', 2), at('c', 3), at('a', 1)]).map(({ id }) => id)).toEqual(['c', 'b', 'a']);
+  });
+});

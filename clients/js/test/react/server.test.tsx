@@ -1,0 +1,54 @@
+/** In Node, where there is no window, no document and no socket. */
+import type { ReactElement } from 'react';
+import { renderToString } from 'react-dom/server';
+import { expect, test, vi } from 'vitest';
+import {
+  ConnectionBadge,
+  ProcessingWidget,
+  RealtimeProvider,
+  useChannel,
+  useConnectionStatus,
+  useHybridUpdates,
+  useWebSocket,
+} from '../../src/react/index.js';
+import { FakeClient } from './fake-client.js';
+
+const fetchData = vi.fn(() => ({ jobs: [] }));
+
+function Hooks(): ReactElement {
+  const { data, loading, updateSource, websocketStatus } = useHybridUpdates(fetchData, 'u1');
+  const socket = useWebSocket('wss://example.com');
+  const { phase } = useChannel('job.7', () => {});
+  const text = [data, loading, updateSource, websocketStatus, socket.status, phase, useConnectionStatus().kind];
+  return <p>{text.map(String).join(' ')}</p>;
+}
+
+test('hooks render what is not known yet, and contact nothing', () => {
+  vi.stubGlobal('fetch', () => expect.unreachable());
+  expect(typeof window).toBe('undefined');
+  expect(renderToString(<Hooks />)).toBe('<p>null true polling disconnected disconnected syncing starting</p>');
+  expect(fetchData).not.toHaveBeenCalled();
+  vi.unstubAllGlobals();
+});
+
+test('the badge leaves room for its words', () => {
+  const page = renderToString(<ConnectionBadge />);
+  expect(page).toContain('role="status"');
+  expect(page).toContain('<span class="rb-pill-label"></span>');
+});
+
+test('components say the same whatever their client is doing, so that hydration agrees', () => {
+  const client = new FakeClient();
+  client.goLive();
+  const page = renderToString(<RealtimeProvider client={client}><ConnectionBadge /></RealtimeProvider>);
+  expect(page).toBe(renderToString(<ConnectionBadge />));
+});
+
+test('the widget is loading', () => {
+  expect(renderToString(<ProcessingWidget userId="u1" />)).toContain('Loading jobs …');
+});
+
+test('no markup has what a content security policy forbids', () => {
+  const page = renderToString(<><ProcessingWidget userId="u1" debug /><ConnectionBadge /></>);
+  expect(page).not.toMatch(/ style=|<style|<script| on[a-z]+=/);
+});

@@ -1,0 +1,113 @@
+// @vitest-environment jsdom
+import { act, cleanup, render } from '@testing-library/react';
+import { StrictMode, useState, type ReactElement } from 'react';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { RealtimeProvider, useChannel, useConnectionStatus } from '../../src/react/index.js';
+import type { RealtimeEvent } from '../../src/types.js';
+import { FakeClient } from './fake-client.js';
+
+let client: FakeClient;
+beforeEach(() => {
+  client = new FakeClient();
+});
+afterEach(cleanup);
+
+function Listener({ channel = 'job.7', seen }: { channel?: string; seen: (event: RealtimeEvent) => void }): ReactElement {
+  const [ids, setIds] = useState<readonly string[]>([]);
+  const { phase, position, error } = useChannel(channel, (event) => {
+    seen(event);
+    setIds((known) => [...known, event.id]);
+  });
+  return <p>{`${phase} ${position?.offset ?? '-'} ${error ?? 'fine'} ${ids.join()}`}</p>;
+}
+
+function show(element: ReactElement, { strict = true } = {}): ReturnType<typeof render> {
+  const page = <RealtimeProvider client={client}>{element}</RealtimeProvider>;
+  return render(strict ? <StrictMode>{page}</StrictMode> : page);
+}
+
+test('every event is exactly one call, in StrictMode and in one batch', () => {
+  const seen = vi.fn();
+  const { container } = show(<Listener seen={seen} />);
+  act(() => {
+    for (const name of ['a', 'b', 'c']) client.emit('job.7', name);
+  });
+  expect(seen.mock.calls.map(([event]) => (event as RealtimeEvent).event)).toEqual(['a', 'b', 'c']);
+  expect(container.textContent).toBe('current 3 fine e1,e2,e3');
+});
+
+test('StrictMode leaves one subscription', () => {
+  const { unmount } = show(<Listener seen={() => {}} />);
+  expect(client.live).toHaveLength(1);
+  unmount();
+  expect(client.live).toHaveLength(0);
+});
+
+test('another handler at each render renews nothing, and the newest is called', () => {
+  const [first, second] = [vi.fn(), vi.fn()];
+  const { rerender } = render(<RealtimeProvider client={client}><Listener seen={first} /></RealtimeProvider>);
+  client.emit('other', 'not ours');
+  act(() => void client.emit('job.7', 'a'));
+  rerender(<RealtimeProvider client={client}><Listener seen={second} /></RealtimeProvider>);
+  act(() => void client.emit('job.7', 'b'));
+  expect(client.subscriptions).toHaveLength(1);
+  expect([first.mock.calls.length, second.mock.calls.length]).toEqual([1, 1]);
+});
+
+test('another channel is another subscription, from now', () => {
+  const { rerender } = render(<RealtimeProvider client={client}><Listener seen={() => {}} /></RealtimeProvider>);
+  act(() => void client.emit('job.7', 'a'));
+  rerender(<RealtimeProvider client={client}><Listener channel="job.8" seen={() => {}} /></RealtimeProvider>);
+  expect(client.subscriptions.map(({ channel, ended }) => [channel, ended])).toEqual([['job.7', true], ['job.8', false]]);
+  expect(client.subscriptions[1]!.handlers).not.toHaveProperty('position');
+});
+
+test('who listens again to the same channel goes on where it stopped', () => {
+  const other = new FakeClient();
+  const { rerender } = render(<RealtimeProvider client={client}><Listener seen={() => {}} /></RealtimeProvider>);
+  act(() => void client.emit('job.7', 'a'));
+  rerender(<RealtimeProvider client={other}><Listener seen={() => {}} /></RealtimeProvider>);
+  expect(other.live[0]!.position).toEqual({ epoch: 'k3v9q2wz', offset: 1, id: 'e1' });
+});
+
+test('it is told of holes and of a refusal', () => {
+  const onReset = vi.fn();
+  function Page(): ReactElement {
+    const { error } = useChannel('job.7', undefined, { onReset });
+    return <p>{error}</p>;
+  }
+  const { container } = show(<Page />);
+  act(() => {
+    client.reset('job.7');
+    client.channel('job.7').merge({ error: 'forbidden' });
+  });
+  expect(onReset).toHaveBeenCalledOnce();
+  expect(container.textContent).toBe('forbidden');
+});
+
+test('a snapshot is asked for by who takes it alone', () => {
+  const onSnapshot = vi.fn();
+  function Page(): ReactElement {
+    useChannel('job.7', () => {}, { onSnapshot, keep: true });
+    return <Listener seen={() => {}} />;
+  }
+  show(<Page />, { strict: false });
+  expect(client.live.filter((handlers) => handlers.onSnapshot)).toHaveLength(1);
+  act(() => client.snapshot('job.7'));
+  expect(onSnapshot).toHaveBeenCalledOnce();
+});
+
+test('the provider starts a client that never was, and leaves its end to its owner', () => {
+  const { unmount } = show(<Listener seen={() => {}} />);
+  unmount();
+  expect(client.calls).toEqual(['start']);
+});
+
+test('the connection’s status is followed', () => {
+  function Page(): ReactElement {
+    return <p>{useConnectionStatus().kind}</p>;
+  }
+  const { container } = show(<Page />);
+  act(() => client.goLive());
+  expect(container.textContent).toBe('realtime');
+});

@@ -1,0 +1,222 @@
+// @vitest-environment jsdom
+import { act, cleanup, fireEvent, render, screen, within } from '@testing-library/react';
+import { StrictMode } from 'react';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { ProcessingWidget, RealtimeProvider, type ProcessingWidgetProps } from '../../src/react/index.js';
+import { FakeClient } from './fake-client.js';
+
+const CHANNEL = 'user-42';
+let client: FakeClient;
+beforeEach(() => {
+  client = new FakeClient();
+});
+afterEach(() => {
+  cleanup();
+  vi.useRealTimers();
+});
+
+function show(props: Partial<ProcessingWidgetProps> = {}): ReturnType<typeof render> {
+  return render(
+    <StrictMode>
+      <RealtimeProvider client={client}>
+        <ProcessingWidget userId={42} debug={false} badge={false} {...props} />
+      </RealtimeProvider>
+    </StrictMode>,
+  );
+}
+
+function tell(event: string, data: object = {}, job = 'a1'): void {
+  act(() => void client.emit(CHANNEL, event, { job, title: `${job}.mp3`, ...data }, { key: `job-${job}` }));
+}
+
+function rows(): (string | null)[] {
+  return [...document.querySelectorAll('.rb-job')].map((row) => `${row.getAttribute('data-job')} ${row.getAttribute('data-state')}`);
+}
+
+describe('the list', () => {
+  test('it loads, then says that there is nothing, and how that changes', () => {
+    show();
+    expect(screen.getByText('Loading jobs …')).toBeTruthy();
+    act(() => client.snapshot(CHANNEL));
+    expect(screen.getByText('No jobs yet')).toBeTruthy();
+  });
+
+  test('a job runs before people’s eyes', () => {
+    show();
+    tell('job.queued');
+    expect(screen.getByText('Waiting for a worker')).toBeTruthy();
+    tell('job.progress', { percent: 41.7, stage: 'Aligning', bytes_done: 3_200_000, bytes_total: 8_100_000, eta: 130 });
+    const bar = screen.getByRole('progressbar', { name: 'a1.mp3' });
+    expect(bar.getAttribute('aria-valuenow')).toBe('41');
+    expect(bar.getAttribute('aria-valuetext')).toBe('Running · 41 % · Aligning');
+    expect(bar.querySelector('rect')!.getAttribute('width')).toBe('41.7');
+    expect(document.querySelector('.rb-job-facts')!.textContent).toBe('Aligningabout 2 min left · 3.2 MB of 8.1 MB · 41 %');
+    tell('job.completed');
+    expect(screen.getByRole('progressbar').getAttribute('aria-valuenow')).toBe('100');
+    tell('job.progress', { percent: 50 });
+    expect(rows()).toEqual(['a1 completed']);
+  });
+
+  test('a job of unknown progress says so', () => {
+    show();
+    tell('job.started');
+    expect(screen.getByRole('progressbar').hasAttribute('aria-valuenow')).toBe(false);
+  });
+
+  test('an error and the time of the next attempt are shown', () => {
+    show();
+    tell('job.retrying', { error: 'The disk is full', retry_at: '2025-11-22T18:40:10Z' });
+    expect(screen.getByText('The disk is full')).toBeTruthy();
+    expect(document.querySelector('time')!.getAttribute('datetime')).toBe('2025-11-22T18:40:10.000Z');
+  });
+
+  test('it begins with the snapshot', () => {
+    show();
+    const events = [client.event(CHANNEL, 'job.completed', { job: 'a1' }), client.event(CHANNEL, 'job.progress', { job: 'a2', percent: 5 })];
+    act(() => client.snapshot(CHANNEL, events));
+    expect(rows()).toEqual(['a2 running', 'a1 completed']);
+    expect(screen.getByText('1 running')).toBeTruthy();
+  });
+
+  test('many are shown when asked for', () => {
+    show({ limit: 2 });
+    for (const job of ['a1', 'a2', 'a3']) tell('job.started', {}, job);
+    expect(rows()).toHaveLength(2);
+    fireEvent.click(screen.getByRole('button', { name: 'Show all 3' }));
+    expect(rows()).toHaveLength(3);
+  });
+
+  test('a burst in one batch loses nothing', () => {
+    show({ limit: 200 });
+    act(() => {
+      for (let job = 0; job < 100; job += 1) client.emit(CHANNEL, 'job.completed', { job });
+    });
+    expect(rows()).toHaveLength(100);
+  });
+
+  test('another user’s jobs are not those of the one before', () => {
+    const { rerender } = show();
+    tell('job.started');
+    rerender(<StrictMode><RealtimeProvider client={client}><ProcessingWidget userId={43} /></RealtimeProvider></StrictMode>);
+    expect(rows()).toEqual([]);
+    expect(client.live.length).toBe(1);
+  });
+});
+
+describe('notifications', () => {
+  const notices = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>('.rb-notice')];
+
+  test('one comes when a job completes, once, politely, without taking the focus', () => {
+    show();
+    tell('job.started');
+    tell('job.completed');
+    const region = screen.getByRole('status');
+    expect(region.getAttribute('aria-live')).toBe('polite');
+    expect(within(region).getAllByText('a1.mp3')).toHaveLength(1);
+    expect(region.textContent).toBe('a1.mp3 is complete.');
+    expect(document.activeElement).toBe(document.body);
+  });
+
+  test('a failure says why, and is dismissed by its button or by Escape', () => {
+    show();
+    tell('job.failed', { error: 'The disk is full' });
+    tell('job.failed', {}, 'a2');
+    expect(notices()[0]!.textContent).toBe('a1.mp3 failed. The disk is full');
+    fireEvent.click(screen.getByRole('button', { name: 'Dismiss: a1.mp3 failed' }));
+    expect(notices()).toHaveLength(1);
+    fireEvent.keyDown(screen.getByRole('button', { name: 'Dismiss: a2.mp3 failed' }), { key: 'Escape' });
+    expect(notices()).toHaveLength(0);
+  });
+
+  test('keyboard users are passed on to the next one', () => {
+    show();
+    tell('job.failed');
+    tell('job.failed', {}, 'a2');
+    const [first, second] = screen.getAllByRole('button');
+    first!.focus();
+    fireEvent.click(first!);
+    expect(document.activeElement).toBe(second);
+  });
+
+  test('good news goes by itself, though events go on, and bad news stays', () => {
+    vi.useFakeTimers();
+    show();
+    tell('job.completed');
+    tell('job.failed', {}, 'a2');
+    act(() => void vi.advanceTimersByTime(5_000));
+    tell('job.progress', { percent: 3 }, 'a3');
+    act(() => void vi.advanceTimersByTime(3_100));
+    expect(notices().map((notice) => notice.dataset['state'])).toEqual(['failed']);
+  });
+
+  test('it waits while somebody is at it', () => {
+    vi.useFakeTimers();
+    show();
+    tell('job.completed');
+    fireEvent.pointerEnter(notices()[0]!);
+    act(() => void vi.advanceTimersByTime(60_000));
+    expect(notices()).toHaveLength(1);
+    fireEvent.pointerLeave(notices()[0]!);
+    act(() => void vi.advanceTimersByTime(8_100));
+    expect(notices()).toHaveLength(0);
+  });
+
+  test('what had ended before anybody looked is no news; what ended in a hole is', () => {
+    show();
+    const done = (job: string) => client.event(CHANNEL, 'job.completed', { job });
+    act(() => client.snapshot(CHANNEL, [done('a1')]));
+    expect(notices()).toHaveLength(0);
+    tell('job.started', {}, 'a2');
+    act(() => client.reset(CHANNEL));
+    act(() => client.snapshot(CHANNEL, [done('a1'), done('a2')]));
+    expect(notices()).toHaveLength(1);
+  });
+
+  test('a cancelled job is no news', () => {
+    show();
+    tell('job.cancelled');
+    expect(notices()).toHaveLength(0);
+  });
+});
+
+describe('honesty', () => {
+  test('while cut off it says as of when this is', () => {
+    show();
+    act(() => client.show({ kind: 'offline', label: 'Offline', lastSync: Date.now() }));
+    expect(document.querySelector('.rb-doubt')!.textContent).toMatch(/^As of .+\. What came after is not shown yet\.$/);
+    act(() => client.goLive());
+    expect(document.querySelector('.rb-doubt')).toBeNull();
+  });
+
+  test('a refused channel is no empty list', () => {
+    show();
+    act(() => client.channel(CHANNEL).merge({ error: 'forbidden' }));
+    expect(screen.getByText('These jobs cannot be shown: forbidden')).toBeTruthy();
+    expect(screen.queryByText('No jobs yet')).toBeNull();
+  });
+});
+
+describe('the debug panel', () => {
+  test('it is there for developers alone', () => {
+    vi.stubEnv('NODE_ENV', 'production');
+    render(<RealtimeProvider client={client}><ProcessingWidget userId={42} /></RealtimeProvider>);
+    expect(document.querySelector('.rb-debug')).toBeNull();
+    cleanup();
+    vi.stubEnv('NODE_ENV', 'development');
+    render(<RealtimeProvider client={client}><ProcessingWidget userId={42} /></RealtimeProvider>);
+    expect(document.querySelector('.rb-debug')).not.toBeNull();
+    vi.unstubAllEnvs();
+  });
+
+  test('it shows source, status, health, user, session, last sync and transitions', () => {
+    show({ debug: true });
+    act(() => {
+      client.goLive();
+      client.show({ user: '42', client: 'c_8f', lastSync: Date.now(), transitions: [{ at: 1, from: 'PROBING', to: 'LIVE', reason: null }] });
+    });
+    const text = document.querySelector('.rb-debug')!.textContent;
+    for (const part of ['Sourcewebsocket', 'Statusconnected (websocket)', 'Healthrealtime', 'User42', 'Sessionc_8f', 'Last sync', 'PROBING → LIVE']) {
+      expect(text).toContain(part);
+    }
+  });
+});

@@ -1,0 +1,71 @@
+/** A real bridge: `realtime-bridge serve` in a process of its own, on a free port. */
+
+import { execFileSync, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+
+const COMMAND = fileURLToPath(new URL('../../../../.venv/bin/realtime-bridge', import.meta.url));
+const SECRET = 'only-for-tests-only-for-tests-only-for-tests';
+const ENVIRONMENT = { ...process.env, REALTIME_SECRET: SECRET, REALTIME_BACKEND: 'websocket' };
+
+export class Server {
+  private constructor(
+    private readonly process: ChildProcess,
+    readonly port: number,
+  ) {}
+
+  /** Resolves when it serves; with `port` 0 it takes a free one. */
+  static async start(port = 0, environment: Record<string, string> = {}): Promise<Server> {
+    const env = { ...ENVIRONMENT, ...environment };
+    const served = spawn(COMMAND, ['serve', '--dev', '--port', String(port)], {
+      env,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let said = '';
+    for await (const line of createInterface({ input: served.stderr })) {
+      said += `${line}\n`;
+      const found = /http:\/\/127\.0\.0\.1:(\d+)/.exec(line);
+      if (found) return new Server(served, Number(found[1]));
+    }
+    throw new Error(`the server did not start: ${said}`);
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}/realtime`;
+  }
+
+  publish(channel: string, ...percents: number[]): Promise<void> {
+    return this.publishAs(undefined, channel, ...percents);
+  }
+
+  async publishAs(source: string | undefined, channel: string, ...percents: number[]): Promise<void> {
+    const fields = { channel, event: 'job.progress', key: 'job', source };
+    const events = percents.map((percent) => ({ ...fields, data: { percent } }));
+    const body = JSON.stringify({ events });
+    const timestamp = String(Math.floor(Date.now() / 1_000));
+    const signature = createHmac('sha256', SECRET).update(`${timestamp}.${body}`).digest('hex');
+    const response = await fetch(`${this.url}/publish`, {
+      method: 'POST',
+      body,
+      headers: {
+        'content-type': 'application/json',
+        'realtime-timestamp': timestamp,
+        'realtime-signature': signature,
+      },
+    });
+    if (!response.ok) throw new Error(await response.text());
+  }
+
+  async stop(): Promise<void> {
+    const ended = new Promise((resolve) => this.process.once('exit', resolve));
+    this.process.kill('SIGKILL');
+    await ended;
+  }
+}
+
+/** A token of `user`, by the command line. */
+export function token(user: string): string {
+  return execFileSync(COMMAND, ['token', user], { env: ENVIRONMENT, encoding: 'utf8' }).trim();
+}

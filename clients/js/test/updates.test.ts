@@ -1,0 +1,194 @@
+/** The core of `useHybridUpdates`: when it fetches, and what events do to the data. */
+
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { HybridUpdates } from '../src/index.js';
+import type { FetchData, HybridUpdatesOptions } from '../src/index.js';
+import { FakeBridge, FakeSocket, eventFrame, settle } from './support/bridge.js';
+
+const ENDPOINT = 'http://bridge.test/realtime';
+
+let bridge: FakeBridge;
+let updates: HybridUpdates<number[]>;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, 'random').mockReturnValue(0.5);
+  bridge = new FakeBridge().install();
+});
+
+afterEach(() => {
+  updates.stop();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+function start(
+  fetchData: FetchData<number[]> | null,
+  options: HybridUpdatesOptions<number[]> = {},
+): HybridUpdates<number[]> {
+  updates = new HybridUpdates(fetchData, 42, { endpoint: ENDPOINT, ...options });
+  updates.start();
+  return updates;
+}
+
+async function live(): Promise<void> {
+  await settle();
+  FakeSocket.last.live();
+  await settle();
+}
+
+const reduce = (data: number[] | null, { position }: { position?: { offset: number } }) => [
+  ...(data ?? []),
+  position!.offset,
+];
+
+it('one fetch serves the start, when the channel is there soon', async () => {
+  const fetchData = vi.fn().mockResolvedValue([]);
+  start(fetchData);
+  expect(updates.state.get()).toMatchObject({ data: null, loading: true });
+  await live();
+  await settle(4_000);
+  expect(fetchData).toHaveBeenCalledTimes(1);
+  expect(updates.state.get()).toMatchObject({ data: [], loading: false, websocketStatus: 'connected' });
+});
+
+it('data that was fetched before the channel was there is fetched again with it', async () => {
+  const fetchData = vi.fn().mockResolvedValue([]);
+  start(fetchData);
+  await settle(1_000);
+  expect(fetchData).toHaveBeenCalledTimes(1);
+  await live();
+  expect(fetchData).toHaveBeenCalledTimes(2);
+});
+
+it('a bridge that is down does not keep the data waiting', async () => {
+  bridge.answers.connect = new TypeError('network');
+  bridge.answers.poll = 503;
+  const fetchData = vi.fn().mockResolvedValue([1]);
+  start(fetchData);
+  await settle(1_000);
+  expect(updates.state.get()).toMatchObject({ data: [1], loading: false, updateSource: 'polling' });
+});
+
+it('a burst of events is one fetch, 250 ms after it began', async () => {
+  const fetchData = vi.fn().mockResolvedValue([]);
+  start(fetchData);
+  await live();
+  for (const offset of [1, 2, 3]) FakeSocket.last.push(offset);
+  await settle(249);
+  expect(fetchData).toHaveBeenCalledTimes(1);
+  await settle(1);
+  expect(fetchData).toHaveBeenCalledTimes(2);
+});
+
+it('polling is fetchData', async () => {
+  bridge.answers.connect = 503;
+  bridge.answers.poll = 503;
+  const fetchData = vi.fn().mockResolvedValue([]);
+  start(fetchData, { pollingInterval: 2_000 });
+  await settle(1_000);
+  await settle(6_000);
+  expect(fetchData).toHaveBeenCalledTimes(4);
+});
+
+it.each([{ websocketEnabled: false }, { enableFeatureFlag: false }])(
+  'with %o there is fetchData polling alone',
+  async (options) => {
+    const fetchData = vi.fn().mockResolvedValue([]);
+    start(fetchData, options);
+    await settle(10_000);
+    expect(fetchData).toHaveBeenCalledTimes(3);
+    expect(bridge.requests).toEqual([]);
+    expect(FakeSocket.opened).toEqual([]);
+    expect(updates.client).toBeNull();
+  },
+);
+
+it('with reduce the events change the data, and nothing is fetched', async () => {
+  const fetchData = vi.fn().mockResolvedValue([0]);
+  start(fetchData, { reduce });
+  await live();
+  FakeSocket.last.push(1);
+  FakeSocket.last.push(2);
+  await settle(1_000);
+  expect(updates.state.get().data).toEqual([0, 1, 2]);
+  expect(fetchData).toHaveBeenCalledTimes(1);
+});
+
+it('events that come while the data is fetched change it afterwards', async () => {
+  let answer: (data: number[]) => void = () => {};
+  start(() => new Promise((resolve) => (answer = resolve)), { reduce });
+  await live();
+  FakeSocket.last.push(1);
+  FakeSocket.last.push(2);
+  answer([0]);
+  await settle();
+  expect(updates.state.get().data).toEqual([0, 1, 2]);
+});
+
+it('a reset is another fetch, and what follows it comes on top', async () => {
+  const fetchData = vi.fn().mockResolvedValueOnce([0]).mockResolvedValue([9]);
+  start(fetchData, { reduce });
+  await live();
+  FakeSocket.last.push(1);
+  FakeSocket.last.say({ type: 'reset', channel: 'user-42', reason: 'truncated', epoch: 'aaaaaaaa', offset: 9, id: 'e9' });
+  FakeSocket.last.push(10);
+  await settle();
+  expect(updates.state.get().data).toEqual([9, 10]);
+});
+
+it('a fetch that failed is shown and tried again', async () => {
+  const fetchData = vi.fn().mockRejectedValueOnce(new Error('503')).mockResolvedValue([1]);
+  start(fetchData);
+  await live();
+  expect(updates.state.get()).toMatchObject({ loading: false, error: new Error('503') });
+  await settle(3_000);
+  expect(updates.state.get()).toMatchObject({ data: [1], error: null });
+});
+
+it('one fetch is on its way at a time, and one follows for all who asked meanwhile', async () => {
+  const answers: ((data: number[]) => void)[] = [];
+  start(() => new Promise((resolve) => answers.push(resolve)));
+  await live();
+  const refreshed = [updates.refresh(), updates.refresh()];
+  expect(answers).toHaveLength(1);
+  answers[0]!([1]);
+  await settle();
+  expect(answers).toHaveLength(2);
+  answers[1]!([2]);
+  await Promise.all(refreshed);
+  expect(updates.state.get().data).toEqual([2]);
+});
+
+it('without fetchData the latest events are the start, and never replayed', async () => {
+  bridge.answers.latest = {
+    events: [eventFrame(1, { key: 'a' })],
+    position: { epoch: 'aaaaaaaa', offset: 1, id: 'e1' },
+    more: false,
+  };
+  const onEvent = vi.fn();
+  const onSnapshot = ({ events }: { events: readonly unknown[] }) => [events.length * 100];
+  start(null, { onSnapshot, onEvent, reduce });
+  await live();
+  FakeSocket.last.push(1);
+  FakeSocket.last.push(2);
+  await settle();
+  expect(updates.state.get()).toMatchObject({ data: [100, 2], loading: false });
+  expect(onEvent).toHaveBeenCalledTimes(1);
+});
+
+it('what is stopped aborts its fetch, holds nothing, and can be started again', async () => {
+  const signals: AbortSignal[] = [];
+  start(({ signal }) => {
+    signals.push(signal);
+    return new Promise(() => {});
+  });
+  await live();
+  updates.stop();
+  expect(signals[0]!.aborted).toBe(true);
+  expect(vi.getTimerCount()).toBe(0);
+  updates.start();
+  await live();
+  expect(signals).toHaveLength(2);
+});

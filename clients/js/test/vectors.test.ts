@@ -1,0 +1,166 @@
+/** The vectors that the twins in Python and TypeScript both replay: see tests/vectors/README.md. */
+
+import { readFileSync, readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { delay } from '../src/backoff.js';
+import { Cadence } from '../src/cadence.js';
+import type { Command, Terms } from '../src/commands.js';
+import { Machine } from '../src/machine.js';
+import { Reducer } from '../src/reducer.js';
+import type { Output } from '../src/reducer.js';
+import { status } from '../src/status.js';
+import type { Position, RealtimeEvent, ResetReason } from '../src/types.js';
+
+type Fields = Record<string, any>;
+
+const FOLDER = new URL('../../../tests/vectors/', import.meta.url);
+
+const REPLAYS: Record<string, (vector: Fields) => void> = {
+  'backoff.json': ({ given: { attempt, draw, ...rest }, seconds }) =>
+    expect(delay(attempt, draw, rest)).toBe(seconds),
+  'cadence.json': replayCadence,
+  'machine.json': replayMachine,
+  'reducer.json': replayReducer,
+  'status.json': replayMachine,
+};
+
+const files = readdirSync(FOLDER).filter((name) => name.endsWith('.json'));
+
+it('every file of vectors is replayed', () => {
+  expect(files.sort()).toEqual(Object.keys(REPLAYS).sort());
+});
+
+describe.each(files)('%s', (file) => {
+  const content = JSON.parse(readFileSync(new URL(file, FOLDER), 'utf8'));
+  const vectors: Fields[] = Array.isArray(content) ? content : content.vectors;
+  it.each(vectors.map((vector) => [vector.name, vector] as const))('%s', (_, vector) => {
+    expect(REPLAYS[file]).toBeDefined();
+    REPLAYS[file]?.(vector);
+  });
+});
+
+function replayMachine({ options = {}, steps }: Fields): void {
+  const machine = new Machine(camelKeys(options));
+  steps.forEach((step: Fields, number: number) => {
+    const where = `step ${number}: ${JSON.stringify(step)}, timers ${JSON.stringify([...machine.timers])}`;
+    if ('input' in step) expect(give(machine, step), where).toEqual(step.commands);
+    for (const name of ['mode', 'wake_at', 'polling']) {
+      if (name in step) expect((machine as Fields)[camel(name)], where).toBe(step[name]);
+    }
+    expect(status(machine, step.at), where).toMatchObject(step.status ?? {});
+  });
+}
+
+const DEFAULT_TERMS: Terms = {
+  mode: 'realtime',
+  heartbeat: 10_000,
+  maxAge: null,
+  generation: 0,
+  expires: 600_000,
+};
+
+/** Python names its arguments; here the first few have places. */
+const PLACES: Record<string, string[]> = {
+  start: ['cached'],
+  described: ['terms'],
+  not_described: ['status'],
+  opened: ['socket'],
+  ready: ['socket'],
+  frame: ['socket'],
+  closed: ['socket', 'code'],
+  drain: ['socket', 'after', 'window'],
+  generation: ['generation'],
+};
+
+function give(machine: Machine, { at, draw = 0.5, input, args = {} }: Fields): Fields[] {
+  machine.at(at, draw);
+  const method = (machine as Fields)[camel(input)].bind(machine);
+  const places = PLACES[input];
+  const terms = (name: string, value: Fields) =>
+    name === 'terms' || name === 'cached' ? { ...DEFAULT_TERMS, ...camelKeys(value) } : value;
+  const done = () => machine.take().map(said);
+  if (!places) {
+    method(camelKeys(args));
+    return done();
+  }
+  expect(places, input).toEqual(expect.arrayContaining(Object.keys(args)));
+  method(...places.map((name) => (name in args ? terms(name, args[name]) : undefined)));
+  return done();
+}
+
+function said(command: Command): Fields {
+  return Object.fromEntries(Object.entries(command).filter(([, value]) => value !== null));
+}
+
+function replayCadence({ polling_interval, steps }: Fields): void {
+  const cadence: Fields = new Cadence(polling_interval);
+  const asks: Record<string, (given: Fields) => number> = {
+    interval: ({ now }) => cadence.interval(now),
+    next: ({ now, draw }) => cadence.next(now, draw),
+    soon: ({ now, draw, within }) => cadence.soon(now, draw, within),
+  };
+  const inputs: Record<string, (args: Fields) => void> = {
+    begin: () => cadence.begin(),
+    answered: ({ asked }) => cadence.answered(asked),
+    failed: ({ now, draw, status = null, retry_after = null }) =>
+      cadence.failed(now, draw, { status, retryAfter: retry_after }),
+    happened: ({ now }) => cadence.happened(now),
+  };
+  const known = new Set(['hidden', 'offline', 'input', 'args', 'usual', 'in_flight', ...Object.keys(asks)]);
+  steps.forEach((step: Fields, number: number) => {
+    const where = `step ${number}: ${JSON.stringify(step)}`;
+    expect(Object.keys(step).filter((name) => !known.has(name)), where).toEqual([]);
+    for (const name of ['hidden', 'offline']) if (name in step) cadence[name] = step[name];
+    if ('input' in step) inputs[step.input]!(step.args ?? {});
+    for (const [name, ask] of Object.entries(asks)) {
+      if (name in step) expect(ask(step[name]), where).toBe(step[name].gives);
+    }
+    for (const name of ['usual', 'in_flight']) {
+      if (name in step) expect(cadence[camel(name)], where).toBe(step[name]);
+    }
+  });
+}
+
+function replayReducer({ client = null, position = null, steps }: Fields): void {
+  const reducer = new Reducer({ client, position });
+  steps.forEach((step: Fields, number: number) => {
+    const where = `step ${number}: ${JSON.stringify(step)}`;
+    expect(take(reducer, step).map(output), where).toEqual(step.expect);
+    if ('phase' in step) expect(reducer.phase, where).toBe(step.phase);
+    if ('position' in step) expect(reducer.position, where).toEqual(step.position);
+  });
+}
+
+function take(reducer: Reducer, step: Fields): Output[] {
+  if (step.event) return reducer.event(event(step.event));
+  if (step.start) return reducer.start(step.start);
+  if (step.reset) return reducer.reset(step.reset.reason as ResetReason, step.reset.top ?? null, step.reset.asked);
+  if ('announced' in step) return reducer.announced(step.announced);
+  if (step.page) {
+    const { events, top, more } = step.page;
+    return reducer.page({ events: events.map(event), top, more: more ?? false });
+  }
+  expect(step.interrupted).toBe(true);
+  reducer.interrupted();
+  return [];
+}
+
+function event({ epoch, offset, id, ...rest }: Fields): RealtimeEvent {
+  const place = epoch === undefined ? {} : { position: { epoch, offset, id } };
+  return { channel: 'job.7', event: 'job.step', data: null, id, ...place, ...rest };
+}
+
+function output(said: Output): Fields {
+  const place = (position: Position | null) => position;
+  if (said.do === 'deliver') return { deliver: said.event.id };
+  if (said.do === 'recover') return { recover: place(said.after) };
+  return { restart: said.reason, position: place(said.position) };
+}
+
+function camel(name: string): string {
+  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function camelKeys(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [camel(name), value]));
+}

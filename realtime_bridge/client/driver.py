@@ -1,0 +1,260 @@
+"""What makes the state machine act: a clock, sockets, and requests."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import urljoin
+
+from websockets.exceptions import ConnectionClosed
+
+from realtime_bridge.client.http import OK, Answer, Http
+from realtime_bridge.client.stream import DeniedError, Stream, Unavailable
+from realtime_bridge.client.websocket import Socket
+from realtime_bridge.event import Position
+from realtime_bridge.protocol.commands import Command, Options, Terms
+from realtime_bridge.protocol.frames import ProtocolError, decode_position
+from realtime_bridge.protocol.machine import Machine
+from realtime_bridge.protocol.status import Status, status
+
+Positions = Mapping[str, Position | None]
+
+MALFORMED = 400
+
+Transport = Literal["auto", "websocket", "poll"]
+
+_logger = logging.getLogger("realtime_bridge.client")
+
+
+class Driver:
+    """Runs one client's machine until it is denied, or cancelled."""
+
+    def __init__(
+        self,
+        url: str,
+        stream: Stream,
+        *,
+        transport: Transport,
+        options: Options,
+        on_status: Callable[[Status], None] | None,
+    ) -> None:
+        self._base = f"{url}/connect"
+        self._stream = stream
+        self._transport = transport
+        self._on_status = on_status
+        self._machine = Machine(options)
+        self._http = Http(url)
+        self._token: str | None = None
+        self._sockets: dict[int, Socket] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._polling: asyncio.Task[None] | None = None
+        stream.changed = self._note_current
+        self._over = asyncio.Event()
+        self._said = "the server refuses this client"
+        self._shown = self.status
+
+    @property
+    def status(self) -> Status:
+        """What to show people now."""
+        return status(self._machine, _now())
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            DeniedError: the server refuses us for good.
+
+        """
+        try:
+            async with self._http, asyncio.TaskGroup() as self._tasks:
+                self.tell("start")
+                await self._over.wait()
+                raise DeniedError(f"{self._machine.reason}: {self._said}")
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            if self._timer:
+                self._timer.cancel()
+
+    def tell(self, name: str, *args: Any, **named: Any) -> None:
+        """Give the machine an input, and do what it says."""
+        before = self._machine.mode
+        machine = self._machine.at(_now(), random.random())  # noqa: S311 -- it spreads clients
+        for command in getattr(machine, name)(*args, **named):
+            getattr(self, f"_do_{command.do}")(command)
+        if machine.mode != before:
+            _logger.info("%s → %s: %s", before, machine.mode, machine.reason or name)
+        if machine.mode in ("DENIED", "STOPPED"):
+            self._over.set()
+        self._set_timer()
+        self._show()
+
+    def _do_describe(self, _: Command) -> None:
+        self._tasks.create_task(self._fetch_descriptor())
+
+    _do_renew = _do_describe
+
+    def _do_open(self, command: Command) -> None:
+        assert command.socket
+        self._tasks.create_task(self._serve(command.socket))
+
+    def _do_probe(self, command: Command) -> None:
+        if socket := self._sockets.get(command.socket or 0):
+            socket.probe(self._token or "")
+
+    def _do_ping(self, command: Command) -> None:
+        self._send(command, "ping", nonce="alive")
+
+    def _do_close(self, command: Command) -> None:
+        if socket := self._sockets.get(command.socket or 0):
+            socket.abort()
+
+    def _do_poll(self, _: Command) -> None:
+        if self._transport == "websocket":
+            asyncio.get_running_loop().call_soon(self.tell, "not_polled")
+        else:
+            self._polling = self._tasks.create_task(self._poll_once())
+
+    def _do_abandon(self, _: Command) -> None:
+        if self._polling:
+            self._polling.cancel()
+
+    def _do_token(self, command: Command) -> None:
+        self._send(command, "token", token=self._token)
+
+    def _send(self, command: Command, kind: str, **fields: Any) -> None:
+        if socket := self._sockets.get(command.socket or 0):
+            self._tasks.create_task(_send(socket, kind, **fields))
+
+    async def _fetch_descriptor(self) -> None:
+        try:
+            token = await self._stream.token()
+        except Unavailable:
+            self.tell("not_described")
+            return
+        answer = await self._http.post(self._base, {"client": self._stream.client}, token)
+        try:
+            terms, self._token = _terms(answer), answer.fields["token"]
+        except (KeyError, TypeError):
+            self._said = answer.reason
+            self.tell("not_described", answer.status)
+            return
+        self.tell("described", terms)
+
+    async def _serve(self, number: int) -> None:
+        socket = Socket(self._url("ws"), self._stream, partial(self._heard, number))
+        self._sockets[number] = socket
+        try:
+            code = await socket.run()
+        finally:
+            del self._sockets[number]
+            self._stream.interrupted()
+        self.tell("closed", number, code)
+
+    def _heard(self, number: int, name: str, *args: Any, **named: Any) -> None:
+        if name in ("opened", "ready", "frame", "drain"):
+            self.tell(name, number, *args, **named)
+        else:
+            self.tell(name, *args, **named)
+
+    async def _poll_once(self) -> None:
+        try:
+            positions = self._stream.positions
+            answer = await self._ask(positions)
+            more = answer.status == OK and await self._take_all(answer, positions)
+        except (Unavailable, ProtocolError, KeyError, TypeError) as error:
+            _logger.info("a poll failed: %r", error)
+            answer = Answer(None, {})
+        if answer.status == OK:
+            self._polled(answer.fields, more=more)
+            return
+        if answer.status == MALFORMED:
+            raise DeniedError(answer.reason)
+        self._said = answer.reason
+        self._stream.interrupted()
+        self.tell("not_polled", answer.status, answer.retry_after)
+
+    def _polled(self, fields: dict[str, Any], *, more: bool) -> None:
+        moved = any(said.get("events") for said in fields["channels"].values())
+        self.tell("polled", moved=moved, more=more, next_ms=fields.get("next_ms"))
+        self.tell("generation", fields.get("generation", 0))
+        self.tell("status", ok=all(word == "ok" for word in fields.get("status", {}).values()))
+
+    async def _ask(self, positions: Positions) -> Answer:
+        question = {
+            channel: position.to_json() if position else None
+            for channel, position in positions.items()
+        }
+        token = self._token or await self._stream.token()
+        return await self._http.post(self._url("poll"), {"positions": question}, token)
+
+    async def _take_all(self, answer: Answer, asked: Positions) -> bool:
+        """Apply an answer; True when some channel has more to say at once."""
+        said = answer.fields["channels"].items()
+        return any([await self._take(name, fields, asked[name]) for name, fields in said])
+
+    async def _take(self, channel: str, fields: dict[str, Any], asked: Position | None) -> bool:
+        if "error" in fields:
+            return False
+        if fields.get("reset") == "forbidden":
+            raise DeniedError(f"{channel}: this user may not listen to it")
+        if "reset" in fields:
+            top = decode_position(fields["position"])
+            return bool(await self._stream.reset(channel, fields["reset"], top, asked=asked))
+        page = {**fields["position"], "events": fields["events"], "more": fields.get("more")}
+        return bool(await self._stream.page(channel, page))
+
+    def _url(self, name: str) -> str:
+        """Return where a route is; URLs are relative to that of `connect`."""
+        return urljoin(self._base, name)
+
+    def _set_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        wake_at = self._machine.wake_at
+        if wake_at is not None:
+            wait = max(0, wake_at - _now()) / 1_000
+            self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
+
+    def _tick(self) -> None:
+        """Do what is due; a handler that keeps us from reading is not a silent server."""
+        if self._stream.full:
+            for number in list(self._sockets):
+                self.tell("frame", number)
+        self.tell("tick")
+
+    def _note_current(self) -> None:
+        if self._stream.current != (self._machine.behind is None):
+            self.tell("current", ok=self._stream.current)
+
+    def _show(self) -> None:
+        shown = self.status
+        if shown != self._shown:
+            self._shown = shown
+            if self._on_status:
+                self._on_status(shown)
+
+
+def _now() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+def _terms(answer: Answer) -> Terms:
+    fields = answer.fields
+    max_age = fields["max_age"]
+    return Terms(
+        mode=fields["mode"],
+        heartbeat=round(fields["heartbeat"] * 1_000),
+        max_age=None if max_age is None else round(max_age * 1_000),
+        generation=fields["generation"],
+        expires=round(fields["expires"] * 1_000),
+    )
+
+
+async def _send(socket: Socket, kind: str, **fields: Any) -> None:
+    with suppress(ConnectionClosed):
+        await socket.send(kind, **fields)

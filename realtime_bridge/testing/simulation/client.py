@@ -1,0 +1,350 @@
+"""One client of a simulation: the real machine and reducers, in a shell of virtual time."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from realtime_bridge.backend import Reset
+from realtime_bridge.event import Position
+from realtime_bridge.protocol.commands import Command, Terms
+from realtime_bridge.protocol.machine import Machine
+from realtime_bridge.protocol.reducer import Deliver, Output, Reducer, Restart
+from realtime_bridge.testing.simulation.handlers import Handler
+from realtime_bridge.testing.simulation.server import Answer, Connection, Message
+
+if TYPE_CHECKING:
+    from realtime_bridge.testing.simulation.world import World
+
+OK = 200
+SNAPSHOT_MS = 10_000
+AGAIN_MS = 1_000
+HOSTED_RECOVERY_MS = (500, 750)
+HOSTED_CHECK_MS = 30_000
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """The client's end of a socket, and the channels it waits for an answer about."""
+
+    number: int
+    connection: Connection
+    awaited: set[str] = field(default_factory=set)
+    ready: bool = False
+
+
+class Client:
+    """A page that listens to its channels."""
+
+    def __init__(self, world: "World", number: int, channels: tuple[str, ...]) -> None:
+        self.number = number
+        self.name = f"c_{number}"
+        self.machine = Machine(world.options.client)
+        self.reducers = {name: Reducer(client=self.name) for name in channels}
+        self.handler: Handler = world.options.handler()
+        self.asleep = False
+        self.polls = 0
+        """Polls in flight."""
+        self._world = world
+        self._opening: set[int] = set()
+        self._links: dict[int, Link] = {}
+        self._token = 0
+        self._poll_number = 0
+        self._current = True
+        self._snapshots: dict[str, int] = {}
+        self._wakes: int | None = None
+
+    def give(self, name: str, **args: Any) -> None:
+        """Tell the machine what happened, and do what it says."""
+        machine = self.machine.at(self._world.now, self._world.random.random())
+        before = machine.mode
+        commands: list[Command] = getattr(machine, name)(**args)
+        if self._world.telling:
+            said = " ".join(
+                f"{one.do}{'' if one.socket is None else one.socket}" for one in commands
+            )
+            self._world.tell(f"{self.name} {name} {args or ''}: {before} → {machine.mode} {said}")
+        for command in commands:
+            getattr(self, f"_do_{command.do}")(command)
+        self._world.witness.stepped(self)
+        self._set_timer()
+
+    def socket_opened(self, number: int, connection: Connection) -> None:
+        """Take the news that a socket is open."""
+        if number not in self._opening:
+            self._world.servers.drop(connection)
+        elif not self.asleep and connection.open:
+            self._opening.remove(number)
+            self._links[number] = Link(number, connection)
+            self.give("opened", socket=number)
+
+    def socket_closed(self, number: int, code: int) -> None:
+        """Take the news that a socket is closed."""
+        if not self.asleep:
+            self._opening.discard(number)
+            self._unlink(number)
+            self.give("closed", socket=number, code=code)
+
+    def socket_message(self, connection: Connection, message: Message) -> None:
+        """Take a frame."""
+        link = self._links.get(connection.number)
+        if link is None or self.asleep:
+            return
+        self.give("frame", socket=link.number)
+        getattr(self, f"_on_{message[0]}")(link, *message[1:])
+
+    def sleep(self) -> None:
+        """Stop, as a laptop does: its sockets die unnoticed."""
+        self.asleep = True
+        for connection in self._world.servers.connections:
+            if connection.client == self.number:
+                connection.deaf = True
+
+    def wake(self, *, jumped: bool) -> None:
+        """Go on."""
+        self.asleep = False
+        self._poll_number += 1
+        if jumped:
+            self.give("resumed")
+        self.give("tick")
+
+    def _do_describe(self, command: Command) -> None:
+        renew = command.do == "renew"
+        self._world.network.request(self, "describe", renew, self._on_described)
+
+    _do_renew = _do_describe
+
+    def _do_open(self, command: Command) -> None:
+        assert command.socket is not None
+        self._opening.add(command.socket)
+        self._world.network.open(self, command.socket)
+
+    def _do_probe(self, command: Command) -> None:
+        link = self._link(command)
+        link.awaited = set(self.reducers)
+        self._send(link, "connect", self._token)
+
+    def _do_token(self, command: Command) -> None:
+        self._send(self._link(command), "token", self._token)
+
+    def _do_ping(self, command: Command) -> None:
+        self._send(self._link(command), "ping")
+
+    def _do_close(self, command: Command) -> None:
+        assert command.socket is not None
+        self._opening.discard(command.socket)
+        link = self._links.get(command.socket)
+        if link:
+            self._unlink(command.socket)
+            self._world.servers.drop(link.connection)
+
+    def _do_poll(self, _: Command) -> None:
+        self._poll_number += 1
+        self.polls += 1
+        number = self._poll_number
+        positions = {name: reducer.position for name, reducer in self.reducers.items()}
+
+        def answered(status: int, answer: Any) -> None:
+            if number == self._poll_number and not self.asleep:
+                self.polls -= 1
+                self._on_polled(status, answer)
+
+        self._world.network.request(self, "poll", (self._token, positions), answered)
+
+    def _do_abandon(self, _: Command) -> None:
+        self._poll_number += 1
+        self.polls -= 1
+
+    def _on_described(self, status: int, answer: Any) -> None:
+        if self.asleep:
+            return
+        if status != OK:
+            self.give("not_described", status=status or None)
+            return
+        self._token, generation, _ = answer
+        terms = Terms(generation=generation, max_age=self._world.options.max_age)
+        self.give("described", terms=terms)
+
+    def _on_polled(self, status: int, answer: Any) -> None:
+        if status != OK:
+            self.give("not_polled", status=status or None, retry_after=self._retry_after(status))
+            return
+        answers, generation, well = answer
+        moved = more = False
+        for channel, one in answers.items():
+            moved |= isinstance(one, Reset) or bool(one.events)
+            more |= self._take(channel, one)
+        self.give("polled", moved=moved, more=more)
+        self.give("status", ok=well)
+        self.give("generation", generation=generation)
+
+    def _on_welcome(self, link: Link, _: int) -> None:
+        for channel, reducer in self.reducers.items():
+            self.subscribe(link, channel, reducer.position)
+
+    def _on_answer(self, link: Link, channel: str, answer: Answer) -> None:
+        link.awaited.discard(channel)
+        if self._take(channel, answer):
+            self.subscribe(link, channel, self.reducers[channel].position)
+        self._note_ready(link)
+
+    def _on_joined(self, link: Link) -> None:
+        self._check_hosted(link)
+
+    def _on_event(self, link: Link, event: Any) -> None:
+        self.give("happened")
+        reducer = self.reducers[event.channel]
+        if self._hand_out(event.channel, reducer.event(event)):
+            self._recover(link, event.channel)
+
+    def _on_heartbeat(self, link: Link, offsets: dict[str, int], generation: int) -> None:
+        for channel, offset in offsets.items():
+            if self._hand_out(channel, self.reducers[channel].announced(offset)):
+                self._recover(link, channel)
+        self.give("generation", generation=generation)
+
+    def _on_pong(self, link: Link) -> None:
+        pass
+
+    def _on_status(self, _: Link, ok: bool) -> None:  # noqa: FBT001
+        self.give("status", ok=ok)
+
+    def _on_drain(self, link: Link, after: int, window: int) -> None:
+        self.give("drain", socket=link.number, after=after, window=window)
+
+    def subscribe(self, link: Link, channel: str, position: Position | None) -> None:
+        """Ask for what follows a position; on a provider's socket the log is asked over HTTP."""
+        link.awaited.add(channel)
+        self._send(link, "subscribe", channel, position)
+
+    def _recover(self, link: Link, channel: str) -> None:
+        if link.connection.hosted:
+            self._world.after(
+                self._world.random.randint(*HOSTED_RECOVERY_MS), self._ask_hosted, link
+            )
+        else:
+            self.subscribe(link, channel, self.reducers[channel].position)
+
+    def _check_hosted(self, link: Link) -> None:
+        if self._links.get(link.number) is link:
+            self._ask_hosted(link)
+            self._world.after(self._check_ms(), self._check_hosted, link)
+
+    def _check_ms(self) -> int:
+        return round(HOSTED_CHECK_MS * self._world.random.uniform(0.8, 1.2))
+
+    def _ask_hosted(self, link: Link) -> None:
+        """Read the log over HTTP, again and again until it answers or the socket is gone."""
+        if self._links.get(link.number) is not link or self.asleep:
+            return
+        positions = {name: reducer.position for name, reducer in self.reducers.items()}
+        done = False
+
+        def answered(status: int, answer: Any) -> None:
+            nonlocal done
+            if done or self._links.get(link.number) is not link or self.asleep:
+                return
+            done = True
+            if status != OK:
+                self._world.after(AGAIN_MS, self._ask_hosted, link)
+                return
+            if any([self._take(channel, one) for channel, one in answer[0].items()]):
+                self._ask_hosted(link)
+            link.awaited.clear()
+            self._note_ready(link)
+            self.give("generation", generation=answer[1])
+
+        self._world.network.request(self, "poll", (self._token, positions), answered)
+        self._world.after(SNAPSHOT_MS, answered, 0, None)
+
+    def _take(self, channel: str, answer: Answer) -> bool:
+        """Apply what the log said, and tell whether it has to be asked again."""
+        reducer = self.reducers[channel]
+        if isinstance(answer, Reset):
+            return self._hand_out(channel, reducer.reset(answer.reason, answer.top))
+        if reducer.position is None:
+            self._world.witness.started(self, channel, answer.top)
+            self._load_snapshot(channel)
+            return self._hand_out(channel, reducer.start(answer.top))
+        outputs = reducer.page(answer.events, top=answer.top, more=answer.more)
+        return self._hand_out(channel, outputs)
+
+    def _hand_out(self, channel: str, outputs: list[Output]) -> bool:
+        """Give the handler what is for it, and tell whether something is to be recovered."""
+        recover = False
+        for output in outputs:
+            if isinstance(output, Deliver):
+                self._world.witness.delivered(self, output.event)
+                self.handler.event(output.event)
+            elif isinstance(output, Restart):
+                self._world.witness.restarted(self, channel, output.position)
+                self.handler.reset(channel, output.position)
+                self._load_snapshot(channel)
+            else:
+                recover = True
+        current = all(reducer.phase == "current" for reducer in self.reducers.values())
+        if current != self._current:
+            self._current = current
+            self.give("current", ok=current)
+        return recover
+
+    def _load_snapshot(self, channel: str) -> None:
+        """Load the application's own state; a newer wish makes an older answer worthless."""
+        number = self._snapshots[channel] = self._snapshots.get(channel, 0) + 1
+        done = False
+
+        def answered(status: int, jobs: Any) -> None:
+            nonlocal done
+            if done or self._snapshots[channel] != number:
+                return
+            done = True
+            if status == OK and not self.asleep:
+                self.handler.snapshot(channel, jobs)
+            else:
+                self._world.after(AGAIN_MS, self._load_snapshot, channel)
+
+        self._world.network.request(self, "snapshot", channel, answered)
+        self._world.after(SNAPSHOT_MS, answered, 0, None)
+
+    def _note_ready(self, link: Link) -> None:
+        if not link.awaited and not link.ready:
+            link.ready = True
+            self.give("ready", socket=link.number)
+
+    def _unlink(self, number: int) -> None:
+        """Forget a socket; what was asked on it is asked on another, or by the next poll."""
+        link = self._links.pop(number, None)
+        if link is None:
+            return
+        others = [other for other in self._links.values() if other.ready]
+        for channel in link.awaited if others else self.reducers:
+            self.reducers[channel].interrupted()
+            for other in others:
+                self._recover(other, channel)
+
+    def _link(self, command: Command) -> Link:
+        assert command.socket is not None
+        return self._links[command.socket]
+
+    def _send(self, link: Link, *message: Any) -> None:
+        self._world.network.up(link.connection, message)
+
+    def _retry_after(self, status: int) -> int | None:
+        wishes = (None, 0, 2_000, 10_000)
+        return self._world.random.choice(wishes) if status == 503 else None
+
+    def _set_timer(self) -> None:
+        """See that `tick` comes in time: one wake-up, moved only to an earlier time."""
+        wake_at = self.machine.wake_at
+        if wake_at is not None and (self._wakes is None or wake_at < self._wakes):
+            self._wakes = wake_at
+            self._world.at(wake_at, self._wake_up, wake_at)
+
+    def _wake_up(self, planned: int) -> None:
+        if planned != self._wakes:
+            return
+        self._wakes = None
+        if self.asleep:
+            return
+        if self.machine.wake_at is not None and self.machine.wake_at <= self._world.now:
+            self.give("tick")
+        else:
+            self._set_timer()

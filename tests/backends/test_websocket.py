@@ -1,0 +1,380 @@
+"""The log of our own server, from another process: it keeps the contract, through kills too."""
+
+import asyncio
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from realtime_bridge import (
+    BackendAuthError,
+    BackendUnavailableError,
+    Broadcaster,
+    Event,
+    PublishError,
+    Receipt,
+)
+from realtime_bridge import broadcaster as broadcasting
+from realtime_bridge.backend import Page
+from realtime_bridge.client import HybridClient
+from realtime_bridge.event import Position
+from realtime_bridge.protocol import backoff
+from realtime_bridge.server.auth import Tokens
+from realtime_bridge.settings import DEVELOPMENT_SECRET
+from realtime_bridge.testing import FaultyProxy, LogContract
+from realtime_bridge.testing.samples import new_channel, numbered
+from realtime_bridge_backends.websocket import SLICE_BYTES, WebSocketBackend
+from tests.cli.processes import PATIENCE, ServeProcess, environment
+
+FORKING = """
+import os, sys, threading
+from realtime_bridge import BlockingBroadcaster
+
+channel = sys.argv[1]
+broadcaster = BlockingBroadcaster.from_env()
+broadcaster.publish(channel, "first", [-1, 0, 0])
+
+
+def publish(child, thread):
+    for number in range(125):
+        broadcaster.publish(channel, "step", [child, thread, number])
+
+
+children = []
+for child in range(4):
+    pid = os.fork()
+    if pid == 0:
+        threads = [threading.Thread(target=publish, args=(child, n)) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        sys.exit()
+    children.append(pid)
+sys.exit(any(os.waitpid(pid, 0)[1] for pid in children))
+"""
+
+POOL = """
+import multiprocessing, sys
+from realtime_bridge import BlockingBroadcaster
+
+broadcaster = BlockingBroadcaster.from_env()
+
+
+def work(number):
+    return broadcaster.publish(sys.argv[1], "step", [0, 0, number]).position.offset
+
+
+broadcaster.publish(sys.argv[1], "first", [-1, 0, 0])
+with multiprocessing.get_context("fork").Pool(4) as pool:
+    offsets = pool.map(work, range(100), chunksize=5)
+    pool.close()
+    pool.join()
+broadcaster.publish(sys.argv[1], "last", [-1, 0, 1])
+sys.exit(sorted(offsets) != list(range(2, 102)))
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
+    variables = {"REALTIME_HISTORY_EVENTS": str(LogContract.history_events)}
+    folder = tmp_path_factory.mktemp("server")
+    with ServeProcess("--dev", folder=folder, variables=variables) as server:
+        yield server
+
+
+@pytest.fixture
+async def sender(server: ServeProcess) -> AsyncIterator[WebSocketBackend]:
+    async with WebSocketBackend(server.url, DEVELOPMENT_SECRET) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def receiver(server: ServeProcess) -> AsyncIterator[WebSocketBackend]:
+    async with WebSocketBackend(server.url, DEVELOPMENT_SECRET) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def proxy(server: ServeProcess) -> AsyncIterator[FaultyProxy]:
+    async with FaultyProxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def broadcaster(proxy: FaultyProxy) -> AsyncIterator[Broadcaster]:
+    """Publish through the proxy."""
+    log = WebSocketBackend(f"{proxy.url}/realtime", DEVELOPMENT_SECRET)
+    async with Broadcaster(log=log) as broadcaster:
+        yield broadcaster
+
+
+@pytest.fixture
+def channel() -> str:
+    return new_channel()
+
+
+class TestTheLog(LogContract):
+    @pytest.fixture
+    def receiver(self, receiver: WebSocketBackend) -> WebSocketBackend:
+        return receiver
+
+
+def place(receipt: Receipt) -> Position:
+    assert receipt.position
+    return receipt.position
+
+
+async def test_publishes_at_once_share_a_connection_and_keep_their_order(
+    broadcaster: Broadcaster, proxy: FaultyProxy, channel: str
+) -> None:
+    receipts = await asyncio.gather(*(broadcaster.publish(channel, "x", n) for n in range(300)))
+    assert [place(receipt).offset for receipt in receipts] == [*range(1, 301)]
+    assert proxy.accepted == 1
+
+
+async def test_calls_do_not_wait_for_each_others_answers_and_are_sent_again_when_lost(
+    broadcaster: Broadcaster, proxy: FaultyProxy, receiver: WebSocketBackend, channel: str
+) -> None:
+    await broadcaster.publish(channel, "x", 0)
+    proxy.swallow("down")
+    publishing = [asyncio.create_task(broadcaster.publish(channel, "x", n)) for n in range(50)]
+    async with asyncio.timeout(PATIENCE):
+        while (await receiver.positions([channel]))[channel].offset < 51:
+            pass
+    proxy.heal()
+    proxy.drop()
+    receipts = await asyncio.gather(*publishing)
+    assert all(receipt.duplicate for receipt in receipts)
+    assert {place(receipt).offset for receipt in receipts} == {*range(2, 52)}
+    assert (await receiver.positions([channel]))[channel].offset == 51
+
+
+async def test_a_batch_larger_than_one_call_is_cut(
+    sender: WebSocketBackend, proxy: FaultyProxy, channel: str
+) -> None:
+    data = "x" * (SLICE_BYTES // 5)
+    events = [Event(channel=channel, event="x", data=data) for _ in range(11)]
+    receipts = await sender.append(events)
+    assert [receipt.id for receipt in receipts] == [event.id for event in events]
+    assert [place(receipt).offset for receipt in receipts] == [*range(1, 12)]
+
+
+async def test_another_secret_is_refused_with_a_cure_and_without_either(
+    server: ServeProcess, channel: str
+) -> None:
+    secret = "another secret, which is not the server's"
+    with pytest.raises(BackendAuthError) as caught:
+        async with Broadcaster(log=WebSocketBackend(server.url, secret)) as broadcaster:
+            await broadcaster.publish(channel, "x", 1)
+    assert "the same secret" in str(caught.value)
+    assert server.url in str(caught.value)
+    assert secret not in str(caught.value)
+    assert DEVELOPMENT_SECRET not in str(caught.value)
+
+
+async def test_no_server_is_an_error_that_says_where_and_what_to_start(
+    proxy: FaultyProxy, channel: str
+) -> None:
+    proxy.refuse()
+    address = proxy.url.replace("http://", "http://ada:password@")
+    async with WebSocketBackend(f"{address}/realtime", DEVELOPMENT_SECRET) as backend:
+        with pytest.raises(BackendUnavailableError) as caught:
+            await backend.append(numbered(channel, 1))
+    assert f"{proxy.url}/realtime" in str(caught.value)
+    assert "`realtime-bridge serve`" in str(caught.value)
+    assert "password" not in str(caught.value)
+    assert caught.value.retryable
+
+
+async def test_another_path_is_an_error_that_asks_for_the_mount_and_is_not_tried_again(
+    server: ServeProcess, channel: str
+) -> None:
+    url = f"http://127.0.0.1:{server.port}/elsewhere"
+    async with WebSocketBackend(url, DEVELOPMENT_SECRET) as backend:
+        with pytest.raises(BackendUnavailableError, match="is the bridge mounted there") as caught:
+            await backend.append(numbered(channel, 1))
+    assert not caught.value.retryable
+
+
+async def test_a_server_that_falls_silent_is_an_error_in_time_and_left_for_the_next_call(
+    broadcaster: Broadcaster, proxy: FaultyProxy, channel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await broadcaster.publish(channel, "x", 1)
+    monkeypatch.setattr(broadcasting, "CALL_TIMEOUT", 0.3)
+    proxy.swallow()
+    with pytest.raises(BackendUnavailableError) as caught:
+        async with asyncio.timeout(PATIENCE):
+            await broadcaster.publish(channel, "x", 2, id="two")
+    assert proxy.url in str(caught.value)
+    assert "Publishing the same id again is safe" in str(caught.value)
+    proxy.heal()
+    monkeypatch.undo()
+    receipt = await broadcaster.publish(channel, "x", 2, id="two")
+    assert (place(receipt).offset, receipt.duplicate) == (2, False)
+
+
+async def test_a_caller_that_gives_up_disturbs_nobody_on_a_connection_that_works(
+    broadcaster: Broadcaster, proxy: FaultyProxy, channel: str
+) -> None:
+    await broadcaster.publish(channel, "x", 0)
+    publishing = [asyncio.create_task(broadcaster.publish(channel, "x", n)) for n in range(1, 50)]
+    await asyncio.wait({publishing[5]})
+    publishing[-1].cancel()
+    receipts = await asyncio.gather(*publishing[:-1])
+    assert [place(receipt).offset for receipt in receipts] == [*range(2, 50)]
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"])
+async def test_a_proxy_of_the_environment_is_not_asked_about_this_machine(
+    server: ServeProcess, channel: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with WebSocketBackend(server.url, DEVELOPMENT_SECRET) as backend:
+        (receipt,) = await backend.append(numbered(channel, 1))
+    assert place(receipt).offset == 1
+
+
+class Publisher:
+    """Publishes one event after another, each until it has a receipt, and notes what came."""
+
+    def __init__(self, url: str, channel: str) -> None:
+        self._log = WebSocketBackend(url, DEVELOPMENT_SECRET)
+        self._channel = channel
+        self._more = asyncio.Condition()
+        self.receipts: list[Receipt] = []
+        self.failures = 0
+
+    @property
+    def epochs(self) -> dict[str, list[Receipt]]:
+        found: dict[str, list[Receipt]] = defaultdict(list)
+        for receipt in self.receipts:
+            found[place(receipt).epoch].append(receipt)
+        return found
+
+    async def publish(self) -> None:
+        async with Broadcaster(log=self._log) as broadcaster:
+            number = 0
+            while True:
+                number += 1
+                self.receipts.append(await self._publish(broadcaster, number))
+                async with self._more:
+                    self._more.notify_all()
+
+    async def _publish(self, broadcaster: Broadcaster, number: int) -> Receipt:
+        while True:
+            try:
+                return await broadcaster.publish(self._channel, "x", number, id=f"id-{number}")
+            except PublishError as error:
+                if not error.retryable:
+                    raise
+                self.failures += 1
+
+    async def published(self, count: int, *, epochs: int) -> None:
+        """Wait until that many were published in the latest of so many epochs."""
+        async with asyncio.timeout(PATIENCE), self._more:
+            await self._more.wait_for(
+                lambda: len(self.epochs) == epochs and len([*self.epochs.values()][-1]) >= count
+            )
+
+
+async def test_a_server_that_is_killed_and_restarted_loses_no_publish_and_repeats_none(
+    channel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "delay", lambda *_, **__: 0.05)
+    with ServeProcess("--dev", folder=tmp_path) as first:
+        publisher = Publisher(first.url, channel)
+        publishing = asyncio.create_task(publisher.publish())
+        await publisher.published(50, epochs=1)
+        first.kill()
+    with await asyncio.to_thread(ServeProcess, "--dev", folder=tmp_path, port=first.port):
+        await publisher.published(50, epochs=2)
+        publishing.cancel()
+        await asyncio.wait({publishing})
+        before, after = publisher.epochs.values()
+        for receipts in (before, after):
+            assert [place(one).offset for one in receipts] == [*range(1, len(receipts) + 1)]
+            assert len({one.id for one in receipts}) == len(receipts)
+        assert [one.id for one in publisher.receipts] == [
+            f"id-{n}" for n in range(1, len(publisher.receipts) + 1)
+        ]
+        async with WebSocketBackend(first.url, DEVELOPMENT_SECRET) as log:
+            page = await log.read(channel, Position(place(after[0]).epoch, 0))
+        assert isinstance(page, Page)
+        ids = [event.id for event in page.events]
+        assert len(ids) == len(set(ids))
+        assert ids[: len(after)] == [one.id for one in after][: len(ids)]
+
+
+async def test_a_server_that_was_restarted_between_publishes_is_not_noticed(
+    channel: str, tmp_path: Path
+) -> None:
+    with ServeProcess("--dev", folder=tmp_path) as first:
+        log = WebSocketBackend(first.url, DEVELOPMENT_SECRET)
+        async with Broadcaster(log=log) as broadcaster:
+            one = await broadcaster.publish(channel, "x", 1)
+            await asyncio.to_thread(first.kill)
+            with await asyncio.to_thread(ServeProcess, "--dev", folder=tmp_path, port=first.port):
+                two = await broadcaster.publish(channel, "x", 2)
+    assert place(one).offset == place(two).offset == 1
+    assert place(one).epoch != place(two).epoch
+
+
+async def listen_to(program: str, count: int, server: ServeProcess, folder: Path) -> list[Event]:
+    """Run a program that publishes, and return what a listener got of it."""
+    channel = new_channel()
+    token = Tokens(DEVELOPMENT_SECRET, issuer="realtime").issue("ada", channels=[channel])
+    heard: list[Event] = []
+    async with (
+        asyncio.timeout(PATIENCE),
+        HybridClient(server.url, [channel], token=token) as client,
+    ):
+        await client.subscribed()
+        running = asyncio.create_task(asyncio.to_thread(run, program, channel, server, folder))
+        async for item in client:
+            assert isinstance(item, Event)
+            heard.append(item)
+            if len(heard) == count:
+                break
+        await running
+    async with WebSocketBackend(server.url, DEVELOPMENT_SECRET) as log:
+        assert (await log.positions([channel]))[channel].offset == count
+    assert [event.position.offset for event in heard if event.position] == [*range(1, count + 1)]
+    return heard
+
+
+def run(program: str, channel: str, server: ServeProcess, folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", program, channel],
+        cwd=folder,
+        env=environment({"REALTIME_WEBSOCKET_URL": server.url}),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_forked_children_publish_from_many_threads_each_event_once_and_in_order(
+    server: ServeProcess, tmp_path: Path
+) -> None:
+    first, *others = await listen_to(FORKING, 1_001, server, tmp_path)
+    assert first.event == "first"
+    by_thread: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for event in others:
+        child, thread, number = event.data
+        by_thread[child, thread].append(number)
+    assert sorted(by_thread) == [(child, thread) for child in range(4) for thread in range(2)]
+    assert all(numbers == [*range(125)] for numbers in by_thread.values())
+
+
+async def test_a_pool_of_forked_workers_publishes_through_an_inherited_broadcaster(
+    server: ServeProcess, tmp_path: Path
+) -> None:
+    heard = await listen_to(POOL, 102, server, tmp_path)
+    assert [event.event for event in heard] == ["first", *["step"] * 100, "last"]
+    assert sorted(event.data[2] for event in heard[1:-1]) == [*range(100)]

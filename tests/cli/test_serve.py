@@ -1,0 +1,174 @@
+"""`realtime-bridge serve`: whom it lets in, what it refuses to serve, and how it ends."""
+
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from realtime_bridge.server.auth import Tokens
+from realtime_bridge.settings import DEVELOPMENT_SECRET
+from tests.cli.processes import PATIENCE, SECRET, ServeProcess, command, complaint, run
+
+REAL = {"REALTIME_SECRET": SECRET}
+OWN_RULES = """
+from realtime_bridge.server import Bridge
+
+bridge = Bridge.from_env()
+other = "no bridge"
+
+
+@bridge.channel("job.{job}")
+def may_watch(user, job):
+    return user == "ada" and job == "7"
+"""
+
+
+@contextmanager
+def upgrade(port: int, target: str) -> Iterator[tuple[int, socket.socket]]:
+    """Ask for a WebSocket as curl would, and return the answer's status and the connection."""
+    request = (
+        f"GET {target} HTTP/1.1\r\n"
+        f"Host: 127.0.0.1:{port}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as connection:
+        connection.sendall(request.encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += exactly(connection, 1)
+        yield int(head.split()[1]), connection
+
+
+def exactly(connection: socket.socket, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        chunk = connection.recv(count - len(received))
+        assert chunk, "the server closed the connection"
+        received += chunk
+    return received
+
+
+def close_code(connection: socket.socket) -> int:
+    """Read frames up to the close frame, and return its code."""
+    while True:
+        opcode, length = exactly(connection, 2)
+        if length == 126:
+            (length,) = struct.unpack("!H", exactly(connection, 2))
+        payload = exactly(connection, length)
+        if opcode & 0x0F == 8:
+            return int.from_bytes(payload[:2])
+
+
+@pytest.fixture(scope="module")
+def earnest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
+    folder = tmp_path_factory.mktemp("earnest")
+    with ServeProcess(folder=folder, variables=REAL) as server:
+        yield server
+
+
+def test_in_development_the_address_may_name_a_user(development: ServeProcess) -> None:
+    with upgrade(development.port, "/realtime/ws?userId=test-user") as (status, _):
+        assert status == 101
+
+
+def test_otherwise_the_address_proves_nothing(earnest: ServeProcess) -> None:
+    with upgrade(earnest.port, "/realtime/ws?userId=test-user") as (status, _):
+        assert status == 401
+
+
+def test_who_does_not_introduce_himself_is_closed_after_five_seconds(
+    earnest: ServeProcess,
+) -> None:
+    with upgrade(earnest.port, "/realtime/ws") as (status, connection):
+        assert status == 101
+        assert close_code(connection) == 4408
+
+
+def test_the_address_of_earlier_set_ups_is_known(tmp_path: Path) -> None:
+    with ServeProcess("--dev", "--path", "/api", folder=tmp_path) as server:
+        assert server.url == f"http://127.0.0.1:{server.port}/api"
+        with upgrade(server.port, "/api/ws?userId=test-user") as (status, _):
+            assert status == 101
+
+
+def test_the_path_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("REALTIME_PATH=/elsewhere\n")
+    with ServeProcess("--dev", folder=tmp_path) as server:
+        assert server.url.endswith("/elsewhere")
+        with upgrade(server.port, "/elsewhere/ws?userId=test-user") as (status, _):
+            assert status == 101
+
+
+def test_a_bridge_of_ones_own_goes_by_its_rules(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_RULES)
+    with ServeProcess("own:bridge", folder=tmp_path, variables=REAL) as server:
+
+        def listen(channel: str, user: str) -> tuple[str, ...]:
+            token = Tokens(SECRET, issuer="realtime").issue(user)
+            return ("listen", channel, "--token", token, "--url", server.url)
+
+        with command(*listen("job.7", "ada"), folder=tmp_path) as listening:
+            assert listening.line("listening").startswith("listening job.7 ")
+        for channel, user in (("job.7", "bob"), ("task.7", "ada")):
+            done = run(*listen(channel, user), folder=tmp_path)
+            assert f"{user} may not listen to {channel}" in complaint(done, status=1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_well_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
+    with ServeProcess("--dev", folder=tmp_path) as server:
+        with upgrade(server.port, "/realtime/ws?userId=test-user") as (status, connection):
+            assert status == 101
+            server.send(number)
+            assert close_code(connection) in (1012, 1001)
+        assert server.finish() == (0, "")
+        assert not any("Traceback" in line or "rror" in line for line in server.errors)
+
+
+@pytest.mark.parametrize(
+    ("options", "variables", "said"),
+    [
+        ((), {}, ("REALTIME_SECRET is not set", "openssl rand -hex 32", "serve --dev")),
+        ((), {"REALTIME_SECRET": "hunter2"}, ("REALTIME_SECRET", "at least 32")),
+        (
+            (),
+            {"REALTIME_SECRET": DEVELOPMENT_SECRET},
+            ("development secret, known to everyone", "openssl rand -hex 32"),
+        ),
+        (("--workers", "2"), REAL, ("--workers 2", "REALTIME_LOG")),
+        (("--dev", "--host", "0.0.0.0"), {}, ("--dev trusts everybody", "0.0.0.0")),
+        (("--host", "0.0.0.0"), {"REALTIME_DEV": "true"}, ("--dev trusts everybody", "0.0.0.0")),
+        (("--dev",), {"REALTIME_BACKEND": "memroy"}, ("Did you mean 'memory'?", "websocket")),
+        (("--dev",), {"REALTIME_BACKEND": "null"}, ("no log", "memory")),
+        (("nowhere:bridge",), REAL, ("'nowhere:bridge'", "like app:bridge")),
+        (("json",), REAL, ("'json'", "like app:bridge")),
+        (("json:dumps",), REAL, ("'json:dumps' is not a Bridge", "function")),
+        (("--dev", "--path", "no path"), {"REALTIME_PREFIX": "!"}, ("_PATH", "_PREFIX")),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_a_cure(
+    tmp_path: Path, options: tuple[str, ...], variables: dict[str, str], said: tuple[str, ...]
+) -> None:
+    done = run("serve", "--port", "0", *options, folder=tmp_path, variables=variables)
+    complained = complaint(done, status=1)
+    assert "serving" not in complained
+    assert "hunter2" not in complained
+    for part in said:
+        assert part in complained
+
+
+def test_a_port_that_is_taken_is_named(development: ServeProcess, tmp_path: Path) -> None:
+    done = run("serve", "--dev", "--port", str(development.port), folder=tmp_path)
+    complained = complaint(done, status=1)
+    assert f"Port {development.port} of 127.0.0.1 cannot be used" in complained
+    assert "--port" in complained
+
+
+@pytest.mark.parametrize("options", [("--port", "65536"), ("--nonsense",)])
+def test_a_wrong_option_is_wrong_usage(tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert "Usage" in complaint(run("serve", *options, folder=tmp_path), status=2)

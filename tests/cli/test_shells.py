@@ -1,0 +1,71 @@
+"""Three shells: one serves, one listens, one publishes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.processes import Process, ServeProcess, command, run
+
+PERCENTS = (30, 60, 100)
+
+
+def listen(url: str, *options: str, user: str = "test-user") -> tuple[str, ...]:
+    return ("listen", f"user-{user}", "--user", user, "--url", url, *options)
+
+
+def publish(folder: Path, url: str, *percents: int, user: str = "test-user") -> None:
+    for percent in percents:
+        done = run(
+            "publish",
+            f"user-{user}",
+            "job.progress",
+            json.dumps({"percent": percent}),
+            folder=folder,
+            variables={"REALTIME_WEBSOCKET_URL": url},
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == ""
+
+
+def heard(process: Process) -> list[dict[str, object]]:
+    status, output = process.finish()
+    assert status == 0, process.errors
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.mark.parametrize("way", [(), ("--transport", "poll")], ids=["auto", "poll"])
+def test_a_listener_prints_what_another_shell_publishes(
+    tmp_path: Path, way: tuple[str, ...]
+) -> None:
+    with ServeProcess("--dev", folder=tmp_path) as server:
+        with command(*listen(server.url, "--count", "3", *way), folder=tmp_path) as listening:
+            said = listening.line("listening")
+            epoch = said.removeprefix("listening user-test-user ").removesuffix(":0")
+            assert said == f"listening user-test-user {epoch}:0"
+            assert len(epoch) == 8
+            publish(tmp_path, server.url, *PERCENTS)
+            events = heard(listening)
+        assert [event["offset"] for event in events] == [1, 2, 3]
+        assert {event["epoch"] for event in events} == {epoch}
+        assert [event["data"] for event in events] == [{"percent": n} for n in PERCENTS]
+        assert {event["event"] for event in events} == {"job.progress"}
+        assert {event["channel"] for event in events} == {"user-test-user"}
+
+        since = listen(server.url, "--since", f"{epoch}:1", "--count", "2", *way)
+        with command(*since, folder=tmp_path) as again:
+            assert again.line("listening") == f"listening user-test-user {epoch}:1"
+            assert heard(again) == events[1:]
+
+
+def test_a_position_of_a_lost_log_prints_a_reset_and_goes_on(
+    development: ServeProcess, tmp_path: Path
+) -> None:
+    options = ("--since", "aaaaaaaa:7", "--count", "1")
+    arguments = listen(development.url, *options, user="ada")
+    with command(*arguments, folder=tmp_path) as listening:
+        listening.line("listening")
+        publish(tmp_path, development.url, 30, user="ada")
+        reset, *events = heard(listening)
+    assert (reset["type"], reset["reason"], reset["offset"]) == ("reset", "epoch", 0)
+    assert [event["offset"] for event in events] == [1]

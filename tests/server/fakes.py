@@ -1,0 +1,272 @@
+"""A feed that does whatever a network may do, a log that takes its time, and who listens."""
+
+import asyncio
+import selectors
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import orjson
+
+from realtime_bridge.backend import (
+    PAGE_EVENTS,
+    Feed,
+    Interrupted,
+    Listener,
+    Log,
+    Page,
+    Receipt,
+    Reset,
+)
+from realtime_bridge.event import Event, Position
+from realtime_bridge.server.fan import Subscriber
+from realtime_bridge.server.hub import Hub
+from realtime_bridge.settings import Settings
+from realtime_bridge_backends.memory import MemoryBackend
+from tests.server.harness import PATIENCE
+
+Pause = Callable[[], Awaitable[None]]
+
+
+def numbered(channel: str, count: int, *, start: int = 1) -> list[Event]:
+    return [
+        Event(channel=channel, event="job.step", data=number, id=f"{channel}-{number}")
+        for number in range(start, start + count)
+    ]
+
+
+class Gate:
+    """Lets calls pass, until it is closed."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._opened.set()
+        self._passes = 0
+
+    def close_after(self, calls: int) -> None:
+        """Hold up all calls but the next so many."""
+        self._passes = calls
+        self._opened.clear()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    async def wait(self) -> None:
+        if self._passes:
+            self._passes -= 1
+        elif not self._opened.is_set():
+            self.reached.set()
+            await self._opened.wait()
+
+
+class FakeListener(Listener):
+    """Hears what the test lets it hear."""
+
+    def __init__(self, feed: "FakeFeed") -> None:
+        self._feed = feed
+        self.channels: set[str] = set()
+        self.items: asyncio.Queue[Sequence[Event] | Interrupted | Exception | None] = (
+            asyncio.Queue()
+        )
+
+    async def add(self, channels: Iterable[str]) -> None:
+        names = list(channels)
+        await self._feed.pause()
+        if self._feed.add_fails and names:
+            raise self._feed.add_fails
+        self.channels.update(names)
+
+    async def discard(self, channels: Iterable[str]) -> None:
+        await self._feed.pause()
+        if self._feed.discard_fails:
+            raise self._feed.discard_fails
+        self.channels.difference_update(channels)
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
+        while (item := await self.items.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+class FakeFeed(Feed):
+    """Announces what the test tells it to: late, twice, or never."""
+
+    def __init__(self, pause: Pause | None = None) -> None:
+        self.pause = pause or _at_once
+        self.listener: FakeListener | None = None
+        self.opened = 0
+        self.add_fails: Exception | None = None
+        self.discard_fails: Exception | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        return cls()
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncGenerator[Listener]:
+        await self.pause()
+        self.opened += 1
+        self.listener = FakeListener(self)
+        try:
+            yield self.listener
+        finally:
+            self.listener = None
+
+    def announce(self, *items: Sequence[Event] | Interrupted | Exception | None) -> None:
+        """Let the listener hear these, if there is one that listens to their channel."""
+        if self.listener is None:
+            return
+        for item in items:
+            if not isinstance(item, Sequence):
+                self.listener.items.put_nowait(item)
+            elif heard := [event for event in item if event.channel in self.listener.channels]:
+                self.listener.items.put_nowait(heard)
+
+
+class SlowLog(Log):
+    """The memory log, whose every answer lets others take their turn, as a network's would."""
+
+    def __init__(self, pause: Pause | None = None) -> None:
+        self._pause = pause or _at_once
+        self.memory = MemoryBackend()
+        self.reads = 0
+        self.fails: Exception | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        return cls()
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        return await self.memory.append(events)
+
+    async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
+        self.reads += 1
+        await self._wait()
+        answer = await self.memory.read(channel, after, limit)
+        await self._pause()
+        return answer
+
+    async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
+        names = list(channels)
+        await self._wait()
+        tops = await self.memory.positions(names)
+        await self._pause()
+        return tops
+
+    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
+        await self._wait()
+        return await self.memory.latest(channel, after=after, limit=limit)
+
+    async def rotate(self, channel: str, seen_epoch: str) -> Position:
+        return await self.memory.rotate(channel, seen_epoch)
+
+    async def stored(self, events: Sequence[Event]) -> list[Event]:
+        """Append, and return the events as the log announces them."""
+        receipts = await self.append(events)
+        return [
+            event.placed(receipt.position, 1)
+            for event, receipt in zip(events, receipts, strict=True)
+        ]
+
+    async def _wait(self) -> None:
+        await self._pause()
+        if self.fails:
+            raise self.fails
+
+
+class Recorder(Subscriber):
+    """A subscriber that writes down what it got, and checks that nothing is missing between."""
+
+    def __init__(self) -> None:
+        self.here: Position | None = None
+        self.offsets: list[int] = []
+        self.data: list[Any] = []
+        self.resets: list[Reset] = []
+        self.answers: list[tuple[Page, bool]] = []
+        self.takes = True
+        self.patience = PATIENCE
+        self.broken: list[str] = []
+        self._news = asyncio.Event()
+
+    def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:
+        if not self.takes:
+            return False
+        for frame in frames:
+            fields = orjson.loads(frame)
+            self._step(Position(fields["epoch"], fields["offset"], fields["id"]), fields["data"])
+        return True
+
+    def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
+        self.answers.append((page, recovered))
+        for event in page.events:
+            assert event.position
+            self._step(event.position, event.data)
+        if not page.more:
+            self.here = page.top
+        self._news.set()
+
+    def reset(self, channel: str, reset: Reset) -> None:
+        self.resets.append(reset)
+        self.here = reset.top
+        self._news.set()
+
+    def _step(self, place: Position, data: Any) -> None:
+        follows = self.here and place == Position(self.here.epoch, self.here.offset + 1)
+        if not follows:
+            self.broken.append(f"{place} after {self.here}")
+        self.here = place
+        self.offsets.append(place.offset)
+        self.data.append(data)
+        self._news.set()
+
+    async def reaches(self, offset: int) -> None:
+        await self.sees(lambda: self.here is not None and self.here.offset >= offset)
+
+    async def sees(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(self.patience):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
+
+@asynccontextmanager
+async def hearing(log: Log, feed: Feed) -> AsyncGenerator[Hub]:
+    """Run a hub."""
+    hub = Hub(log, feed)
+    running = asyncio.create_task(hub.run())
+    await hub.wait_until_ready(PATIENCE)
+    try:
+        yield hub
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+class _Skipping(selectors.SelectSelector):
+    """Waits for nothing: the clock is put forward instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "nothing will ever happen any more"
+        self.now += timeout
+        return super().select(0)
+
+
+class TimelessLoop(asyncio.SelectorEventLoop):
+    """A loop in which hours pass in no time, and always in the same order."""
+
+    def __init__(self) -> None:
+        self._clock = _Skipping()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        return self._clock.now
+
+
+async def _at_once() -> None:
+    return

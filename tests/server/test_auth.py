@@ -1,0 +1,237 @@
+"""Who a client is: tokens, signatures and origins, forged in every way that was thought of."""
+
+import base64
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime_bridge.protocol.calls import sign
+from realtime_bridge.server import Principal, auth
+from realtime_bridge.server.auth import (
+    SKEW_SECONDS,
+    SignatureError,
+    Signatures,
+    TokenError,
+    Tokens,
+    origin_allowed,
+)
+from realtime_bridge.server.http import Request
+from tests.server.harness import SECRET, Serve, Site, made
+
+TOKENS = Tokens(SECRET, issuer="realtime")
+
+
+def forged(**claims: Any) -> str:
+    """Return a token that is good but for these claims."""
+    good = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": time.time() + 600}
+    return jwt.encode({name: c for name, c in (good | claims).items() if c is not None}, SECRET)
+
+
+def part(text: bytes) -> str:
+    return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+class TestTokens:
+    def test_a_token_says_who_and_until_when(self) -> None:
+        principal = TOKENS.verify(TOKENS.issue("42", client="c_8f", seconds=60))
+        assert (principal.user, principal.client, principal.channels) == ("42", "c_8f", None)
+        assert 58 < principal.expires - time.time() <= 60
+
+    def test_a_token_may_grant_channels(self) -> None:
+        granted = TOKENS.verify(TOKENS.issue("42", channels=["job.*"]))
+        assert granted.channels == ("job.*",)
+
+    def test_a_token_without_a_client_gets_one(self) -> None:
+        clients = {TOKENS.verify(forged()).client for _ in range(2)}
+        assert len(clients) == 2
+
+    @pytest.mark.parametrize(
+        ("token", "wrong"),
+        [
+            (lambda: TOKENS.issue("42", seconds=-SKEW_SECONDS - 5), "has expired"),
+            (lambda: Tokens("x" * 32, issuer="realtime").issue("42"), "not signed with this"),
+            (lambda: Tokens(SECRET, issuer="other").issue("42"), "of another application"),
+            (lambda: forged(aud="other"), "for another audience"),
+            (lambda: forged(aud=None), "audience|malformed"),
+            (lambda: forged(exp=None), "malformed"),
+            (lambda: forged(exp="soon"), "malformed"),
+            (lambda: forged(sub=None), "malformed"),
+            (lambda: forged(nbf=time.time() + 600), "malformed"),
+            (lambda: forged(channels="job.*"), "not a list of patterns"),
+            (lambda: forged(channels=[7]), "not a list of patterns"),
+            (lambda: "", "malformed"),
+            (lambda: "a.b.c", "malformed"),
+            (lambda: "é.é.é", "malformed"),
+            (lambda: TOKENS.issue("42")[:-2], "signed|malformed"),
+            (lambda: jwt.encode({"sub": "42"}, "", algorithm="none"), "malformed"),
+            (lambda: part(b"[" * 9_000) + ".e30.x", "malformed"),
+            (lambda: f"{part(b'null')}.e30.x", "malformed"),
+        ],
+    )
+    def test_a_bad_token_is_refused_and_not_shown(
+        self, token: Callable[[], str], wrong: str
+    ) -> None:
+        text = token()
+        with pytest.raises(TokenError, match=wrong) as caught:
+            TOKENS.verify(text)
+        assert not text or text not in str(caught.value)
+
+    def test_a_token_that_expired_just_now_is_good_for_clocks_that_differ(self) -> None:
+        assert TOKENS.verify(TOKENS.issue("42", seconds=5 - SKEW_SECONDS)).user == "42"
+
+    def test_another_algorithm_with_our_secret_is_not_ours(self) -> None:
+        claims = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": time.time() + 60}
+        other = jwt.encode(claims, SECRET * 2, algorithm="HS512")
+        with pytest.raises(TokenError):
+            Tokens(SECRET * 2, issuer="realtime").verify(other)
+
+    @given(st.text(max_size=200) | st.binary(max_size=200).map(part))
+    def test_no_other_text_is_a_token(self, text: str) -> None:
+        with pytest.raises(TokenError):
+            TOKENS.verify(text)
+
+
+def signed(body: bytes = b"{}", at: str = "1000", secret: str = SECRET) -> tuple[str, str, bytes]:
+    return at, sign(secret, at, body), body
+
+
+class TestSignatures:
+    @pytest.mark.parametrize("at", ["1000", "1000.5", "700", "1300"])
+    def test_a_call_signed_within_five_minutes_is_accepted(self, at: str) -> None:
+        Signatures(SECRET).check(*signed(at=at), now=1000.0)
+
+    @pytest.mark.parametrize("at", ["699", "1301", "inf", "-inf", "nan"])
+    def test_an_older_or_later_timestamp_is_refused(self, at: str) -> None:
+        with pytest.raises(SignatureError, match="clock") as caught:
+            Signatures(SECRET).check(*signed(at=at), now=1000.0)
+        assert caught.value.code == "old_timestamp"
+
+    def test_another_secret_body_or_timestamp_is_refused(self) -> None:
+        timestamp, signature, body = signed()
+        for forgery in (
+            signed(secret="x" * 32),
+            (timestamp, signature, b"{} "),
+            ("1001", signature, body),
+            (timestamp, signature[:-1], body),
+            (timestamp, "é", body),
+        ):
+            with pytest.raises(SignatureError, match="REALTIME_SECRET") as caught:
+                Signatures(SECRET).check(*forgery, now=1000.0)
+            assert caught.value.code == "bad_signature"
+
+    @pytest.mark.parametrize("at", ["now", "2026-11-23", "0x10"])
+    def test_a_timestamp_is_a_number(self, at: str) -> None:
+        with pytest.raises(SignatureError) as caught:
+            Signatures(SECRET).check(*signed(at=at), now=1000.0)
+        assert caught.value.code == "bad_timestamp"
+
+    def test_each_signature_is_let_in_once_in_whatever_case(self) -> None:
+        signatures = Signatures(SECRET)
+        timestamp, signature, _ = signed()
+        signatures.once(timestamp, signature, now=1000.0)
+        for again in (signature, signature.upper()):
+            with pytest.raises(SignatureError) as caught:
+                signatures.once(timestamp, again, now=1000.0)
+            assert caught.value.code == "replayed"
+
+    def test_what_is_too_old_to_be_accepted_is_not_remembered(self) -> None:
+        signatures = Signatures(SECRET)
+        for second in range(1, 1_001):
+            signatures.once(str(second), f"s{second}", now=float(second))
+        assert len(signatures._seen) == 301
+
+    def test_when_too_many_are_remembered_none_can_be_repeated(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(auth, "REMEMBERED_SIGNATURES", 10)
+        signatures = Signatures(SECRET)
+        calls = [(str(1000 + number / 100), f"s{number}") for number in range(50)]
+        for timestamp, signature in calls:
+            signatures.once(timestamp, signature, now=1001.0)
+        assert len(signatures._seen) == 10
+        for timestamp, signature in calls:
+            with pytest.raises(SignatureError):
+                signatures.once(timestamp, signature, now=1001.0)
+        signatures.once("1000.5", "another", now=1001.0)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        (None, "example.com", True),
+        ("https://example.com", "example.com", True),
+        ("http://EXAMPLE.com:8000", "example.com:8000", True),
+        ("https://listed.com", "example.com", True),
+        ("https://example.com:444", "example.com", False),
+        ("https://example.com.evil.com", "example.com", False),
+        ("https://evil.com/example.com", "example.com", False),
+        ("https://listed.com.evil.com", "example.com", False),
+        ("https://LISTED.com", "example.com", False),
+        ("null", "example.com", False),
+        ("null", "", False),
+        ("", "", False),
+        ("", None, False),
+        ("http://[", "example.com", False),
+        ("http://[", "[", False),
+    ],
+)
+def test_pages_of_the_same_host_and_of_listed_origins_may_connect(
+    origin: str | None, host: str | None, *, allowed: bool
+) -> None:
+    assert origin_allowed(origin, host, ("https://listed.com",)) is allowed
+
+
+async def test_the_application_says_who_a_request_is_from(serve: Serve) -> None:
+    def current_user(request: Request) -> str | None:
+        return request.cookies.get("session")
+
+    site = await serve(made(authenticate=current_user))
+    status, descriptor = await site.post("connect", {}, cookie="session=42")
+    assert (status, descriptor["user"]) == (200, "42")
+    assert (await site.post("connect", {}))[0] == 401
+
+
+@pytest.mark.parametrize("identity", [None, "", False, True])
+async def test_what_names_nobody_is_nobody(serve: Serve, identity: Any) -> None:
+    site = await serve(made(authenticate=lambda _: identity))
+    status, answer = await site.post("connect", {})
+    assert (status, answer["error"]["code"]) == (401, "not_signed_in")
+
+
+@pytest.mark.parametrize(("identity", "user"), [(42, "42"), (0, "0"), ("ann", "ann")])
+async def test_a_user_id_may_be_a_number(serve: Serve, identity: int | str, user: str) -> None:
+    async def current_user(_: Request) -> int | str:
+        return identity
+
+    site = await serve(made(authenticate=current_user))
+    assert (await site.post("connect", {}))[1]["user"] == user
+
+
+async def test_a_principal_without_a_client_gets_one(serve: Serve) -> None:
+    site = await serve(made(authenticate=lambda _: Principal(user="42")))
+    status, descriptor = await site.post("connect", {})
+    assert (status, descriptor["client"][:2]) == (200, "c_")
+
+
+async def test_an_authenticate_that_crashes_lets_nobody_in(serve: Serve) -> None:
+    def current_user(_: Request) -> str:
+        raise LookupError("the database is down")
+
+    site = await serve(made(authenticate=current_user))
+    status, answer = await site.post("connect", {})
+    assert (status, answer["error"]["code"]) == (500, "internal")
+    assert "database" not in answer["error"]["message"]
+
+
+async def test_a_token_cannot_be_exchanged_for_one_that_lives_longer(site: Site) -> None:
+    bearer = f"Bearer {site.token('42', 'job.*', seconds=60)}"
+    status, descriptor = await site.post("connect", {}, authorization=bearer)
+    assert (status, descriptor["expires"] <= 60) == (200, True)
+    exchanged = site.tokens.verify(descriptor["token"])
+    assert exchanged.expires <= time.time() + 60
+    assert exchanged.channels == ("job.*",)

@@ -1,0 +1,630 @@
+"""Who listens here gets every event once and in order, whatever the feed and the log do."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime_bridge.backend import Interrupted, Reset
+from realtime_bridge.errors import BackendUnavailableError
+from realtime_bridge.event import Position
+from realtime_bridge.server import hub as module
+from realtime_bridge.server.hub import Hub
+from realtime_bridge_backends.memory import MemoryBackend
+from tests.server.fakes import FakeFeed, Gate, Recorder, SlowLog, TimelessLoop, hearing, numbered
+from tests.server.harness import PATIENCE, until
+
+CHANNEL = "job.7"
+ELSEWHERE = "zzzzzzzz"
+
+
+@pytest.fixture
+def log() -> SlowLog:
+    return SlowLog()
+
+
+@pytest.fixture
+def feed() -> FakeFeed:
+    return FakeFeed()
+
+
+@pytest.fixture
+async def hub(log: SlowLog, feed: FakeFeed) -> AsyncIterator[Hub]:
+    async with hearing(log, feed) as hub:
+        yield hub
+
+
+@pytest.fixture
+def checking_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.005)
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.001)
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0.005)
+
+
+async def joined(hub: Hub, after: Position | None = None, channel: str = CHANNEL) -> Recorder:
+    recorder = Recorder()
+    recorder.here = after
+    await hub.join(recorder, channel, after)
+    return recorder
+
+
+async def test_what_is_published_reaches_everyone_encoded_once() -> None:
+    got: list[bytes] = []
+
+    class Keeper(Recorder):
+        def deliver(self, channel: str, frames: object) -> bool:
+            got.extend(frames)  # type: ignore[arg-type]  # frames, as the base class says
+            self._news.set()
+            return True
+
+    backend = MemoryBackend()
+    async with hearing(backend, backend) as hub:
+        keepers = [Keeper(), Keeper()]
+        for keeper in keepers:
+            await hub.join(keeper, CHANNEL, None)
+        await backend.append(numbered(CHANNEL, 1))
+        await keepers[0].sees(lambda: len(got) == 2)
+    assert got[0] is got[1]
+
+
+async def test_only_the_channels_own_subscribers_get_an_event(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    here, there = await joined(hub, channel="a"), await joined(hub, channel="b")
+    mixed = [
+        event for pair in zip(numbered("a", 3), numbered("b", 3), strict=True) for event in pair
+    ]
+    feed.announce(await log.stored(mixed))
+    await here.reaches(3)
+    await there.reaches(3)
+    assert (here.data, there.data) == ([1, 2, 3], [1, 2, 3])
+
+
+async def test_a_subscription_from_now_gets_what_comes_and_from_a_position_what_was_missed(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    stored = await log.stored(numbered(CHANNEL, 5))
+    assert stored[1].position
+    new = await joined(hub)
+    back = await joined(hub, stored[1].position)
+    assert (new.offsets, back.offsets) == ([], [3, 4, 5])
+    assert [recovered for _, recovered in new.answers + back.answers] == [False, True]
+    feed.announce(await log.stored(numbered(CHANNEL, 1, start=6)))
+    await new.reaches(6)
+    await back.reaches(6)
+    assert (new.offsets, back.offsets) == ([6], [3, 4, 5, 6])
+    assert new.broken + back.broken == []
+
+
+async def test_more_than_a_page_is_read_in_pages_and_nothing_is_pushed_between(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    await log.append(numbered(CHANNEL, 600))
+    epoch = (await log.positions([CHANNEL]))[CHANNEL].epoch
+    reader = await joined(hub, Position(epoch, 0))
+    assert reader.answers[0][0].more
+    assert len(reader.offsets) == 500
+    feed.announce(await log.stored(numbered(CHANNEL, 1, start=601)))
+    await (await joined(hub, Position(epoch, 600))).reaches(601)
+    assert len(reader.offsets) == 500
+    await hub.join(reader, CHANNEL, reader.here)
+    assert not reader.answers[1][0].more
+    feed.announce(await log.stored(numbered(CHANNEL, 1, start=602)))
+    await reader.reaches(602)
+    assert (reader.offsets, reader.broken) == ([*range(1, 603)], [])
+
+
+async def test_a_position_of_another_epoch_is_reset_and_goes_on_from_the_top(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    await log.append(numbered(CHANNEL, 3))
+    stray = await joined(hub, Position(ELSEWHERE, 2))
+    assert [(reset.reason, reset.top.offset) for reset in stray.resets] == [("epoch", 3)]
+    assert stray.answers[0][1] is False
+    feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+    await stray.reaches(4)
+    assert (stray.offsets, stray.broken) == ([4], [])
+
+
+async def test_a_gap_in_the_feed_is_read_from_the_log_at_once(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await joined(hub)
+    stored = await log.stored(numbered(CHANNEL, 5))
+    feed.announce(stored[:1], stored[4:], stored[1:3])
+    await recorder.reaches(5)
+    assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4, 5], [])
+
+
+async def test_what_is_announced_while_a_gap_is_read_is_read_too(feed: FakeFeed) -> None:
+    gate = Gate()
+    log = SlowLog(gate.wait)
+    async with hearing(log, feed) as hub:
+        recorder = await joined(hub)
+        stored = await log.stored(numbered(CHANNEL, 3))
+        gate.close_after(1)
+        feed.announce(stored[2:])
+        await gate.reached.wait()
+        feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+        fan = hub._fans[CHANNEL]
+        await until(lambda: fan.missed)
+        gate.open()
+        await recorder.reaches(4)
+    assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
+
+
+@pytest.mark.usefixtures("checking_often")
+async def test_the_loss_of_a_last_announcement_is_noticed_by_the_position_check(
+    hub: Hub, log: SlowLog
+) -> None:
+    recorder = await joined(hub)
+    await log.append(numbered(CHANNEL, 3))
+    await recorder.reaches(3)
+    assert recorder.offsets == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("checking_often")
+async def test_an_announcement_that_is_still_under_way_is_not_read_from_the_log(
+    hub: Hub, log: SlowLog, feed: FakeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = await joined(hub)
+    confirming = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        if seconds == 77:
+            confirming.set()
+            await recorder.reaches(3)
+
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 77)
+    stored = await log.stored(numbered(CHANNEL, 3))
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    check = asyncio.create_task(hub._check(confirm=77))
+    await confirming.wait()
+    feed.announce(stored)
+    await check
+    assert (recorder.offsets, log.reads) == ([1, 2, 3], 0)
+
+
+async def test_an_interrupted_feed_is_made_up_for_at_once(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await joined(hub)
+    await log.append(numbered(CHANNEL, 3))
+    feed.announce(Interrupted())
+    await recorder.reaches(3)
+    assert recorder.offsets == [1, 2, 3]
+
+
+async def test_a_new_epoch_is_a_reset_for_everyone_also_who_has_fallen_behind(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    live, behind = await joined(hub), await joined(hub)
+    old = await log.stored(numbered(CHANNEL, 1))
+    behind.takes = False
+    feed.announce(old)
+    await live.reaches(1)
+    assert old[0].position
+    await log.rotate(CHANNEL, old[0].position.epoch)
+    new = await log.stored(numbered(CHANNEL, 1))
+    feed.announce(new)
+    for recorder in (live, behind):
+        await recorder.sees(partial(getattr, recorder, "resets"))
+        assert [(reset.reason, reset.top) for reset in recorder.resets] == [
+            ("epoch", new[0].position)
+        ]
+    feed.announce(await log.stored(numbered(CHANNEL, 1, start=2)))
+    await live.reaches(2)
+    assert (live.offsets, live.broken, behind.offsets) == ([1, 2], [], [])
+
+
+@pytest.mark.parametrize("feed_first", [True, False])
+async def test_a_new_epoch_while_history_is_read_does_not_repeat_what_the_history_had(
+    feed: FakeFeed, *, feed_first: bool
+) -> None:
+    gate = Gate()
+    log = SlowLog(gate.wait)
+    async with hearing(log, feed) as hub:
+        witness = await joined(hub)
+        before = (await log.positions([CHANNEL]))[CHANNEL]
+        fresh = await log.rotate(CHANNEL, before.epoch)
+        new = await log.stored(numbered(CHANNEL, 2))
+        gate.close_after(0)
+        late, fan = Recorder(), hub._fans[CHANNEL]
+        late.here = fresh
+        if feed_first:
+            feed.announce(new[1:])
+            await until(lambda: fan.recovering)
+        joining = asyncio.create_task(hub.join(late, CHANNEL, fresh))
+        await until(lambda: late in fan.joining)
+        feed.announce(new[1:])
+        await until(lambda: fan.recovering)
+        gate.open()
+        await joining
+        await witness.sees(lambda: witness.resets)
+        feed.announce(await log.stored(numbered(CHANNEL, 1, start=3)))
+        await late.reaches(3)
+    assert (late.offsets, late.broken, late.resets) == ([1, 2, 3], [], [])
+
+
+async def test_what_was_trimmed_before_it_was_heard_is_a_reset(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await joined(hub)
+    stored = [
+        event
+        for start in range(1, 1_502, 500)
+        for event in await log.stored(numbered(CHANNEL, 500, start=start))
+    ]
+    feed.announce(stored[-1:])
+    await recorder.reaches(2_000)
+    assert [reset.reason for reset in recorder.resets] == ["truncated"]
+    assert (recorder.offsets, recorder.broken) == ([], [])
+
+
+async def test_who_takes_no_more_is_left_alone_until_it_joins_again(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    slow, quick = await joined(hub), await joined(hub)
+    slow.takes = False
+    feed.announce(await log.stored(numbered(CHANNEL, 3)))
+    await quick.reaches(3)
+    slow.takes = True
+    feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+    await quick.reaches(4)
+    assert slow.offsets == []
+    await hub.join(slow, CHANNEL, slow.here)
+    feed.announce(await log.stored(numbered(CHANNEL, 1, start=5)))
+    await slow.reaches(5)
+    assert (slow.offsets, slow.broken) == ([1, 2, 3, 4, 5], [])
+
+
+async def test_who_has_left_gets_nothing_any_more(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
+    leaver, stayer = await joined(hub), await joined(hub)
+    hub.leave(leaver, CHANNEL)
+    hub.leave(leaver, "never.joined")
+    feed.announce(await log.stored(numbered(CHANNEL, 1)))
+    await stayer.reaches(1)
+    assert leaver.offsets == []
+
+
+async def test_who_leaves_while_the_history_is_read_is_not_subscribed(feed: FakeFeed) -> None:
+    gate = Gate()
+    log = SlowLog(gate.wait)
+    async with hearing(log, feed) as hub:
+        await joined(hub)
+        gate.close_after(0)
+        leaver = Recorder()
+        joining = asyncio.create_task(hub.join(leaver, CHANNEL, Position(ELSEWHERE, 1)))
+        await until(lambda: leaver in hub._fans[CHANNEL].joining)
+        hub.leave(leaver, CHANNEL)
+        gate.open()
+        await joining
+    assert (leaver.answers, leaver.resets) == ([], [])
+
+
+@pytest.mark.usefixtures("checking_often")
+async def test_a_channel_that_nobody_listens_to_is_closed_and_can_be_opened_again(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    kept, left = await joined(hub, channel="kept"), await joined(hub, channel="left")
+    hub.leave(left, "left")
+    await until(lambda: feed.listener and feed.listener.channels == {"kept"})
+    assert (hub.channels, hub.top("left")) == (1, None)
+    again = await joined(hub, channel="left")
+    feed.announce(await log.stored(numbered("left", 1)), await log.stored(numbered("kept", 1)))
+    await again.reaches(1)
+    await kept.reaches(1)
+
+
+@pytest.mark.usefixtures("checking_often")
+async def test_a_feed_that_cannot_forget_a_channel_goes_on(
+    hub: Hub, log: SlowLog, feed: FakeFeed, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept, left = await joined(hub, channel="kept"), await joined(hub, channel="left")
+    feed.discard_fails = OSError("the network is down")
+    hub.leave(left, "left")
+    await until(lambda: "the regular check failed" in caplog.text)
+    feed.announce(await log.stored(numbered("left", 1)), await log.stored(numbered("kept", 1)))
+    await kept.reaches(1)
+    assert (feed.opened, left.offsets) == (1, [])
+
+
+class TestOpening:
+    async def test_a_channel_is_opened_once_however_many_ask(
+        self, log: SlowLog, feed: FakeFeed
+    ) -> None:
+        added: list[str] = []
+        async with hearing(log, feed) as hub:
+            assert feed.listener
+            add = feed.listener.add
+
+            async def counting(channels: list[str]) -> None:
+                added.extend(channels)
+                await asyncio.sleep(0)
+                await add(channels)
+
+            feed.listener.add = counting  # type: ignore[method-assign, assignment]
+            await asyncio.gather(*(joined(hub) for _ in range(9)))
+        assert added == [CHANNEL]
+
+    async def test_events_heard_before_the_position_is_known_are_not_lost_nor_doubled(
+        self, feed: FakeFeed
+    ) -> None:
+        gate = Gate()
+        log = SlowLog(gate.wait)
+        async with hearing(log, feed) as hub:
+            gate.close_after(0)
+            joining = asyncio.create_task(joined(hub))
+            await until(lambda: feed.listener and CHANNEL in feed.listener.channels)
+            feed.announce(await log.stored(numbered(CHANNEL, 2)))
+            await until(lambda: len(hub._opening[CHANNEL].early) == 2)
+            gate.open()
+            recorder = await joining
+            feed.announce(await log.stored(numbered(CHANNEL, 1, start=3)))
+            await recorder.reaches(3)
+        assert recorder.broken == []
+        assert recorder.offsets == [3]
+
+    async def test_events_heard_after_the_position_was_read_are_delivered_at_once(
+        self, feed: FakeFeed
+    ) -> None:
+        gate = Gate()
+        log = SlowLog(gate.wait)
+        async with hearing(log, feed) as hub:
+            gate.close_after(1)
+            joining = asyncio.create_task(joined(hub))
+            await gate.reached.wait()
+            feed.announce(await log.stored(numbered(CHANNEL, 2)))
+            await until(lambda: len(hub._opening[CHANNEL].early) == 2)
+            gate.open()
+            await (await joining).reaches(2)
+
+    @pytest.mark.parametrize(
+        "problem", [BackendUnavailableError("it is down"), OSError("it is down"), KeyError("x")]
+    )
+    @pytest.mark.parametrize("where", ["feed", "log"])
+    async def test_an_opening_that_fails_is_an_error_to_all_who_asked_and_works_later(
+        self, hub: Hub, log: SlowLog, feed: FakeFeed, problem: Exception, where: str
+    ) -> None:
+        part = feed if where == "feed" else log
+        setattr(part, "add_fails" if where == "feed" else "fails", problem)
+        answers = await asyncio.gather(*(joined(hub) for _ in range(3)), return_exceptions=True)
+        assert [type(answer) for answer in answers] == [BackendUnavailableError] * 3
+        setattr(part, "add_fails" if where == "feed" else "fails", None)
+        recorder = await joined(hub)
+        feed.announce(await log.stored(numbered(CHANNEL, 1)))
+        await recorder.reaches(1)
+        assert feed.opened == 1
+
+    async def test_before_the_feed_is_heard_nobody_can_join(self) -> None:
+        hub = Hub(SlowLog(), FakeFeed())
+        with pytest.raises(BackendUnavailableError, match="not connected"):
+            await joined(hub)
+        await hub.wait_until_ready(0.001)
+        assert not hub.ready
+
+    @pytest.mark.usefixtures("checking_often")
+    async def test_a_feed_that_breaks_meanwhile_is_an_error_to_all_who_asked(
+        self, feed: FakeFeed, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        gate = Gate()
+        log = SlowLog(gate.wait)
+        async with hearing(log, feed) as hub:
+            gate.close_after(0)
+            asked = [asyncio.create_task(joined(hub)) for _ in range(3)]
+            await until(lambda: CHANNEL in hub._opening)
+            feed.announce(OSError("the network is down"))
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [BackendUnavailableError] * 3
+            gate.open()
+            async with asyncio.timeout(PATIENCE):
+                await until(lambda: feed.opened == 2)
+                await hub.wait_until_ready(PATIENCE)
+                await joined(hub)
+        assert "the feed broke" in caplog.text
+
+
+class TestABrokenFeed:
+    @pytest.fixture(autouse=True)
+    def _heard_anew_soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "RESTART_SECONDS", 0.005)
+
+    @pytest.mark.parametrize("end", [OSError("the network is down"), None])
+    async def test_it_is_heard_anew_and_what_was_missed_is_made_up_for(
+        self, hub: Hub, log: SlowLog, feed: FakeFeed, end: Exception | None
+    ) -> None:
+        recorder = await joined(hub)
+        feed.announce(end)
+        await until(lambda: feed.opened == 1 and not hub.ready)
+        await log.append(numbered(CHANNEL, 3))
+        await recorder.reaches(3)
+        await hub.wait_until_ready(PATIENCE)
+        feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+        await recorder.reaches(4)
+        assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
+
+    async def test_while_it_is_broken_known_channels_can_be_joined_and_no_others(
+        self, hub: Hub, log: SlowLog, feed: FakeFeed, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "RESTART_SECONDS", 1_000)
+        await joined(hub)
+        feed.announce(OSError("the network is down"))
+        await until(lambda: not hub.ready)
+        assert (await joined(hub)).answers
+        with pytest.raises(BackendUnavailableError):
+            await joined(hub, channel="other")
+
+    async def test_a_recovery_that_it_cut_short_is_done_by_the_next(
+        self, hub: Hub, log: SlowLog, feed: FakeFeed
+    ) -> None:
+        recorder = await joined(hub)
+        stored = await log.stored(numbered(CHANNEL, 3))
+        feed.announce(stored[2:], OSError("the network is down"))
+        await recorder.reaches(3)
+        feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+        await recorder.reaches(4)
+        assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
+
+    @pytest.mark.usefixtures("checking_often")
+    @pytest.mark.parametrize("problem", [BackendUnavailableError("down"), OSError("down")])
+    async def test_a_log_that_cannot_be_read_is_asked_again_later(
+        self,
+        hub: Hub,
+        log: SlowLog,
+        feed: FakeFeed,
+        problem: Exception,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        recorder = await joined(hub)
+        stored = await log.stored(numbered(CHANNEL, 3))
+        log.fails = problem
+        feed.announce(stored[2:])
+        await until(lambda: "cannot be recovered yet" in caplog.text)
+        log.fails = None
+        await recorder.reaches(3)
+        assert (recorder.offsets, recorder.broken, feed.opened) == ([1, 2, 3], [], 1)
+
+    @pytest.mark.usefixtures("checking_often")
+    async def test_positions_that_cannot_be_compared_are_compared_later(
+        self, hub: Hub, log: SlowLog, feed: FakeFeed, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.WARNING)
+        recorder = await joined(hub)
+        log.fails = BackendUnavailableError("down")
+        await log.append(numbered(CHANNEL, 3))
+        feed.announce(Interrupted())
+        await until(lambda: "positions cannot be compared" in caplog.text)
+        log.fails = None
+        await recorder.reaches(3)
+
+    async def test_stopping_in_the_middle_of_everything_leaves_no_task(
+        self, log: SlowLog, feed: FakeFeed
+    ) -> None:
+        before = asyncio.all_tasks()
+        async with hearing(log, feed) as hub:
+            await joined(hub)
+            feed.announce((await log.stored(numbered(CHANNEL, 3)))[2:])
+        assert asyncio.all_tasks() == before
+
+
+class Visitor(Recorder):
+    """A subscriber that joins again, as a client does, where what it gets does not follow."""
+
+    def __init__(self, after: Position | None) -> None:
+        super().__init__()
+        self.here = after
+        self.patience = 60.0
+        self.story: list[int | None] = []
+        self.lost = False
+
+    def _step(self, place: Position, data: int) -> None:
+        follows = self.here and place == Position(self.here.epoch, self.here.offset + 1)
+        if follows and not self.lost:
+            super()._step(place, data)
+            self.story.append(data)
+        else:
+            self.lost = True
+            self._news.set()
+
+    def reset(self, channel: str, reset: Reset) -> None:
+        super().reset(channel, reset)
+        self.story.append(None)
+
+    async def stay(self, hub: Hub, top: Callable[[], Position | None]) -> None:
+        """Stay subscribed until all that is ever published has arrived."""
+        while self.here is None or self.here != top():
+            self.lost = False
+            await hub.join(self, CHANNEL, self.here)
+            await self.sees(lambda: self.lost or self.here == top())
+
+    def has_no_hole(self) -> bool:
+        """Tell whether all numbers follow each other, but where a reset lies between."""
+        return all(
+            one is None or next_one is None or next_one == one + 1
+            for one, next_one in pairwise(self.story)
+        )
+
+
+class Course:
+    """Subscribers that come and go at random moments, while events stream."""
+
+    def __init__(self, dice: random.Random, *, drops: float = 0, rotations: float = 0) -> None:
+        self.dice = dice
+        self.drops = drops
+        self.rotations = rotations
+        self.log = SlowLog(self.pause)
+        self.feed = FakeFeed(self.pause)
+        self.published = 0
+        self.places: list[Position] = []
+        self.end: Position | None = None
+        self.visitors: list[Visitor] = []
+
+    async def pause(self) -> None:
+        for _ in range(self.dice.randrange(4)):
+            await asyncio.sleep(0)
+
+    async def run(self) -> None:
+        async with hearing(self.log, self.feed) as hub, asyncio.TaskGroup() as tasks:
+            for _ in range(40):
+                if self.dice.random() < 0.6:
+                    await self.publish(self.dice.randrange(1, 4))
+                else:
+                    tasks.create_task(self.visit(hub))
+                await self.pause()
+            await self.publish(1)
+            self.end = self.places[-1]
+            for visitor in self.visitors:
+                visitor._news.set()
+
+    async def publish(self, count: int) -> None:
+        if self.dice.random() < self.rotations and self.places:
+            await self.log.rotate(CHANNEL, self.places[-1].epoch)
+        events = await self.log.stored(numbered(CHANNEL, count, start=self.published + 1))
+        self.published += count
+        self.places += [event.position for event in events if event.position]
+        if self.dice.random() >= self.drops:
+            self.feed.announce([*events[: self.dice.randrange(2)], *events])
+
+    async def visit(self, hub: Hub) -> None:
+        visitor = Visitor(self.dice.choice([None, *self.places[-9:]]))
+        self.visitors.append(visitor)
+        if self.dice.random() < 0.7:
+            await visitor.stay(hub, lambda: self.end)
+        else:
+            await hub.join(visitor, CHANNEL, visitor.here)
+            await self.pause()
+        hub.leave(visitor, CHANNEL)
+        assert visitor.has_no_hole()
+
+
+def run(course: Course) -> None:
+    with asyncio.Runner(loop_factory=TimelessLoop) as runner:
+        runner.run(course.run())
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=250)
+def test_whoever_joins_while_events_stream_gets_each_once_and_in_order(seed: int) -> None:
+    course = Course(random.Random(seed))
+    run(course)
+    assert not any(visitor.lost or visitor.resets for visitor in course.visitors)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=250)
+def test_so_it_is_when_announcements_are_lost(seed: int) -> None:
+    course = Course(random.Random(seed), drops=0.4)
+    run(course)
+    assert not any(visitor.lost or visitor.resets for visitor in course.visitors)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=250)
+def test_when_epochs_end_there_is_a_reset_and_no_hole_besides(seed: int) -> None:
+    run(Course(random.Random(seed), drops=0.2, rotations=0.1))

@@ -1,0 +1,249 @@
+"""Publishing from elsewhere: signed, whole, once; and what it is told when it is not."""
+
+import asyncio
+import time
+from typing import Any
+
+import orjson
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from realtime_bridge.event import MAX_DATA_BYTES
+from realtime_bridge.protocol import calls
+from realtime_bridge.protocol.calls import MAX_CALL_BYTES, signed_headers
+from realtime_bridge_backends.websocket import WebSocketBackend
+from tests.server.harness import PATIENCE, SECRET, Frame, Site, configured
+
+CHANNEL = "job.7"
+GOOD: Frame = {"channel": CHANNEL, "event": "job.step", "data": 1}
+
+
+def batch(*events: object) -> Frame:
+    return {"events": list(events)}
+
+
+async def test_a_signed_publish_reaches_a_client_and_returns_receipts(site: Site) -> None:
+    client = await site.connect()
+    await client.subscribe(CHANNEL)
+    status, answer = await site.publish(batch(GOOD, {**GOOD, "id": "mine", "key": "a1"}))
+    assert status == 200
+    first, second = answer["receipts"]
+    assert (first["position"]["offset"], second["position"]["offset"]) == (1, 2)
+    assert (second["id"], second["duplicate"], second["pushed"]) == ("mine", False, True)
+    events = await client.events(2)
+    assert [event["id"] for event in events] == [first["id"], "mine"]
+    assert events[1]["key"] == "a1"
+
+
+async def test_an_id_is_published_once(site: Site) -> None:
+    for duplicate in (False, True):
+        _, answer = await site.publish(batch({**GOOD, "id": "mine"}))
+        assert [receipt["duplicate"] for receipt in answer["receipts"]] == [duplicate]
+
+
+class TestSignatures:
+    async def test_without_a_signature_nothing_is_published(self, site: Site) -> None:
+        watcher = await site.watch()
+        body = orjson.dumps(batch(GOOD))
+        good = signed_headers(SECRET, str(time.time()), body)
+        for missing in (*good, None):
+            headers = {name: value for name, value in good.items() if missing not in (None, name)}
+            status, answer = await site.post("publish", body, **headers)
+            assert (status, answer["error"]["code"]) == (401, "not_signed")
+        await watcher.notices_nothing()
+
+    @pytest.mark.parametrize(
+        ("options", "code"),
+        [
+            ({"secret": "x" * 32}, "bad_signature"),
+            ({"timestamp": "now"}, "bad_timestamp"),
+            ({"timestamp": "1000"}, "old_timestamp"),
+            ({"timestamp": "nan"}, "old_timestamp"),
+            ({"timestamp": "9e99"}, "old_timestamp"),
+        ],
+    )
+    async def test_one_that_is_not_good_publishes_nothing(
+        self, site: Site, options: dict[str, str], code: str
+    ) -> None:
+        watcher = await site.watch()
+        status, answer = await site.publish(batch(GOOD), **options)
+        assert (status, answer["error"]["code"]) == (401, code)
+        assert SECRET not in answer["error"]["message"]
+        await watcher.notices_nothing()
+
+    async def test_another_body_than_was_signed_publishes_nothing(self, site: Site) -> None:
+        headers = signed_headers(SECRET, str(time.time()), orjson.dumps(batch(GOOD)))
+        status, answer = await site.post("publish", batch({**GOOD, "data": 2}), **headers)
+        assert (status, answer["error"]["code"]) == (401, "bad_signature")
+
+    async def test_a_body_that_is_sent_again_is_not_published_again(self, site: Site) -> None:
+        watcher = await site.watch()
+        timestamp = f"{time.time():.6f}"
+        assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 200
+        status, answer = await site.publish(batch(GOOD), timestamp=timestamp)
+        assert (status, answer["error"]["code"]) == (409, "replayed")
+        assert (await site.bridge.position(CHANNEL)).offset == 1
+        await watcher.notices_nothing()
+
+
+class TestBadEvents:
+    @pytest.mark.parametrize(
+        ("body", "wrong"),
+        [
+            (b"nonsense", "not JSON"),
+            (b"[]", "not a JSON object"),
+            (b"", "not JSON"),
+            ({}, "Send {"),
+            (batch(), "Send {"),
+            (batch(GOOD, GOOD, {"channel": CHANNEL}), "events[2] has to have"),
+            (batch(GOOD, {**GOOD, "channel": "job 7"}), "events[1]: Bad channel name"),
+            (batch(GOOD, {**GOOD, "channel": "private-job"}), "events[1]: Bad channel name"),
+            (batch({**GOOD, "event": "x" * 65}), "events[0]: Bad event name"),
+            (batch({**GOOD, "id": ""}), "events[0]: Bad id"),
+            (batch({**GOOD, "data": "x" * MAX_DATA_BYTES}), "over the limit of 1,048,576"),
+            (batch(*[GOOD] * 501), "501 events at once are over the limit of 500"),
+        ],
+        ids=lambda value: str(value)[:30],
+    )
+    async def test_one_refuses_the_whole_call_and_is_named(
+        self, site: Site, body: object, wrong: str
+    ) -> None:
+        watcher = await site.watch()
+        status, answer = await site.publish(body)
+        assert (status, answer["error"]["code"]) == (400, "invalid_event")
+        assert wrong in answer["error"]["message"]
+        assert (await site.bridge.position(CHANNEL)).offset == 0
+        await watcher.notices_nothing()
+
+    async def test_a_body_that_is_too_large_is_refused(self, site: Site) -> None:
+        watcher = await site.watch()
+        status, answer = await site.publish(b" " * (MAX_CALL_BYTES + 1))
+        assert (status, answer["error"]["code"]) == (413, "too_large")
+        await watcher.notices_nothing()
+
+    async def test_the_largest_batch_is_taken(self, site: Site) -> None:
+        status, answer = await site.publish(batch(*[GOOD] * 500))
+        assert (status, len(answer["receipts"])) == (200, 500)
+
+
+async def call(worker: ClientConnection, **fields: Any) -> Frame:
+    await worker.send(orjson.dumps(fields).decode())
+    async with asyncio.timeout(PATIENCE):
+        answer: Frame = orjson.loads(await worker.recv())
+        return answer
+
+
+class TestTheWorkersSocket:
+    async def test_every_call_is_answered_by_its_number_and_in_order(self, site: Site) -> None:
+        worker = await site.worker()
+        top = (await call(worker, call="positions", channels=[CHANNEL], number=1))["positions"]
+        for number in range(2, 5):
+            text = orjson.dumps({"call": "append", "events": [GOOD], "number": number})
+            await worker.send(text.decode())
+        answers = [orjson.loads(await worker.recv()) for _ in range(3)]
+        assert [answer["number"] for answer in answers] == [2, 3, 4]
+        offsets = [answer["receipts"][0]["position"]["offset"] for answer in answers]
+        assert offsets == [1, 2, 3]
+        read = await call(worker, call="read", channel=CHANNEL, after=top[CHANNEL], limit=2)
+        assert ([event["offset"] for event in read["events"]], read["more"]) == ([1, 2], True)
+        latest = await call(worker, call="latest", channel=CHANNEL)
+        assert (latest["events"], latest["top"]["offset"]) == ([], 3)
+        rotated = await call(
+            worker, call="rotate", channel=CHANNEL, seen_epoch=top[CHANNEL]["epoch"]
+        )
+        assert rotated["position"]["offset"] == 0
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {},
+            signed_headers("x" * 32, str(time.time()), b""),
+            signed_headers(SECRET, "1000", b""),
+            signed_headers(SECRET, str(time.time()), b"{}"),
+        ],
+    )
+    async def test_it_needs_a_signature(self, site: Site, headers: dict[str, str]) -> None:
+        watcher = await site.watch()
+        with pytest.raises(InvalidStatus) as caught:
+            await site._open("publish", {"additional_headers": headers})
+        assert caught.value.response.status_code == 401
+        await watcher.notices_nothing()
+
+    @pytest.mark.parametrize(
+        ("fields", "wrong"),
+        [
+            ({"call": "append", "events": [GOOD, {}]}, "events[1]"),
+            ({"call": "append"}, "Send {"),
+            ({"call": "append", "events": [GOOD] * 501}, "over the limit of 500"),
+            ({"call": "read", "channel": "job 7", "after": {}}, "Bad channel"),
+            ({"call": "latest"}, "Bad channel"),
+            ({"call": "positions", "channels": ["job 7"]}, "Bad channel"),
+            ({"call": "rotate", "channel": ["x"]}, "Bad channel"),
+        ],
+        ids=lambda value: str(value)[:30],
+    )
+    async def test_a_bad_event_is_an_answer_and_the_socket_goes_on(
+        self, site: Site, fields: Frame, wrong: str
+    ) -> None:
+        watcher, worker = await site.watch(), await site.worker()
+        if "after" in fields:
+            fields = {**fields, "after": {"epoch": "k3v9q2wz", "offset": 0}}
+        error = (await call(worker, number=7, **fields))["error"]
+        assert (error["invalid"], error["retryable"], wrong in error["message"]) == (
+            True,
+            False,
+            True,
+        )
+        assert (await call(worker, call="append", events=[GOOD], number=8))["number"] == 8
+        await watcher.notices_nothing()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"nonsense",
+            b"[]",
+            b"",
+            b"{}",
+            b'{"call":"drop"}',
+            b'{"call":["append"]}',
+            b'{"call":' + b"[" * 1_000 + b"]" * 1_000 + b"}",
+            b'{"call":"read","channel":"job.7"}',
+            b'{"call":"read","channel":"job.7","after":{"epoch":"k3v9q2wz","offset":0},"limit":"x"}',
+            b'{"call":"read","channel":"job.7","after":{"epoch":"k3v9q2wz","offset":0},"limit":0}',
+            b'{"call":"latest","channel":"job.7","after":null}',
+            b'{"call":"latest","channel":"job.7","after":-1}',
+            b'{"call":"positions","channels":"job.7"}',
+            b'{"call":"positions"}',
+        ],
+        ids=lambda value: value.decode()[:30],
+    )
+    async def test_what_is_no_call_closes_the_socket_and_no_other(
+        self, site: Site, text: bytes
+    ) -> None:
+        watcher, worker = await site.watch(), await site.worker()
+        await worker.send(text)
+        with pytest.raises(ConnectionClosed) as caught:
+            await worker.recv()
+        assert caught.value.rcvd is not None
+        assert (caught.value.rcvd.code, bool(caught.value.rcvd.reason)) == (4400, True)
+        await watcher.notices_nothing()
+
+    async def test_a_worker_that_goes_away_in_the_middle_disturbs_nobody(self, site: Site) -> None:
+        watcher = await site.watch()
+        worker = await site.worker()
+        for _ in range(20):
+            await worker.send(orjson.dumps({"call": "append", "events": [GOOD]}).decode())
+        worker.transport.abort()
+        await watcher.notices_nothing()
+
+
+async def test_the_log_of_another_process_has_what_this_one_publishes(site: Site) -> None:
+    client = await site.connect()
+    await client.subscribe(CHANNEL)
+    async with WebSocketBackend(site.url, SECRET) as backend:
+        events = calls.unpack_events([GOOD] * 100)
+        receipts = await backend.append(events)
+        assert [receipt.id for receipt in receipts] == [event.id for event in events]
+        assert [event["offset"] for event in await client.events(100)] == [*range(1, 101)]
+    assert configured().secret_for(site.url) == SECRET
