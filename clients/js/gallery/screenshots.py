@@ -12,7 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 GALLERY = Path(__file__).parent
 PACKAGE = GALLERY.parent
@@ -37,9 +37,9 @@ SCENES = [
     "debug-realtime",
     "debug-polling",
 ]
-WIDE = {"width": 760, "height": 900}
-LOW = {"width": 760, "height": 640}
-NARROW = {"width": 390, "height": 900}
+WIDE: ViewportSize = {"width": 760, "height": 900}
+LOW: ViewportSize = {"width": 760, "height": 640}
+NARROW: ViewportSize = {"width": 390, "height": 900}
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -52,10 +52,23 @@ class Quiet(SimpleHTTPRequestHandler):
 def build(folder: Path) -> None:
     """Bundle the gallery as it is served."""
     entry, out = GALLERY / "main.tsx", folder / "main.js"
-    command = ["node_modules/.bin/esbuild", str(entry), "--bundle", "--format=esm", "--jsx=automatic", "--minify", f"--outfile={out}"]
+    command = [
+        "node_modules/.bin/esbuild",
+        str(entry),
+        "--bundle",
+        "--format=esm",
+        "--jsx=automatic",
+        "--minify",
+        f"--outfile={out}",
+    ]
     subprocess.run([*command, "--log-level=warning"], cwd=PACKAGE, check=True)
     for file in (GALLERY / "index.html", GALLERY / "gallery.css", PACKAGE / "src/react/styles.css"):
         shutil.copy(file, folder)
+
+
+def complain(text: str) -> None:
+    """Say what the page says: a policy that was broken, a script that failed."""
+    sys.stderr.write(f"{text}\n")
 
 
 def draw(page: Page, origin: str, scene: str, name: str) -> None:
@@ -79,9 +92,11 @@ def main(scenes: list[str]) -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
         for viewport, suffix in ((WIDE, ""), (NARROW, "-narrow")):
             for scheme in ("light", "dark"):
-                page = browser.new_page(viewport=viewport, color_scheme=scheme, device_scale_factor=1.5)
-                page.on("console", lambda message: print(message.type, message.text))
-                page.on("pageerror", lambda error: print("error", error))
+                page = browser.new_page(
+                    viewport=viewport, color_scheme=scheme, device_scale_factor=1.5
+                )
+                page.on("console", lambda message: complain(message.text))
+                page.on("pageerror", lambda error: complain(str(error)))
                 for scene in scenes:
                     if scene == "widget-notices":
                         page.set_viewport_size(LOW)

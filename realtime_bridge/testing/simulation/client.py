@@ -160,7 +160,7 @@ class Client:
             self.give("not_described", status=status or None)
             return
         self._token, generation, _ = answer
-        terms = Terms(generation=generation, max_age=self._world.options.max_age)
+        terms = Terms(generation=generation, max_age=self._world.max_age)
         self.give("described", terms=terms)
 
     def _on_polled(self, status: int, answer: Any) -> None:

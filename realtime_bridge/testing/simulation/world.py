@@ -70,7 +70,9 @@ class World:
         drawn = draw_faults(draw, clients=chosen["clients"], span=SPAN_MS)
         self.faults = drawn if faults is None else sorted(faults)
         self.hosted: bool = chosen["hosted"]
+        self.jobs: int = chosen["jobs"]
         self.memory: bool = chosen["memory"]
+        self.max_age: int | None = chosen["max_age"]
         self.application: dict[str, dict[str, Any]] = {}
         self.log = SimulatedLog(self.random, lambda: self.now, chosen["retention"])
         self.network = Network(self)
@@ -85,7 +87,7 @@ class World:
         self._active: list[Fault] = []
         self._scenes = Scenes(self)
         self._end = SPAN_MS
-        self._begin(chosen["jobs"])
+        self._begin()
 
     @property
     def ever_hosted(self) -> bool:
@@ -144,18 +146,19 @@ class World:
             "nodes": draw.choice((1, 2)),
             "hosted": draw.choice((False, False, False, True)),
             "memory": draw.choice((False, True)),
+            "max_age": draw.choice((None, None, None, 15_000)),
             "retention": Retention(events=draw.choice((2, 1_000, 1_000))),
         }
         given = {name: getattr(options, name) for name in drawn}
         return drawn | {name: value for name, value in given.items() if value is not None}
 
-    def _begin(self, jobs: int) -> None:
+    def _begin(self) -> None:
         for fault in self.faults:
             self.at(fault.at, self._start_fault, fault)
             self._end = max(self._end, fault.end + WORST_MS)
         for client in self.clients:
             self.at(self.random.randrange(2_000), client.give, "start")
-        for number in range(jobs):
+        for number in range(self.jobs):
             Worker(self, number).start_job(self.random.randrange(SPAN_MS))
 
     def _start_fault(self, fault: Fault) -> None:

@@ -1,0 +1,89 @@
+"""`python -m realtime_bridge.testing.simulation`: run many seeds, or tell the story of one."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from time import monotonic
+
+from realtime_bridge.testing.simulation.search import PromiseBrokenError, search
+from realtime_bridge.testing.simulation.storm import STORMS, check_storm
+from realtime_bridge.testing.simulation.witness import ViolationError
+from realtime_bridge.testing.simulation.world import World
+
+WIDTH = 30
+REDRAW_SECONDS = 0.2
+
+
+class Progress:
+    """A bar on a terminal, and nothing elsewhere."""
+
+    def __init__(self, seeds: int) -> None:
+        self.done = 0
+        self._seeds = seeds
+        self._began = monotonic()
+        self._drawn = float("-inf")
+
+    @property
+    def rate(self) -> float:
+        """Seeds a second."""
+        return self.done / max(0.001, monotonic() - self._began)
+
+    def step(self, _: int) -> None:
+        """Note that a seed was good."""
+        self.done += 1
+        if sys.stderr.isatty() and monotonic() - self._drawn > REDRAW_SECONDS:
+            self._drawn = monotonic()
+            bar = "━" * (WIDTH * self.done // self._seeds)
+            sys.stderr.write(f"\r{bar:{WIDTH}} {self.done:,} of {self._seeds:,}, {self.rate:.0f}/s")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\033[K")
+
+
+def main() -> int:
+    """Run the command, and return its exit code."""
+    arguments = _arguments()
+    if arguments.story is not None:
+        return _tell(arguments.story)
+    progress = Progress(arguments.seeds)
+    try:
+        search(range(arguments.first, arguments.first + arguments.seeds), done=progress.step)
+        for storm in STORMS:
+            check_storm(storm, seed=arguments.first)
+    except (PromiseBrokenError, ViolationError) as error:
+        progress.clear()
+        sys.stdout.write(f"{error}\n")
+        return 1
+    progress.clear()
+    sys.stdout.write(
+        f"{progress.done:,} seeds from {arguments.first:,}, {progress.rate:.0f} a second, "
+        f"and {len(STORMS)} reconnect storms: every promise kept\n"
+    )
+    return 0
+
+
+def _tell(seed: int) -> int:
+    """Tell everything that happens, and return whether it went wrong."""
+    try:
+        World(seed, tell=lambda line: print(line)).run()  # noqa: T201 -- this is a command
+    except ViolationError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _arguments() -> Namespace:
+    parser = ArgumentParser(
+        prog="python -m realtime_bridge.testing.simulation",
+        description="Simulate deployments in which things go wrong, and check every promise.",
+    )
+    parser.add_argument("--seeds", type=int, default=1_000, help="how many (1000)")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (0)")
+    parser.add_argument("--story", type=int, metavar="SEED", help="tell what happens in this seed")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""The bridge runs within every framework, wherever it is mounted, and says when it was forgotten."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from websockets.exceptions import InvalidStatus
+
+from realtime_bridge.errors import BackendUnavailableError, ConfigurationError
+from realtime_bridge.server import Bridge
+from realtime_bridge_backends.memory import MemoryBackend
+from tests.server.harness import Application, Serve, Site, made
+
+
+async def works(site: Site) -> None:
+    """Prove that every way through the bridge works: socket, poll, publish, health."""
+    client = await site.connect("42")
+    await client.subscribe("job.7")
+    assert (await site.publish({"events": [{"channel": "job.7", "event": "job.step"}]}))[0] == 200
+    assert (await client.expect("event"))["offset"] == 1
+    status, answer = await site.poll({"job.7": None})
+    assert (status, answer["channels"]["job.7"]["position"]["offset"]) == (200, 1)
+    async with site.http.get(f"{site.url}/health/ready") as ready:
+        assert ready.status == 200
+    async with site.http.get(f"{site.url}/nothing") as nothing:
+        assert nothing.status == 404
+
+
+async def page(site: Site, text: str) -> None:
+    """Prove that the application itself goes on answering."""
+    async with site.http.get(f"{site.origin}/page") as answer:
+        assert (answer.status, await answer.text()) == (200, text)
+
+
+@pytest.mark.parametrize("mounted", ["/realtime", "/api", "/deep/er"])
+async def test_in_fastapi(serve: Serve, mounted: str) -> None:
+    bridge = made()
+    app = FastAPI(lifespan=bridge.lifespan)
+    app.get("/page")(lambda: "fastapi")
+    app.mount(mounted, bridge)
+    site = await serve(bridge, app=app)
+    site.path = mounted
+    await works(site)
+    await page(site, '"fastapi"')
+
+
+@pytest.mark.parametrize("mounted", ["/realtime", "/api"])
+async def test_in_starlette_with_a_lifespan_of_its_own(serve: Serve, mounted: str) -> None:
+    bridge = made()
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with bridge:
+            yield
+
+    app = Starlette(routes=[Mount(mounted, bridge)], lifespan=lifespan)
+    site = await serve(bridge, app=app)
+    site.path = mounted
+    await works(site)
+
+
+def django_page(_: HttpRequest) -> HttpResponse:
+    return HttpResponse("django")
+
+
+def beside_django(bridge: Bridge) -> Application:
+    if not django_settings.configured:
+        django_settings.configure(
+            ROOT_URLCONF=(path("page", django_page),),
+            ALLOWED_HOSTS=["127.0.0.1"],
+            SECRET_KEY="a secret of the tests",
+            LOGGING_CONFIG=None,
+        )
+    django = get_asgi_application()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        ours = scope["type"] == "lifespan" or scope["path"].startswith(f"{bridge.path}/")
+        await (bridge if ours else django)(scope, receive, send)
+
+    return application
+
+
+@pytest.mark.parametrize("mounted", ["/realtime", "/api"])
+async def test_beside_django(serve: Serve, mounted: str) -> None:
+    bridge = made(path=mounted)
+    site = await serve(bridge, app=beside_django(bridge))
+    await works(site)
+    await page(site, "django")
+
+
+@pytest.mark.parametrize("mounted", ["/realtime", "/api", ""])
+async def test_alone(serve: Serve, mounted: str) -> None:
+    await works(await serve(made(path=mounted)))
+
+
+@pytest.mark.parametrize("within", ["fastapi", "nothing"])
+async def test_the_address_of_earlier_set_ups_works_in_development(
+    serve: Serve, within: str
+) -> None:
+    bridge = made(dev=True, path="/api")
+    app = FastAPI(lifespan=bridge.lifespan)
+    app.mount("/api", bridge)
+    site = await serve(bridge, app=app if within == "fastapi" else bridge)
+    client = await site.open("?userId=test-user")
+    assert client.socket.request is not None
+    assert client.socket.request.path == "/api/ws?userId=test-user"
+    assert (await client.expect("welcome"))["user"] == "test-user"
+    assert (await client.expect("subscribed"))["channel"] == "user-test-user"
+
+
+async def test_a_bridge_that_nobody_started_says_so(serve: Serve) -> None:
+    bridge = made(dev=True)
+    site = await serve(bridge, app=FastAPI(routes=[Mount("/realtime", bridge)]))
+    for answer in (
+        await site.post("connect?userId=42", {}),
+        await site.poll({"user-42": None}),
+        await site.publish({"events": [{"channel": "user-42", "event": "job.step"}]}),
+    ):
+        assert (answer[0], answer[1]["error"]["code"]) == (503, "not_started")
+        assert "lifespan=bridge.lifespan" in answer[1]["error"]["message"]
+    async with site.http.get(f"{site.url}/health/ready") as ready:
+        assert ready.status == 503
+    for opening in (site.open("?userId=42"), site.worker()):
+        with pytest.raises(InvalidStatus) as caught:
+            await opening
+        assert caught.value.response.status_code == 503
+
+
+async def test_it_can_be_started_in_one_place_only() -> None:
+    bridge = made()
+    async with bridge:
+        with pytest.raises(ConfigurationError, match="started already"):
+            await bridge.__aenter__()
+    async with bridge:
+        pass
+
+
+def test_it_can_be_started_again_in_another_loop() -> None:
+    bridge = made()
+
+    async def listen() -> None:
+        async with bridge:
+            assert bridge._engine.hub.ready
+            await bridge.publish("job.7", "job.step")
+
+    for _ in range(2):
+        asyncio.run(listen())
+
+
+async def test_a_server_that_cannot_start_says_why() -> None:
+    class Absent(MemoryBackend):
+        async def __aenter__(self) -> Self:
+            raise BackendUnavailableError("the log is not there")
+
+    bridge = made()
+    bridge._engine.broadcaster.log = Absent()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await bridge({"type": "lifespan"}, receive, send)
+    assert sent == [{"type": "lifespan.startup.failed", "message": "the log is not there"}]
