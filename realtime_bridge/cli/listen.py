@@ -77,8 +77,11 @@ async def _print_events(client: "HybridClient", count: int | None) -> None:
 def _report(url: str, status: "Status") -> None:
     """Say so while nothing is heard of the server."""
     if status.kind in ("connecting", "offline"):
-        why = status.reason or "does `realtime-bridge serve` run there?"
-        people.print(f"{status.label.lower()}: nothing from {redacted(url)} yet ({why})")
+        why = f" ({status.reason})" if status.reason else ""
+        people.print(
+            f"{status.label.lower()}: nothing from {redacted(url)} yet{why}; "
+            "does `realtime-bridge serve` run there?"
+        )
 
 
 def _print(line: bytes) -> None:

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
@@ -124,6 +125,18 @@ def run(
         timeout=PATIENCE,
         check=False,
     )
+
+
+def run_all(
+    commands: Iterable[tuple[Sequence[str], Mapping[str, str]]], folder: Path
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run commands to their ends, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(run, *arguments, folder=folder, variables=variables)
+            for arguments, variables in commands
+        ]
+        return [running.result() for running in runs]
 
 
 def complaint(done: subprocess.CompletedProcess[str], *, status: int) -> str:

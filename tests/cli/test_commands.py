@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from realtime_bridge.settings import DEVELOPMENT_SECRET
-from tests.cli.processes import SECRET, ServeProcess, command, complaint, run
+from tests.cli.processes import SECRET, ServeProcess, command, complaint, run, run_all
 
 ANOTHER = "another secret for tests, of more than 32 bytes"
 WITHOUT_TYPER = """
@@ -43,28 +43,6 @@ def test_publish_prints_its_receipt(there: dict[str, str], tmp_path: Path) -> No
     assert again.stderr.startswith("published before: job.done on user-ada at ")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "said"),
-    [
-        (("user-ada", "job.progress", "{percent: 30}"), 2, ("JSON", '{"percent": 30}')),
-        (("user ada", "job.progress"), 1, ("'user ada'",)),
-        (("user-ada", "x" * 65), 1, ("1 to 64 printable characters",)),
-        (("user-ada",), 2, ("Missing argument",)),
-    ],
-)
-def test_a_bad_event_is_refused(
-    there: dict[str, str],
-    tmp_path: Path,
-    arguments: tuple[str, ...],
-    status: int,
-    said: tuple[str, ...],
-) -> None:
-    done = run("publish", *arguments, folder=tmp_path, variables=there)
-    complained = complaint(done, status=status)
-    for part in said:
-        assert part in complained
-
-
 def test_publish_without_a_server_says_how_to_start_one(nowhere: str, tmp_path: Path) -> None:
     variables = {"REALTIME_WEBSOCKET_URL": nowhere}
     complained = complaint(
@@ -84,41 +62,9 @@ def test_publish_with_another_secret_is_refused(there: dict[str, str], tmp_path:
     assert DEVELOPMENT_SECRET not in complained
 
 
-@pytest.mark.parametrize(
-    ("variables", "said"),
-    [
-        ({"REALTIME_BACKEND": "websockets"}, "Did you mean 'websocket'?"),
-        ({"REALTIME_WEBSOCKET_URL": "nonsense"}, "REALTIME_WEBSOCKET_URL"),
-        ({"REALTIME_WEBSOCKET_URL": "https://example.com"}, "REALTIME_SECRET is not set"),
-    ],
-)
-def test_a_configuration_that_cannot_work_is_refused(
-    tmp_path: Path, variables: dict[str, str], said: str
-) -> None:
-    done = run("publish", "user-ada", "x", folder=tmp_path, variables=variables)
-    assert said in complaint(done, status=1)
-
-
 def test_the_null_backend_publishes_nowhere(tmp_path: Path) -> None:
     done = run("publish", "job.1", "x", folder=tmp_path, variables={"REALTIME_BACKEND": "null"})
     assert (done.returncode, done.stderr) == (0, "published: x on job.1 at no position\n")
-
-
-@pytest.mark.parametrize(
-    ("options", "status", "said"),
-    [
-        (("--user", "ada", "--since", "yesterday"), 2, "EPOCH:OFFSET"),
-        ((), 2, "--user USER, or --token TOKEN"),
-        (("--token", "forged", "--url", "nonsense"), 1, "address like"),
-        (("--user", "ada", "--url", "https://example.com"), 1, "REALTIME_SECRET is not set"),
-        (("--token", "forged"), 1, "token"),
-    ],
-)
-def test_a_listener_that_cannot_listen_says_why(
-    development: ServeProcess, tmp_path: Path, options: tuple[str, ...], status: int, said: str
-) -> None:
-    arguments = ("listen", "user-ada", "--url", development.url, *options)
-    assert said in complaint(run(*arguments, folder=tmp_path), status=status)
 
 
 def test_a_listener_with_another_secret_ends(there: dict[str, str], tmp_path: Path) -> None:
@@ -131,9 +77,10 @@ def test_a_listener_with_another_secret_ends(there: dict[str, str], tmp_path: Pa
 
 def test_a_listener_without_a_server_says_so_and_goes_on(nowhere: str, tmp_path: Path) -> None:
     arguments = ("listen", "user-ada", "--user", "ada", "--url", nowhere)
-    with command(*arguments, "--transport", "poll", folder=tmp_path) as listening:
-        listening.line("polling failed")
-        listening.line("polling failed")
+    with command(*arguments, folder=tmp_path) as listening:
+        said = listening.line("connecting")
+        assert nowhere in said
+        assert "realtime-bridge serve" in said
 
 
 def test_a_token_is_good_for_the_channels_it_names(
@@ -158,19 +105,16 @@ def test_a_token_for_elsewhere_needs_a_secret(tmp_path: Path) -> None:
     assert signed.stdout.count(".") == 2
 
 
-@pytest.mark.parametrize("name", ["serve", "publish", "listen", "token", "demo"])
-def test_every_command_has_help(tmp_path: Path, name: str) -> None:
-    done = run(name, "--help", folder=tmp_path)
-    assert done.returncode == 0
-    assert "Usage: realtime-bridge" in " ".join(done.stdout.split())
-
-
-def test_the_command_alone_lists_all_and_says_its_version(tmp_path: Path) -> None:
-    listed = run("--help", folder=tmp_path)
-    assert listed.returncode == 0
-    for name in ("serve", "publish", "listen", "token", "demo"):
+def test_every_command_has_help_and_the_command_alone_lists_all(tmp_path: Path) -> None:
+    names = ("serve", "publish", "listen", "token", "demo")
+    arguments = [*((name, "--help") for name in names), ("--help",), ("--version",)]
+    *helped, listed, version = run_all([(one, {}) for one in arguments], tmp_path)
+    for name, done in zip(names, helped, strict=True):
+        assert done.returncode == 0
+        assert f"Usage: realtime-bridge {name}" in " ".join(done.stdout.split())
         assert f" {name} " in listed.stdout
-    assert run("--version", folder=tmp_path).stdout.startswith("realtime-bridge 0.")
+    assert (listed.returncode, version.returncode) == (0, 0)
+    assert version.stdout.startswith("realtime-bridge 0.")
 
 
 def test_without_typer_it_says_what_to_install(tmp_path: Path) -> None:

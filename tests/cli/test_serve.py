@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from realtime_bridge.server.auth import Tokens
-from realtime_bridge.settings import DEVELOPMENT_SECRET
 from tests.cli.processes import PATIENCE, SECRET, ServeProcess, command, complaint, run
 
 REAL = {"REALTIME_SECRET": SECRET}
@@ -130,45 +129,8 @@ def test_it_ends_well_when_it_is_told_to(tmp_path: Path, number: signal.Signals)
         assert not any("Traceback" in line or "rror" in line for line in server.errors)
 
 
-@pytest.mark.parametrize(
-    ("options", "variables", "said"),
-    [
-        ((), {}, ("REALTIME_SECRET is not set", "openssl rand -hex 32", "serve --dev")),
-        ((), {"REALTIME_SECRET": "hunter2"}, ("REALTIME_SECRET", "at least 32")),
-        (
-            (),
-            {"REALTIME_SECRET": DEVELOPMENT_SECRET},
-            ("development secret, known to everyone", "openssl rand -hex 32"),
-        ),
-        (("--workers", "2"), REAL, ("--workers 2", "REALTIME_LOG")),
-        (("--dev", "--host", "0.0.0.0"), {}, ("--dev trusts everybody", "0.0.0.0")),
-        (("--host", "0.0.0.0"), {"REALTIME_DEV": "true"}, ("--dev trusts everybody", "0.0.0.0")),
-        (("--dev",), {"REALTIME_BACKEND": "memroy"}, ("Did you mean 'memory'?", "websocket")),
-        (("--dev",), {"REALTIME_BACKEND": "null"}, ("no log", "memory")),
-        (("nowhere:bridge",), REAL, ("'nowhere:bridge'", "like app:bridge")),
-        (("json",), REAL, ("'json'", "like app:bridge")),
-        (("json:dumps",), REAL, ("'json:dumps' is not a Bridge", "function")),
-        (("--dev", "--path", "no path"), {"REALTIME_PREFIX": "!"}, ("_PATH", "_PREFIX")),
-    ],
-)
-def test_what_cannot_be_served_is_refused_with_a_cure(
-    tmp_path: Path, options: tuple[str, ...], variables: dict[str, str], said: tuple[str, ...]
-) -> None:
-    done = run("serve", "--port", "0", *options, folder=tmp_path, variables=variables)
-    complained = complaint(done, status=1)
-    assert "serving" not in complained
-    assert "hunter2" not in complained
-    for part in said:
-        assert part in complained
-
-
 def test_a_port_that_is_taken_is_named(development: ServeProcess, tmp_path: Path) -> None:
     done = run("serve", "--dev", "--port", str(development.port), folder=tmp_path)
     complained = complaint(done, status=1)
     assert f"Port {development.port} of 127.0.0.1 cannot be used" in complained
     assert "--port" in complained
-
-
-@pytest.mark.parametrize("options", [("--port", "65536"), ("--nonsense",)])
-def test_a_wrong_option_is_wrong_usage(tmp_path: Path, options: tuple[str, ...]) -> None:
-    assert "Usage" in complaint(run("serve", *options, folder=tmp_path), status=2)

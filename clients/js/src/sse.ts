@@ -89,7 +89,8 @@ export class StreamLink implements Link {
       const body = { positions };
       const accept = 'text/event-stream';
       const response = await ask(this._url, { body, token: this._token, accept, signal });
-      if (!response.headers.get('content-type')?.startsWith(accept)) throw new HttpError('the answer is no stream');
+      const kind = response.headers.get('content-type');
+      if (!kind?.startsWith(accept)) throw new HttpError('the answer is no stream');
       for await (const data of readData(response, signal)) this._receive(data);
       throw new HttpError('the stream ended');
     } catch (error) {

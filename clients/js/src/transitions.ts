@@ -29,16 +29,10 @@ export const FINAL = [4400, 4403];
 const REFUSED: readonly unknown[] = [401, 403];
 const RESTING: readonly Mode[] = ['IDLE', 'PAUSED', 'DENIED', 'STOPPED'];
 
+// prettier-ignore
 const SOCKET_TIMERS: readonly Timer[] = [
-  'reconnect',
-  'slow',
-  'open',
-  'probe',
-  'silence',
-  'ping',
-  'successor',
-  'successorOpen',
-  'successorProbe',
+  'reconnect', 'slow', 'open', 'probe', 'silence', 'ping',
+  'successor', 'successorOpen', 'successorProbe',
 ];
 
 /** Whether an HTTP status says that the credentials are not good. */

@@ -50,6 +50,7 @@ def main() -> int:
     progress = Progress(arguments.seeds)
     try:
         search(range(arguments.first, arguments.first + arguments.seeds), done=progress.step)
+        rate = progress.rate
         for storm in STORMS:
             check_storm(storm, seed=arguments.first)
     except (PromiseBrokenError, ViolationError) as error:
@@ -58,7 +59,7 @@ def main() -> int:
         return 1
     progress.clear()
     sys.stdout.write(
-        f"{progress.done:,} seeds from {arguments.first:,}, {progress.rate:.0f} a second, "
+        f"{progress.done:,} seeds from {arguments.first:,}, {rate:.0f} a second, "
         f"and {len(STORMS)} reconnect storms: every promise kept\n"
     )
     return 0
@@ -67,7 +68,7 @@ def main() -> int:
 def _tell(seed: int) -> int:
     """Tell everything that happens, and return whether it went wrong."""
     try:
-        World(seed, tell=lambda line: print(line)).run()  # noqa: T201 -- this is a command
+        World(seed, tell=print).run()  # noqa: T201 -- this is a command
     except ViolationError as error:
         sys.stdout.write(f"{error}\n")
         return 1

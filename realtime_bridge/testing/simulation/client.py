@@ -7,16 +7,13 @@ from realtime_bridge.backend import Reset
 from realtime_bridge.event import Position
 from realtime_bridge.protocol.commands import Command, Terms
 from realtime_bridge.protocol.machine import Machine
-from realtime_bridge.protocol.reducer import Deliver, Output, Reducer, Restart
-from realtime_bridge.testing.simulation.handlers import Handler
-from realtime_bridge.testing.simulation.server import Answer, Connection, Message
+from realtime_bridge.testing.simulation.channels import AGAIN_MS, LIMIT_MS, Channels
+from realtime_bridge.testing.simulation.server import OK, Answer, Connection, Message
 
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.world import World
 
-OK = 200
-SNAPSHOT_MS = 10_000
-AGAIN_MS = 1_000
+BUSY = 503
 HOSTED_RECOVERY_MS = (500, 750)
 HOSTED_CHECK_MS = 30_000
 
@@ -38,8 +35,7 @@ class Client:
         self.number = number
         self.name = f"c_{number}"
         self.machine = Machine(world.options.client)
-        self.reducers = {name: Reducer(client=self.name) for name in channels}
-        self.handler: Handler = world.options.handler()
+        self.channels = Channels(world, self, channels)
         self.asleep = False
         self.polls = 0
         """Polls in flight."""
@@ -48,8 +44,6 @@ class Client:
         self._links: dict[int, Link] = {}
         self._token = 0
         self._poll_number = 0
-        self._current = True
-        self._snapshots: dict[str, int] = {}
         self._wakes: int | None = None
 
     def give(self, name: str, **args: Any) -> None:
@@ -119,7 +113,7 @@ class Client:
 
     def _do_probe(self, command: Command) -> None:
         link = self._link(command)
-        link.awaited = set(self.reducers)
+        link.awaited = set(self.channels.reducers)
         self._send(link, "connect", self._token)
 
     def _do_token(self, command: Command) -> None:
@@ -140,7 +134,7 @@ class Client:
         self._poll_number += 1
         self.polls += 1
         number = self._poll_number
-        positions = {name: reducer.position for name, reducer in self.reducers.items()}
+        positions = self.channels.positions
 
         def answered(status: int, answer: Any) -> None:
             if number == self._poll_number and not self.asleep:
@@ -171,19 +165,19 @@ class Client:
         moved = more = False
         for channel, one in answers.items():
             moved |= isinstance(one, Reset) or bool(one.events)
-            more |= self._take(channel, one)
+            more |= self.channels.take(channel, one)
         self.give("polled", moved=moved, more=more)
         self.give("status", ok=well)
         self.give("generation", generation=generation)
 
     def _on_welcome(self, link: Link, _: int) -> None:
-        for channel, reducer in self.reducers.items():
-            self.subscribe(link, channel, reducer.position)
+        for channel, position in self.channels.positions.items():
+            self.subscribe(link, channel, position)
 
     def _on_answer(self, link: Link, channel: str, answer: Answer) -> None:
         link.awaited.discard(channel)
-        if self._take(channel, answer):
-            self.subscribe(link, channel, self.reducers[channel].position)
+        if self.channels.take(channel, answer):
+            self.subscribe(link, channel, self.channels.positions[channel])
         self._note_ready(link)
 
     def _on_joined(self, link: Link) -> None:
@@ -191,13 +185,12 @@ class Client:
 
     def _on_event(self, link: Link, event: Any) -> None:
         self.give("happened")
-        reducer = self.reducers[event.channel]
-        if self._hand_out(event.channel, reducer.event(event)):
+        if self.channels.event(event):
             self._recover(link, event.channel)
 
     def _on_heartbeat(self, link: Link, offsets: dict[str, int], generation: int) -> None:
         for channel, offset in offsets.items():
-            if self._hand_out(channel, self.reducers[channel].announced(offset)):
+            if self.channels.announced(channel, offset):
                 self._recover(link, channel)
         self.give("generation", generation=generation)
 
@@ -221,7 +214,7 @@ class Client:
                 self._world.random.randint(*HOSTED_RECOVERY_MS), self._ask_hosted, link
             )
         else:
-            self.subscribe(link, channel, self.reducers[channel].position)
+            self.subscribe(link, channel, self.channels.positions[channel])
 
     def _check_hosted(self, link: Link) -> None:
         if self._links.get(link.number) is link:
@@ -235,7 +228,7 @@ class Client:
         """Read the log over HTTP, again and again until it answers or the socket is gone."""
         if self._links.get(link.number) is not link or self.asleep:
             return
-        positions = {name: reducer.position for name, reducer in self.reducers.items()}
+        positions = self.channels.positions
         done = False
 
         def answered(status: int, answer: Any) -> None:
@@ -246,63 +239,15 @@ class Client:
             if status != OK:
                 self._world.after(AGAIN_MS, self._ask_hosted, link)
                 return
-            if any([self._take(channel, one) for channel, one in answer[0].items()]):
+            again = [self.channels.take(channel, one) for channel, one in answer[0].items()]
+            if any(again):
                 self._ask_hosted(link)
             link.awaited.clear()
             self._note_ready(link)
             self.give("generation", generation=answer[1])
 
         self._world.network.request(self, "poll", (self._token, positions), answered)
-        self._world.after(SNAPSHOT_MS, answered, 0, None)
-
-    def _take(self, channel: str, answer: Answer) -> bool:
-        """Apply what the log said, and tell whether it has to be asked again."""
-        reducer = self.reducers[channel]
-        if isinstance(answer, Reset):
-            return self._hand_out(channel, reducer.reset(answer.reason, answer.top))
-        if reducer.position is None:
-            self._world.witness.started(self, channel, answer.top)
-            self._load_snapshot(channel)
-            return self._hand_out(channel, reducer.start(answer.top))
-        outputs = reducer.page(answer.events, top=answer.top, more=answer.more)
-        return self._hand_out(channel, outputs)
-
-    def _hand_out(self, channel: str, outputs: list[Output]) -> bool:
-        """Give the handler what is for it, and tell whether something is to be recovered."""
-        recover = False
-        for output in outputs:
-            if isinstance(output, Deliver):
-                self._world.witness.delivered(self, output.event)
-                self.handler.event(output.event)
-            elif isinstance(output, Restart):
-                self._world.witness.restarted(self, channel, output.position)
-                self.handler.reset(channel, output.position)
-                self._load_snapshot(channel)
-            else:
-                recover = True
-        current = all(reducer.phase == "current" for reducer in self.reducers.values())
-        if current != self._current:
-            self._current = current
-            self.give("current", ok=current)
-        return recover
-
-    def _load_snapshot(self, channel: str) -> None:
-        """Load the application's own state; a newer wish makes an older answer worthless."""
-        number = self._snapshots[channel] = self._snapshots.get(channel, 0) + 1
-        done = False
-
-        def answered(status: int, jobs: Any) -> None:
-            nonlocal done
-            if done or self._snapshots[channel] != number:
-                return
-            done = True
-            if status == OK and not self.asleep:
-                self.handler.snapshot(channel, jobs)
-            else:
-                self._world.after(AGAIN_MS, self._load_snapshot, channel)
-
-        self._world.network.request(self, "snapshot", channel, answered)
-        self._world.after(SNAPSHOT_MS, answered, 0, None)
+        self._world.after(LIMIT_MS, answered, 0, None)
 
     def _note_ready(self, link: Link) -> None:
         if not link.awaited and not link.ready:
@@ -315,8 +260,8 @@ class Client:
         if link is None:
             return
         others = [other for other in self._links.values() if other.ready]
-        for channel in link.awaited if others else self.reducers:
-            self.reducers[channel].interrupted()
+        for channel in link.awaited if others else self.channels.reducers:
+            self.channels.reducers[channel].interrupted()
             for other in others:
                 self._recover(other, channel)
 
@@ -329,7 +274,7 @@ class Client:
 
     def _retry_after(self, status: int) -> int | None:
         wishes = (None, 0, 2_000, 10_000)
-        return self._world.random.choice(wishes) if status == 503 else None
+        return self._world.random.choice(wishes) if status == BUSY else None
 
     def _set_timer(self) -> None:
         """See that `tick` comes in time: one wake-up, moved only to an earlier time."""

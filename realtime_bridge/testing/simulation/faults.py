@@ -22,6 +22,9 @@ INSTANT = frozenset(
 """Faults that happen at a moment, and do not last."""
 
 RARE = ("revoke",)
+PAUSE_MS = 320_000
+"""A page hidden for so long pauses."""
+
 HTTP = frozenset(("http_500", "http_503", "http_html", "http_hang", "offline", "sleep", "slow"))
 """Faults during which a client's HTTP does not work, or not in time."""
 
@@ -62,8 +65,7 @@ def draw_faults(random: Random, *, clients: int, span: int) -> list[Fault]:
 
 
 def _draw_fault(random: Random, clients: int, span: int) -> Fault:
-    kinds = RARE if random.random() < 0.02 else CLIENT if random.random() < 0.7 else SERVER
-    kind = random.choice(kinds)
+    kind = random.choice(random.choices((CLIENT, SERVER, RARE), weights=(70, 28, 2))[0])
     return Fault(
         at=random.randrange(span),
         kind=kind,
@@ -74,9 +76,8 @@ def _draw_fault(random: Random, clients: int, span: int) -> Fault:
 
 
 def _draw_duration(random: Random, kind: str) -> int:
-    if kind == "hide" and random.random() < 0.1:
-        return 320_000
-    return random.choice((300, 2_000, 8_000, 20_000))
+    durations = (300, 2_000, 8_000, 20_000)
+    return random.choice((*durations, *durations, PAUSE_MS) if kind == "hide" else durations)
 
 
 def over(faults: list[Fault], at: int, within: int, concerns: Callable[[Fault], bool]) -> int:

@@ -10,8 +10,8 @@ from realtime_bridge.event import Event, Position
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.world import World
 
+OK = 200
 HEARTBEAT_MS = 10_000
-TOKEN_MS = 600_000
 RESTART, TOKEN, FORBIDDEN, NORMAL = 1012, 4401, 4403, 1000
 
 Message = tuple[Any, ...]
@@ -102,7 +102,7 @@ class Servers:
         return 200, (answers, self.generation, not self.trouble)
 
     def announce(self, event: Event) -> None:
-        """Take an event that the log has appended: push it, unless it shows that the log is not itself."""
+        """Take an appended event: push it, unless it shows that the log is another one now."""
         if self._contradicts(event):
             self.rotate(event.channel)
         elif self.trouble:
@@ -201,7 +201,9 @@ class Servers:
         connection.behind = False
         if connection.hosted:
             connection.told[channel] = 0
-            if len(connection.told) == len(self._world.clients[connection.client].reducers):
+            if len(connection.told) == len(
+                self._world.clients[connection.client].channels.reducers
+            ):
                 self._send(connection, "joined")
             return
         answer = self._world.log.read(channel, after)

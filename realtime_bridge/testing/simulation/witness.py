@@ -17,7 +17,7 @@ SLACK_MS = 2_500
 """What answers take, which the invariants leave out."""
 
 HOSTED_MS = 36_000
-"""On hosted transports a loss is noticed by the position check, every 30 s and 20 % more at most."""
+"""On hosted transports a loss is noticed by the position check, every 30 s, 20 % more at most."""
 
 REVOKED_MS = 1_000
 RESTING = ("PAUSED", "DENIED", "STOPPED")
@@ -66,7 +66,7 @@ class Witness:
         """Check what holds after every step."""
         if client.polls > 1:
             self._fail("I7", client, "two polls are in flight")
-        for reducer in client.reducers.values():
+        for reducer in client.channels.reducers.values():
             if len(reducer._held) > CAPACITY or len(reducer._ids) > REMEMBERED:
                 self._fail("I10", client, "a reducer holds more than it may")
         self.informed(client)
@@ -86,7 +86,7 @@ class Witness:
 
     def shown(self, client: "Client", event: Event) -> None:
         """Check that a client that can shows this terminal state."""
-        if self._watches(client) and not client.handler.shows(event):
+        if self._watches(client) and not client.channels.handler.shows(event):
             self._fail("I4", client, f"{event.id} is not shown, {client.machine.mode}")
 
     def due(self, client: "Client", at: int) -> int:
@@ -103,7 +103,7 @@ class Witness:
             self.informed(client)
             if not self._watches(client):
                 continue
-            for channel in client.reducers:
+            for channel in client.channels.reducers:
                 self._check_complete(client, channel)
 
     def _check_complete(self, client: "Client", channel: str) -> None:
