@@ -11,7 +11,7 @@ from realtime_bridge.cli.console import failing_clearly
 def serve(
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[MODULE:BRIDGE]", help="Your own Bridge, with its rules."),
+        typer.Argument(metavar="MODULE:BRIDGE", help="Your own Bridge, with its rules."),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,

@@ -6,7 +6,6 @@ import struct
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from types import TracebackType
 from typing import Literal, Self
 
 CHUNK_BYTES = 64 * 1024
@@ -26,12 +25,8 @@ class FaultyProxy:
     def __init__(self, port: int) -> None:
         self.only = b""
         """Faults hit connections that have this in the first bytes of the client."""
-        self.accepted = 0
-        """Connections that clients made."""
-        self.refused = 0
-        """Those of them that were reset at once."""
-        self.dropped = 0
-        """How often open connections were cut."""
+        self.accepted = self.refused = self.dropped = 0
+        """Connections that clients made, those reset at once, and how often open ones were cut."""
         self.carried: dict[Way, int] = {"up": 0, "down": 0}
         """Bytes that were let through."""
         self._target = port
@@ -56,12 +51,7 @@ class FaultyProxy:
             self._exits = exits.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.only = b""
         await self._exits.aclose()
 

@@ -2,7 +2,6 @@
 
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -55,7 +54,7 @@ REFUSALS = (
     Refusal(f"{SERVE} nowhere:bridge", ("'nowhere:bridge'", "like app:bridge"), FAILED, REAL),
     Refusal(f"{SERVE} json", ("'json'", "like app:bridge"), FAILED, REAL),
     Refusal(f"{SERVE} json:dumps", ("'json:dumps' is not a Bridge",), FAILED, REAL),
-    Refusal("serve --port 65536", ("Usage", "65536"), WRONG_USAGE),
+    Refusal("serve --port 65536", ("Usage", "65535"), WRONG_USAGE),
     Refusal("publish user-ada job.x {percent:30}", ("JSON", '{"percent": 30}'), WRONG_USAGE),
     Refusal("publish user-ada", ("Missing argument",), WRONG_USAGE),
     Refusal("publish user/ada job.x", ("'user/ada'", "A-Z")),
@@ -80,7 +79,7 @@ def refused(there: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize(
-    ("number", "refusal"), enumerate(REFUSALS), ids=[one.command[:40] for one in REFUSALS]
+    ("number", "refusal"), [*enumerate(REFUSALS)], ids=[one.command[:40] for one in REFUSALS]
 )
 def test_it_is_refused_with_a_cure(refused: Runs, number: int, refusal: Refusal) -> None:
     complained = complaint(refused[number], status=refusal.status)

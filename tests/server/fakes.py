@@ -59,6 +59,11 @@ class Gate:
             self.reached.set()
             await self._opened.wait()
 
+    async def allow(self, *_: object) -> bool:
+        """Stand for a rule that takes its time."""
+        await self.wait()
+        return True
+
 
 class FakeListener(Listener):
     """Hears what the test lets it hear."""

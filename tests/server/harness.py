@@ -14,6 +14,8 @@ import uvicorn
 from aiohttp import ClientSession
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
 
 from realtime_bridge.protocol import frames
 from realtime_bridge.protocol.calls import signed_headers
@@ -111,6 +113,11 @@ class Client:
 
     async def send(self, kind: str, **fields: Any) -> None:
         await self.socket.send(frames.encode(kind, **fields).decode())
+
+    def send_at_once(self, *sent: bytes) -> None:
+        """Send these frames in one piece, so that the server finds them together."""
+        pieces = [WireFrame(Opcode.TEXT, frame).serialize(mask=True) for frame in sent]
+        self.socket.transport.write(b"".join(pieces))
 
     async def receive(self) -> Frame:
         async with asyncio.timeout(PATIENCE):

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Self
 
 import pytest
-from django.conf import settings as django_settings  # type: ignore[import-untyped]  # Django has no types
-from django.core.asgi import get_asgi_application  # type: ignore[import-untyped]  # Django has no types
-from django.http import HttpRequest, HttpResponse  # type: ignore[import-untyped]  # Django has no types
-from django.urls import path  # type: ignore[import-untyped]  # Django has no types
+from django.conf import settings as django_settings
+from django.core.asgi import get_asgi_application
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount

@@ -5,8 +5,10 @@ import asyncio
 import pytest
 
 from realtime_bridge.protocol import session
+from realtime_bridge.protocol.frames import encode
 from realtime_bridge.server import connection
 from realtime_bridge.server.connection import Connection
+from tests.server.fakes import Gate
 from tests.server.harness import Client, Frame, Serve, Site, collect, position_of, until
 
 CHANNEL = "job.7"
@@ -124,19 +126,48 @@ class TestSlowReaders:
         code, error = await reader.failed()
         assert (code, error["message"]) == (4508, "too slow, twice in a minute")
 
-    async def test_one_that_asks_for_pages_and_reads_none_fills_no_memory(self, site: Site) -> None:
+    async def test_one_that_asks_for_pages_and_reads_none_fills_no_memory(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate = Gate()
+        monkeypatch.setattr(site.engine.rules, "allow", gate.allow)
         channels = [f"job.{number}" for number in range(20)]
         for channel in channels:
             await site.fill(channel, ["x" * 1_000] * 300)
-        reader = await site.connect_slowly()
-        top = await reader.subscribe("job.0")
+        reader, watcher = await site.connect_slowly(), await site.watch()
+        await reader.subscribe("job.0")
         slow = site.connection_of("slow")
+        gate.close_after(0)
         for channel in channels:
-            epoch = (await site.engine.log.positions([channel]))[channel].epoch
-            position = {"epoch": epoch, "offset": 0}
-            await reader.send("subscribe", channel=channel, position=position)
-        await until(lambda: slow._reading_history.locked() and not slow._room.is_set())
-        assert slow._unsent < 2 * 512 * 1024
+            await reader.send(
+                "subscribe", channel=channel, position=await self.start(site, channel)
+            )
+        await until(lambda: len(slow._joins) == len(channels))
+        gate.open()
+        await until(lambda: not slow._room.is_set())
+        for _ in range(50):
+            await watcher.notices_nothing()
+        assert slow._unsent < 512 * 1024
         got = [await reader.skip_to("subscribed") for _ in channels]
         assert {len(page["events"]) for page in got} == {300}
-        assert top["offset"] == 300
+
+    async def start(self, site: Site, channel: str) -> Frame:
+        top = (await site.engine.log.positions([channel]))[channel]
+        return {"epoch": top.epoch, "offset": 0}
+
+    async def test_one_that_asks_again_and_again_and_reads_nothing_fills_no_memory(
+        self, serve: Serve
+    ) -> None:
+        site = await serve(
+            limit_unsent_bytes=self.limit, limit_frames_per_second=1e9, send_buffer=8 * 1024
+        )
+        reader, watcher = await site.connect_slowly(), await site.watch()
+        await reader.subscribe(CHANNEL)
+        slow = site.connection_of("slow")
+        ping = encode("ping", nonce="n" * 64)
+        for _ in range(50):
+            reader.send_at_once(*[ping] * 100)
+            await watcher.notices_nothing()
+        assert self.limit < slow._unsent < self.limit + 1_000
+        for _ in range(5_000):
+            await reader.expect("pong")

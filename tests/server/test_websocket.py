@@ -10,12 +10,14 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.protocol import session
+from realtime_bridge.protocol import frames, session
 from realtime_bridge.server.auth import Tokens
 from tests.server.fakes import Gate
 from tests.server.harness import SECRET, Serve, Site, made, until
 
 CHANNEL = "job.7"
+SUBSCRIBE = frames.encode("subscribe", channel="slow")
+UNSUBSCRIBE = frames.encode("unsubscribe", channel="slow")
 
 
 async def test_a_client_hears_what_is_published(site: Site) -> None:
@@ -279,49 +281,57 @@ async def test_a_log_that_cannot_be_read_is_a_refusal_for_now(
     assert "cannot be subscribed now" in caplog.text
 
 
-async def test_subscribing_and_leaving_in_quick_turns_leaves_nothing_behind(serve: Serve) -> None:
-    gate, bridge = Gate(), made()
+class TestQuickTurns:
+    @pytest.fixture
+    def gate(self) -> Gate:
+        return Gate()
 
-    @bridge.channel("slow")
-    async def may_listen(user: str) -> bool:
-        await gate.wait()
-        return True
+    @pytest.fixture
+    async def site(self, serve: Serve, gate: Gate) -> Site:
+        bridge = made()
 
-    site = await serve(bridge)
-    client = await site.connect("42", "other")
-    gate.close_after(0)
-    for _ in range(3):
+        @bridge.channel("slow")
+        async def may_listen(user: str) -> bool:
+            await gate.wait()
+            return True
+
+        return await serve(bridge)
+
+    async def test_subscribing_and_leaving_leaves_nothing_behind(
+        self, site: Site, gate: Gate
+    ) -> None:
+        client = await site.connect("42", "other")
+        gate.close_after(0)
         await client.send("subscribe", channel="slow")
         await gate.reached.wait()
-        await client.send("unsubscribe", channel="slow")
-    await client.ping()
-    before = asyncio.all_tasks()
-    gate.open()
-    await client.subscribe("other")
-    await client.subscribe("other")
-    assert "slow" not in site.engine.hub._fans
-    assert asyncio.all_tasks() <= before
-
-
-async def test_who_goes_away_while_it_subscribes_leaves_nothing_behind(serve: Serve) -> None:
-    gate, bridge = Gate(), made()
-
-    @bridge.channel("slow")
-    async def may_listen(user: str) -> bool:
-        await gate.wait()
-        return True
-
-    site = await serve(bridge)
-    gate.close_after(0)
-    for _ in range(3):
-        client = await site.connect("42", "other")
-        await client.send("subscribe", channel="slow")
-        await client.send("unsubscribe", channel="slow")
-        await client.send("subscribe", channel="slow")
+        tasks = asyncio.all_tasks()
+        client.send_at_once(UNSUBSCRIBE, SUBSCRIBE)
         await client.ping()
-        await client.socket.close()
-    await site.left_nothing()
-    gate.open()
+        await client.send("unsubscribe", channel="slow")
+        await client.ping()
+        gate.open()
+        await client.subscribe("other")
+        await client.subscribe("other")
+        assert "slow" not in site.engine.hub._fans
+        assert len(asyncio.all_tasks()) < len(tasks)
+
+    async def test_going_away_meanwhile_leaves_nothing_behind(self, site: Site, gate: Gate) -> None:
+        gate.close_after(0)
+        for _ in range(3):
+            client = await site.connect("42", "other")
+            await client.send("subscribe", channel="slow")
+            await client.ping()
+            client.send_at_once(UNSUBSCRIBE, SUBSCRIBE)
+            await client.ping()
+            client.socket.transport.abort()
+        await site.left_nothing()
+
+    async def test_the_last_word_counts(self, site: Site) -> None:
+        client = await site.connect("42", "other")
+        client.send_at_once(SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE)
+        assert (await client.expect("subscribed"))["channel"] == "slow"
+        await site.fill("slow", [1])
+        assert (await client.expect("event"))["data"] == 1
 
 
 async def test_bytes_that_are_no_websocket_end_only_their_connection(site: Site) -> None:

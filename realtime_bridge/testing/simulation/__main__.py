@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from time import monotonic
 
 from realtime_bridge.testing.simulation.search import PromiseBrokenError, search
-from realtime_bridge.testing.simulation.storm import STORMS, check_storm
+from realtime_bridge.testing.simulation.storm import CLIENTS, STORMS, check_storm
 from realtime_bridge.testing.simulation.witness import ViolationError
 from realtime_bridge.testing.simulation.world import World
 
@@ -45,34 +45,34 @@ class Progress:
 def main() -> int:
     """Run the command, and return its exit code."""
     arguments = _arguments()
-    if arguments.story is not None:
-        return _tell(arguments.story)
-    progress = Progress(arguments.seeds)
     try:
-        search(range(arguments.first, arguments.first + arguments.seeds), done=progress.step)
-        rate = progress.rate
-        for storm in STORMS:
-            check_storm(storm, seed=arguments.first)
+        if arguments.story is not None:
+            World(arguments.story, tell=print).run()
+        elif arguments.storms:
+            _storm(arguments.first)
+        else:
+            _search(arguments.first, arguments.seeds)
     except (PromiseBrokenError, ViolationError) as error:
-        progress.clear()
         sys.stdout.write(f"{error}\n")
         return 1
-    progress.clear()
-    sys.stdout.write(
-        f"{progress.done:,} seeds from {arguments.first:,}, {rate:.0f} a second, "
-        f"and {len(STORMS)} reconnect storms: every promise kept\n"
-    )
     return 0
 
 
-def _tell(seed: int) -> int:
-    """Tell everything that happens, and return whether it went wrong."""
+def _search(first: int, seeds: int) -> None:
+    progress = Progress(seeds)
     try:
-        World(seed, tell=print).run()  # noqa: T201 -- this is a command
-    except ViolationError as error:
-        sys.stdout.write(f"{error}\n")
-        return 1
-    return 0
+        search(range(first, first + seeds), done=progress.step)
+    finally:
+        progress.clear()
+    sys.stdout.write(
+        f"{seeds:,} seeds from {first:,}, {progress.rate:.0f} a second: every promise kept\n"
+    )
+
+
+def _storm(seed: int) -> None:
+    for storm in STORMS:
+        check_storm(storm, seed=seed)
+        sys.stdout.write(f"{CLIENTS:,} clients came back well spread: {storm.name}\n")
 
 
 def _arguments() -> Namespace:
@@ -82,6 +82,7 @@ def _arguments() -> Namespace:
     )
     parser.add_argument("--seeds", type=int, default=1_000, help="how many (1000)")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (0)")
+    parser.add_argument("--storms", action="store_true", help="10 000 clients reconnect, instead")
     parser.add_argument("--story", type=int, metavar="SEED", help="tell what happens in this seed")
     return parser.parse_args()
 

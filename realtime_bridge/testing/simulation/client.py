@@ -260,7 +260,7 @@ class Client:
         if link is None:
             return
         others = [other for other in self._links.values() if other.ready]
-        for channel in link.awaited if others else self.channels.reducers:
+        for channel in sorted(link.awaited) if others else self.channels.reducers:
             self.channels.reducers[channel].interrupted()
             for other in others:
                 self._recover(other, channel)

@@ -61,6 +61,15 @@ class Scenes:
         for client in self._clients(fault):
             if not self._world.faulty("sleep", client.number):
                 client.wake(jumped=fault.lasts > SLEEP_MS)
+                self._catch_up(client)
+
+    def _catch_up(self, client: "Client") -> None:
+        """Tell a client what changed while it slept."""
+        believed, faulty = client.machine.cadence, self._world.faulty
+        if believed.hidden and not faulty("hide", client.number):
+            client.give("visible")
+        if believed.offline and not faulty("offline", client.number):
+            client.give("online")
 
     def _begin_hide(self, fault: Fault) -> None:
         self._give(fault, "hidden")

@@ -92,6 +92,8 @@ def _smaller(failure: Failure) -> Iterable[Failure]:
     for fault in failure.faults:
         fewer = tuple(other for other in failure.faults if other is not fault)
         yield replace(failure, faults=fewer)
+        if fault.client:
+            yield replace(failure, faults=(*fewer, replace(fault, client=0)))
     for name in ("clients", "jobs"):
         number = getattr(failure.options, name)
         if number > 1:

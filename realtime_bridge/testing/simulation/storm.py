@@ -23,6 +23,7 @@ class Storm:
 
     Args:
         name: a sentence.
+        spread: the seconds over which they shall come back: what the rule names.
         code: what they were closed with.
         failures: attempts of each that had failed before, in lockstep.
         window: what a drain had announced before, in milliseconds.
@@ -30,16 +31,20 @@ class Storm:
     """
 
     name: str
+    spread: float
     code: int = 1006
     failures: int = 0
     window: int | None = None
 
 
 STORMS = (
-    Storm(name="a server dies"),
-    Storm(name="a server restarts", code=1012),
-    Storm(name="a server drains over 30 s, and dies at once", code=1012, window=30_000),
-    *(Storm(name=f"it dies again after {n} failures of all", failures=n) for n in range(1, 8)),
+    Storm(name="a server dies", spread=3),
+    Storm(name="a server restarts", spread=5, code=1012),
+    Storm(name="a server drains over 30 s, and dies at once", spread=30, code=1012, window=30_000),
+    Storm(name="it dies again, after a failure of all", spread=6, failures=1),
+    Storm(name="it dies again, after two failures of all", spread=12, failures=2),
+    Storm(name="it dies again, at the cap of the back-off", spread=20, failures=3),
+    Storm(name="it dies again, when all are tired", spread=24, failures=4),
 )
 
 
@@ -57,21 +62,19 @@ def check_storm(storm: Storm, *, seed: int, clients: int = CLIENTS) -> None:
 
     """
     times = reconnects(storm, seed=seed, clients=clients)
-    first, last = min(times), max(times)
-    seconds = max(1.0, (last - first) / SECOND)
-    busiest, most = Counter(_shifted(times, first)).most_common(1)[0]
-    if most > 2 * clients / seconds:
+    busiest, most = Counter(_shifted(times)).most_common(1)[0]
+    if most > 2 * clients / storm.spread:
         raise ViolationError(
             "I6",
-            first + busiest * SECOND // 2,
-            f"{storm.name}: {most} of {clients} clients came back in one second of {seconds:.1f}",
+            busiest * SECOND // 2,
+            f"{storm.name}: {most} of {clients} clients came back in one second of {storm.spread}",
         )
 
 
-def _shifted(times: Iterable[int], first: int) -> Iterable[int]:
+def _shifted(times: Iterable[int]) -> Iterable[int]:
     """Count each time in both of the half-shifted seconds that it is in."""
     for time in times:
-        half = (time - first) * 2 // SECOND
+        half = time * 2 // SECOND
         yield half
         yield half - 1
 

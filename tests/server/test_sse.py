@@ -1,0 +1,172 @@
+"""Server-Sent Events: the same frames as on a socket, for where sockets do not pass."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientResponse
+
+from realtime_bridge.protocol import session
+from tests.server.harness import PATIENCE, Frame, Serve, Site
+
+CHANNEL = "job.7"
+
+
+class Stream:
+    """An open stream, and the id of the last event that had one."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self.response = response
+        self.last_id: str | None = None
+
+    async def next(self) -> Frame:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                line = (await self.response.content.readline()).decode()
+                assert line, "the stream has ended"
+                name, _, value = line.rstrip("\n").partition(": ")
+                if name == "id":
+                    self.last_id = value
+                if name == "data":
+                    frame: Frame = orjson.loads(value)
+                    return frame
+
+    async def expect(self, kind: str) -> Frame:
+        frame = await self.next()
+        assert frame["type"] == kind, frame
+        return frame
+
+
+@asynccontextmanager
+async def posted(site: Site, positions: Any, **options: Any) -> AsyncIterator[Stream]:
+    bearer = {"authorization": f"Bearer {site.token(**options)}"}
+    body = {"positions": positions}
+    async with site.http.post(f"{site.url}/sse", json=body, headers=bearer) as response:
+        yield Stream(response)
+
+
+@asynccontextmanager
+async def listened(site: Site, query: str, **headers: str) -> AsyncIterator[Stream]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with site.http.get(f"{site.url}/sse?{query}", headers=named) as response:
+        yield Stream(response)
+
+
+async def test_a_stream_speaks_the_frames_of_a_socket(site: Site) -> None:
+    async with posted(site, {CHANNEL: None}) as stream:
+        assert stream.response.headers["content-type"] == "text/event-stream"
+        assert stream.response.headers["cache-control"] == "no-store"
+        assert (await stream.expect("welcome"))["user"] == "42"
+        await stream.expect("subscribed")
+        await site.fill(CHANNEL, ["a", "b"])
+        assert [(await stream.expect("event"))["data"] for _ in "ab"] == ["a", "b"]
+
+
+async def test_a_new_stream_goes_on_from_the_positions_it_is_asked_for(site: Site) -> None:
+    await site.fill(CHANNEL, range(3))
+    start = await site.bridge.position(CHANNEL)
+    after = {"epoch": start.epoch, "offset": 1}
+    async with posted(site, {CHANNEL: after}) as stream:
+        await stream.expect("welcome")
+        subscribed = await stream.expect("subscribed")
+        assert [event["data"] for event in subscribed["events"]] == [1, 2]
+
+
+async def test_an_event_source_resumes_by_its_last_event_id(serve: Serve) -> None:
+    site = await serve(dev=True)
+    await site.fill("user-eve", range(2))
+    async with listened(site, "userId=eve&channel=user-eve") as stream:
+        await stream.expect("welcome")
+        await stream.expect("subscribed")
+        seen = stream.last_id
+    assert seen
+    await site.fill("user-eve", [2, 3])
+    async with listened(site, "userId=eve&channel=user-eve", last_event_id=seen) as stream:
+        await stream.expect("welcome")
+        subscribed = await stream.expect("subscribed")
+        assert [event["data"] for event in subscribed["events"]] == [2, 3]
+        await site.fill("user-eve", [4])
+        await stream.expect("event")
+        assert stream.last_id == f"{seen.partition(':')[0]}:5"
+
+
+async def test_an_event_source_of_another_epoch_is_told_to_reload(serve: Serve) -> None:
+    site = await serve(dev=True)
+    query = "userId=eve&channel=user-eve"
+    async with listened(site, query, last_event_id="zzzzzzzz:4") as stream:
+        await stream.expect("welcome")
+        assert (await stream.expect("reset"))["reason"] == "epoch"
+        await stream.expect("subscribed")
+
+
+async def test_a_channel_of_somebody_else_is_refused_on_the_stream(site: Site) -> None:
+    async with posted(site, {"job.8": None}) as stream:
+        await stream.expect("welcome")
+        await stream.expect("subscribed")
+    bearer = {"authorization": f"Bearer {site.tokens.issue('42')}"}
+    body = {"positions": {"job.8": None}}
+    async with site.http.post(f"{site.url}/sse", json=body, headers=bearer) as response:
+        stream = Stream(response)
+        await stream.expect("welcome")
+        refused = await stream.expect("refused")
+        assert (refused["channel"], refused["code"]) == ("job.8", 403)
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status", "code"),
+    [
+        ("channel=job.7", {}, 401, "not_signed_in"),
+        ("channel=no channel!", {}, 400, "bad_channel"),
+        ("channel=job.7&userId=eve", {}, 401, "no_token"),
+        ("channel=job.7", {"origin": "https://evil.example"}, 403, "bad_origin"),
+    ],
+)
+async def test_a_stream_of_nobody_or_nothing_is_refused(
+    site: Site, query: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    async with site.http.get(f"{site.url}/sse?{query}", headers=headers) as response:
+        assert response.status == status
+        assert (await response.json())["error"]["code"] == code
+
+
+async def test_a_malformed_last_event_id_is_refused(serve: Serve) -> None:
+    site = await serve(dev=True)
+    query = "userId=eve&channel=user-eve"
+    async with listened(site, query, last_event_id="nonsense") as stream:
+        assert stream.response.status == 400
+        assert (await stream.response.json())["error"]["code"] == "bad_position"
+
+
+async def test_a_stream_is_neither_put_nor_deleted(site: Site) -> None:
+    async with site.http.put(f"{site.url}/sse") as response:
+        assert (response.status, response.headers["allow"]) == (405, "GET, POST")
+
+
+async def test_a_heartbeat_tells_what_the_stream_may_have_lost(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.02)
+    async with posted(site, {CHANNEL: None}) as stream:
+        await stream.expect("welcome")
+        while (await stream.next())["type"] != "subscribed":
+            pass
+        await site.fill(CHANNEL, ["a"])
+        told: dict[str, int] = {}
+        while CHANNEL not in told:
+            told = (await stream.next()).get("offsets", {})
+        assert told[CHANNEL] == 1
+
+
+async def test_an_expired_session_ends_the_stream_with_an_error(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "SKEW_SECONDS", 0.0)
+    async with posted(site, {CHANNEL: None}, seconds=1.01) as stream:
+        frame = await stream.next()
+        while frame["type"] != "error":
+            frame = await stream.next()
+        assert frame["code"] == session.TOKEN
+        assert await stream.response.content.read() in (b"", b"\n")

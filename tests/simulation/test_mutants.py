@@ -1,0 +1,149 @@
+"""Bugs seeded on purpose: the simulation finds each of them, and says which promise it breaks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from realtime_bridge.backend import ResetReason
+from realtime_bridge.event import Event, Position
+from realtime_bridge.protocol import backoff
+from realtime_bridge.protocol.cadence import Cadence
+from realtime_bridge.protocol.reducer import Deliver, Output, Reducer, Restart
+from realtime_bridge.protocol.state import State
+from realtime_bridge.protocol.transitions import Transitions
+from realtime_bridge.testing.simulation import (
+    STORMS,
+    PromiseBrokenError,
+    ViolationError,
+    check_storm,
+    search,
+)
+from realtime_bridge.testing.simulation.client import Client, Link
+from realtime_bridge.testing.simulation.server import Positions, Servers
+
+SEEDS = 4_000
+
+event, hold, reset = Reducer.event, Reducer._hold, Reducer.reset
+
+
+def drop_without_dedupe(reducer: Reducer, one: Event) -> list[Output]:
+    here, place = reducer.position, one.position
+    if here and place and place.epoch == here.epoch and place.offset <= here.offset:
+        return [Deliver(one)]
+    return event(reducer, one)
+
+
+def resubscribe_without_position(
+    client: Client, link: Link, channel: str, position: Position | None
+) -> None:
+    link.awaited.add(channel)
+    client._send(link, "subscribe", channel, None)
+
+
+def forget_ids_at_an_epoch_change(
+    reducer: Reducer, reason: ResetReason, top: Position | None
+) -> list[Output]:
+    reducer._ids.clear()
+    return reset(reducer, reason, top)
+
+
+def two_polls_in_flight(cadence: Cadence) -> None:
+    pass
+
+
+def ignore_heartbeat_offsets(reducer: Reducer, offset: int) -> list[Output]:
+    return []
+
+
+def advance_on_buffered_events(reducer: Reducer, place: Position, one: Event) -> None:
+    reducer.position = place if reducer.position else None
+    hold(reducer, place, one)
+
+
+def swallow_resets(reducer: Reducer, reason: ResetReason, top: Position | None) -> list[Output]:
+    return [one for one in reset(reducer, reason, top) if not isinstance(one, Restart)]
+
+
+def apply_pages_in_any_order(
+    reducer: Reducer, events: tuple[Event, ...], *, top: Position, more: bool
+) -> list[Output]:
+    reducer._recovering = False
+    reducer._move(top)
+    reducer.phase = "current"
+    return [output for one in reversed(events) for output in reducer._handle(one)]
+
+
+def do_nothing(*_: Any) -> None:
+    pass
+
+
+def poll_without_a_limit(state: State) -> None:
+    state.cadence.begin()
+    state._do("poll")
+
+
+def not_notice_a_regression(servers: Servers, one: Event) -> bool:
+    return False
+
+
+def answer_the_revoked(
+    servers: Servers, client: int, token: int, positions: Positions
+) -> tuple[int, Any]:
+    answers = {name: servers._world.log.read(name, at) for name, at in positions.items()}
+    return 200, (answers, servers.generation, True)
+
+
+MUTANTS: list[tuple[type, str, Callable[..., Any], str]] = [
+    (Reducer, "event", drop_without_dedupe, "I3"),
+    (Client, "subscribe", resubscribe_without_position, "I2|I4"),
+    (Reducer, "reset", forget_ids_at_an_epoch_change, "I3"),
+    (Cadence, "begin", two_polls_in_flight, "I7"),
+    (Reducer, "announced", ignore_heartbeat_offsets, "I2|I4"),
+    (Reducer, "_hold", advance_on_buffered_events, "I1"),
+    (Reducer, "reset", swallow_resets, "I1"),
+    (Reducer, "page", apply_pages_in_any_order, "I1|I12"),
+    (Transitions, "_on_silence", do_nothing, "I2|I4"),
+    (Transitions, "_on_describe_again", do_nothing, "I2|I4|I5"),
+    (State, "_on_poll", poll_without_a_limit, "I2|I4"),
+    (Servers, "_contradicts", not_notice_a_regression, "I12|I2|I4"),
+    (Servers, "poll", answer_the_revoked, "I8"),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "mutant", "invariant"),
+    MUTANTS,
+    ids=[f"{m[2].__name__}-{m[1]}" for m in MUTANTS],
+)
+def test_the_mutant_is_found(
+    where: type,
+    name: str,
+    mutant: Callable[..., Any],
+    invariant: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(where, name, mutant)
+    with pytest.raises(PromiseBrokenError) as failed:
+        search(range(SEEDS))
+    error = failed.value.failure.error
+    assert isinstance(error, ViolationError)
+    assert error.invariant in invariant.split("|")
+
+
+def test_jitter_before_the_cap_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def clipped(attempt: int, draw: float, *, base: float = 3.0, cap: float = 20.0) -> float:
+        return max(backoff.FLOOR, min(cap, draw * base * 2.0**attempt))
+
+    monkeypatch.setattr(backoff, "delay", clipped)
+    at_the_cap = next(storm for storm in STORMS if storm.failures == 3)
+    with pytest.raises(ViolationError, match="I6"):
+        check_storm(at_the_cap, seed=1)
+
+
+def test_a_server_whose_clients_all_return_at_once_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backoff, "delay", lambda *_, **__: 3.0)
+    with pytest.raises(ViolationError, match="I6"):
+        check_storm(STORMS[0], seed=1)
