@@ -50,6 +50,7 @@ class Driver:
         self._http = Http(url)
         self._token: str | None = None
         self._sockets: dict[int, Socket] = {}
+        self._serving: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._polling: asyncio.Task[None] | None = None
         stream.changed = self._note_current
@@ -100,7 +101,7 @@ class Driver:
 
     def _do_open(self, command: Command) -> None:
         assert command.socket
-        self._tasks.create_task(self._serve(command.socket))
+        self._serving[command.socket] = self._tasks.create_task(self._serve(command.socket))
 
     def _do_probe(self, command: Command) -> None:
         if socket := self._sockets.get(command.socket or 0):
@@ -112,6 +113,7 @@ class Driver:
     def _do_close(self, command: Command) -> None:
         if socket := self._sockets.get(command.socket or 0):
             socket.abort()
+            self._serving[command.socket or 0].cancel()
 
     def _do_poll(self, _: Command) -> None:
         if self._transport == "websocket":
@@ -151,7 +153,7 @@ class Driver:
         try:
             code = await socket.run()
         finally:
-            del self._sockets[number]
+            del self._sockets[number], self._serving[number]
             self._stream.interrupted()
         self.tell("closed", number, code)
 

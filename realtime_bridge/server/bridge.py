@@ -1,7 +1,7 @@
 """The bridge: what an application mounts, asks to publish, and tells who may listen."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -9,26 +9,19 @@ from typing import Any, Self, TypeVar
 from realtime_bridge import plugins
 from realtime_bridge.backend import Feed, Receipt
 from realtime_bridge.broadcaster import Broadcaster, serving
-from realtime_bridge.errors import ConfigurationError, PublishError, RealtimeError
+from realtime_bridge.errors import ConfigurationError, RealtimeError
 from realtime_bridge.event import Event, Position
-from realtime_bridge.server import descriptor, health, publish, sse, websocket
 from realtime_bridge.server.auth import Signatures, Tokens
-from realtime_bridge.server.cors import Origins
-from realtime_bridge.server.engine import Authenticate, Engine, logger
+from realtime_bridge.server.engine import Authenticate, Engine
 from realtime_bridge.server.http import (
-    Disconnected,
-    HTTPError,
     Message,
     Receive,
-    Request,
-    Response,
     Scope,
     Send,
 )
 from realtime_bridge.server.hub import Hub
-from realtime_bridge.server.poll import Polls
+from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.rules import ChannelRules, Rule
-from realtime_bridge.server.script import client_script
 from realtime_bridge.server.siblings import only_worker
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
@@ -36,7 +29,6 @@ START_SECONDS = 5.0
 """How long starting waits for the feed; after that the server starts, but is not ready."""
 
 R = TypeVar("R", bound=Rule)
-Route = Callable[[Request], Awaitable[Response]]
 
 
 class Bridge:
@@ -79,10 +71,8 @@ class Bridge:
             log=log,
             hub=Hub(log, log),
         )
-        self._origins = Origins(settings.origins)
-        self._routes = self._table()
+        self._routes = Routes(self._engine)
         self._exits = AsyncExitStack()
-        self._started = False
 
     @classmethod
     def from_env(cls, *, authenticate: Authenticate | None = None, dev: bool | None = None) -> Self:
@@ -153,7 +143,7 @@ class Bridge:
 
     async def __aenter__(self) -> Self:
         engine = self._engine
-        if self._started:
+        if self._engine.started:
             raise ConfigurationError("This bridge is started already: start it in one place")
         engine.hub = Hub(engine.log, self._feed)
         async with AsyncExitStack() as exits:
@@ -166,7 +156,7 @@ class Bridge:
             engine.generation = await engine.log.generation(engine.settings.delivery)
             exits.enter_context(serving(engine.settings.prefix, engine.broadcaster))
             self._exits = exits.pop_all()
-        self._started = True
+        self._engine.started = True
         return self
 
     async def __aexit__(
@@ -175,7 +165,7 @@ class Bridge:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._started = False
+        self._engine.started = False
         await self._exits.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -183,96 +173,7 @@ class Bridge:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        request, route = Request(scope, receive), self._route(scope)
-        if scope["type"] == "websocket":
-            await self._upgrade(route, request, scope, receive, send)
-        elif route == "sse" and request.method != "OPTIONS":
-            await self._stream(request, send)
-        else:
-            response = await self._respond(route, request)
-            self._origins.permit(request, response)
-            await response.send(send)
-
-    def _table(self) -> dict[str, dict[str, Route]]:
-        engine, polls = self._engine, Polls(self._engine)
-        return {
-            "connect": {"POST": lambda request: descriptor.connect(engine, request)},
-            "poll": {"POST": polls.poll},
-            "latest": {"GET": polls.latest},
-            "client.js": {"GET": client_script},
-            "publish": {"POST": lambda request: publish.publish(engine, request)},
-            "health": {"GET": lambda _: health.report(engine)},
-            "health/live": {"GET": lambda _: health.live()},
-            "health/ready": {"GET": lambda _: health.ready(engine)},
-        }
-
-    def _route(self, scope: Scope) -> str:
-        """Return the path below where we are mounted: by a framework, or by our own settings."""
-        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
-        for prefix in (root, self.path):
-            if prefix and path.startswith(prefix + "/"):
-                path = path.removeprefix(prefix)
-        return str(path).strip("/")
-
-    async def _respond(self, route: str, request: Request) -> Response:
-        try:
-            if request.method == "OPTIONS":
-                return self._origins.preflight(request)
-            self._check_started()
-            return await self._find(route, request.method)(request)
-        except HTTPError as error:
-            return Response.error(error)
-        except Disconnected:
-            return Response(status=400)
-        except PublishError as error:
-            logger.warning("%s cannot be answered: %s", route, error)
-            headers = {"retry-after": "1"}
-            return Response.error(HTTPError(503, "log_unavailable", str(error), headers=headers))
-        except Exception:
-            logger.exception("%s failed", route)
-            return Response.error(HTTPError(500, "internal", "The server failed, try again"))
-
-    def _check_started(self) -> None:
-        if not self._started:
-            raise HTTPError(
-                503,
-                "not_started",
-                "The bridge was not started, and a mounted application is not by itself: give the "
-                "outer one lifespan=bridge.lifespan, or run `async with bridge` in its own",
-            )
-
-    def _find(self, route: str, method: str) -> Route:
-        methods = self._routes.get(route)
-        if methods is None:
-            raise HTTPError(404, "not_found", f"There is nothing at {route[:100]!r} here")
-        if method not in methods:
-            allowed = {"allow": ", ".join(methods)}
-            raise HTTPError(405, "bad_method", f"Use {allowed['allow']}", headers=allowed)
-        return methods[method]
-
-    async def _upgrade(
-        self, route: str, request: Request, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        await receive()
-        try:
-            self._check_started()
-            serve = _SOCKETS.get(route, _no_socket)
-            await serve(self._engine, request, scope, receive, send)
-        except HTTPError as error:
-            await Response.error(error).deny(send, scope)
-
-    async def _stream(self, request: Request, send: Send) -> None:
-        refused, head = None, sse.stream_response()
-        try:
-            self._check_started()
-            opened = await sse.open_stream(self._engine, request)
-        except HTTPError as error:
-            refused = Response.error(error)
-        self._origins.permit(request, refused or head)
-        if refused:
-            await refused.send(send)
-        else:
-            await sse.StreamConnection(self._engine, request, send).serve(head, *opened)
+        await self._routes(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Speak ASGI's lifespan protocol, when nobody else starts us."""
@@ -286,13 +187,6 @@ class Bridge:
         await receive()
         await self.__aexit__(None, None, None)
         await send(_message("lifespan.shutdown.complete"))
-
-
-async def _no_socket(*_: object) -> None:
-    raise HTTPError(404, "not_found", "There is no socket here: connect to ws below the bridge")
-
-
-_SOCKETS = {"ws": websocket.serve, "publish": publish.serve}
 
 
 def _message(kind: str, **fields: str) -> Message:

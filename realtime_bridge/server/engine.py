@@ -43,6 +43,7 @@ class Engine:
     broadcaster: Broadcaster
     log: Log
     hub: Hub
+    started: bool = False
     generation: int = 0
     connections: Counter[str] = field(default_factory=Counter)
     """How many sockets each user has open here."""

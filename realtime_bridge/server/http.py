@@ -1,5 +1,6 @@
 """As much of HTTP over ASGI as the bridge needs, so that it runs under any framework or none."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,8 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from realtime_bridge.errors import PublishError
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -16,6 +19,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 JSON_BODY_BYTES = 256 * 1024
 """The largest body of a request from a browser: 128 positions need a tenth of it."""
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 
 class HTTPError(Exception):
@@ -169,3 +174,17 @@ class Response:
             (name.encode("latin-1"), text.encode("latin-1")) for name, text in headers.items()
         ]
         return {"status": self.status, "headers": encoded}
+
+
+def failure(route: str, error: Exception) -> Response:
+    """Return the answer to a request that failed: what was wrong with it, or that we are."""
+    if isinstance(error, HTTPError):
+        return Response.error(error)
+    if isinstance(error, Disconnected):
+        return Response(status=400)
+    if isinstance(error, PublishError):
+        _logger.warning("%s cannot be answered: %s", route, error)
+        headers = {"retry-after": "1"}
+        return Response.error(HTTPError(503, "log_unavailable", str(error), headers=headers))
+    _logger.error("%s failed", route, exc_info=error)
+    return Response.error(HTTPError(500, "internal", "The server failed, try again"))

@@ -223,9 +223,10 @@ async def test_an_authenticate_that_crashes_lets_nobody_in(serve: Serve) -> None
         raise LookupError("the database is down")
 
     site = await serve(made(authenticate=current_user))
-    status, answer = await site.post("connect", {})
-    assert (status, answer["error"]["code"]) == (500, "internal")
-    assert "database" not in answer["error"]["message"]
+    for route in ("connect", "poll", "sse"):
+        status, answer = await site.post(route, {"positions": {}})
+        assert (status, answer["error"]["code"]) == (500, "internal"), route
+        assert "database" not in answer["error"]["message"]
 
 
 async def test_a_token_cannot_be_exchanged_for_one_that_lives_longer(site: Site) -> None:

@@ -1,0 +1,120 @@
+"""What is where below the mount point, and what becomes of what fails there."""
+
+from collections.abc import Awaitable, Callable
+
+from realtime_bridge.server import descriptor, health, publish, sse, websocket
+from realtime_bridge.server.cors import Origins
+from realtime_bridge.server.engine import Engine
+from realtime_bridge.server.http import (
+    HTTPError,
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+    failure,
+)
+from realtime_bridge.server.poll import Polls
+from realtime_bridge.server.script import client_script
+
+Route = Callable[[Request], Awaitable[Response]]
+
+
+class Routes:
+    """Answers ASGI requests and upgrades for one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._origins = Origins(engine.settings.origins)
+        self._table = self._tabulate()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or serve one socket until it ends."""
+        request, route = Request(scope, receive), self._route(scope)
+        if scope["type"] == "websocket":
+            await self._upgrade(route, request, scope, receive, send)
+        elif route == "sse" and request.method != "OPTIONS":
+            await self._stream(request, send)
+        else:
+            response = await self._respond(route, request)
+            self._origins.permit(request, response)
+            await response.send(send)
+
+    def _tabulate(self) -> dict[str, dict[str, Route]]:
+        engine, polls = self._engine, Polls(self._engine)
+        return {
+            "connect": {"POST": lambda request: descriptor.connect(engine, request)},
+            "poll": {"POST": polls.poll},
+            "latest": {"GET": polls.latest},
+            "client.js": {"GET": client_script},
+            "publish": {"POST": lambda request: publish.publish(engine, request)},
+            "health": {"GET": lambda _: health.report(engine)},
+            "health/live": {"GET": lambda _: health.live()},
+            "health/ready": {"GET": lambda _: health.ready(engine)},
+        }
+
+    def _route(self, scope: Scope) -> str:
+        """Return the path below where we are mounted: by a framework, or by our own settings."""
+        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+        for prefix in (root, self._engine.settings.path):
+            if prefix and path.startswith(prefix + "/"):
+                path = path.removeprefix(prefix)
+        return str(path).strip("/")
+
+    async def _respond(self, route: str, request: Request) -> Response:
+        try:
+            if request.method == "OPTIONS":
+                return self._origins.preflight(request)
+            self._check_started()
+            return await self._find(route, request.method)(request)
+        except Exception as error:
+            return failure(route, error)
+
+    def _check_started(self) -> None:
+        if not self._engine.started:
+            raise HTTPError(
+                503,
+                "not_started",
+                "The bridge was not started, and a mounted application is not by itself: give the "
+                "outer one lifespan=bridge.lifespan, or run `async with bridge` in its own",
+            )
+
+    def _find(self, route: str, method: str) -> Route:
+        methods = self._table.get(route)
+        if methods is None:
+            raise HTTPError(404, "not_found", f"There is nothing at {route[:100]!r} here")
+        if method not in methods:
+            allowed = {"allow": ", ".join(methods)}
+            raise HTTPError(405, "bad_method", f"Use {allowed['allow']}", headers=allowed)
+        return methods[method]
+
+    async def _upgrade(
+        self, route: str, request: Request, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await receive()
+        try:
+            self._check_started()
+            serve = _SOCKETS.get(route, _no_socket)
+            await serve(self._engine, request, scope, receive, send)
+        except HTTPError as error:
+            await Response.error(error).deny(send, scope)
+
+    async def _stream(self, request: Request, send: Send) -> None:
+        refused, head = None, sse.stream_response()
+        try:
+            self._check_started()
+            opened = await sse.open_stream(self._engine, request)
+        except Exception as error:
+            refused = failure("sse", error)
+        self._origins.permit(request, refused or head)
+        if refused:
+            await refused.send(send)
+        else:
+            await sse.StreamConnection(self._engine, request, send).serve(head, *opened)
+
+
+async def _no_socket(*_: object) -> None:
+    raise HTTPError(404, "not_found", "There is no socket here: connect to ws below the bridge")
+
+
+_SOCKETS = {"ws": websocket.serve, "publish": publish.serve}
