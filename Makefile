@@ -7,6 +7,13 @@ UV = .uv/bin/uv
 # a font draws empty boxes; the program inside playwright does not start without libatomic.
 TEST_PACKAGES = chromium fonts-dejavu-core libatomic1
 
+# The client in TypeScript wants Node 20.19, 22.12 or newer, which this asks for by what they
+# can do. Debian 12 has an older one, so .venv brings its own for where the PATH has none.
+CLIENT = clients/js
+OLDER = test/react18
+NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 1)' 2>/dev/null || \
+	echo '$(CURDIR)/.venv/bin:')$$PATH" npm --prefix $(CLIENT)
+
 # Words for the command itself, never taken from the environment.
 ARGS =
 
@@ -23,17 +30,21 @@ help:
 demo: .venv/.demo
 	@.venv/bin/realtime-bridge demo $(ARGS)
 
-test: test-packages .venv
+test: test-packages .venv $(CLIENT)/node_modules/.installed
 	.venv/bin/pytest $(ARGS)
+	$(NPM) run test
+	$(NPM) run test:react18
 
-check: .venv
+check: .venv $(CLIENT)/node_modules/.installed
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+	$(NPM) run check
 
 clean:
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(CLIENT)/dist $(CLIENT)/node_modules $(CLIENT)/$(OLDER)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv: .venv/.dev
@@ -52,6 +63,13 @@ test-packages:
 	@echo "Installing what the tests and checks need into .venv/, as uv.lock says."
 	@$(UV) sync --quiet --locked
 	@touch .venv/.demo $@
+
+# Both Reacts that the client is for, each where its own lock file says.
+$(CLIENT)/node_modules/.installed: $(CLIENT)/package-lock.json $(CLIENT)/$(OLDER)/package-lock.json | .venv
+	@echo "Installing what the client's tests and checks need, as package-lock.json says."
+	@$(NPM) ci --no-audit --no-fund --loglevel=error
+	@$(NPM)/$(OLDER) ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # Debian's Python lacks ensurepip, and so venv, until python3-venv is there.
 .uv/$(UV_VERSION):

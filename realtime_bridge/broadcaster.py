@@ -19,7 +19,7 @@ from realtime_bridge.errors import (
     InvalidEventError,
     PublishError,
 )
-from realtime_bridge.event import Event
+from realtime_bridge.event import MAX_DATA_BYTES, Event
 from realtime_bridge.protocol import backoff
 
 if TYPE_CHECKING:
@@ -43,13 +43,20 @@ class Broadcaster:
     Args:
         log: gives positions and remembers; None is signal mode.
         backend: pushes towards browsers, where the log does not announce by itself.
+        limit_event_bytes: the most bytes of one event's data, encoded.
 
     Raises:
         ConfigurationError: there is neither, so nothing would arrive anywhere.
 
     """
 
-    def __init__(self, *, log: Log | None = None, backend: Backend | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        log: Log | None = None,
+        backend: Backend | None = None,
+        limit_event_bytes: int = MAX_DATA_BYTES,
+    ) -> None:
         if log is None and backend is None:
             raise ConfigurationError(
                 "Nothing carries the events: this REALTIME_BACKEND delivers from a log, "
@@ -57,6 +64,7 @@ class Broadcaster:
             )
         self.log = log
         self.backend = backend
+        self._limit_event_bytes = limit_event_bytes
         self._prefix: str | None = None
         self._exits = AsyncExitStack()
 
@@ -78,7 +86,8 @@ class Broadcaster:
     def from_settings(cls, settings: "Settings") -> Self:
         """Make the broadcaster of a configuration that was read already; see `from_env`."""
         parts = plugins.for_worker(settings)
-        broadcaster = cls(log=parts.log, backend=parts.backend)
+        limit = settings.limit_event_bytes
+        broadcaster = cls(log=parts.log, backend=parts.backend, limit_event_bytes=limit)
         broadcaster._prefix = settings.prefix
         return broadcaster
 
@@ -128,7 +137,7 @@ class Broadcaster:
             PublishError: as for `publish`; some of the events may have been published.
 
         """
-        batch = _batch(events)
+        batch = _batch(events, self._limit_event_bytes)
         served = _served.get(self._prefix)
         if served is not None and served.broadcaster is not self:
             return await served.publish_many(batch)
@@ -215,12 +224,18 @@ def serving(prefix: str, broadcaster: Broadcaster) -> Iterator[None]:
         _served.pop(prefix, None)
 
 
-def _batch(events: Iterable[Event]) -> list[Event]:
+def _batch(events: Iterable[Event], limit_event_bytes: int) -> list[Event]:
     batch = list(events)
     if len(batch) > MAX_BATCH:
         raise InvalidEventError(
             f"{len(batch)} events at once are over the limit of {MAX_BATCH}: publish them in slices"
         )
+    for event in batch:
+        if len(event.body) > limit_event_bytes:
+            raise InvalidEventError(
+                f"The data of {event.event} on {event.channel} is {len(event.body):,} bytes, over "
+                f"the limit of {limit_event_bytes:,} (REALTIME_LIMIT_EVENT_BYTES)"
+            )
     return batch
 
 

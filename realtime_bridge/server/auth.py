@@ -176,6 +176,10 @@ class Signatures:
             _, forgotten = self._seen.popitem(last=False)
             self._not_before = max(self._not_before, forgotten)
 
+    def forgive(self, signature: str) -> None:
+        """Let a signed body in once more, because nothing came of it."""
+        self._seen.pop(signature.lower(), None)
+
 
 def origin_allowed(origin: str | None, host: str | None, allowed: Iterable[str]) -> bool:
     """Tell whether a page of `origin` may connect: one of the same host, or one listed.

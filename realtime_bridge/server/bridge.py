@@ -67,7 +67,9 @@ class Bridge:
             rules=ChannelRules(),
             tokens=Tokens(secret, issuer=settings.prefix),
             signatures=Signatures(secret),
-            broadcaster=Broadcaster(log=log, backend=parts.backend),
+            broadcaster=Broadcaster(
+                log=log, backend=parts.backend, limit_event_bytes=settings.limit_event_bytes
+            ),
             log=log,
             hub=Hub(log, log),
         )

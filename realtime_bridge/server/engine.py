@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from realtime_bridge import identifiers
 from realtime_bridge.backend import Log
@@ -22,7 +23,7 @@ from realtime_bridge.server.auth import (
 from realtime_bridge.server.http import HTTPError, Request
 from realtime_bridge.server.hub import Hub
 from realtime_bridge.server.rules import ChannelRules, ask
-from realtime_bridge.settings import Settings
+from realtime_bridge.settings import Settings, is_loopback
 
 Identity = Principal | str | int | None
 Authenticate = Callable[[Request], Identity] | Callable[[Request], Awaitable[Identity]]
@@ -96,16 +97,18 @@ class Engine:
             )
 
     def development_user(self, request: Request) -> Principal | None:
-        """Return whom `?userId=` names: with `--dev` alone.
+        """Return whom `?userId=` names: with `--dev` alone, and to pages of this machine.
+
+        A page of another host whose name was made to point here (DNS rebinding) is none of them.
 
         Raises:
-            HTTPError: 401, without `--dev`.
+            HTTPError: 401, otherwise.
 
         """
         user = request.query.get("userId")
         if user is None:
             return None
-        if not self.dev:
+        if not self.dev or not _from_here(request.headers.get("origin")):
             raise HTTPError(
                 401, "no_token", "userId in the URL proves nothing: connect with a token"
             )
@@ -146,3 +149,13 @@ class Engine:
             client=identifiers.client_id(),
             expires=time.time() + TOKEN_SECONDS,
         )
+
+
+def _from_here(origin: str | None) -> bool:
+    """Tell whether a request is a program's, or a page's that came from this machine."""
+    if origin is None:
+        return True
+    try:
+        return is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False

@@ -33,6 +33,9 @@ async def publish(engine: Engine, request: Request) -> Response:
         receipts = await engine.broadcaster.publish_many(events)
     except (ProtocolError, InvalidEventError) as error:
         raise HTTPError(400, "invalid_event", str(error)) from error
+    except PublishError:
+        engine.signatures.forgive(signature)
+        raise
     return Response.json({"receipts": [calls.pack_receipt(receipt) for receipt in receipts]})
 
 

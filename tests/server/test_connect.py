@@ -163,3 +163,12 @@ async def test_the_secret_is_in_no_answer(serve: Serve) -> None:
     site = await serve(signed_in())
     answers: list[Frame] = [(await site.post(route, {}))[1] for route in ("connect", "poll")]
     assert SECRET not in str(answers)
+
+
+async def test_a_page_that_another_host_s_name_leads_here_is_no_developer(serve: Serve) -> None:
+    site = await serve(dev=True)
+    rebound = {"origin": "http://evil.example", "host": "evil.example"}
+    status, answer = await site.post("connect?userId=7", {}, **rebound)
+    assert (status, answer["error"]["code"]) == (401, "no_token")
+    status, _ = await site.post("connect?userId=7", {}, origin=site.origin)
+    assert status == 200

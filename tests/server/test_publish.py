@@ -9,11 +9,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.event import MAX_DATA_BYTES
 from realtime_bridge.protocol import calls
 from realtime_bridge.protocol.calls import MAX_CALL_BYTES, signed_headers
 from realtime_bridge_backends.websocket import WebSocketBackend
-from tests.server.harness import PATIENCE, SECRET, Frame, Site, configured
+from tests.server.harness import PATIENCE, SECRET, Frame, Serve, Site, configured
 
 CHANNEL = "job.7"
 GOOD: Frame = {"channel": CHANNEL, "event": "job.step", "data": 1}
@@ -247,3 +248,27 @@ async def test_the_log_of_another_process_has_what_this_one_publishes(site: Site
         assert [receipt.id for receipt in receipts] == [event.id for event in events]
         assert [event["offset"] for event in await client.events(100)] == [*range(1, 101)]
     assert configured().secret_for(site.url) == SECRET
+
+
+async def test_a_body_that_could_not_be_appended_may_be_sent_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: object) -> None:
+        raise BackendUnavailableError("the log is away", retryable=False)
+
+    timestamp = f"{time.time():.6f}"
+    with monkeypatch.context() as broken:
+        broken.setattr(site.engine.log, "append", fail)
+        assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 503
+    assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 200
+    assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 409
+
+
+async def test_an_operator_can_make_the_largest_event_smaller(serve: Serve) -> None:
+    site = await serve(limit_event_bytes=10)
+    small, large = (GOOD | {"data": "x" * length} for length in (8, 9))
+    assert (await site.publish(batch(small)))[0] == 200
+    status, answer = await site.publish(batch(small, large))
+    assert (status, answer["error"]["code"]) == (400, "invalid_event")
+    assert "REALTIME_LIMIT_EVENT_BYTES" in answer["error"]["message"]
+    assert (await site.bridge.position(CHANNEL)).offset == 1

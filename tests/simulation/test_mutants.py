@@ -37,15 +37,19 @@ def drop_without_dedupe(reducer: Reducer, one: Event) -> list[Output]:
 def resubscribe_without_position(
     client: Client, link: Link, channel: str, position: Position | None
 ) -> None:
-    link.awaited.add(channel)
+    link.asked[channel] = None
     client._send(link, "subscribe", channel, None)
 
 
 def forget_ids_at_an_epoch_change(
-    reducer: Reducer, reason: ResetReason, top: Position | None
+    reducer: Reducer,
+    reason: ResetReason,
+    top: Position | None,
+    *,
+    asked: Position | None = None,
 ) -> list[Output]:
     reducer._ids.clear()
-    return reset(reducer, reason, top)
+    return reset(reducer, reason, top, asked=asked)
 
 
 def two_polls_in_flight(cadence: Cadence) -> None:
@@ -61,8 +65,15 @@ def advance_on_buffered_events(reducer: Reducer, place: Position, one: Event) ->
     hold(reducer, place, one)
 
 
-def swallow_resets(reducer: Reducer, reason: ResetReason, top: Position | None) -> list[Output]:
-    return [one for one in reset(reducer, reason, top) if not isinstance(one, Restart)]
+def swallow_resets(
+    reducer: Reducer,
+    reason: ResetReason,
+    top: Position | None,
+    *,
+    asked: Position | None = None,
+) -> list[Output]:
+    outputs = reset(reducer, reason, top, asked=asked)
+    return [one for one in outputs if not isinstance(one, Restart)]
 
 
 def apply_pages_in_any_order(

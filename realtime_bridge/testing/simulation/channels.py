@@ -38,11 +38,12 @@ class Channels:
         """Take a heartbeat's word."""
         return self._hand_out(channel, self.reducers[channel].announced(offset))
 
-    def take(self, channel: str, answer: Answer) -> bool:
-        """Take what the log said."""
+    def take(self, channel: str, answer: Answer, asked: Position | None) -> bool:
+        """Take what the log said; `asked` is where we were when we asked, if we did."""
         reducer = self.reducers[channel]
         if isinstance(answer, Reset):
-            return self._hand_out(channel, reducer.reset(answer.reason, answer.top))
+            outputs = reducer.reset(answer.reason, answer.top, asked=asked)
+            return self._hand_out(channel, outputs)
         if reducer.position is None:
             self._world.witness.started(self._client, channel, answer.top)
             self._load_snapshot(channel)

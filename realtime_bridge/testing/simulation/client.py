@@ -8,7 +8,7 @@ from realtime_bridge.event import Position
 from realtime_bridge.protocol.commands import Command, Terms
 from realtime_bridge.protocol.machine import Machine
 from realtime_bridge.testing.simulation.channels import AGAIN_MS, LIMIT_MS, Channels
-from realtime_bridge.testing.simulation.server import OK, Answer, Connection, Message
+from realtime_bridge.testing.simulation.server import OK, Answer, Connection, Message, Positions
 
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.world import World
@@ -20,11 +20,11 @@ HOSTED_CHECK_MS = 30_000
 
 @dataclass(slots=True, eq=False)
 class Link:
-    """The client's end of a socket, and the channels it waits for an answer about."""
+    """The client's end of a socket, and what it asked for: each channel once at a time."""
 
     number: int
     connection: Connection
-    awaited: set[str] = field(default_factory=set)
+    asked: dict[str, Position | None] = field(default_factory=dict)
     ready: bool = False
 
 
@@ -112,9 +112,7 @@ class Client:
         self._world.network.open(self, command.socket)
 
     def _do_probe(self, command: Command) -> None:
-        link = self._link(command)
-        link.awaited = set(self.channels.reducers)
-        self._send(link, "connect", self._token)
+        self._send(self._link(command), "connect", self._token)
 
     def _do_token(self, command: Command) -> None:
         self._send(self._link(command), "token", self._token)
@@ -139,7 +137,7 @@ class Client:
         def answered(status: int, answer: Any) -> None:
             if number == self._poll_number and not self.asleep:
                 self.polls -= 1
-                self._on_polled(status, answer)
+                self._on_polled(status, answer, positions)
 
         self._world.network.request(self, "poll", (self._token, positions), answered)
 
@@ -157,7 +155,7 @@ class Client:
         terms = Terms(generation=generation, max_age=self._world.max_age)
         self.give("described", terms=terms)
 
-    def _on_polled(self, status: int, answer: Any) -> None:
+    def _on_polled(self, status: int, answer: Any, asked: Positions) -> None:
         if status != OK:
             self.give("not_polled", status=status or None, retry_after=self._retry_after(status))
             return
@@ -165,7 +163,7 @@ class Client:
         moved = more = False
         for channel, one in answers.items():
             moved |= isinstance(one, Reset) or bool(one.events)
-            more |= self.channels.take(channel, one)
+            more |= self.channels.take(channel, one, asked[channel])
         self.give("polled", moved=moved, more=more)
         self.give("status", ok=well)
         self.give("generation", generation=generation)
@@ -175,10 +173,14 @@ class Client:
             self.subscribe(link, channel, position)
 
     def _on_answer(self, link: Link, channel: str, answer: Answer) -> None:
-        link.awaited.discard(channel)
-        if self.channels.take(channel, answer):
+        asked = link.asked.pop(channel, None)
+        if self.channels.take(channel, answer, asked):
             self.subscribe(link, channel, self.channels.positions[channel])
         self._note_ready(link)
+
+    def _on_reset(self, link: Link, channel: str, reset: Answer) -> None:
+        if self.channels.take(channel, reset, link.asked.get(channel)):
+            self.subscribe(link, channel, self.channels.positions[channel])
 
     def _on_joined(self, link: Link) -> None:
         self._check_hosted(link)
@@ -204,9 +206,10 @@ class Client:
         self.give("drain", socket=link.number, after=after, window=window)
 
     def subscribe(self, link: Link, channel: str, position: Position | None) -> None:
-        """Ask for what follows a position; on a provider's socket the log is asked over HTTP."""
-        link.awaited.add(channel)
-        self._send(link, "subscribe", channel, position)
+        """Ask for what follows a position, unless we wait for an answer: it will show the gap."""
+        if channel not in link.asked:
+            link.asked[channel] = position
+            self._send(link, "subscribe", channel, position)
 
     def _recover(self, link: Link, channel: str) -> None:
         if link.connection.hosted:
@@ -239,10 +242,11 @@ class Client:
             if status != OK:
                 self._world.after(AGAIN_MS, self._ask_hosted, link)
                 return
-            again = [self.channels.take(channel, one) for channel, one in answer[0].items()]
+            said = answer[0].items()
+            again = [self.channels.take(name, one, positions[name]) for name, one in said]
             if any(again):
                 self._ask_hosted(link)
-            link.awaited.clear()
+            link.asked.clear()
             self._note_ready(link)
             self.give("generation", generation=answer[1])
 
@@ -250,7 +254,7 @@ class Client:
         self._world.after(LIMIT_MS, answered, 0, None)
 
     def _note_ready(self, link: Link) -> None:
-        if not link.awaited and not link.ready:
+        if not link.asked and not link.ready:
             link.ready = True
             self.give("ready", socket=link.number)
 
@@ -260,7 +264,7 @@ class Client:
         if link is None:
             return
         others = [other for other in self._links.values() if other.ready]
-        for channel in sorted(link.awaited) if others else self.channels.reducers:
+        for channel in link.asked if others else self.channels.reducers:
             self.channels.reducers[channel].interrupted()
             for other in others:
                 self._recover(other, channel)

@@ -130,7 +130,7 @@ class Servers:
         for connection in list(self.connections):
             if channel in connection.told and not connection.hosted:
                 connection.told[channel] = top.offset
-                self._send(connection, "answer", channel, Reset(reason="epoch", top=top))
+                self._send(connection, "reset", channel, Reset(reason="epoch", top=top))
 
     def say_status(self, *, ok: bool) -> None:
         """Tell all clients whether we are well, and push what could not be pushed."""
