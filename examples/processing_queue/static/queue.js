@@ -1,24 +1,35 @@
 /** The jobs as this page knows them: what the snapshot says, then what each event changes. */
 
 const ORDER = ["started", "queued", "failed", "completed"];
+const TIMEOUT = 8_000;
 
 export class Queue {
-  #jobs = new Map();
+  /** The place in the channel of the last thing that we know: {epoch, offset}. */
+  position = null;
   uploadLimit = Infinity;
+  #jobs = new Map();
 
-  /** Takes the application's snapshot, and returns the position it stands at. */
+  /** Takes the application's snapshot, and the position it stands at. */
   async load(channel) {
-    const response = await fetch("/api/queue");
-    if (!response.ok) throw new Error(`The queue answered ${response.status}`);
+    const response = await fetch("/api/queue", { signal: AbortSignal.timeout(TIMEOUT) });
+    if (!response.ok) throw new Error(`the queue answered ${response.status}`);
+    const position = positionOf(response.headers.get("realtime-position"), channel);
     const { jobs, upload_limit } = await response.json();
     this.#jobs = new Map(jobs.map((job) => [job.job, job]));
     this.uploadLimit = upload_limit;
-    return positionOf(response.headers.get("realtime-position"), channel);
+    this.position = position;
   }
 
-  /** Each event carries the whole job, so the newest one is all there is to know. */
-  apply({ data }) {
+  /**
+   * Each event carries the whole job, so the newest one is all there is to know. Returns whether it
+   * was news: what follows a reset may be in the snapshot that was loaded for it.
+   */
+  apply({ data, position }) {
+    const { epoch, offset } = this.position;
+    if (position.epoch === epoch && position.offset <= offset) return false;
+    this.position = position;
     this.#jobs.set(data.job, data);
+    return true;
   }
 
   get jobs() {
@@ -35,7 +46,7 @@ function compare(one, other) {
 
 function positionOf(header, channel) {
   const [name, text] = (header ?? "").split(" ");
-  if (name !== channel) throw new Error(`The snapshot says no position of ${channel}`);
+  if (name !== channel) throw new Error(`the snapshot says no position of ${channel}`);
   const [epoch, offset] = text.split(":");
   return { epoch, offset: Number(offset) };
 }
