@@ -17,12 +17,13 @@ NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 
 # Words for the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: help demo test check clean .venv test-packages
+.PHONY: help demo test test-python test-client check check-python check-client clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
 	@echo "make test     run the tests (ARGS='-k poll')"
-	@echo "make check    lint, formatting, types and the direction of imports"
+	@echo "make check    lint, formatting, types, the direction of imports, and the client's package"
+	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make .venv    only set up the development environment"
 	@echo "make clean    remove the environments and the caches"
 	@echo "What is missing is installed first, and named."
@@ -30,16 +31,24 @@ help:
 demo: .venv/.demo
 	@.venv/bin/realtime-bridge demo $(ARGS)
 
-test: test-packages .venv $(CLIENT)/node_modules/.installed
+test: test-python test-client
+
+test-python: test-packages .venv
 	.venv/bin/pytest $(ARGS)
+
+test-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run test
 	$(NPM) run test:react18
 
-check: .venv $(CLIENT)/node_modules/.installed
+check: check-python check-client
+
+check-python: .venv
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+
+check-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run check
 
 clean:

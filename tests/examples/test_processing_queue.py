@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.async_api import Locator, Page, Response, expect
+from playwright.async_api import Locator, Page, Response, WebSocketRoute, expect
 
 if TYPE_CHECKING:
     from tests.examples.conftest import Demo, Start
@@ -51,6 +51,19 @@ async def test_nothing_is_lost_while_the_socket_is_cut(
     await _has_applied_all_since(opened, page, demo)
 
 
+async def test_the_button_cuts_the_socket_itself(start: "Start", page: Page) -> None:
+    async with page.expect_websocket() as socket:
+        await _open(page, start())
+    status = page.locator("#status strong")
+    await expect(status).to_have_text("Real-time")
+    assert not (await socket.value).is_closed()
+
+    await page.get_by_role("button", name="Cut the socket").click()
+
+    await expect(status).to_have_text("Polling")
+    assert (await socket.value).is_closed()
+
+
 async def test_each_file_of_a_folder_becomes_a_job(
     start: "Start", page: Page, tmp_path: Path
 ) -> None:
@@ -84,24 +97,20 @@ async def test_a_job_that_fails_says_why(start: "Start", page: Page, tmp_path: P
 
 
 async def test_events_out_of_order_and_twice_are_applied_once_in_order(
-    start: "Start", page: Page
+    start: "Start", page: Page, tmp_path: Path
 ) -> None:
-    await _open(page, start())
+    file = tmp_path / "measurements.log"
+    _write(file, 1_000_000)
+    demo = start(QUEUE_BYTES_PER_SECOND="1000000")
+    shuffled = await _shuffle_events(page)
+    opened = await _open(page, demo)
+    await expect(page.locator("#status strong")).to_have_text("Real-time")
 
-    applied = await page.evaluate(
-        """async () => {
-            const { Reducer } = await import("/static/reducer.js");
-            const reducer = new Reducer();
-            const take = (offset) => reducer.take({ epoch: "k3v9q2wz", offset, id: `${offset}` });
-            const applied = [8, 7, 10].flatMap(take);
-            applied.push(...reducer.start({ epoch: "k3v9q2wz", offset: 7 }));
-            const gap = reducer.gap;
-            applied.push(...[9, 8, 10, 9, 11].flatMap(take));
-            return [applied.map(({ offset }) => offset), gap, reducer.gap];
-        }"""
-    )
+    await page.set_input_files("input[type=file]", file)
 
-    assert applied == [[8, 9, 10, 11], True, False]
+    await expect(page.locator(".pill")).to_have_text("Completed")
+    assert shuffled.count("job.progress") >= 6
+    await _has_applied_all_since(opened, page, demo)
 
 
 def test_ctrl_c_in_the_middle_of_a_job_leaves_nothing_behind(
@@ -193,6 +202,31 @@ async def _open(page: Page, demo: "Demo") -> dict[str, Any]:
     return _position(await response.value)
 
 
+async def _shuffle_events(page: Page) -> list[str]:
+    """Hand over every three events in the wrong order and twice; return their names."""
+    handed: list[str] = []
+
+    def route(socket: WebSocketRoute) -> None:
+        held: list[tuple[str, str | bytes]] = []
+
+        def receive(message: str | bytes) -> None:
+            frame = json.loads(message)
+            if frame["type"] != "event":
+                socket.send(message)
+                return
+            held.append((frame["event"], message))
+            if len(held) == 3 or frame["event"] == "job.completed":
+                for name, event in [*reversed(held), *held]:
+                    handed.append(name)
+                    socket.send(event)
+                held.clear()
+
+        socket.connect_to_server().on_message(receive)
+
+    await page.route_web_socket("**/realtime/**", route)
+    return handed
+
+
 def _position(response: Response) -> dict[str, Any]:
     epoch, _, offset = response.headers["realtime-position"].split()[1].partition(":")
     return {"epoch": epoch, "offset": int(offset)}
@@ -201,9 +235,15 @@ def _position(response: Response) -> dict[str, Any]:
 async def _has_applied_all_since(opened: dict[str, Any], page: Page, demo: "Demo") -> None:
     published = demo.poll(opened)
     applied = await page.evaluate("applied")
-    assert applied == published["events"]
+    assert [_flat(event) for event in applied] == published["events"]
     offsets = range(opened["offset"] + 1, published["position"]["offset"] + 1)
-    assert [event["offset"] for event in applied] == list(offsets)
+    assert [event["position"]["offset"] for event in applied] == list(offsets)
+
+
+def _flat(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event of the client package as it is on the wire."""
+    fields = {name: value for name, value in event.items() if name != "position"}
+    return {"type": "event", **fields, **event["position"]}
 
 
 async def _percent(job: Locator) -> float:

@@ -3,21 +3,18 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { build } from 'esbuild';
+import { OPTIONS } from './options.js';
 
 const TARGET = '../../realtime_bridge/server/static/client.js';
 
 const { version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const holder = readFileSync('../../LICENSE', 'utf8').match(/^Copyright.*$/m)?.[0] ?? '';
 const { outputFiles } = await build({
+  ...OPTIONS,
   // What a page without npm needs: the client; the cores of the hooks come with the package.
   stdin: { contents: `export { HybridClient } from './src/index.ts'`, resolveDir: '.' },
-  bundle: true,
   minify: true,
   write: false,
-  format: 'esm',
-  target: 'es2022',
-  platform: 'neutral',
-  mangleProps: /^_[a-z]/,
   banner: {
     js: `/*! realtime-bridge ${version} | ${license} | ${holder} | built from clients/js, do not edit */`,
   },

@@ -1,15 +1,15 @@
 /** Does what the machine says: descriptors, connections and polls of one client. */
 
 import type { Channels } from './channels.js';
-import type { Command } from './commands.js';
+import type { Action, Command } from './commands.js';
 import { Connection } from './connection.js';
 import type { Descriptors } from './descriptor.js';
-import { HttpError, statusOf } from './http.js';
+import { demand, parseFrame } from './frames.js';
+import { HttpError, ask, statusOf } from './http.js';
 import { ABNORMAL } from './link.js';
-import type { Link, LinkHandlers } from './link.js';
 import { poll } from './poll.js';
 import type { Input } from './shell.js';
-import { StreamLink } from './sse.js';
+import type { StreamTools } from './sse.js';
 import { WebSocketLink } from './websocket.js';
 import type { ClientOptions } from './types.js';
 
@@ -25,6 +25,17 @@ export class Carrier {
   private _describing: AbortController | null = null;
   private _described: Promise<unknown> | null = null;
   private _polling: AbortController | null = null;
+  private readonly _actions: Readonly<Record<Action, (socket: number, code: number) => unknown>> = {
+    describe: () => this._describe(),
+    renew: () => this._describe(),
+    open: (socket) => this._open(socket),
+    probe: (socket) => this._connections.get(socket)?.introduce(this._token),
+    token: (socket) => this._connections.get(socket)?.renew(this._token),
+    ping: (socket) => this._connections.get(socket)?.ping(),
+    close: (socket, code) => this._close(socket, code),
+    poll: () => this._poll(),
+    abandon: () => this._polling?.abort(),
+  };
 
   constructor(
     private readonly _channels: Channels,
@@ -39,15 +50,7 @@ export class Carrier {
   }
 
   perform({ do: action, socket, code }: Command): void {
-    const connection = this._connections.get(socket ?? 0);
-    if (action === 'describe' || action === 'renew') void this._describe();
-    else if (action === 'open') this._open(socket ?? 0);
-    else if (action === 'probe') connection?.introduce(this._token);
-    else if (action === 'token') connection?.renew(this._token);
-    else if (action === 'ping') connection?.ping();
-    else if (action === 'close') this._close(socket ?? 0, code ?? 1000);
-    else if (action === 'poll') void this._poll();
-    else this._polling?.abort();
+    this._actions[action](socket ?? 0, code ?? 1000);
   }
 
   subscribe(channel: string): void {
@@ -103,21 +106,21 @@ export class Carrier {
 
   /** A descriptor that was only remembered has no token, so a fresh one comes first. */
   private async _link(number: number, connection: Connection): Promise<void> {
+    const push = this._push;
     if (!this._descriptors.usable) await (this._described ?? this._describe());
-    if (this._connections.get(number) !== connection) return;
     try {
-      if (!this._descriptors.usable) throw new HttpError('no token');
-      connection.use(this._makeLink(connection));
+      const StreamLink = push === 'sse' && (await import('./sse.js')).StreamLink;
+      if (this._connections.get(number) !== connection) return;
+      const url = this._descriptors.usable && this._descriptors.url(push);
+      demand(url, `an offer of ${push}`);
+      connection.use(StreamLink ? new StreamLink(this._tools(url), connection) : new WebSocketLink(url, connection));
     } catch (error) {
       queueMicrotask(() => connection.closed(ABNORMAL, String(error)));
     }
   }
 
-  private _makeLink(handlers: LinkHandlers): Link {
-    const url = this._descriptors.url(this._push);
-    if (!url) throw new HttpError(`the server offers no ${this._push}`);
-    if (this._push === 'websocket') return new WebSocketLink(url, handlers);
-    return new StreamLink(url, () => this._channels.positions, handlers);
+  private _tools(url: string): StreamTools {
+    return { ask: (request) => ask(url, request), parse: parseFrame, positions: () => this._channels.positions };
   }
 
   private _close(number: number, code: number): void {

@@ -15,7 +15,8 @@ import type {
   Telemetry,
 } from './types.js';
 
-const INITIAL: ChannelState = { phase: 'syncing', position: null, error: null };
+/** What is shown of a channel before anybody listens to it. */
+export const NOT_SUBSCRIBED: ChannelState = { phase: 'syncing', position: null, error: null };
 
 export interface ChannelsOptions {
   client: string;
@@ -71,7 +72,7 @@ export class Channels {
   }
 
   state(name: string): Store<ChannelState> & ReadableStore<ChannelState> {
-    const store = this._stores.get(name) ?? new Store(INITIAL);
+    const store = this._stores.get(name) ?? new Store(NOT_SUBSCRIBED);
     this._stores.set(name, store);
     return store;
   }
@@ -92,9 +93,7 @@ export class Channels {
       const delay = Date.now() - event.time;
       this._options.telemetry({ type: 'delivery', channel: event.channel, delay });
     }
-    const recover = this._perform(channel, channel.reducer.event(event));
-    if (recover) this._gap(channel);
-    return recover;
+    return this._pushed(channel, channel.reducer.event(event));
   }
 
   page(name: string, page: Page): boolean {
@@ -120,10 +119,7 @@ export class Channels {
 
   announced(name: string, offset: number): boolean {
     const channel = this._channels.get(name);
-    if (!channel) return false;
-    const recover = this._perform(channel, channel.reducer.announced(offset));
-    if (recover) this._gap(channel);
-    return recover;
+    return channel ? this._pushed(channel, channel.reducer.announced(offset)) : false;
   }
 
   /** This user gets nothing of the channel, until somebody asks for it anew. */
@@ -172,7 +168,7 @@ export class Channels {
     channel.deliveries.delete(delivery);
     if (channel.deliveries.size || this._channels.get(channel.name) !== channel) return false;
     this._channels.delete(channel.name);
-    this.state(channel.name).set(INITIAL);
+    this.state(channel.name).set(NOT_SUBSCRIBED);
     return true;
   }
 
@@ -200,8 +196,12 @@ export class Channels {
     }
   }
 
-  private _gap({ name, reducer: { position } }: Channel): void {
-    this._options.telemetry({ type: 'gap', channel: name, position });
+  /** What is missing before something that was pushed is a gap. */
+  private _pushed(channel: Channel, outputs: Output[]): boolean {
+    const recover = this._perform(channel, outputs);
+    const { name, reducer } = channel;
+    if (recover) this._options.telemetry({ type: 'gap', channel: name, position: reducer.position });
+    return recover;
   }
 
   private _publish({ name, reducer: { phase, position }, error }: Channel): void {

@@ -125,9 +125,8 @@ export class HybridClient implements Client {
   }
 
   private _publish(before: Mode): void {
-    const { mode, reason } = this._shell.state;
-    if (before !== mode) this._note(before, mode, reason);
-    this._store.merge(this._state(this._store.get()));
+    const transitions = this._transitions(before);
+    this._store.merge(this._state({ ...this._store.get(), transitions }));
   }
 
   /** What there is to show now, after what was shown before. */
@@ -157,11 +156,12 @@ export class HybridClient implements Client {
     return before !== null && Math.abs(at - before) < SYNC_MS ? before : at;
   }
 
-  private _note(from: Mode, to: Mode, reason: string | null): void {
+  private _transitions(from: Mode): readonly Transition[] {
+    const { mode: to, reason } = this._shell.state;
+    if (from === to) return this._store.get().transitions;
     const transition: Transition = { at: Date.now(), from, to, reason };
-    const transitions = [...this._store.get().transitions, transition].slice(-REMEMBERED);
-    this._store.merge({ transitions });
     this._tell({ type: 'transition', ...transition });
+    return [...this._store.get().transitions, transition].slice(-REMEMBERED);
   }
 
   private _tell(entry: Telemetry): void {

@@ -48,6 +48,19 @@ export class Connection implements LinkHandlers {
   private readonly _asked = new Map<string, Position | null>();
   private readonly _again = new Set<string>();
   private readonly _retries = new Set<ReturnType<typeof setTimeout>>();
+  /** What is done about each type of frame; others are for newer clients. */
+  private readonly _takes: Readonly<Record<string, (frame: Frame) => void>> = {
+    welcome: (frame) => this._takeWelcome(frame),
+    event: (frame) => this._takeEvent(frame),
+    subscribed: (frame) => this._takePage(frame),
+    reset: (frame) => this._takeReset(frame),
+    stub: (frame) => this._takeOffset(String(frame.channel), Number(frame.offset)),
+    refused: (frame) => this._takeRefusal(frame),
+    heartbeat: (frame) => this._takeHeartbeat(frame),
+    drain: (frame) => this._takeDrain(frame),
+    status: (frame) => this._input((machine) => machine.status({ ok: isHealthy(frame) })),
+    error: (frame) => log('the server says: %s (%s)', frame.message, frame.code),
+  };
 
   constructor(
     private readonly _number: number,
@@ -109,26 +122,12 @@ export class Connection implements LinkHandlers {
     if (!this._isWelcome && frame.type !== 'welcome' && frame.type !== 'error') return;
     this._input((machine) => machine.frame(this._number));
     try {
-      this._take(frame);
+      this._takes[frame.type]?.(frame);
     } catch (error) {
       this.close(1000);
       this.closed(ABNORMAL, String(error));
     }
     this._input(() => {});
-  }
-
-  private _take(frame: Frame): void {
-    const { type } = frame;
-    if (type === 'event') this._takeEvent(frame);
-    else if (type === 'subscribed') this._takePage(frame);
-    else if (type === 'reset') this._takeReset(frame);
-    else if (type === 'stub') this._takeOffset(String(frame.channel), Number(frame.offset));
-    else if (type === 'refused') this._takeRefusal(frame);
-    else if (type === 'welcome') this._takeWelcome(frame);
-    else if (type === 'heartbeat') this._takeHeartbeat(frame);
-    else if (type === 'drain') this._takeDrain(frame);
-    else if (type === 'status') this._input((machine) => machine.status({ ok: isHealthy(frame) }));
-    else if (type === 'error') log('the server says: %s (%s)', frame.message, frame.code);
   }
 
   private _takeWelcome(frame: Frame): void {

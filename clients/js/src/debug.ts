@@ -20,10 +20,8 @@ export function isEnabled(namespace: string, wanted: string): boolean {
 
 function wanted(): string {
   try {
-    if (typeof localStorage !== 'undefined') return localStorage.getItem('debug') ?? '';
+    return globalThis.localStorage?.getItem('debug') ?? '';
   } catch {
-    // Forbidden to this page.
+    return ''; // Storage is forbidden to this page.
   }
-  const { process } = globalThis as { process?: { env?: { DEBUG?: string } } };
-  return process?.env?.DEBUG ?? '';
 }

@@ -73,23 +73,18 @@ export class Delivery {
   private _run(): void {
     while (!this._running && !this._retry && this._items[0]) {
       const item = this._items[0];
-      const pending = this._call(item);
-      if (!pending) {
-        this._done(item);
-        continue;
-      }
+      // A handler may lead here again, while it is called.
       this._running = true;
-      void pending.then((dealt) => {
-        this._running = false;
-        if (dealt) this._done(item);
-        this._run();
-      });
+      const pending = this._call(item);
+      if (pending) void pending.then((dealt) => this._ran(item, dealt)).then(() => this._run());
+      else this._ran(item, true);
     }
   }
 
   /** While it was dealt with, the items may have been replaced. */
-  private _done(item: Item): void {
-    if (this._items[0] === item) this._items.shift();
+  private _ran(item: Item, dealt: boolean): void {
+    this._running = false;
+    if (dealt && this._items[0] === item) this._items.shift();
   }
 
   /** Returns what to wait for: whether the item is dealt with. */

@@ -1,8 +1,8 @@
 /** What the server tells us at run time: where to connect, as whom, and what it promises. */
 
-import { isFields, isText, milliseconds } from './frames.js';
+import { demand, isFields, isText, milliseconds, numberOr } from './frames.js';
 import type { Fields } from './frames.js';
-import { HttpError, askJson } from './http.js';
+import { askJson } from './http.js';
 import type { Terms } from './commands.js';
 
 export type UrlName = 'websocket' | 'poll' | 'sse' | 'latest';
@@ -84,7 +84,7 @@ export class Descriptors {
 
 function readDescriptor(fields: Fields): Descriptor {
   const { urls, user, token } = fields;
-  if (!isFields(urls)) throw new HttpError('the answer is no descriptor: is the endpoint right?');
+  demand(isFields(urls), 'a descriptor: is the endpoint right?');
   return {
     user: isText(user) ? user : null,
     token: isText(token) ? token : null,
@@ -98,7 +98,7 @@ function readTerms(fields: Fields): Terms {
     mode: fields.mode === 'polling' ? 'polling' : 'realtime',
     heartbeat: milliseconds(fields.heartbeat, 10_000),
     maxAge: fields.max_age == null ? null : milliseconds(fields.max_age, 0),
-    generation: typeof fields.generation === 'number' ? fields.generation : 0,
+    generation: numberOr(0, fields.generation),
     expires: milliseconds(fields.expires, 600_000),
   };
 }

@@ -22,7 +22,7 @@ export type ClientFrame =
   | { type: 'token'; token: string };
 
 /** Whatever is not what the bridge says is thrown out by one of these. */
-function demand(condition: boolean, what: string): asserts condition {
+export function demand(condition: unknown, what: string): asserts condition {
   if (!condition) throw new TypeError(`the server said what is not ${what}`);
 }
 
@@ -48,6 +48,10 @@ export function readPosition(fields: unknown): Position {
   const { epoch, offset, id } = fields as Partial<Position>;
   demand(isText(epoch) && typeof offset === 'number', 'a position');
   return isText(id) ? { epoch, offset, id } : { epoch, offset };
+}
+
+export function numberOr<Other>(otherwise: Other, value: unknown): number | Other {
+  return typeof value === 'number' ? value : otherwise;
 }
 
 /** What a server calls seconds, as the milliseconds that we count in. */

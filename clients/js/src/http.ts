@@ -1,13 +1,13 @@
 /** Requests to the bridge, and what becomes of them. */
 
-import { isFields } from './frames.js';
+import { demand, isFields } from './frames.js';
 import type { Fields } from './frames.js';
 
-/** No usable answer; `status` is absent where there was none at all. */
+/** An answer beyond 2xx. */
 export class HttpError extends Error {
   constructor(
     message: string,
-    readonly status?: number,
+    readonly status: number,
     /** Milliseconds. */
     readonly retryAfter?: number,
   ) {
@@ -41,7 +41,7 @@ export async function ask(url: string, request: Request): Promise<Response> {
 export async function askJson(url: string, request: Request): Promise<Fields> {
   const response = await ask(url, request);
   const fields = await response.json().catch(() => null);
-  if (!isFields(fields)) throw new HttpError('the answer is not JSON');
+  demand(isFields(fields), 'JSON');
   return fields;
 }
 
@@ -57,10 +57,8 @@ function headers({ body, token, accept = 'application/json' }: Request): Record<
   };
 }
 
-/** `Retry-After` is in seconds, or a date. */
+/** `Retry-After` in seconds; where it is a date, the client's own cadence serves. */
 function retryAfter(response: Response): number | undefined {
-  const text = response.headers.get('retry-after');
-  if (!text) return undefined;
-  const wait = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now();
-  return Number.isFinite(wait) ? Math.max(0, wait) : undefined;
+  const text = response.headers.get('retry-after') ?? '';
+  return /^\d+$/.test(text) ? Number(text) * 1_000 : undefined;
 }

@@ -3,9 +3,9 @@
 import type { Channels } from './channels.js';
 import type { Descriptors } from './descriptor.js';
 import { isHealthy } from './connection.js';
-import { isFields, readEvents, readPosition } from './frames.js';
+import { demand, isFields, numberOr, readEvents, readPosition } from './frames.js';
 import type { Fields } from './frames.js';
-import { HttpError, askJson } from './http.js';
+import { askJson } from './http.js';
 import type { Position, RealtimeEvent, ResetReason, Snapshot } from './types.js';
 
 export interface PollAnswer {
@@ -27,11 +27,10 @@ export async function poll(
   signal: AbortSignal,
 ): Promise<PollAnswer> {
   const token = await descriptors.token();
-  const positions = channels.positions;
-  const body = { positions };
-  const fields = await askJson(descriptors.url('poll'), { body, token, signal });
-  if (!isFields(fields.channels)) throw new HttpError('the answer is none to a poll');
-  if (signal.aborted) throw new HttpError('too late');
+  const { positions } = channels;
+  const fields = await askJson(descriptors.url('poll'), { body: { positions }, token, signal });
+  demand(isFields(fields.channels), 'an answer to a poll');
+  signal.throwIfAborted();
   const answer = readAnswer(fields);
   for (const [name, said] of Object.entries(fields.channels)) {
     if (isFields(said) && name in positions) {
@@ -54,7 +53,7 @@ export async function latest(
     const url = latestUrl(descriptors.url('latest'), channel, after);
     const fields = await askJson(url, { token, signal });
     const position = readPosition(fields.position);
-    if (after && after.epoch !== position.epoch) throw new HttpError('the log began anew');
+    demand(!after || after.epoch === position.epoch, 'of one epoch');
     const page = readEvents(fields.events);
     for (const event of page) keep(events, event);
     if (!fields.more) return { channel, events: [...events.values()], position };
@@ -73,8 +72,8 @@ function readAnswer({ next_ms, generation, status }: Fields): PollAnswer {
   return {
     moved: false,
     recover: [],
-    nextMs: typeof next_ms === 'number' ? next_ms : null,
-    generation: typeof generation === 'number' ? generation : 0,
+    nextMs: numberOr(null, next_ms),
+    generation: numberOr(0, generation),
     ok: isFields(status) ? isHealthy(status) : true,
   };
 }

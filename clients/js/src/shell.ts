@@ -3,6 +3,7 @@
 import type { Command, MachineOptions, Terms } from './commands.js';
 import { Machine } from './machine.js';
 import { isHidden, watchPage } from './page.js';
+import type { PageNews } from './page.js';
 import { status } from './status.js';
 import type { Status } from './status.js';
 
@@ -85,15 +86,10 @@ export class Shell {
   }
 
   private _watch(): void {
-    const hidden = () => this.input((machine) => machine.hidden({ keep: this._listener.keep() }));
-    this._unwatch = watchPage({
-      hidden,
-      visible: () => this.input((machine) => machine.visible()),
-      online: () => this.input((machine) => machine.online()),
-      offline: () => this.input((machine) => machine.offline()),
-      resumed: () => this.input((machine) => machine.resumed()),
-    });
-    if (isHidden()) hidden();
+    const tell = (news: PageNews) =>
+      this.input((machine) => machine[news]({ keep: this._listener.keep() }));
+    this._unwatch = watchPage(tell);
+    if (isHidden()) tell('hidden');
   }
 
   /** A timer that fires too early does no harm, so only an earlier one replaces it. */

@@ -27,15 +27,14 @@ export interface SocketState {
   readonly attempts: number;
 }
 
+/** What is shown before `start()`. */
+export const CLOSED: SocketState = { status: 'disconnected', lastMessage: null, attempts: 0 };
+
 const NORMAL = 1000;
 
 /** Nothing is connected before `start()`. */
 export class ReconnectingSocket {
-  private readonly _store = new Store<SocketState>({
-    status: 'disconnected',
-    lastMessage: null,
-    attempts: 0,
-  });
+  private readonly _store = new Store(CLOSED);
   private _socket: WebSocket | null = null;
   private _reopening: ReturnType<typeof setTimeout> | undefined;
   private _heartbeat: ReturnType<typeof setTimeout> | undefined;

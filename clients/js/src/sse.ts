@@ -1,11 +1,19 @@
-/** The same frames as Server-Sent Events, for where sockets do not pass: a POST that goes on. */
+/**
+ * The same frames as Server-Sent Events, for where sockets do not pass: a POST that goes on.
+ * It is loaded where it is wanted, so it imports nothing: what others have too, it is given.
+ */
 
-import { parseFrame } from './frames.js';
 import type { ClientFrame, Frame } from './frames.js';
-import { HttpError, ask, statusOf } from './http.js';
+import type { Request } from './http.js';
 import { ABNORMAL } from './link.js';
 import type { Link, LinkHandlers } from './link.js';
 import type { Position } from './types.js';
+
+export interface StreamTools {
+  ask(request: Request): Promise<Response>;
+  parse(text: string): Frame;
+  positions(): Positions;
+}
 
 export type Positions = Readonly<Record<string, Position | null>>;
 
@@ -30,8 +38,7 @@ export class StreamLink implements Link {
   private _asked = new Map<string, string>();
 
   constructor(
-    private readonly _url: string,
-    private readonly _positions: () => Positions,
+    private readonly _tools: StreamTools,
     private readonly _handlers: LinkHandlers,
   ) {
     queueMicrotask(() => this._closed || _handlers.opened());
@@ -83,26 +90,26 @@ export class StreamLink implements Link {
     this._request?.abort();
     const request = (this._request = new AbortController());
     const { signal } = request;
-    const positions = this._positions();
+    const positions = this._tools.positions();
     this._asked = new Map(Object.entries(positions).map(([name, at]) => [name, JSON.stringify(at)]));
     try {
       const body = { positions };
       const accept = 'text/event-stream';
-      const response = await ask(this._url, { body, token: this._token, accept, signal });
+      const response = await this._tools.ask({ body, token: this._token, accept, signal });
       const kind = response.headers.get('content-type');
-      if (!kind?.startsWith(accept)) throw new HttpError('the answer is no stream');
+      if (!kind?.startsWith(accept)) throw new Error('the answer is no stream');
       for await (const data of readData(response, signal)) this._receive(data);
-      throw new HttpError('the stream ended');
+      throw new Error('the stream ended');
     } catch (error) {
       if (signal.aborted || this._closed) return;
       this.close();
-      this._handlers.closed(CODES[statusOf(error) ?? 0] ?? this._code, String(error));
+      this._handlers.closed(CODES[(error as { status?: number }).status ?? 0] ?? this._code, String(error));
     }
   }
 
   private _receive(data: string): void {
     if (this._closed) return;
-    const frame = parseFrame(data);
+    const frame = this._tools.parse(data);
     this._heard = Date.now();
     if (frame.type === 'subscribed' || frame.type === 'refused') {
       this._asked.delete(String(frame.channel));

@@ -32,6 +32,15 @@ export interface UpdatesState<Data> {
   readonly websocketStatus: 'connected' | 'connecting' | 'disconnected';
 }
 
+/** What is shown before anything is known. */
+export const LOADING: UpdatesState<never> = {
+  data: null,
+  loading: true,
+  error: null,
+  updateSource: 'polling',
+  websocketStatus: 'disconnected',
+};
+
 /** So long a burst of events is gathered before `fetchData`, in milliseconds. */
 const BURST_MS = 250;
 
@@ -51,13 +60,7 @@ type Timer = ReturnType<typeof setTimeout>;
 export class HybridUpdates<Data> {
   /** Null when realtime is switched off: then `fetchData` is polled, and nothing else contacted. */
   readonly client: Client | null;
-  private readonly _store = new Store<UpdatesState<Data>>({
-    data: null,
-    loading: true,
-    error: null,
-    updateSource: 'polling',
-    websocketStatus: 'disconnected',
-  });
+  private readonly _store = new Store<UpdatesState<Data>>(LOADING);
   private readonly _options: HybridUpdatesOptions<Data>;
   private readonly _channel: string;
   private readonly _fetcher: Fetcher<Data> | null;
@@ -92,10 +95,7 @@ export class HybridUpdates<Data> {
     if (this._started) return;
     this._started = true;
     this._positioned = false;
-    const wake = () => this._wake();
-    const ignore = () => {};
-    const page = { visible: wake, online: wake, resumed: wake, hidden: ignore, offline: ignore };
-    this._releases = [watchPage(page)];
+    this._releases = [watchPage((news) => news === 'hidden' || news === 'offline' || this._wake())];
     if (this.client) this._listen(this.client);
     else void this._fetch();
   }
@@ -125,7 +125,10 @@ export class HybridUpdates<Data> {
       client.subscribe(this._channel, {
         onEvent: (event) => this._event(event),
         onReset: () => this._fetcher?.begun ? this._fetch() : undefined,
-        ...(snapshot && { onSnapshot: (latest: Snapshot) => this._snapshot(snapshot(latest)) }),
+        ...(snapshot && { onSnapshot: (latest: Snapshot) => {
+          const data = snapshot(latest);
+          this._show(data === undefined ? {} : { data });
+        } }),
       }),
       client.channel(this._channel).subscribe(() => this._position(client)),
     );
@@ -167,7 +170,10 @@ export class HybridUpdates<Data> {
 
   private _take(event: RealtimeEvent): void | Promise<void> {
     if (this._options.reduce) this._reduce(event);
-    else if (this._fetcher) this._burst ??= setTimeout(() => this._trail(), BURST_MS);
+    else if (this._fetcher) this._burst ??= setTimeout(() => {
+      this._burst = undefined;
+      void this._fetch();
+    }, BURST_MS);
     return this._options.onEvent?.(event);
   }
 
@@ -176,16 +182,6 @@ export class HybridUpdates<Data> {
     if (this._fetcher && !this._fetcher.fresh) return;
     const data = guarded(() => this._options.reduce?.(this._store.get().data, event));
     if (data !== undefined) this._store.merge({ data });
-  }
-
-  private _trail(): void {
-    this._burst = undefined;
-    void this._fetch();
-  }
-
-  private _snapshot(data: Data | void): void {
-    if (data === undefined) this._store.merge({ loading: false });
-    else this._show({ data });
   }
 
   private _show(fields: Partial<UpdatesState<Data>>): void {

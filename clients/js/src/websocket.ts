@@ -48,8 +48,6 @@ export class WebSocketLink implements Link {
   }
 
   private _forget(): void {
-    // `onclose` follows it, with the code; outside browsers an error that nobody hears is thrown.
-    this._socket.onerror = () => {};
     this._socket.onopen = this._socket.onmessage = this._socket.onclose = null;
   }
 }

@@ -3,7 +3,7 @@
 const WORDS = {
   realtime: "Every change arrives through the WebSocket.",
   polling: "This page asks what has changed, and misses nothing.",
-  connecting: "Looking for the server.",
+  connecting: "Getting up to date.",
   offline: "Nothing heard for 30 seconds, trying again.",
   error: "The server refuses this page.",
   paused: "Nothing is asked for.",
@@ -26,7 +26,7 @@ export class Badge {
     this.#part("use").setAttribute("href", `#icon-${kind}`);
     this.#part(".label").textContent = label;
     this.#part(".words").textContent = WORDS[kind];
-    this.#part(".reason").textContent = reason ? `(${reason})` : "";
+    this.#part(".reason").textContent = reason ? `Reason: ${reason}.` : "";
   }
 
   #part(selector) {

@@ -24,11 +24,7 @@ let appliedCount = 0;
 
 /** Why the jobs shown are not to be trusted, if so. */
 let problem = "the jobs are not loaded yet";
-
-client.state.subscribe(showStatus);
-client.start();
-await load();
-client.subscribe(CHANNEL, { position: queue.position, onEvent: apply, onReset: load });
+let drawing = null;
 
 /** Takes the snapshot, at the start and where there is a hole; until it is there, no event is applied. */
 async function load() {
@@ -61,7 +57,6 @@ function showStatus() {
   else badge.show(state);
 }
 
-let drawing = null;
 function redraw() {
   drawing ??= requestAnimationFrame(draw);
 }
@@ -97,3 +92,8 @@ new Upload(element("drop"), element("uploads"), {
   limit: () => queue.uploadLimit,
   onsent: () => client.state.get().updateSource === "polling" && client.refresh(),
 });
+
+client.state.subscribe(showStatus);
+client.start();
+await load();
+client.subscribe(CHANNEL, { position: queue.position, onEvent: apply, onReset: load });

@@ -5,6 +5,8 @@ import type { ReactElement } from 'react';
 import type { ChannelState, ClientState, Position, Transition } from '../types.js';
 import { formatMoment } from './format.js';
 
+declare const process: { readonly env: { readonly NODE_ENV?: string } };
+
 const TRANSITIONS_SHOWN = 8;
 
 interface DebugPanelProps {
@@ -13,7 +15,16 @@ interface DebugPanelProps {
   readonly channelState: ChannelState;
 }
 
-export function DebugPanel({ state, channel, channelState }: DebugPanelProps): ReactElement {
+/**
+ * Nothing but in a developer's build: bundlers replace `process.env.NODE_ENV`, and then drop what is
+ * below. A browser without a bundler has no `process`, and counts as production.
+ */
+export function DebugPanel(props: DebugPanelProps): ReactElement | null {
+  const isDevelopment = typeof process === 'undefined' ? false : process.env.NODE_ENV !== 'production';
+  return isDevelopment ? <Panel {...props} /> : null;
+}
+
+function Panel({ state, channel, channelState }: DebugPanelProps): ReactElement {
   const facts = factsOf(state, channel, channelState);
   return (
     <details className="rb-debug" open>

@@ -1,6 +1,8 @@
 /** What is shown before a client has said anything, on a server too, so that hydration finds what was sent. */
 
-import type { ChannelState, ClientState } from '../types.js';
+import type { ClientState } from '../types.js';
+
+export { NOT_SUBSCRIBED } from '../channels.js';
 
 export const STARTING: ClientState = {
   kind: 'starting',
@@ -17,5 +19,3 @@ export const STARTING: ClientState = {
   attempts: 0,
   transitions: [],
 };
-
-export const NOT_SUBSCRIBED: ChannelState = { phase: 'syncing', position: null, error: null };

@@ -6,14 +6,9 @@ import { formatBytes, formatLeft, formatMoment, formatPercent } from './format.j
 import { Icon } from './icons.js';
 import type { Job, JobState } from './jobs.js';
 
-export const JOB_LABELS: Record<JobState, string> = {
-  queued: 'Queued',
-  running: 'Running',
-  retrying: 'Retrying',
-  completed: 'Completed',
-  failed: 'Failed',
-  cancelled: 'Cancelled',
-};
+function labelOf(state: JobState): string {
+  return state.replace(/^./, (letter) => letter.toUpperCase());
+}
 
 /** Drawn again only when its own job changes. */
 export const JobRow = memo(function JobRow({ job }: { readonly job: Job }): ReactElement {
@@ -26,7 +21,7 @@ export const JobRow = memo(function JobRow({ job }: { readonly job: Job }): Reac
         </span>
         <span className="rb-job-state">
           <Icon of={job.state} />
-          {JOB_LABELS[job.state]}
+          {labelOf(job.state)}
         </span>
       </div>
       <ProgressBar job={job} labelledBy={title} />
@@ -52,7 +47,7 @@ function ProgressBar({ job, labelledBy }: { readonly job: Job; readonly labelled
       aria-valuemin={0}
       aria-valuemax={100}
       aria-valuenow={percent === null ? undefined : Math.floor(percent)}
-      aria-valuetext={joined(JOB_LABELS[job.state], percent !== null && formatPercent(percent), job.stage)}
+      aria-valuetext={joined(labelOf(job.state), percent !== null && formatPercent(percent), job.stage)}
     >
       <svg className="rb-bar-svg" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden>
         <rect className="rb-bar-fill" width={percent ?? 30} height="1" />

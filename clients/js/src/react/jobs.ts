@@ -33,21 +33,6 @@ export interface Job {
 /** The newest first. */
 export type Jobs = readonly Job[];
 
-const BLANK: Omit<Job, 'id' | 'title'> = {
-  state: 'queued',
-  percent: null,
-  stage: null,
-  message: null,
-  error: null,
-  retryAt: null,
-  bytesDone: null,
-  bytesTotal: null,
-  secondsLeft: null,
-  createdAt: null,
-  updatedAt: null,
-  version: null,
-};
-
 /** So many that have ended are remembered; the ones that go on always are. */
 export const ENDED_KEPT = 100;
 
@@ -95,17 +80,16 @@ function isOlder(fields: JobFields, job: Job): boolean {
   return typeof fields.version === 'number' && job.version !== null && fields.version < job.version;
 }
 
-function advance(job: Job | undefined, fields: JobFields, at: number | null): Job {
-  const before = job ?? { ...BLANK, id: fields.id, title: `Job ${fields.id}`, createdAt: fields.createdAt ?? at };
-  const state = (fields.state ?? before.state) as JobState;
-  const said = Object.entries(fields).filter(([, value]) => value !== undefined);
+function advance(known: Job | undefined, fields: JobFields, at: number | null): Job {
+  const state = (fields.state ?? known?.state ?? 'queued') as JobState;
+  const before: Partial<Job> = known ? begin(known, state) : { createdAt: fields.createdAt ?? at };
+  const told = Object.entries(fields).map(([name, value]) => [name, value === undefined ? (before[name as keyof Job] ?? null) : value]);
   return settle({
-    ...begin(before, state),
-    ...(Object.fromEntries(said) as Partial<Job>),
+    ...(Object.fromEntries(told) as Job),
     state,
-    title: fields.title ?? before.title,
-    createdAt: before.createdAt,
-    updatedAt: at ?? before.updatedAt,
+    title: fields.title ?? before.title ?? `Job ${fields.id}`,
+    createdAt: before.createdAt ?? null,
+    updatedAt: at ?? before.updatedAt ?? null,
   });
 }
 

@@ -2,8 +2,8 @@
 /** `useHybridUpdates`: one user's data, kept up to date by push or by polling. */
 
 import { useCallback, useEffect, useInsertionEffect, useMemo } from 'react';
-import { HybridUpdates, type FetchData, type HybridUpdatesOptions, type UpdatesState } from '../updates.js';
-import { clientOptions, fingerprint, updatesOptions } from './late-bound.js';
+import { HybridUpdates, LOADING, type FetchData, type HybridUpdatesOptions, type UpdatesState } from '../updates.js';
+import { fingerprint, lateBound } from './late-bound.js';
 import { useClient } from './provider.js';
 import { SharedClient } from './shared-client.js';
 import { useLatest, useStore } from './use-store.js';
@@ -12,14 +12,6 @@ export interface HybridUpdatesResult<Data> extends UpdatesState<Data> {
   /** Fetch now; resolves when the data is there. */
   readonly refresh: () => Promise<void>;
 }
-
-const LOADING: UpdatesState<never> = {
-  data: null,
-  loading: true,
-  error: null,
-  updateSource: 'polling',
-  websocketStatus: 'disconnected',
-};
 
 /**
  * Returns `fetchData`'s data and keeps it up to date with the events of `user-{userId}`.
@@ -39,12 +31,11 @@ export function useHybridUpdates<Data>(
   const latest = useLatest(given);
   const same = fingerprint(given);
   const updates = useMemo(() => {
-    const fetchLatest: FetchData<Data> = (context) => (latest.current.fetchData ?? fetchData!)(context);
-    const late = updatesOptions(given, () => latest.current);
-    return new HybridUpdates<Data>(fetchData ? fetchLatest : null, userId, { ...late, client });
+    const late = lateBound(given, () => latest.current);
+    return new HybridUpdates<Data>(late.fetchData, userId, { ...late, client });
   }, [client, userId, same, latest]);
   useInsertionEffect(() => {
-    if (client instanceof SharedClient) client.prefer(clientOptions(given, () => latest.current));
+    if (client instanceof SharedClient) client.prefer(lateBound(given, () => latest.current));
   }, [client, same, latest]);
   useEffect(() => {
     updates.start();

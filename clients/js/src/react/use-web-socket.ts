@@ -2,7 +2,7 @@
 /** `useWebSocket`: a WebSocket to any server, which comes back by itself. */
 
 import { useEffect, useMemo } from 'react';
-import { ReconnectingSocket, type SocketOptions, type SocketState } from '../socket.js';
+import { CLOSED, ReconnectingSocket, type SocketOptions, type SocketState } from '../socket.js';
 import { Store } from '../store.js';
 import { useLatest, useStore } from './use-store.js';
 
@@ -17,7 +17,6 @@ export interface WebSocketResult extends SocketState {
   readonly close: (code?: number, reason?: string) => void;
 }
 
-const CLOSED: SocketState = { status: 'disconnected', lastMessage: null, attempts: 0 };
 const NOWHERE = new Store(CLOSED);
 
 /**

@@ -5,9 +5,8 @@ import { useId, useMemo, useState, type ReactElement } from 'react';
 import type { ChannelState, ClientState } from '../types.js';
 import { ConnectionBadge } from './badge.js';
 import { DebugPanel } from './debug-panel.js';
-import { isDevelopment } from './development.js';
 import { formatMoment } from './format.js';
-import { JOB_LABELS, JobRow } from './job-row.js';
+import { JobRow } from './job-row.js';
 import { JobStore, NO_JOBS } from './job-store.js';
 import { foremost, type Jobs, type JobState } from './jobs.js';
 import { Notices } from './notices.js';
@@ -25,7 +24,7 @@ export interface ProcessingWidgetProps {
   readonly limit?: number;
   /** Whether the connection's badge is shown in its head, as it is by default. */
   readonly badge?: boolean;
-  /** Whether developers see the connection's inside; by default where `NODE_ENV` is not `production`. */
+  /** Whether developers see the connection’s inside; in builds for production (`NODE_ENV`) nobody does. */
   readonly debug?: boolean;
   /** Further class names of the outer element. */
   readonly className?: string;
@@ -41,7 +40,7 @@ export function ProcessingWidget(props: ProcessingWidgetProps): ReactElement {
 }
 
 function JobsOfUser(props: ProcessingWidgetProps): ReactElement {
-  const { userId, endpoint, title = 'Jobs', limit = 8, badge = true, debug = isDevelopment(), className } = props;
+  const { userId, endpoint, title = 'Jobs', limit = 8, badge = true, debug = true, className } = props;
   const channel = `user-${userId}`;
   const store = useMemo(() => new JobStore(), []);
   const channelState = useChannel(channel, store.take, { endpoint, onSnapshot: store.load });
@@ -68,9 +67,9 @@ function JobsOfUser(props: ProcessingWidgetProps): ReactElement {
 const SUMMARISED: readonly JobState[] = ['running', 'retrying', 'queued', 'failed'];
 
 function summary(jobs: Jobs): string {
-  return SUMMARISED.map((state) => [jobs.filter((job) => job.state === state).length, JOB_LABELS[state]] as const)
+  return SUMMARISED.map((state) => [jobs.filter((job) => job.state === state).length, state] as const)
     .filter(([count]) => count > 0)
-    .map(([count, label]) => `${count} ${label.toLowerCase()}`)
+    .map((counted) => counted.join(' '))
     .join(' · ');
 }
 

@@ -1,20 +1,25 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { isDevelopment } from '../../src/react/development.js';
+import { DebugPanel } from '../../src/react/debug-panel.js';
+import { NOT_SUBSCRIBED, STARTING } from '../../src/react/initial.js';
 
 afterEach(() => {
   vi.unstubAllEnvs();
 });
 
+function isShown(): boolean {
+  return DebugPanel({ state: STARTING, channel: 'user-42', channelState: NOT_SUBSCRIBED }) !== null;
+}
+
 test.each([['production', false], ['development', true], ['test', true]])('NODE_ENV=%s', (value, expected) => {
   vi.stubEnv('NODE_ENV', value);
-  expect(isDevelopment()).toBe(expected);
+  expect(isShown()).toBe(expected);
 });
 
 test('a browser without `process` counts as production', () => {
   const { process } = globalThis;
   try {
     Reflect.deleteProperty(globalThis, 'process');
-    expect(isDevelopment()).toBe(false);
+    expect(isShown()).toBe(false);
   } finally {
     globalThis.process = process;
   }

@@ -1,0 +1,173 @@
+"""A bare page, the server it came from, and the weather between them."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import BrowserContext, Page, WebSocket, expect
+
+from realtime_bridge import Event
+from realtime_bridge.server import Bridge
+from realtime_bridge.server.http import Receive, Request, Response, Scope, Send
+from realtime_bridge.testing import FaultyProxy
+from tests.client.servers import Server, serving
+
+CHANNEL = "user-ada"
+SOCKETS = b"GET /realtime/ws"
+"""What the connections begin with that are made for a socket."""
+
+PAGE = Path(__file__).with_name("page.html")
+PATIENCE = 15.0
+"""The longest that anything may take of which nothing is promised, in seconds."""
+
+Place = tuple[str, str, int, int]
+"""An event's id, its epoch and offset, and the number it carries."""
+
+
+class Application(Bridge):
+    """A bridge with one page beside it."""
+
+    swallows = False
+    """Whether sockets are accepted, and then nothing is ever said."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/":
+            page = Response(body=PAGE.read_bytes(), headers={"content-type": "text/html"})
+            await page.send(send)
+        elif scope["type"] == "websocket" and self.swallows:
+            await receive()
+            await send({"type": "websocket.accept", "subprotocol": scope["subprotocols"][0]})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+        else:
+            await super().__call__(scope, receive, send)
+
+
+class Site:
+    """The server, the proxy that browsers come through, and what was published."""
+
+    def __init__(self, server: Server, proxy: FaultyProxy, exits: AsyncExitStack) -> None:
+        self.server = server
+        self.proxy = proxy
+        self.published: list[Place] = []
+        self._exits = exits
+        self._steps = 0
+
+    async def publish(self, count: int = 5) -> list[Place]:
+        """Publish events that every page has to receive."""
+        steps = range(self._steps + 1, self._steps + count + 1)
+        self._steps += count
+        events = [
+            Event(channel=CHANNEL, event="step", key="latest", data={"step": step})
+            for step in steps
+        ]
+        receipts = await self.server.bridge.publish_many(events)
+        positions = [receipt.position for receipt in receipts if receipt.position]
+        published = [
+            (event.id, position.epoch, position.offset, step)
+            for event, position, step in zip(events, positions, steps, strict=True)
+        ]
+        self.published += published
+        return published
+
+    def asked(self) -> dict[str, int]:
+        """Return how often pages have asked for what the client needs."""
+        return {path: self.server.asked[f"/realtime/{path}"] for path in ("connect", "poll", "ws")}
+
+    async def restart(self) -> None:
+        """Serve at the same port what has forgotten everything."""
+        port = self.server.port
+        await self.server.stop()
+        self.server = await self._exits.enter_async_context(serving(application(), port=port))
+
+
+class Tab:
+    """One page in the browser."""
+
+    def __init__(self, page: Page, site: Site) -> None:
+        self.page = page
+        self.sockets: list[WebSocket] = []
+        self.errors: list[str] = []
+        self._site = site
+        page.on("websocket", self._opened)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    async def open(self, **options: int) -> None:
+        """Load the page; `options` are the client's, in milliseconds."""
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        await self.page.goto(f"{self._site.proxy.url}/?{query}")
+
+    async def live(self) -> None:
+        await self.shows("Real-time")
+
+    async def shows(self, label: str, *, within: float = PATIENCE) -> None:
+        """Wait until the page says how it is connected."""
+        await expect(self.page.locator("#status")).to_have_text(label, timeout=within * 1_000)
+
+    async def reason(self) -> str:
+        return await self.page.locator("#reason").inner_text()
+
+    @property
+    def open_sockets(self) -> int:
+        return sum(not socket.is_closed() for socket in self.sockets)
+
+    async def until(self, condition: str, *, within: float = PATIENCE) -> None:
+        """Wait until a JavaScript expression is true there."""
+        await self.page.wait_for_function(condition, timeout=within * 1_000)
+
+    async def value(self, expression: str) -> Any:
+        return await self.page.evaluate(expression)
+
+    async def labels(self) -> list[str]:
+        """Return what the page has said since it was opened."""
+        return [entry["label"] for entry in await self.value("labels")]
+
+    async def has_all(self, *, within: float = PATIENCE, resets: int = 0) -> None:
+        """Wait for the last event that was published: it came once, as did all before, in order."""
+        await self.until(f"received.length >= {len(self._site.published)}", within=within)
+        received = [_place(event) for event in await self.value("received")]
+        assert received == self._site.published
+        assert len(await self.value("resets")) == resets
+        assert not self.errors
+
+    async def goes_on(self) -> None:
+        """Make sure that what is published now comes, and nothing was lost or repeated before."""
+        await self._site.publish()
+        await self.has_all()
+
+    def _opened(self, socket: WebSocket) -> None:
+        self.sockets.append(socket)
+
+
+@asynccontextmanager
+async def open_site() -> AsyncGenerator[Site]:
+    async with AsyncExitStack() as exits:
+        server = await exits.enter_async_context(serving(application()))
+        proxy = await exits.enter_async_context(FaultyProxy(server.port))
+        yield Site(server, proxy, exits)
+
+
+async def sign_in(context: BrowserContext, site: Site) -> None:
+    await context.add_cookies([{"name": "session", "value": "ada", "url": site.proxy.url}])
+
+
+def application() -> Application:
+    return Application.from_env(authenticate=_user)
+
+
+def kill_sockets_after(tab: Tab, site: Site, seconds: float) -> None:
+    """Be a proxy that lets sockets be made, and then resets each of them."""
+    site.proxy.only = SOCKETS
+    loop = asyncio.get_running_loop()
+    tab.page.on("websocket", lambda _: loop.call_later(seconds, site.proxy.drop))
+
+
+def _user(request: Request) -> str | None:
+    return request.cookies.get("session")
+
+
+def _place(event: dict[str, Any]) -> Place:
+    position = event["position"]
+    return event["id"], position["epoch"], position["offset"], event["data"]["step"]
