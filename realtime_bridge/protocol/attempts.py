@@ -82,6 +82,6 @@ class Attempts:
     def _wait(self, draw: float, code: int, window: int | None) -> int:
         if self.failures >= self._max_attempts:
             return round(TIRED_MS * (0.8 + 0.4 * draw))
-        if code == 1012 or 4500 <= code <= 4599:  # noqa: PLR2004 -- close codes, SEMANTICS §6
+        if code == 1012 or 4500 <= code <= 4599:  # noqa: PLR2004 -- close codes, docs/semantics.md §6
             return round(draw * (RESTART_MS if window is None else window))
         return self.backoff(draw)

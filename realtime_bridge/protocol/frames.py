@@ -1,4 +1,4 @@
-"""The wire: JSON text frames, one object each, as SEMANTICS calls them."""
+"""The wire: JSON text frames, one object each, as docs/semantics.md §1 lists them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Many small deployments in which things go wrong: no promise of SEMANTICS §8 is broken."""
+"""Many small deployments in which things go wrong: no promise of docs/semantics.md §8 is broken."""
 
 import random
 import subprocess

@@ -1,6 +1,6 @@
 /**
  * What the hybrid client's state machine knows, and how it polls, listens and sets its timers.
- * All times are integers in milliseconds; the rules are those of SEMANTICS §5. Twin of state.py.
+ * All times are integers in milliseconds; the rules are those of docs/semantics.md §5. Twin of state.py.
  */
 
 import { Attempts } from './attempts.js';

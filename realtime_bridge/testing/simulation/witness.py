@@ -1,4 +1,4 @@
-"""Who watches a simulation, and says which of the promises of SEMANTICS §8 was broken."""
+"""Who watches a simulation, and says which of the promises of docs/semantics.md §8 was broken."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
