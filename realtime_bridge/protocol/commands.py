@@ -29,7 +29,7 @@ Action = Literal["describe", "renew", "open", "probe", "token", "ping", "close",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the application chose, in milliseconds; the names are those that the README gives in JavaScript."""
+    """What the application chose, in milliseconds, by the names that the browser's client has."""
 
     polling_interval: int = 5_000
     fallback_delay: int = 15_000

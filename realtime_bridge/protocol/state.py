@@ -1,6 +1,6 @@
 """What the hybrid client's state machine knows, and how it polls, listens and sets its timers.
 
-All times are integers in milliseconds. The rules and their numbers are those of docs/semantics.md §5.
+All times are integers in milliseconds; rules and numbers are those of docs/semantics.md §5.
 """
 
 from realtime_bridge.protocol.attempts import Attempts

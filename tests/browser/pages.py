@@ -161,7 +161,11 @@ def kill_sockets_after(tab: Tab, site: Site, seconds: float) -> None:
     """Be a proxy that lets sockets be made, and then resets each of them."""
     site.proxy.only = SOCKETS
     loop = asyncio.get_running_loop()
-    tab.page.on("websocket", lambda _: loop.call_later(seconds, site.proxy.drop))
+
+    def kill_later(_: WebSocket) -> None:
+        loop.call_later(seconds, site.proxy.drop)
+
+    tab.page.on("websocket", kill_later)
 
 
 def _user(request: Request) -> str | None:
