@@ -17,13 +17,14 @@ NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 
 # Words for the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: help demo test test-python test-client check check-python check-client clean .venv test-packages
+.PHONY: soak help demo test test-python test-client check check-python check-client clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
 	@echo "make test     run the tests (ARGS='-k poll')"
 	@echo "make check    lint, formatting, types, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
+	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make .venv    only set up the development environment"
 	@echo "make clean    remove the environments and the caches"
 	@echo "What is missing is installed first, and named."
@@ -50,6 +51,9 @@ check-python: .venv
 
 check-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run check
+
+soak: .venv
+	.venv/bin/python -m realtime_bridge.testing.simulation --seeds 1000000 --from "$$(date +%s)000" $(ARGS)
 
 clean:
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

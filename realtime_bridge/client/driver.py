@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
@@ -81,6 +81,14 @@ class Driver:
             if self._timer:
                 self._timer.cancel()
 
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
+        """Begin some work, unless everything is being ended: a timer may still fire then."""
+        try:
+            return self._tasks.create_task(work)
+        except RuntimeError:
+            work.close()
+            return None
+
     def tell(self, name: str, *args: Any, **named: Any) -> None:
         """Give the machine an input, and do what it says."""
         before = self._machine.mode
@@ -95,13 +103,14 @@ class Driver:
         self._show()
 
     def _do_describe(self, _: Command) -> None:
-        self._tasks.create_task(self._fetch_descriptor())
+        self._spawn(self._fetch_descriptor())
 
     _do_renew = _do_describe
 
     def _do_open(self, command: Command) -> None:
         assert command.socket
-        self._serving[command.socket] = self._tasks.create_task(self._serve(command.socket))
+        if serving := self._spawn(self._serve(command.socket)):
+            self._serving[command.socket] = serving
 
     def _do_probe(self, command: Command) -> None:
         if socket := self._sockets.get(command.socket or 0):
@@ -119,7 +128,7 @@ class Driver:
         if self._transport == "websocket":
             asyncio.get_running_loop().call_soon(self.tell, "not_polled")
         else:
-            self._polling = self._tasks.create_task(self._poll_once())
+            self._polling = self._spawn(self._poll_once())
 
     def _do_abandon(self, _: Command) -> None:
         if self._polling:
@@ -130,7 +139,7 @@ class Driver:
 
     def _send(self, command: Command, kind: str, **fields: Any) -> None:
         if socket := self._sockets.get(command.socket or 0):
-            self._tasks.create_task(_send(socket, kind, **fields))
+            self._spawn(_send(socket, kind, **fields))
 
     async def _fetch_descriptor(self) -> None:
         try:

@@ -430,3 +430,12 @@ async def test_nonsense_from_a_server_is_a_failure_like_any_other(
         await asyncio.wait_for(failed.wait(), PATIENCE)
         assert listening._running
         assert not listening._running.done()
+
+
+@every_way
+async def test_a_client_that_is_ended_begins_nothing_more(url: str, way: str) -> None:
+    listening = client(url, way)
+    async with listening:
+        await listening.begun()
+    for name in ("refresh", "tick", "online"):
+        listening._driver.tell(name)

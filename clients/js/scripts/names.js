@@ -9,7 +9,7 @@ const LETTERS = [...'etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ'];
 export function privateNames() {
   const families = familiesOf(sources());
   const letters = {};
-  for (const name of byFrequency(sources().join('\n'))) {
+  for (const name of privatesOf(sources().join('\n'))) {
     const near = families.filter((family) => family.has(name)).flatMap((family) => [...family]);
     const taken = new Set(near.map((other) => letters[other]));
     letters[name] = LETTERS.find((letter) => !taken.has(letter)) ?? name;
@@ -31,11 +31,6 @@ function familiesOf(texts) {
   }
   const inherited = (name) => (classes.has(name) ? [...classes.get(name).names, ...inherited(classes.get(name).base)] : []);
   return [...classes.keys()].map((name) => new Set(inherited(name)));
-}
-
-function byFrequency(text) {
-  const count = (name) => text.split(name).length;
-  return privatesOf(text).sort((one, other) => count(other) - count(one));
 }
 
 function privatesOf(text) {

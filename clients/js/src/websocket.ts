@@ -39,9 +39,9 @@ export class WebSocketLink implements Link {
     let frame;
     try {
       frame = parseFrame(data);
-    } catch {
+    } catch (error) {
       this.close(1000);
-      this._handlers.closed(ABNORMAL, 'this is not our protocol');
+      this._handlers.closed(ABNORMAL, String(error));
       return;
     }
     this._handlers.frame(frame);

@@ -10,15 +10,13 @@ const CYCLE = 'M13 6A5 5 0 0 0 3 5M3 10a5 5 0 0 0 10 1M3 2v3h3M13 14v-3h-3';
 const BAN = 'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M4 4l8 8';
 const WARNING = 'M8 2 15 14H1zM8 6v4M8 12h0';
 
-const PATHS: Record<StatusKind | JobState | 'dismiss', string> = {
-  starting: DOTS,
-  connecting: DOTS,
+/** What is not among them is still to come: three dots. */
+const PATHS: Partial<Record<StatusKind | JobState | 'dismiss', string>> = {
   realtime: 'M9 2 3 9h4l-1 5 6-7H8z',
   polling: CYCLE,
   paused: 'M6 4v8M10 4v8',
   offline: BAN,
   error: WARNING,
-  queued: DOTS,
   running: 'M5 3l8 5-8 5z',
   retrying: CYCLE,
   completed: 'M3 8l4 4 6-8',
@@ -31,7 +29,7 @@ const PATHS: Record<StatusKind | JobState | 'dismiss', string> = {
 export function Icon({ of }: { readonly of: keyof typeof PATHS }): ReactElement {
   return (
     <svg className={`rb-icon rb-icon-${of}`} viewBox="0 0 16 16" width="16" height="16" aria-hidden>
-      <path d={PATHS[of]} />
+      <path d={PATHS[of] ?? DOTS} />
     </svg>
   );
 }

@@ -49,7 +49,7 @@ export function readJob({ event, key, data: given, time }: RealtimeEvent): JobFi
   const data = dataOf(given);
   const id = first(data, 'job job_id task_id id', text) ?? key?.replace(NAME, '$1');
   if (!word || !id) return null;
-  const bytesDone = first(data, 'bytes_done bytes', number);
+  const bytesDone = first(data, 'bytes_done', number);
   const bytesTotal = first(data, 'bytes_total size', number);
   const at = (value: unknown): number | undefined => moment(value, time);
   return {
@@ -57,13 +57,13 @@ export function readJob({ event, key, data: given, time }: RealtimeEvent): JobFi
     state: stateOf(word) ?? stateOf(first(data, 'state status', text)),
     title: first(data, 'title name filename', text),
     percent: percentOf(data, bytesDone ?? first(data, 'done current', number), bytesTotal ?? first(data, 'total', number)),
-    stage: first(data, 'stage step', text),
+    stage: first(data, 'stage', text),
     message: first(data, 'message', text),
     error: first(data, 'error', (error) => text(isRecord(error) ? error['message'] : error)),
     retryAt: first(data, 'retry_at retry_time retry_in countdown', at),
     bytesDone,
     bytesTotal,
-    secondsLeft: first(data, 'eta seconds_left', number),
+    secondsLeft: first(data, 'eta', number),
     createdAt: first(data, 'created_at created', at),
     version: first(data, 'version', number),
   };

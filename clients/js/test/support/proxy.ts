@@ -53,7 +53,7 @@ export class Proxy {
       });
     }
     client.on('data', (chunk) => {
-      if (this.refusesSockets && chunk.includes('Upgrade: websocket')) client.destroy();
+      if (this.refusesSockets && /upgrade: websocket/i.test(String(chunk))) client.destroy();
       else server.write(chunk);
     });
     server.pipe(client);
