@@ -104,19 +104,6 @@ def unpack_answer(fields: Mapping[str, Any]) -> Page | Reset:
     return Page(events=events, top=top, more=fields["more"])
 
 
-def unpack_position(fields: object) -> Position:
-    """Read a position.
-
-    Raises:
-        ProtocolError: it is none.
-
-    """
-    try:
-        return Position.from_json(fields)
-    except ValueError as error:
-        raise ProtocolError(str(error)) from error
-
-
 def unpack_channels(channels: object) -> Sequence[str]:
     """Read a list of channels.
 

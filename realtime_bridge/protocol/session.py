@@ -24,7 +24,7 @@ DEMOTION_WINDOW = 60.0
 """Demoted twice within this many seconds, a slow reader is disconnected."""
 
 PROTOCOL, TOKEN, FORBIDDEN, NO_CONNECT, TOO_MANY = 4400, 4401, 4403, 4408, 4409
-INTERNAL, DRAINING, SLOW = 4500, 4503, 4508
+SLOW = 4508
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ async def _append(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def _read(engine: Engine, fields: Mapping[str, Any]) -> dict[str, Any]:
-    after = calls.unpack_position(fields.get("after"))
+    after = frames.decode_position(fields.get("after"))
     return calls.pack_answer(
         await engine.log.read(_channel(fields), after, _number(fields, "limit", 1))
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from realtime_bridge.backend import MAX_BATCH, Page, Receipt, Reset
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.event import MAX_DATA_BYTES, Event, Position
-from realtime_bridge.protocol import calls
+from realtime_bridge.protocol import calls, frames
 from realtime_bridge.protocol.frames import ProtocolError
 
 EPOCH = "k3v9q2wz"
@@ -121,10 +121,10 @@ def test_an_answer_of_the_log_arrives_as_it_was_given() -> None:
 
 
 def test_a_position_is_read_or_refused() -> None:
-    assert calls.unpack_position({"epoch": EPOCH, "offset": 5}) == Position(EPOCH, 5)
+    assert frames.decode_position({"epoch": EPOCH, "offset": 5}) == Position(EPOCH, 5)
     for malformed in (None, {}, "k3v9q2wz:5", {"epoch": EPOCH, "offset": -1}):
         with pytest.raises(ProtocolError, match="position"):
-            calls.unpack_position(malformed)
+            frames.decode_position(malformed)
 
 
 def test_a_list_of_channels_is_read_or_refused() -> None:
