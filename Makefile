@@ -5,7 +5,7 @@ UV = .uv/bin/uv
 
 # What the tests use besides Python, by the names Debian gives it. A browser without
 # a font draws empty boxes; the program inside playwright does not start without libatomic.
-TEST_PACKAGES = chromium fonts-dejavu-core libatomic1
+TEST_PACKAGES = chromium fonts-dejavu-core libatomic1 redis-server postgresql
 
 # The client in TypeScript wants Node 20.19, 22.12 or newer, which this asks for by what they
 # can do. Debian 12 has an older one, so .venv brings its own for where the PATH has none.

@@ -76,6 +76,24 @@ class Limits:
     channels: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What `realtime-bridge doctor` found out about one thing.
+
+    Args:
+        check: what was looked at, in a few words, such as `redis: reachable`.
+        verdict: `ok`, `warning` (it works, but not as it should), or `failed`.
+        detail: what was seen; never a secret.
+        cure: what to do about it; None when there is nothing to do.
+
+    """
+
+    check: str
+    verdict: Literal["ok", "warning", "failed"]
+    detail: str
+    cure: str | None = None
+
+
 class Plugin(ABC):
     """What comes in through the entry point `realtime_bridge.backends`.
 
@@ -108,6 +126,13 @@ class Plugin(ABC):
         trace: TracebackType | None,
     ) -> None:
         return None
+
+    async def diagnose(self) -> list[Finding]:
+        """Look at whatever this needs to work, and say what was found; called when entered or not.
+
+        What cannot be reached is a finding, not an error.
+        """
+        return []
 
 
 class Log(Plugin):
