@@ -61,25 +61,30 @@ class Fan:
         self.idle.discard(subscriber)
 
     def continuation(self, events: Iterable[Event]) -> list[Event] | None:
-        """Return the events that are new here, or None when there is a gap before them."""
+        """Return the events that are new here, or None when only the log can tell what is.
+
+        That is so when there is a gap before them, and when one stands where we have been already:
+        it was announced twice, or the log has lost its tail and numbers anew from there.
+        """
         new: list[Event] = []
+        epoch, offset, held = self.position.epoch, self.position.offset, self.position.id
         for event in events:
             place = event.position
             assert place
-            if place.epoch != self.position.epoch:
+            if place.epoch != epoch:
                 return None
-            reached = self.position.offset + len(new)
-            if place.offset > reached + 1:
-                return None
-            if place.offset == reached + 1:
+            if place.offset == offset + 1:
                 new.append(event)
+                offset, held = place.offset, event.id
+            elif place.offset != offset or event.id != held:
+                return None
         return new
 
     def fan_out(self, events: Sequence[Event]) -> None:
         """Encode each event once, and hand all to everyone."""
-        if not events or events[-1].position is None:
+        if not events:
             return
-        self.position = events[-1].position
+        self.position = _identified(events[-1])
         for held in self.joining.values():
             held.extend(events)
         if not (self.members or self.ahead):
@@ -147,6 +152,13 @@ class Fan:
         self.members.add(subscriber)
         if beyond:
             self._deliver([subscriber], frames[-beyond:])
+
+
+def _identified(event: Event) -> Position:
+    """Return an event's place, with the id that proves it."""
+    place = event.position
+    assert place
+    return place if place.id else Position(place.epoch, place.offset, event.id)
 
 
 def _reaches(here: Position, there: Position) -> bool:

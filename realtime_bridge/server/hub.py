@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
 
@@ -10,6 +10,7 @@ from realtime_bridge.backend import Feed, Interrupted, Listener, Log, Page, Rese
 from realtime_bridge.errors import BackendUnavailableError, RealtimeError
 from realtime_bridge.event import Event, Position
 from realtime_bridge.server.fan import Fan, Subscriber
+from realtime_bridge.server.openings import AT_ONCE, Openings
 
 CHECK_SECONDS = 10.0
 """How often positions are compared with the log's, for announcements that were lost."""
@@ -23,33 +24,26 @@ RESTART_SECONDS = 1.0
 _logger = logging.getLogger("realtime_bridge.server")
 
 
-class _Opening:
-    """A channel that is being opened: who waits for it, and what was heard before it was."""
-
-    def __init__(self) -> None:
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.early: list[Event] = []
-
-    def fail(self, problem: object) -> None:
-        if not self.opened.done():
-            self.opened.set_exception(BackendUnavailableError(f"It cannot be heard now: {problem}"))
-            self.opened.exception()
-
-
 class Hub:
     """Fans out what the feed hears, and answers subscriptions from the log.
 
     Args:
         log: what recovers a gap.
         feed: what announces events; often the same object.
+        on_change: called when `healthy` has changed.
 
     """
 
-    def __init__(self, log: Log, feed: Feed) -> None:
+    def __init__(
+        self, log: Log, feed: Feed, *, on_change: Callable[[], None] = lambda: None
+    ) -> None:
         self._log = log
         self._feed = feed
+        self._on_change = on_change
+        self.healthy = False
+        """Whether the log is heard, and answers: then what is fanned out here is all there is."""
         self._fans: dict[str, Fan] = {}
-        self._opening: dict[str, _Opening] = {}
+        self._openings = Openings(self._open_all)
         self._listener: Listener | None = None
         self._changing = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
@@ -91,12 +85,13 @@ class Hub:
     async def _follow(self, listener: Listener) -> None:
         assert self._tasks
         await listener.add(list(self._fans))
-        await self._check(confirm=0)
+        await self._make_sure()
         self._tasks.create_task(self._check_regularly())
+        self._tasks.create_task(self._openings.run())
         self._ready.set()
         async for heard in listener:
             if isinstance(heard, Interrupted):
-                await self._check(confirm=0)
+                await self._make_sure()
             else:
                 self._hear(heard)
         raise BackendUnavailableError("The feed ended by itself")
@@ -104,9 +99,9 @@ class Hub:
     def _go_deaf(self) -> None:
         """Leave nothing to wait for the tasks that end with the feed."""
         self._ready.clear()
+        self._note_health(healthy=False)
         self._tasks = None
-        while self._opening:
-            self._opening.popitem()[1].fail("the feed broke")
+        self._openings.give_up("the feed broke")
         for fan in self._fans.values():
             fan.recovering = False
 
@@ -149,38 +144,29 @@ class Hub:
     async def _open(self, channel: str) -> Fan:
         """Return the channel's fan, opening it once however many ask."""
         while (fan := self._fans.get(channel)) is None:
-            opening = self._opening.get(channel)
-            if opening is None:
-                if self._tasks is None or not self.ready:
-                    raise BackendUnavailableError("The feed is not connected now")
-                opening = self._opening[channel] = _Opening()
-                self._tasks.create_task(self._begin(channel, opening))
-            await asyncio.shield(opening.opened)
+            if not self.ready:
+                raise BackendUnavailableError("The feed is not connected now")
+            await self._openings.opened(channel)
         return fan
 
-    async def _begin(self, channel: str, opening: "_Opening") -> None:
+    async def _open_all(self, channels: list[str]) -> None:
+        """Hear these channels, then begin each where the log stands."""
         assert self._listener
-        try:
-            async with self._changing:
-                await self._listener.add([channel])
-            tops = await self._log.positions([channel])
-        except Exception as error:
-            _logger.warning("%s cannot be opened: %r", channel, error)
-            self._opening.pop(channel, None)
-            opening.fail(error)
-            return
-        del self._opening[channel]
-        fan = self._fans[channel] = Fan(channel, tops[channel])
-        opening.opened.set_result(None)
-        self._take(fan, opening.early)
+        async with self._changing:
+            await self._listener.add(channels)
+        tops = await self._log.positions(channels)
+        for channel in channels:
+            fan = self._fans[channel] = Fan(channel, tops[channel])
+            early = self._openings.finish(channel)
+            self._take(fan, [event for event in early if not _covered(event, fan.position)])
 
     def _hear(self, events: Sequence[Event]) -> None:
         by_channel = sorted(events, key=_channel) if len(events) > 1 else events
         for channel, heard in groupby(by_channel, key=_channel):
             if fan := self._fans.get(channel):
                 self._take(fan, heard)
-            elif opening := self._opening.get(channel):
-                opening.early.extend(heard)
+            else:
+                self._openings.hear(channel, heard)
 
     def _take(self, fan: Fan, events: Iterable[Event]) -> None:
         if fan.recovering:
@@ -202,51 +188,88 @@ class Hub:
     async def _read_on(self, fan: Fan) -> None:
         """Bring a channel to the log's top, whatever was missed."""
         _logger.info("recovering %s from %s", fan.channel, fan.position)
+        while await self._read_on_once(fan):
+            pass
+        fan.recovering = False
+
+    async def _read_on_once(self, fan: Fan) -> bool:
+        """Read a page, and tell whether there is more; until it can be read, nothing goes on."""
         try:
-            while await self._read_page(fan):
-                pass
+            return await self._read_page(fan)
         except Exception as error:
             _logger.warning("%s cannot be recovered yet: %r", fan.channel, error)
-        finally:
-            fan.recovering = False
+            await asyncio.sleep(RESTART_SECONDS)
+            return True
 
     async def _read_page(self, fan: Fan) -> bool:
         fan.missed = False
-        answer = await self._log.read(fan.channel, fan.position)
+        here = fan.position
+        answer = await self._log.read(fan.channel, here)
         if isinstance(answer, Reset):
-            fan.reset(answer)
+            fan.reset(await self._rotated(fan.channel, answer, here))
             return fan.missed
         fan.fan_out(answer.events)
         return answer.more or fan.missed
 
+    async def _rotated(self, channel: str, answer: Reset, here: Position) -> Reset:
+        """End the epoch of a log that no longer holds what it announced to us: it lost its tail.
+
+        What it has there instead must never follow what our clients have seen.
+        """
+        if answer.top.epoch != here.epoch or answer.reason not in ("ahead", "regressed"):
+            return answer
+        _logger.warning("the log of %s lost events that were delivered: a new epoch", channel)
+        return Reset(reason="regressed", top=await self._log.rotate(channel, here.epoch))
+
     async def _check_regularly(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS if self.healthy else RESTART_SECONDS)
             try:
                 await self._close_unused()
                 await self._check(confirm=CONFIRM_SECONDS)
             except Exception:
                 _logger.exception("the regular check failed, the next is in %g s", CHECK_SECONDS)
 
-    async def _check(self, *, confirm: float) -> None:
-        """Recover every channel that is behind the log, and still is after `confirm` seconds."""
+    async def _make_sure(self) -> None:
+        """Compare positions before anything else is fanned out, however long that takes."""
+        while True:
+            if await self._check(confirm=0):
+                return
+            await asyncio.sleep(RESTART_SECONDS)
+
+    async def _check(self, *, confirm: float) -> bool:
+        """Recover every channel that is apart from the log, and still is after `confirm` seconds.
+
+        Return whether the log answered.
+        """
+        before = {channel: fan.position for channel, fan in self._fans.items()}
         try:
-            tops = await self._log.positions(list(self._fans))
+            tops = await self._positions(list(before))
         except RealtimeError as error:
             _logger.warning("positions cannot be compared: %s", error)
-            return
-        suspects = [channel for channel, top in tops.items() if self._is_behind(channel, top)]
+            self._note_health(healthy=False)
+            return False
+        self._note_health(healthy=True)
+        suspects = [name for name, top in tops.items() if _apart(before[name], top)]
         if suspects and confirm:
             await asyncio.sleep(confirm)
         for channel in suspects:
-            if self._is_behind(channel, tops[channel]):
-                self._recover(self._fans[channel])
+            fan = self._fans.get(channel)
+            if fan and not _caught_up(fan.position, before[channel], tops[channel]):
+                self._recover(fan)
+        return True
 
-    def _is_behind(self, channel: str, top: Position) -> bool:
-        fan = self._fans.get(channel)
-        if fan is None:
-            return False
-        return top.epoch != fan.position.epoch or top.offset > fan.position.offset
+    def _note_health(self, *, healthy: bool) -> None:
+        if healthy != self.healthy:
+            self.healthy = healthy
+            self._on_change()
+
+    async def _positions(self, channels: list[str]) -> dict[str, Position]:
+        """Ask the log for many channels, a bounded number at once."""
+        tops: dict[str, Position] = {}
+        for start in range(0, len(channels), AT_ONCE):
+            tops |= await self._log.positions(channels[start : start + AT_ONCE])
+        return tops
 
     async def _close_unused(self) -> None:
         unused = [channel for channel, fan in self._fans.items() if not fan.used]
@@ -255,6 +278,22 @@ class Hub:
         async with self._changing:
             assert self._listener
             await self._listener.discard(unused)
+
+
+def _covered(event: Event, top: Position) -> bool:
+    """Tell whether an announcement was under way when the log told its top."""
+    place = event.position
+    return place is not None and place.epoch == top.epoch and place.offset <= top.offset
+
+
+def _apart(here: Position, top: Position) -> bool:
+    """Tell whether the log stands elsewhere than we do: further, anew, or with its tail lost."""
+    return top != here or top.id != here.id
+
+
+def _caught_up(here: Position, before: Position, top: Position) -> bool:
+    """Tell whether the feed has meanwhile brought us from `before` to `top`, or past it."""
+    return here.epoch == top.epoch and here.offset >= top.offset > before.offset
 
 
 def _channel(event: Event) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -19,6 +20,7 @@ from realtime_bridge.backend import (
     Reset,
 )
 from realtime_bridge.event import Event, Position
+from realtime_bridge.protocol.history import History, Retention
 from realtime_bridge.server.fan import Subscriber
 from realtime_bridge.server.hub import Hub
 from realtime_bridge.settings import Settings
@@ -174,6 +176,14 @@ class SlowLog(Log):
             event.placed(receipt.position, 1)
             for event, receipt in zip(events, receipts, strict=True)
         ]
+
+    def lose(self, channel: str, count: int) -> None:
+        """Lose the last events of a channel, as a failover to a lagging replica does."""
+        before = self.memory._channels[channel]
+        after = History(before.top.epoch, now=time.monotonic(), retention=Retention())
+        for event in list(before._events)[: before.top.offset - count]:
+            after.append(event, now=time.monotonic(), time=1)
+        self.memory._channels[channel] = after
 
     async def _wait(self) -> None:
         await self._pause()

@@ -285,7 +285,7 @@ class Site:
         hub = self.engine.hub
         await until(lambda: not self.engine.connections)
         await until(lambda: not any(fan.used for fan in hub._fans.values()))
-        assert not hub._opening
+        assert not hub._openings
 
 
 class Serve(Protocol):

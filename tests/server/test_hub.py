@@ -363,7 +363,7 @@ class TestOpening:
             joining = asyncio.create_task(joined(hub))
             await until(lambda: feed.listener and CHANNEL in feed.listener.channels)
             feed.announce(await log.stored(numbered(CHANNEL, 2)))
-            await until(lambda: len(hub._opening[CHANNEL].early) == 2)
+            await until(lambda: len(hub._openings._under_way[CHANNEL].early) == 2)
             gate.open()
             recorder = await joining
             feed.announce(await log.stored(numbered(CHANNEL, 1, start=3)))
@@ -381,7 +381,7 @@ class TestOpening:
             joining = asyncio.create_task(joined(hub))
             await gate.reached.wait()
             feed.announce(await log.stored(numbered(CHANNEL, 2)))
-            await until(lambda: len(hub._opening[CHANNEL].early) == 2)
+            await until(lambda: len(hub._openings._under_way[CHANNEL].early) == 2)
             gate.open()
             await (await joining).reaches(2)
 
@@ -418,7 +418,7 @@ class TestOpening:
         async with hearing(log, feed) as hub:
             gate.close_after(0)
             asked = [asyncio.create_task(joined(hub)) for _ in range(3)]
-            await until(lambda: CHANNEL in hub._opening)
+            await until(lambda: CHANNEL in hub._openings._under_way)
             feed.announce(OSError("the network is down"))
             answers = await asyncio.gather(*asked, return_exceptions=True)
             assert [type(answer) for answer in answers] == [BackendUnavailableError] * 3
