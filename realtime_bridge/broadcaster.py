@@ -21,6 +21,7 @@ from realtime_bridge.errors import (
 )
 from realtime_bridge.event import MAX_DATA_BYTES, Event
 from realtime_bridge.protocol import backoff
+from realtime_bridge.protocol.tops import Tops, regressed
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -66,6 +67,7 @@ class Broadcaster:
         self.backend = backend
         self._limit_event_bytes = limit_event_bytes
         self._prefix: str | None = None
+        self._tops = Tops()
         self._exits = AsyncExitStack()
 
     @classmethod
@@ -158,7 +160,7 @@ class Broadcaster:
             async with asyncio.timeout(CALL_TIMEOUT):
                 for attempt in range(RETRIES + 1):
                     try:
-                        return await self.log.append(batch)
+                        return await self._append_once(self.log, batch)
                     except PublishError as error:
                         if not error.retryable or attempt == RETRIES:
                             raise
@@ -168,6 +170,23 @@ class Broadcaster:
         except TimeoutError as error:
             raise failure or _too_late(self.log) from error
         raise AssertionError("unreachable")
+
+    async def _append_once(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
+        """Append, and once more in a new epoch where the log has lost what we were told it had."""
+        before = self._tops.of(batch)
+        receipts = await log.append(batch)
+        lost = regressed(before, batch, receipts)
+        if lost:
+            _logger.warning("the log lost events of %s: a new epoch", ", ".join(lost))
+            for channel, epoch in lost.items():
+                await log.rotate(channel, epoch)
+            again = iter(await log.append([event for event in batch if event.channel in lost]))
+            receipts = [
+                next(again) if event.channel in lost else receipt
+                for event, receipt in zip(batch, receipts, strict=True)
+            ]
+        self._tops.note(batch, receipts)
+        return receipts
 
     async def _push(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Receipt]:
         assert self.backend

@@ -30,6 +30,7 @@ from realtime_bridge.protocol.history import Retention
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing.samples import numbered
 from realtime_bridge_backends.memory import MemoryBackend
+from tests.server.fakes import SlowLog
 
 
 class Shaky(MemoryBackend):
@@ -400,3 +401,38 @@ async def test_the_environment_describes_the_broadcaster(monkeypatch: pytest.Mon
         receipt = await broadcaster.publish("job.7", "job.progress", {})
     assert isinstance(broadcaster.log, MemoryBackend)
     assert receipt.position is not None
+
+
+class TestALogThatLostItsTail:
+    async def test_what_is_published_next_begins_a_new_epoch(self) -> None:
+        log = SlowLog()
+        async with Broadcaster(log=log) as broadcaster:
+            *_, before = [await broadcaster.publish("job.7", "job.step", n) for n in range(5)]
+            log.lose("job.7", 2)
+            after = await broadcaster.publish("job.7", "job.step", 5)
+        assert before.position
+        assert after.position
+        assert after.position.epoch != before.position.epoch
+        assert (after.position.offset, after.duplicate) == (1, False)
+        assert [event.data for event in await events_of(log.memory)] == [5]
+
+    async def test_other_channels_of_the_batch_are_left_alone(self) -> None:
+        log = SlowLog()
+        async with Broadcaster(log=log) as broadcaster:
+            await broadcaster.publish_many([*numbered("job.7", 3), *numbered("job.8", 3)])
+            log.lose("job.7", 1)
+            mixed = [*numbered("job.8", 1), *numbered("job.7", 1), *numbered("job.8", 1)]
+            receipts = await broadcaster.publish_many(mixed)
+        assert [receipt.id for receipt in receipts] == [event.id for event in mixed]
+        assert [receipt.position and receipt.position.offset for receipt in receipts] == [4, 1, 5]
+        assert receipts[0].position
+        assert receipts[2].position
+        assert receipts[0].position.epoch == receipts[2].position.epoch
+
+    async def test_publishes_at_once_that_are_answered_in_any_order_prove_nothing(self) -> None:
+        log = SlowLog()
+        async with Broadcaster(log=log) as broadcaster:
+            receipts = await asyncio.gather(
+                *(broadcaster.publish("job.7", "job.step", n) for n in range(50))
+            )
+        assert len({receipt.position and receipt.position.epoch for receipt in receipts}) == 1
