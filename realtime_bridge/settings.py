@@ -75,6 +75,9 @@ class Settings(EnvironmentSettings):
     rollout_percent: int = Field(default=100, ge=0, le=100)
     """The share of users that gets push, the others poll."""
 
+    grace_seconds: float = Field(default=30.0, ge=0)
+    """How long a server has from SIGTERM until it is killed; the default is Kubernetes's own."""
+
     history_events: int = Field(default=1_000, ge=1)
     history_bytes: int = Field(default=1024 * 1024, ge=1)
     history_seconds: float = Field(default=600.0, gt=0)

@@ -23,12 +23,23 @@ def serve(
         typer.Option("--dev", help="Trust everybody on this machine: ?userId=, no secret needed."),
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="From SIGTERM until we are killed: clients are sent away meanwhile. "
+            "Else REALTIME_GRACE_SECONDS, or 30.",
+        ),
+    ] = None,
 ) -> None:
     """Serve browsers and workers; without MODULE:BRIDGE, tokens decide who may listen."""
     from realtime_bridge.cli import serving
 
     if path is not None:
         os.environ["REALTIME_PATH"] = path
+    if grace is not None:
+        os.environ["REALTIME_GRACE_SECONDS"] = str(grace)
     if target:
         os.environ[serving.TARGET] = target
     if dev:

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from realtime_bridge import plugins
 from realtime_bridge.cli.console import people
@@ -21,8 +22,11 @@ from realtime_bridge.settings import Settings, is_loopback
 TARGET = "REALTIME_SERVE_TARGET"
 """How a worker process learns which bridge it serves."""
 
-GRACE_SECONDS = 10
-"""How long requests under way may take after the signal to stop."""
+LAST_SECONDS = 3
+"""How long requests under way may take once the clients were sent away; draining reserves 5."""
+
+BACKLOG = 2_048
+"""Connections that wait to be accepted: uvicorn's own default."""
 
 
 def run(host: str, port: int, *, workers: int) -> None:
@@ -56,7 +60,7 @@ _OPTIONS: dict[str, Any] = {
     "ws": "websockets-sansio",
     "ws_max_size": 2 * MAX_CALL_BYTES,
     "ws_per_message_deflate": False,
-    "timeout_graceful_shutdown": GRACE_SECONDS,
+    "timeout_graceful_shutdown": LAST_SECONDS,
 }
 
 
@@ -92,16 +96,13 @@ def _run_many(host: str, port: int, workers: int) -> None:
             f"--workers {workers}: each process would have a log of its own in memory, and a "
             "client would hear only its own worker's events. Use one, or set REALTIME_LOG"
         )
-    with _bind(host, port) as free:
-        _announce(free)
-    uvicorn.run(
-        f"{__name__}:{application.__name__}",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        **_OPTIONS,
-    )
+    made_by = f"{__name__}:{application.__name__}"
+    with _bind(host, port) as listening:
+        listening.set_inheritable(True)
+        listening.listen(BACKLOG)
+        _announce(listening)
+        config = uvicorn.Config(made_by, factory=True, workers=workers, **_OPTIONS)
+        Multiprocess(config, sockets=[listening]).run()
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -153,6 +153,17 @@ class Session:
         """Turn the client away."""
         return self._fail(code, message)
 
+    def inform(self, frame: bytes) -> list[Command]:
+        """Pass on what concerns every client that was welcomed."""
+        return [Send(frame)] if self.user is not None and not self._closed else []
+
+    def dismiss(self, code: int, reason: str) -> list[Command]:
+        """End the connection for no fault of the client's."""
+        if self._closed:
+            return []
+        self._closed = True
+        return [Close(code, reason)]
+
     def answered(self, channel: str, offset: int, *, more: bool) -> bool:
         """Note where a subscription stands; False when it was given up meanwhile."""
         subscription = self._subscriptions.get(channel)

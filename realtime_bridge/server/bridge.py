@@ -12,6 +12,7 @@ from realtime_bridge.broadcaster import Broadcaster, serving
 from realtime_bridge.errors import ConfigurationError, RealtimeError
 from realtime_bridge.event import Event, Position
 from realtime_bridge.server.auth import Signatures, Tokens
+from realtime_bridge.server.clients import Clients
 from realtime_bridge.server.engine import Authenticate, Engine
 from realtime_bridge.server.http import (
     Message,
@@ -23,6 +24,7 @@ from realtime_bridge.server.hub import Hub
 from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.rules import ChannelRules, Rule
 from realtime_bridge.server.siblings import only_worker
+from realtime_bridge.server.signals import drained_first
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 START_SECONDS = 5.0
@@ -137,6 +139,16 @@ class Bridge:
         """
         return (await self._engine.log.positions([channel]))[channel]
 
+    async def drain(self) -> None:
+        """Send the clients away, each at its own moment, so that they come back to other servers.
+
+        SIGTERM does it, before the server closes its sockets; call it yourself where something
+        else stops your server. It takes up to `REALTIME_GRACE_SECONDS` less what is left for
+        requests under way; from its beginning on this server is not ready, and takes no new
+        connections.
+        """
+        await self._engine.clients.drain(self._engine.settings.grace_seconds)
+
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[None]:
         """Run while the application does: `FastAPI(lifespan=bridge.lifespan)`."""
@@ -147,7 +159,8 @@ class Bridge:
         engine = self._engine
         if self._engine.started:
             raise ConfigurationError("This bridge is started already: start it in one place")
-        engine.hub = Hub(engine.log, self._feed)
+        engine.hub = Hub(engine.log, self._feed, on_change=engine.report)
+        engine.clients = Clients()
         async with AsyncExitStack() as exits:
             if self._one_process:
                 exits.enter_context(only_worker(engine.settings.prefix))
@@ -155,8 +168,9 @@ class Bridge:
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
             exits.callback(tasks.create_task(engine.hub.run()).cancel)
             await engine.hub.wait_until_ready(START_SECONDS)
-            engine.generation = await engine.log.generation(engine.settings.delivery)
+            exits.callback(tasks.create_task(engine.learn_generation()).cancel)
             exits.enter_context(serving(engine.settings.prefix, engine.broadcaster))
+            exits.enter_context(drained_first(self.drain))
             self._exits = exits.pop_all()
         self._engine.started = True
         return self

@@ -15,6 +15,7 @@ from realtime_bridge.event import Position
 from realtime_bridge.protocol import frames, session
 from realtime_bridge.protocol.session import Close, Command, Leave, Open, Send, Session, Verify
 from realtime_bridge.server.auth import Principal, TokenError
+from realtime_bridge.server.clients import Client
 from realtime_bridge.server.engine import Engine
 from realtime_bridge.server.fan import Subscriber
 from realtime_bridge.server.positions import Positions
@@ -28,7 +29,7 @@ GONE = (OSError, RuntimeError)
 _logger = logging.getLogger("realtime_bridge.server")
 
 
-class Connection(Subscriber):
+class Connection(Subscriber, Client):
     """One open connection: a task that listens, and one that empties a bounded outbox."""
 
     def __init__(self, engine: Engine) -> None:
@@ -69,6 +70,7 @@ class Connection(Subscriber):
             positions: what it is subscribed to then, each from where.
 
         """
+        self._engine.clients.add(self)
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 if principal:
@@ -113,6 +115,14 @@ class Connection(Subscriber):
     def reset(self, channel: str, reset: Reset) -> None:
         """Pass on that there is a hole."""
         self._put(frames.encode_reset(channel, reset))
+
+    def tell(self, frame: bytes) -> None:
+        """Pass on what concerns every client."""
+        self._perform(self._session.inform(frame))
+
+    def dismiss(self, code: int, reason: str) -> None:
+        """Close it for no fault of the client's."""
+        self._perform(self._session.dismiss(code, reason))
 
     def take(self, frame: str | bytes) -> None:
         """Take a frame of the client."""
@@ -180,13 +190,16 @@ class Connection(Subscriber):
         if seated is None or seated.user == principal.user:
             self._principal = principal
         now = time.monotonic()
-        return self._session.admit(
+        welcome = self._session.admit(
             principal.user,
             principal.client or "",
             expires=now + principal.expires - time.time(),
             now=now,
             nonce=nonce,
         )
+        if seated or self._engine.healthy:
+            return welcome
+        return welcome + self._session.inform(self._engine.status_frame())
 
     def _subscribe(self, channel: str, position: Position | None) -> None:
         """Do for the client what its first frames would."""
@@ -245,6 +258,7 @@ class Connection(Subscriber):
         self._perform(self._session.tick(time.monotonic(), self._engine.hub.top))
 
     def _depart(self) -> None:
+        self._engine.clients.discard(self)
         if self._timer:
             self._timer.cancel()
         for channel in self._channels:

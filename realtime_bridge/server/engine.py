@@ -1,5 +1,6 @@
 """What the routes share: who is who here, and what they go through."""
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 from realtime_bridge import identifiers
 from realtime_bridge.backend import Log
 from realtime_bridge.broadcaster import Broadcaster
+from realtime_bridge.errors import RealtimeError
+from realtime_bridge.protocol import frames
 from realtime_bridge.protocol.session import ConnectionLimits
 from realtime_bridge.server.auth import (
     TOKEN_SECONDS,
@@ -20,6 +23,7 @@ from realtime_bridge.server.auth import (
     Tokens,
     origin_allowed,
 )
+from realtime_bridge.server.clients import Clients
 from realtime_bridge.server.http import HTTPError, Request
 from realtime_bridge.server.hub import Hub
 from realtime_bridge.server.rules import ChannelRules, ask
@@ -27,6 +31,9 @@ from realtime_bridge.settings import Settings, is_loopback
 
 Identity = Principal | str | int | None
 Authenticate = Callable[[Request], Identity] | Callable[[Request], Awaitable[Identity]]
+
+AGAIN_SECONDS = 1.0
+"""How long a log that does not answer is left alone."""
 
 logger = logging.getLogger("realtime_bridge.server")
 
@@ -48,6 +55,7 @@ class Engine:
     generation: int = 0
     connections: Counter[str] = field(default_factory=Counter)
     """How many sockets each user has open here."""
+    clients: Clients = field(default_factory=Clients)
 
     @property
     def connection_limits(self) -> ConnectionLimits:
@@ -57,6 +65,35 @@ class Engine:
             frames_per_second=self.settings.limit_frames_per_second,
             frame_bytes=self.settings.limit_frame_bytes,
         )
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether clients hear all there is by what we push to them."""
+        return self.hub.healthy
+
+    @property
+    def status(self) -> dict[str, str]:
+        """What works, in the words of the wire."""
+        return {"log": "ok" if self.hub.healthy else "down", "backend": "ok"}
+
+    def status_frame(self) -> bytes:
+        """Return the word on it to a client."""
+        return frames.encode("status", **self.status)
+
+    def report(self) -> None:
+        """Tell all clients what works now; they poll while something does not."""
+        self.clients.tell(self.status_frame())
+
+    async def learn_generation(self) -> None:
+        """Ask the log which generation of the configuration this is, until it answers."""
+        while True:
+            try:
+                self.generation = await self.log.generation(self.settings.delivery)
+            except RealtimeError as error:
+                logger.warning("the generation is not known yet: %s", error)
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return
 
     def pushes_to(self, user: str) -> bool:
         """Tell whether this user gets push: by the flag, and by the share that is rolled out.

@@ -11,20 +11,24 @@ async def live() -> Response:
 
 async def ready(engine: Engine) -> Response:
     """Answer `GET health/ready`: send clients here, or not now."""
-    is_ready = engine.hub.ready
-    return Response.json(
-        {"status": "ok" if is_ready else "not ready"}, status=200 if is_ready else 503
-    )
+    is_ready = engine.hub.ready and not engine.clients.draining
+    return Response.json({"status": _word(engine)}, status=200 if is_ready else 503)
 
 
 async def report(engine: Engine) -> Response:
     """Answer `GET health`: the same for people, with numbers and no names."""
     return Response.json(
         {
-            "status": "ok" if engine.hub.ready else "not ready",
+            "status": _word(engine),
             "log": str(engine.log),
             "connections": engine.connections.total(),
             "users": len(engine.connections),
             "channels": engine.hub.channels,
         }
     )
+
+
+def _word(engine: Engine) -> str:
+    if engine.clients.draining:
+        return "draining"
+    return "ok" if engine.hub.ready else "not ready"

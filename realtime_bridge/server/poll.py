@@ -10,6 +10,7 @@ from realtime_bridge.backend import Page, Reset
 from realtime_bridge.event import Position
 from realtime_bridge.protocol import frames
 from realtime_bridge.server.auth import Principal
+from realtime_bridge.server.clients import Client
 from realtime_bridge.server.engine import Engine, logger
 from realtime_bridge.server.fan import Subscriber
 from realtime_bridge.server.http import HTTPError, Request, Response
@@ -44,14 +45,15 @@ class Polls:
         positions = read_positions(body, self._engine.settings.limit_channels_per_connection)
         refused = await self._refused(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in refused}
-        answers = await self._answers(granted, _wait(body))
+        wait = 0.0 if self._engine.clients.draining else _wait(body)
+        answers = await self._answers(granted, wait)
         channels = refused | {name: _describe(answer) for name, answer in answers.items()}
         return Response.json(
             {
                 "channels": channels,
                 "next_ms": None,
                 "generation": self._engine.generation,
-                "status": {"log": "ok", "backend": "ok"},
+                "status": self._engine.status,
             }
         )
 
@@ -99,6 +101,7 @@ class Polls:
         if not wait:
             return await self._read_all(positions)
         waiter = _Waiter()
+        self._engine.clients.add(waiter)
         try:
             for channel in positions:
                 await self._engine.hub.join(waiter, channel, None)
@@ -108,6 +111,7 @@ class Polls:
             await waiter.moved(wait)
             return await self._read_all(positions)
         finally:
+            self._engine.clients.discard(waiter)
             for channel in positions:
                 self._engine.hub.leave(waiter, channel)
 
@@ -145,7 +149,7 @@ class Polls:
         return Page(events=(), top=tops[channel])
 
 
-class _Waiter(Subscriber):
+class _Waiter(Subscriber, Client):
     """A long poll: it wants to know just that something happened."""
 
     def __init__(self) -> None:
@@ -159,6 +163,12 @@ class _Waiter(Subscriber):
         pass
 
     def reset(self, channel: str, reset: Reset) -> None:  # noqa: ARG002
+        self._something.set()
+
+    def tell(self, frame: bytes) -> None:  # noqa: ARG002
+        self._something.set()
+
+    def dismiss(self, code: int, reason: str) -> None:  # noqa: ARG002
         self._something.set()
 
     async def moved(self, wait: float) -> None:

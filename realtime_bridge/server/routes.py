@@ -79,6 +79,19 @@ class Routes:
                 "outer one lifespan=bridge.lifespan, or run `async with bridge` in its own",
             )
 
+    def _check_open(self) -> None:
+        """Refuse what would have to be ended at once.
+
+        Raises:
+            HTTPError: 503.
+
+        """
+        self._check_started()
+        if self._engine.clients.draining:
+            raise HTTPError(
+                503, "draining", "This server stops: try again", headers={"retry-after": "1"}
+            )
+
     def _find(self, route: str, method: str) -> Route:
         methods = self._table.get(route)
         if methods is None:
@@ -93,7 +106,7 @@ class Routes:
     ) -> None:
         await receive()
         try:
-            self._check_started()
+            self._check_open()
             serve = _SOCKETS.get(route, _no_socket)
             await serve(self._engine, request, scope, receive, send)
         except HTTPError as error:
@@ -102,7 +115,7 @@ class Routes:
     async def _stream(self, request: Request, send: Send) -> None:
         refused, head = None, sse.stream_response()
         try:
-            self._check_started()
+            self._check_open()
             opened = await sse.open_stream(self._engine, request)
         except Exception as error:
             refused = failure("sse", error)

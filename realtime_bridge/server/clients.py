@@ -1,0 +1,73 @@
+"""The clients connected to this process: told things together, and sent away one by one."""
+
+import asyncio
+from abc import ABC, abstractmethod
+
+from realtime_bridge.protocol import draining, frames
+
+RESTARTING = 1012
+"""The close code of a server that restarts (RFC 6455's registry): come back, elsewhere or later."""
+
+
+class Client(ABC):
+    """Whoever waits at the other end of something that this process holds open."""
+
+    @abstractmethod
+    def tell(self, frame: bytes) -> None:
+        """Write this frame, if the client was welcomed."""
+
+    @abstractmethod
+    def dismiss(self, code: int, reason: str) -> None:
+        """End it, after what was written before."""
+
+
+class Clients:
+    """Who is connected, and whether they are being sent away."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._all: set[Client] = set()
+        self._empty = asyncio.Event()
+
+    def add(self, client: Client) -> None:
+        """Count one in."""
+        self._all.add(client)
+
+    def discard(self, client: Client) -> None:
+        """Count one out."""
+        self._all.discard(client)
+        if self.draining and not self._all:
+            self._empty.set()
+
+    def tell(self, frame: bytes) -> None:
+        """Write a frame to all."""
+        for client in self._all:
+            client.tell(frame)
+
+    async def drain(self, grace: float) -> None:
+        """Ask all to move over, each at its own moment, and close who has not by then.
+
+        Args:
+            grace: the seconds that this process has until it is killed.
+
+        """
+        self.draining = True
+        if not self._all:
+            return
+        begun = asyncio.get_running_loop().time()
+        slots = list(zip(self._all, draining.slots(len(self._all), grace=grace), strict=True))
+        for client, slot in slots:
+            window = draining.BLUR_SECONDS
+            client.tell(frames.encode("drain", after=round(slot.after, 3), window=window))
+        for client, slot in slots:
+            await self._until(begun + slot.closes)
+            if client in self._all:
+                client.dismiss(RESTARTING, "the server restarts")
+
+    async def _until(self, moment: float) -> None:
+        """Wait for a moment, or until nobody is left."""
+        try:
+            async with asyncio.timeout_at(moment):
+                await self._empty.wait()
+        except TimeoutError:
+            return
