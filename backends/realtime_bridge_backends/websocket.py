@@ -13,7 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from realtime_bridge.backend import PAGE_EVENTS, Log, Page, Receipt, Reset
+from realtime_bridge.backend import PAGE_EVENTS, Finding, Log, Page, Receipt, Reset
 from realtime_bridge.errors import (
     BackendAuthError,
     BackendUnavailableError,
@@ -80,6 +80,17 @@ class WebSocketBackend(Log):
         line, self._line = self._line, None
         if line:
             await line.close()
+
+    async def diagnose(self) -> list[Finding]:
+        """Call the server, to see that it is there, knows our secret, and has its log."""
+        try:
+            await self.positions([])
+        except BackendAuthError as error:
+            cure = "Give both the same REALTIME_SECRET, and set both clocks"
+            return [Finding(check="server", verdict="failed", detail=str(error), cure=cure)]
+        except PublishError as error:
+            return [Finding(check="server", verdict="failed", detail=str(error))]
+        return [Finding(check="server", verdict="ok", detail="answers, and knows our secret")]
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append on the server, which fans out."""

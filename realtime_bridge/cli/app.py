@@ -8,6 +8,7 @@ import typer
 from realtime_bridge import __version__
 from realtime_bridge.cli.console import failing_clearly
 from realtime_bridge.cli.demo import demo as run_demo
+from realtime_bridge.cli.doctor import doctor
 from realtime_bridge.cli.listen import listen
 from realtime_bridge.cli.publish import publish
 from realtime_bridge.cli.serve import serve
@@ -54,5 +55,5 @@ def demo(
         run_demo(files or (), port=port, data=data)
 
 
-for command in (serve, publish, listen, token, demo):
+for command in (serve, publish, listen, token, doctor, demo):
     app.command()(command)
