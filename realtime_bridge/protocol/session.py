@@ -196,6 +196,10 @@ class Session:
         subscription = self._subscriptions.get(channel)
         return subscription is not None and not subscription.behind
 
+    def subscribed(self, channel: str) -> bool:
+        """Tell whether the client asked for `channel`, and was not refused."""
+        return channel in self._subscriptions
+
     def progressed(self, now: float, *, unsent: int) -> None:
         """Note that a slow client has read something, and how many bytes wait for it still."""
         if self._stalled_since != float("inf"):

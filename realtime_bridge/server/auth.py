@@ -31,6 +31,7 @@ class Principal:
         client: the client's id: one page load, or one process.
         channels: patterns such as `job.*` that it may listen to, beside what the rules say.
         expires: when that ends, in seconds since the Unix epoch.
+        issued: when it was proven who they are, likewise; what was revoked after that is refused.
 
     """
 
@@ -38,6 +39,7 @@ class Principal:
     client: str | None = None
     channels: tuple[str, ...] | None = None
     expires: float = float("inf")
+    issued: float = float("inf")
 
 
 class TokenError(Exception):
@@ -72,7 +74,7 @@ class Tokens:
             "aud": AUDIENCE,
             "sub": user,
             "cid": client or identifiers.client_id(),
-            "iat": int(now),
+            "iat": int(now * 1_000) / 1_000,
             "exp": int(now + seconds),
         }
         granted = list(channels)
@@ -107,6 +109,7 @@ class Tokens:
             client=claims.get("cid") or identifiers.client_id(),
             channels=tuple(channels) if channels is not None else None,
             expires=float(claims["exp"]),
+            issued=float(claims.get("iat", 0)),
         )
 
 

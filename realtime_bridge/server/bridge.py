@@ -21,6 +21,7 @@ from realtime_bridge.server.http import (
     Send,
 )
 from realtime_bridge.server.hub import Hub
+from realtime_bridge.server.revocations import Revocation
 from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.rules import ChannelRules, Rule
 from realtime_bridge.server.siblings import only_worker
@@ -139,6 +140,22 @@ class Bridge:
         """
         return (await self._engine.log.positions([channel]))[channel]
 
+    async def revoke(self, *, user: str | None = None, channel: str | None = None) -> None:
+        """Take access back, on every node, within a second.
+
+        A user's connections are closed (4403), a channel's subscriptions are ended, or those of
+        one user to one channel; tokens from before are refused. Let your rules and sessions say no
+        first: a client asks them when it comes again.
+
+        Raises:
+            ConfigurationError: neither is given.
+            PublishError: the log did not take it, so the other nodes do not know.
+
+        """
+        if user is None and channel is None:
+            raise ConfigurationError("Revoke what? Give a user, a channel, or both")
+        await self.publish_many([Revocation(user=user, channel=channel).event()])
+
     async def drain(self) -> None:
         """Send the clients away, each at its own moment, so that they come back to other servers.
 
@@ -169,6 +186,7 @@ class Bridge:
             exits.callback(tasks.create_task(engine.hub.run()).cancel)
             await engine.hub.wait_until_ready(START_SECONDS)
             exits.callback(tasks.create_task(engine.learn_generation()).cancel)
+            exits.callback(tasks.create_task(engine.revocations.run()).cancel)
             exits.enter_context(serving(engine.settings.prefix, engine.broadcaster))
             exits.enter_context(drained_first(self.drain))
             self._exits = exits.pop_all()

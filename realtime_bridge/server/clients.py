@@ -20,6 +20,10 @@ class Client(ABC):
     def dismiss(self, code: int, reason: str) -> None:
         """End it, after what was written before."""
 
+    @abstractmethod
+    def revoke(self, user: str | None, channel: str | None) -> None:
+        """Take back what of this it has: a user's access, a channel, or a user's to a channel."""
+
 
 class Clients:
     """Who is connected, and whether they are being sent away."""
@@ -43,6 +47,11 @@ class Clients:
         """Write a frame to all."""
         for client in self._all:
             client.tell(frame)
+
+    def revoke(self, user: str | None, channel: str | None) -> None:
+        """Take this back from all who have it."""
+        for client in list(self._all):
+            client.revoke(user, channel)
 
     async def drain(self, grace: float) -> None:
         """Ask all to move over, each at its own moment, and close who has not by then.

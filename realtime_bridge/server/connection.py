@@ -124,6 +124,16 @@ class Connection(Subscriber, Client):
         """Close it for no fault of the client's."""
         self._perform(self._session.dismiss(code, reason))
 
+    def revoke(self, user: str | None, channel: str | None) -> None:
+        """Close it, or end one subscription, where that was this user's."""
+        if self._principal is None or user not in (None, self._principal.user):
+            return
+        if channel is None:
+            self._perform(self._session.dismiss(session.FORBIDDEN, "access was revoked"))
+        elif self._session.subscribed(channel):
+            self._forget(channel)
+            self._perform(self._session.refuse(channel, 403, "access was revoked"))
+
     def take(self, frame: str | bytes) -> None:
         """Take a frame of the client."""
         self._perform(self._session.receive(frame, time.monotonic()))
@@ -181,6 +191,8 @@ class Connection(Subscriber, Client):
             principal = self._engine.tokens.verify(command.token)
         except TokenError as error:
             return self._session.reject(session.TOKEN, str(error))
+        if not self._engine.revocations.allow(principal):
+            return self._session.reject(session.TOKEN, "access was revoked: sign in anew")
         return self._admit(principal, command.nonce)
 
     def _admit(self, principal: Principal, nonce: str | None) -> list[Command]:
@@ -229,7 +241,7 @@ class Connection(Subscriber, Client):
         """Return why this user may not listen: a rule's no, or a rule that is broken."""
         assert self._principal
         try:
-            allowed = await self._engine.rules.allow(self._principal, channel)
+            allowed = await self._engine.allow(self._principal, channel)
         except Exception:
             _logger.exception("the rule of %s failed", channel)
             return 500, "the channel's rule failed"

@@ -26,6 +26,7 @@ from realtime_bridge.server.auth import (
 from realtime_bridge.server.clients import Clients
 from realtime_bridge.server.http import HTTPError, Request
 from realtime_bridge.server.hub import Hub
+from realtime_bridge.server.revocations import CONTROL, Revocations
 from realtime_bridge.server.rules import ChannelRules, ask
 from realtime_bridge.settings import Settings, is_loopback
 
@@ -56,6 +57,10 @@ class Engine:
     connections: Counter[str] = field(default_factory=Counter)
     """How many sockets each user has open here."""
     clients: Clients = field(default_factory=Clients)
+    revocations: Revocations = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.revocations = Revocations(self)
 
     @property
     def connection_limits(self) -> ConnectionLimits:
@@ -94,6 +99,17 @@ class Engine:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 return
+
+    async def allow(self, principal: Principal, channel: str) -> bool:
+        """Tell whether this user may listen to `channel` now.
+
+        Raises:
+            Exception: whatever the channel's rule raised.
+
+        """
+        if channel == CONTROL or not self.revocations.allow(principal, channel):
+            return False
+        return await self.rules.allow(principal, channel)
 
     def pushes_to(self, user: str) -> bool:
         """Tell whether this user gets push: by the flag, and by the share that is rolled out.
@@ -169,9 +185,12 @@ class Engine:
 
     def _verify(self, token: str) -> Principal:
         try:
-            return self.tokens.verify(token)
+            principal = self.tokens.verify(token)
         except TokenError as error:
             raise HTTPError(401, "bad_token", str(error)) from error
+        if not self.revocations.allow(principal):
+            raise HTTPError(401, "revoked", "Access was revoked: sign in anew")
+        return principal
 
     async def _ask_application(self, request: Request) -> Principal | None:
         if self.authenticate is None:

@@ -2,6 +2,7 @@
 
 from realtime_bridge.server.engine import Engine
 from realtime_bridge.server.http import Response
+from realtime_bridge.server.revocations import CONTROL
 
 
 async def live() -> Response:
@@ -23,7 +24,7 @@ async def report(engine: Engine) -> Response:
             "log": str(engine.log),
             "connections": engine.connections.total(),
             "users": len(engine.connections),
-            "channels": engine.hub.channels,
+            "channels": len(engine.hub.channels - {CONTROL}),
         }
     )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, KeysView, Sequence
 from contextlib import suppress
 from itertools import groupby
 
@@ -55,9 +55,9 @@ class Hub:
         return self._ready.is_set()
 
     @property
-    def channels(self) -> int:
-        """The number of channels that somebody listens to here."""
-        return len(self._fans)
+    def channels(self) -> KeysView[str]:
+        """The channels that somebody listens to here."""
+        return self._fans.keys()
 
     async def wait_until_ready(self, seconds: float) -> None:
         """Wait until subscriptions can be answered, or so long."""

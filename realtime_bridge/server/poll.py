@@ -47,7 +47,9 @@ class Polls:
         granted = {name: after for name, after in positions.items() if name not in refused}
         wait = 0.0 if self._engine.clients.draining else _wait(body)
         answers = await self._answers(granted, wait)
-        channels = refused | {name: _describe(answer) for name, answer in answers.items()}
+        if wait:
+            refused |= await self._refused(principal, granted)
+        channels = {name: _describe(answer) for name, answer in answers.items()} | refused
         return Response.json(
             {
                 "channels": channels,
@@ -89,7 +91,7 @@ class Polls:
         refused: dict[str, dict[str, Any]] = {}
         for channel in channels:
             try:
-                if not await self._engine.rules.allow(principal, channel):
+                if not await self._engine.allow(principal, channel):
                     refused[channel] = {"reset": "forbidden", "position": None}
             except Exception:
                 logger.exception("the rule of %s failed", channel)
@@ -169,6 +171,9 @@ class _Waiter(Subscriber, Client):
         self._something.set()
 
     def dismiss(self, code: int, reason: str) -> None:  # noqa: ARG002
+        self._something.set()
+
+    def revoke(self, user: str | None, channel: str | None) -> None:  # noqa: ARG002
         self._something.set()
 
     async def moved(self, wait: float) -> None:

@@ -209,7 +209,7 @@ class TestLongPolls:
     async def test_one_waits_for_an_event(self, site: Site) -> None:
         position = (await polled(site))["position"]
         waiting = asyncio.create_task(polled(site, position, wait=20))
-        await until(lambda: site.engine.hub.channels)
+        await until(lambda: CHANNEL in site.engine.hub.channels)
         await site.fill(CHANNEL, [1])
         assert [event["data"] for event in (await waiting)["events"]] == [1]
 
@@ -226,7 +226,7 @@ class TestLongPolls:
     async def test_a_new_epoch_ends_one_with_a_reset(self, site: Site) -> None:
         position = (await polled(site))["position"]
         waiting = asyncio.create_task(polled(site, position, wait=20))
-        await until(lambda: site.engine.hub.channels)
+        await until(lambda: CHANNEL in site.engine.hub.channels)
         await site.engine.log.rotate(CHANNEL, position["epoch"])
         await site.fill(CHANNEL, [1])
         assert (await waiting)["reset"] == "epoch"
