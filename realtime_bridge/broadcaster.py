@@ -67,6 +67,10 @@ class Broadcaster:
         self.backend = backend
         self._limit_event_bytes = limit_event_bytes
         self._prefix: str | None = None
+        self.published = 0
+        """How many events the log, or without one the backend, has taken."""
+        self.unpushed = 0
+        """How many of them were not pushed: they wait for recovery."""
         self._tops = Tops()
         self._exits = AsyncExitStack()
 
@@ -144,9 +148,10 @@ class Broadcaster:
         if served is not None and served.broadcaster is not self:
             return await served.publish_many(batch)
         receipts = await self._append(batch) if self.log else [Receipt(id=e.id) for e in batch]
-        if self.backend is None or not batch:
-            return receipts
-        return await self._push(batch, receipts)
+        if self.backend is not None and batch:
+            receipts = await self._push(batch, receipts)
+        self.published += len(batch)
+        return receipts
 
     def would_block_its_server(self) -> bool:
         """Tell whether the running event loop is that of the server this publishes to."""
@@ -197,6 +202,7 @@ class Broadcaster:
             failure = error if isinstance(error, PublishError) else _too_late(self.backend)
             if self.log is None:
                 raise failure from error
+            self.unpushed += len(batch)
             _logger.warning("pushed nothing, recovery delivers it from the log: %s", failure)
             return [replace(receipt, pushed=False) for receipt in receipts]
         return receipts

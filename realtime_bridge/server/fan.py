@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from realtime_bridge.backend import Page, Reset
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol.frames import encode_event
+from realtime_bridge.server.places import identified, reaches
 
 
 class Subscriber(ABC):
@@ -84,7 +85,7 @@ class Fan:
         """Encode each event once, and hand all to everyone."""
         if not events:
             return
-        self.position = _identified(events[-1])
+        self.position = identified(events[-1])
         for held in self.joining.values():
             held.extend(events)
         if not (self.members or self.ahead):
@@ -101,7 +102,7 @@ class Fan:
         here = page.top
         for event in held:
             here = self._hand_over(subscriber, event, here)
-        if _reaches(self.position, here):
+        if reaches(self.position, here):
             self.members.add(subscriber)
         else:
             self.ahead[subscriber] = here
@@ -113,7 +114,7 @@ class Fan:
         """
         self.position = reset.top
         for subscriber, here in list(self.ahead.items()):
-            if not _reaches(here, reset.top):
+            if not reaches(here, reset.top):
                 del self.ahead[subscriber]
                 self.members.add(subscriber)
         for subscriber in (*self.members, *self.idle):
@@ -133,7 +134,7 @@ class Fan:
 
     def _hand_over_reset(self, subscriber: Subscriber, reset: Reset, here: Position) -> Position:
         """Pass on a hole, unless the history was read beyond it."""
-        if _reaches(here, reset.top):
+        if reaches(here, reset.top):
             return here
         subscriber.reset(self.channel, reset)
         return reset.top
@@ -145,22 +146,10 @@ class Fan:
             self.idle.add(subscriber)
 
     def _catch_up(self, subscriber: Subscriber, here: Position, frames: Sequence[bytes]) -> None:
-        if not _reaches(self.position, here):
+        if not reaches(self.position, here):
             return
         beyond = self.position.offset - here.offset
         del self.ahead[subscriber]
         self.members.add(subscriber)
         if beyond:
             self._deliver([subscriber], frames[-beyond:])
-
-
-def _identified(event: Event) -> Position:
-    """Return an event's place, with the id that proves it."""
-    place = event.position
-    assert place
-    return place if place.id else Position(place.epoch, place.offset, event.id)
-
-
-def _reaches(here: Position, there: Position) -> bool:
-    """Tell whether who is `here` has had all up to `there`, in the same epoch."""
-    return here.epoch == there.epoch and here.offset >= there.offset

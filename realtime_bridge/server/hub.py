@@ -11,6 +11,7 @@ from realtime_bridge.errors import BackendUnavailableError, RealtimeError
 from realtime_bridge.event import Event, Position
 from realtime_bridge.server.fan import Fan, Subscriber
 from realtime_bridge.server.openings import AT_ONCE, Openings
+from realtime_bridge.server.places import apart, caught_up, covered
 
 CHECK_SECONDS = 10.0
 """How often positions are compared with the log's, for announcements that were lost."""
@@ -42,6 +43,8 @@ class Hub:
         self._on_change = on_change
         self.healthy = False
         """Whether the log is heard, and answers: then what is fanned out here is all there is."""
+        self.events = self.recoveries = self.resets = 0
+        """How much was fanned out, read from the log after a gap, and lost for good."""
         self._fans: dict[str, Fan] = {}
         self._openings = Openings(self._open_all)
         self._listener: Listener | None = None
@@ -158,7 +161,7 @@ class Hub:
         for channel in channels:
             fan = self._fans[channel] = Fan(channel, tops[channel])
             early = self._openings.finish(channel)
-            self._take(fan, [event for event in early if not _covered(event, fan.position)])
+            self._take(fan, [event for event in early if not covered(event, fan.position)])
 
     def _hear(self, events: Sequence[Event]) -> None:
         by_channel = sorted(events, key=_channel) if len(events) > 1 else events
@@ -176,6 +179,7 @@ class Hub:
         if new is None:
             self._recover(fan)
         else:
+            self.events += len(new)
             fan.fan_out(new)
 
     def _recover(self, fan: Fan) -> None:
@@ -183,6 +187,7 @@ class Hub:
             return
         assert self._tasks
         fan.recovering = True
+        self.recoveries += 1
         self._tasks.create_task(self._read_on(fan))
 
     async def _read_on(self, fan: Fan) -> None:
@@ -206,8 +211,10 @@ class Hub:
         here = fan.position
         answer = await self._log.read(fan.channel, here)
         if isinstance(answer, Reset):
+            self.resets += 1
             fan.reset(await self._rotated(fan.channel, answer, here))
             return fan.missed
+        self.events += len(answer.events)
         fan.fan_out(answer.events)
         return answer.more or fan.missed
 
@@ -250,12 +257,12 @@ class Hub:
             self._note_health(healthy=False)
             return False
         self._note_health(healthy=True)
-        suspects = [name for name, top in tops.items() if _apart(before[name], top)]
+        suspects = [name for name, top in tops.items() if apart(before[name], top)]
         if suspects and confirm:
             await asyncio.sleep(confirm)
         for channel in suspects:
             fan = self._fans.get(channel)
-            if fan and not _caught_up(fan.position, before[channel], tops[channel]):
+            if fan and not caught_up(fan.position, before[channel], tops[channel]):
                 self._recover(fan)
         return True
 
@@ -278,22 +285,6 @@ class Hub:
         async with self._changing:
             assert self._listener
             await self._listener.discard(unused)
-
-
-def _covered(event: Event, top: Position) -> bool:
-    """Tell whether an announcement was under way when the log told its top."""
-    place = event.position
-    return place is not None and place.epoch == top.epoch and place.offset <= top.offset
-
-
-def _apart(here: Position, top: Position) -> bool:
-    """Tell whether the log stands elsewhere than we do: further, anew, or with its tail lost."""
-    return top != here or top.id != here.id
-
-
-def _caught_up(here: Position, before: Position, top: Position) -> bool:
-    """Tell whether the feed has meanwhile brought us from `before` to `top`, or past it."""
-    return here.epoch == top.epoch and here.offset >= top.offset > before.offset
 
 
 def _channel(event: Event) -> str:

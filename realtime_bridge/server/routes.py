@@ -14,6 +14,7 @@ from realtime_bridge.server.http import (
     Send,
     failure,
 )
+from realtime_bridge.server.metrics import metrics
 from realtime_bridge.server.poll import Polls
 from realtime_bridge.server.script import client_script
 
@@ -51,6 +52,7 @@ class Routes:
             "health": {"GET": lambda _: health.report(engine)},
             "health/live": {"GET": lambda _: health.live()},
             "health/ready": {"GET": lambda _: health.ready(engine)},
+            "metrics": {"GET": lambda _: metrics(engine)},
         }
 
     def _route(self, scope: Scope) -> str:
