@@ -1,6 +1,6 @@
 """One connection as the server sees it: frames and time in, commands out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from realtime_bridge.channels import check_channel
@@ -102,6 +102,23 @@ class Session:
 
     """
 
+    __slots__ = (
+        "_allowance",
+        "_allowance_at",
+        "_closed",
+        "_demoted_at",
+        "_expires",
+        "_generation",
+        "_interval",
+        "_limits",
+        "_next_heartbeat",
+        "_refusals",
+        "_stalled_since",
+        "_subscriptions",
+        "client",
+        "user",
+    )
+
     def __init__(
         self, limits: ConnectionLimits, *, draw: float, now: float, generation: int = 0
     ) -> None:
@@ -195,6 +212,11 @@ class Session:
         """Tell whether events of `channel` may be written: it is subscribed, and not behind."""
         subscription = self._subscriptions.get(channel)
         return subscription is not None and not subscription.behind
+
+    @property
+    def channels(self) -> Iterable[str]:
+        """What the client asked for, and was not refused."""
+        return self._subscriptions
 
     def subscribed(self, channel: str) -> bool:
         """Tell whether the client asked for `channel`, and was not refused."""

@@ -26,6 +26,7 @@ from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.rules import ChannelRules, Rule
 from realtime_bridge.server.siblings import only_worker
 from realtime_bridge.server.signals import drained_first
+from realtime_bridge.server.wheel import Wheel
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 START_SECONDS = 5.0
@@ -177,7 +178,7 @@ class Bridge:
         if self._engine.started:
             raise ConfigurationError("This bridge is started already: start it in one place")
         engine.hub = Hub(engine.log, self._feed, on_change=engine.report)
-        engine.clients = Clients()
+        engine.clients, engine.wheel = Clients(), Wheel()
         async with AsyncExitStack() as exits:
             if self._one_process:
                 exits.enter_context(only_worker(engine.settings.prefix))

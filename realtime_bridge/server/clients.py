@@ -12,6 +12,8 @@ RESTARTING = 1012
 class Client(ABC):
     """Whoever waits at the other end of something that this process holds open."""
 
+    __slots__ = ()
+
     @abstractmethod
     def tell(self, frame: bytes) -> None:
         """Write this frame, if the client was welcomed."""

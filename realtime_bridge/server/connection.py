@@ -1,13 +1,12 @@
-"""A client's connection, whatever carries it: the session decides, this writes and waits."""
+"""A client's connection, whatever carries it: what its session decides is done here."""
 
 import asyncio
 import logging
 import random
 import time
 from abc import abstractmethod
-from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 from realtime_bridge.backend import Page, Reset
 from realtime_bridge.errors import RealtimeError
@@ -19,20 +18,21 @@ from realtime_bridge.server.clients import Client
 from realtime_bridge.server.engine import Engine
 from realtime_bridge.server.fan import Subscriber
 from realtime_bridge.server.positions import Positions
+from realtime_bridge.server.wheel import Sleeper
 
 CLOSE_SECONDS = 1.0
 """How long a client that reads nothing is given to take the last frames."""
 
-GONE = (OSError, RuntimeError)
-"""What sending raises when the client is gone, depending on the server."""
-
 _logger = logging.getLogger("realtime_bridge.server")
 
 
-class Connection(Subscriber, Client):
-    """One open connection: a task that listens, and one that empties a bounded outbox."""
+class Connection(Subscriber, Client, Sleeper):
+    """One open connection. Who carries it says how frames are written, and how it ends."""
+
+    __slots__ = ("_closing", "_engine", "_joins", "_principal", "_reading_history", "_session")
 
     def __init__(self, engine: Engine) -> None:
+        super().__init__()
         self._engine = engine
         self._session = Session(
             engine.connection_limits,
@@ -41,29 +41,38 @@ class Connection(Subscriber, Client):
             generation=engine.generation,
         )
         self._principal: Principal | None = None
-        self._outbox: deque[bytes] = deque()
-        self._unsent = 0
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._reading_history = asyncio.Lock()
-        self._ended = asyncio.Event()
         self._closing: Close | None = None
         self._joins: dict[str, asyncio.Task[None]] = {}
-        self._channels: set[str] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._reading_history: asyncio.Lock | None = None
 
     @abstractmethod
-    async def write(self, frame: bytes) -> None:
-        """Hand one frame to the network, waiting while it is full."""
+    def put(self, *written: bytes) -> None:
+        """Write these frames, after what was written before."""
 
     @abstractmethod
-    async def listen(self) -> None:
-        """Take what the client sends, until it is gone."""
+    def close(self, command: Close) -> None:
+        """Begin to end it, after what was written before."""
 
-    async def run(self, principal: Principal | None, positions: Positions) -> None:
-        """Serve until either side ends it.
+    @abstractmethod
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something for this connection."""
+
+    @property
+    @abstractmethod
+    def unsent(self) -> int:
+        """How many bytes wait for the client."""
+
+    @abstractmethod
+    async def has_room(self) -> None:
+        """Wait while there is no room: what the client asks for would wait too."""
+
+    @property
+    def room(self) -> bool:
+        """Whether no more waits for this client than it may."""
+        return self.unsent <= self._engine.settings.limit_unsent_bytes
+
+    def open(self, principal: Principal | None, positions: Positions) -> None:
+        """Begin.
 
         Args:
             principal: whom it acts for, where that is known before the first frame.
@@ -71,50 +80,43 @@ class Connection(Subscriber, Client):
 
         """
         self._engine.clients.add(self)
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
-                if principal:
-                    self._perform(self._admit(principal, None))
-                for channel, position in positions.items():
-                    self._subscribe(channel, position)
-                tasks = [self._tasks.create_task(self._listen())]
-                tasks.append(self._tasks.create_task(self._write()))
-                self._schedule()
-                await self._ended.wait()
-                for task in (*tasks, *self._joins.values()):
-                    task.cancel()
-        finally:
-            self._depart()
+        if principal:
+            self._perform(self._admit(principal, None))
+        for channel, position in positions.items():
+            self._subscribe(channel, position)
+        self._schedule()
 
-    async def finish(self) -> Close | None:
-        """Write what is left, to a client that still reads, and return how the session closed."""
-        if self._closing:
-            with suppress(*GONE):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    while self._outbox:
-                        await self._write_one()
-        return self._closing
+    def depart(self) -> None:
+        """Leave nothing behind."""
+        self._engine.clients.discard(self)
+        self._engine.wheel.forget(self)
+        for join in self._joins.values():
+            join.cancel()
+        for channel in self._session.channels:
+            self._engine.hub.leave(self, channel)
+        if self._principal:
+            self._engine.leave(self._principal.user)
+            self._principal = None
 
     def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:
-        """Put the events into the outbox, unless the client is too far behind."""
+        """Write the events, unless the client is too far behind."""
         if not self._session.live(channel):
             return False
-        if not self._room.is_set():
+        if not self.room:
             self._perform(self._session.overflow(time.monotonic()))
             return False
-        for frame in frames:
-            self._put(frame)
+        self.put(*frames)
         return True
 
     def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
         """Answer a subscription."""
         offset = frames.reached(page).offset
         if self._session.answered(channel, offset, more=page.more):
-            self._put(frames.encode_subscribed(channel, page, recovered=recovered))
+            self.put(frames.encode_subscribed(channel, page, recovered=recovered))
 
     def reset(self, channel: str, reset: Reset) -> None:
         """Pass on that there is a hole."""
-        self._put(frames.encode_reset(channel, reset))
+        self.put(frames.encode_reset(channel, reset))
 
     def tell(self, frame: bytes) -> None:
         """Pass on what concerns every client."""
@@ -138,53 +140,28 @@ class Connection(Subscriber, Client):
         """Take a frame of the client."""
         self._perform(self._session.receive(frame, time.monotonic()))
 
-    async def has_room(self) -> None:
-        """Wait while more waits for this client than it may: what it asks for would wait too."""
-        await self._room.wait()
+    def progressed(self) -> None:
+        """Note that the client has read something."""
+        self._session.progressed(time.monotonic(), unsent=self.unsent)
 
-    async def _listen(self) -> None:
-        await self.listen()
-        self._ended.set()
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._outbox:
-                    await self._write_one()
-        except GONE:
-            self._ended.set()
-
-    async def _write_one(self) -> None:
-        frame = self._outbox.popleft()
-        await self.write(frame)
-        self._unsent -= len(frame)
-        if self._unsent <= self._engine.settings.limit_unsent_bytes:
-            self._room.set()
-        self._session.progressed(time.monotonic(), unsent=self._unsent)
+    def wake(self) -> None:
+        """Do what the session has to do now."""
+        self._perform(self._session.tick(time.monotonic(), self._engine.hub.top))
 
     def _perform(self, commands: Iterable[Command]) -> None:
         for command in commands:
             if isinstance(command, Send):
-                self._put(command.frame)
+                self.put(command.frame)
             elif isinstance(command, Verify):
                 self._perform(self._verify(command))
             elif isinstance(command, Open):
-                self._joins[command.channel] = self._tasks.create_task(self._join(command))
+                self._joins[command.channel] = self.start(self._join(command))
             elif isinstance(command, Leave):
                 self._forget(command.channel)
             else:
                 self._closing = command
-                self._ended.set()
+                self.close(command)
         self._schedule()
-
-    def _put(self, frame: bytes) -> None:
-        self._outbox.append(frame)
-        self._unsent += len(frame)
-        if self._unsent > self._engine.settings.limit_unsent_bytes:
-            self._room.clear()
-        self._wake.set()
 
     def _verify(self, command: Verify) -> list[Command]:
         try:
@@ -226,16 +203,23 @@ class Connection(Subscriber, Client):
                 self._engine.hub.leave(self, channel)
                 self._perform(self._session.refuse(channel, *refusal))
                 return
-            self._channels.add(channel)
-            async with self._reading_history:
-                await self.has_room()
-                await self._engine.hub.join(self, channel, command.position)
+            await self._listen_to(channel, command.position)
         except RealtimeError as error:
             _logger.warning("%s cannot be subscribed now: %s", channel, error)
             self._perform(self._session.refuse(channel, 500, "the log cannot be read now"))
         finally:
             if self._joins.get(channel) is asyncio.current_task():
                 del self._joins[channel]
+            if not self._joins:
+                self._joins, self._reading_history = {}, None
+
+    async def _listen_to(self, channel: str, position: Position | None) -> None:
+        """Subscribe, one channel after another, so that one page at most waits to be written."""
+        if self._reading_history is None:
+            self._reading_history = asyncio.Lock()
+        async with self._reading_history:
+            await self.has_room()
+            await self._engine.hub.join(self, channel, position)
 
     async def _refusal(self, channel: str) -> tuple[int, str] | None:
         """Return why this user may not listen: a rule's no, or a rule that is broken."""
@@ -250,30 +234,8 @@ class Connection(Subscriber, Client):
     def _forget(self, channel: str) -> None:
         if join := self._joins.pop(channel, None):
             join.cancel()
-        self._channels.discard(channel)
         self._engine.hub.leave(self, channel)
 
     def _schedule(self) -> None:
-        """Wake up when the session has something to do."""
-        deadline = self._session.deadline
-        if self._timer is not None:
-            if self._timer_at == deadline:
-                return
-            self._timer.cancel()
-        self._timer_at = deadline
-        if deadline < float("inf"):
-            wait = max(0.0, deadline - time.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(wait, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        self._perform(self._session.tick(time.monotonic(), self._engine.hub.top))
-
-    def _depart(self) -> None:
-        self._engine.clients.discard(self)
-        if self._timer:
-            self._timer.cancel()
-        for channel in self._channels:
-            self._engine.hub.leave(self, channel)
-        if self._principal:
-            self._engine.leave(self._principal.user)
+        """Be woken when the session has something to do."""
+        self._engine.wheel.wake_at(self._session.deadline, self)

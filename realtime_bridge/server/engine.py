@@ -28,6 +28,7 @@ from realtime_bridge.server.http import HTTPError, Request
 from realtime_bridge.server.hub import Hub
 from realtime_bridge.server.revocations import CONTROL, Revocations
 from realtime_bridge.server.rules import ChannelRules, ask
+from realtime_bridge.server.wheel import Wheel
 from realtime_bridge.settings import Settings, is_loopback
 
 Identity = Principal | str | int | None
@@ -57,6 +58,7 @@ class Engine:
     connections: Counter[str] = field(default_factory=Counter)
     """How many sockets each user has open here."""
     clients: Clients = field(default_factory=Clients)
+    wheel: Wheel = field(default_factory=Wheel)
     revocations: Revocations = field(init=False)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,8 @@ from realtime_bridge.server.places import identified, reaches
 class Subscriber(ABC):
     """Whoever is subscribed through the hub. All calls come from its loop, and never wait."""
 
+    __slots__ = ()
+
     @abstractmethod
     def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:
         """Take the channel's next events, encoded; False ends delivery until it joins again."""

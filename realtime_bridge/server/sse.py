@@ -6,9 +6,9 @@ import orjson
 
 from realtime_bridge.event import Position
 from realtime_bridge.server.auth import Principal
-from realtime_bridge.server.connection import Connection
 from realtime_bridge.server.engine import Engine
 from realtime_bridge.server.http import HTTPError, Request, Response, Send
+from realtime_bridge.server.outbox import OutboxConnection
 from realtime_bridge.server.positions import Positions, read_channel, read_positions
 
 RETRY_MS = 3_000
@@ -40,7 +40,7 @@ def stream_response() -> Response:
     return Response(headers={"content-type": "text/event-stream", "x-accel-buffering": "no"})
 
 
-class StreamConnection(Connection):
+class StreamConnection(OutboxConnection):
     """A connection on which only the server speaks: a client recovers by asking for a new one."""
 
     def __init__(self, engine: Engine, request: Request, send: Send) -> None:

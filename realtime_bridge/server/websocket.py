@@ -4,9 +4,10 @@ import asyncio
 from contextlib import suppress
 
 from realtime_bridge.protocol import frames
-from realtime_bridge.server.connection import CLOSE_SECONDS, GONE, Connection
+from realtime_bridge.server import connection as connections
 from realtime_bridge.server.engine import Engine
 from realtime_bridge.server.http import Receive, Request, Scope, Send
+from realtime_bridge.server.outbox import GONE, OutboxConnection
 from realtime_bridge.server.rules import own_channel
 
 
@@ -30,11 +31,11 @@ async def serve(
     if closing:
         close = {"code": closing.code, "reason": closing.reason}
         with suppress(*GONE):
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(connections.CLOSE_SECONDS):
                 await send({"type": "websocket.close", **close})
 
 
-class WebSocketConnection(Connection):
+class WebSocketConnection(OutboxConnection):
     """A connection both sides of which send frames."""
 
     def __init__(self, engine: Engine, receive: Receive, send: Send) -> None:
