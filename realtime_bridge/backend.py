@@ -2,11 +2,11 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from realtime_bridge.event import Event, Position
 
@@ -101,7 +101,10 @@ class Plugin(ABC):
     """
 
     default_logs: ClassVar[tuple[str, ...]] = ()
-    """The logs that `REALTIME_LOG=auto` means with this backend, the first configured one wins."""
+    """The logs that `REALTIME_LOG=auto` means with this backend, the first configured one wins.
+
+    Where none of several is configured, there is none.
+    """
 
     reached_through: ClassVar[str | None] = None
     """The backend by which another process reaches this log, where it cannot do so itself."""
@@ -115,6 +118,11 @@ class Plugin(ABC):
             ConfigurationError: what it needs is missing or malformed.
 
         """
+
+    @classmethod
+    def is_configured(cls) -> bool:
+        """Tell whether the environment says where this is; a default address does not count."""
+        return True
 
     async def __aenter__(self) -> Self:
         return self
@@ -209,5 +217,57 @@ class Backend(Plugin):
 
         Raises:
             PublishError: they were not taken.
+
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Who asks a hosted provider's permission of us.
+
+    Args:
+        user: the user's id.
+        client: the client's id: one page load, or one process.
+        seconds: how long what is granted may last.
+        allow: tells whether this user may listen to a channel, by the application's rules. What
+            it raises is neither yes nor no: let it through.
+
+    """
+
+    user: str
+    client: str
+    seconds: float
+    allow: Callable[[str], Awaitable[bool]]
+
+
+class Hosted(Backend):
+    """A backend whose browsers connect to a provider, and not to our server.
+
+    The server names it in the descriptor, and answers the provider's own client where that asks
+    whether a user may listen.
+    """
+
+    provider: ClassVar[str]
+    """Which adapter clients load: the descriptor's `provider`, and the last part of `urls.auth`."""
+
+    default_logs = ("redis", "postgres")
+
+    @property
+    @abstractmethod
+    def options(self) -> Mapping[str, Any]:
+        """What a client needs to find the provider, as JSON; never a secret."""
+
+    @abstractmethod
+    async def authorize(
+        self, fields: Mapping[str, str], visitor: Visitor
+    ) -> Mapping[str, Any] | None:
+        """Answer the provider's client, in the provider's own words; None is a no, a 403.
+
+        Args:
+            fields: what it sent, as a form, a query or a JSON object of texts.
+            visitor: who it speaks for.
+
+        Raises:
+            AuthRequestError: the fields are not what the provider's client sends.
 
         """

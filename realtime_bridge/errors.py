@@ -69,3 +69,7 @@ class RateLimitedError(PublishError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message, retryable=True)
         self.retry_after = retry_after
+
+
+class AuthRequestError(RealtimeError):
+    """A provider's client asked for permission in words that this provider's client never uses."""

@@ -1,11 +1,12 @@
 """A backend by its name, through its entry point."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from realtime_bridge.backend import Backend, Log, Plugin
+from realtime_bridge.backend import Backend, Hosted, Log, Plugin
 from realtime_bridge.errors import (
     BackendNotFoundError,
     BackendNotInstalledError,
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 GROUP = "realtime_bridge.backends"
+
+_logger = logging.getLogger("realtime_bridge.plugins")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +64,14 @@ def _load(found: EntryPoint) -> type[Plugin]:
 
 
 def for_worker(settings: "Settings") -> Parts:
-    """Make what a process that is not the server publishes through."""
+    """Make what a process that is not the server publishes through.
+
+    A log that only the server reaches is appended to by calling the server, which pushes too.
+    """
     log = log_class(settings)
     if log and log.reached_through and settings.backend != _log_name(settings):
-        log = _as_log(settings, find(log.reached_through))
+        remote = _as_log(settings, find(log.reached_through))
+        return Parts(log=remote.from_settings(settings), backend=None)
     return _parts(settings, log)
 
 
@@ -75,6 +82,13 @@ def for_server(settings: "Settings") -> Parts:
 
 def _parts(settings: "Settings", log: type[Log] | None) -> Parts:
     chosen = find(settings.backend)
+    if log is None and issubclass(chosen, Hosted):
+        _logger.warning(
+            "REALTIME_BACKEND=%s without a log: what is lost on the way stays lost, and pages "
+            "reload on each reconnect. For each event once and in order, set REALTIME_REDIS_URL "
+            "or REALTIME_POSTGRES_URL, or REALTIME_LOG",
+            settings.backend,
+        )
     return Parts(
         log=log.from_settings(settings) if log else None,
         backend=chosen.from_settings(settings) if issubclass(chosen, Backend) else None,
@@ -93,9 +107,18 @@ def _log_name(settings: "Settings") -> str | None:
     if settings.log != "auto":
         return settings.log
     chosen = find(settings.backend)
-    if chosen.default_logs:
+    if len(chosen.default_logs) == 1:
         return chosen.default_logs[0]
+    if chosen.default_logs:
+        return next(filter(_is_configured, chosen.default_logs), None)
     return settings.backend if issubclass(chosen, Log) else None
+
+
+def _is_configured(name: str) -> bool:
+    try:
+        return find(name).is_configured()
+    except (BackendNotFoundError, BackendNotInstalledError):
+        return False
 
 
 def _as_log(settings: "Settings", plugin: type[Plugin]) -> type[Log]:

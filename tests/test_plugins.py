@@ -104,9 +104,9 @@ def test_an_entry_point_that_is_no_plugin_is_refused_with_its_place() -> None:
         ("null", "auto", None, NullBackend),
         ("null", "none", None, NullBackend),
         ("post", "none", None, PostBackend),
-        ("post", "auto", RemoteLog, PostBackend),
-        ("post", "memory", RemoteLog, PostBackend),
-        ("null", "memory", RemoteLog, NullBackend),
+        ("post", "auto", RemoteLog, None),
+        ("post", "memory", RemoteLog, None),
+        ("null", "memory", RemoteLog, None),
         ("websocket", "auto", RemoteLog, None),
         ("websocket", "memory", RemoteLog, None),
     ],
@@ -117,6 +117,24 @@ def test_a_worker_publishes_through_the_configured_log_and_backend(
     parts = plugins.for_worker(settings(backend, log))
     assert type(parts.log) is (log_class or type(None))
     assert type(parts.backend) is (backend_class or type(None))
+
+
+def test_the_server_pushes_what_workers_append_through_it() -> None:
+    assert type(plugins.for_server(settings("post")).backend) is PostBackend
+
+
+@pytest.mark.parametrize(
+    ("configured", "log"),
+    [([], None), ([RemoteLog], RemoteLog), ([MemoryBackend, RemoteLog], MemoryBackend)],
+)
+def test_of_several_automatic_logs_the_first_configured_one_wins(
+    monkeypatch: pytest.MonkeyPatch, configured: list[type[Log]], log: type[Log] | None
+) -> None:
+    for plugin in (MemoryBackend, RemoteLog):
+        known = plugin in configured
+        monkeypatch.setattr(plugin, "is_configured", classmethod(lambda _, known=known: known))
+    monkeypatch.setattr(PostBackend, "default_logs", ("needy", "unknown", "memory", "websocket"))
+    assert plugins.log_class(settings("post")) is log
 
 
 @pytest.mark.parametrize("backend", ["memory", "post", "websocket"])

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from realtime_bridge import plugins
-from realtime_bridge.backend import Feed, Receipt
+from realtime_bridge.backend import Feed, Hosted, Receipt
 from realtime_bridge.broadcaster import Broadcaster, serving
 from realtime_bridge.errors import ConfigurationError, RealtimeError
 from realtime_bridge.event import Event, Position
@@ -26,6 +26,7 @@ from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.rules import ChannelRules, Rule
 from realtime_bridge.server.siblings import only_worker
 from realtime_bridge.server.signals import drained_first
+from realtime_bridge.server.unlogged import NoLog
 from realtime_bridge.server.wheel import Wheel
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
@@ -55,7 +56,8 @@ class Bridge:
         self, settings: Settings, *, authenticate: Authenticate | None = None, dev: bool = False
     ) -> None:
         parts = plugins.for_server(settings)
-        log = parts.log
+        hosted = (parts.backend,) if isinstance(parts.backend, Hosted) else ()
+        log = NoLog() if hosted and parts.log is None else parts.log
         if log is None or not isinstance(log, Feed):
             raise ConfigurationError(
                 f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
@@ -72,10 +74,11 @@ class Bridge:
             tokens=Tokens(secret, issuer=settings.prefix),
             signatures=Signatures(secret),
             broadcaster=Broadcaster(
-                log=log, backend=parts.backend, limit_event_bytes=settings.limit_event_bytes
+                log=parts.log, backend=parts.backend, limit_event_bytes=settings.limit_event_bytes
             ),
             log=log,
             hub=Hub(log, log),
+            hosted=hosted,
         )
         self._routes = Routes(self._engine)
         self._exits = AsyncExitStack()
@@ -149,12 +152,14 @@ class Bridge:
         first: a client asks them when it comes again.
 
         Raises:
-            ConfigurationError: neither is given.
+            ConfigurationError: neither is given, or there is no log.
             PublishError: the log did not take it, so the other nodes do not know.
 
         """
         if user is None and channel is None:
             raise ConfigurationError("Revoke what? Give a user, a channel, or both")
+        if not self._engine.logged:
+            raise ConfigurationError("Servers hear of it through the log: set REALTIME_LOG")
         await self.publish_many([Revocation(user=user, channel=channel).event()])
 
     async def drain(self) -> None:

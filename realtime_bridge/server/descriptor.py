@@ -27,17 +27,18 @@ async def connect(engine: Engine, request: Request) -> Response:
 
 def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, object]:
     seconds = _seconds(principal)
+    hosted = engine.provider
     return {
-        "provider": "websocket",
+        "provider": hosted.provider if hosted else "websocket",
         "mode": "realtime" if engine.pushes_to(principal.user) else "polling",
-        "guarantee": "log",
+        "guarantee": "log" if engine.logged else "signal",
         "client": client,
         "user": principal.user,
         "token": engine.tokens.issue(
             principal.user, client=client, channels=principal.channels or (), seconds=seconds
         ),
         "expires": round(seconds),
-        "urls": URLS,
+        "urls": URLS | ({"auth": f"auth/{hosted.provider}"} if hosted else {}),
         "heartbeat": HEARTBEAT_SECONDS,
         "max_age": None,
         "generation": engine.generation,
@@ -46,7 +47,7 @@ def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, ob
             "frame_bytes": engine.settings.limit_frame_bytes,
             "frames_per_second": engine.settings.limit_frames_per_second,
         },
-        "options": {},
+        "options": hosted.options if hosted else {},
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from realtime_bridge import identifiers
-from realtime_bridge.backend import Log
+from realtime_bridge.backend import Hosted, Log
 from realtime_bridge.broadcaster import Broadcaster
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.protocol import frames
@@ -53,6 +53,8 @@ class Engine:
     broadcaster: Broadcaster
     log: Log
     hub: Hub
+    hosted: tuple[Hosted, ...] = ()
+    """The providers that may deliver in our place; the first does."""
     started: bool = False
     generation: int = 0
     connections: Counter[str] = field(default_factory=Counter)
@@ -72,6 +74,16 @@ class Engine:
             frames_per_second=self.settings.limit_frames_per_second,
             frame_bytes=self.settings.limit_frame_bytes,
         )
+
+    @property
+    def logged(self) -> bool:
+        """Tell whether there is a log: else events are hints."""
+        return self.broadcaster.log is not None
+
+    @property
+    def provider(self) -> Hosted | None:
+        """Who delivers in our place now; None is ourselves."""
+        return self.hosted[0] if self.hosted else None
 
     @property
     def healthy(self) -> bool:

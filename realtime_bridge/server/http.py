@@ -20,6 +20,8 @@ Send = Callable[[Message], Awaitable[None]]
 JSON_BODY_BYTES = 256 * 1024
 """The largest body of a request from a browser: 128 positions need a tenth of it."""
 
+FORM = "application/x-www-form-urlencoded"
+
 _logger = logging.getLogger("realtime_bridge.server")
 
 
@@ -76,6 +78,10 @@ class Request:
             return {}
         return {name: morsel.value for name, morsel in jar.items()}
 
+    @property
+    def _content_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
     async def body(self, limit: int) -> bytes:
         """Return the whole body.
 
@@ -105,8 +111,7 @@ class Request:
             HTTPError: it is another content type, or not a JSON object.
 
         """
-        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        if self._content_type != "application/json":
             raise HTTPError(415, "not_json", "Send content-type: application/json")
         try:
             fields = orjson.loads(await self.body(JSON_BODY_BYTES) or b"{}")
@@ -115,6 +120,23 @@ class Request:
         if not isinstance(fields, dict):
             raise HTTPError(400, "not_json", "The body is not a JSON object")
         return fields
+
+    async def form(self) -> dict[str, str]:
+        """Return the texts of the form, or of the JSON object, that the body is.
+
+        Any site's page can send a form, so who answers one looks at the origin.
+
+        Raises:
+            HTTPError: it is neither.
+
+        """
+        if self._content_type != FORM:
+            fields = await self.json()
+            return {name: text for name, text in fields.items() if isinstance(text, str)}
+        try:
+            return dict(parse_qsl((await self.body(JSON_BODY_BYTES)).decode(), max_num_fields=100))
+        except ValueError as error:
+            raise HTTPError(400, "not_a_form", f"The body is no form: {error}") from error
 
     async def gone(self) -> None:
         """Wait until the client has closed the connection."""

@@ -15,6 +15,7 @@ from realtime_bridge.server.engine import Engine, logger
 from realtime_bridge.server.fan import Subscriber
 from realtime_bridge.server.http import HTTPError, Request, Response
 from realtime_bridge.server.positions import Positions, read_channel, read_positions
+from realtime_bridge.server.unlogged import NOWHERE
 
 MAX_WAIT = 20.0
 """The longest a long poll is held, in seconds."""
@@ -67,6 +68,8 @@ class Polls:
         if not _OFFSET.fullmatch(after):
             raise HTTPError(400, "bad_position", "after is the offset that a page ended with")
         await self._require(principal, channel)
+        if not self._engine.logged:
+            raise HTTPError(404, "no_log", "Without a log nothing is remembered: set REALTIME_LOG")
         page = await self._engine.log.latest(channel, after=int(after))
         return Response.json(
             {
@@ -145,8 +148,8 @@ class Polls:
         return self._engine.hub.top(channel) in (None, answer.top.offset)
 
     async def _ask(self, channel: str, after: Position | None) -> Page | Reset:
-        if after is not None:
-            return await self._engine.log.read(channel, after)
+        if after is not None or not self._engine.logged:
+            return await self._engine.log.read(channel, after or NOWHERE)
         tops = await self._engine.log.positions([channel])
         return Page(events=(), top=tops[channel])
 
@@ -190,7 +193,8 @@ def _moved(answer: Page | Reset) -> bool:
 
 def _describe(answer: Page | Reset) -> dict[str, Any]:
     if isinstance(answer, Reset):
-        return {"reset": answer.reason, "position": answer.top.to_json()}
+        position = None if answer.reason == "signal" else answer.top.to_json()
+        return {"reset": answer.reason, "position": position}
     return {
         "events": frames.encode_events(answer.events),
         "position": frames.reached(answer).to_json(),

@@ -1,8 +1,9 @@
 """What is where below the mount point, and what becomes of what fails there."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-from realtime_bridge.server import descriptor, health, publish, sse, websocket
+from realtime_bridge.server import descriptor, health, hosted, publish, sse, websocket
 from realtime_bridge.server.cors import Origins
 from realtime_bridge.server.engine import Engine
 from realtime_bridge.server.http import (
@@ -43,7 +44,11 @@ class Routes:
 
     def _tabulate(self) -> dict[str, dict[str, Route]]:
         engine, polls = self._engine, Polls(self._engine)
-        return {
+        auth: dict[str, dict[str, Route]] = {
+            f"auth/{one.provider}": {"POST": partial(hosted.authorize, engine, one)}
+            for one in engine.hosted
+        }
+        return auth | {
             "connect": {"POST": lambda request: descriptor.connect(engine, request)},
             "poll": {"POST": polls.poll},
             "latest": {"GET": polls.latest},
@@ -92,6 +97,12 @@ class Routes:
         if self._engine.clients.draining:
             raise HTTPError(
                 503, "draining", "This server stops: try again", headers={"retry-after": "1"}
+            )
+        if not self._engine.logged:
+            raise HTTPError(
+                404,
+                "no_log",
+                "Without a log this server has nothing to push: the descriptor says who does",
             )
 
     def _find(self, route: str, method: str) -> Route:

@@ -12,9 +12,27 @@ Install `realtime-bridge[testing]`, and put
 a broken contract says which values differ.
 """
 
-from realtime_bridge.testing.backend import BackendContract
-from realtime_bridge.testing.feed import FeedContract
-from realtime_bridge.testing.log import LogContract
-from realtime_bridge.testing.proxy import FaultyProxy
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = ["BackendContract", "FaultyProxy", "FeedContract", "LogContract"]
+if TYPE_CHECKING:
+    from realtime_bridge.testing.backend import BackendContract as BackendContract
+    from realtime_bridge.testing.feed import FeedContract as FeedContract
+    from realtime_bridge.testing.log import LogContract as LogContract
+    from realtime_bridge.testing.proxy import FaultyProxy as FaultyProxy
+
+_HOMES = {
+    "BackendContract": "backend",
+    "FeedContract": "feed",
+    "LogContract": "log",
+    "FaultyProxy": "proxy",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 -- the list above is the one to keep
+
+
+def __getattr__(name: str) -> object:
+    """Import a suite when it is first used: what is not one runs without pytest too."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
