@@ -8,6 +8,7 @@ import typer
 from realtime_bridge import __version__
 from realtime_bridge.cli.console import failing_clearly
 from realtime_bridge.cli.demo import demo as run_demo
+from realtime_bridge.cli.dev_provider import dev_provider
 from realtime_bridge.cli.doctor import doctor
 from realtime_bridge.cli.listen import listen
 from realtime_bridge.cli.publish import publish
@@ -55,5 +56,5 @@ def demo(
         run_demo(files or (), port=port, data=data)
 
 
-for command in (serve, publish, listen, token, doctor, demo):
+for command in (serve, publish, listen, token, doctor, dev_provider, demo):
     app.command()(command)

@@ -83,6 +83,11 @@ def encode_event(event: Event) -> bytes:
     )
 
 
+def encode_stub(channel: str, position: Position) -> bytes:
+    """Return what stands for an event that is too large for whoever carries it."""
+    return encode("stub", channel=channel, **position.to_json())
+
+
 def encode_events(events: Iterable[Event]) -> list[orjson.Fragment]:
     """Return the frames of several events, to stand in a list within another frame."""
     return [orjson.Fragment(encode_event(event)) for event in events]

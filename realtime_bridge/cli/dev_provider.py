@@ -1,0 +1,37 @@
+"""`realtime-bridge dev-provider`: a hosted provider on this machine, for who has no account."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.testing.providers import PROVIDERS, local_provider
+
+PORT = 6001
+"""Where such servers customarily listen."""
+
+
+def dev_provider(
+    name: Annotated[str, typer.Argument(metavar="|".join(PROVIDERS), help="Which provider.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
+) -> None:
+    """Run a stand-in for a hosted provider on this machine, and say how to use it."""
+    with failing_clearly():
+        if name not in PROVIDERS:
+            raise ConfigurationError(f"There is no {name!r} here, only {', '.join(PROVIDERS)}")
+        asyncio.run(_serve(name, port))
+
+
+async def _serve(name: str, port: int) -> None:
+    try:
+        async with local_provider(name, port=port) as provider:
+            people.print(f"a local {name} runs; in the server's and the workers' shells:")
+            for variable, value in provider.environment.items():
+                typer.echo(f"export {variable}={value}")
+            await asyncio.Event().wait()
+    except OSError as error:
+        raise ConfigurationError(
+            f"Port {port} cannot be used ({error.strerror}): choose another with --port"
+        ) from error

@@ -1,0 +1,46 @@
+"""Local stand-ins for hosted providers: the real protocols, with faults at the turn of a switch.
+
+Each is an async context manager that listens on a port of the loopback, checks signatures, keeps
+the provider's limits, and answers with its status codes. `environment` is what a deployment that
+uses it sets. `realtime-bridge dev-provider NAME` runs one for a developer without an account.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from realtime_bridge.testing.providers.faults import Faults as Faults
+    from realtime_bridge.testing.providers.pusher import LocalPusher as LocalPusher
+
+PROVIDERS = {"pusher": "LocalPusher"}
+"""The classes of the local providers, by the backend that uses them."""
+
+_HOMES = {"Faults": "faults", "LocalPusher": "pusher"}
+
+
+class LocalProvider(Protocol):
+    """What all of them are."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What a deployment sets to use it."""
+
+
+def local_provider(name: str, *, port: int = 0) -> AbstractAsyncContextManager[LocalProvider]:
+    """Make the local provider of this name; 0 is any free port."""
+    made: AbstractAsyncContextManager[LocalProvider] = getattr(
+        import_module(__name__), PROVIDERS[name]
+    )(port=port)
+    return made
+
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 -- the list above is the one to keep
+
+
+def __getattr__(name: str) -> object:
+    """Import a provider when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

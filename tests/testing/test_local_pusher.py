@@ -1,0 +1,365 @@
+"""The local Pusher is as strict as the hosted one: signatures, limits, close codes, presence."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession
+from pusher import Pusher
+from pusher.aiohttp import AsyncIOBackend
+from pusher.errors import PusherBadAuth, PusherBadRequest, PusherBadStatus, PusherForbidden
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from realtime_bridge.testing.providers import LocalPusher
+from realtime_bridge.testing.providers.pusher_api import RefusedCall, check_signature
+from realtime_bridge.testing.providers.pusher_socket import CLIENT_EVENTS_PER_SECOND
+
+KNOWN = ("278d425bdf160c739803", "7ad3773142a6692b25b8")
+"""The key and secret of Pusher's own documentation."""
+
+
+@pytest_asyncio.fixture
+async def pusher() -> AsyncIterator[LocalPusher]:
+    async with LocalPusher(key=KNOWN[0], secret=KNOWN[1]) as pusher:
+        yield pusher
+
+
+@pytest.fixture
+def sdk(pusher: LocalPusher) -> Pusher:
+    return sdk_of(pusher)
+
+
+def sdk_of(pusher: LocalPusher, **changes: Any) -> Pusher:
+    options = {"app_id": pusher.app_id, "key": pusher.key, "secret": pusher.secret, **changes}
+    return Pusher(**options, ssl=False, host="127.0.0.1", port=pusher.port, backend=AsyncIOBackend)
+
+
+class Client:
+    """What pusher-js does, by hand."""
+
+    def __init__(self, socket: ClientConnection, sdk: Pusher) -> None:
+        self.socket = socket
+        self.socket_id = ""
+        self._sdk = sdk
+
+    async def frame(self) -> dict[str, Any]:
+        async with asyncio.timeout(10):
+            frame: dict[str, Any] = json.loads(await self.socket.recv())
+        if isinstance(frame.get("data"), str):
+            frame["data"] = json.loads(frame["data"])
+        return frame
+
+    async def send(self, event: str, **fields: Any) -> None:
+        await self.socket.send(json.dumps({"event": event, **fields}))
+
+    async def subscribe(self, channel: str, user: str | None = None) -> dict[str, Any]:
+        data = {"channel": channel}
+        if channel.startswith(("private-", "presence-")):
+            member = {"user_id": user, "user_info": {"name": user}} if user else None
+            data |= self._sdk.authenticate(channel, self.socket_id, member)
+        await self.send("pusher:subscribe", data=data)
+        return await self.frame()
+
+    async def ping(self) -> None:
+        await self.send("pusher:ping", data={})
+        assert (await self.frame())["event"] == "pusher:pong"
+
+    async def closed(self) -> int:
+        try:
+            while True:
+                await self.socket.recv()
+        except ConnectionClosed as error:
+            return error.rcvd.code if error.rcvd else 1006
+
+
+class Connect:
+    def __init__(self, pusher: LocalPusher, exits: AsyncExitStack) -> None:
+        self._pusher = pusher
+        self._exits = exits
+
+    async def __call__(self, query: str = "protocol=7", key: str = KNOWN[0]) -> Client:
+        url = f"ws://127.0.0.1:{self._pusher.port}/app/{key}?{query}"
+        socket = await self._exits.enter_async_context(connect(url, proxy=None))
+        return Client(socket, sdk_of(self._pusher))
+
+    async def established(self) -> Client:
+        client = await self()
+        frame = await client.frame()
+        assert frame["event"] == "pusher:connection_established"
+        assert frame["data"]["activity_timeout"] == 120
+        client.socket_id = frame["data"]["socket_id"]
+        return client
+
+
+@pytest_asyncio.fixture
+async def opening(pusher: LocalPusher) -> AsyncIterator[Connect]:
+    async with AsyncExitStack() as exits:
+        yield Connect(pusher, exits)
+
+
+def test_the_known_answer_of_the_documentation_is_accepted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1353088179.0)
+    body = b'{"name":"foo","channels":["project-3"],"data":"{\\"some\\":\\"data\\"}"}'
+    query = {
+        "auth_key": KNOWN[0],
+        "auth_timestamp": "1353088179",
+        "auth_version": "1.0",
+        "body_md5": "ec365a775a4cd0599faeb73354201b6f",
+        "auth_signature": "da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c",
+    }
+    check_signature(*KNOWN, "POST", "/apps/3/events", query, body)
+    for changed in (body + b" ", body[:-1]):
+        with pytest.raises(RefusedCall, match="body_md5"):
+            check_signature(*KNOWN, "POST", "/apps/3/events", query, changed)
+    with pytest.raises(RefusedCall, match="Invalid signature"):
+        check_signature(*KNOWN, "POST", "/apps/4/events", query, body)
+    monkeypatch.setattr(time, "time", lambda: 1353088179.0 + 601)
+    with pytest.raises(RefusedCall, match="Timestamp expired"):
+        check_signature(*KNOWN, "POST", "/apps/3/events", query, body)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"secret": "wrong"}, PusherBadAuth),
+        ({"key": "wrong"}, PusherBadAuth),
+        ({"app_id": "1"}, PusherBadStatus),
+    ],
+)
+async def test_whoever_signs_wrongly_is_refused(
+    pusher: LocalPusher, changes: dict[str, str], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await sdk_of(pusher, **changes).trigger("c", "e", "d")
+
+
+async def test_the_sdk_publishes_to_who_is_subscribed(sdk: Pusher, opening: Connect) -> None:
+    client = await opening.established()
+    assert await client.subscribe("c") == {
+        "event": "pusher_internal:subscription_succeeded",
+        "channel": "c",
+        "data": {},
+    }
+    assert await sdk.trigger(["c", "d"], "named", {"a": 1}) == {}
+    assert await sdk.trigger_batch([{"channel": "c", "name": "b", "data": "text"}]) == {}
+    assert await client.frame() == {"event": "named", "channel": "c", "data": {"a": 1}}
+    frame = json.loads(await client.socket.recv())
+    assert frame == {"event": "b", "channel": "c", "data": "text"}
+
+
+async def test_who_caused_an_event_can_be_left_out_and_who_unsubscribed_is(
+    sdk: Pusher, opening: Connect
+) -> None:
+    one, other = await opening.established(), await opening.established()
+    for client in (one, other):
+        await client.subscribe("c")
+    await sdk.trigger("c", "e", "1", socket_id=one.socket_id)
+    await other.frame()
+    await other.send("pusher:unsubscribe", data={"channel": "c"})
+    await other.ping()
+    await sdk.trigger("c", "e", "2")
+    assert (await one.frame())["data"] == 2
+    await one.ping()
+    await other.ping()
+
+
+LETTERS = [("a", 10_240), ("é", 5_120)]
+
+
+@pytest.mark.parametrize(("letter", "most"), LETTERS)
+async def test_data_is_limited_to_10_240_bytes_however_the_sdk_counts(
+    sdk: Pusher, letter: str, most: int
+) -> None:
+    assert await sdk.trigger("c", "e", letter * most) == {}
+    with pytest.raises(PusherBadStatus, match="413"):
+        await sdk.trigger("c", "e", letter * (most + 1))
+
+
+async def test_the_limits_of_calls_are_kept(pusher: LocalPusher, sdk: Pusher) -> None:
+    batch = [{"channel": "c", "name": "e", "data": "d"} for _ in range(11)]
+    with pytest.raises(PusherBadRequest, match="up to 10"):
+        await sdk.trigger_batch(batch)
+    with pytest.raises(PusherBadRequest, match="Invalid channel"):
+        await sdk.trigger("c" * 165, "e", "d")
+    assert await sdk.trigger([f"c{n}" for n in range(100)], "e", "d") == {}
+    with pytest.raises(PusherBadRequest, match="1 to 200"):
+        await sdk.trigger("c", "", "d")
+
+
+async def test_channels_are_told_to_who_asks(sdk: Pusher, opening: Connect) -> None:
+    client = await opening.established()
+    await client.subscribe("c")
+    await client.subscribe("presence-p", "ann")
+    assert await sdk.channels_info() == {"channels": {"c": {}, "presence-p": {}}}
+    assert await sdk.channels_info("presence-", ["user_count"]) == {
+        "channels": {"presence-p": {"user_count": 1}}
+    }
+    assert await sdk.channel_info("c", ["subscription_count"]) == {
+        "occupied": True,
+        "subscription_count": 1,
+    }
+    assert await sdk.users_info("presence-p") == {"users": [{"id": "ann"}]}
+    for asking in (sdk.users_info("c"), sdk.channel_info("c", ["user_count"])):
+        with pytest.raises(PusherBadRequest):
+            await asking
+
+
+async def test_private_channels_want_a_signature(opening: Connect, pusher: LocalPusher) -> None:
+    client = await opening.established()
+    await client.send("pusher:subscribe", data={"channel": "private-c", "auth": "no:good"})
+    frame = await client.frame()
+    assert (frame["event"], frame["data"]["status"]) == ("pusher:subscription_error", 401)
+    assert (await client.subscribe("private-c"))["event"].endswith("subscription_succeeded")
+    assert pusher.channels.subscribers("private-c") == 1
+
+
+async def test_a_user_is_present_once_however_many_sockets_there_are(opening: Connect) -> None:
+    ann, other = await opening.established(), await opening.established()
+    bob = await opening.established()
+    await ann.subscribe("presence-p", "ann")
+    assert (await other.subscribe("presence-p", "ann"))["data"]["presence"]["count"] == 1
+    frame = await bob.subscribe("presence-p", "bob")
+    assert frame["data"]["presence"]["ids"] == ["ann", "bob"]
+    added = {"user_id": "bob", "user_info": {"name": "bob"}}
+    assert await ann.frame() == {
+        "event": "pusher_internal:member_added",
+        "channel": "presence-p",
+        "data": added,
+    }
+    await other.frame()
+    await other.socket.close()
+    await bob.socket.close()
+    frame = await ann.frame()
+    assert (frame["event"], frame["data"]) == (
+        "pusher_internal:member_removed",
+        {"user_id": "bob"},
+    )
+
+
+async def test_a_cache_channel_has_the_last_event_for_who_comes_later(
+    sdk: Pusher, opening: Connect
+) -> None:
+    client = await opening.established()
+    await client.subscribe("cache-c")
+    assert (await client.frame())["event"] == "pusher:cache_miss"
+    await sdk.trigger("cache-c", "e", "1")
+    assert (await client.frame())["data"] == 1
+    later = await opening.established()
+    await later.subscribe("cache-c")
+    assert (await later.frame())["data"] == 1
+
+
+async def test_clients_may_whisper_ten_times_a_second(opening: Connect) -> None:
+    one, other = await opening.established(), await opening.established()
+    for client in (one, other):
+        await client.subscribe("private-c")
+    for _ in range(CLIENT_EVENTS_PER_SECOND + 1):
+        await one.send("client-typing", channel="private-c", data={"x": 1})
+    assert [(await other.frame())["event"] for _ in range(10)] == ["client-typing"] * 10
+    frame = await one.frame()
+    assert (frame["event"], frame["data"]["code"]) == ("pusher:error", 4301)
+    await one.send("client-typing", channel="public", data={})
+    assert (await one.frame())["data"]["code"] == 4301
+
+
+async def test_a_user_signs_in_is_sent_to_and_can_be_ended(
+    pusher: LocalPusher, sdk: Pusher, opening: Connect
+) -> None:
+    client = await opening.established()
+    await client.send("pusher:subscribe", data={"channel": "#server-to-user-u1", "auth": ""})
+    assert (await client.frame())["event"] == "pusher:subscription_error"
+    signed = sdk.authenticate_user(client.socket_id, {"id": "u1"})
+    await client.send("pusher:signin", data=signed)
+    assert (await client.frame())["event"] == "pusher:signin_success"
+    await client.subscribe("#server-to-user-u1")
+    await sdk.send_to_user("u1", "hello", {"a": 1})
+    assert (await client.frame())["event"] == "hello"
+    with pytest.raises(PusherBadStatus, match="404"):  # 3.3.4 asks at a wrong place
+        await sdk.terminate_user_connections("u1")
+    await signed_post(pusher, "/users/u1/terminate_connections")
+    assert await client.closed() == 4009
+
+
+async def signed_post(pusher: LocalPusher, route: str) -> None:
+    path = f"/apps/{pusher.app_id}{route}"
+    query: dict[str, str] = {
+        "auth_key": pusher.key,
+        "auth_timestamp": f"{time.time():.0f}",
+        "auth_version": "1.0",
+        "body_md5": hashlib.md5(b"{}").hexdigest(),
+    }
+    text = "\n".join(("POST", path, "&".join(f"{k}={query[k]}" for k in sorted(query))))
+    made = hmac.new(pusher.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    sent: Mapping[str, str] = query | {"auth_signature": made}
+    url = f"http://127.0.0.1:{pusher.port}{path}"
+    async with ClientSession() as http, http.post(url, params=sent, data=b"{}") as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "query", "state", "code"),
+    [
+        ("wrong", "protocol=7", "enabled", 4001),
+        (KNOWN[0], "protocol=7", "disabled", 4003),
+        (KNOWN[0], "protocol=7", "over its quota", 4004),
+        (KNOWN[0], "protocol=99", "enabled", 4007),
+        (KNOWN[0], "", "enabled", 4008),
+    ],
+)
+async def test_clients_that_are_not_let_in_are_told_by_the_close_code(
+    pusher: LocalPusher, opening: Connect, key: str, query: str, state: Any, code: int
+) -> None:
+    pusher.state = state
+    assert await (await opening(query, key)).closed() == code
+
+
+async def test_calls_for_a_disabled_app_are_forbidden(pusher: LocalPusher, sdk: Pusher) -> None:
+    pusher.state = "disabled"
+    with pytest.raises(PusherForbidden):
+        await sdk.trigger("c", "e", "d")
+
+
+async def test_faults_are_switched_on_and_off(
+    pusher: LocalPusher, sdk: Pusher, opening: Connect
+) -> None:
+    client = await opening.established()
+    await client.subscribe("c")
+    pusher.faults.status = 500
+    with pytest.raises(PusherBadStatus, match="500"):
+        await sdk.trigger("c", "e", "0")
+    pusher.faults.heal()
+    pusher.faults.lose = 1
+    await sdk.trigger("c", "e", "1")
+    pusher.faults.heal()
+    pusher.faults.reorder = 1
+    await sdk.trigger("c", "e", "2")
+    await sdk.trigger("c", "e", "3")
+    assert [(await client.frame())["data"] for _ in range(2)] == [3, 2]
+    await sdk.trigger("c", "e", "4")
+    assert (await client.frame())["data"] == 4
+    pusher.faults.heal()
+    pusher.faults.duplicate = 1
+    await sdk.trigger("c", "e", "5")
+    assert [(await client.frame())["data"] for _ in range(2)] == [5, 5]
+    pusher.faults.refuse = True
+    with pytest.raises(InvalidStatus):
+        await opening()
+    pusher.drop()
+    assert await client.closed() == 1006
+
+
+async def test_all_clients_can_be_asked_to_come_back(pusher: LocalPusher, opening: Connect) -> None:
+    clients = [await opening.established() for _ in range(3)]
+    await pusher.close_all()
+    assert [await client.closed() for client in clients] == [4200] * 3
+    await pusher.until(lambda: pusher.connections == 0)
