@@ -34,7 +34,7 @@ demo: .venv/.demo
 
 test: test-python test-client
 
-test-python: test-packages .venv
+test-python: test-packages .venv $(CLIENT)/node_modules/.installed
 	.venv/bin/pytest $(ARGS)
 
 test-client: .venv $(CLIENT)/node_modules/.installed

@@ -33,7 +33,7 @@ def test_the_provider_the_server_and_a_worker_find_each_other(tmp_path: Path) ->
 
 def test_a_provider_that_is_not_here_is_named(tmp_path: Path) -> None:
     done = run("dev-provider", "pigeon", folder=tmp_path)
-    assert "There is no 'pigeon' here, only pusher" in complaint(done, status=1)
+    assert "There is no 'pigeon' here, only ably, pusher" in complaint(done, status=1)
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from realtime_bridge.testing.providers.ably import LocalAbly as LocalAbly
     from realtime_bridge.testing.providers.faults import Faults as Faults
     from realtime_bridge.testing.providers.pusher import LocalPusher as LocalPusher
 
-PROVIDERS = {"pusher": "LocalPusher"}
+PROVIDERS = {"ably": "LocalAbly", "pusher": "LocalPusher"}
 """The classes of the local providers, by the backend that uses them."""
 
-_HOMES = {"Faults": "faults", "LocalPusher": "pusher"}
+_HOMES = {"Faults": "faults", "LocalAbly": "ably", "LocalPusher": "pusher"}
 
 
 class LocalProvider(Protocol):

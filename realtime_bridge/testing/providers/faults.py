@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from random import Random
+from typing import Generic, TypeVar
 
 HELD_SECONDS = 0.2
 """How long a message that shall come late waits for another to overtake it."""
@@ -41,7 +42,10 @@ class Faults:
                 setattr(self, one.name, one.default)
 
 
-class Weather:
+T = TypeVar("T")
+
+
+class Weather(Generic[T]):
     """Hands one subscriber's messages on, as the faults say.
 
     Args:
@@ -50,12 +54,12 @@ class Weather:
 
     """
 
-    def __init__(self, faults: Faults, send: Callable[[str], None]) -> None:
+    def __init__(self, faults: Faults, send: Callable[[T], None]) -> None:
         self._faults = faults
         self._send = send
-        self._held: str | None = None
+        self._held: T | None = None
 
-    def carry(self, message: str) -> None:
+    def carry(self, message: T) -> None:
         """Send it: once, twice, later, or never."""
         faults, draw = self._faults, self._faults.random.random
         if draw() < faults.lose:
