@@ -18,13 +18,11 @@ from realtime_bridge.backend import (
     Reset,
 )
 from realtime_bridge.event import Event, Position
+from realtime_bridge.heard import Heard
 from realtime_bridge.protocol.history import History, Retention
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
-
-MAX_WAITING = 10_000
-"""Events a listener may have waiting; beyond that they are dropped, and it is interrupted."""
 
 YIELD_EVERY = 256
 """After so many waiting events an append lets the listeners take their turn."""
@@ -62,7 +60,7 @@ class MemoryBackend(Log, Feed):
             if appended.announced:
                 self._announce(appended.announced)
         self._let_go(now)
-        if any(listener.waiting >= YIELD_EVERY for listener in self._listeners):
+        if any(len(listener.heard) >= YIELD_EVERY for listener in self._listeners):
             await asyncio.sleep(0)
         return receipts
 
@@ -93,7 +91,7 @@ class MemoryBackend(Log, Feed):
             yield listener
         finally:
             self._listeners.discard(listener)
-            listener.close()
+            listener.heard.close()
 
     def _history(self, channel: str) -> History:
         history = self._channels.get(channel)
@@ -124,31 +122,13 @@ class MemoryBackend(Log, Feed):
 
 class _MemoryListener(Listener):
     def __init__(self) -> None:
+        self.heard = Heard()
         self._channels: set[str] = set()
-        self._heard: list[Event] = []
-        self._interrupted = False
-        self._wake = asyncio.Event()
-        self._closed = False
-
-    @property
-    def waiting(self) -> int:
-        """The number of events that were not taken yet."""
-        return len(self._heard)
 
     def hear(self, event: Event) -> None:
         """Note an event of a channel we listen to."""
-        if event.channel not in self._channels:
-            return
-        if len(self._heard) >= MAX_WAITING:
-            self._heard.clear()
-            self._interrupted = True
-        self._heard.append(event)
-        self._wake.set()
-
-    def close(self) -> None:
-        """End the stream."""
-        self._closed = True
-        self._wake.set()
+        if event.channel in self._channels:
+            self.heard.put((event,))
 
     async def add(self, channels: Iterable[str]) -> None:
         self._channels.update(channels)
@@ -156,13 +136,5 @@ class _MemoryListener(Listener):
     async def discard(self, channels: Iterable[str]) -> None:
         self._channels.difference_update(channels)
 
-    async def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
-        while not self._closed:
-            await self._wake.wait()
-            self._wake.clear()
-            if self._interrupted:
-                self._interrupted = False
-                yield Interrupted()
-            heard, self._heard = self._heard, []
-            if heard:
-                yield heard
+    def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
+        return aiter(self.heard)

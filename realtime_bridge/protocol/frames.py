@@ -16,6 +16,9 @@ MAX_TEXT = 1_000
 MAX_TOKEN = 16 * 1024
 
 
+_NO_TYPE = b'{"type":"",'
+
+
 class ProtocolError(Exception):
     """The other side sent what no frame looks like; the connection ends with code 4400."""
 
@@ -86,6 +89,11 @@ def encode_event(event: Event) -> bytes:
 def encode_stub(channel: str, position: Position) -> bytes:
     """Return what stands for an event that is too large for whoever carries it."""
     return encode("stub", channel=channel, **position.to_json())
+def halves(event: Event) -> tuple[bytes, bytes]:
+    """Return an event's frame without its place: `"epoch":…,"offset":…,"time":…` goes between."""
+    head = encode("event", channel=event.channel, event=event.event, id=event.id)
+    tail = encode("", key=event.key, source=event.source, data=orjson.Fragment(event.body))
+    return head[:-1], b"," + tail[len(_NO_TYPE) :]
 
 
 def encode_events(events: Iterable[Event]) -> list[orjson.Fragment]:

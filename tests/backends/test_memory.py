@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from realtime_bridge import heard as module
 from realtime_bridge.backend import Interrupted, Page, Reset
 from realtime_bridge.protocol.history import DAY, Retention
 from realtime_bridge.settings import Settings
@@ -57,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def test_a_listener_that_lags_too_far_behind_is_interrupted_and_goes_on(
     sender: MemoryBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "MAX_WAITING", 3)
+    monkeypatch.setattr(module, "MAX_WAITING", 3)
     async with sender.listen() as listener:
         await listener.add(["job.7"])
         await sender.append(numbered("job.7", 5))
@@ -73,7 +74,7 @@ async def test_a_listener_that_lags_too_far_behind_is_interrupted_and_goes_on(
 
 
 async def test_a_publisher_in_a_tight_loop_interrupts_no_listener(sender: MemoryBackend) -> None:
-    total = memory.MAX_WAITING * 2
+    total = module.MAX_WAITING * 2
     async with sender.listen() as listener, asyncio.timeout(30):
         await listener.add(["job.7"])
 

@@ -23,6 +23,7 @@ from realtime_bridge.protocol.frames import (
     decode_object,
     decode_position,
 )
+from realtime_bridge.testing.samples import HARD_DATA
 
 EPOCH = "k3v9q2wz"
 
@@ -220,3 +221,15 @@ def test_a_reset_says_why_and_where_the_channel_goes_on() -> None:
         "offset": 9,
         "id": "e9",
     }
+
+
+@pytest.mark.parametrize("data", HARD_DATA.values(), ids=HARD_DATA)
+@pytest.mark.parametrize("more", [{}, {"key": "ключ:1", "source": "c_1"}])
+def test_a_place_written_between_the_halves_makes_the_whole_frame(
+    data: object, more: dict[str, Any]
+) -> None:
+    event = Event(channel="job.7", event="job.données", data=data, id='an "id"', **more)
+    head, tail = frames.halves(event)
+    place = b',"epoch":"k3v9q2wz","offset":124,"time":1763836800123'
+    placed = event.placed(Position("k3v9q2wz", 124), 1763836800123)
+    assert head + place + tail == frames.encode_event(placed)

@@ -1,0 +1,5 @@
+"""A log and feed in Redis: one server, a Sentinel's master, or a Cluster."""
+
+from realtime_bridge_backends.redis.backend import RedisBackend, RedisSettings
+
+__all__ = ["RedisBackend", "RedisSettings"]

@@ -1,0 +1,21 @@
+"""The servers that the backends are tested on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services.redis import RedisCluster, RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one Redis for all tests that leave it as it is."""
+    with RedisServer(tmp_path_factory.mktemp("redis"), "--save", "") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Run a Cluster of three masters."""
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster

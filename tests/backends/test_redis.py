@@ -1,0 +1,43 @@
+"""Redis keeps the contracts of a log and of a feed, through processes, restarts and silences."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from realtime_bridge.protocol.history import Retention
+from realtime_bridge.testing import FeedContract, LogContract
+from realtime_bridge_backends.redis import RedisBackend
+from tests.services.redis import RedisServer
+
+
+@pytest.fixture
+async def sender(redis_server: RedisServer) -> AsyncIterator[RedisBackend]:
+    async with RedisBackend(redis_server.url) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def receiver(redis_server: RedisServer) -> AsyncIterator[RedisBackend]:
+    async with RedisBackend(redis_server.url) as backend:
+        yield backend
+
+
+class TestTheLog(LogContract):
+    @pytest.fixture
+    def receiver(self, receiver: RedisBackend) -> RedisBackend:
+        return receiver
+
+
+class TestTheLogWithAShortHistory(LogContract):
+    history_events = 600
+
+    @pytest.fixture
+    async def sender(self, redis_server: RedisServer) -> AsyncIterator[RedisBackend]:
+        async with RedisBackend(redis_server.url, retention=Retention(events=600)) as backend:
+            yield backend
+
+
+class TestTheFeed(FeedContract):
+    @pytest.fixture
+    def receiver(self, receiver: RedisBackend) -> RedisBackend:
+        return receiver

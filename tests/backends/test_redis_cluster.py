@@ -1,0 +1,33 @@
+"""A Redis Cluster keeps the contracts of a log and of a feed, each channel in a slot of its own."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from realtime_bridge.testing import FeedContract, LogContract
+from realtime_bridge_backends.redis import RedisBackend
+from tests.services.redis import RedisCluster
+
+
+@pytest.fixture
+async def sender(redis_cluster: RedisCluster) -> AsyncIterator[RedisBackend]:
+    async with RedisBackend(redis_cluster.url) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def receiver(redis_cluster: RedisCluster) -> AsyncIterator[RedisBackend]:
+    async with RedisBackend(redis_cluster.url) as backend:
+        yield backend
+
+
+class TestTheLog(LogContract):
+    @pytest.fixture
+    def receiver(self, receiver: RedisBackend) -> RedisBackend:
+        return receiver
+
+
+class TestTheFeed(FeedContract):
+    @pytest.fixture
+    def receiver(self, receiver: RedisBackend) -> RedisBackend:
+        return receiver

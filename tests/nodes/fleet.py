@@ -1,0 +1,137 @@
+"""Server nodes and worker processes, as an operator runs them."""
+
+import asyncio
+import socket
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGTERM
+from types import TracebackType
+from typing import Self
+
+import orjson
+
+from tests.cli.processes import SECRET, Process, ServeProcess
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Fleet:
+    """So many nodes, each on a port that stays its own when it is started again.
+
+    Args:
+        nodes: how many.
+        folder: where they run.
+        variables: of all nodes.
+        own: of one node alone, by its number.
+
+    """
+
+    def __init__(
+        self,
+        nodes: int,
+        *,
+        folder: Path,
+        variables: Mapping[str, str],
+        own: Mapping[int, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.variables = {"REALTIME_SECRET": SECRET, **variables}
+        self.ports = [_free_port() for _ in range(nodes)]
+        self._own = own or {}
+        self._folder = folder
+        self._exits = ExitStack()
+        self._nodes: list[ServeProcess] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exits:
+            self._nodes = [
+                exits.enter_context(self._start(number)) for number in range(len(self.ports))
+            ]
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._exits.close()
+
+    def kill(self, number: int) -> None:
+        """End a node as `kill -9` does."""
+        self._nodes[number].kill()
+
+    async def restart(self, number: int) -> None:
+        """Stop a node as an operator does, and start it again when it has ended."""
+        self._nodes[number].send(SIGTERM)
+        status, _ = await asyncio.to_thread(self._nodes[number].finish)
+        assert status == 0, self._nodes[number].errors
+        await self.start(number)
+
+    async def start(self, number: int) -> None:
+        """Start a node that was ended."""
+        started = await asyncio.to_thread(self._start, number)
+        self._nodes[number] = self._exits.enter_context(started)
+
+    def _start(self, number: int) -> ServeProcess:
+        variables = {**self.variables, **self._own.get(number, {})}
+        return ServeProcess(
+            "--grace", "10", folder=self._folder, variables=variables, port=self.ports[number]
+        )
+
+
+@dataclass
+class Published:
+    """What the workers were told is in the log."""
+
+    ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """By channel."""
+    refused: int = 0
+    """Publishes that raised `PublishError`, and were tried again."""
+
+
+async def publish(
+    workers: int, events: int, channels: Sequence[str], *, seconds: float, fleet: Fleet
+) -> Published:
+    """Let worker processes publish so many events each, spread over the channels and the time."""
+    return _merge(
+        await asyncio.gather(
+            *(
+                asyncio.to_thread(_work, number, events, channels, seconds, fleet.variables)
+                for number in range(workers)
+            )
+        )
+    )
+
+
+def _work(
+    number: int, events: int, channels: Sequence[str], seconds: float, variables: Mapping[str, str]
+) -> dict[str, object]:
+    order = orjson.dumps([number, events, channels, seconds]).decode()
+    command = (sys.executable, "-m", "tests.nodes.worker", order)
+    with Process(*command, folder=ROOT, variables=variables) as process:
+        status, output = process.finish()
+        assert status == 0, "\n".join(process.errors)
+    report: dict[str, object] = orjson.loads(output)
+    return report
+
+
+def _merge(reports: Sequence[dict[str, object]]) -> Published:
+    published = Published()
+    for report in reports:
+        assert isinstance(report["ids"], dict)
+        assert isinstance(report["refused"], int)
+        published.refused += report["refused"]
+        for channel, ids in report["ids"].items():
+            published.ids[channel].update(ids)
+    return published
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
