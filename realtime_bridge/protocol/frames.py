@@ -89,6 +89,8 @@ def encode_event(event: Event) -> bytes:
 def encode_stub(channel: str, position: Position) -> bytes:
     """Return what stands for an event that is too large for whoever carries it."""
     return encode("stub", channel=channel, **position.to_json())
+
+
 def halves(event: Event) -> tuple[bytes, bytes]:
     """Return an event's frame without its place: `"epoch":…,"offset":…,"time":…` goes between."""
     head = encode("event", channel=event.channel, event=event.event, id=event.id)
