@@ -1,5 +1,6 @@
 """The browser's client comes with the wheel, and the server hands it out."""
 
+import re
 from pathlib import Path
 
 from aiohttp import ClientSession
@@ -8,12 +9,27 @@ from hatchling.builders.wheel import WheelBuilder
 from tests.server.harness import made, running
 
 ROOT = Path(__file__).parent.parent
-BUNDLE = "realtime_bridge/server/static/client.js"
+FOLDER = "realtime_bridge/server/static"
+BUNDLE = f"{FOLDER}/client.js"
 
 
-def test_the_wheel_has_it() -> None:
+def loaded_on_demand() -> set[str]:
+    """Return the files that client.js loads where they are wanted."""
+    return set(re.findall(r'import\("\./([^"]+)"\)', (ROOT / BUNDLE).read_text()))
+
+
+def test_the_wheel_has_it_and_all_that_it_loads() -> None:
     included = WheelBuilder(str(ROOT)).recurse_included_files()
-    assert BUNDLE in {file.distribution_path for file in included}
+    paths = {file.distribution_path for file in included}
+    assert {"client-sse.js", "client-pusher.js"} <= loaded_on_demand()
+    assert {BUNDLE, *(f"{FOLDER}/{name}" for name in loaded_on_demand())} <= paths
+
+
+async def test_what_it_loads_is_served_beside_it() -> None:
+    async with running(made()) as origin, ClientSession(origin) as http:
+        for name in loaded_on_demand():
+            async with http.get(f"/{name}") as answer:
+                assert (answer.status, answer.content_type) == (200, "text/javascript")
 
 
 async def test_it_is_served_as_a_module_that_is_loaded_once() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from realtime_bridge.server import descriptor, health, hosted, publish, sse, websocket
+from realtime_bridge.server import descriptor, health, hosted, publish, script, sse, websocket
 from realtime_bridge.server.cors import Origins
 from realtime_bridge.server.engine import Engine
 from realtime_bridge.server.http import (
@@ -17,7 +17,6 @@ from realtime_bridge.server.http import (
 )
 from realtime_bridge.server.metrics import metrics
 from realtime_bridge.server.poll import Polls
-from realtime_bridge.server.script import client_script
 
 Route = Callable[[Request], Awaitable[Response]]
 
@@ -48,17 +47,23 @@ class Routes:
             f"auth/{one.provider}": {"POST": partial(hosted.authorize, engine, one)}
             for one in engine.hosted
         }
-        return auth | {
-            "connect": {"POST": lambda request: descriptor.connect(engine, request)},
-            "poll": {"POST": polls.poll},
-            "latest": {"GET": polls.latest},
-            "client.js": {"GET": client_script},
-            "publish": {"POST": lambda request: publish.publish(engine, request)},
-            "health": {"GET": lambda _: health.report(engine)},
-            "health/live": {"GET": lambda _: health.live()},
-            "health/ready": {"GET": lambda _: health.ready(engine)},
-            "metrics": {"GET": lambda _: metrics(engine)},
+        files: dict[str, dict[str, Route]] = {
+            name: {"GET": partial(script.script, name)} for name in script.names()
         }
+        return (
+            auth
+            | files
+            | {
+                "connect": {"POST": lambda request: descriptor.connect(engine, request)},
+                "poll": {"POST": polls.poll},
+                "latest": {"GET": polls.latest},
+                "publish": {"POST": lambda request: publish.publish(engine, request)},
+                "health": {"GET": lambda _: health.report(engine)},
+                "health/live": {"GET": lambda _: health.live()},
+                "health/ready": {"GET": lambda _: health.ready(engine)},
+                "metrics": {"GET": lambda _: metrics(engine)},
+            }
+        )
 
     def _route(self, scope: Scope) -> str:
         """Return the path below where we are mounted: by a framework, or by our own settings."""

@@ -6,12 +6,18 @@ from pathlib import Path
 
 from realtime_bridge.server.http import HTTPError, Request, Response
 
-BUNDLE = Path(__file__).parent / "static" / "client.js"
+FOLDER = Path(__file__).parent / "static"
+MAIN = "client.js"
 
 
-async def client_script(request: Request) -> Response:
-    """Answer `GET client.js`; a browser that has this very file is told so."""
-    body, etag = _bundle()
+def names() -> list[str]:
+    """Return the client's file, and those that it loads on demand."""
+    return sorted({MAIN, *(path.name for path in FOLDER.glob("client-*.js"))})
+
+
+async def script(name: str, request: Request) -> Response:
+    """Answer `GET client.js` and the like; a browser that has this very file is told so."""
+    body, etag = _bundle(name)
     headers = {"etag": etag, "cache-control": "no-cache", "content-type": "text/javascript"}
     if request.headers.get("if-none-match") == etag:
         return Response(status=304, headers=headers)
@@ -19,9 +25,9 @@ async def client_script(request: Request) -> Response:
 
 
 @cache
-def _bundle() -> tuple[bytes, str]:
+def _bundle(name: str) -> tuple[bytes, str]:
     try:
-        body = BUNDLE.read_bytes()
+        body = (FOLDER / name).read_bytes()
     except OSError as error:
         raise HTTPError(
             404, "not_built", "This checkout has no client.js yet: run `npm run bundle`"

@@ -1,36 +1,59 @@
-// Writes the file that the server hands out as client.js; with --check, fails where it is stale.
+// Writes the files that the server hands out: client.js, and what that loads on demand, a provider's
+// SDK included; with --check, fails where one is stale.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { build } from 'esbuild';
 import { OPTIONS } from './options.js';
 
-const TARGET = '../../realtime_bridge/server/static/client.js';
+const FOLDER = '../../realtime_bridge/server/static';
+const ON_DEMAND = { './sse.js': 'client-sse.js', './hosted/pusher.js': 'client-pusher.js' };
 
 const { version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const holder = readFileSync('../../LICENSE', 'utf8').match(/^Copyright.*$/m)?.[0] ?? '';
-const { outputFiles } = await build({
-  ...OPTIONS,
-  // What a page without npm needs: the client; the cores of the hooks come with the package.
-  stdin: { contents: `export { HybridClient } from './src/index.ts'`, resolveDir: '.' },
-  minify: true,
-  write: false,
-  banner: {
-    js: `/*! realtime-bridge ${version} | ${license} | ${holder} | built from clients/js, do not edit */`,
+
+/** What is loaded on demand stays a file of its own, beside client.js. */
+const apart = {
+  name: 'apart',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\// }, ({ path, kind }) =>
+      kind === 'dynamic-import' ? { path: `./${ON_DEMAND[path]}`, external: true } : undefined,
+    );
   },
-});
-const [{ text }] = outputFiles;
-if (!process.argv.includes('--check')) {
-  mkdirSync(dirname(TARGET), { recursive: true });
-  writeFileSync(TARGET, text);
-} else if (text !== readTarget()) {
-  console.error(`${TARGET} does not match the sources: run "npm run bundle" and commit it`);
-  process.exitCode = 1;
+};
+
+// What a page without npm needs: the client; the cores of the hooks come with the package.
+await write('client.js', `export { HybridClient } from './src/index.ts'`, [...OPTIONS.plugins, apart]);
+for (const [path, name] of Object.entries(ON_DEMAND)) {
+  await write(name, `export * from './src/${path.replace(/\.js$/, '.ts')}'`, OPTIONS.plugins);
 }
 
-function readTarget() {
+async function write(name, contents, plugins) {
+  const { outputFiles } = await build({
+    ...OPTIONS,
+    stdin: { contents, resolveDir: '.' },
+    plugins,
+    platform: 'browser',
+    minify: true,
+    write: false,
+    legalComments: 'inline',
+    banner: {
+      js: `/*! realtime-bridge ${version} | ${license} | ${holder} | built from clients/js, do not edit */`,
+    },
+  });
+  const [{ text }] = outputFiles;
+  const target = `${FOLDER}/${name}`;
+  if (!process.argv.includes('--check')) {
+    mkdirSync(FOLDER, { recursive: true });
+    writeFileSync(target, text);
+  } else if (text !== read(target)) {
+    console.error(`${target} does not match the sources: run "npm run bundle" and commit it`);
+    process.exitCode = 1;
+  }
+}
+
+function read(target) {
   try {
-    return readFileSync(TARGET, 'utf8');
+    return readFileSync(target, 'utf8');
   } catch {
     return '';
   }

@@ -3,20 +3,28 @@
 import type { Channels } from './channels.js';
 import type { Action, Command } from './commands.js';
 import { Connection } from './connection.js';
+import type { PushName } from './connection.js';
 import type { Descriptors } from './descriptor.js';
-import { demand, parseFrame } from './frames.js';
+import { demand, isText, parseFrame } from './frames.js';
+import type { Fields } from './frames.js';
 import { HttpError, ask, statusOf } from './http.js';
 import { ABNORMAL } from './link.js';
+import type { LinkTools, OpenLink } from './link.js';
+import { isHidden } from './page.js';
 import { poll } from './poll.js';
 import type { Input } from './shell.js';
-import type { StreamTools } from './sse.js';
 import { WebSocketLink } from './websocket.js';
 import type { ClientOptions } from './types.js';
 
 /** Between our own pings, when nothing else is sent, in milliseconds. */
 const HEARTBEAT_MS = 30_000;
 
-type PushName = 'websocket' | 'sse';
+/** What pushes, by the name that the descriptor or the application gives it; most are loaded then. */
+const LINKS: Readonly<Record<string, () => OpenLink | Promise<OpenLink>>> = {
+  websocket: () => (tools, handlers) => new WebSocketLink(tools.url('websocket'), handlers),
+  sse: () => import('./sse.js').then(({ StreamLink }) => (tools, handlers) => new StreamLink(tools, handlers)),
+  pusher: () => import('./hosted/pusher.js').then(({ pusherLink }) => pusherLink),
+};
 
 export class Carrier {
   private readonly _connections = new Map<number, Connection>();
@@ -46,7 +54,7 @@ export class Carrier {
 
   /** How events are pushed, while they are. */
   get pushing(): PushName | null {
-    return this._main ? this._push : null;
+    return this._main?.push ?? null;
   }
 
   perform({ do: action, socket, code }: Command): void {
@@ -67,9 +75,12 @@ export class Carrier {
     for (const number of [...this._connections.keys()]) this._close(number, 1000);
   }
 
-  private get _push(): PushName {
+  /** The application's choice, else the deployment's, as far as it can be had here. */
+  private get _push(): string {
     const { transport } = this._options;
     if (transport === 'websocket' || transport === 'sse') return transport;
+    const { provider } = this._descriptors.last?.fields ?? {};
+    if (provider !== 'websocket' && isText(provider)) return provider;
     return typeof WebSocket === 'undefined' ? 'sse' : 'websocket';
   }
 
@@ -106,21 +117,31 @@ export class Carrier {
 
   /** A descriptor that was only remembered has no token, so a fresh one comes first. */
   private async _link(number: number, connection: Connection): Promise<void> {
-    const push = this._push;
     if (!this._descriptors.usable) await (this._described ?? this._describe());
     try {
-      const StreamLink = push === 'sse' && (await import('./sse.js')).StreamLink;
+      demand(this._descriptors.usable, 'a descriptor');
+      const push = this._push;
+      const open = await LINKS[push]?.();
       if (this._connections.get(number) !== connection) return;
-      const url = this._descriptors.usable && this._descriptors.url(push);
-      demand(url, `an offer of ${push}`);
-      connection.use(StreamLink ? new StreamLink(this._tools(url), connection) : new WebSocketLink(url, connection));
+      demand(open, `an offer of ${push}`);
+      connection.use(push as PushName, open(this._tools(), connection));
     } catch (error) {
       queueMicrotask(() => connection.closed(ABNORMAL, String(error)));
     }
   }
 
-  private _tools(url: string): StreamTools {
-    return { ask: (request) => ask(url, request), parse: parseFrame, positions: () => this._channels.positions };
+  private _tools(): LinkTools {
+    const fields = () => this._descriptors.last?.fields ?? {};
+    return {
+      ask,
+      isHidden,
+      parse: parseFrame,
+      url: (name) => this._descriptors.offered(name),
+      positions: () => this._channels.positions,
+      token: () => this._token,
+      options: () => fields().options as Fields,
+      guarantee: () => (fields().guarantee === 'signal' ? 'signal' : 'log'),
+    };
   }
 
   private _close(number: number, code: number): void {

@@ -15,7 +15,7 @@ import { hex } from './identifiers.js';
 import { ABNORMAL } from './link.js';
 import type { Link, LinkHandlers } from './link.js';
 import type { Input } from './shell.js';
-import type { Position, ResetReason } from './types.js';
+import type { Position, ResetReason, TransportName } from './types.js';
 
 /** Who hears of a connection, beside the machine. */
 export interface ConnectionListener {
@@ -29,6 +29,8 @@ export interface ConnectionListener {
   ended(): void;
 }
 
+export type PushName = Exclude<TransportName, 'poll'>;
+
 const FINAL = [400, 403];
 
 /** How long after a refusal that may pass a channel is asked for again, in milliseconds. */
@@ -37,6 +39,8 @@ const AGAIN_MS = 5_000;
 const log = debug('connection');
 
 export class Connection implements LinkHandlers {
+  /** How it carries events. */
+  push: PushName | null = null;
   private _link: Link | null = null;
   private readonly _nonce = hex(16);
   private _silence: ReturnType<typeof setTimeout> | undefined;
@@ -68,7 +72,8 @@ export class Connection implements LinkHandlers {
     private readonly _listener: ConnectionListener,
   ) {}
 
-  use(link: Link): void {
+  use(push: PushName, link: Link): void {
+    this.push = push;
     this._link = link;
   }
 
@@ -147,9 +152,15 @@ export class Connection implements LinkHandlers {
   private _takePage(frame: Frame): void {
     const channel = String(frame.channel);
     const again = this._answered(channel);
-    const page = { events: readEvents(frame.events), top: readPosition(frame), more: !!frame.more };
-    if (this._channels.page(channel, page) || again) this.subscribe(channel);
+    if (this._takeEvents(channel, frame) || again) this.subscribe(channel);
     this._checkReady();
+  }
+
+  /** Without a log there is no position to go on from. */
+  private _takeEvents(channel: string, frame: Frame): boolean {
+    if (!('epoch' in frame)) return false;
+    const page = { events: readEvents(frame.events), top: readPosition(frame), more: !!frame.more };
+    return this._channels.page(channel, page);
   }
 
   private _takeReset(frame: Frame): void {

@@ -5,7 +5,7 @@ import type { Fields } from './frames.js';
 import { askJson } from './http.js';
 import type { Terms } from './commands.js';
 
-export type UrlName = 'websocket' | 'poll' | 'sse' | 'latest';
+export type UrlName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth';
 
 export interface Descriptor {
   readonly user: string | null;
@@ -13,6 +13,8 @@ export interface Descriptor {
   readonly token: string | null;
   /** Relative to the address of `connect`. */
   readonly urls: Fields;
+  /** `provider`, its `options`, and `guarantee`, as they came. */
+  readonly fields: Fields;
   readonly terms: Terms;
 }
 
@@ -45,6 +47,13 @@ export class Descriptors {
   url(name: UrlName): string {
     const relative = this._current ? this._current.urls[name] : name;
     return isText(relative) ? new URL(relative, this._connectUrl()).href : '';
+  }
+
+  /** The address of a route that the server has to offer. */
+  offered(name: UrlName): string {
+    const url = this.url(name);
+    demand(url, `an offer of ${name}`);
+    return url;
   }
 
   /** Whom requests speak for: the descriptor's token, the application's own, or its session. */
@@ -89,6 +98,7 @@ function readDescriptor(fields: Fields): Descriptor {
     user: isText(user) ? user : null,
     token: isText(token) ? token : null,
     urls,
+    fields,
     terms: readTerms(fields),
   };
 }

@@ -4,18 +4,9 @@
  */
 
 import type { ClientFrame, Frame } from './frames.js';
-import type { Request } from './http.js';
 import { ABNORMAL } from './link.js';
-import type { Link, LinkHandlers } from './link.js';
+import type { Link, LinkHandlers, LinkTools } from './link.js';
 import type { Position } from './types.js';
-
-export interface StreamTools {
-  ask(request: Request): Promise<Response>;
-  parse(text: string): Frame;
-  positions(): Positions;
-}
-
-export type Positions = Readonly<Record<string, Position | null>>;
 
 const CODES: Readonly<Record<number, number>> = { 401: 4401, 403: 4403, 429: 4503, 503: 4503 };
 
@@ -38,7 +29,7 @@ export class StreamLink implements Link {
   private _asked = new Map<string, string>();
 
   constructor(
-    private readonly _tools: StreamTools,
+    private readonly _tools: LinkTools,
     private readonly _handlers: LinkHandlers,
   ) {
     queueMicrotask(() => this._closed || _handlers.opened());
@@ -95,7 +86,7 @@ export class StreamLink implements Link {
     try {
       const body = { positions };
       const accept = 'text/event-stream';
-      const response = await this._tools.ask({ body, token: this._token, accept, signal });
+      const response = await this._tools.ask(this._tools.url('sse'), { body, token: this._token, accept, signal });
       const kind = response.headers.get('content-type');
       if (!kind?.startsWith(accept)) throw new Error('the answer is no stream');
       for await (const data of readData(response, signal)) this._receive(data);

@@ -6,7 +6,7 @@ import { createHmac } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const COMMAND = fileURLToPath(new URL('../../../../.venv/bin/realtime-bridge', import.meta.url));
+export const COMMAND = fileURLToPath(new URL('../../../../.venv/bin/realtime-bridge', import.meta.url));
 const SECRET = 'only-for-tests-only-for-tests-only-for-tests';
 const ENVIRONMENT = { ...process.env, REALTIME_SECRET: SECRET, REALTIME_BACKEND: 'websocket' };
 
@@ -42,7 +42,16 @@ export class Server {
 
   async publishAs(source: string | undefined, channel: string, ...percents: number[]): Promise<void> {
     const fields = { channel, event: 'job.progress', key: 'job', source };
-    const events = percents.map((percent) => ({ ...fields, data: { percent } }));
+    await this._publish(percents.map((percent) => ({ ...fields, data: { percent } })));
+  }
+
+  /** The text is what is large about it; its length is what a journal notes. */
+  publishText(channel: string, text: string): Promise<void> {
+    const data = { percent: text.length, text };
+    return this._publish([{ channel, event: 'job.progress', data }]);
+  }
+
+  private async _publish(events: object[]): Promise<void> {
     const body = JSON.stringify({ events });
     const timestamp = String(Math.floor(Date.now() / 1_000));
     const signature = createHmac('sha256', SECRET).update(`${timestamp}.${body}`).digest('hex');

@@ -1,0 +1,100 @@
+/** Events by a hosted provider's own, unmodified SDK, through a local provider and a real server. */
+
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HybridClient } from '../src/index.js';
+import { Journal, when, whenCurrent, whenKind } from './support/journal.js';
+import { LocalProvider } from './support/provider.js';
+import { Server, token } from './support/server.js';
+
+const CHANNEL = 'user-42';
+
+describe.each(['pusher'])('%s', (name) => {
+  let provider: LocalProvider;
+  let server: Server;
+  let client: HybridClient;
+  let journal: Journal;
+
+  async function begin(log: string): Promise<void> {
+    server = await Server.start(0, { ...provider.environment, REALTIME_LOG: log });
+    client = new HybridClient({ endpoint: server.url, token: token('42'), reconnectInterval: 300 });
+    journal = new Journal();
+    client.subscribe(CHANNEL, journal);
+    client.start();
+  }
+
+  beforeEach(async () => {
+    provider = await LocalProvider.start(name);
+  });
+
+  afterEach(async () => {
+    client.stop();
+    await server.stop();
+    await provider.stop();
+  });
+
+  it('what is published in Python arrives here, in order', async () => {
+    await begin('memory');
+    await whenKind(client, 'realtime');
+    expect(client.state.get().transport).toBe(name);
+    await server.publish(CHANNEL, 1, 2, 3);
+    await server.publish(CHANNEL, 4);
+    expect(await journal.until(4)).toEqual([1, 2, 3, 4]);
+  });
+
+  it('what is too large for the provider is fetched from the log', async () => {
+    await begin('memory');
+    await whenKind(client, 'realtime');
+    await server.publish(CHANNEL, 1);
+    await server.publishText(CHANNEL, 'x'.repeat(200_000));
+    await server.publish(CHANNEL, 3);
+    expect(await journal.until(3)).toEqual([1, 200_000, 3]);
+  });
+
+  it('without the provider there is polling, and when it is back nothing was missed', async () => {
+    await begin('memory');
+    await whenKind(client, 'realtime');
+    await server.publish(CHANNEL, 1);
+    await provider.stop();
+    await whenKind(client, 'polling');
+    await server.publish(CHANNEL, 2);
+    expect(await journal.until(2)).toEqual([1, 2]);
+    const variable = Object.keys(provider.environment).find((one) => one.endsWith('_PORT'))!;
+    provider = await LocalProvider.start(name, Number(provider.environment[variable]));
+    await when(client.state, ({ transport }) => transport === name);
+    await server.publish(CHANNEL, 3);
+    expect(await journal.until(3)).toEqual([1, 2, 3]);
+  });
+
+  it('a channel that this user may not listen to is refused, and the others go on', async () => {
+    await begin('memory');
+    const other = new Journal();
+    client.subscribe('user-7', other);
+    await when(client.channel('user-7'), ({ error }) => error !== null);
+    await whenCurrent(client, CHANNEL);
+    await server.publish(CHANNEL, 1);
+    expect(await journal.until(1)).toEqual([1]);
+    expect(other.entries).toEqual(['reset forbidden']);
+  });
+
+  it('a channel that is left and wanted again goes on', async () => {
+    await begin('memory');
+    const remove = client.subscribe('user-42', {});
+    remove();
+    const later = new Journal();
+    await whenCurrent(client, CHANNEL);
+    client.stop();
+    client.start();
+    await whenKind(client, 'realtime');
+    client.subscribe(CHANNEL, later);
+    await server.publish(CHANNEL, 1);
+    expect(await later.until(1)).toEqual([1]);
+  });
+
+  it('without a log each connection begins with a reset, and events are hints', async () => {
+    await begin('none');
+    await whenKind(client, 'realtime');
+    expect(await journal.until(1)).toEqual(['reset signal']);
+    await server.publish(CHANNEL, 1, 2);
+    expect(await journal.until(3)).toEqual(['reset signal', 1, 2]);
+  });
+});
