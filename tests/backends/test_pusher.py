@@ -26,6 +26,7 @@ from realtime_bridge import (
     Position,
     PublishError,
     RateLimitedError,
+    plugins,
 )
 from realtime_bridge.backend import Visitor
 from realtime_bridge.channels import ALPHABET
@@ -442,6 +443,21 @@ def test_it_is_configured_by_our_names_or_the_vendors(
         "cluster": "eu",
         "channel_prefix": "private-realtime.",
     }
+
+
+@pytest.mark.parametrize(
+    ("variables", "log"),
+    [({}, "NoneType"), ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "RedisBackend")],
+)
+def test_the_automatic_log_is_redis_where_its_address_is_set(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], log: str
+) -> None:
+    names = {"PUSHER_APP_ID": "7", "PUSHER_KEY": "k", "PUSHER_SECRET": "s"}
+    for name, value in {**names, **variables}.items():
+        monkeypatch.setenv(name, value)
+    parts = plugins.for_worker(Settings(backend="pusher"))
+    assert type(parts.log).__name__ == log
+    assert isinstance(parts.backend, PusherBackend)
 
 
 def test_what_is_missing_or_malformed_is_named_and_not_shown(

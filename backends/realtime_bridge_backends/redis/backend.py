@@ -88,6 +88,11 @@ class RedisBackend(Log, Feed):
         """Make one for the server at `REALTIME_REDIS_URL`."""
         return cls(RedisSettings.load().url, prefix=settings.prefix, retention=settings.retention)
 
+    @classmethod
+    def is_configured(cls) -> bool:
+        """Tell whether `REALTIME_REDIS_URL` is set: its default is for who chose Redis."""
+        return "url" in RedisSettings.load().model_fields_set
+
     async def __aexit__(
         self,
         kind: type[BaseException] | None,
