@@ -17,7 +17,7 @@ NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 
 # Words for the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: soak help demo test test-python test-client check check-python check-client clean .venv test-packages
+.PHONY: load soak help demo test test-python test-client check check-python check-client clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -25,6 +25,7 @@ help:
 	@echo "make check    lint, formatting, types, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
+	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have"
 	@echo "make .venv    only set up the development environment"
 	@echo "make clean    remove the environments and the caches"
 	@echo "What is missing is installed first, and named."
@@ -51,6 +52,9 @@ check-python: .venv
 
 check-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run check
+
+load: test-packages .venv
+	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes $(ARGS)
 
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --seeds 1000000 --from "$$(date +%s)000" $(ARGS)

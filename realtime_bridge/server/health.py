@@ -12,8 +12,8 @@ async def live() -> Response:
 
 async def ready(engine: Engine) -> Response:
     """Answer `GET health/ready`: send clients here, or not now."""
-    is_ready = engine.hub.ready and not engine.clients.draining
-    return Response.json({"status": _word(engine)}, status=200 if is_ready else 503)
+    word = _word(engine)
+    return Response.json({"status": word}, status=200 if word == "ok" else 503)
 
 
 async def report(engine: Engine) -> Response:
@@ -32,4 +32,4 @@ async def report(engine: Engine) -> Response:
 def _word(engine: Engine) -> str:
     if engine.clients.draining:
         return "draining"
-    return "ok" if engine.hub.ready else "not ready"
+    return "ok" if engine.hub.ready and engine.hub.healthy else "not ready"

@@ -25,6 +25,7 @@ class Member:
         self.channels = channels
         self.here: dict[str, Position | None] = dict.fromkeys(channels)
         self.ids: dict[str, list[str]] = defaultdict(list)
+        self.taken: list[tuple[str, Position, str]] = []
         self.resets: list[ChannelReset] = []
         self.moved = asyncio.Event()
 
@@ -48,6 +49,7 @@ class Member:
         here, place = self.here[event.channel], event.position
         assert here
         assert place == Position(here.epoch, here.offset + 1), f"{place} after {here}"
+        self.taken.append((event.channel, place, event.id))
         self.ids[event.channel].append(event.id)
 
     async def reaches(self, tops: dict[str, Position]) -> None:
@@ -102,10 +104,20 @@ class Audience:
         async with asyncio.timeout(seconds):
             await asyncio.gather(*(member.reaches(tops) for member in self.members))
 
+    async def has(self, events: int) -> None:
+        """Wait until the first member has so many events: the load is under way."""
+        first = self.members[0]
+        while sum(map(len, first.ids.values())) < events:
+            first.moved.clear()
+            await first.moved.wait()
+
     def check(self, published: Published) -> None:
-        """Prove it of everybody."""
+        """Prove it of everybody, and that no place was ever held by two events."""
+        held: dict[tuple[str, Position], str] = {}
         for member in self.members:
             member.check(published)
+            for channel, place, event_id in member.taken:
+                assert held.setdefault((channel, place), event_id) == event_id, "histories merged"
 
 
 def _share(channels: Sequence[str], number: int, each: int) -> list[str]:

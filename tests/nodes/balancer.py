@@ -51,12 +51,14 @@ class Balancer:
         self._tasks.create_task(self._serve(reader, writer))
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
-        with suppress(OSError):
-            first = await reader.read(CHUNK_BYTES)
-            if b"/realtime/ws" in first.partition(b"\r\n")[0]:
-                self.upgrades.append(asyncio.get_running_loop().time())
-            await self._carry(first, reader, writer)
-        writer.transport.abort()
+        try:
+            with suppress(OSError):
+                first = await reader.read(CHUNK_BYTES)
+                if b"/realtime/ws" in first.partition(b"\r\n")[0]:
+                    self.upgrades.append(asyncio.get_running_loop().time())
+                await self._carry(first, reader, writer)
+        finally:
+            writer.transport.abort()
 
     async def _carry(self, first: bytes, reader: StreamReader, writer: StreamWriter) -> None:
         from_node, to_node = await asyncio.open_connection("127.0.0.1", self._choose())

@@ -162,6 +162,12 @@ class RedisPair:
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
+    def part(self) -> None:
+        """Let the replica miss what is written from now on; it may still be promoted."""
+        with self.replica.client() as client:
+            client.config_set("masterauth", "a password that the master does not have")
+            client.client_kill_filter(_type="master")
+
     def _watch(self) -> None:
         self.sentinel._folder.mkdir(parents=True)
         lines = (

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from redis.asyncio import Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
 
 from realtime_bridge.errors import ConfigurationError
@@ -47,6 +48,14 @@ def client_for(url: str) -> Client:
         return make(url, urlsplit(url), _options(scheme))
     except ValueError as error:
         raise ConfigurationError(f"REALTIME_REDIS_URL is malformed: {error}") from None
+
+
+async def close(client: Client) -> None:
+    """Close the client, and what it asks who the master is."""
+    await client.aclose()
+    pool = None if isinstance(client, RedisCluster) else client.connection_pool
+    if isinstance(pool, SentinelConnectionPool):
+        await pool.sentinel_manager.aclose()
 
 
 def shown(url: str) -> str:

@@ -28,7 +28,7 @@ from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol import frames
 from realtime_bridge.protocol.history import Retention
 from realtime_bridge.settings import EnvironmentSettings
-from realtime_bridge_backends.redis.address import AT_ONCE, client_for, shown
+from realtime_bridge_backends.redis.address import AT_ONCE, client_for, close, shown
 from realtime_bridge_backends.redis.diagnosis import diagnose
 from realtime_bridge_backends.redis.failures import LOST, explained
 from realtime_bridge_backends.redis.listener import RedisListener, announcement
@@ -99,7 +99,7 @@ class RedisBackend(Log, Feed):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.aclose()
+        await close(self._client)
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append each channel's events by one script, all in one round trip."""

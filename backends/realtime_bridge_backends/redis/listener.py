@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +17,7 @@ from realtime_bridge.event import Event
 from realtime_bridge.heard import Heard
 from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.frames import decode_event
-from realtime_bridge_backends.redis.address import Client
+from realtime_bridge_backends.redis.address import Client, close
 from realtime_bridge_backends.redis.failures import explained
 from realtime_bridge_backends.redis.lines import Lines
 
@@ -124,7 +124,7 @@ class RedisListener(Listener):
         """Connect and hear until that fails, and return why it did."""
         failures: list[Exception] = []
         try:
-            async with self._connect() as client, asyncio.TaskGroup() as tasks:
+            async with self._client() as client, asyncio.TaskGroup() as tasks:
                 lines = Lines(client, tasks, self._hear)
                 await lines.open()
                 await lines.subscribe(self._announcements(self._channels))
@@ -133,6 +133,14 @@ class RedisListener(Listener):
         except* (RedisError, OSError) as group:
             failures += group.exceptions
         return explained(failures[0], self._where)
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncGenerator[Client]:
+        client = self._connect()
+        try:
+            yield client
+        finally:
+            await close(client)
 
     def _begin(self, lines: Lines, first: asyncio.Future[None]) -> None:
         self._lines = lines

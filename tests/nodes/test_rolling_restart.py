@@ -1,0 +1,51 @@
+"""All nodes are restarted one after the other under load: nothing is lost, and nobody storms."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from realtime_bridge.protocol.draining import window
+from realtime_bridge_backends.redis import RedisBackend
+from tests.nodes.audience import Audience
+from tests.nodes.balancer import Balancer
+from tests.nodes.fleet import Fleet, publish
+from tests.services.redis import RedisServer
+
+NODES = 3
+CLIENTS = 2_000 if "FULL_LOAD" in os.environ else 240
+CHANNELS = [f"job.{number}" for number in range(20)]
+WORKERS, EVENTS, SECONDS = 2, 500, 15.0
+
+
+async def test_nothing_is_lost_and_no_second_sees_over_twice_the_mean(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    variables = {"REALTIME_BACKEND": "redis", "REALTIME_REDIS_URL": redis_server.url}
+    with Fleet(NODES, folder=tmp_path, variables=variables) as fleet:
+        async with (
+            Balancer(fleet.ports) as balancer,
+            Audience(balancer.url, CLIENTS, CHANNELS, each=1) as audience,
+            asyncio.TaskGroup() as tasks,
+        ):
+            publishing = tasks.create_task(
+                publish(WORKERS, EVENTS, CHANNELS, seconds=SECONDS, fleet=fleet)
+            )
+            began = len(balancer.upgrades)
+            busiest = [await _restart(fleet, node, balancer) for node in range(NODES)]
+            moved = len(balancer.upgrades) - began
+            published = await publishing
+            async with RedisBackend(redis_server.url) as log:
+                tops = await log.positions(CHANNELS)
+            await audience.reach(tops, seconds=60)
+    audience.check(published)
+    assert audience.resets == []
+    mean = moved / NODES / window(CLIENTS // NODES, grace=10)
+    assert max(busiest) <= 2 * mean, (busiest, mean)
+
+
+async def _restart(fleet: Fleet, node: int, balancer: Balancer) -> int:
+    """Restart a node, and return how many sockets the busiest second of it saw."""
+    before = len(balancer.upgrades)
+    await fleet.restart(node)
+    moments = balancer.upgrades[before:]
+    return max(sum(start <= moment < start + 1 for moment in moments) for start in moments)
