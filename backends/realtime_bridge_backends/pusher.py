@@ -9,13 +9,9 @@ from pusher import Pusher
 from pydantic import AliasChoices, Field, SecretStr
 
 from realtime_bridge.backend import Finding, Hosted, Limits, Visitor
-from realtime_bridge.errors import (
-    AuthRequestError,
-    ConfigurationError,
-    PublishError,
-)
+from realtime_bridge.errors import AuthRequestError, ConfigurationError, PublishError
 from realtime_bridge.event import Event
-from realtime_bridge.protocol import frames
+from realtime_bridge.protocol.packing import packed
 from realtime_bridge.protocol.provider_names import ProviderNames
 from realtime_bridge.protocol.slices import lanes, slices
 from realtime_bridge.settings import EnvironmentSettings
@@ -131,8 +127,8 @@ class PusherBackend(Hosted):
 
     async def push(self, events: Sequence[Event]) -> None:
         """Push in batches of ten, each channel's in order, several channels' side by side."""
-        packed = [(event.channel, self._pack(event)) for event in events]
-        sending = map(self._send, lanes(packed, LANES))
+        waiting = [(event.channel, self._pack(event)) for event in events]
+        sending = map(self._send, lanes(waiting, LANES))
         for failure in await asyncio.gather(*sending, return_exceptions=True):
             if failure:
                 raise failure
@@ -142,9 +138,7 @@ class PusherBackend(Hosted):
             await self._pusher.trigger_batch(batch, already_encoded=True)
 
     def _pack(self, event: Event) -> dict[str, str]:
-        frame = frames.encode_event(event)
-        if len(frame) > LIMITS.event_bytes:
-            frame = _stub(event, len(frame))
+        frame = packed(event, LIMITS.event_bytes, "Pusher")
         channel = self._private.encode(event.channel)
         return {"channel": channel, "name": EVENT, "data": frame.decode()}
 
@@ -172,18 +166,3 @@ class PusherBackend(Hosted):
             return [Finding(check="pusher", verdict="failed", detail=str(error))]
         detail = f"{self} answers, and knows our key and secret"
         return [Finding(check="pusher", verdict="ok", detail=detail)]
-
-
-def _stub(event: Event, size: int) -> bytes:
-    """Return what stands for a large event, where clients can fetch it from a log.
-
-    Raises:
-        PublishError: there is no log.
-
-    """
-    if event.position is None:
-        raise PublishError(
-            f"{event.event} on {event.channel} takes {size:,} bytes, and Pusher carries "
-            f"{LIMITS.event_bytes:,}: publish less, or set REALTIME_LOG so that clients fetch it"
-        )
-    return frames.encode_stub(event.channel, event.position)

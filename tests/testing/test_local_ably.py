@@ -13,6 +13,7 @@ from ably import AblyException, AblyRealtime, AblyRest
 from ably.types.message import Message
 
 from realtime_bridge.testing.providers import LocalAbly
+from realtime_bridge.testing.providers.ably_keys import AppState
 from tests.testing.node_ably import NodeAbly
 
 FORMATS = pytest.mark.parametrize("binary", [False, True], ids=["json", "msgpack"])
@@ -282,6 +283,29 @@ async def test_the_service_sends_clients_away_with_a_reason(ably: LocalAbly) -> 
         ably.end_all(80003, 503, "moving house")
         assert (await node.until(state="disconnected"))["code"] == 80003
         await node.until(state="connected")
+
+
+async def test_no_token_goes_beyond_its_key(ably: LocalAbly) -> None:
+    ably.keys.capability = {"app:*": ["subscribe"]}
+    async with rest(ably) as client:
+        assert await refused(client.channels.get("app:job.7").publish("a", "x")) == (401, 40160)
+        details = await client.auth.request_token(
+            {"capability": {"app:*": ["publish", "subscribe"]}}
+        )
+        assert str(details.capability) == '{"app:*": ["subscribe"]}'
+        asking = client.auth.request_token({"capability": {"other:*": ["subscribe"]}})
+        assert await refused(asking) == (401, 40160)
+
+
+@pytest.mark.parametrize(("state", "code"), [("disabled", 40110), ("over its quota", 40112)])
+async def test_an_account_that_is_closed_is_refused_everywhere(
+    ably: LocalAbly, state: AppState, code: int
+) -> None:
+    ably.keys.state = state
+    async with rest(ably, token=token(ably)) as client:
+        assert await refused(client.channels.get("job.7").publish("a", "x")) == (401, code)
+    async with NodeAbly.run(key=ably.key, port=ably.port) as node:
+        assert (await node.until(state="failed"))["code"] == code
 
 
 @pytest.mark.parametrize(

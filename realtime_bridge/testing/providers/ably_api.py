@@ -26,12 +26,8 @@ CORS = {
     "Access-Control-Expose-Headers": "Link, X-Ably-ErrorCode, X-Ably-ErrorMessage",
 }
 
-_FAULTS = {
-    401: (40101, "Invalid credentials"),
-    403: (40300, "This account is disabled"),
-    413: (40009, "Maximum message length exceeded"),
-    429: (42910, "Rate limit exceeded; request rejected"),
-}
+_CODES = {401: 40101, 403: 40300, 413: 40009, 429: 42910}
+"""What Ably says with a status, where that is not a hundred times the status."""
 
 _Answer = tuple[int, Any, Mapping[str, str]]
 _Call = Callable[[web.Request, Any], _Answer]
@@ -78,8 +74,8 @@ class AblyAPI:
         faults = self._ably.faults
         await asyncio.sleep(faults.seconds)
         if faults.status is not None:
-            code, message = _FAULTS.get(faults.status, (faults.status * 100, "Internal error"))
-            raise RefusedByAbly(code, faults.status, message)
+            code = _CODES.get(faults.status, faults.status * 100)
+            raise RefusedByAbly(code, faults.status, faults.message)
 
     def _grant(self, request: web.Request) -> Grant:
         return self._ably.keys.by_header(request.headers.get("Authorization", ""))

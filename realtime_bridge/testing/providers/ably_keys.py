@@ -7,8 +7,8 @@ import hmac
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import jwt
 import orjson
@@ -21,6 +21,8 @@ CLOCK_MILLISECONDS = 120_000
 TTL_MILLISECONDS = 3_600_000
 MIN_NONCE = 16
 
+AppState = Literal["enabled", "disabled", "over its quota"]
+
 Capability = Mapping[str, list[str]]
 
 EVERYTHING: Capability = {"*": ["*"]}
@@ -32,21 +34,20 @@ class Grant:
 
     Args:
         capability: operations by channel, or by a pattern of channels.
+        key: what the key allows that stands behind it: nothing goes beyond.
         client: the client id that all it sends has; None is anyone's, `*` is any.
         expires: in milliseconds since the Unix epoch; None is never.
 
     """
 
     capability: Capability
+    key: Capability = field(default_factory=lambda: EVERYTHING)
     client: str | None = None
     expires: float | None = None
 
     def allows(self, operation: str, channel: str) -> bool:
         """Tell whether it covers this operation on this channel."""
-        return any(
-            _covers(resource, channel) and not {operation, "*"}.isdisjoint(operations)
-            for resource, operations in self.capability.items()
-        )
+        return all(_allows(one, operation, channel) for one in (self.capability, self.key))
 
     def require(self, operation: str, channel: str) -> None:
         """Accept an operation that is covered.
@@ -82,6 +83,8 @@ class Keys:
 
     def __init__(self, key: str) -> None:
         self.name, _, self._secret = key.partition(":")
+        self.state: AppState = "enabled"
+        self.capability = EVERYTHING
         self._nonces: dict[str, int] = {}
         self._tokens: dict[str, Grant] = {}
 
@@ -112,7 +115,8 @@ class Keys:
             raise RefusedByAbly(40400, 404, "No application found with id")
         if not hmac.compare_digest(f"{name}:{secret}", f"{self.name}:{self._secret}"):
             raise RefusedByAbly(40101, 401, "Invalid credentials")
-        return Grant(capability=EVERYTHING)
+        self._check_state()
+        return Grant(capability=self.capability)
 
     def by_token(self, token: str) -> Grant:
         """Return what a token grants, ours or a JWT that was signed with our key.
@@ -123,7 +127,14 @@ class Keys:
         """
         grant = self._tokens.get(token) or self._by_jwt(token)
         grant.check_time()
+        self._check_state()
         return grant
+
+    def _check_state(self) -> None:
+        if self.state == "disabled":
+            raise RefusedByAbly(40110, 401, "Account disabled")
+        if self.state == "over its quota":
+            raise RefusedByAbly(40112, 401, "Account blocked (message limits exceeded)")
 
     def exchange(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the TokenDetails for a signed TokenRequest.
@@ -143,6 +154,7 @@ class Keys:
         if len(nonce) < MIN_NONCE or nonce in self._nonces:
             raise RefusedByAbly(40105, 401, "Nonce value replayed, or too short")
         self._nonces[nonce] = now()
+        self._check_state()
         return self._issue(fields)
 
     def _forget(self) -> None:
@@ -154,11 +166,14 @@ class Keys:
 
     def _issue(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         issued = now()
-        capability = _capability(fields["capability"])
+        capability = _within(_capability(fields["capability"]), self.capability)
         expires = issued + int(fields["ttl"] or TTL_MILLISECONDS)
         token = f"{self.name.partition('.')[0]}.{secrets.token_urlsafe(24)}"
         self._tokens[token] = Grant(
-            capability=capability, client=fields["clientId"], expires=expires
+            capability=capability,
+            key=self.capability,
+            client=fields["clientId"],
+            expires=expires,
         )
         details = {
             "token": token,
@@ -185,6 +200,7 @@ class Keys:
             raise RefusedByAbly(40144, 401, f"Token unrecognized: {error}") from None
         return Grant(
             capability=_capability(claims.get("x-ably-capability")),
+            key=self.capability,
             client=claims.get("x-ably-clientId"),
             expires=claims["exp"] * 1000,
         )
@@ -213,6 +229,29 @@ def _covers(resource: str, channel: str) -> bool:
     return len(wanted) == len(has) and all(
         one in ("*", other) for one, other in zip(wanted, has, strict=True)
     )
+
+
+def _allows(capability: Capability, operation: str, channel: str) -> bool:
+    return any(
+        _covers(resource, channel) and not {operation, "*"}.isdisjoint(operations)
+        for resource, operations in capability.items()
+    )
+
+
+def _within(wanted: Capability, limit: Capability) -> Capability:
+    """Return what of a capability the key's own covers.
+
+    Raises:
+        RefusedByAbly: 40160, nothing.
+
+    """
+    common = {
+        resource: [one for one in operations if _allows(limit, one, resource)]
+        for resource, operations in wanted.items()
+    }
+    if not any(common.values()):
+        raise RefusedByAbly(40160, 401, "The key's capability has nothing of what was asked for")
+    return {resource: operations for resource, operations in common.items() if operations}
 
 
 def _capability(text: object) -> Capability:

@@ -1,0 +1,551 @@
+"""Ably through its official SDK: batches, limits, errors with a cure, and permission."""
+
+import asyncio
+import json
+import logging
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+import jwt
+import pytest
+import pytest_asyncio
+from ably import AblyRealtime, AblyRest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from realtime_bridge import (
+    BackendAuthError,
+    BackendUnavailableError,
+    BlockingBroadcaster,
+    Broadcaster,
+    ConfigurationError,
+    Event,
+    Position,
+    PublishError,
+    RateLimitedError,
+)
+from realtime_bridge.backend import Visitor
+from realtime_bridge.channels import ALPHABET
+from realtime_bridge.errors import AuthRequestError
+from realtime_bridge.protocol.frames import encode_event
+from realtime_bridge.protocol.provider_names import ProviderNames
+from realtime_bridge.settings import Settings
+from realtime_bridge.testing import BackendContract, FaultyProxy
+from realtime_bridge.testing.providers import LocalAbly
+from realtime_bridge_backends.ably import AblyBackend, AblySettings
+from realtime_bridge_backends.ably_batches import MESSAGES, Packed, calls
+from realtime_bridge_backends.ably_errors import refusal
+from realtime_bridge_backends.memory import MemoryBackend
+
+EPOCH = "k3v9q2wz"
+
+
+def backend_of(ably: LocalAbly, **changes: Any) -> AblyBackend:
+    options = {
+        "key": SecretStr(ably.key),
+        "endpoint": "127.0.0.1",
+        "port": ably.port,
+        "tls": False,
+    }
+    return AblyBackend(AblySettings.model_construct(**{**options, **changes}), prefix="app")
+
+
+@pytest_asyncio.fixture
+async def ably() -> AsyncIterator[LocalAbly]:
+    async with LocalAbly() as ably:
+        yield ably
+
+
+@pytest_asyncio.fixture
+async def backend(ably: LocalAbly) -> AsyncIterator[AblyBackend]:
+    async with backend_of(ably) as backend:
+        yield backend
+
+
+class Listener:
+    """A client of the provider that may hear what our endpoint granted, and no more."""
+
+    def __init__(self, client: AblyRealtime) -> None:
+        self.client = client
+        self.messages: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def subscribe(self, channel: str) -> None:
+        await self.client.channels.get(f"app:{channel}").subscribe(self.messages.put_nowait)
+
+    async def event(self) -> dict[str, Any]:
+        """Return our frame within the provider's next message."""
+        async with asyncio.timeout(10):
+            message = await self.messages.get()
+        assert message.name == "realtime"
+        assert len(message.data.encode()) + len(message.name) <= 65_536
+        ours: dict[str, Any] = json.loads(message.data)
+        return ours
+
+
+@pytest_asyncio.fixture
+async def listener(ably: LocalAbly, backend: AblyBackend) -> AsyncIterator[Listener]:
+    async def callback(_: Any) -> Any:
+        return await backend.authorize({"channels": "app:job.7 app:job.8"}, visitor())
+
+    client = AblyRealtime(auth_callback=callback, endpoint=f"127.0.0.1:{ably.port}", tls=False)
+    listener = Listener(client)
+    await listener.subscribe("job.7")
+    yield listener
+    await client.close()
+
+
+def visitor(user: str = "42", *, allowed: Callable[[str], bool] = lambda _: True) -> Visitor:
+    async def allow(channel: str) -> bool:
+        return allowed(channel)
+
+    return Visitor(user=user, client="c_1", seconds=600, allow=allow)
+
+
+def placed(data: Any, offset: int = 1, channel: str = "job.7") -> Event:
+    event = Event(channel=channel, event="job.step", data=data, id=f"{channel}-{offset}")
+    return event.placed(Position(EPOCH, offset, event.id), 1_763_836_800_123)
+
+
+class TestContract(BackendContract):
+    """The fixture is that of this module."""
+
+
+async def test_what_is_pushed_is_our_frame_under_our_id(
+    backend: AblyBackend, listener: Listener
+) -> None:
+    await backend.push([placed({"percent": 30})])
+    message = await listener.messages.get()
+    assert message.id == "job.7-1"
+    assert json.loads(message.data) == {
+        "type": "event",
+        "channel": "job.7",
+        "event": "job.step",
+        "id": "job.7-1",
+        "epoch": EPOCH,
+        "offset": 1,
+        "time": 1_763_836_800_123,
+        "data": {"percent": 30},
+    }
+
+
+async def test_what_is_pushed_again_is_delivered_once(
+    backend: AblyBackend, listener: Listener
+) -> None:
+    await backend.push([placed(1)])
+    await backend.push([placed(1)])
+    await backend.push([placed(2, 2), placed(3, 3)])
+    await backend.push([placed(2, 2), placed(3, 3)])
+    await backend.push([placed(4, 4)])
+    assert [(await listener.event())["data"] for _ in range(4)] == [1, 2, 3, 4]
+
+
+async def test_a_batch_keeps_each_channels_order_in_few_calls(
+    ably: LocalAbly, backend: AblyBackend, listener: Listener
+) -> None:
+    await listener.subscribe("job.8")
+    events = [placed(n, n, channel) for n in range(1, 201) for channel in ("job.7", "job.8")]
+    before = ably.calls
+    await backend.push(events)
+    assert ably.calls - before == 2
+    received = [await listener.event() for _ in events]
+    for channel in ("job.7", "job.8"):
+        assert [one["data"] for one in received if one["channel"] == channel] == [*range(1, 201)]
+
+
+async def test_the_largest_that_fits_is_pushed_whole_and_one_byte_more_as_a_stub(
+    backend: AblyBackend, listener: Listener
+) -> None:
+    room = 65_536 - len("realtime") - len(encode_event(placed("")))
+    await backend.push([placed("ä" * ((room - 1) // 2) + "x" * (1 + (room - 1) % 2))])
+    await backend.push([placed("x" * (room + 1), 2)])
+    assert len((await listener.event())["data"]) > 30_000
+    assert await listener.event() == {
+        "type": "stub",
+        "channel": "job.7",
+        "epoch": EPOCH,
+        "offset": 2,
+        "id": "job.7-2",
+    }
+
+
+async def test_what_is_too_large_without_a_log_is_refused_with_the_cure(
+    backend: AblyBackend,
+) -> None:
+    event = Event(channel="job.7", event="job.step", data="x" * 70_000)
+    with pytest.raises(PublishError, match=r"70,107 .* Ably carries 65,528.*set REALTIME_LOG"):
+        await backend.push([event])
+
+
+events = st.lists(
+    st.builds(
+        Packed,
+        channel=st.sampled_from(["a", "b", "c"]),
+        id=st.uuids().map(str),
+        frame=st.integers(1, 65_528).map(bytes),
+    ),
+    max_size=60,
+)
+
+
+@given(events=events)
+def test_calls_keep_order_and_limits(events: list[Packed]) -> None:
+    made = list(calls(events, overhead=8))
+    for channel in "abc":
+        sent = [
+            message
+            for call in made
+            for publication in call
+            if publication.channel == channel
+            for message in publication.messages
+        ]
+        assert sent == [event for event in events if event.channel == channel]
+    for call in made:
+        assert len({publication.channel for publication in call}) == len(call)
+        for publication in call:
+            assert publication.size + 8 * len(publication.messages) <= 65_536
+            assert 0 < len(publication.messages) <= MESSAGES
+            assert len(set(publication.ids)) == len(publication.messages)
+
+
+async def test_a_batch_of_which_a_part_is_refused_has_failed(
+    ably: LocalAbly, backend: AblyBackend
+) -> None:
+    ably.keys.capability = {"app:job.7": ["publish"]}
+    with pytest.raises(BackendAuthError, match="give the key `publish`"):
+        await backend.push([placed(1), placed(1, 1, "job.8")])
+
+
+async def test_a_batch_that_is_refused_as_a_whole_has_failed(
+    ably: LocalAbly, backend: AblyBackend
+) -> None:
+    ably.faults.status = 429
+    with pytest.raises(RateLimitedError):
+        await backend.push([placed(1), placed(1, 1, "job.8")])
+
+
+async def test_an_answer_that_was_lost_costs_no_event_and_repeats_none(
+    ably: LocalAbly, listener: Listener
+) -> None:
+    async with FaultyProxy(ably.port) as proxy:
+        port = int(proxy.url.rpartition(":")[2])
+        async with backend_of(ably, port=port) as backend:
+            await backend.push([placed(1)])
+            proxy.drop(after=0)
+            await backend.push([placed(2, 2)])
+            await backend.push([placed(3, 3)])
+        assert proxy.dropped == 1
+    assert [(await listener.event())["offset"] for _ in range(3)] == [1, 2, 3]
+
+
+async def test_a_token_of_ours_that_expired_is_replaced(
+    backend: AblyBackend, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime_bridge_backends.ably.WORKER_SECONDS", -1.0)
+    with pytest.raises(BackendAuthError, match="clock"):
+        await backend.push([placed(1)])
+    monkeypatch.undo()
+    await backend.push([placed(2, 2)])
+    assert (await listener.event())["offset"] == 2
+
+
+async def test_the_keys_secret_never_travels(
+    ably: LocalAbly, backend: AblyBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(type(ably.keys), "by_key")
+    await backend.push([placed(1)])
+    (finding,) = await backend.diagnose()
+    assert finding.verdict == "ok"
+
+
+def test_it_works_in_one_event_loop_after_another() -> None:
+    async def push_in(backend: AblyBackend) -> None:
+        async with backend:
+            await backend.push([placed(1)])
+
+    async def serve(check: Callable[[int], None]) -> None:
+        async with LocalAbly() as ably:
+            await asyncio.to_thread(check, ably.port)
+            assert ably.calls == 2
+
+    def check(port: int) -> None:
+        ably = LocalAbly()
+        ably.port = port
+        backend = backend_of(ably)
+        for _ in range(2):
+            asyncio.run(push_in(backend))
+
+    asyncio.run(serve(check))
+
+
+async def test_its_client_is_made_at_the_first_push(backend: AblyBackend) -> None:
+    assert backend._rest is None
+    await backend.push([placed(1)])
+    made = backend._rest
+    await backend.push([placed(2, 2)])
+    assert backend._rest is made
+    assert made is not None
+    assert len(list(made.channels)) == 0
+
+
+REFUSALS: list[tuple[int, int, type[PublishError], str]] = [
+    (40009, 400, PublishError, "publish less in one event"),
+    (40101, 401, BackendAuthError, "REALTIME_ABLY_KEY.*clock"),
+    (40104, 401, BackendAuthError, "clock is right"),
+    (40110, 401, BackendAuthError, "enable the account"),
+    (40112, 401, RateLimitedError, "larger plan"),
+    (40142, 401, BackendAuthError, "clock"),
+    (40160, 401, BackendAuthError, "give the key `publish`"),
+    (40300, 403, BackendAuthError, "enable the account or app"),
+    (40400, 404, BackendAuthError, "no such app"),
+    (42910, 429, RateLimitedError, "publish less often"),
+    (50000, 500, BackendUnavailableError, r"status\.ably\.com"),
+    (0, 503, BackendUnavailableError, r"status\.ably\.com"),
+    (30200, 302, PublishError, "is REALTIME_ABLY_ENDPOINT an Ably"),
+    (40000, 400, PublishError, "is REALTIME_ABLY_ENDPOINT an Ably"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "error", "cure"), REFUSALS)
+def test_each_refusal_is_an_error_of_its_own_with_a_cure(
+    code: int, status: int, error: type[PublishError], cure: str
+) -> None:
+    made = refusal(code, status, "said so")
+    assert type(made) is error
+    assert str(made).startswith(f"Ably answered {status}, code {code} (said so): ")
+    with pytest.raises(PublishError, match=cure):
+        raise made
+    assert made.retryable is (error in (RateLimitedError, BackendUnavailableError))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, BackendAuthError),
+        (403, BackendAuthError),
+        (413, PublishError),
+        (429, RateLimitedError),
+        (500, BackendUnavailableError),
+    ],
+)
+async def test_a_refused_publish_raises_it(
+    ably: LocalAbly, backend: AblyBackend, status: int, error: type[PublishError]
+) -> None:
+    ably.faults.status = status
+    with pytest.raises(error):
+        await backend.push([placed(1)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "cure"),
+    [
+        ({"key": SecretStr("local.key:wrong" + "0" * 32)}, BackendAuthError, "REALTIME_ABLY_KEY"),
+        ({"key": SecretStr("other.key:x" + "0" * 32)}, BackendAuthError, "REALTIME_ABLY_KEY"),
+        ({"endpoint": "no-such-host.invalid"}, BackendUnavailableError, "REALTIME_ABLY_ENDPOINT"),
+        ({"port": 1}, BackendUnavailableError, "is REALTIME_ABLY_ENDPOINT right"),
+    ],
+)
+async def test_what_is_configured_wrongly_is_named(
+    ably: LocalAbly, changes: dict[str, Any], error: type[PublishError], cure: str
+) -> None:
+    async with backend_of(ably, **changes) as backend:
+        with pytest.raises(error, match=cure):
+            await backend.push([placed(1)])
+        (finding,) = await backend.diagnose()
+    assert finding.verdict == "failed"
+
+
+async def test_what_answers_and_is_no_ably_is_named() -> None:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(status=404, text="<html>nothing here</html>", content_type="text/html")
+
+    app = web.Application()
+    app.add_routes([web.route("*", "/{path:.*}", page)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    ably = LocalAbly()
+    ably.port = runner.addresses[0][1]
+    async with backend_of(ably) as backend:
+        with pytest.raises(PublishError, match="_ENDPOINT"):
+            await backend.push([placed(1)])
+    await runner.cleanup()
+
+
+async def test_a_provider_that_takes_too_long_is_given_up(
+    ably: LocalAbly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime_bridge_backends.ably.CALL_SECONDS", 0.1)
+    ably.faults.seconds = 5
+    async with backend_of(ably) as backend:
+        with pytest.raises(BackendUnavailableError, match="no answer in time"):
+            await backend.push([placed(1)])
+
+
+async def test_no_error_shows_a_key_or_a_token(ably: LocalAbly, backend: AblyBackend) -> None:
+    secret = ably.key.partition(":")[2]
+    token = await backend._token(None)
+    for message in (f"bad key {ably.key}", f"bad secret {secret}", f"bad token {token}"):
+        ably.faults.status, ably.faults.message = 400, message
+        for events in ([placed(2, 2)], [placed(2, 2), placed(1, 1, "job.8")]):
+            with pytest.raises(PublishError, match="bad") as caught:
+                await backend.push(events)
+            assert_nothing_shows("".join(traceback.format_exception(caught.value)), secret)
+        (finding,) = await backend.diagnose()
+        assert_nothing_shows(finding.detail, secret)
+
+
+async def test_no_log_shows_a_key_or_a_token(
+    ably: LocalAbly, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for changes in ({}, {"port": 1}, {"endpoint": "no-such-host.invalid"}):
+        async with backend_of(ably, **changes) as backend:
+            with suppress(BackendUnavailableError):
+                await backend.push([placed(1)])
+            await backend.diagnose()
+    assert "Token: …" in caplog.text
+    assert_nothing_shows(caplog.text, ably.key.partition(":")[2])
+
+
+def assert_nothing_shows(shown: str, secret: str) -> None:
+    assert secret not in shown
+    assert "eyJ" not in shown
+
+
+async def test_with_a_log_a_failed_push_is_no_failure_and_the_providers_return_is_noticed(
+    ably: LocalAbly, listener: Listener
+) -> None:
+    async with Broadcaster(log=MemoryBackend(), backend=backend_of(ably)) as broadcaster:
+        ably.faults.status = 500
+        receipt = await broadcaster.publish("job.7", "job.step", 1)
+        assert (receipt.pushed, receipt.position and receipt.position.offset) == (False, 1)
+        ably.faults.heal()
+        receipt = await broadcaster.publish("job.7", "job.step", 2)
+        assert receipt.pushed
+    assert (await listener.event())["offset"] == 2
+
+
+async def test_without_a_log_a_failed_push_is_the_publishers_to_know(ably: LocalAbly) -> None:
+    ably.faults.status = 401
+    async with Broadcaster(backend=backend_of(ably)) as broadcaster:
+        with pytest.raises(BackendAuthError):
+            await broadcaster.publish("job.7", "job.step", 1)
+
+
+async def test_sync_code_publishes_too(ably: LocalAbly, listener: Listener) -> None:
+    def publish() -> None:
+        with BlockingBroadcaster(lambda: Broadcaster(backend=backend_of(ably))) as broadcaster:
+            broadcaster.publish("job.7", "job.step", "from a thread")
+
+    await asyncio.to_thread(publish)
+    assert (await listener.event())["data"] == "from a thread"
+
+
+async def test_a_jwt_covers_just_what_was_granted(ably: LocalAbly, backend: AblyBackend) -> None:
+    fields = {"channels": "app:job.7 app:job.8 other:job.7 app:a/b"}
+    answer = await backend.authorize(fields, visitor(allowed=lambda name: name == "job.7"))
+    assert answer is not None
+    name, _, secret = ably.key.partition(":")
+    claims = jwt.decode(answer["token"], secret, ["HS256"])
+    assert jwt.get_unverified_header(answer["token"])["kid"] == name
+    assert json.loads(claims["x-ably-capability"]) == {"app:job.7": ["subscribe"]}
+    assert claims["x-ably-clientId"] == answer["clientId"] == "42"
+    assert claims["exp"] - claims["iat"] == 600
+    assert answer["expires"] - answer["issued"] == 600_000
+    json.dumps(answer)
+
+
+async def test_a_token_request_covers_just_what_was_granted(
+    ably: LocalAbly, backend: AblyBackend
+) -> None:
+    fields = {"channels": "app:job.7 app:job.8", "format": "request"}
+    answer = await backend.authorize(fields, visitor(allowed=lambda name: name == "job.7"))
+    assert answer is not None
+    json.dumps(answer)
+
+    async def callback(_: Any) -> Any:
+        return dict(answer)
+
+    place = {"endpoint": "127.0.0.1", "port": ably.port, "tls": False}
+    async with AblyRest(auth_callback=callback, **place) as client:
+        details = await client.auth.authorize()
+    assert str(details.capability) == '{"app:job.7": ["subscribe"]}'
+    assert details.client_id == "42"
+
+
+async def test_a_user_named_like_the_wildcard_gets_no_client_id(backend: AblyBackend) -> None:
+    for form in ("jwt", "request"):
+        fields = {"channels": "app:job.7", "format": form}
+        answer = await backend.authorize(fields, visitor("*"))
+        assert answer is not None
+        assert "clientId" not in answer
+
+
+async def test_who_may_hear_nothing_gets_no_token(backend: AblyBackend) -> None:
+    fields = {"channels": "app:job.7 other:job.7 app:* * app:"}
+    assert await backend.authorize(fields, visitor(allowed=lambda _: False)) is None
+
+
+@pytest.mark.parametrize("channels", ["", "  ", " ".join(f"app:job.{n}" for n in range(201))])
+async def test_how_many_channels_are_asked_for_is_bounded(
+    backend: AblyBackend, channels: str
+) -> None:
+    with pytest.raises(AuthRequestError, match="channels"):
+        await backend.authorize({"channels": channels}, visitor())
+
+
+@given(
+    channel=st.from_regex(rf"[{ALPHABET}]{{1,128}}", fullmatch=True).filter(
+        lambda name: not name.startswith(("private-", "presence-"))
+    ),
+    prefix=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
+)
+def test_every_channel_has_a_name_at_ably_and_comes_back_from_it(channel: str, prefix: str) -> None:
+    names = ProviderNames(f"{prefix}:")
+    name = names.encode(channel)
+    assert names.decode(name) == channel
+    assert name.count(":") == 1
+    assert "*" not in name
+
+
+@pytest.mark.parametrize("name", ["REALTIME_ABLY_KEY", "ABLY_API_KEY"])
+def test_it_is_configured_by_our_names_or_the_vendors(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "app.key:secret")
+    backend = AblyBackend.from_settings(Settings())
+    assert str(backend) == "Ably (main.realtime.ably.net)"
+    assert backend.options == {
+        "endpoint": "main",
+        "port": None,
+        "tls": True,
+        "channel_prefix": "realtime:",
+    }
+
+
+def test_a_key_that_is_none_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_ABLY_KEY", "hush")
+    with pytest.raises(
+        ConfigurationError, match=r"REALTIME_ABLY_KEY.*APPID\.KEYID:SECRET"
+    ) as caught:
+        AblyBackend.from_settings(Settings())
+    assert "hush" not in str(caught.value)
+
+
+async def test_doctor_finds_that_the_key_may_do_its_work(
+    ably: LocalAbly, backend: AblyBackend
+) -> None:
+    (finding,) = await backend.diagnose()
+    assert (finding.check, finding.verdict) == ("ably", "ok")
+    ably.keys.capability = {"app:*": ["subscribe"]}
+    (finding,) = await backend.diagnose()
+    assert finding.verdict == "failed"
+    assert "does not allow publish" in finding.detail
+    assert finding.cure is not None
+    ably.keys.capability = {"app:job.7": ["publish"]}
+    (finding,) = await backend.diagnose()
+    assert finding.verdict == "failed"
