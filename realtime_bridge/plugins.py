@@ -12,6 +12,7 @@ from realtime_bridge.errors import (
     BackendNotInstalledError,
     ConfigurationError,
 )
+from realtime_bridge.failover import Carrier, Failover
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -80,7 +81,10 @@ def for_server(settings: "Settings") -> Parts:
     return _parts(settings, log_class(settings))
 
 
-def _parts(settings: "Settings", log: type[Log] | None) -> Parts:
+def _parts(settings: "Settings", log_type: type[Log] | None) -> Parts:
+    log = log_type.from_settings(settings) if log_type else None
+    if settings.failover:
+        return Parts(log=log, backend=_failover(settings, log))
     chosen = find(settings.backend)
     if log is None and issubclass(chosen, Hosted):
         _logger.warning(
@@ -89,10 +93,26 @@ def _parts(settings: "Settings", log: type[Log] | None) -> Parts:
             "or REALTIME_POSTGRES_URL, or REALTIME_LOG",
             settings.backend,
         )
-    return Parts(
-        log=log.from_settings(settings) if log else None,
-        backend=chosen.from_settings(settings) if issubclass(chosen, Backend) else None,
-    )
+    return Parts(log=log, backend=_carrier(settings, settings.backend).backend)
+
+
+def _failover(settings: "Settings", log: Log | None) -> Failover:
+    if log is None:
+        raise ConfigurationError(
+            "REALTIME_FAILOVER needs a log, from which clients get what was under way: set "
+            "REALTIME_REDIS_URL or REALTIME_POSTGRES_URL, or REALTIME_LOG"
+        )
+    names = (settings.backend, *settings.failover)
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"REALTIME_FAILOVER names one twice: {', '.join(names)}")
+    return Failover([_carrier(settings, name) for name in names], log)
+
+
+def _carrier(settings: "Settings", name: str) -> Carrier:
+    """Return a backend by its name; what delivers from the log has nothing to push."""
+    chosen = find(name)
+    made = chosen.from_settings(settings) if issubclass(chosen, Backend) else None
+    return Carrier(name, made)
 
 
 def log_class(settings: "Settings") -> type[Log] | None:

@@ -58,6 +58,8 @@ class Settings(EnvironmentSettings):
     """Who delivers: an installed entry point of `realtime_bridge.backends`."""
     log: str = "auto"
     """Who remembers: `auto`, `none`, or the name of a log."""
+    failover: Annotated[tuple[str, ...], NoDecode] = ()
+    """Who delivers when that fails, in order; comma-separated. It needs a log."""
     secret: SecretStr | None = None
     """Signs tokens and server-to-server calls; at least 32 bytes."""
     prefix: str = Field(default="realtime", pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -89,7 +91,7 @@ class Settings(EnvironmentSettings):
     limit_event_bytes: int = Field(default=MAX_DATA_BYTES, ge=1, le=MAX_DATA_BYTES)
     limit_unsent_bytes: int = Field(default=1024 * 1024, ge=1024)
 
-    _split_origins = field_validator("origins", mode="before")(_comma_separated)
+    _split = field_validator("origins", "failover", mode="before")(_comma_separated)
 
     @field_validator("secret")
     @classmethod

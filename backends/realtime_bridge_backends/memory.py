@@ -41,6 +41,8 @@ class MemoryBackend(Log, Feed):
         self._retention = retention or Retention()
         self._channels: dict[str, History] = {}
         self._listeners: set[_MemoryListener] = set()
+        self._configuration: str | None = None
+        self._generation = 0
 
     def __str__(self) -> str:
         return "the memory log"
@@ -75,6 +77,13 @@ class MemoryBackend(Log, Feed):
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Return the latest event of each key."""
         return self._current(channel).latest(after=after, limit=limit)
+
+    async def generation(self, configuration: str) -> int:
+        """Return a greater one for another configuration than before, and in a later process."""
+        if configuration != self._configuration:
+            self._configuration = configuration
+            self._generation = max(int(time.time()), self._generation + 1)
+        return self._generation
 
     async def rotate(self, channel: str, seen_epoch: str) -> Position:
         """Begin a new epoch, if `seen_epoch` is still the channel's."""

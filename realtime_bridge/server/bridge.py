@@ -13,6 +13,7 @@ from realtime_bridge.errors import ConfigurationError, RealtimeError
 from realtime_bridge.event import Event, Position
 from realtime_bridge.server.auth import Signatures, Tokens
 from realtime_bridge.server.clients import Clients
+from realtime_bridge.server.delivery import Delivery
 from realtime_bridge.server.engine import Authenticate, Engine
 from realtime_bridge.server.http import (
     Message,
@@ -56,8 +57,7 @@ class Bridge:
         self, settings: Settings, *, authenticate: Authenticate | None = None, dev: bool = False
     ) -> None:
         parts = plugins.for_server(settings)
-        hosted = (parts.backend,) if isinstance(parts.backend, Hosted) else ()
-        log = NoLog() if hosted and parts.log is None else parts.log
+        log = NoLog() if isinstance(parts.backend, Hosted) and not parts.log else parts.log
         if log is None or not isinstance(log, Feed):
             raise ConfigurationError(
                 f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
@@ -78,7 +78,6 @@ class Bridge:
             ),
             log=log,
             hub=Hub(log, log),
-            hosted=hosted,
         )
         self._routes = Routes(self._engine)
         self._exits = AsyncExitStack()
@@ -191,7 +190,8 @@ class Bridge:
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
             exits.callback(tasks.create_task(engine.hub.run()).cancel)
             await engine.hub.wait_until_ready(START_SECONDS)
-            exits.callback(tasks.create_task(engine.learn_generation()).cancel)
+            following = Delivery(engine, engine.failover).run if engine.failover else None
+            exits.callback(tasks.create_task((following or engine.learn_generation)()).cancel)
             exits.callback(tasks.create_task(engine.revocations.run()).cancel)
             exits.enter_context(serving(engine.settings.prefix, engine.broadcaster))
             exits.enter_context(drained_first(self.drain))

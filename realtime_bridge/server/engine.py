@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from realtime_bridge import identifiers
+from realtime_bridge import failover, identifiers
 from realtime_bridge.backend import Hosted, Log
 from realtime_bridge.broadcaster import Broadcaster
 from realtime_bridge.errors import RealtimeError
+from realtime_bridge.failover import Failover
 from realtime_bridge.protocol import frames
 from realtime_bridge.protocol.session import ConnectionLimits
 from realtime_bridge.server.auth import (
@@ -37,6 +38,9 @@ Authenticate = Callable[[Request], Identity] | Callable[[Request], Awaitable[Ide
 AGAIN_SECONDS = 1.0
 """How long a log that does not answer is left alone."""
 
+INTERNAL = frozenset({CONTROL, failover.CHANNEL})
+"""The channels on which servers and workers talk to each other; no client may listen to them."""
+
 logger = logging.getLogger("realtime_bridge.server")
 
 
@@ -53,8 +57,6 @@ class Engine:
     broadcaster: Broadcaster
     log: Log
     hub: Hub
-    hosted: tuple[Hosted, ...] = ()
-    """The providers that may deliver in our place; the first does."""
     started: bool = False
     generation: int = 0
     connections: Counter[str] = field(default_factory=Counter)
@@ -81,9 +83,29 @@ class Engine:
         return self.broadcaster.log is not None
 
     @property
+    def failover(self) -> Failover | None:
+        """What pushes here, where there is more than one way."""
+        backend = self.broadcaster.backend
+        return backend if isinstance(backend, Failover) else None
+
+    @property
     def provider(self) -> Hosted | None:
         """Who delivers in our place now; None is ourselves."""
-        return self.hosted[0] if self.hosted else None
+        active = self.failover.active.backend if self.failover else self.broadcaster.backend
+        return active if isinstance(active, Hosted) else None
+
+    @property
+    def hosted(self) -> list[Hosted]:
+        """All providers that may ever deliver in our place."""
+        carriers = self.failover.carriers if self.failover else ()
+        backends = [carrier.backend for carrier in carriers] or [self.broadcaster.backend]
+        return [backend for backend in backends if isinstance(backend, Hosted)]
+
+    @property
+    def delivery(self) -> str:
+        """What clients have to move for when it changes."""
+        moved = f" {self.failover.active.name}" if self.failover else ""
+        return self.settings.delivery + moved
 
     @property
     def healthy(self) -> bool:
@@ -107,7 +129,7 @@ class Engine:
         """Ask the log which generation of the configuration this is, until it answers."""
         while True:
             try:
-                self.generation = await self.log.generation(self.settings.delivery)
+                self.generation = await self.log.generation(self.delivery)
             except RealtimeError as error:
                 logger.warning("the generation is not known yet: %s", error)
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -121,7 +143,7 @@ class Engine:
             Exception: whatever the channel's rule raised.
 
         """
-        if channel == CONTROL or not self.revocations.allow(principal, channel):
+        if channel in INTERNAL or not self.revocations.allow(principal, channel):
             return False
         return await self.rules.allow(principal, channel)
 

@@ -1,8 +1,7 @@
 """Whether this server lives, and whether it can do its work."""
 
-from realtime_bridge.server.engine import Engine
+from realtime_bridge.server.engine import INTERNAL, Engine
 from realtime_bridge.server.http import Response
-from realtime_bridge.server.revocations import CONTROL
 
 
 async def live() -> Response:
@@ -24,7 +23,7 @@ async def report(engine: Engine) -> Response:
             "log": str(engine.log),
             "connections": engine.connections.total(),
             "users": len(engine.connections),
-            "channels": len(engine.hub.channels - {CONTROL}),
+            "channels": len(engine.hub.channels - INTERNAL),
         }
     )
 

@@ -22,8 +22,7 @@ from realtime_bridge.protocol.calls import signed_headers
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth import Tokens
 from realtime_bridge.server.connection import Connection
-from realtime_bridge.server.engine import Authenticate, Engine
-from realtime_bridge.server.revocations import CONTROL
+from realtime_bridge.server.engine import INTERNAL, Authenticate, Engine
 from realtime_bridge.settings import Settings
 
 SECRET = "a secret of the tests, 32 bytes long at least"
@@ -285,7 +284,7 @@ class Site:
         """Prove that no connection, subscription or task outlives its client."""
         hub = self.engine.hub
         await until(lambda: not self.engine.connections)
-        fans = [fan for channel, fan in hub._fans.items() if channel != CONTROL]
+        fans = [fan for channel, fan in hub._fans.items() if channel not in INTERNAL]
         await until(lambda: not any(fan.used for fan in fans))
         assert not hub._openings
 

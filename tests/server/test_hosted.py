@@ -9,10 +9,11 @@ import pytest
 
 from realtime_bridge import plugins
 from realtime_bridge.backend import Hosted, Limits, Visitor
-from realtime_bridge.errors import AuthRequestError, ConfigurationError
+from realtime_bridge.errors import AuthRequestError, BackendUnavailableError, ConfigurationError
 from realtime_bridge.event import Event
+from realtime_bridge.failover import CHANNEL
 from realtime_bridge.settings import Settings
-from tests.server.harness import Frame, Serve, Site, made
+from tests.server.harness import Frame, Serve, Site, engine_of, made, until
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -24,13 +25,17 @@ class Postal(Hosted):
     options: ClassVar[Mapping[str, Any]] = {"office": "main"}
     limits = Limits(event_bytes=1_000, events=1, channels=1)
     pushed: ClassVar[list[Event]] = []
+    failure: ClassVar[Exception | None] = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         cls.pushed.clear()
+        cls.failure = None
         return cls()
 
     async def push(self, events: Sequence[Event]) -> None:
+        if self.failure:
+            raise self.failure
         self.pushed.extend(events)
 
     async def authorize(
@@ -170,3 +175,54 @@ async def test_in_signal_mode_nobody_is_promised_what_only_a_log_can_give(serve:
     assert (status, refusal["error"]["code"]) == (404, "no_log")
     with pytest.raises(ConfigurationError, match="set REALTIME_LOG"):
         await site.bridge.revoke(user="42")
+
+
+FAILED_OVER: dict[str, Any] = {"backend": "postal", "log": "memory", "failover": ("websocket",)}
+
+
+async def fail(site: Site) -> None:
+    """Publish so often that the provider is given up."""
+    Postal.failure = BackendUnavailableError("it is down")
+    for _ in range(5):
+        await site.bridge.publish("job.7", "job.step")
+
+
+async def test_when_the_provider_is_given_up_clients_are_told_to_come_here(serve: Serve) -> None:
+    site = await serve(**FAILED_OVER)
+    before = await described(site)
+    assert before["provider"] == "postal"
+    await fail(site)
+    await until(lambda: site.engine.generation > before["generation"])
+    after = await described(site)
+    assert (after["provider"], after["options"]) == ("websocket", {})
+    assert (await site.poll({}))[1]["generation"] == after["generation"]
+    assert (await asked(site, b"channel=user-42"))[0] == 200
+
+
+async def test_clients_who_are_here_are_told_when_the_provider_is_back(serve: Serve) -> None:
+    site = await serve(**FAILED_OVER)
+    await fail(site)
+    await until(lambda: site.engine.provider is None)
+    client = await site.connect()
+    assert (await client.subscribe("job.7"))["offset"] == 5
+    given_up = site.engine.generation
+    log = site.engine.log
+    back = {"backend": "postal"}
+    await log.append([Event(channel=CHANNEL, event="moved", data=back, key="backend")])
+    await until(lambda: site.engine.generation > given_up)
+    assert (await described(site))["provider"] == "postal"
+
+
+async def test_a_server_that_starts_later_begins_where_the_others_are(serve: Serve) -> None:
+    bridge = made(**FAILED_OVER)
+    moved = Event(channel=CHANNEL, event="moved", data={"backend": "websocket"}, key="backend")
+    await engine_of(bridge).log.append([moved])
+    site = await serve(bridge)
+    await until(lambda: site.engine.generation)
+    assert (await described(site))["provider"] == "websocket"
+
+
+async def test_nobody_listens_to_what_servers_tell_each_other(serve: Serve) -> None:
+    site = await serve(**FAILED_OVER)
+    _, answer = await site.poll({CHANNEL: None})
+    assert answer["channels"][CHANNEL] == {"reset": "forbidden", "position": None}
