@@ -6,10 +6,17 @@ import { build } from 'esbuild';
 import { OPTIONS } from './options.js';
 
 const FOLDER = '../../realtime_bridge/server/static';
-const ON_DEMAND = { './sse.js': 'client-sse.js', './hosted/pusher.js': 'client-pusher.js' };
+const ON_DEMAND = {
+  './sse.js': 'client-sse.js',
+  './hosted/ably.js': 'client-ably.js',
+  './hosted/pusher.js': 'client-pusher.js',
+};
 
 const { version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const holder = readFileSync('../../LICENSE', 'utf8').match(/^Copyright.*$/m)?.[0] ?? '';
+
+// An SDK's own names stay as they are: what it calls private may be written in texts too.
+const { mangleProps, mangleCache, ...UNMANGLED } = OPTIONS;
 
 /** What is loaded on demand stays a file of its own, beside client.js. */
 const apart = {
@@ -22,16 +29,17 @@ const apart = {
 };
 
 // What a page without npm needs: the client; the cores of the hooks come with the package.
-await write('client.js', `export { HybridClient } from './src/index.ts'`, [...OPTIONS.plugins, apart]);
+const MAIN = { ...OPTIONS, plugins: [...OPTIONS.plugins, apart] };
+await write('client.js', `export { HybridClient } from './src/index.ts'`, MAIN);
 for (const [path, name] of Object.entries(ON_DEMAND)) {
-  await write(name, `export * from './src/${path.replace(/\.js$/, '.ts')}'`, OPTIONS.plugins);
+  const options = path.startsWith('./hosted/') ? UNMANGLED : OPTIONS;
+  await write(name, `export * from './src/${path.replace(/\.js$/, '.ts')}'`, options);
 }
 
-async function write(name, contents, plugins) {
+async function write(name, contents, options) {
   const { outputFiles } = await build({
-    ...OPTIONS,
+    ...options,
     stdin: { contents, resolveDir: '.' },
-    plugins,
     platform: 'browser',
     minify: true,
     write: false,

@@ -26,7 +26,7 @@ export function sources() {
 function familiesOf(texts) {
   const classes = new Map();
   for (const text of texts) {
-    const [, name, base] = /^export (?:abstract )?class (\w+)(?:<.*?>)?(?: extends (\w+))?/m.exec(text) ?? [];
+    const [, name, base] = /^(?:export )?(?:abstract )?class (\w+)(?:<.*?>)?(?: extends (\w+))?/m.exec(text) ?? [];
     if (name) classes.set(name, { base, names: privatesOf(text) });
   }
   const inherited = (name) => (classes.has(name) ? [...classes.get(name).names, ...inherited(classes.get(name).base)] : []);

@@ -23,6 +23,7 @@ const HEARTBEAT_MS = 30_000;
 const LINKS: Readonly<Record<string, () => OpenLink | Promise<OpenLink>>> = {
   websocket: () => (tools, handlers) => new WebSocketLink(tools.url('websocket'), handlers),
   sse: () => import('./sse.js').then(({ StreamLink }) => (tools, handlers) => new StreamLink(tools, handlers)),
+  ably: () => import('./hosted/ably.js').then(({ ablyLink }) => ablyLink),
   pusher: () => import('./hosted/pusher.js').then(({ pusherLink }) => pusherLink),
 };
 

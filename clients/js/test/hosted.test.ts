@@ -8,7 +8,7 @@ import { Server, token } from './support/server.js';
 
 const CHANNEL = 'user-42';
 
-describe.each(['pusher'])('%s', (name) => {
+describe.each(['ably', 'pusher'])('%s', (name) => {
   let provider: LocalProvider;
   let server: Server;
   let client: HybridClient;

@@ -46,7 +46,8 @@ export class HostedLink implements Link, ProviderHandlers {
       useless: () => this.lost('the provider delivers nothing'),
     });
     const { options, token } = _tools;
-    const tools = { options: options(), authUrl: _tools.url('auth'), token };
+    const channels = () => Object.keys(_tools.positions());
+    const tools = { options: options(), authUrl: _tools.url('auth'), token, channels };
     open(tools, this).then(
       (provider) => (this._closed ? provider.close() : (this._provider = provider)),
       (error: unknown) => this.lost(String(error)),

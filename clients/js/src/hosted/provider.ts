@@ -35,6 +35,8 @@ export interface ProviderTools {
   readonly authUrl: string;
   /** The bearer token to ask with. */
   token(): string;
+  /** What is wanted at this moment, for whoever has to know before it connects. */
+  channels(): string[];
 }
 
 /** Loads the SDK, and begins to connect; rejects where there is no SDK. */
