@@ -57,7 +57,7 @@ _OPTIONS: dict[str, Any] = {
     "lifespan": "on",
     "log_level": "warning",
     "access_log": False,
-    "ws": "websockets-sansio",
+    "ws": "realtime_bridge.server.fast:WebSocket",
     "ws_max_size": 2 * MAX_CALL_BYTES,
     "ws_per_message_deflate": False,
     "timeout_graceful_shutdown": LAST_SECONDS,

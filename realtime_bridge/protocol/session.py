@@ -24,7 +24,7 @@ DEMOTION_WINDOW = 60.0
 """Demoted twice within this many seconds, a slow reader is disconnected."""
 
 PROTOCOL, TOKEN, FORBIDDEN, NO_CONNECT, TOO_MANY = 4400, 4401, 4403, 4408, 4409
-SLOW = 4508
+INTERNAL, SLOW = 4500, 4508
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +153,10 @@ class Session:
         except ProtocolError as error:
             return self._fail(PROTOCOL, str(error))
 
+    def oversized(self) -> list[Command]:
+        """Take the word that a frame is over the limit, from whoever does not keep so much."""
+        return [] if self._closed else self._fail(PROTOCOL, self._too_large())
+
     def admit(
         self, user: str, client: str, *, expires: float, now: float, nonce: str | None = None
     ) -> list[Command]:
@@ -250,8 +254,11 @@ class Session:
             len(text) * 4 > self._limits.frame_bytes
             and len(text.encode(errors="surrogatepass")) > self._limits.frame_bytes
         ):
-            raise ProtocolError(f"the frame is over {self._limits.frame_bytes:,} bytes")
+            raise ProtocolError(self._too_large())
         return frames.decode_client(text)
+
+    def _too_large(self) -> str:
+        return f"the frame is over {self._limits.frame_bytes:,} bytes"
 
     def _handle(self, frame: frames.ClientFrame, now: float) -> list[Command]:
         if not self._free(frame) and not self._afford(now):

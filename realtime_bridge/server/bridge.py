@@ -14,7 +14,7 @@ from realtime_bridge.event import Event, Position
 from realtime_bridge.server.auth import Signatures, Tokens
 from realtime_bridge.server.clients import Clients
 from realtime_bridge.server.delivery import Delivery
-from realtime_bridge.server.engine import Authenticate, Engine
+from realtime_bridge.server.engine import STATE, Authenticate, Engine
 from realtime_bridge.server.http import (
     Message,
     Receive,
@@ -172,10 +172,15 @@ class Bridge:
         await self._engine.clients.drain(self._engine.settings.grace_seconds)
 
     @asynccontextmanager
-    async def lifespan(self, _app: object = None) -> AsyncGenerator[None]:
+    async def lifespan(self, _app: object = None) -> AsyncGenerator[dict[str, Any]]:
         """Run while the application does: `FastAPI(lifespan=bridge.lifespan)`."""
         async with self:
-            yield
+            yield self.state
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the fast shell finds the bridge by, when your own lifespan yields it."""
+        return {STATE: self._engine}
 
     async def __aenter__(self) -> Self:
         engine = self._engine
@@ -189,6 +194,8 @@ class Bridge:
             await exits.enter_async_context(engine.broadcaster)
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
             exits.callback(tasks.create_task(engine.hub.run()).cancel)
+            engine.tasks = tasks
+            exits.callback(engine.clients.dismiss)
             await engine.hub.wait_until_ready(START_SECONDS)
             following = Delivery(engine, engine.failover).run if engine.failover else None
             exits.callback(tasks.create_task((following or engine.learn_generation)()).cancel)
@@ -211,11 +218,11 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope, receive, send)
             return
         await self._routes(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI's lifespan protocol, when nobody else starts us."""
         await receive()
         try:
@@ -223,6 +230,7 @@ class Bridge:
         except RealtimeError as error:
             await send(_message("lifespan.startup.failed", message=str(error)))
             return
+        scope.get("state", {}).update(self.state)
         await send(_message("lifespan.startup.complete"))
         await receive()
         await self.__aexit__(None, None, None)

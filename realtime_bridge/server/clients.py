@@ -55,6 +55,11 @@ class Clients:
         for client in list(self._all):
             client.revoke(user, channel)
 
+    def dismiss(self) -> None:
+        """End whatever is still there."""
+        for client in list(self._all):
+            client.dismiss(RESTARTING, "the server restarts")
+
     async def drain(self, grace: float) -> None:
         """Ask all to move over, each at its own moment, and close who has not by then.
 

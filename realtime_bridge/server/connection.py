@@ -71,6 +71,11 @@ class Connection(Subscriber, Client, Sleeper):
         """Whether no more waits for this client than it may."""
         return self.unsent <= self._engine.settings.limit_unsent_bytes
 
+    @property
+    def deadline(self) -> float:
+        """When to be woken, in `time.monotonic()`'s seconds."""
+        return self._session.deadline
+
     def open(self, principal: Principal | None, positions: Positions) -> None:
         """Begin.
 
@@ -207,6 +212,9 @@ class Connection(Subscriber, Client, Sleeper):
         except RealtimeError as error:
             _logger.warning("%s cannot be subscribed now: %s", channel, error)
             self._perform(self._session.refuse(channel, 500, "the log cannot be read now"))
+        except Exception:
+            _logger.exception("subscribing %s failed", channel)
+            self.dismiss(session.INTERNAL, "the server failed")
         finally:
             if self._joins.get(channel) is asyncio.current_task():
                 del self._joins[channel]
@@ -238,4 +246,4 @@ class Connection(Subscriber, Client, Sleeper):
 
     def _schedule(self) -> None:
         """Be woken when the session has something to do."""
-        self._engine.wheel.wake_at(self._session.deadline, self)
+        self._engine.wheel.wake_at(self.deadline, self)

@@ -41,6 +41,9 @@ AGAIN_SECONDS = 1.0
 INTERNAL = frozenset({CONTROL, failover.CHANNEL})
 """The channels on which servers and workers talk to each other; no client may listen to them."""
 
+STATE = "realtime_bridge"
+"""What the lifespan state has this under, for the fast shell to find it."""
+
 logger = logging.getLogger("realtime_bridge.server")
 
 
@@ -64,14 +67,14 @@ class Engine:
     clients: Clients = field(default_factory=Clients)
     wheel: Wheel = field(default_factory=Wheel)
     revocations: Revocations = field(init=False)
+    connection_limits: ConnectionLimits = field(init=False)
+    """What one connection may ask for."""
+    tasks: asyncio.TaskGroup | None = None
+    """Where what has no task of its own does what takes time, while the server is started."""
 
     def __post_init__(self) -> None:
         self.revocations = Revocations(self)
-
-    @property
-    def connection_limits(self) -> ConnectionLimits:
-        """What one connection may ask for."""
-        return ConnectionLimits(
+        self.connection_limits = ConnectionLimits(
             channels=self.settings.limit_channels_per_connection,
             frames_per_second=self.settings.limit_frames_per_second,
             frame_bytes=self.settings.limit_frame_bytes,
@@ -168,6 +171,51 @@ class Engine:
         self.connections[user] -= 1
         if not self.connections[user]:
             del self.connections[user]
+
+    def check_started(self) -> None:
+        """Refuse to work before we do.
+
+        Raises:
+            HTTPError: 503.
+
+        """
+        if not self.started:
+            raise HTTPError(
+                503,
+                "not_started",
+                "The bridge was not started, and a mounted application is not by itself: give the "
+                "outer one lifespan=bridge.lifespan, or run `async with bridge` in its own",
+            )
+
+    def check_open(self) -> None:
+        """Refuse what would have to be ended at once.
+
+        Raises:
+            HTTPError: 503; 404, where a hosted provider delivers and there is no log.
+
+        """
+        self.check_started()
+        if self.clients.draining:
+            raise HTTPError(
+                503, "draining", "This server stops: try again", headers={"retry-after": "1"}
+            )
+        if not self.logged:
+            raise HTTPError(
+                404,
+                "no_log",
+                "Without a log this server has nothing to push: the descriptor says who does",
+            )
+
+    def admit(self, request: Request) -> Principal | None:
+        """Let a client open a socket; return who it is where that is known before its token.
+
+        Raises:
+            HTTPError: it may not.
+
+        """
+        self.check_open()
+        self.check_origin(request)
+        return self.development_user(request)
 
     def check_origin(self, request: Request) -> None:
         """Refuse a page that may not connect.

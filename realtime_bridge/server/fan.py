@@ -1,12 +1,16 @@
 """One channel in this process: its position, and who gets each event encoded once, in order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from realtime_bridge.backend import Page, Reset
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol.frames import encode_event
+from realtime_bridge.protocol.wire import framed
 from realtime_bridge.server.places import identified, reaches
+
+Send = Callable[[bytes], int]
+"""Takes ready WebSocket frames, and returns how many bytes it took; raises OSError for none."""
 
 
 class Subscriber(ABC):
@@ -27,12 +31,30 @@ class Subscriber(ABC):
         """Learn that there is a hole, and where the channel goes on."""
 
 
+class DirectSubscriber(Subscriber):
+    """One whose socket the fan writes to itself, as long as it takes everything at once."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def direct(self, channel: str) -> Send | None:
+        """Return what takes the channel's events now; None while they have to be delivered.
+
+        When that changes, `Hub.readmit` is called.
+        """
+
+    @abstractmethod
+    def hand_over(self, rest: bytes) -> None:
+        """Take what was not taken directly."""
+
+
 class Fan:
     """A channel's subscribers: live, ahead of the feed, reading history, or fallen behind."""
 
     __slots__ = (
         "ahead",
         "channel",
+        "direct",
         "idle",
         "joining",
         "members",
@@ -44,24 +66,32 @@ class Fan:
     def __init__(self, channel: str, position: Position) -> None:
         self.channel = channel
         self.position = position
-        self.members: set[Subscriber] = set()
+        self.members: dict[Subscriber, None] = {}
+        self.direct: dict[DirectSubscriber, Send] = {}
         self.ahead: dict[Subscriber, Position] = {}
         self.joining: dict[Subscriber, list[Event | Reset]] = {}
-        self.idle: set[Subscriber] = set()
+        self.idle: dict[Subscriber, None] = {}
         self.recovering = False
         self.missed = False
 
     @property
     def used(self) -> bool:
         """Tell whether anybody is subscribed, in whatever state."""
-        return bool(self.members or self.ahead or self.joining or self.idle)
+        return bool(self.direct or self.members or self.ahead or self.joining or self.idle)
 
     def forget(self, subscriber: Subscriber) -> None:
         """Know nothing of a subscriber any more."""
-        self.members.discard(subscriber)
+        if isinstance(subscriber, DirectSubscriber):
+            self.direct.pop(subscriber, None)
+        self.members.pop(subscriber, None)
         self.ahead.pop(subscriber, None)
         self.joining.pop(subscriber, None)
-        self.idle.discard(subscriber)
+        self.idle.pop(subscriber, None)
+
+    def readmit(self, subscriber: DirectSubscriber) -> None:
+        """Ask a live subscriber anew how it wants its events."""
+        if subscriber in self.members or subscriber in self.direct:
+            self._admit(subscriber)
 
     def continuation(self, events: Iterable[Event]) -> list[Event] | None:
         """Return the events that are new here, or None when only the log can tell what is.
@@ -90,10 +120,12 @@ class Fan:
         self.position = identified(events[-1])
         for held in self.joining.values():
             held.extend(events)
-        if not (self.members or self.ahead):
+        if not (self.direct or self.members or self.ahead):
             return
         frames = [encode_event(event) for event in events]
-        self._deliver(self.members, frames)
+        self._deliver(list(self.members), frames)
+        if self.direct:
+            self._send(b"".join(map(framed, frames)))
         for subscriber, here in list(self.ahead.items()):
             self._catch_up(subscriber, here, frames)
 
@@ -105,7 +137,7 @@ class Fan:
         for event in held:
             here = self._hand_over(subscriber, event, here)
         if reaches(self.position, here):
-            self.members.add(subscriber)
+            self._admit(subscriber)
         else:
             self.ahead[subscriber] = here
 
@@ -118,8 +150,8 @@ class Fan:
         for subscriber, here in list(self.ahead.items()):
             if not reaches(here, reset.top):
                 del self.ahead[subscriber]
-                self.members.add(subscriber)
-        for subscriber in (*self.members, *self.idle):
+                self._admit(subscriber)
+        for subscriber in (*self.direct, *self.members, *self.idle):
             subscriber.reset(self.channel, reset)
         for held in self.joining.values():
             held.append(reset)
@@ -144,14 +176,45 @@ class Fan:
     def _deliver(self, subscribers: Iterable[Subscriber], frames: Sequence[bytes]) -> None:
         slow = [one for one in subscribers if not one.deliver(self.channel, frames)]
         for subscriber in slow:
-            self.forget(subscriber)
-            self.idle.add(subscriber)
+            if subscriber in self.members or subscriber in self.direct:
+                self.forget(subscriber)
+                self.idle[subscriber] = None
+
+    def _send(self, ready: bytes) -> None:
+        """Write the same bytes to every socket; what one does not take, its connection keeps."""
+        size = len(ready)
+        rests: dict[Send, bytes] = {}
+        for send in list(self.direct.values()):
+            try:
+                sent = send(ready)
+            except OSError:
+                sent = 0
+            if sent != size:
+                rests[send] = ready[sent:]
+        if rests:
+            self._hand_over_rests(rests)
+
+    def _hand_over_rests(self, rests: Mapping[Send, bytes]) -> None:
+        for subscriber, send in list(self.direct.items()):
+            if send in rests:
+                assert isinstance(subscriber, DirectSubscriber)
+                subscriber.hand_over(rests[send])
+
+    def _admit(self, subscriber: Subscriber) -> None:
+        """Let one have what comes from now on, in the way that it can take it now."""
+        if isinstance(subscriber, DirectSubscriber):
+            self.direct.pop(subscriber, None)
+            if send := subscriber.direct(self.channel):
+                self.members.pop(subscriber, None)
+                self.direct[subscriber] = send
+                return
+        self.members[subscriber] = None
 
     def _catch_up(self, subscriber: Subscriber, here: Position, frames: Sequence[bytes]) -> None:
         if not reaches(self.position, here):
             return
         beyond = self.position.offset - here.offset
         del self.ahead[subscriber]
-        self.members.add(subscriber)
+        self._admit(subscriber)
         if beyond:
             self._deliver([subscriber], frames[-beyond:])

@@ -9,7 +9,7 @@ from itertools import groupby
 from realtime_bridge.backend import Feed, Interrupted, Listener, Log, Page, Reset
 from realtime_bridge.errors import BackendUnavailableError, RealtimeError
 from realtime_bridge.event import Event, Position
-from realtime_bridge.server.fan import Fan, Subscriber
+from realtime_bridge.server.fan import DirectSubscriber, Fan, Subscriber
 from realtime_bridge.server.openings import AT_ONCE, Openings
 from realtime_bridge.server.places import apart, caught_up, covered
 
@@ -132,7 +132,7 @@ class Hub:
                 subscriber.reset(channel, answer)
                 fan.go_live(subscriber, Page(events=(), top=answer.top), recovered=False)
             elif answer.more:
-                fan.idle.add(subscriber)
+                fan.idle[subscriber] = None
                 subscriber.subscribed(channel, answer, recovered=True)
             else:
                 fan.go_live(subscriber, answer, recovered=True)
@@ -143,6 +143,11 @@ class Hub:
         """End a subscription."""
         if fan := self._fans.get(channel):
             fan.forget(subscriber)
+
+    def readmit(self, subscriber: DirectSubscriber, channel: str) -> None:
+        """Note that a subscriber wants its events in another way than before."""
+        if fan := self._fans.get(channel):
+            fan.readmit(subscriber)
 
     async def _open(self, channel: str) -> Fan:
         """Return the channel's fan, opening it once however many ask."""

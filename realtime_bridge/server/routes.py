@@ -77,38 +77,10 @@ class Routes:
         try:
             if request.method == "OPTIONS":
                 return self._origins.preflight(request)
-            self._check_started()
+            self._engine.check_started()
             return await self._find(route, request.method)(request)
         except Exception as error:
             return failure(route, error)
-
-    def _check_started(self) -> None:
-        if not self._engine.started:
-            raise HTTPError(
-                503,
-                "not_started",
-                "The bridge was not started, and a mounted application is not by itself: give the "
-                "outer one lifespan=bridge.lifespan, or run `async with bridge` in its own",
-            )
-
-    def _check_open(self) -> None:
-        """Refuse what would have to be ended at once.
-
-        Raises:
-            HTTPError: 503.
-
-        """
-        self._check_started()
-        if self._engine.clients.draining:
-            raise HTTPError(
-                503, "draining", "This server stops: try again", headers={"retry-after": "1"}
-            )
-        if not self._engine.logged:
-            raise HTTPError(
-                404,
-                "no_log",
-                "Without a log this server has nothing to push: the descriptor says who does",
-            )
 
     def _find(self, route: str, method: str) -> Route:
         methods = self._table.get(route)
@@ -124,7 +96,7 @@ class Routes:
     ) -> None:
         await receive()
         try:
-            self._check_open()
+            self._engine.check_open()
             serve = _SOCKETS.get(route, _no_socket)
             await serve(self._engine, request, scope, receive, send)
         except HTTPError as error:
@@ -133,7 +105,7 @@ class Routes:
     async def _stream(self, request: Request, send: Send) -> None:
         refused, head = None, sse.stream_response()
         try:
-            self._check_open()
+            self._engine.check_open()
             opened = await sse.open_stream(self._engine, request)
         except Exception as error:
             refused = failure("sse", error)

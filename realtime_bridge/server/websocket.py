@@ -20,8 +20,7 @@ async def serve(
         HTTPError: the page may not connect.
 
     """
-    engine.check_origin(request)
-    user = engine.development_user(request)
+    user = engine.admit(request)
     offered = scope.get("subprotocols", ())
     subprotocol = frames.SUBPROTOCOL if frames.SUBPROTOCOL in offered else None
     await send({"type": "websocket.accept", "subprotocol": subprotocol})

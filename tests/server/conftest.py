@@ -1,16 +1,36 @@
 """What the tests of the server share."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import uvloop
 
-from tests.server.harness import Serve, Site, Sites
+from tests.server.harness import FAST, PORTABLE, Serve, Site, Sites
+
+BOTH_LOOPS = ("test_conformance", "test_slow_readers")
+"""What depends on how a loop's transports behave."""
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run these on asyncio's own loop, and on that of `realtime-bridge serve`."""
+    if item.path.stem in BOTH_LOOPS:
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(params=[PORTABLE, FAST], ids=["asgi", "fast"])
+def shell(request: pytest.FixtureRequest) -> str:
+    """Run each test over both shells."""
+    return str(request.param)
 
 
 @pytest.fixture
-async def serve(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
+async def serve(shell: str, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Serve]:
     """Start servers; whatever a client did to them, none of their requests may have crashed."""
-    async with Sites() as sites:
+    async with Sites(shell) as sites:
         yield sites.start
     said = [one.getMessage() for one in caplog.get_records("call") if one.name == "uvicorn.error"]
     assert not [message for message in said if message.startswith("Exception in ASGI")]

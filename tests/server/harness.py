@@ -29,6 +29,9 @@ SECRET = "a secret of the tests, 32 bytes long at least"
 PATIENCE = 10.0
 """The longest to wait for what must come; nothing that works comes near it."""
 
+PORTABLE, FAST = "websockets-sansio", "realtime_bridge.server.fast:WebSocket"
+"""What uvicorn's `ws` is: its own class, so that we are reached through ASGI, or ours."""
+
 Frame = dict[str, Any]
 Application = Callable[..., Awaitable[None]]
 
@@ -78,7 +81,11 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def running(
-    app: Application, *, lifespan: str = "on", send_buffer: int | None = None
+    app: Application,
+    *,
+    lifespan: str = "on",
+    send_buffer: int | None = None,
+    shell: str = PORTABLE,
 ) -> AsyncIterator[str]:
     """Serve `app` on a free loopback port, and yield its origin."""
     listening = socket.socket()
@@ -88,7 +95,7 @@ async def running(
     config = uvicorn.Config(
         app,
         lifespan=lifespan,  # type: ignore[arg-type]  # a literal of "on", "off" or "auto"
-        ws="websockets-sansio",
+        ws=shell,
         ws_per_message_deflate=False,
         log_config=None,
         timeout_graceful_shutdown=5,
@@ -230,7 +237,7 @@ class Site:
         found = {
             one
             for fan in self.engine.hub._fans.values()
-            for one in (*fan.members, *fan.idle, *fan.ahead, *fan.joining)
+            for one in (*fan.direct, *fan.members, *fan.idle, *fan.ahead, *fan.joining)
             if isinstance(one, Connection) and one._session.user == user
         }
         (connection,) = found
@@ -305,7 +312,8 @@ class Serve(Protocol):
 class Sites:
     """The servers of one test."""
 
-    def __init__(self) -> None:
+    def __init__(self, shell: str) -> None:
+        self._shell = shell
         self._exits = AsyncExitStack()
         self._clients = AsyncExitStack()
         self._sites: list[Site] = []
@@ -319,7 +327,7 @@ class Sites:
         **options: Any,
     ) -> Site:
         bridge = bridge or made(**options)
-        serving = running(app or bridge, send_buffer=send_buffer)
+        serving = running(app or bridge, send_buffer=send_buffer, shell=self._shell)
         origin = await self._exits.enter_async_context(serving)
         http = await self._clients.enter_async_context(ClientSession())
         site = Site(bridge, origin, http, self._clients, bridge.path)
