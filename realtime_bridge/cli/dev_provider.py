@@ -13,20 +13,28 @@ PORT = 6001
 """Where such servers customarily listen."""
 
 
+Share = Annotated[float, typer.Option(min=0, max=1, help="The share of events it happens to.")]
+
+
 def dev_provider(
     name: Annotated[str, typer.Argument(metavar="|".join(PROVIDERS), help="Which provider.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
+    lose: Share = 0.0,
+    duplicate: Share = 0.0,
+    reorder: Share = 0.0,
 ) -> None:
     """Run a stand-in for a hosted provider on this machine, and say how to use it."""
     with failing_clearly():
         if name not in PROVIDERS:
             raise ConfigurationError(f"There is no {name!r} here, only {', '.join(PROVIDERS)}")
-        asyncio.run(_serve(name, port))
+        asyncio.run(_serve(name, port, lose=lose, duplicate=duplicate, reorder=reorder))
 
 
-async def _serve(name: str, port: int) -> None:
+async def _serve(name: str, port: int, **shares: float) -> None:
     try:
         async with local_provider(name, port=port) as provider:
+            for fault, share in shares.items():
+                setattr(provider.faults, fault, share)
             people.print(f"a local {name} runs; in the server's and the workers' shells:")
             for variable, value in provider.environment.items():
                 typer.echo(f"export {variable}={value}")

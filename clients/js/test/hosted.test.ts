@@ -14,12 +14,21 @@ describe.each(['ably', 'pusher'])('%s', (name) => {
   let client: HybridClient;
   let journal: Journal;
 
-  async function begin(log: string): Promise<void> {
-    server = await Server.start(0, { ...provider.environment, REALTIME_LOG: log });
+  async function begin(log: string, more: Record<string, string> = {}): Promise<void> {
+    server = await Server.start(0, { ...provider.environment, REALTIME_LOG: log, ...more });
     client = new HybridClient({ endpoint: server.url, token: token('42'), reconnectInterval: 300 });
     journal = new Journal();
     client.subscribe(CHANNEL, journal);
     client.start();
+  }
+
+  /** As fast as the server takes them. */
+  async function publishAll(count: number): Promise<number[]> {
+    const percents = Array.from({ length: count }, (_, index) => index + 1);
+    for (let start = 0; start < count; start += 100) {
+      await server.publish(CHANNEL, ...percents.slice(start, start + 100));
+    }
+    return percents;
   }
 
   beforeEach(async () => {
@@ -96,5 +105,23 @@ describe.each(['ably', 'pusher'])('%s', (name) => {
     expect(await journal.until(1)).toEqual(['reset signal']);
     await server.publish(CHANNEL, 1, 2);
     expect(await journal.until(3)).toEqual(['reset signal', 1, 2]);
+  });
+
+  it('a provider that loses, repeats and reorders costs no client an event', { timeout: 60_000 }, async () => {
+    await provider.stop();
+    const faults = ['--lose', '0.05', '--duplicate', '0.05', '--reorder', '0.1'];
+    provider = await LocalProvider.start(name, 0, ...faults);
+    await begin('memory', { REALTIME_HISTORY_EVENTS: '20000', REALTIME_HISTORY_BYTES: '20000000' });
+    const others = [1, 2].map(() => new HybridClient({ endpoint: server.url, token: token('42') }));
+    const journals = [journal, ...others.map(() => new Journal())];
+    for (const [index, other] of others.entries()) {
+      other.subscribe(CHANNEL, journals[index + 1]!);
+      other.start();
+    }
+    await Promise.all([client, ...others].map((one) => whenKind(one, 'realtime')));
+    const published = await publishAll(10_000);
+    await server.publish(CHANNEL, 0); // what follows shows that what was before is missing
+    for (const one of journals) expect(await one.until(10_001)).toEqual([...published, 0]);
+    for (const other of others) other.stop();
   });
 });

@@ -28,6 +28,10 @@ class LocalProvider(Protocol):
     def environment(self) -> Mapping[str, str]:
         """What a deployment sets to use it."""
 
+    @property
+    def faults(self) -> "Faults":
+        """What goes wrong there."""
+
 
 def local_provider(name: str, *, port: int = 0) -> AbstractAsyncContextManager[LocalProvider]:
     """Make the local provider of this name; 0 is any free port."""

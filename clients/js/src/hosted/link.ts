@@ -25,8 +25,8 @@ export class HostedLink implements Link, ProviderHandlers {
   private _heard = false;
   /** The channels whose events the provider carries. */
   private readonly _carried = new Set<string>();
-  /** Those of which a stub came: nothing that is late will fill the gap. */
-  private readonly _stubbed = new Set<string>();
+  /** Those of which the log has more for sure: nothing that is late will fill the gap. */
+  private readonly _urgent = new Set<string>();
   private readonly _timers = new Set<ReturnType<typeof setTimeout>>();
   private readonly _polls: LogPolls;
   private readonly _checks: Checks;
@@ -37,7 +37,10 @@ export class HostedLink implements Link, ProviderHandlers {
     private readonly _handlers: LinkHandlers,
   ) {
     this._polls = new LogPolls(_tools, {
-      frame: (frame) => this._tell(frame),
+      frame: (frame) => {
+        if (frame.more) this._urgent.add(String(frame.channel));
+        this._tell(frame);
+      },
       failed: (channels, status) => this._notPolled(channels, status),
     });
     this._checks = new Checks(_tools, {
@@ -107,14 +110,14 @@ export class HostedLink implements Link, ProviderHandlers {
     const { type, channel, ...rest } = (frame ?? {}) as Fields;
     if (this._closed || (type !== 'event' && type !== 'stub')) return;
     this._checks.pushed();
-    if (type === 'stub') this._stubbed.add(String(channel));
+    if (type === 'stub') this._urgent.add(String(channel));
     this._tell({ type, channel, ...rest });
   }
 
   /** The first time the provider is asked for the channel; later, the log for what is missing. */
   private _subscribe(channel: string): void {
     if (!this._carried.has(channel)) this._provider?.subscribe(channel);
-    else if (this._stubbed.delete(channel)) this._polls.ask(channel);
+    else if (this._urgent.delete(channel)) this._polls.ask(channel);
     else this._later(LATE_MS * (1 + Math.random() / 2), () => this._polls.ask(channel));
   }
 

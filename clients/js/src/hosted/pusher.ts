@@ -13,6 +13,10 @@ const EVENT = 'realtime';
 
 const INTERNAL_ERROR = 500;
 
+/** Pusher's codes: this one pusher-js has an answer to, and from that one on the connection stays. */
+const TLS_ONLY = 4000;
+const STAYS_OPEN = 4300;
+
 export function pusherLink(tools: LinkTools, handlers: LinkHandlers): HostedLink {
   return new HostedLink(openPusher, tools, handlers);
 }
@@ -34,7 +38,6 @@ async function load(): Promise<typeof SDK.default> {
 
 class PusherProvider implements Provider {
   private _live = true;
-  private _reason = '';
 
   constructor(
     private readonly _pusher: Pusher,
@@ -48,10 +51,11 @@ class PusherProvider implements Provider {
     for (const ending of ['connecting_in', 'unavailable', 'failed', 'disconnected']) {
       connection.bind(ending, () => this._lose(ending));
     }
-    connection.bind('state_change', ({ previous }: { previous: string }) => {
+    connection.bind('state_change', ({ previous, current }: Fields) => {
       if (previous === 'connected') this._lose('the connection was lost');
+      else if (!this._live && current === 'connecting') this.close();
     });
-    connection.bind('error', (error: unknown) => (this._reason = reasonOf(error)));
+    connection.bind('error', (error: Fields) => this._fail(error));
   }
 
   subscribe(channel: string): void {
@@ -71,9 +75,10 @@ class PusherProvider implements Provider {
   /** It asks with whatever token there is then. */
   renew(): void {}
 
+  /** Not within its own callbacks: it would connect again after them, and may do so once even so. */
   close(): void {
     this._live = false;
-    this._pusher.disconnect();
+    queueMicrotask(() => this._pusher.disconnect());
   }
 
   private _bind(there: Channel, channel: string): void {
@@ -88,10 +93,17 @@ class PusherProvider implements Provider {
     return `${this._tools.options.channel_prefix}${channel}`;
   }
 
+  /** Left alone it would try again at once, and without end, when it is told so during a handshake. */
+  private _fail(error: Fields): void {
+    const { data } = (error.error ?? error) as { data?: Fields };
+    const code = Number(data?.code);
+    if (code > TLS_ONLY && code < STAYS_OPEN) this._lose(`it says: ${data?.message} (${code})`);
+  }
+
   private _lose(ending: string): void {
     if (!this._live) return;
-    this._live = false;
-    this._handlers.lost(this._reason || `Pusher is ${ending}`);
+    this.close();
+    this._handlers.lost(`Pusher: ${ending}`);
   }
 }
 
@@ -110,9 +122,4 @@ function optionsOf({ options, authUrl, token }: ProviderTools): Options {
       enabledTransports: ['ws'],
     }),
   };
-}
-
-function reasonOf(error: unknown): string {
-  const { data } = (error as { error?: { data?: Fields } }).error ?? {};
-  return data ? `Pusher says: ${data.message} (${data.code})` : '';
 }

@@ -12,8 +12,8 @@ export class LocalProvider {
     readonly environment: Record<string, string>,
   ) {}
 
-  static async start(name: string, port = 0): Promise<LocalProvider> {
-    const running = spawn(COMMAND, ['dev-provider', name, '--port', String(port)], {
+  static async start(name: string, port = 0, ...faults: string[]): Promise<LocalProvider> {
+    const running = spawn(COMMAND, ['dev-provider', name, '--port', String(port), ...faults], {
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     const environment: Record<string, string> = {};
