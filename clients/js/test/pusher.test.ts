@@ -52,6 +52,7 @@ async function open(): Promise<void> {
       options: { key: 'k', cluster: null, host: '127.0.0.1', port, tls: false, channel_prefix: 'private-app.' },
       authUrl: `http://127.0.0.1:${port}/auth`,
       token: () => 'token-1',
+      channels: () => [],
     },
     handlers,
   );
