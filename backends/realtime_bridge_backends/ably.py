@@ -11,12 +11,13 @@ from ably import AblyException, AblyRest
 from ably.types.message import Message
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 
-from realtime_bridge.backend import Finding, Hosted, Limits, Visitor
+from realtime_bridge.backend import Finding, Limits, Visitor
 from realtime_bridge.errors import AuthRequestError, PublishError
 from realtime_bridge.event import Event
 from realtime_bridge.protocol.packing import packed
 from realtime_bridge.protocol.provider_names import ProviderNames
 from realtime_bridge.settings import EnvironmentSettings
+from realtime_bridge.transport import Audible, Permit
 from realtime_bridge_backends import ably_logs
 from realtime_bridge_backends.ably_batches import (
     CHANNELS,
@@ -28,6 +29,7 @@ from realtime_bridge_backends.ably_batches import (
 )
 from realtime_bridge_backends.ably_errors import explained, refusal
 from realtime_bridge_backends.ably_tokens import Signer, listening
+from realtime_bridge_backends.ably_transport import AblyTransport
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -74,7 +76,7 @@ class AblySettings(EnvironmentSettings):
         return key
 
 
-class AblyBackend(Hosted):
+class AblyBackend(Audible):
     """Pushes each event as one of ours within one of Ably's, on a channel of our namespace.
 
     What is over Ably's limit goes as a stub that clients fetch from the log. The SDK's client is
@@ -235,6 +237,13 @@ class AblyBackend(Hosted):
     async def _may_hear(self, name: str, visitor: Visitor) -> bool:
         channel = self._names.decode(name)
         return channel is not None and await visitor.allow(channel)
+
+    @classmethod
+    def transport(
+        cls, options: Mapping[str, Any], channels: Sequence[str], permit: Permit
+    ) -> AblyTransport:
+        """Make a client's connection to Ably."""
+        return AblyTransport(options, channels, permit)
 
     async def diagnose(self) -> list[Finding]:
         """Ask Ably for a token, and see what of ours the key allows."""

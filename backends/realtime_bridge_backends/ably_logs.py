@@ -1,4 +1,4 @@
-"""What the Ably SDK may log: no token, though at its lower levels it writes them out."""
+"""What the Ably SDK may log: no token, and nothing where an application has not asked for it."""
 
 import logging
 import re
@@ -24,8 +24,16 @@ class TokenFilter(logging.Filter):
 
 
 def install() -> None:
-    """Scrub what the SDK logs from now on."""
+    """Scrub what the SDK logs from now on; each drop of a connection is an error to it."""
+    _quiet("ably")
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         if not any(isinstance(one, TokenFilter) for one in logger.filters):
             logger.addFilter(TokenFilter())
+
+
+def _quiet(name: str) -> None:
+    """Keep records from standard error where logging was not configured, as libraries should."""
+    logger = logging.getLogger(name)
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())

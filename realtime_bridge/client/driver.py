@@ -12,18 +12,22 @@ from urllib.parse import urljoin
 
 from websockets.exceptions import ConnectionClosed
 
+from realtime_bridge.client.descriptor import Descriptor
+from realtime_bridge.client.hosted import HostedSocket, audible
 from realtime_bridge.client.http import OK, Answer, Http
 from realtime_bridge.client.stream import DeniedError, Stream, Unavailable
 from realtime_bridge.client.websocket import Socket
 from realtime_bridge.event import Position
-from realtime_bridge.protocol.commands import Command, Options, Terms
+from realtime_bridge.protocol.commands import Command, Options
 from realtime_bridge.protocol.frames import ProtocolError, decode_position
 from realtime_bridge.protocol.machine import Machine
 from realtime_bridge.protocol.status import Status, status
+from realtime_bridge.transport import Lost, Refused
 
 Positions = Mapping[str, Position | None]
 
 MALFORMED = 400
+UNAVAILABLE = 503
 
 Transport = Literal["auto", "websocket", "poll"]
 
@@ -48,8 +52,8 @@ class Driver:
         self._on_status = on_status
         self._machine = Machine(options)
         self._http = Http(url)
-        self._token: str | None = None
-        self._sockets: dict[int, Socket] = {}
+        self._descriptor = Descriptor()
+        self._sockets: dict[int, Socket | HostedSocket] = {}
         self._serving: dict[int, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._polling: asyncio.Task[None] | None = None
@@ -114,7 +118,7 @@ class Driver:
 
     def _do_probe(self, command: Command) -> None:
         if socket := self._sockets.get(command.socket or 0):
-            socket.probe(self._token or "")
+            socket.probe(self._descriptor.token or "")
 
     def _do_ping(self, command: Command) -> None:
         self._send(command, "ping", nonce="alive")
@@ -135,7 +139,7 @@ class Driver:
             self._polling.cancel()
 
     def _do_token(self, command: Command) -> None:
-        self._send(command, "token", token=self._token)
+        self._send(command, "token", token=self._descriptor.token)
 
     def _send(self, command: Command, kind: str, **fields: Any) -> None:
         if socket := self._sockets.get(command.socket or 0):
@@ -149,7 +153,7 @@ class Driver:
             return
         answer = await self._http.post(self._base, {"client": self._stream.client}, token)
         try:
-            terms, self._token = _terms(answer), answer.fields["token"]
+            self._descriptor, terms = Descriptor.read(answer.fields)
         except (KeyError, TypeError):
             self._said = answer.reason
             self.tell("not_described", answer.status)
@@ -157,14 +161,40 @@ class Driver:
         self.tell("described", terms)
 
     async def _serve(self, number: int) -> None:
-        socket = Socket(self._url("ws"), self._stream, partial(self._heard, number))
-        self._sockets[number] = socket
+        socket = self._sockets[number] = self._socket(partial(self._heard, number))
         try:
             code = await socket.run()
         finally:
             del self._sockets[number], self._serving[number]
             self._stream.interrupted()
         self.tell("closed", number, code)
+
+    def _socket(self, tell: Callable[..., None]) -> Socket | HostedSocket:
+        """Make what the descriptor names, where it can be heard here and nothing else is wanted."""
+        hosted = audible(self._descriptor.provider) if self._transport == "auto" else None
+        if hosted is None:
+            return Socket(self._url("ws"), self._stream, tell)
+        return HostedSocket(
+            partial(hosted.transport, self._descriptor.options),
+            permit=self._permit,
+            stream=self._stream,
+            ask_log=self._ask_log if self._descriptor.logged else None,
+            tell=tell,
+        )
+
+    async def _permit(self, fields: Mapping[str, str]) -> dict[str, Any]:
+        url, token = self._url(self._descriptor.auth), self._descriptor.token
+        answer = await self._http.post(url, dict(fields), token or "")
+        if answer.status != OK:
+            raise Refused(answer.status or UNAVAILABLE, answer.reason)
+        return answer.fields
+
+    async def _ask_log(self, positions: Positions) -> bool:
+        answer = await self._ask(positions)
+        if answer.status != OK:
+            raise Refused(answer.status or UNAVAILABLE, answer.reason)
+        self._note(answer.fields)
+        return await self._take_all(answer, positions)
 
     def _heard(self, number: int, name: str, *args: Any, **named: Any) -> None:
         if name in ("opened", "ready", "frame", "drain"):
@@ -192,6 +222,9 @@ class Driver:
     def _polled(self, fields: dict[str, Any], *, more: bool) -> None:
         moved = any(said.get("events") for said in fields["channels"].values())
         self.tell("polled", moved=moved, more=more, next_ms=fields.get("next_ms"))
+        self._note(fields)
+
+    def _note(self, fields: dict[str, Any]) -> None:
         self.tell("generation", fields.get("generation", 0))
         self.tell("status", ok=all(word == "ok" for word in fields.get("status", {}).values()))
 
@@ -200,21 +233,22 @@ class Driver:
             channel: position.to_json() if position else None
             for channel, position in positions.items()
         }
-        token = self._token or await self._stream.token()
+        token = self._descriptor.token or await self._stream.token()
         return await self._http.post(self._url("poll"), {"positions": question}, token)
 
     async def _take_all(self, answer: Answer, asked: Positions) -> bool:
         """Apply an answer; True when some channel has more to say at once."""
         said = answer.fields["channels"].items()
+        for name, fields in said:
+            if fields.get("reset") == "forbidden":
+                raise DeniedError(f"{name}: this user may not listen to it")
         return any([await self._take(name, fields, asked[name]) for name, fields in said])
 
     async def _take(self, channel: str, fields: dict[str, Any], asked: Position | None) -> bool:
         if "error" in fields:
             return False
-        if fields.get("reset") == "forbidden":
-            raise DeniedError(f"{channel}: this user may not listen to it")
         if "reset" in fields:
-            top = decode_position(fields["position"])
+            top = None if fields["position"] is None else decode_position(fields["position"])
             return bool(await self._stream.reset(channel, fields["reset"], top, asked=asked))
         page = {**fields["position"], "events": fields["events"], "more": fields.get("more")}
         return bool(await self._stream.page(channel, page))
@@ -254,18 +288,6 @@ def _now() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _terms(answer: Answer) -> Terms:
-    fields = answer.fields
-    max_age = fields["max_age"]
-    return Terms(
-        mode=fields["mode"],
-        heartbeat=round(fields["heartbeat"] * 1_000),
-        max_age=None if max_age is None else round(max_age * 1_000),
-        generation=fields["generation"],
-        expires=round(fields["expires"] * 1_000),
-    )
-
-
-async def _send(socket: Socket, kind: str, **fields: Any) -> None:
-    with suppress(ConnectionClosed):
+async def _send(socket: Socket | HostedSocket, kind: str, **fields: Any) -> None:
+    with suppress(ConnectionClosed, Lost):
         await socket.send(kind, **fields)

@@ -14,6 +14,9 @@ from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol.frames import decode_event, decode_position
 from realtime_bridge.protocol.reducer import Deliver, Output, Recover, Reducer, Restart
 
+NOWHERE = Position("00000000", 0)
+"""Where every channel stands as long as nobody counts its events."""
+
 WAITING = 1_024
 """Events that may wait for a slow handler; beyond that the transports wait too."""
 
@@ -119,9 +122,7 @@ class Stream:
     async def page(self, channel: str, fields: Mapping[str, Any]) -> list[Recover]:
         """Take the events that the log returned, and where it stands after them."""
         reducer, top = self.channels[channel], decode_position(fields)
-        if channel in self._unannounced:
-            self._unannounced.remove(channel)
-            self.subscribed.put_nowait((channel, reducer.position or top))
+        self._announce(channel, reducer.position or top)
         if reducer.position is None:
             self._taken[channel] = top
             return await self._hand_out(channel, reducer.start(top))
@@ -138,6 +139,8 @@ class Stream:
         asked: Position | None,
     ) -> list[Recover]:
         """Take the word that there is a hole; `asked` is where we were when we asked, if we did."""
+        if position is None:
+            self._announce(channel, NOWHERE)
         outputs = self.channels[channel].reset(reason, position, asked=asked)
         return await self._hand_out(channel, outputs)
 
@@ -150,6 +153,12 @@ class Stream:
         for reducer in self.channels.values():
             reducer.interrupted()
         self.changed()
+
+    def _announce(self, channel: str, start: Position) -> None:
+        """Say from where a channel is heard, once."""
+        if channel in self._unannounced:
+            self._unannounced.remove(channel)
+            self.subscribed.put_nowait((channel, start))
 
     async def _hand_out(self, channel: str, outputs: list[Output]) -> list[Recover]:
         """Put everything in order at once, so that nothing overtakes, then wait for room."""
