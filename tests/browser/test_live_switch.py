@@ -1,0 +1,73 @@
+"""A deployment changes its provider in the middle of a stream, and the page misses nothing."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from realtime_bridge.testing.providers import LocalAbly, LocalPusher
+from tests.browser.pages import Site, Tab
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Providers:
+    pusher: LocalPusher
+    ably: LocalAbly
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def providers(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Providers]:
+    async with LocalPusher() as pusher, LocalAbly() as ably:
+        monkeypatch.setenv("REALTIME_LOG", "memory")
+        monkeypatch.setenv("REALTIME_FAILOVER", "ably,websocket")
+        for name, value in (ably.environment | pusher.environment).items():
+            monkeypatch.setenv(name, value)
+        yield Providers(pusher, ably)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def site(providers: Providers, site: Site) -> Site:
+    """A site that delivers by Pusher, else by Ably, else by itself."""
+    return site
+
+
+async def carried_by(tab: Tab, transport: str) -> None:
+    await tab.until(f"client.state.get().transport === '{transport}'", within=45)
+    await tab.live()
+
+
+async def test_from_pusher_to_ably_to_our_own_server(
+    providers: Providers, site: Site, tab: Tab
+) -> None:
+    await tab.open(reconnectInterval=500)
+    await carried_by(tab, "pusher")
+    stop = asyncio.Event()
+
+    async def publish() -> None:
+        while not stop.is_set():
+            await site.publish(1)
+            await asyncio.sleep(0.02)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(publish())
+        await tab.until("received.length > 20")
+        await fail(providers.pusher)
+        await carried_by(tab, "ably")
+        arrived = len(site.published)
+        await tab.until(f"received.length > {arrived + 20}")
+        await fail(providers.ably)
+        await carried_by(tab, "websocket")
+        stop.set()
+    await tab.goes_on()
+    assert await tab.value("client.state.get().generation") == site.server.bridge._engine.generation
+
+
+async def fail(provider: LocalPusher | LocalAbly) -> None:
+    """Take it away: no calls are taken, and no sockets."""
+    provider.faults.status = 500
+    provider.faults.refuse = True
+    provider.drop()
