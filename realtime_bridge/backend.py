@@ -182,6 +182,26 @@ class Log(Plugin):
         """End `seen_epoch` if it is still the channel's epoch, and return the position then."""
 
 
+class TransactionalLog(Log):
+    """A log in the database of an application's own transactions."""
+
+    @abstractmethod
+    def append_within(self, transaction: object, events: Sequence[Event]) -> Awaitable[None] | None:
+        """Write the events through the caller's connection; they are numbered when it commits.
+
+        Args:
+            transaction: the connection or session that has the transaction.
+            events: what to append; if it rolls back, they never were.
+
+        Returns:
+            What to await, where that connection is async.
+
+        Raises:
+            ConfigurationError: this is no connection that the log knows how to use.
+
+        """
+
+
 class Listener(ABC):
     """One process's ear on a feed: what was appended to its channels since they were added."""
 

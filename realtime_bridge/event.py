@@ -139,6 +139,24 @@ class Event:
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
+    @classmethod
+    def stored(
+        cls,
+        channel: str,
+        event: str,
+        body: bytes,
+        *,
+        id: str,  # noqa: A002 -- the field's name on the wire
+        key: str | None,
+        source: str | None,
+        time: int | None,
+        position: Position | None,
+    ) -> Self:
+        """Return an event as a log holds it: it was checked when it was made."""
+        stored = object.__new__(cls)
+        stored._fill(channel, event, body, id, key, source, time, position)
+        return stored
+
     @property
     def data(self) -> Any:
         """The data, decoded anew on each access."""

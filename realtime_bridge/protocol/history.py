@@ -39,6 +39,29 @@ class Appended:
     announced: Event | None
 
 
+def discontinuity(
+    after: Position, top: Position, *, first: int, held: str | None
+) -> ResetReason | None:
+    """Tell why what a log holds does not continue a position; None where it does.
+
+    Args:
+        after: the position that is asked for.
+        top: where the channel stands.
+        first: the offset of the first event that is kept.
+        held: the id of the event that is kept at `after`, if one is.
+
+    """
+    if after.epoch != top.epoch:
+        return "epoch"
+    if after.offset > top.offset:
+        return "ahead"
+    if after.offset == top.offset:
+        return _mismatch(after, top.id)
+    if after.offset == 0:
+        return None if first == 1 else "truncated"
+    return _mismatch(after, held) if held is not None else "truncated"
+
+
 class History:
     """One channel's events. `now` is in seconds of a clock that never goes back."""
 
@@ -78,7 +101,9 @@ class History:
 
     def read(self, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return what follows `after`, or why it cannot be continued."""
-        reason = self._discontinuity(after)
+        there = self._at(after.offset)
+        held = there.id if there else None
+        reason = discontinuity(after, self.top, first=self._first(), held=held)
         if reason:
             return Reset(reason=reason, top=self.top)
         start = len(self._events) - (self.top.offset - after.offset)
@@ -102,18 +127,6 @@ class History:
         """Tell whether even the epoch may be forgotten."""
         kept = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
         return now - self._touched > kept
-
-    def _discontinuity(self, after: Position) -> ResetReason | None:
-        if after.epoch != self.top.epoch:
-            return "epoch"
-        if after.offset > self.top.offset:
-            return "ahead"
-        if after.offset == self.top.offset:
-            return _mismatch(after, self.top.id)
-        if after.offset == 0:
-            return None if self._first() == 1 else "truncated"
-        there = self._at(after.offset)
-        return _mismatch(after, there.id) if there else "truncated"
 
     def _keep(self, event: Event, now: float) -> None:
         assert event.position

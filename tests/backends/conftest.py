@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisCluster, RedisServer
 
 
@@ -19,3 +20,10 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
     """Run a Cluster of three masters."""
     with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """Run one PostgreSQL, in a hurry, for all tests that leave it as it is."""
+    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
+        yield server

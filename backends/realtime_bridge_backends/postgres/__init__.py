@@ -1,0 +1,5 @@
+"""A log and feed in PostgreSQL, that joins an application's own transactions."""
+
+from realtime_bridge_backends.postgres.backend import PostgresBackend, PostgresSettings
+
+__all__ = ["PostgresBackend", "PostgresSettings"]

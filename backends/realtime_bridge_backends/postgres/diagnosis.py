@@ -1,0 +1,124 @@
+"""Whether a PostgreSQL is there, and set up as a log needs it: what `doctor` reports."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.sql import SQL, Identifier
+
+from realtime_bridge.backend import Finding
+from realtime_bridge.database.schema import VERSION
+from realtime_bridge_backends.postgres.failures import explained
+
+OLDEST = 130_000
+SKEW_SECONDS = 5.0
+WAKE_SECONDS = 2.0
+ROOM = 0.8
+
+FACTS = """
+SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
+    extract(epoch FROM clock_timestamp())::float8, current_setting('synchronous_commit'),
+    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+    current_setting('max_connections')::int
+"""
+
+
+async def diagnose(url: str, prefix: str, where: str) -> list[Finding]:
+    """Return what was found; a server that cannot be reached is the only finding then."""
+    try:
+        options: dict[str, Any] = {"autocommit": True, "connect_timeout": 2}
+        async with await AsyncConnection.connect(url, **options) as connection:
+            return [finding async for finding in _look(connection, prefix, where)]
+    except (psycopg.Error, OSError) as error:
+        return [Finding(check="postgres", verdict="failed", detail=str(explained(error, where)))]
+
+
+async def _look(
+    connection: AsyncConnection[Any], prefix: str, where: str
+) -> AsyncIterator[Finding]:
+    facts = await (await connection.execute(FACTS)).fetchone()
+    assert facts
+    version, standby, clock, synchronous, used, most = facts
+    yield _version(version, standby=standby)
+    yield _clock(clock)
+    yield _room(used, most)
+    yield _durable(synchronous)
+    yield await _schema(connection, prefix, where)
+    yield await _wakes(connection, prefix)
+
+
+def _version(number: int, *, standby: bool) -> Finding:
+    check, detail = "postgres version", f"{number // 10_000}.{number % 10_000}"
+    if standby:
+        cure = "Let REALTIME_POSTGRES_URL name the primary (target_session_attrs=read-write)"
+        return Finding(check=check, verdict="failed", detail=f"{detail}, a standby", cure=cure)
+    if number < OLDEST:
+        return Finding(
+            check=check, verdict="failed", detail=detail, cure="Upgrade to PostgreSQL 13 or later"
+        )
+    return Finding(check=check, verdict="ok", detail=detail)
+
+
+def _clock(clock: float) -> Finding:
+    skew = time.time() - clock
+    detail = f"{abs(skew):.1f} s {'behind' if skew > 0 else 'before'} this machine's"
+    if abs(skew) > SKEW_SECONDS:
+        cure = "Let both machines keep time (chrony, systemd-timesyncd)"
+        return Finding(check="postgres clock", verdict="warning", detail=detail, cure=cure)
+    return Finding(check="postgres clock", verdict="ok", detail=detail)
+
+
+def _room(used: int, most: int) -> Finding:
+    detail = f"{used} of {most} in use; each process takes up to 9"
+    if used > ROOM * most:
+        cure = "Raise max_connections, or put PgBouncer before the publishers"
+        return Finding(check="postgres connections", verdict="warning", detail=detail, cure=cure)
+    return Finding(check="postgres connections", verdict="ok", detail=detail)
+
+
+def _durable(synchronous: str) -> Finding:
+    check = "postgres synchronous_commit"
+    if synchronous == "off":
+        return Finding(
+            check=check,
+            verdict="warning",
+            detail="off: a crash may lose the last events, and clients get `reset`",
+            cure="Set synchronous_commit = on, if a crash shall lose nothing",
+        )
+    return Finding(check=check, verdict="ok", detail=synchronous)
+
+
+async def _schema(connection: AsyncConnection[Any], prefix: str, where: str) -> Finding:
+    check = "postgres schema"
+    cure = "Run `realtime-bridge postgres install`"
+    asked = SQL("SELECT version FROM {}.settings").format(Identifier(prefix))
+    tried = SQL("SELECT * FROM {}.positions('{{}}')").format(Identifier(prefix))
+    try:
+        row = await (await connection.execute(asked)).fetchone()
+        await connection.execute(tried)
+    except psycopg.Error as error:
+        detail = str(explained(error, where))
+        return Finding(check=check, verdict="failed", detail=detail, cure=cure)
+    version = row[0] if row else None
+    if version != VERSION:
+        detail = f"{prefix} has version {version}, this program knows {VERSION}"
+        return Finding(check=check, verdict="failed", detail=detail, cure=cure)
+    return Finding(check=check, verdict="ok", detail=f"{prefix}, version {version}")
+
+
+async def _wakes(connection: AsyncConnection[Any], prefix: str) -> Finding:
+    """Notify ourselves: through a pooler in transaction mode, that does not arrive."""
+    check = "postgres LISTEN"
+    await connection.execute(SQL("LISTEN {}").format(Identifier(prefix)))
+    await connection.execute("SELECT pg_notify(%s, '')", [prefix])
+    async for _ in connection.notifies(timeout=WAKE_SECONDS, stop_after=1):
+        return Finding(check=check, verdict="ok", detail="wakes this connection")
+    return Finding(
+        check=check,
+        verdict="failed",
+        detail="a notification did not arrive on the connection that listens",
+        cure="PgBouncer in transaction mode loses LISTEN: let REALTIME_POSTGRES_URL name the "
+        "database itself, or a pool in session mode",
+    )

@@ -1,0 +1,66 @@
+-- The log in PostgreSQL, in a schema of its own; docs/semantics.md §2 says what it promises.
+-- An event gets its place while its channel's row is locked, so the order of commits is that of
+-- offsets, without the holes that a sequence leaves.
+
+CREATE TABLE {schema}.settings (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    version integer NOT NULL,
+    history_events bigint NOT NULL DEFAULT 1000,
+    history_bytes bigint NOT NULL DEFAULT 1048576,
+    history_seconds double precision NOT NULL DEFAULT 600,
+    configuration text NOT NULL DEFAULT '',
+    generation bigint NOT NULL DEFAULT 0
+);
+
+CREATE TABLE {schema}.channels (
+    channel text PRIMARY KEY CHECK (channel ~ '^[A-Za-z0-9_=@,.;-]{{1,128}}$'),
+    epoch text NOT NULL,
+    top bigint NOT NULL DEFAULT 0,
+    top_id text,
+    first bigint NOT NULL DEFAULT 1,
+    bytes bigint NOT NULL DEFAULT 0,
+    touched timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    repeated bigint,
+    repeated_by xid8
+) WITH (fillfactor = 50);
+CREATE INDEX ON {schema}.channels (changed);
+
+CREATE TABLE {schema}.events (
+    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    writer xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    channel text NOT NULL CHECK (channel ~ '^[A-Za-z0-9_=@,.;-]{{1,128}}$'),
+    epoch text,
+    "offset" bigint,
+    "time" bigint,
+    id text NOT NULL DEFAULT gen_random_uuid()::text CHECK (length(id) BETWEEN 1 AND 128),
+    event text NOT NULL CHECK (length(event) BETWEEN 1 AND 64),
+    body text NOT NULL DEFAULT 'null' CHECK (octet_length(body) <= 1048576),
+    key text CHECK (length(key) BETWEEN 1 AND 128),
+    source text CHECK (length(source) BETWEEN 1 AND 128)
+);
+CREATE UNIQUE INDEX ON {schema}.events (channel, "offset");
+CREATE INDEX ON {schema}.events (writer) WHERE "offset" IS NULL;
+
+CREATE TABLE {schema}.ids (
+    channel text NOT NULL,
+    id text NOT NULL,
+    "offset" bigint NOT NULL,
+    noted timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (channel, id)
+);
+CREATE INDEX ON {schema}.ids (channel, "offset");
+
+CREATE TABLE {schema}.latest (
+    channel text NOT NULL,
+    key text NOT NULL,
+    epoch text NOT NULL,
+    "offset" bigint NOT NULL,
+    "time" bigint NOT NULL,
+    id text NOT NULL,
+    event text NOT NULL,
+    body text NOT NULL,
+    source text,
+    PRIMARY KEY (channel, key)
+);
+CREATE INDEX ON {schema}.latest (channel, "offset");

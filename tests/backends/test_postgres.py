@@ -1,0 +1,53 @@
+"""PostgreSQL keeps the contracts of a log and of a feed, through processes and restarts."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from realtime_bridge.protocol.history import Retention
+from realtime_bridge.testing import FeedContract, LogContract
+from realtime_bridge_backends.postgres import PostgresBackend
+from tests.services.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def url(postgres_server: PostgresServer) -> str:
+    return postgres_server.database()
+
+
+@pytest.fixture(scope="module")
+def short_url(postgres_server: PostgresServer) -> str:
+    return postgres_server.database()
+
+
+@pytest.fixture
+async def sender(url: str) -> AsyncIterator[PostgresBackend]:
+    async with PostgresBackend(url) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def receiver(url: str) -> AsyncIterator[PostgresBackend]:
+    async with PostgresBackend(url) as backend:
+        yield backend
+
+
+class TestTheLog(LogContract):
+    @pytest.fixture
+    def receiver(self, receiver: PostgresBackend) -> PostgresBackend:
+        return receiver
+
+
+class TestTheLogWithAShortHistory(LogContract):
+    history_events = 600
+
+    @pytest.fixture
+    async def sender(self, short_url: str) -> AsyncIterator[PostgresBackend]:
+        async with PostgresBackend(short_url, retention=Retention(events=600)) as backend:
+            yield backend
+
+
+class TestTheFeed(FeedContract):
+    @pytest.fixture
+    def receiver(self, receiver: PostgresBackend) -> PostgresBackend:
+        return receiver

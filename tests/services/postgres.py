@@ -1,0 +1,141 @@
+"""A private PostgreSQL server, and databases in it that nobody else uses."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from signal import SIGINT
+from types import TracebackType
+from typing import Self
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from realtime_bridge.database import schema
+from realtime_bridge.protocol.history import Retention
+from tests.services.programs import PATIENCE, free_port, program, until
+
+FOLDERS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+
+
+class PostgresServer:
+    """One `postgres` on a free loopback port, in a folder of its own.
+
+    PostgreSQL refuses to run as root: then it runs as the user that Debian made for it.
+
+    Args:
+        folder: where its data is.
+        options: of its configuration, such as `fsync=off`.
+
+    """
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = count(1)
+
+    def url(self, database: str = "postgres") -> str:
+        """Where a database is."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection:
+        """Open a connection, to look and to meddle."""
+        return psycopg.connect(self.url(database), autocommit=True)
+
+    def database(self, retention: Retention | None = None, *, prefix: str = "realtime") -> str:
+        """Make a database with the log in it, and return its address."""
+        name = f"test_{next(self._numbers)}"
+        with self.connect() as connection:
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        with self.connect(name) as connection:
+            schema.install(connection, prefix, retention or Retention())
+        return self.url(name)
+
+    def start(self) -> None:
+        """Start it, with the data that it has."""
+        if not (self._folder / "data").exists():
+            self._make()
+        log = self._folder / "log"
+        settings = (
+            *("listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}"),
+            *("max_connections=200", *self._options),
+        )
+        options = [part for setting in settings for part in ("-c", setting)]
+        command = [_program("postgres"), "-D", str(self._folder / "data"), "-p", str(self.port)]
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [*_as_user(), *command, *options], stdout=output, stderr=output, cwd=self._folder
+            )
+        try:
+            until(self._answers, log=log)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """Stop it as an operator does in a hurry: connections are closed."""
+        assert self._process
+        self._process.send_signal(SIGINT)
+        self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End it, and all of its processes, as `kill -9` does."""
+        assert self._process
+        for pid in (*_children(self._process.pid), self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        self._process.wait(PATIENCE)
+        (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process and self._process.poll() is None:
+            self.kill()
+
+    def _make(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            shutil.chown(self._folder, "postgres")
+            for parent in self._folder.parents:
+                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        command = [_program("initdb"), "-D", str(self._folder / "data"), "-U", "postgres"]
+        options = ("--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+        subprocess.run(
+            [*_as_user(), *command, *options], check=True, capture_output=True, cwd=self._folder
+        )
+
+    def _answers(self) -> bool:
+        with suppress(psycopg.Error), self.connect():
+            return True
+        return False
+
+
+def _program(name: str) -> str:
+    return program(name, *FOLDERS, package="postgresql")
+
+
+def _as_user() -> Sequence[str]:
+    if os.getuid() != 0:
+        return ()
+    user = pwd.getpwnam("postgres")
+    return ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups")
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
