@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import inspect
 import os
 import threading
 import weakref
@@ -12,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from realtime_bridge.backend import Receipt
 from realtime_bridge.broadcaster import Broadcaster
-from realtime_bridge.errors import PublishError
+from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.event import Event
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class BlockingBroadcaster:
         self._make = make
         self._lock = threading.Lock()
         self._running: _Running | None = None
+        self._writer: Broadcaster | None = None
         self._inherited: tuple[_Running | None, ...] = ()
         _alive.add(self)
 
@@ -71,15 +73,18 @@ class BlockingBroadcaster:
         id: str | None = None,  # noqa: A002 -- the field's name on the wire
         key: str | None = None,
         source: str | None = None,
+        transaction: object = None,
     ) -> Receipt:
         """Publish one event; arguments, result and errors are those of `Broadcaster.publish`."""
         made = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
-        (receipt,) = self.publish_many([made])
+        (receipt,) = self.publish_many([made], transaction=transaction)
         return receipt
 
-    def publish_many(self, events: Iterable[Event]) -> list[Receipt]:
+    def publish_many(self, events: Iterable[Event], *, transaction: object = None) -> list[Receipt]:
         """Publish up to 500 events; see `Broadcaster.publish_many`."""
         batch = list(events)
+        if transaction is not None:
+            return self._write(batch, transaction)
         with self._lock:
             if self._running is None:
                 self._running = self._start()
@@ -87,6 +92,18 @@ class BlockingBroadcaster:
             _refuse_within_its_server(broadcaster)
             publishing = self._running.submit(broadcaster.publish_many(batch))
         return publishing.result()
+
+    def _write(self, batch: list[Event], transaction: object) -> list[Receipt]:
+        """Write within the caller's transaction: here, in its own thread."""
+        if self._writer is None:
+            self._writer = self._make()
+        writing = self._writer.write(batch, transaction)
+        if inspect.iscoroutine(writing):
+            writing.close()
+            raise ConfigurationError(
+                "BlockingBroadcaster takes a transaction that is not async: use Broadcaster"
+            )
+        return [Receipt(id=event.id) for event in batch]
 
     def close(self) -> None:
         """Finish what is under way, close the connections and end the thread.

@@ -5,14 +5,14 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from realtime_bridge import plugins
-from realtime_bridge.backend import MAX_BATCH, Backend, Log, Page, Receipt
+from realtime_bridge.backend import MAX_BATCH, Backend, Log, Page, Receipt, TransactionalLog
 from realtime_bridge.errors import (
     BackendUnavailableError,
     ConfigurationError,
@@ -122,28 +122,41 @@ class Broadcaster:
         id: str | None = None,  # noqa: A002 -- the field's name on the wire
         key: str | None = None,
         source: str | None = None,
+        transaction: object = None,
     ) -> Receipt:
         """Publish one event, and return what became of it; see `Event` for the arguments.
+
+        With a `transaction`, a connection or session of the database that the log is in, the event
+        exists exactly if that commits: then it gets its position, which the receipt cannot know.
 
         Raises:
             InvalidEventError: the event cannot be published at all.
             PublishError: it was not published, or not known to be within 5 seconds. Publishing the
                 same `id` again is safe.
+            ConfigurationError: the log is in no database, or the transaction in no connection that
+                it knows.
 
         """
         made = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
-        (receipt,) = await self.publish_many([made])
+        (receipt,) = await self.publish_many([made], transaction=transaction)
         return receipt
 
-    async def publish_many(self, events: Iterable[Event]) -> list[Receipt]:
+    async def publish_many(
+        self, events: Iterable[Event], *, transaction: object = None
+    ) -> list[Receipt]:
         """Publish up to 500 events in order, in one round trip where the backend can.
 
         Raises:
             InvalidEventError: there are more than 500.
             PublishError: as for `publish`; some of the events may have been published.
+            ConfigurationError: as for `publish`.
 
         """
         batch = _batch(events, self._limit_event_bytes)
+        if transaction is not None:
+            if writing := self.write(batch, transaction):
+                await writing
+            return [Receipt(id=event.id) for event in batch]
         served = _served.get(self._prefix)
         if served is not None and served.broadcaster is not self:
             return await served.publish_many(batch)
@@ -152,6 +165,20 @@ class Broadcaster:
             receipts = await self._push(batch, receipts)
         self.published += len(batch)
         return receipts
+
+    def write(self, batch: Sequence[Event], transaction: object) -> Awaitable[None] | None:
+        """Write the events within the caller's transaction; what an async one has to await.
+
+        Raises:
+            ConfigurationError: as for `publish`.
+
+        """
+        if not isinstance(self.log, TransactionalLog):
+            raise ConfigurationError(
+                f"{self.log or 'No log'} is in no transaction: set REALTIME_LOG=postgres, or leave "
+                "out `transaction` and publish after the commit"
+            )
+        return self.log.append_within(transaction, batch)
 
     def would_block_its_server(self) -> bool:
         """Tell whether the running event loop is that of the server this publishes to."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from realtime_bridge import __version__
+from realtime_bridge.cli import postgres
 from realtime_bridge.cli.console import failing_clearly
 from realtime_bridge.cli.demo import demo as run_demo
 from realtime_bridge.cli.dev_provider import dev_provider
@@ -58,3 +59,4 @@ def demo(
 
 for command in (serve, publish, listen, token, doctor, dev_provider, demo):
     app.command()(command)
+app.add_typer(postgres.app, name="postgres")

@@ -125,15 +125,18 @@ class Bridge:
         id: str | None = None,  # noqa: A002 -- the field's name on the wire
         key: str | None = None,
         source: str | None = None,
+        transaction: object = None,
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
-        return await self._engine.broadcaster.publish(
-            channel, event, data, id=id, key=key, source=source
-        )
+        made = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
+        (receipt,) = await self.publish_many([made], transaction=transaction)
+        return receipt
 
-    async def publish_many(self, events: Iterable[Event]) -> list[Receipt]:
+    async def publish_many(
+        self, events: Iterable[Event], *, transaction: object = None
+    ) -> list[Receipt]:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
-        return await self._engine.broadcaster.publish_many(events)
+        return await self._engine.broadcaster.publish_many(events, transaction=transaction)
 
     async def position(self, channel: str) -> Position:
         """Return where a channel stands: read it first, then the snapshot you answer with.

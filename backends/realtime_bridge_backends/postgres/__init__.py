@@ -1,5 +1,5 @@
 """A log and feed in PostgreSQL, that joins an application's own transactions."""
 
-from realtime_bridge_backends.postgres.backend import PostgresBackend, PostgresSettings
+from realtime_bridge_backends.postgres.backend import PostgresBackend
 
-__all__ = ["PostgresBackend", "PostgresSettings"]
+__all__ = ["PostgresBackend"]

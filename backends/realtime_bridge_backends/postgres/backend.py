@@ -9,8 +9,6 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
-from pydantic import AliasChoices, Field
-from pydantic_settings import SettingsConfigDict
 
 from realtime_bridge.backend import (
     PAGE_EVENTS,
@@ -23,10 +21,10 @@ from realtime_bridge.backend import (
     TransactionalLog,
 )
 from realtime_bridge.database import schema, transactions
-from realtime_bridge.errors import ConfigurationError, PublishError
+from realtime_bridge.database.settings import PostgresSettings
+from realtime_bridge.errors import PublishError
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol.history import Retention
-from realtime_bridge.settings import EnvironmentSettings
 from realtime_bridge_backends.postgres import reading
 from realtime_bridge_backends.postgres.diagnosis import diagnose
 from realtime_bridge_backends.postgres.failures import explained, shown
@@ -38,31 +36,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 2
 AT_ONCE = 8
 """Connections, and so calls at once, of one process; PostgreSQL gives each a process of its own."""
-
-
-class PostgresSettings(EnvironmentSettings):
-    """Where PostgreSQL is."""
-
-    model_config = SettingsConfigDict(env_prefix="REALTIME_POSTGRES_")
-
-    url: str | None = Field(
-        None, validation_alias=AliasChoices("REALTIME_POSTGRES_URL", "DATABASE_URL")
-    )
-
-    @classmethod
-    def required(cls) -> str:
-        """Return the address.
-
-        Raises:
-            ConfigurationError: it is not set.
-
-        """
-        url = cls.load().url
-        if url is None:
-            raise ConfigurationError(
-                "REALTIME_POSTGRES_URL is not set: write postgresql://USER:PASSWORD@HOST/DATABASE"
-            )
-        return url
 
 
 class PostgresBackend(TransactionalLog, Feed):

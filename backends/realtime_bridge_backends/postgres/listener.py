@@ -126,10 +126,10 @@ class PostgresListener(Listener):
         options: dict[str, Any] = {"autocommit": True, "connect_timeout": 2, **KEEPALIVE}
         async with await AsyncConnection.connect(self._url, **options) as connection:
             await connection.execute(SQL("LISTEN {}").format(self._schema))
-            seen = await self._catch_up(connection)
             if first.done():
                 self._heard.interrupt()
-            else:
+            seen = await self._catch_up(connection)
+            if not first.done():
                 first.set_result(None)
             swept = asyncio.get_running_loop().time()
             while True:

@@ -1,0 +1,106 @@
+"""`realtime-bridge postgres …`: the log's schema in PostgreSQL."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+
+from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.errors import BackendNotInstalledError, RealtimeError
+from realtime_bridge.settings import Settings, redacted
+
+if TYPE_CHECKING:
+    import psycopg
+
+app = typer.Typer(no_args_is_help=True, help="The log in PostgreSQL: REALTIME_POSTGRES_URL.")
+
+Url = Annotated[
+    str | None, typer.Option(help="The database; else REALTIME_POSTGRES_URL, or DATABASE_URL.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print it on standard output.")]
+
+
+class DatabaseError(RealtimeError):
+    """The database refused."""
+
+
+@app.command()
+def install(
+    url: Url = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the SQL of a first install, and do nothing.")
+    ] = False,
+) -> None:
+    """Make the schema, or bring it up to date; doing it again changes nothing."""
+    with failing_clearly():
+        settings = Settings.load()
+        with _database() as schema:
+            if dry_run:
+                typer.echo(schema.script(settings.prefix))
+                return
+            with _connected(url) as connection:
+                before = schema.install(connection, settings.prefix, settings.retention)
+            done = "installed" if before is None else f"brought up to date, from version {before}"
+            people.print(f"{done}: schema {settings.prefix}, version {schema.VERSION}")
+
+
+@app.command()
+def uninstall(
+    url: Url = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove the schema, with all events that the log holds."""
+    with failing_clearly(), _database() as schema, _connected(url) as connection:
+        prefix = Settings.load().prefix
+        if not yes:
+            typer.confirm(f"Remove schema {prefix} and all that it holds?", abort=True, err=True)
+        there = schema.uninstall(connection, prefix)
+        people.print(f"removed: schema {prefix}" if there else f"there was no schema {prefix}")
+
+
+@app.command()
+def status(url: Url = None, as_json: Json = False) -> None:
+    """Say what is there; exit 1 when nothing is, or when it is out of date."""
+    with failing_clearly(), _database() as schema, _connected(url) as connection:
+        prefix = Settings.load().prefix
+        found = schema.status(connection, prefix)
+        if as_json:
+            typer.echo(orjson.dumps(asdict(found)).decode())
+        elif found.version is None:
+            people.print(f"no schema {prefix}: run `realtime-bridge postgres install`")
+        else:
+            people.print(
+                f"schema {prefix}, version {found.version} of {schema.VERSION}: "
+                f"{found.events:,} events on {found.channels:,} channels"
+            )
+        if found.version != schema.VERSION:
+            raise typer.Exit(1)
+
+
+@contextmanager
+def _database() -> Generator[ModuleType]:
+    try:
+        from realtime_bridge.database import schema
+    except ModuleNotFoundError as error:
+        missing = error.name or "psycopg"
+        raise BackendNotInstalledError("postgres", missing=missing, extra="postgres") from error
+    yield schema
+
+
+@contextmanager
+def _connected(url: str | None) -> Generator["psycopg.Connection"]:
+    import psycopg
+
+    from realtime_bridge.database.settings import PostgresSettings
+
+    address = url or PostgresSettings.required()
+    try:
+        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+            yield connection
+    except psycopg.Error as error:
+        said = str(error).strip().partition("\n")[0]
+        raise DatabaseError(f"PostgreSQL at {redacted(address)}: {said}") from error

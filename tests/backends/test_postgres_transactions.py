@@ -1,0 +1,243 @@
+"""What is published within a transaction exists exactly if that commits, and in that order."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from realtime_bridge import BlockingBroadcaster, Broadcaster, ConfigurationError, Event
+from realtime_bridge.backend import Interrupted, Page
+from realtime_bridge.event import Position
+from realtime_bridge_backends.memory import MemoryBackend
+from realtime_bridge_backends.postgres import PostgresBackend
+from tests.services.postgres import PostgresServer
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def url(postgres_server: PostgresServer) -> str:
+    return postgres_server.database()
+
+
+@pytest.fixture
+async def log(url: str) -> AsyncIterator[PostgresBackend]:
+    async with PostgresBackend(url) as backend:
+        yield backend
+
+
+@pytest.fixture
+def broadcaster(log: PostgresBackend) -> Broadcaster:
+    return Broadcaster(log=log)
+
+
+@pytest.fixture
+def blocking(url: str) -> Iterator[BlockingBroadcaster]:
+    with BlockingBroadcaster(lambda: Broadcaster(log=PostgresBackend(url))) as broadcaster:
+        yield broadcaster
+
+
+async def events_of(log: PostgresBackend, channel: str) -> list[Event]:
+    top = (await log.positions([channel]))[channel]
+    events: list[Event] = []
+    while len(events) < top.offset:
+        page = await log.read(channel, Position(top.epoch, len(events)))
+        assert isinstance(page, Page)
+        events += page.events
+    return events
+
+
+async def data_of(log: PostgresBackend, channel: str = "job.7") -> list[object]:
+    return [event.data for event in await events_of(log, channel)]
+
+
+async def test_an_event_is_there_when_the_transaction_has_committed_and_not_before(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        receipt = await broadcaster.publish("job.7", "job.step", 1, transaction=connection)
+        assert receipt.position is None
+        assert await data_of(log) == []
+        await connection.commit()
+        assert await data_of(log) == [1]
+
+
+async def test_an_event_of_a_transaction_that_rolls_back_never_was(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await broadcaster.publish("job.7", "job.step", 1, transaction=connection)
+        await connection.rollback()
+        await broadcaster.publish("job.7", "job.step", 2, transaction=connection)
+        await connection.commit()
+    (event,) = await events_of(log, "job.7")
+    assert (event.data, event.position and event.position.offset) == (2, 1)
+
+
+async def test_a_savepoint_that_is_rolled_back_takes_its_events_with_it(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await broadcaster.publish("job.7", "job.step", 1, transaction=connection)
+        async with connection.transaction():
+            await broadcaster.publish("job.7", "job.step", 2, transaction=connection)
+            raise psycopg.Rollback
+        async with connection.transaction():
+            await broadcaster.publish("job.7", "job.step", 3, transaction=connection)
+        await connection.commit()
+    assert await data_of(log) == [1, 3]
+
+
+async def test_it_is_heard_at_the_commit_with_its_key_and_its_source(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    async with log.listen() as listener, asyncio.timeout(PATIENCE):
+        await listener.add(["job.7"])
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            await broadcaster.publish(
+                "job.7", "job.step", {"a": "ü"}, key="k", source="c_1", transaction=connection
+            )
+        turn = await anext(aiter(listener))
+    assert not isinstance(turn, Interrupted)
+    (event,) = turn
+    assert (event.data, event.key, event.source) == ({"a": "ü"}, "k", "c_1")
+    assert [one.key for one in (await log.latest("job.7")).events] == ["k"]
+
+
+async def test_an_id_that_is_known_is_not_written_again(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    await broadcaster.publish("job.7", "job.step", "first", id="same")
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        for data in ("second", "third"):
+            await broadcaster.publish("job.7", "job.step", data, id="same", transaction=connection)
+        await broadcaster.publish("job.7", "job.step", "fourth", transaction=connection)
+    assert await data_of(log) == ["first", "fourth"]
+
+
+async def test_of_a_thousand_transactions_exactly_those_that_commit_arrive_in_their_order(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    committed: dict[str, list[int]] = {f"job.{number}": [] for number in range(4)}
+
+    async def work(number: int) -> None:
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            for n in range(number, 1_000, 8):
+                channel = f"job.{n % 4}"
+                await broadcaster.publish(channel, "job.step", n, transaction=connection)
+                if n // 8 % 2:
+                    await connection.rollback()
+                else:
+                    await connection.commit()
+                    committed[channel].append(n)
+
+    await asyncio.gather(*(work(number) for number in range(8)))
+    for channel, expected in committed.items():
+        events = await events_of(log, channel)
+        assert sorted(event.data for event in events) == sorted(expected)
+        assert [event.position and event.position.offset for event in events] == [
+            *range(1, len(expected) + 1)
+        ]
+        for worker in range(8):
+            own = [event.data for event in events if event.data % 8 == worker]
+            assert own == sorted(own)
+
+
+async def test_offsets_are_in_the_order_of_commits_not_of_writes(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    async with (
+        await psycopg.AsyncConnection.connect(url) as slow,
+        await psycopg.AsyncConnection.connect(url) as quick,
+    ):
+        await broadcaster.publish("job.7", "job.step", "written first", transaction=slow)
+        await broadcaster.publish("job.7", "job.step", "committed first", transaction=quick)
+        await quick.commit()
+        await slow.commit()
+    assert await data_of(log) == ["committed first", "written first"]
+
+
+async def test_a_long_transaction_holds_up_nobody_who_publishes_to_the_same_channel(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(url) as long:
+        await broadcaster.publish("job.7", "job.step", "long", transaction=long)
+        async with asyncio.timeout(PATIENCE / 3):
+            for n in range(3):
+                await broadcaster.publish("job.7", "job.step", n)
+        await long.commit()
+    assert await data_of(log) == [0, 1, 2, "long"]
+
+
+async def test_opposite_orders_of_channels_do_not_deadlock(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    async def work(channels: tuple[str, ...]) -> None:
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            for n in range(50):
+                for channel in channels:
+                    await broadcaster.publish(channel, "job.step", n, transaction=connection)
+                await connection.commit()
+
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(work(("a", "b", "c")), work(("c", "b", "a")), work(("b", "c", "a")))
+    assert {len(await data_of(log, channel)) for channel in "abc"} == {150}
+
+
+async def test_a_session_of_sqlalchemy_may_have_the_transaction(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    engine = create_async_engine(url.replace("postgresql", "postgresql+psycopg"))
+    async with AsyncSession(engine) as session:
+        await broadcaster.publish("job.7", "job.step", 1, transaction=session)
+        await session.commit()
+        await broadcaster.publish("job.7", "job.step", 2, transaction=session)
+        await session.rollback()
+    async with engine.begin() as connection:
+        await broadcaster.publish("job.7", "job.step", 3, transaction=connection)
+    await engine.dispose()
+    assert await data_of(log) == [1, 3]
+
+
+class TestWithoutAsync:
+    async def test_the_callers_own_thread_writes(
+        self, log: PostgresBackend, blocking: BlockingBroadcaster, url: str
+    ) -> None:
+        threads = threading.active_count()
+        with psycopg.connect(url) as connection:
+            blocking.publish("job.7", "job.step", 1, transaction=connection)
+            assert threading.active_count() == threads
+        assert await data_of(log) == [1]
+
+    async def test_a_session_of_sqlalchemy_may_have_the_transaction(
+        self, log: PostgresBackend, blocking: BlockingBroadcaster, url: str
+    ) -> None:
+        engine = create_engine(url.replace("postgresql", "postgresql+psycopg"))
+        with Session(engine) as session, session.begin():
+            blocking.publish("job.7", "job.step", 1, transaction=session)
+        with engine.begin() as connection:
+            blocking.publish("job.7", "job.step", 2, transaction=connection)
+        engine.dispose()
+        assert await data_of(log) == [1, 2]
+
+    async def test_an_async_transaction_is_refused(
+        self, blocking: BlockingBroadcaster, url: str
+    ) -> None:
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            with pytest.raises(ConfigurationError, match="use Broadcaster"):
+                blocking.publish("job.7", "job.step", 1, transaction=connection)
+
+
+async def test_another_kind_of_connection_is_refused(broadcaster: Broadcaster) -> None:
+    with pytest.raises(ConfigurationError, match=r"builtins\.dict"):
+        await broadcaster.publish("job.7", "job.step", 1, transaction={})
+
+
+async def test_a_log_outside_of_the_database_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="REALTIME_LOG=postgres"):
+        await Broadcaster(log=MemoryBackend()).publish("a", "job.step", transaction=object())
