@@ -165,7 +165,7 @@ class PostgresListener(Listener):
             for one in events:
                 assert one.position
                 self._note(one.channel, one.position)
-            self._heard.put(events)
+            self._heard.put([*events, *_again(events, wanted)])
             wanted = self._unfinished(wanted, rows)
 
     def _wanted(self, moved: Sequence[tuple[Any, ...]]) -> list[tuple[str, str, int, int | None]]:
@@ -205,3 +205,15 @@ class PostgresListener(Listener):
     ) -> list[tuple[Any, ...]]:
         asked = SQL(query).format(self._schema)
         return await (await connection.execute(asked, values)).fetchall()
+
+
+def _again(
+    events: Sequence[Event], wanted: Sequence[tuple[str, str, int, int | None]]
+) -> list[Event]:
+    """Return the events that are new to us, and were announced a second time already."""
+    repeated = {(channel, place) for channel, _, after, place in wanted if place and place > after}
+    return [
+        event
+        for event in events
+        if event.position and (event.channel, event.position.offset) in repeated
+    ]
