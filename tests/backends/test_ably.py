@@ -28,7 +28,7 @@ from realtime_bridge import (
     PublishError,
     RateLimitedError,
 )
-from realtime_bridge.backend import Visitor
+from realtime_bridge.backend import Page, Visitor
 from realtime_bridge.channels import ALPHABET
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.protocol.frames import encode_event
@@ -416,16 +416,68 @@ def assert_nothing_shows(shown: str, secret: str) -> None:
     assert "eyJ" not in shown
 
 
-async def test_with_a_log_a_failed_push_is_no_failure_and_the_providers_return_is_noticed(
-    ably: LocalAbly, listener: Listener
+Break = Callable[[LocalAbly], dict[str, Any]]
+"""Spoils a local Ably, and returns what is configured wrongly."""
+
+
+def disabled(ably: LocalAbly) -> dict[str, Any]:
+    ably.keys.state = "disabled"
+    return {}
+
+
+def over_its_quota(ably: LocalAbly) -> dict[str, Any]:
+    ably.keys.state = "over its quota"
+    return {}
+
+
+def answering(status: int) -> Break:
+    def spoil(ably: LocalAbly) -> dict[str, Any]:
+        ably.faults.status = status
+        return {}
+
+    return spoil
+
+
+def configured(**changes: Any) -> Break:
+    return lambda _: changes
+
+
+FAILURES: dict[str, tuple[Break, str]] = {
+    "bad key": (configured(key=SecretStr("local.key:wrong" + "0" * 32)), "REALTIME_ABLY_KEY"),
+    "another app's key": (configured(key=SecretStr("x.y:" + "0" * 40)), "REALTIME_ABLY_KEY"),
+    "wrong endpoint": (configured(port=1), "is REALTIME_ABLY_ENDPOINT right"),
+    "no such host": (configured(endpoint="no-such-host.invalid"), "no such host"),
+    "disabled": (disabled, "enable the account"),
+    "over its quota": (over_its_quota, "larger plan"),
+    "rate limited": (answering(429), "publish less often"),
+    "too large": (answering(413), "publish less in one event"),
+    "down": (answering(500), "status.ably.com"),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+async def test_with_a_log_a_failed_push_is_a_warning_with_a_cure_and_the_log_has_the_event(
+    ably: LocalAbly, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
+    spoil, cure = FAILURES[name]
+    backend = backend_of(ably, **spoil(ably))
+    log = MemoryBackend()
+    async with Broadcaster(log=log, backend=backend) as broadcaster:
+        receipt = await broadcaster.publish("job.7", "job.step", 1)
+    assert not receipt.pushed
+    assert receipt.position is not None
+    assert cure in caplog.text
+    page = await log.read("job.7", Position(receipt.position.epoch, 0))
+    assert isinstance(page, Page)
+    assert [event.data for event in page.events] == [1]
+
+
+async def test_the_providers_return_is_noticed(ably: LocalAbly, listener: Listener) -> None:
     async with Broadcaster(log=MemoryBackend(), backend=backend_of(ably)) as broadcaster:
         ably.faults.status = 500
-        receipt = await broadcaster.publish("job.7", "job.step", 1)
-        assert (receipt.pushed, receipt.position and receipt.position.offset) == (False, 1)
+        assert not (await broadcaster.publish("job.7", "job.step", 1)).pushed
         ably.faults.heal()
-        receipt = await broadcaster.publish("job.7", "job.step", 2)
-        assert receipt.pushed
+        assert (await broadcaster.publish("job.7", "job.step", 2)).pushed
     assert (await listener.event())["offset"] == 2
 
 
