@@ -146,6 +146,9 @@ class Plugin(ABC):
 class Log(Plugin):
     """Gives events their positions, and keeps each channel's bounded history."""
 
+    immediate: ClassVar[bool] = False
+    """Whether an append waits for nobody and cannot be lost: no time limit then, and no retry."""
+
     @abstractmethod
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Number, store, trim and announce each event, in order; a known `id` only once.

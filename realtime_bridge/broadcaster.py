@@ -187,6 +187,8 @@ class Broadcaster:
 
     async def _append(self, batch: Sequence[Event]) -> list[Receipt]:
         assert self.log
+        if self.log.immediate:
+            return await self.log.append(batch)
         failure: PublishError | None = None
         try:
             async with asyncio.timeout(CALL_TIMEOUT):

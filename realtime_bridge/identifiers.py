@@ -6,19 +6,29 @@ import time
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
+_POOL = 4_096
+_VARIANTS = "89ab89ab89ab89ab"
+
+_chance: list[str] = []
+os.register_at_fork(after_in_child=_chance.clear)  # a child must not make its parent's ids
+
+
 def event_id() -> str:
     """Make a UUIDv7 (RFC 9562 §5.7): unique, and sorted by the millisecond it was made in."""
-    milliseconds = time.time_ns() // 1_000_000
-    chance = int.from_bytes(os.urandom(10))
-    number = (
-        (milliseconds & 0xFFFF_FFFF_FFFF) << 80
-        | 0x7 << 76
-        | (chance >> 68 & 0xFFF) << 64
-        | 0b10 << 62
-        | chance & 0x3FFF_FFFF_FFFF_FFFF
-    )
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    now = f"{time.time_ns() // 1_000_000:012x}"
+    chance = _draw()
+    variant = _VARIANTS[int(chance[0], 16)]
+    return f"{now[:8]}-{now[8:]}-7{chance[1:4]}-{variant}{chance[4:7]}-{chance[7:19]}"
+
+
+def _draw() -> str:
+    """Return 80 random bits in hexadecimal, from a pool that is filled with one system call."""
+    try:
+        return _chance.pop()
+    except IndexError:
+        drawn = os.urandom(10 * _POOL).hex()
+        _chance.extend(drawn[at : at + 20] for at in range(0, len(drawn), 20))
+        return _chance.pop()
 
 
 def epoch() -> str:

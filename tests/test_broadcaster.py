@@ -36,6 +36,8 @@ from tests.server.fakes import SlowLog
 class Shaky(MemoryBackend):
     """A log that fails as it is told, before or after it stored the events."""
 
+    immediate = False
+
     def __init__(self, *failures: Exception, after: bool = False) -> None:
         super().__init__()
         self.asked: list[list[str]] = []
@@ -55,6 +57,8 @@ class Shaky(MemoryBackend):
 
 class Silent(MemoryBackend):
     """A log that never answers."""
+
+    immediate = False
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         await asyncio.Event().wait()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
@@ -24,6 +25,9 @@ from realtime_bridge.protocol.history import History, Retention
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
+LOOK_SECONDS = 0.001
+"""How often an append looks whether channels have outlived their time."""
+
 YIELD_EVERY = 256
 """After so many waiting events an append lets the listeners take their turn."""
 
@@ -36,10 +40,14 @@ class MemoryBackend(Log, Feed):
     """
 
     reached_through = "websocket"
+    immediate = True
 
     def __init__(self, retention: Retention | None = None) -> None:
         self._retention = retention or Retention()
         self._channels: dict[str, History] = {}
+        self._round: deque[str] = deque()
+        """The channels, in the order in which they are looked at next."""
+        self._look_at = 0.0
         self._listeners: set[_MemoryListener] = set()
         self._configuration: str | None = None
         self._generation = 0
@@ -60,10 +68,15 @@ class MemoryBackend(Log, Feed):
             appended = self._history(event.channel).append(event, now=now, time=unix_time)
             receipts.append(appended.receipt)
             if appended.announced:
-                self._announce(appended.announced)
-        self._let_go(now)
-        if any(len(listener.heard) >= YIELD_EVERY for listener in self._listeners):
-            await asyncio.sleep(0)
+                for listener in self._listeners:
+                    listener.hear(appended.announced)
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._let_go(now)
+        for listener in self._listeners:
+            if len(listener.heard) >= YIELD_EVERY:
+                await asyncio.sleep(0)
+                break
         return receipts
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
@@ -87,9 +100,10 @@ class MemoryBackend(Log, Feed):
 
     async def rotate(self, channel: str, seen_epoch: str) -> Position:
         """Begin a new epoch, if `seen_epoch` is still the channel's."""
-        if self._history(channel).top.epoch == seen_epoch:
-            del self._channels[channel]
-        return self._history(channel).top
+        history = self._history(channel)
+        if history.top.epoch == seen_epoch:
+            history = self._channels[channel] = self._new()
+        return history.top
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:
@@ -105,11 +119,13 @@ class MemoryBackend(Log, Feed):
     def _history(self, channel: str) -> History:
         history = self._channels.get(channel)
         if history is None:
-            now = time.monotonic()
-            self._let_go(now)
-            history = History(identifiers.epoch(), now=now, retention=self._retention)
-            self._channels[channel] = history
+            self._let_go(time.monotonic())
+            history = self._channels[channel] = self._new()
+            self._round.append(channel)
         return history
+
+    def _new(self) -> History:
+        return History(identifiers.epoch(), now=time.monotonic(), retention=self._retention)
 
     def _current(self, channel: str) -> History:
         history = self._history(channel)
@@ -118,15 +134,14 @@ class MemoryBackend(Log, Feed):
 
     def _let_go(self, now: float) -> None:
         """Look at the two channels that were looked at longest ago, and drop the dead."""
-        for channel in [name for name, _ in zip(self._channels, range(2), strict=False)]:
-            history = self._channels.pop(channel)
+        for _ in range(min(2, len(self._round))):
+            channel = self._round.popleft()
+            history = self._channels[channel]
             history.expire(now)
-            if not history.dead(now):
-                self._channels[channel] = history
-
-    def _announce(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener.hear(event)
+            if history.dead(now):
+                del self._channels[channel]
+            else:
+                self._round.append(channel)
 
 
 class _MemoryListener(Listener):

@@ -1,9 +1,10 @@
 """What a log remembers of one channel: bounded, contiguous, and idempotent."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from realtime_bridge.backend import PAGE_BYTES, PAGE_EVENTS, Page, Receipt, Reset, ResetReason
 from realtime_bridge.event import Event, Position
@@ -31,8 +32,7 @@ class Retention:
     seconds: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """What an append gives back, and the event to announce (none when a duplicate was trimmed)."""
 
     receipt: Receipt
@@ -62,6 +62,13 @@ def discontinuity(
     return _mismatch(after, held) if held is not None else "truncated"
 
 
+_NO_EVENTS: deque[Event] = deque(maxlen=0)
+_NO_IDS: dict[str, Position] = {}
+_NO_ORDER: deque[tuple[str, float]] = deque(maxlen=0)
+_NO_LATEST: OrderedDict[str, tuple[Event, float]] = OrderedDict()
+"""What channels without any event share: most are such, and they shall cost little."""
+
+
 class History:
     """One channel's events. `now` is in seconds of a clock that never goes back."""
 
@@ -71,6 +78,7 @@ class History:
         "_ids",
         "_key_bytes",
         "_latest",
+        "_order",
         "_retention",
         "_touched",
         "top",
@@ -80,10 +88,12 @@ class History:
         self.top = Position(epoch, 0)
         self._retention = retention
         self._touched = now
-        self._events: deque[Event] = deque()
+        self._events = _NO_EVENTS
         self._bytes = 0
-        self._ids: dict[str, tuple[Position, float]] = {}
-        self._latest: dict[str, tuple[Event, float]] = {}
+        self._ids = _NO_IDS
+        self._order = _NO_ORDER
+        """The known ids, oldest first, and when each came."""
+        self._latest = _NO_LATEST
         self._key_bytes = 0
 
     def append(self, event: Event, *, now: float, time: int) -> Appended:
@@ -91,11 +101,10 @@ class History:
         self.expire(now)
         known = self._ids.get(event.id)
         if known:
-            position = known[0]
             return Appended(
-                Receipt(id=event.id, position=position, duplicate=True), self._at(position.offset)
+                Receipt(id=event.id, position=known, duplicate=True), self._at(known.offset)
             )
-        stored = event.placed(Position(self.top.epoch, self.top.offset + 1, event.id), time)
+        stored = event.placed(self.top.next(event.id), time)
         self._keep(stored, now)
         return Appended(Receipt(id=event.id, position=self.top), stored)
 
@@ -116,10 +125,11 @@ class History:
 
     def expire(self, now: float) -> None:
         """Forget what has outlived its time."""
-        if now - self._touched > self._retention.seconds:
-            self._events.clear()
+        if self._events and now - self._touched > self._retention.seconds:
+            self._events = _NO_EVENTS
             self._bytes = 0
-        self._forget_ids(now)
+        if len(self._order) > MIN_IDS:
+            self._forget_ids(now)
         while self._latest and now - self._oldest_key()[1] > METADATA_SECONDS:
             self._evict_key()
 
@@ -130,23 +140,28 @@ class History:
 
     def _keep(self, event: Event, now: float) -> None:
         assert event.position
+        if self._events is _NO_EVENTS:
+            self._events = deque()
+        if self._ids is _NO_IDS:
+            self._ids, self._order = {}, deque()
         self.top = event.position
         self._touched = now
         self._events.append(event)
         self._bytes += len(event.body)
-        self._ids[event.id] = (event.position, now)
-        self._forget_ids(now)
+        self._ids[event.id] = event.position
+        self._order.append((event.id, now))
         if event.key is not None:
             self._keep_latest(event.key, event, now)
         self._trim()
 
     def _trim(self) -> None:
-        while len(self._events) > max(1, self._retention.events) or (
-            self._bytes > self._retention.bytes and len(self._events) > 1
-        ):
-            self._bytes -= len(self._events.popleft().body)
+        events, kept = self._events, self._retention
+        while len(events) > 1 and (len(events) > kept.events or self._bytes > kept.bytes):
+            self._bytes -= len(events.popleft().body)
 
     def _keep_latest(self, key: str, event: Event, now: float) -> None:
+        if self._latest is _NO_LATEST:
+            self._latest = OrderedDict()
         replaced = self._latest.pop(key, None)
         if replaced:
             self._key_bytes -= len(replaced[0].body)
@@ -159,14 +174,15 @@ class History:
         return next(iter(self._latest.values()))
 
     def _evict_key(self) -> None:
-        event, _ = self._latest.pop(next(iter(self._latest)))
+        _, (event, _) = self._latest.popitem(last=False)
         self._key_bytes -= len(event.body)
 
     def _forget_ids(self, now: float) -> None:
-        while len(self._ids) > MIN_IDS:
-            oldest = next(iter(self._ids))
-            if len(self._ids) <= MAX_IDS and now - self._ids[oldest][1] <= ID_SECONDS:
+        while len(self._order) > MIN_IDS:
+            oldest, came = self._order[0]
+            if len(self._order) <= MAX_IDS and now - came <= ID_SECONDS:
                 return
+            self._order.popleft()
             del self._ids[oldest]
 
     def _first(self) -> int:

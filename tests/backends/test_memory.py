@@ -14,7 +14,7 @@ from realtime_bridge.settings import Settings
 from realtime_bridge.testing import FeedContract, LogContract
 from realtime_bridge.testing.samples import numbered
 from realtime_bridge_backends import memory
-from realtime_bridge_backends.memory import MemoryBackend
+from realtime_bridge_backends.memory import LOOK_SECONDS, MemoryBackend
 
 
 @pytest.fixture
@@ -102,6 +102,7 @@ async def test_a_channel_that_was_never_used_is_let_go_after_ten_minutes(
     assert await sender.positions(channels) == before
     clock.now += 2
     for _ in channels:
+        clock.now += 2 * LOOK_SECONDS
         await sender.append(numbered("busy", 1))
     after = await sender.positions(channels)
     assert all(after[channel].epoch != before[channel].epoch for channel in channels)
