@@ -1,13 +1,13 @@
 """The configuration, read once from `REALTIME_*` variables and a `.env` file."""
 
 import hashlib
-import ipaddress
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from realtime_bridge.addresses import is_loopback, redacted
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.event import MAX_DATA_BYTES
 from realtime_bridge.protocol.history import Retention
@@ -151,21 +151,3 @@ class Settings(EnvironmentSettings):
                 "make your own with `openssl rand -hex 32`"
             )
         return self.secret.get_secret_value()
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether `host` can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def redacted(url: str) -> str:
-    """Return `url` without credentials and query, fit for a message."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"

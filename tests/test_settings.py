@@ -4,14 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from realtime_bridge.addresses import is_loopback, redacted
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.protocol.history import Retention
-from realtime_bridge.settings import (
-    DEVELOPMENT_SECRET,
-    Settings,
-    is_loopback,
-    redacted,
-)
+from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 SECRET = "a secret of more than thirty-two bytes"
 

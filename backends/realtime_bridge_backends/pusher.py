@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pusher import Pusher
-from pydantic import AliasChoices, Field, SecretStr
 
 from realtime_bridge.backend import Finding, Hosted, Limits, Visitor
 from realtime_bridge.errors import AuthRequestError, ConfigurationError, PublishError
@@ -14,7 +13,6 @@ from realtime_bridge.event import Event
 from realtime_bridge.protocol.packing import packed
 from realtime_bridge.protocol.provider_names import ProviderNames
 from realtime_bridge.protocol.slices import lanes, slices
-from realtime_bridge.settings import EnvironmentSettings
 from realtime_bridge_backends.pusher_http import Line, SharedSession
 
 if TYPE_CHECKING:
@@ -35,23 +33,6 @@ LANES = 8
 """Batches that are under way at once, of different channels."""
 
 
-def _named(name: str, **more: Any) -> Any:
-    """Return a setting of this name, or of the vendor's customary one."""
-    return Field(validation_alias=AliasChoices(f"REALTIME_PUSHER_{name}", f"PUSHER_{name}"), **more)
-
-
-class PusherSettings(EnvironmentSettings):
-    """Which app of which cluster; host and port for a server that is not Pusher's own."""
-
-    app_id: str = _named("APP_ID", pattern=r"^[0-9]+$")
-    key: str = _named("KEY", min_length=1)
-    secret: SecretStr = _named("SECRET", min_length=1)
-    cluster: str | None = _named("CLUSTER", default=None, pattern=r"^[a-z0-9-]+$")
-    host: str | None = _named("HOST", default=None, pattern=r"^[A-Za-z0-9.:-]+$")
-    port: int | None = _named("PORT", default=None, ge=1, le=65535)
-    tls: bool = _named("TLS", default=True)
-
-
 class PusherBackend(Hosted):
     """Pushes each event as one of ours within one of Pusher's, on a private channel.
 
@@ -60,7 +41,13 @@ class PusherBackend(Hosted):
     request may be the first of its process.
 
     Args:
-        settings: which app.
+        app_id: the app's number.
+        key: what browsers connect with.
+        secret: what calls and subscriptions are signed with.
+        cluster: where the app is, such as `eu`.
+        host: a server that speaks Pusher's protocol, instead of Pusher's own.
+        port: of that server; by default that of HTTPS or HTTP.
+        tls: whether calls and sockets are encrypted.
         prefix: the application's, between `private-` and the channel.
 
     Raises:
@@ -71,31 +58,37 @@ class PusherBackend(Hosted):
     provider = "pusher"
     limits = LIMITS
 
-    def __init__(self, settings: PusherSettings, *, prefix: str) -> None:
+    def __init__(
+        self,
+        app_id: str,
+        key: str,
+        secret: str,
+        *,
+        cluster: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        tls: bool = True,
+        prefix: str = "realtime",
+    ) -> None:
         if len(prefix) > LONGEST_PREFIX:
             raise ConfigurationError(
                 f"REALTIME_PREFIX={prefix!r} is too long for Pusher, whose channels have up to "
                 f"{MAX_CHANNEL} characters: use at most {LONGEST_PREFIX}"
             )
-        self._settings = settings
         self._private = ProviderNames(f"private-{prefix}.")
         self._presence = ProviderNames(f"presence-{prefix}.")
         self._line = Line()
-        self._pusher = self._sdk()
-
-    def _sdk(self) -> Pusher:
-        chosen = self._settings
-        return Pusher(
-            chosen.app_id,
-            chosen.key,
-            chosen.secret.get_secret_value(),
-            ssl=chosen.tls,
-            host=chosen.host,
-            port=chosen.port,
-            cluster=chosen.cluster,
-            backend=SharedSession,
-            line=self._line,
-        )
+        where = {"cluster": cluster, "host": host, "port": port, "ssl": tls}
+        how = {"backend": SharedSession, "line": self._line}
+        self._pusher = Pusher(app_id, key, secret, **where, **how)
+        self._options: dict[str, Any] = {
+            "key": key,
+            "cluster": cluster,
+            "channel_prefix": self._private.start,
+        }
+        if host:
+            place = {"host": host, "port": self._pusher._pusher_client.port, "tls": tls}
+            self._options |= place
 
     def __str__(self) -> str:
         return f"Pusher ({self._pusher._pusher_client.host})"
@@ -103,7 +96,19 @@ class PusherBackend(Hosted):
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
         """Make one for the app of `REALTIME_PUSHER_*`."""
-        return cls(PusherSettings.load(), prefix=settings.prefix)
+        from realtime_bridge_backends.pusher_settings import PusherSettings
+
+        chosen = PusherSettings.load()
+        return cls(
+            chosen.app_id,
+            chosen.key,
+            chosen.secret.get_secret_value(),
+            cluster=chosen.cluster,
+            host=chosen.host,
+            port=chosen.port,
+            tls=chosen.tls,
+            prefix=settings.prefix,
+        )
 
     async def __aexit__(
         self,
@@ -116,14 +121,7 @@ class PusherBackend(Hosted):
     @property
     def options(self) -> Mapping[str, Any]:
         """What pusher-js has to know."""
-        chosen = self._settings
-        found = {"key": chosen.key, "cluster": chosen.cluster}
-        place = (
-            {"host": chosen.host, "port": self._pusher._pusher_client.port, "tls": chosen.tls}
-            if chosen.host
-            else {}
-        )
-        return found | place | {"channel_prefix": self._private.start}
+        return self._options
 
     async def push(self, events: Sequence[Event]) -> None:
         """Push in batches of ten, each channel's in order, several channels' side by side."""

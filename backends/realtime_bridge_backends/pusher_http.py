@@ -16,13 +16,13 @@ from aiohttp import (
 from pusher.http import Request, process_response
 from yarl import URL
 
+from realtime_bridge.addresses import is_loopback
 from realtime_bridge.errors import (
     BackendAuthError,
     BackendUnavailableError,
     PublishError,
     RateLimitedError,
 )
-from realtime_bridge.settings import is_loopback
 
 CONNECT_SECONDS = 2.0
 CALL_SECONDS = 5.0

@@ -13,6 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from realtime_bridge.addresses import is_loopback, redacted
 from realtime_bridge.backend import PAGE_EVENTS, Finding, Log, Page, Receipt, Reset
 from realtime_bridge.errors import (
     BackendAuthError,
@@ -24,7 +25,7 @@ from realtime_bridge.errors import (
 )
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol import calls
-from realtime_bridge.settings import EnvironmentSettings, is_loopback, redacted
+from realtime_bridge.settings import EnvironmentSettings
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings

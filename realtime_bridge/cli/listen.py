@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from realtime_bridge.addresses import redacted
 from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly, people
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol import frames
-from realtime_bridge.settings import Settings, redacted
+from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     from realtime_bridge.client import HybridClient

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
+from realtime_bridge.addresses import redacted
 from realtime_bridge.cli.console import failing_clearly, people
 from realtime_bridge.errors import BackendNotInstalledError, RealtimeError
-from realtime_bridge.settings import Settings, redacted
+from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     import psycopg

@@ -13,11 +13,12 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from realtime_bridge import plugins
+from realtime_bridge.addresses import is_loopback
 from realtime_bridge.cli.console import people
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.protocol.calls import MAX_CALL_BYTES
 from realtime_bridge.server import Bridge
-from realtime_bridge.settings import Settings, is_loopback
+from realtime_bridge.settings import Settings
 
 TARGET = "REALTIME_SERVE_TARGET"
 """How a worker process learns which bridge it serves."""

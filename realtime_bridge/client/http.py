@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from realtime_bridge.settings import is_loopback
+from realtime_bridge.addresses import is_loopback
 
 REQUEST_SECONDS = 10.0
 OK = 200

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from realtime_bridge.addresses import is_loopback
 from realtime_bridge.client.stream import DeniedError, Stream
 from realtime_bridge.event import Position
 from realtime_bridge.protocol import frames
 from realtime_bridge.protocol.frames import ProtocolError
-from realtime_bridge.settings import is_loopback
 
 CLOSE_SECONDS = 1.0
 """How long a server is given to answer our farewell."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from realtime_bridge import failover, identifiers
+from realtime_bridge.addresses import is_loopback
 from realtime_bridge.backend import Hosted, Log
 from realtime_bridge.broadcaster import Broadcaster
 from realtime_bridge.errors import RealtimeError
@@ -30,7 +31,7 @@ from realtime_bridge.server.hub import Hub
 from realtime_bridge.server.revocations import CONTROL, Revocations
 from realtime_bridge.server.rules import ChannelRules, ask
 from realtime_bridge.server.wheel import Wheel
-from realtime_bridge.settings import Settings, is_loopback
+from realtime_bridge.settings import Settings
 
 Identity = Principal | str | int | None
 Authenticate = Callable[[Request], Identity] | Callable[[Request], Awaitable[Identity]]

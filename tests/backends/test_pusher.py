@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 
 from realtime_bridge import (
@@ -36,22 +35,22 @@ from realtime_bridge.settings import Settings
 from realtime_bridge.testing import BackendContract
 from realtime_bridge.testing.providers import LocalPusher
 from realtime_bridge_backends.memory import MemoryBackend
-from realtime_bridge_backends.pusher import LONGEST_PREFIX, PusherBackend, PusherSettings
+from realtime_bridge_backends.pusher import LONGEST_PREFIX, PusherBackend
 
 EPOCH = "k3v9q2wz"
 
 
 def backend_of(pusher: LocalPusher, **changes: Any) -> PusherBackend:
-    options = {
+    options: dict[str, Any] = {
         "app_id": pusher.app_id,
         "key": pusher.key,
-        "secret": SecretStr(pusher.secret),
+        "secret": pusher.secret,
         "host": "127.0.0.1",
         "port": pusher.port,
         "tls": False,
+        "prefix": "app",
     }
-    settings = PusherSettings.model_construct(**{"cluster": None, **options, **changes})
-    return PusherBackend(settings, prefix="app")
+    return PusherBackend(**options | changes)
 
 
 @pytest_asyncio.fixture
@@ -263,7 +262,7 @@ async def test_rate_limiting_says_for_how_long(pusher: LocalPusher, backend: Pus
 @pytest.mark.parametrize(
     ("changes", "error", "cure"),
     [
-        ({"secret": SecretStr("wrong")}, BackendAuthError, "_SECRET"),
+        ({"secret": "wrong"}, BackendAuthError, "_SECRET"),
         ({"key": "wrong"}, BackendAuthError, "REALTIME_PUSHER_KEY"),
         ({"app_id": "9"}, BackendAuthError, "_APP_ID and _CLUSTER"),
         ({"host": "no-such-host.invalid"}, BackendUnavailableError, "REALTIME_PUSHER_CLUSTER"),
@@ -427,7 +426,7 @@ def test_every_channel_has_a_name_at_pusher_and_comes_back_from_it(
 
 def test_a_prefix_that_leaves_no_room_is_refused(pusher: LocalPusher) -> None:
     with pytest.raises(ConfigurationError, match=f"use at most {LONGEST_PREFIX}"):
-        PusherBackend(backend_of(pusher)._settings, prefix="p" * (LONGEST_PREFIX + 1))
+        backend_of(pusher, prefix="p" * (LONGEST_PREFIX + 1))
 
 
 @pytest.mark.parametrize("start", ["REALTIME_PUSHER_", "PUSHER_"])

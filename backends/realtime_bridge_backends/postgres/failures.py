@@ -7,8 +7,8 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
+from realtime_bridge.addresses import redacted
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
-from realtime_bridge.settings import redacted
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError)
 """What says that the connection, or the server, is gone."""
