@@ -1,0 +1,358 @@
+"""Redis may restart, fall silent, fill up, forget our script, or move to a replica."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import trustme
+
+from realtime_bridge import (
+    BackendAuthError,
+    BackendUnavailableError,
+    BlockingBroadcaster,
+    Broadcaster,
+    ConfigurationError,
+    Event,
+    PublishError,
+)
+from realtime_bridge.backend import Finding, Interrupted, Log, Page, Reset
+from realtime_bridge.event import Position
+from realtime_bridge.protocol.history import Retention
+from realtime_bridge.testing import FaultyProxy
+from realtime_bridge.testing.samples import new_channel, numbered
+from realtime_bridge_backends.redis import RedisBackend, line
+from tests.cli.processes import run
+from tests.services.redis import RedisPair, RedisServer
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a Redis that may be stopped, and that keeps what it has."""
+    with RedisServer(tmp_path / "redis", "--save", "", "--appendonly", "yes") as server:
+        yield server
+
+
+async def steps(stream: AsyncIterator[Sequence[Event] | Interrupted], last: int) -> list[int]:
+    """Take what is heard up to a step."""
+    got: list[int] = []
+    async with asyncio.timeout(PATIENCE):
+        while not got or got[-1] != last:
+            turn = await anext(stream)
+            got += [] if isinstance(turn, Interrupted) else [event.data["step"] for event in turn]
+    return got
+
+
+async def interrupted(stream: AsyncIterator[Sequence[Event] | Interrupted]) -> None:
+    """Wait until the feed says that something may be missing."""
+    async with asyncio.timeout(PATIENCE):
+        while not isinstance(await anext(stream), Interrupted):
+            pass
+
+
+async def appended(log: Log, channel: str, step: int) -> Position:
+    """Append one step, again and again while the log is not there."""
+    event = numbered(channel, 1, start=step)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                (receipt,) = await log.append(event)
+            except BackendUnavailableError:
+                await asyncio.sleep(0.05)
+            else:
+                assert receipt.position
+                return receipt.position
+
+
+async def test_a_restart_with_its_data_interrupts_the_feed_and_loses_nothing(
+    own_server: RedisServer,
+) -> None:
+    async with RedisBackend(own_server.url) as log, log.listen() as listener:
+        await listener.add(["job.7"])
+        stream = aiter(listener)
+        before = await appended(log, "job.7", 1)
+        assert await steps(stream, 1) == [1]
+        await asyncio.to_thread(own_server.stop)
+        await interrupted(stream)
+        await asyncio.to_thread(own_server.start)
+        await interrupted(stream)
+        after = await appended(log, "job.7", 2)
+        assert await steps(stream, 2) == [2]
+    assert after == Position(before.epoch, 2)
+
+
+async def test_a_restart_without_its_data_begins_new_epochs(own_server: RedisServer) -> None:
+    async with RedisBackend(own_server.url) as log:
+        before = await appended(log, "job.7", 1)
+        await asyncio.to_thread(own_server.stop)
+        own_server.forget()
+        await asyncio.to_thread(own_server.start)
+        after = await appended(log, "job.7", 2)
+        assert after.epoch != before.epoch
+        assert await log.read("job.7", before) == Reset(reason="epoch", top=after)
+
+
+async def test_a_subscription_that_fell_silent_is_noticed_and_made_anew(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(line, "PONG_SECONDS", 0.2)
+    channel = new_channel()
+    async with (
+        FaultyProxy(redis_server.port) as proxy,
+        RedisBackend(proxy.url.replace("http", "redis")) as near,
+        RedisBackend(redis_server.url) as log,
+        near.listen() as listener,
+    ):
+        await listener.add([channel])
+        stream = aiter(listener)
+        await log.append(numbered(channel, 1))
+        assert await steps(stream, 1) == [1]
+        proxy.swallow()
+        await interrupted(stream)
+        proxy.heal()
+        await interrupted(stream)
+        await log.append(numbered(channel, 1, start=2))
+        assert await steps(stream, 2) == [2]
+
+
+async def test_a_script_that_redis_forgot_is_loaded_again(own_server: RedisServer) -> None:
+    async with RedisBackend(own_server.url) as log:
+        await log.append(numbered("job.7", 1))
+        with own_server.client() as client:
+            client.function_flush()
+        receipts = await asyncio.gather(
+            *(log.append(numbered("job.7", 1, start=n)) for n in range(2, 20))
+        )
+    assert {receipt.duplicate for (receipt,) in receipts} == {False}
+
+
+async def test_a_server_without_functions_runs_it_as_a_script(tmp_path: Path) -> None:
+    without = ("--rename-command", "FCALL", "", "--save", "")
+    with RedisServer(tmp_path / "old", *without) as server:
+        async with RedisBackend(server.url) as log:
+            await log.append(numbered("job.7", 3))
+            with server.client() as client:
+                client.script_flush()
+            await log.append(numbered("job.7", 1, start=4))
+            assert (await log.positions(["job.7"]))["job.7"].offset == 4
+
+
+async def test_behind_a_sentinel_the_log_moves_to_the_new_master(tmp_path: Path) -> None:
+    with RedisPair(tmp_path) as pair:
+        async with RedisBackend(pair.url) as log, log.listen() as listener:
+            await listener.add(["job.7"])
+            stream = aiter(listener)
+            before = await appended(log, "job.7", 1)
+            assert await steps(stream, 1) == [1]
+            with pair.master.client() as client:
+                client.wait(1, 5_000)
+            pair.master.kill()
+            await interrupted(stream)
+            await interrupted(stream)
+            after = await appended(log, "job.7", 2)
+            assert await steps(stream, 2) == [2]
+    assert after == Position(before.epoch, 2)
+
+
+async def test_a_full_redis_says_what_to_do(own_server: RedisServer) -> None:
+    async with RedisBackend(own_server.url) as log:
+        with own_server.client() as client:
+            client.config_set("maxmemory", "1mb")
+        with pytest.raises(PublishError, match="raise its maxmemory") as caught:
+            await log.append(numbered("job.7", 1))
+    assert caught.value.retryable
+
+
+async def test_a_server_that_is_not_there_is_named() -> None:
+    async with RedisBackend("redis://ada:hunter2@127.0.0.1:9/0") as log:
+        with pytest.raises(
+            BackendUnavailableError, match=r"127\.0\.0\.1:9.*check that it runs"
+        ) as it:
+            await log.append(numbered("job.7", 1))
+    assert "127.0.0.1:9" in str(it.value)
+    assert "hunter2" not in str(it.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1", "redis+pool://a:1", "redis+sentinel://127.0.0.1:1", "redis+cluster://"],
+)
+def test_an_address_that_cannot_work_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="REALTIME_REDIS_URL"):
+        RedisBackend(url)
+
+
+class TestWithTLSAndAUser:
+    @pytest.fixture
+    def server(self, tmp_path: Path) -> Iterator[tuple[RedisServer, str]]:
+        """Run a Redis that takes TLS on a second port, and one user with a few rights."""
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost")
+        issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+        authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+        secure = RedisServer(tmp_path / "unused").port
+        options = (
+            *("--tls-port", str(secure), "--tls-auth-clients", "no"),
+            *("--tls-cert-file", str(tmp_path / "cert.pem")),
+            *("--tls-key-file", str(tmp_path / "key.pem")),
+            *("--tls-ca-cert-file", str(tmp_path / "ca.pem")),
+        )
+        with RedisServer(tmp_path / "tls", *options) as server:
+            with server.client() as client:
+                rights = "~realtime:* &realtime:* +@read +@write +@pubsub +@scripting +@connection"
+                user = ("ACL", "SETUSER", "log", "on", ">pa:ss", *rights.split(), "+info", "+time")
+                client.execute_command(*user)
+            yield server, f"localhost:{secure}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
+
+    async def test_both_stand_in_the_address(self, server: tuple[RedisServer, str]) -> None:
+        async with (
+            RedisBackend(f"rediss://log:pa%3Ass@{server[1]}") as log,
+            log.listen() as listener,
+        ):
+            await listener.add(["job.7"])
+            await log.append(numbered("job.7", 1))
+            assert await steps(aiter(listener), 1) == [1]
+            assert "failed" not in {finding.verdict for finding in await log.diagnose()}
+
+    async def test_a_wrong_password_is_said_to_be_wrong_and_not_shown(
+        self, server: tuple[RedisServer, str]
+    ) -> None:
+        async with RedisBackend(f"rediss://log:hunter2@{server[1]}") as log:
+            with pytest.raises(BackendAuthError, match="user and password") as caught:
+                await log.append(numbered("job.7", 1))
+        assert "hunter2" not in str(caught.value)
+
+    async def test_a_certificate_of_somebody_else_is_refused(
+        self, server: tuple[RedisServer, str]
+    ) -> None:
+        assert ssl.HAS_TLSv1_2
+        url = f"rediss://log:pa%3Ass@{server[1].partition('?')[0]}"
+        async with RedisBackend(url) as log:
+            with pytest.raises(BackendUnavailableError):
+                await log.append(numbered("job.7", 1))
+
+
+class TestWhatIsKept:
+    async def test_no_more_bytes_than_told(self, redis_server: RedisServer) -> None:
+        channel = new_channel()
+        async with RedisBackend(redis_server.url, retention=Retention(bytes=10_000)) as log:
+            for n in range(20):
+                data = [n, "x" * 1_000]
+                await log.append([Event(channel=channel, event="job.step", data=data)])
+            top = (await log.positions([channel]))[channel]
+            assert isinstance(await log.read(channel, Position(top.epoch, 12)), Page)
+            assert isinstance(await log.read(channel, Position(top.epoch, 5)), Reset)
+
+    async def test_nothing_beyond_its_time_but_where_the_channel_stands(
+        self, redis_server: RedisServer
+    ) -> None:
+        channel = new_channel()
+        events = f"realtime:{{{channel}}}:events"
+        async with RedisBackend(redis_server.url, retention=Retention(seconds=60)) as log:
+            *_, last = await log.append(numbered(channel, 3))
+            assert last.position
+            with redis_server.client() as client:
+                assert 55_000 < client.pttl(events) <= 60_000
+                client.delete(events)  # as Redis does when that is over
+            answer = await log.read(channel, Position(last.position.epoch, 1))
+            assert answer == Reset(reason="truncated", top=last.position)
+            (receipt,) = await log.append(numbered(channel, 1, start=4))
+            assert receipt.position == Position(last.position.epoch, 4)
+
+    async def test_the_latest_thousand_keys(self, redis_server: RedisServer) -> None:
+        channel = new_channel()
+        keyed = [
+            Event(channel=channel, event="job.step", data=n, key=f"k{n}") for n in range(1_010)
+        ]
+        async with RedisBackend(redis_server.url) as log:
+            for start in range(0, len(keyed), 500):
+                await log.append(keyed[start : start + 500])
+            first = await log.latest(channel)
+        assert (first.events[0].key, first.more) == ("k10", True)
+
+    async def test_each_channel_in_one_slot_of_its_own(self, redis_server: RedisServer) -> None:
+        channel = new_channel()
+        async with RedisBackend(redis_server.url) as log:
+            await log.append([Event(channel=channel, event="job.step", data=1, key="k")])
+        with redis_server.client() as client:
+            keys = set(client.keys(f"*{channel}*"))
+            lasting = {key: client.ttl(key) for key in keys}
+        parts = ("meta", "events", "ids", "latest", "order")
+        assert keys == {f"realtime:{{{channel}}}:{part}" for part in parts}
+        assert all(seconds > 0 for seconds in lasting.values()), "nothing may stay for ever"
+
+
+async def test_what_another_process_publishes_is_heard(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    channel = new_channel()
+    there = {"REALTIME_BACKEND": "redis", "REDIS_URL": redis_server.url}
+    async with RedisBackend(redis_server.url) as log, log.listen() as listener:
+        await listener.add([channel])
+        command = ("publish", channel, "job.step", '{"step": 1}')
+        done = await asyncio.to_thread(run, *command, folder=tmp_path, variables=there)
+        assert done.returncode == 0, done.stderr
+        assert await steps(aiter(listener), 1) == [1]
+
+
+async def test_the_generation_grows_with_each_other_configuration(
+    own_server: RedisServer,
+) -> None:
+    async with RedisBackend(own_server.url) as one, RedisBackend(own_server.url) as other:
+        first = await one.generation("a")
+        assert await other.generation("a") == first
+        second = await other.generation("b")
+        assert second > first
+        assert await one.generation("a") > second
+
+
+def test_a_broadcaster_works_in_threads_and_closes(redis_server: RedisServer) -> None:
+    channel = new_channel()
+    with BlockingBroadcaster(lambda: Broadcaster(log=RedisBackend(redis_server.url))) as blocking:
+        receipts = [blocking.publish(channel, "job.step", n) for n in range(3)]
+    assert [receipt.position and receipt.position.offset for receipt in receipts] == [1, 2, 3]
+
+
+class TestTheDoctor:
+    @staticmethod
+    def named(findings: list[Finding], check: str) -> Finding:
+        (found,) = [finding for finding in findings if finding.check == check]
+        return found
+
+    async def test_a_policy_that_would_eat_the_log_is_found(self, own_server: RedisServer) -> None:
+        with own_server.client() as client:
+            client.config_set("maxmemory", "100mb")
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        async with RedisBackend(own_server.url) as log:
+            memory = self.named(await log.diagnose(), "redis memory")
+        assert memory.verdict == "failed"
+        assert memory.cure
+        assert "noeviction" in memory.cure
+
+    async def test_a_log_that_a_restart_would_lose_is_found(
+        self, redis_server: RedisServer
+    ) -> None:
+        async with RedisBackend(redis_server.url) as log:
+            findings = await log.diagnose()
+        assert self.named(findings, "redis persistence").verdict == "warning"
+        assert self.named(findings, "redis scripts").detail == "function library"
+
+    async def test_rights_that_are_missing_are_listed(self, own_server: RedisServer) -> None:
+        with own_server.client() as client:
+            client.execute_command("ACL SETUSER poor on >secret +info +ping +time +hello")
+        url = own_server.url.replace("//", "//poor:secret@")
+        async with RedisBackend(url) as log:
+            rights = self.named(await log.diagnose(), "redis permissions")
+        assert rights.verdict == "failed"
+        assert rights.cure
+        assert "~realtime:*" in rights.cure
+
+    async def test_a_server_that_is_not_there_is_the_only_finding(self) -> None:
+        async with RedisBackend("redis://127.0.0.1:9/0") as log:
+            (finding,) = await log.diagnose()
+        assert finding.verdict == "failed"
