@@ -17,12 +17,13 @@ from realtime_bridge import (
     Event,
     PublishError,
 )
-from realtime_bridge.backend import Finding, Interrupted, Log, Page, Reset
+from realtime_bridge.backend import Finding, Interrupted, Listener, Log, Page, Reset
 from realtime_bridge.event import Position
 from realtime_bridge.protocol.history import Retention
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge.testing.samples import new_channel, numbered
 from realtime_bridge_backends.redis import RedisBackend, line
+from realtime_bridge_backends.redis.listener import RedisListener
 from tests.cli.processes import run
 from tests.services.redis import RedisPair, RedisServer
 
@@ -53,6 +54,13 @@ async def interrupted(stream: AsyncIterator[Sequence[Event] | Interrupted]) -> N
             pass
 
 
+async def hears_again(listener: Listener) -> None:
+    """Wait until the feed is connected."""
+    assert isinstance(listener, RedisListener)
+    async with asyncio.timeout(PATIENCE):
+        await listener._connected.wait()
+
+
 async def appended(log: Log, channel: str, step: int) -> Position:
     """Append one step, again and again while the log is not there."""
     event = numbered(channel, 1, start=step)
@@ -78,7 +86,7 @@ async def test_a_restart_with_its_data_interrupts_the_feed_and_loses_nothing(
         await asyncio.to_thread(own_server.stop)
         await interrupted(stream)
         await asyncio.to_thread(own_server.start)
-        await interrupted(stream)
+        await hears_again(listener)
         after = await appended(log, "job.7", 2)
         assert await steps(stream, 2) == [2]
     assert after == Position(before.epoch, 2)
@@ -114,7 +122,7 @@ async def test_a_subscription_that_fell_silent_is_noticed_and_made_anew(
         proxy.swallow()
         await interrupted(stream)
         proxy.heal()
-        await interrupted(stream)
+        await hears_again(listener)
         await log.append(numbered(channel, 1, start=2))
         assert await steps(stream, 2) == [2]
 
@@ -152,7 +160,7 @@ async def test_behind_a_sentinel_the_log_moves_to_the_new_master(tmp_path: Path)
                 client.wait(1, 5_000)
             pair.master.kill()
             await interrupted(stream)
-            await interrupted(stream)
+            await hears_again(listener)
             after = await appended(log, "job.7", 2)
             assert await steps(stream, 2) == [2]
     assert after == Position(before.epoch, 2)

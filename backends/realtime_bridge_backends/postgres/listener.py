@@ -37,7 +37,15 @@ over by then. Commits become visible in any order, so no counter would do."""
 PLACES = "SELECT NULL, channel, epoch, top, NULL::bigint FROM {}.channels WHERE channel = ANY(%s)"
 SNAPSHOT = "SELECT pg_current_snapshot()::text"
 
-KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
+NAME = "realtime-bridge feed"
+"""How operators find the connection in pg_stat_activity."""
+
+KEEPALIVE = {
+    "connect_timeout": 2,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+}
 
 _logger = logging.getLogger("realtime_bridge.postgres")
 
@@ -123,8 +131,8 @@ class PostgresListener(Listener):
             attempt += 1
 
     async def _listen(self, first: asyncio.Future[None]) -> None:
-        options: dict[str, Any] = {"autocommit": True, "connect_timeout": 2, **KEEPALIVE}
-        async with await AsyncConnection.connect(self._url, **options) as connection:
+        connecting = AsyncConnection.connect(self._url, application_name=NAME, **OPTIONS)
+        async with await connecting as connection:
             await connection.execute(SQL("LISTEN {}").format(self._schema))
             if first.done():
                 self._heard.interrupt()

@@ -1,0 +1,55 @@
+"""Two nodes, workers and clients on one PostgreSQL, that restarts, or hangs up on listeners."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from realtime_bridge_backends.postgres import PostgresBackend
+from tests.nodes.load import Load, load
+from tests.services.postgres import PostgresServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PostgresServer]:
+    with PostgresServer(tmp_path / "postgres") as server:
+        yield server
+
+
+def on_postgres(server: PostgresServer, folder: Path) -> AbstractAsyncContextManager[Load]:
+    url = server.database()
+    variables = {"REALTIME_BACKEND": "postgres", "REALTIME_POSTGRES_URL": url}
+    return load(PostgresBackend(url), variables, folder)
+
+
+async def test_a_postgres_that_is_restarted_loses_nothing(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    async with on_postgres(server, tmp_path) as running:
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)
+    assert running.audience.resets == []
+
+
+async def test_a_postgres_that_crashes_has_all_that_it_acknowledged(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    async with on_postgres(server, tmp_path) as running:
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+    assert running.audience.resets == []
+
+
+async def test_a_listener_whose_backend_is_terminated_recovers(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    async with on_postgres(server, tmp_path) as running:
+        with server.connect() as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'realtime-bridge feed'"
+            )
+            assert ended.rowcount
+    assert running.audience.resets == []
