@@ -40,12 +40,8 @@ SNAPSHOT = "SELECT pg_current_snapshot()::text"
 NAME = "realtime-bridge feed"
 """How operators find the connection in pg_stat_activity."""
 
-KEEPALIVE = {
-    "connect_timeout": 2,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-}
+PROBES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
+OPTIONS: dict[str, Any] = {"autocommit": True, "connect_timeout": 2, **PROBES}
 
 _logger = logging.getLogger("realtime_bridge.postgres")
 
