@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from realtime_bridge.backend import Page, Reset
 from realtime_bridge.event import Event, Position
@@ -48,6 +49,12 @@ class DirectSubscriber(Subscriber):
         """Take what was not taken directly."""
 
 
+V = TypeVar("V")
+
+_NOBODY: dict[Subscriber, Any] = {}
+"""What fans share for those of their states in which nobody is: most of them, most of the time."""
+
+
 class Fan:
     """A channel's subscribers: live, ahead of the feed, reading history, or fallen behind."""
 
@@ -66,11 +73,11 @@ class Fan:
     def __init__(self, channel: str, position: Position) -> None:
         self.channel = channel
         self.position = position
-        self.members: dict[Subscriber, None] = {}
+        self.members: dict[Subscriber, None] = _NOBODY
         self.direct: dict[DirectSubscriber, Send] = {}
-        self.ahead: dict[Subscriber, Position] = {}
-        self.joining: dict[Subscriber, list[Event | Reset]] = {}
-        self.idle: dict[Subscriber, None] = {}
+        self.ahead: dict[Subscriber, Position] = _NOBODY
+        self.joining: dict[Subscriber, list[Event | Reset]] = _NOBODY
+        self.idle: dict[Subscriber, None] = _NOBODY
         self.recovering = False
         self.missed = False
 
@@ -87,6 +94,21 @@ class Fan:
         self.ahead.pop(subscriber, None)
         self.joining.pop(subscriber, None)
         self.idle.pop(subscriber, None)
+
+    def begin(self, subscriber: Subscriber) -> None:
+        """Hold events back for one whose history is read."""
+        self.forget(subscriber)
+        self.joining = _with(self.joining, subscriber, [])
+
+    def end(self, subscriber: Subscriber) -> None:
+        """Hold nothing back any more."""
+        self.joining.pop(subscriber, None)
+        self.joining = self.joining or _NOBODY
+
+    def set_aside(self, subscriber: Subscriber) -> None:
+        """Write nothing to one until it joins again."""
+        self.forget(subscriber)
+        self.idle = _with(self.idle, subscriber, None)
 
     def readmit(self, subscriber: DirectSubscriber) -> None:
         """Ask a live subscriber anew how it wants its events."""
@@ -123,7 +145,8 @@ class Fan:
         if not (self.direct or self.members or self.ahead):
             return
         frames = [encode_event(event) for event in events]
-        self._deliver(list(self.members), frames)
+        if self.members:
+            self._deliver(list(self.members), frames)
         if self.direct:
             self._send(b"".join(map(framed, frames)))
         for subscriber, here in list(self.ahead.items()):
@@ -139,7 +162,7 @@ class Fan:
         if reaches(self.position, here):
             self._admit(subscriber)
         else:
-            self.ahead[subscriber] = here
+            self.ahead = _with(self.ahead, subscriber, here)
 
     def reset(self, reset: Reset) -> None:
         """Move everybody to where the channel goes on, but who has read beyond that already.
@@ -177,8 +200,7 @@ class Fan:
         slow = [one for one in subscribers if not one.deliver(self.channel, frames)]
         for subscriber in slow:
             if subscriber in self.members or subscriber in self.direct:
-                self.forget(subscriber)
-                self.idle[subscriber] = None
+                self.set_aside(subscriber)
 
     def _send(self, ready: bytes) -> None:
         """Write the same bytes to every socket; what one does not take, its connection keeps."""
@@ -208,7 +230,7 @@ class Fan:
                 self.members.pop(subscriber, None)
                 self.direct[subscriber] = send
                 return
-        self.members[subscriber] = None
+        self.members = _with(self.members, subscriber, None)
 
     def _catch_up(self, subscriber: Subscriber, here: Position, frames: Sequence[bytes]) -> None:
         if not reaches(self.position, here):
@@ -218,3 +240,11 @@ class Fan:
         self._admit(subscriber)
         if beyond:
             self._deliver([subscriber], frames[-beyond:])
+
+
+def _with(kept: dict[Subscriber, V], subscriber: Subscriber, value: V) -> dict[Subscriber, V]:
+    """Return the dictionary with one more in it: a new one, where nobody was."""
+    if kept is _NOBODY:
+        return {subscriber: value}
+    kept[subscriber] = value
+    return kept

@@ -119,8 +119,7 @@ class Hub:
         Live events are held while the history is read; nothing is missed, and nothing comes twice.
         """
         fan = await self._open(channel)
-        fan.forget(subscriber)
-        fan.joining[subscriber] = []
+        fan.begin(subscriber)
         try:
             if after is None:
                 fan.go_live(subscriber, Page(events=(), top=fan.position), recovered=False)
@@ -132,12 +131,12 @@ class Hub:
                 subscriber.reset(channel, answer)
                 fan.go_live(subscriber, Page(events=(), top=answer.top), recovered=False)
             elif answer.more:
-                fan.idle[subscriber] = None
+                fan.set_aside(subscriber)
                 subscriber.subscribed(channel, answer, recovered=True)
             else:
                 fan.go_live(subscriber, answer, recovered=True)
         finally:
-            fan.joining.pop(subscriber, None)
+            fan.end(subscriber)
 
     def leave(self, subscriber: Subscriber, channel: str) -> None:
         """End a subscription."""

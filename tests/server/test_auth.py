@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jwt
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from realtime_bridge.server.auth import (
     origin_allowed,
 )
 from realtime_bridge.server.http import Request
+from realtime_bridge.server.plain import plain_claims
 from tests.server.harness import SECRET, Serve, Site, made
 
 TOKENS = Tokens(SECRET, issuer="realtime")
@@ -34,6 +36,38 @@ def forged(**claims: Any) -> str:
 
 def part(text: bytes) -> str:
     return base64.urlsafe_b64encode(text).decode().rstrip("=")
+
+
+CLAIMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "iss": st.sampled_from(["realtime", "other", ["realtime"], 1]),
+        "aud": st.sampled_from(["realtime", "other", ["realtime"], ["other"], None]),
+        "sub": st.sampled_from(["42", "", 42, None]),
+        "exp": st.sampled_from([-100, -10, 0, 600, 0.5, "600", True, None]),
+        "iat": st.sampled_from([-1.5, -600, 600, 10, "0", None]),
+        "nbf": st.sampled_from([-600, 600]),
+        "crit": st.just(["exp"]),
+    },
+)
+HEADERS = st.sampled_from([None, {"kid": "1"}, {"typ": "jwt"}, {"crit": ["b64"], "b64": False}])
+
+
+@given(claims=CLAIMS, headers=HEADERS, secret=st.sampled_from([SECRET, "x" * 32]))
+def test_what_is_plainly_good_is_good(claims: Any, headers: Any, secret: str) -> None:
+    now = time.time()
+    for name in claims.keys() & {"exp", "iat", "nbf"}:
+        if type(claims[name]) in (int, float):
+            claims[name] = type(claims[name])(claims[name] + now)
+    good = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": int(now + 60), "iat": now}
+    made = {name: claim for name, claim in (good | claims).items() if claim is not None}
+    token = jwt.api_jws.encode(orjson.dumps(made), secret, headers=headers)
+    found = plain_claims(
+        token, SECRET.encode(), audience="realtime", issuer="realtime", now=time.time()
+    )
+    assert found is None or found == TOKENS._decode(token)
+    if not claims and not headers and secret == SECRET:
+        assert found == made
 
 
 class TestTokens:
