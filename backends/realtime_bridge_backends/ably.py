@@ -1,7 +1,6 @@
 """Ably: events over its REST API with our ids, and permission for its own clients."""
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -9,14 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 from ably import AblyException, AblyRest
 from ably.types.message import Message
-from pydantic import AliasChoices, Field, SecretStr, field_validator
 
 from realtime_bridge.backend import Finding, Limits, Visitor
 from realtime_bridge.errors import AuthRequestError, PublishError
 from realtime_bridge.event import Event
 from realtime_bridge.protocol.packing import packed
 from realtime_bridge.protocol.provider_names import ProviderNames
-from realtime_bridge.settings import EnvironmentSettings
 from realtime_bridge.transport import Audible, Permit
 from realtime_bridge_backends import ably_logs
 from realtime_bridge_backends.ably_batches import (
@@ -52,29 +49,6 @@ CHANNELS_PER_CONNECTION = 200
 BATCH_VERSION = "3"
 """The version of Ably's API whose batches tell of each channel what became of it."""
 
-_KEY = re.compile(r"[\w-]+\.[\w-]+:[\w-]+")
-
-
-def _named(name: str, *more: str, **options: Any) -> Any:
-    """Return a setting of this name, or of the vendor's customary ones."""
-    return Field(validation_alias=AliasChoices(f"REALTIME_ABLY_{name}", *more), **options)
-
-
-class AblySettings(EnvironmentSettings):
-    """The app's key; endpoint and port for a cluster of your own, or a server on this machine."""
-
-    key: SecretStr = _named("KEY", "ABLY_API_KEY")
-    endpoint: str = _named("ENDPOINT", default="main", pattern=r"^[A-Za-z0-9.:-]+$")
-    port: int | None = _named("PORT", default=None, ge=1, le=65535)
-    tls: bool = _named("TLS", default=True)
-
-    @field_validator("key")
-    @classmethod
-    def _whole(cls, key: SecretStr) -> SecretStr:
-        if not _KEY.fullmatch(key.get_secret_value()):
-            raise ValueError("copy the whole key from Ably's dashboard: APPID.KEYID:SECRET")
-        return key
-
 
 class AblyBackend(Audible):
     """Pushes each event as one of ours within one of Ably's, on a channel of our namespace.
@@ -85,7 +59,10 @@ class AblyBackend(Audible):
     and without TLS, where the SDK refuses to send a key, it works too.
 
     Args:
-        settings: which app.
+        key: the app's, `APPID.KEYID:SECRET`; it may publish and subscribe.
+        endpoint: the cluster: a name that Ably knows, or a host.
+        port: of a server that is not Ably's own; by default that of HTTPS or HTTP.
+        tls: whether calls and sockets are encrypted.
         prefix: the application's, and its namespace at Ably.
 
     """
@@ -93,10 +70,21 @@ class AblyBackend(Audible):
     provider = "ably"
     limits = LIMITS
 
-    def __init__(self, settings: AblySettings, *, prefix: str) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        key: str,
+        *,
+        endpoint: str = "main",
+        port: int | None = None,
+        tls: bool = True,
+        prefix: str = "realtime",
+    ) -> None:
+        self._key = key
+        self._endpoint = endpoint
+        self._port = port
+        self._tls = tls
         self._names = ProviderNames(f"{prefix}:")
-        self._signer = Signer(settings.key.get_secret_value())
+        self._signer = Signer(key)
         self._rest: AblyRest | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         ably_logs.install()
@@ -106,15 +94,23 @@ class AblyBackend(Audible):
 
     @property
     def _host(self) -> str:
-        endpoint = self._settings.endpoint
-        hosted = "." not in endpoint and endpoint != "localhost"
-        port = f":{self._settings.port}" if self._settings.port else ""
-        return f"{endpoint}.realtime.ably.net" if hosted else endpoint + port
+        hosted = "." not in self._endpoint and self._endpoint != "localhost"
+        port = f":{self._port}" if self._port else ""
+        return f"{self._endpoint}.realtime.ably.net" if hosted else self._endpoint + port
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
         """Make one for the app of `REALTIME_ABLY_KEY`."""
-        return cls(AblySettings.load(), prefix=settings.prefix)
+        from realtime_bridge_backends.ably_settings import AblySettings
+
+        chosen = AblySettings.load()
+        return cls(
+            chosen.key.get_secret_value(),
+            endpoint=chosen.endpoint,
+            port=chosen.port,
+            tls=chosen.tls,
+            prefix=settings.prefix,
+        )
 
     async def __aexit__(
         self,
@@ -129,11 +125,10 @@ class AblyBackend(Audible):
     @property
     def options(self) -> Mapping[str, Any]:
         """What ably-js has to know."""
-        chosen = self._settings
         return {
-            "endpoint": chosen.endpoint,
-            "port": chosen.port,
-            "tls": chosen.tls,
+            "endpoint": self._endpoint,
+            "port": self._port,
+            "tls": self._tls,
             "channel_prefix": self._names.start,
         }
 
@@ -192,11 +187,10 @@ class AblyBackend(Audible):
 
     @property
     def _place(self) -> dict[str, Any]:
-        chosen = self._settings
-        port = {"tls_port" if chosen.tls else "port": chosen.port} if chosen.port else {}
+        port = {"tls_port" if self._tls else "port": self._port} if self._port else {}
         return {
-            "endpoint": chosen.endpoint,
-            "tls": chosen.tls,
+            "endpoint": self._endpoint,
+            "tls": self._tls,
             "http_open_timeout": CONNECT_SECONDS,
             "http_request_timeout": CALL_SECONDS,
             **port,
@@ -210,8 +204,7 @@ class AblyBackend(Audible):
         return explained(error, self._host, self._scrubbed)
 
     def _scrubbed(self, text: str) -> str:
-        key = self._settings.key.get_secret_value()
-        for hidden in (key, key.partition(":")[2]):
+        for hidden in (self._key, self._key.partition(":")[2]):
             text = text.replace(hidden, "…")
         return " ".join(ably_logs.scrubbed(text).split())[:200]
 
