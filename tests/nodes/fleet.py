@@ -1,7 +1,6 @@
 """Server nodes and worker processes, as an operator runs them."""
 
 import asyncio
-import socket
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Self
 import orjson
 
 from tests.cli.processes import SECRET, Process, ServeProcess
+from tests.services.programs import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -39,7 +39,7 @@ class Fleet:
         own: Mapping[int, Mapping[str, str]] | None = None,
     ) -> None:
         self.variables = {"REALTIME_SECRET": SECRET, **variables}
-        self.ports = [_free_port() for _ in range(nodes)]
+        self.ports = [free_port() for _ in range(nodes)]
         self._own = own or {}
         self._folder = folder
         self._exits = ExitStack()
@@ -129,9 +129,3 @@ def _merge(reports: Sequence[dict[str, object]]) -> Published:
         for channel, ids in report["ids"].items():
             published.ids[channel].update(ids)
     return published
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

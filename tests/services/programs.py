@@ -1,9 +1,11 @@
 """Where a server's program is, and ports and folders of its own."""
 
+import random
 import shutil
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 PATIENCE = 30.0
@@ -20,10 +22,15 @@ def program(name: str, *folders: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """Return a port that nobody listens on now, and that no outgoing connection is given.
+
+    Those come from 32768 on (ip_local_port_range), and would take it before a server does.
+    """
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def until(answers: Callable[[], bool], *, log: Path) -> None:
