@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import jwt
 
 from realtime_bridge import identifiers
+from realtime_bridge.addresses import is_loopback
 from realtime_bridge.protocol.calls import sign
 from realtime_bridge.server.plain import plain_claims
 
@@ -204,6 +205,16 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Iterable[str])
     if host and _host(origin) == host.lower():
         return True
     return origin in allowed
+
+
+def from_here(origin: str | None) -> bool:
+    """Tell whether a request is a program's, or a page's that came from this machine."""
+    if origin is None:
+        return True
+    try:
+        return is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
 
 
 def _host(origin: str) -> str | None:

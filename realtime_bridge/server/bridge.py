@@ -28,6 +28,7 @@ from realtime_bridge.server.rules import ChannelRules, Rule
 from realtime_bridge.server.siblings import only_worker
 from realtime_bridge.server.signals import drained_first
 from realtime_bridge.server.unlogged import NoLog
+from realtime_bridge.server.unstarted import Unstarted
 from realtime_bridge.server.wheel import Wheel
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
@@ -79,6 +80,8 @@ class Bridge:
             log=log,
             hub=Hub(log, log),
         )
+        if self._engine.carriers.hosted and not self._one_process:
+            self._engine.unstarted = Unstarted(self._engine)
         self._routes = Routes(self._engine)
         self._exits = AsyncExitStack()
 
@@ -136,6 +139,8 @@ class Bridge:
         self, events: Iterable[Event], *, transaction: object = None
     ) -> list[Receipt]:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
+        if self._engine.alone:
+            await self._engine.wake()
         return await self._engine.broadcaster.publish_many(events, transaction=transaction)
 
     async def position(self, channel: str) -> Position:
@@ -200,8 +205,9 @@ class Bridge:
             engine.tasks = tasks
             exits.callback(engine.clients.dismiss)
             await engine.hub.wait_until_ready(START_SECONDS)
-            following = Delivery(engine, engine.failover).run if engine.failover else None
-            exits.callback(tasks.create_task((following or engine.learn_generation)()).cancel)
+            failover = engine.carriers.failover
+            following = Delivery(engine, failover).run if failover else engine.learn_generation
+            exits.callback(tasks.create_task(following()).cancel)
             exits.callback(tasks.create_task(engine.revocations.run()).cancel)
             exits.enter_context(serving(engine.settings.prefix, engine.broadcaster))
             exits.enter_context(drained_first(self.drain))

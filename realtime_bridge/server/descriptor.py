@@ -11,7 +11,8 @@ from realtime_bridge.server.http import HTTPError, Request, Response
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-URLS = {name: name for name in ("connect", "poll", "sse", "latest")} | {"websocket": "ws"}
+ASKED = {name: name for name in ("connect", "poll", "latest")}
+PUSHED = {"sse": "sse", "websocket": "ws"}
 """Relative to the URL of `connect`, so that they are right behind any proxy."""
 
 
@@ -27,7 +28,7 @@ async def connect(engine: Engine, request: Request) -> Response:
 
 def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, object]:
     seconds = _seconds(principal)
-    hosted = engine.provider
+    hosted = engine.carriers.provider
     return {
         "provider": hosted.provider if hosted else "websocket",
         "mode": "realtime" if engine.pushes_to(principal.user) else "polling",
@@ -38,7 +39,7 @@ def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, ob
             principal.user, client=client, channels=principal.channels or (), seconds=seconds
         ),
         "expires": round(seconds),
-        "urls": URLS | ({"auth": f"auth/{hosted.provider}"} if hosted else {}),
+        "urls": _urls(engine),
         "heartbeat": HEARTBEAT_SECONDS,
         "max_age": None,
         "generation": engine.generation,
@@ -49,6 +50,13 @@ def _describe(engine: Engine, principal: Principal, client: str) -> dict[str, ob
         },
         "options": hosted.options if hosted else {},
     }
+
+
+def _urls(engine: Engine) -> dict[str, str]:
+    """Return where to ask, where we push, and where a provider's client asks for permission."""
+    hosted = engine.carriers.provider
+    pushed = {} if engine.alone or not engine.logged else PUSHED
+    return ASKED | pushed | ({"auth": f"auth/{hosted.provider}"} if hosted else {})
 
 
 def _seconds(principal: Principal) -> float:

@@ -7,14 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-from realtime_bridge import failover, identifiers
-from realtime_bridge.addresses import is_loopback
-from realtime_bridge.backend import Hosted, Log
+from realtime_bridge import identifiers
+from realtime_bridge.backend import Log
 from realtime_bridge.broadcaster import Broadcaster
 from realtime_bridge.errors import RealtimeError
-from realtime_bridge.failover import Failover
+from realtime_bridge.failover import CHANNEL as MOVES
 from realtime_bridge.protocol import frames
 from realtime_bridge.protocol.session import ConnectionLimits
 from realtime_bridge.server.auth import (
@@ -23,13 +21,16 @@ from realtime_bridge.server.auth import (
     Signatures,
     TokenError,
     Tokens,
+    from_here,
     origin_allowed,
 )
+from realtime_bridge.server.carriers import Carriers
 from realtime_bridge.server.clients import Clients
 from realtime_bridge.server.http import HTTPError, Request
 from realtime_bridge.server.hub import Hub
 from realtime_bridge.server.revocations import CONTROL, Revocations
 from realtime_bridge.server.rules import ChannelRules, ask
+from realtime_bridge.server.unstarted import Unstarted
 from realtime_bridge.server.wheel import Wheel
 from realtime_bridge.settings import Settings
 
@@ -39,7 +40,7 @@ Authenticate = Callable[[Request], Identity] | Callable[[Request], Awaitable[Ide
 AGAIN_SECONDS = 1.0
 """How long a log that does not answer is left alone."""
 
-INTERNAL = frozenset({CONTROL, failover.CHANNEL})
+INTERNAL = frozenset({CONTROL, MOVES})
 """The channels on which servers and workers talk to each other; no client may listen to them."""
 
 STATE = "realtime_bridge"
@@ -70,6 +71,8 @@ class Engine:
     revocations: Revocations = field(init=False)
     connection_limits: ConnectionLimits = field(init=False)
     """What one connection may ask for."""
+    unstarted: Unstarted | None = None
+    """What makes single requests possible without a start, where nothing needs one."""
     tasks: asyncio.TaskGroup | None = None
     """Where what has no task of its own does what takes time, while the server is started."""
 
@@ -87,29 +90,20 @@ class Engine:
         return self.broadcaster.log is not None
 
     @property
-    def failover(self) -> Failover | None:
-        """What pushes here, where there is more than one way."""
-        backend = self.broadcaster.backend
-        return backend if isinstance(backend, Failover) else None
-
-    @property
-    def provider(self) -> Hosted | None:
-        """Who delivers in our place now; None is ourselves."""
-        active = self.failover.active.backend if self.failover else self.broadcaster.backend
-        return active if isinstance(active, Hosted) else None
-
-    @property
-    def hosted(self) -> list[Hosted]:
-        """All providers that may ever deliver in our place."""
-        carriers = self.failover.carriers if self.failover else ()
-        backends = [carrier.backend for carrier in carriers] or [self.broadcaster.backend]
-        return [backend for backend in backends if isinstance(backend, Hosted)]
+    def carriers(self) -> Carriers:
+        """Who delivers."""
+        return Carriers(self.broadcaster.backend)
 
     @property
     def delivery(self) -> str:
         """What clients have to move for when it changes."""
-        moved = f" {self.failover.active.name}" if self.failover else ""
-        return self.settings.delivery + moved
+        failover = self.carriers.failover
+        return self.settings.delivery + (f" {failover.active.name}" if failover else "")
+
+    @property
+    def alone(self) -> bool:
+        """Tell whether nothing runs here but the request that is answered."""
+        return self.unstarted is not None and not self.started
 
     @property
     def healthy(self) -> bool:
@@ -119,7 +113,7 @@ class Engine:
     @property
     def status(self) -> dict[str, str]:
         """What works, in the words of the wire."""
-        return {"log": "ok" if self.hub.healthy else "down", "backend": "ok"}
+        return {"log": "ok" if self.hub.healthy or self.alone else "down", "backend": "ok"}
 
     def status_frame(self) -> bytes:
         """Return the word on it to a client."""
@@ -172,6 +166,18 @@ class Engine:
         self.connections[user] -= 1
         if not self.connections[user]:
             del self.connections[user]
+
+    async def wake(self) -> None:
+        """Be ready for a request, started or not where that can be.
+
+        Raises:
+            HTTPError: 503.
+
+        """
+        if self.unstarted and not self.started:
+            await self.unstarted.wake()
+        else:
+            self.check_started()
 
     def check_started(self) -> None:
         """Refuse to work before we do.
@@ -246,7 +252,7 @@ class Engine:
         user = request.query.get("userId")
         if user is None:
             return None
-        if not self.dev or not _from_here(request.headers.get("origin")):
+        if not self.dev or not from_here(request.headers.get("origin")):
             raise HTTPError(
                 401, "no_token", "userId in the URL proves nothing: connect with a token"
             )
@@ -290,13 +296,3 @@ class Engine:
             client=identifiers.client_id(),
             expires=time.time() + TOKEN_SECONDS,
         )
-
-
-def _from_here(origin: str | None) -> bool:
-    """Tell whether a request is a program's, or a page's that came from this machine."""
-    if origin is None:
-        return True
-    try:
-        return is_loopback(urlsplit(origin).hostname or "")
-    except ValueError:
-        return False

@@ -46,7 +46,7 @@ class Polls:
         positions = read_positions(body, self._engine.settings.limit_channels_per_connection)
         refused = await self._refused(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in refused}
-        wait = 0.0 if self._engine.clients.draining else _wait(body)
+        wait = 0.0 if self._engine.clients.draining or self._engine.alone else _wait(body)
         answers = await self._answers(granted, wait)
         if wait:
             refused |= await self._refused(principal, granted)

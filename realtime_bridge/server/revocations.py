@@ -55,7 +55,7 @@ class Revocations(Subscriber):
         while True:
             try:
                 await self._engine.hub.join(self, CONTROL, None)
-                await self._learn()
+                await self.learn()
             except RealtimeError:
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
@@ -87,7 +87,8 @@ class Revocations(Subscriber):
     def reset(self, channel: str, reset: Reset) -> None:
         """Go on: what is remembered here stays revoked."""
 
-    async def _learn(self) -> None:
+    async def learn(self) -> None:
+        """Read what was revoked so far."""
         after, more = 0, True
         while more:
             page = await self._engine.log.latest(CONTROL, after=after)

@@ -45,7 +45,7 @@ class Routes:
         engine, polls = self._engine, Polls(self._engine)
         auth: dict[str, dict[str, Route]] = {
             f"auth/{one.provider}": {"POST": partial(hosted.authorize, engine, one)}
-            for one in engine.hosted
+            for one in engine.carriers.hosted
         }
         files: dict[str, dict[str, Route]] = {
             name: {"GET": partial(script.script, name)} for name in script.names()
@@ -77,7 +77,7 @@ class Routes:
         try:
             if request.method == "OPTIONS":
                 return self._origins.preflight(request)
-            self._engine.check_started()
+            await self._engine.wake()
             return await self._find(route, request.method)(request)
         except Exception as error:
             return failure(route, error)

@@ -51,6 +51,10 @@ class NoLog(Log, Feed):
         """Return nothing."""
         return Page(events=(), top=NOWHERE)
 
+    async def generation(self, configuration: str) -> int:  # noqa: ARG002
+        """Return the same in every process: nothing here can tell a later one from an earlier."""
+        return 1
+
     async def rotate(self, channel: str, seen_epoch: str) -> Position:  # noqa: ARG002
         """Change nothing."""
         return NOWHERE

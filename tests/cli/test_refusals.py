@@ -45,7 +45,7 @@ REFUSALS = (
     ),
     Refusal(
         f"{SERVE} --dev",
-        ("Did you mean 'memory'?", "Installed backends: memory, null, websocket"),
+        ("Did you mean 'memory'?", "Installed backends: ably, memory, null, postgres"),
         FAILED,
         {"REALTIME_BACKEND": "memroy"},
     ),

@@ -202,7 +202,7 @@ async def test_when_the_provider_is_given_up_clients_are_told_to_come_here(serve
 async def test_clients_who_are_here_are_told_when_the_provider_is_back(serve: Serve) -> None:
     site = await serve(**FAILED_OVER)
     await fail(site)
-    await until(lambda: site.engine.provider is None)
+    await until(lambda: site.engine.carriers.provider is None)
     client = await site.connect()
     assert (await client.subscribe("job.7"))["offset"] == 5
     given_up = site.engine.generation
