@@ -26,6 +26,7 @@ help:
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have"
+	@echo "make bench    measure against peers and the limit (ARGS=--quick, ARGS=fanout-1000)"
 	@echo "make .venv    only set up the development environment"
 	@echo "make clean    remove the environments and the caches"
 	@echo "What is missing is installed first, and named."
@@ -59,7 +60,29 @@ load: test-packages .venv
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --seeds 1000000 --from "$$(date +%s)000" $(ARGS)
 
+# Peers have an environment of their own, so that theirs are nobody's dependencies.
+NATIVE = bench/native/load bench/native/limit
+
+bench: .venv $(NATIVE) bench/.venv/.installed bench/node/node_modules/.installed
+	.venv/bin/python -m bench $(ARGS)
+	if [ -e bench/results/fanout-1000.json ]; then \
+		bench/.venv/bin/python bench/plot.py bench/results docs/images/performance.png; fi
+
+bench/native/%: bench/native/%.c bench/native/wire.h
+	@command -v gcc >/dev/null || .ci/setup "the load client is C" gcc libc6-dev
+	gcc -D_GNU_SOURCE -O2 -Wall -Wextra -o $@ $<
+
+bench/.venv/.installed: bench/requirements.txt | .uv/$(UV_VERSION)
+	@$(UV) venv --quiet --clear bench/.venv
+	@$(UV) pip sync --quiet --python bench/.venv bench/requirements.txt
+	@touch $@
+
+bench/node/node_modules/.installed: bench/node/package-lock.json | .venv
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" npm --prefix bench/node ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean:
+	rm -rf bench/.venv bench/results bench/node/node_modules $(NATIVE)
 	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	rm -rf $(CLIENT)/dist $(CLIENT)/node_modules $(CLIENT)/$(OLDER)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

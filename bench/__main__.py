@@ -1,0 +1,126 @@
+"""`make bench`: every figure of docs/performance.md, beside what it is compared with."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import latency, publishing, report, storms
+from bench.fanout import Rate, Shape, measure
+from bench.peers import PEERS
+from bench.site import HERE
+
+RESULTS = HERE / "results"
+ALL = (
+    "limit", "ours", "asgi", "socketify", "ws", "broadcast", "starlette",
+    "socketio", "broadcaster", "python-socketio", "channels",
+)  # fmt: skip
+CLOSE = ("limit", "ours", "socketify")
+
+
+def interleaved(names: tuple[str, ...], shape: Shape, rounds: int) -> dict[str, Any]:
+    """Measure everybody in turn, `rounds` times, so that the machine's moods hit all alike."""
+    runs: dict[str, list[Rate]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            runs[name].append(measure(PEERS[name], shape))
+    return {name: _summary(rates, runs["limit"]) for name, rates in runs.items()}
+
+
+def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
+    """Return medians; each ratio is to the limit measured in the same round."""
+    ratios = [one.deliveries / limit.deliveries for one, limit in zip(rates, limits, strict=True)]
+    cpu = [limit.cpu_us / one.cpu_us for one, limit in zip(rates, limits, strict=True)]
+    return {
+        "deliveries": median(rate.deliveries for rate in rates),
+        "cpu_us": median(rate.cpu_us for rate in rates),
+        "ratio": median(ratios),
+        "least": min(ratios),
+        "most": max(ratios),
+        "cpu_ratio": median(cpu),
+        "load_busy": median(rate.load_busy for rate in rates),
+    }
+
+
+def medians(work: Callable[[], Any], rounds: int) -> dict[str, float]:
+    """Return the medians of what some runs of a storm found."""
+    found = [vars(work()) for _ in range(rounds)]
+    return {
+        name: median(values)
+        for name in found[0]
+        if None not in (values := [one[name] for one in found])
+    }
+
+
+def turns(work: Callable[..., dict[str, float]], names: tuple[str, ...], rounds: int) -> Any:
+    """Return each peer's medians of several interleaved runs."""
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            found[name].append(work(PEERS[name]))
+    return {
+        name: {key: median(run[key] for run in runs) for key in runs[0]}
+        for name, runs in found.items()
+    }
+
+
+def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa: FBT001
+    """Return what can be measured, by name."""
+    seconds = 3 if quick else 9
+    crowd = 2_000 if quick else 10_000
+    return {
+        "fanout-1000": lambda: interleaved(ALL, Shape(1_000), rounds),
+        "fanout-100": lambda: interleaved(CLOSE, Shape(100), rounds),
+        "fanout-5000": lambda: interleaved(CLOSE, Shape(5_000), rounds),
+        "bursts": lambda: interleaved(
+            ("limit", "ours", "broadcast"), Shape(1_000, events=16, joins=True), rounds
+        ),
+        "channels": lambda: interleaved(
+            ("limit", "ours"), Shape(5_000, events=16, channels=1_000), rounds
+        ),
+        "growth": lambda: {
+            str(count): medians(lambda: measure(PEERS["ours"], Shape(count)), rounds)  # noqa: B023
+            for count in (500, 5_000)
+        },
+        "last": lambda: turns(
+            lambda peer: latency.last_of_all(peer, 1_000, seconds), ("limit", "ours"), 3
+        ),
+        "handler": lambda: latency.to_a_handler(500 if quick else 3_000),
+        "idle": lambda: {"bytes": storms.idle_bytes(5_000)},
+        "connecting": lambda: medians(lambda: storms.connecting(crowd), rounds),
+        "coming-back": lambda: medians(lambda: storms.coming_back(crowd), min(3, rounds)),
+        "polling": lambda: medians(lambda: storms.polling(50, 2), rounds),
+        "stalled": lambda: storms.stalled(1_000, seconds),
+        "publishing": lambda: {
+            "one": publishing.in_the_server(100, 100_000, 1),
+            "batches": publishing.in_the_server(100, 200_000, 100),
+            "many channels": publishing.in_the_server(100_000, 100_000, 1),
+        },
+        "from-another-process": lambda: publishing.from_another_process(1_000 if quick else 5_000),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("names", nargs="*", help="scenarios; all, when none is named")
+    parser.add_argument("--quick", action="store_true", help="one round of everything, smaller")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    known = scenarios(1 if options.quick else options.rounds, options.quick)
+    if unknown := set(options.names) - known.keys():
+        parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(known)}")
+    RESULTS.mkdir(exist_ok=True)
+    for name in options.names or known:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        found = known[name]()
+        (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1))
+        print(report.table(name, found), flush=True)
+    if not options.quick:
+        report.write(RESULTS, Path("docs/performance.md"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The tables of docs/performance.md, from what was measured."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.peers import PEERS
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+TITLES = {
+    "fanout-1000": "One event to 1 000 subscribers",
+    "fanout-100": "One event to 100 subscribers",
+    "fanout-5000": "One event to 5 000 subscribers",
+    "bursts": "16 events in one turn of the loop to 1 000 subscribers",
+    "channels": "1 000 channels with 5 subscribers each, 16 events a turn at random",
+    "growth": "Deliveries by the number of subscribers",
+    "last": "Publish to the last of 1 000 subscribers, 20 a second, ms",
+    "handler": "Publish in another process to a Python client's handler, ms",
+    "idle": "An idle connection with one private subscription",
+    "connecting": "10 000 clients connect, authenticate and subscribe",
+    "coming-back": "10 000 clients come back, each having missed 10 events",
+    "polling": "Polls of a channel on which nothing moves",
+    "stalled": "One reader of 1 001 reads nothing",
+    "publishing": "Publishing in the server's process, to channels nobody watches",
+    "from-another-process": "Publishing from another process, through `websocket`",
+}
+
+
+def table(name: str, found: Any) -> str:
+    """Return one scenario's result in Markdown."""
+    rows = _TABLES.get(name, _fan_out)(found)
+    head, *body = [f"| {' | '.join(row)} |" for row in rows]
+    line = "|".join(["", *(" --- " if not n else " ---: " for n in range(len(rows[0]))), ""])
+    return "\n".join((f"### {TITLES[name]}", "", head, line, *body, ""))
+
+
+def write(results: Path, page: Path) -> None:
+    """Put all that was measured into the page, between its marks."""
+    tables = [
+        table(name, json.loads(file.read_text()))
+        for name in TITLES
+        if (file := results / f"{name}.json").exists()
+    ]
+    before, rest = page.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(tables) + f"\n{END}{after}")
+
+
+Rows = list[list[str]]
+
+
+def _fan_out(found: dict[str, Any]) -> Rows:
+    head = ["server", "deliveries/s", "of the limit", "least, most", "µs of CPU each", "by CPU"]
+    return [head] + [
+        [
+            PEERS[name].name,
+            f"{one['deliveries']:,.0f}",
+            f"{one['ratio']:.2f}",
+            f"{one['least']:.2f}, {one['most']:.2f}",
+            f"{one['cpu_us']:.2f}",
+            f"{one['cpu_ratio']:.2f}",
+        ]
+        for name, one in found.items()
+    ]
+
+
+def _latencies(found: dict[str, Any]) -> Rows:
+    return [["server", "p50", "p99", "max"]] + [
+        [PEERS[name].name, *(f"{one[key]:.2f}" for key in ("p50", "p99", "max"))]
+        for name, one in found.items()
+    ]
+
+
+def _plain(unit: str, digits: int = 2) -> Callable[[dict[str, Any]], Rows]:
+    def rows(found: dict[str, Any]) -> Rows:
+        return [["", unit]] + [[name, f"{value:,.{digits}f}"] for name, value in found.items()]
+
+    return rows
+
+
+def _storm(found: dict[str, Any]) -> Rows:
+    rows = [["", "measured"], ["a second", f"{found['rate']:,.0f}"]]
+    rows.append(["µs of CPU each", f"{found['cpu_us']:.0f}"])
+    if "others_p99_ms" in found:
+        rows.append(["others' events meanwhile, p99", f"{found['others_p99_ms']:.1f} ms"])
+    return rows
+
+
+def _growth(found: dict[str, Any]) -> Rows:
+    return [["subscribers", "µs of CPU each"]] + [
+        [count, f"{one['cpu_us']:.2f}"] for count, one in found.items()
+    ]
+
+
+def _publishing(found: dict[str, Any]) -> Rows:
+    return [["", "events/s", "µs of CPU each"]] + [
+        [name, f"{one['rate']:,.0f}", f"{one['cpu_us']:.1f}"] for name, one in found.items()
+    ]
+
+
+_TABLES: dict[str, Callable[[dict[str, Any]], Rows]] = {
+    "growth": _growth,
+    "last": _latencies,
+    "handler": _plain("ms"),
+    "idle": _plain("of server memory", 0),
+    "connecting": _storm,
+    "coming-back": _storm,
+    "polling": _storm,
+    "stalled": _plain("p99 in ms, memory in bytes"),
+    "publishing": _publishing,
+    "from-another-process": _plain("events/s", 0),
+}

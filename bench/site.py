@@ -1,0 +1,153 @@
+"""One measured server and its load client, each on a core of its own."""
+
+import json
+import mmap
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+HERE = Path(__file__).parent
+LOAD = HERE / "native" / "load"
+SERVER_CORE, LOAD_CORE = 0, 1
+PATIENCE = 60.0
+
+
+class Counters:
+    """What the load client has counted, in memory shared with it."""
+
+    names = ("received", "ready", "lost", "bytes", "refused")
+
+    def __init__(self, path: Path) -> None:
+        with path.open("w+b") as file:
+            file.truncate(4096)
+            self._page = mmap.mmap(file.fileno(), 4096)
+
+    def __getattr__(self, name: str) -> int:
+        at = 8 * self.names.index(name)
+        return int.from_bytes(self._page[at : at + 8], "little")
+
+
+def pinned(core: int, command: Sequence[str | Path], **options: Any) -> subprocess.Popen[str]:
+    """Start a process on one core."""
+    words = ["taskset", "-c", str(core), *map(str, command)]
+    return subprocess.Popen(words, text=True, bufsize=1, **options)
+
+
+def cpu_seconds(process: int) -> float:
+    """Return the processor time of a process, all its threads together."""
+    total = 0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def resident_bytes(process: int) -> int:
+    """Return how much memory a process holds."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def wait_for(condition: Any, what: str, patience: float = PATIENCE) -> None:
+    """Wait for another process, looking fifty times a second."""
+    begun = time.monotonic()
+    while not condition():
+        if time.monotonic() - begun > patience:
+            raise TimeoutError(f"{what} took over {patience:g} s")
+        time.sleep(0.02)
+
+
+@dataclass
+class Load:
+    """A running load client."""
+
+    process: subprocess.Popen[str]
+    counters: Counters
+
+    def wait_until_ready(self, connections: int) -> None:
+        """Wait until so many connections are subscribed."""
+
+        def ready() -> bool:
+            if self.process.poll() is not None:
+                raise RuntimeError("the load client has ended")
+            if self.counters.lost:
+                raise RuntimeError(f"{self.counters.lost} connections were lost")
+            return self.counters.ready >= connections
+
+        wait_for(ready, f"connecting {connections} clients")
+
+    def report(self) -> dict[str, Any]:
+        """Return the latencies since the last report, in microseconds."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write("report\n")
+        self.process.stdin.flush()
+        report: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return report
+
+
+@dataclass
+class Served:
+    """A running server of the bench."""
+
+    process: subprocess.Popen[str]
+    port: int
+    page: Path
+    _files: list[IO[str]] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def tell(self, command: str) -> None:
+        """Give the server's driver a command."""
+        assert self.process.stdin
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+
+    @contextmanager
+    def load(self, connections: int, *options: object, page: Path | None = None) -> Iterator[Load]:
+        """Open so many connections, until the context ends."""
+        counted = page or self.page
+        counters = Counters(counted)
+        command = [LOAD, "--port", self.port, "--connections", connections, "--counters", counted]
+        process = pinned(
+            LOAD_CORE,
+            [str(word) for word in (*command, *options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        try:
+            yield Load(process, counters)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def served(
+    command: Sequence[str | Path], *, core: int = SERVER_CORE, env: dict[str, str] | None = None
+) -> Iterator[Served]:
+    """Run a server of the bench; `{page}` in its command is the path of the counters."""
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="bench-") as file:
+        page = Path(file.name)
+        Counters(page)
+        words = [str(word).replace("{page}", str(page)) for word in command]
+        process = pinned(
+            core, words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | (env or {})
+        )
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            if not line.startswith("ready "):
+                raise RuntimeError(f"{' '.join(words)} did not start: {line!r}")
+            yield Served(process, int(line.split()[1]), page)
+        finally:
+            process.kill()
+            process.wait()
