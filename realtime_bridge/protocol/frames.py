@@ -72,18 +72,22 @@ def encode(kind: str, **fields: Any) -> bytes:
 def encode_event(event: Event) -> bytes:
     """Return the frame of an event: the same bytes for every client, page and transport."""
     place = event.position
-    return encode(
-        "event",
-        channel=event.channel,
-        event=event.event,
-        id=event.id,
-        epoch=place and place.epoch,
-        offset=place and place.offset,
-        time=event.time,
-        key=event.key,
-        source=event.source,
-        data=orjson.Fragment(event.body),
-    )
+    fields: dict[str, Any] = {
+        "type": "event",
+        "channel": event.channel,
+        "event": event.event,
+        "id": event.id,
+    }
+    if place:
+        fields["epoch"], fields["offset"] = place.epoch, place.offset
+    if event.time is not None:
+        fields["time"] = event.time
+    if event.key is not None:
+        fields["key"] = event.key
+    if event.source is not None:
+        fields["source"] = event.source
+    fields["data"] = orjson.Fragment(event.body)
+    return orjson.dumps(fields)
 
 
 def encode_stub(channel: str, position: Position) -> bytes:
