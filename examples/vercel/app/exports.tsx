@@ -1,0 +1,25 @@
+'use client';
+
+import { ConnectionBadge, reduceJobs, useHybridUpdates } from 'realtime-bridge/react';
+import type { Jobs } from 'realtime-bridge/react';
+
+/** The user's exports, as far as their events say; they begin with the latest event of each. */
+export function Exports({ user }: { user: string }) {
+  const { data: jobs } = useHybridUpdates<Jobs>(null, user, { reduce: reduceJobs });
+  const start = () => fetch('/api/exports', { method: 'POST' });
+  return (
+    <>
+      <ConnectionBadge />
+      <p>
+        <button onClick={() => void start()}>Start an export</button>
+      </p>
+      <ul>
+        {(jobs ?? []).map(({ id, title, state, percent }) => (
+          <li key={id}>
+            {title ?? id}: {state} <progress max={100} value={percent ?? 0} />
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}

@@ -1,0 +1,157 @@
+"""The example for serverless hosts: a new process for each request, and nothing kept between."""
+
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+
+from realtime_bridge import Event
+from realtime_bridge.client import ChannelReset, HybridClient
+from realtime_bridge.event import Position
+from realtime_bridge.testing.providers import LocalAbly
+from tests.services.redis import RedisServer
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "vercel"
+ONE_REQUEST = Path(__file__).with_name("one_request.py")
+CHANNEL = "user-demo"
+PATIENCE = 60.0
+
+Environment = dict[str, str]
+
+
+class Host:
+    """Answers each request with a process of its own."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.processes = 0
+        self.errors: list[str] = []
+        self._environment = environment
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.processes += 1
+        asked = {
+            "method": request.method,
+            "path": request.path,
+            "query": request.query_string,
+            "headers": list(request.headers.items()),
+            "body": base64.b64encode(await request.read()).decode(),
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(ONE_REQUEST),
+            cwd=EXAMPLE,
+            env=self._environment,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+        )
+        said, errors = await process.communicate(json.dumps(asked).encode())
+        self.errors += errors.decode().splitlines()
+        answer = json.loads(said)
+        return web.Response(
+            status=answer["status"],
+            headers=[one for one in answer["headers"] if one[0] != "content-length"],
+            text=answer["body"],
+        )
+
+
+@pytest.fixture(params=["ably", "pusher"])
+async def environment(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Environment]:
+    others = {name: value for name, value in os.environ.items() if "REALTIME_" not in name}
+    with RedisServer(tmp_path, "--save", "") as redis:
+        async with LocalAbly() as provider:
+            secret = "a secret for tests, of more than 32 bytes"
+            ours = {"REDIS_URL": redis.url, "REALTIME_SECRET": secret, "EXPORT_SECONDS": "0.5"}
+            yield others | ours | dict(provider.environment)
+
+
+@pytest.fixture
+async def host(environment: Environment) -> Host:
+    return Host(environment)
+
+
+@pytest.fixture
+async def url(host: Host) -> AsyncIterator[str]:
+    app = web.Application()
+    app.add_routes([web.route("*", "/{path:.*}", host.answer)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@contextmanager
+def worker(environment: Environment) -> Iterator[None]:
+    with subprocess.Popen([sys.executable, "worker.py"], cwd=EXAMPLE, env=environment) as process:
+        yield
+        process.kill()
+
+
+async def post(http: ClientSession, url: str, **options: Any) -> tuple[int, Any]:
+    async with http.post(url, **options) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_every_route_answers_in_a_process_that_nobody_started(host: Host, url: str) -> None:
+    async with ClientSession() as http:
+        status, descriptor = await post(http, f"{url}/realtime/connect", json={})
+        assert (status, descriptor["mode"], descriptor["guarantee"]) == (200, "realtime", "log")
+        name = descriptor["options"]["channel_prefix"] + CHANNEL
+        status, granted = await post(http, f"{url}/realtime/auth/ably", json={"channels": name})
+        assert (status, granted["clientId"]) == (200, "demo")
+
+        positions = {"positions": {CHANNEL: None}}
+        status, begun = await post(http, f"{url}/realtime/poll", json=positions)
+        assert (status, begun["generation"]) == (200, descriptor["generation"])
+        before = begun["channels"][CHANNEL]["position"]
+        status, queued = await post(http, f"{url}/api/exports")
+        assert status == 202
+        later = {"positions": {CHANNEL: before}, "wait": 20}
+        status, page = await post(http, f"{url}/realtime/poll", json=later)
+        (event,) = page["channels"][CHANNEL]["events"]
+        assert (event["event"], event["data"]) == ("job.queued", queued)
+        async with http.get(f"{url}/realtime/latest?channel={CHANNEL}") as answer:
+            assert (await answer.json())["events"] == [event]
+    assert host.processes == 6
+    assert host.errors == []
+
+
+async def test_what_the_worker_tells_arrives_once_and_in_order(
+    url: str, environment: Environment
+) -> None:
+    heard: list[Event | ChannelReset] = []
+    client = HybridClient(f"{url}/realtime", [CHANNEL], token=access(environment))
+    with worker(environment):
+        async with client, ClientSession() as http, asyncio.timeout(PATIENCE):
+            _, start = await client.subscribed()
+            await post(http, f"{url}/api/exports")
+            async for item in client:
+                heard.append(item)
+                if isinstance(item, Event) and item.event == "job.completed":
+                    break
+    events = [item for item in heard if isinstance(item, Event)]
+    assert [event.event for event in events] == [
+        "job.queued",
+        *["job.progress"] * 10,
+        "job.completed",
+    ]
+    assert [event.position for event in events] == [
+        Position(start.epoch, offset) for offset in range(1, 13)
+    ]
+
+
+def access(environment: Environment) -> str:
+    from realtime_bridge.server.auth import Tokens
+
+    return Tokens(environment["REALTIME_SECRET"], issuer="realtime").issue("demo")
