@@ -56,7 +56,7 @@ async def _look_at(part: Plugin | None) -> list[Finding]:
     if part is None:
         return []
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(PATIENCE), part:
             return await part.diagnose()
     except (RealtimeError, TimeoutError) as error:
         detail = str(error) or f"no answer in {PATIENCE:g} s"
