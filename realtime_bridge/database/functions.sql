@@ -13,7 +13,8 @@ $$;
 
 CREATE OR REPLACE FUNCTION {schema}.forget(names text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM {schema}.events WHERE channel = ANY(names) AND "offset" IS NOT NULL;
+    DELETE FROM {schema}.events WHERE channel = ANY(names);
+    DELETE FROM {schema}.uncarried WHERE channel = ANY(names);
     DELETE FROM {schema}.ids WHERE channel = ANY(names);
     DELETE FROM {schema}.latest WHERE channel = ANY(names);
     UPDATE {schema}.channels SET epoch = {schema}.new_epoch(), top = 0, top_id = NULL, first = 1, bytes = 0,
@@ -100,7 +101,8 @@ DECLARE
 BEGIN
     SELECT history_events AS events, history_bytes AS bytes INTO most FROM {schema}.settings;
     SELECT top INTO held FROM {schema}.channels WHERE channel = name;
-    SELECT min("offset") AS first, coalesce(sum(size), 0) AS bytes INTO kept
+    SELECT least(min("offset"), (SELECT min(u."offset") FROM {schema}.uncarried u WHERE u.channel = name)) AS first,
+        coalesce(sum(size), 0) AS bytes INTO kept
     FROM (
         SELECT "offset", octet_length(body) AS size,
             sum(octet_length(body)) OVER (ORDER BY "offset" DESC) AS total
@@ -171,36 +173,60 @@ BEGIN
     PERFORM {schema}.settle(new_names, new_places);
 END $$;
 
--- Number, at commit, all that the transaction wrote without a place; rows that follow find it done.
-CREATE OR REPLACE FUNCTION {schema}.number_at_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Number, at commit, all that the transaction wrote into the outbox.
+CREATE OR REPLACE FUNCTION {schema}.number_at_commit() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     numbers bigint[];
     names text[];
     event_ids text[];
     sizes integer[];
+    new_names text[];
+    new_places bigint[];
     at bigint := extract(epoch FROM clock_timestamp()) * 1000;
 BEGIN
-    PERFORM FROM {schema}.events WHERE number = NEW.number AND "offset" IS NULL;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
+    DELETE FROM {schema}.pending WHERE writer = NEW.writer;
     SELECT array_agg(number ORDER BY number), array_agg(channel ORDER BY number),
         array_agg(id ORDER BY number), array_agg(octet_length(body) ORDER BY number)
     INTO numbers, names, event_ids, sizes
-    FROM {schema}.events WHERE writer = pg_current_xact_id() AND "offset" IS NULL;
-    UPDATE {schema}.events e SET epoch = p.epoch, "offset" = p.place, "time" = at
-    FROM {schema}.place(names, event_ids, sizes) AS p
-    JOIN unnest(numbers) WITH ORDINALITY AS u (number, n) USING (n)
-    WHERE e.number = u.number AND NOT p.duplicate;
-    DELETE FROM {schema}.events WHERE number = ANY(numbers) AND "offset" IS NULL;
-    PERFORM {schema}.settle(array_agg(channel), array_agg("offset")) FROM {schema}.events WHERE number = ANY(numbers);
+    FROM {schema}.outbox WHERE writer = NEW.writer;
+    IF numbers IS NULL THEN
+        RETURN NULL;
+    END IF;
+    WITH placed AS (
+        SELECT o.channel, p.epoch, p.place, o.id, o.event, o.body, o.key, o.source
+        FROM {schema}.place(names, event_ids, sizes) AS p
+        JOIN unnest(numbers) WITH ORDINALITY AS u (number, n) USING (n)
+        JOIN {schema}.outbox o ON o.number = u.number AND o.writer = NEW.writer
+        WHERE NOT p.duplicate
+    ), written AS (
+        INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source)
+        SELECT channel, epoch, place, at, id, event, body, key, source FROM placed
+        RETURNING channel, "offset"
+    )
+    SELECT array_agg(channel), array_agg("offset") INTO new_names, new_places FROM written;
+    DELETE FROM {schema}.outbox WHERE writer = NEW.writer;
+    INSERT INTO {schema}.uncarried (channel, "offset")
+    SELECT w.name, w.place FROM unnest(new_names, new_places) AS w (name, place), {schema}.settings
+    WHERE relayed;
+    PERFORM {schema}.settle(coalesce(new_names, '{{}}'), coalesce(new_places, '{{}}'));
     RETURN NULL;
 END $$;
 
-DROP TRIGGER IF EXISTS number_at_commit ON {schema}.events;
-CREATE CONSTRAINT TRIGGER number_at_commit AFTER INSERT ON {schema}.events
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW."offset" IS NULL)
-    EXECUTE FUNCTION {schema}.number_at_commit();
+DROP TRIGGER IF EXISTS number_at_commit ON {schema}.pending;
+CREATE CONSTRAINT TRIGGER number_at_commit AFTER INSERT ON {schema}.pending
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.number_at_commit();
+
+CREATE OR REPLACE FUNCTION {schema}.note_pending() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO {schema}.pending (writer) VALUES (pg_current_xact_id()) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+
+DROP TRIGGER IF EXISTS note_pending ON {schema}.outbox;
+CREATE TRIGGER note_pending AFTER INSERT ON {schema}.outbox
+    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.note_pending();
 
 -- End an epoch, if it still goes on.
 CREATE OR REPLACE FUNCTION {schema}.rotate(name text, seen_epoch text) RETURNS void LANGUAGE plpgsql AS $$
@@ -233,8 +259,9 @@ DECLARE
 BEGIN
     swept := ARRAY(SELECT channel FROM {schema}.channels
         WHERE first <= top AND touched < clock_timestamp() - lived
+        AND NOT EXISTS (SELECT FROM {schema}.uncarried u WHERE u.channel = channels.channel)
         ORDER BY channel LIMIT at_once FOR UPDATE SKIP LOCKED);
-    DELETE FROM {schema}.events WHERE channel = ANY(swept) AND "offset" IS NOT NULL;
+    DELETE FROM {schema}.events WHERE channel = ANY(swept);
     UPDATE {schema}.channels SET first = top + 1, bytes = 0 WHERE channel = ANY(swept);
     WITH dead AS (
         SELECT channel FROM {schema}.channels WHERE {schema}.is_dead(top, touched)

@@ -9,7 +9,8 @@ CREATE TABLE {schema}.settings (
     history_bytes bigint NOT NULL DEFAULT 1048576,
     history_seconds double precision NOT NULL DEFAULT 600,
     configuration text NOT NULL DEFAULT '',
-    generation bigint NOT NULL DEFAULT 0
+    generation bigint NOT NULL DEFAULT 0,
+    relayed boolean NOT NULL DEFAULT false
 );
 
 CREATE TABLE {schema}.channels (
@@ -27,20 +28,50 @@ CREATE TABLE {schema}.channels (
 CREATE INDEX ON {schema}.channels (changed);
 
 CREATE TABLE {schema}.events (
-    number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    channel text NOT NULL,
+    epoch text NOT NULL,
+    "offset" bigint NOT NULL,
+    "time" bigint NOT NULL,
+    id text NOT NULL,
+    event text NOT NULL,
+    body text NOT NULL,
+    key text,
+    source text,
+    PRIMARY KEY (channel, "offset")
+);
+
+-- What a transaction writes, in any language: it becomes events when that commits.
+CREATE TABLE {schema}.outbox (
+    number bigint GENERATED ALWAYS AS IDENTITY,
     writer xid8 NOT NULL DEFAULT pg_current_xact_id(),
     channel text NOT NULL CHECK (channel ~ '^[A-Za-z0-9_=@,.;-]{{1,128}}$'),
-    epoch text,
-    "offset" bigint,
-    "time" bigint,
-    id text NOT NULL DEFAULT gen_random_uuid()::text CHECK (length(id) BETWEEN 1 AND 128),
     event text NOT NULL CHECK (length(event) BETWEEN 1 AND 64),
     body text NOT NULL DEFAULT 'null' CHECK (octet_length(body) <= 1048576),
+    id text NOT NULL DEFAULT gen_random_uuid()::text CHECK (length(id) BETWEEN 1 AND 128),
     key text CHECK (length(key) BETWEEN 1 AND 128),
     source text CHECK (length(source) BETWEEN 1 AND 128)
 );
-CREATE UNIQUE INDEX ON {schema}.events (channel, "offset");
-CREATE INDEX ON {schema}.events (writer) WHERE "offset" IS NULL;
+CREATE INDEX ON {schema}.outbox (writer);
+
+-- The transactions that wrote there: one row each, whose deferred trigger numbers all at commit.
+CREATE TABLE {schema}.pending (writer xid8 PRIMARY KEY);
+
+-- What a relay has not carried yet, where there is one.
+CREATE TABLE {schema}.uncarried (
+    channel text NOT NULL,
+    "offset" bigint NOT NULL,
+    PRIMARY KEY (channel, "offset")
+);
+
+-- The tables whose changes are events, and the trigger functions that make them.
+CREATE TABLE {schema}.watches (
+    number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    watched regclass NOT NULL UNIQUE,
+    channel text NOT NULL,
+    event text NOT NULL,
+    columns text[] NOT NULL,
+    key text
+);
 
 CREATE TABLE {schema}.ids (
     channel text NOT NULL,

@@ -45,7 +45,7 @@ def write(connection: Any, prefix: str, events: Sequence[Event]) -> Awaitable[No
 
 def _insert(prefix: str, placeholders: str) -> str:
     quoted = '"' + prefix.replace('"', '""') + '"'
-    return f"INSERT INTO {quoted}.events ({', '.join(COLUMNS)}) VALUES ({placeholders})"  # noqa: S608 -- the prefix is quoted, the rest is ours
+    return f"INSERT INTO {quoted}.outbox ({', '.join(COLUMNS)}) VALUES ({placeholders})"  # noqa: S608 -- the prefix is quoted, the rest is ours
 
 
 def _by_psycopg(connection: Any, prefix: str, values: list[Row]) -> None:
