@@ -1,6 +1,6 @@
 """`realtime-bridge postgres …`: the log's schema in PostgreSQL."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import ModuleType
@@ -16,6 +16,7 @@ from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.abc import Query
 
 app = typer.Typer(no_args_is_help=True, help="The log in PostgreSQL: REALTIME_POSTGRES_URL.")
 
@@ -80,6 +81,76 @@ def status(url: Url = None, as_json: Json = False) -> None:
             )
         if found.version != schema.VERSION:
             raise typer.Exit(1)
+
+
+@app.command()
+def watch(
+    table: Annotated[str, typer.Argument(help="As SQL has it: jobs, app.jobs, '\"Jobs\"'.")],
+    channel: Annotated[str, typer.Option(help="Where to, like 'user-{user_id}'.")],
+    event: Annotated[
+        str, typer.Option(help="Its name; {op} is insert, update or delete.")
+    ] = "row.{op}",
+    columns: Annotated[
+        str | None, typer.Option(help="What the data has, like id,status; else all.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="What it is about, like 'job-{id}': the latest is kept.")
+    ] = None,
+    url: Url = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the SQL, and do nothing.")
+    ] = False,
+) -> None:
+    """Let each change of a table's rows be an event, whoever writes them."""
+    with failing_clearly(), _database(), _connected(url) as connection:
+        from realtime_bridge.database import triggers, watching
+
+        prefix = Settings.load().prefix
+        found = watching.find_table(connection, table)
+        named = [name.strip() for name in (columns or "").split(",") if name.strip()]
+        made = watching.describe(found, channel=channel, event=event, columns=named, key=key)
+        statements = triggers.install(made, prefix)
+        if dry_run:
+            typer.echo(";\n".join(part.as_string(connection) for part in statements) + ";")
+            return
+        _run_all(connection, statements)
+        people.print(f"watching {table}: its changes go to {channel}")
+        if not found.primary:
+            people.print(f"{table} has no primary key: every updated row is an event")
+
+
+@app.command()
+def unwatch(table: Annotated[str, typer.Argument(help="As SQL has it.")], url: Url = None) -> None:
+    """Let the changes of a table be no events any more."""
+    with failing_clearly(), _database(), _connected(url) as connection:
+        from realtime_bridge.database import triggers, watching
+
+        found = watching.find_table(connection, table)
+        _run_all(connection, triggers.remove(found, Settings.load().prefix))
+        people.print(f"no longer watching {table}")
+
+
+@app.command()
+def watches(url: Url = None, as_json: Json = False) -> None:
+    """List the tables that are watched."""
+    with failing_clearly(), _database(), _connected(url) as connection:
+        from realtime_bridge.database import watching
+
+        found = watching.listed(connection, Settings.load().prefix)
+        if as_json:
+            typer.echo(orjson.dumps(found).decode())
+            return
+        for one in found:
+            key = f", key {one['key']}" if one["key"] else ""
+            people.print(f"{one['table']}: {one['event']} on {one['channel']}{key}")
+        if not found:
+            people.print("nothing is watched: see `realtime-bridge postgres watch --help`")
+
+
+def _run_all(connection: "psycopg.Connection", statements: Sequence["Query"]) -> None:
+    with connection.transaction():
+        for statement in statements:
+            connection.execute(statement)
 
 
 @contextmanager
