@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
 import orjson
@@ -206,12 +207,17 @@ _SET = tuple(vars(Event)[name].__set__ for name in Event.__slots__)
 
 
 def _check_name(name: str) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_EVENT_NAME or not name.isprintable():
+    if not isinstance(name, str) or not _is_name(name):
         raise InvalidEventError(
             f"Bad event name {str(name)[:80]!r}: use 1 to {MAX_EVENT_NAME} printable characters, "
             "like job.progress"
         )
     return name
+
+
+@lru_cache(maxsize=1024)
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_EVENT_NAME and name.isprintable()
 
 
 def _is_label(value: object) -> bool:

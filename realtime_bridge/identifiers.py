@@ -6,7 +6,7 @@ import time
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
-_POOL = 4_096
+_POOL = 256
 _VARIANTS = "89ab89ab89ab89ab"
 
 _chance: list[str] = []
@@ -16,19 +16,24 @@ os.register_at_fork(after_in_child=_chance.clear)  # a child must not make its p
 def event_id() -> str:
     """Make a UUIDv7 (RFC 9562 §5.7): unique, and sorted by the millisecond it was made in."""
     now = f"{time.time_ns() // 1_000_000:012x}"
-    chance = _draw()
-    variant = _VARIANTS[int(chance[0], 16)]
-    return f"{now[:8]}-{now[8:]}-7{chance[1:4]}-{variant}{chance[4:7]}-{chance[7:19]}"
+    return f"{now[:8]}-{now[8:]}-{_draw()}"
 
 
 def _draw() -> str:
-    """Return 80 random bits in hexadecimal, from a pool that is filled with one system call."""
-    try:
-        return _chance.pop()
-    except IndexError:
-        drawn = os.urandom(10 * _POOL).hex()
-        _chance.extend(drawn[at : at + 20] for at in range(0, len(drawn), 20))
-        return _chance.pop()
+    """Take the random part of an id from the pool; threads may do so at the same time."""
+    while True:
+        try:
+            return _chance.pop()
+        except IndexError:
+            _fill()
+
+
+def _fill() -> None:
+    drawn = os.urandom(10 * _POOL).hex()
+    for at in range(0, len(drawn), 20):
+        variant = _VARIANTS[int(drawn[at], 16)]
+        a, b, c = drawn[at + 1 : at + 4], drawn[at + 4 : at + 7], drawn[at + 7 : at + 19]
+        _chance.append(f"7{a}-{variant}{b}-{c}")
 
 
 def epoch() -> str:

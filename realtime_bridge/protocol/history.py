@@ -98,7 +98,8 @@ class History:
 
     def append(self, event: Event, *, now: float, time: int) -> Appended:
         """Number and keep `event`, unless its id is known; `time` is in Unix milliseconds."""
-        self.expire(now)
+        if now != self._touched:  # else we have looked already, in the same batch
+            self.expire(now)
         known = self._ids.get(event.id)
         if known:
             return Appended(

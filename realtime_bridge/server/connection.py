@@ -23,6 +23,8 @@ from realtime_bridge.server.wheel import Sleeper
 CLOSE_SECONDS = 1.0
 """How long a client that reads nothing is given to take the last frames."""
 
+_NO_JOINS: dict[str, asyncio.Task[None]] = {}
+
 _logger = logging.getLogger("realtime_bridge.server")
 
 
@@ -42,7 +44,7 @@ class Connection(Subscriber, Client, Sleeper):
         )
         self._principal: Principal | None = None
         self._closing: Close | None = None
-        self._joins: dict[str, asyncio.Task[None]] = {}
+        self._joins = _NO_JOINS
         self._reading_history: asyncio.Lock | None = None
 
     @abstractmethod
@@ -160,7 +162,8 @@ class Connection(Subscriber, Client, Sleeper):
             elif isinstance(command, Verify):
                 self._perform(self._verify(command))
             elif isinstance(command, Open):
-                self._joins[command.channel] = self.start(self._join(command))
+                joining = {command.channel: self.start(self._join(command))}
+                self._joins = self._joins | joining
             elif isinstance(command, Leave):
                 self._forget(command.channel)
             else:
@@ -219,7 +222,7 @@ class Connection(Subscriber, Client, Sleeper):
             if self._joins.get(channel) is asyncio.current_task():
                 del self._joins[channel]
             if not self._joins:
-                self._joins, self._reading_history = {}, None
+                self._joins, self._reading_history = _NO_JOINS, None
 
     async def _listen_to(self, channel: str, position: Position | None) -> None:
         """Subscribe, one channel after another, so that one page at most waits to be written."""

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, KeysView, Sequence
 from contextlib import suppress
-from itertools import groupby
 
 from realtime_bridge.backend import Feed, Interrupted, Listener, Log, Page, Reset
 from realtime_bridge.errors import BackendUnavailableError, RealtimeError
@@ -168,8 +167,10 @@ class Hub:
             self._take(fan, [event for event in early if not covered(event, fan.position)])
 
     def _hear(self, events: Sequence[Event]) -> None:
-        by_channel = sorted(events, key=_channel) if len(events) > 1 else events
-        for channel, heard in groupby(by_channel, key=_channel):
+        by_channel: dict[str, list[Event]] = {}
+        for event in events:
+            by_channel.setdefault(event.channel, []).append(event)
+        for channel, heard in by_channel.items():
             if fan := self._fans.get(channel):
                 self._take(fan, heard)
             else:
@@ -289,7 +290,3 @@ class Hub:
         async with self._changing:
             assert self._listener
             await self._listener.discard(unused)
-
-
-def _channel(event: Event) -> str:
-    return event.channel
