@@ -41,7 +41,6 @@ def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
         "least": min(ratios),
         "most": max(ratios),
         "cpu_ratio": median(cpu),
-        "load_busy": median(rate.load_busy for rate in rates),
     }
 
 

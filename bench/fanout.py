@@ -42,7 +42,6 @@ class Rate:
 
     deliveries: float
     cpu_us: float
-    load_busy: float
 
 
 @contextmanager
@@ -67,7 +66,7 @@ def connected(
 
 def measure(peer: Peer, shape: Shape, *, warm: float = 0.4, seconds: float = 1.2) -> Rate:
     """Measure one run."""
-    with connected(peer, shape.subscribers, shape.channels) as (server, load):
+    with connected(peer, shape.subscribers, shape.channels, "--spin") as (server, load):
         server.tell(shape.command)
         time.sleep(warm)
         begun = _sample(server, load)
@@ -75,15 +74,9 @@ def measure(peer: Peer, shape: Shape, *, warm: float = 0.4, seconds: float = 1.2
         ended = _sample(server, load)
         if load.counters.lost:
             raise RuntimeError(f"{peer.name} lost {load.counters.lost} connections")
-    time_taken, deliveries, cpu, busy = (b - a for a, b in zip(begun, ended, strict=True))
-    deliveries = max(1, deliveries)
-    return Rate(deliveries / time_taken, 1e6 * cpu / deliveries, busy / time_taken)
+    took, deliveries, cpu = (b - a for a, b in zip(begun, ended, strict=True))
+    return Rate(deliveries / took, 1e6 * cpu / max(1, deliveries))
 
 
-def _sample(server: Served, load: Load) -> tuple[float, float, float, float]:
-    return (
-        time.monotonic(),
-        load.counters.received,
-        cpu_seconds(server.pid),
-        cpu_seconds(load.process.pid),
-    )
+def _sample(server: Served, load: Load) -> tuple[float, float, float]:
+    return time.monotonic(), load.counters.received, cpu_seconds(server.pid)

@@ -7,6 +7,8 @@
  * each delivery, and of the last connection to get each number. `report` on standard input prints
  * them and begins anew; the end of standard input ends it.
  *
+ * With --spin it never sleeps: waking it up is then no part of what a send costs the server.
+ *
  * With --http a line is a whole HTTP request, sent again whenever its answer has arrived; answers are
  * what is counted as received.
  */
@@ -26,7 +28,7 @@ struct connection {
 
 static struct {
     const char *path, *say, *ready, *counters;
-    int port, connections, at_once, least, clock, stalled, http;
+    int port, connections, at_once, least, clock, stalled, http, spin;
     double rate;
 } options = {.path = "/", .connections = 1, .at_once = 64, .least = 150};
 
@@ -326,7 +328,7 @@ static void parse(int count, char **arguments) {
         {"port", 1, 0, 'p'},    {"path", 1, 0, 'u'},    {"connections", 1, 0, 'c'},
         {"at-once", 1, 0, 'a'}, {"say", 1, 0, 's'},     {"ready", 1, 0, 'r'},
         {"least", 1, 0, 'l'},   {"counters", 1, 0, 'f'}, {"clock", 0, 0, 't'},
-        {"stalled", 1, 0, 'x'}, {"rate", 1, 0, 'e'},    {"http", 0, 0, 'h'},
+        {"stalled", 1, 0, 'x'}, {"rate", 1, 0, 'e'},    {"http", 0, 0, 'h'},    {"spin", 0, 0, 'i'},
         {0, 0, 0, 0}};
     int got;
     while ((got = getopt_long(count, arguments, "", known, NULL)) != -1) switch (got) {
@@ -340,6 +342,7 @@ static void parse(int count, char **arguments) {
             case 'f': options.counters = optarg; break;
             case 't': options.clock = 1; break;
             case 'x': options.stalled = atoi(optarg); break;
+            case 'i': options.spin = 1; break;
             case 'h': options.http = 1; break;
             case 'e': options.rate = atof(optarg); break;
             default: exit(2);
@@ -373,7 +376,7 @@ int main(int count, char **arguments) {
     for (;;) {
         open_more(begun);
         int pending = opened < options.connections && options.rate > 0;
-        int ready = epoll_wait(poller, events, 512, pending ? 1 : -1);
+        int ready = epoll_wait(poller, events, 512, options.spin ? 0 : pending ? 1 : -1);
         for (int i = 0; i < ready; i++) {
             struct connection *one = events[i].data.ptr;
             if (!one) command();
