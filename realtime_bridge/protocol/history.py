@@ -98,7 +98,7 @@ class History:
 
     def append(self, event: Event, *, now: float, time: int) -> Appended:
         """Number and keep `event`, unless its id is known; `time` is in Unix milliseconds."""
-        if now != self._touched:  # else we have looked already, in the same batch
+        if now != self._touched or len(self._order) > MAX_IDS:  # else we have just looked
             self.expire(now)
         known = self._ids.get(event.id)
         if known:
