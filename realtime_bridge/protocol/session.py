@@ -5,9 +5,17 @@ from dataclasses import dataclass
 
 from realtime_bridge.channels import check_channel
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.event import Position
 from realtime_bridge.protocol import frames
 from realtime_bridge.protocol.frames import ProtocolError
+from realtime_bridge.protocol.orders import (
+    Close,
+    Command,
+    ConnectionLimits,
+    Leave,
+    Open,
+    Send,
+    Verify,
+)
 
 CONNECT_SECONDS = 5.0
 """How long a connection may stay without a valid `connect`."""
@@ -25,61 +33,6 @@ DEMOTION_WINDOW = 60.0
 
 PROTOCOL, TOKEN, FORBIDDEN, NO_CONNECT, TOO_MANY = 4400, 4401, 4403, 4408, 4409
 INTERNAL, SLOW = 4500, 4508
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimits:
-    """What one connection may ask for."""
-
-    channels: int = 128
-    frames_per_second: float = 20.0
-    frame_bytes: int = 64 * 1024
-
-    @property
-    def burst(self) -> float:
-        """The frames that may come at once: two seconds' worth."""
-        return 2 * self.frames_per_second
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write this frame."""
-
-    frame: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """Close the connection, after what was written before."""
-
-    code: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verify:
-    """Check this token, then call `admit`, or `reject`."""
-
-    token: str
-    nonce: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """Authorise and subscribe, then call `answered`, or `refuse`."""
-
-    channel: str
-    position: Position | None
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Listen to this channel no more."""
-
-    channel: str
-
-
-Command = Send | Close | Verify | Open | Leave
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from realtime_bridge.backend import Page, Reset
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.event import Position
 from realtime_bridge.protocol import frames, session
-from realtime_bridge.protocol.session import Close, Command, Leave, Open, Send, Session, Verify
+from realtime_bridge.protocol.orders import Close, Command, Leave, Open, Send, Verify
+from realtime_bridge.protocol.session import Session
 from realtime_bridge.server.auth import Principal, TokenError
 from realtime_bridge.server.clients import Client
 from realtime_bridge.server.engine import Engine

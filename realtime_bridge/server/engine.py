@@ -14,7 +14,7 @@ from realtime_bridge.broadcaster import Broadcaster
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.failover import CHANNEL as MOVES
 from realtime_bridge.protocol import frames
-from realtime_bridge.protocol.session import ConnectionLimits
+from realtime_bridge.protocol.orders import ConnectionLimits
 from realtime_bridge.server.auth import (
     TOKEN_SECONDS,
     Principal,

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from realtime_bridge.protocol.session import Close
+from realtime_bridge.protocol.orders import Close
 from realtime_bridge.server import connection
 from realtime_bridge.server.auth import Principal
 from realtime_bridge.server.connection import Connection

@@ -11,6 +11,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_bridge.event import Position
 from realtime_bridge.protocol import frames
+from realtime_bridge.protocol.orders import (
+    Close,
+    Command,
+    ConnectionLimits,
+    Leave,
+    Open,
+    Send,
+    Verify,
+)
 from realtime_bridge.protocol.session import (
     CONNECT_SECONDS,
     DEMOTION_WINDOW,
@@ -22,14 +31,7 @@ from realtime_bridge.protocol.session import (
     STALLED_SECONDS,
     TOKEN,
     TOO_MANY,
-    Close,
-    Command,
-    ConnectionLimits,
-    Leave,
-    Open,
-    Send,
     Session,
-    Verify,
 )
 
 EPOCH = "k3v9q2wz"

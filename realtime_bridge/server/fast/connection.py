@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from realtime_bridge.protocol import wire
-from realtime_bridge.protocol.session import Close
+from realtime_bridge.protocol.orders import Close
 from realtime_bridge.protocol.wire import Control, Incoming, Oversized, Received, WireError
 from realtime_bridge.server import connection
 from realtime_bridge.server.clients import RESTARTING

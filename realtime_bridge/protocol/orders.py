@@ -1,0 +1,60 @@
+"""What a session is told it may do, and what it tells its shell to do."""
+
+from dataclasses import dataclass
+
+from realtime_bridge.event import Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What one connection may ask for."""
+
+    channels: int = 128
+    frames_per_second: float = 20.0
+    frame_bytes: int = 64 * 1024
+
+    @property
+    def burst(self) -> float:
+        """The frames that may come at once: two seconds' worth."""
+        return 2 * self.frames_per_second
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write this frame."""
+
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection, after what was written before."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Check this token, then call `admit`, or `reject`."""
+
+    token: str
+    nonce: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Authorise and subscribe, then call `answered`, or `refuse`."""
+
+    channel: str
+    position: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Listen to this channel no more."""
+
+    channel: str
+
+
+Command = Send | Close | Verify | Open | Leave
