@@ -8,7 +8,7 @@ import uvloop
 
 from tests.server.harness import FAST, PORTABLE, Serve, Site, Sites
 
-BOTH_LOOPS = ("test_conformance", "test_slow_readers")
+BOTH_LOOPS = ("test_conformance", "test_slow_readers", "test_tls")
 """What depends on how a loop's transports behave."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import orjson
@@ -86,6 +87,7 @@ async def running(
     lifespan: str = "on",
     send_buffer: int | None = None,
     shell: str = PORTABLE,
+    certificate: Path | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` on a free loopback port, and yield its origin."""
     listening = socket.socket()
@@ -99,6 +101,7 @@ async def running(
         ws_per_message_deflate=False,
         log_config=None,
         timeout_graceful_shutdown=5,
+        ssl_certfile=certificate,
     )
     server = _Server(config)
     async with asyncio.TaskGroup() as tasks:
@@ -107,7 +110,7 @@ async def running(
         await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
         ready.cancel()
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            yield f"http{'s' if certificate else ''}://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.stopping.set()
 
