@@ -157,3 +157,19 @@ async def test_while_the_service_is_away_there_is_polling(ably: LocalAbly, serve
         ably.faults.heal()
         async with asyncio.timeout(PATIENCE):
             await client.live()
+
+
+async def test_when_ably_fails_and_our_server_carries_on_it_moves_over_and_misses_nothing(
+    ably: LocalAbly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REALTIME_FAILOVER", "websocket")
+    async with serving() as server, client_of(server) as client:
+        await client.live()
+        await publish(server.bridge, 1)
+        ably.faults.status, ably.faults.refuse = 500, True
+        ably.drop()
+        await publish(server.bridge, *range(2, 10))
+        while not server.asked["/realtime/ws"]:
+            await client.live()
+        await publish(server.bridge, 10)
+        assert await client.steps(10) == [*range(1, 11)]
