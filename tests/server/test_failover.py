@@ -1,0 +1,68 @@
+"""A worker in another process gives the provider up, and the server and its clients follow."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from realtime_bridge.testing.providers import LocalPusher
+from tests.server.harness import SECRET, Serve, Site, until
+from tests.services.redis import RedisServer
+
+WORKER = """
+from realtime_bridge import BlockingBroadcaster
+
+with BlockingBroadcaster.from_env() as broadcaster:
+    for number in range(6):
+        print(broadcaster.publish("job.7", "job.step", number).pushed)
+"""
+
+
+@pytest_asyncio.fixture
+async def pusher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[LocalPusher]:
+    with RedisServer(tmp_path / "redis", "--save", "") as redis:
+        async with LocalPusher() as pusher:
+            variables = {
+                "REALTIME_REDIS_URL": redis.url,
+                "REALTIME_SECRET": SECRET,
+                "REALTIME_FAILOVER": "websocket",
+            }
+            for name, value in (pusher.environment | variables).items():
+                monkeypatch.setenv(name, value)
+            yield pusher
+
+
+async def work() -> list[str]:
+    """Publish six events from a process of its own, and return which were pushed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WORKER), env=os.environ, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    return said.decode().split()
+
+
+async def provider(site: Site) -> object:
+    _, answer = await site.post("connect", {}, authorization=f"Bearer {site.token()}")
+    return answer["provider"]
+
+
+async def test_what_a_worker_found_out_the_server_tells_its_clients(
+    pusher: LocalPusher, serve: Serve
+) -> None:
+    site = await serve(backend="pusher", failover=("websocket",))
+    await until(lambda: site.engine.generation)
+    before = site.engine.generation
+    assert await provider(site) == "pusher"
+    assert await work() == ["True"] * 6
+    pusher.faults.status = 500
+    assert await work() == ["False"] * 4 + ["True"] * 2
+    await until(lambda: site.engine.generation > before)
+    assert await provider(site) == "websocket"
+    client = await site.connect()
+    assert (await client.subscribe("job.7"))["offset"] == 12
+    assert await work() == ["True"] * 6
+    assert [event["data"] for event in await client.events(6)] == list(range(6))
