@@ -13,6 +13,7 @@ from realtime_bridge.cli.dev_provider import dev_provider
 from realtime_bridge.cli.doctor import doctor
 from realtime_bridge.cli.listen import listen
 from realtime_bridge.cli.publish import publish
+from realtime_bridge.cli.relay import relay
 from realtime_bridge.cli.serve import serve
 from realtime_bridge.cli.token import token
 
@@ -57,6 +58,6 @@ def demo(
         run_demo(files or (), port=port, data=data)
 
 
-for command in (serve, publish, listen, token, doctor, dev_provider, demo):
+for command in (serve, publish, listen, token, doctor, relay, dev_provider, demo):
     app.command()(command)
 app.add_typer(postgres.app, name="postgres")

@@ -12,11 +12,12 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.backend import Interrupted, Listener
+from realtime_bridge.database.rows import event_of
 from realtime_bridge.event import Event, Position
 from realtime_bridge.heard import Heard
 from realtime_bridge.protocol import backoff
 from realtime_bridge_backends.postgres.failures import LOST, explained
-from realtime_bridge_backends.postgres.reading import SINCE, event
+from realtime_bridge_backends.postgres.reading import SINCE
 
 CHECK_SECONDS = 10.0
 """Without a wake-up, the connection is used at least so often: a dead one stays silent for ever."""
@@ -165,7 +166,7 @@ class PostgresListener(Listener):
         while wanted:
             columns = [list(column) for column in zip(*wanted, strict=True)]
             rows = await self._execute(connection, SINCE, [*columns, READ_AT_ONCE])
-            events = [event(row) for row in rows if row[0] in self._known]
+            events = [event_of(row) for row in rows if row[0] in self._known]
             for one in events:
                 assert one.position
                 self._note(one.channel, one.position)

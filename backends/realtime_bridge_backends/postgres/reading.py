@@ -4,16 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from realtime_bridge.backend import PAGE_BYTES, Page, Reset
+from realtime_bridge.database.rows import COLUMNS, event_of
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol.history import discontinuity
-
-EVENT = 'e.channel, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.key, e.source'
 
 AFTER = f"""
 SELECT c.epoch, c.top, c.top_id,
     CASE WHEN expired THEN c.top + 1 ELSE c.first END,
     CASE WHEN NOT expired THEN there.id END,
-    {EVENT}
+    {COLUMNS}
 FROM {{0}}.channels c
 CROSS JOIN {{0}}.settings s
 CROSS JOIN LATERAL (SELECT c.touched < now() - s.history_seconds * interval '1 s' AS expired) AS age
@@ -27,7 +26,7 @@ WHERE c.channel = %s AND NOT {{0}}.is_dead(c.top, c.touched)
 """Where a channel stands, what it has at the asked place, and what follows, as of one moment."""
 
 LATEST = f"""
-SELECT c.epoch, c.top, c.top_id, NULL, NULL, {EVENT}
+SELECT c.epoch, c.top, c.top_id, NULL, NULL, {COLUMNS}
 FROM {{0}}.channels c
 LEFT JOIN LATERAL (
     SELECT * FROM {{0}}.latest e WHERE e.channel = c.channel AND e."offset" > %s
@@ -38,7 +37,7 @@ WHERE c.channel = %s AND NOT {{0}}.is_dead(c.top, c.touched)
 """  # noqa: S608 -- columns of our own
 
 SINCE = f"""
-SELECT {EVENT}
+SELECT {COLUMNS}
 FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS w (channel, epoch, after, repeated)
 JOIN LATERAL (
     SELECT * FROM {{0}}.events e
@@ -49,21 +48,6 @@ JOIN LATERAL (
 """What came on some channels after the places that we know, and what was announced again."""
 
 _PLACE, _EVENT = slice(0, 5), slice(5, None)
-
-
-def event(row: Sequence[Any]) -> Event:
-    """Return the event of a row's columns."""
-    channel, epoch, offset, time, held, name, body, key, source = row
-    return Event.stored(
-        channel,
-        name,
-        body.encode(),
-        id=held,
-        key=key,
-        source=source,
-        time=time,
-        position=Position(epoch, offset, held),
-    )
 
 
 def answer(found: Sequence[Sequence[Any]], after: Position, limit: int) -> Page | Reset:
@@ -78,7 +62,7 @@ def answer(found: Sequence[Sequence[Any]], after: Position, limit: int) -> Page 
 def page(found: Sequence[Sequence[Any]], limit: int) -> Page:
     """Return as many of the rows' events as one page may have."""
     epoch, top, top_id, *_ = found[0]
-    events = [event(row[_EVENT]) for row in found if row[_EVENT][0] is not None]
+    events = [event_of(row[_EVENT]) for row in found if row[_EVENT][0] is not None]
     taken = tuple(_fitting(events, limit))
     return Page(events=taken, top=Position(epoch, top, top_id), more=len(taken) < len(events))
 

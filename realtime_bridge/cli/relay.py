@@ -1,0 +1,43 @@
+"""`realtime-bridge relay`: from PostgreSQL's outbox to the configured backend."""
+
+import asyncio
+import signal
+
+from realtime_bridge.addresses import redacted
+from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.errors import BackendNotInstalledError
+from realtime_bridge.settings import Settings
+
+
+def relay() -> None:
+    """Carry what triggers and transactions wrote to REALTIME_BACKEND; of several, one works."""
+    with failing_clearly():
+        asyncio.run(_relay())
+
+
+async def _relay() -> None:
+    try:
+        from realtime_bridge.database.relay import Relay, State
+    except ModuleNotFoundError as error:
+        missing = error.name or "psycopg"
+        raise BackendNotInstalledError("postgres", missing=missing, extra="postgres") from error
+    from realtime_bridge.broadcaster import Broadcaster
+    from realtime_bridge.database.settings import PostgresSettings
+
+    settings = Settings.load()
+    url = PostgresSettings.required()
+    target = Broadcaster.from_settings(settings)
+    where = f"from {redacted(url)} to {target.backend or target.log}"
+
+    def report(state: State) -> None:
+        people.print(f"carrying {where}" if state == "working" else f"waiting {where}")
+
+    carrying = Relay(url, settings.prefix, target, on_change=report)
+    async with target:
+        running = asyncio.create_task(carrying.run())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, running.cancel)
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.result()
