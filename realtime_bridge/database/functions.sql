@@ -139,7 +139,8 @@ BEGIN
         SELECT c.channel
         FROM (SELECT p.name, min(p.place) AS low, max(p.place) AS high FROM unnest(names, places) AS p (name, place) GROUP BY p.name) AS run
         JOIN {schema}.channels c ON c.channel = run.name, {schema}.settings s
-        WHERE (run.low - 1) >> 6 <> run.high >> 6 OR c.bytes > s.history_bytes + s.history_bytes / 10
+        WHERE c.bytes > s.history_bytes + s.history_bytes / 10
+            OR ((run.low - 1) >> 6 <> run.high >> 6 AND (c.top > 1000 OR c.top - c.first >= s.history_events))
     LOOP
         PERFORM {schema}.tidy(name);
     END LOOP;

@@ -14,7 +14,7 @@ CREATE TABLE {schema}.settings (
 );
 
 CREATE TABLE {schema}.channels (
-    channel text PRIMARY KEY CHECK (channel ~ '^[A-Za-z0-9_=@,.;-]{{1,128}}$'),
+    channel text PRIMARY KEY CHECK (channel ~ '^[A-Za-z0-9_=@,.;-]+$' AND length(channel) <= 128),
     epoch text NOT NULL,
     top bigint NOT NULL DEFAULT 0,
     top_id text,
@@ -44,7 +44,7 @@ CREATE TABLE {schema}.events (
 CREATE TABLE {schema}.outbox (
     number bigint GENERATED ALWAYS AS IDENTITY,
     writer xid8 NOT NULL DEFAULT pg_current_xact_id(),
-    channel text NOT NULL CHECK (channel ~ '^[A-Za-z0-9_=@,.;-]{{1,128}}$'),
+    channel text NOT NULL CHECK (channel ~ '^[A-Za-z0-9_=@,.;-]+$' AND length(channel) <= 128),
     event text NOT NULL CHECK (length(event) BETWEEN 1 AND 64),
     body text NOT NULL DEFAULT 'null' CHECK (octet_length(body) <= 1048576),
     id text NOT NULL DEFAULT gen_random_uuid()::text CHECK (length(id) BETWEEN 1 AND 128),
@@ -80,7 +80,6 @@ CREATE TABLE {schema}.ids (
     noted timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (channel, id)
 );
-CREATE INDEX ON {schema}.ids (channel, "offset");
 
 CREATE TABLE {schema}.latest (
     channel text NOT NULL,
@@ -94,4 +93,3 @@ CREATE TABLE {schema}.latest (
     source text,
     PRIMARY KEY (channel, key)
 );
-CREATE INDEX ON {schema}.latest (channel, "offset");

@@ -27,14 +27,16 @@ BEGIN
     SELECT {channel} AS channel, {event} AS event, {data}::text AS body, {small}::text AS small,
       {key} AS key
     FROM {rows}
+  ), judged AS MATERIALIZED (
+    SELECT *, channel ~ {alphabet} AND length(channel) <= 128 AS fits FROM changed
   ), written AS (
     INSERT INTO {schema}.outbox (channel, event, body, key)
     SELECT channel, coalesce(nullif(left(event, {longest}), ''), {operation}),
       CASE WHEN octet_length(body) <= {most} THEN body ELSE small END,
       nullif(left(key, {label}), '')
-    FROM changed WHERE channel ~ {alphabet}
+    FROM judged WHERE fits
   )
-  SELECT count(*) INTO nobody FROM changed WHERE channel !~ {alphabet};
+  SELECT count(*) INTO nobody FROM judged WHERE NOT fits;
   IF nobody > 0 THEN
     RAISE WARNING 'realtime: % rows of % name no channel', nobody, TG_TABLE_NAME;
   END IF;
@@ -87,7 +89,7 @@ def _body(watch: Watch, operation: str, prefix: str) -> Composed:
         longest=Literal(MAX_EVENT_NAME),
         label=Literal(MAX_LABEL),
         most=Literal(MAX_DATA_BYTES),
-        alphabet=Literal(f"^[{ALPHABET}]{{1,128}}$"),
+        alphabet=Literal(f"^[{ALPHABET}]+$"),
     )
 
 
@@ -139,7 +141,7 @@ def _object(columns: Sequence[str], row: str) -> Composed:
         SQL("{}::text, {}.{}").format(Literal(name), Identifier(row), Identifier(name))
         for name in columns
     ]
-    return SQL("jsonb_build_object({})").format(SQL(", ").join(pairs))
+    return SQL("json_build_object({})").format(SQL(", ").join(pairs))
 
 
 def _name(table: Table, operation: str, prefix: str) -> Identifier:
