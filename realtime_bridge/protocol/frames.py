@@ -16,9 +16,6 @@ MAX_TEXT = 1_000
 MAX_TOKEN = 16 * 1024
 
 
-_NO_TYPE = b'{"type":"",'
-
-
 class ProtocolError(Exception):
     """The other side sent what no frame looks like; the connection ends with code 4400."""
 
@@ -97,9 +94,12 @@ def encode_stub(channel: str, position: Position) -> bytes:
 
 def halves(event: Event) -> tuple[bytes, bytes]:
     """Return an event's frame without its place: `"epoch":…,"offset":…,"time":…` goes between."""
-    head = encode("event", channel=event.channel, event=event.event, id=event.id)
-    tail = encode("", key=event.key, source=event.source, data=orjson.Fragment(event.body))
-    return head[:-1], b"," + tail[len(_NO_TYPE) :]
+    named = event.channel.encode(), orjson.dumps(event.event), orjson.dumps(event.id)
+    tail = b',"data":%b}' % event.body
+    for name, label in ((b"source", event.source), (b"key", event.key)):
+        if label is not None:
+            tail = b',"%b":%b%b' % (name, orjson.dumps(label), tail)
+    return b'{"type":"event","channel":"%b","event":%b,"id":%b' % named, tail
 
 
 def encode_events(events: Iterable[Event]) -> list[orjson.Fragment]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -103,6 +103,9 @@ class RedisBackend(Log, Feed):
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append each channel's events by one script, all in one round trip."""
+        if len(events) == 1:
+            (answer,) = await self._run([self._append(events)])
+            return _receipts(events, answer)
         numbers: dict[str, list[int]] = {}
         for number, event in enumerate(events):
             numbers.setdefault(event.channel, []).append(number)
@@ -168,7 +171,7 @@ class RedisBackend(Log, Feed):
         return answers
 
     def _call(self, name: str, channel: str, *arguments: Argument) -> Call:
-        keys = [f"{self._prefix}:{{{channel}}}:{part}" for part in _PARTS]
+        keys = _keys(self._prefix, channel)
         return Call(name, keys, (identifiers.epoch(), *arguments))
 
     def _append(self, events: Sequence[Event]) -> Call:
@@ -181,6 +184,11 @@ class RedisBackend(Log, Feed):
         for event in events:
             arguments += (event.id, event.key or "", len(event.body), *frames.halves(event))
         return self._call("append", channel, *arguments)
+
+
+@lru_cache(maxsize=65_536)
+def _keys(prefix: str, channel: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}:{{{channel}}}:{part}" for part in _PARTS)
 
 
 def _slices(events: Sequence[Event], numbers: Sequence[int]) -> Iterator[Sequence[int]]:
