@@ -91,9 +91,11 @@ async def _is_ready(port: int) -> bool:
     try:
         async with asyncio.timeout(1):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(b"GET /realtime/health/ready HTTP/1.0\r\n\r\n")
-            answer = await reader.read()
-            writer.close()
+            try:
+                writer.write(b"GET /realtime/health/ready HTTP/1.0\r\n\r\n")
+                answer = await reader.read()
+            finally:
+                writer.transport.abort()
             return b" 200 " in answer.partition(b"\r\n")[0]
     except (OSError, TimeoutError):
         return False
