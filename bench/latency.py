@@ -9,7 +9,7 @@ from typing import Any
 from bench.fanout import connected
 from bench.peers import Peer
 from bench.servers.driven import SECRET
-from bench.site import LOAD_CORE
+from bench.site import LOAD_CORE, moved_to
 from bench.storms import ours
 from realtime_bridge import Broadcaster, Event
 from realtime_bridge.client import HybridClient
@@ -28,13 +28,9 @@ def last_of_all(peer: Peer, subscribers: int, seconds: float, rate: int = 20) ->
 
 def to_a_handler(samples: int) -> dict[str, float]:
     """Return how long a publish takes from this process through the server to a handler."""
-    with ours() as server:
-        os.sched_setaffinity(0, {LOAD_CORE})
+    with ours() as server, moved_to(LOAD_CORE):
         url = f"http://127.0.0.1:{server.port}/realtime"
-        try:
-            return asyncio.run(_to_a_handler(url, samples))
-        finally:
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        return asyncio.run(_to_a_handler(url, samples))
 
 
 async def _to_a_handler(url: str, samples: int) -> dict[str, float]:

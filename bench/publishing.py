@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from bench.servers.driven import SECRET
-from bench.site import LOAD_CORE
+from bench.site import LOAD_CORE, moved_to
 from bench.storms import ours
 from realtime_bridge import BlockingBroadcaster, Broadcaster, Event
 
@@ -26,17 +26,13 @@ def in_the_server(channels: int, events: int, batch: int) -> dict[str, float]:
 
 def from_another_process(events: int) -> dict[str, float]:
     """Return events a second: one by one, in batches of 100, and blocking one by one."""
-    with ours() as server:
-        os.sched_setaffinity(0, {LOAD_CORE})
+    with ours() as server, moved_to(LOAD_CORE):
         os.environ |= {
             "REALTIME_WEBSOCKET_URL": f"http://127.0.0.1:{server.port}/realtime",
             "REALTIME_SECRET": SECRET,
         }
-        try:
-            rates = asyncio.run(_from_another_process(events))
-            return rates | {"blocking": _blocking(events)}
-        finally:
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+        rates = asyncio.run(_from_another_process(events))
+        return rates | {"blocking": _blocking(events)}
 
 
 async def _from_another_process(events: int) -> dict[str, float]:
