@@ -16,7 +16,7 @@ describe.each(['ably', 'pusher'])('%s', (name) => {
 
   async function begin(log: string, more: Record<string, string> = {}): Promise<void> {
     server = await Server.start(0, { ...provider.environment, REALTIME_LOG: log, ...more });
-    client = new HybridClient({ endpoint: server.url, token: token('42'), reconnectInterval: 300 });
+    client = new HybridClient({ endpoint: server.url, token: token('42'), reconnectInterval: 300, maxReconnectAttempts: 100 });
     journal = new Journal();
     client.subscribe(CHANNEL, journal);
     client.start();
