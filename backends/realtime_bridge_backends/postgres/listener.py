@@ -1,21 +1,17 @@
 """The feed: NOTIFY wakes a connection of its own, which then reads what was committed since."""
 
 import asyncio
-import logging
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
-from realtime_bridge.backend import Interrupted, Listener
 from realtime_bridge.database.rows import event_of
+from realtime_bridge.errors import PublishError
 from realtime_bridge.event import Event, Position
-from realtime_bridge.heard import Heard
-from realtime_bridge.protocol import backoff
+from realtime_bridge.reconnecting import ReconnectingListener
 from realtime_bridge_backends.postgres.failures import LOST, explained
 from realtime_bridge_backends.postgres.reading import SINCE
 
@@ -44,13 +40,9 @@ NAME = "realtime-bridge feed"
 PROBES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
 OPTIONS: dict[str, Any] = {"autocommit": True, "connect_timeout": 2, **PROBES}
 
-_logger = logging.getLogger("realtime_bridge.postgres")
 
-
-class PostgresListener(Listener):
-    """Hears what is committed; when the connection is lost, it is made anew.
-
-    It says `Interrupted` when that happens, and again when it hears.
+class PostgresListener(ReconnectingListener):
+    """Hears what is committed.
 
     Args:
         url: the database's address; not a pooler in transaction mode, on which LISTEN is lost.
@@ -68,37 +60,13 @@ class PostgresListener(Listener):
         positions: Callable[[Iterable[str]], Awaitable[dict[str, Position]]],
         where: str,
     ) -> None:
+        super().__init__()
         self._url = url
         self._schema = Identifier(prefix)
         self._positions = positions
         self._where = where
-        self._heard = Heard()
         self._known: dict[str, tuple[str, int]] = {}
-        self._running: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> Self:
-        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._running = asyncio.create_task(self._run(first))
-        try:
-            await first
-        except BaseException:
-            self._running.cancel()
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._running
-        self._running.cancel()
-        await asyncio.wait([self._running])
-        self._heard.close()
-
-    def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
-        return aiter(self._heard)
+        self._swept = asyncio.get_running_loop().time()
 
     async def add(self, channels: Iterable[str]) -> None:
         """Hear these channels from where they stand now."""
@@ -111,46 +79,34 @@ class PostgresListener(Listener):
         for channel in channels:
             self._known.pop(channel, None)
 
-    async def _run(self, first: asyncio.Future[None]) -> None:
-        """Stay connected; whether the first time succeeds is told, and the end if it does not."""
-        attempt = 0
-        while True:
-            try:
-                await self._listen(first)
-            except (psycopg.Error, *LOST) as error:
-                failure = explained(error, self._where)
-            if not first.done():
-                first.set_exception(failure)
-                return
-            self._heard.interrupt()
-            _logger.warning("the feed was lost, connecting anew: %s", failure)
-            await asyncio.sleep(backoff.delay(attempt, random.random(), base=0.5, cap=5))  # noqa: S311
-            attempt += 1
+    async def _hear_until_lost(self) -> PublishError:
+        try:
+            connecting = AsyncConnection.connect(self._url, application_name=NAME, **OPTIONS)
+            async with await connecting as connection:
+                await connection.execute(SQL("LISTEN {}").format(self._schema))
+                ((seen,),) = await self._execute(connection, SNAPSHOT, [])
+                self._hears()
+                await self._catch_up(connection)
+                while True:
+                    seen = await self._next(connection, seen)
+        except (psycopg.Error, *LOST) as error:
+            return explained(error, self._where)
 
-    async def _listen(self, first: asyncio.Future[None]) -> None:
-        connecting = AsyncConnection.connect(self._url, application_name=NAME, **OPTIONS)
-        async with await connecting as connection:
-            await connection.execute(SQL("LISTEN {}").format(self._schema))
-            if first.done():
-                self._heard.interrupt()
-            seen = await self._catch_up(connection)
-            if not first.done():
-                first.set_result(None)
-            swept = asyncio.get_running_loop().time()
-            while True:
-                async for _ in connection.notifies(timeout=CHECK_SECONDS, stop_after=1):
-                    pass
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    seen = await self._read_since(connection, seen)
-                if asyncio.get_running_loop().time() - swept > SWEEP_SECONDS:
-                    swept = asyncio.get_running_loop().time()
-                    await self._execute(connection, "SELECT {}.sweep(%s)", [SWEPT_AT_ONCE])
+    async def _next(self, connection: AsyncConnection[Any], seen: str) -> str:
+        """Wait for a wake-up, or so long; read what came since, and return the snapshot."""
+        async for _ in connection.notifies(timeout=CHECK_SECONDS, stop_after=1):
+            pass
+        async with asyncio.timeout(ANSWER_SECONDS):
+            seen = await self._read_since(connection, seen)
+        now = asyncio.get_running_loop().time()
+        if now - self._swept > SWEEP_SECONDS:
+            self._swept = now
+            await self._execute(connection, "SELECT {}.sweep(%s)", [SWEPT_AT_ONCE])
+        return seen
 
-    async def _catch_up(self, connection: AsyncConnection[Any]) -> str:
-        """Read what came on our channels while nobody listened, and return the snapshot."""
-        ((seen,),) = await self._execute(connection, SNAPSHOT, [])
+    async def _catch_up(self, connection: AsyncConnection[Any]) -> None:
+        """Read what came on our channels while nobody listened."""
         await self._take(connection, await self._execute(connection, PLACES, [list(self._known)]))
-        return str(seen)
 
     async def _read_since(self, connection: AsyncConnection[Any], seen: str) -> str:
         """Read what came since a snapshot, and return the next one."""
