@@ -9,12 +9,15 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, wait
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from realtime_bridge.backend import Receipt
 from realtime_bridge.broadcaster import Broadcaster
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.event import Event
+
+if TYPE_CHECKING:
+    from realtime_bridge.jobs import BlockingJob
 
 T = TypeVar("T")
 
@@ -85,13 +88,38 @@ class BlockingBroadcaster:
         batch = list(events)
         if transaction is not None:
             return self._write(batch, transaction)
+        return self._begin(lambda broadcaster: broadcaster.publish_many(batch)).result()
+
+    def job(
+        self,
+        channel: str,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        title: str | None = None,
+    ) -> "BlockingJob":
+        """Return a job that tells its life on the channel: `with broadcaster.job(…) as job`.
+
+        Raises:
+            InvalidEventError: the channel, or the id within the key `job-{id}`, is not valid.
+
+        """
+        from realtime_bridge.jobs import BlockingJob
+
+        return BlockingJob(channel, id, title, self._tell)
+
+    def _tell(self, telling: Callable[[Broadcaster], Coroutine[Any, Any, None]]) -> None:
+        async def begin(broadcaster: Broadcaster) -> None:
+            broadcaster.tellers.begin(telling(broadcaster))
+
+        self._begin(begin)
+
+    def _begin(self, work: Callable[[Broadcaster], Coroutine[Any, Any, T]]) -> Future[T]:
         with self._lock:
             if self._running is None:
                 self._running = self._start()
             broadcaster = self._running.broadcaster
             _refuse_within_its_server(broadcaster)
-            publishing = self._running.submit(broadcaster.publish_many(batch))
-        return publishing.result()
+            return self._running.submit(work(broadcaster))
 
     def _write(self, batch: list[Event], transaction: object) -> list[Receipt]:
         """Write within the caller's transaction: here, in its own thread."""

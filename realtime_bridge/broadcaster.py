@@ -11,19 +11,16 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from realtime_bridge import plugins
-from realtime_bridge.backend import MAX_BATCH, Backend, Log, Page, Receipt, TransactionalLog
-from realtime_bridge.errors import (
-    BackendUnavailableError,
-    ConfigurationError,
-    InvalidEventError,
-    PublishError,
-)
+from realtime_bridge import batches, plugins
+from realtime_bridge.backend import Backend, Log, Page, Receipt, TransactionalLog
+from realtime_bridge.errors import BackendUnavailableError, ConfigurationError, PublishError
 from realtime_bridge.event import MAX_DATA_BYTES, Event
 from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.tops import Tops, regressed
+from realtime_bridge.tellers import Tellers
 
 if TYPE_CHECKING:
+    from realtime_bridge.jobs import AsyncJob
     from realtime_bridge.settings import Settings
 
 CALL_TIMEOUT = 5.0
@@ -73,6 +70,7 @@ class Broadcaster:
         """How many of them were not pushed: they wait for recovery."""
         self._tops = Tops()
         self._exits = AsyncExitStack()
+        self.tellers = Tellers()
 
     @classmethod
     def from_env(cls) -> Self:
@@ -111,7 +109,25 @@ class Broadcaster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.tellers.end()
         await self._exits.aclose()
+
+    def job(
+        self,
+        channel: str,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        title: str | None = None,
+    ) -> "AsyncJob":
+        """Return a job that tells its life on the channel: `async with broadcaster.job(…) as job`.
+
+        Raises:
+            InvalidEventError: the channel or the id is not valid.
+
+        """
+        from realtime_bridge.jobs import AsyncJob
+
+        return AsyncJob(channel, id, title, lambda tell: self.tellers.begin(tell(self)))
 
     async def publish(
         self,
@@ -138,8 +154,7 @@ class Broadcaster:
 
         """
         made = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
-        (receipt,) = await self.publish_many([made], transaction=transaction)
-        return receipt
+        return (await self.publish_many([made], transaction=transaction))[0]
 
     async def publish_many(
         self, events: Iterable[Event], *, transaction: object = None
@@ -152,7 +167,7 @@ class Broadcaster:
             ConfigurationError: as for `publish`.
 
         """
-        batch = _batch(events, self._limit_event_bytes)
+        batch = batches.checked(events, self._limit_event_bytes)
         if transaction is not None:
             if writing := self.write(batch, transaction):
                 await writing
@@ -276,21 +291,6 @@ def serving(prefix: str, broadcaster: Broadcaster) -> Iterator[None]:
         yield
     finally:
         _served.pop(prefix, None)
-
-
-def _batch(events: Iterable[Event], limit_event_bytes: int) -> list[Event]:
-    batch = list(events)
-    if len(batch) > MAX_BATCH:
-        raise InvalidEventError(
-            f"{len(batch)} events at once are over the limit of {MAX_BATCH}: publish them in slices"
-        )
-    for event in batch:
-        if len(event.body) > limit_event_bytes:
-            raise InvalidEventError(
-                f"The data of {event.event} on {event.channel} is {len(event.body):,} bytes, over "
-                f"the limit of {limit_event_bytes:,} (REALTIME_LIMIT_EVENT_BYTES)"
-            )
-    return batch
 
 
 def _too_late(part: Log | Backend) -> BackendUnavailableError:
