@@ -187,6 +187,27 @@ def decode_event(fields: Mapping[str, Any]) -> Event:
         raise ProtocolError(f"a malformed event: {error}") from error
 
 
+def held_event(frame: bytes) -> Event:
+    """Read an event's frame as a log of ours keeps it: its data is last, and stays as it is."""
+    head, _, data = frame.partition(_DATA)
+    fields = orjson.loads(head + b"}")
+    held = fields["id"]
+    return Event.stored(
+        fields["channel"],
+        fields["event"],
+        data[:-1],
+        id=held,
+        key=fields.get("key"),
+        source=fields.get("source"),
+        time=fields["time"],
+        position=Position(fields["epoch"], fields["offset"], held),
+    )
+
+
+_DATA = b',"data":'
+"""No text before the data can have this in it: quotes within JSON's texts are escaped."""
+
+
 def decode_position(fields: object) -> Position:
     """Read a position, nested or among a frame's other fields.
 

@@ -233,3 +233,4 @@ def test_a_place_written_between_the_halves_makes_the_whole_frame(
     place = b',"epoch":"k3v9q2wz","offset":124,"time":1763836800123'
     placed = event.placed(Position("k3v9q2wz", 124), 1763836800123)
     assert head + place + tail == frames.encode_event(placed)
+    assert frames.held_event(head + place + tail) == placed

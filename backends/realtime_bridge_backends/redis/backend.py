@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import orjson
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 from redis.asyncio import RedisCluster
@@ -221,5 +220,5 @@ def _position(answer: Sequence[Any]) -> Position:
 
 
 def _page(answer: Sequence[Any]) -> Page:
-    events = tuple(frames.decode_event(orjson.loads(frame)) for frame in answer[5:])
+    events = tuple(map(frames.held_event, answer[5:]))
     return Page(events=events, top=_position(answer[1:4]), more=bool(answer[4]))

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
-import orjson
 from redis.exceptions import RedisError
 
 from realtime_bridge.errors import PublishError
-from realtime_bridge.protocol.frames import decode_event
+from realtime_bridge.protocol.frames import held_event
 from realtime_bridge.reconnecting import ReconnectingListener
 from realtime_bridge_backends.redis.address import Client, close
 from realtime_bridge_backends.redis.failures import explained
@@ -95,4 +94,4 @@ class RedisListener(ReconnectingListener):
 
     def _hear(self, payload: bytes) -> None:
         frames = payload.split(b"\n")
-        self._heard.put([decode_event(orjson.loads(frame)) for frame in frames])
+        self._heard.put([held_event(frame) for frame in frames])
