@@ -52,9 +52,7 @@ async def test_no_change_is_lost_and_none_comes_twice(
         channels = [f"user-{user}" for user in range(USERS)]
         token = Tokens(SECRET, issuer="realtime").issue("all", channels=channels, seconds=3_600)
         async with HybridClient(address, channels, token=token) as client:
-            for _ in channels:
-                await client.subscribed()
-            got = asyncio.create_task(collect(client))
+            got = await collecting(client, channels)
             await change(url, 1, CHANGES // 4)
             working.kill()
             await change(url, CHANGES // 4, CHANGES // 2)
@@ -101,6 +99,15 @@ async def insert(url: str, low: int, high: int) -> None:
                 await asyncio.sleep(0.1)
             else:
                 return
+
+
+async def collecting(
+    client: HybridClient, channels: list[str]
+) -> "asyncio.Task[dict[str, list[int]]]":
+    """Begin to collect, once all channels are subscribed."""
+    for _ in channels:
+        await client.subscribed()
+    return asyncio.create_task(collect(client))
 
 
 async def collect(client: HybridClient) -> dict[str, list[int]]:
