@@ -158,6 +158,19 @@ class BlockingJob(Job):
         self._end(error)
         self._told.wait(CALL_TIMEOUT)
 
+    def tell(self, state: str, *, error: str | None = None) -> None:
+        """Tell a state by hand, for a queue that knows what became of the work.
+
+        It waits until that is published, 5 s at most.
+
+        Args:
+            state: queued, started, retrying, completed, failed or cancelled.
+            error: what went wrong.
+
+        """
+        self._change(state, error=error)
+        self._told.wait(CALL_TIMEOUT)
+
     def track(self, items: Iterable[T], *, total: int | None = None) -> Iterator[T]:
         """Yield the items, and report after each how many of `total`, or `len(items)`, are done."""
         total = total if total is not None else _length(items)

@@ -1,0 +1,1 @@
+"""Task queues whose tasks tell their lives as jobs, one module each."""

@@ -1,0 +1,87 @@
+"""A queue's tasks as jobs: what the module of every queue tells, each from its own signals."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from realtime_bridge.blocking import BlockingBroadcaster
+from realtime_bridge.jobs import BlockingJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One call of a task: its id, its name, and what it was called with."""
+
+    id: str
+    name: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+Channel = Callable[[Task], str | None]
+"""Where to tell of a task; None for one that nobody watches."""
+
+_running = threading.local()
+
+
+def current_job() -> BlockingJob | None:
+    """Return the job of the task that runs in this thread: call its `progress`."""
+    job: BlockingJob | None = getattr(_running, "job", None)
+    return job
+
+
+class TaskJobs:
+    """Tells of tasks, from whichever process knows: a client's, a worker's, or its parent.
+
+    Args:
+        broadcaster: what publishes; it may be made at module level, and survives fork.
+        channel: where to tell of a task.
+
+    """
+
+    def __init__(self, broadcaster: BlockingBroadcaster, channel: Channel) -> None:
+        self._broadcaster = broadcaster
+        self._channel = channel
+
+    def queued(self, task: Task) -> None:
+        """Tell that it waits."""
+        self._tell(task, "queued")
+
+    def started(self, task: Task) -> None:
+        """Tell that it runs, in this thread."""
+        job = self._job(task)
+        if job:
+            job.tell("started")
+        _running.job = job
+
+    def retrying(self, task: Task, error: str | None = None) -> None:
+        """Tell that it failed, and will be tried again."""
+        self._tell(task, "retrying", error)
+
+    def completed(self, task: Task) -> None:
+        """Tell that it is done."""
+        self._tell(task, "completed")
+
+    def failed(self, task: Task, error: str) -> None:
+        """Tell that it failed for good: it raised, ran out of time, or its process is gone."""
+        self._tell(task, "failed", error)
+
+    def cancelled(self, task: Task) -> None:
+        """Tell that somebody took it back."""
+        self._tell(task, "cancelled")
+
+    def _tell(self, task: Task, state: str, error: str | None = None) -> None:
+        running = current_job()
+        mine = running is not None and running.id == task.id
+        job = running if mine else self._job(task)
+        if job:
+            job.tell(state, error=error)
+        if mine:
+            _running.job = None
+
+    def _job(self, task: Task) -> BlockingJob | None:
+        channel = self._channel(task)
+        if channel is None:
+            return None
+        return self._broadcaster.job(channel, id=task.id, title=task.name.rpartition(".")[2])

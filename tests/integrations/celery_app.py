@@ -1,0 +1,51 @@
+"""An application on Celery, as a worker and its clients have it."""
+
+import os
+import signal
+import time
+from typing import Any
+
+from celery import Celery
+
+from realtime_bridge import BlockingBroadcaster
+from realtime_bridge.integrations.celery import current_job, watch
+
+REDIS = os.environ.get("REALTIME_REDIS_URL", "redis://127.0.0.1:6379/0")
+
+app = Celery("tests", broker=REDIS, backend=REDIS)
+app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
+
+watch(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
+
+
+@app.task
+def works(*, user: str) -> None:
+    job = current_job()
+    assert job
+    job.progress(0.5, "Half way")
+
+
+@app.task
+def raises(*, user: str) -> None:
+    raise ValueError("no such file")
+
+
+@app.task
+def dies(*, user: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(bind=True, max_retries=1)
+def is_retried(self: Any, *, user: str) -> None:
+    if not self.request.retries:
+        raise self.retry(exc=ValueError("not yet"), countdown=0)
+
+
+@app.task(time_limit=1)
+def never_ends(*, user: str) -> None:
+    time.sleep(3_600)
+
+
+@app.task
+def waits(*, user: str) -> None:
+    time.sleep(3_600)
