@@ -2,7 +2,11 @@
 
 import asyncio
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from realtime_bridge.event import Position
 from realtime_bridge.protocol.draining import window
@@ -16,6 +20,15 @@ NODES = 3
 CLIENTS = 2_000 if "FULL_LOAD" in os.environ else 240
 CHANNELS = [f"job.{number}" for number in range(20)]
 WORKERS, EVENTS, SECONDS = 2, 500, 15.0
+
+
+@pytest.fixture(autouse=True)
+def _many_files() -> Iterator[None]:
+    """Let this process have as many sockets as it may: the clients', and the balancer's two each."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 async def test_nothing_is_lost_and_no_second_sees_over_twice_the_mean(
