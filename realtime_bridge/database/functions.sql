@@ -56,40 +56,39 @@ BEGIN
 END $$;
 
 -- Give each event the next place of its channel, unless its id is known there; in the order given.
-CREATE OR REPLACE FUNCTION {schema}.place(names text[], event_ids text[], sizes integer[])
+-- An id that was made here, and not given, is known to nobody who could repeat it.
+CREATE OR REPLACE FUNCTION {schema}.place(names text[], event_ids text[], sizes integer[], made boolean[])
 RETURNS TABLE (n bigint, epoch text, place bigint, duplicate boolean) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     PERFORM {schema}.lock_channels(names);
     RETURN QUERY
     WITH given AS (
-        SELECT g.n, g.name, g.id, g.size, row_number() OVER (PARTITION BY g.name, g.id ORDER BY g.n) AS nth
-        FROM unnest(names, event_ids, sizes) WITH ORDINALITY AS g (name, id, size, n)
-    ), judged AS (
-        SELECT given.*, known."offset" AS known
-        FROM given LEFT JOIN {schema}.ids known ON known.channel = given.name AND known.id = given.id
-    ), fresh AS (
-        SELECT j.n, j.name, j.id, j.size, c.top + row_number() OVER (PARTITION BY j.name ORDER BY j.n) AS place
-        FROM judged j JOIN {schema}.channels c ON c.channel = j.name
-        WHERE j.known IS NULL AND j.nth = 1
+        SELECT g.n, g.name, g.id, g.size, c.epoch, c.top, coalesce(g.made, false) AS made, known."offset" AS known,
+            row_number() OVER (PARTITION BY g.name, g.id ORDER BY g.n) AS nth
+        FROM unnest(names, event_ids, sizes, made) WITH ORDINALITY AS g (name, id, size, made, n)
+        JOIN {schema}.channels c ON c.channel = g.name
+        LEFT JOIN {schema}.ids known ON known.channel = g.name AND known.id = g.id
+    ), counted AS (
+        SELECT given.*, known IS NULL AND nth = 1 AS fresh,
+            top + count(*) FILTER (WHERE known IS NULL AND nth = 1) OVER (PARTITION BY name ORDER BY given.n) AS place
+        FROM given
     ), noted AS (
-        INSERT INTO {schema}.ids (channel, id, "offset") SELECT f.name, f.id, f.place FROM fresh f
-    ), changes AS (
-        SELECT j.name, max(f.place) AS top, (array_agg(f.id ORDER BY f.place DESC NULLS LAST))[1] AS top_id,
-            coalesce(sum(f.size), 0) AS bytes, max(j.known) AS repeated
-        FROM judged j LEFT JOIN fresh f USING (n) GROUP BY j.name
+        INSERT INTO {schema}.ids (channel, id, "offset") SELECT f.name, f.id, f.place FROM counted f WHERE fresh AND NOT f.made
     ), moved AS (
         UPDATE {schema}.channels c SET
-            top = coalesce(m.top, c.top), top_id = coalesce(m.top_id, c.top_id), bytes = c.bytes + m.bytes,
-            touched = CASE WHEN m.top IS NULL THEN c.touched ELSE clock_timestamp() END,
+            top = m.top, top_id = coalesce(m.top_id, c.top_id), bytes = c.bytes + m.bytes,
+            touched = CASE WHEN m.top_id IS NULL THEN c.touched ELSE clock_timestamp() END,
             changed = pg_current_xact_id(),
             repeated = m.repeated,
             repeated_by = CASE WHEN m.repeated IS NULL THEN c.repeated_by ELSE pg_current_xact_id() END
-        FROM changes m WHERE c.channel = m.name
+        FROM (
+            SELECT f.name, max(f.place) AS top, (array_agg(f.id ORDER BY f.place DESC) FILTER (WHERE fresh))[1] AS top_id,
+                coalesce(sum(f.size) FILTER (WHERE fresh), 0) AS bytes, max(f.known) AS repeated
+            FROM counted f GROUP BY f.name
+        ) AS m WHERE c.channel = m.name
     )
-    SELECT j.n, c.epoch, coalesce(j.known, f.place), f.n IS DISTINCT FROM j.n
-    FROM judged j JOIN {schema}.channels c ON c.channel = j.name
-    LEFT JOIN fresh f ON f.name = j.name AND f.id = j.id;
+    SELECT f.n, f.epoch, coalesce(f.known, min(f.place) OVER (PARTITION BY f.name, f.id)), NOT fresh FROM counted f;
 END $$;
 
 -- Keep a channel within its limits.
@@ -159,7 +158,7 @@ DECLARE
     new_names text[] := '{{}}';
     new_places bigint[] := '{{}}';
 BEGIN
-    FOR placed IN SELECT * FROM {schema}.place(names, event_ids, sizes) AS p ORDER BY p.n LOOP
+    FOR placed IN SELECT * FROM {schema}.place(names, event_ids, sizes, '{{}}') AS p ORDER BY p.n LOOP
         at := coalesce(at, extract(epoch FROM clock_timestamp()) * 1000);
         IF NOT placed.duplicate THEN
             INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source)
@@ -176,28 +175,30 @@ END $$;
 
 -- Number, at commit, all that the transaction wrote into the outbox.
 CREATE OR REPLACE FUNCTION {schema}.number_at_commit() RETURNS trigger LANGUAGE plpgsql
-SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET work_mem = '64MB' AS $$
 DECLARE
     numbers bigint[];
     names text[];
     event_ids text[];
     sizes integer[];
+    made boolean[];
     new_names text[];
     new_places bigint[];
     at bigint := extract(epoch FROM clock_timestamp()) * 1000;
 BEGIN
     DELETE FROM {schema}.pending WHERE writer = NEW.writer;
     SELECT array_agg(number ORDER BY number), array_agg(channel ORDER BY number),
-        array_agg(id ORDER BY number), array_agg(octet_length(body) ORDER BY number)
-    INTO numbers, names, event_ids, sizes
+        array_agg(coalesce(id, gen_random_uuid()::text) ORDER BY number),
+        array_agg(octet_length(body) ORDER BY number), array_agg(id IS NULL ORDER BY number)
+    INTO numbers, names, event_ids, sizes, made
     FROM {schema}.outbox WHERE writer = NEW.writer;
     IF numbers IS NULL THEN
         RETURN NULL;
     END IF;
     WITH placed AS (
-        SELECT o.channel, p.epoch, p.place, o.id, o.event, o.body, o.key, o.source
-        FROM {schema}.place(names, event_ids, sizes) AS p
-        JOIN unnest(numbers) WITH ORDINALITY AS u (number, n) USING (n)
+        SELECT o.channel, p.epoch, p.place, u.id, o.event, o.body, o.key, o.source
+        FROM {schema}.place(names, event_ids, sizes, made) AS p
+        JOIN unnest(numbers, event_ids) WITH ORDINALITY AS u (number, id, n) USING (n)
         JOIN {schema}.outbox o ON o.number = u.number AND o.writer = NEW.writer
         WHERE NOT p.duplicate
     ), written AS (

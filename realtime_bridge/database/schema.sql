@@ -40,14 +40,15 @@ CREATE TABLE {schema}.events (
     PRIMARY KEY (channel, "offset")
 );
 
--- What a transaction writes, in any language: it becomes events when that commits.
+-- What a transaction writes, in any language: it becomes events when that commits. Where it gives
+-- no id, one is made that nobody can repeat, and so need not be remembered.
 CREATE TABLE {schema}.outbox (
     number bigint GENERATED ALWAYS AS IDENTITY,
     writer xid8 NOT NULL DEFAULT pg_current_xact_id(),
     channel text NOT NULL CHECK (channel ~ '^[A-Za-z0-9_=@,.;-]+$' AND length(channel) <= 128),
     event text NOT NULL CHECK (length(event) BETWEEN 1 AND 64),
     body text NOT NULL DEFAULT 'null' CHECK (octet_length(body) <= 1048576),
-    id text NOT NULL DEFAULT gen_random_uuid()::text CHECK (length(id) BETWEEN 1 AND 128),
+    id text CHECK (length(id) BETWEEN 1 AND 128),
     key text CHECK (length(key) BETWEEN 1 AND 128),
     source text CHECK (length(source) BETWEEN 1 AND 128)
 );
@@ -92,4 +93,4 @@ CREATE TABLE {schema}.latest (
     body text NOT NULL,
     source text,
     PRIMARY KEY (channel, key)
-);
+) WITH (fillfactor = 70);

@@ -24,15 +24,15 @@ BODY: LiteralString = """
 DECLARE nobody bigint;
 BEGIN
   WITH changed AS (
-    SELECT {channel} AS channel, {event} AS event, {data}::text AS body, {small}::text AS small,
-      {key} AS key
-    FROM {rows}
+    SELECT {channel} AS channel, {event} AS event, {key} AS key,
+      CASE WHEN octet_length(told.data) <= {most} THEN told.data ELSE {small}::text END AS body
+    FROM {rows} CROSS JOIN LATERAL (SELECT {data}::text AS data OFFSET 0) AS told
+    WHERE {differ}
   ), judged AS MATERIALIZED (
     SELECT *, channel ~ {alphabet} AND length(channel) <= 128 AS fits FROM changed
   ), written AS (
     INSERT INTO {schema}.outbox (channel, event, body, key)
-    SELECT channel, coalesce(nullif(left(event, {longest}), ''), {operation}),
-      CASE WHEN octet_length(body) <= {most} THEN body ELSE small END,
+    SELECT channel, coalesce(nullif(left(event, {longest}), ''), {operation}), body,
       nullif(left(key, {label}), '')
     FROM judged WHERE fits
   )
@@ -69,7 +69,7 @@ def _function(watch: Watch, operation: str, prefix: str) -> Composed:
     """Return the function; its body is a literal as a whole, so that no template can end it."""
     return SQL(
         "CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
-        "SET search_path = pg_catalog, pg_temp AS {}"
+        "SET search_path = pg_catalog, pg_temp SET jit = off SET work_mem = '64MB' AS {}"
     ).format(
         _name(watch.table, operation, prefix), Literal(_body(watch, operation, prefix).as_string())
     )
@@ -85,6 +85,7 @@ def _body(watch: Watch, operation: str, prefix: str) -> Composed:
         small=_object(watch.table.primary, row),
         key=watch.key.expression(row, operation) if watch.key else SQL("NULL::text"),
         rows=_changed(watch, operation),
+        differ=_differ(watch, operation),
         operation=Literal(operation),
         longest=Literal(MAX_EVENT_NAME),
         label=Literal(MAX_LABEL),
@@ -113,23 +114,33 @@ _WORDS = {INSERT: SQL("INSERT"), UPDATE: SQL("UPDATE"), DELETE: SQL("DELETE")}
 
 
 def _changed(watch: Watch, operation: str) -> Composable:
-    """Return the rows that are events: of an update, those with a change in a column we tell.
-
-    Without a primary key nobody knows which row was which, and each is an event.
-    """
+    """Return the rows that changed, of an update each beside what it was."""
     rows = SEEN[operation][0]
     told = SQL("{} AS {}").format(_rows(rows), Identifier(ALIASES[rows]))
-    if operation != UPDATE or not watch.table.primary:
+    if not _is_compared(watch, operation):
         return told
-    same = SQL(" AND ").join(_both("fresh.{0} = stale.{0}", name) for name in watch.table.primary)
-    differ = SQL(" OR ").join(
-        _both("fresh.{0} IS DISTINCT FROM stale.{0}", name) for name in watch.told
+    same = SQL(" AND ").join(
+        SQL("fresh.{0} = stale.{0}").format(Identifier(name)) for name in watch.table.primary
     )
-    return SQL("{} LEFT JOIN {} AS stale ON {} WHERE {}").format(told, _rows("OLD"), same, differ)
+    return SQL("{} LEFT JOIN {} AS stale ON {}").format(told, _rows("OLD"), same)
 
 
-def _both(text: LiteralString, column: str) -> Composed:
-    return SQL(text).format(Identifier(column))
+def _differ(watch: Watch, operation: str) -> Composable:
+    """Return which of them are events: of an update, those with a change in a column we tell.
+
+    They are compared by their bytes: json, xml and points have no equality.
+    """
+    if not _is_compared(watch, operation):
+        return SQL("true")
+    fresh, stale = (
+        SQL(", ").join(Identifier(row, name) for name in watch.told) for row in ("fresh", "stale")
+    )
+    return SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(fresh, stale)
+
+
+def _is_compared(watch: Watch, operation: str) -> bool:
+    """Tell whether it is known which row was which; else each is an event."""
+    return operation == UPDATE and bool(watch.table.primary)
 
 
 def _rows(rows: str) -> Identifier:

@@ -89,6 +89,17 @@ async def test_an_update_that_changes_nothing_we_tell_is_no_event(
     assert len(await told(log, "user-43")) == 1
 
 
+async def test_columns_without_equality_are_compared_all_the_same(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute("CREATE TABLE jobs (id int PRIMARY KEY, user_id int, a json, b point, c xml)")
+    watch(database, "jobs")
+    database.execute("INSERT INTO jobs VALUES (1, 42, '[1]', '(1,2)', '<a/>')")
+    database.execute("UPDATE jobs SET a = '[1]', b = '(1,2)', c = '<a/>'")
+    database.execute("UPDATE jobs SET a = NULL")
+    assert [data["a"] for _, data in await told(log)] == [[1], None]  # type: ignore[index]
+
+
 async def test_what_rolls_back_was_no_event(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
