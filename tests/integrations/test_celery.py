@@ -1,38 +1,26 @@
 """Whatever becomes of a Celery task, its job tells it, from whichever process knows."""
 
-import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from realtime_bridge.backend import Page
-from realtime_bridge.event import Position
 from realtime_bridge_backends.redis import RedisBackend
 from tests.cli.processes import Process
-from tests.services.redis import RedisServer
+from tests.integrations.jobs import states
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 30.0
-ENDS = ("completed", "failed", "cancelled")
 
 
 only_processes = pytest.mark.parametrize("worker", ["prefork"], indirect=True)
 """Threads can be neither killed nor timed."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(tmp_path_factory.mktemp("redis"), "--save", "") as server:
-        yield server
-
-
 @pytest.fixture(scope="module", params=["prefork", "threads"])
-def worker(server: RedisServer, request: pytest.FixtureRequest) -> Iterator[str]:
+def worker(variables: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
     """Run a worker of two, and return its pool."""
-    variables = {"REALTIME_BACKEND": "redis", "REALTIME_REDIS_URL": server.url}
     command = (sys.executable, "-m", "celery", "-A", "tests.integrations.celery_app", "worker")
     options = ("-c", "2", "-P", request.param, "-l", "info")
     with Process(*command, *options, folder=ROOT, variables=variables) as process:
@@ -42,36 +30,13 @@ def worker(server: RedisServer, request: pytest.FixtureRequest) -> Iterator[str]
 
 
 @pytest.fixture
-async def log(server: RedisServer) -> AsyncIterator[RedisBackend]:
-    async with RedisBackend(server.url) as backend:
-        yield backend
-
-
-@pytest.fixture
-def app(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the application, as a client process has it."""
-    monkeypatch.setenv("REALTIME_BACKEND", "redis")
-    monkeypatch.setenv("REALTIME_REDIS_URL", server.url)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
     from tests.integrations import celery_app
 
     return celery_app
-
-
-async def states(log: RedisBackend, channel: str, end: str) -> list[str]:
-    """Wait for a job's end, and return the states that were told, progress aside."""
-    async with log.listen() as listener, asyncio.timeout(PATIENCE):
-        await listener.add([channel])
-        heard = aiter(listener)
-        while end not in (told := await told_on(log, channel)):
-            await anext(heard)
-    return told
-
-
-async def told_on(log: RedisBackend, channel: str) -> list[str]:
-    top = (await log.positions([channel]))[channel]
-    page = await log.read(channel, Position(top.epoch, 0))
-    assert isinstance(page, Page)
-    return [event.event.removeprefix("job.") for event in page.events]
 
 
 @pytest.mark.parametrize(

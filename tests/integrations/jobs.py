@@ -1,0 +1,27 @@
+"""What was told of a job, read from the log."""
+
+import asyncio
+
+from realtime_bridge.backend import Page
+from realtime_bridge.event import Position
+from realtime_bridge_backends.redis import RedisBackend
+
+PATIENCE = 30.0
+
+
+async def states(log: RedisBackend, channel: str, end: str) -> list[str]:
+    """Wait until a job's `end` was told, and return all that was."""
+    async with log.listen() as listener, asyncio.timeout(PATIENCE):
+        await listener.add([channel])
+        heard = aiter(listener)
+        while end not in (told := await told_on(log, channel)):
+            await anext(heard)
+    return told
+
+
+async def told_on(log: RedisBackend, channel: str) -> list[str]:
+    """Return what was told on a channel so far."""
+    top = (await log.positions([channel]))[channel]
+    page = await log.read(channel, Position(top.epoch, 0))
+    assert isinstance(page, Page)
+    return [event.event.removeprefix("job.") for event in page.events]
