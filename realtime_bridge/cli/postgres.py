@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from realtime_bridge.addresses import redacted
 from realtime_bridge.cli.console import failing_clearly, people
-from realtime_bridge.errors import BackendNotInstalledError, RealtimeError
+from realtime_bridge.errors import BackendNotInstalledError
 from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,10 +23,6 @@ Url = Annotated[
     str | None, typer.Option(help="The database; else REALTIME_POSTGRES_URL, or DATABASE_URL.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print it on standard output.")]
-
-
-class DatabaseError(RealtimeError):
-    """The database refused."""
 
 
 @app.command()
@@ -44,7 +39,7 @@ def install(
             if dry_run:
                 typer.echo(schema.script(settings.prefix))
                 return
-            with _connected(url) as connection:
+            with connected(url) as connection:
                 before = schema.install(connection, settings.prefix, settings.retention)
             done = "installed" if before is None else f"brought up to date, from version {before}"
             people.print(f"{done}: schema {settings.prefix}, version {schema.VERSION}")
@@ -56,7 +51,7 @@ def uninstall(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove the schema, with all events that the log holds."""
-    with failing_clearly(), _database() as schema, _connected(url) as connection:
+    with failing_clearly(), _database() as schema, connected(url) as connection:
         prefix = Settings.load().prefix
         if not yes:
             typer.confirm(f"Remove schema {prefix} and all that it holds?", abort=True, err=True)
@@ -67,7 +62,7 @@ def uninstall(
 @app.command()
 def status(url: Url = None, as_json: Json = False) -> None:
     """Say what is there; exit 1 when nothing is, or when it is out of date."""
-    with failing_clearly(), _database() as schema, _connected(url) as connection:
+    with failing_clearly(), _database() as schema, connected(url) as connection:
         prefix = Settings.load().prefix
         found = schema.status(connection, prefix)
         if as_json:
@@ -102,7 +97,7 @@ def watch(
     ] = False,
 ) -> None:
     """Let each change of a table's rows be an event, whoever writes them."""
-    with failing_clearly(), _database(), _connected(url) as connection:
+    with failing_clearly(), _database(), connected(url) as connection:
         from realtime_bridge.database import triggers, watching
 
         prefix = Settings.load().prefix
@@ -122,7 +117,7 @@ def watch(
 @app.command()
 def unwatch(table: Annotated[str, typer.Argument(help="As SQL has it.")], url: Url = None) -> None:
     """Let the changes of a table be no events any more."""
-    with failing_clearly(), _database(), _connected(url) as connection:
+    with failing_clearly(), _database(), connected(url) as connection:
         from realtime_bridge.database import triggers, watching
 
         found = watching.find_table(connection, table)
@@ -133,7 +128,7 @@ def unwatch(table: Annotated[str, typer.Argument(help="As SQL has it.")], url: U
 @app.command()
 def watches(url: Url = None, as_json: Json = False) -> None:
     """List the tables that are watched."""
-    with failing_clearly(), _database(), _connected(url) as connection:
+    with failing_clearly(), _database(), connected(url) as connection:
         from realtime_bridge.database import watching
 
         found = watching.listed(connection, Settings.load().prefix)
@@ -164,9 +159,11 @@ def _database() -> Generator[ModuleType]:
 
 
 @contextmanager
-def _connected(url: str | None) -> Generator["psycopg.Connection"]:
+def connected(url: str | None) -> Generator["psycopg.Connection"]:
+    """Connect to the database, and say clearly what it refuses."""
     import psycopg
 
+    from realtime_bridge.database.failures import refused
     from realtime_bridge.database.settings import PostgresSettings
 
     address = url or PostgresSettings.required()
@@ -174,5 +171,4 @@ def _connected(url: str | None) -> Generator["psycopg.Connection"]:
         with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
             yield connection
     except psycopg.Error as error:
-        said = str(error).strip().partition("\n")[0]
-        raise DatabaseError(f"PostgreSQL at {redacted(address)}: {said}") from error
+        raise refused(error, address) from error

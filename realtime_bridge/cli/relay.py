@@ -2,17 +2,36 @@
 
 import asyncio
 import signal
+from typing import Annotated
+
+import typer
 
 from realtime_bridge.addresses import redacted
 from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.cli.postgres import connected
 from realtime_bridge.errors import BackendNotInstalledError
 from realtime_bridge.settings import Settings
 
 
-def relay() -> None:
+def relay(
+    end: Annotated[
+        bool, typer.Option("--end", help="No relay any more: what waits for one is let go.")
+    ] = False,
+) -> None:
     """Carry what triggers and transactions wrote to REALTIME_BACKEND; of several, one works."""
     with failing_clearly():
-        asyncio.run(_relay())
+        if end:
+            _end()
+        else:
+            asyncio.run(_relay())
+
+
+def _end() -> None:
+    with connected(None) as connection:
+        from realtime_bridge.database.relay import end
+
+        count = end(connection, Settings.load().prefix)
+    people.print(f"no relay any more: {count:,} events waited for one")
 
 
 async def _relay() -> None:

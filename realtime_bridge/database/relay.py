@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from realtime_bridge.backend import Backend, TransactionalLog
 from realtime_bridge.broadcaster import Broadcaster
+from realtime_bridge.database.failures import refused
 from realtime_bridge.database.rows import COLUMNS, event_of
 from realtime_bridge.errors import ConfigurationError, PublishError, RealtimeError
 from realtime_bridge.event import Event
@@ -40,10 +41,20 @@ DELETE FROM {schema}.uncarried u USING unnest(%s::text[], %s::bigint[]) AS c (ch
 WHERE u.channel = c.channel AND u."offset" = c."offset"
 """
 
+_ENDED = """
+WITH ended AS (UPDATE {schema}.settings SET relayed = false)
+DELETE FROM {schema}.uncarried
+"""
+
 _logger = logging.getLogger("realtime_bridge.relay")
 
 
 State = Literal["waiting", "working"]
+
+
+def end(connection: psycopg.Connection, prefix: str) -> int:
+    """Let nothing wait for a relay any more, and return how many events did."""
+    return connection.execute(SQL(_ENDED).format(schema=Identifier(prefix))).rowcount
 
 
 class Relay:
@@ -84,7 +95,12 @@ class Relay:
         """Events that the backend will never take."""
 
     async def run(self) -> None:
-        """Carry until cancelled; what is lost on the way to the database is made anew."""
+        """Carry until cancelled; what is lost on the way to the database is made anew.
+
+        Raises:
+            DatabaseError: the log is not installed there, or not for this user.
+
+        """
         attempt = 0
         while True:
             try:
@@ -97,6 +113,8 @@ class Relay:
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
                 said = str(error).strip().partition("\n")[0]
                 _logger.warning("the database cannot be reached, trying again: %s", said)
+            except psycopg.Error as error:
+                raise refused(error, self._url) from error
             await asyncio.sleep(backoff.delay(attempt, random.random(), base=0.5, cap=5))  # noqa: S311
             attempt += 1
 

@@ -128,7 +128,10 @@ def forget(table: Table, prefix: str) -> Composed:
 
 def listed(connection: psycopg.Connection, prefix: str) -> list[dict[str, str | None]]:
     """Return what is watched: tables, channels, events and keys."""
-    asked = SQL("SELECT watched::text, channel, event, key FROM {}.watches ORDER BY 1")
+    asked = SQL(
+        "SELECT watched::text, channel, event, key FROM {}.watches "
+        "JOIN pg_class ON pg_class.oid = watched ORDER BY 1"
+    )
     rows = connection.execute(asked.format(Identifier(prefix))).fetchall()
     return [dict(zip(("table", "channel", "event", "key"), row, strict=True)) for row in rows]
 

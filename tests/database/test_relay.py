@@ -17,7 +17,8 @@ from realtime_bridge import (
 )
 from realtime_bridge.backend import Page
 from realtime_bridge.database import relay as module
-from realtime_bridge.database.relay import Relay, State
+from realtime_bridge.database.failures import DatabaseError
+from realtime_bridge.database.relay import Relay, State, end
 from realtime_bridge.event import Position
 from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.null import NullBackend
@@ -203,6 +204,26 @@ async def test_with_the_log_in_the_same_database_it_only_pushes(
             async with asyncio.timeout(PATIENCE):
                 event = await pushed.get()
         assert event.position == (await log.positions(["job.7"]))["job.7"]
+
+
+async def test_what_waits_for_a_relay_is_said_and_let_go_when_there_is_none_any_more(
+    url: str, database: psycopg.Connection
+) -> None:
+    database.execute("UPDATE realtime.settings SET relayed = true")
+    database.execute(WRITE, ["job.7", "1", None])
+    async with PostgresBackend(url) as log:
+        found = {finding.check: finding for finding in await log.diagnose()}
+        assert found["postgres relay"].verdict == "warning"
+        assert end(database, "realtime") == 1
+        database.execute(WRITE, ["job.7", "2", None])
+        found = {finding.check: finding for finding in await log.diagnose()}
+    assert found["postgres relay"].detail == "0 events wait for one, and none works"
+
+
+async def test_a_database_without_the_log_is_refused_clearly(server: PostgresServer) -> None:
+    relay = Relay(server.url(), "realtime", Broadcaster(log=Target()))
+    with pytest.raises(DatabaseError, match="realtime-bridge postgres install"):
+        await relay.run()
 
 
 async def test_where_servers_hear_the_log_themselves_no_relay_is_needed(url: str) -> None:

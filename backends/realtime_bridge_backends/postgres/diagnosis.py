@@ -45,7 +45,10 @@ async def _look(
     yield _clock(clock)
     yield _room(used, most)
     yield _durable(synchronous)
-    yield await _schema(connection, prefix, where)
+    schema = await _schema(connection, prefix, where)
+    yield schema
+    if schema.verdict == "ok":
+        yield await _relay(connection, prefix)
     yield await _wakes(connection, prefix)
 
 
@@ -106,6 +109,20 @@ async def _schema(connection: AsyncConnection[Any], prefix: str, where: str) -> 
         detail = f"{prefix} has version {version}, this program knows {VERSION}"
         return Finding(check=check, verdict="failed", detail=detail, cure=cure)
     return Finding(check=check, verdict="ok", detail=f"{prefix}, version {version}")
+
+
+async def _relay(connection: AsyncConnection[Any], prefix: str) -> Finding:
+    """Look whether events wait for a relay where none works: they are kept for as long."""
+    asked = SQL(
+        "SELECT (SELECT count(*) FROM {}.uncarried), "
+        "NOT pg_try_advisory_xact_lock(hashtext(%s), hashtext('relay'))"
+    ).format(Identifier(prefix))
+    waiting, works = await (await connection.execute(asked, [prefix])).fetchone() or (0, False)
+    detail = f"{waiting:,} events wait for one, and {'one' if works else 'none'} works"
+    if waiting and not works:
+        cure = "Start `realtime-bridge relay`; or `relay --end`, if there is to be none any more"
+        return Finding(check="postgres relay", verdict="warning", detail=detail, cure=cure)
+    return Finding(check="postgres relay", verdict="ok", detail=detail)
 
 
 async def _wakes(connection: AsyncConnection[Any], prefix: str) -> Finding:
