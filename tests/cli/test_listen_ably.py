@@ -26,7 +26,8 @@ def variables(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 def heard(process: Process) -> list[dict[str, object]]:
     status, output = process.finish()
-    assert (status, [line for line in process.errors[1:] if line]) == (0, [])
+    began = next(n for n, line in enumerate(process.errors) if line.startswith("listening"))
+    assert (status, [line for line in process.errors[began + 1 :] if line]) == (0, [])
     return [json.loads(line) for line in output.splitlines()]
 
 
