@@ -21,7 +21,7 @@ ARGS =
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
-	@echo "make test     run the tests, three files at a time (ARGS='-k poll -n 0')"
+	@echo "make test     run the tests, two files at a time (ARGS='-k poll -n 0')"
 	@echo "make check    lint, formatting, types, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
@@ -37,7 +37,7 @@ demo: .venv/.demo
 test: test-python test-client
 
 test-python: test-packages .venv $(CLIENT)/node_modules/.installed
-	.venv/bin/pytest -n 3 --dist loadfile $(ARGS)
+	.venv/bin/pytest -n 2 --dist loadfile $(ARGS)
 
 test-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run test
