@@ -1,11 +1,14 @@
 """The configuration, read once from `REALTIME_*` variables and a `.env` file."""
 
 import hashlib
-from typing import Annotated, Any, Self
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from msgspec import Meta, ValidationError, convert
 
 from realtime_bridge.addresses import is_loopback, redacted
 from realtime_bridge.errors import ConfigurationError
@@ -18,55 +21,106 @@ MIN_SECRET_BYTES = 32
 DEVELOPMENT_SECRET = "realtime-bridge development secret, known to everyone"  # noqa: S105 -- known by design
 """What `serve --dev`, and who publishes to a loopback address, sign with when nothing is set."""
 
+Count = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
 
-class EnvironmentSettings(BaseSettings):
-    """Settings that say what is wrong with them, without showing any value."""
+_WORDS = {"on": "true", "yes": "true", "off": "false", "no": "false"}
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", hide_input_in_errors=True)
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSettings:
+    """Settings that say what is wrong with them, without showing any value.
+
+    Subclasses are dataclasses. A field is read from the variable that is called `env_prefix` and
+    the field's name in capitals, or else from the one that `env_aliases` has for it.
+    """
+
+    env_prefix: ClassVar[str]
+    env_aliases: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def load(cls) -> Self:
-        """Read the environment.
+        """Read the environment, and a `.env` file in the working directory.
 
         Raises:
-            ConfigurationError: a variable has a value that cannot work.
+            ConfigurationError: a variable has a value that cannot work, or is missing.
 
         """
-        try:
-            return cls()
-        except ValidationError as error:
-            prefix = cls.model_config.get("env_prefix", "")
-            wrong = "; ".join(
-                f"{prefix}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}"
-                for problem in error.errors()
-            )
-            raise ConfigurationError(f"Bad configuration: {wrong}") from None
+        given = cls.given()
+        hints = get_type_hints(cls, include_extras=True)
+        values, wrong = {}, []
+        for setting in fields(cls):
+            if setting.name in given:
+                variable, text = given[setting.name]
+                try:
+                    values[setting.name] = _read(text, hints[setting.name])
+                except ValidationError as error:
+                    wrong.append(f"{variable}: {error}")
+            elif setting.default is MISSING:
+                wrong.append(f"{cls._variables(setting.name)[0]}: it is not set")
+        if wrong:
+            raise _bad("; ".join(wrong))
+        return cls(**values)
+
+    @classmethod
+    def given(cls) -> dict[str, tuple[str, str]]:
+        """Return which of the settings are set: by which variable, and to what."""
+        variables = {**_dotenv(), **os.environ}
+        return {
+            setting.name: (variable, variables[variable])
+            for setting in fields(cls)
+            for variable in reversed(cls._variables(setting.name))
+            if variable in variables
+        }
+
+    @classmethod
+    def _variables(cls, name: str) -> list[str]:
+        own = f"{cls.env_prefix}{name.upper()}"
+        return [own, cls.env_aliases[name]] if name in cls.env_aliases else [own]
+
+    @classmethod
+    def refuse(cls, name: str, problem: str) -> ConfigurationError:
+        """Return what to raise about a setting whose value cannot work."""
+        return _bad(f"{cls._variables(name)[0]}: {problem}")
 
 
-def _comma_separated(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+def _bad(wrong: str) -> ConfigurationError:
+    return ConfigurationError(f"Bad configuration: {wrong}")
 
 
+def _dotenv() -> dict[str, str]:
+    if not Path(".env").is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(".env").items() if value is not None}
+
+
+def _read(text: str, hint: Any) -> Any:
+    if get_origin(hint) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return convert(_WORDS.get(text.lower(), text) if hint is bool else text, hint, strict=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings(EnvironmentSettings):
     """What every part of this application shares; each backend reads its own beside it."""
 
-    model_config = SettingsConfigDict(env_prefix="REALTIME_")
+    env_prefix: ClassVar[str] = "REALTIME_"
 
     backend: str = "websocket"
     """Who delivers: an installed entry point of `realtime_bridge.backends`."""
     log: str = "auto"
     """Who remembers: `auto`, `none`, or the name of a log."""
-    failover: Annotated[tuple[str, ...], NoDecode] = ()
+    failover: tuple[str, ...] = ()
     """Who delivers when that fails, in order; comma-separated. It needs a log."""
-    secret: SecretStr | None = None
+    secret: str | None = field(default=None, repr=False)
     """Signs tokens and server-to-server calls; at least 32 bytes."""
-    prefix: str = Field(default="realtime", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")] = "realtime"
     """Namespaces every key, channel and metric of one application."""
-    path: str = Field(default="/realtime", pattern=r"^(/[A-Za-z0-9_.~-]+)*$")
+    path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_.~-]+)*\Z")] = "/realtime"
     """Where the server mounts itself."""
-    origins: Annotated[tuple[str, ...], NoDecode] = ()
+    origins: tuple[str, ...] = ()
     """Pages that may connect, besides those of the same host; comma-separated."""
 
     dev: bool = False
@@ -74,35 +128,29 @@ class Settings(EnvironmentSettings):
 
     enabled: bool = True
     """Off: every client polls."""
-    rollout_percent: int = Field(default=100, ge=0, le=100)
+    rollout_percent: Annotated[int, Meta(ge=0, le=100)] = 100
     """The share of users that gets push, the others poll."""
 
-    grace_seconds: float = Field(default=30.0, ge=0)
+    grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
     """How long a server has from SIGTERM until it is killed; the default is Kubernetes's own."""
 
-    history_events: int = Field(default=1_000, ge=1)
-    history_bytes: int = Field(default=1024 * 1024, ge=1)
-    history_seconds: float = Field(default=600.0, gt=0)
+    history_events: Count = 1_000
+    history_bytes: Count = 1024 * 1024
+    history_seconds: Annotated[float, Meta(gt=0)] = 600.0
 
-    limit_connections_per_user: int = Field(default=20, ge=1)
-    limit_channels_per_connection: int = Field(default=128, ge=1)
-    limit_frames_per_second: float = Field(default=20.0, gt=0)
-    limit_frame_bytes: int = Field(default=64 * 1024, ge=1024)
-    limit_event_bytes: int = Field(default=MAX_DATA_BYTES, ge=1, le=MAX_DATA_BYTES)
-    limit_unsent_bytes: int = Field(default=1024 * 1024, ge=1024)
+    limit_connections_per_user: Count = 20
+    limit_channels_per_connection: Count = 128
+    limit_frames_per_second: Annotated[float, Meta(gt=0)] = 20.0
+    limit_frame_bytes: Annotated[int, Meta(ge=1024)] = 64 * 1024
+    limit_event_bytes: Annotated[int, Meta(ge=1, le=MAX_DATA_BYTES)] = MAX_DATA_BYTES
+    limit_unsent_bytes: Annotated[int, Meta(ge=1024)] = 1024 * 1024
 
-    _split = field_validator("origins", "failover", mode="before")(_comma_separated)
-
-    @field_validator("secret")
-    @classmethod
-    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
-        length = MIN_SECRET_BYTES if secret is None else len(secret.get_secret_value().encode())
+    def __post_init__(self) -> None:
+        """Refuse a secret that is guessed too soon."""
+        length = MIN_SECRET_BYTES if self.secret is None else len(self.secret.encode())
         if length < MIN_SECRET_BYTES:
-            raise ValueError(
-                f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}: "
-                "openssl rand -hex 32"
-            )
-        return secret
+            problem = f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}"
+            raise self.refuse("secret", f"{problem}: openssl rand -hex 32")
 
     @property
     def delivery(self) -> str:
@@ -125,7 +173,7 @@ class Settings(EnvironmentSettings):
 
         """
         if self.secret:
-            return self.secret.get_secret_value()
+            return self.secret
         if is_loopback(urlsplit(url).hostname or ""):
             return DEVELOPMENT_SECRET
         raise ConfigurationError(
@@ -145,9 +193,9 @@ class Settings(EnvironmentSettings):
                 "REALTIME_SECRET is not set: make one with `openssl rand -hex 32` and give it to "
                 "the server and its workers, or try things out with `realtime-bridge serve --dev`"
             )
-        if self.secret.get_secret_value() == DEVELOPMENT_SECRET:
+        if self.secret == DEVELOPMENT_SECRET:
             raise ConfigurationError(
                 "REALTIME_SECRET is the development secret, known to everyone: "
                 "make your own with `openssl rand -hex 32`"
             )
-        return self.secret.get_secret_value()
+        return self.secret

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = {
-    "pydantic", "pydantic_settings", "aiohttp", "jwt", "websockets",
+    "pydantic", "msgspec", "dotenv", "aiohttp", "jwt", "websockets",
     "redis", "psycopg", "pusher", "ably",
     "uvicorn", "starlette", "typer", "rich", "pytest",
 }  # fmt: skip
@@ -39,3 +39,9 @@ def test_resolving_every_public_name_loads_no_heavy_library_and_no_backend() -> 
 def test_the_protocol_loads_no_heavy_library(module: str) -> None:
     loaded = loaded_by(f"import realtime_bridge.protocol.{module}")
     assert not loaded & (HEAVY | {"asyncio", "realtime_bridge_backends"})
+
+
+def test_a_publisher_made_from_the_environment_loads_no_pydantic_which_costs_a_cold_start() -> None:
+    loaded = loaded_by("from realtime_bridge import Broadcaster; Broadcaster.from_env()")
+    assert "msgspec" in loaded
+    assert not loaded & {"pydantic", "pydantic_core"}

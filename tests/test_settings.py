@@ -8,6 +8,7 @@ from realtime_bridge.addresses import is_loopback, redacted
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.protocol.history import Retention
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
+from realtime_bridge_backends.pusher_settings import PusherSettings
 
 SECRET = "a secret of more than thirty-two bytes"
 
@@ -17,7 +18,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the variables and the .env file of whoever runs the tests out of them."""
     import os
 
-    for name in [name for name in os.environ if name.startswith("REALTIME_")]:
+    for name in [name for name in os.environ if name.startswith(("REALTIME_", "PUSHER_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
@@ -67,20 +68,21 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(
     [
         ("SECRET", "short", "5 bytes are too short, use at least 32: openssl rand -hex 32"),
         ("SECRET", "", "0 bytes are too short, use at least 32: openssl rand -hex 32"),
-        ("PREFIX", "a b", "String should match pattern"),
-        ("PREFIX", "", "String should match pattern"),
-        ("PATH", "realtime", "String should match pattern"),
-        ("PATH", "/a?b", "String should match pattern"),
-        ("HISTORY_EVENTS", "many", "Input should be a valid integer"),
-        ("HISTORY_EVENTS", "0", "Input should be greater than or equal to 1"),
-        ("HISTORY_BYTES", "0", "Input should be greater than or equal to 1"),
-        ("HISTORY_SECONDS", "0", "Input should be greater than 0"),
-        ("LIMIT_CONNECTIONS_PER_USER", "0", "Input should be greater than or equal to 1"),
-        ("LIMIT_CHANNELS_PER_CONNECTION", "0", "Input should be greater than or equal to 1"),
-        ("LIMIT_FRAMES_PER_SECOND", "0", "Input should be greater than 0"),
-        ("LIMIT_FRAME_BYTES", "1023", "Input should be greater than or equal to 1024"),
-        ("LIMIT_EVENT_BYTES", "1048577", "Input should be less than or equal to 1048576"),
-        ("LIMIT_UNSENT_BYTES", "1", "Input should be greater than or equal to 1024"),
+        ("PREFIX", "a b", "Expected `str` matching regex"),
+        ("PREFIX", "", "Expected `str` matching regex"),
+        ("PATH", "realtime", "Expected `str` matching regex"),
+        ("PATH", "/a?b", "Expected `str` matching regex"),
+        ("HISTORY_EVENTS", "many", "Expected `int`"),
+        ("HISTORY_EVENTS", "0", ">= 1"),
+        ("HISTORY_BYTES", "0", ">= 1"),
+        ("HISTORY_SECONDS", "0", "> 0"),
+        ("LIMIT_CONNECTIONS_PER_USER", "0", ">= 1"),
+        ("LIMIT_CHANNELS_PER_CONNECTION", "0", ">= 1"),
+        ("LIMIT_FRAMES_PER_SECOND", "0", "> 0"),
+        ("LIMIT_FRAME_BYTES", "1023", ">= 1024"),
+        ("LIMIT_EVENT_BYTES", "1048577", "<= 1048576"),
+        ("LIMIT_UNSENT_BYTES", "1", ">= 1024"),
+        ("ENABLED", "perhaps", "Expected `bool`"),
     ],
 )
 def test_a_variable_that_cannot_work_is_refused_by_name(
@@ -91,6 +93,33 @@ def test_a_variable_that_cannot_work_is_refused_by_name(
         Settings.load()
     assert str(caught.value).startswith(f"Bad configuration: REALTIME_{name}: ")
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["off", "No", "false", "0"])
+def test_off_is_said_in_any_customary_word(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.setenv("REALTIME_ENABLED", word)
+    monkeypatch.setenv("REALTIME_DEV", "ON")
+    assert (Settings.load().enabled, Settings.load().dev) == (False, True)
+
+
+def test_a_variable_is_named_by_the_name_it_was_given_under(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PUSHER_PORT", "0")
+    with pytest.raises(ConfigurationError) as caught:
+        PusherSettings.load()
+    assert str(caught.value) == (
+        "Bad configuration: REALTIME_PUSHER_APP_ID: it is not set; "
+        "REALTIME_PUSHER_KEY: it is not set; REALTIME_PUSHER_SECRET: it is not set; "
+        "PUSHER_PORT: Expected `int` >= 1"
+    )
+
+
+def test_our_own_variable_wins_over_the_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"APP_ID": "1", "KEY": "k", "SECRET": "s"}.items():
+        monkeypatch.setenv(f"PUSHER_{name}", value)
+    monkeypatch.setenv("REALTIME_PUSHER_KEY", "ours")
+    assert (PusherSettings.load().app_id, PusherSettings.load().key) == ("1", "ours")
 
 
 def test_every_variable_that_cannot_work_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +137,7 @@ def test_no_secret_is_in_a_message_nor_in_a_representation(
         Settings.load()
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
     monkeypatch.setenv("REALTIME_SECRET", SECRET)
     assert SECRET not in f"{Settings.load()!r} {Settings.load()}"
 

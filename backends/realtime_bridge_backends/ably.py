@@ -105,7 +105,7 @@ class AblyBackend(Audible):
 
         chosen = AblySettings.load()
         return cls(
-            chosen.key.get_secret_value(),
+            chosen.key,
             endpoint=chosen.endpoint,
             port=chosen.port,
             tls=chosen.tls,

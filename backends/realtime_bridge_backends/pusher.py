@@ -102,7 +102,7 @@ class PusherBackend(Hosted):
         return cls(
             chosen.app_id,
             chosen.key,
-            chosen.secret.get_secret_value(),
+            chosen.secret,
             cluster=chosen.cluster,
             host=chosen.host,
             port=chosen.port,

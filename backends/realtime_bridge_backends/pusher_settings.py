@@ -1,27 +1,29 @@
-"""Which app of Pusher's this deployment uses, read from the environment.
+"""Which app of Pusher's this deployment uses, from `REALTIME_PUSHER_*` or `PUSHER_*`."""
 
-Apart from the backend, for who gives it plain values saves what reading the environment costs.
-"""
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
-from typing import Any
+from msgspec import Meta
 
-from pydantic import AliasChoices, Field, SecretStr
+from realtime_bridge.settings import EnvironmentSettings, Port
 
-from realtime_bridge.settings import EnvironmentSettings
-
-
-def _named(name: str, **more: Any) -> Any:
-    """Return a setting of this name, or of the vendor's customary one."""
-    return Field(validation_alias=AliasChoices(f"REALTIME_PUSHER_{name}", f"PUSHER_{name}"), **more)
+_CUSTOMARY = ("app_id", "key", "secret", "cluster", "host", "port", "tls")
 
 
+@dataclass(frozen=True, kw_only=True)
 class PusherSettings(EnvironmentSettings):
     """Which app of which cluster; host and port for a server that is not Pusher's own."""
 
-    app_id: str = _named("APP_ID", pattern=r"^[0-9]+$")
-    key: str = _named("KEY", min_length=1)
-    secret: SecretStr = _named("SECRET", min_length=1)
-    cluster: str | None = _named("CLUSTER", default=None, pattern=r"^[a-z0-9-]+$")
-    host: str | None = _named("HOST", default=None, pattern=r"^[A-Za-z0-9.:-]+$")
-    port: int | None = _named("PORT", default=None, ge=1, le=65535)
-    tls: bool = _named("TLS", default=True)
+    env_prefix: ClassVar[str] = "REALTIME_PUSHER_"
+    env_aliases: ClassVar[Mapping[str, str]] = {
+        name: f"PUSHER_{name.upper()}" for name in _CUSTOMARY
+    }
+
+    app_id: Annotated[str, Meta(pattern=r"^[0-9]+\Z")]
+    key: Annotated[str, Meta(min_length=1)]
+    secret: Annotated[str, Meta(min_length=1)] = field(repr=False)
+    cluster: Annotated[str, Meta(pattern=r"^[a-z0-9-]+\Z")] | None = None
+    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]+\Z")] | None = None
+    port: Port | None = None
+    tls: bool = True

@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import orjson
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from msgspec import Meta
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
@@ -35,12 +35,15 @@ SLICE_BYTES = calls.MAX_CALL_BYTES // 2
 """An append is cut into calls of this size, so that names and ids never make one too large."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class WebSocketSettings(EnvironmentSettings):
     """Where the server is."""
 
-    model_config = SettingsConfigDict(env_prefix="REALTIME_WEBSOCKET_")
+    env_prefix: ClassVar[str] = "REALTIME_WEBSOCKET_"
 
-    url: str = Field("http://127.0.0.1:8000/realtime", pattern=r"^(https?|wss?)://[^/?#]+[^?#]*$")
+    url: Annotated[str, Meta(pattern=r"^(https?|wss?)://[^/?#]+[^?#]*\Z")] = (
+        "http://127.0.0.1:8000/realtime"
+    )
 
 
 class WebSocketBackend(Log):

@@ -41,8 +41,7 @@ async def diagnose() -> AsyncGenerator[Finding]:
 
 
 def _secret(settings: Settings) -> Finding:
-    secret = settings.secret.get_secret_value() if settings.secret else None
-    if secret is None or secret == DEVELOPMENT_SECRET:
+    if settings.secret in (None, DEVELOPMENT_SECRET):
         return Finding(
             check="REALTIME_SECRET",
             verdict="warning",

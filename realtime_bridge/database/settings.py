@@ -1,20 +1,21 @@
 """Where PostgreSQL is."""
 
-from pydantic import AliasChoices, Field
-from pydantic_settings import SettingsConfigDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.settings import EnvironmentSettings
 
 
+@dataclass(frozen=True, kw_only=True)
 class PostgresSettings(EnvironmentSettings):
     """Where PostgreSQL is."""
 
-    model_config = SettingsConfigDict(env_prefix="REALTIME_POSTGRES_")
+    env_prefix: ClassVar[str] = "REALTIME_POSTGRES_"
+    env_aliases: ClassVar[Mapping[str, str]] = {"url": "DATABASE_URL"}
 
-    url: str | None = Field(
-        None, validation_alias=AliasChoices("REALTIME_POSTGRES_URL", "DATABASE_URL")
-    )
+    url: str | None = field(default=None, repr=False)
 
     @classmethod
     def required(cls) -> str:

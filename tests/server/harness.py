@@ -38,7 +38,7 @@ Application = Callable[..., Awaitable[None]]
 
 
 def configured(**options: Any) -> Settings:
-    return Settings(**{"secret": SECRET, "_env_file": None, **options})
+    return Settings(**{"secret": SECRET, **options})
 
 
 def made(*, dev: bool = False, authenticate: Authenticate | None = None, **options: Any) -> Bridge:

@@ -1,14 +1,13 @@
 """The log itself: streams for history, scripts for atomicity, pub/sub for announcement."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import AliasChoices, Field
-from pydantic_settings import SettingsConfigDict
 from redis.asyncio import RedisCluster
 
 from realtime_bridge import identifiers
@@ -42,15 +41,14 @@ CALL_BYTES = 1024 * 1024
 _PARTS = ("meta", "events", "ids", "latest", "order")
 
 
+@dataclass(frozen=True, kw_only=True)
 class RedisSettings(EnvironmentSettings):
     """Where Redis is."""
 
-    model_config = SettingsConfigDict(env_prefix="REALTIME_REDIS_")
+    env_prefix: ClassVar[str] = "REALTIME_REDIS_"
+    env_aliases: ClassVar[Mapping[str, str]] = {"url": "REDIS_URL"}
 
-    url: str = Field(
-        "redis://127.0.0.1:6379/0",
-        validation_alias=AliasChoices("REALTIME_REDIS_URL", "REDIS_URL"),
-    )
+    url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
 
 
 class RedisBackend(Log, Feed):
@@ -90,7 +88,7 @@ class RedisBackend(Log, Feed):
     @classmethod
     def is_configured(cls) -> bool:
         """Tell whether `REALTIME_REDIS_URL` is set: its default is for who chose Redis."""
-        return "url" in RedisSettings.load().model_fields_set
+        return "url" in RedisSettings.given()
 
     async def __aexit__(
         self,
