@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -28,16 +30,22 @@ class Job:
 
     def __init__(self, channel: str, id: str | None, title: str | None, begin: Begin) -> None:  # noqa: A002 -- as in `publish`
         self.id = id or event_id()
-        self._attempt = event_id()
         self._channel = channel
         self._key = f"job-{self.id}"
         self._life = JobLife(self.id, title=title or f"Job {self.id}")
         self._begin = begin
+        self._begin_anew()
+        Event(channel=channel, event="job.started", data=None, key=self._key)
+        _alive.add(self)
+
+    def _begin_anew(self) -> None:
+        """Have a lock and a teller of this process; what a parent had to tell, it tells itself."""
+        self._attempt = event_id()
         self._lock = threading.Lock()
         self._telling = False
         self._told = threading.Event()
         self._teller: asyncio.Task[None] | None = None
-        Event(channel=channel, event="job.started", data=None, key=self._key)
+        self._life.forget()
 
     def progress(
         self, fraction: float | None = None, message: str | None = None, *, stage: str | None = None
@@ -53,15 +61,8 @@ class Job:
             stage: the name of the step.
 
         """
-        life = self._life
         with self._lock:
-            if fraction is not None:
-                life.fraction = fraction
-            if message is not None:
-                life.message = message
-            if stage is not None:
-                life.stage = stage
-            life.move()
+            self._life.move(fraction, message, stage)
         self._wake()
 
     def _change(self, name: str, *, error: str | None = None) -> None:
@@ -80,8 +81,9 @@ class Job:
     def _counted(self, total: int | None, started: float, done: int) -> None:
         if total:
             left = (time.monotonic() - started) * max(0, total - done) / done
-            self._life.seconds_left = round(left, 1)
-            self.progress(min(1.0, done / total))
+            with self._lock:
+                self._life.move(min(1.0, done / total), seconds_left=round(left, 1))
+            self._wake()
 
     def _wake(self) -> None:
         with self._lock:
@@ -89,11 +91,7 @@ class Job:
                 return
             self._telling = True
             self._told.clear()
-        try:
-            self._teller = self._begin(self._tell)
-        except RealtimeError as error:
-            self._rest()
-            _logger.warning("job %s goes on, but cannot be told of: %s", self.id, error)
+        self._teller = self._begin(self._tell)
 
     async def _tell(self, broadcaster: Broadcaster) -> None:
         failures = 0
@@ -102,8 +100,7 @@ class Job:
                 await asyncio.sleep(wait)
                 failures = 0 if await self._publish(broadcaster) else failures + 1
                 if failures:
-                    pause = backoff.delay(failures - 1, random.random(), base=0.2, cap=5.0)  # noqa: S311
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(_pause(failures))
         except asyncio.CancelledError:
             _logger.warning("what was left to tell of job %s is lost: it was closed", self.id)
             self._rest()
@@ -122,7 +119,7 @@ class Job:
                 self._channel, telling.event, telling.data, id=same, key=self._key
             )
         except RealtimeError as error:
-            if isinstance(error, PublishError) and error.retryable:
+            if _may_pass(error):
                 _logger.warning("%s of job %s waits: %s", telling.event, self.id, error)
                 return False
             _logger.warning("%s of job %s is lost: %s", telling.event, self.id, error)
@@ -157,6 +154,29 @@ class BlockingJob(Job):
     ) -> None:
         self._end(error)
         self._told.wait(CALL_TIMEOUT)
+
+    def _wake(self) -> None:
+        try:
+            super()._wake()
+        except RealtimeError as error:
+            self._put_off(error, failures=1)
+
+    def _put_off(self, error: RealtimeError, failures: int) -> None:
+        """Begin to tell later, when the broadcaster may be able to start."""
+        if not _may_pass(error):
+            _logger.warning("job %s goes on, but cannot be told of: %s", self.id, error)
+            self._rest()
+            return
+        _logger.warning("what there is to tell of job %s waits: %s", self.id, error)
+        later = threading.Timer(_pause(failures), self._begin_late, [failures])
+        later.daemon = True
+        later.start()
+
+    def _begin_late(self, failures: int) -> None:
+        try:
+            self._begin(self._tell)
+        except RealtimeError as error:
+            self._put_off(error, failures + 1)
 
     def tell(self, state: str, *, error: str | None = None) -> None:
         """Tell a state by hand, for a queue that knows what became of the work.
@@ -226,5 +246,24 @@ def _length(items: object) -> int | None:
         return None
 
 
+def _may_pass(error: RealtimeError) -> bool:
+    return isinstance(error, PublishError) and error.retryable
+
+
+def _pause(failures: int) -> float:
+    return backoff.delay(failures - 1, random.random(), base=0.2, cap=5.0)  # noqa: S311
+
+
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+_alive: weakref.WeakSet[Job] = weakref.WeakSet()
+
+
+def _begin_all_anew() -> None:
+    for job in _alive:
+        job._begin_anew()
+
+
+os.register_at_fork(after_in_child=_begin_all_anew)

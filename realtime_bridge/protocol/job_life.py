@@ -32,10 +32,10 @@ class JobLife:
 
     def __init__(self, job: str, *, title: str) -> None:
         self.state = "queued"
-        self.fraction: float | None = None
-        self.stage: str | None = None
-        self.message: str | None = None
-        self.seconds_left: float | None = None
+        self._fraction: float | None = None
+        self._stage: str | None = None
+        self._message: str | None = None
+        self._seconds_left: float | None = None
         self._job = job
         self._title = title
         self._error: str | None = None
@@ -52,14 +52,30 @@ class JobLife:
             self._tell("progress", now_ms)
         self.state = "running" if name == "started" else name
         self._error = error
-        self.seconds_left = None
+        self._seconds_left = None
         if name == "completed":
-            self.fraction = 1.0
+            self._fraction = 1.0
         self._tell(name, now_ms)
 
-    def move(self) -> None:
-        """Note that the progress, stage or message is another one."""
-        self._moved = self.state not in ENDS
+    def move(
+        self,
+        fraction: float | None = None,
+        message: str | None = None,
+        stage: str | None = None,
+        seconds_left: float | None = None,
+    ) -> None:
+        """Note how far the job is; what is left out stays as it was."""
+        if self.state in ENDS:
+            return
+        self._moved = True
+        if fraction is not None:
+            self._fraction = fraction
+        if message is not None:
+            self._message = message
+        if stage is not None:
+            self._stage = stage
+        if seconds_left is not None:
+            self._seconds_left = seconds_left
 
     def due(self, now: float) -> float | None:
         """Return in how many seconds there is something to tell; None while there is nothing."""
@@ -79,6 +95,11 @@ class JobLife:
         if self._pending and self._pending[0] is telling:
             self._pending.popleft()
 
+    def forget(self) -> None:
+        """Leave to another process what is not told yet."""
+        self._moved = False
+        self._pending.clear()
+
     def _tell(self, name: str, now_ms: int) -> None:
         self._moved = False
         self._version = max(self._version + 1, now_ms)
@@ -89,10 +110,10 @@ class JobLife:
             "job": self._job,
             "title": self._title,
             "state": self.state,
-            "progress": self.fraction,
-            "stage": self.stage,
-            "message": self.message,
+            "progress": self._fraction,
+            "stage": self._stage,
+            "message": self._message,
             "error": self._error,
-            "eta": self.seconds_left,
+            "eta": self._seconds_left,
             "version": self._version,
         }
