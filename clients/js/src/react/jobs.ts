@@ -38,6 +38,9 @@ export const ENDED_KEPT = 100;
 
 const ENDED: readonly JobState[] = ['completed', 'failed', 'cancelled'];
 
+/** The event of a watched table's row: its table says how it is, after an end too. */
+const ROW = /(insert|update)$/;
+
 /** Whether the job is at its end: nothing changes it any more. */
 export function hasEnded(job: Job): boolean {
   return ENDED.includes(job.state);
@@ -50,7 +53,7 @@ export function reduceJobs(jobs: Jobs | null | undefined, event: RealtimeEvent):
   if (!fields) return known;
   const job = known.find(({ id }) => id === fields.id);
   if (fields.state === 'removed') return job ? known.filter((other) => other !== job) : known;
-  if (job && (hasEnded(job) || isOlder(fields, job))) return known;
+  if (job && ((hasEnded(job) && !ROW.test(event.event)) || isOlder(fields, job))) return known;
   const next = advance(job, fields, event.time ?? null);
   return trim(job ? known.map((other) => (other === job ? next : other)) : [next, ...known]);
 }

@@ -64,6 +64,34 @@ describe('a job’s life', () => {
   });
 });
 
+describe('a row of a watched table', () => {
+  const row = (operation: string, status: string, more: object = {}): RealtimeEvent =>
+    event(`job.${operation}`, { id: 7, title: 'call.mp3', status, ...more }, { key: 'job-7' });
+
+  test('it is the job that its columns say', () => {
+    const created = { created_at: '2025-11-22T18:40:10.123456+00:00' };
+    expect(only(row('insert', 'queued', created))).toMatchObject({ id: '7', title: 'call.mp3', state: 'queued' });
+    const columns = { ...created, progress: 0.3, stage: 'Aligning', message: null, error: null };
+    const running = only(row('insert', 'queued', created), row('update', 'running', columns));
+    expect(running).toMatchObject({ state: 'running', percent: 30, createdAt: Date.parse(created.created_at) });
+    expect(only(row('update', 'failed', { error: 'disk full' }))).toMatchObject({ state: 'failed', error: 'disk full' });
+  });
+
+  test('it may begin anew after its end, as its table says', () => {
+    const ended = fold(row('insert', 'queued'), row('update', 'failed', { error: 'disk full' }));
+    const again = row('update', 'queued', { error: null });
+    expect(reduceJobs(ended, again)).toMatchObject([{ state: 'queued', error: null }]);
+    expect(loadJobs(ended, [again])).toMatchObject([{ state: 'queued', error: null }]);
+  });
+
+  test('it is gone with its row, whatever its state was', () => {
+    for (const status of ['running', 'completed']) {
+      expect(fold(row('insert', 'queued'), row('update', status), row('delete', status))).toEqual([]);
+    }
+    expect(loadJobs(fold(row('insert', 'completed')), [row('delete', 'completed')])).toEqual([]);
+  });
+});
+
 describe('whatever words its producer uses', () => {
   test.each([
     [{ percent: 30 }, 30],
