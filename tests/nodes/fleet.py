@@ -98,24 +98,20 @@ async def publish(
     workers: int, events: int, channels: Sequence[str], *, seconds: float, fleet: Fleet
 ) -> Published:
     """Let worker processes publish so many events each, spread over the channels and the time."""
-    return _merge(
-        await asyncio.gather(
-            *(
-                asyncio.to_thread(_work, number, events, channels, seconds, fleet.variables)
-                for number in range(workers)
-            )
-        )
-    )
+    with ExitStack() as exits:  # who is cancelled leaves no worker behind
+        processes = []
+        for number in range(workers):
+            order = orjson.dumps([number, events, channels, seconds]).decode()
+            command = (sys.executable, "-m", "tests.nodes.worker", order)
+            process = Process(*command, folder=ROOT, variables=fleet.variables)
+            processes.append(exits.enter_context(process))
+        reports = [asyncio.to_thread(_report, process) for process in processes]
+        return _merge(await asyncio.gather(*reports))
 
 
-def _work(
-    number: int, events: int, channels: Sequence[str], seconds: float, variables: Mapping[str, str]
-) -> dict[str, object]:
-    order = orjson.dumps([number, events, channels, seconds]).decode()
-    command = (sys.executable, "-m", "tests.nodes.worker", order)
-    with Process(*command, folder=ROOT, variables=variables) as process:
-        status, output = process.finish()
-        assert status == 0, "\n".join(process.errors)
+def _report(process: Process) -> dict[str, object]:
+    status, output = process.finish()
+    assert status == 0, "\n".join(process.errors)
     report: dict[str, object] = orjson.loads(output)
     return report
 
