@@ -17,13 +17,14 @@ NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 
 # Words for the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: load soak help demo test test-python test-client check check-python check-client clean .venv test-packages
+.PHONY: load soak help demo test test-python test-client check check-python check-client payloads clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
 	@echo "make test     run the tests, two files at a time (ARGS='-k poll -n 0')"
 	@echo "make check    lint, formatting, types, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
+	@echo "make payloads write the TypeScript types of the events that the library makes itself"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have"
 	@echo "make bench    measure against peers and the limit (ARGS=--quick, ARGS=fanout-1000)"
@@ -52,7 +53,11 @@ check-python: .venv
 	.venv/bin/lint-imports --no-logo
 
 check-client: .venv $(CLIENT)/node_modules/.installed
+	@.venv/bin/python -m realtime_bridge.payloads | $(NPM) run payloads -- --check
 	$(NPM) run check
+
+payloads: .venv $(CLIENT)/node_modules/.installed
+	@.venv/bin/python -m realtime_bridge.payloads | $(NPM) run payloads
 
 load: test-packages .venv
 	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes $(ARGS)

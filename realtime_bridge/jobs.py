@@ -65,9 +65,9 @@ class Job:
             self._life.move(fraction, message, stage)
         self._wake()
 
-    def _change(self, name: str, *, error: str | None = None) -> None:
+    def _change(self, name: str, *, error: str | None = None, retry_at: int | None = None) -> None:
         with self._lock:
-            self._life.change(name, _now_ms(), error=error)
+            self._life.change(name, _now_ms(), error=error, retry_at=retry_at)
         self._wake()
 
     def _end(self, error: BaseException | None) -> None:
@@ -178,7 +178,7 @@ class BlockingJob(Job):
         except RealtimeError as error:
             self._put_off(error, failures + 1)
 
-    def tell(self, state: str, *, error: str | None = None) -> None:
+    def tell(self, state: str, *, error: str | None = None, retry_at: int | None = None) -> None:
         """Tell a state by hand, for a queue that knows what became of the work.
 
         It waits until that is published, 5 s at most.
@@ -186,9 +186,10 @@ class BlockingJob(Job):
         Args:
             state: queued, started, retrying, completed, failed or cancelled.
             error: what went wrong.
+            retry_at: when it is tried again, in Unix milliseconds.
 
         """
-        self._change(state, error=error)
+        self._change(state, error=error, retry_at=retry_at)
         self._told.wait(CALL_TIMEOUT)
 
     def track(self, items: Iterable[T], *, total: int | None = None) -> Iterator[T]:

@@ -39,12 +39,15 @@ class JobLife:
         self._job = job
         self._title = title
         self._error: str | None = None
+        self._retry_at: int | None = None
         self._version = 0
         self._moved = False
         self._told_at = float("-inf")
         self._pending: deque[Telling] = deque(maxlen=PENDING_LIMIT)
 
-    def change(self, name: str, now_ms: int, *, error: str | None = None) -> None:
+    def change(
+        self, name: str, now_ms: int, *, error: str | None = None, retry_at: int | None = None
+    ) -> None:
         """Enter the state that the event `job.{name}` tells, unless the job has ended."""
         if self.state in ENDS:
             return
@@ -52,6 +55,7 @@ class JobLife:
             self._tell("progress", now_ms)
         self.state = "running" if name == "started" else name
         self._error = error
+        self._retry_at = retry_at
         self._seconds_left = None
         if name == "completed":
             self._fraction = 1.0
@@ -114,6 +118,7 @@ class JobLife:
             "stage": self._stage,
             "message": self._message,
             "error": self._error,
+            "retry_at": self._retry_at,
             "eta": self._seconds_left,
             "version": self._version,
         }

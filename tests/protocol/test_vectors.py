@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parent.parent / "vectors"
 REPLAYED = {
     "backoff.json": "here",
     "cadence.json": "here",
+    "jobs.json": "test_job_life.py",
     "machine.json": "here",
     "reducer.json": "test_reducer.py",
     "status.json": "here",

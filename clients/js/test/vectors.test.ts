@@ -6,6 +6,8 @@ import { delay } from '../src/backoff.js';
 import { Cadence } from '../src/cadence.js';
 import type { Command, Terms } from '../src/commands.js';
 import { Machine } from '../src/machine.js';
+import type { JobData } from '../src/payloads.js';
+import { reduceJobs, type Jobs } from '../src/react/jobs.js';
 import { Reducer } from '../src/reducer.js';
 import type { Output } from '../src/reducer.js';
 import { status } from '../src/status.js';
@@ -19,6 +21,7 @@ const REPLAYS: Record<string, (vector: Fields) => void> = {
   'backoff.json': ({ given: { attempt, draw, ...rest }, seconds }) =>
     expect(delay(attempt, draw, rest)).toBe(seconds),
   'cadence.json': replayCadence,
+  'jobs.json': replayJobs,
   'machine.json': replayMachine,
   'reducer.json': replayReducer,
   'status.json': replayMachine,
@@ -49,6 +52,32 @@ function replayMachine({ options = {}, steps }: Fields): void {
     }
     expect(status(machine, step.at), where).toMatchObject(step.status ?? {});
   });
+}
+
+const NEW_JOB: JobData = {
+  job: 'a1',
+  title: 'Transcribe call.mp3',
+  state: 'queued',
+  progress: null,
+  stage: null,
+  message: null,
+  error: null,
+  retry_at: null,
+  eta: null,
+  version: 0,
+};
+
+function replayJobs({ steps, shown }: Fields): void {
+  let jobs: Jobs = [];
+  let data = NEW_JOB;
+  for (const step of steps as Fields[]) {
+    for (const { event, ...changes } of step.told) {
+      data = { ...data, ...changes };
+      jobs = reduceJobs(jobs, { channel: 'user-42', event, id: event, key: 'job-a1', data });
+    }
+    expect(jobs[0], JSON.stringify(step)).toMatchObject(step.shown ?? {});
+  }
+  expect(jobs).toMatchObject([shown]);
 }
 
 const DEFAULT_TERMS: Terms = {
