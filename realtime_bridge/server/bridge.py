@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from realtime_bridge import plugins
 from realtime_bridge.backend import Feed, Hosted, Receipt
@@ -31,6 +31,9 @@ from realtime_bridge.server.unlogged import NoLog
 from realtime_bridge.server.unstarted import Unstarted
 from realtime_bridge.server.wheel import Wheel
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
+
+if TYPE_CHECKING:
+    from realtime_bridge.jobs import AsyncJob
 
 START_SECONDS = 5.0
 """How long starting waits for the feed; after that the server starts, but is not ready."""
@@ -142,6 +145,21 @@ class Bridge:
         if self._engine.alone:
             await self._engine.wake()
         return await self._engine.broadcaster.publish_many(events, transaction=transaction)
+
+    def job(
+        self,
+        channel: str,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        title: str | None = None,
+    ) -> "AsyncJob":
+        """Return a job of the server's process, such as a background task; see `Broadcaster.job`.
+
+        Raises:
+            InvalidEventError: the channel or the id is not valid.
+
+        """
+        return self._engine.broadcaster.job(channel, id=id, title=title)
 
     async def position(self, channel: str) -> Position:
         """Return where a channel stands: read it first, then the snapshot you answer with.

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import pytest
@@ -10,15 +10,17 @@ from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from fastapi import FastAPI
+from fastapi import BackgroundTasks, FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from websockets.exceptions import InvalidStatus
 
+from realtime_bridge import BlockingBroadcaster, Broadcaster
 from realtime_bridge.errors import BackendUnavailableError, ConfigurationError
+from realtime_bridge.integrations.django import asgi
 from realtime_bridge.server import Bridge
 from realtime_bridge_backends.memory import MemoryBackend
-from tests.server.harness import Application, Serve, Site, made
+from tests.server.harness import Application, Serve, Site, configured, made
 
 
 async def works(site: Site) -> None:
@@ -53,6 +55,43 @@ async def test_in_fastapi(serve: Serve, mounted: str) -> None:
     await page(site, '"fastapi"')
 
 
+async def test_background_tasks_of_fastapi_are_jobs_async_or_not(serve: Serve) -> None:
+    bridge = made()
+    app = FastAPI(lifespan=bridge.lifespan)
+    app.mount("/realtime", bridge)
+
+    async def transcribe() -> None:
+        async with bridge.job("job.7", id="async") as job:
+            job.progress(0.5)
+
+    def translate() -> None:
+        with (
+            suppress(ValueError),
+            BlockingBroadcaster(lambda: Broadcaster.from_settings(configured())) as broadcaster,
+            broadcaster.job("job.7", id="in a thread"),
+        ):
+            raise ValueError("no such language")
+
+    @app.post("/calls")
+    async def take(tasks: BackgroundTasks) -> None:
+        tasks.add_task(transcribe)
+        tasks.add_task(translate)
+
+    site = await serve(bridge, app=app)
+    client = await site.connect("42")
+    await client.subscribe("job.7")
+    async with site.http.post(f"{site.origin}/calls") as answer:
+        assert answer.status == 200
+    told = [await client.expect("event") for _ in range(5)]
+    assert [(frame["data"]["job"], frame["event"]) for frame in told] == [
+        ("async", "job.started"),
+        ("async", "job.progress"),
+        ("async", "job.completed"),
+        ("in a thread", "job.started"),
+        ("in a thread", "job.failed"),
+    ]
+
+
 @pytest.mark.parametrize("mounted", ["/realtime", "/api"])
 async def test_in_starlette_with_a_lifespan_of_its_own(serve: Serve, mounted: str) -> None:
     bridge = made()
@@ -80,13 +119,7 @@ def beside_django(bridge: Bridge) -> Application:
             SECRET_KEY="a secret of the tests",
             LOGGING_CONFIG=None,
         )
-    django = get_asgi_application()
-
-    async def application(scope: Any, receive: Any, send: Any) -> None:
-        ours = scope["type"] == "lifespan" or scope["path"].startswith(f"{bridge.path}/")
-        await (bridge if ours else django)(scope, receive, send)
-
-    return application
+    return asgi(get_asgi_application(), bridge)
 
 
 @pytest.mark.parametrize("mounted", ["/realtime", "/api"])
