@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from realtime_bridge import identifiers, plugins
+from realtime_bridge import identifiers
 from realtime_bridge.backend import Feed, Finding, Interrupted, Log, Plugin
 from realtime_bridge.broadcaster import Broadcaster
 from realtime_bridge.errors import ConfigurationError, RealtimeError
@@ -22,17 +22,16 @@ async def diagnose() -> AsyncGenerator[Finding]:
     """Look at the configuration, at each part of it, and at an event on its way through all."""
     try:
         settings = Settings.load()
-        parts = plugins.for_worker(settings)
         broadcaster = Broadcaster.from_settings(settings)
     except ConfigurationError as error:
         yield Finding(check="configuration", verdict="failed", detail=str(error))
         return
-    log = f"the log is {parts.log}" if parts.log else "without a log"
+    log = f"the log is {broadcaster.log}" if broadcaster.log else "without a log"
     chosen = f"REALTIME_BACKEND={settings.backend}; {log}"
     yield Finding(check="configuration", verdict="ok", detail=chosen)
     yield _secret(settings)
     works = True
-    for part in (parts.log, parts.backend):
+    for part in (broadcaster.log, broadcaster.backend):
         for finding in await _look_at(part):
             works &= finding.verdict != "failed"
             yield finding

@@ -47,3 +47,10 @@ def test_a_configuration_that_cannot_work_is_a_finding(tmp_path: Path) -> None:
     (finding,) = orjson.loads(done.stdout)
     assert finding["verdict"] == "failed"
     assert "Did you mean 'memory'?" in finding["detail"]
+
+
+def test_that_nothing_remembers_the_events_is_said_once(tmp_path: Path) -> None:
+    variables = {"REALTIME_BACKEND": "ably", "REALTIME_ABLY_KEY": "app.key:secret"}
+    nobody = {"REALTIME_ABLY_ENDPOINT": "127.0.0.1", "REALTIME_ABLY_PORT": "9"}
+    done = run("doctor", folder=tmp_path, variables={**variables, **nobody, "REALTIME_LOG": "none"})
+    assert done.stderr.count("without a log: what is lost") == 1
