@@ -55,7 +55,7 @@ async def _time_publishing(bridge: Bridge, channels: int, events: int, batch: in
 
 
 def main(counters: str, shell: str) -> None:
-    settings: dict[str, Any] = {"secret": SECRET, "backend": "websocket", "_env_file": None}
+    settings: dict[str, Any] = {"secret": SECRET, "backend": "websocket"}
     bridge = Bridge(Settings(**settings))
     driver = Driver(counters, lambda turn: _publish(bridge, turn))
     driver.more["fill"] = lambda *counts: _fill(bridge, *counts)
