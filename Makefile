@@ -17,10 +17,12 @@ NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 
 # Words for the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: load soak help demo test test-python test-client check check-python check-client payloads clean .venv test-packages
+.PHONY: load soak help demo demo-postgres demo-celery test test-python test-client check check-python check-client payloads clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
+	@echo "make demo-postgres, make demo-celery"
+	@echo "              the demo's work on DATABASE_URL, or by Celery on REDIS_URL, with the React widget"
 	@echo "make test     run the tests, two files at a time (ARGS='-k poll -n 0')"
 	@echo "make check    lint, formatting, types, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
@@ -34,6 +36,9 @@ help:
 
 demo: .venv/.demo
 	@.venv/bin/realtime-bridge demo $(ARGS)
+
+demo-postgres demo-celery: demo-%: .venv $(CLIENT)/node_modules/.installed
+	@.venv/bin/python examples/processing_queue --on $* $(ARGS)
 
 test: test-python test-client
 

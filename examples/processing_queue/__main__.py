@@ -1,20 +1,23 @@
-"""Starts the server and the worker, says where to look, and ends both."""
+"""Starts the server and the workers, says where to look, and ends them all."""
 
 import asyncio
 import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
-from huey.exceptions import HueyException as QueueError
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
 from intake import IntakeError
-from launcher import LaunchError, launch
+from launcher import launch
 from realtime_bridge import ConfigurationError
+from variant import LaunchError, Variant
+
+VARIANTS = ("huey", "postgres", "celery")
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
@@ -23,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until Ctrl-C, and return the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        asyncio.run(_until_signal(options.files, port=options.port, data=options.data))
-    except (ConfigurationError, IntakeError, LaunchError, QueueError) as error:
+        variant = import_module(f"on_{options.on}.start").VARIANT
+        asyncio.run(_until_signal(variant, options.files, port=options.port, data=options.data))
+    except (ConfigurationError, IntakeError, LaunchError) as error:
         console.print("[red]error:[/]", Text(str(error)))
         return 1
     except asyncio.CancelledError:
@@ -35,12 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="processing_queue", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, help="files and folders to process")
+    parser.add_argument("--on", choices=VARIANTS, default=VARIANTS[0], help="what runs the jobs")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--data", type=Path, help="a folder to keep; default: a temporary one")
     return parser
 
 
-async def _until_signal(files: Sequence[Path], *, port: int, data: Path | None) -> None:
+async def _until_signal(
+    variant: Variant, files: Sequence[Path], *, port: int, data: Path | None
+) -> None:
     running = asyncio.current_task()
     assert running
 
@@ -50,12 +57,12 @@ async def _until_signal(files: Sequence[Path], *, port: int, data: Path | None) 
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end)
-    await launch(files, port=port, data=data, ready=_announce)
+    await launch(variant, files, port=port, data=data, ready=_announce)
 
 
 def _announce(url: str, data: Path) -> None:
     console.print(f"\n[bold green]●[/] [bold]The processing queue is running[/]  [cyan]{url}[/]")
-    console.print("  [dim]A server and a worker, in two processes. Ctrl-C ends both.[/]")
+    console.print("  [dim]A server and its workers, each a process. Ctrl-C ends them all.[/]")
     console.print(f"  [dim]Data in {escape(str(data))}[/]\n")
     if not sys.stdout.isatty():
         print(url, flush=True)

@@ -7,6 +7,9 @@ from typing import Self
 
 MIB = 1024 * 1024
 
+USER = "demo"
+"""The one user; the page listens to `user-demo`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:

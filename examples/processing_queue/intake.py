@@ -1,10 +1,8 @@
-"""Jobs from files that lie on this machine, read where they are."""
+"""The files of this machine that become jobs, read where they are."""
 
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-
-from jobs import Job
 
 MOST_FILES = 500
 
@@ -44,24 +42,3 @@ def _files_in(folder: Path) -> list[tuple[str, Path]]:
 def _is_visible_file(path: Path, folder: Path) -> bool:
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
     return not hidden and path.is_file()
-
-
-def enqueue(files: Iterable[tuple[str, Path]], *, user: str) -> None:
-    """Queue a job for each file, after those that an earlier run left unfinished.
-
-    Raises:
-        IntakeError: the queue cannot be reached.
-
-    """
-    from worker import huey, jobs, process  # reads the environment, which the launcher has set
-
-    try:
-        huey.pending_count()
-    except Exception as error:
-        raise IntakeError(f"The queue cannot be reached: {error}") from error
-    for job in jobs.unfinished():
-        process(job.id)
-    for name, path in files:
-        job = Job(user=user, name=name, path=str(path), size=path.stat().st_size)
-        jobs.save(job)
-        process(job.id)

@@ -1,4 +1,4 @@
-"""The server's and the worker's processes, from their start to their end."""
+"""The processes of the server and the workers, from their start to their end."""
 
 import asyncio
 import os
@@ -15,30 +15,37 @@ from contextlib import (
     contextmanager,
     suppress,
 )
+from functools import partial
 from pathlib import Path
+from signal import Signals
 
-from intake import enqueue, find_files
+from intake import find_files
+from variant import LaunchError, Variant
 
 HOST = "127.0.0.1"
 FOLDER = Path(__file__).resolve().parent
 READY_SECONDS = 20.0
 GRACE_SECONDS = 8.0
 
-
-class LaunchError(Exception):
-    """The application cannot start, or cannot go on."""
+Start = Callable[[], AbstractAsyncContextManager[Process]]
 
 
 async def launch(
-    files: Sequence[Path], *, port: int, data: Path | None, ready: Callable[[str, Path], None]
+    variant: Variant,
+    files: Sequence[Path],
+    *,
+    port: int,
+    data: Path | None,
+    ready: Callable[[str, Path], None],
 ) -> None:
-    """Run the server and the worker until this is cancelled.
+    """Run the server and the workers until this is cancelled.
 
     Args:
+        variant: what to run.
         files: what becomes a job at the start.
         port: where to listen; 0 is any free one.
         data: the folder to keep everything in; None is a temporary one.
-        ready: called with the page's URL and the folder when both run.
+        ready: called with the page's URL and the folder when all run.
 
     Raises:
         LaunchError: one of them did not start, or ended.
@@ -49,36 +56,36 @@ async def launch(
     port = _bindable(port)
     with _folder(data) as folder:
         _set_environment(folder, port)
-        enqueue(found, user="demo")
-        await _run_both(port, lambda: ready(f"http://{HOST}:{port}/", folder))
+        os.environ |= variant.environment()
+        variant.begin(found)
+        await _run_all(variant, port, lambda: ready(f"http://{HOST}:{port}/", folder))
 
 
-async def _run_both(port: int, ready: Callable[[], None]) -> None:
+async def _run_all(variant: Variant, port: int, ready: Callable[[], None]) -> None:
     try:
         async with AsyncExitStack() as children, asyncio.TaskGroup() as watchers:
-            server = await children.enter_async_context(_server(port))
+            server = await children.enter_async_context(_child(*_server(variant.app, port)))
             watchers.create_task(_watch("server", server))
             await _healthy(f"http://{HOST}:{port}/realtime/health/ready")
-            worker = await children.enter_async_context(_worker())
-            watchers.create_task(_watch("worker", worker))
+            for command in variant.workers:
+                start = partial(_child, *command, end=variant.end)
+                worker = await children.enter_async_context(start())
+                watchers.create_task(_watch("worker", worker, start if variant.follow else None))
             ready()
     except* LaunchError as errors:
         raise errors.exceptions[0] from None
 
 
-def _server(port: int) -> AbstractAsyncContextManager[Process]:
+def _server(app: str, port: int) -> Sequence[str]:
     where = ("--app-dir", str(FOLDER), "--host", HOST, "--port", str(port))
     how = ("--log-level", "warning", "--timeout-graceful-shutdown", "3")
-    return _child("uvicorn", "app:app", *where, *how)
-
-
-def _worker() -> AbstractAsyncContextManager[Process]:
-    how = ("--workers", "2", "--max-delay", "0.25", "--no-periodic", "--quiet")
-    return _child("huey.bin.huey_consumer", "worker.huey", *how)
+    return ("uvicorn", app, *where, *how)
 
 
 @asynccontextmanager
-async def _child(module: str, *arguments: str) -> AsyncGenerator[Process]:
+async def _child(
+    module: str, *arguments: str, end: Signals = Signals.SIGTERM
+) -> AsyncGenerator[Process]:
     # -P: what lies in the folder we were started from is not meant by our imports.
     # A process group of its own: a terminal's Ctrl-C is ours, and we end the child in good order.
     process = await asyncio.create_subprocess_exec(
@@ -90,12 +97,12 @@ async def _child(module: str, *arguments: str) -> AsyncGenerator[Process]:
     try:
         yield process
     finally:
-        await _end(process)
+        await _end(process, end)
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, by: Signals) -> None:
     with suppress(ProcessLookupError):
-        process.terminate()
+        process.send_signal(by)
     try:
         await asyncio.wait_for(process.wait(), GRACE_SECONDS)
     except TimeoutError:
@@ -103,9 +110,13 @@ async def _end(process: Process) -> None:
         await process.wait()
 
 
-async def _watch(name: str, process: Process) -> None:
+async def _watch(name: str, process: Process, follow: Start | None = None) -> None:
     code = await process.wait()
-    raise LaunchError(f"The {name} ended with exit code {code}; what it said is above.")
+    if follow is None or code >= 0:
+        raise LaunchError(f"The {name} ended with exit code {code}; what it said is above.")
+    print(f"The {name} was killed (signal {-code}): another takes its place.", file=sys.stderr)
+    async with follow() as another:
+        await _watch(name, another, follow)
 
 
 async def _healthy(url: str) -> None:

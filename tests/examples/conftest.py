@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ CHROMIUM = [
     "--disable-quic",
     "--disable-dev-shm-usage",
 ]
-COMMAND = Path(sys.executable).with_name("realtime-bridge")
+COMMAND = [str(Path(sys.executable).with_name("realtime-bridge")), "demo"]
 PATIENCE = 20_000
 """The longest the page may take to show one thing, in milliseconds."""
 
@@ -33,10 +33,12 @@ expect.set_options(timeout=PATIENCE)
 class Demo:
     """One running demo, alone in its session as a shell would have it."""
 
-    def __init__(self, *arguments: str | Path, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str | Path, command: Sequence[str] = COMMAND, **environment: str
+    ) -> None:
         others = {name: value for name, value in os.environ.items() if not _is_ours(name)}
         self.process = subprocess.Popen(
-            [COMMAND, "demo", *arguments],
+            [*command, *arguments],
             env=others | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -46,13 +48,16 @@ class Demo:
         assert self.process.stdout
         self.url = self.process.stdout.readline().strip()
 
-    def processes(self) -> list[int]:
-        """Return the processes of its session."""
+    def processes(self, word: str = "") -> list[int]:
+        """Return the processes of its session with this word in their commands, oldest first."""
         stats = {int(path.parent.name): _read(path) for path in Path("/proc").glob("[0-9]*/stat")}
         session = str(self.process.pid)
-        return [
-            pid for pid, stat in stats.items() if stat.rpartition(")")[2].split()[3:4] == [session]
-        ]
+        return sorted(
+            pid
+            for pid, stat in stats.items()
+            if stat.rpartition(")")[2].split()[3:4] == [session]
+            and word in _read(Path(f"/proc/{pid}/cmdline"))
+        )
 
     def press_ctrl_c(self) -> str:
         """Interrupt its process group as a terminal does, and return what was said at the end."""
@@ -124,4 +129,4 @@ def _read(path: Path) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith(("REALTIME_", "QUEUE_", "REDIS_"))
+    return name.startswith(("REALTIME_", "QUEUE_", "REDIS_", "DATABASE_"))

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.async_api import Locator, Page, Response, WebSocketRoute, expect
 
+from tests.examples.pictures import picture
+
 if TYPE_CHECKING:
     from tests.examples.conftest import Demo, Start
-
-SCREENSHOTS = os.environ.get("REALTIME_SCREENSHOTS")
-"""The folder to keep pictures in, such as docs/images."""
 
 
 async def test_nothing_is_lost_while_the_socket_is_cut(
@@ -32,12 +31,12 @@ async def test_nothing_is_lost_while_the_socket_is_cut(
 
     await page.set_input_files("input[type=file]", file)
     await _reaches(job, 15)
-    await _picture(page, "queue-realtime")
+    await picture(page, "queue-realtime")
 
     await page.get_by_role("button", name="Cut the socket").click()
     await expect(status).to_have_text("Polling")
     await _reaches(job, await _percent(job) + 5)
-    await _picture(page, "queue-polling")
+    await picture(page, "queue-polling")
 
     await page.get_by_role("button", name="Let it return").click()
     await expect(status).to_have_text("Real-time")
@@ -46,7 +45,7 @@ async def test_nothing_is_lost_while_the_socket_is_cut(
     await expect(page.locator(".pill")).to_have_text(["Completed", "Completed"])
     assert await _percent(job) == 100
     await expect(job).to_contain_text(hashlib.sha256(file.read_bytes()).hexdigest())
-    await _picture(page, "queue-completed")
+    await picture(page, "queue-completed")
 
     await _has_applied_all_since(opened, page, demo)
 
@@ -255,14 +254,6 @@ async def _reaches(job: Locator, percent: float) -> None:
         "([job, percent]) => job.querySelector('.bar').getAttribute('aria-valuenow') >= percent",
         arg=[await job.element_handle(), percent],
     )
-
-
-async def _picture(page: Page, name: str) -> None:
-    if SCREENSHOTS:
-        await page.mouse.move(0, 0)
-        await page.screenshot(
-            path=Path(SCREENSHOTS) / f"{name}.png", animations="disabled", full_page=True
-        )
 
 
 def _write(path: Path, size: int) -> None:

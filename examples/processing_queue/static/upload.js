@@ -8,7 +8,7 @@ export class Upload {
   #onsent;
   #last = Promise.resolve();
 
-  constructor(area, list, { limit, onsent }) {
+  constructor(area, list, { limit = () => Infinity, onsent = () => {} } = {}) {
     this.#list = list;
     this.#limit = limit;
     this.#onsent = onsent;

@@ -1,12 +1,10 @@
 """The work: a huey task that processes one file and publishes how far it is.
 
-Its consumer is a process of its own: `huey_consumer worker.huey`.
+Its consumer is a process of its own: `huey_consumer on_huey.worker.huey`.
 """
 
 import hashlib
 import logging
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,10 @@ from typing import Any
 from huey import Huey, RedisHuey, SqliteHuey
 
 from configuration import Configuration
-from jobs import Job, Jobs
-from pace import Conflation, Throttle
+from on_huey.jobs import Job, Jobs
+from reading import at_intervals, read_in_stages, size_of
 from realtime_bridge import BlockingBroadcaster, PublishError
-from stages import STAGES
 
-CHUNK = 256 * 1024
 PROGRESS_INTERVAL = 0.25
 TELL_AGAIN_AFTER = 5
 
@@ -46,13 +42,14 @@ def process(job_id: str) -> None:
         logger.warning("job %s is not known here", job_id)
         return
     try:
-        job = replace(job, state="started", bytes_done=0, size=Path(job.path).stat().st_size)
+        job = replace(job, state="started", bytes_done=0, size=size_of(Path(job.path)))
         tell("job.started", job)
-        result = _read_in_stages(job)
+        result = _read(job)
     except Exception as error:
         # Whatever it was, people wait for an end.
         logger.warning("job %s failed: %r", job_id, error)
-        tell("job.failed", replace(jobs.get(job_id) or job, state="failed", error=_said(error)))
+        said = str(error) or type(error).__name__
+        tell("job.failed", replace(jobs.get(job_id) or job, state="failed", error=said))
     else:
         done = replace(job, state="completed", bytes_done=job.bytes_total, result=result)
         tell("job.completed", done)
@@ -83,51 +80,13 @@ def _publish(event: str, job: Job) -> None:
     broadcaster.publish(job.channel, event, job.view(), id=end, key=f"job-{job.id}")
 
 
-def _read_in_stages(job: Job) -> dict[str, Any]:
-    result: dict[str, Any] = {"bytes": job.size}
-    progress = _Progress(job)
-    for name, make in STAGES.items():
-        stage = make()
-        for chunk in _chunks(job):
-            stage.feed(chunk)
-            progress.advance(name, len(chunk))
-        result |= stage.result()
-    return result
+def _read(job: Job) -> dict[str, Any]:
+    def tell_progress(stage: str, done: int) -> None:
+        tell("job.progress", replace(job, stage=stage, bytes_done=done))
 
-
-class _Progress:
-    """How far one job is, told a few times a second."""
-
-    def __init__(self, job: Job) -> None:
-        started = time.monotonic()
-        self._job = job
-        self._done = 0
-        self._throttle = Throttle(configuration.bytes_per_second, started=started)
-        self._conflation = Conflation(PROGRESS_INTERVAL, started=started)
-
-    def advance(self, stage: str, read: int) -> None:
-        """Note that so many bytes were read, and tell if it is time to."""
-        self._done += read
-        time.sleep(self._throttle.pause(self._done, time.monotonic()))
-        began = time.monotonic()
-        if self._conflation.due(began):
-            tell("job.progress", replace(self._job, stage=stage, bytes_done=self._done))
-            self._conflation.reported(began, time.monotonic())
-
-
-def _chunks(job: Job) -> Iterator[bytes]:
-    read = 0
-    with Path(job.path).open("rb") as file:
-        while chunk := file.read(CHUNK):
-            read += len(chunk)
-            if read > job.size:
-                break
-            yield chunk
-    if read != job.size:
-        raise OSError("The file changed while it was being read")
-
-
-def _said(error: Exception) -> str:
-    """Return what went wrong without the paths of this machine."""
-    strerror = getattr(error, "strerror", None)
-    return strerror or str(error) or type(error).__name__
+    return read_in_stages(
+        Path(job.path),
+        job.size,
+        rate=configuration.bytes_per_second,
+        tell=at_intervals(PROGRESS_INTERVAL, tell_progress),
+    )

@@ -1,0 +1,46 @@
+"""The web application: takes files, answers what became of them, and carries the bridge."""
+
+import logging
+from typing import Any
+
+from fastapi import Response
+from fastapi.concurrency import run_in_threadpool
+
+from on_huey.jobs import Job
+from on_huey.worker import configuration, jobs, process
+from realtime_bridge import PublishError
+from realtime_bridge.server import Bridge
+from web import STATIC, Uploaded, User, application, current_user
+
+logger = logging.getLogger("uvicorn.error")
+
+bridge = Bridge.from_env(authenticate=current_user)
+app = application(bridge, page=STATIC)
+
+
+@app.get("/api/queue")
+async def queue(user: User, response: Response) -> dict[str, Any]:
+    """Return all jobs of this user, and in the header the position that they are at least at."""
+    channel = f"user-{user}"
+    response.headers["Realtime-Position"] = f"{channel} {await bridge.position(channel)}"
+    response.headers["Cache-Control"] = "no-store"
+    found = await run_in_threadpool(jobs.of, user)
+    return {"jobs": [job.view() for job in found], "upload_limit": configuration.upload_limit}
+
+
+@app.post("/api/upload", status_code=201)
+async def upload(user: User, file: Uploaded) -> dict[str, Any]:
+    """Take one file, and queue a job for it."""
+    job = Job(user=user, name=file.name, path=str(file.path), size=file.size)
+    await run_in_threadpool(jobs.save, job)
+    await tell_queued(job)
+    await run_in_threadpool(process, job.id)
+    return job.view()
+
+
+async def tell_queued(job: Job) -> None:
+    """Publish that the job is there, before a worker can say that it has begun."""
+    try:
+        await bridge.publish(job.channel, "job.queued", job.view(), key=f"job-{job.id}")
+    except PublishError as error:
+        logger.warning("job %s is queued, but that was not published: %s", job.id, error)

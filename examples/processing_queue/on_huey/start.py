@@ -1,0 +1,36 @@
+"""The processing queue on huey and SQLite, with a page in plain JavaScript."""
+
+from huey.exceptions import HueyException
+
+from configuration import USER
+from variant import Files, LaunchError, Variant
+
+
+def begin(files: Files) -> None:
+    """Queue a job for each file, after those that an earlier run left unfinished."""
+    try:
+        _begin(files)
+    except HueyException as error:
+        raise LaunchError(f"The queue refuses: {error}") from error
+
+
+def _begin(files: Files) -> None:
+    from on_huey.jobs import Job
+    from on_huey.worker import huey, jobs, process  # reads the environment
+
+    try:
+        huey.pending_count()
+    except Exception as error:
+        raise LaunchError(f"The queue cannot be reached: {error}") from error
+    for job in jobs.unfinished():
+        process(job.id)
+    for name, path in files:
+        job = Job(user=USER, name=name, path=str(path), size=path.stat().st_size)
+        jobs.save(job)
+        process(job.id)
+
+
+CONSUMER = ("huey.bin.huey_consumer", "on_huey.worker.huey")
+HOW = ("--workers", "2", "--max-delay", "0.25", "--no-periodic", "--quiet")
+
+VARIANT = Variant(app="on_huey.app:app", workers=[(*CONSUMER, *HOW)], begin=begin)

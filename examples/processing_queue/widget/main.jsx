@@ -1,0 +1,14 @@
+/** The page: files go to the application, and the widget shows what becomes of them. */
+
+import { createRoot } from 'react-dom/client';
+import { ProcessingWidget } from 'realtime-bridge/react';
+import 'realtime-bridge/react/styles.css';
+import '../static/style.css';
+import '../static/jobs.css';
+import './page.css';
+import { Upload } from '../static/upload.js';
+
+const element = (id) => document.getElementById(id);
+
+new Upload(element('drop'), element('uploads'));
+createRoot(element('jobs')).render(<ProcessingWidget userId="demo" debug={false} />);
