@@ -8,12 +8,23 @@
 Put it where the application is made, so that clients and workers both have it.
 """
 
+import sys
+import threading
+from datetime import datetime
 from typing import Any
 
-from celery import signals
+from celery import current_app, signals
+from celery.utils.time import maybe_make_aware
 
 from realtime_bridge.blocking import BlockingBroadcaster
-from realtime_bridge.integrations.tasks import Channel, Task, TaskJobs, current_job
+from realtime_bridge.integrations.tasks import (
+    Channel,
+    Task,
+    TaskJobs,
+    current_job,
+    moment,
+    said,
+)
 
 __all__ = ["Task", "current_job", "watch"]
 
@@ -30,6 +41,7 @@ def watch(broadcaster: BlockingBroadcaster, channel: Channel) -> None:
     for signal, receiver in (
         (signals.before_task_publish, watcher.sent),
         (signals.task_prerun, watcher.started),
+        (signals.task_retry, watcher.retried),
         (signals.task_success, watcher.completed),
         (signals.task_failure, watcher.failed),
         (signals.task_revoked, watcher.revoked),
@@ -42,15 +54,29 @@ class _Watcher:
 
     def __init__(self, jobs: TaskJobs) -> None:
         self._jobs = jobs
+        self._later = threading.local()
 
     def sent(self, sender: str, body: Any, headers: dict[str, Any], **_: Any) -> None:
-        """Take a call, or its repetition: before that can begin, and not by `task_retry` after."""
+        """Take a call, or its repetition: before that can begin."""
         args, kwargs, *_rest = body
         task = Task(id=headers["id"], name=sender, args=tuple(args), kwargs=kwargs)
         if headers.get("retries"):
-            self._jobs.retrying(task)
+            self._sent_again(task, _retry_at(headers.get("eta")))
         else:
             self._jobs.queued(task)
+
+    def _sent_again(self, task: Task, retry_at: int | None) -> None:
+        """Tell at once of what may begin at once; else leave it to `retried`, which knows why."""
+        self._later.retry_at = retry_at if retry_at and retry_at > moment(1) else None
+        if self._later.retry_at is None:
+            error = sys.exception()
+            self._jobs.retrying(task, said(error) if error else None, retry_at)
+
+    def retried(self, request: Any, reason: Any, **_: Any) -> None:
+        """Tell of what is tried again later, and why."""
+        if retry_at := getattr(self._later, "retry_at", None):
+            error = said(reason.exc) if reason.exc else None
+            self._jobs.retrying(_called(request), error, retry_at)
 
     def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
         self._jobs.started(Task(id=task_id, name=sender.name, args=tuple(args), kwargs=kwargs))
@@ -62,7 +88,7 @@ class _Watcher:
         self, sender: Any, task_id: str, exception: Any, args: Any, kwargs: Any, **_: Any
     ) -> None:
         task = Task(id=task_id, name=sender.name, args=tuple(args or ()), kwargs=kwargs or {})
-        self._jobs.failed(task, str(exception) or type(exception).__name__)
+        self._jobs.failed(task, said(exception))
 
     def revoked(self, request: Any, **_: Any) -> None:
         self._jobs.cancelled(_called(request))
@@ -73,3 +99,10 @@ def _called(request: Any) -> Task:
     return Task(
         id=request.id, name=name, args=tuple(request.args or ()), kwargs=request.kwargs or {}
     )
+
+
+def _retry_at(eta: str | None) -> int | None:
+    if eta is None:
+        return None
+    at: datetime = maybe_make_aware(datetime.fromisoformat(eta), current_app.timezone)
+    return int(at.timestamp() * 1000)

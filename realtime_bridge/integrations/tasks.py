@@ -1,6 +1,8 @@
 """A queue's tasks as jobs: what the module of every queue tells, each from its own signals."""
 
+import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +24,7 @@ class Task:
 Channel = Callable[[Task], str | None]
 """Where to tell of a task; None for one that nobody watches."""
 
+_logger = logging.getLogger("realtime_bridge.integrations")
 _running = threading.local()
 
 
@@ -29,6 +32,16 @@ def current_job() -> BlockingJob | None:
     """Return the job of the task that runs in this thread: call its `progress`."""
     job: BlockingJob | None = getattr(_running, "job", None)
     return job
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says, or its name if it says nothing."""
+    return str(error) or type(error).__name__
+
+
+def moment(seconds: float) -> int:
+    """Return when so many seconds will have passed, in Unix milliseconds."""
+    return int((time.time() + seconds) * 1000)
 
 
 class TaskJobs:
@@ -55,9 +68,9 @@ class TaskJobs:
             job.tell("started")
         _running.job = job
 
-    def retrying(self, task: Task, error: str | None = None) -> None:
-        """Tell that it failed, and will be tried again."""
-        self._tell(task, "retrying", error)
+    def retrying(self, task: Task, error: str | None = None, retry_at: int | None = None) -> None:
+        """Tell that it failed, and will be tried again: when, in Unix milliseconds."""
+        self._tell(task, "retrying", error, retry_at)
 
     def completed(self, task: Task) -> None:
         """Tell that it is done."""
@@ -71,17 +84,24 @@ class TaskJobs:
         """Tell that somebody took it back."""
         self._tell(task, "cancelled")
 
-    def _tell(self, task: Task, state: str, error: str | None = None) -> None:
+    def _tell(
+        self, task: Task, state: str, error: str | None = None, retry_at: int | None = None
+    ) -> None:
         running = current_job()
         mine = running is not None and running.id == task.id
         job = running if mine else self._job(task)
         if job:
-            job.tell(state, error=error)
+            job.tell(state, error=error, retry_at=retry_at)
         if mine:
             _running.job = None
 
     def _job(self, task: Task) -> BlockingJob | None:
-        channel = self._channel(task)
-        if channel is None:
+        try:
+            channel = self._channel(task)
+            if channel is None:
+                return None
+            title = task.name.rpartition(".")[2]
+            return self._broadcaster.job(channel, id=task.id, title=title)
+        except Exception:
+            _logger.exception("task %s of %s is not told of", task.id, task.name)
             return None
-        return self._broadcaster.job(channel, id=task.id, title=task.name.rpartition(".")[2])

@@ -38,7 +38,15 @@ def dies(*, user: str) -> None:
 @app.task(bind=True, max_retries=1)
 def is_retried(self: Any, *, user: str) -> None:
     if not self.request.retries:
-        raise self.retry(exc=ValueError("not yet"), countdown=0)
+        try:
+            int("not yet")
+        except ValueError as error:
+            raise self.retry(exc=error, countdown=0) from error
+
+
+@app.task(bind=True, max_retries=1)
+def is_retried_later(self: Any, *, user: str) -> None:
+    raise self.retry(exc=ValueError("not yet"), countdown=60)
 
 
 @app.task(time_limit=1)

@@ -1,9 +1,11 @@
 """What was told of a job, read from the log."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 from realtime_bridge.backend import Page
-from realtime_bridge.event import Position
+from realtime_bridge.event import Event, Position
 from realtime_bridge_backends.redis import RedisBackend
 
 PATIENCE = 30.0
@@ -21,7 +23,16 @@ async def states(log: RedisBackend, channel: str, end: str) -> list[str]:
 
 async def told_on(log: RedisBackend, channel: str) -> list[str]:
     """Return what was told on a channel so far."""
+    return [event.event.removeprefix("job.") for event in await _events(log, channel)]
+
+
+async def told_with(log: RedisBackend, channel: str, state: str) -> dict[str, Any]:
+    """Return the data that was told with a state."""
+    return next(event.data for event in await _events(log, channel) if event.event.endswith(state))
+
+
+async def _events(log: RedisBackend, channel: str) -> Sequence[Event]:
     top = (await log.positions([channel]))[channel]
     page = await log.read(channel, Position(top.epoch, 0))
     assert isinstance(page, Page)
-    return [event.event.removeprefix("job.") for event in page.events]
+    return page.events

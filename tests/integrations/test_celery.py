@@ -1,6 +1,7 @@
 """Whatever becomes of a Celery task, its job tells it, from whichever process knows."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from realtime_bridge_backends.redis import RedisBackend
 from tests.cli.processes import Process
-from tests.integrations.jobs import states
+from tests.integrations.jobs import states, told_with
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -76,3 +77,24 @@ async def test_a_task_that_is_revoked_is_cancelled(
     await states(log, f"user-{user}", "started")
     sent.revoke(terminate=True)
     assert (await states(log, f"user-{user}", "cancelled"))[-1] == "cancelled"
+
+
+async def test_a_task_that_is_tried_again_says_why(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-why"
+    app.is_retried.delay(user=user)
+    await states(log, f"user-{user}", "completed")
+    assert "'not yet'" in (await told_with(log, f"user-{user}", "retrying"))["error"]
+
+
+async def test_a_task_that_is_tried_again_later_says_when(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-when"
+    before = time.time() * 1_000
+    app.is_retried_later.delay(user=user)
+    await states(log, f"user-{user}", "retrying")
+    told = await told_with(log, f"user-{user}", "retrying")
+    assert told["error"] == "not yet"
+    assert told["retry_at"] >= before + 60_000

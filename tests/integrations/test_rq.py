@@ -1,0 +1,111 @@
+"""Whatever becomes of an RQ job, it is told, from the work horse or from its parent."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from rq import Retry
+from rq.command import send_stop_job_command
+
+from realtime_bridge_backends.redis import RedisBackend
+from tests.integrations import workers
+from tests.integrations.jobs import states, told_with
+from tests.services.redis import RedisServer
+
+RQ = str(Path(sys.executable).with_name("rq"))
+WORK = "tests.integrations.work"
+
+only_horses = pytest.mark.parametrize("worker", ["Worker"], indirect=True)
+"""A worker that works by itself can be neither killed nor stopped without ending."""
+
+
+@pytest.fixture(scope="module", params=["Worker", "SimpleWorker"])
+def worker(
+    server: RedisServer,
+    variables: dict[str, str],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """Run a worker, and return its class."""
+    worker_class = f"tests.integrations.rq_app.{request.param}"
+    command = (RQ, "worker", "--url", server.url, "--worker-class", worker_class, "--path", ".")
+    output = tmp_path_factory.mktemp("rq") / "worker.log"
+    with workers.running(*command, request.param, variables=variables, output=output):
+        yield request.param
+
+
+@pytest.fixture
+def queue(
+    worker: str, server: RedisServer, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Return the worker's queue, as a client process has it."""
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    from tests.integrations import rq_app
+
+    return rq_app.Queue(worker, connection=redis.Redis.from_url(server.url))
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("works", ["queued", "started", "progress", "completed"]),
+        ("raises", ["queued", "started", "failed"]),
+    ],
+)
+async def test_what_a_job_does_is_told(
+    worker: str, queue: Any, log: RedisBackend, task: str, expected: list[str]
+) -> None:
+    user = f"{worker}-{task}"
+    queue.enqueue(f"{WORK}.{task}", user=user)
+    assert await states(log, f"user-{user}", expected[-1]) == expected
+
+
+async def test_a_job_that_is_tried_again_says_why_and_then_completes(
+    worker: str, queue: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-retried"
+    queue.enqueue(f"{WORK}.is_retried", user=user, retry=Retry(max=1))
+    told = await states(log, f"user-{user}", "completed")
+    assert told == ["queued", "started", "retrying", "started", "completed"]
+    assert (await told_with(log, f"user-{user}", "retrying"))["error"] == "not yet"
+
+
+@only_horses
+@pytest.mark.parametrize(
+    ("task", "options", "why"),
+    [("dies", {}, "signal 9"), ("waits", {"job_timeout": 1}, "maximum timeout")],
+)
+async def test_a_job_that_is_killed_or_takes_too_long_has_failed(
+    worker: str, queue: Any, log: RedisBackend, task: str, options: dict[str, Any], why: str
+) -> None:
+    user = f"{worker}-{task}"
+    queue.enqueue(f"{WORK}.{task}", user=user, **options)
+    assert await states(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
+    assert why in (await told_with(log, f"user-{user}", "failed"))["error"]
+
+
+@only_horses
+async def test_a_job_that_is_stopped_is_cancelled(
+    worker: str, queue: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-stopped"
+    job = queue.enqueue(f"{WORK}.waits", user=user)
+    await states(log, f"user-{user}", "started")
+    send_stop_job_command(queue.connection, job.id)
+    told = await states(log, f"user-{user}", "cancelled")
+    assert told == ["queued", "started", "cancelled"]
+
+
+async def test_a_job_that_is_taken_back_before_it_began_is_cancelled(
+    worker: str, queue: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-cancelled"
+    queue.enqueue(f"{WORK}.waits", user=f"{user}-before")
+    job = queue.enqueue(f"{WORK}.works", user=user)
+    job.cancel()
+    queue.connection.rpush(f"go-{user}-before", "on")
+    assert await states(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]
