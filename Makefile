@@ -65,7 +65,7 @@ payloads: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.payloads | $(NPM) run payloads
 
 load: test-packages .venv
-	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_jobs.py $(ARGS)
+	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_many_jobs.py $(ARGS)
 
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --seeds 1000000 --from "$$(date +%s)000" $(ARGS)

@@ -21,6 +21,7 @@ from realtime_bridge.integrations.tasks import (
     Channel,
     Task,
     TaskJobs,
+    Title,
     current_job,
     moment,
     said,
@@ -29,15 +30,18 @@ from realtime_bridge.integrations.tasks import (
 __all__ = ["Task", "current_job", "watch"]
 
 
-def watch(broadcaster: BlockingBroadcaster, channel: Channel) -> None:
+def watch(
+    broadcaster: BlockingBroadcaster, channel: Channel, *, title: Title | None = None
+) -> None:
     """Tell of every task, from now on and in every process that calls this.
 
     Args:
         broadcaster: what publishes.
         channel: where to tell of a task; None for one that nobody watches.
+        title: what people call it; by default its name.
 
     """
-    watcher = _Watcher(TaskJobs(broadcaster, channel))
+    watcher = _Watcher(TaskJobs(broadcaster, channel, title))
     for signal, receiver in (
         (signals.before_task_publish, watcher.sent),
         (signals.task_prerun, watcher.started),

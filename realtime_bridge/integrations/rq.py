@@ -26,6 +26,7 @@ from realtime_bridge.integrations.tasks import (
     Channel,
     Task,
     TaskJobs,
+    Title,
     current_job,
     moment,
     said,
@@ -42,6 +43,7 @@ def watch(
     broadcaster: BlockingBroadcaster,
     channel: Channel,
     *,
+    title: Title | None = None,
     worker: type[BaseWorker] = rq.Worker,
 ) -> tuple[type[rq.Queue], type[BaseWorker]]:
     """Return a queue's class and a worker's, which tell of every job that passes through them.
@@ -49,10 +51,11 @@ def watch(
     Args:
         broadcaster: what publishes.
         channel: where to tell of a task; None for one that nobody watches.
+        title: what people call it; by default its name.
         worker: the class of worker to extend: `rq.Worker`, `rq.SimpleWorker` or your own.
 
     """
-    jobs = {"_jobs": TaskJobs(broadcaster, channel)}
+    jobs = {"_jobs": TaskJobs(broadcaster, channel, title)}
     job_class = type("Job", (_Job,), jobs)
     queue_class = type("Queue", (_Queue,), {**jobs, "job_class": job_class})
     return queue_class, type("Worker", (_Worker, worker), jobs)

@@ -24,6 +24,9 @@ class Task:
 Channel = Callable[[Task], str | None]
 """Where to tell of a task; None for one that nobody watches."""
 
+Title = Callable[[Task], str]
+"""What people call it; its name, when that is not said."""
+
 _logger = logging.getLogger("realtime_bridge.integrations")
 _running = threading.local()
 
@@ -50,12 +53,16 @@ class TaskJobs:
     Args:
         broadcaster: what publishes; it may be made at module level, and survives fork.
         channel: where to tell of a task.
+        title: what people call it.
 
     """
 
-    def __init__(self, broadcaster: BlockingBroadcaster, channel: Channel) -> None:
+    def __init__(
+        self, broadcaster: BlockingBroadcaster, channel: Channel, title: Title | None
+    ) -> None:
         self._broadcaster = broadcaster
         self._channel = channel
+        self._title = title or _name
 
     def queued(self, task: Task) -> None:
         """Tell that it waits."""
@@ -100,8 +107,11 @@ class TaskJobs:
             channel = self._channel(task)
             if channel is None:
                 return None
-            title = task.name.rpartition(".")[2]
-            return self._broadcaster.job(channel, id=task.id, title=title)
+            return self._broadcaster.job(channel, id=task.id, title=self._title(task))
         except Exception:
             _logger.exception("task %s of %s is not told of", task.id, task.name)
             return None
+
+
+def _name(task: Task) -> str:
+    return task.name.rpartition(".")[2]

@@ -19,7 +19,11 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
 )
 
-watch(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
+watch(
+    BlockingBroadcaster.from_env(),
+    lambda task: f"user-{task.kwargs['user']}",
+    title=lambda task: task.kwargs["name"],
+)
 
 
 # A file that is still written to may be whole a little later.
@@ -31,8 +35,8 @@ def process_file(*, user: str, name: str, path: str) -> None:
     size = size_of(Path(path))
 
     def tell(stage: str, done: int) -> None:
-        job.progress(done / (size * len(STAGES)), name, stage=stage)
+        job.progress(done / (size * len(STAGES)), stage=stage)
 
     rate = Configuration.from_env().bytes_per_second
     result = read_in_stages(Path(path), size, rate=rate, tell=tell)
-    job.progress(message=f"{name}: {summary(result)}")
+    job.progress(message=summary(result))

@@ -1,0 +1,82 @@
+"""Whatever Huey knows of a task, its job tells it, from a thread or a process."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime_bridge_backends.redis import RedisBackend
+from tests.integrations import workers
+from tests.integrations.jobs import states, told_with
+
+CONSUMER = str(Path(sys.executable).with_name("huey_consumer"))
+
+
+@pytest.fixture(scope="module", params=["thread", "process"])
+def worker(
+    variables: dict[str, str],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """Run a consumer with one worker, and return of what kind it is."""
+    options = ("-k", request.param, "-w", "1", "-d", "0.05", "-m", "0.1")
+    command = (sys.executable, CONSUMER, "tests.integrations.huey_app.huey", *options)
+    output = tmp_path_factory.mktemp("huey") / "consumer.log"
+    with workers.running(*command, variables=variables, output=output):
+        yield request.param
+
+
+@pytest.fixture
+def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the application, as a client process has it."""
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    from tests.integrations import huey_app
+
+    return huey_app
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("works", ["queued", "started", "progress", "completed"]),
+        ("raises", ["queued", "started", "failed"]),
+        ("is_retried", ["queued", "started", "retrying", "started", "completed"]),
+    ],
+)
+async def test_what_a_task_does_is_told(
+    worker: str, app: Any, log: RedisBackend, task: str, expected: list[str]
+) -> None:
+    user = f"{worker}-{task}"
+    getattr(app, task)(user=user)
+    assert await states(log, f"user-{user}", expected[-1]) == expected
+
+
+async def test_a_task_that_is_tried_again_says_why(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-why"
+    app.is_retried(user=user)
+    await states(log, f"user-{user}", "completed")
+    assert (await told_with(log, f"user-{user}", "retrying"))["error"] == "not yet"
+
+
+@pytest.mark.parametrize("worker", ["process"], indirect=True)
+async def test_a_task_that_takes_too_long_has_failed(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-too-long"
+    app.runs_too_long(user=user)
+    assert await states(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
+
+
+async def test_a_task_that_is_revoked_before_it_began_is_cancelled(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-revoked"
+    app.waits(user=f"{user}-before")
+    app.works(user=user).revoke()
+    app.huey.storage.conn.rpush(f"go-{user}-before", "on")
+    assert await states(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]
