@@ -194,8 +194,10 @@ FAULTS = [
 
 def test_every_fault_is_caught(tmp_path: Path) -> None:
     (tmp_path / "test_broken.py").write_text(BROKEN)
+    # A pytest of root's closes the folder that all of root's share: PostgreSQL could not pass.
+    options = ("-q", "-rf", "-p", "no:cacheprovider", "--tb=no", "--basetemp=own")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "--tb=no", "."],
+        [sys.executable, "-m", "pytest", *options, "."],
         cwd=tmp_path,
         capture_output=True,
         text=True,
