@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from msgspec import Struct
+
 from realtime_bridge.event import Event, Position
 
 if TYPE_CHECKING:
@@ -27,8 +29,7 @@ _STARTED = int(time.time())
 ResetReason = Literal["epoch", "truncated", "ahead", "regressed", "forbidden", "signal"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """What became of one published event.
 
     Args:
@@ -45,8 +46,7 @@ class Receipt:
     pushed: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True, gc=False):
     """Events in order, the channel's `top`, and whether there is `more` before it."""
 
     events: tuple[Event, ...]
@@ -54,8 +54,7 @@ class Page:
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reset:
+class Reset(Struct, frozen=True, kw_only=True, gc=False):
     """There is no contiguous way on from the asked position: load a snapshot, go on from `top`."""
 
     reason: ResetReason

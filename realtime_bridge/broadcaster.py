@@ -7,14 +7,16 @@ import random
 import time
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from msgspec.structs import replace
 
 from realtime_bridge import batches, plugins
 from realtime_bridge.backend import Backend, Log, Page, Receipt, TransactionalLog
 from realtime_bridge.errors import BackendUnavailableError, ConfigurationError, PublishError
-from realtime_bridge.event import MAX_DATA_BYTES, Event
+from realtime_bridge.event import MAX_DATA_BYTES, Event, Position
 from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.tops import Tops, regressed
 from realtime_bridge.tellers import Tellers
@@ -171,11 +173,11 @@ class Broadcaster:
         if transaction is not None:
             if writing := self.write(batch, transaction):
                 await writing
-            return [Receipt(id=event.id) for event in batch]
+            return _unnumbered(batch)
         served = _served.get(self._prefix)
         if served is not None and served.broadcaster is not self:
             return await served.publish_many(batch)
-        receipts = await self._append(batch) if self.log else [Receipt(id=e.id) for e in batch]
+        receipts = await self._append(self.log, batch) if self.log else _unnumbered(batch)
         if self.backend is not None and batch:
             receipts = await self._push(batch, receipts)
         self.published += len(batch)
@@ -200,16 +202,16 @@ class Broadcaster:
         served = _served.get(self._prefix)
         return served is not None and asyncio._get_running_loop() is served.loop
 
-    async def _append(self, batch: Sequence[Event]) -> list[Receipt]:
-        assert self.log
-        if self.log.immediate:
-            return await self.log.append(batch)
+    def _append(self, log: Log, batch: Sequence[Event]) -> Awaitable[list[Receipt]]:
+        return log.append(batch) if log.immediate else self._append_in_time(log, batch)
+
+    async def _append_in_time(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
         failure: PublishError | None = None
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
                 for attempt in range(RETRIES + 1):
                     try:
-                        return await self._append_once(self.log, batch)
+                        return await self._append_once(log, batch)
                     except PublishError as error:
                         if not error.retryable or attempt == RETRIES:
                             raise
@@ -217,7 +219,7 @@ class Broadcaster:
                     _logger.info("append failed, trying again: %s", failure)
                     await asyncio.sleep(backoff.delay(attempt, random.random(), base=0.2))  # noqa: S311
         except TimeoutError as error:
-            raise failure or _too_late(self.log) from error
+            raise failure or _too_late(log) from error
         raise AssertionError("unreachable")
 
     async def _append_once(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
@@ -257,7 +259,8 @@ class Broadcaster:
         stored: list[Event] = []
         for event, receipt in zip(batch, receipts, strict=True):
             if receipt.duplicate and receipt.position and self.log:
-                before = replace(receipt.position, offset=receipt.position.offset - 1, id=None)
+                place = receipt.position
+                before = Position(place.epoch, place.offset - 1)
                 page = await self.log.read(event.channel, before, 1)
                 stored += page.events if isinstance(page, Page) else ()
             else:
@@ -291,6 +294,10 @@ def serving(prefix: str, broadcaster: Broadcaster) -> Iterator[None]:
         yield
     finally:
         _served.pop(prefix, None)
+
+
+def _unnumbered(batch: Iterable[Event]) -> list[Receipt]:
+    return [Receipt(id=event.id) for event in batch]
 
 
 def _too_late(part: Log | Backend) -> BackendUnavailableError:

@@ -1,11 +1,13 @@
 """One named message on a channel, and its place there."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
+from msgspec import Struct, StructMeta
+from msgspec.structs import astuple, force_setattr, replace
 
 from realtime_bridge.channels import check_channel
 from realtime_bridge.errors import InvalidEventError
@@ -25,8 +27,7 @@ _EPOCH = re.compile(r"[0-9a-z]{8}")
 _POSITION = re.compile(r"([0-9a-z]{8}):(0|[1-9][0-9]{0,15})")
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True, gc=False, eq=False):
     """An event's place in its channel: `offset` counts 1, 2, 3 … within `epoch`.
 
     `id` is that of the event at this place. It guards a client's position against a log that lost
@@ -35,7 +36,7 @@ class Position:
 
     epoch: str
     offset: int
-    id: str | None = field(default=None, compare=False)
+    id: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.epoch, str) or not _EPOCH.fullmatch(self.epoch):
@@ -45,15 +46,22 @@ class Position:
         if self.id is not None and not _is_label(self.id):
             raise ValueError(f"a position's id is a text of 1 to {MAX_LABEL} characters")
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Position):
+            return NotImplemented
+        return self.offset == other.offset and self.epoch == other.epoch
+
+    def __hash__(self) -> int:
+        return hash((self.epoch, self.offset))
+
     def __str__(self) -> str:
         return f"{self.epoch}:{self.offset}"
 
     def next(self, event: str) -> "Position":
         """Return the following place, given to the event of this id: unchecked, for it is ours."""
-        place = object.__new__(Position)
-        _set_epoch(place, self.epoch)
-        _set_offset(place, self.offset + 1)
-        _set_event(place, event)
+        place = _twin(self)
+        force_setattr(place, "offset", self.offset + 1)
+        force_setattr(place, "id", event)
         return place
 
     @classmethod
@@ -89,13 +97,41 @@ class Position:
         return cls(fields.get("epoch", ""), fields.get("offset", -1), fields.get("id"))
 
 
-_set_epoch, _set_offset, _set_event = (
-    vars(Position)[name].__set__ for name in ("epoch", "offset", "id")
-)
+_twin: Callable[[Position], Position] = Struct.__copy__  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True, slots=True, init=False)
-class Event:
+class _Checked(StructMeta):
+    """What makes events: it checks and encodes what a caller says; a log's own pass by it."""
+
+    def __call__(
+        cls,  # noqa: N805 -- of a metaclass, an instance is a class
+        *,
+        channel: str,
+        event: str,
+        data: Any,
+        id: str | None = None,  # noqa: A002 -- the field's name on the wire
+        key: str | None = None,
+        source: str | None = None,
+        time: int | None = None,
+        position: Position | None = None,
+    ) -> Any:
+        return _unchecked(
+            cls,
+            check_channel(channel),
+            _check_name(event),
+            _encode(data),
+            event_id() if id is None else _check_label("id", id),
+            key if key is None else _check_label("key", key),
+            source if source is None else _check_label("source", source),
+            time,
+            position,
+        )
+
+
+_unchecked: Callable[..., Any] = StructMeta.__call__
+
+
+class Event(Struct, frozen=True, gc=False, metaclass=_Checked):
     """One named message on a channel: checked when it is made, and never changed after.
 
     The data is encoded at once, so that changing the object it was made from changes nothing here,
@@ -126,50 +162,20 @@ class Event:
     time: int | None
     position: Position | None
 
-    def __init__(
-        self,
-        *,
-        channel: str,
-        event: str,
-        data: Any,
-        id: str | None = None,  # noqa: A002 -- the field's name on the wire
-        key: str | None = None,
-        source: str | None = None,
-        time: int | None = None,
-        position: Position | None = None,
-    ) -> None:
-        self._fill(
-            check_channel(channel),
-            _check_name(event),
-            _encode(data),
-            event_id() if id is None else _check_label("id", id),
-            key if key is None else _check_label("key", key),
-            source if source is None else _check_label("source", source),
-            time,
-            position,
-        )
+    if TYPE_CHECKING:
 
-    def _fill(
-        self,
-        channel: str,
-        event: str,
-        body: bytes,
-        id: str,  # noqa: A002 -- the field's name on the wire
-        key: str | None,
-        source: str | None,
-        time: int | None,
-        position: Position | None,
-    ) -> None:
-        """Set the fields past `__setattr__`, which refuses to; in a loop it takes twice as long."""
-        set_channel, set_event, set_body, set_id, set_key, set_source, set_time, set_position = _SET
-        set_channel(self, channel)
-        set_event(self, event)
-        set_body(self, body)
-        set_id(self, id)
-        set_key(self, key)
-        set_source(self, source)
-        set_time(self, time)
-        set_position(self, position)
+        def __init__(
+            self,
+            *,
+            channel: str,
+            event: str,
+            data: Any,
+            id: str | None = None,  # noqa: A002 -- the field's name on the wire
+            key: str | None = None,
+            source: str | None = None,
+            time: int | None = None,
+            position: Position | None = None,
+        ) -> None: ...
 
     @classmethod
     def stored(
@@ -185,9 +191,8 @@ class Event:
         position: Position | None,
     ) -> Self:
         """Return an event as a log holds it: it was checked when it was made."""
-        stored = object.__new__(cls)
-        stored._fill(channel, event, body, id, key, source, time, position)
-        return stored
+        made: Self = _unchecked(cls, channel, event, body, id, key, source, time, position)
+        return made
 
     @property
     def data(self) -> Any:
@@ -196,14 +201,10 @@ class Event:
 
     def placed(self, position: Position | None, time: int) -> Self:
         """Return the same event as the log holds it."""
-        placed = object.__new__(type(self))
-        placed._fill(
-            self.channel, self.event, self.body, self.id, self.key, self.source, time, position
-        )
-        return placed
+        return replace(self, time=time, position=position)
 
-
-_SET = tuple(vars(Event)[name].__set__ for name in Event.__slots__)
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return _unchecked, (Event, *astuple(self))
 
 
 def _check_name(name: str) -> str:

@@ -8,10 +8,10 @@ BROKEN = '''
 """Logs and feeds, each with one fault; every class of tests has to fail."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from realtime_bridge import Event, Position
 from realtime_bridge.backend import Page, Reset
@@ -130,9 +130,9 @@ class Deaf(memory._MemoryListener):
 
 
 class HearsAll(memory._MemoryListener):
-    def hear(self, event):
-        self._channels.add(event.channel)
-        super().hear(event)
+    def hear(self, events):
+        self._channels.update(event.channel for event in events)
+        return super().hear(events)
 
 
 class NeverForgets(memory._MemoryListener):

@@ -63,20 +63,19 @@ class MemoryBackend(Log, Feed):
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Number, store and announce the events."""
         now, unix_time = time.monotonic(), time.time_ns() // 1_000_000
-        receipts = []
+        receipts, announced = [], []
         for event in events:
-            appended = self._history(event.channel).append(event, now=now, time=unix_time)
+            history = self._channels.get(event.channel) or self._history(event.channel)
+            appended = history.append(event, now=now, time=unix_time)
             receipts.append(appended.receipt)
             if appended.announced:
-                for listener in self._listeners:
-                    listener.hear(appended.announced)
+                announced.append(appended.announced)
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._let_go(now)
-        for listener in self._listeners:
-            if len(listener.heard) >= YIELD_EVERY:
-                await asyncio.sleep(0)
-                break
+        waiting = [listener.hear(announced) for listener in self._listeners]
+        if waiting and max(waiting) >= YIELD_EVERY:
+            await asyncio.sleep(0)
         return receipts
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
@@ -149,10 +148,11 @@ class _MemoryListener(Listener):
         self.heard = Heard()
         self._channels: set[str] = set()
 
-    def hear(self, event: Event) -> None:
-        """Note an event of a channel we listen to."""
-        if event.channel in self._channels:
-            self.heard.put((event,))
+    def hear(self, events: Sequence[Event]) -> int:
+        """Note the events of channels we listen to; return how many wait to be taken."""
+        if ours := [event for event in events if event.channel in self._channels]:
+            self.heard.put(ours)
+        return len(self.heard)
 
     async def add(self, channels: Iterable[str]) -> None:
         self._channels.update(channels)

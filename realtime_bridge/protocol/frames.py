@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from msgspec import Raw, Struct, json
 
 from realtime_bridge.backend import Page, Reset
 from realtime_bridge.event import Event, Position
@@ -66,25 +67,39 @@ def encode(kind: str, **fields: Any) -> bytes:
     return orjson.dumps({"type": kind, **present})
 
 
+class _EventFrame(Struct, frozen=True, gc=False, kw_only=True, tag="event", omit_defaults=True):
+    """The frame of an event; the data comes last, for `held_event` and `halves`."""
+
+    channel: str
+    event: str
+    id: str
+    epoch: str | None = None
+    offset: int | None = None
+    time: int | None = None
+    key: str | None = None
+    source: str | None = None
+    data: Raw
+
+
+_encode_frame = json.Encoder().encode
+
+
 def encode_event(event: Event) -> bytes:
     """Return the frame of an event: the same bytes for every client, page and transport."""
     place = event.position
-    fields: dict[str, Any] = {
-        "type": "event",
-        "channel": event.channel,
-        "event": event.event,
-        "id": event.id,
-    }
-    if place:
-        fields["epoch"], fields["offset"] = place.epoch, place.offset
-    if event.time is not None:
-        fields["time"] = event.time
-    if event.key is not None:
-        fields["key"] = event.key
-    if event.source is not None:
-        fields["source"] = event.source
-    fields["data"] = orjson.Fragment(event.body)
-    return orjson.dumps(fields)
+    return _encode_frame(
+        _EventFrame(
+            channel=event.channel,
+            event=event.event,
+            id=event.id,
+            epoch=place.epoch if place else None,
+            offset=place.offset if place else None,
+            time=event.time,
+            key=event.key,
+            source=event.source,
+            data=Raw(event.body),
+        )
+    )
 
 
 def encode_stub(channel: str, position: Position) -> bytes:

@@ -4,7 +4,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from realtime_bridge.backend import PAGE_BYTES, PAGE_EVENTS, Page, Receipt, Reset, ResetReason
 from realtime_bridge.event import Event, Position
@@ -32,7 +33,7 @@ class Retention:
     seconds: float = 600.0
 
 
-class Appended(NamedTuple):
+class Appended(Struct, frozen=True, gc=False):
     """What an append gives back, and the event to announce (none when a duplicate was trimmed)."""
 
     receipt: Receipt
@@ -64,7 +65,8 @@ def discontinuity(
 
 _NO_EVENTS: deque[Event] = deque(maxlen=0)
 _NO_IDS: dict[str, Position] = {}
-_NO_ORDER: deque[tuple[str, float]] = deque(maxlen=0)
+_NO_ORDER: deque[str] = deque(maxlen=0)
+_NO_TIMES: deque[float] = deque(maxlen=0)
 _NO_LATEST: OrderedDict[str, tuple[Event, float]] = OrderedDict()
 """What channels without any event share: most are such, and they shall cost little."""
 
@@ -74,6 +76,7 @@ class History:
 
     __slots__ = (
         "_bytes",
+        "_came",
         "_events",
         "_ids",
         "_key_bytes",
@@ -92,7 +95,9 @@ class History:
         self._bytes = 0
         self._ids = _NO_IDS
         self._order = _NO_ORDER
-        """The known ids, oldest first, and when each came."""
+        """The known ids, oldest first."""
+        self._came = _NO_TIMES
+        """When each of them did."""
         self._latest = _NO_LATEST
         self._key_bytes = 0
 
@@ -102,12 +107,12 @@ class History:
             self.expire(now)
         known = self._ids.get(event.id)
         if known:
-            return Appended(
-                Receipt(id=event.id, position=known, duplicate=True), self._at(known.offset)
-            )
-        stored = event.placed(self.top.next(event.id), time)
-        self._keep(stored, now)
-        return Appended(Receipt(id=event.id, position=self.top), stored)
+            receipt = Receipt(id=event.id, position=known, duplicate=True)
+            return Appended(receipt, self._at(known.offset))
+        place = self.top.next(event.id)
+        stored = event.placed(place, time)
+        self._keep(stored, place, now)
+        return Appended(Receipt(id=event.id, position=place), stored)
 
     def read(self, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return what follows `after`, or why it cannot be continued."""
@@ -139,21 +144,22 @@ class History:
         kept = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
         return now - self._touched > kept
 
-    def _keep(self, event: Event, now: float) -> None:
-        assert event.position
+    def _keep(self, event: Event, place: Position, now: float) -> None:
         if self._events is _NO_EVENTS:
             self._events = deque()
         if self._ids is _NO_IDS:
-            self._ids, self._order = {}, deque()
-        self.top = event.position
+            self._ids, self._order, self._came = {}, deque(), deque()
+        self.top = place
         self._touched = now
         self._events.append(event)
         self._bytes += len(event.body)
-        self._ids[event.id] = event.position
-        self._order.append((event.id, now))
+        self._ids[event.id] = place
+        self._order.append(event.id)
+        self._came.append(now)
         if event.key is not None:
             self._keep_latest(event.key, event, now)
-        self._trim()
+        if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
+            self._trim()
 
     def _trim(self) -> None:
         events, kept = self._events, self._retention
@@ -180,11 +186,10 @@ class History:
 
     def _forget_ids(self, now: float) -> None:
         while len(self._order) > MIN_IDS:
-            oldest, came = self._order[0]
-            if len(self._order) <= MAX_IDS and now - came <= ID_SECONDS:
+            if len(self._order) <= MAX_IDS and now - self._came[0] <= ID_SECONDS:
                 return
-            self._order.popleft()
-            del self._ids[oldest]
+            self._came.popleft()
+            del self._ids[self._order.popleft()]
 
     def _first(self) -> int:
         return self.top.offset - len(self._events) + 1

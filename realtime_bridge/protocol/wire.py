@@ -1,11 +1,13 @@
 """WebSocket's own frames (RFC 6455): made for the client, and read from it."""
 
 from dataclasses import dataclass
+from struct import Struct
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 _CONTINUATION = 0
 _FINAL, _RESERVED, _OPCODE, _MASKED, _SIZE = 0x80, 0x70, 0x0F, 0x80, 0x7F
 _SHORT, _MEDIUM = 126, 127
+_HEAD, _MEDIUM_HEAD, _LONG_HEAD = Struct(">BB"), Struct(">BBH"), Struct(">BBQ")
 _MAX_CONTROL = 125
 _MASK_BYTES = 4
 
@@ -49,10 +51,10 @@ def framed(payload: bytes, opcode: int = TEXT) -> bytes:
     """Return the payload as one unmasked frame."""
     size = len(payload)
     if size < _SHORT:
-        return bytes((_FINAL | opcode, size)) + payload
+        return _HEAD.pack(_FINAL | opcode, size) + payload
     if size < 1 << 16:
-        return bytes((_FINAL | opcode, _SHORT, size >> 8, size & 0xFF)) + payload
-    return bytes((_FINAL | opcode, _MEDIUM)) + size.to_bytes(8, "big") + payload
+        return _MEDIUM_HEAD.pack(_FINAL | opcode, _SHORT, size) + payload
+    return _LONG_HEAD.pack(_FINAL | opcode, _MEDIUM, size) + payload
 
 
 def closing(code: int, reason: str) -> bytes:

@@ -61,7 +61,8 @@ async def test_a_listener_that_lags_too_far_behind_is_interrupted_and_goes_on(
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     async with sender.listen() as listener:
         await listener.add(["job.7"])
-        await sender.append(numbered("job.7", 5))
+        for event in numbered("job.7", 5):
+            await sender.append([event])
         stream = aiter(listener)
         assert await anext(stream) == Interrupted()
         heard = await anext(stream)
