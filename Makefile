@@ -7,6 +7,11 @@ UV = .uv/bin/uv
 # a font draws empty boxes; the program inside playwright does not start without libatomic.
 TEST_PACKAGES = chromium fonts-dejavu-core libatomic1 redis-server postgresql
 
+# What the fan-out is compiled with, which users may do without; Debian's Python has its headers apart.
+IN_C = realtime_bridge/server/_sending.c
+COMPILER = gcc libc6-dev $(shell python3 -c 'import os, sysconfig; \
+	print("" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else "python3-dev")')
+
 # The client in TypeScript wants Node 20.19, 22.12 or newer, which this asks for by what they
 # can do. Debian 12 has an older one, so .venv brings its own for where the PATH has none.
 CLIENT = clients/js
@@ -109,9 +114,10 @@ test-packages:
 	@$(UV) sync --quiet --locked --no-dev --extra demo --inexact
 	@touch $@
 
-.venv/.dev: pyproject.toml uv.lock | .uv/$(UV_VERSION)
+.venv/.dev: pyproject.toml uv.lock hatch_build.py $(IN_C) | .uv/$(UV_VERSION)
+	@.ci/setup "the fan-out is C" $(COMPILER)
 	@echo "Installing what the tests and checks need into .venv/, as uv.lock says."
-	@$(UV) sync --quiet --locked
+	@$(UV) sync --quiet --locked --reinstall-package realtime-bridge
 	@touch .venv/.demo $@
 
 # Both Reacts that the client is for, each where its own lock file says.

@@ -56,8 +56,7 @@ def connected(
     ):
         lines = peer.lines(subscribers, channels)
         Path(say.name).write_text("".join(f"{line}\n" for line in lines))
-        words: list[Any] = ["--path", peer.path, *options]
-        words += ["--say", say.name] if lines else []
+        words: list[Any] = ["--path", peer.path, "--say", say.name, *options]
         words += ["--ready", peer.ready] if peer.ready else []
         with server.load(subscribers, *words) as load:
             load.wait_until_ready(subscribers)

@@ -64,7 +64,7 @@ def discontinuity(
 
 
 _NO_EVENTS: deque[Event] = deque(maxlen=0)
-_NO_IDS: dict[str, Position] = {}
+_NO_IDS: dict[str, int] = {}
 _NO_ORDER: deque[str] = deque(maxlen=0)
 _NO_TIMES: deque[float] = deque(maxlen=0)
 _NO_LATEST: OrderedDict[str, tuple[Event, float]] = OrderedDict()
@@ -105,10 +105,9 @@ class History:
         """Number and keep `event`, unless its id is known; `time` is in Unix milliseconds."""
         if now != self._touched or len(self._order) > MAX_IDS:  # else we have just looked
             self.expire(now)
-        known = self._ids.get(event.id)
-        if known:
-            receipt = Receipt(id=event.id, position=known, duplicate=True)
-            return Appended(receipt, self._at(known.offset))
+        if known := self._ids.get(event.id):
+            place = Position(self.top.epoch, known, event.id)
+            return Appended(Receipt(id=event.id, position=place, duplicate=True), self._at(known))
         place = self.top.next(event.id)
         stored = event.placed(place, time)
         self._keep(stored, place, now)
@@ -153,7 +152,7 @@ class History:
         self._touched = now
         self._events.append(event)
         self._bytes += len(event.body)
-        self._ids[event.id] = place
+        self._ids[event.id] = place.offset
         self._order.append(event.id)
         self._came.append(now)
         if event.key is not None:

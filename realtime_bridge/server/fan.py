@@ -1,17 +1,16 @@
 """One channel in this process: its position, and who gets each event encoded once, in order."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from realtime_bridge.backend import Page, Reset
 from realtime_bridge.event import Event, Position
 from realtime_bridge.protocol.frames import encode_event
 from realtime_bridge.protocol.wire import framed
+from realtime_bridge.server import sending
 from realtime_bridge.server.places import identified, reaches
-
-Send = Callable[[bytes], int]
-"""Takes ready WebSocket frames, and returns how many bytes it took; raises OSError for none."""
+from realtime_bridge.server.sending import Outlet
 
 
 class Subscriber(ABC):
@@ -38,7 +37,7 @@ class DirectSubscriber(Subscriber):
     __slots__ = ()
 
     @abstractmethod
-    def direct(self, channel: str) -> Send | None:
+    def direct(self, channel: str) -> Outlet | None:
         """Return what takes the channel's events now; None while they have to be delivered.
 
         When that changes, `Hub.readmit` is called.
@@ -74,7 +73,7 @@ class Fan:
         self.channel = channel
         self.position = position
         self.members: dict[Subscriber, None] = _NOBODY
-        self.direct: dict[DirectSubscriber, Send] = {}
+        self.direct: dict[DirectSubscriber, Outlet] = {}
         self.ahead: dict[Subscriber, Position] = _NOBODY
         self.joining: dict[Subscriber, list[Event | Reset]] = _NOBODY
         self.idle: dict[Subscriber, None] = _NOBODY
@@ -204,31 +203,18 @@ class Fan:
 
     def _send(self, ready: bytes) -> None:
         """Write the same bytes to every socket; what one does not take, its connection keeps."""
-        size = len(ready)
-        rests: dict[Send, bytes] = {}
-        for send in list(self.direct.values()):
-            try:
-                sent = send(ready)
-            except OSError:
-                sent = 0
-            if sent != size:
-                rests[send] = ready[sent:]
-        if rests:
-            self._hand_over_rests(rests)
-
-    def _hand_over_rests(self, rests: Mapping[Send, bytes]) -> None:
-        for subscriber, send in list(self.direct.items()):
-            if send in rests:
-                assert isinstance(subscriber, DirectSubscriber)
-                subscriber.hand_over(rests[send])
+        subscribers = list(self.direct)
+        for place, sent in sending.send_all(self.direct.values(), ready):
+            subscribers[place].hand_over(ready[sent:])
 
     def _admit(self, subscriber: Subscriber) -> None:
         """Let one have what comes from now on, in the way that it can take it now."""
         if isinstance(subscriber, DirectSubscriber):
             self.direct.pop(subscriber, None)
-            if send := subscriber.direct(self.channel):
+            outlet = subscriber.direct(self.channel)
+            if outlet is not None:
                 self.members.pop(subscriber, None)
-                self.direct[subscriber] = send
+                self.direct[subscriber] = outlet
                 return
         self.members = _with(self.members, subscriber, None)
 

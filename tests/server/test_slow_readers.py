@@ -6,12 +6,32 @@ import pytest
 
 from realtime_bridge.protocol import session
 from realtime_bridge.protocol.frames import encode
-from realtime_bridge.server import connection
+from realtime_bridge.server import connection, sending
 from realtime_bridge.server.connection import Connection
 from tests.server.fakes import Gate
-from tests.server.harness import Client, Frame, Serve, Site, collect, position_of, until
+from tests.server.harness import (
+    FAST,
+    PORTABLE,
+    Client,
+    Frame,
+    Serve,
+    Site,
+    collect,
+    position_of,
+    until,
+)
 
 CHANNEL = "job.7"
+WITHOUT_C = "fast without C"
+
+
+@pytest.fixture(params=[PORTABLE, FAST, WITHOUT_C], ids=["asgi", "fast", "fast-without-c"])
+def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Send from Python too, as where nothing could be compiled."""
+    if request.param != WITHOUT_C:
+        return str(request.param)
+    monkeypatch.setattr(sending, "send_all", sending.in_python)
+    return FAST
 
 
 class TestSlowReaders:

@@ -1,7 +1,7 @@
 """A client's WebSocket on the transport itself: no task, no queue and no request of its own."""
 
 import asyncio
-import socket
+import os
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -13,7 +13,8 @@ from realtime_bridge.server import connection
 from realtime_bridge.server.clients import RESTARTING
 from realtime_bridge.server.connection import Connection
 from realtime_bridge.server.engine import Engine
-from realtime_bridge.server.fan import DirectSubscriber, Send
+from realtime_bridge.server.fan import DirectSubscriber
+from realtime_bridge.server.sending import Outlet
 
 NOTICE_SECONDS = 1.0
 """How often it is looked whether a client that fell behind reads anything."""
@@ -38,9 +39,8 @@ class FastConnection(Connection, DirectSubscriber, asyncio.Protocol):
         "_incoming",
         "_kept",
         "_noticed",
-        "_send",
+        "_outlet",
         "_siblings",
-        "_socket",
         "_transport",
     )
 
@@ -53,14 +53,13 @@ class FastConnection(Connection, DirectSubscriber, asyncio.Protocol):
         self._kept: asyncio.Future[None] | None = None
         """Done when the transport keeps nothing any more; None while it does not."""
         self._noticed = 0
-        self._socket = _socket_of(transport)
-        self._send = self._socket.send if self._socket else self._write
+        self._outlet = _outlet(transport)
         transport.set_write_buffer_limits(high=0)
         siblings.add(self)
 
-    def direct(self, channel: str) -> Send | None:
+    def direct(self, channel: str) -> Outlet | None:
         """Return what takes ready bytes now; None while they have to go through `deliver`."""
-        return self._send if self._kept is None and self._session.live(channel) else None
+        return self._outlet if self._kept is None and self._session.live(channel) else None
 
     def hand_over(self, rest: bytes) -> None:
         """Write what `direct` did not take."""
@@ -140,15 +139,8 @@ class FastConnection(Connection, DirectSubscriber, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """Leave nothing behind; the socket's number is another's soon."""
-        if self._socket:
-            self._socket.detach()
         self._siblings.discard(self)
         self.depart()
-
-    def _write(self, data: bytes) -> int:
-        """Send through the transport: TLS has no other way."""
-        self._transport.write(data)
-        return len(data)
 
     def _change_ways(self) -> None:
         for channel in self._session.channels:
@@ -191,9 +183,17 @@ class FastConnection(Connection, DirectSubscriber, asyncio.Protocol):
         self._transport.close()
 
 
-def _socket_of(transport: asyncio.Transport) -> socket.socket | None:
-    """Return the transport's socket to send on directly, where that is what its bytes are."""
+def _outlet(transport: asyncio.Transport) -> Outlet:
+    """Return the number of the transport's socket, where that takes the bytes as they are.
+
+    TLS has no other way than through the transport, and neither have Windows' sockets.
+    """
     held = transport.get_extra_info("socket")
-    if held is None or transport.get_extra_info("sslcontext"):
-        return None
-    return socket.socket(held.family, held.type, held.proto, fileno=held.fileno())
+    if held is not None and transport.get_extra_info("sslcontext") is None and os.name == "posix":
+        return int(held.fileno())
+
+    def write(data: bytes) -> int:
+        transport.write(data)
+        return len(data)
+
+    return write

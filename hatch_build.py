@@ -1,0 +1,53 @@
+"""Compiles the one module in C; without a compiler, the wheel does the same in Python, slower."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from setuptools import Distribution, Extension
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError
+
+MODULE = "realtime_bridge.server._sending"
+SOURCE = "realtime_bridge/server/_sending.c"
+
+
+class Native(BuildHookInterface[Any]):
+    """Puts the module into a wheel, or beside its source for an editable install."""
+
+    _folder: str | None = None
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build it, if that can be done here."""
+        if self.target_name != "wheel" or sys.platform == "win32":
+            return
+        self._folder = tempfile.mkdtemp(prefix="realtime-bridge-")
+        try:
+            built = compiled(Path(self.root, SOURCE), self._folder)
+        except BaseError as error:
+            self.app.display_warning(f"Events will be sent from Python, not from C: {error}")
+            return
+        if version == "editable":
+            shutil.copy(built, Path(self.root, SOURCE).parent)
+            return
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        build_data["force_include"][str(built)] = str(Path(SOURCE).with_name(built.name))
+
+    def finalize(self, *_built: object) -> None:
+        """Leave nothing behind."""
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def compiled(source: Path, folder: str) -> Path:
+    """Compile the module into a folder, and return where it is."""
+    extension = Extension(MODULE, [str(source)])
+    command = build_ext(Distribution({"name": "realtime-bridge", "ext_modules": [extension]}))
+    command.build_temp = command.build_lib = folder
+    command.ensure_finalized()
+    command.run()
+    return Path(*command.get_outputs())
