@@ -7,8 +7,7 @@ _CROCKFORD = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
 """The alphabet, once for each of the 256 bytes."""
 
 
-_COUNTS = [f"7{count:03x}" for count in range(0xFFF, -1, -1)]
-"""The version of a UUID, and its twelve bits that count."""
+_COUNTS = [f"{count:02x}" for count in range(0xFF, -1, -1)]
 
 _tails: list[str] = []
 os.register_at_fork(after_in_child=_tails.clear)  # a child must not make its parent's ids
@@ -19,7 +18,7 @@ _this_millisecond = (0, "")
 def event_id() -> str:
     """Make a UUIDv7 (RFC 9562 §5.7): unique, and sorted by the millisecond it was made in.
 
-    Its random part is drawn anew for every 4 096 ids; between, twelve bits count (§6.2, method 1).
+    Its random part is drawn anew for every 256 ids; between, eight bits count (§6.2, method 1).
     """
     global _this_millisecond  # noqa: PLW0603 -- threads may each write it: it is one value
     millisecond, head = _this_millisecond
@@ -32,8 +31,14 @@ def event_id() -> str:
         try:
             return head + _tails.pop()
         except IndexError:
-            drawn = f"{int.from_bytes(os.urandom(8)) >> 2 | 1 << 63:016x}"
-            _tails.extend(f"{count}-{drawn[:4]}-{drawn[4:]}" for count in _COUNTS)
+            _refill()
+
+
+def _refill() -> None:
+    version = f"7{os.urandom(1).hex()[0]}"
+    drawn = f"{int.from_bytes(os.urandom(8)) >> 2 | 1 << 63:016x}"
+    variant = f"-{drawn[:4]}-{drawn[4:]}"
+    _tails.extend([f"{version}{count}{variant}" for count in _COUNTS])
 
 
 def epoch() -> str:

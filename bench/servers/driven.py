@@ -106,7 +106,7 @@ class Driver:
                 await asyncio.sleep(0)
                 continue
             turn = [
-                (f"{self._prefix}{random.randrange(run.channels)}", made(next(numbers), run.bytes))
+                (f"{self._prefix}{int(random.random() * run.channels)}", made(next(numbers), run.bytes))
                 for _ in range(run.events)
             ]
             await self._publish(turn)

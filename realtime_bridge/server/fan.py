@@ -148,8 +148,8 @@ class Fan:
             self._deliver(list(self.members), frames)
         if self.direct:
             self._send(b"".join(map(framed, frames)))
-        for subscriber, here in list(self.ahead.items()):
-            self._catch_up(subscriber, here, frames)
+        if self.ahead:
+            self._catch_up_all(frames)
 
     def go_live(self, subscriber: Subscriber, page: Page, *, recovered: bool) -> None:
         """Answer a subscription whose history was read to the top, and go on from there."""
@@ -218,14 +218,14 @@ class Fan:
                 return
         self.members = _with(self.members, subscriber, None)
 
-    def _catch_up(self, subscriber: Subscriber, here: Position, frames: Sequence[bytes]) -> None:
-        if not reaches(self.position, here):
-            return
-        beyond = self.position.offset - here.offset
-        del self.ahead[subscriber]
-        self._admit(subscriber)
-        if beyond:
-            self._deliver([subscriber], frames[-beyond:])
+    def _catch_up_all(self, frames: Sequence[bytes]) -> None:
+        """Let those go on whom the feed has reached."""
+        for subscriber, here in list(self.ahead.items()):
+            if reaches(self.position, here):
+                del self.ahead[subscriber]
+                self._admit(subscriber)
+                if beyond := self.position.offset - here.offset:
+                    self._deliver([subscriber], frames[-beyond:])
 
 
 def _with(kept: dict[Subscriber, V], subscriber: Subscriber, value: V) -> dict[Subscriber, V]:
