@@ -28,7 +28,7 @@ def check_channel(name: str) -> str:
     return _checked(name)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidEventError(

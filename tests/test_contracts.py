@@ -126,12 +126,12 @@ LOGS = [
 
 class Deaf(memory._MemoryListener):
     async def add(self, channels):
-        asyncio.get_running_loop().call_later(0.05, self._channels.update, list(channels))
+        asyncio.get_running_loop().call_later(0.05, self._channels.update, dict.fromkeys(channels))
 
 
 class HearsAll(memory._MemoryListener):
     def hear(self, events):
-        self._channels.update(event.channel for event in events)
+        self._channels.update({event.channel: None for event in events})
         return super().hear(events)
 
 

@@ -65,7 +65,7 @@ class MemoryBackend(Log, Feed):
         now, unix_time = time.monotonic(), time.time_ns() // 1_000_000
         receipts, announced = [], []
         for event in events:
-            history = self._channels.get(event.channel) or self._history(event.channel)
+            history = self._channels.get(event.channel) or self._history(event.channel, now)
             appended = history.append(event, now=now, time=unix_time)
             receipts.append(appended.receipt)
             if appended.announced:
@@ -84,7 +84,8 @@ class MemoryBackend(Log, Feed):
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
-        return {channel: self._history(channel).top for channel in channels}
+        now = time.monotonic()
+        return {channel: self._history(channel, now).top for channel in channels}
 
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Return the latest event of each key."""
@@ -99,9 +100,10 @@ class MemoryBackend(Log, Feed):
 
     async def rotate(self, channel: str, seen_epoch: str) -> Position:
         """Begin a new epoch, if `seen_epoch` is still the channel's."""
-        history = self._history(channel)
+        now = time.monotonic()
+        history = self._history(channel, now)
         if history.top.epoch == seen_epoch:
-            history = self._channels[channel] = self._new()
+            history = self._channels[channel] = self._new(now)
         return history.top
 
     @asynccontextmanager
@@ -115,20 +117,21 @@ class MemoryBackend(Log, Feed):
             self._listeners.discard(listener)
             listener.heard.close()
 
-    def _history(self, channel: str) -> History:
+    def _history(self, channel: str, now: float) -> History:
         history = self._channels.get(channel)
         if history is None:
-            self._let_go(time.monotonic())
-            history = self._channels[channel] = self._new()
+            self._let_go(now)
+            history = self._channels[channel] = self._new(now)
             self._round.append(channel)
         return history
 
-    def _new(self) -> History:
-        return History(identifiers.epoch(), now=time.monotonic(), retention=self._retention)
+    def _new(self, now: float) -> History:
+        return History(identifiers.epoch(), now=now, retention=self._retention)
 
     def _current(self, channel: str) -> History:
-        history = self._history(channel)
-        history.expire(time.monotonic())
+        now = time.monotonic()
+        history = self._history(channel, now)
+        history.expire(now)
         return history
 
     def _let_go(self, now: float) -> None:
@@ -146,7 +149,7 @@ class MemoryBackend(Log, Feed):
 class _MemoryListener(Listener):
     def __init__(self) -> None:
         self.heard = Heard()
-        self._channels: set[str] = set()
+        self._channels: dict[str, None] = {}
 
     def hear(self, events: Sequence[Event]) -> int:
         """Note the events of channels we listen to; return how many wait to be taken."""
@@ -155,10 +158,11 @@ class _MemoryListener(Listener):
         return len(self.heard)
 
     async def add(self, channels: Iterable[str]) -> None:
-        self._channels.update(channels)
+        self._channels.update(dict.fromkeys(channels))
 
     async def discard(self, channels: Iterable[str]) -> None:
-        self._channels.difference_update(channels)
+        for channel in channels:
+            self._channels.pop(channel, None)
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
         return aiter(self.heard)

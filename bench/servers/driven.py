@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 SECRET = "a secret of the bench, 32 bytes long at least"
@@ -106,8 +106,8 @@ class Driver:
                 await asyncio.sleep(0)
                 continue
             turn = [
-                (f"{self._prefix}{int(random.random() * run.channels)}", made(next(numbers), run.bytes))
-                for _ in range(run.events)
+                (self._prefix + str(int(random.random() * run.channels)), made(number, run.bytes))
+                for number in islice(numbers, run.events)
             ]
             await self._publish(turn)
             expected += members * run.events

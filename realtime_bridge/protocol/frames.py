@@ -1,7 +1,6 @@
 """The wire: JSON text frames, one object each, as docs/semantics.md §1 lists them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -21,38 +20,33 @@ class ProtocolError(Exception):
     """The other side sent what no frame looks like; the connection ends with code 4400."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True, gc=False):
     """The client's first frame: who it is."""
 
     token: str
     nonce: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Subscribe:
+class Subscribe(Struct, frozen=True, gc=False):
     """The client wants a channel, from a position or from now."""
 
     channel: str
     position: Position | None
 
 
-@dataclass(frozen=True, slots=True)
-class Unsubscribe:
+class Unsubscribe(Struct, frozen=True, gc=False):
     """The client wants a channel no more."""
 
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Struct, frozen=True, gc=False):
     """The client asks whether anybody is there."""
 
     nonce: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(Struct, frozen=True, gc=False):
     """The client has a fresh token."""
 
     token: str

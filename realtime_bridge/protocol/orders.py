@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from realtime_bridge.event import Position
 
 
@@ -19,39 +21,34 @@ class ConnectionLimits:
         return 2 * self.frames_per_second
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True, gc=False):
     """Write this frame."""
 
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True, gc=False):
     """Close the connection, after what was written before."""
 
     code: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verify:
+class Verify(Struct, frozen=True, gc=False):
     """Check this token, then call `admit`, or `reject`."""
 
     token: str
     nonce: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(Struct, frozen=True, gc=False):
     """Authorise and subscribe, then call `answered`, or `refuse`."""
 
     channel: str
     position: Position | None
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(Struct, frozen=True, gc=False):
     """Listen to this channel no more."""
 
     channel: str

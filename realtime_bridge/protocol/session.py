@@ -1,7 +1,8 @@
 """One connection as the server sees it: frames and time in, commands out."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from realtime_bridge.channels import check_channel
 from realtime_bridge.errors import InvalidEventError
@@ -21,6 +22,9 @@ CONNECT_SECONDS = 5.0
 """How long a connection may stay without a valid `connect`."""
 
 HEARTBEAT_SECONDS = 10.0
+_PACES = [0.9 + 0.2 * step / 256 for step in range(256)]
+"""What spreads the heartbeats of connections; they share these, for a float each costs memory."""
+
 SKEW_SECONDS = 30.0
 """How long after its expiry a token is still taken, for clocks that differ."""
 
@@ -31,12 +35,13 @@ STALLED_SECONDS = 10.0
 DEMOTION_WINDOW = 60.0
 """Demoted twice within this many seconds, a slow reader is disconnected."""
 
+_NEVER, _LONG_AGO = float("inf"), float("-inf")
+
 PROTOCOL, TOKEN, FORBIDDEN, NO_CONNECT, TOO_MANY = 4400, 4401, 4403, 4408, 4409
 INTERNAL, SLOW = 4500, 4508
 
 
-@dataclass(slots=True)
-class _Subscription:
+class _Subscription(Struct, gc=False):
     """What the client was told of a channel; `behind` until it is live."""
 
     told: int = 0
@@ -62,9 +67,9 @@ class Session:
         "_demoted_at",
         "_expires",
         "_generation",
-        "_interval",
         "_limits",
         "_next_heartbeat",
+        "_pace",
         "_refusals",
         "_stalled_since",
         "_subscriptions",
@@ -79,22 +84,22 @@ class Session:
         self.client: str | None = None
         self._limits = limits
         self._generation = generation
-        self._interval = HEARTBEAT_SECONDS * (0.9 + 0.2 * draw)
-        self._next_heartbeat = float("inf")
+        self._pace = _PACES[int(draw * len(_PACES))]
+        self._next_heartbeat = _NEVER
         self._expires = now + CONNECT_SECONDS
         self._allowance = limits.burst
         self._allowance_at = now
         self._subscriptions: dict[str, _Subscription] = {}
         self._refusals = 0
-        self._demoted_at = float("-inf")
-        self._stalled_since = float("inf")
+        self._demoted_at = _LONG_AGO
+        self._stalled_since = _NEVER
         self._closed = False
 
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
         if self._closed:
-            return float("inf")
+            return _NEVER
         return min(self._next_heartbeat, self._expires, self._stalled_since + STALLED_SECONDS)
 
     def receive(self, text: str | bytes, now: float) -> list[Command]:
@@ -120,7 +125,7 @@ class Session:
         if self.user is not None:
             return [Send(self._welcome(nonce))] if nonce is not None else []
         self.user, self.client = user, client
-        self._next_heartbeat = now + self._interval
+        self._next_heartbeat = now + HEARTBEAT_SECONDS * self._pace
         return [Send(self._welcome(nonce))]
 
     def reject(self, code: int, message: str) -> list[Command]:
@@ -156,7 +161,7 @@ class Session:
 
     def overflow(self, now: float) -> list[Command]:
         """Note that the client reads too slowly: from push to pull, or out."""
-        if self._closed or self._stalled_since != float("inf"):
+        if self._closed or self._stalled_since != _NEVER:
             return []
         if now - self._demoted_at < DEMOTION_WINDOW:
             return self._fail(SLOW, "too slow, twice in a minute")
@@ -181,8 +186,8 @@ class Session:
 
     def progressed(self, now: float, *, unsent: int) -> None:
         """Note that a slow client has read something, and how many bytes wait for it still."""
-        if self._stalled_since != float("inf"):
-            self._stalled_since = now if unsent else float("inf")
+        if self._stalled_since != _NEVER:
+            self._stalled_since = now if unsent else _NEVER
 
     def tick(self, now: float, top: Callable[[str], int | None]) -> list[Command]:
         """Do what is due; `top` tells the offset that a channel was fanned out to."""
@@ -196,7 +201,7 @@ class Session:
             return self._fail(SLOW, f"nothing read for {STALLED_SECONDS:g} s")
         if now < self._next_heartbeat:
             return []
-        self._next_heartbeat = now + self._interval
+        self._next_heartbeat = now + HEARTBEAT_SECONDS * self._pace
         offsets = self._moved(top)
         return [Send(frames.encode("heartbeat", offsets=offsets, generation=self._generation))]
 

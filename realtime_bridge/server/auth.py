@@ -4,11 +4,11 @@ import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
+from msgspec import Struct
 
 from realtime_bridge import identifiers
 from realtime_bridge.addresses import is_loopback
@@ -25,8 +25,7 @@ SIGNATURE_SECONDS = 300
 REMEMBERED_SIGNATURES = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Principal:
+class Principal(Struct, frozen=True, kw_only=True, gc=False):
     """Whom a connection acts for.
 
     Args:

@@ -67,7 +67,8 @@ class Request:
     @cached_property
     def query(self) -> Mapping[str, str]:
         """The query's parameters; of a repeated one, the last."""
-        return dict(parse_qsl(self.scope.get("query_string", b"").decode("latin-1")))
+        query = self.scope.get("query_string", b"")
+        return dict(parse_qsl(query.decode("latin-1"))) if query else {}
 
     @cached_property
     def cookies(self) -> Mapping[str, str]:

@@ -4,10 +4,10 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 
+_NEVER = float("inf")
+
 SLOT_SECONDS = 0.05
 """How much too late somebody may be woken; never too early."""
-
-_NEVER = -1
 
 
 class Sleeper(ABC):
@@ -16,41 +16,53 @@ class Sleeper(ABC):
     __slots__ = ("slot",)
 
     def __init__(self) -> None:
-        self.slot = _NEVER
+        self.slot: _Slot | None = None
 
     @abstractmethod
     def wake(self) -> None:
         """Do what is due; ask anew for the next time."""
 
 
+class _Slot(dict[Sleeper, None]):
+    """Those who are woken together; they hold it, which costs less than a number each."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class Wheel:
     """Sleepers by the slot of time in which they are woken. Moments are `time.monotonic()`'s."""
 
     def __init__(self) -> None:
-        self._slots: dict[int, set[Sleeper]] = {}
+        self._slots: dict[int, _Slot] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._next = _NEVER
+        self._next = 0
 
     def wake_at(self, moment: float, sleeper: Sleeper) -> None:
         """Wake `sleeper` then, and not when it asked to be woken before; infinity is never."""
-        slot = _NEVER if moment == float("inf") else -int(-moment // SLOT_SECONDS)
-        if slot == sleeper.slot:
+        if moment == _NEVER:
+            self.forget(sleeper)
             return
-        self.forget(sleeper)
-        if slot == _NEVER:
-            return
-        sleeper.slot = slot
-        sleepers = self._slots.get(slot)
-        if sleepers is None:
-            sleepers = self._slots[slot] = set()
+        number = -int(-moment // SLOT_SECONDS)
+        if sleeper.slot is not None:
+            if sleeper.slot.number == number:
+                return
+            del sleeper.slot[sleeper]
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = _Slot(number)
             self._set_timer()
-        sleepers.add(sleeper)
+        slot[sleeper] = None
+        sleeper.slot = slot
 
     def forget(self, sleeper: Sleeper) -> None:
         """Let one sleep for ever."""
-        if sleepers := self._slots.get(sleeper.slot):
-            sleepers.discard(sleeper)
-        sleeper.slot = _NEVER
+        if sleeper.slot is not None:
+            del sleeper.slot[sleeper]
+        sleeper.slot = None
 
     def _set_timer(self) -> None:
         """Be there for the earliest slot."""
@@ -66,9 +78,11 @@ class Wheel:
     def _turn(self) -> None:
         self._timer = None
         passed = int(time.monotonic() // SLOT_SECONDS)
-        for slot in [slot for slot in self._slots if slot <= passed]:
-            for sleeper in self._slots.pop(slot):
-                sleeper.slot = _NEVER
+        for number in [number for number in self._slots if number <= passed]:
+            slot = self._slots.pop(number)
+            while slot:
+                sleeper, _ = slot.popitem()
+                sleeper.slot = None
                 sleeper.wake()
         if self._slots and self._timer is None:
             self._set_timer()

@@ -66,8 +66,8 @@ class Target(MemoryBackend):
     async def has(self, channel: str, count: int) -> list[object]:
         """Wait until a channel has so many events, and return their data."""
         async with asyncio.timeout(PATIENCE), self.arrived:
-            await self.arrived.wait_for(lambda: self._history(channel).top.offset >= count)
-        epoch = self._history(channel).top.epoch
+            await self.arrived.wait_for(lambda: self._current(channel).top.offset >= count)
+        epoch = self._current(channel).top.epoch
         page = await self.read(channel, Position(epoch, 0))
         assert isinstance(page, Page)
         return [event.data for event in page.events]
@@ -162,7 +162,7 @@ async def test_a_channel_that_is_refused_for_now_waits_and_the_others_do_not(
                 for n in range(3):
                     database.execute(WRITE, [channel, str(n if channel == "a" else 9), None])
         assert await target.has("b", 3) == [9, 9, 9]
-        assert target._history("a").top.offset == 0
+        assert target._current("a").top.offset == 0
         target.refuses.clear()
         assert await target.has("a", 3) == [0, 1, 2]
 
