@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,8 +46,9 @@ def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
 
 
 def medians(work: Callable[[], Any], rounds: int) -> dict[str, float]:
-    """Return the medians of what some runs of a storm found."""
-    found = [vars(work()) for _ in range(rounds)]
+    """Return the medians of what some runs found."""
+    runs = [work() for _ in range(rounds)]
+    found = [run if isinstance(run, dict) else vars(run) for run in runs]
     return {
         name: median(values)
         for name in found[0]
@@ -81,24 +83,32 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
             ("limit", "ours"), Shape(5_000, events=16, channels=1_000), rounds
         ),
         "growth": lambda: {
-            str(count): medians(lambda: measure(PEERS["ours"], Shape(count)), rounds)  # noqa: B023
+            str(count): interleaved(("limit", "ours"), Shape(count), rounds)
             for count in (500, 5_000)
         },
         "last": lambda: turns(
-            lambda peer: latency.last_of_all(peer, 1_000, seconds), ("limit", "ours"), 3
+            lambda peer: latency.last_of_all(peer, 1_000, 3 if quick else 26),
+            ("limit", "ours"),
+            rounds,
         ),
         "handler": lambda: latency.to_a_handler(500 if quick else 3_000),
         "idle": lambda: {"bytes": storms.idle_bytes(5_000)},
         "connecting": lambda: medians(lambda: storms.connecting(crowd), rounds),
         "coming-back": lambda: medians(lambda: storms.coming_back(crowd), min(3, rounds)),
         "polling": lambda: medians(lambda: storms.polling(50, 2), rounds),
-        "stalled": lambda: storms.stalled(1_000, seconds),
+        "stalled": lambda: medians(lambda: storms.stalled(1_000, seconds), rounds),
         "publishing": lambda: {
-            "one": publishing.in_the_server(100, 100_000, 1),
-            "batches": publishing.in_the_server(100, 200_000, 100),
-            "many channels": publishing.in_the_server(100_000, 100_000, 1),
+            name: medians(partial(publishing.in_the_server, *shape), rounds)
+            for name, shape in {
+                "one by one": (1, 100_000, 1),
+                "in batches of 100": (1, 200_000, 100),
+                "one by one, 100 channels": (100, 200_000, 1),
+                "one by one, 100 000 channels": (100_000, 200_000, 1),
+            }.items()
         },
-        "from-another-process": lambda: publishing.from_another_process(1_000 if quick else 5_000),
+        "from-another-process": lambda: medians(
+            lambda: publishing.from_another_process(1_000 if quick else 5_000), rounds
+        ),
     }
 
 

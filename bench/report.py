@@ -23,7 +23,7 @@ TITLES = {
     "coming-back": "10 000 clients come back, each having missed 10 events",
     "polling": "Polls of a channel on which nothing moves",
     "stalled": "One reader of 1 001 reads nothing",
-    "publishing": "Publishing in the server's process, to channels nobody watches",
+    "publishing": "Publishing in the server's process, where nobody watches",
     "from-another-process": "Publishing from another process, through `websocket`",
 }
 
@@ -89,8 +89,11 @@ def _storm(found: dict[str, Any]) -> Rows:
 
 
 def _growth(found: dict[str, Any]) -> Rows:
-    return [["subscribers", "µs of CPU each"]] + [
-        [count, f"{one['cpu_us']:.2f}"] for count, one in found.items()
+    return [
+        ["subscribers", *(f"{PEERS[name].name}, µs of CPU each" for name in ("ours", "limit"))]
+    ] + [
+        [count, *(f"{one[name]['cpu_us']:.2f}" for name in ("ours", "limit"))]
+        for count, one in found.items()
     ]
 
 

@@ -73,8 +73,10 @@ class MemoryBackend(Log, Feed):
         if now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
             self._let_go(now)
-        waiting = [listener.hear(announced) for listener in self._listeners]
-        if waiting and max(waiting) >= YIELD_EVERY:
+        behind = False
+        for listener in self._listeners:
+            behind |= listener.hear(announced) >= YIELD_EVERY
+        if behind:
             await asyncio.sleep(0)
         return receipts
 

@@ -135,15 +135,23 @@ class Fan:
         return new
 
     def fan_out(self, events: Sequence[Event]) -> None:
-        """Encode each event once, and hand all to everyone."""
+        """Hand events to everyone."""
+        self.write(self.encode(events))
+
+    def encode(self, events: Sequence[Event]) -> list[bytes]:
+        """Go on to the last of these events, and encode each once, if anybody wants them."""
         if not events:
-            return
+            return []
         self.position = identified(events[-1])
         for held in self.joining.values():
             held.extend(events)
-        if not (self.direct or self.members or self.ahead):
+        wanted = self.direct or self.members or self.ahead
+        return [encode_event(event) for event in events] if wanted else []
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        """Hand to everyone what was encoded last."""
+        if not frames:
             return
-        frames = [encode_event(event) for event in events]
         if self.members:
             self._deliver(list(self.members), frames)
         if self.direct:

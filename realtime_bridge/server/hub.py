@@ -18,6 +18,11 @@ CHECK_SECONDS = 10.0
 CONFIRM_SECONDS = 0.5
 """How long an announcement may be under way before it counts as lost."""
 
+TOGETHER = 32
+"""Channels that are encoded before the first is written to: what the interpreter needs for that
+stays in the processor's caches, which the kernel's sends fill with other things.
+"""
+
 RESTART_SECONDS = 1.0
 """How long a broken feed is left alone."""
 
@@ -164,28 +169,39 @@ class Hub:
         for channel in channels:
             fan = self._fans[channel] = Fan(channel, tops[channel])
             early = self._openings.finish(channel)
-            self._take(fan, [event for event in early if not covered(event, fan.position)])
+            events = [event for event in early if not covered(event, fan.position)]
+            fan.fan_out(self._news(fan, events))
 
     def _hear(self, events: Sequence[Event]) -> None:
         by_channel: dict[str, list[Event]] = {}
         for event in events:
             by_channel.setdefault(event.channel, []).append(event)
-        for channel, heard in by_channel.items():
-            if fan := self._fans.get(channel):
-                self._take(fan, heard)
-            else:
-                self._openings.hear(channel, heard)
+        heard = list(by_channel.items())
+        for start in range(0, len(heard), TOGETHER):
+            self._fan_out(heard[start : start + TOGETHER])
 
-    def _take(self, fan: Fan, events: Iterable[Event]) -> None:
+    def _fan_out(self, heard: Iterable[tuple[str, list[Event]]]) -> None:
+        """Encode for all of these channels, then write to all."""
+        encoded: list[tuple[Fan, list[bytes]]] = []
+        for channel, events in heard:
+            if fan := self._fans.get(channel):
+                encoded.append((fan, fan.encode(self._news(fan, events))))
+            else:
+                self._openings.hear(channel, events)
+        for fan, frames in encoded:
+            fan.write(frames)
+
+    def _news(self, fan: Fan, events: Iterable[Event]) -> list[Event]:
+        """Return what follows where the channel stands; where there is a gap, read the log."""
         if fan.recovering:
             fan.missed = True
-            return
+            return []
         new = fan.continuation(events)
         if new is None:
             self._recover(fan)
-        else:
-            self.events += len(new)
-            fan.fan_out(new)
+            return []
+        self.events += len(new)
+        return new
 
     def _recover(self, fan: Fan) -> None:
         if fan.recovering:
