@@ -51,6 +51,9 @@ class Position(Struct, frozen=True, gc=False, eq=False):
             return NotImplemented
         return self.offset == other.offset and self.epoch == other.epoch
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a struct's own compares identities
+
     def __hash__(self) -> int:
         return hash((self.epoch, self.offset))
 

@@ -139,7 +139,9 @@ def test_a_position_carries_its_id_on_the_wire_but_not_in_comparison() -> None:
     position = Position("k3v9q2wz", 124, "one")
     assert position.to_json() == {"epoch": "k3v9q2wz", "offset": 124, "id": "one"}
     assert Position.from_json(position.to_json()).id == "one"
-    assert position == Position("k3v9q2wz", 124)
+    assert position == Position("k3v9q2wz", 124, "two")
+    assert not position != Position("k3v9q2wz", 124)  # noqa: SIM202 -- a struct has its own `!=`
+    assert position not in {Position("k3v9q2wz", 125, "one"), Position("k3v9q2wy", 124, "one")}
     assert str(position) == "k3v9q2wz:124"
     assert Position("k3v9q2wz", 124).to_json() == {"epoch": "k3v9q2wz", "offset": 124}
 
