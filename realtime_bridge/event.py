@@ -13,6 +13,9 @@ from realtime_bridge.channels import check_channel
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.identifiers import event_id
 
+if TYPE_CHECKING:
+    from inspect import Signature
+
 MAX_DATA_BYTES = 1024 * 1024
 """The hard limit of an event's data, encoded."""
 
@@ -105,6 +108,12 @@ _twin: Callable[[Position], Position] = Struct.__copy__  # type: ignore[attr-def
 
 class _Checked(StructMeta):
     """What makes events: it checks and encodes what a caller says; a log's own pass by it."""
+
+    @property
+    def __signature__(cls) -> "Signature":  # noqa: N805 -- of a metaclass, an instance is a class
+        from inspect import signature
+
+        return signature(cls.__call__)
 
     def __call__(
         cls,  # noqa: N805 -- of a metaclass, an instance is a class

@@ -1,6 +1,7 @@
 """An event is checked when it is made, and never changes."""
 
 import copy
+import inspect
 import math
 import pickle
 import uuid
@@ -52,6 +53,11 @@ def test_an_event_is_a_value() -> None:
     assert made != event(data=[2], id="one", key="k", source="c_1")
     assert made == copy.deepcopy(made) == pickle.loads(pickle.dumps(made))
     assert len({made, copy.copy(made)}) == 1
+
+
+def test_help_shows_how_an_event_is_made() -> None:
+    shown = str(inspect.signature(Event))
+    assert shown.startswith("(*, channel: str, event: str, data: Any, id: str | None = None")
 
 
 def test_an_event_without_an_id_gets_one_of_its_own() -> None:
