@@ -9,7 +9,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import BaseError
+from setuptools.errors import BaseError, CCompilerError
 
 MODULE = "realtime_bridge.server._sending"
 SOURCE = "realtime_bridge/server/_sending.c"
@@ -27,7 +27,7 @@ class Native(BuildHookInterface[Any]):
         self._folder = tempfile.mkdtemp(prefix="realtime-bridge-")
         try:
             built = compiled(Path(self.root, SOURCE), self._folder)
-        except BaseError as error:
+        except (BaseError, CCompilerError) as error:
             self.app.display_warning(f"Events will be sent from Python, not from C: {error}")
             return
         if version == "editable":
