@@ -175,7 +175,7 @@ class _Running:
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="realtime-bridge", daemon=True
         )
-        self._under_way: set[Future[Any]] = set()
+        self._under_way: dict[Future[Any], asyncio.Task[Any] | None] = {}
         self._thread.start()
         try:
             self.submit(broadcaster.__aenter__()).result()
@@ -184,11 +184,22 @@ class _Running:
             raise
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin `work` on the thread's loop."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
+        """Begin `work` on the thread's loop, as `run_coroutine_threadsafe` does, but sooner."""
+        future: Future[T] = Future()
+        self._under_way[future] = None
+        self._loop.call_soon_threadsafe(self._loop.create_task, self._finish(work, future))
         return future
+
+    async def _finish(self, work: Coroutine[Any, Any, T], future: Future[T]) -> None:
+        self._under_way[future] = asyncio.current_task()
+        try:
+            result = await work
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        finally:
+            del self._under_way[future]
 
     def stop(self) -> None:
         """Wait for what is under way, close the broadcaster, and end the thread."""

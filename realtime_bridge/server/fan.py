@@ -134,24 +134,18 @@ class Fan:
                 return None
         return new
 
-    def fan_out(self, events: Sequence[Event]) -> None:
-        """Hand events to everyone."""
-        self.write(self.encode(events))
-
-    def encode(self, events: Sequence[Event]) -> list[bytes]:
-        """Go on to the last of these events, and encode each once, if anybody wants them."""
-        if not events:
-            return []
-        self.position = identified(events[-1])
-        for held in self.joining.values():
-            held.extend(events)
+    def encoded(self, events: Iterable[Event]) -> list[bytes]:
+        """Return each event encoded, if anybody wants them."""
         wanted = self.direct or self.members or self.ahead
         return [encode_event(event) for event in events] if wanted else []
 
-    def write(self, frames: Sequence[bytes]) -> None:
-        """Hand to everyone what was encoded last."""
-        if not frames:
+    def fan_out(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
+        """Go on to the last of these events, and hand all to everyone."""
+        if not events:
             return
+        self.position = identified(events[-1])
+        for held in self.joining.values():
+            held.extend(events)
         if self.members:
             self._deliver(list(self.members), frames)
         if self.direct:

@@ -170,26 +170,26 @@ class Hub:
             fan = self._fans[channel] = Fan(channel, tops[channel])
             early = self._openings.finish(channel)
             events = [event for event in early if not covered(event, fan.position)]
-            fan.fan_out(self._news(fan, events))
+            self._fan_out([(fan, self._news(fan, events))])
 
     def _hear(self, events: Sequence[Event]) -> None:
         by_channel: dict[str, list[Event]] = {}
         for event in events:
             by_channel.setdefault(event.channel, []).append(event)
-        heard = list(by_channel.items())
-        for start in range(0, len(heard), TOGETHER):
-            self._fan_out(heard[start : start + TOGETHER])
-
-    def _fan_out(self, heard: Iterable[tuple[str, list[Event]]]) -> None:
-        """Encode for all of these channels, then write to all."""
-        encoded: list[tuple[Fan, list[bytes]]] = []
-        for channel, events in heard:
+        news: list[tuple[Fan, list[Event]]] = []
+        for channel, heard in by_channel.items():
             if fan := self._fans.get(channel):
-                encoded.append((fan, fan.encode(self._news(fan, events))))
+                news.append((fan, self._news(fan, heard)))
             else:
-                self._openings.hear(channel, events)
-        for fan, frames in encoded:
-            fan.write(frames)
+                self._openings.hear(channel, heard)
+        for start in range(0, len(news), TOGETHER):
+            self._fan_out(news[start : start + TOGETHER])
+
+    def _fan_out(self, news: Sequence[tuple[Fan, Sequence[Event]]]) -> None:
+        """Encode for all of these channels, then write to all."""
+        encoded = [fan.encoded(events) for fan, events in news]
+        for (fan, events), frames in zip(news, encoded, strict=True):
+            fan.fan_out(events, frames)
 
     def _news(self, fan: Fan, events: Iterable[Event]) -> list[Event]:
         """Return what follows where the channel stands; where there is a gap, read the log."""
@@ -236,7 +236,7 @@ class Hub:
             fan.reset(await self._rotated(fan.channel, answer, here))
             return fan.missed
         self.events += len(answer.events)
-        fan.fan_out(answer.events)
+        self._fan_out([(fan, answer.events)])
         return answer.more or fan.missed
 
     async def _rotated(self, channel: str, answer: Reset, here: Position) -> Reset:
