@@ -134,18 +134,16 @@ class Fan:
                 return None
         return new
 
-    def encoded(self, events: Iterable[Event]) -> list[bytes]:
-        """Return each event encoded, if anybody wants them."""
-        wanted = self.direct or self.members or self.ahead
-        return [encode_event(event) for event in events] if wanted else []
-
-    def fan_out(self, events: Sequence[Event], frames: Sequence[bytes]) -> None:
-        """Go on to the last of these events, and hand all to everyone."""
+    def fan_out(self, events: Sequence[Event]) -> None:
+        """Encode each event once, and hand all to everyone."""
         if not events:
             return
         self.position = identified(events[-1])
         for held in self.joining.values():
             held.extend(events)
+        if not (self.direct or self.members or self.ahead):
+            return
+        frames = [encode_event(event) for event in events]
         if self.members:
             self._deliver(list(self.members), frames)
         if self.direct:

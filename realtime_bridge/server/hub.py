@@ -18,11 +18,6 @@ CHECK_SECONDS = 10.0
 CONFIRM_SECONDS = 0.5
 """How long an announcement may be under way before it counts as lost."""
 
-TOGETHER = 32
-"""Channels that are encoded before the first is written to: what the interpreter needs for that
-stays in the processor's caches, which the kernel's sends fill with other things.
-"""
-
 RESTART_SECONDS = 1.0
 """How long a broken feed is left alone."""
 
@@ -169,39 +164,28 @@ class Hub:
         for channel in channels:
             fan = self._fans[channel] = Fan(channel, tops[channel])
             early = self._openings.finish(channel)
-            events = [event for event in early if not covered(event, fan.position)]
-            self._fan_out([(fan, self._news(fan, events))])
+            self._take(fan, [event for event in early if not covered(event, fan.position)])
 
     def _hear(self, events: Sequence[Event]) -> None:
         by_channel: dict[str, list[Event]] = {}
         for event in events:
             by_channel.setdefault(event.channel, []).append(event)
-        news: list[tuple[Fan, list[Event]]] = []
         for channel, heard in by_channel.items():
             if fan := self._fans.get(channel):
-                news.append((fan, self._news(fan, heard)))
+                self._take(fan, heard)
             else:
                 self._openings.hear(channel, heard)
-        for start in range(0, len(news), TOGETHER):
-            self._fan_out(news[start : start + TOGETHER])
 
-    def _fan_out(self, news: Sequence[tuple[Fan, Sequence[Event]]]) -> None:
-        """Encode for all of these channels, then write to all."""
-        encoded = [fan.encoded(events) for fan, events in news]
-        for (fan, events), frames in zip(news, encoded, strict=True):
-            fan.fan_out(events, frames)
-
-    def _news(self, fan: Fan, events: Iterable[Event]) -> list[Event]:
-        """Return what follows where the channel stands; where there is a gap, read the log."""
+    def _take(self, fan: Fan, events: Iterable[Event]) -> None:
         if fan.recovering:
             fan.missed = True
-            return []
+            return
         new = fan.continuation(events)
         if new is None:
             self._recover(fan)
-            return []
-        self.events += len(new)
-        return new
+        else:
+            self.events += len(new)
+            fan.fan_out(new)
 
     def _recover(self, fan: Fan) -> None:
         if fan.recovering:
@@ -236,7 +220,7 @@ class Hub:
             fan.reset(await self._rotated(fan.channel, answer, here))
             return fan.missed
         self.events += len(answer.events)
-        self._fan_out([(fan, answer.events)])
+        fan.fan_out(answer.events)
         return answer.more or fan.missed
 
     async def _rotated(self, channel: str, answer: Reset, here: Position) -> Reset:
