@@ -26,5 +26,6 @@ export default defineConfig({
     include: ['test/**/*.test.{ts,tsx}'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
+    maxWorkers: 2, // on two cores it would be one, and most tests wait for something
   },
 });

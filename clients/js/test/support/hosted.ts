@@ -1,14 +1,15 @@
 /** Events by a hosted provider's own, unmodified SDK, through a local provider and a real server. */
 
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HybridClient } from '../src/index.js';
-import { Journal, when, whenCurrent, whenKind } from './support/journal.js';
-import { LocalProvider } from './support/provider.js';
-import { Server, token } from './support/server.js';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { HybridClient } from '../../src/index.js';
+import { Journal, when, whenCurrent, whenKind } from './journal.js';
+import { LocalProvider } from './provider.js';
+import { Server, token } from './server.js';
 
 const CHANNEL = 'user-42';
 
-describe.each(['ably', 'pusher'])('%s', (name) => {
+/** What every provider has to hold; each has a file of its own, since files run side by side. */
+export function deliversBy(name: string): void {
   let provider: LocalProvider;
   let server: Server;
   let client: HybridClient;
@@ -124,4 +125,4 @@ describe.each(['ably', 'pusher'])('%s', (name) => {
     for (const one of journals) expect(await one.until(10_001)).toEqual([...published, 0]);
     for (const other of others) other.stop();
   });
-});
+}
