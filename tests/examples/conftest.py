@@ -50,13 +50,14 @@ class Demo:
 
     def processes(self, word: str = "") -> list[int]:
         """Return the processes of its session with this word in their commands, oldest first."""
-        stats = {int(path.parent.name): _read(path) for path in Path("/proc").glob("[0-9]*/stat")}
-        session = str(self.process.pid)
+        begun: dict[int, int] = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            fields = _read(path).rpartition(")")[2].split()  # from the third on, see proc(5)
+            if fields[3:4] == [str(self.process.pid)]:
+                begun[int(path.parent.name)] = int(fields[19])
         return sorted(
-            pid
-            for pid, stat in stats.items()
-            if stat.rpartition(")")[2].split()[3:4] == [session]
-            and word in _read(Path(f"/proc/{pid}/cmdline"))
+            (pid for pid in begun if word in _read(Path(f"/proc/{pid}/cmdline"))),
+            key=lambda pid: begun[pid],  # not by number: those begin anew at 32 768
         )
 
     def press_ctrl_c(self) -> str:

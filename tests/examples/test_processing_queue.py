@@ -146,7 +146,7 @@ def test_what_was_interrupted_begins_again_with_the_same_data(
 
 def test_when_one_process_dies_the_other_ends_too(start: "Start") -> None:
     demo = start()
-    server = min(pid for pid in demo.processes() if pid != demo.process.pid)
+    server = next(pid for pid in demo.processes() if pid != demo.process.pid)
 
     os.kill(server, signal.SIGKILL)
 
