@@ -174,7 +174,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_Checked):
     time: int | None
     position: Position | None
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # type checkers read this, and pass over a metaclass's call
 
         def __init__(
             self,

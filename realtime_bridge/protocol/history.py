@@ -97,7 +97,7 @@ class History:
         self._order = _NO_ORDER
         """The known ids, oldest first."""
         self._came = _NO_TIMES
-        """When each of them did."""
+        """When each of these ids came."""
         self._latest = _NO_LATEST
         self._key_bytes = 0
 

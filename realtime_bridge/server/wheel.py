@@ -47,10 +47,9 @@ class Wheel:
             self.forget(sleeper)
             return
         number = -int(-moment // SLOT_SECONDS)
-        if sleeper.slot is not None:
-            if sleeper.slot.number == number:
-                return
-            del sleeper.slot[sleeper]
+        if sleeper.slot is not None and sleeper.slot.number == number:
+            return
+        self.forget(sleeper)
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = _Slot(number)
