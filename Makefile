@@ -80,7 +80,7 @@ NATIVE = bench/native/load bench/native/limit
 
 bench: .venv $(NATIVE) bench/.venv/.installed bench/node/node_modules/.installed
 	.venv/bin/python -m bench $(ARGS)
-	@if [ -e bench/results/fanout-1000.json ]; then \
+	@if [ -z "$(filter --quick,$(ARGS))" ] && [ -e bench/results/fanout-1000.json ]; then \
 		bench/.venv/bin/python bench/plot.py bench/results docs/images/performance.png; fi
 
 bench/native/%: bench/native/%.c bench/native/wire.h
