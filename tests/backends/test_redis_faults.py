@@ -157,7 +157,7 @@ async def test_behind_a_sentinel_the_log_moves_to_the_new_master(tmp_path: Path)
             before = await appended(log, "job.7", 1)
             assert await steps(stream, 1) == [1]
             with pair.master.client() as client:
-                client.wait(1, 5_000)
+                assert client.wait(1, 5_000) == 1
             pair.master.kill()
             await interrupted(stream)
             await hears_again(listener)

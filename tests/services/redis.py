@@ -138,7 +138,8 @@ class RedisPair:
     service = "log"
 
     def __init__(self, folder: Path) -> None:
-        self.master = RedisServer(folder / "master", "--save", "")
+        at_once = ("--repl-diskless-sync-delay", "0")
+        self.master = RedisServer(folder / "master", "--save", "", *at_once)
         follow = f"127.0.0.1 {self.master.port}".split()
         self.replica = RedisServer(folder / "replica", "--save", "", "--replicaof", *follow)
         self.sentinel = RedisServer(folder / "sentinel", sentinel=True)
@@ -153,6 +154,7 @@ class RedisPair:
         with ExitStack() as exits:
             for server in (self.master, self.replica):
                 exits.enter_context(server)
+            until(self._follows, log=self.replica._folder / "log")
             self._watch()
             exits.enter_context(self.sentinel)
             until(self._is_known, log=self.sentinel._folder / "log")
@@ -176,6 +178,10 @@ class RedisPair:
             f"sentinel failover-timeout {self.service} 5000",
         )
         (self.sentinel._folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+
+    def _follows(self) -> bool:
+        with self.replica.client() as client:
+            return client.info("replication")["master_link_status"] == "up"
 
     def _is_known(self) -> bool:
         with self.sentinel.client() as client:
