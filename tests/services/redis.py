@@ -181,7 +181,8 @@ class RedisPair:
 
     def _follows(self) -> bool:
         with self.replica.client() as client:
-            return client.info("replication")["master_link_status"] == "up"
+            state: dict[str, Any] = client.info("replication")
+            return state["master_link_status"] == "up"
 
     def _is_known(self) -> bool:
         with self.sentinel.client() as client:
