@@ -182,7 +182,7 @@ class RedisPair:
     def _follows(self) -> bool:
         with self.replica.client() as client:
             state: dict[str, Any] = client.info("replication")
-            return state["master_link_status"] == "up"
+            return str(state["master_link_status"]) == "up"
 
     def _is_known(self) -> bool:
         with self.sentinel.client() as client:
