@@ -8,11 +8,11 @@ from realtime_bridge.errors import ConfigurationError, InvalidEventError
 ALPHABET = "A-Za-z0-9_=@,.;-"
 """The characters every provider takes (Pusher's channel alphabet, the narrowest of them)."""
 
-_NAME = re.compile(rf"[{ALPHABET}]{{1,128}}")
+_RESERVED = ("private-", "presence-")
+_NAME = re.compile(rf"(?!{'|'.join(_RESERVED)})[{ALPHABET}]{{1,128}}")
 _LITERAL = re.compile(rf"[{ALPHABET}]*")
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _FILLING = f"([{ALPHABET.replace('.', '')}]+)"
-_RESERVED = ("private-", "presence-")
 
 
 def check_channel(name: str) -> str:
@@ -30,16 +30,17 @@ def check_channel(name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise InvalidEventError(
-            f"Bad channel name {name[:140]!r}: use 1 to 128 characters of A-Z a-z 0-9 _ = @ , . ; -"
-        )
+    if _NAME.fullmatch(name):
+        return name
+    shown = name[:140]
     for prefix in _RESERVED:
         if name.startswith(prefix):
             raise InvalidEventError(
-                f"Bad channel name {name!r}: leave out {prefix!r}, the provider's backend adds it"
+                f"Bad channel name {shown!r}: leave out {prefix!r}, the provider's backend adds it"
             )
-    return name
+    raise InvalidEventError(
+        f"Bad channel name {shown!r}: use 1 to 128 characters of A-Z a-z 0-9 _ = @ , . ; -"
+    )
 
 
 class ChannelPattern:
