@@ -45,6 +45,21 @@ def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
     }
 
 
+def growth(names: tuple[str, ...], counts: tuple[int, int], rounds: int) -> dict[str, Any]:
+    """Measure what a delivery costs with few and with many subscribers, in turn in each round."""
+    runs: dict[str, list[list[float]]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            runs[name].append([measure(PEERS[name], Shape(count)).cpu_us for count in counts])
+    return {
+        name: {
+            **dict(zip(map(str, counts), map(median, zip(*costs, strict=True)), strict=True)),
+            "growth": median(many / few for few, many in costs),
+        }
+        for name, costs in runs.items()
+    }
+
+
 def medians(work: Callable[[], Any], rounds: int) -> dict[str, float]:
     """Return the medians of what some runs found."""
     runs = [work() for _ in range(rounds)]
@@ -82,10 +97,7 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
         "channels": lambda: interleaved(
             ("limit", "ours"), Shape(5_000, events=16, channels=1_000), rounds
         ),
-        "growth": lambda: {
-            str(count): interleaved(("limit", "ours"), Shape(count), rounds)
-            for count in (500, 5_000)
-        },
+        "growth": lambda: growth(("limit", "ours"), (500, 5_000), rounds),
         "last": lambda: turns(
             lambda peer: latency.last_of_all(peer, 1_000, 3 if quick else 26),
             ("limit", "ours"),

@@ -15,7 +15,7 @@ TITLES = {
     "fanout-5000": "One event to 5 000 subscribers",
     "bursts": "16 events in one turn of the loop to 1 000 subscribers",
     "channels": "1 000 channels with 5 subscribers each, 16 events a turn at random",
-    "growth": "Deliveries by the number of subscribers",
+    "growth": "The cost of a delivery by the number of subscribers",
     "last": "Publish to the last of 1 000 subscribers, 20 a second, ms",
     "handler": "Publish in another process to a Python client's handler, ms",
     "idle": "An idle connection with one private subscription",
@@ -89,11 +89,11 @@ def _storm(found: dict[str, Any]) -> Rows:
 
 
 def _growth(found: dict[str, Any]) -> Rows:
-    return [
-        ["subscribers", *(f"{PEERS[name].name}, µs of CPU each" for name in ("ours", "limit"))]
-    ] + [
-        [count, *(f"{one[name]['cpu_us']:.2f}" for name in ("ours", "limit"))]
-        for count, one in found.items()
+    few, many = [key for key in found["ours"] if key != "growth"]
+    head = ["server", *(f"µs of CPU each, {count} subscribers" for count in (few, many)), "grows"]
+    return [head] + [
+        [PEERS[name].name, f"{one[few]:.2f}", f"{one[many]:.2f}", f"{one['growth']:.2f}"]
+        for name, one in found.items()
     ]
 
 
