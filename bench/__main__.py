@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import latency, publishing, report, storms
 from bench.fanout import Rate, Shape, measure
-from bench.peers import PEERS
+from bench.peers import PEERS, Peer
 from bench.site import HERE
 
 RESULTS = HERE / "results"
@@ -45,19 +45,10 @@ def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
     }
 
 
-def growth(names: tuple[str, ...], counts: tuple[int, int], rounds: int) -> dict[str, Any]:
-    """Measure what a delivery costs with few and with many subscribers, in turn in each round."""
-    runs: dict[str, list[list[float]]] = {name: [] for name in names}
-    for _ in range(rounds):
-        for name in names:
-            runs[name].append([measure(PEERS[name], Shape(count)).cpu_us for count in counts])
-    return {
-        name: {
-            **dict(zip(map(str, counts), map(median, zip(*costs, strict=True)), strict=True)),
-            "growth": median(many / few for few, many in costs),
-        }
-        for name, costs in runs.items()
-    }
+def growth(peer: Peer) -> dict[str, float]:
+    """Measure what a delivery costs with few subscribers, and right after that with many."""
+    few, many = (measure(peer, Shape(count)).cpu_us for count in (500, 5_000))
+    return {"at 500": few, "at 5 000": many, "grows by": many / few}
 
 
 def medians(work: Callable[[], Any], rounds: int) -> dict[str, float]:
@@ -97,7 +88,7 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
         "channels": lambda: interleaved(
             ("limit", "ours"), Shape(5_000, events=16, channels=1_000), rounds
         ),
-        "growth": lambda: growth(("limit", "ours"), (500, 5_000), rounds),
+        "growth": lambda: turns(growth, ("limit", "ours"), rounds),
         "last": lambda: turns(
             lambda peer: latency.last_of_all(peer, 1_000, 3 if quick else 26),
             ("limit", "ours"),

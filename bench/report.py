@@ -15,7 +15,7 @@ TITLES = {
     "fanout-5000": "One event to 5 000 subscribers",
     "bursts": "16 events in one turn of the loop to 1 000 subscribers",
     "channels": "1 000 channels with 5 subscribers each, 16 events a turn at random",
-    "growth": "The cost of a delivery by the number of subscribers",
+    "growth": "A delivery by the number of subscribers, µs of CPU",
     "last": "Publish to the last of 1 000 subscribers, 20 a second, ms",
     "handler": "Publish in another process to a Python client's handler, ms",
     "idle": "An idle connection with one private subscription",
@@ -66,11 +66,13 @@ def _fan_out(found: dict[str, Any]) -> Rows:
     ]
 
 
-def _latencies(found: dict[str, Any]) -> Rows:
-    return [["server", "p50", "p99", "max"]] + [
-        [PEERS[name].name, *(f"{one[key]:.2f}" for key in ("p50", "p99", "max"))]
-        for name, one in found.items()
-    ]
+def _each(*keys: str) -> Callable[[dict[str, Any]], Rows]:
+    def rows(found: dict[str, Any]) -> Rows:
+        return [["server", *keys]] + [
+            [PEERS[name].name, *(f"{one[key]:.2f}" for key in keys)] for name, one in found.items()
+        ]
+
+    return rows
 
 
 def _plain(unit: str, digits: int = 2) -> Callable[[dict[str, Any]], Rows]:
@@ -88,15 +90,6 @@ def _storm(found: dict[str, Any]) -> Rows:
     return rows
 
 
-def _growth(found: dict[str, Any]) -> Rows:
-    few, many = [key for key in found["ours"] if key != "growth"]
-    head = ["server", *(f"µs of CPU each, {count} subscribers" for count in (few, many)), "grows"]
-    return [head] + [
-        [PEERS[name].name, f"{one[few]:.2f}", f"{one[many]:.2f}", f"{one['growth']:.2f}"]
-        for name, one in found.items()
-    ]
-
-
 def _publishing(found: dict[str, Any]) -> Rows:
     return [["", "events/s", "µs of CPU each"]] + [
         [name, f"{one['rate']:,.0f}", f"{one['cpu_us']:.1f}"] for name, one in found.items()
@@ -104,8 +97,8 @@ def _publishing(found: dict[str, Any]) -> Rows:
 
 
 _TABLES: dict[str, Callable[[dict[str, Any]], Rows]] = {
-    "growth": _growth,
-    "last": _latencies,
+    "growth": _each("at 500", "at 5 000", "grows by"),
+    "last": _each("p50", "p99", "max"),
     "handler": _plain("ms"),
     "idle": _plain("of server memory", 0),
     "connecting": _storm,

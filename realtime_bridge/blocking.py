@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from realtime_bridge.backend import Receipt
 from realtime_bridge.broadcaster import Broadcaster
 from realtime_bridge.errors import ConfigurationError, PublishError
-from realtime_bridge.event import Event, checked
+from realtime_bridge.event import Event
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs import BlockingJob
@@ -79,7 +79,7 @@ class BlockingBroadcaster:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event; arguments, result and errors are those of `Broadcaster.publish`."""
-        made = checked(channel, event, data, id, key, source)
+        made: Event = Event.checked(channel, event, data, id, key, source)
         (receipt,) = self.publish_many([made], transaction=transaction)
         return receipt
 

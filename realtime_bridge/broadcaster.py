@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from realtime_bridge import batches, plugins
 from realtime_bridge.backend import Backend, Log, Page, Receipt, TransactionalLog
 from realtime_bridge.errors import BackendUnavailableError, ConfigurationError, PublishError
-from realtime_bridge.event import MAX_DATA_BYTES, Event, Position, checked
+from realtime_bridge.event import MAX_DATA_BYTES, Event, Position
 from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.tops import Tops, regressed
 from realtime_bridge.tellers import Tellers
@@ -155,7 +155,7 @@ class Broadcaster:
                 it knows.
 
         """
-        made = checked(channel, event, data, id, key, source)
+        made: Event = Event.checked(channel, event, data, id, key, source)
         (receipt,) = await self.publish_many([made], transaction=transaction)
         return receipt
 

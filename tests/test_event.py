@@ -174,3 +174,10 @@ def test_a_malformed_position_is_refused(text: str) -> None:
 def test_a_malformed_position_on_the_wire_is_refused(fields: Any) -> None:
     with pytest.raises(ValueError, match="a position"):
         Position.from_json(fields)
+
+
+def test_an_event_of_a_subclass_is_one() -> None:
+    class Progress(Event, frozen=True, gc=False):
+        """An application's own."""
+
+    assert type(Progress(channel="job.7", event="job.progress", data=1)) is Progress

@@ -10,7 +10,7 @@ from realtime_bridge import plugins
 from realtime_bridge.backend import Feed, Hosted, Receipt
 from realtime_bridge.broadcaster import Broadcaster, serving
 from realtime_bridge.errors import ConfigurationError, RealtimeError
-from realtime_bridge.event import Event, Position, checked
+from realtime_bridge.event import Event, Position
 from realtime_bridge.server.auth import Signatures, Tokens
 from realtime_bridge.server.clients import Clients
 from realtime_bridge.server.delivery import Delivery
@@ -134,11 +134,8 @@ class Bridge:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
-        made = checked(channel, event, data, id, key, source)
-        if self._engine.alone:
-            await self._engine.wake()
-        publishing = self._engine.broadcaster.publish_many([made], transaction=transaction)
-        (receipt,) = await publishing
+        made: Event = Event.checked(channel, event, data, id, key, source)
+        (receipt,) = await self.publish_many([made], transaction=transaction)
         return receipt
 
     async def publish_many(

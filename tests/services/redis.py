@@ -138,7 +138,7 @@ class RedisPair:
     service = "log"
 
     def __init__(self, folder: Path) -> None:
-        at_once = ("--repl-diskless-sync-delay", "0")
+        at_once = ("--repl-diskless-sync-delay", "0")  # not after 5 s, for others to join in
         self.master = RedisServer(folder / "master", "--save", "", *at_once)
         follow = f"127.0.0.1 {self.master.port}".split()
         self.replica = RedisServer(folder / "replica", "--save", "", "--replicaof", *follow)
@@ -181,8 +181,8 @@ class RedisPair:
 
     def _follows(self) -> bool:
         with self.replica.client() as client:
-            state: dict[str, Any] = client.info("replication")
-            return str(state["master_link_status"]) == "up"
+            state: dict[str, str] = client.info("replication")
+            return state["master_link_status"] == "up"
 
     def _is_known(self) -> bool:
         with self.sentinel.client() as client:
