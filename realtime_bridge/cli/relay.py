@@ -44,7 +44,7 @@ async def _relay() -> None:
     from realtime_bridge.publishing.broadcaster import Broadcaster
 
     settings = Settings.load()
-    url = PostgresSettings.required()
+    url = PostgresSettings.required_url()
     target = Broadcaster.from_settings(settings)
     where = f"from {redact(url)} to {target.backend or target.log}"
 

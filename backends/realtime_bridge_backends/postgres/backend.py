@@ -22,7 +22,6 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema, transactions
-from realtime_bridge.postgres.settings import PostgresSettings
 from realtime_bridge_backends.postgres import queries
 from realtime_bridge_backends.postgres.checks import run_checks
 from realtime_bridge_backends.postgres.errors import explained, shown
@@ -60,14 +59,18 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Make one for the database at `REALTIME_POSTGRES_URL`."""
+        """Return a log in the database at `REALTIME_POSTGRES_URL`."""
+        from realtime_bridge.postgres.settings import PostgresSettings
+
         return cls(
-            PostgresSettings.required(), prefix=settings.prefix, retention=settings.retention
+            PostgresSettings.required_url(), prefix=settings.prefix, retention=settings.retention
         )
 
     @classmethod
     def is_configured(cls) -> bool:
-        """Tell whether an address is set."""
+        """Return whether the environment names a database."""
+        from realtime_bridge.postgres.settings import PostgresSettings
+
         return PostgresSettings.load().url is not None
 
     async def __aenter__(self) -> Self:

@@ -1,5 +1,19 @@
-"""A log and feed in Redis: one server, a Sentinel's master, or a Cluster."""
+"""Log and feed in Redis: one server, the primary of a Sentinel, or a Cluster."""
 
-from realtime_bridge_backends.redis.backend import RedisBackend, RedisSettings
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from realtime_bridge_backends.redis.backend import RedisBackend as RedisBackend
+    from realtime_bridge_backends.redis.settings import RedisSettings as RedisSettings
+
+_HOMES = {"RedisBackend": "backend", "RedisSettings": "settings"}
 
 __all__ = ["RedisBackend", "RedisSettings"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a class on first use, so that the settings load without the SDK."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,12 +1,11 @@
 """The log itself: streams for history, scripts for atomicity, pub/sub for announcement."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from redis.asyncio import RedisCluster
 
@@ -22,7 +21,6 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.wire import messages
-from realtime_bridge.settings import EnvironmentSettings
 from realtime_bridge_backends.redis.checks import run_checks
 from realtime_bridge_backends.redis.client_factory import AT_ONCE, client_for, close, shown
 from realtime_bridge_backends.redis.errors import LOST, explained
@@ -36,16 +34,6 @@ CALL_BYTES = 1024 * 1024
 """A channel's part of a batch is cut into calls of this size, so that none holds Redis up long."""
 
 _PARTS = ("meta", "events", "ids", "latest", "order")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedisSettings(EnvironmentSettings):
-    """Where Redis is."""
-
-    env_prefix: ClassVar[str] = "REALTIME_REDIS_"
-    env_aliases: ClassVar[Mapping[str, str]] = {"url": "REDIS_URL"}
-
-    url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
 
 
 class RedisBackend(Log, Feed, Plugin):
@@ -79,13 +67,17 @@ class RedisBackend(Log, Feed, Plugin):
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Make one for the server at `REALTIME_REDIS_URL`."""
+        """Return a log on the server at `REALTIME_REDIS_URL`."""
+        from realtime_bridge_backends.redis.settings import RedisSettings
+
         return cls(RedisSettings.load().url, prefix=settings.prefix, retention=settings.retention)
 
     @classmethod
     def is_configured(cls) -> bool:
-        """Tell whether `REALTIME_REDIS_URL` is set: its default is for who chose Redis."""
-        return "url" in RedisSettings.given()
+        """Return whether the environment names a server; the default address does not count."""
+        from realtime_bridge_backends.redis.settings import RedisSettings
+
+        return "url" in RedisSettings.load().model_fields_set
 
     async def __aexit__(
         self,
