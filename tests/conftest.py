@@ -24,5 +24,5 @@ def _nothing_left_running() -> Iterator[None]:
     Hypothesis takes it for the test's own doing when one of them draws a random number.
     """
     yield
-    blocking._close_all()
+    blocking.close_all()
     assert "realtime-bridge" not in [thread.name for thread in threading.enumerate()]
