@@ -1,4 +1,4 @@
-"""Tables whose changes are events: triggers write them into the outbox of the same transaction."""
+"""Watches: tables whose changed rows become events in the same transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from realtime_bridge.postgres.templates import Template
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as the catalogue has it; `primary` is its primary key, which may be none."""
+    """Table of the database's catalogue; `primary` has the columns of its primary key, if any."""
 
     oid: int
     schema: str
@@ -22,20 +22,20 @@ class Table:
 
     @property
     def identifier(self) -> Identifier:
-        """Its name, quoted."""
+        """Quoted name with its schema."""
         return Identifier(self.schema, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What becomes of a table's changes.
+    """Rule that makes events of a table's changes.
 
     Args:
-        table: whose changes.
-        channel: where to, such as `user-{user_id}`; a row with NULL there is nobody's.
-        event: the event's name, such as `job.{op}`.
-        columns: what the data has; an update that changes none of them is no event.
-        key: what the event is about, such as `job-{id}`.
+        table: the watched table.
+        channel: the events' channel, such as `user-{user_id}`; a NULL there skips the row.
+        event: the events' name, such as `job.{op}`.
+        columns: the columns in the data; an update that changes none of them makes no event.
+        key: the events' key, such as `job-{id}`.
 
     """
 
@@ -46,17 +46,17 @@ class Watch:
     key: Template | None
 
     @property
-    def told(self) -> list[str]:
-        """The columns that a client is told of: as data, or by where an event goes."""
+    def published_columns(self) -> list[str]:
+        """Columns that a client learns of: from the data, the channel, the name or the key."""
         named = (*self.columns, *self.channel.columns, *self.event.columns)
         return list(dict.fromkeys((*named, *(self.key.columns if self.key else ()))))
 
 
 def find_table(connection: psycopg.Connection, name: str) -> Table:
-    """Return the table of this name, as SQL would understand it: `jobs`, `app.jobs`, `"Jobs"`.
+    """Return the table of a name in SQL's spelling: `jobs`, `app.jobs`, `"Jobs"`.
 
     Raises:
-        ConfigurationError: there is no such table.
+        ConfigurationError: the database has no such table.
 
     """
     try:
@@ -65,48 +65,49 @@ def find_table(connection: psycopg.Connection, name: str) -> Table:
         row = None
     if row is None:
         raise ConfigurationError(
-            f"There is no table {name!r} here: write it as SQL does, like app.jobs or '\"Jobs\"'"
+            f"The database has no table {name!r}: write it as SQL does, like app.jobs or '\"Jobs\"'"
         )
     oid, schema, table, kind, columns, primary = row
-    if kind not in ("r", "p"):
-        raise ConfigurationError(f"{name!r} is no table: watch what its rows come from")
+    if kind not in ("r", "p"):  # an ordinary or a partitioned table: others have no row triggers
+        raise ConfigurationError(f"{name!r} is not a table: watch the table of its rows")
     return Table(oid, schema, table, tuple(columns), tuple(primary))
 
 
-def describe(
+def create_watch(
     table: Table, *, channel: str, event: str, columns: Sequence[str] = (), key: str | None = None
 ) -> Watch:
     """Return a watch whose templates and columns fit the table.
 
     Raises:
-        ConfigurationError: they do not; it says which.
+        ConfigurationError: a template or column does not fit.
 
     """
     unknown = [name for name in columns if name not in table.columns]
     if unknown:
         raise ConfigurationError(
-            f"The table has no column {unknown[0]!r}, but {', '.join(sorted(table.columns))}"
+            f"The table has no column {unknown[0]!r}: use {', '.join(sorted(table.columns))}"
         )
-    made = Template(channel, table.columns, what="channel")
-    if not made.columns:
+    channel_template = Template(channel, table.columns, purpose="channel")
+    if not channel_template.columns:
+        # A constant channel would show the rows of every user to every subscriber.
         raise ConfigurationError(
-            f"The channel {channel!r} names no column, so that every row would go to everybody who "
-            "may listen there: write it like 'user-{user_id}'"
+            f"The channel {channel!r} names no column, so all rows go to all subscribers: "
+            "write it like 'user-{user_id}'"
         )
     return Watch(
         table=table,
-        channel=made,
-        event=Template(event, table.columns, what="event"),
+        channel=channel_template,
+        event=Template(event, table.columns, purpose="event"),
         columns=tuple(columns) or table.columns,
-        key=Template(key, table.columns, what="key") if key else None,
+        key=Template(key, table.columns, purpose="key") if key else None,
     )
 
 
-def keep(watch: Watch, prefix: str) -> Composed:
-    """Return the SQL that remembers a watch."""
+def insert_watch(watch: Watch, prefix: str) -> Composed:
+    """Return the SQL that stores a watch, in place of an earlier one of the table."""
     return SQL(
-        "INSERT INTO {schema}.watches (watched, channel, event, columns, key) "
-        "VALUES ({oid}, {channel}, {event}, {columns}, {key}) ON CONFLICT (watched) DO UPDATE SET "
+        "INSERT INTO {schema}.watches (relation, channel, event, columns, key) "
+        "VALUES ({oid}, {channel}, {event}, {columns}, {key}) ON CONFLICT (relation) DO UPDATE SET "
         "channel = excluded.channel, event = excluded.event, columns = excluded.columns, "
         "key = excluded.key"
     ).format(
@@ -119,20 +120,21 @@ def keep(watch: Watch, prefix: str) -> Composed:
     )
 
 
-def forget(table: Table, prefix: str) -> Composed:
-    """Return the SQL that forgets it."""
-    return SQL("DELETE FROM {}.watches WHERE watched = {}").format(
+def delete_watch(table: Table, prefix: str) -> Composed:
+    """Return the SQL that deletes the watch of a table."""
+    return SQL("DELETE FROM {}.watches WHERE relation = {}").format(
         Identifier(prefix), Literal(table.oid)
     )
 
 
-def listed(connection: psycopg.Connection, prefix: str) -> list[dict[str, str | None]]:
-    """Return what is watched: tables, channels, events and keys."""
-    asked = SQL(
-        "SELECT watched::text, channel, event, key FROM {}.watches "
-        "JOIN pg_class ON pg_class.oid = watched ORDER BY 1"
+def list_watches(connection: psycopg.Connection, prefix: str) -> list[dict[str, str | None]]:
+    """Return the table, channel, event and key of each watch."""
+    # The join leaves out watches of tables that were dropped.
+    query = SQL(
+        "SELECT relation::text, channel, event, key FROM {}.watches "
+        "JOIN pg_class ON pg_class.oid = relation ORDER BY 1"
     )
-    rows = connection.execute(asked.format(Identifier(prefix))).fetchall()
+    rows = connection.execute(query.format(Identifier(prefix))).fetchall()
     return [dict(zip(("table", "channel", "event", "key"), row, strict=True)) for row in rows]
 
 
