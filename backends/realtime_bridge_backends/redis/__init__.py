@@ -1,4 +1,4 @@
-"""A log and feed in Redis: one server, a Sentinel's master, or a Cluster."""
+"""Redis: log and feed on one server, a Sentinel's master, or a Cluster."""
 
 from realtime_bridge_backends.redis.backend import RedisBackend, RedisSettings
 
