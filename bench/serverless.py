@@ -115,7 +115,7 @@ async def main() -> None:
     async with LocalAbly() as ably:
         print("Ably")
         # The SDK refuses a key without TLS: the bare one gets a token for nothing.
-        token = Signer(ably.key).jwt({"*": ["publish"]}, seconds=600)
+        token = Signer(ably.key).create_jwt({"*": ["publish"]}, seconds=600)
         await compare(ABLY, ably.environment | {"TOKEN": token}, bare="the SDK")
         assert ably.calls == RUNS * len(ABLY)
 

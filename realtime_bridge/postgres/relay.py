@@ -54,13 +54,13 @@ class RelayTiming:
     """Waiting times of a relay, in seconds.
 
     Args:
-        standby: between two tries to become active, and before a stuck channel is tried again.
-        idle: the longest wait for a notification; then the relay reads without one.
+        standby_seconds: between two tries to become active, and before a stuck channel is tried again.
+        idle_seconds: the longest wait for a notification; then the relay reads without one.
 
     """
 
-    standby: float = 1.0
-    idle: float = 5.0
+    standby_seconds: float = 1.0
+    idle_seconds: float = 5.0
 
 
 def discard_pending(connection: psycopg.Connection, prefix: str) -> int:
@@ -138,7 +138,7 @@ class Relay:
         while True:
             if await self._lock(connection):
                 break
-            await asyncio.sleep(self._timing.standby)
+            await asyncio.sleep(self._timing.standby_seconds)
         await connection.execute(self._sql("UPDATE {schema}.settings SET relay_enabled = true"))
         # LISTEN before the first read: an event committed between the two sends a notification.
         await connection.execute(self._sql("LISTEN {schema}"))
@@ -153,7 +153,7 @@ class Relay:
     async def _relay(self, connection: AsyncConnection[Any]) -> None:
         while True:
             if not await self._relay_queue(connection):
-                async for _ in connection.notifies(timeout=self._timing.idle, stop_after=1):
+                async for _ in connection.notifies(timeout=self._timing.idle_seconds, stop_after=1):
                     pass
 
     async def _relay_queue(self, connection: AsyncConnection[Any]) -> bool:
@@ -167,7 +167,7 @@ class Relay:
             any_relayed |= bool(relayed)
             await self._delete_relayed(connection, relayed)
         if stuck:
-            await asyncio.sleep(self._timing.standby)
+            await asyncio.sleep(self._timing.standby_seconds)
         return any_relayed or bool(stuck)
 
     async def _read_queue(

@@ -115,7 +115,7 @@ async def test_restart_without_data_begins_new_epochs(own_server: RedisServer) -
 async def test_silent_subscription_is_detected_and_replaced(
     redis_server: RedisServer,
 ) -> None:
-    timing = RedisTiming(ping=0.05, pong=0.2)
+    timing = RedisTiming(ping_seconds=0.05, pong_seconds=0.2)
     channel = new_channel()
     async with (
         FaultyProxy(redis_server.port) as proxy,

@@ -86,7 +86,7 @@ async def running_relay(
             active.set()
 
     broadcaster = target if isinstance(target, Broadcaster) else Broadcaster(log=target)
-    timing = RelayTiming(standby=0.02)
+    timing = RelayTiming(standby_seconds=0.02)
     relay = Relay(url, "realtime", broadcaster, on_change=on_change, timing=timing)
     task = asyncio.create_task(relay.run())
     try:

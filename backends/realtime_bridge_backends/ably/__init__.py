@@ -1,4 +1,4 @@
-"""Ably: hosted provider."""
+"""Ably: hosted provider, by its official SDK."""
 
 from realtime_bridge_backends.ably.backend import AblyBackend
 

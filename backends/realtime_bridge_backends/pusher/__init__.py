@@ -1,4 +1,4 @@
-"""Pusher: hosted provider."""
+"""Pusher Channels: hosted provider, by its official SDK."""
 
 from realtime_bridge_backends.pusher.backend import PusherBackend
 

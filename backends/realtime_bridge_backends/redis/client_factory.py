@@ -60,8 +60,8 @@ def _options(scheme: str, timing: RedisTiming) -> dict[str, Any]:
     tls = {"ssl": True} if _TLS.get(scheme) else {}
     return {
         "protocol": 2,  # PubSubConnection parses RESP2
-        "socket_connect_timeout": timing.connect,
-        "socket_timeout": timing.call,
+        "socket_connect_timeout": timing.connect_seconds,
+        "socket_timeout": timing.call_seconds,
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
         "max_connections": MAX_CONNECTIONS,
         **tls,

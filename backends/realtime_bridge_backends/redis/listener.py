@@ -52,7 +52,7 @@ class RedisListener(ReconnectingListener):
         new = set(channels) - self._channels
         self._channels |= new  # at once: a reconnection meanwhile subscribes them too
         try:
-            async with asyncio.timeout(self._timing.subscribe):
+            async with asyncio.timeout(self._timing.subscribe_seconds):
                 await self._connected.wait()
                 assert self._pool
                 await self._pool.subscribe(self._pubsub_channels(new))

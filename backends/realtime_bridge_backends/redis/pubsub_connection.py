@@ -107,14 +107,16 @@ class PubSubConnection:
 
     async def _ping(self) -> None:
         while True:
-            await asyncio.sleep(self._timing.ping)
+            await asyncio.sleep(self._timing.ping_seconds)
             self._pong.clear()
             await self._connection.send_command("PING", check_health=False)
             try:
-                async with asyncio.timeout(self._timing.pong):
+                async with asyncio.timeout(self._timing.pong_seconds):
                     await self._pong.wait()
             except TimeoutError:
-                raise RedisConnectionError(f"no PONG within {self._timing.pong:g} s") from None
+                raise RedisConnectionError(
+                    f"no PONG within {self._timing.pong_seconds:g} s"
+                ) from None
 
     async def _read(self) -> None:
         stream = self._connection._reader  # redis-py has no public way to read raw bytes
