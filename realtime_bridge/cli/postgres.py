@@ -174,7 +174,7 @@ def connect(url: str | None) -> Generator["psycopg.Connection"]:
     from realtime_bridge.postgres.errors import to_database_error
     from realtime_bridge.postgres.settings import PostgresSettings
 
-    address = url or PostgresSettings.required()
+    address = url or PostgresSettings.required_url()
     try:
         with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
             yield connection

@@ -47,7 +47,7 @@ async def _relay() -> None:
     from realtime_bridge.publishing.broadcaster import Broadcaster
 
     settings = Settings.load()
-    url = PostgresSettings.required()
+    url = PostgresSettings.required_url()
     target = Broadcaster.from_settings(settings)
     route = f"from {server_name(url)} to {target.backend or target.log}"
 

@@ -54,7 +54,7 @@ class RelayTiming:
     """Waiting times of a relay, in seconds.
 
     Args:
-        standby_seconds: between two tries to become active, and before a stuck channel is tried again.
+        standby_seconds: between two tries to become active, and before the retry of a stuck channel.
         idle_seconds: the longest wait for a notification; then the relay reads without one.
 
     """

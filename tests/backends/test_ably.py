@@ -37,8 +37,7 @@ from realtime_bridge.protocol.wire.provider_names import ProviderNames
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import BackendContract, FaultyProxy
 from realtime_bridge.testing.providers import LocalAbly
-from realtime_bridge_backends.ably import AblyBackend
-from realtime_bridge_backends.ably.backend import AblyTiming
+from realtime_bridge_backends.ably import AblyBackend, AblyTiming
 from realtime_bridge_backends.ably.batches import (
     MAX_PUBLICATION_MESSAGES,
     EncodedEvent,

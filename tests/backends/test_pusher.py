@@ -35,9 +35,8 @@ from realtime_bridge.settings import Settings
 from realtime_bridge.testing import BackendContract, FaultyProxy
 from realtime_bridge.testing.providers import LocalPusher
 from realtime_bridge_backends.memory import MemoryBackend
-from realtime_bridge_backends.pusher import PusherBackend
+from realtime_bridge_backends.pusher import PusherBackend, PusherTiming
 from realtime_bridge_backends.pusher.backend import LONGEST_PREFIX
-from realtime_bridge_backends.pusher.http import PusherTiming
 
 EPOCH = "k3v9q2wz"
 

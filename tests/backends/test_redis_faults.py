@@ -27,8 +27,7 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge.testing.contracts.samples import new_channel, numbered
-from realtime_bridge_backends.redis import RedisBackend
-from realtime_bridge_backends.redis.timing import RedisTiming
+from realtime_bridge_backends.redis import RedisBackend, RedisTiming
 from tests.cli.processes import run
 from tests.services.redis import RedisPair, RedisServer
 

@@ -23,7 +23,6 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema, transactions
 from realtime_bridge.postgres.errors import server_name
-from realtime_bridge.postgres.settings import PostgresSettings
 from realtime_bridge_backends.postgres import queries
 from realtime_bridge_backends.postgres.checks import run_checks
 from realtime_bridge_backends.postgres.errors import to_publish_error
@@ -61,14 +60,18 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Return the backend for the database at `REALTIME_POSTGRES_URL`."""
+        """Return a log in the database at `REALTIME_POSTGRES_URL`."""
+        from realtime_bridge.postgres.settings import PostgresSettings
+
         return cls(
-            PostgresSettings.required(), prefix=settings.prefix, retention=settings.retention
+            PostgresSettings.required_url(), prefix=settings.prefix, retention=settings.retention
         )
 
     @classmethod
     def is_configured(cls) -> bool:
-        """Return whether a URL is set."""
+        """Return whether the environment names a database."""
+        from realtime_bridge.postgres.settings import PostgresSettings
+
         return PostgresSettings.load().url is not None
 
     async def __aenter__(self) -> Self:

@@ -1,12 +1,11 @@
 """Log and feed in Redis: streams keep history, one script is atomic, pub/sub notifies."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from redis.asyncio import RedisCluster
 
@@ -23,7 +22,6 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.urls import redact
 from realtime_bridge.protocol.wire import messages
-from realtime_bridge.settings import EnvironmentSettings
 from realtime_bridge_backends.redis.checks import run_checks
 from realtime_bridge_backends.redis.client_factory import (
     MAX_CONNECTIONS,
@@ -42,16 +40,6 @@ CALL_BYTES = 1024 * 1024
 """The most bytes of one call: Redis serves no other client while a script runs."""
 
 _KEY_PARTS = ("meta", "events", "ids", "latest", "order")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedisSettings(EnvironmentSettings):
-    """Where Redis is."""
-
-    env_prefix: ClassVar[str] = "REALTIME_REDIS_"
-    env_aliases: ClassVar[Mapping[str, str]] = {"url": "REDIS_URL"}
-
-    url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
 
 
 class RedisBackend(Log, Feed, Plugin):
@@ -93,13 +81,17 @@ class RedisBackend(Log, Feed, Plugin):
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Return the backend for the server at `REALTIME_REDIS_URL`."""
+        """Return a log on the server at `REALTIME_REDIS_URL`."""
+        from realtime_bridge_backends.redis.settings import RedisSettings
+
         return cls(RedisSettings.load().url, prefix=settings.prefix, retention=settings.retention)
 
     @classmethod
     def is_configured(cls) -> bool:
-        """Return whether `REALTIME_REDIS_URL` is set; the default URL does not count."""
-        return "url" in RedisSettings.given()
+        """Return whether the environment names a server; the default address does not count."""
+        from realtime_bridge_backends.redis.settings import RedisSettings
+
+        return "url" in RedisSettings.load().model_fields_set
 
     async def __aexit__(
         self,
