@@ -123,7 +123,7 @@ async def main() -> None:
     async with LocalAbly() as ably:
         print("Ably")
         # The SDK refuses a key without TLS: the bare program gets a token, at no cost of its own.
-        token = Signer(ably.key).jwt({"*": ["publish"]}, seconds=600)
+        token = Signer(ably.key).create_jwt({"*": ["publish"]}, seconds=600)
         ablys = await compare(ABLY, ably.environment | {"TOKEN": token}, bare="the SDK")
         assert ably.calls == RUNS * len(ABLY)
     passed = [f"Pusher, {row}" for row, limit in LIMITS.items() if pushers[row] > limit]

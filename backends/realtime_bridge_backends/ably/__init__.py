@@ -1,15 +1,16 @@
-"""Ably: hosted provider."""
+"""Ably: hosted provider, by its official SDK."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realtime_bridge_backends.ably.backend import AblyBackend as AblyBackend
+    from realtime_bridge_backends.ably.backend import AblyTiming as AblyTiming
     from realtime_bridge_backends.ably.settings import AblySettings as AblySettings
 
-_HOMES = {"AblyBackend": "backend", "AblySettings": "settings"}
+_HOMES = {"AblyBackend": "backend", "AblySettings": "settings", "AblyTiming": "backend"}
 
-__all__ = ["AblyBackend", "AblySettings"]
+__all__ = ["AblyBackend", "AblySettings", "AblyTiming"]
 
 
 def __getattr__(name: str) -> object:

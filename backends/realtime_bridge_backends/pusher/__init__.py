@@ -1,15 +1,16 @@
-"""Pusher: hosted provider."""
+"""Pusher Channels: hosted provider, by its official SDK."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realtime_bridge_backends.pusher.backend import PusherBackend as PusherBackend
+    from realtime_bridge_backends.pusher.http import PusherTiming as PusherTiming
     from realtime_bridge_backends.pusher.settings import PusherSettings as PusherSettings
 
-_HOMES = {"PusherBackend": "backend", "PusherSettings": "settings"}
+_HOMES = {"PusherBackend": "backend", "PusherSettings": "settings", "PusherTiming": "http"}
 
-__all__ = ["PusherBackend", "PusherSettings"]
+__all__ = ["PusherBackend", "PusherSettings", "PusherTiming"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""Log and feed in Redis: one server, the primary of a Sentinel, or a Cluster."""
+"""Redis: log and feed on one server, a Sentinel's master, or a Cluster."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from realtime_bridge_backends.redis.backend import RedisBackend as RedisBackend
     from realtime_bridge_backends.redis.settings import RedisSettings as RedisSettings
+    from realtime_bridge_backends.redis.timing import RedisTiming as RedisTiming
 
-_HOMES = {"RedisBackend": "backend", "RedisSettings": "settings"}
+_HOMES = {"RedisBackend": "backend", "RedisSettings": "settings", "RedisTiming": "timing"}
 
-__all__ = ["RedisBackend", "RedisSettings"]
+__all__ = ["RedisBackend", "RedisSettings", "RedisTiming"]
 
 
 def __getattr__(name: str) -> object:
