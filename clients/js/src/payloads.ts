@@ -1,9 +1,7 @@
 /** The data of the events that the library makes itself, by `make payloads` from realtime_bridge/payloads.py. */
 
 /**
- * The data of every `job.*` event: the job's whole state, not what changed.
- *
- * What is not known, or is no longer so, is null.
+ * Data of every `job.*` event: the whole state of the job; an unknown value is null.
  */
 export interface JobData {
   /**
@@ -11,11 +9,11 @@ export interface JobData {
    */
   job: string;
   /**
-   * What people call it.
+   * The job's name for people.
    */
   title: string;
   /**
-   * The last three are ends: nothing changes them.
+   * The last three are final.
    */
   state: 'queued' | 'running' | 'retrying' | 'completed' | 'failed' | 'cancelled';
   /**
@@ -23,23 +21,23 @@ export interface JobData {
    */
   progress: number | null;
   /**
-   * The name of the step.
+   * The name of the current step.
    */
   stage: string | null;
   /**
-   * What people read.
+   * A text for people.
    */
   message: string | null;
   /**
-   * What went wrong.
+   * The reason of the failure.
    */
   error: string | null;
   /**
-   * When it is tried again, in Unix milliseconds.
+   * The time of the next attempt, in Unix milliseconds.
    */
   retry_at: number | null;
   /**
-   * The seconds that are left, as far as can be said.
+   * The estimated seconds until the end.
    */
   eta: number | null;
   /**
