@@ -8,7 +8,7 @@ UV = .uv/bin/uv
 TEST_PACKAGES = chromium fonts-dejavu-core libatomic1 redis-server postgresql
 
 # What the fan-out is compiled with, which users may do without; Debian's Python has its headers apart.
-IN_C = realtime_bridge/server/_sending.c
+IN_C = realtime_bridge/server/fanout/_sending.c
 COMPILER = gcc libc6-dev $(shell python3 -c 'import os, sysconfig; \
 	print("" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else "python3-dev")')
 
@@ -63,11 +63,11 @@ check-python: .venv
 	.venv/bin/lint-imports --no-logo
 
 check-client: .venv $(CLIENT)/node_modules/.installed
-	@.venv/bin/python -m realtime_bridge.payloads | $(NPM) run payloads -- --check
+	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads -- --check
 	$(NPM) run check
 
 payloads: .venv $(CLIENT)/node_modules/.installed
-	@.venv/bin/python -m realtime_bridge.payloads | $(NPM) run payloads
+	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads
 
 load: test-packages .venv
 	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_many_jobs.py $(ARGS)

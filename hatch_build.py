@@ -11,8 +11,8 @@ from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
-MODULE = "realtime_bridge.server._sending"
-SOURCE = "realtime_bridge/server/_sending.c"
+MODULE = "realtime_bridge.server.fanout._sending"
+SOURCE = "realtime_bridge/server/fanout/_sending.c"
 
 
 class Native(BuildHookInterface[Any]):

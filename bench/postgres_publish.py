@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import psycopg
 
 from realtime_bridge import Broadcaster, Event
-from realtime_bridge.database.transactions import rows
+from realtime_bridge.postgres.transactions import rows
 from realtime_bridge_backends.postgres import PostgresBackend
 from tests.services.postgres import PostgresServer
 

@@ -15,8 +15,8 @@ import psycopg
 
 from realtime_bridge import Event
 from realtime_bridge.client import HybridClient
-from realtime_bridge.database import triggers, watching
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.postgres import triggers, watching
+from realtime_bridge.server.auth.tokens import Tokens
 from tests.cli.processes import COMMAND, SECRET, Process, ServeProcess
 from tests.services.postgres import PostgresServer
 

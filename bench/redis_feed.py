@@ -14,9 +14,10 @@ from statistics import median
 from time import perf_counter, process_time
 
 from realtime_bridge import Broadcaster, Event
-from realtime_bridge.backend import Page, Reset
-from realtime_bridge.server.fan import Subscriber
-from realtime_bridge.server.hub import Hub
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.server.fanout.channel_fanout import Subscriber
+from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge_backends.redis import RedisBackend
 from tests.services.redis import RedisServer
 

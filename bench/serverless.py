@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from realtime_bridge.testing.providers import LocalAbly, LocalPusher
-from realtime_bridge_backends.ably_tokens import Signer
+from realtime_bridge_backends.ably.tokens import Signer
 
 RUNS = 9
 APP = '"1001", "local-key", "local-secret"'

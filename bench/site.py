@@ -15,7 +15,7 @@ from typing import IO, Any
 HERE = Path(__file__).parent
 LOAD = HERE / "native" / "load"
 SERVER_CORE, LOAD_CORE = 0, 1
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Counters:
@@ -69,7 +69,7 @@ def resident_bytes(process: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def wait_for(condition: Any, what: str, patience: float = PATIENCE) -> None:
+def wait_for(condition: Any, what: str, patience: float = TIMEOUT) -> None:
     """Wait for another process, looking fifty times a second."""
     begun = time.monotonic()
     while not condition():

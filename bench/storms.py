@@ -13,7 +13,7 @@ from bench.fanout import connected
 from bench.peers import OURS, started
 from bench.servers.driven import SECRET
 from bench.site import Load, Served, cpu_seconds, resident_bytes, served, wait_for
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.server.auth.tokens import Tokens
 
 READY = '"type":"subscribed"'
 CONNECT = '{"type":"connect","token":"%s","nonce":"n"}'

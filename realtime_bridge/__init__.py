@@ -4,9 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from realtime_bridge.backend import Receipt as Receipt
-    from realtime_bridge.blocking import BlockingBroadcaster as BlockingBroadcaster
-    from realtime_bridge.broadcaster import Broadcaster as Broadcaster
     from realtime_bridge.errors import BackendAuthError as BackendAuthError
     from realtime_bridge.errors import BackendNotFoundError as BackendNotFoundError
     from realtime_bridge.errors import BackendNotInstalledError as BackendNotInstalledError
@@ -16,15 +13,18 @@ if TYPE_CHECKING:
     from realtime_bridge.errors import PublishError as PublishError
     from realtime_bridge.errors import RateLimitedError as RateLimitedError
     from realtime_bridge.errors import RealtimeError as RealtimeError
-    from realtime_bridge.event import Event as Event
-    from realtime_bridge.event import Position as Position
+    from realtime_bridge.model.event import Event as Event
+    from realtime_bridge.model.position import Position as Position
+    from realtime_bridge.model.receipt import Receipt as Receipt
+    from realtime_bridge.publishing.blocking import BlockingBroadcaster as BlockingBroadcaster
+    from realtime_bridge.publishing.broadcaster import Broadcaster as Broadcaster
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Receipt": "backend",
-    "BlockingBroadcaster": "blocking",
-    "Broadcaster": "broadcaster",
+    "Receipt": "model.receipt",
+    "BlockingBroadcaster": "publishing.blocking",
+    "Broadcaster": "publishing.broadcaster",
     "BackendAuthError": "errors",
     "BackendNotFoundError": "errors",
     "BackendNotInstalledError": "errors",
@@ -34,8 +34,8 @@ _HOMES = {
     "PublishError": "errors",
     "RateLimitedError": "errors",
     "RealtimeError": "errors",
-    "Event": "event",
-    "Position": "event",
+    "Event": "model.event",
+    "Position": "model.position",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 -- the list above is the one to keep

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, ValidationError, convert
 
-from realtime_bridge.addresses import is_loopback, redacted
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.event import MAX_DATA_BYTES
-from realtime_bridge.protocol.history import Retention
+from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.model.urls import is_loopback, redacted
 
 MIN_SECRET_BYTES = 32
 """As long as the hash that HS256 is made with (RFC 7518 §3.2)."""

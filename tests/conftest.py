@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from realtime_bridge import blocking
+from realtime_bridge.publishing import blocking
 
 pytest.register_assert_rewrite("realtime_bridge.testing")
 

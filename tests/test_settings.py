@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from realtime_bridge.addresses import is_loopback, redacted
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.protocol.history import Retention
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.model.urls import is_loopback, redacted
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
-from realtime_bridge_backends.pusher_settings import PusherSettings
+from realtime_bridge_backends.pusher.settings import PusherSettings
 
 SECRET = "a secret of more than thirty-two bytes"
 

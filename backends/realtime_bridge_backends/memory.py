@@ -7,20 +7,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
-from realtime_bridge import identifiers
-from realtime_bridge.backend import (
-    PAGE_EVENTS,
-    Feed,
-    Interrupted,
-    Listener,
-    Log,
-    Page,
-    Receipt,
-    Reset,
-)
-from realtime_bridge.event import Event, Position
-from realtime_bridge.heard import Heard
-from realtime_bridge.protocol.history import History, Retention
+from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
+from realtime_bridge.backend.listener_queue import ListenerQueue
+from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.model import ids
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import PAGE_EVENTS, Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.publishing.history import History
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -32,15 +30,15 @@ YIELD_EVERY = 256
 """After so many waiting events an append lets the listeners take their turn."""
 
 
-class MemoryBackend(Log, Feed):
+class MemoryBackend(Log, Feed, Plugin):
     """Keeps each channel's history in a dictionary, within one event loop.
 
     Epochs are new with each process. Channels that have outlived their time are let go a few
     at a time, so that no append is slow and no channel stays for ever.
     """
 
-    reached_through = "websocket"
-    immediate = True
+    remote_access_via = "websocket"
+    in_process = True
 
     def __init__(self, retention: Retention | None = None) -> None:
         self._retention = retention or Retention()
@@ -99,11 +97,11 @@ class MemoryBackend(Log, Feed):
             self._generation = max(int(time.time()), self._generation + 1)
         return self._generation
 
-    async def rotate(self, channel: str, seen_epoch: str) -> Position:
-        """Begin a new epoch, if `seen_epoch` is still the channel's."""
+    async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
+        """Begin a new epoch, if `expected_epoch` is still the channel's."""
         now = time.monotonic()
         history = self._history(channel, now)
-        if history.top.epoch == seen_epoch:
+        if history.top.epoch == expected_epoch:
             history = self._channels[channel] = self._new(now)
         return history.top
 
@@ -127,7 +125,7 @@ class MemoryBackend(Log, Feed):
         return history
 
     def _new(self, now: float) -> History:
-        return History(identifiers.epoch(), now=now, retention=self._retention)
+        return History(ids.epoch(), now=now, retention=self._retention)
 
     def _current(self, channel: str) -> History:
         now = time.monotonic()
@@ -149,7 +147,7 @@ class MemoryBackend(Log, Feed):
 
 class _MemoryListener(Listener):
     def __init__(self) -> None:
-        self.heard = Heard()
+        self.heard = ListenerQueue()
         self._channels: dict[str, None] = {}
         """A dictionary, since a set of thousands takes thrice its memory."""
 
@@ -166,5 +164,5 @@ class _MemoryListener(Listener):
         for channel in channels:
             self._channels.pop(channel, None)
 
-    def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
+    def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
         return aiter(self.heard)

@@ -13,8 +13,9 @@ from msgspec import Meta
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from realtime_bridge.addresses import is_loopback, redacted
-from realtime_bridge.backend import PAGE_EVENTS, Finding, Log, Page, Receipt, Reset
+from realtime_bridge.backend.component import CheckResult
+from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.errors import (
     BackendAuthError,
     BackendUnavailableError,
@@ -23,15 +24,20 @@ from realtime_bridge.errors import (
     PublishError,
     RealtimeError,
 )
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol import calls
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import PAGE_EVENTS, Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.urls import is_loopback, redacted
+from realtime_bridge.protocol.wire import rpc
 from realtime_bridge.settings import EnvironmentSettings
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 CONNECT_SECONDS = 2.0
-SLICE_BYTES = calls.MAX_CALL_BYTES // 2
+SLICE_BYTES = rpc.MAX_CALL_BYTES // 2
 """An append is cut into calls of this size, so that names and ids never make one too large."""
 
 
@@ -46,7 +52,7 @@ class WebSocketSettings(EnvironmentSettings):
     )
 
 
-class WebSocketBackend(Log):
+class WebSocketBackend(Log, Plugin):
     """Calls the server that holds the log. It connects on first use, and anew after a loss.
 
     A call that was under way when the connection was lost raises `BackendUnavailableError`; the
@@ -85,29 +91,29 @@ class WebSocketBackend(Log):
         if line:
             await line.close()
 
-    async def diagnose(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """Call the server, to see that it is there, knows our secret, and has its log."""
         try:
             await self.positions([])
         except BackendAuthError as error:
             cure = "Give both the same REALTIME_SECRET, and set both clocks"
-            return [Finding(check="server", verdict="failed", detail=str(error), cure=cure)]
+            return [CheckResult(check="server", status="failed", detail=str(error), hint=cure)]
         except PublishError as error:
-            return [Finding(check="server", verdict="failed", detail=str(error))]
-        return [Finding(check="server", verdict="ok", detail="answers, and knows our secret")]
+            return [CheckResult(check="server", status="failed", detail=str(error))]
+        return [CheckResult(check="server", status="ok", detail="answers, and knows our secret")]
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append on the server, which fans out."""
         receipts: list[Receipt] = []
         for part in _slices(events):
-            answer = await self._call("append", events=[calls.pack_event(event) for event in part])
-            receipts += map(calls.unpack_receipt, answer["receipts"])
+            answer = await self._call("append", events=[rpc.pack_event(event) for event in part])
+            receipts += map(rpc.unpack_receipt, answer["receipts"])
         return receipts
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Read on the server."""
         answer = await self._call("read", channel=channel, after=after.to_json(), limit=limit)
-        return calls.unpack_answer(answer)
+        return rpc.unpack_answer(answer)
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Ask the server for positions."""
@@ -117,13 +123,13 @@ class WebSocketBackend(Log):
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Read the latest event of each key on the server."""
         answer = await self._call("latest", channel=channel, after=after, limit=limit)
-        page = calls.unpack_answer(answer)
+        page = rpc.unpack_answer(answer)
         assert isinstance(page, Page)
         return page
 
-    async def rotate(self, channel: str, seen_epoch: str) -> Position:
+    async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Rotate on the server."""
-        answer = await self._call("rotate", channel=channel, seen_epoch=seen_epoch)
+        answer = await self._call("rotate_epoch", channel=channel, expected_epoch=expected_epoch)
         return Position.from_json(answer["position"])
 
     async def _call(self, name: str, **fields: Any) -> dict[str, Any]:
@@ -149,9 +155,9 @@ class WebSocketBackend(Log):
         try:
             return await connect(
                 f"{self._url.replace('http', 'ws', 1)}/publish",
-                additional_headers=calls.signed_headers(self._secret, timestamp, b""),
+                additional_headers=rpc.signed_headers(self._secret, timestamp, b""),
                 compression=None,
-                max_size=2 * calls.MAX_CALL_BYTES,
+                max_size=2 * rpc.MAX_CALL_BYTES,
                 open_timeout=CONNECT_SECONDS,
                 proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
             )
@@ -183,7 +189,7 @@ class _Line:
         self._connection = connection
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
-        self._heard = 0
+        self._queue = 0
         self._reading = asyncio.create_task(self._read())
 
     @property
@@ -195,13 +201,13 @@ class _Line:
         number = self._number
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        heard = self._heard
+        heard = self._queue
         try:
             text = orjson.dumps({"call": name, "number": number, **fields}).decode()
             await self._connection.send(text)
             return await answer
         except asyncio.CancelledError:
-            if self._heard == heard:  # not a word since: the next call shall find another way
+            if self._queue == heard:  # not a word since: the next call shall find another way
                 self._connection.transport.abort()
             raise
         finally:
@@ -215,7 +221,7 @@ class _Line:
         try:
             while True:
                 answer: dict[str, Any] = orjson.loads(await self._connection.recv())
-                self._heard += 1
+                self._queue += 1
                 waiting = self._waiting.get(answer["number"])
                 if waiting and not waiting.done():
                     waiting.set_result(answer)

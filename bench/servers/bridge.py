@@ -9,7 +9,7 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from driven import SECRET, Driver
+from driven import SECRET, ClientRunner
 
 from realtime_bridge import Event
 from realtime_bridge.server import Bridge
@@ -57,7 +57,7 @@ async def _time_publishing(bridge: Bridge, channels: int, events: int, batch: in
 def main(counters: str, shell: str) -> None:
     settings: dict[str, Any] = {"secret": SECRET, "backend": "websocket"}
     bridge = Bridge(Settings(**settings))
-    driver = Driver(counters, lambda turn: _publish(bridge, turn))
+    driver = ClientRunner(counters, lambda turn: _publish(bridge, turn))
     driver.more["fill"] = lambda *counts: _fill(bridge, *counts)
     driver.more["time"] = lambda *counts: _time_publishing(bridge, *counts)
     listening = socket.socket()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from broadcaster import Broadcast
-from driven import Driver
+from driven import ClientRunner
 from envelope import envelope
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -34,4 +34,4 @@ async def lifespan(_: Starlette) -> AsyncIterator[None]:
 
 
 app = Starlette(routes=[WebSocketRoute("/ws", subscribe)], lifespan=lifespan)
-serve(app, Driver(sys.argv[1], publish))
+serve(app, ClientRunner(sys.argv[1], publish))

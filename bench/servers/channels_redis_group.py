@@ -4,7 +4,7 @@ import sys
 
 import django
 from django.conf import settings
-from driven import Driver
+from driven import ClientRunner
 from envelope import envelope
 from uvicorned import serve
 
@@ -42,4 +42,4 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
         await get_channel_layer().group_send(channel, {"type": "bench.step", "text": text})
 
 
-serve(Consumer.as_asgi(), Driver(sys.argv[1], publish), lifespan="off")
+serve(Consumer.as_asgi(), ClientRunner(sys.argv[1], publish), lifespan="off")

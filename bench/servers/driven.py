@@ -56,7 +56,7 @@ def made(number: int, size: int) -> dict[str, object]:
     return {"t": now, "n": number, "x": "x" * (size - FIXED - len(f"{now}{number}"))}
 
 
-class Driver:
+class ClientRunner:
     """Publishes while it is told to.
 
     Args:

@@ -3,7 +3,7 @@
 import sys
 
 import socketio
-from driven import Driver
+from driven import ClientRunner
 from envelope import envelope
 from uvicorned import serve
 
@@ -20,4 +20,4 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
         await server.emit("bench.step", envelope(channel, data), room=channel)
 
 
-serve(socketio.ASGIApp(server), Driver(sys.argv[1], publish))
+serve(socketio.ASGIApp(server), ClientRunner(sys.argv[1], publish))

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from driven import Driver
+from driven import ClientRunner
 from envelope import envelope
 from socketify import App, AppListenOptions, OpCode
 
@@ -19,7 +19,7 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
         app.publish(channel, envelope(channel, data), OpCode.TEXT)
 
 
-driver = Driver(sys.argv[1], publish)
+driver = ClientRunner(sys.argv[1], publish)
 app.ws("/ws", {"open": subscribe, "idle_timeout": 0, "max_backpressure": 16 * 1024 * 1024})
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from driven import Driver
+from driven import ClientRunner
 from envelope import envelope
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -29,4 +29,4 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
             await socket.send_text(text)
 
 
-serve(Starlette(routes=[WebSocketRoute("/ws", subscribe)]), Driver(sys.argv[1], publish))
+serve(Starlette(routes=[WebSocketRoute("/ws", subscribe)]), ClientRunner(sys.argv[1], publish))

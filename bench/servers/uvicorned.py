@@ -6,10 +6,10 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from driven import Driver
+from driven import ClientRunner
 
 
-def serve(app: Any, driver: Driver, **options: Any) -> None:
+def serve(app: Any, driver: ClientRunner, **options: Any) -> None:
     """Serve `app` on a free port until standard input ends, and let `driver` publish."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))

@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 import uvloop
-from driven import Driver
+from driven import ClientRunner
 from envelope import envelope
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
@@ -25,7 +25,7 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
 
 
 async def main() -> None:
-    driver = Driver(sys.argv[1], publish)
+    driver = ClientRunner(sys.argv[1], publish)
     options = {"compression": None, "ping_interval": None, "backlog": 4096, "open_timeout": 60}
     async with serve(subscribe, "127.0.0.1", 0, **options) as server:
         driver.attend(server.sockets[0].getsockname()[1])

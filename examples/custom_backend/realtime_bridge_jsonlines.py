@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Self
 
 from realtime_bridge import Event, PublishError
-from realtime_bridge.backend import Backend, Limits
-from realtime_bridge.protocol.frames import encode_event
+from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.backend.push import Backend, PushLimits
+from realtime_bridge.protocol.wire.messages import encode_event
 from realtime_bridge.settings import Settings
 
 
-class JsonLinesBackend(Backend):
+class JsonLinesBackend(Backend, Plugin):
     """Appends to the file that JSONLINES_PATH names, `events.jsonl` unless it is set."""
 
-    limits = Limits(event_bytes=2 * 1024 * 1024, events=500, channels=500)
+    limits = PushLimits(event_bytes=2 * 1024 * 1024, events=500, channels=500)
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -8,7 +8,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from realtime_bridge.backend import Finding
+from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.cli.console import people
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
@@ -23,23 +23,23 @@ def doctor(
     findings = asyncio.run(_look(quiet=as_json))
     if as_json:
         typer.echo(orjson.dumps([asdict(finding) for finding in findings]).decode())
-    if any(finding.verdict == "failed" for finding in findings):
+    if any(finding.status == "failed" for finding in findings):
         raise typer.Exit(1)
 
 
-async def _look(*, quiet: bool) -> Sequence[Finding]:
-    from realtime_bridge.cli.diagnosis import diagnose
+async def _look(*, quiet: bool) -> Sequence[CheckResult]:
+    from realtime_bridge.cli.checks import run_checks
 
-    findings: list[Finding] = []
-    async for finding in diagnose():
+    findings: list[CheckResult] = []
+    async for finding in run_checks():
         findings.append(finding)
         if not quiet:
             _show(finding)
     return findings
 
 
-def _show(finding: Finding) -> None:
-    people.print(f"{finding.verdict:>7}", style=STYLES[finding.verdict], end="  ")
+def _show(finding: CheckResult) -> None:
+    people.print(f"{finding.status:>7}", style=STYLES[finding.status], end="  ")
     people.print(f"{finding.check}: {finding.detail}")
-    if finding.cure:
-        people.print(f"{'':>7}  → {finding.cure}")
+    if finding.hint:
+        people.print(f"{'':>7}  → {finding.hint}")

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realtime_bridge.addresses import redacted
 from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly, people
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol import frames
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.urls import redacted
+from realtime_bridge.protocol.wire import messages
 from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     from realtime_bridge.client import HybridClient
-    from realtime_bridge.client.stream import Token
-    from realtime_bridge.protocol.status import Status
+    from realtime_bridge.client.subscription_set import Token
+    from realtime_bridge.protocol.client.status import Status
 
 
 class Transport(StrEnum):
@@ -67,10 +68,10 @@ async def _print_events(client: "HybridClient", count: int | None) -> None:
         async for item in client:
             if isinstance(item, Event):
                 printed += 1
-                _print(frames.encode_event(item))
+                _print(messages.encode_event(item))
             else:
                 where = item.position.to_json() if item.position else {}
-                _print(frames.encode("reset", channel=item.channel, reason=item.reason, **where))
+                _print(messages.encode("reset", channel=item.channel, reason=item.reason, **where))
             if printed == count:
                 return
 
@@ -103,7 +104,7 @@ def _access(url: str, channel: str, token: str | None, user: str | None) -> "Tok
         return token
     if user is None:
         raise typer.BadParameter("say who you are: --user USER, or --token TOKEN")
-    from realtime_bridge.server.auth import Tokens
+    from realtime_bridge.server.auth.tokens import Tokens
 
     settings = Settings.load()
     tokens = Tokens(settings.secret_for(url), issuer=settings.prefix)

@@ -98,7 +98,7 @@ def watch(
 ) -> None:
     """Let each change of a table's rows be an event, whoever writes them."""
     with failing_clearly(), _database(), connected(url) as connection:
-        from realtime_bridge.database import triggers, watching
+        from realtime_bridge.postgres import triggers, watching
 
         prefix = Settings.load().prefix
         found = watching.find_table(connection, table)
@@ -118,7 +118,7 @@ def watch(
 def unwatch(table: Annotated[str, typer.Argument(help="As SQL has it.")], url: Url = None) -> None:
     """Let the changes of a table be no events any more."""
     with failing_clearly(), _database(), connected(url) as connection:
-        from realtime_bridge.database import triggers, watching
+        from realtime_bridge.postgres import triggers, watching
 
         found = watching.find_table(connection, table)
         _run_all(connection, triggers.remove(found, Settings.load().prefix))
@@ -129,7 +129,7 @@ def unwatch(table: Annotated[str, typer.Argument(help="As SQL has it.")], url: U
 def watches(url: Url = None, as_json: Json = False) -> None:
     """List the tables that are watched."""
     with failing_clearly(), _database(), connected(url) as connection:
-        from realtime_bridge.database import watching
+        from realtime_bridge.postgres import watching
 
         found = watching.listed(connection, Settings.load().prefix)
         if as_json:
@@ -151,7 +151,7 @@ def _run_all(connection: "psycopg.Connection", statements: Sequence["Query"]) ->
 @contextmanager
 def _database() -> Generator[ModuleType]:
     try:
-        from realtime_bridge.database import schema
+        from realtime_bridge.postgres import schema
     except ModuleNotFoundError as error:
         missing = error.name or "psycopg"
         raise BackendNotInstalledError("postgres", missing=missing, extra="postgres") from error
@@ -163,8 +163,8 @@ def connected(url: str | None) -> Generator["psycopg.Connection"]:
     """Connect to the database, and say clearly what it refuses."""
     import psycopg
 
-    from realtime_bridge.database.failures import refused
-    from realtime_bridge.database.settings import PostgresSettings
+    from realtime_bridge.postgres.errors import refused
+    from realtime_bridge.postgres.settings import PostgresSettings
 
     address = url or PostgresSettings.required()
     try:

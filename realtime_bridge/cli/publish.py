@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from realtime_bridge.blocking import BlockingBroadcaster
 from realtime_bridge.cli.console import failing_clearly, people
-from realtime_bridge.protocol.calls import pack_receipt
+from realtime_bridge.protocol.wire.rpc import pack_receipt
+from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 
 def publish(

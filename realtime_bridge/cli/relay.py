@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from realtime_bridge.addresses import redacted
 from realtime_bridge.cli.console import failing_clearly, people
 from realtime_bridge.cli.postgres import connected
 from realtime_bridge.errors import BackendNotInstalledError
+from realtime_bridge.model.urls import redacted
 from realtime_bridge.settings import Settings
 
 
@@ -28,7 +28,7 @@ def relay(
 
 def _end() -> None:
     with connected(None) as connection:
-        from realtime_bridge.database.relay import end
+        from realtime_bridge.postgres.relay import end
 
         count = end(connection, Settings.load().prefix)
     people.print(f"no relay any more: {count:,} events waited for one")
@@ -36,12 +36,12 @@ def _end() -> None:
 
 async def _relay() -> None:
     try:
-        from realtime_bridge.database.relay import Relay, State
+        from realtime_bridge.postgres.relay import Relay, State
     except ModuleNotFoundError as error:
         missing = error.name or "psycopg"
         raise BackendNotInstalledError("postgres", missing=missing, extra="postgres") from error
-    from realtime_bridge.broadcaster import Broadcaster
-    from realtime_bridge.database.settings import PostgresSettings
+    from realtime_bridge.postgres.settings import PostgresSettings
+    from realtime_bridge.publishing.broadcaster import Broadcaster
 
     settings = Settings.load()
     url = PostgresSettings.required()

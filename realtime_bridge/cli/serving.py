@@ -12,11 +12,11 @@ import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from realtime_bridge import plugins
-from realtime_bridge.addresses import is_loopback
 from realtime_bridge.cli.console import people
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.protocol.calls import MAX_CALL_BYTES
+from realtime_bridge.model.urls import is_loopback
+from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES
+from realtime_bridge.publishing import pipeline
 from realtime_bridge.server import Bridge
 from realtime_bridge.settings import Settings
 
@@ -58,7 +58,7 @@ _OPTIONS: dict[str, Any] = {
     "lifespan": "on",
     "log_level": "warning",
     "access_log": False,
-    "ws": "realtime_bridge.server.fast:WebSocket",
+    "ws": "realtime_bridge.server.connections.fast:WebSocket",
     "ws_max_size": 2 * MAX_CALL_BYTES,
     "ws_per_message_deflate": False,
     "timeout_graceful_shutdown": LAST_SECONDS,
@@ -91,8 +91,8 @@ def _end_well_on_signals() -> None:
 
 
 def _run_many(host: str, port: int, workers: int) -> None:
-    log = plugins.log_class(Settings.load())
-    if log and log.reached_through:
+    log = pipeline.log_class(Settings.load())
+    if log and log.remote_access_via:
         raise ConfigurationError(
             f"--workers {workers}: each process would have a log of its own in memory, and a "
             "client would hear only its own worker's events. Use one, or set REALTIME_LOG"

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly
-from realtime_bridge.server.auth import TOKEN_SECONDS, Tokens
+from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.settings import Settings
 
 

@@ -1,6 +1,6 @@
 """A client for Python programs: each event once and in order, or an explicit reset."""
 
 from realtime_bridge.client.hybrid import HybridClient
-from realtime_bridge.client.stream import ChannelReset, DeniedError
+from realtime_bridge.client.subscription_set import ChannelReset, DeniedError
 
 __all__ = ["ChannelReset", "DeniedError", "HybridClient"]

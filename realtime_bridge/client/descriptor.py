@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime_bridge.protocol.commands import Terms
+from realtime_bridge.protocol.client.commands import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from realtime_bridge.client.driver import Driver, Transport
-from realtime_bridge.client.stream import ChannelReset, Stream, Token
+from realtime_bridge.client.runner import ClientRunner, Transport
+from realtime_bridge.client.subscription_set import ChannelReset, SubscriptionSet, Token
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol.commands import Options
-from realtime_bridge.protocol.status import Status
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.client.commands import Options
+from realtime_bridge.protocol.client.status import Status
 
 _ADDRESS = re.compile(r"(https?|wss?)://[^/?#\s]+")
 
@@ -52,8 +53,8 @@ class HybridClient:
             raise ConfigurationError("The url is an address like https://example.com/realtime")
         url = url.rstrip("/")
         named = channels if isinstance(channels, Mapping) else dict.fromkeys(channels)
-        self._stream = Stream(named, token)
-        self._driver = Driver(
+        self._stream = SubscriptionSet(named, token)
+        self._driver = ClientRunner(
             url.replace("ws", "http", 1) if url.startswith("ws") else url,
             self._stream,
             transport=transport,

@@ -16,16 +16,16 @@ from typing import Any
 from celery import current_app, signals
 from celery.utils.time import maybe_make_aware
 
-from realtime_bridge.blocking import BlockingBroadcaster
 from realtime_bridge.integrations.tasks import (
     Channel,
     Task,
-    TaskJobs,
+    TaskReporter,
     Title,
     current_job,
     moment,
     said,
 )
+from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 __all__ = ["Task", "current_job", "watch"]
 
@@ -41,7 +41,7 @@ def watch(
         title: what people call it; by default its name.
 
     """
-    watcher = _Watcher(TaskJobs(broadcaster, channel, title))
+    watcher = _Watcher(TaskReporter(broadcaster, channel, title))
     for signal, receiver in (
         (signals.before_task_publish, watcher.sent),
         (signals.task_prerun, watcher.started),
@@ -56,7 +56,7 @@ def watch(
 class _Watcher:
     """Understands what each signal brings."""
 
-    def __init__(self, jobs: TaskJobs) -> None:
+    def __init__(self, jobs: TaskReporter) -> None:
         self._jobs = jobs
         self._later = threading.local()
 

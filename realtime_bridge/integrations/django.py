@@ -23,12 +23,12 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from realtime_bridge.blocking import BlockingBroadcaster
-from realtime_bridge.event import Event
+from realtime_bridge.model.event import Event
+from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 if TYPE_CHECKING:
     from realtime_bridge.server import Bridge
-    from realtime_bridge.server.http import Request
+    from realtime_bridge.server.http.request import Request
 
 Scope = MutableMapping[str, Any]
 ASGIApplication = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -97,7 +97,7 @@ def asgi(application: ASGIApplication, bridge: "Bridge") -> ASGIApplication:
 def wsgi(application: WSGIApplication, bridge: "Bridge") -> WSGIApplication:
     """Return Django's WSGI application with the bridge at `REALTIME_PATH`, without its sockets.
 
-    Clients poll, or hear a hosted provider; for sockets run `realtime-bridge serve` beside it. In
+    ConnectionRegistry poll, or hear a hosted provider; for sockets run `realtime-bridge serve` beside it. In
     each process the bridge starts with its first request, on an event loop in a thread.
     """
     beside = _InThread(bridge)

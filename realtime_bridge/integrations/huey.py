@@ -15,16 +15,16 @@ from typing import Any
 
 from huey import CancelExecution, Huey, RetryTask, signals
 
-from realtime_bridge.blocking import BlockingBroadcaster
 from realtime_bridge.integrations.tasks import (
     Channel,
     Task,
-    TaskJobs,
+    TaskReporter,
     Title,
     current_job,
     moment,
     said,
 )
+from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 __all__ = ["Task", "current_job", "watch"]
 
@@ -45,7 +45,7 @@ def watch(
         title: what people call it; by default its name.
 
     """
-    watcher = _Watcher(huey, TaskJobs(broadcaster, channel, title))
+    watcher = _Watcher(huey, TaskReporter(broadcaster, channel, title))
     for signal, receiver in (
         (signals.SIGNAL_ENQUEUED, watcher.enqueued),
         (signals.SIGNAL_EXECUTING, watcher.executing),
@@ -61,7 +61,7 @@ def watch(
 class _Watcher:
     """Understands what each signal brings."""
 
-    def __init__(self, huey: Huey, jobs: TaskJobs) -> None:
+    def __init__(self, huey: Huey, jobs: TaskReporter) -> None:
         self._huey = huey
         self._jobs = jobs
         self._begun: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -21,16 +21,16 @@ from rq.exceptions import AbandonedJobError, DeserializationError
 from rq.job import Job, Retry
 from rq.worker import BaseWorker
 
-from realtime_bridge.blocking import BlockingBroadcaster
 from realtime_bridge.integrations.tasks import (
     Channel,
     Task,
-    TaskJobs,
+    TaskReporter,
     Title,
     current_job,
     moment,
     said,
 )
+from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 __all__ = ["Task", "current_job", "watch"]
 
@@ -55,7 +55,7 @@ def watch(
         worker: the class of worker to extend: `rq.Worker`, `rq.SimpleWorker` or your own.
 
     """
-    jobs = {"_jobs": TaskJobs(broadcaster, channel, title)}
+    jobs = {"_jobs": TaskReporter(broadcaster, channel, title)}
     job_class = type("Job", (_Job,), jobs)
     queue_class = type("Queue", (_Queue,), {**jobs, "job_class": job_class})
     return queue_class, type("Worker", (_Worker, worker), jobs)
@@ -64,7 +64,7 @@ def watch(
 class _Job(Job):
     """A job that tells when it is taken back."""
 
-    _jobs: ClassVar[TaskJobs]
+    _jobs: ClassVar[TaskReporter]
 
     def cancel(self, *args: Any, **options: Any) -> Any:
         # RQ lets one that runs go on to its end, which is told then.
@@ -78,7 +78,7 @@ class _Job(Job):
 class _Queue(rq.Queue):
     """A queue that tells of a job before a worker can have it."""
 
-    _jobs: ClassVar[TaskJobs]
+    _jobs: ClassVar[TaskReporter]
 
     def create_job(self, *args: Any, **options: Any) -> Job:
         # One that is there already may be refused, and was told of.
@@ -93,7 +93,7 @@ class _Queue(rq.Queue):
 class _Worker(BaseWorker):
     """A worker that tells, from the work horse or its parent, what becomes of a job."""
 
-    _jobs: ClassVar[TaskJobs]
+    _jobs: ClassVar[TaskReporter]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

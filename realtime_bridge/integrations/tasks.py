@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime_bridge.blocking import BlockingBroadcaster
-from realtime_bridge.jobs import BlockingJob
+from realtime_bridge.jobs.job import BlockingJob
+from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def moment(seconds: float) -> int:
     return int((time.time() + seconds) * 1000)
 
 
-class TaskJobs:
+class TaskReporter:
     """Tells of tasks, from whichever process knows: a client's, a worker's, or its parent.
 
     Args:

@@ -6,34 +6,34 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from realtime_bridge import plugins
-from realtime_bridge.backend import Feed, Hosted, Receipt
-from realtime_bridge.broadcaster import Broadcaster, serving
+from realtime_bridge.backend.feed import Feed
+from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.errors import ConfigurationError, RealtimeError
-from realtime_bridge.event import Event, Position
-from realtime_bridge.server.auth import Signatures, Tokens
-from realtime_bridge.server.clients import Clients
-from realtime_bridge.server.delivery import Delivery
-from realtime_bridge.server.engine import STATE, Authenticate, Engine
-from realtime_bridge.server.http import (
-    Message,
-    Receive,
-    Scope,
-    Send,
-)
-from realtime_bridge.server.hub import Hub
-from realtime_bridge.server.revocations import Revocation
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.publishing import pipeline
+from realtime_bridge.publishing.broadcaster import Broadcaster
+from realtime_bridge.publishing.local_servers import register_local_server
+from realtime_bridge.server.auth.revocations import Revocation
+from realtime_bridge.server.auth.rules import ChannelRules, Rule
+from realtime_bridge.server.auth.signatures import Signatures
+from realtime_bridge.server.auth.tokens import Tokens
+from realtime_bridge.server.context import STATE, Authenticate, ServerContext
+from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.http.request import Message, Receive, Scope, Send
+from realtime_bridge.server.lifecycle.failover_follower import Delivery
+from realtime_bridge.server.lifecycle.lazy_start import LazyStart
+from realtime_bridge.server.lifecycle.null_log import NullLog
+from realtime_bridge.server.lifecycle.signals import drained_first
+from realtime_bridge.server.lifecycle.worker_lock import only_worker
+from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.routes import Routes
-from realtime_bridge.server.rules import ChannelRules, Rule
-from realtime_bridge.server.siblings import only_worker
-from realtime_bridge.server.signals import drained_first
-from realtime_bridge.server.unlogged import NoLog
-from realtime_bridge.server.unstarted import Unstarted
-from realtime_bridge.server.wheel import Wheel
+from realtime_bridge.server.timer_wheel import TimerWheel
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 if TYPE_CHECKING:
-    from realtime_bridge.jobs import AsyncJob
+    from realtime_bridge.jobs.job import AsyncJob
 
 START_SECONDS = 5.0
 """How long starting waits for the feed; after that the server starts, but is not ready."""
@@ -60,8 +60,8 @@ class Bridge:
     def __init__(
         self, settings: Settings, *, authenticate: Authenticate | None = None, dev: bool = False
     ) -> None:
-        parts = plugins.for_server(settings)
-        log = NoLog() if isinstance(parts.backend, Hosted) and not parts.log else parts.log
+        parts = pipeline.server_pipeline(settings)
+        log = NullLog() if isinstance(parts.backend, HostedBackend) and not parts.log else parts.log
         if log is None or not isinstance(log, Feed):
             raise ConfigurationError(
                 f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
@@ -69,8 +69,8 @@ class Bridge:
             )
         secret = _secret(settings, dev=dev)
         self._feed: Feed = log
-        self._one_process = log.reached_through is not None
-        self._engine = Engine(
+        self._one_process = log.remote_access_via is not None
+        self._engine = ServerContext(
             settings=settings,
             dev=dev,
             authenticate=authenticate,
@@ -84,7 +84,7 @@ class Bridge:
             hub=Hub(log, log),
         )
         if self._engine.carriers.hosted and not self._one_process:
-            self._engine.unstarted = Unstarted(self._engine)
+            self._engine.unstarted = LazyStart(self._engine)
         self._routes = Routes(self._engine)
         self._exits = AsyncExitStack()
 
@@ -134,7 +134,7 @@ class Bridge:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
-        made: Event = Event.checked(channel, event, data, id, key, source)
+        made: Event = Event.create(channel, event, data, id, key, source)
         (receipt,) = await self.publish_many([made], transaction=transaction)
         return receipt
 
@@ -213,7 +213,7 @@ class Bridge:
         if self._engine.started:
             raise ConfigurationError("This bridge is started already: start it in one place")
         engine.hub = Hub(engine.log, self._feed, on_change=engine.report)
-        engine.clients, engine.wheel = Clients(), Wheel()
+        engine.clients, engine.wheel = ConnectionRegistry(), TimerWheel()
         async with AsyncExitStack() as exits:
             if self._one_process:
                 exits.enter_context(only_worker(engine.settings.prefix))
@@ -227,7 +227,7 @@ class Bridge:
             following = Delivery(engine, failover).run if failover else engine.learn_generation
             exits.callback(tasks.create_task(following()).cancel)
             exits.callback(tasks.create_task(engine.revocations.run()).cancel)
-            exits.enter_context(serving(engine.settings.prefix, engine.broadcaster))
+            exits.enter_context(register_local_server(engine.settings.prefix, engine.broadcaster))
             exits.enter_context(drained_first(self.drain))
             self._exits = exits.pop_all()
         self._engine.started = True

@@ -3,20 +3,15 @@
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from realtime_bridge.server import descriptor, health, hosted, publish, script, sse, websocket
-from realtime_bridge.server.cors import Origins
-from realtime_bridge.server.engine import Engine
-from realtime_bridge.server.http import (
-    HTTPError,
-    Receive,
-    Request,
-    Response,
-    Scope,
-    Send,
-    failure,
-)
-from realtime_bridge.server.metrics import metrics
-from realtime_bridge.server.poll import Polls
+from realtime_bridge.server.connections import sse, websocket
+from realtime_bridge.server.context import ServerContext
+from realtime_bridge.server.endpoints import connect, health, provider_auth, publish
+from realtime_bridge.server.endpoints.metrics import metrics
+from realtime_bridge.server.endpoints.poll import Polls
+from realtime_bridge.server.http import client_js
+from realtime_bridge.server.http.cors import CORSPolicy
+from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
+from realtime_bridge.server.http.response import Response, failure
 
 Route = Callable[[Request], Awaitable[Response]]
 
@@ -24,9 +19,9 @@ Route = Callable[[Request], Awaitable[Response]]
 class Routes:
     """Answers ASGI requests and upgrades for one engine."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: ServerContext) -> None:
         self._engine = engine
-        self._origins = Origins(engine.settings.origins)
+        self._origins = CORSPolicy(engine.settings.origins)
         self._table = self._tabulate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,17 +39,17 @@ class Routes:
     def _tabulate(self) -> dict[str, dict[str, Route]]:
         engine, polls = self._engine, Polls(self._engine)
         auth: dict[str, dict[str, Route]] = {
-            f"auth/{one.provider}": {"POST": partial(hosted.authorize, engine, one)}
+            f"auth/{one.provider}": {"POST": partial(provider_auth.authorize, engine, one)}
             for one in engine.carriers.hosted
         }
         files: dict[str, dict[str, Route]] = {
-            name: {"GET": partial(script.script, name)} for name in script.names()
+            name: {"GET": partial(client_js.script, name)} for name in client_js.names()
         }
         return (
             auth
             | files
             | {
-                "connect": {"POST": lambda request: descriptor.connect(engine, request)},
+                "connect": {"POST": lambda request: connect.connect(engine, request)},
                 "poll": {"POST": polls.poll},
                 "latest": {"GET": polls.latest},
                 "publish": {"POST": lambda request: publish.publish(engine, request)},

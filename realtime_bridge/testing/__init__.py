@@ -16,15 +16,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from realtime_bridge.testing.backend import BackendContract as BackendContract
-    from realtime_bridge.testing.feed import FeedContract as FeedContract
-    from realtime_bridge.testing.log import LogContract as LogContract
+    from realtime_bridge.testing.contracts.backend import BackendContract as BackendContract
+    from realtime_bridge.testing.contracts.feed import FeedContract as FeedContract
+    from realtime_bridge.testing.contracts.log import LogContract as LogContract
     from realtime_bridge.testing.proxy import FaultyProxy as FaultyProxy
 
 _HOMES = {
-    "BackendContract": "backend",
-    "FeedContract": "feed",
-    "LogContract": "log",
+    "BackendContract": "contracts.backend",
+    "FeedContract": "contracts.feed",
+    "LogContract": "contracts.log",
     "FaultyProxy": "proxy",
 }
 

@@ -27,17 +27,18 @@ from realtime_bridge import (
     PublishError,
     RateLimitedError,
 )
-from realtime_bridge.backend import Page, Visitor
-from realtime_bridge.channels import ALPHABET
+from realtime_bridge.backend.hosted import AuthorizationRequest
 from realtime_bridge.errors import AuthRequestError
-from realtime_bridge.protocol.frames import encode_event
-from realtime_bridge.protocol.provider_names import ProviderNames
+from realtime_bridge.model.channel import ALPHABET
+from realtime_bridge.model.page import Page
+from realtime_bridge.protocol.wire.messages import encode_event
+from realtime_bridge.protocol.wire.provider_names import ProviderNames
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import BackendContract, FaultyProxy
 from realtime_bridge.testing.providers import LocalAbly
 from realtime_bridge_backends.ably import AblyBackend
-from realtime_bridge_backends.ably_batches import MESSAGES, Packed, calls
-from realtime_bridge_backends.ably_errors import refusal
+from realtime_bridge_backends.ably.batches import MESSAGES, Packed, calls
+from realtime_bridge_backends.ably.errors import refusal
 from realtime_bridge_backends.memory import MemoryBackend
 
 EPOCH = "k3v9q2wz"
@@ -98,16 +99,18 @@ async def listener(ably: LocalAbly, backend: AblyBackend) -> AsyncIterator[Liste
     await client.close()
 
 
-def visitor(user: str = "42", *, allowed: Callable[[str], bool] = lambda _: True) -> Visitor:
+def visitor(
+    user: str = "42", *, allowed: Callable[[str], bool] = lambda _: True
+) -> AuthorizationRequest:
     async def allow(channel: str) -> bool:
         return allowed(channel)
 
-    return Visitor(user=user, client="c_1", seconds=600, allow=allow)
+    return AuthorizationRequest(user=user, client="c_1", seconds=600, allow=allow)
 
 
-def placed(data: Any, offset: int = 1, channel: str = "job.7") -> Event:
+def positioned_event(data: Any, offset: int = 1, channel: str = "job.7") -> Event:
     event = Event(channel=channel, event="job.step", data=data, id=f"{channel}-{offset}")
-    return event.placed(Position(EPOCH, offset, event.id), 1_763_836_800_123)
+    return event.with_position(Position(EPOCH, offset, event.id), 1_763_836_800_123)
 
 
 class TestContract(BackendContract):
@@ -117,7 +120,7 @@ class TestContract(BackendContract):
 async def test_what_is_pushed_is_our_frame_under_our_id(
     backend: AblyBackend, listener: Listener
 ) -> None:
-    await backend.push([placed({"percent": 30})])
+    await backend.push([positioned_event({"percent": 30})])
     message = await listener.messages.get()
     assert message.id == "job.7-1"
     assert json.loads(message.data) == {
@@ -135,11 +138,11 @@ async def test_what_is_pushed_is_our_frame_under_our_id(
 async def test_what_is_pushed_again_is_delivered_once(
     backend: AblyBackend, listener: Listener
 ) -> None:
-    await backend.push([placed(1)])
-    await backend.push([placed(1)])
-    await backend.push([placed(2, 2), placed(3, 3)])
-    await backend.push([placed(2, 2), placed(3, 3)])
-    await backend.push([placed(4, 4)])
+    await backend.push([positioned_event(1)])
+    await backend.push([positioned_event(1)])
+    await backend.push([positioned_event(2, 2), positioned_event(3, 3)])
+    await backend.push([positioned_event(2, 2), positioned_event(3, 3)])
+    await backend.push([positioned_event(4, 4)])
     assert [(await listener.event())["data"] for _ in range(4)] == [1, 2, 3, 4]
 
 
@@ -147,7 +150,9 @@ async def test_a_batch_keeps_each_channels_order_in_few_calls(
     ably: LocalAbly, backend: AblyBackend, listener: Listener
 ) -> None:
     await listener.subscribe("job.8")
-    events = [placed(n, n, channel) for n in range(1, 201) for channel in ("job.7", "job.8")]
+    events = [
+        positioned_event(n, n, channel) for n in range(1, 201) for channel in ("job.7", "job.8")
+    ]
     before = ably.calls
     await backend.push(events)
     assert ably.calls - before == 2
@@ -159,9 +164,9 @@ async def test_a_batch_keeps_each_channels_order_in_few_calls(
 async def test_the_largest_that_fits_is_pushed_whole_and_one_byte_more_as_a_stub(
     backend: AblyBackend, listener: Listener
 ) -> None:
-    room = 65_536 - len("realtime") - len(encode_event(placed("")))
-    await backend.push([placed("ä" * ((room - 1) // 2) + "x" * (1 + (room - 1) % 2))])
-    await backend.push([placed("x" * (room + 1), 2)])
+    room = 65_536 - len("realtime") - len(encode_event(positioned_event("")))
+    await backend.push([positioned_event("ä" * ((room - 1) // 2) + "x" * (1 + (room - 1) % 2))])
+    await backend.push([positioned_event("x" * (room + 1), 2)])
     assert len((await listener.event())["data"]) > 30_000
     assert await listener.event() == {
         "type": "stub",
@@ -216,7 +221,7 @@ async def test_a_batch_of_which_a_part_is_refused_has_failed(
 ) -> None:
     ably.keys.capability = {"app:job.7": ["publish"]}
     with pytest.raises(BackendAuthError, match="give the key `publish`"):
-        await backend.push([placed(1), placed(1, 1, "job.8")])
+        await backend.push([positioned_event(1), positioned_event(1, 1, "job.8")])
 
 
 async def test_a_batch_that_is_refused_as_a_whole_has_failed(
@@ -224,7 +229,7 @@ async def test_a_batch_that_is_refused_as_a_whole_has_failed(
 ) -> None:
     ably.faults.status = 429
     with pytest.raises(RateLimitedError):
-        await backend.push([placed(1), placed(1, 1, "job.8")])
+        await backend.push([positioned_event(1), positioned_event(1, 1, "job.8")])
 
 
 async def test_an_answer_that_was_lost_costs_no_event_and_repeats_none(
@@ -233,10 +238,10 @@ async def test_an_answer_that_was_lost_costs_no_event_and_repeats_none(
     async with FaultyProxy(ably.port) as proxy:
         port = int(proxy.url.rpartition(":")[2])
         async with backend_of(ably, port=port) as backend:
-            await backend.push([placed(1)])
+            await backend.push([positioned_event(1)])
             proxy.drop(after=0)
-            await backend.push([placed(2, 2)])
-            await backend.push([placed(3, 3)])
+            await backend.push([positioned_event(2, 2)])
+            await backend.push([positioned_event(3, 3)])
         assert proxy.dropped == 1
     assert [(await listener.event())["offset"] for _ in range(3)] == [1, 2, 3]
 
@@ -244,11 +249,11 @@ async def test_an_answer_that_was_lost_costs_no_event_and_repeats_none(
 async def test_a_token_of_ours_that_expired_is_replaced(
     backend: AblyBackend, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime_bridge_backends.ably.WORKER_SECONDS", -1.0)
+    monkeypatch.setattr("realtime_bridge_backends.ably.backend.WORKER_SECONDS", -1.0)
     with pytest.raises(BackendAuthError, match="clock"):
-        await backend.push([placed(1)])
+        await backend.push([positioned_event(1)])
     monkeypatch.undo()
-    await backend.push([placed(2, 2)])
+    await backend.push([positioned_event(2, 2)])
     assert (await listener.event())["offset"] == 2
 
 
@@ -256,15 +261,15 @@ async def test_the_keys_secret_never_travels(
     ably: LocalAbly, backend: AblyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(type(ably.keys), "by_key")
-    await backend.push([placed(1)])
-    (finding,) = await backend.diagnose()
-    assert finding.verdict == "ok"
+    await backend.push([positioned_event(1)])
+    (finding,) = await backend.check()
+    assert finding.status == "ok"
 
 
 def test_it_works_in_one_event_loop_after_another() -> None:
     async def push_in(backend: AblyBackend) -> None:
         async with backend:
-            await backend.push([placed(1)])
+            await backend.push([positioned_event(1)])
 
     async def serve(check: Callable[[int], None]) -> None:
         async with LocalAbly() as ably:
@@ -283,9 +288,9 @@ def test_it_works_in_one_event_loop_after_another() -> None:
 
 async def test_its_client_is_made_at_the_first_push(backend: AblyBackend) -> None:
     assert backend._rest is None
-    await backend.push([placed(1)])
+    await backend.push([positioned_event(1)])
     made = backend._rest
-    await backend.push([placed(2, 2)])
+    await backend.push([positioned_event(2, 2)])
     assert backend._rest is made
     assert made is not None
     assert len(list(made.channels)) == 0
@@ -336,7 +341,7 @@ async def test_a_refused_publish_raises_it(
 ) -> None:
     ably.faults.status = status
     with pytest.raises(error):
-        await backend.push([placed(1)])
+        await backend.push([positioned_event(1)])
 
 
 @pytest.mark.parametrize(
@@ -353,9 +358,9 @@ async def test_what_is_configured_wrongly_is_named(
 ) -> None:
     async with backend_of(ably, **changes) as backend:
         with pytest.raises(error, match=cure):
-            await backend.push([placed(1)])
-        (finding,) = await backend.diagnose()
-    assert finding.verdict == "failed"
+            await backend.push([positioned_event(1)])
+        (finding,) = await backend.check()
+    assert finding.status == "failed"
 
 
 async def test_what_answers_and_is_no_ably_is_named() -> None:
@@ -371,18 +376,18 @@ async def test_what_answers_and_is_no_ably_is_named() -> None:
     ably.port = runner.addresses[0][1]
     async with backend_of(ably) as backend:
         with pytest.raises(PublishError, match="_ENDPOINT"):
-            await backend.push([placed(1)])
+            await backend.push([positioned_event(1)])
     await runner.cleanup()
 
 
 async def test_a_provider_that_takes_too_long_is_given_up(
     ably: LocalAbly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime_bridge_backends.ably.CALL_SECONDS", 0.1)
+    monkeypatch.setattr("realtime_bridge_backends.ably.backend.CALL_SECONDS", 0.1)
     ably.faults.seconds = 5
     async with backend_of(ably) as backend:
         with pytest.raises(BackendUnavailableError, match="no answer in time"):
-            await backend.push([placed(1)])
+            await backend.push([positioned_event(1)])
 
 
 async def test_no_error_shows_a_key_or_a_token(ably: LocalAbly, backend: AblyBackend) -> None:
@@ -390,11 +395,14 @@ async def test_no_error_shows_a_key_or_a_token(ably: LocalAbly, backend: AblyBac
     token = await backend._token(None)
     for message in (f"bad key {ably.key}", f"bad secret {secret}", f"bad token {token}"):
         ably.faults.status, ably.faults.message = 400, message
-        for events in ([placed(2, 2)], [placed(2, 2), placed(1, 1, "job.8")]):
+        for events in (
+            [positioned_event(2, 2)],
+            [positioned_event(2, 2), positioned_event(1, 1, "job.8")],
+        ):
             with pytest.raises(PublishError, match="bad") as caught:
                 await backend.push(events)
             assert_nothing_shows("".join(traceback.format_exception(caught.value)), secret)
-        (finding,) = await backend.diagnose()
+        (finding,) = await backend.check()
         assert_nothing_shows(finding.detail, secret)
 
 
@@ -405,8 +413,8 @@ async def test_no_log_shows_a_key_or_a_token(
     for changes in ({}, {"port": 1}, {"endpoint": "no-such-host.invalid"}):
         async with backend_of(ably, **changes) as backend:
             with suppress(BackendUnavailableError):
-                await backend.push([placed(1)])
-            await backend.diagnose()
+                await backend.push([positioned_event(1)])
+            await backend.check()
     assert "Token: …" in caplog.text
     assert_nothing_shows(caplog.text, ably.key.partition(":")[2])
 
@@ -591,13 +599,13 @@ def test_a_key_that_is_none_is_named_and_not_shown(monkeypatch: pytest.MonkeyPat
 async def test_doctor_finds_that_the_key_may_do_its_work(
     ably: LocalAbly, backend: AblyBackend
 ) -> None:
-    (finding,) = await backend.diagnose()
-    assert (finding.check, finding.verdict) == ("ably", "ok")
+    (finding,) = await backend.check()
+    assert (finding.check, finding.status) == ("ably", "ok")
     ably.keys.capability = {"app:*": ["subscribe"]}
-    (finding,) = await backend.diagnose()
-    assert finding.verdict == "failed"
+    (finding,) = await backend.check()
+    assert finding.status == "failed"
     assert "does not allow publish" in finding.detail
-    assert finding.cure is not None
+    assert finding.hint is not None
     ably.keys.capability = {"app:job.7": ["publish"]}
-    (finding,) = await backend.diagnose()
-    assert finding.verdict == "failed"
+    (finding,) = await backend.check()
+    assert finding.status == "failed"

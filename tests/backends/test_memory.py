@@ -7,12 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from realtime_bridge import heard as module
-from realtime_bridge.backend import Interrupted, Page, Reset
-from realtime_bridge.protocol.history import DAY, Retention
+from realtime_bridge.backend import listener_queue as module
+from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.publishing.history import DAY
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import FeedContract, LogContract
-from realtime_bridge.testing.samples import numbered
+from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends import memory
 from realtime_bridge_backends.memory import LOOK_SECONDS, MemoryBackend
 
@@ -64,13 +67,13 @@ async def test_a_listener_that_lags_too_far_behind_is_interrupted_and_goes_on(
         for event in numbered("job.7", 5):
             await sender.append([event])
         stream = aiter(listener)
-        assert await anext(stream) == Interrupted()
+        assert await anext(stream) == FeedInterrupted()
         heard = await anext(stream)
-        assert not isinstance(heard, Interrupted)
+        assert not isinstance(heard, FeedInterrupted)
         assert [event.data["step"] for event in heard] == [4, 5]
         await sender.append(numbered("job.7", 1, start=6))
         heard = await anext(stream)
-        assert not isinstance(heard, Interrupted)
+        assert not isinstance(heard, FeedInterrupted)
         assert [event.data["step"] for event in heard] == [6]
 
 
@@ -82,7 +85,7 @@ async def test_a_publisher_in_a_tight_loop_interrupts_no_listener(sender: Memory
         async def count_heard() -> int:
             heard = 0
             async for turn in listener:
-                assert not isinstance(turn, Interrupted)
+                assert not isinstance(turn, FeedInterrupted)
                 heard += len(turn)
                 if heard == total:
                     break

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from realtime_bridge import BackendAuthError, BackendUnavailableError, Event, PublishError
-from realtime_bridge.backend import Interrupted
-from realtime_bridge.protocol.history import Retention
-from realtime_bridge.testing.samples import numbered
+from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.postgres import PostgresBackend
 from tests.services.postgres import PostgresServer
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 @pytest.fixture
@@ -29,13 +29,15 @@ async def log(postgres_server: PostgresServer) -> AsyncIterator[PostgresBackend]
         yield backend
 
 
-async def steps(stream: AsyncIterator[Sequence[Event] | Interrupted], last: int) -> list[int]:
+async def steps(stream: AsyncIterator[Sequence[Event] | FeedInterrupted], last: int) -> list[int]:
     """Take what is heard up to a step."""
     got: list[int] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not got or got[-1] != last:
             turn = await anext(stream)
-            got += [] if isinstance(turn, Interrupted) else [event.data["step"] for event in turn]
+            got += (
+                [] if isinstance(turn, FeedInterrupted) else [event.data["step"] for event in turn]
+            )
     return got
 
 
@@ -60,7 +62,7 @@ async def test_a_listener_whose_connection_is_ended_hears_all_the_same(
 
 async def log_append(log: PostgresBackend, step: int) -> None:
     """Append one step, as the broadcaster does: again, where a connection was lost."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         event = numbered("job.7", 1, start=step)
         while True:
             try:

@@ -11,13 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
 from realtime_bridge import BlockingBroadcaster, Broadcaster, ConfigurationError, Event
-from realtime_bridge.backend import Interrupted, Page
-from realtime_bridge.event import Position
+from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.postgres import PostgresBackend
 from tests.services.postgres import PostgresServer
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 @pytest.fixture
@@ -96,14 +97,14 @@ async def test_a_savepoint_that_is_rolled_back_takes_its_events_with_it(
 async def test_it_is_heard_at_the_commit_with_its_key_and_its_source(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
-    async with log.listen() as listener, asyncio.timeout(PATIENCE):
+    async with log.listen() as listener, asyncio.timeout(TIMEOUT):
         await listener.add(["job.7"])
         async with await psycopg.AsyncConnection.connect(url) as connection:
             await broadcaster.publish(
                 "job.7", "job.step", {"a": "ü"}, key="k", source="c_1", transaction=connection
             )
         turn = await anext(aiter(listener))
-    assert not isinstance(turn, Interrupted)
+    assert not isinstance(turn, FeedInterrupted)
     (event,) = turn
     assert (event.data, event.key, event.source) == ({"a": "ü"}, "k", "c_1")
     assert [one.key for one in (await log.latest("job.7")).events] == ["k"]
@@ -167,7 +168,7 @@ async def test_a_long_transaction_holds_up_nobody_who_publishes_to_the_same_chan
 ) -> None:
     async with await psycopg.AsyncConnection.connect(url) as long:
         await broadcaster.publish("job.7", "job.step", "long", transaction=long)
-        async with asyncio.timeout(PATIENCE / 3):
+        async with asyncio.timeout(TIMEOUT / 3):
             for n in range(3):
                 await broadcaster.publish("job.7", "job.step", n)
         await long.commit()
@@ -184,7 +185,7 @@ async def test_opposite_orders_of_channels_do_not_deadlock(
                     await broadcaster.publish(channel, "job.step", n, transaction=connection)
                 await connection.commit()
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await asyncio.gather(work(("a", "b", "c")), work(("c", "b", "a")), work(("b", "c", "a")))
     assert {len(await data_of(log, channel)) for channel in "abc"} == {150}
 

@@ -25,17 +25,18 @@ from realtime_bridge import (
     Position,
     PublishError,
     RateLimitedError,
-    plugins,
 )
-from realtime_bridge.backend import Visitor
-from realtime_bridge.channels import ALPHABET
+from realtime_bridge.backend.hosted import AuthorizationRequest
 from realtime_bridge.errors import AuthRequestError
-from realtime_bridge.protocol.provider_names import ProviderNames
+from realtime_bridge.model.channel import ALPHABET
+from realtime_bridge.protocol.wire.provider_names import ProviderNames
+from realtime_bridge.publishing import pipeline
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import BackendContract
 from realtime_bridge.testing.providers import LocalPusher
 from realtime_bridge_backends.memory import MemoryBackend
-from realtime_bridge_backends.pusher import LONGEST_PREFIX, PusherBackend
+from realtime_bridge_backends.pusher import PusherBackend
+from realtime_bridge_backends.pusher.backend import LONGEST_PREFIX
 
 EPOCH = "k3v9q2wz"
 
@@ -94,11 +95,11 @@ class Listener:
         assert (await self.frame())["event"] == "pusher_internal:subscription_succeeded"
 
 
-def visitor(user: str = "42", *, allowed: bool = True) -> Visitor:
+def visitor(user: str = "42", *, allowed: bool = True) -> AuthorizationRequest:
     async def allow(_: str) -> bool:
         return allowed
 
-    return Visitor(user=user, client="c_1", seconds=600, allow=allow)
+    return AuthorizationRequest(user=user, client="c_1", seconds=600, allow=allow)
 
 
 @pytest_asyncio.fixture
@@ -110,9 +111,9 @@ async def listener(pusher: LocalPusher, backend: PusherBackend) -> AsyncIterator
         yield listener
 
 
-def placed(data: Any, offset: int = 1, channel: str = "job.7") -> Event:
+def positioned_event(data: Any, offset: int = 1, channel: str = "job.7") -> Event:
     event = Event(channel=channel, event="job.step", data=data, id=f"{channel}-{offset}")
-    return event.placed(Position(EPOCH, offset, event.id), 1_763_836_800_123)
+    return event.with_position(Position(EPOCH, offset, event.id), 1_763_836_800_123)
 
 
 class TestContract(BackendContract):
@@ -122,7 +123,7 @@ class TestContract(BackendContract):
 async def test_an_event_arrives_as_the_frame_that_every_transport_has(
     backend: PusherBackend, listener: Listener
 ) -> None:
-    await backend.push([placed({"percent": 30})])
+    await backend.push([positioned_event({"percent": 30})])
     assert await listener.event() == {
         "type": "event",
         "channel": "job.7",
@@ -138,7 +139,9 @@ async def test_an_event_arrives_as_the_frame_that_every_transport_has(
 async def test_batches_of_ten_keep_the_order_of_each_channel(
     pusher: LocalPusher, backend: PusherBackend, listener: Listener
 ) -> None:
-    mixed = [placed(n, n, channel) for n in range(1, 26) for channel in ("job.7", "job.8")]
+    mixed = [
+        positioned_event(n, n, channel) for n in range(1, 26) for channel in ("job.7", "job.8")
+    ]
     await backend.push(mixed)
     assert pusher.calls == 6
     assert [(await listener.event())["offset"] for _ in range(25)] == list(range(1, 26))
@@ -149,7 +152,7 @@ async def test_what_text_alone_would_change_on_the_way_arrives_as_it_was(
 ) -> None:
     hard: list[Any] = ["123", "true", 123, True, None, [], "é" * 3_000]
     for offset, data in enumerate(hard, start=1):
-        await backend.push([placed(data, offset)])
+        await backend.push([positioned_event(data, offset)])
         assert (await listener.event())["data"] == data
 
 
@@ -159,15 +162,15 @@ async def test_the_limit_is_counted_in_encoded_bytes_with_the_envelope(
 ) -> None:
     room = 10_240 - len(json.dumps(await envelope(backend, listener), separators=(",", ":")))
     size = room // len(letter.encode())
-    await backend.push([placed(letter * size, 2)])
+    await backend.push([positioned_event(letter * size, 2)])
     assert (await listener.event())["data"] == letter * size
-    await backend.push([placed(letter * (size + 1), 3)])
+    await backend.push([positioned_event(letter * (size + 1), 3)])
     stub = {"type": "stub", "channel": "job.7", "epoch": EPOCH, "offset": 3, "id": "job.7-3"}
     assert await listener.event() == stub
 
 
 async def envelope(backend: PusherBackend, listener: Listener) -> dict[str, Any]:
-    await backend.push([placed("")])
+    await backend.push([positioned_event("")])
     return await listener.event()
 
 
@@ -185,24 +188,24 @@ async def test_one_kept_connection_serves_all_calls(
     pusher: LocalPusher, backend: PusherBackend
 ) -> None:
     for offset in range(1, 6):
-        await backend.push([placed(offset, offset)])
+        await backend.push([positioned_event(offset, offset)])
     assert (pusher.calls, len(pusher.callers)) == (5, 1)
 
 
 async def test_a_kept_connection_that_had_gone_stale_costs_no_event(
     backend: PusherBackend, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await backend.push([placed(1)])
+    await backend.push([positioned_event(1)])
     for connections in backend._line.session("127.0.0.1").connector._conns.values():  # type: ignore[union-attr]
         for protocol, _ in connections:
             protocol.transport.abort()  # type: ignore[union-attr]
-    await backend.push([placed(2, 2)])
+    await backend.push([positioned_event(2, 2)])
     assert [(await listener.event())["offset"] for _ in range(2)] == [1, 2]
 
 
 def test_it_works_in_one_event_loop_after_another() -> None:
     async def push_in(backend: PusherBackend) -> None:
-        await backend.push([placed(1)])
+        await backend.push([positioned_event(1)])
         await backend._line.close()
 
     async def serve(check: Callable[[int], None]) -> None:
@@ -246,7 +249,7 @@ async def test_each_refusal_is_an_error_of_its_own_with_a_cure(
 ) -> None:
     pusher.faults.status, pusher.faults.message = status, text
     with pytest.raises(PublishError, match=cure) as caught:
-        await backend.push([placed(1)])
+        await backend.push([positioned_event(1)])
     assert type(caught.value) is error
     assert caught.value.retryable is (error in RETRYABLE)
     assert text in str(caught.value)
@@ -255,7 +258,7 @@ async def test_each_refusal_is_an_error_of_its_own_with_a_cure(
 async def test_rate_limiting_says_for_how_long(pusher: LocalPusher, backend: PusherBackend) -> None:
     pusher.faults.status = 429
     with pytest.raises(RateLimitedError) as caught:
-        await backend.push([placed(1)])
+        await backend.push([positioned_event(1)])
     assert caught.value.retry_after == 1.0
 
 
@@ -274,9 +277,9 @@ async def test_what_is_configured_wrongly_is_named(
 ) -> None:
     async with backend_of(pusher, **changes) as backend:
         with pytest.raises(error, match=cure):
-            await backend.push([placed(1)])
-        (finding,) = await backend.diagnose()
-    assert finding.verdict == "failed"
+            await backend.push([positioned_event(1)])
+        (finding,) = await backend.check()
+    assert finding.status == "failed"
 
 
 async def test_a_disabled_app_and_one_over_its_quota_are_told_apart(
@@ -284,19 +287,19 @@ async def test_a_disabled_app_and_one_over_its_quota_are_told_apart(
 ) -> None:
     pusher.state = "disabled"
     with pytest.raises(BackendAuthError, match="enable the app"):
-        await backend.push([placed(1)])
+        await backend.push([positioned_event(1)])
     pusher.state = "over its quota"
     with pytest.raises(RateLimitedError, match="larger plan"):
-        await backend.push([placed(1)])
+        await backend.push([positioned_event(1)])
 
 
 async def test_a_provider_that_takes_too_long_is_given_up(
     pusher: LocalPusher, backend: PusherBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime_bridge_backends.pusher_http.CALL_SECONDS", 0.1)
+    monkeypatch.setattr("realtime_bridge_backends.pusher.http.CALL_SECONDS", 0.1)
     pusher.faults.seconds = 5
     with pytest.raises(BackendUnavailableError, match="no answer in time") as caught:
-        await backend.push([placed(1)])
+        await backend.push([positioned_event(1)])
     assert_nothing_shows(caught.value, pusher)
 
 
@@ -309,12 +312,12 @@ async def test_no_error_shows_a_key_a_secret_or_a_signed_address(
         pusher.faults.status = status
         async with backend_of(pusher) as backend:
             with pytest.raises(PublishError) as caught:
-                await backend.push([placed(1)])
+                await backend.push([positioned_event(1)])
         assert_nothing_shows(caught.value, pusher)
     for changes in ({"port": 1}, {"host": "no-such-host.invalid"}):
         async with backend_of(pusher, **changes) as backend:
             with pytest.raises(PublishError) as caught:
-                await backend.push([placed(1)])
+                await backend.push([positioned_event(1)])
         assert_nothing_shows(caught.value, pusher)
     assert pusher.secret not in caplog.text
     assert "auth_signature" not in caplog.text
@@ -454,7 +457,7 @@ def test_the_automatic_log_is_redis_where_its_address_is_set(
     names = {"PUSHER_APP_ID": "7", "PUSHER_KEY": "k", "PUSHER_SECRET": "s"}
     for name, value in {**names, **variables}.items():
         monkeypatch.setenv(name, value)
-    parts = plugins.for_worker(Settings(backend="pusher"))
+    parts = pipeline.worker_pipeline(Settings(backend="pusher"))
     assert type(parts.log).__name__ == log
     assert isinstance(parts.backend, PusherBackend)
 
@@ -485,5 +488,5 @@ async def test_the_browser_is_told_of_a_host_that_is_not_pushers_own(
 
 
 async def test_doctor_finds_that_it_answers(backend: PusherBackend) -> None:
-    (finding,) = await backend.diagnose()
-    assert (finding.check, finding.verdict) == ("pusher", "ok")
+    (finding,) = await backend.check()
+    assert (finding.check, finding.status) == ("pusher", "ok")

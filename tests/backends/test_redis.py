@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from realtime_bridge.protocol.history import Retention
+from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing import FeedContract, LogContract
 from realtime_bridge_backends.redis import RedisBackend
 from tests.services.redis import RedisServer

@@ -17,17 +17,21 @@ from realtime_bridge import (
     Event,
     PublishError,
 )
-from realtime_bridge.backend import Finding, Interrupted, Listener, Log, Page, Reset
-from realtime_bridge.event import Position
-from realtime_bridge.protocol.history import Retention
+from realtime_bridge.backend.component import CheckResult
+from realtime_bridge.backend.feed import FeedInterrupted, Listener
+from realtime_bridge.backend.log import Log
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing import FaultyProxy
-from realtime_bridge.testing.samples import new_channel, numbered
-from realtime_bridge_backends.redis import RedisBackend, line
+from realtime_bridge.testing.contracts.samples import new_channel, numbered
+from realtime_bridge_backends.redis import RedisBackend, pubsub_connection
 from realtime_bridge_backends.redis.listener import RedisListener
 from tests.cli.processes import run
 from tests.services.redis import RedisPair, RedisServer
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 @pytest.fixture
@@ -37,34 +41,36 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-async def steps(stream: AsyncIterator[Sequence[Event] | Interrupted], last: int) -> list[int]:
+async def steps(stream: AsyncIterator[Sequence[Event] | FeedInterrupted], last: int) -> list[int]:
     """Take what is heard up to a step."""
     got: list[int] = []
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not got or got[-1] != last:
             turn = await anext(stream)
-            got += [] if isinstance(turn, Interrupted) else [event.data["step"] for event in turn]
+            got += (
+                [] if isinstance(turn, FeedInterrupted) else [event.data["step"] for event in turn]
+            )
     return got
 
 
-async def interrupted(stream: AsyncIterator[Sequence[Event] | Interrupted]) -> None:
+async def interrupted(stream: AsyncIterator[Sequence[Event] | FeedInterrupted]) -> None:
     """Wait until the feed says that something may be missing."""
-    async with asyncio.timeout(PATIENCE):
-        while not isinstance(await anext(stream), Interrupted):
+    async with asyncio.timeout(TIMEOUT):
+        while not isinstance(await anext(stream), FeedInterrupted):
             pass
 
 
 async def hears_again(listener: Listener) -> None:
     """Wait until the feed is connected."""
     assert isinstance(listener, RedisListener)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await listener._connected.wait()
 
 
 async def appended(log: Log, channel: str, step: int) -> Position:
     """Append one step, again and again while the log is not there."""
     event = numbered(channel, 1, start=step)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             try:
                 (receipt,) = await log.append(event)
@@ -106,8 +112,8 @@ async def test_a_restart_without_its_data_begins_new_epochs(own_server: RedisSer
 async def test_a_subscription_that_fell_silent_is_noticed_and_made_anew(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(line, "PONG_SECONDS", 0.2)
+    monkeypatch.setattr(pubsub_connection, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(pubsub_connection, "PONG_SECONDS", 0.2)
     channel = new_channel()
     async with (
         FaultyProxy(redis_server.port) as proxy,
@@ -225,7 +231,7 @@ class TestWithTLSAndAUser:
             await listener.add(["job.7"])
             await log.append(numbered("job.7", 1))
             assert await steps(aiter(listener), 1) == [1]
-            assert "failed" not in {finding.verdict for finding in await log.diagnose()}
+            assert "failed" not in {finding.status for finding in await log.check()}
 
     async def test_a_wrong_password_is_said_to_be_wrong_and_not_shown(
         self, server: tuple[RedisServer, str]
@@ -328,7 +334,7 @@ def test_a_broadcaster_works_in_threads_and_closes(redis_server: RedisServer) ->
 
 class TestTheDoctor:
     @staticmethod
-    def named(findings: list[Finding], check: str) -> Finding:
+    def named(findings: list[CheckResult], check: str) -> CheckResult:
         (found,) = [finding for finding in findings if finding.check == check]
         return found
 
@@ -337,17 +343,17 @@ class TestTheDoctor:
             client.config_set("maxmemory", "100mb")
             client.config_set("maxmemory-policy", "allkeys-lru")
         async with RedisBackend(own_server.url) as log:
-            memory = self.named(await log.diagnose(), "redis memory")
-        assert memory.verdict == "failed"
-        assert memory.cure
-        assert "noeviction" in memory.cure
+            memory = self.named(await log.check(), "redis memory")
+        assert memory.status == "failed"
+        assert memory.hint
+        assert "noeviction" in memory.hint
 
     async def test_a_log_that_a_restart_would_lose_is_found(
         self, redis_server: RedisServer
     ) -> None:
         async with RedisBackend(redis_server.url) as log:
-            findings = await log.diagnose()
-        assert self.named(findings, "redis persistence").verdict == "warning"
+            findings = await log.check()
+        assert self.named(findings, "redis persistence").status == "warning"
         assert self.named(findings, "redis scripts").detail == "function library"
 
     async def test_rights_that_are_missing_are_listed(self, own_server: RedisServer) -> None:
@@ -355,12 +361,12 @@ class TestTheDoctor:
             client.execute_command("ACL SETUSER poor on >secret +info +ping +time +hello")
         url = own_server.url.replace("//", "//poor:secret@")
         async with RedisBackend(url) as log:
-            rights = self.named(await log.diagnose(), "redis permissions")
-        assert rights.verdict == "failed"
-        assert rights.cure
-        assert "~realtime:*" in rights.cure
+            rights = self.named(await log.check(), "redis permissions")
+        assert rights.status == "failed"
+        assert rights.hint
+        assert "~realtime:*" in rights.hint
 
     async def test_a_server_that_is_not_there_is_the_only_finding(self) -> None:
         async with RedisBackend("redis://127.0.0.1:9/0") as log:
-            (finding,) = await log.diagnose()
-        assert finding.verdict == "failed"
+            (finding,) = await log.check()
+        assert finding.status == "failed"

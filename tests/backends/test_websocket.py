@@ -17,17 +17,17 @@ from realtime_bridge import (
     PublishError,
     Receipt,
 )
-from realtime_bridge import broadcaster as broadcasting
-from realtime_bridge.backend import Page
 from realtime_bridge.client import HybridClient
-from realtime_bridge.event import Position
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge.protocol import backoff
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.publishing import broadcaster as broadcasting
+from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.settings import DEVELOPMENT_SECRET
 from realtime_bridge.testing import FaultyProxy, LogContract
-from realtime_bridge.testing.samples import new_channel, numbered
+from realtime_bridge.testing.contracts.samples import new_channel, numbered
 from realtime_bridge_backends.websocket import SLICE_BYTES, WebSocketBackend
-from tests.cli.processes import PATIENCE, ServeProcess, environment
+from tests.cli.processes import TIMEOUT, ServeProcess, environment
 
 FORKING = """
 import os, sys, threading
@@ -142,7 +142,7 @@ async def test_calls_do_not_wait_for_each_others_answers_and_are_sent_again_when
     await broadcaster.publish(channel, "x", 0)
     proxy.swallow("down")
     publishing = [asyncio.create_task(broadcaster.publish(channel, "x", n)) for n in range(50)]
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while (await receiver.positions([channel]))[channel].offset < 51:
             pass
     proxy.heal()
@@ -207,7 +207,7 @@ async def test_a_server_that_falls_silent_is_an_error_in_time_and_left_for_the_n
     monkeypatch.setattr(broadcasting, "CALL_TIMEOUT", 0.3)
     proxy.swallow()
     with pytest.raises(BackendUnavailableError) as caught:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await broadcaster.publish(channel, "x", 2, id="two")
     assert proxy.url in str(caught.value)
     assert "Publishing the same id again is safe" in str(caught.value)
@@ -275,7 +275,7 @@ class Publisher:
 
     async def published(self, count: int, *, epochs: int) -> None:
         """Wait until that many were published in the latest of so many epochs."""
-        async with asyncio.timeout(PATIENCE), self._more:
+        async with asyncio.timeout(TIMEOUT), self._more:
             await self._more.wait_for(
                 lambda: len(self.epochs) == epochs and len([*self.epochs.values()][-1]) >= count
             )
@@ -329,7 +329,7 @@ async def listen_to(program: str, count: int, server: ServeProcess, folder: Path
     token = Tokens(DEVELOPMENT_SECRET, issuer="realtime").issue("ada", channels=[channel])
     heard: list[Event] = []
     async with (
-        asyncio.timeout(PATIENCE),
+        asyncio.timeout(TIMEOUT),
         HybridClient(server.url, [channel], token=token) as client,
     ):
         await client.subscribed()
@@ -353,7 +353,7 @@ def run(program: str, channel: str, server: ServeProcess, folder: Path) -> None:
         env=environment({"REALTIME_WEBSOCKET_URL": server.url}),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -10,7 +10,8 @@ from playwright.async_api import BrowserContext, Page, WebSocket, expect
 
 from realtime_bridge import Event
 from realtime_bridge.server import Bridge
-from realtime_bridge.server.http import Receive, Request, Response, Scope, Send
+from realtime_bridge.server.http.request import Receive, Request, Scope, Send
+from realtime_bridge.server.http.response import Response
 from realtime_bridge.testing import FaultyProxy
 from tests.client.servers import Server, serving
 
@@ -19,7 +20,7 @@ SOCKETS = b"GET /realtime/ws"
 """What the connections begin with that are made for a socket."""
 
 PAGE = Path(__file__).with_name("page.html")
-PATIENCE = 15.0
+TIMEOUT = 15.0
 """The longest that anything may take of which nothing is promised, in seconds."""
 
 Place = tuple[str, str, int, int]
@@ -102,7 +103,7 @@ class Tab:
     async def live(self) -> None:
         await self.shows("Real-time")
 
-    async def shows(self, label: str, *, within: float = PATIENCE) -> None:
+    async def shows(self, label: str, *, within: float = TIMEOUT) -> None:
         """Wait until the page says how it is connected."""
         await expect(self.page.locator("#status")).to_have_text(label, timeout=within * 1_000)
 
@@ -113,7 +114,7 @@ class Tab:
     def open_sockets(self) -> int:
         return sum(not socket.is_closed() for socket in self.sockets)
 
-    async def until(self, condition: str, *, within: float = PATIENCE) -> None:
+    async def until(self, condition: str, *, within: float = TIMEOUT) -> None:
         """Wait until a JavaScript expression is true there."""
         await self.page.wait_for_function(condition, timeout=within * 1_000)
 
@@ -124,7 +125,7 @@ class Tab:
         """Return what the page has said since it was opened."""
         return [entry["label"] for entry in await self.value("labels")]
 
-    async def has_all(self, *, within: float = PATIENCE, resets: int = 0) -> None:
+    async def has_all(self, *, within: float = TIMEOUT, resets: int = 0) -> None:
         """Wait for the last event that was published: it came once, as did all before, in order."""
         await self.until(f"received.length >= {len(self._site.published)}", within=within)
         received = [_place(event) for event in await self.value("received")]

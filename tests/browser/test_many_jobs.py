@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from realtime_bridge.protocol.job_life import PROGRESS_INTERVAL
+from realtime_bridge.jobs.state import PROGRESS_INTERVAL
 from tests.browser.pages import CHANNEL, Site, Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

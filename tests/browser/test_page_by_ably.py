@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from realtime_bridge.testing.providers import LocalAbly, ably_socket
-from tests.browser.pages import CHANNEL, PATIENCE, Site, Tab
+from tests.browser.pages import CHANNEL, TIMEOUT, Site, Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,7 +70,7 @@ async def test_its_token_is_renewed_on_the_open_connection(
     tab.page.on("response", lambda answer: granted.put_nowait(answer.url))
     await tab.open()
     await carried(tab)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         for _ in range(2):
             while not (await granted.get()).endswith("/auth/ably"):
                 pass

@@ -14,7 +14,7 @@ from typing import Self
 
 COMMAND = str(Path(sys.executable).with_name("realtime-bridge"))
 SECRET = "a secret for tests, of more than 32 bytes"
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -50,7 +50,7 @@ class Process:
         """Wait until standard error has a line that begins so, and return it."""
         while True:
             try:
-                line = self._lines.get(timeout=PATIENCE)
+                line = self._lines.get(timeout=TIMEOUT)
             except Empty:
                 line = None
             assert line is not None, f"no line {beginning!r} in {self.errors}"
@@ -65,8 +65,8 @@ class Process:
         """Wait until it ends, and return its status and its standard output."""
         assert self._process.stdout
         output = self._process.stdout.read()
-        status = self._process.wait(PATIENCE)
-        self._reading.join(PATIENCE)
+        status = self._process.wait(TIMEOUT)
+        self._reading.join(TIMEOUT)
         while not self._lines.empty():
             self.errors.append(self._lines.get() or "")
         return status, output
@@ -74,14 +74,14 @@ class Process:
     def kill(self) -> None:
         """End it at once, and wait for that."""
         self._process.kill()
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._reading.join(PATIENCE)
+        self._reading.join(TIMEOUT)
         for stream in (self._process.stdout, self._process.stderr):
             if stream:
                 stream.close()
@@ -122,7 +122,7 @@ def run(
         env=environment(variables),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIMEOUT,
         check=False,
     )
 

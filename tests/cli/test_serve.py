@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from realtime_bridge.server.auth import Tokens
-from tests.cli.processes import PATIENCE, SECRET, ServeProcess, command, complaint, run
+from realtime_bridge.server.auth.tokens import Tokens
+from tests.cli.processes import SECRET, TIMEOUT, ServeProcess, command, complaint, run
 
 REAL = {"REALTIME_SECRET": SECRET}
 OWN_RULES = """
@@ -35,7 +35,7 @@ def upgrade(port: int, target: str) -> Iterator[tuple[int, socket.socket]]:
         "Connection: Upgrade\r\nUpgrade: websocket\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
-    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), TIMEOUT)) as connection:
         connection.sendall(request.encode())
         head = b""
         while not head.endswith(b"\r\n\r\n"):

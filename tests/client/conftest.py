@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from realtime_bridge.protocol import attempts, backoff, machine, transitions
-from realtime_bridge.server import poll as polls
+from realtime_bridge.protocol import backoff
+from realtime_bridge.protocol.client import machine, reconnect_policy, transitions
+from realtime_bridge.server.endpoints import poll as polls
 from realtime_bridge.testing import FaultyProxy
 from tests.client.servers import SECRET, Server, serving
 
@@ -15,10 +16,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make everybody impatient."""
     monkeypatch.setenv("REALTIME_SECRET", SECRET)
     monkeypatch.setattr(backoff, "delay", lambda *_, **__: 0.01)
-    monkeypatch.setattr(attempts, "BAN_MS", 20)
-    monkeypatch.setattr(attempts, "MAX_BAN_MS", 20)
-    monkeypatch.setattr(attempts, "TIRED_MS", 20)
-    monkeypatch.setattr(attempts, "RESTART_MS", 20)
+    monkeypatch.setattr(reconnect_policy, "BAN_MS", 20)
+    monkeypatch.setattr(reconnect_policy, "MAX_BAN_MS", 20)
+    monkeypatch.setattr(reconnect_policy, "TIRED_MS", 20)
+    monkeypatch.setattr(reconnect_policy, "RESTART_MS", 20)
     monkeypatch.setattr(machine, "FIRST_POLL_MS", 10)
     monkeypatch.setattr(machine, "NEXT_PAGE_MS", 5)
     monkeypatch.setattr(transitions, "FIRST_POLL_MS", 10)

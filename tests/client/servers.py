@@ -11,15 +11,15 @@ import uvicorn
 
 from realtime_bridge import Event
 from realtime_bridge.client import ChannelReset, HybridClient
-from realtime_bridge.event import Position
-from realtime_bridge.protocol.commands import Options
-from realtime_bridge.protocol.status import Status
+from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.client.commands import Options
+from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.server import Bridge
-from realtime_bridge.server.auth import Tokens
-from realtime_bridge.server.http import Receive, Scope, Send
+from realtime_bridge.server.auth.tokens import Tokens
+from realtime_bridge.server.http.request import Receive, Scope, Send
 
 SECRET = "a secret for tests, of more than 32 bytes"
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 IMPATIENT = Options(polling_interval=20, fallback_delay=20, reconnect_interval=10)
 
@@ -116,18 +116,18 @@ class Client(HybridClient):
 
     async def live(self) -> None:
         """Wait until the client has gone live once more."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.lives.get()
 
     async def begun(self) -> Position:
         """Wait until the client is subscribed, and return from where."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return (await self.subscribed())[1]
 
     async def next(self) -> Item:
         """Return what comes next."""
         self._items = self._items or aiter(self)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await anext(self._items)
 
     async def take(self, count: int) -> list[Item]:

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from realtime_bridge import ConfigurationError, Event
-from realtime_bridge.client import ChannelReset, DeniedError, HybridClient, stream
-from realtime_bridge.client import websocket as client_websocket
-from realtime_bridge.event import Position
-from realtime_bridge.protocol import machine, session, state, transitions
-from realtime_bridge.server import descriptor
-from realtime_bridge.server import websocket as server_websocket
+from realtime_bridge.client import ChannelReset, DeniedError, HybridClient, subscription_set
+from realtime_bridge.client import websocket_transport as client_websocket
+from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.client import machine, state, transitions
+from realtime_bridge.protocol.session import session
+from realtime_bridge.server.connections import websocket as server_websocket
+from realtime_bridge.server.endpoints import connect
 from realtime_bridge.testing import FaultyProxy
-from realtime_bridge.testing.samples import numbered
-from tests.client.servers import PATIENCE, Client, Server, serving, token
+from realtime_bridge.testing.contracts.samples import numbered
+from tests.client.servers import TIMEOUT, Client, Server, serving, token
 
 CHANNEL = "user-ada"
 SOCKETS = b"Upgrade: websocket"
@@ -37,7 +38,7 @@ async def publish(server: Server, count: int, *, start: int = 1, channel: str = 
 async def denied(listening: HybridClient) -> str:
     """Return why the server refuses the client for good."""
     with pytest.raises(DeniedError) as caught:
-        async with asyncio.timeout(PATIENCE), listening:
+        async with asyncio.timeout(TIMEOUT), listening:
             await listening.subscribed()
     return str(caught.value)
 
@@ -135,7 +136,7 @@ async def test_it_polls_when_the_socket_opens_but_nobody_says_welcome(
 async def test_a_live_socket_that_falls_silent_is_given_up(
     server: Server, proxy: FaultyProxy, url: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(descriptor, "HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(connect, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.2)
     monkeypatch.setattr(state, "SILENCE_MS", 100)
     monkeypatch.setattr(state, "PING_MS", 100)
@@ -306,7 +307,7 @@ async def test_a_first_client_that_took_nothing_leaves_everything_to_the_next(
     async with client(url, way) as first:
         await first.begun()
         await publish(server, 5)
-        await asyncio.wait_for(first._stream.arrived(), PATIENCE)
+        await asyncio.wait_for(first._stream.arrived(), TIMEOUT)
         positions = first.positions
     async with client(url, way, channels=positions) as second:
         assert await second.steps(5) == [1, 2, 3, 4, 5]
@@ -344,7 +345,7 @@ async def test_the_loss_of_the_last_event_is_noticed_by_the_heartbeat(
 async def test_a_handler_slower_than_the_probe_loses_nothing(
     server: Server, proxy: FaultyProxy, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "WAITING", 10)
+    monkeypatch.setattr(subscription_set, "WAITING", 10)
     monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.05)
     for limit in ("PROBE_MS", "SILENCE_MS", "PING_MS"):
         monkeypatch.setattr(machine if limit == "PROBE_MS" else state, limit, 50)
@@ -427,7 +428,7 @@ async def test_nonsense_from_a_server_is_a_failure_like_any_other(
     failed = asyncio.Event()
     monkeypatch.setattr(client_websocket._logger, "info", lambda *_: failed.set())
     async with client(impostor, "websocket") as listening:
-        await asyncio.wait_for(failed.wait(), PATIENCE)
+        await asyncio.wait_for(failed.wait(), TIMEOUT)
         assert listening._running
         assert not listening._running.done()
 

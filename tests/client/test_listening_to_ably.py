@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from realtime_bridge import Event
-from realtime_bridge.client import ChannelReset, DeniedError, hosted
+from realtime_bridge.client import ChannelReset, DeniedError, hosted_transport
 from realtime_bridge.server import Bridge
 from realtime_bridge.testing.providers import LocalAbly
-from tests.client.servers import PATIENCE, Client, Server, serving, step, token
+from tests.client.servers import TIMEOUT, Client, Server, serving, step, token
 
 CHANNEL = "job.7"
 
@@ -70,8 +70,8 @@ async def test_what_was_published_before_and_meanwhile_is_read_from_the_log(
 async def test_under_loss_repeats_and_reordering_each_event_comes_once_and_in_order(
     ably: LocalAbly, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosted, "CHECK_SECONDS", 0.5)
-    monkeypatch.setattr(hosted, "UNDER_WAY_SECONDS", 0.1)
+    monkeypatch.setattr(hosted_transport, "CHECK_SECONDS", 0.5)
+    monkeypatch.setattr(hosted_transport, "UNDER_WAY_SECONDS", 0.1)
     async with client_of(server) as client, client_of(server) as other:
         await client.live()
         await other.live()
@@ -85,20 +85,20 @@ async def test_under_loss_repeats_and_reordering_each_event_comes_once_and_in_or
 async def test_a_lost_last_event_is_noticed_by_comparing_positions(
     ably: LocalAbly, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosted, "CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(hosted_transport, "CHECK_SECONDS", 0.2)
     async with client_of(server) as client:
         await client.live()
         ably.faults.lose = 1.0
         await publish(server.bridge, 1)
         assert await client.steps(1) == [1]
-        assert hosted.CHECK_SECONDS * 1.2 <= 35
+        assert hosted_transport.CHECK_SECONDS * 1.2 <= 35
 
 
 async def test_a_provider_that_delivers_nothing_is_given_up(
     ably: LocalAbly, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosted, "CHECK_SECONDS", 0.05)
-    monkeypatch.setattr(hosted, "UNDER_WAY_SECONDS", 0.01)
+    monkeypatch.setattr(hosted_transport, "CHECK_SECONDS", 0.05)
+    monkeypatch.setattr(hosted_transport, "UNDER_WAY_SECONDS", 0.01)
     async with client_of(server) as client:
         await client.live()
         ably.faults.lose = 1.0
@@ -158,7 +158,7 @@ async def test_while_the_service_is_away_there_is_polling(ably: LocalAbly, serve
         assert await client.steps(1) == [1]
         assert client.status.kind == "polling"
         ably.faults.heal()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await client.live()
 
 

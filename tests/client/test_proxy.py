@@ -10,7 +10,7 @@ import pytest
 from realtime_bridge.testing import FaultyProxy
 
 Connection = tuple[StreamReader, StreamWriter]
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 async def echo(reader: StreamReader, writer: StreamWriter) -> None:
@@ -27,7 +27,7 @@ async def proxy() -> AsyncIterator[FaultyProxy]:
     async with (
         await asyncio.start_server(echo, "127.0.0.1", 0) as server,
         FaultyProxy(server.sockets[0].getsockname()[1]) as proxy,
-        asyncio.timeout(PATIENCE),
+        asyncio.timeout(TIMEOUT),
     ):
         yield proxy
 

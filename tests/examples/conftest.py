@@ -24,10 +24,10 @@ CHROMIUM = [
     "--disable-dev-shm-usage",
 ]
 COMMAND = [str(Path(sys.executable).with_name("realtime-bridge")), "demo"]
-PATIENCE = 20_000
+TIMEOUT = 20_000
 """The longest the page may take to show one thing, in milliseconds."""
 
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=TIMEOUT)
 
 
 class Demo:
@@ -117,7 +117,7 @@ async def page() -> AsyncGenerator[Page]:
         page = await browser.new_page(
             viewport={"width": 1000, "height": 800}, device_scale_factor=scale
         )
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(TIMEOUT)
         yield page
         await browser.close()
 

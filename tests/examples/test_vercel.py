@@ -17,14 +17,14 @@ from aiohttp import ClientSession, web
 
 from realtime_bridge import Event
 from realtime_bridge.client import ChannelReset, HybridClient
-from realtime_bridge.event import Position
+from realtime_bridge.model.position import Position
 from realtime_bridge.testing.providers import LocalAbly
 from tests.services.redis import RedisServer
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vercel"
 ONE_REQUEST = Path(__file__).with_name("one_request.py")
 CHANNEL = "user-demo"
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 Environment = dict[str, str]
 
@@ -133,7 +133,7 @@ async def test_what_the_worker_tells_arrives_once_and_in_order(
     heard: list[Event | ChannelReset] = []
     client = HybridClient(f"{url}/realtime", [CHANNEL], token=access(environment))
     with worker(environment):
-        async with client, ClientSession() as http, asyncio.timeout(PATIENCE):
+        async with client, ClientSession() as http, asyncio.timeout(TIMEOUT):
             _, start = await client.subscribed()
             await post(http, f"{url}/api/exports")
             async for item in client:
@@ -152,6 +152,6 @@ async def test_what_the_worker_tells_arrives_once_and_in_order(
 
 
 def access(environment: Environment) -> str:
-    from realtime_bridge.server.auth import Tokens
+    from realtime_bridge.server.auth.tokens import Tokens
 
     return Tokens(environment["REALTIME_SECRET"], issuer="realtime").issue("demo")

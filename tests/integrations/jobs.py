@@ -4,16 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from realtime_bridge.backend import Page
-from realtime_bridge.event import Event, Position
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge_backends.redis import RedisBackend
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 async def states(log: RedisBackend, channel: str, end: str) -> list[str]:
     """Wait until a job's `end` was told, and return all that was."""
-    async with log.listen() as listener, asyncio.timeout(PATIENCE):
+    async with log.listen() as listener, asyncio.timeout(TIMEOUT):
         await listener.add([channel])
         heard = aiter(listener)
         while end not in (told := await told_on(log, channel)):

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.cli.processes import environment
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def running(*command: str, variables: Mapping[str, str], output: Path) -> Iterat
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)

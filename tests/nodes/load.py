@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from realtime_bridge.backend import Log
-from tests.nodes.audience import Audience
+from realtime_bridge.backend.log import Log
 from tests.nodes.balancer import Balancer
-from tests.nodes.fleet import Fleet, Published, publish
+from tests.nodes.clients import Audience
+from tests.nodes.cluster import Fleet, Published, publish
 
 FULL = "FULL_LOAD" in os.environ
 """`make load` has more of everything."""
@@ -20,7 +20,7 @@ WORKERS, EVENTS = 4, 5_000 if FULL else 1_000
 SECONDS = 20.0 if FULL else 5.0
 """How long the workers take."""
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Load:
@@ -34,7 +34,7 @@ class Load:
 
     async def under_way(self, share: float = 1 / 3) -> None:
         """Wait until this share of it is done."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await self.audience.has(int(WORKERS * EVENTS * EACH / len(CHANNELS) * share))
 
     async def finish(self, publishing: "asyncio.Task[Published]") -> None:
@@ -42,7 +42,7 @@ class Load:
         self.published = await publishing
         async with self._log as log:
             tops = await log.positions(CHANNELS)
-        await self.audience.reach(tops, seconds=PATIENCE)
+        await self.audience.reach(tops, seconds=TIMEOUT)
         self.audience.check(self.published)
 
 

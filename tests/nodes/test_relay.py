@@ -10,10 +10,10 @@ import pytest
 
 from realtime_bridge import Event
 from realtime_bridge.client import HybridClient
-from realtime_bridge.database import triggers, watching
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.postgres import triggers, watching
+from realtime_bridge.server.auth.tokens import Tokens
 from tests.cli.processes import COMMAND, SECRET, Process
-from tests.nodes.fleet import Fleet
+from tests.nodes.cluster import Fleet
 from tests.nodes.load import FULL
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
@@ -22,7 +22,7 @@ CHANGES = 20_000 if FULL else 3_000
 USERS, EACH = 10, 50
 """Users whose rows change, and changes of one statement."""
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def test_no_change_is_lost_and_none_comes_twice(
             fleet.kill(0)
             await change(url, 3 * CHANGES // 4, CHANGES + 1)
             await fleet.start(0)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 seen = await got
     for user in range(USERS):
         own = [n for n in range(1, CHANGES + 1) if n // EACH % USERS == user]
@@ -90,7 +90,7 @@ async def change(url: str, start: int, end: int) -> None:
 
 async def insert(url: str, low: int, high: int) -> None:
     rows = f"SELECT n, n / {EACH} % {USERS} FROM generate_series({low}, {high - 1}) AS n"
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(url) as connection:

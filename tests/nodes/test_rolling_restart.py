@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from realtime_bridge.event import Position
-from realtime_bridge.protocol.draining import window
+from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.session.drain_schedule import window
 from realtime_bridge_backends.redis import RedisBackend
-from tests.nodes.audience import Audience
 from tests.nodes.balancer import Balancer
-from tests.nodes.fleet import Fleet, publish
+from tests.nodes.clients import Audience
+from tests.nodes.cluster import Fleet, publish
 from tests.services.redis import RedisServer
 
 NODES = 3

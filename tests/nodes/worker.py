@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import orjson
 
 from realtime_bridge import Broadcaster, Event, PublishError
-from realtime_bridge.identifiers import event_id
+from realtime_bridge.model.ids import event_id
 
 BATCH = 20
 

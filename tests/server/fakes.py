@@ -9,23 +9,20 @@ from typing import Any, Self
 
 import orjson
 
-from realtime_bridge.backend import (
-    PAGE_EVENTS,
-    Feed,
-    Interrupted,
-    Listener,
-    Log,
-    Page,
-    Receipt,
-    Reset,
-)
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol.history import History, Retention
-from realtime_bridge.server.fan import Subscriber
-from realtime_bridge.server.hub import Hub
+from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
+from realtime_bridge.backend.log import Log
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import PAGE_EVENTS, Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.publishing.history import History
+from realtime_bridge.server.fanout.channel_fanout import Subscriber
+from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.settings import Settings
 from realtime_bridge_backends.memory import MemoryBackend
-from tests.server.harness import PATIENCE
+from tests.server.harness import TIMEOUT
 
 Pause = Callable[[], Awaitable[None]]
 
@@ -73,7 +70,7 @@ class FakeListener(Listener):
     def __init__(self, feed: "FakeFeed") -> None:
         self._feed = feed
         self.channels: set[str] = set()
-        self.items: asyncio.Queue[Sequence[Event] | Interrupted | Exception | None] = (
+        self.items: asyncio.Queue[Sequence[Event] | FeedInterrupted | Exception | None] = (
             asyncio.Queue()
         )
 
@@ -90,7 +87,7 @@ class FakeListener(Listener):
             raise self._feed.discard_fails
         self.channels.difference_update(channels)
 
-    async def __aiter__(self) -> AsyncIterator[Sequence[Event] | Interrupted]:
+    async def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
         while (item := await self.items.get()) is not None:
             if isinstance(item, Exception):
                 raise item
@@ -121,7 +118,7 @@ class FakeFeed(Feed):
         finally:
             self.listener = None
 
-    def announce(self, *items: Sequence[Event] | Interrupted | Exception | None) -> None:
+    def announce(self, *items: Sequence[Event] | FeedInterrupted | Exception | None) -> None:
         """Let the listener hear these, if there is one that listens to their channel."""
         if self.listener is None:
             return
@@ -166,14 +163,14 @@ class SlowLog(Log):
         await self._wait()
         return await self.memory.latest(channel, after=after, limit=limit)
 
-    async def rotate(self, channel: str, seen_epoch: str) -> Position:
-        return await self.memory.rotate(channel, seen_epoch)
+    async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
+        return await self.memory.rotate_epoch(channel, expected_epoch)
 
-    async def stored(self, events: Sequence[Event]) -> list[Event]:
+    async def from_trusted(self, events: Sequence[Event]) -> list[Event]:
         """Append, and return the events as the log announces them."""
         receipts = await self.append(events)
         return [
-            event.placed(receipt.position, 1)
+            event.with_position(receipt.position, 1)
             for event, receipt in zip(events, receipts, strict=True)
         ]
 
@@ -201,7 +198,7 @@ class Recorder(Subscriber):
         self.resets: list[Reset] = []
         self.answers: list[tuple[Page, bool]] = []
         self.takes = True
-        self.patience = PATIENCE
+        self.patience = TIMEOUT
         self.broken: list[str] = []
         self._news = asyncio.Event()
 
@@ -251,7 +248,7 @@ async def hearing(log: Log, feed: Feed) -> AsyncGenerator[Hub]:
     """Run a hub."""
     hub = Hub(log, feed)
     running = asyncio.create_task(hub.run())
-    await hub.wait_until_ready(PATIENCE)
+    await hub.wait_until_ready(TIMEOUT)
     try:
         yield hub
     finally:

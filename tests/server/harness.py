@@ -18,19 +18,19 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
-from realtime_bridge.protocol import frames
-from realtime_bridge.protocol.calls import signed_headers
+from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.rpc import signed_headers
 from realtime_bridge.server import Bridge
-from realtime_bridge.server.auth import Tokens
-from realtime_bridge.server.connection import Connection
-from realtime_bridge.server.engine import INTERNAL, Authenticate, Engine
+from realtime_bridge.server.auth.tokens import Tokens
+from realtime_bridge.server.connections.connection import Connection
+from realtime_bridge.server.context import INTERNAL, Authenticate, ServerContext
 from realtime_bridge.settings import Settings
 
 SECRET = "a secret of the tests, 32 bytes long at least"
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """The longest to wait for what must come; nothing that works comes near it."""
 
-PORTABLE, FAST = "websockets-sansio", "realtime_bridge.server.fast:WebSocket"
+PORTABLE, FAST = "websockets-sansio", "realtime_bridge.server.connections.fast:WebSocket"
 """What uvicorn's `ws` is: its own class, so that we are reached through ASGI, or ours."""
 
 Frame = dict[str, Any]
@@ -45,13 +45,13 @@ def made(*, dev: bool = False, authenticate: Authenticate | None = None, **optio
     return Bridge(configured(**options), dev=dev, authenticate=authenticate)
 
 
-def engine_of(bridge: Bridge) -> Engine:
+def engine_of(bridge: Bridge) -> ServerContext:
     return bridge._engine
 
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop run until the condition holds: for what no client is told of."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not condition():  # noqa: ASYNC110 -- nothing tells of it
             await asyncio.sleep(0.002)
 
@@ -122,7 +122,7 @@ class Client:
         self.socket = socket
 
     async def send(self, kind: str, **fields: Any) -> None:
-        await self.socket.send(frames.encode(kind, **fields).decode())
+        await self.socket.send(messages.encode(kind, **fields).decode())
 
     def send_at_once(self, *sent: bytes) -> None:
         """Send these frames in one piece, so that the server finds them together."""
@@ -130,7 +130,7 @@ class Client:
         self.socket.transport.write(b"".join(pieces))
 
     async def receive(self) -> Frame:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             frame: Frame = orjson.loads(await self.socket.recv())
             return frame
 
@@ -162,7 +162,7 @@ class Client:
 
     async def closed(self) -> tuple[int, str]:
         """Read to the end, and return the code and reason of the close."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             try:
                 while True:
                     await self.socket.recv()
@@ -206,7 +206,7 @@ class Site:
     tokens: Tokens = field(default_factory=lambda: Tokens(SECRET, issuer="realtime"))
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> ServerContext:
         return engine_of(self.bridge)
 
     @property

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import orjson
 
-from realtime_bridge.protocol import frames
-from tests.server.harness import PATIENCE, Site
+from realtime_bridge.protocol.wire import messages
+from tests.server.harness import TIMEOUT, Site
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """The key of RFC 6455's own example, and what has to be answered to it."""
@@ -40,7 +40,7 @@ def frame(
 
 def said(kind: str, **fields: Any) -> bytes:
     """Make the text frame of one of our messages."""
-    return frame(TEXT, frames.encode(kind, **fields))
+    return frame(TEXT, messages.encode(kind, **fields))
 
 
 def request(site: Site, **changed: str | None) -> bytes:
@@ -95,7 +95,7 @@ class Raw:
 
     async def answer(self) -> tuple[int, dict[str, str]]:
         """Read the head of an HTTP answer."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         first, *lines = head.strip().split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
@@ -103,7 +103,7 @@ class Raw:
 
     async def frame(self) -> tuple[int, bytes]:
         """Read a frame: its first byte, and its payload, which the server never masks."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             first, second = await self.reader.readexactly(2)
             assert second < 128
             size = second
@@ -134,6 +134,6 @@ class Raw:
 
     async def ended(self) -> None:
         """See the connection end without another byte."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             assert await self.reader.read() == b""
         self.writer.close()

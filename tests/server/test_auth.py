@@ -11,18 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_bridge.protocol.calls import sign
-from realtime_bridge.server import Principal, auth
-from realtime_bridge.server.auth import (
-    SKEW_SECONDS,
-    SignatureError,
-    Signatures,
-    TokenError,
-    Tokens,
-    origin_allowed,
-)
-from realtime_bridge.server.http import Request
-from realtime_bridge.server.plain import plain_claims
+from realtime_bridge.protocol.wire.rpc import sign
+from realtime_bridge.server import Principal
+from realtime_bridge.server.auth import tokens
+from realtime_bridge.server.auth.hs256 import verify_hs256
+from realtime_bridge.server.auth.origins import origin_allowed
+from realtime_bridge.server.auth.signatures import SignatureError, Signatures
+from realtime_bridge.server.auth.tokens import SKEW_SECONDS, TokenError, Tokens
+from realtime_bridge.server.http.request import Request
 from tests.server.harness import SECRET, Serve, Site, made
 
 TOKENS = Tokens(SECRET, issuer="realtime")
@@ -62,7 +58,7 @@ def test_what_is_plainly_good_is_good(claims: Any, headers: Any, secret: str) ->
     good = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": int(now + 60), "iat": now}
     made = {name: claim for name, claim in (good | claims).items() if claim is not None}
     token = jwt.api_jws.encode(orjson.dumps(made), secret, headers=headers)
-    found = plain_claims(
+    found = verify_hs256(
         token, SECRET.encode(), audience="realtime", issuer="realtime", now=time.time()
     )
     assert found is None or found == TOKENS._decode(token)
@@ -182,7 +178,7 @@ class TestSignatures:
     def test_when_too_many_are_remembered_none_can_be_repeated(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(auth, "REMEMBERED_SIGNATURES", 10)
+        monkeypatch.setattr(tokens, "REMEMBERED_SIGNATURES", 10)
         signatures = Signatures(SECRET)
         calls = [(str(1000 + number / 100), f"s{number}") for number in range(50)]
         for timestamp, signature in calls:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from realtime_bridge.protocol import frames, session
-from realtime_bridge.server import connection
+from realtime_bridge.protocol.session import session
+from realtime_bridge.protocol.wire import messages
+from realtime_bridge.server.connections import connection
 from tests.server.harness import FAST, Serve, Site
 from tests.server.raw import (
     ACCEPT,
@@ -22,7 +23,7 @@ from tests.server.raw import (
     said,
 )
 
-NONCE = frames.encode("ping", nonce="alive")
+NONCE = messages.encode("ping", nonce="alive")
 PROTOCOL_ERROR, BAD_TEXT = 1002, 1007
 
 
@@ -90,7 +91,7 @@ class TestMessages:
     @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 128, 65_535, 65_536])
     async def test_a_message_of_any_size_is_taken(self, site: Site, size: int) -> None:
         raw = await Raw.connect(site)
-        empty = len(frames.encode("ping", nonce="a", x=""))
+        empty = len(messages.encode("ping", nonce="a", x=""))
         padding = "x" * max(0, size - empty)
         raw.send(said("ping", nonce="a", x=padding))
         assert (await raw.message())["nonce"] == "a"

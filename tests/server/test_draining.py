@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from realtime_bridge.server.signals import drained_first
-from tests.server.harness import PATIENCE, Client, Serve, Site, until
+from realtime_bridge.server.lifecycle.signals import drained_first
+from tests.server.harness import TIMEOUT, Client, Serve, Site, until
 
 
 async def draining(site: Site) -> asyncio.Task[None]:
@@ -83,7 +83,7 @@ async def test_a_long_poll_ends_with_its_slot_and_later_ones_do_not_wait(site: S
     waiting = asyncio.create_task(site.poll({"job.7": start}, wait=20))
     await until(lambda: site.engine.clients._all)
     drain = await draining(site)
-    async with asyncio.timeout(PATIENCE / 2):
+    async with asyncio.timeout(TIMEOUT / 2):
         assert (await waiting)[0] == 200
         assert (await site.poll({"job.7": start}, wait=20))[0] == 200
     await drain

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from realtime_bridge.server import bridge as module
-from realtime_bridge.server import hub as hub_module
+from realtime_bridge.server.fanout import hub as hub_module
 from tests.server.fakes import FakeFeed, SlowLog
 from tests.server.harness import Frame, Serve, Site, made, until
 
@@ -35,7 +35,7 @@ async def test_the_report_has_numbers_and_no_names(site: Site) -> None:
 class _Feed(SlowLog, FakeFeed):
     """A log that is a feed as well, and that the test can break."""
 
-    reached_through = None
+    remote_access_via = None
 
     def __init__(self) -> None:
         SlowLog.__init__(self)

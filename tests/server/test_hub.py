@@ -11,14 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime_bridge.backend import Interrupted, Reset
+from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.event import Position
-from realtime_bridge.server import hub as module
-from realtime_bridge.server.hub import Hub
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.server.fanout import hub as module
+from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge_backends.memory import MemoryBackend
 from tests.server.fakes import FakeFeed, Gate, Recorder, SlowLog, TimelessLoop, hearing, numbered
-from tests.server.harness import PATIENCE, until
+from tests.server.harness import TIMEOUT, until
 
 CHANNEL = "job.7"
 ELSEWHERE = "zzzzzzzz"
@@ -80,7 +81,7 @@ async def test_only_the_channels_own_subscribers_get_an_event(
     mixed = [
         event for pair in zip(numbered("a", 3), numbered("b", 3), strict=True) for event in pair
     ]
-    feed.announce(await log.stored(mixed))
+    feed.announce(await log.from_trusted(mixed))
     await here.reaches(3)
     await there.reaches(3)
     assert (here.data, there.data) == ([1, 2, 3], [1, 2, 3])
@@ -89,13 +90,13 @@ async def test_only_the_channels_own_subscribers_get_an_event(
 async def test_a_subscription_from_now_gets_what_comes_and_from_a_position_what_was_missed(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
-    stored = await log.stored(numbered(CHANNEL, 5))
+    stored = await log.from_trusted(numbered(CHANNEL, 5))
     assert stored[1].position
     new = await joined(hub)
     back = await joined(hub, stored[1].position)
     assert (new.offsets, back.offsets) == ([], [3, 4, 5])
     assert [recovered for _, recovered in new.answers + back.answers] == [False, True]
-    feed.announce(await log.stored(numbered(CHANNEL, 1, start=6)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=6)))
     await new.reaches(6)
     await back.reaches(6)
     assert (new.offsets, back.offsets) == ([6], [3, 4, 5, 6])
@@ -110,12 +111,12 @@ async def test_more_than_a_page_is_read_in_pages_and_nothing_is_pushed_between(
     reader = await joined(hub, Position(epoch, 0))
     assert reader.answers[0][0].more
     assert len(reader.offsets) == 500
-    feed.announce(await log.stored(numbered(CHANNEL, 1, start=601)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=601)))
     await (await joined(hub, Position(epoch, 600))).reaches(601)
     assert len(reader.offsets) == 500
     await hub.join(reader, CHANNEL, reader.here)
     assert not reader.answers[1][0].more
-    feed.announce(await log.stored(numbered(CHANNEL, 1, start=602)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=602)))
     await reader.reaches(602)
     assert (reader.offsets, reader.broken) == ([*range(1, 603)], [])
 
@@ -127,7 +128,7 @@ async def test_a_position_of_another_epoch_is_reset_and_goes_on_from_the_top(
     stray = await joined(hub, Position(ELSEWHERE, 2))
     assert [(reset.reason, reset.top.offset) for reset in stray.resets] == [("epoch", 3)]
     assert stray.answers[0][1] is False
-    feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=4)))
     await stray.reaches(4)
     assert (stray.offsets, stray.broken) == ([4], [])
 
@@ -136,7 +137,7 @@ async def test_a_gap_in_the_feed_is_read_from_the_log_at_once(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await joined(hub)
-    stored = await log.stored(numbered(CHANNEL, 5))
+    stored = await log.from_trusted(numbered(CHANNEL, 5))
     feed.announce(stored[:1], stored[4:], stored[1:3])
     await recorder.reaches(5)
     assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4, 5], [])
@@ -147,11 +148,11 @@ async def test_what_is_announced_while_a_gap_is_read_is_read_too(feed: FakeFeed)
     log = SlowLog(gate.wait)
     async with hearing(log, feed) as hub:
         recorder = await joined(hub)
-        stored = await log.stored(numbered(CHANNEL, 3))
+        stored = await log.from_trusted(numbered(CHANNEL, 3))
         gate.close_after(1)
         feed.announce(stored[2:])
         await gate.reached.wait()
-        feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+        feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=4)))
         fan = hub._fans[CHANNEL]
         await until(lambda: fan.missed)
         gate.open()
@@ -182,7 +183,7 @@ async def test_an_announcement_that_is_still_under_way_is_not_read_from_the_log(
             await recorder.reaches(3)
 
     monkeypatch.setattr(module, "CONFIRM_SECONDS", 77)
-    stored = await log.stored(numbered(CHANNEL, 3))
+    stored = await log.from_trusted(numbered(CHANNEL, 3))
     monkeypatch.setattr(asyncio, "sleep", sleep)
     check = asyncio.create_task(hub._check(confirm=77))
     await confirming.wait()
@@ -196,7 +197,7 @@ async def test_an_interrupted_feed_is_made_up_for_at_once(
 ) -> None:
     recorder = await joined(hub)
     await log.append(numbered(CHANNEL, 3))
-    feed.announce(Interrupted())
+    feed.announce(FeedInterrupted())
     await recorder.reaches(3)
     assert recorder.offsets == [1, 2, 3]
 
@@ -205,20 +206,20 @@ async def test_a_new_epoch_is_a_reset_for_everyone_also_who_has_fallen_behind(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     live, behind = await joined(hub), await joined(hub)
-    old = await log.stored(numbered(CHANNEL, 1))
+    old = await log.from_trusted(numbered(CHANNEL, 1))
     behind.takes = False
     feed.announce(old)
     await live.reaches(1)
     assert old[0].position
-    await log.rotate(CHANNEL, old[0].position.epoch)
-    new = await log.stored(numbered(CHANNEL, 1))
+    await log.rotate_epoch(CHANNEL, old[0].position.epoch)
+    new = await log.from_trusted(numbered(CHANNEL, 1))
     feed.announce(new)
     for recorder in (live, behind):
         await recorder.sees(partial(getattr, recorder, "resets"))
         assert [(reset.reason, reset.top) for reset in recorder.resets] == [
             ("epoch", new[0].position)
         ]
-    feed.announce(await log.stored(numbered(CHANNEL, 1, start=2)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=2)))
     await live.reaches(2)
     assert (live.offsets, live.broken, behind.offsets) == ([1, 2], [], [])
 
@@ -232,8 +233,8 @@ async def test_a_new_epoch_while_history_is_read_does_not_repeat_what_the_histor
     async with hearing(log, feed) as hub:
         witness = await joined(hub)
         before = (await log.positions([CHANNEL]))[CHANNEL]
-        fresh = await log.rotate(CHANNEL, before.epoch)
-        new = await log.stored(numbered(CHANNEL, 2))
+        fresh = await log.rotate_epoch(CHANNEL, before.epoch)
+        new = await log.from_trusted(numbered(CHANNEL, 2))
         gate.close_after(0)
         late, fan = Recorder(), hub._fans[CHANNEL]
         late.here = fresh
@@ -247,7 +248,7 @@ async def test_a_new_epoch_while_history_is_read_does_not_repeat_what_the_histor
         gate.open()
         await joining
         await witness.sees(lambda: witness.resets)
-        feed.announce(await log.stored(numbered(CHANNEL, 1, start=3)))
+        feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=3)))
         await late.reaches(3)
     assert (late.offsets, late.broken, late.resets) == ([1, 2, 3], [], [])
 
@@ -259,7 +260,7 @@ async def test_what_was_trimmed_before_it_was_heard_is_a_reset(
     stored = [
         event
         for start in range(1, 1_502, 500)
-        for event in await log.stored(numbered(CHANNEL, 500, start=start))
+        for event in await log.from_trusted(numbered(CHANNEL, 500, start=start))
     ]
     feed.announce(stored[-1:])
     await recorder.reaches(2_000)
@@ -272,14 +273,14 @@ async def test_who_takes_no_more_is_left_alone_until_it_joins_again(
 ) -> None:
     slow, quick = await joined(hub), await joined(hub)
     slow.takes = False
-    feed.announce(await log.stored(numbered(CHANNEL, 3)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 3)))
     await quick.reaches(3)
     slow.takes = True
-    feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=4)))
     await quick.reaches(4)
     assert slow.offsets == []
     await hub.join(slow, CHANNEL, slow.here)
-    feed.announce(await log.stored(numbered(CHANNEL, 1, start=5)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=5)))
     await slow.reaches(5)
     assert (slow.offsets, slow.broken) == ([1, 2, 3, 4, 5], [])
 
@@ -288,7 +289,7 @@ async def test_who_has_left_gets_nothing_any_more(hub: Hub, log: SlowLog, feed: 
     leaver, stayer = await joined(hub), await joined(hub)
     hub.leave(leaver, CHANNEL)
     hub.leave(leaver, "never.joined")
-    feed.announce(await log.stored(numbered(CHANNEL, 1)))
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1)))
     await stayer.reaches(1)
     assert leaver.offsets == []
 
@@ -317,7 +318,9 @@ async def test_a_channel_that_nobody_listens_to_is_closed_and_can_be_opened_agai
     await until(lambda: feed.listener and feed.listener.channels == {"kept"})
     assert (set(hub.channels), hub.top("left")) == ({"kept"}, None)
     again = await joined(hub, channel="left")
-    feed.announce(await log.stored(numbered("left", 1)), await log.stored(numbered("kept", 1)))
+    feed.announce(
+        await log.from_trusted(numbered("left", 1)), await log.from_trusted(numbered("kept", 1))
+    )
     await again.reaches(1)
     await kept.reaches(1)
 
@@ -330,7 +333,9 @@ async def test_a_feed_that_cannot_forget_a_channel_goes_on(
     feed.discard_fails = OSError("the network is down")
     hub.leave(left, "left")
     await until(lambda: "the regular check failed" in caplog.text)
-    feed.announce(await log.stored(numbered("left", 1)), await log.stored(numbered("kept", 1)))
+    feed.announce(
+        await log.from_trusted(numbered("left", 1)), await log.from_trusted(numbered("kept", 1))
+    )
     await kept.reaches(1)
     assert (feed.opened, left.offsets) == (1, [])
 
@@ -362,11 +367,11 @@ class TestOpening:
             gate.close_after(0)
             joining = asyncio.create_task(joined(hub))
             await until(lambda: feed.listener and CHANNEL in feed.listener.channels)
-            feed.announce(await log.stored(numbered(CHANNEL, 2)))
+            feed.announce(await log.from_trusted(numbered(CHANNEL, 2)))
             await until(lambda: len(hub._openings._under_way[CHANNEL].early) == 2)
             gate.open()
             recorder = await joining
-            feed.announce(await log.stored(numbered(CHANNEL, 1, start=3)))
+            feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=3)))
             await recorder.reaches(3)
         assert recorder.broken == []
         assert recorder.offsets == [3]
@@ -380,7 +385,7 @@ class TestOpening:
             gate.close_after(1)
             joining = asyncio.create_task(joined(hub))
             await gate.reached.wait()
-            feed.announce(await log.stored(numbered(CHANNEL, 2)))
+            feed.announce(await log.from_trusted(numbered(CHANNEL, 2)))
             await until(lambda: len(hub._openings._under_way[CHANNEL].early) == 2)
             gate.open()
             await (await joining).reaches(2)
@@ -398,7 +403,7 @@ class TestOpening:
         assert [type(answer) for answer in answers] == [BackendUnavailableError] * 3
         setattr(part, "add_fails" if where == "feed" else "fails", None)
         recorder = await joined(hub)
-        feed.announce(await log.stored(numbered(CHANNEL, 1)))
+        feed.announce(await log.from_trusted(numbered(CHANNEL, 1)))
         await recorder.reaches(1)
         assert feed.opened == 1
 
@@ -423,9 +428,9 @@ class TestOpening:
             answers = await asyncio.gather(*asked, return_exceptions=True)
             assert [type(answer) for answer in answers] == [BackendUnavailableError] * 3
             gate.open()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 await until(lambda: feed.opened == 2)
-                await hub.wait_until_ready(PATIENCE)
+                await hub.wait_until_ready(TIMEOUT)
                 await joined(hub)
         assert "the feed broke" in caplog.text
 
@@ -444,8 +449,8 @@ class TestABrokenFeed:
         await until(lambda: feed.opened == 1 and not hub.ready)
         await log.append(numbered(CHANNEL, 3))
         await recorder.reaches(3)
-        await hub.wait_until_ready(PATIENCE)
-        feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+        await hub.wait_until_ready(TIMEOUT)
+        feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=4)))
         await recorder.reaches(4)
         assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
 
@@ -464,10 +469,10 @@ class TestABrokenFeed:
         self, hub: Hub, log: SlowLog, feed: FakeFeed
     ) -> None:
         recorder = await joined(hub)
-        stored = await log.stored(numbered(CHANNEL, 3))
+        stored = await log.from_trusted(numbered(CHANNEL, 3))
         feed.announce(stored[2:], OSError("the network is down"))
         await recorder.reaches(3)
-        feed.announce(await log.stored(numbered(CHANNEL, 1, start=4)))
+        feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=4)))
         await recorder.reaches(4)
         assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
 
@@ -482,7 +487,7 @@ class TestABrokenFeed:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         recorder = await joined(hub)
-        stored = await log.stored(numbered(CHANNEL, 3))
+        stored = await log.from_trusted(numbered(CHANNEL, 3))
         log.fails = problem
         feed.announce(stored[2:])
         await until(lambda: "cannot be recovered yet" in caplog.text)
@@ -498,7 +503,7 @@ class TestABrokenFeed:
         recorder = await joined(hub)
         log.fails = BackendUnavailableError("down")
         await log.append(numbered(CHANNEL, 3))
-        feed.announce(Interrupted())
+        feed.announce(FeedInterrupted())
         await until(lambda: "positions cannot be compared" in caplog.text)
         log.fails = None
         await recorder.reaches(3)
@@ -509,11 +514,11 @@ class TestABrokenFeed:
         before = asyncio.all_tasks()
         async with hearing(log, feed) as hub:
             await joined(hub)
-            feed.announce((await log.stored(numbered(CHANNEL, 3)))[2:])
+            feed.announce((await log.from_trusted(numbered(CHANNEL, 3)))[2:])
         assert asyncio.all_tasks() == before
 
 
-class Visitor(Recorder):
+class AuthorizationRequest(Recorder):
     """A subscriber that joins again, as a client does, where what it gets does not follow."""
 
     def __init__(self, after: Position | None) -> None:
@@ -563,7 +568,7 @@ class Course:
         self.published = 0
         self.places: list[Position] = []
         self.end: Position | None = None
-        self.visitors: list[Visitor] = []
+        self.visitors: list[AuthorizationRequest] = []
 
     async def pause(self) -> None:
         for _ in range(self.dice.randrange(4)):
@@ -584,15 +589,15 @@ class Course:
 
     async def publish(self, count: int) -> None:
         if self.dice.random() < self.rotations and self.places:
-            await self.log.rotate(CHANNEL, self.places[-1].epoch)
-        events = await self.log.stored(numbered(CHANNEL, count, start=self.published + 1))
+            await self.log.rotate_epoch(CHANNEL, self.places[-1].epoch)
+        events = await self.log.from_trusted(numbered(CHANNEL, count, start=self.published + 1))
         self.published += count
         self.places += [event.position for event in events if event.position]
         if self.dice.random() >= self.drops:
             self.feed.announce([*events[: self.dice.randrange(2)], *events])
 
     async def visit(self, hub: Hub) -> None:
-        visitor = Visitor(self.dice.choice([None, *self.places[-9:]]))
+        visitor = AuthorizationRequest(self.dice.choice([None, *self.places[-9:]]))
         self.visitors.append(visitor)
         if self.dice.random() < 0.7:
             await visitor.stay(hub, lambda: self.end)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.event import Position
-from realtime_bridge.server import poll as module
-from realtime_bridge.server.http import HTTPError
-from realtime_bridge.server.positions import read_positions
+from realtime_bridge.model.position import Position
+from realtime_bridge.server.endpoints import poll as module
+from realtime_bridge.server.endpoints.requested_positions import read_positions
+from realtime_bridge.server.http.request import HTTPError
 from tests.server.harness import Frame, Serve, Site, made, until
 
 CHANNEL = "job.7"
@@ -227,7 +227,7 @@ class TestLongPolls:
         position = (await polled(site))["position"]
         waiting = asyncio.create_task(polled(site, position, wait=20))
         await until(lambda: CHANNEL in site.engine.hub.channels)
-        await site.engine.log.rotate(CHANNEL, position["epoch"])
+        await site.engine.log.rotate_epoch(CHANNEL, position["epoch"])
         await site.fill(CHANNEL, [1])
         assert (await waiting)["reset"] == "epoch"
 

@@ -10,11 +10,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.event import MAX_DATA_BYTES
-from realtime_bridge.protocol import calls
-from realtime_bridge.protocol.calls import MAX_CALL_BYTES, signed_headers
+from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.protocol.wire import rpc
+from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES, signed_headers
 from realtime_bridge_backends.websocket import WebSocketBackend
-from tests.server.harness import PATIENCE, SECRET, Frame, Serve, Site, configured
+from tests.server.harness import SECRET, TIMEOUT, Frame, Serve, Site, configured
 
 CHANNEL = "job.7"
 GOOD: Frame = {"channel": CHANNEL, "event": "job.step", "data": 1}
@@ -130,7 +130,7 @@ class TestBadEvents:
 
 async def call(worker: ClientConnection, **fields: Any) -> Frame:
     await worker.send(orjson.dumps(fields).decode())
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         answer: Frame = orjson.loads(await worker.recv())
         return answer
 
@@ -151,7 +151,7 @@ class TestTheWorkersSocket:
         latest = await call(worker, call="latest", channel=CHANNEL)
         assert (latest["events"], latest["top"]["offset"]) == ([], 3)
         rotated = await call(
-            worker, call="rotate", channel=CHANNEL, seen_epoch=top[CHANNEL]["epoch"]
+            worker, call="rotate_epoch", channel=CHANNEL, expected_epoch=top[CHANNEL]["epoch"]
         )
         assert rotated["position"]["offset"] == 0
 
@@ -180,7 +180,7 @@ class TestTheWorkersSocket:
             ({"call": "read", "channel": "job 7", "after": {}}, "Bad channel"),
             ({"call": "latest"}, "Bad channel"),
             ({"call": "positions", "channels": ["job 7"]}, "Bad channel"),
-            ({"call": "rotate", "channel": ["x"]}, "Bad channel"),
+            ({"call": "rotate_epoch", "channel": ["x"]}, "Bad channel"),
         ],
         ids=lambda value: str(value)[:30],
     )
@@ -243,7 +243,7 @@ async def test_the_log_of_another_process_has_what_this_one_publishes(site: Site
     client = await site.connect()
     await client.subscribe(CHANNEL)
     async with WebSocketBackend(site.url, SECRET) as backend:
-        events = calls.unpack_events([GOOD] * 100)
+        events = rpc.unpack_events([GOOD] * 100)
         receipts = await backend.append(events)
         assert [receipt.id for receipt in receipts] == [event.id for event in events]
         assert [event["offset"] for event in await client.events(100)] == [*range(1, 101)]

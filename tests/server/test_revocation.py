@@ -6,8 +6,8 @@ import time
 import pytest
 
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.server.auth import Tokens
-from realtime_bridge.server.revocations import CONTROL, Revocation
+from realtime_bridge.server.auth.revocations import CONTROL, Revocation
+from realtime_bridge.server.auth.tokens import Tokens
 from tests.server.fakes import SlowLog
 from tests.server.harness import SECRET, Serve, Site, made, until
 

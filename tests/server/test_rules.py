@@ -9,7 +9,7 @@ import pytest
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.server import Principal
-from realtime_bridge.server.rules import ChannelRules
+from realtime_bridge.server.auth.rules import ChannelRules
 from tests.server.harness import Serve, made
 
 ANN = Principal(user="ann")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from realtime_bridge.server import _sending, sending
-from realtime_bridge.server.sending import Outlet
+from realtime_bridge.server.fanout import _sending, sending
+from realtime_bridge.server.fanout.sending import WriteTarget
 
-SendAll = Callable[[Iterable[Outlet], bytes], list[tuple[int, int]]]
+SendAll = Callable[[Iterable[WriteTarget], bytes], list[tuple[int, int]]]
 READY = b"x" * 4096
 
 
@@ -33,7 +33,7 @@ def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
 Pairs = list[tuple[socket.socket, socket.socket]]
 
 
-def numbers(pairs: Pairs) -> list[Outlet]:
+def numbers(pairs: Pairs) -> list[WriteTarget]:
     return [near.fileno() for near, _ in pairs]
 
 
@@ -77,14 +77,14 @@ def test_what_is_no_socket_is_called(send_all: SendAll, pairs: Pairs) -> None:
     def fails(_: bytes) -> int:
         raise ConnectionResetError
 
-    outlets: list[Outlet] = [takes_all, pairs[0][0].fileno(), lambda _: 7, fails]
+    outlets: list[WriteTarget] = [takes_all, pairs[0][0].fileno(), lambda _: 7, fails]
     assert send_all(outlets, READY) == [(2, 7), (3, 0)]
     assert called == [READY]
     assert pairs[0][1].recv(10_000) == READY
 
 
 @pytest.mark.parametrize("outlet", [None, "text"])
-def test_what_is_no_outlet_is_an_error(send_all: SendAll, outlet: Outlet) -> None:
+def test_what_is_no_outlet_is_an_error(send_all: SendAll, outlet: WriteTarget) -> None:
     with pytest.raises(TypeError):
         send_all([outlet], READY)
 
@@ -95,7 +95,7 @@ def test_it_is_c_where_it_was_compiled_as_here() -> None:
 
 def test_it_is_python_where_nothing_was_compiled() -> None:
     program = (
-        "import sys; sys.modules['realtime_bridge.server._sending'] = None\n"
+        "import sys; sys.modules['realtime_bridge.server.fanout._sending'] = None\n"
         "from realtime_bridge.server import sending\n"
         "assert sending.send_all is sending.in_python"
     )

@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from realtime_bridge.event import Event
-from realtime_bridge.failover import CHANNEL
+from realtime_bridge.model.event import Event
+from realtime_bridge.publishing.failover import CHANNEL
 from realtime_bridge.server import Bridge
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.testing.providers import LocalPusher
 from tests.server.harness import SECRET, configured, engine_of, running
 from tests.services.redis import RedisServer

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from realtime_bridge.protocol import session
-from realtime_bridge.protocol.frames import encode
-from realtime_bridge.server import connection, sending
-from realtime_bridge.server.connection import Connection
+from realtime_bridge.protocol.session import session
+from realtime_bridge.protocol.wire.messages import encode
+from realtime_bridge.server.connections import connection
+from realtime_bridge.server.connections.connection import Connection
+from realtime_bridge.server.fanout import sending
 from tests.server.fakes import Gate
 from tests.server.harness import (
     FAST,

@@ -9,8 +9,8 @@ import orjson
 import pytest
 from aiohttp import ClientResponse
 
-from realtime_bridge.protocol import session
-from tests.server.harness import PATIENCE, Frame, Serve, Site
+from realtime_bridge.protocol.session import session
+from tests.server.harness import TIMEOUT, Frame, Serve, Site
 
 CHANNEL = "job.7"
 
@@ -23,7 +23,7 @@ class Stream:
         self.last_id: str | None = None
 
     async def next(self) -> Frame:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 line = (await self.response.content.readline()).decode()
                 assert line, "the stream has ended"

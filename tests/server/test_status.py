@@ -1,11 +1,11 @@
-"""Clients are told when what we push to them may not be all there is."""
+"""ConnectionRegistry are told when what we push to them may not be all there is."""
 
 import pytest
 
-from realtime_bridge.backend import Interrupted
+from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.server import hub as module
-from realtime_bridge.server.hub import Hub
+from realtime_bridge.server.fanout import hub as module
+from realtime_bridge.server.fanout.hub import Hub
 from tests.server.fakes import FakeFeed, SlowLog
 from tests.server.harness import Serve, Site, made, until
 
@@ -33,7 +33,7 @@ async def site(serve: Serve, log: SlowLog, feed: FakeFeed, monkeypatch: pytest.M
 
 async def interrupt(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     log.fails = BackendUnavailableError("It is away")
-    feed.announce(Interrupted())
+    feed.announce(FeedInterrupted())
     await until(lambda: not hub.healthy)
 
 

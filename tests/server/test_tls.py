@@ -7,7 +7,7 @@ import pytest
 import trustme
 from websockets.asyncio.client import connect
 
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.server.auth.tokens import Tokens
 from tests.server.harness import FAST, SECRET, Client, made, running
 
 EVENTS = 300

@@ -10,14 +10,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.protocol import frames, session
-from realtime_bridge.server.auth import Tokens
+from realtime_bridge.protocol.session import session
+from realtime_bridge.protocol.wire import messages
+from realtime_bridge.server.auth.tokens import Tokens
 from tests.server.fakes import Gate
 from tests.server.harness import SECRET, Serve, Site, made, until
 
 CHANNEL = "job.7"
-SUBSCRIBE = frames.encode("subscribe", channel="slow")
-UNSUBSCRIBE = frames.encode("unsubscribe", channel="slow")
+SUBSCRIBE = messages.encode("subscribe", channel="slow")
+UNSUBSCRIBE = messages.encode("unsubscribe", channel="slow")
 
 
 async def test_a_client_hears_what_is_published(site: Site) -> None:

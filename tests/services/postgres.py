@@ -15,9 +15,9 @@ from typing import Self
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from realtime_bridge.database import schema
-from realtime_bridge.protocol.history import Retention
-from tests.services.programs import PATIENCE, free_port, program, until
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.postgres import schema
+from tests.services.programs import TIMEOUT, free_port, program, until
 
 FOLDERS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 
@@ -82,7 +82,7 @@ class PostgresServer:
         """Stop it as an operator does in a hurry: connections are closed."""
         assert self._process
         self._process.send_signal(SIGINT)
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT)
 
     def kill(self) -> None:
         """End it, and all of its processes, as `kill -9` does."""
@@ -90,7 +90,7 @@ class PostgresServer:
         for pid in (*_children(self._process.pid), self._process.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT)
         (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

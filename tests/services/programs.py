@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """The longest that a server may take to answer, in seconds."""
 
 
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 def until(answers: Callable[[], bool], *, log: Path) -> None:
     """Wait until a server answers."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while not answers():
         assert time.monotonic() < deadline, f"it does not answer: {log.read_text()[-2000:]}"
         time.sleep(0.02)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import redis
 
-from tests.services.programs import PATIENCE, free_port, program, until
+from tests.services.programs import TIMEOUT, free_port, program, until
 
 
 class RedisServer:
@@ -55,13 +55,13 @@ class RedisServer:
         """Stop it as an operator does: it may save what it has."""
         assert self._process
         self._process.terminate()
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT)
 
     def kill(self) -> None:
         """End it as `kill -9` does."""
         assert self._process
         self._process.kill()
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT)
 
     def forget(self) -> None:
         """Remove its data, while it is stopped."""

@@ -5,17 +5,18 @@ from typing import Any
 
 import pytest
 
-from realtime_bridge.backend import ResetReason
-from realtime_bridge.event import Event, Position
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import ResetReason
 from realtime_bridge.protocol import backoff
-from realtime_bridge.protocol.cadence import Cadence
-from realtime_bridge.protocol.reducer import Deliver, Output, Reducer, Restart
-from realtime_bridge.protocol.state import State
-from realtime_bridge.protocol.transitions import Transitions
+from realtime_bridge.protocol.client.poll_schedule import PollSchedule
+from realtime_bridge.protocol.client.reducer import Deliver, Output, Reducer, Restart
+from realtime_bridge.protocol.client.state import State
+from realtime_bridge.protocol.client.transitions import Transitions
 from realtime_bridge.testing.simulation import (
     STORMS,
-    PromiseBrokenError,
-    ViolationError,
+    InvariantViolation,
+    SimulationFailedError,
     check_storm,
     search,
 )
@@ -52,7 +53,7 @@ def forget_ids_at_an_epoch_change(
     return reset(reducer, reason, top, asked=asked)
 
 
-def two_polls_in_flight(cadence: Cadence) -> None:
+def two_polls_in_flight(cadence: PollSchedule) -> None:
     pass
 
 
@@ -90,7 +91,7 @@ def do_nothing(*_: Any) -> None:
 
 
 def poll_without_a_limit(state: State) -> None:
-    state.cadence.begin()
+    state.poll_schedule.begin()
     state._do("poll")
 
 
@@ -109,7 +110,7 @@ MUTANTS: list[tuple[type, str, Callable[..., Any], str]] = [
     (Reducer, "event", drop_without_dedupe, "I3"),
     (Client, "subscribe", resubscribe_without_position, "I2|I4"),
     (Reducer, "reset", forget_ids_at_an_epoch_change, "I3"),
-    (Cadence, "begin", two_polls_in_flight, "I7"),
+    (PollSchedule, "begin", two_polls_in_flight, "I7"),
     (Reducer, "announced", ignore_heartbeat_offsets, "I2|I4"),
     (Reducer, "_hold", advance_on_buffered_events, "I1"),
     (Reducer, "reset", swallow_resets, "I1"),
@@ -135,10 +136,10 @@ def test_the_mutant_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(where, name, mutant)
-    with pytest.raises(PromiseBrokenError) as failed:
+    with pytest.raises(SimulationFailedError) as failed:
         search(range(SEEDS))
     error = failed.value.failure.error
-    assert isinstance(error, ViolationError)
+    assert isinstance(error, InvariantViolation)
     assert error.invariant in invariant.split("|")
 
 
@@ -148,7 +149,7 @@ def test_jitter_before_the_cap_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(backoff, "delay", clipped)
     at_the_cap = next(storm for storm in STORMS if storm.failures == 3)
-    with pytest.raises(ViolationError, match="I6"):
+    with pytest.raises(InvariantViolation, match="I6"):
         check_storm(at_the_cap, seed=1)
 
 
@@ -156,5 +157,5 @@ def test_a_server_whose_clients_all_return_at_once_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backoff, "delay", lambda *_, **__: 3.0)
-    with pytest.raises(ViolationError, match="I6"):
+    with pytest.raises(InvariantViolation, match="I6"):
         check_storm(STORMS[0], seed=1)

@@ -1,4 +1,4 @@
-"""Many small deployments in which things go wrong: no promise of docs/semantics.md §8 is broken."""
+"""Many small deployments in which things go wrong: no promise of docs/specification.md §8 is broken."""
 
 import random
 import subprocess
@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from realtime_bridge.event import Event, Position
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
 from realtime_bridge.testing.simulation import (
     KINDS,
     STORMS,
     Fault,
     JobBoard,
     Options,
-    PromiseBrokenError,
+    Simulation,
+    SimulationFailedError,
     Storm,
-    World,
     check_storm,
     search,
     simulate,
@@ -28,7 +29,7 @@ FRESH = random.SystemRandom().randrange(10**9)
 
 def story(seed: int, **options: Any) -> list[str]:
     lines: list[str] = []
-    World(seed, tell=lines.append, **options).run()
+    Simulation(seed, tell=lines.append, **options).run()
     return lines
 
 
@@ -40,7 +41,9 @@ def test_a_thousand_fresh_seeds_break_no_promise() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_fault_alone_breaks_no_promise(kind: str) -> None:
     for seed in range(20):
-        World(seed, faults=[Fault(at=20_000, kind=kind, lasts=8_000, strength=seed / 20)]).run()
+        Simulation(
+            seed, faults=[Fault(at=20_000, kind=kind, lasts=8_000, strength=seed / 20)]
+        ).run()
 
 
 def test_a_seed_always_tells_the_same_story() -> None:
@@ -91,26 +94,26 @@ class Counting(JobBoard):
 
 
 def test_a_page_of_ones_own_runs_in_it() -> None:
-    world = World(3, options=Options(handler=Counting))
+    world = Simulation(3, options=Options(handler=Counting))
     world.run()
     boards = [client.channels.handler for client in world.clients]
     assert all(isinstance(board, Counting) and board.calls for board in boards)
 
 
 def test_a_page_that_ignores_its_snapshot_is_found() -> None:
-    with pytest.raises(PromiseBrokenError, match="I4"):
+    with pytest.raises(SimulationFailedError, match="I4"):
         search(range(1_000), options=Options(handler=Forgetful))
 
 
 def test_a_failure_comes_with_its_seed_and_its_smallest_story() -> None:
-    with pytest.raises(PromiseBrokenError, match="nobody told me") as failed:
+    with pytest.raises(SimulationFailedError, match="nobody told me") as failed:
         search(range(1_000), options=Options(handler=Strict))
     failure = failed.value.failure
     assert str(failed.value).startswith(f"seed {failure.seed}: job.")
     assert len(failure.faults) <= 1
     assert all(fault.client in (None, 0, 1) for fault in failure.faults)
     assert failure.story()
-    with pytest.raises(PromiseBrokenError):
+    with pytest.raises(SimulationFailedError):
         simulate(failure.seed, options=Options(handler=Strict))
 
 

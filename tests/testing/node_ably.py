@@ -11,7 +11,7 @@ from typing import Any, Self
 
 NODE = str(Path(sys.executable).with_name("node"))
 PROGRAM = Path(__file__).with_name("ably_client.mjs")
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 Line = dict[str, Any]
 
@@ -35,12 +35,12 @@ class NodeAbly:
         finally:
             assert process.stdin
             process.stdin.close()
-            await asyncio.wait_for(process.wait(), PATIENCE)
+            await asyncio.wait_for(process.wait(), TIMEOUT)
 
     async def line(self) -> Line:
         """Return the next line."""
         assert self._process.stdout
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             line: Line = json.loads(await self._process.stdout.readline())
             return line
 

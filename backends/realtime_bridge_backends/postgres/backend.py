@@ -10,24 +10,22 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from realtime_bridge.backend import (
-    PAGE_EVENTS,
-    Feed,
-    Finding,
-    Listener,
-    Page,
-    Receipt,
-    Reset,
-    TransactionalLog,
-)
-from realtime_bridge.database import schema, transactions
-from realtime_bridge.database.settings import PostgresSettings
+from realtime_bridge.backend.component import CheckResult
+from realtime_bridge.backend.feed import Feed, Listener
+from realtime_bridge.backend.log import TransactionalLog
+from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.errors import PublishError
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol.history import Retention
-from realtime_bridge_backends.postgres import reading
-from realtime_bridge_backends.postgres.diagnosis import diagnose
-from realtime_bridge_backends.postgres.failures import explained, shown
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import PAGE_EVENTS, Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.postgres import schema, transactions
+from realtime_bridge.postgres.settings import PostgresSettings
+from realtime_bridge_backends.postgres import queries
+from realtime_bridge_backends.postgres.checks import run_checks
+from realtime_bridge_backends.postgres.errors import explained, shown
 from realtime_bridge_backends.postgres.listener import PostgresListener
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ AT_ONCE = 8
 """Connections, and so calls at once, of one process; PostgreSQL gives each a process of its own."""
 
 
-class PostgresBackend(TransactionalLog, Feed):
+class PostgresBackend(TransactionalLog, Feed, Plugin):
     """Keeps all channels in a schema of its own; any process may append and listen.
 
     Args:
@@ -110,18 +108,20 @@ class PostgresBackend(TransactionalLog, Feed):
             for event, (epoch, place, duplicate) in zip(events, placed, strict=True)
         ]
 
-    def append_within(self, transaction: object, events: Sequence[Event]) -> Awaitable[None] | None:
+    def append_in_transaction(
+        self, transaction: object, events: Sequence[Event]
+    ) -> Awaitable[None] | None:
         """Write the events through the caller's connection."""
         return transactions.write(transaction, self._prefix, events)
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return what follows `after`, or a reset."""
         limit = min(limit, PAGE_EVENTS)
-        found = await self._rows(reading.AFTER, [after.offset, after.offset, limit + 1, channel])
+        found = await self._rows(queries.AFTER, [after.offset, after.offset, limit + 1, channel])
         if not found:
             top = (await self.positions([channel]))[channel]
             found = [(top.epoch, top.offset, top.id, 1, None, *[None] * 9)]
-        return reading.answer(found, after, limit)
+        return queries.answer(found, after, limit)
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
@@ -134,14 +134,14 @@ class PostgresBackend(TransactionalLog, Feed):
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Return the latest event of each key."""
         limit = min(limit, PAGE_EVENTS)
-        found = await self._rows(reading.LATEST, [after, limit + 1, channel])
+        found = await self._rows(queries.LATEST, [after, limit + 1, channel])
         if not found:
             return Page(events=(), top=(await self.positions([channel]))[channel])
-        return reading.page(found, limit)
+        return queries.page(found, limit)
 
-    async def rotate(self, channel: str, seen_epoch: str) -> Position:
-        """Begin a new epoch, if `seen_epoch` is still the channel's."""
-        await self._rows("SELECT {}.rotate(%s, %s)", [channel, seen_epoch])
+    async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
+        """Begin a new epoch, if `expected_epoch` is still the channel's."""
+        await self._rows("SELECT {}.rotate_epoch(%s, %s)", [channel, expected_epoch])
         return (await self.positions([channel]))[channel]
 
     async def generation(self, configuration: str) -> int:
@@ -158,9 +158,9 @@ class PostgresBackend(TransactionalLog, Feed):
         async with listener:
             yield listener
 
-    async def diagnose(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """Look whether the database is there, and set up as a log needs it."""
-        return await diagnose(self._url, self._prefix, self._where)
+        return await run_checks(self._url, self._prefix, self._where)
 
     async def _prepare(self, connection: AsyncConnection[Any]) -> None:
         """Tell the log how much to keep, once per connection."""

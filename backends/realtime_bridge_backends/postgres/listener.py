@@ -8,12 +8,13 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
-from realtime_bridge.database.rows import event_of
+from realtime_bridge.backend.reconnecting import ReconnectingListener
 from realtime_bridge.errors import PublishError
-from realtime_bridge.event import Event, Position
-from realtime_bridge.reconnecting import ReconnectingListener
-from realtime_bridge_backends.postgres.failures import LOST, explained
-from realtime_bridge_backends.postgres.reading import SINCE
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.postgres.rows import event_of
+from realtime_bridge_backends.postgres.errors import LOST, explained
+from realtime_bridge_backends.postgres.queries import SINCE
 
 CHECK_SECONDS = 10.0
 """Without a wake-up, the connection is used at least so often: a dead one stays silent for ever."""
@@ -126,7 +127,7 @@ class PostgresListener(ReconnectingListener):
             for one in events:
                 assert one.position
                 self._note(one.channel, one.position)
-            self._heard.put([*events, *_again(events, wanted)])
+            self._queue.put([*events, *_again(events, wanted)])
             wanted = self._unfinished(wanted, rows)
 
     def _wanted(self, moved: Sequence[tuple[Any, ...]]) -> list[tuple[str, str, int, int | None]]:

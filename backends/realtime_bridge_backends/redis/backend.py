@@ -10,27 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from redis.asyncio import RedisCluster
 
-from realtime_bridge import identifiers
-from realtime_bridge.backend import (
-    PAGE_BYTES,
-    PAGE_EVENTS,
-    Feed,
-    Finding,
-    Listener,
-    Log,
-    Page,
-    Receipt,
-    Reset,
-)
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol import frames
-from realtime_bridge.protocol.history import Retention
+from realtime_bridge.backend.component import CheckResult
+from realtime_bridge.backend.feed import Feed, Listener
+from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.model import ids
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import PAGE_BYTES, PAGE_EVENTS, Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.wire import messages
 from realtime_bridge.settings import EnvironmentSettings
-from realtime_bridge_backends.redis.address import AT_ONCE, client_for, close, shown
-from realtime_bridge_backends.redis.diagnosis import diagnose
-from realtime_bridge_backends.redis.failures import LOST, explained
+from realtime_bridge_backends.redis.checks import run_checks
+from realtime_bridge_backends.redis.client_factory import AT_ONCE, client_for, close, shown
+from realtime_bridge_backends.redis.errors import LOST, explained
 from realtime_bridge_backends.redis.listener import RedisListener, announcement
-from realtime_bridge_backends.redis.operations import Argument, Call, Operations
+from realtime_bridge_backends.redis.scripts import Argument, Call, Operations
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -51,7 +48,7 @@ class RedisSettings(EnvironmentSettings):
     url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
 
 
-class RedisBackend(Log, Feed):
+class RedisBackend(Log, Feed, Plugin):
     """Keeps each channel in a few keys of its own hash slot; any process may append and listen.
 
     Args:
@@ -133,9 +130,9 @@ class RedisBackend(Log, Feed):
         (answer,) = await self._run([self._call("latest", channel, *asked)])
         return _page(answer)
 
-    async def rotate(self, channel: str, seen_epoch: str) -> Position:
-        """Begin a new epoch, if `seen_epoch` is still the channel's."""
-        (answer,) = await self._run([self._call("rotate", channel, seen_epoch)])
+    async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
+        """Begin a new epoch, if `expected_epoch` is still the channel's."""
+        (answer,) = await self._run([self._call("rotate_epoch", channel, expected_epoch)])
         return _position(answer)
 
     async def generation(self, configuration: str) -> int:
@@ -150,9 +147,9 @@ class RedisBackend(Log, Feed):
         async with RedisListener(self._connect, self._prefix, where=self._where) as listener:
             yield listener
 
-    async def diagnose(self) -> list[Finding]:
+    async def check(self) -> list[CheckResult]:
         """Look whether the server is there, and set up as a log needs it."""
-        return await diagnose(self._client, self._where, prefix=self._prefix)
+        return await run_checks(self._client, self._where, prefix=self._prefix)
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
         if not calls:
@@ -169,7 +166,7 @@ class RedisBackend(Log, Feed):
 
     def _call(self, name: str, channel: str, *arguments: Argument) -> Call:
         keys = _keys(self._prefix, channel)
-        return Call(name, keys, (identifiers.epoch(), *arguments))
+        return Call(name, keys, (ids.epoch(), *arguments))
 
     def _append(self, events: Sequence[Event]) -> Call:
         channel = events[0].channel
@@ -179,7 +176,7 @@ class RedisBackend(Log, Feed):
             *self._limits,
         ]
         for event in events:
-            arguments += (event.id, event.key or "", len(event.body), *frames.halves(event))
+            arguments += (event.id, event.key or "", len(event.body), *messages.halves(event))
         return self._call("append", channel, *arguments)
 
 
@@ -218,5 +215,5 @@ def _position(answer: Sequence[Any]) -> Position:
 
 
 def _page(answer: Sequence[Any]) -> Page:
-    events = tuple(map(frames.held_event, answer[5:]))
+    events = tuple(map(messages.held_event, answer[5:]))
     return Page(events=events, top=_position(answer[1:4]), more=bool(answer[4]))

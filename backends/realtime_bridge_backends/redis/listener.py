@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager, suppress
 
 from redis.exceptions import RedisError
 
+from realtime_bridge.backend.reconnecting import ReconnectingListener
 from realtime_bridge.errors import PublishError
-from realtime_bridge.protocol.frames import held_event
-from realtime_bridge.reconnecting import ReconnectingListener
-from realtime_bridge_backends.redis.address import Client, close
-from realtime_bridge_backends.redis.failures import explained
-from realtime_bridge_backends.redis.lines import Lines
+from realtime_bridge.protocol.wire.messages import held_event
+from realtime_bridge_backends.redis.client_factory import Client, close
+from realtime_bridge_backends.redis.errors import explained
+from realtime_bridge_backends.redis.pubsub_pool import Lines
 
 ADD_SECONDS = 5.0
 """How long a subscription may take to be confirmed."""
@@ -94,4 +94,4 @@ class RedisListener(ReconnectingListener):
 
     def _hear(self, payload: bytes) -> None:
         frames = payload.split(b"\n")
-        self._heard.put([held_event(frame) for frame in frames])
+        self._queue.put([held_event(frame) for frame in frames])

@@ -1,4 +1,4 @@
--- The log of one channel, each operation of it atomic; docs/semantics.md §2 says what it promises.
+-- The log of one channel, each operation of it atomic; docs/specification.md §2 says what it promises.
 -- KEYS: meta (a hash), events (a stream; an entry's id is its offset), ids (a sorted set by offset),
 -- latest (a hash of frames by key), order (a sorted set of keys by offset). ARGV[1] names the operation.
 

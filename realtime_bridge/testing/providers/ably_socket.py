@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from realtime_bridge.testing.providers.ably import LocalAbly
 
 IDLE_MILLISECONDS = 15_000
-"""Clients expect to hear something at least this often."""
+"""ConnectionRegistry expect to hear something at least this often."""
 
 STATE_MILLISECONDS = 120_000
 """How long after a drop a client may come back as the same connection."""

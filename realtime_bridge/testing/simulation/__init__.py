@@ -8,7 +8,7 @@
 `MyPage` is your own code behind the four methods of `Handler`; a simulation makes one for each of
 its clients, which run the real state machine and the real reducers. Whatever it raises, and every
 broken promise, ends the search with the seed and the smallest story. A script of your own is
-`World(seed, faults=[Fault(at=5_000, kind="half_open", client=0)]).run()`.
+`Simulation(seed, faults=[Fault(at=5_000, kind="half_open", client=0)]).run()`.
 
 `python -m realtime_bridge.testing.simulation --seeds 1000` does the same for the library itself.
 """
@@ -17,13 +17,13 @@ from realtime_bridge.testing.simulation.faults import CLIENT, RARE, SERVER, Faul
 from realtime_bridge.testing.simulation.handlers import Handler, JobBoard
 from realtime_bridge.testing.simulation.search import (
     Failure,
-    PromiseBrokenError,
+    SimulationFailedError,
     search,
     simulate,
 )
 from realtime_bridge.testing.simulation.storm import STORMS, Storm, check_storm
-from realtime_bridge.testing.simulation.witness import ViolationError
-from realtime_bridge.testing.simulation.world import Options, World
+from realtime_bridge.testing.simulation.witness import InvariantViolation
+from realtime_bridge.testing.simulation.world import Options, Simulation
 
 KINDS = (*CLIENT, *SERVER, *RARE)
 """The kinds of faults."""
@@ -34,12 +34,12 @@ __all__ = [
     "Failure",
     "Fault",
     "Handler",
+    "InvariantViolation",
     "JobBoard",
     "Options",
-    "PromiseBrokenError",
+    "Simulation",
+    "SimulationFailedError",
     "Storm",
-    "ViolationError",
-    "World",
     "check_storm",
     "search",
     "simulate",

@@ -4,10 +4,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from time import monotonic
 
-from realtime_bridge.testing.simulation.search import PromiseBrokenError, search
+from realtime_bridge.testing.simulation.search import SimulationFailedError, search
 from realtime_bridge.testing.simulation.storm import CLIENTS, STORMS, check_storm
-from realtime_bridge.testing.simulation.witness import ViolationError
-from realtime_bridge.testing.simulation.world import World
+from realtime_bridge.testing.simulation.witness import InvariantViolation
+from realtime_bridge.testing.simulation.world import Simulation
 
 WIDTH = 30
 REDRAW_SECONDS = 0.2
@@ -47,12 +47,12 @@ def main() -> int:
     arguments = _arguments()
     try:
         if arguments.story is not None:
-            World(arguments.story, tell=print).run()
+            Simulation(arguments.story, tell=print).run()
         elif arguments.storms:
             _storm(arguments.first)
         else:
             _search(arguments.first, arguments.seeds)
-    except (PromiseBrokenError, ViolationError) as error:
+    except (SimulationFailedError, InvariantViolation) as error:
         sys.stdout.write(f"{error}\n")
         return 1
     return 0

@@ -2,14 +2,15 @@
 
 from typing import TYPE_CHECKING, Any
 
-from realtime_bridge.backend import Reset
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol.reducer import Deliver, Output, Reducer, Restart
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol.client.reducer import Deliver, Output, Reducer, Restart
 from realtime_bridge.testing.simulation.server import OK, Answer
 
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.client import Client
-    from realtime_bridge.testing.simulation.world import World
+    from realtime_bridge.testing.simulation.world import Simulation
 
 LIMIT_MS, AGAIN_MS = 10_000, 1_000
 
@@ -17,7 +18,7 @@ LIMIT_MS, AGAIN_MS = 10_000, 1_000
 class Channels:
     """A reducer each, and one handler; each method tells whether to ask the log again."""
 
-    def __init__(self, world: "World", client: "Client", names: tuple[str, ...]) -> None:
+    def __init__(self, world: "Simulation", client: "Client", names: tuple[str, ...]) -> None:
         self.reducers = {name: Reducer(client=client.name) for name in names}
         self.handler = world.options.handler()
         self._world = world
@@ -71,7 +72,7 @@ class Channels:
         current = all(reducer.phase == "current" for reducer in self.reducers.values())
         if current != self._current:
             self._current = current
-            self._client.give("current", ok=current)
+            self._client.give("sync_changed", ok=current)
 
     def _load_snapshot(self, channel: str) -> None:
         """Load the application's own state; a newer wish makes an older answer worthless."""

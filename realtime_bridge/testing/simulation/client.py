@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from realtime_bridge.backend import Reset
-from realtime_bridge.event import Position
-from realtime_bridge.protocol.commands import Command, Terms
-from realtime_bridge.protocol.machine import Machine
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol.client.commands import Command, Terms
+from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.testing.simulation.channels import AGAIN_MS, LIMIT_MS, Channels
 from realtime_bridge.testing.simulation.server import OK, Answer, Connection, Message, Positions
 
 if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.world import World
+    from realtime_bridge.testing.simulation.world import Simulation
 
 BUSY = 503
 HOSTED_RECOVERY_MS = (500, 750)
@@ -31,7 +31,7 @@ class Link:
 class Client:
     """A page that listens to its channels."""
 
-    def __init__(self, world: "World", number: int, channels: tuple[str, ...]) -> None:
+    def __init__(self, world: "Simulation", number: int, channels: tuple[str, ...]) -> None:
         self.number = number
         self.name = f"c_{number}"
         self.machine = Machine(world.options.client)
@@ -149,22 +149,22 @@ class Client:
         if self.asleep:
             return
         if status != OK:
-            self.give("not_described", status=status or None)
+            self.give("descriptor_failed", status=status or None)
             return
         self._token, generation, _ = answer
         terms = Terms(generation=generation, max_age=self._world.max_age)
-        self.give("described", terms=terms)
+        self.give("descriptor_received", terms=terms)
 
     def _on_polled(self, status: int, answer: Any, asked: Positions) -> None:
         if status != OK:
-            self.give("not_polled", status=status or None, retry_after=self._retry_after(status))
+            self.give("poll_failed", status=status or None, retry_after=self._retry_after(status))
             return
         answers, generation, well = answer
         moved = more = False
         for channel, one in answers.items():
             moved |= isinstance(one, Reset) or bool(one.events)
             more |= self.channels.take(channel, one, asked[channel])
-        self.give("polled", moved=moved, more=more)
+        self.give("poll_succeeded", moved=moved, more=more)
         self.give("status", ok=well)
         self.give("generation", generation=generation)
 
@@ -186,7 +186,7 @@ class Client:
         self._check_hosted(link)
 
     def _on_event(self, link: Link, event: Any) -> None:
-        self.give("happened")
+        self.give("event_received")
         if self.channels.event(event):
             self._recover(link, event.channel)
 

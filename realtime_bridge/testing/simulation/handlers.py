@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from realtime_bridge.event import Event, Position
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
 
 
 class Handler(Protocol):

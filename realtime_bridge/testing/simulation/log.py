@@ -3,9 +3,13 @@
 from collections.abc import Callable
 from random import Random
 
-from realtime_bridge.backend import Page, Receipt, Reset
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol.history import History, Retention
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.publishing.history import History
 
 ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
@@ -49,7 +53,7 @@ class SimulatedLog:
         """Return where the channel stands."""
         return self._history(channel).top
 
-    def rotate(self, channel: str) -> None:
+    def rotate_epoch(self, channel: str) -> None:
         """End the channel's epoch."""
         self._histories.pop(channel, None)
 

@@ -7,7 +7,7 @@ from realtime_bridge.testing.simulation.server import Connection, Message
 
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.client import Client
-    from realtime_bridge.testing.simulation.world import World
+    from realtime_bridge.testing.simulation.world import Simulation
 
 DELAY_MS = (5, 120)
 SLOW_MS = 2_000
@@ -24,7 +24,7 @@ OnAnswer = Callable[[int, Any], None]
 class Network:
     """What lies between the clients and the servers."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "Simulation") -> None:
         self._world = world
         self._random = world.random
 

@@ -7,7 +7,7 @@ from realtime_bridge.testing.simulation.server import FORBIDDEN, RESTART, Connec
 
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.client import Client
-    from realtime_bridge.testing.simulation.world import World
+    from realtime_bridge.testing.simulation.world import Simulation
 
 LOST = 1006
 NOTICED = 0.5
@@ -18,7 +18,7 @@ SLEEP_MS = 15_000
 class Scenes:
     """Faults that need more than to be looked up: `_begin_x`, and `_end_x` where there is one."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "Simulation") -> None:
         self._world = world
         self._down: dict[Fault, Node] = {}
 
@@ -65,7 +65,7 @@ class Scenes:
 
     def _catch_up(self, client: "Client") -> None:
         """Tell a client what changed while it slept."""
-        believed, faulty = client.machine.cadence, self._world.faulty
+        believed, faulty = client.machine.poll_schedule, self._world.faulty
         if believed.hidden and not faulty("hide", client.number):
             client.give("visible")
         if believed.offline and not faulty("offline", client.number):

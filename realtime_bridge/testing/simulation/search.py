@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from realtime_bridge.testing.simulation.faults import Fault
-from realtime_bridge.testing.simulation.witness import ViolationError
-from realtime_bridge.testing.simulation.world import Options, World
+from realtime_bridge.testing.simulation.witness import InvariantViolation
+from realtime_bridge.testing.simulation.world import Options, Simulation
 
 LAST_LINES = 60
 
@@ -37,7 +37,7 @@ class Failure:
         return lines
 
 
-class PromiseBrokenError(AssertionError):
+class SimulationFailedError(AssertionError):
     """A simulation failed; the message holds the seed and its smallest story."""
 
     def __init__(self, failure: Failure) -> None:
@@ -49,14 +49,14 @@ def simulate(seed: int, *, options: Options | None = None) -> None:
     """Run one seed.
 
     Raises:
-        PromiseBrokenError: a promise was broken, or a handler raised something.
+        SimulationFailedError: a promise was broken, or a handler raised something.
 
     """
-    world = World(seed, options=options)
+    world = Simulation(seed, options=options)
     try:
         world.run()
     except Exception as error:
-        raise PromiseBrokenError(shrink(world, error)) from error
+        raise SimulationFailedError(shrink(world, error)) from error
 
 
 def search(
@@ -68,7 +68,7 @@ def search(
     """Run many seeds; `done` is told each that was good.
 
     Raises:
-        PromiseBrokenError: a promise was broken, or a handler raised something.
+        SimulationFailedError: a promise was broken, or a handler raised something.
 
     """
     for seed in seeds:
@@ -76,7 +76,7 @@ def search(
         done(seed)
 
 
-def shrink(world: World, error: Exception) -> Failure:
+def shrink(world: Simulation, error: Exception) -> Failure:
     """Return the smallest failure of the same kind: without the faults that it does not need."""
     sizes = replace(world.options, clients=len(world.clients), jobs=world.jobs)
     failure = Failure(seed=world.seed, faults=tuple(world.faults), options=sizes, error=error)
@@ -112,14 +112,14 @@ def _tried(failure: Failure) -> Callable[[Failure], Failure | None]:
 
 
 def _kind(error: Exception) -> str:
-    return error.invariant if isinstance(error, ViolationError) else type(error).__name__
+    return error.invariant if isinstance(error, InvariantViolation) else type(error).__name__
 
 
 def _failure(
     seed: int, faults: tuple[Fault, ...], options: Options, tell: Callable[[str], None] | None
 ) -> Exception | None:
     try:
-        World(seed, faults=faults, options=options, tell=tell).run()
+        Simulation(seed, faults=faults, options=options, tell=tell).run()
     except Exception as error:
         return error
     return None

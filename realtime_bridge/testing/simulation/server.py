@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from realtime_bridge.backend import Page, Reset
-from realtime_bridge.event import Event, Position
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
 
 if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.world import World
+    from realtime_bridge.testing.simulation.world import Simulation
 
 OK = 200
 HEARTBEAT_MS = 10_000
@@ -49,7 +51,7 @@ class Node:
 class Servers:
     """All nodes, the provider, and what they know."""
 
-    def __init__(self, world: "World", *, nodes: int, clients: int) -> None:
+    def __init__(self, world: "Simulation", *, nodes: int, clients: int) -> None:
         self._world = world
         self.nodes = [Node() for _ in range(nodes)]
         self.connections: list[Connection] = []
@@ -104,7 +106,7 @@ class Servers:
     def announce(self, event: Event) -> None:
         """Take an appended event: push it, unless it shows that the log is another one now."""
         if self._contradicts(event):
-            self.rotate(event.channel)
+            self.rotate_epoch(event.channel)
         elif self.trouble:
             self._held.append(event)
         else:
@@ -117,11 +119,11 @@ class Servers:
         if top.epoch == epoch and (
             top.offset < max(seen, default=0) or seen.get(top.offset, top.id) != top.id
         ):
-            self.rotate(channel)
+            self.rotate_epoch(channel)
 
-    def rotate(self, channel: str) -> None:
+    def rotate_epoch(self, channel: str) -> None:
         """End an epoch, and tell all who listen."""
-        self._world.log.rotate(channel)
+        self._world.log.rotate_epoch(channel)
         self.say_reset(channel)
 
     def say_reset(self, channel: str) -> None:

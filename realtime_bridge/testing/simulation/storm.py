@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from realtime_bridge.protocol.commands import Command, Options, Terms
-from realtime_bridge.protocol.machine import Machine
-from realtime_bridge.testing.simulation.witness import ViolationError
+from realtime_bridge.protocol.client.commands import Command, Options, Terms
+from realtime_bridge.protocol.client.machine import Machine
+from realtime_bridge.testing.simulation.witness import InvariantViolation
 
 CLIENTS = 10_000
 LIVED_MS = 60_000
@@ -58,13 +58,13 @@ def check_storm(storm: Storm, *, seed: int, clients: int = CLIENTS) -> None:
     """Check I6.
 
     Raises:
-        ViolationError: a second sees over twice the mean rate.
+        InvariantViolation: a second sees over twice the mean rate.
 
     """
     times = reconnects(storm, seed=seed, clients=clients)
     busiest, most = Counter(_shifted(times)).most_common(1)[0]
     if most > 2 * clients / storm.spread:
-        raise ViolationError(
+        raise InvariantViolation(
             "I6",
             busiest * SECOND // 2,
             f"{storm.name}: {most} of {clients} clients came back in one second of {storm.spread}",
@@ -83,7 +83,7 @@ def _reconnect(storm: Storm, random: Random) -> int:
     machine = Machine(Options())
     now = 0
     machine.at(now, random.random()).start()
-    commands = machine.at(now, random.random()).described(Terms())
+    commands = machine.at(now, random.random()).descriptor_received(Terms())
     for _ in range(storm.failures):
         now = _opened(machine, random, now, commands)
         commands = machine.at(now, random.random()).closed(_socket(commands))
@@ -116,7 +116,7 @@ def _until_open(machine: Machine, random: Random, now: int) -> tuple[int, list[C
         if opened:
             return now, opened
         if any(command.do == "poll" for command in commands):
-            machine.at(now, random.random()).polled()
+            machine.at(now, random.random()).poll_succeeded()
 
 
 def _socket(commands: list[Command]) -> int:

@@ -1,16 +1,17 @@
-"""Who watches a simulation, and says which of the promises of docs/semantics.md §8 was broken."""
+"""Who watches a simulation, and says which of the promises of docs/specification.md §8 was broken."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
-from realtime_bridge.event import Event, Position
-from realtime_bridge.protocol.reducer import CAPACITY, REMEMBERED
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.client.reducer import CAPACITY, REMEMBERED
 from realtime_bridge.testing.simulation.faults import HTTP, SERVER, Fault, over
 from realtime_bridge.testing.simulation.log import Place, place
 
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.client import Client
-    from realtime_bridge.testing.simulation.world import World
+    from realtime_bridge.testing.simulation.world import Simulation
 
 PING_MS = 3_000
 SLACK_MS = 2_500
@@ -23,7 +24,7 @@ REVOKED_MS = 1_000
 RESTING = ("PAUSED", "DENIED", "STOPPED")
 
 
-class ViolationError(AssertionError):
+class InvariantViolation(AssertionError):
     """An invariant does not hold."""
 
     def __init__(self, invariant: str, at: int, message: str) -> None:
@@ -31,10 +32,10 @@ class ViolationError(AssertionError):
         self.invariant = invariant
 
 
-class Witness:
+class InvariantChecker:
     """Sees what the handlers see, and what the log knows."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "Simulation") -> None:
         self._world = world
         self._last: dict[tuple[int, str], Place] = {}
         self._delivered: dict[int, set[str]] = {}
@@ -160,4 +161,4 @@ class Witness:
         return stops
 
     def _fail(self, invariant: str, client: "Client", message: str) -> NoReturn:
-        raise ViolationError(invariant, self._world.now, f"{client.name}: {message}")
+        raise InvariantViolation(invariant, self._world.now, f"{client.name}: {message}")

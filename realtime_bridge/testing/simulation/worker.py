@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from realtime_bridge.event import Event
+from realtime_bridge.model.event import Event
 
 if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.world import World
+    from realtime_bridge.testing.simulation.world import Simulation
 
 STEPS_MS = (50, 3_000)
 AGAIN_MS = (200, 2_000)
@@ -16,7 +16,7 @@ LOST = 0.7
 class Worker:
     """Publishes one event after another; each is acknowledged before the next."""
 
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(self, world: "Simulation", number: int) -> None:
         self._world = world
         self._number = number
         self._jobs = 0

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from realtime_bridge.event import Event
-from realtime_bridge.protocol.commands import Options as ClientOptions
-from realtime_bridge.protocol.history import Retention
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.client.commands import Options as ClientOptions
 from realtime_bridge.testing.simulation.client import Client
 from realtime_bridge.testing.simulation.faults import Fault, draw_faults
 from realtime_bridge.testing.simulation.handlers import Handler, JobBoard
@@ -16,7 +16,7 @@ from realtime_bridge.testing.simulation.log import SimulatedLog
 from realtime_bridge.testing.simulation.network import Network
 from realtime_bridge.testing.simulation.scenes import Scenes
 from realtime_bridge.testing.simulation.server import Servers
-from realtime_bridge.testing.simulation.witness import Witness
+from realtime_bridge.testing.simulation.witness import InvariantChecker
 from realtime_bridge.testing.simulation.worker import Worker
 
 SPAN_MS = 45_000
@@ -43,7 +43,7 @@ class Options:
     handler: Callable[[], Handler] = JobBoard
 
 
-class World:
+class Simulation:
     """One run: the same seed, options and faults give the same story.
 
     Args:
@@ -77,7 +77,7 @@ class World:
         self.log = SimulatedLog(self.random, lambda: self.now, chosen["retention"])
         self.network = Network(self)
         self.servers = Servers(self, nodes=chosen["nodes"], clients=chosen["clients"])
-        self.witness = Witness(self)
+        self.witness = InvariantChecker(self)
         self.clients = [
             Client(self, number, self.options.channels) for number in range(chosen["clients"])
         ]

@@ -1,0 +1,5 @@
+"""Ably: hosted provider."""
+
+from realtime_bridge_backends.ably.backend import AblyBackend
+
+__all__ = ["AblyBackend"]

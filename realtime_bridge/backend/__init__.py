@@ -1,0 +1,1 @@
+"""Interfaces of a backend, and the loading of the installed ones."""

@@ -1,0 +1,49 @@
+"""Base of logs, feeds and push backends: life cycle and self-check."""
+
+from abc import ABC
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What `realtime-bridge doctor` found out about one thing.
+
+    Args:
+        check: what was looked at, in a few words, such as `redis: reachable`.
+        status: `ok`, `warning` (it works, but not as it should), or `failed`.
+        detail: what was seen; never a secret.
+        hint: what to do about it; None when there is nothing to do.
+
+    """
+
+    check: str
+    status: Literal["ok", "warning", "failed"]
+    detail: str
+    hint: str | None = None
+
+
+class Component(ABC):  # noqa: B024 -- subclasses add the abstract methods
+    """Part of a deployment that connects or prepares when it is entered, and closes when left.
+
+    A constructor does neither.
+    """
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    async def check(self) -> list[CheckResult]:
+        """Return the state of everything that this component needs; works entered or not.
+
+        An unreachable server is a result, not an error.
+        """
+        return []

@@ -1,0 +1,107 @@
+"""Whether this deployment's configuration is able to publish and to be heard: what was found."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+from realtime_bridge.backend.component import CheckResult, Component
+from realtime_bridge.backend.feed import Feed, FeedInterrupted
+from realtime_bridge.backend.log import Log
+from realtime_bridge.errors import ConfigurationError, RealtimeError
+from realtime_bridge.model import ids
+from realtime_bridge.model.event import Event
+from realtime_bridge.publishing.broadcaster import Broadcaster
+from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
+
+CHECK_SECONDS = 10.0
+"""The longest that one look may take, in seconds."""
+
+EVENT = "doctor.test"
+
+
+async def run_checks() -> AsyncGenerator[CheckResult]:
+    """Look at the configuration, at each part of it, and at an event on its way through all."""
+    try:
+        settings = Settings.load()
+        broadcaster = Broadcaster.from_settings(settings)
+    except ConfigurationError as error:
+        yield CheckResult(check="configuration", status="failed", detail=str(error))
+        return
+    log = f"the log is {broadcaster.log}" if broadcaster.log else "without a log"
+    chosen = f"REALTIME_BACKEND={settings.backend}; {log}"
+    yield CheckResult(check="configuration", status="ok", detail=chosen)
+    yield _secret(settings)
+    works = True
+    for part in (broadcaster.log, broadcaster.backend):
+        for finding in await _look_at(part):
+            works &= finding.status != "failed"
+            yield finding
+    if works:
+        yield await _publish(broadcaster)
+
+
+def _secret(settings: Settings) -> CheckResult:
+    if settings.secret in (None, DEVELOPMENT_SECRET):
+        return CheckResult(
+            check="REALTIME_SECRET",
+            status="warning",
+            detail="not set: everybody knows the development secret, and only --dev accepts it",
+            hint="Make one with `openssl rand -hex 32`, and give it to the server and its workers",
+        )
+    return CheckResult(check="REALTIME_SECRET", status="ok", detail="set")
+
+
+async def _look_at(part: Component | None) -> list[CheckResult]:
+    if part is None:
+        return []
+    try:
+        async with asyncio.timeout(CHECK_SECONDS), part:
+            return await part.check()
+    except (RealtimeError, TimeoutError) as error:
+        detail = str(error) or f"no answer in {CHECK_SECONDS:g} s"
+        return [CheckResult(check=str(part), status="failed", detail=detail)]
+
+
+async def _publish(broadcaster: Broadcaster) -> CheckResult:
+    """Publish an event on a channel of its own, and hear it where there is something to hear."""
+    channel = f"doctor-{ids.epoch()}"
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(CHECK_SECONDS), broadcaster:
+            heard = await _heard(broadcaster, channel)
+    except RealtimeError as error:
+        return CheckResult(check="publish", status="failed", detail=str(error))
+    except TimeoutError:
+        detail = f"an event was published, and not heard within {CHECK_SECONDS:g} s"
+        return CheckResult(check="publish", status="failed", detail=detail)
+    took = f"{(time.monotonic() - started) * 1_000:.0f} ms"
+    return CheckResult(check="publish", status="ok", detail=f"an event was {heard} in {took}")
+
+
+async def _heard(broadcaster: Broadcaster, channel: str) -> str:
+    log = broadcaster.log
+    if isinstance(log, Feed):
+        await _hear_on(log, channel, lambda: broadcaster.publish(channel, EVENT))
+        return "published and heard"
+    receipt = await broadcaster.publish(channel, EVENT)
+    if isinstance(log, Log) and receipt.position:
+        await log.read(channel, receipt.position)
+        return "published and read"
+    return "taken"
+
+
+async def _hear_on(feed: Feed, channel: str, publish: Callable[[], Awaitable[object]]) -> None:
+    async with feed.listen() as listener, aclosing(_events(aiter(listener))) as events:
+        await listener.add([channel])
+        await publish()
+        await anext(events)
+
+
+async def _events(
+    turns: AsyncIterator[Sequence[Event] | FeedInterrupted],
+) -> AsyncGenerator[Event]:
+    async for turn in turns:
+        if not isinstance(turn, FeedInterrupted):
+            for event in turn:
+                yield event

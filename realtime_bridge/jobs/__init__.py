@@ -1,0 +1,1 @@
+"""Jobs that report their state to browsers."""

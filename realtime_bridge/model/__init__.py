@@ -1,0 +1,1 @@
+"""Values that every other part uses: events, positions, pages, receipts, names and ids."""

@@ -1,0 +1,98 @@
+"""Place of an event in its channel."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Self
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
+
+MAX_LABEL = 128
+"""The longest `id`, `key` or `source`, in characters."""
+
+MAX_OFFSET = 2**53 - 1
+"""The largest integer that JavaScript's numbers hold exactly."""
+
+_EPOCH = re.compile(r"[0-9a-z]{8}")
+_POSITION = re.compile(r"([0-9a-z]{8}):(0|[1-9][0-9]{0,15})")
+
+
+class Position(Struct, frozen=True, gc=False, eq=False):
+    """An event's place in its channel: `offset` counts 1, 2, 3 … within `epoch`.
+
+    `id` is that of the event at this place. It guards a client's position against a log that lost
+    its tail and grew again past the client; it plays no part in comparison.
+    """
+
+    epoch: str
+    offset: int
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.epoch, str) or not _EPOCH.fullmatch(self.epoch):
+            raise ValueError("a position's epoch is 8 characters of 0-9 a-z")
+        if type(self.offset) is not int or not 0 <= self.offset <= MAX_OFFSET:
+            raise ValueError("a position's offset is an integer from 0 to 2^53 - 1")
+        if self.id is not None and not is_label(self.id):
+            raise ValueError(f"a position's id is a text of 1 to {MAX_LABEL} characters")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Position):
+            return NotImplemented
+        return self.offset == other.offset and self.epoch == other.epoch
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # a struct's own compares identities
+
+    def __hash__(self) -> int:
+        return hash((self.epoch, self.offset))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.offset}"
+
+    def next(self, event: str) -> "Position":
+        """Return the following place, given to the event of this id: unchecked, for it is ours."""
+        place = _twin(self)
+        force_setattr(place, "offset", self.offset + 1)
+        force_setattr(place, "id", event)
+        return place
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text form, `k3v9q2wz:124`.
+
+        Raises:
+            ValueError: the text has another form.
+
+        """
+        found = _POSITION.fullmatch(text)
+        if not found:
+            raise ValueError(f"Bad position {text[:80]!r}: write EPOCH:OFFSET, like k3v9q2wz:124")
+        return cls(found[1], int(found[2]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the wire form; `id` is left out where there is none."""
+        fields: dict[str, Any] = {"epoch": self.epoch, "offset": self.offset}
+        if self.id is not None:
+            fields["id"] = self.id
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Self:
+        """Read the wire form.
+
+        Raises:
+            ValueError: it is not an object of a valid `epoch`, `offset` and, optionally, `id`.
+
+        """
+        if not isinstance(fields, dict):
+            raise ValueError("a position is an object of epoch, offset and id")  # noqa: TRY004 -- one error for all bad wire input
+        return cls(fields.get("epoch", ""), fields.get("offset", -1), fields.get("id"))
+
+
+_twin: Callable[[Position], Position] = Struct.__copy__  # type: ignore[attr-defined]
+
+
+def is_label(value: object) -> bool:
+    """Return whether `value` can be an `id`, a `key` or a `source`."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_LABEL and value.isprintable()

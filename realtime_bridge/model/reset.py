@@ -1,0 +1,16 @@
+"""Answer of a log that cannot continue from a position."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from realtime_bridge.model.position import Position
+
+ResetReason = Literal["epoch", "truncated", "ahead", "regressed", "forbidden", "signal"]
+
+
+class Reset(Struct, frozen=True, kw_only=True, gc=False):
+    """There is no contiguous way on from the asked position: load a snapshot, go on from `top`."""
+
+    reason: ResetReason
+    top: Position

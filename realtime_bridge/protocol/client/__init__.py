@@ -1,0 +1,1 @@
+"""Client's state machine and reducer, without I/O."""

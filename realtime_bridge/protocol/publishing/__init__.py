@@ -1,0 +1,1 @@
+"""Log and delivery rules of the publishing side, without I/O."""

@@ -1,0 +1,1 @@
+"""Server's side of one client connection, without I/O."""

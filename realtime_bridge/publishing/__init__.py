@@ -1,0 +1,1 @@
+"""Publishing side: broadcasters, batches, failover."""

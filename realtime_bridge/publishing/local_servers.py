@@ -1,0 +1,53 @@
+"""Servers that run in this process, by their prefix."""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.receipt import Receipt
+
+
+class BatchPublisher(Protocol):
+    """Publisher of a server, in the server's event loop."""
+
+    async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
+        """Publish the events in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """Broadcaster of a server in this process, and the event loop that runs the server."""
+
+    broadcaster: BatchPublisher
+    loop: asyncio.AbstractEventLoop
+
+    async def publish_many(self, batch: Sequence[Event]) -> list[Receipt]:
+        """Publish through the server's broadcaster, from this loop or another."""
+        publishing = self.broadcaster.publish_many(batch)
+        if asyncio.get_running_loop() is self.loop:
+            return await publishing
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(publishing, self.loop))
+
+
+_local_servers: dict[str, LocalServer] = {}
+# A forked child inherits the dictionary, but not the server's loop.
+os.register_at_fork(after_in_child=_local_servers.clear)
+
+
+def local_server(prefix: str | None) -> LocalServer | None:
+    """Return the server of this prefix in this process, if one runs."""
+    return None if prefix is None else _local_servers.get(prefix)
+
+
+@contextmanager
+def register_local_server(prefix: str, broadcaster: BatchPublisher) -> Iterator[None]:
+    """Route the publishes of every broadcaster of `prefix` in this process through this one."""
+    _local_servers[prefix] = LocalServer(broadcaster, asyncio.get_running_loop())
+    try:
+        yield
+    finally:
+        _local_servers.pop(prefix, None)

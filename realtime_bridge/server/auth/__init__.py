@@ -1,0 +1,1 @@
+"""Identity and permission: tokens, signatures, origins, channel rules."""

@@ -1,0 +1,5 @@
+"""The fast shell: `uvicorn --ws realtime_bridge.server.fast:WebSocket`, as `serve` does."""
+
+from realtime_bridge.server.connections.fast.upgrade import WebSocket
+
+__all__ = ["WebSocket"]

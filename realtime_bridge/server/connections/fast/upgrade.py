@@ -1,0 +1,96 @@
+"""What uvicorn hands an upgrade to: ours become connections, all others go to its own class."""
+
+import asyncio
+from typing import Any, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+
+from realtime_bridge.server.auth.rules import own_channel
+from realtime_bridge.server.connections.fast import handshake
+from realtime_bridge.server.connections.fast.connection import FastConnection
+from realtime_bridge.server.context import STATE, ServerContext
+from realtime_bridge.server.http.request import HTTPError, Request
+
+
+class WebSocket(asyncio.Protocol):
+    """A WebSocket class for uvicorn's `ws=`.
+
+    It serves the path `ws` below the bridge's `REALTIME_PATH`, where the lifespan state names the
+    bridge, and leaves every other path to uvicorn's standard class. It is between the two only
+    until this turn of the loop ends: uvicorn makes it the transport's protocol once more when its
+    first `data_received` returns.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+        self._inner: asyncio.Protocol | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport over from HTTP, whose protocol and parser hold each other."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's inherits from nothing
+        asyncio.get_running_loop().call_soon(_let_go, self._transport.get_protocol())
+
+    def data_received(self, data: bytes) -> None:
+        """Take the request, as uvicorn has written it down anew; then pass everything on."""
+        if self._inner is None:
+            self._inner = self._accept(data)
+            asyncio.get_running_loop().call_soon(self._transport.set_protocol, self._inner)
+        else:
+            self._inner.data_received(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Pass it on."""
+        if self._inner:
+            self._inner.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        if self._inner:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        if self._inner:
+            self._inner.resume_writing()
+
+    def _accept(self, data: bytes) -> asyncio.Protocol:
+        request = handshake.parse(data)
+        engine = self._app_state.get(STATE)
+        if engine is None or not self._is_ours(engine, request):
+            return self._standard(data)
+        try:
+            user = engine.admit(request)
+            answer = handshake.answer(request)
+        except HTTPError as error:
+            self._transport.write(handshake.refusal(error))
+            self._transport.close()
+            return asyncio.Protocol()
+        self._transport.write(answer)
+        connection = FastConnection(engine, self._transport, self._server_state.connections)
+        connection.open(user, {own_channel(user.user): None} if user else {})
+        return connection
+
+    def _is_ours(self, engine: ServerContext, request: Request) -> bool:
+        path = self._config.root_path + request.scope["path"]
+        return bool(path == f"{engine.settings.path}/ws")
+
+    def _standard(self, data: bytes) -> asyncio.Protocol:
+        inner = WebSocketsSansIOProtocol(self._config, self._server_state, self._app_state)
+        inner.connection_made(self._transport)
+        inner.data_received(data)
+        return inner
+
+
+def _let_go(http: Any) -> None:
+    if hasattr(http, "parser"):
+        http.parser = None

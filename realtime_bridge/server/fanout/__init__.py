@@ -1,0 +1,1 @@
+"""ChannelFanout-out of each event to the subscribers of its channel."""

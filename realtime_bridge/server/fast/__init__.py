@@ -1,5 +1,0 @@
-"""The fast shell: `uvicorn --ws realtime_bridge.server.fast:WebSocket`, as `serve` does."""
-
-from realtime_bridge.server.fast.upgrade import WebSocket
-
-__all__ = ["WebSocket"]

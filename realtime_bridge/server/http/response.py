@@ -1,0 +1,75 @@
+"""HTTP responses over ASGI."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from realtime_bridge.errors import PublishError
+from realtime_bridge.server.http.request import ClientDisconnect, HTTPError, Scope, Send
+
+_logger = logging.getLogger("realtime_bridge.server")
+
+
+@dataclass(slots=True)
+class Response:
+    """A whole answer. Nothing here may be stored by a cache, it is all about one user now."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def json(cls, fields: object, *, status: int = 200) -> "Response":
+        """Answer with a JSON document."""
+        return cls(status, orjson.dumps(fields), {"content-type": "application/json"})
+
+    @classmethod
+    def error(cls, error: HTTPError) -> "Response":
+        """Answer with what went wrong."""
+        response = cls.json(
+            {"error": {"code": error.code, "message": str(error)}}, status=error.status
+        )
+        response.headers.update(error.headers)
+        return response
+
+    async def send(self, send: Send) -> None:
+        """Send it through ASGI."""
+        self.headers["content-length"] = str(len(self.body))
+        await send({"type": "http.response.start", **self.start()})
+        await send({"type": "http.response.body", "body": self.body})
+
+    async def deny(self, send: Send, scope: Scope) -> None:
+        """Send it in answer to a WebSocket upgrade; servers that cannot, answer 403."""
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": ""})
+            return
+        await send({"type": "websocket.http.response.start", **self.start()})
+        await send({"type": "websocket.http.response.body", "body": self.body})
+
+    def start(self) -> dict[str, Any]:
+        """Return the status and headers, as ASGI wants them."""
+        headers = {
+            "cache-control": "no-store",
+            "x-content-type-options": "nosniff",
+            **self.headers,
+        }
+        encoded = [
+            (name.encode("latin-1"), text.encode("latin-1")) for name, text in headers.items()
+        ]
+        return {"status": self.status, "headers": encoded}
+
+
+def failure(route: str, error: Exception) -> Response:
+    """Return the answer to a request that failed: what was wrong with it, or that we are."""
+    if isinstance(error, HTTPError):
+        return Response.error(error)
+    if isinstance(error, ClientDisconnect):
+        return Response(status=400)
+    if isinstance(error, PublishError):
+        _logger.warning("%s cannot be answered: %s", route, error)
+        headers = {"retry-after": "1"}
+        return Response.error(HTTPError(503, "log_unavailable", str(error), headers=headers))
+    _logger.error("%s failed", route, exc_info=error)
+    return Response.error(HTTPError(500, "internal", "The server failed, try again"))

@@ -1,0 +1,239 @@
+"""A job's life: its states arrive in order, its end always, and nothing of it fails the work."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+import pytest
+
+from realtime_bridge import (
+    BackendAuthError,
+    BackendUnavailableError,
+    BlockingBroadcaster,
+    Broadcaster,
+    Event,
+    InvalidEventError,
+    PublishError,
+    Receipt,
+)
+from realtime_bridge.jobs.job import AsyncJob
+from realtime_bridge_backends.memory import MemoryBackend
+
+
+class Noting(MemoryBackend):
+    """A log that notes what it is told, and fails as often as it shall."""
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self._failures = failures
+        self._more = asyncio.Condition()
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if self._failures:
+            self._failures -= 1
+            raise BackendUnavailableError("away")
+        self.events += events
+        async with self._more:
+            self._more.notify_all()
+        return await super().append(events)
+
+    async def has(self, name: str, count: int) -> None:
+        async with self._more:
+            await self._more.wait_for(lambda: self.names.count(name) >= count)
+
+    @property
+    def names(self) -> list[str]:
+        return [event.event for event in self.events]
+
+
+@pytest.fixture
+def log() -> Noting:
+    return Noting()
+
+
+@pytest.fixture
+async def broadcaster(log: Noting) -> AsyncIterator[Broadcaster]:
+    async with Broadcaster(log=log) as broadcaster:
+        yield broadcaster
+
+
+def a_job(broadcaster: Broadcaster) -> AsyncJob:
+    return broadcaster.job("user-42", id="a1", title="Transcribe call.mp3")
+
+
+async def test_a_job_that_ends_well_is_started_and_completed(
+    broadcaster: Broadcaster, log: Noting
+) -> None:
+    async with a_job(broadcaster):
+        pass
+    assert log.names == ["job.started", "job.completed"]
+    assert {event.key for event in log.events} == {"job-a1"}
+    end = log.events[-1].data
+    assert (end["state"], end["progress"], end["title"]) == ("completed", 1, "Transcribe call.mp3")
+    assert end["version"] > log.events[0].data["version"]
+
+
+async def test_a_job_that_raises_failed_and_says_why(broadcaster: Broadcaster, log: Noting) -> None:
+    with pytest.raises(ValueError, match="no sound"):
+        async with a_job(broadcaster):
+            raise ValueError("no sound")
+    assert log.names[-1] == "job.failed"
+    assert log.events[-1].data["error"] == "no sound"
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, asyncio.CancelledError])
+def test_a_job_that_is_interrupted_is_cancelled(log: Noting, end: type[BaseException]) -> None:
+    with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
+        with pytest.raises(end), broadcaster.job("user-42"):
+            raise end
+        assert log.names[-1] == "job.cancelled"
+
+
+async def test_of_much_progress_little_is_published_and_the_last_of_it_always(
+    broadcaster: Broadcaster, log: Noting
+) -> None:
+    async with a_job(broadcaster) as job:
+        for count in range(1_000):
+            job.progress(count / 1_000, f"{count}", stage="align")
+    assert log.names == ["job.started", "job.progress", "job.completed"]
+    last = log.events[1].data
+    assert (last["progress"], last["message"], last["stage"]) == (0.999, "999", "align")
+
+
+async def test_the_trailing_progress_is_published_while_the_job_goes_on(
+    broadcaster: Broadcaster, log: Noting
+) -> None:
+    async with asyncio.timeout(10), a_job(broadcaster) as job:
+        job.progress(0.1)
+        await log.has("job.progress", 1)
+        job.progress(0.2)
+        job.progress(0.3)
+        await log.has("job.progress", 2)
+    assert [event.data["progress"] for event in log.events[1:3]] == [0.1, 0.3]
+
+
+async def test_tracked_items_are_the_progress_and_tell_the_time_left(
+    broadcaster: Broadcaster, log: Noting
+) -> None:
+    async with a_job(broadcaster) as job:
+        assert [row async for row in job.track("abcd")] == ["a", "b", "c", "d"]
+    assert log.events[-2].data["progress"] == 1
+    assert log.events[-2].data["eta"] == 0
+
+
+def test_tracked_items_in_code_that_is_not_async(log: Noting) -> None:
+    with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
+        with broadcaster.job("user-42") as job:
+            assert list(job.track(iter("abcd"), total=8)) == ["a", "b", "c", "d"]
+        assert log.events[-2].data["progress"] == 0.5
+
+
+async def test_a_broadcaster_that_fails_does_not_fail_the_job_and_catches_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = Noting(failures=2)
+    async with Broadcaster(log=log) as broadcaster, a_job(broadcaster):
+        pass
+    assert log.names == ["job.started", "job.completed"]
+    assert "waits: away" in caplog.text
+
+
+async def test_a_job_on_no_valid_channel_does_not_begin(broadcaster: Broadcaster) -> None:
+    with pytest.raises(InvalidEventError):
+        broadcaster.job("no channel")
+
+
+class Starting(Noting):
+    """A log that cannot be entered, as often as it shall."""
+
+    def __init__(self, *refusals: PublishError) -> None:
+        super().__init__()
+        self._refusals = list(refusals)
+
+    async def __aenter__(self) -> Self:
+        if self._refusals:
+            raise self._refusals.pop(0)
+        return await super().__aenter__()
+
+
+def test_what_a_job_has_to_tell_waits_for_a_broadcaster_that_cannot_start_yet(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = Starting(BackendUnavailableError("away"), BackendUnavailableError("still away"))
+    with (
+        BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster,
+        broadcaster.job("user-42"),
+    ):
+        pass
+    assert log.names == ["job.started", "job.completed"]
+    assert "waits: away" in caplog.text
+
+
+def test_a_broadcaster_that_can_never_start_is_not_waited_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refused = (BackendAuthError("wrong key"), BackendAuthError("wrong key"))
+    log = Starting(*refused)
+    with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
+        with broadcaster.job("user-42") as job:
+            pass
+        assert log.names == []
+        assert f"job {job.id} goes on, but cannot be told of: wrong key" in caplog.text
+
+
+def test_a_child_that_is_forked_within_a_job_tells_by_itself_and_the_parent_goes_on() -> None:
+    logs: list[Noting] = []
+
+    def make() -> Broadcaster:
+        logs.append(Noting())
+        return Broadcaster(log=logs[-1])
+
+    with BlockingBroadcaster(make) as broadcaster, broadcaster.job("user-42", id="a1") as job:
+        job.progress(0.1)
+        child = os.fork()
+        if not child:
+            job.progress(0.5)
+            job.tell("retrying")
+            told = [(event.event, event.data["progress"]) for event in logs[-1].events]
+            os._exit(told != [("job.progress", 0.5), ("job.retrying", 0.5)])
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    (log,) = logs
+    assert log.names == ["job.started", "job.progress", "job.completed"]
+
+
+def test_many_threads_report_on_one_job(log: Noting) -> None:
+    with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
+        with broadcaster.job("user-42") as job, ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda _: list(job.track(range(1_000))), range(8)))
+        assert log.names.count("job.completed") == 1
+        versions = [event.data["version"] for event in log.events]
+        assert versions == sorted(set(versions))
+
+
+async def test_a_thousand_jobs_of_a_thousand_calls_each_cost_four_events_a_second_each(
+    broadcaster: Broadcaster, log: Noting
+) -> None:
+    async def work(number: int) -> None:
+        async with broadcaster.job("user-42", id=str(number)) as job:
+            async for _ in job.track(range(1_000)):
+                await asyncio.sleep(0)
+
+    began = time.monotonic()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(1_000):
+            tasks.create_task(work(number))
+    seconds = time.monotonic() - began
+    told: dict[str, list[Event]] = {}
+    for event in log.events:
+        told.setdefault(event.data["job"], []).append(event)
+    assert len(told) == 1_000
+    for events in told.values():
+        states = [event.data["state"] for event in events]
+        assert states == ["running"] * (len(states) - 1) + ["completed"]
+        assert (events[-2].data["progress"], events[-2].data["eta"]) == (1, 0)
+        progress = [event for event in events if event.event == "job.progress"]
+        assert len(progress) <= 2 + 4 * seconds

@@ -1,0 +1,72 @@
+"""What to tell of a job, and when: the vectors, and the bounds that they do not show."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime_bridge.jobs.payloads import JobData
+from realtime_bridge.jobs.state import PENDING_LIMIT, PROGRESS_INTERVAL, JobState, JobUpdate
+
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "jobs.json").read_text())[
+    "vectors"
+]
+
+
+def due(state: JobState, now_ms: int) -> list[JobUpdate]:
+    """Take all that is due."""
+    due = []
+    while update := state.take(now_ms / 1_000, now_ms):
+        due.append(update)
+        state.delivered(update)
+    return due
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+def test_vector(vector: dict[str, Any]) -> None:
+    state = JobState("a1", title="Transcribe call.mp3")
+    data = dict.fromkeys(JobData.model_fields) | {"job": "a1", "title": "Transcribe call.mp3"}
+    for step in vector["steps"]:
+        match step.get("input"):
+            case "change":
+                state.change(now_ms=step["at"], **step["args"])
+            case "set_progress":
+                state.set_progress(**step["args"])
+        for update, changes in zip(due(state, step["at"]), step["updates"], strict=True):
+            data |= {"version": update.data["version"]} | changes
+            assert update.data | {"event": update.event} == data, step
+
+
+def test_what_is_told_is_what_the_model_says() -> None:
+    state = JobState("a1", title="Transcribe call.mp3")
+    state.set_progress(0.5, "Aligning", "align", 3.5)
+    state.change("retrying", 1_000, error="timeout", retry_at=2_000)
+    state.change("failed", 2_000, error="timeout")
+    for update in due(state, 1_000):
+        assert JobData.model_validate(update.data, strict=True).model_dump() == update.data
+
+
+def test_progress_is_due_an_interval_after_the_last() -> None:
+    state = JobState("a1", title="A job")
+    state.set_progress()
+    assert [update.event for update in due(state, 10_000)] == ["job.progress"]
+    state.set_progress()
+    assert state.due(10) == PROGRESS_INTERVAL
+
+
+def test_nothing_is_due_after_an_end() -> None:
+    state = JobState("a1", title="A job")
+    state.change("cancelled", 0)
+    due(state, 0)
+    state.set_progress()
+    assert state.due(100) is None
+
+
+def test_what_waits_is_bounded_and_the_newest_is_kept() -> None:
+    state = JobState("a1", title="A job")
+    for _ in range(PENDING_LIMIT):
+        state.change("retrying", 0)
+    state.change("failed", 0)
+    names = [update.event for update in due(state, 0)]
+    assert (len(names), names[-1]) == (PENDING_LIMIT, "job.failed")

@@ -1,0 +1,185 @@
+"""An event is checked when it is made, and never changes."""
+
+import copy
+import inspect
+import math
+import pickle
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import astuple
+
+from realtime_bridge import Event, InvalidEventError, Position
+from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.position import MAX_OFFSET
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def event(**fields: Any) -> Event:
+    return Event(**{"channel": "job.7", "event": "job.progress", "data": None, **fields})
+
+
+@given(JSON)
+def test_all_that_json_can_say_comes_back(data: Any) -> None:
+    assert event(data=data).data == data
+
+
+def test_what_happens_to_the_object_later_does_not_happen_to_the_event() -> None:
+    data = {"percent": 30}
+    made = event(data=data)
+    data["percent"] = 99
+    made.data["percent"] = 99
+    assert made.data == {"percent": 30}
+
+
+def test_an_event_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError, match="immutable"):
+        event().channel = "job.8"  # type: ignore[misc]
+
+
+def test_an_event_is_a_value() -> None:
+    made = event(data=[1], id="one", key="k", source="c_1")
+    assert made == event(data=[1], id="one", key="k", source="c_1")
+    assert made != event(data=[2], id="one", key="k", source="c_1")
+    assert made == copy.deepcopy(made) == pickle.loads(pickle.dumps(made))
+    assert len({made, copy.copy(made)}) == 1
+
+
+def test_help_shows_how_an_event_is_made() -> None:
+    shown = str(inspect.signature(Event))
+    assert shown.startswith("(*, channel: str, event: str, data: Any, id: str | None = None")
+
+
+def test_an_event_without_an_id_gets_one_of_its_own() -> None:
+    assert uuid.UUID(event().id).version == 7
+    assert event().id != event().id
+
+
+def test_what_json_cannot_hold_of_numbers_becomes_null() -> None:
+    assert event(data=[math.nan, math.inf, -math.inf]).data == [None, None, None]
+
+
+def test_the_log_places_an_event_without_changing_it() -> None:
+    made = event(data={"a": 1}, id="one", key="k", source="c_1")
+    placed = made.with_position(Position("k3v9q2wz", 3, "one"), 1_763_836_800_123)
+    assert (placed.position, placed.time) == (Position("k3v9q2wz", 3), 1_763_836_800_123)
+    assert astuple(placed)[:6] == astuple(made)[:6]
+    assert (made.position, made.time) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\nb", "a\x00", "\ud800", 7, None, b"bytes"])
+def test_a_bad_event_name_is_refused_with_advice(name: Any) -> None:
+    with pytest.raises(InvalidEventError, match=r"^Bad event name .*: use 1 to 64 printable"):
+        event(event=name)
+
+
+@pytest.mark.parametrize("name", ["x", "x" * 64, "job progress", "job.fortschritt-ü", "完了"])
+def test_a_printable_event_name_is_taken(name: str) -> None:
+    assert event(event=name).event == name
+
+
+@pytest.mark.parametrize("field", ["id", "key", "source"])
+@pytest.mark.parametrize("value", ["", "x" * 129, "a\tb", 7])
+def test_a_bad_label_is_refused_by_its_name(field: str, value: Any) -> None:
+    with pytest.raises(InvalidEventError, match=f"^Bad {field} .*use a text of 1 to 128 printable"):
+        event(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["id", "key", "source"])
+def test_a_label_may_be_as_long_as_the_limit(field: str) -> None:
+    assert getattr(event(**{field: "x" * 128}), field) == "x" * 128
+
+
+def test_a_bad_channel_is_refused() -> None:
+    with pytest.raises(InvalidEventError, match=r"^Bad channel name 'job 7'"):
+        event(channel="job 7")
+
+
+@pytest.mark.parametrize("data", [{1, 2}, object(), {1: "a"}, b"bytes", 2**64, "\ud800"])
+def test_data_that_is_not_json_is_refused_with_advice(data: Any) -> None:
+    with pytest.raises(InvalidEventError, match=r"^The data is not JSON: .*Use dict, list, str"):
+        event(data=data)
+
+
+def test_data_that_contains_itself_is_refused() -> None:
+    data: list[Any] = []
+    data.append(data)
+    with pytest.raises(InvalidEventError, match=r"^The data is not JSON"):
+        event(data=data)
+
+
+def test_the_limit_of_the_data_is_counted_in_encoded_bytes() -> None:
+    assert len(event(data="ü" * (MAX_DATA_BYTES // 2 - 1)).body) == MAX_DATA_BYTES
+    with pytest.raises(InvalidEventError) as caught:
+        event(data="ü" * (MAX_DATA_BYTES // 2))
+    assert str(caught.value) == (
+        "The data is 1,048,578 bytes of JSON, over the limit of 1,048,576. "
+        "Store it elsewhere and publish where to find it"
+    )
+
+
+def test_refused_data_is_not_shown_whole() -> None:
+    with pytest.raises(InvalidEventError) as caught:
+        event(id="x" * 100_000)
+    assert len(str(caught.value)) < 300
+
+
+@given(st.from_regex(r"[0-9a-z]{8}", fullmatch=True), st.integers(0, MAX_OFFSET))
+def test_a_position_survives_both_of_its_forms(epoch: str, offset: int) -> None:
+    position = Position(epoch, offset)
+    assert Position.parse(str(position)) == position
+    assert Position.from_json(position.to_json()) == position
+
+
+def test_a_position_carries_its_id_on_the_wire_but_not_in_comparison() -> None:
+    position = Position("k3v9q2wz", 124, "one")
+    assert position.to_json() == {"epoch": "k3v9q2wz", "offset": 124, "id": "one"}
+    assert Position.from_json(position.to_json()).id == "one"
+    assert position == Position("k3v9q2wz", 124, "two")
+    assert not position != Position("k3v9q2wz", 124)  # noqa: SIM202 -- a struct has its own `!=`
+    assert position not in {Position("k3v9q2wz", 125, "one"), Position("k3v9q2wy", 124, "one")}
+    assert str(position) == "k3v9q2wz:124"
+    assert Position("k3v9q2wz", 124).to_json() == {"epoch": "k3v9q2wz", "offset": 124}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "k3v9q2wz", "k3v9q2wz:", ":1", "k3v9q2wz:-1", "k3v9q2wz:01", "K3V9Q2WZ:1", "k3v9q2wz:1 ",
+     "k3v9q2wz:1\n", "k3v9q2w:1", "k3v9q2wz:9007199254740992", "k3v9q2wz:99999999999999999"],
+)  # fmt: skip
+def test_a_malformed_position_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"(?i)position"):
+        Position.parse(text)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [None, [], "k3v9q2wz:1", {}, {"epoch": "k3v9q2wz"}, {"epoch": "k3v9q2wz", "offset": "1"},
+     {"epoch": "k3v9q2wz", "offset": True}, {"epoch": "k3v9q2wz", "offset": 1.0},
+     {"epoch": "k3v9q2wz", "offset": -1}, {"epoch": "k3v9q2wz", "offset": 2**53},
+     {"epoch": None, "offset": 1}, {"epoch": 7, "offset": 1}, {"offset": 1},
+     {"epoch": "k3v9q2wz", "offset": 1, "id": 7}, {"epoch": "k3v9q2wz", "offset": 1, "id": ""},
+     {"epoch": "k3v9q2wz", "offset": 1, "id": "x" * 129}],
+)  # fmt: skip
+def test_a_malformed_position_on_the_wire_is_refused(fields: Any) -> None:
+    with pytest.raises(ValueError, match="a position"):
+        Position.from_json(fields)
+
+
+def test_an_event_of_a_subclass_is_one() -> None:
+    class Progress(Event, frozen=True, gc=False):
+        """An application's own."""
+
+    make: Any = Progress
+    assert type(make(channel="job.7", event="job.progress", data=1)) is Progress

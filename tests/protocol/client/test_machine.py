@@ -1,0 +1,282 @@
+"""The hybrid client's state machine, whatever happens to it, in any order and at any time."""
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from realtime_bridge.protocol.client.commands import Command, Options, Terms
+from realtime_bridge.protocol.client.machine import Machine
+from realtime_bridge.protocol.client.status import status
+from realtime_bridge.protocol.client.transitions import RESTING
+
+draws = st.floats(0, 1, exclude_max=True)
+statuses = st.sampled_from([None, 401, 403, 404, 429, 500, 503])
+codes = st.sampled_from([1000, 1006, 1012, 4400, 4401, 4403, 4408, 4409, 4410, 4500, 4503, 4508])
+options = st.builds(
+    Options,
+    polling_interval=st.sampled_from([500, 5_000, 30_000]),
+    fallback_delay=st.sampled_from([1_000, 15_000, 60_000]),
+    max_reconnect_attempts=st.integers(1, 6),
+    push=st.sampled_from([True, True, True, False]),
+)
+terms = st.builds(
+    Terms,
+    mode=st.sampled_from(["realtime", "realtime", "realtime", "polling"]),
+    max_age=st.sampled_from([None, None, 60_000]),
+    generation=st.integers(0, 3),
+    expires=st.sampled_from([0, 10_000, 600_000]),
+)
+inputs: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "start": st.builds(dict, cached=st.none() | terms),
+    "retry": st.just({}),
+    "refresh": st.just({}),
+    "stop": st.just({}),
+    "descriptor_received": st.builds(dict, terms=terms),
+    "descriptor_failed": st.builds(dict, status=statuses),
+    "drain": st.builds(dict, after=st.integers(0, 9_000), window=st.integers(0, 9_000)),
+    "status": st.builds(dict, ok=st.booleans()),
+    "sync_changed": st.builds(dict, ok=st.booleans()),
+    "generation": st.builds(dict, generation=st.integers(0, 4)),
+    "poll_succeeded": st.builds(
+        dict,
+        moved=st.booleans(),
+        more=st.booleans(),
+        next_ms=st.sampled_from([None, 0, 1_000, 60_000]),
+    ),
+    "poll_failed": st.builds(
+        dict, status=statuses, retry_after=st.sampled_from([None, 0, 30_000, 10**9])
+    ),
+    "event_received": st.just({}),
+    "offline": st.just({}),
+    "online": st.just({}),
+    "hidden": st.builds(dict, keep=st.booleans()),
+    "visible": st.just({}),
+    "resumed": st.just({}),
+    "opened": st.just({}),
+    "ready": st.just({}),
+    "frame": st.just({}),
+    "closed": st.builds(dict, code=codes),
+}
+OF_SOCKETS = ("opened", "ready", "frame", "closed", "drain")
+
+
+class Shell:
+    """Does as the machine says, and holds it to what a shell relies on."""
+
+    def __init__(self, chosen: Options) -> None:
+        self.machine = Machine(chosen)
+        self.push = chosen.push
+        self.now = 0
+        self.sockets: set[int] = set()
+        self.asking = False
+
+    def give(self, name: str, draw: float, **args: Any) -> list[Command]:
+        commands: list[Command] = getattr(self.machine.at(self.now, draw), name)(**args)
+        if name == "closed":
+            self.sockets.discard(args["socket"])
+        if name in ("poll_succeeded", "poll_failed"):
+            self.asking = False
+        for command in commands:
+            self.obey(command)
+        self.check(ticked=name == "tick")
+        return commands
+
+    def obey(self, command: Command) -> None:
+        if command.do == "open":
+            assert command.socket is not None
+            self.sockets.add(command.socket)
+            assert len(self.sockets) <= 2
+        elif command.do in ("probe", "token", "ping", "close"):
+            assert command.socket in self.sockets
+            if command.do == "close":
+                self.sockets.remove(command.socket)
+        elif command.do == "poll":
+            assert not self.asking, "two polls in flight"
+            self.asking = True
+        elif command.do == "abandon":
+            assert self.asking
+            self.asking = False
+
+    def check(self, *, ticked: bool) -> None:
+        machine = self.machine
+        status(machine, self.now)
+        assert not ticked or machine.wake_at is None or machine.wake_at > self.now
+        assert self.asking == machine.poll_schedule.in_flight
+        if machine.mode in RESTING:
+            assert machine.wake_at is None
+            assert not self.sockets
+            assert not self.asking
+            return
+        assert machine.wake_at is not None
+        assert machine.polling <= (self.asking or "poll" in machine.timers)
+        assert self.push or not self.sockets
+        if machine.mode == "FALLBACK" and machine.terms and machine.terms.mode == "realtime":
+            assert not self.push or machine.timers.keys() & {
+                "reconnect",
+                "describe",
+                "describe_again",
+            }
+
+    def advance(self, milliseconds: int, draw: float) -> None:
+        """Let time pass, with a tick whenever one is due."""
+        end = self.now + milliseconds
+        while self.machine.wake_at is not None and self.machine.wake_at <= end:
+            self.now = max(self.now, self.machine.wake_at)
+            self.give("tick", draw)
+        self.now = end
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Inputs that make sense, and some that do not."""
+
+    @initialize(chosen=options)
+    def choose(self, chosen: Options) -> None:
+        self.shell = Shell(chosen)
+
+    @rule(data=st.data(), name=st.sampled_from(sorted(inputs)), draw=draws)
+    def happen(self, data: st.DataObject, name: str, draw: float) -> None:
+        args = data.draw(inputs[name])
+        if name in OF_SOCKETS:
+            args = args | {"socket": data.draw(st.sampled_from([*sorted(self.shell.sockets), 99]))}
+        self.shell.give(name, draw, **args)
+
+    @rule(data=st.data(), draw=draws)
+    def go_live(self, data: st.DataObject, draw: float) -> None:
+        self.shell.give("descriptor_received", draw, terms=data.draw(terms))
+        for socket in sorted(self.shell.sockets):
+            self.shell.give("opened", draw, socket=socket)
+            if socket in self.shell.sockets:
+                self.shell.give("ready", draw, socket=socket)
+
+    @rule(draw=draws, milliseconds=st.sampled_from([1, 100, 1_000, 3_000, 10_000, 70_000]))
+    def wait(self, draw: float, milliseconds: int) -> None:
+        self.shell.advance(milliseconds, draw)
+
+    @rule(draw=draws, milliseconds=st.sampled_from([20_000, 400_000, 10_000_000]))
+    def oversleep(self, draw: float, milliseconds: int) -> None:
+        self.shell.now += milliseconds
+        self.shell.give("tick", draw)
+
+    @rule(draw=draws)
+    def stop(self, draw: float) -> None:
+        self.shell.give("stop", draw)
+
+    @invariant()
+    def time_is_told(self) -> None:
+        assert self.shell.machine.started <= self.shell.now
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=200, stateful_step_count=60)
+
+TROUBLES = st.lists(
+    st.tuples(
+        st.sampled_from(
+            sorted(set(inputs) - {"stop", "start", "hidden", "descriptor_received", "drain"})
+        ),
+        st.integers(0, 20_000),
+    ),
+    max_size=25,
+)
+
+
+Later = tuple[str, dict[str, Any]]
+Network = Callable[[Command], Later | None]
+
+
+def deaf(_: Command) -> Later | None:
+    return None
+
+
+def refuses(command: Command) -> Later | None:
+    return ("closed", {"socket": command.socket, "code": 1006}) if command.do == "open" else None
+
+
+def mute(command: Command) -> Later | None:
+    return ("opened", {"socket": command.socket}) if command.do == "open" else None
+
+
+def swallows(command: Command) -> Later | None:
+    answers = {"open": "opened", "probe": "ready"}
+    if command.do in answers:
+        return answers[command.do], {"socket": command.socket}
+    return None
+
+
+def kills(command: Command) -> Later | None:
+    if command.do == "ping":
+        return "closed", {"socket": command.socket, "code": 4401}
+    return swallows(command)
+
+
+class WorkingHTTP(Shell):
+    """A shell whose requests are all answered, after a moment."""
+
+    def __init__(self, chosen: Options, network: Network, draw: float) -> None:
+        super().__init__(chosen)
+        self.works = False
+        self._network = network
+        self._draw = draw
+        self._pending: list[tuple[int, Later]] = []
+
+    def obey(self, command: Command) -> None:
+        super().obey(command)
+        answer: Later | None
+        if command.do in ("describe", "renew"):
+            answer = ("descriptor_received", {"terms": Terms()})
+        elif command.do == "poll":
+            answer = ("poll_succeeded", {})
+        else:
+            answer = self._network(command)
+        if command.do == "abandon":
+            self._pending = [one for one in self._pending if one[1][0] != "poll_succeeded"]
+        if answer and self.works:
+            self._pending.append((self.now + 50, answer))
+
+    def step(self) -> None:
+        """Let the next thing happen."""
+        wake = self.machine.wake_at
+        assert wake is not None
+        self._pending.sort(key=lambda later: later[0])
+        if self._pending and self._pending[0][0] <= wake:
+            at, (name, args) = self._pending.pop(0)
+            self.now = max(self.now, at)
+            self.give(name, self._draw, **args)
+        else:
+            self.now = max(self.now, wake)
+            self.give("tick", self._draw)
+
+
+@settings(max_examples=300)
+@given(
+    chosen=options,
+    troubles=TROUBLES,
+    draw=draws,
+    network=st.sampled_from([deaf, refuses, mute, swallows, kills]),
+    data=st.data(),
+)
+def test_while_http_works_it_is_never_long_neither_live_nor_polling(
+    chosen: Options,
+    troubles: list[tuple[str, int]],
+    draw: float,
+    network: Network,
+    data: st.DataObject,
+) -> None:
+    shell = WorkingHTTP(chosen, network, draw)
+    shell.give("start", draw)
+    for name, wait in troubles:
+        args = data.draw(inputs[name])
+        shell.give(name, draw, **(args | {"socket": 1} if name in OF_SOCKETS else args))
+        shell.advance(wait, draw)
+    shell.works = True
+    informed, limit = shell.now, max(chosen.fallback_delay, 15_000) + 3_000 + 50
+    for _ in range(200):
+        if shell.machine.mode in RESTING:
+            return
+        fine = shell.machine.mode == "LIVE" or shell.machine.polling
+        shell.step()
+        informed = shell.now if fine else informed
+        assert shell.now - informed <= limit

@@ -1,0 +1,285 @@
+"""A client's channel: each event once and in order, or a restart between."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from realtime_bridge.model import ids
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.client.reducer import (
+    CAPACITY,
+    REMEMBERED,
+    Deliver,
+    Output,
+    Recover,
+    Reducer,
+    Restart,
+)
+from realtime_bridge.protocol.publishing.history import History
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "reducer.json").read_text())
+
+
+def place(fields: dict[str, Any] | None) -> Position | None:
+    return Position.from_json(fields) if fields else None
+
+
+def event(fields: dict[str, Any]) -> Event:
+    made = Event(
+        channel="job.7",
+        event="job.step",
+        data=None,
+        id=fields["id"],
+        source=fields.get("source"),
+    )
+    return made.with_position(place(fields) if "epoch" in fields else None, 1)
+
+
+def take(reducer: Reducer, step: dict[str, Any]) -> list[Output]:
+    """Hand the reducer one step of a vector."""
+    match step:
+        case {"event": fields}:
+            return reducer.event(event(fields))
+        case {"page": {"events": events, "top": top, "more": more}}:
+            return reducer.page(tuple(map(event, events)), top=Position.from_json(top), more=more)
+        case {"start": top}:
+            return reducer.start(Position.from_json(top))
+        case {"reset": {"reason": reason, "top": top}}:
+            return reducer.reset(reason, place(top))
+        case {"announced": offset}:
+            return reducer.announced(offset)
+        case {"interrupted": True}:
+            reducer.interrupted()
+            return []
+    raise AssertionError(step)
+
+
+def said(output: Output) -> dict[str, Any]:
+    """Return the output as the vectors write it."""
+    match output:
+        case Deliver(one):
+            return {"deliver": one.id}
+        case Recover(after):
+            return {"recover": after and after.to_json()}
+        case Restart(reason, position):
+            return {"restart": reason, "position": position and position.to_json()}
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
+def test_vector(vector: dict[str, Any]) -> None:
+    reducer = Reducer(client=vector.get("client"), position=place(vector.get("position")))
+    for number, step in enumerate(vector["steps"]):
+        outputs = [said(output) for output in take(reducer, step)]
+        assert outputs == step["expect"], f"step {number}"
+        if "phase" in step:
+            assert reducer.phase == step["phase"], f"step {number}"
+        if "position" in step:
+            held = reducer.position and reducer.position.to_json()
+            assert held == step["position"], f"step {number}"
+
+
+def numbered(offset: int, epoch: str = "aaaaaaaa") -> Event:
+    return event({"epoch": epoch, "offset": offset, "id": f"{epoch}-{offset}"})
+
+
+def delivered(outputs: list[Output]) -> list[str]:
+    return [output.event.id for output in outputs if isinstance(output, Deliver)]
+
+
+def test_when_too_much_is_held_the_newest_is_dropped_and_recovered() -> None:
+    reducer = Reducer(position=Position("aaaaaaaa", 0))
+    for offset in range(2, CAPACITY + 4):
+        reducer.event(numbered(offset))
+    outputs = reducer.event(numbered(1))
+    assert len(delivered(outputs)) == CAPACITY + 1
+    settled = reducer.page((), top=Position("aaaaaaaa", CAPACITY + 3), more=False)
+    assert settled == [Recover(Position("aaaaaaaa", CAPACITY + 1))]
+
+
+def test_an_event_that_is_held_already_needs_no_more_room() -> None:
+    reducer = Reducer(position=Position("aaaaaaaa", 0))
+    for offset in (*range(2, CAPACITY + 2), 2):
+        reducer.event(numbered(offset))
+    assert len(delivered(reducer.event(numbered(1)))) == CAPACITY + 1
+
+
+def test_an_id_is_remembered_for_256_events_and_an_epoch_does_not_matter() -> None:
+    reducer = Reducer(position=Position("aaaaaaaa", 0))
+    for offset in range(1, REMEMBERED + 2):
+        reducer.event(numbered(offset))
+    reducer.reset("epoch", Position("bbbbbbbb", 0))
+    known = event({"epoch": "bbbbbbbb", "offset": 1, "id": "aaaaaaaa-2"})
+    forgotten = event({"epoch": "bbbbbbbb", "offset": 2, "id": "aaaaaaaa-1"})
+    assert reducer.event(known) == []
+    assert reducer.event(forgotten) == [Deliver(forgotten)]
+
+
+def test_a_contradiction_is_seen_within_256_offsets() -> None:
+    reducer = Reducer(position=Position("aaaaaaaa", 0))
+    for offset in range(1, REMEMBERED + 2):
+        reducer.event(numbered(offset))
+    assert reducer.event(event({"epoch": "aaaaaaaa", "offset": 1, "id": "x"})) == []
+    assert reducer.event(event({"epoch": "aaaaaaaa", "offset": 2, "id": "x"})) != []
+
+
+class Faults(RuleBasedStateMachine):
+    """A log, pushes that are lost, repeated and disordered, and a client that recovers.
+
+    Answers are what the log said when it was asked, and may come late or never.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: dict[str, list[Event]] = {}
+        self.lose_the_log()
+        self.sources: list[str | None] = []
+        self.pushes: list[Event] = []
+        self.pushed_epoch = 0
+        self.reducer = Reducer(client="me")
+        self.answers: list[Page | Reset | Position] = [self.history.top]
+        self.handled: list[Event | Position] = []
+
+    @rule()
+    def lose_the_log(self) -> None:
+        self.history = History(ids.epoch(), now=0.0, retention=Retention(events=6))
+        self.log[self.history.top.epoch] = []
+
+    @rule(count=st.integers(1, 4), source=st.sampled_from([None, "me", "other"]))
+    def append(self, count: int, source: str | None) -> None:
+        for _ in range(count):
+            self.sources.append(source)
+            self._append(len(self.sources) - 1)
+
+    @precondition(lambda self: self.sources)
+    @rule(data=st.data())
+    def let_a_worker_try_again(self, data: st.DataObject) -> None:
+        self._append(data.draw(st.integers(0, len(self.sources) - 1)))
+
+    def _append(self, number: int) -> None:
+        one = Event(
+            channel="job.7",
+            event="job.step",
+            data=None,
+            id=f"e{number}",
+            source=self.sources[number],
+        )
+        appended = self.history.append(one, now=0.0, time=1)
+        if appended.announced:
+            self.pushes.append(appended.announced)
+            if not appended.receipt.duplicate:
+                self.log[self.history.top.epoch].append(appended.announced)
+
+    @precondition(lambda self: self.pushes)
+    @rule(data=st.data(), again=st.booleans())
+    def push(self, data: st.DataObject, again: bool) -> None:  # noqa: FBT001
+        index = data.draw(st.integers(0, len(self.pushes) - 1))
+        pushed = self.pushes[index] if again else self.pushes.pop(index)
+        self.pushed_epoch = max(self.pushed_epoch, self._age(pushed))
+        self._do(self.reducer.event(pushed))
+
+    @precondition(lambda self: self.pushes)
+    @rule(data=st.data())
+    def lose_a_push(self, data: st.DataObject) -> None:
+        self.pushes.pop(data.draw(st.integers(0, len(self.pushes) - 1)))
+
+    @precondition(lambda self: self.answers)
+    @rule()
+    def answer(self) -> None:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Position):
+            self.handled.append(answer)
+            self._do(self.reducer.start(answer))
+        elif isinstance(answer, Reset):
+            self._do(self.reducer.reset(answer.reason, answer.top))
+        else:
+            self._do(self.reducer.page(answer.events, top=answer.top, more=answer.more))
+
+    @rule()
+    def reconnect(self) -> None:
+        self.reducer.interrupted()
+        self.answers = []
+        self._ask()
+
+    @rule()
+    def hear_a_heartbeat(self) -> None:
+        self._do(self.reducer.announced(self.history.top.offset))
+
+    @rule()
+    def come_to_rest(self) -> None:
+        self.reconnect()
+        while self.answers:
+            self.answer()
+        assert self.reducer.phase == "current"
+        assert self.reducer.position == self.history.top
+        rest = [one for one in self.log[self.history.top.epoch] if self._follows(one)]
+        assert {one.id for one in rest if one.source != "me"} <= self._handled_ids()
+
+    def _follows(self, one: Event) -> bool:
+        """Tell whether an event of the present epoch comes after the last one handled."""
+        last = _place(self.handled[-1])
+        return last.epoch != _place(one).epoch or _place(one).offset > last.offset
+
+    def _handled_ids(self) -> set[str]:
+        return {one.id for one in self.handled if isinstance(one, Event)}
+
+    def _age(self, one: Event | Position) -> int:
+        return list(self.log).index(_place(one).epoch)
+
+    def _ask(self) -> None:
+        here = self.reducer.position
+        self.answers.append(self.history.read(here, 3) if here else self.history.top)
+
+    def _do(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            match output:
+                case Deliver(one):
+                    self.handled.append(one)
+                case Restart(_, position):
+                    assert position
+                    self.handled.append(position)
+                case Recover():
+                    self._ask()
+
+    @invariant()
+    def no_event_is_handled_twice_and_none_of_ones_own(self) -> None:
+        ids = [one.id for one in self.handled if isinstance(one, Event)]
+        assert len(set(ids)) == len(ids)
+        assert not any(isinstance(one, Event) and one.source == "me" for one in self.handled)
+
+    @invariant()
+    def nothing_is_left_out_but_by_a_restart(self) -> None:
+        known: set[str] = set()
+        for before, one in pairwise(self.handled):
+            if isinstance(one, Event):
+                here, last = _place(one), _place(before)
+                assert here.epoch == last.epoch
+                assert here.offset > last.offset
+                skipped = self.log[here.epoch][last.offset : here.offset - 1]
+                assert {left.id for left in skipped if left.source != "me"} <= known
+                known.add(one.id)
+
+    @invariant()
+    def an_epoch_once_heard_of_is_reached_when_all_is_answered(self) -> None:
+        if not self.answers:
+            assert self.reducer.position
+            assert self._age(self.reducer.position) >= self.pushed_epoch
+
+
+def _place(one: Event | Position) -> Position:
+    position = one if isinstance(one, Position) else one.position
+    assert position
+    return position
+
+
+TestFaults = Faults.TestCase
+TestFaults.settings = settings(max_examples=150, stateful_step_count=50)

@@ -1,0 +1,99 @@
+"""The vectors that the twins in Python and TypeScript both replay: see tests/vectors/README.md."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from realtime_bridge.protocol import backoff
+from realtime_bridge.protocol.client.commands import Command, Options, Terms
+from realtime_bridge.protocol.client.machine import Machine
+from realtime_bridge.protocol.client.poll_schedule import PollSchedule
+from realtime_bridge.protocol.client.status import Status, status
+
+FOLDER = Path(__file__).parents[2] / "vectors"
+REPLAYED = {
+    "backoff.json": "here",
+    "poll_schedule.json": "here",
+    "jobs.json": "tests/jobs/test_state.py",
+    "machine.json": "here",
+    "reducer.json": "test_reducer.py",
+    "status.json": "here",
+}
+
+
+def load(name: str) -> pytest.MarkDecorator:
+    vectors = json.loads((FOLDER / name).read_text())["vectors"]
+    return pytest.mark.parametrize(
+        "vector",
+        vectors,
+        ids=[vector["name"] for vector in vectors],
+    )
+
+
+def test_every_file_of_vectors_is_replayed() -> None:
+    assert {path.name for path in FOLDER.glob("*.json")} == set(REPLAYED)
+
+
+def said(command: Command) -> dict[str, Any]:
+    fields = {"do": command.do, "socket": command.socket, "code": command.code}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def give(machine: Machine, step: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give the machine the input of one step, and return its commands as the vectors write them."""
+    args = {
+        name: Terms(**value) if name in ("terms", "cached") else value
+        for name, value in step.get("args", {}).items()
+    }
+    machine.at(step["at"], step.get("draw", 0.5))
+    return [said(command) for command in getattr(machine, step["input"])(**args)]
+
+
+def shown(told: Status) -> dict[str, Any]:
+    return {"kind": told.kind, "label": told.label, "reason": told.reason}
+
+
+@load("machine.json")
+def test_machine(vector: dict[str, Any]) -> None:
+    replay(vector)
+
+
+@load("status.json")
+def test_status(vector: dict[str, Any]) -> None:
+    replay(vector)
+
+
+def replay(vector: dict[str, Any]) -> None:
+    machine = Machine(Options(**vector.get("options", {})))
+    for number, step in enumerate(vector["steps"]):
+        where = f"step {number}: {step}, timers {machine.timers}"
+        if "input" in step:
+            assert give(machine, step) == step["commands"], where
+        for name in ("mode", "wake_at", "polling"):
+            if name in step:
+                assert getattr(machine, name) == step[name], where
+        told = shown(status(machine, step["at"]))
+        assert told.items() >= step.get("status", {}).items(), where
+
+
+@load("poll_schedule.json")
+def test_cadence(vector: dict[str, Any]) -> None:
+    cadence = PollSchedule(vector["polling_interval"])
+    for number, step in enumerate(vector["steps"]):
+        for name in step.keys() & {"hidden", "offline"}:
+            setattr(cadence, name, step[name])
+        if "input" in step:
+            getattr(cadence, step["input"])(**step.get("args", {}))
+        for name in step.keys() & {"interval", "next", "soon"}:
+            given = dict(step[name])
+            expected = given.pop("gives")
+            assert getattr(cadence, name)(**given) == expected, f"step {number}: {step}"
+        for name in step.keys() & {"usual", "in_flight"}:
+            assert getattr(cadence, name) == step[name], f"step {number}: {step}"
+
+
+@load("backoff.json")
+def test_backoff(vector: dict[str, Any]) -> None:
+    assert backoff.delay(**vector["given"]) == vector["seconds"]

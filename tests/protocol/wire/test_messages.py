@@ -1,0 +1,240 @@
+"""The wire: what is written can be read again, and nothing a client sends is a surprise."""
+
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import MAX_OFFSET, Position
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.messages import (
+    Connect,
+    Ping,
+    ProtocolError,
+    Renew,
+    Subscribe,
+    Unsubscribe,
+    decode_client,
+    decode_event,
+    decode_object,
+    decode_position,
+)
+from realtime_bridge.testing.contracts.samples import HARD_DATA
+
+EPOCH = "k3v9q2wz"
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=12,
+)
+
+
+def positioned_event(data: Any = None, offset: int = 1, **fields: Any) -> Event:
+    event = Event(channel="job.7", event="job.step", data=data, id=f"e{offset}", **fields)
+    return event.with_position(Position(EPOCH, offset, event.id), 1_763_836_800_123)
+
+
+@pytest.mark.parametrize(
+    ("text", "frame"),
+    [
+        ('{"type":"connect","token":"t","nonce":"n","version":1}', Connect("t", "n")),
+        ('{"type":"connect","token":""}', Connect("", None)),
+        ('{"type":"subscribe","channel":"job.7"}', Subscribe("job.7", None)),
+        ('{"type":"subscribe","channel":"job.7","position":null}', Subscribe("job.7", None)),
+        (
+            '{"type":"subscribe","channel":"job.7","position":{"epoch":"k3v9q2wz","offset":5}}',
+            Subscribe("job.7", Position(EPOCH, 5)),
+        ),
+        ('{"type":"unsubscribe","channel":"job.7"}', Unsubscribe("job.7")),
+        ('{"type":"ping"}', Ping(None)),
+        ('{"type":"ping","nonce":"n","more":[1]}', Ping("n")),
+        (b'{"type":"token","token":"t"}', Renew("t")),
+    ],
+)
+def test_each_frame_of_a_client_is_read(text: str | bytes, frame: object) -> None:
+    assert decode_client(text) == frame
+
+
+def test_the_id_of_a_position_is_read_too() -> None:
+    position = {"epoch": EPOCH, "offset": 5, "id": "e5"}
+    frame = decode_client(messages.encode("subscribe", channel="job.7", position=position))
+    assert isinstance(frame, Subscribe)
+    assert frame.position is not None
+    assert frame.position.id == "e5"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("", "not JSON"),
+        ("nonsense", "not JSON"),
+        ('{"type":"ping"', "not JSON"),
+        ('{"type":NaN}', "not JSON"),
+        ('"\\ud800"', "not JSON"),
+        ("[" * 5_000, "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        ("[]", "not a JSON object"),
+        ("null", "not a JSON object"),
+        ("{}", "no type"),
+        ('{"type":null}', "no type"),
+        ('{"type":["ping"]}', "no type"),
+        ('{"type":' + "[" * 1_000 + "]" * 1_000 + "}", "no type"),
+        ('{"type":"hello"}', "unknown frame type 'hello'"),
+        ('{"type":"event"}', "unknown frame type"),
+        ('{"type":"connect"}', "connect: token"),
+        ('{"type":"connect","token":7}', "connect: token"),
+        ('{"type":"connect","token":"t","nonce":7}', "connect: nonce"),
+        (f'{{"type":"connect","token":"{"x" * 16_385}"}}', "connect: token"),
+        (f'{{"type":"ping","nonce":"{"x" * 65}"}}', "ping: nonce"),
+        ('{"type":"subscribe"}', "subscribe: channel"),
+        ('{"type":"subscribe","channel":["job.7"]}', "subscribe: channel"),
+        (f'{{"type":"subscribe","channel":"{"x" * 1_001}"}}', "subscribe: channel"),
+        ('{"type":"subscribe","channel":"job.7","position":"k3v9q2wz:5"}', "a position is"),
+        ('{"type":"subscribe","channel":"job.7","position":{}}', "epoch"),
+        ('{"type":"subscribe","channel":"job.7","position":{"epoch":"k3v9q2wz"}}', "offset"),
+        ('{"type":"unsubscribe","channel":null}', "unsubscribe: channel"),
+        ('{"type":"token"}', "token: token"),
+    ],
+)
+def test_what_is_no_frame_is_refused_and_named(text: str | bytes, wrong: str) -> None:
+    with pytest.raises(ProtocolError, match=wrong):
+        decode_client(text)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"epoch": "K3V9Q2WZ", "offset": 1},
+        {"epoch": "k3v9q2w", "offset": 1},
+        {"epoch": 12345678, "offset": 1},
+        {"epoch": EPOCH, "offset": -1},
+        {"epoch": EPOCH, "offset": 1.0},
+        {"epoch": EPOCH, "offset": True},
+        {"epoch": EPOCH, "offset": "1"},
+        {"epoch": EPOCH, "offset": MAX_OFFSET + 1},
+        {"epoch": EPOCH, "offset": 1, "id": ""},
+        {"epoch": EPOCH, "offset": 1, "id": 7},
+        {"epoch": EPOCH, "offset": 1, "id": "x" * 129},
+        {"epoch": EPOCH, "offset": 1, "id": "a\nb"},
+        [EPOCH, 1],
+        None,
+    ],
+)
+def test_what_is_no_position_is_refused(fields: object) -> None:
+    with pytest.raises(ProtocolError, match="position"):
+        decode_position(fields)
+
+
+@given(st.text() | st.binary() | json.map(orjson.dumps))
+@example('{"type":' + "[" * 1_020 + "]" * 1_020 + "}")
+def test_whatever_arrives_is_a_frame_or_a_protocol_error(text: str | bytes) -> None:
+    try:
+        frame = decode_client(text)
+    except ProtocolError:
+        return
+    assert isinstance(frame, Connect | Subscribe | Unsubscribe | Ping | Renew)
+
+
+@given(
+    st.sampled_from(["connect", "subscribe", "unsubscribe", "ping", "token"]),
+    st.dictionaries(st.sampled_from(["token", "nonce", "channel", "position"]), json),
+)
+def test_whatever_fields_a_known_frame_has_it_is_read_or_refused(
+    kind: str, fields: dict[str, Any]
+) -> None:
+    with suppress(ProtocolError):
+        decode_client(orjson.dumps({"type": kind, **fields}))
+
+
+@given(json.filter(lambda fields: isinstance(fields, dict)))
+def test_whatever_object_is_taken_for_an_event_it_is_read_or_refused(
+    fields: dict[str, Any],
+) -> None:
+    with pytest.raises(ProtocolError, match="malformed event"):
+        decode_event(fields)
+
+
+def test_fields_that_are_none_are_left_out() -> None:
+    assert messages.encode("pong", nonce=None) == b'{"type":"pong"}'
+
+
+@given(json, st.integers(1, MAX_OFFSET))
+def test_an_event_is_read_as_it_was_written(data: Any, offset: int) -> None:
+    event = positioned_event(data, offset, key="a1", source="c_8f")
+    read = decode_event(decode_object(messages.encode_event(event)))
+    assert (read, read.position and read.position.id) == (event, event.id)
+
+
+def test_an_event_frame_has_the_documented_form() -> None:
+    assert messages.encode_event(
+        positioned_event({"percent": 30}, 124, key="a1", source="c_8f")
+    ) == (
+        b'{"type":"event","channel":"job.7","event":"job.step","id":"e124","epoch":"k3v9q2wz",'
+        b'"offset":124,"time":1763836800123,"key":"a1","source":"c_8f","data":{"percent":30}}'
+    )
+
+
+def test_without_a_log_an_event_has_no_position() -> None:
+    event = Event(channel="job.7", event="job.step", data=None, id="one").with_position(None, 5)
+    fields = decode_object(messages.encode_event(event))
+    assert "epoch" not in fields
+    assert "offset" not in fields
+    assert fields["data"] is None
+    assert decode_event(fields) == event
+
+
+def test_a_subscription_is_answered_with_the_place_after_its_page() -> None:
+    events = (positioned_event("a", 4), positioned_event("b", 5))
+    whole = Page(events=events, top=Position(EPOCH, 5, "e5"))
+    first = Page(events=events, top=Position(EPOCH, 9, "e9"), more=True)
+    for page in (whole, first):
+        assert messages.reached(page) == Position(EPOCH, 5)
+        frame = decode_object(messages.encode_subscribed("job.7", page, recovered=True))
+        events_sent = frame.pop("events")
+        assert [fields["data"] for fields in events_sent] == ["a", "b"]
+        assert frame == {
+            "type": "subscribed",
+            "channel": "job.7",
+            "epoch": EPOCH,
+            "offset": 5,
+            "id": "e5",
+            "recovered": True,
+            "more": page.more,
+        }
+
+
+def test_a_page_without_events_stands_at_the_top() -> None:
+    top = Position(EPOCH, 9, "e9")
+    assert messages.reached(Page(events=(), top=top, more=True)) == top
+
+
+def test_a_reset_says_why_and_where_the_channel_goes_on() -> None:
+    reset = Reset(reason="truncated", top=Position(EPOCH, 9, "e9"))
+    assert decode_object(messages.encode_reset("job.7", reset)) == {
+        "type": "reset",
+        "channel": "job.7",
+        "reason": "truncated",
+        "epoch": EPOCH,
+        "offset": 9,
+        "id": "e9",
+    }
+
+
+@pytest.mark.parametrize("data", HARD_DATA.values(), ids=HARD_DATA)
+@pytest.mark.parametrize("more", [{}, {"key": "ключ:1", "source": "c_1"}])
+def test_a_place_written_between_the_halves_makes_the_whole_frame(
+    data: object, more: dict[str, Any]
+) -> None:
+    event = Event(channel="job.7", event="job.données", data=data, id='an "id"', **more)
+    head, tail = messages.halves(event)
+    place = b',"epoch":"k3v9q2wz","offset":124,"time":1763836800123'
+    placed = event.with_position(Position("k3v9q2wz", 124), 1763836800123)
+    assert head + place + tail == messages.encode_event(placed)
+    assert messages.held_event(head + place + tail) == placed

@@ -1,0 +1,138 @@
+"""What a worker and the server say to each other arrives as it was meant, or is refused whole."""
+
+import hashlib
+import hmac
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime_bridge.errors import InvalidEventError
+from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol.wire import messages, rpc
+from realtime_bridge.protocol.wire.messages import ProtocolError
+
+EPOCH = "k3v9q2wz"
+GOOD = {"channel": "job.7", "event": "job.step", "data": {"percent": 30}}
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=9,
+)
+
+
+def over_the_wire(value: Any) -> Any:
+    return orjson.loads(orjson.dumps(value))
+
+
+def test_a_signature_is_the_documented_one() -> None:
+    body = b'{"events":[]}'
+    expected = hmac.new(b"secret", b"1763836800." + body, hashlib.sha256).hexdigest()
+    assert rpc.sign("secret", "1763836800", body) == expected
+    assert rpc.signed_headers("secret", "1763836800", body) == {
+        "Realtime-Timestamp": "1763836800",
+        "Realtime-Signature": expected,
+    }
+
+
+@given(json, st.none() | st.just("a1"), st.none() | st.just("c_8f"))
+def test_an_event_arrives_as_it_was_made(data: Any, key: str | None, source: str | None) -> None:
+    event = Event(channel="job.7", event="job.step", data=data, key=key, source=source)
+    packed = over_the_wire(rpc.pack_event(event))
+    assert ("key" in packed, "source" in packed) == (key is not None, source is not None)
+    assert rpc.unpack_events([packed]) == [event]
+
+
+def test_events_without_an_id_get_one_that_the_same_call_gives_again() -> None:
+    twice = [rpc.unpack_events([GOOD, GOOD], fallback_id="f00") for _ in range(2)]
+    assert [[event.id for event in events] for events in twice] == [["f00-0", "f00-1"]] * 2
+    assert rpc.unpack_events([{**GOOD, "id": "mine"}], fallback_id="f00")[0].id == "mine"
+    assert rpc.unpack_events([GOOD])[0].id != rpc.unpack_events([GOOD])[0].id
+
+
+@pytest.mark.parametrize("events", [None, [], {}, "events", 7])
+def test_a_call_without_events_is_told_what_to_send(events: object) -> None:
+    with pytest.raises(InvalidEventError, match=r'Send {"events"'):
+        rpc.unpack_events(events)
+
+
+def test_too_many_events_at_once_are_refused() -> None:
+    assert len(rpc.unpack_events([GOOD] * MAX_BATCH)) == MAX_BATCH
+    with pytest.raises(InvalidEventError, match="501 events at once are over the limit of 500"):
+        rpc.unpack_events([GOOD] * (MAX_BATCH + 1))
+
+
+@pytest.mark.parametrize(
+    ("bad", "wrong"),
+    [
+        (None, "has to have channel"),
+        ([], "has to have channel"),
+        ({}, "has to have channel"),
+        ({"channel": "job.7", "data": 1}, "has to have channel"),
+        ({**GOOD, "channel": "job 7"}, "Bad channel name"),
+        ({**GOOD, "channel": 7}, "Bad channel name"),
+        ({**GOOD, "event": ""}, "Bad event name"),
+        ({**GOOD, "event": None}, "Bad event name"),
+        ({**GOOD, "id": ""}, "Bad id"),
+        ({**GOOD, "key": 7}, "Bad key"),
+        ({**GOOD, "source": "a\nb"}, "Bad source"),
+        ({**GOOD, "data": "x" * MAX_DATA_BYTES}, "over the limit of 1,048,576"),
+    ],
+)
+def test_one_bad_event_refuses_the_whole_call_and_is_named(bad: object, wrong: str) -> None:
+    with pytest.raises(InvalidEventError, match=wrong) as caught:
+        rpc.unpack_events([GOOD, GOOD, bad, GOOD])
+    assert str(caught.value).startswith("events[2]")
+
+
+@given(json | st.lists(json, max_size=3))
+def test_whatever_is_taken_for_events_is_refused_and_nothing_else(events: object) -> None:
+    with pytest.raises(InvalidEventError):
+        rpc.unpack_events(events)
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [
+        Receipt(id="e1", position=Position(EPOCH, 5)),
+        Receipt(id="e1", position=Position(EPOCH, 5), duplicate=True, pushed=False),
+        Receipt(id="e1"),
+    ],
+)
+def test_a_receipt_arrives_as_it_was_given(receipt: Receipt) -> None:
+    assert rpc.unpack_receipt(over_the_wire(rpc.pack_receipt(receipt))) == receipt
+
+
+def test_an_answer_of_the_log_arrives_as_it_was_given() -> None:
+    event = Event(channel="job.7", event="job.step", data=1, id="e5", key="a")
+    stored = event.with_position(Position(EPOCH, 5, "e5"), 1)
+    top = Position(EPOCH, 9, "e9")
+    for answer in (
+        Page(events=(), top=top),
+        Page(events=(stored,), top=top, more=True),
+        Reset(reason="truncated", top=top),
+    ):
+        arrived = rpc.unpack_answer(over_the_wire(rpc.pack_answer(answer)))
+        assert (arrived, arrived.top.id) == (answer, "e9")
+
+
+def test_a_position_is_read_or_refused() -> None:
+    assert messages.decode_position({"epoch": EPOCH, "offset": 5}) == Position(EPOCH, 5)
+    for malformed in (None, {}, "k3v9q2wz:5", {"epoch": EPOCH, "offset": -1}):
+        with pytest.raises(ProtocolError, match="position"):
+            messages.decode_position(malformed)
+
+
+def test_a_list_of_channels_is_read_or_refused() -> None:
+    assert rpc.unpack_channels(["job.7"]) == ["job.7"]
+    refused: list[object] = [None, {}, "job.7", [7], ["job.7", None]]
+    for malformed in refused:
+        with pytest.raises(ProtocolError, match="channels is a list"):
+            rpc.unpack_channels(malformed)

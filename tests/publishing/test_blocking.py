@@ -1,0 +1,375 @@
+"""Publishing from code that is not async: many threads, forked children, and the end."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from realtime_bridge import (
+    BackendAuthError,
+    BlockingBroadcaster,
+    Broadcaster,
+    ConfigurationError,
+    Event,
+    InvalidEventError,
+    PublishError,
+    Receipt,
+)
+from realtime_bridge.publishing.local_servers import register_local_server
+from realtime_bridge.settings import Settings
+from realtime_bridge.testing.contracts.samples import numbered
+from realtime_bridge_backends.memory import MemoryBackend
+
+
+class Watched(MemoryBackend):
+    """A log that notes on which thread it lives, and whether it is open."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        super().__init__()
+        self.threads: set[str] = set()
+        self.open = 0
+        self._failure = failure
+
+    async def __aenter__(self) -> Self:
+        if self._failure:
+            raise self._failure
+        self.open += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.open -= 1
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        self.threads.add(threading.current_thread().name)
+        return await super().append(events)
+
+
+class Held(Watched):
+    """A log that answers only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = threading.Event()
+        self.let = threading.Event()
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        self.asked.set()
+        await asyncio.to_thread(self.let.wait)
+        assert self.open, "the log was closed while it was asked"
+        return await super().append(events)
+
+
+def our_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "realtime-bridge"]
+
+
+@pytest.fixture
+def log() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+def broadcaster(log: Watched) -> Iterator[BlockingBroadcaster]:
+    with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
+        yield broadcaster
+    assert our_threads() == []
+
+
+def offsets(receipts: Sequence[Receipt]) -> list[int]:
+    return [receipt.position.offset for receipt in receipts if receipt.position]
+
+
+def test_it_publishes_on_one_thread_of_its_own(
+    log: Watched, broadcaster: BlockingBroadcaster
+) -> None:
+    first = broadcaster.publish("job.7", "job.progress", {"percent": 30}, id="one", key="k")
+    rest = broadcaster.publish_many(numbered("job.7", 2))
+    assert (first.id, offsets([first, *rest])) == ("one", [1, 2, 3])
+    assert log.threads == {"realtime-bridge"}
+    assert len(our_threads()) == 1
+
+
+def test_nothing_is_connected_before_the_first_publish(
+    log: Watched, broadcaster: BlockingBroadcaster
+) -> None:
+    assert (log.open, our_threads()) == (0, [])
+    broadcaster.publish("job.7", "job.progress")
+    assert log.open == 1
+
+
+def test_many_threads_share_one_connection_and_lose_nothing(
+    log: Watched, broadcaster: BlockingBroadcaster
+) -> None:
+    ready = threading.Barrier(8)
+
+    def publish() -> list[Receipt]:
+        ready.wait()
+        return [broadcaster.publish("job.7", "job.progress", n) for n in range(25)]
+
+    with ThreadPoolExecutor(8) as threads:
+        published = [task.result() for task in [threads.submit(publish) for _ in range(8)]]
+    assert all(offsets(receipts) == sorted(offsets(receipts)) for receipts in published)
+    assert sorted(offset for receipts in published for offset in offsets(receipts)) == [
+        *range(1, 201)
+    ]
+    assert log.open == 1
+
+
+def test_a_closed_one_starts_anew_on_the_next_publish(
+    log: Watched, broadcaster: BlockingBroadcaster
+) -> None:
+    broadcaster.publish("job.7", "job.progress")
+    broadcaster.close()
+    broadcaster.close()
+    assert (log.open, our_threads()) == (0, [])
+    assert offsets([broadcaster.publish("job.7", "job.progress")]) == [2]
+    assert log.open == 1
+
+
+def test_closing_waits_for_what_other_threads_are_publishing() -> None:
+    log = Held()
+    broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=log))
+    with ThreadPoolExecutor(2) as threads:
+        publishing = threads.submit(broadcaster.publish, "job.7", "job.progress")
+        assert log.asked.wait(10)
+        closing = threads.submit(broadcaster.close)
+        log.let.set()
+        assert offsets([publishing.result(10)]) == [1]
+        closing.result(10)
+    assert (log.open, our_threads()) == (0, [])
+
+
+def test_errors_are_those_of_the_async_broadcaster(broadcaster: BlockingBroadcaster) -> None:
+    with pytest.raises(InvalidEventError, match="Bad channel name"):
+        broadcaster.publish("job 7", "job.progress")
+    with pytest.raises(InvalidEventError, match="501 events at once"):
+        broadcaster.publish_many(numbered("job.7", 501))
+    assert offsets([broadcaster.publish("job.7", "job.progress")]) == [1]
+
+
+def test_a_start_that_fails_leaves_no_thread_and_is_tried_again() -> None:
+    logs = [Watched(BackendAuthError("bad signature")), Watched()]
+    broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=logs.pop(0)))
+    with pytest.raises(BackendAuthError, match="bad signature"):
+        broadcaster.publish("job.7", "job.progress")
+    assert our_threads() == []
+    with broadcaster:
+        assert offsets([broadcaster.publish("job.7", "job.progress")]) == [1]
+
+
+async def test_on_the_loop_of_its_own_server_it_refuses_instead_of_waiting_for_itself() -> None:
+    settings = Settings(backend="memory", prefix="served")
+    log = Watched()
+    with (
+        register_local_server("served", Broadcaster(log=log)),
+        BlockingBroadcaster(lambda: Broadcaster.from_settings(settings)) as broadcaster,
+    ):
+        with pytest.raises(PublishError, match=r"use `await bridge\.publish"):
+            broadcaster.publish("job.7", "job.progress")
+        assert our_threads() == []
+        receipt = await asyncio.to_thread(broadcaster.publish, "job.7", "job.progress")
+        with pytest.raises(PublishError, match=r"use `await bridge\.publish"):
+            broadcaster.publish("job.7", "job.progress")
+    assert (await log.positions(["job.7"]))["job.7"] == receipt.position
+
+
+def test_a_configuration_that_cannot_work_is_refused_when_it_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REALTIME_BACKEND", "memry")
+    with pytest.raises(ConfigurationError, match="memory"):
+        BlockingBroadcaster.from_env()
+    monkeypatch.setenv("REALTIME_BACKEND", "null")
+    monkeypatch.setenv("REALTIME_LOG", "none")
+    with BlockingBroadcaster.from_env() as broadcaster:
+        assert broadcaster.publish("job.7", "job.progress", id="one") == Receipt(id="one")
+
+
+def in_child(work: Callable[[], Any]) -> Any:
+    """Return what `work` returns in a forked child of this process."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writing, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        said = answer.read()
+    os.waitpid(child, 0)
+    assert said, "the child failed"
+    return json.loads(said)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_child_publishes_on_a_thread_and_connection_of_its_own() -> None:
+    opened: list[Watched] = []
+
+    def make() -> Broadcaster:
+        opened.append(Watched())
+        return Broadcaster(log=opened[-1])
+
+    def publish() -> dict[str, Any]:
+        with ThreadPoolExecutor(2) as threads:
+            tasks = [threads.submit(publisher.publish, "job.7", "job.step") for _ in range(10)]
+            published = offsets([task.result(10) for task in tasks])
+        return {
+            "offsets": sorted(published),
+            "threads": len(our_threads()),
+            "opened": len(opened),
+            "inherited": opened[0].open,
+            "grandchild": in_child(lambda: offsets([publisher.publish("job.7", "job.step")])),
+        }
+
+    publisher = BlockingBroadcaster(make)
+    with publisher:
+        publisher.publish("job.7", "job.step")
+        for _ in range(2):
+            assert in_child(publish) == {
+                "offsets": [*range(1, 11)],
+                "threads": 1,
+                "opened": 2,
+                "inherited": 1,
+                "grandchild": [1],
+            }
+        assert offsets([publisher.publish("job.7", "job.step")]) == [2]
+        assert len(opened) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_child_forked_while_another_thread_publishes_is_not_blocked() -> None:
+    logs: list[Watched] = [Held(), Watched()]
+    held = logs[0]
+    assert isinstance(held, Held)
+    broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=logs.pop(0)))
+    with ThreadPoolExecutor(1) as threads, broadcaster:
+        publishing = threads.submit(broadcaster.publish, "job.7", "job.step")
+        assert held.asked.wait(10)
+        assert in_child(lambda: offsets([broadcaster.publish("job.7", "job.step")])) == [1]
+        held.let.set()
+        assert offsets([publishing.result(10)]) == [1]
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_child_forked_while_another_thread_connects_is_not_blocked() -> None:
+    parent, connecting, let = os.getpid(), threading.Event(), threading.Event()
+
+    def make() -> Broadcaster:
+        if os.getpid() == parent:
+            connecting.set()
+            assert let.wait(10)
+        return Broadcaster(log=Watched())
+
+    with ThreadPoolExecutor(1) as threads, BlockingBroadcaster(make) as publisher:
+        publishing = threads.submit(publisher.publish, "job.7", "job.step")
+        assert connecting.wait(10)
+        assert in_child(lambda: offsets([publisher.publish("job.7", "job.step")])) == [1]
+        let.set()
+        assert offsets([publishing.result(10)]) == [1]
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+async def test_a_child_of_the_server_does_not_wait_for_its_parents_loop() -> None:
+    settings = Settings(backend="memory", prefix="served")
+    publisher = BlockingBroadcaster(lambda: Broadcaster.from_settings(settings))
+    with register_local_server("served", Broadcaster(log=Watched())):
+        assert in_child(lambda: offsets([publisher.publish("job.7", "job.step")])) == [1]
+
+
+RECORDER = '''
+import os, sys
+from realtime_bridge import BlockingBroadcaster, Broadcaster
+from realtime_bridge_backends.memory import MemoryBackend
+
+class Recorder(MemoryBackend):
+    """Writes down which process did what."""
+
+    def note(self, what):
+        with open(sys.argv[1], "a") as file:
+            file.write(f"{os.getpid()} {what}\\n")
+
+    async def __aenter__(self):
+        self.note("open")
+        return self
+
+    async def __aexit__(self, *_):
+        self.note("close")
+
+    async def append(self, events):
+        self.note(events[0].data)
+        return await super().append(events)
+
+broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=Recorder()))
+'''
+
+
+def run(program: str, record: Path) -> list[list[str]]:
+    """Run a program with a module-level broadcaster; return each process's notes, the first first.
+
+    It fails on any warning, and on anything written to standard error.
+    """
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-X",
+            "dev",
+            "-W",
+            "ignore::DeprecationWarning",
+            "-c",
+            RECORDER + program,
+            str(record),
+        ],
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    notes: dict[str, list[str]] = {}
+    for line in record.read_text().splitlines():
+        process, what = line.split()
+        notes.setdefault(process, []).append(what)
+    return list(notes.values())
+
+
+def test_at_module_level_the_end_of_the_process_closes_it(tmp_path: Path) -> None:
+    program = 'broadcaster.publish("job.7", "job.step", "parent")'
+    assert run(program, tmp_path / "record") == [["open", "parent", "close"]]
+
+
+def test_a_child_opens_and_closes_its_own_and_leaves_its_parents_alone(tmp_path: Path) -> None:
+    program = """
+broadcaster.publish("job.7", "job.step", "parent")
+children = []
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        broadcaster.publish("job.7", "job.step", "child")
+        sys.exit()
+    children.append(child)
+for child in children:
+    os.waitpid(child, 0)
+broadcaster.publish("job.7", "job.step", "again")
+"""
+    parent, *children = run(program, tmp_path / "record")
+    assert parent == ["open", "parent", "again", "close"]
+    assert children == [["open", "child", "close"]] * 3
+
+
+def test_a_child_that_publishes_nothing_connects_to_nothing(tmp_path: Path) -> None:
+    program = """
+broadcaster.publish("job.7", "job.step", "parent")
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+"""
+    assert run(program, tmp_path / "record") == [["open", "parent", "close"]]

@@ -1,0 +1,171 @@
+"""A log that lost its tail begins a new epoch; two histories are never one to anybody."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.errors import BackendUnavailableError
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.server.fanout import hub as module
+from realtime_bridge.server.fanout.hub import Hub
+from tests.server.fakes import FakeFeed, Recorder, SlowLog, hearing, numbered
+from tests.server.harness import until
+
+CHANNEL = "job.7"
+
+
+@pytest.fixture(autouse=True)
+def _checking_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECK_SECONDS", 0.005)
+    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.001)
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0.005)
+
+
+@pytest.fixture
+def log() -> SlowLog:
+    return SlowLog()
+
+
+@pytest.fixture
+def feed() -> FakeFeed:
+    return FakeFeed()
+
+
+@pytest.fixture
+async def hub(log: SlowLog, feed: FakeFeed) -> AsyncIterator[Hub]:
+    async with hearing(log, feed) as hub:
+        yield hub
+
+
+def others(count: int, *, start: int) -> list[Event]:
+    """Make events that take the place of numbered ones."""
+    return [Event(channel=CHANNEL, event="job.other", data=-n) for n in range(start, start + count)]
+
+
+async def at_five(hub: Hub, log: SlowLog, feed: FakeFeed) -> Recorder:
+    """Return a subscriber that was given five events."""
+    recorder = Recorder()
+    await hub.join(recorder, CHANNEL, None)
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 5)))
+    await recorder.reaches(5)
+    return recorder
+
+
+async def is_begun_anew(recorder: Recorder) -> None:
+    await recorder.sees(lambda: recorder.resets)
+    (reset,) = recorder.resets
+    assert reset.reason == "regressed"
+    assert recorder.data == [1, 2, 3, 4, 5]
+    assert recorder.broken == []
+
+
+async def test_a_shorter_log_is_noticed_by_the_regular_check(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await at_five(hub, log, feed)
+    log.lose(CHANNEL, 2)
+    await is_begun_anew(recorder)
+
+
+async def test_another_event_at_the_same_place_is_noticed_by_the_regular_check(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await at_five(hub, log, feed)
+    log.lose(CHANNEL, 1)
+    await log.append(others(1, start=5))
+    await is_begun_anew(recorder)
+
+
+async def test_an_announcement_of_an_earlier_place_is_noticed_at_once(
+    hub: Hub, log: SlowLog, feed: FakeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHECK_SECONDS", 3_600)
+    recorder = await at_five(hub, log, feed)
+    await until(lambda: hub.healthy)
+    log.lose(CHANNEL, 3)
+    feed.announce(await log.from_trusted(others(1, start=3)))
+    await is_begun_anew(recorder)
+
+
+async def test_what_was_numbered_anew_beyond_us_while_the_feed_was_away_does_not_follow_ours(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await at_five(hub, log, feed)
+    log.lose(CHANNEL, 2)
+    *_, sixth = await log.from_trusted(others(3, start=4))
+    feed.announce(FeedInterrupted(), [sixth])
+    await is_begun_anew(recorder)
+
+
+async def test_while_the_log_cannot_be_asked_what_is_announced_does_not_follow_ours(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await at_five(hub, log, feed)
+    log.lose(CHANNEL, 2)
+    *_, sixth = await log.from_trusted(others(3, start=4))
+    log.fails = BackendUnavailableError("It is away")
+    feed.announce(FeedInterrupted(), [sixth])
+    await until(lambda: not hub.healthy)
+    assert recorder.offsets == [1, 2, 3, 4, 5]
+    log.fails = None
+    await is_begun_anew(recorder)
+    assert hub.healthy
+
+
+async def test_a_gap_that_cannot_be_read_yet_is_read_before_anything_goes_on(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await at_five(hub, log, feed)
+    log.lose(CHANNEL, 2)
+    *_, sixth, seventh = await log.from_trusted(others(4, start=4))
+    log.fails = BackendUnavailableError("It is away")
+    feed.announce([seventh])
+    await until(lambda: hub._fans[CHANNEL].recovering)
+    feed.announce([sixth])
+    await until(lambda: hub._fans[CHANNEL].missed)
+    log.fails = None
+    await is_begun_anew(recorder)
+
+
+async def test_events_after_a_new_epoch_are_heard_by_all(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await at_five(hub, log, feed)
+    log.lose(CHANNEL, 2)
+    await is_begun_anew(recorder)
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 2, start=6)))
+    await recorder.reaches(2)
+    assert recorder.data == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_two_nodes_that_notice_it_agree_on_the_new_epoch(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    other_feed = FakeFeed()
+    async with hearing(log, other_feed) as other:
+        here = await at_five(hub, log, feed)
+        there = Recorder()
+        await other.join(there, CHANNEL, Position(here.answers[0][0].top.epoch, 0))
+        log.lose(CHANNEL, 2)
+        await asyncio.gather(is_begun_anew(here), there.sees(lambda: there.resets))
+        feed.announce(stored := await log.from_trusted(numbered(CHANNEL, 1, start=6)))
+        other_feed.announce(stored)
+        await here.reaches(1)
+        await there.reaches(1)
+    assert here.here == there.here
+    assert len(there.resets) == 1
+
+
+async def test_an_event_that_is_announced_again_is_no_regression(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
+    recorder = await at_five(hub, log, feed)
+    page_start = Position(recorder.answers[0][0].top.epoch, 0)
+    page = await log.memory.read(CHANNEL, page_start)
+    feed.announce(page.events, page.events[:1])  # type: ignore[union-attr]  # it is a page
+    feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=6)))
+    await recorder.reaches(6)
+    assert (recorder.data, recorder.resets) == ([1, 2, 3, 4, 5, 6], [])
