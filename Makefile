@@ -22,7 +22,7 @@ NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 
 # Words for the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: load soak help demo demo-postgres demo-celery test test-python test-client check check-python check-client payloads clean .venv test-packages
+.PHONY: load soak help demo demo-postgres demo-celery test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -32,6 +32,7 @@ help:
 	@echo "make check    lint, formatting, types, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make payloads write the TypeScript types of the events that the library makes itself"
+	@echo "make pins     write the list of the public names, which a test compares"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have"
 	@echo "make bench    measure against peers and the limit (ARGS=--quick, ARGS=fanout-1000)"
@@ -65,6 +66,9 @@ check-python: .venv
 check-client: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads -- --check
 	$(NPM) run check
+
+pins: .venv
+	@.venv/bin/python scripts/public_names.py
 
 payloads: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads
