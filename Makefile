@@ -25,7 +25,7 @@ TYPED = 89
 # Words for the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: load soak help demo demo-postgres demo-celery test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: load soak help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -35,6 +35,7 @@ help:
 	@echo "make check    lint, formatting, types, spelling, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make payloads write the TypeScript types of the events that the library makes itself"
+	@echo "make coverage run the tests with branch coverage: protocol/ 100 %, the whole 95 %"
 	@echo "make pins     write the list of the public names, which a test compares"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have"
@@ -57,6 +58,12 @@ test-python: test-packages .venv $(CLIENT)/node_modules/.installed
 test-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run test
 	$(NPM) run test:react18
+
+# Lines and branches, of child processes too. Timed tests are not run: tracing slows them down.
+coverage: test-packages .venv $(CLIENT)/node_modules/.installed
+	.venv/bin/pytest -n 2 --dist loadfile --timeout 300 --cov --cov-report= -m "not timed" $(ARGS)
+	.venv/bin/coverage report --include='realtime_bridge/protocol/**' --fail-under=100
+	.venv/bin/coverage report --fail-under=95
 
 check: check-python check-client
 
@@ -108,7 +115,7 @@ bench/node/node_modules/.installed: bench/node/package-lock.json | .venv
 
 clean:
 	rm -rf bench/.venv bench/results bench/node/node_modules $(NATIVE)
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache dist
 	rm -rf $(CLIENT)/dist $(CLIENT)/node_modules $(CLIENT)/$(OLDER)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
