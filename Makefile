@@ -3,17 +3,17 @@
 UV_VERSION = 0.13.9
 UV = .uv/bin/uv
 
-# What the tests use besides Python, by the names Debian gives it. A browser without
-# a font draws empty boxes; the program inside playwright does not start without libatomic.
+# Debian's names for the programs that the tests use. A browser without a font draws
+# empty boxes; the program inside playwright does not start without libatomic.
 TEST_PACKAGES = chromium fonts-dejavu-core libatomic1 redis-server postgresql
 
-# What the fan-out is compiled with, which users may do without; Debian's Python has its headers apart.
+# The compiler of the fan-out, optional for users. Debian packages Python's headers separately.
 IN_C = realtime_bridge/server/fanout/_sending.c
 COMPILER = gcc libc6-dev $(shell python3 -c 'import os, sysconfig; \
 	print("" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else "python3-dev")')
 
-# The client in TypeScript wants Node 20.19, 22.12 or newer, which this asks for by what they
-# can do. Debian 12 has an older one, so .venv brings its own for where the PATH has none.
+# The client in TypeScript needs Node 20.19, 22.12 or newer: the first ones with this feature.
+# Debian 12 has an older Node, so .venv contains one for machines without.
 CLIENT = clients/js
 OLDER = test/react18
 NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 1)' 2>/dev/null || \
@@ -22,7 +22,7 @@ NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 
 # The percentage of the public types that are written down; it only grows.
 TYPED = 89
 
-# Words for the command itself, never taken from the environment.
+# Arguments of the command itself, never taken from the environment.
 ARGS =
 
 .PHONY: load soak help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
@@ -42,7 +42,7 @@ help:
 	@echo "make bench    measure against peers and the limit (ARGS=--quick, ARGS=fanout-1000)"
 	@echo "make .venv    only set up the development environment"
 	@echo "make clean    remove the environments and the caches"
-	@echo "What is missing is installed first, and named."
+	@echo "Missing programs are installed first, and named."
 
 demo: .venv/.demo
 	@.venv/bin/realtime-bridge demo $(ARGS)
@@ -92,7 +92,7 @@ load: test-packages .venv
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --seeds 1000000 --from "$$(date +%s)000" $(ARGS)
 
-# Peers have an environment of their own, so that theirs are nobody's dependencies.
+# Peers have an environment of their own, so that the library does not depend on them.
 NATIVE = bench/native/load bench/native/limit
 
 bench: .venv $(NATIVE) bench/.venv/.installed bench/node/node_modules/.installed
@@ -127,19 +127,19 @@ test-packages:
 # One environment for all: development adds to what the demo needs,
 # and the demo takes nothing away (--inexact).
 .venv/.demo: pyproject.toml uv.lock | .uv/$(UV_VERSION)
-	@echo "Installing what the demo needs into .venv/, as uv.lock says."
+	@echo "Installing what the demo needs into .venv/, as uv.lock pins it."
 	@$(UV) sync --quiet --locked --no-dev --extra demo --inexact
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock hatch_build.py $(IN_C) | .uv/$(UV_VERSION)
 	@.ci/setup "the fan-out is C" $(COMPILER)
-	@echo "Installing what the tests and checks need into .venv/, as uv.lock says."
+	@echo "Installing what the tests and checks need into .venv/, as uv.lock pins it."
 	@$(UV) sync --quiet --locked --reinstall-package realtime-bridge
 	@touch .venv/.demo $@
 
-# Both Reacts that the client is for, each where its own lock file says.
+# Both versions of React that the client supports, each with its own lock file.
 $(CLIENT)/node_modules/.installed: $(CLIENT)/package-lock.json $(CLIENT)/$(OLDER)/package-lock.json | .venv
-	@echo "Installing what the client's tests and checks need, as package-lock.json says."
+	@echo "Installing what the client's tests and checks need, as package-lock.json pins it."
 	@$(NPM) ci --no-audit --no-fund --loglevel=error
 	@$(NPM)/$(OLDER) ci --no-audit --no-fund --loglevel=error
 	@touch $@
