@@ -216,6 +216,7 @@ def test_many_threads_report_on_one_job(log: RecordingLog) -> None:
         assert versions == sorted(set(versions))
 
 
+@pytest.mark.timed
 async def test_thousand_jobs_publish_four_events_a_second_each(
     broadcaster: Broadcaster, log: RecordingLog
 ) -> None:
