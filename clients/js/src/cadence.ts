@@ -67,7 +67,7 @@ export class Cadence {
   }
 
   /** Note that there was an event. */
-  happened(now: number): void {
+  eventReceived(now: number): void {
     this._lastEvent = now;
   }
 

@@ -95,8 +95,8 @@ export class Carrier {
     this._described = this._descriptors
       .fetch(request.signal)
       .then(
-        ({ terms }): Input => (machine) => machine.described(terms),
-        (error: unknown): Input => (machine) => machine.notDescribed(statusOf(error) ?? null),
+        ({ terms }): Input => (machine) => machine.descriptorReceived(terms),
+        (error: unknown): Input => (machine) => machine.descriptorFailed(statusOf(error) ?? null),
       )
       .then((input) => request.signal.aborted || this._input(input))
       .finally(() => {
@@ -174,7 +174,7 @@ export class Carrier {
       if (request.signal.aborted) return;
       for (const name of answer.recover) this._main?.subscribe(name);
       const more = !this._main && answer.recover.length > 0;
-      this._input((machine) => machine.polled({ ...answer, more }));
+      this._input((machine) => machine.pollSucceeded({ ...answer, more }));
       this._input((machine) => machine.status({ ok: answer.ok }));
       this._input((machine) => machine.generation(answer.generation));
     } catch (error) {
@@ -184,6 +184,6 @@ export class Carrier {
 
   private _notPolled(error: unknown): void {
     const { status = null, retryAfter = null } = error instanceof HttpError ? error : {};
-    this._input((machine) => machine.notPolled({ status, retryAfter }));
+    this._input((machine) => machine.pollFailed({ status, retryAfter }));
   }
 }

@@ -145,7 +145,7 @@ export class Connection implements LinkHandlers {
 
   private _takeEvent(frame: Frame): void {
     const event = readEvent(frame);
-    this._input((machine) => machine.happened());
+    this._input((machine) => machine.eventReceived());
     if (this._channels.event(event)) this.subscribe(event.channel);
   }
 

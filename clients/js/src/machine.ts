@@ -15,7 +15,7 @@ export const NEXT_PAGE_MS = 250;
 /** The soonest that a descriptor is refreshed, however short-lived it says it is. */
 export const REFRESH_MS = 1_000;
 
-export interface Polled {
+export interface PollResult {
   /** Whether it brought anything. */
   moved?: boolean;
   /** Whether there is more. */
@@ -80,7 +80,7 @@ export class Machine extends Transitions {
   }
 
   /** Take a fresh descriptor: at rest it is remembered, and nothing more. */
-  described(terms: Terms): void {
+  descriptorReceived(terms: Terms): void {
     const before = this.terms;
     this.terms = terms;
     this._refreshAt = this._now + Math.max(REFRESH_MS, Math.floor((terms.expires * 4) / 5));
@@ -94,7 +94,7 @@ export class Machine extends Transitions {
   }
 
   /** Take the failure of a descriptor: an HTTP status, or no answer at all. */
-  notDescribed(status: number | null = null): void {
+  descriptorFailed(status: number | null = null): void {
     if (this.timers.has('describe')) this._undescribed(status);
   }
 
@@ -162,7 +162,7 @@ export class Machine extends Transitions {
   }
 
   /** Note whether every channel has all its events; this is for people to see. */
-  current({ ok }: { ok: boolean }): void {
+  syncChanged({ ok }: { ok: boolean }): void {
     if (ok) this.behind = null;
     else this.behind ??= this._now;
   }
@@ -178,13 +178,13 @@ export class Machine extends Transitions {
    * Take a poll that was answered. The first one that ends while LIVE is the overlap; it shows,
    * like `ready`, that the credentials are good, unless they are just being renewed.
    */
-  polled({ moved = false, more = false, nextMs = null }: Polled = {}): void {
+  pollSucceeded({ moved = false, more = false, nextMs = null }: PollResult = {}): void {
     if (!this.cadence.inFlight) return;
     this._cancel('pollLimit');
     this.cadence.answered(nextMs);
     this.lastOk = this._now;
     this._renewed &&= this.timers.has('describe');
-    if (moved) this.cadence.happened(this._now);
+    if (moved) this.cadence.eventReceived(this._now);
     if (this.mode === 'LIVE') this._pollingOn &&= more;
     if (more) this._in('poll', NEXT_PAGE_MS);
   }
@@ -193,7 +193,7 @@ export class Machine extends Transitions {
    * Take a poll that failed. A refusal is nothing to a socket that is good, and nothing while
    * credentials are renewed.
    */
-  notPolled({ status = null, retryAfter = null }: Failure = {}): void {
+  pollFailed({ status = null, retryAfter = null }: Failure = {}): void {
     if (!this.cadence.inFlight) return;
     this._cancel('pollLimit');
     this.cadence.failed(this._now, this._draw, { status, retryAfter });
@@ -204,8 +204,8 @@ export class Machine extends Transitions {
   }
 
   /** Note that an event was pushed: should polls be needed, they come soon. */
-  happened(): void {
-    this.cadence.happened(this._now);
+  eventReceived(): void {
+    this.cadence.eventReceived(this._now);
   }
 
   /** Take the browser's word that there is no network: it may be wrong. */

@@ -79,7 +79,7 @@ export class Shell {
     if (!this._running) return;
     const before = this._machine.mode;
     take(this._machine.at(this.now, Math.random()));
-    this._machine.current({ ok: this._listener.current() });
+    this._machine.syncChanged({ ok: this._listener.current() });
     for (const command of this._machine.take()) this._listener.perform(command);
     this._listener.settled(before);
     this._arm();

@@ -20,7 +20,7 @@ const FOLDER = new URL('../../../tests/vectors/', import.meta.url);
 const REPLAYS: Record<string, (vector: Fields) => void> = {
   'backoff.json': ({ given: { attempt, draw, ...rest }, seconds }) =>
     expect(delay(attempt, draw, rest)).toBe(seconds),
-  'cadence.json': replayCadence,
+  'poll_schedule.json': replayCadence,
   'jobs.json': replayJobs,
   'machine.json': replayMachine,
   'reducer.json': replayReducer,
@@ -71,7 +71,7 @@ function replayJobs({ steps, shown }: Fields): void {
   let jobs: Jobs = [];
   let data = NEW_JOB;
   for (const step of steps as Fields[]) {
-    for (const { event, ...changes } of step.told) {
+    for (const { event, ...changes } of step.updates) {
       data = { ...data, ...changes };
       jobs = reduceJobs(jobs, { channel: 'user-42', event, id: event, key: 'job-a1', data });
     }
@@ -91,8 +91,8 @@ const DEFAULT_TERMS: Terms = {
 /** Python names its arguments; here the first few have places. */
 const PLACES: Record<string, string[]> = {
   start: ['cached'],
-  described: ['terms'],
-  not_described: ['status'],
+  descriptor_received: ['terms'],
+  descriptor_failed: ['status'],
   opened: ['socket'],
   ready: ['socket'],
   frame: ['socket'],
@@ -133,7 +133,7 @@ function replayCadence({ polling_interval, steps }: Fields): void {
     answered: ({ asked }) => cadence.answered(asked),
     failed: ({ now, draw, status = null, retry_after = null }) =>
       cadence.failed(now, draw, { status, retryAfter: retry_after }),
-    happened: ({ now }) => cadence.happened(now),
+    event_received: ({ now }) => cadence.eventReceived(now),
   };
   const known = new Set(['hidden', 'offline', 'input', 'args', 'usual', 'in_flight', ...Object.keys(asks)]);
   steps.forEach((step: Fields, number: number) => {
