@@ -2,19 +2,24 @@
 
 import { readFileSync, readdirSync } from 'node:fs';
 
-// The frequent ones first: they are in the code already.
+// Frequent letters first: they occur in the code already.
 const LETTERS = [...'etaoinsrhldcumfpgwybvkxjqzETAOINSRHLDCUMFPGWYBVKXJQZ'];
 
-/** For esbuild's `mangleCache`: no two members of one class, or of one it extends, share a letter. */
+/** Return esbuild's `mangleCache`: no two members of one class, or of a class and its base, share a letter. */
 export function privateNames() {
   const families = familiesOf(sources());
-  const letters = {};
+  const letters = timingNames();
   for (const name of privatesOf(sources().join('\n'))) {
-    const near = families.filter((family) => family.has(name)).flatMap((family) => [...family]);
-    const taken = new Set(near.map((other) => letters[other]));
-    letters[name] = LETTERS.find((letter) => !taken.has(letter)) ?? name;
+    const related = families.filter((family) => family.has(name)).flatMap((family) => [...family]);
+    const used = new Set(related.map((other) => letters[other]));
+    letters[name] = LETTERS.find((letter) => !used.has(letter)) ?? name;
   }
   return letters;
+}
+
+/** Match the names that `privateNames` shortens. */
+export function privatePattern() {
+  return new RegExp(`^(_[a-z]\\w*|${Object.keys(timingNames()).join('|')})$`);
 }
 
 export function sources() {
@@ -22,7 +27,13 @@ export function sources() {
   return paths.sort().map((path) => readFileSync(`src/${path}`, 'utf8'));
 }
 
-/** The private names of each class with those of the classes it extends; one class a file. */
+/** Return the letters of the fields of `Timing`: the package exports no `Timing`, so nothing outside uses the names. */
+function timingNames() {
+  const fields = readFileSync('src/machine/timing.ts', 'utf8').match(/(?<=^  readonly )\w+/gm);
+  return Object.fromEntries(fields.map((field, index) => [field, LETTERS[index] ?? field]));
+}
+
+/** Return the private names of each class and its bases; a file holds at most one class. */
 function familiesOf(texts) {
   const classes = new Map();
   for (const text of texts) {

@@ -1,6 +1,6 @@
 // What every build of the package has in common.
 
-import { privateNames, sources } from './names.js';
+import { privateNames, privatePattern, sources } from './names.js';
 
 /** Every file's imports of React become one, so that an application's minifier names it once. */
 const reactOnce = {
@@ -28,7 +28,7 @@ export const OPTIONS = {
   target: 'es2022',
   // "neutral" leaves process.env.NODE_ENV for the application's own bundler to replace.
   platform: 'neutral',
-  mangleProps: /^_[a-z]/,
+  mangleProps: privatePattern(),
   mangleCache: privateNames(),
   jsx: 'automatic',
   plugins: [reactOnce],

@@ -1,27 +1,13 @@
 /** When a lost socket may be tried again, given how earlier ones fared; in milliseconds. Twin of attempts.py. */
 
 import { delay } from './backoff.js';
-
-/** A connection that lasted so long, and said something, was a good one. */
-export const STABLE_MS = 10_000;
+import type { Timing } from './machine/timing.js';
 
 /** So many short connections within so long: something in between opens and then kills them. */
 export const SHORT_LIVES = 3;
-export const SHORT_LIVES_MS = 120_000;
-
-/** No socket for so long then, doubling. */
-export const BAN_MS = 60_000;
-export const MAX_BAN_MS = 600_000;
 
 /** The user has too many connections: this client polls for so long. */
 export const CROWDED = 4409;
-export const CROWDED_MS = 600_000;
-
-/** Between attempts, after too many failures in a row, whatever the last one was. */
-export const TIRED_MS = 60_000;
-
-/** Clients of a server that restarts spread their return over so long, unless it said otherwise. */
-export const RESTART_MS = 5_000;
 
 export interface AttemptsOptions {
   /** The upper bound of the first wait. */
@@ -41,10 +27,15 @@ export class Attempts {
   failures = 0;
   private _step = 0;
   private _shortLives: number[] = [];
-  private _nextBan = BAN_MS;
+  private _nextBan: number;
   private _bannedUntil = 0;
 
-  constructor(private readonly _options: AttemptsOptions) {}
+  constructor(
+    private readonly _options: AttemptsOptions,
+    private readonly _timing: Timing,
+  ) {
+    this._nextBan = _timing.banMin;
+  }
 
   /** Begin anew: the network came back, or a person asked. */
   forget(): void {
@@ -53,8 +44,8 @@ export class Attempts {
 
   /** Note how long a live connection has lasted, and tell whether that is long enough. */
   lived(since: number, now: number, { heard }: { heard: boolean }): boolean {
-    if (now - since < STABLE_MS) return false;
-    this._nextBan = BAN_MS;
+    if (now - since < this._timing.stableUptime) return false;
+    this._nextBan = this._timing.banMin;
     if (heard) this.forget();
     return true;
   }
@@ -62,18 +53,18 @@ export class Attempts {
   /** Note that a live connection was lost. */
   died(since: number, now: number, { heard }: { heard: boolean }): void {
     if (this.lived(since, now, { heard })) return;
-    this._shortLives = [...this._shortLives.filter((at) => now - at < SHORT_LIVES_MS), now];
+    this._shortLives = [...this._shortLives.filter((at) => now - at < this._timing.shortUptimeWindow), now];
     if (this._shortLives.length >= SHORT_LIVES) {
       this._shortLives = [];
       this._bannedUntil = now + this._nextBan;
-      this._nextBan = Math.min(MAX_BAN_MS, 2 * this._nextBan);
+      this._nextBan = Math.min(this._timing.banMax, 2 * this._nextBan);
     }
   }
 
   /** When to try again after a failure that ended with `code`. */
   next(now: number, draw: number, { code = 1006, window = null }: Ending = {}): number {
     this.failures += 1;
-    if (code === CROWDED) this._bannedUntil = now + CROWDED_MS;
+    if (code === CROWDED) this._bannedUntil = now + this._timing.connectionLimitBan;
     return Math.max(this._bannedUntil, now + this._wait(draw, code, window));
   }
 
@@ -90,9 +81,9 @@ export class Attempts {
   }
 
   private _wait(draw: number, code: number, window: number | null): number {
-    if (this.failures >= this._options.maxAttempts) return Math.round(TIRED_MS * (0.8 + 0.4 * draw));
+    if (this.failures >= this._options.maxAttempts) return Math.round(this._timing.slowReconnect * (0.8 + 0.4 * draw));
     if (code === 1012 || (code >= 4500 && code <= 4599)) {
-      return Math.round(draw * (window ?? RESTART_MS));
+      return Math.round(draw * (window ?? this._timing.restartSpread));
     }
     return this.backoff(draw);
   }

@@ -1,21 +1,9 @@
 /** When a client polls: soon after an event, seldom when nobody looks; in milliseconds. Twin of cadence.py. */
 
-/** Between polls while things happen, and how long after an event they still do. */
-export const BUSY_MS = 1_000;
-export const BUSY_FOR_MS = 10_000;
-
-/** Between polls of a page that nobody sees, or whose browser believes there is no network. */
-export const IDLE_MS = 60_000;
+import type { Timing } from './machine/timing.js';
 
 /** By how much an interval varies either way, so that clients do not poll together. */
 export const SPREAD = 0.2;
-
-/** How long one poll may take. */
-export const LIMIT_MS = 10_000;
-
-/** What a server may ask for is kept within these, so that no answer can stop or spin a client. */
-export const SHORTEST_MS = 250;
-export const LONGEST_MS = 600_000;
 
 /** HTTP's words for "less often": without a number they mean twice the interval. */
 export const SLOW_DOWN = [429, 503];
@@ -37,12 +25,15 @@ export class Cadence {
   private _notBefore = 0;
 
   /** `pollingInterval` is the application's choice. */
-  constructor(private readonly _pollingInterval: number) {}
+  constructor(
+    private readonly _pollingInterval: number,
+    private readonly _timing: Timing,
+  ) {}
 
   /** The milliseconds between polls when nothing happens. */
   get usual(): number {
     const usual = Math.max(this._asked ?? 0, this._pollingInterval);
-    return this.hidden ? Math.max(IDLE_MS, usual) : usual;
+    return this.hidden ? Math.max(this._timing.idleInterval, usual) : usual;
   }
 
   /** Note that a poll is on its way. */
@@ -53,7 +44,7 @@ export class Cadence {
   /** Note that it was answered; `asked` is the wait that the server wishes: it wins. */
   answered(asked: number | null): void {
     this.inFlight = this._failing = false;
-    this._asked = asked === null ? null : Math.min(LONGEST_MS, Math.max(SHORTEST_MS, asked));
+    this._asked = asked === null ? null : Math.min(this._timing.requestedIntervalMax, Math.max(this._timing.requestedIntervalMin, asked));
   }
 
   /** Note that it failed: the next one is in no hurry, and not before what the server says. */
@@ -63,7 +54,7 @@ export class Cadence {
     const slower = status !== null && SLOW_DOWN.includes(status) ? 2 * this._pollingInterval : null;
     const wait = retryAfter ?? slower;
     if (wait === null) return;
-    this._notBefore = now + Math.round(Math.min(LONGEST_MS, wait) * (1 + SPREAD * draw));
+    this._notBefore = now + Math.round(Math.min(this._timing.requestedIntervalMax, wait) * (1 + SPREAD * draw));
   }
 
   /** Note that there was an event. */
@@ -73,9 +64,9 @@ export class Cadence {
 
   /** The milliseconds between polls now. */
   interval(now: number): number {
-    const busy = Math.min(BUSY_MS, this._pollingInterval);
+    const busy = Math.min(this._timing.busyInterval, this._pollingInterval);
     const interval = this._asked ?? (this._busy(now) ? busy : this._pollingInterval);
-    return this.hidden || this.offline ? Math.max(IDLE_MS, interval) : interval;
+    return this.hidden || this.offline ? Math.max(this._timing.idleInterval, interval) : interval;
   }
 
   /** When to poll next. */
@@ -90,6 +81,6 @@ export class Cadence {
   }
 
   private _busy(now: number): boolean {
-    return this._lastEvent !== null && now - this._lastEvent < BUSY_FOR_MS && !this._failing;
+    return this._lastEvent !== null && now - this._lastEvent < this._timing.busyPeriod && !this._failing;
   }
 }

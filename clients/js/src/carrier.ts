@@ -10,6 +10,7 @@ import type { Fields } from './frames.js';
 import { HttpError, ask, statusOf } from './http.js';
 import { ABNORMAL } from './link.js';
 import type { LinkTools, OpenLink } from './link.js';
+import type { Timing } from './machine/timing.js';
 import { isHidden } from './page.js';
 import { poll } from './poll.js';
 import type { Input } from './shell.js';
@@ -50,6 +51,7 @@ export class Carrier {
     private readonly _channels: Channels,
     private readonly _descriptors: Descriptors,
     private readonly _options: ClientOptions,
+    private readonly _timing: Timing,
     private readonly _input: (take: Input) => void,
   ) {}
 
@@ -108,6 +110,7 @@ export class Carrier {
   private _open(number: number): void {
     const connection = new Connection(number, this._channels, {
       heartbeatInterval: this._options.heartbeatInterval ?? HEARTBEAT_MS,
+      timing: this._timing,
       input: this._input,
       ready: () => this._ready(number),
       ended: () => this._lose(number),
@@ -136,6 +139,7 @@ export class Carrier {
     return {
       ask,
       isHidden,
+      timing: this._timing,
       parse: parseFrame,
       url: (name) => this._descriptors.offered(name),
       positions: () => this._channels.positions,

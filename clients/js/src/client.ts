@@ -5,6 +5,7 @@ import { Channels } from './channels.js';
 import { debug } from './debug.js';
 import { Descriptors } from './descriptor.js';
 import { hex } from './identifiers.js';
+import { DEFAULT_TIMING } from './machine/timing.js';
 import { latest } from './poll.js';
 import { guarded } from './report.js';
 import { Shell } from './shell.js';
@@ -27,9 +28,6 @@ import type {
 
 /** How many transitions the state shows. */
 const REMEMBERED = 20;
-
-/** How much newer the last sync has to be to be news, in milliseconds. */
-const SYNC_MS = 1_000;
 
 const CONNECTING: readonly Mode[] = ['BOOT', 'CONNECTING', 'PROBING', 'UPGRADING', 'SUSPECT'];
 
@@ -56,7 +54,7 @@ export class HybridClient implements Client {
     this._options = options;
     const { endpoint = '/realtime', token, transport = 'auto' } = options;
     this._enabled = (options.websocketEnabled ?? true) && (options.enableFeatureFlag ?? true);
-    this._descriptors = new Descriptors({ endpoint, client: this.id, ...(token && { token }) });
+    this._descriptors = new Descriptors({ endpoint, client: this.id, reuse: DEFAULT_TIMING.descriptorReuse, ...(token && { token }) });
     this._channels = new Channels({
       client: this.id,
       latest: (channel) => this._latest(channel),
@@ -70,8 +68,8 @@ export class HybridClient implements Client {
       settled: (before) => this._publish(before),
       current: () => this._channels.current,
       keep: () => this._channels.keep,
-    });
-    this._carrier = new Carrier(this._channels, this._descriptors, options, (take) =>
+    }, DEFAULT_TIMING);
+    this._carrier = new Carrier(this._channels, this._descriptors, options, DEFAULT_TIMING, (take) =>
       this._shell.input(take),
     );
     this._store = new Store(this._state({ lastSync: null, transitions: [] }));
@@ -153,7 +151,7 @@ export class HybridClient implements Client {
   private _lastSync(lastOk: number | null, before: number | null): number | null {
     if (lastOk === null) return before;
     const at = Date.now() - (this._shell.now - lastOk);
-    return before !== null && Math.abs(at - before) < SYNC_MS ? before : at;
+    return before !== null && Math.abs(at - before) < DEFAULT_TIMING.lastSyncStep ? before : at;
   }
 
   private _transitions(from: Mode): readonly Transition[] {

@@ -12,6 +12,7 @@ import {
 import type { ClientFrame, Fields, Frame } from './frames.js';
 import type { Channels } from './channels.js';
 import { hex } from './identifiers.js';
+import type { Timing } from './machine/timing.js';
 import { ABNORMAL } from './link.js';
 import type { Link, LinkHandlers } from './link.js';
 import type { Input } from './shell.js';
@@ -21,6 +22,7 @@ import type { Position, ResetReason, TransportName } from './types.js';
 export interface ConnectionListener {
   /** Milliseconds after which a ping is sent if nothing else was. */
   readonly heartbeatInterval: number;
+  readonly timing: Timing;
   /** Tell the machine what happened. */
   input(take: Input): void;
   /** `welcome` came with our nonce, and every subscription was answered. */
@@ -32,9 +34,6 @@ export interface ConnectionListener {
 export type PushName = Exclude<TransportName, 'poll'>;
 
 const FINAL = [400, 403];
-
-/** How long after a refusal that may pass a channel is asked for again, in milliseconds. */
-const AGAIN_MS = 5_000;
 
 const log = debug('connection');
 
@@ -223,7 +222,7 @@ export class Connection implements LinkHandlers {
     const timer = setTimeout(() => {
       this._retries.delete(timer);
       call();
-    }, AGAIN_MS * (0.8 + 0.4 * Math.random()));
+    }, this._listener.timing.subscribeRetry * (0.8 + 0.4 * Math.random()));
     this._retries.add(timer);
   }
 

@@ -20,12 +20,11 @@ export interface Descriptor {
 
 export interface DescriptorsOptions {
   endpoint: string;
+  /** Age up to which a stored descriptor serves, in milliseconds. */
+  reuse: number;
   client: string;
   token?: string | (() => string | Promise<string>);
 }
-
-/** How long a descriptor serves when no fresh one can be had, in milliseconds. */
-const USABLE_MS = 3_600_000;
 
 /** Asks for descriptors, and remembers the last one, without its token. */
 export class Descriptors {
@@ -75,7 +74,7 @@ export class Descriptors {
   /** Take up the last descriptor of this page or tab, if it is younger than an hour. */
   recall(): Descriptor | null {
     const url = this._connectUrl();
-    const fields = recalled(url);
+    const fields = recalled(url, this._options.reuse);
     this._current ??= fields && readDescriptor(fields);
     return this._current;
   }
@@ -124,11 +123,11 @@ function remember(url: string, fields: Fields): void {
   }
 }
 
-function recalled(url: string): Fields | null {
+function recalled(url: string, reuse: number): Fields | null {
   try {
     const text = globalThis.sessionStorage?.getItem(keyOf(url));
     const { at, fields } = JSON.parse(text ?? 'null') ?? {};
-    return Date.now() - at < USABLE_MS && isFields(fields) ? fields : null;
+    return Date.now() - at < reuse && isFields(fields) ? fields : null;
   } catch {
     return null;
   }

@@ -3,6 +3,7 @@
 import type { UrlName } from './descriptor.js';
 import type { ClientFrame, Fields, Frame } from './frames.js';
 import type { Request } from './http.js';
+import type { Timing } from './machine/timing.js';
 import type { Position } from './types.js';
 
 export interface Link {
@@ -22,6 +23,7 @@ export type Positions = Readonly<Record<string, Position | null>>;
 
 /** What a link that is loaded on demand is given, so that it brings nothing of that along. */
 export interface LinkTools {
+  readonly timing: Timing;
   /** The address of a route. */
   url(name: UrlName): string;
   ask(url: string, request: Request): Promise<Response>;

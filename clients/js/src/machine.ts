@@ -6,14 +6,8 @@
 import type { Terms } from './commands.js';
 import { NORMAL } from './state.js';
 import type { Timer } from './state.js';
-import { FIRST_POLL_MS, PROBE_MS, Transitions, isRefusal } from './transitions.js';
+import { Transitions, isRefusal } from './transitions.js';
 import type { Failure } from './cadence.js';
-
-/** Between the pages of one long answer, so that no answer makes a client spin. */
-export const NEXT_PAGE_MS = 250;
-
-/** The soonest that a descriptor is refreshed, however short-lived it says it is. */
-export const REFRESH_MS = 1_000;
 
 export interface PollResult {
   /** Whether it brought anything. */
@@ -83,7 +77,7 @@ export class Machine extends Transitions {
   descriptorReceived(terms: Terms): void {
     const before = this.terms;
     this.terms = terms;
-    this._refreshAt = this._now + Math.max(REFRESH_MS, Math.floor((terms.expires * 4) / 5));
+    this._refreshAt = this._now + Math.max(this.timing.descriptorRefreshMin, Math.floor((terms.expires * 4) / 5));
     if (this._resting) return;
     this._cancel('describe', 'describeAgain');
     if (this._renewed) this._pollAnew(0);
@@ -102,13 +96,13 @@ export class Machine extends Transitions {
   opened(socket: number): void {
     if (socket === this._successor && this.timers.has('successorOpen')) {
       this._cancel('successorOpen');
-      this._in('successorProbe', PROBE_MS);
+      this._in('successorProbe', this.timing.probeTimeout);
       this._do('probe', socket);
     } else if (socket === this._socket && ['CONNECTING', 'UPGRADING'].includes(this.mode)) {
       this._pollingOn ||= this.mode === 'UPGRADING';
       this.mode = 'PROBING';
       this._cancel('slow', 'open');
-      this._in('probe', PROBE_MS);
+      this._in('probe', this.timing.probeTimeout);
       this._do('probe', socket);
     }
   }
@@ -157,7 +151,7 @@ export class Machine extends Transitions {
   status({ ok }: { ok: boolean }): void {
     if (ok === this.degraded && !this._resting) {
       this.degraded = !ok;
-      this._pollWithin(FIRST_POLL_MS);
+      this._pollWithin(this.timing.firstPollSpread);
     }
   }
 
@@ -186,7 +180,7 @@ export class Machine extends Transitions {
     this._renewed &&= this.timers.has('describe');
     if (moved) this.cadence.eventReceived(this._now);
     if (this.mode === 'LIVE') this._pollingOn &&= more;
-    if (more) this._in('poll', NEXT_PAGE_MS);
+    if (more) this._in('poll', this.timing.nextPageDelay);
   }
 
   /**

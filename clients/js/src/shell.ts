@@ -2,19 +2,11 @@
 
 import type { Command, MachineOptions, Terms } from './commands.js';
 import { Machine } from './machine.js';
+import type { Timing } from './machine/timing.js';
 import { isHidden, watchPage } from './page.js';
 import type { PageNews } from './page.js';
 import { status } from './status.js';
 import type { Status } from './status.js';
-
-/** A timer so much too late tells of a sleep, in milliseconds. */
-const JUMP_MS = 15_000;
-
-/** The longest that a timer runs, so that a sleep is noticed, in milliseconds. */
-const LONGEST_MS = 5_000;
-
-/** How often the status is looked at while time alone can change it, in milliseconds. */
-const LOOK_MS = 500;
 
 const SETTLED = ['realtime', 'error', 'paused'];
 
@@ -31,7 +23,7 @@ export interface ShellListener {
 export type Input = (machine: Machine) => void;
 
 export class Shell {
-  private _machine = new Machine();
+  private _machine: Machine;
   private _running = false;
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private _due = Infinity;
@@ -41,7 +33,10 @@ export class Shell {
   constructor(
     private readonly _options: Partial<MachineOptions>,
     private readonly _listener: ShellListener,
-  ) {}
+    private readonly _timing: Timing,
+  ) {
+    this._machine = new Machine(_options, _timing);
+  }
 
   get state(): Machine {
     return this._machine;
@@ -62,7 +57,7 @@ export class Shell {
 
   start(cached: Terms | null): void {
     this._running = true;
-    this._machine = new Machine(this._options);
+    this._machine = new Machine(this._options, this._timing);
     this.input((machine) => machine.start(cached));
     this._watch();
   }
@@ -106,8 +101,8 @@ export class Shell {
 
   private _wakeAt(): number {
     const wakeAt = this._machine.wakeAt ?? Infinity;
-    const look = SETTLED.includes(this.status.kind) ? Infinity : this.now + LOOK_MS;
-    const awake = this._machine.timers.size ? this.now + LONGEST_MS : Infinity;
+    const look = SETTLED.includes(this.status.kind) ? Infinity : this.now + this._timing.statusInterval;
+    const awake = this._machine.timers.size ? this.now + this._timing.timerMax : Infinity;
     return Math.min(wakeAt, look, awake);
   }
 
@@ -120,7 +115,7 @@ export class Shell {
   private _fire(): void {
     this._due = Infinity;
     const late = Date.now() - this._expected;
-    if (late > JUMP_MS && !isHidden()) this.input((machine) => machine.resumed());
+    if (late > this._timing.clockJump && !isHidden()) this.input((machine) => machine.resumed());
     this.input((machine) => machine.tick());
   }
 }

@@ -10,9 +10,6 @@ import type { Position } from './types.js';
 
 const CODES: Readonly<Record<number, number>> = { 401: 4401, 403: 4403, 429: 4503, 503: 4503 };
 
-/** So long after the last frame the stream counts as alive without a question, in milliseconds. */
-const FRESH_MS = 13_000;
-
 /**
  * A server-sent stream shaped like a socket. Only the server speaks on it, so a subscription that
  * changes is a new request, with the positions of all channels.
@@ -71,7 +68,7 @@ export class StreamLink implements Link {
 
   /** Nothing can be asked on a stream; its heartbeats tell. */
   private _ping(nonce: string): void {
-    if (Date.now() - this._heard < FRESH_MS) {
+    if (Date.now() - this._heard < this._tools.timing.sseFreshness) {
       queueMicrotask(() => this._closed || this._handlers.frame({ type: 'pong', nonce }));
     }
   }

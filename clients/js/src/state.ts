@@ -4,16 +4,12 @@
  */
 
 import { Attempts } from './attempts.js';
-import { Cadence, LIMIT_MS } from './cadence.js';
+import { Cadence } from './cadence.js';
 import { DEFAULTS } from './commands.js';
 import type { Action, Command, MachineOptions, Terms } from './commands.js';
+import { DEFAULT_TIMING } from './machine/timing.js';
+import type { Timing } from './machine/timing.js';
 import type { Mode } from './types.js';
-
-/** How long an answer may take. */
-export const PING_MS = 3_000;
-
-/** How much longer than a heartbeat silence may last. */
-export const SILENCE_MS = 5_000;
 
 export const NORMAL = 1000;
 
@@ -63,14 +59,15 @@ export abstract class State {
   protected _pollingOn = false;
   protected _pausing = false;
 
-  constructor(options: Partial<MachineOptions> = {}) {
+  constructor(
+    options: Partial<MachineOptions> = {},
+    readonly timing: Timing = DEFAULT_TIMING,
+  ) {
     const chosen = Object.entries(options).filter(([, value]) => value !== undefined);
     this._options = { ...DEFAULTS, ...Object.fromEntries(chosen) };
-    this.cadence = new Cadence(this._options.pollingInterval);
-    this.attempts = new Attempts({
-      reconnectInterval: this._options.reconnectInterval,
-      maxAttempts: this._options.maxReconnectAttempts,
-    });
+    this.cadence = new Cadence(this._options.pollingInterval, timing);
+    const { reconnectInterval, maxReconnectAttempts: maxAttempts } = this._options;
+    this.attempts = new Attempts({ reconnectInterval, maxAttempts }, timing);
   }
 
   /** Whether polls are wanted now. */
@@ -92,12 +89,12 @@ export abstract class State {
 
   /** The longest that nothing need be heard of the server. */
   protected get _silence(): number {
-    return Math.max(this._options.fallbackDelay, (this.terms?.heartbeat ?? 0) + SILENCE_MS);
+    return Math.max(this._options.fallbackDelay, (this.terms?.heartbeat ?? 0) + this.timing.silenceAllowance);
   }
 
   protected _onPoll(): void {
     this.cadence.begin();
-    this._in('pollLimit', LIMIT_MS);
+    this._in('pollLimit', this.timing.pollTimeout);
     this._do('poll');
   }
 
@@ -129,7 +126,7 @@ export abstract class State {
   /** Ask whether anybody is there; to ask again meanwhile gives no more time. */
   protected _ping(): void {
     if ((this.timers.get('ping') ?? 0) > this._now) return;
-    this._in('ping', PING_MS);
+    this._in('ping', this.timing.pingTimeout);
     this._do('ping', this._socket);
   }
 

@@ -3,12 +3,6 @@
 import type { Machine } from './machine.js';
 import type { StatusKind } from './types.js';
 
-/** How long nothing is said while a first connection is made, or a channel is behind. */
-export const PATIENCE_MS = 1_500;
-
-/** Without any sign of the server for so long, it is red. */
-export const OFFLINE_MS = 30_000;
-
 /** So many intervals may pass without a good poll while it is still called polling. */
 export const POLLS = 3;
 
@@ -44,15 +38,15 @@ export function status(machine: Machine, now: number): Status {
 /** Choose the word for a client that is neither all right nor at rest. */
 function trying(machine: Machine, now: number): StatusKind {
   const { behind, lastOk } = machine;
-  if (machine.pushed && behind !== null) return patiently(now - behind);
+  if (machine.pushed && behind !== null) return patiently(machine, now - behind);
   const patience = POLLS * machine.cadence.usual;
   if (machine.polling && lastOk !== null && now - lastOk < patience) return 'polling';
   const quiet = now - Math.max(machine.started, lastOk ?? 0);
-  return quiet >= OFFLINE_MS ? 'offline' : patiently(quiet);
+  return quiet >= machine.timing.offlineAfter ? 'offline' : patiently(machine, quiet);
 }
 
-function patiently(milliseconds: number): StatusKind {
-  return milliseconds < PATIENCE_MS ? 'starting' : 'connecting';
+function patiently({ timing }: Machine, milliseconds: number): StatusKind {
+  return milliseconds < timing.startingPeriod ? 'starting' : 'connecting';
 }
 
 function say(kind: StatusKind, reason: string | null = null): Status {

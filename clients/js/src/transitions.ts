@@ -5,24 +5,6 @@ import { NORMAL, State } from './state.js';
 import type { Timer } from './state.js';
 import type { Mode } from './types.js';
 
-/** How long a descriptor may take; a first socket before polls begin; any socket; its `welcome`. */
-export const BOOT_MS = 8_000;
-export const SLOW_MS = 2_500;
-export const OPEN_MS = 10_000;
-export const PROBE_MS = 5_000;
-
-/** The longest wait for another try at a descriptor: with a try that hangs, it is what I5 allows. */
-export const AGAIN_MS = 10_000;
-
-/** After a loss, clients begin to poll within so long, at random. */
-export const FIRST_POLL_MS = 1_000;
-
-/** When the network is back, clients reconnect within so long, at random. */
-export const WAKE_MS = 500;
-
-/** A page that nobody saw for so long pauses. */
-export const HIDDEN_MS = 300_000;
-
 export const TOKEN = 4401;
 export const DISABLED = 4410;
 export const FINAL = [4400, 4403];
@@ -95,7 +77,7 @@ export abstract class Transitions extends State {
 
   protected _describe(how: 'describe' | 'renew' = 'describe'): void {
     this._cancel('describeAgain', 'refresh');
-    this._in('describe', BOOT_MS);
+    this._in('describe', this.timing.descriptorTimeout);
     this._do(how);
   }
 
@@ -118,7 +100,7 @@ export abstract class Transitions extends State {
         this._fall(reason);
       }
     }
-    const wait = Math.min(this.attempts.backoff(this._draw), AGAIN_MS);
+    const wait = Math.min(this.attempts.backoff(this._draw), this.timing.descriptorRetryMax);
     this._in('describeAgain', wait);
   }
 
@@ -162,14 +144,14 @@ export abstract class Transitions extends State {
 
   protected _connectFirst(): void {
     this._connect('CONNECTING');
-    this._in('slow', SLOW_MS);
+    this._in('slow', this.timing.slowConnect);
   }
 
   protected _connect(mode: 'CONNECTING' | 'UPGRADING'): void {
     this.mode = mode;
     this._cancel(...SOCKET_TIMERS);
     this._socket = this._open();
-    this._in('open', OPEN_MS);
+    this._in('open', this.timing.openTimeout);
   }
 
   protected _goLive(): void {
@@ -192,7 +174,7 @@ export abstract class Transitions extends State {
     if (this._successor !== null) this._do('close', this._successor, NORMAL);
     this._cancel('successor', 'successorProbe');
     this._successor = this._open();
-    this._in('successorOpen', OPEN_MS);
+    this._in('successorOpen', this.timing.openTimeout);
   }
 
   protected _dropSuccessor(): void {
@@ -235,7 +217,7 @@ export abstract class Transitions extends State {
     this.reason = reason;
     [this._socket, this._successor] = [this._successor, null];
     this._pollingOn = true;
-    this._pollWithin(FIRST_POLL_MS);
+    this._pollWithin(this.timing.firstPollSpread);
   }
 
   /** Renew once before the next attempt, which then comes at once. */
@@ -252,7 +234,7 @@ export abstract class Transitions extends State {
     this.reason = reason;
     this._pollingOn = false;
     this._cancel(...SOCKET_TIMERS);
-    if (urgent) this._pollWithin(FIRST_POLL_MS);
+    if (urgent) this._pollWithin(this.timing.firstPollSpread);
     if (this.terms?.mode !== 'realtime') return;
     const window = this._window;
     this._window = null;
@@ -278,18 +260,18 @@ export abstract class Transitions extends State {
       this._pollingOn = true;
     }
     if (this.timers.has('reconnect')) {
-      this.timers.set('reconnect', this.attempts.soon(this._now, this._draw, WAKE_MS));
+      this.timers.set('reconnect', this.attempts.soon(this._now, this._draw, this.timing.wakeSpread));
     }
     if (this.timers.has('describeAgain')) {
-      this._in('describeAgain', Math.round(this._draw * WAKE_MS));
+      this._in('describeAgain', Math.round(this._draw * this.timing.wakeSpread));
     }
-    this._pollAnew(this._good ? 0 : FIRST_POLL_MS);
+    this._pollAnew(this._good ? 0 : this.timing.firstPollSpread);
   }
 
   protected _pauseLater(): void {
     if (!this._pausing) this._cancel('hidden');
     else if (!this._resting && !this.timers.has('hidden')) {
-      this._in('hidden', HIDDEN_MS);
+      this._in('hidden', this.timing.hiddenPause);
     }
   }
 }

@@ -6,6 +6,7 @@ import type { Provider, ProviderHandlers } from '../src/hosted/provider.js';
 import type { Fields, Frame } from '../src/frames.js';
 import { HttpError } from '../src/http.js';
 import type { LinkTools } from '../src/link.js';
+import { DEFAULT_TIMING } from '../src/machine/timing.js';
 import type { Position } from '../src/types.js';
 import { eventFrame, settle } from './support/bridge.js';
 
@@ -41,6 +42,7 @@ const page = (offset: number, events: Fields[] = [], more = false): Fields => ({
 });
 
 const tools: LinkTools = {
+  timing: DEFAULT_TIMING,
   url: (name) => `http://bridge/${name}`,
   ask: async (_, { body }) => {
     polls.push(body as { positions: Fields });

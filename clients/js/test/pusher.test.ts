@@ -53,6 +53,7 @@ async function open(): Promise<void> {
       authUrl: `http://127.0.0.1:${port}/auth`,
       token: () => 'token-1',
       channels: () => [],
+      tokenBatchDelay: 5,
     },
     handlers,
   );

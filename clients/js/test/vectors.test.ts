@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { delay } from '../src/backoff.js';
 import { Cadence } from '../src/cadence.js';
 import type { Command, Terms } from '../src/commands.js';
+import { DEFAULT_TIMING } from '../src/machine/timing.js';
 import { Machine } from '../src/machine.js';
 import type { JobData } from '../src/payloads.js';
 import { reduceJobs, type Jobs } from '../src/react/jobs.js';
@@ -122,7 +123,7 @@ function said(command: Command): Fields {
 }
 
 function replayCadence({ polling_interval, steps }: Fields): void {
-  const cadence: Fields = new Cadence(polling_interval);
+  const cadence: Fields = new Cadence(polling_interval, DEFAULT_TIMING);
   const asks: Record<string, (given: Fields) => number> = {
     interval: ({ now }) => cadence.interval(now),
     next: ({ now, draw }) => cadence.next(now, draw),

@@ -14,9 +14,6 @@ const UNAVAILABLE = 503;
 /** Ably's code for what a token does not cover. */
 const NOT_COVERED = 40160;
 
-/** Channels that are wanted within so long are asked for together, in milliseconds. */
-const TOGETHER_MS = 5;
-
 export function ablyLink(tools: LinkTools, handlers: LinkHandlers): HostedLink {
   return new HostedLink(openAbly, tools, handlers);
 }
@@ -95,7 +92,7 @@ class AblyProvider implements Provider {
       return;
     }
     this._waiting.add(channel);
-    this._asking ??= setTimeout(() => void this._permit(), TOGETHER_MS);
+    this._asking ??= setTimeout(() => void this._permit(), this._tools.tokenBatchDelay);
   }
 
   unsubscribe(channel: string): void {

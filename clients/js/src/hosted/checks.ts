@@ -11,18 +11,7 @@ export interface ChecksListener {
   useless(): void;
 }
 
-/**
- * Between checks of a page that somebody sees, ± 20 %, in milliseconds: what is lost is noticed and
- * fetched within 35 s even by the longest.
- */
-const CHECK_MS = 28_000;
 const SPREAD = 0.2;
-
-/** Two failures to deliver within so long mean that there is none, in milliseconds. */
-const MEMORY_MS = 300_000;
-
-/** An event may be under way for so long, in milliseconds. */
-const UNDER_WAY_MS = 2_000;
 
 /** The furthest that a channel can have moved: the log has to be asked where it is. */
 const ELSEWHERE = Number.MAX_SAFE_INTEGER;
@@ -39,7 +28,7 @@ export class Checks {
   ) {}
 
   start(): void {
-    const wait = CHECK_MS * (1 - SPREAD + 2 * SPREAD * Math.random());
+    const wait = this._tools.timing.positionCheckInterval * (1 - SPREAD + 2 * SPREAD * Math.random());
     this._timer = setTimeout(() => void this._check().finally(() => this._again()), wait);
   }
 
@@ -71,7 +60,7 @@ export class Checks {
     this._pushed = false;
     this._listener.frame({ type: 'heartbeat', offsets, generation: fields.generation });
     this._listener.frame({ type: 'status', ...(fields.status as Fields) });
-    if (silent) this._timer = setTimeout(() => this._judge(), UNDER_WAY_MS);
+    if (silent) this._timer = setTimeout(() => this._judge(), this._tools.timing.lateEventAllowance);
   }
 
   /** The channels that are further in the log than here, and how far. */
@@ -88,7 +77,7 @@ export class Checks {
   private _judge(): void {
     if (this._pushed) return;
     const now = performance.now();
-    if (now - this._missed < MEMORY_MS) this._listener.useless();
+    if (now - this._missed < this._tools.timing.missedEventWindow) this._listener.useless();
     this._missed = now;
   }
 }

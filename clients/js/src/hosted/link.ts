@@ -13,12 +13,6 @@ const ABNORMAL = 1006;
 const TOKEN = 4401;
 const UNAUTHORIZED = 401;
 
-/** After so long without a word the provider is asked for one, in milliseconds. */
-const QUIET_MS = 10_000;
-
-/** A gap may be an event that was overtaken: the log is asked after so long, and up to half as much more. */
-const LATE_MS = 500;
-
 export class HostedLink implements Link, ProviderHandlers {
   private _provider: Provider | null = null;
   private _closed = false;
@@ -48,9 +42,9 @@ export class HostedLink implements Link, ProviderHandlers {
       frame: (frame) => this._tell(frame),
       useless: () => this.lost('the provider delivers nothing'),
     });
-    const { options, token } = _tools;
+    const { options, token, timing: { tokenBatchDelay } } = _tools;
     const channels = () => Object.keys(_tools.positions());
-    const tools = { options: options(), authUrl: _tools.url('auth'), token, channels };
+    const tools = { tokenBatchDelay, options: options(), authUrl: _tools.url('auth'), token, channels };
     open(tools, this).then(
       (provider) => (this._closed ? provider.close() : (this._provider = provider)),
       (error: unknown) => this.lost(String(error)),
@@ -118,7 +112,7 @@ export class HostedLink implements Link, ProviderHandlers {
   private _subscribe(channel: string): void {
     if (!this._carried.has(channel)) this._provider?.subscribe(channel);
     else if (this._urgent.delete(channel)) this._polls.ask(channel);
-    else this._later(LATE_MS * (1 + Math.random() / 2), () => this._polls.ask(channel));
+    else this._later(this._tools.timing.reorderAllowance * (1 + Math.random() / 2), () => this._polls.ask(channel));
   }
 
   private _unsubscribe(channel: string): void {
@@ -133,7 +127,7 @@ export class HostedLink implements Link, ProviderHandlers {
   }
 
   private _listen(): void {
-    this._later(QUIET_MS, () => {
+    this._later(this._tools.timing.providerSilence, () => {
       if (!this._heard) this._provider?.ping();
       this._heard = false;
       this._listen();

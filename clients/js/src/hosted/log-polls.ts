@@ -9,9 +9,6 @@ export interface LogPollsListener {
   failed(channels: string[], status: number): void;
 }
 
-/** Channels that are asked for within so long are asked for together, in milliseconds. */
-const TOGETHER_MS = 10;
-
 export class LogPolls {
   private readonly _wanted = new Set<string>();
   private readonly _stopped = new AbortController();
@@ -26,7 +23,7 @@ export class LogPolls {
   /** Ask for what follows our position there; `subscribed`, `reset` or `refused` answers. */
   ask(channel: string): void {
     this._wanted.add(channel);
-    if (!this._busy) this._timer ??= setTimeout(() => void this._poll(), TOGETHER_MS);
+    if (!this._busy) this._timer ??= setTimeout(() => void this._poll(), this._tools.timing.fetchBatchDelay);
   }
 
   stop(): void {

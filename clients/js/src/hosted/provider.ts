@@ -33,6 +33,8 @@ export interface ProviderTools {
   readonly options: Fields;
   /** Where the provider's client asks for permission. */
   readonly authUrl: string;
+  /** Time during which channels are collected into one request for a token, in milliseconds. */
+  readonly tokenBatchDelay: number;
   /** The bearer token to ask with. */
   token(): string;
   /** What is wanted at this moment, for whoever has to know before it connects. */
