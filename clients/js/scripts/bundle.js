@@ -15,7 +15,8 @@ const ON_DEMAND = {
 const { version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const holder = readFileSync('../../LICENSE', 'utf8').match(/^Copyright.*$/m)?.[0] ?? '';
 
-// An SDK's own names stay as they are: what it calls private may be written in texts too.
+// An SDK's names stay as they are: its strings may contain names that look private.
+const SDKS = ['ably', 'pusher-js'];
 const { mangleProps, mangleCache, ...UNMANGLED } = OPTIONS;
 
 /** What is loaded on demand stays a file of its own, beside client.js. */
@@ -32,8 +33,17 @@ const apart = {
 const MAIN = { ...OPTIONS, plugins: [...OPTIONS.plugins, apart] };
 await write('client.js', `export { HybridClient } from './src/index.ts'`, MAIN);
 for (const [path, name] of Object.entries(ON_DEMAND)) {
-  const options = path.startsWith('./hosted/') ? UNMANGLED : OPTIONS;
-  await write(name, `export * from './src/${path.replace(/\.js$/, '.ts')}'`, options);
+  const contents = await bundled(`export * from './src/transports/${path.replace(/\.js$/, '.ts')}'`, {
+    ...OPTIONS,
+    external: SDKS,
+  });
+  await write(name, contents, UNMANGLED);
+}
+
+/** Return our own part of a file, with its private names shortened as in client.js. */
+async function bundled(contents, options) {
+  const { outputFiles } = await build({ ...options, stdin: { contents, resolveDir: '.' }, write: false });
+  return outputFiles[0].text;
 }
 
 async function write(name, contents, options) {

@@ -2,16 +2,16 @@
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { delay } from '../src/backoff.js';
-import { Cadence } from '../src/cadence.js';
-import type { Command, Terms } from '../src/commands.js';
+import { delay } from '../src/machine/backoff.js';
+import { Cadence } from '../src/machine/poll-schedule.js';
+import type { Command, Terms } from '../src/machine/commands.js';
 import { DEFAULT_TIMING } from '../src/machine/timing.js';
-import { Machine } from '../src/machine.js';
+import { Machine } from '../src/machine/machine.js';
 import type { JobData } from '../src/payloads.js';
 import { reduceJobs, type Jobs } from '../src/react/jobs.js';
-import { Reducer } from '../src/reducer.js';
-import type { Output } from '../src/reducer.js';
-import { status } from '../src/status.js';
+import { Reducer } from '../src/channels/reducer.js';
+import type { Output } from '../src/channels/reducer.js';
+import { status } from '../src/machine/status.js';
 import type { Position, RealtimeEvent, ResetReason } from '../src/types.js';
 
 type Fields = Record<string, any>;

@@ -6,7 +6,7 @@ import type { ClientState } from '../types.js';
 import { Icon } from './icons.js';
 import { useClient } from './provider.js';
 import { useConnectionStatus } from './use-connection-status.js';
-import { wordsFor, type Words } from './words.js';
+import { wordsFor, type Words } from './status-text.js';
 
 export interface ConnectionBadgeProps {
   /** Where the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */

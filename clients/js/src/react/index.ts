@@ -17,4 +17,4 @@ export { useWebSocket } from './use-web-socket.js';
 export type { WebSocketResult } from './use-web-socket.js';
 export { ProcessingWidget } from './widget.js';
 export type { ProcessingWidgetProps } from './widget.js';
-export type { Tone, Words } from './words.js';
+export type { Tone, Words } from './status-text.js';

@@ -2,7 +2,7 @@
 
 import type { ClientState } from '../types.js';
 
-export { NOT_SUBSCRIBED } from '../channels.js';
+export { NOT_SUBSCRIBED } from '../channels/subscription-set.js';
 
 export const STARTING: ClientState = {
   kind: 'starting',

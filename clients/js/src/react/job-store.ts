@@ -1,6 +1,6 @@
 /** A user's jobs as a widget shows them, and what it has to tell of those that have just ended. */
 
-import { Store } from '../store.js';
+import { Store } from '../browser/store.js';
 import type { RealtimeEvent, Snapshot } from '../types.js';
 import { justEnded, loadJobs, reduceJobs, type Job, type Jobs } from './jobs.js';
 

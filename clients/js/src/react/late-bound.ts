@@ -1,6 +1,6 @@
 /** The options of `useHybridUpdates`, whose functions may be others at every render. */
 
-import type { FetchData, HybridUpdatesOptions } from '../updates.js';
+import type { FetchData, HybridUpdatesOptions } from '../hybrid-updates.js';
 
 export interface Given<Data> extends HybridUpdatesOptions<Data> {
   readonly fetchData: FetchData<Data> | null | undefined;

@@ -2,7 +2,7 @@
 /** Which client the hooks of a page use. */
 
 import { createContext, createElement, useContext, useEffect, useState, type ReactElement, type ReactNode } from 'react';
-import { HybridClient } from '../client.js';
+import { HybridClient } from '../hybrid-client.js';
 import type { Client, ClientOptions } from '../types.js';
 import { SharedClient } from './shared-client.js';
 

@@ -2,7 +2,7 @@
 /** `useHybridUpdates`: one user's data, kept up to date by push or by polling. */
 
 import { useCallback, useEffect, useInsertionEffect, useMemo } from 'react';
-import { HybridUpdates, LOADING, type FetchData, type HybridUpdatesOptions, type UpdatesState } from '../updates.js';
+import { HybridUpdates, LOADING, type FetchData, type HybridUpdatesOptions, type UpdatesState } from '../hybrid-updates.js';
 import { fingerprint, lateBound } from './late-bound.js';
 import { useClient } from './provider.js';
 import { SharedClient } from './shared-client.js';

@@ -2,8 +2,8 @@
 /** `useWebSocket`: a WebSocket to any server, which comes back by itself. */
 
 import { useEffect, useMemo } from 'react';
-import { CLOSED, ReconnectingSocket, type SocketOptions, type SocketState } from '../socket.js';
-import { Store } from '../store.js';
+import { CLOSED, ReconnectingSocket, type SocketOptions, type SocketState } from '../browser/reconnecting-socket.js';
+import { Store } from '../browser/store.js';
 import { useLatest, useStore } from './use-store.js';
 
 type Message = Parameters<ReconnectingSocket['send']>[0];

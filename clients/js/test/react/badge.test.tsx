@@ -3,7 +3,7 @@ import { act, cleanup, fireEvent, render, screen } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ConnectionBadge, RealtimeProvider } from '../../src/react/index.js';
 import { STARTING } from '../../src/react/initial.js';
-import { wordsFor } from '../../src/react/words.js';
+import { wordsFor } from '../../src/react/status-text.js';
 import type { ClientState, StatusKind } from '../../src/types.js';
 import { FakeClient } from './fake-client.js';
 

@@ -1,7 +1,7 @@
 /** A client whose every move a test decides. */
 
 import { STARTING } from '../../src/react/initial.js';
-import { Store } from '../../src/store.js';
+import { Store } from '../../src/browser/store.js';
 import type { ChannelHandlers, ChannelState, Client, ClientState, RealtimeEvent, Reset, Snapshot } from '../../src/types.js';
 
 const EPOCH = 'k3v9q2wz';

@@ -8,7 +8,7 @@ import type { FakeClient } from './fake-client.js';
 
 const made = vi.hoisted(() => [] as { client: FakeClient; options: ClientOptions }[]);
 
-vi.mock('../../src/client.js', async () => {
+vi.mock('../../src/hybrid-client.js', async () => {
   const { FakeClient } = await import('./fake-client.js');
   return {
     HybridClient: class extends FakeClient {

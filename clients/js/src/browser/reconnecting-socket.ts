@@ -1,0 +1,135 @@
+/** A WebSocket to any server that comes back by itself: the core of `useWebSocket`. */
+
+import { delay } from '../machine/backoff.js';
+import { guarded, report } from './report.js';
+import { Store } from './store.js';
+import type { ReadableStore } from '../types.js';
+
+export interface SocketOptions {
+  /** Milliseconds, the upper bound of the first wait; 3 000 by default. */
+  reconnectInterval?: number;
+  /** Failures in a row after which it gives up until `reconnect()`; 5 by default. */
+  maxReconnectAttempts?: number;
+  /** Milliseconds after which `heartbeatMessage` is sent if nothing else was; 30 000 by default, 0: never. */
+  heartbeatInterval?: number;
+  /** What is sent then; `{"type":"ping"}` by default. */
+  heartbeatMessage?: string;
+  /** Subprotocols to offer. */
+  protocols?: string | string[];
+  /** Called once for every message, in order; nothing is merged or dropped. */
+  onMessage?: (message: MessageEvent) => void;
+}
+
+export interface SocketState {
+  readonly status: 'connected' | 'connecting' | 'disconnected';
+  readonly lastMessage: MessageEvent | null;
+  /** Failures in a row. */
+  readonly attempts: number;
+}
+
+/** What is shown before `start()`. */
+export const CLOSED: SocketState = { status: 'disconnected', lastMessage: null, attempts: 0 };
+
+const NORMAL = 1000;
+
+/** Nothing is connected before `start()`. */
+export class ReconnectingSocket {
+  private readonly _store = new Store(CLOSED);
+  private _socket: WebSocket | null = null;
+  private _reopening: ReturnType<typeof setTimeout> | undefined;
+  private _heartbeat: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly _url: string | URL,
+    private readonly _options: SocketOptions = {},
+  ) {}
+
+  get state(): ReadableStore<SocketState> {
+    return this._store;
+  }
+
+  start(): void {
+    if (!this._socket) this._open();
+  }
+
+  /** Send now; false when there is no open socket. Objects are sent as JSON. */
+  send(message: string | ArrayBufferLike | Blob | ArrayBufferView | object): boolean {
+    if (this._socket?.readyState !== 1) return false;
+    this._socket.send(isPlain(message) ? JSON.stringify(message) : (message as string));
+    this._beat();
+    return true;
+  }
+
+  /** Begin anew at once, whatever was given up. */
+  reconnect(): void {
+    this._release(NORMAL);
+    this._store.merge({ attempts: 0 });
+    this._open();
+  }
+
+  /** End; only `start` and `reconnect` open it again. */
+  close(code = NORMAL, reason = ''): void {
+    this._release(code, reason);
+    this._store.merge({ status: 'disconnected' });
+  }
+
+  private _open(): void {
+    clearTimeout(this._reopening);
+    this._store.merge({ status: 'connecting' });
+    try {
+      this._listen(new WebSocket(this._url, this._options.protocols));
+    } catch (error) {
+      report(error);
+      this._store.merge({ status: 'disconnected' });
+    }
+  }
+
+  private _listen(socket: WebSocket): void {
+    this._socket = socket;
+    socket.onerror = () => {};
+    socket.onopen = () => {
+      this._store.merge({ status: 'connected', attempts: 0 });
+      this._beat();
+    };
+    socket.onmessage = (message: MessageEvent) => this._receive(message);
+    socket.onclose = () => this._lost();
+  }
+
+  private _receive(message: MessageEvent): void {
+    this._store.merge({ lastMessage: message });
+    guarded(() => this._options.onMessage?.(message));
+  }
+
+  private _lost(): void {
+    clearTimeout(this._heartbeat);
+    this._socket = null;
+    const { reconnectInterval = 3_000, maxReconnectAttempts = 5 } = this._options;
+    const { attempts } = this._store.get();
+    this._store.merge({ status: 'disconnected', attempts: attempts + 1 });
+    if (attempts >= maxReconnectAttempts) return;
+    const wait = delay(attempts, Math.random(), { base: reconnectInterval / 1_000 }) * 1_000;
+    this._reopening = setTimeout(() => this._open(), wait);
+  }
+
+  private _release(code: number, reason = ''): void {
+    clearTimeout(this._reopening);
+    clearTimeout(this._heartbeat);
+    if (!this._socket) return;
+    this._socket.onopen = this._socket.onmessage = this._socket.onclose = null;
+    this._socket.close(code, reason);
+    this._socket = null;
+  }
+
+  private _beat(): void {
+    clearTimeout(this._heartbeat);
+    const { heartbeatInterval = 30_000, heartbeatMessage = '{"type":"ping"}' } = this._options;
+    if (heartbeatInterval > 0) {
+      this._heartbeat = setTimeout(() => this.send(heartbeatMessage), heartbeatInterval);
+    }
+  }
+}
+
+/** Plain objects and arrays are for JSON; text and bytes go as they are. */
+function isPlain(message: unknown): boolean {
+  return Array.isArray(message) || Object.getPrototypeOf(message) === Object.prototype;
+}

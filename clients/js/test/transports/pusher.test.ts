@@ -1,0 +1,185 @@
+/** pusher-js as the client uses it: it connects once, says what became of it, and is let go of. */
+
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { WebSocketServer } from 'ws';
+import type { WebSocket } from 'ws';
+import { openPusher } from '../../src/transports/hosted/pusher.js';
+import type { Provider, ProviderHandlers } from '../../src/transports/hosted/provider.js';
+
+const ESTABLISHED = { socket_id: '1.2', activity_timeout: 120 };
+
+let http: Server;
+let server: WebSocketServer;
+let provider: Provider | null;
+let happened: unknown[];
+let waiting: (() => void)[];
+let asked: { authorization: string | undefined; body: string }[];
+let permission: number;
+
+function note(entry: unknown): void {
+  happened.push(entry);
+  for (const wake of waiting.splice(0)) wake();
+}
+
+async function until(count: number): Promise<unknown[]> {
+  while (happened.length < count) await new Promise<void>((resolve) => waiting.push(resolve));
+  return happened;
+}
+
+const handlers: ProviderHandlers = {
+  connected: () => note('connected'),
+  lost: (reason) => note(reason),
+  alive: () => {},
+  subscribed: (channel) => note(`subscribed ${channel}`),
+  refused: (channel, status) => note(`refused ${channel} ${status}`),
+  received: (frame) => note(frame),
+};
+
+function say(socket: WebSocket, event: string, data: object, channel?: string): void {
+  socket.send(JSON.stringify({ event, channel, data: JSON.stringify(data) }));
+}
+
+/** What the provider does with each socket. */
+let serve: (socket: WebSocket) => void;
+
+async function open(): Promise<void> {
+  const { port } = http.address() as AddressInfo;
+  provider = await openPusher(
+    {
+      options: { key: 'k', cluster: null, host: '127.0.0.1', port, tls: false, channel_prefix: 'private-app.' },
+      authUrl: `http://127.0.0.1:${port}/auth`,
+      token: () => 'token-1',
+      channels: () => [],
+      tokenBatchDelay: 5,
+    },
+    handlers,
+  );
+}
+
+async function authorize(request: IncomingMessage): Promise<void> {
+  let body = '';
+  for await (const chunk of request) body += chunk;
+  asked.push({ authorization: request.headers.authorization, body });
+}
+
+beforeEach(async () => {
+  [happened, waiting, asked, permission, provider] = [[], [], [], 200, null];
+  http = createServer((request, response) => {
+    void authorize(request).then(() => response.writeHead(permission).end('{"auth":"k:signed"}'));
+  });
+  server = new WebSocketServer({ server: http });
+  server.on('connection', (socket) => serve(socket));
+  serve = (socket) => say(socket, 'pusher:connection_established', ESTABLISHED);
+  await new Promise<void>((resolve) => void http.listen(0, '127.0.0.1', resolve));
+});
+
+afterEach(() => {
+  provider?.close();
+  for (const socket of server.clients) socket.terminate();
+  http.closeAllConnections();
+  http.close();
+});
+
+it('asks our bridge for permission, as pusher-js does, with our token', async () => {
+  serve = (socket) => {
+    say(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.on('message', (text) => {
+      const { event, data } = JSON.parse(String(text));
+      if (event === 'pusher:subscribe') note(data);
+      say(socket, 'pusher_internal:subscription_succeeded', {}, data.channel);
+      say(socket, 'realtime', { type: 'event', data: 'text' }, data.channel);
+    });
+  };
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  expect(await until(4)).toEqual([
+    'connected',
+    { auth: 'k:signed', channel: 'private-app.job.7' },
+    'subscribed job.7',
+    { type: 'event', data: 'text' },
+  ]);
+  expect(asked).toEqual([
+    { authorization: 'Bearer token-1', body: 'socket_id=1.2&channel_name=private-app.job.7' },
+  ]);
+});
+
+it.each([401, 403, 500])('says that permission was answered %s, and can ask again', async (status) => {
+  permission = status;
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  await until(2);
+  provider?.subscribe('job.7');
+  expect(await until(3)).toEqual(['connected', `refused job.7 ${status}`, `refused job.7 ${status}`]);
+});
+
+it('says what the provider itself refuses', async () => {
+  serve = (socket) => {
+    say(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.on('message', (text) => {
+      const { channel } = JSON.parse(String(text)).data;
+      say(socket, 'pusher:subscription_error', { type: 'AuthError', error: 'no', status: 401 }, channel);
+    });
+  };
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  expect(await until(2)).toEqual(['connected', 'refused job.7 401']);
+});
+
+it.each([4001, 4003, 4004, 4100, 4200])('is over when it is closed with %s, and comes back by nobody but us', async (code) => {
+  let connections = 0;
+  serve = (socket) => {
+    connections += 1;
+    say(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.close(code, 'as the test wishes');
+  };
+  await open();
+  const entries = await until(2);
+  expect(entries).toEqual(['connected', `Pusher: it says: as the test wishes (${code})`]);
+  await quiet();
+  expect([connections, happened.length]).toEqual([1, 2]);
+});
+
+it.each([4001, 4100, 4200])('is over when a draining provider closes it with %s during the handshake', async (code) => {
+  let connections = 0;
+  serve = (socket) => {
+    connections += 1;
+    socket.close(code, 'draining');
+  };
+  await open();
+  expect(await until(1)).toEqual([`Pusher: it says: draining (${code})`]);
+  await quiet();
+  expect(connections).toBe(1);
+});
+
+it('is over when the connection is cut', async () => {
+  serve = (socket) => {
+    say(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.terminate();
+  };
+  await open();
+  const [, ending] = await until(2);
+  expect(ending).toMatch(/^Pusher: (connecting_in|the connection was lost)$/);
+});
+
+it('stays when the provider complains of something that is not the connection', async () => {
+  serve = (socket) => {
+    say(socket, 'pusher:connection_established', ESTABLISHED);
+    say(socket, 'pusher:error', { code: 4301, message: 'too many client events' });
+    say(socket, 'realtime', {}, 'private-app.job.7');
+  };
+  await open();
+  await until(1);
+  await quiet();
+  expect(happened).toEqual(['connected']);
+});
+
+/** Long enough for hundreds of attempts, were there any. */
+function quiet(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 300));
+}
