@@ -1,28 +1,30 @@
-/** Runs a machine in real time: the clock, the dice, one timer, and what the browser says. */
+/** Runs a machine in real time, with a clock, random numbers, one timer and the page's events. */
 
+import { isHidden, watchPage } from './browser/page-events.js';
+import type { PageEvent } from './browser/page-events.js';
 import type { Command, MachineOptions, Terms } from './machine/commands.js';
 import { Machine } from './machine/machine.js';
+import { connectionStatus } from './machine/status.js';
+import type { ConnectionStatus } from './machine/status.js';
 import type { Timing } from './machine/timing.js';
-import { isHidden, watchPage } from './browser/page-events.js';
-import type { PageNews } from './browser/page-events.js';
-import { status } from './machine/status.js';
-import type { Status } from './machine/status.js';
 
+/** Kinds of status that time alone does not change. */
 const SETTLED = ['realtime', 'error', 'paused'];
 
-export interface ShellListener {
+export interface RunnerListener {
   perform(command: Command): void;
-  /** After each input, when its commands have been performed. */
+  /** Handle the end of an input, when its commands were performed; `before` is the mode before it. */
   settled(before: Machine['mode']): void;
-  /** Whether every channel has all its events. */
-  current(): boolean;
-  /** Whether a channel is wanted while nobody sees the page. */
-  keep(): boolean;
+  /** Return whether every channel has all its events. */
+  isCurrent(): boolean;
+  /** Return whether a channel stays connected while the page is hidden. */
+  keepInBackground(): boolean;
 }
 
-export type Input = (machine: Machine) => void;
+/** Input of the machine. */
+export type MachineInput = (machine: Machine) => void;
 
-export class Shell {
+export class ClientRunner {
   private _machine: Machine;
   private _running = false;
   private _timer: ReturnType<typeof setTimeout> | undefined;
@@ -32,7 +34,7 @@ export class Shell {
 
   constructor(
     private readonly _options: Partial<MachineOptions>,
-    private readonly _listener: ShellListener,
+    private readonly _listener: RunnerListener,
     private readonly _timing: Timing,
   ) {
     this._machine = new Machine(_options, _timing);
@@ -46,13 +48,13 @@ export class Shell {
     return this._running;
   }
 
-  /** Milliseconds of a clock that never goes back. */
+  /** Monotonic time in milliseconds. */
   get now(): number {
     return Math.round(performance.now());
   }
 
-  get status(): Status {
-    return status(this._machine, this.now);
+  get status(): ConnectionStatus {
+    return connectionStatus(this._machine, this.now);
   }
 
   start(cached: Terms | null): void {
@@ -69,25 +71,26 @@ export class Shell {
     this._disarm();
   }
 
-  /** Tell the machine what happened, and do what it says. */
-  input(take: Input): void {
+  /** Pass an input to the machine, and perform its commands. */
+  input(apply: MachineInput): void {
     if (!this._running) return;
     const before = this._machine.mode;
-    take(this._machine.at(this.now, Math.random()));
-    this._machine.syncChanged({ ok: this._listener.current() });
+    apply(this._machine.at(this.now, Math.random()));
+    this._machine.syncChanged({ ok: this._listener.isCurrent() });
     for (const command of this._machine.take()) this._listener.perform(command);
     this._listener.settled(before);
     this._arm();
   }
 
   private _watch(): void {
-    const tell = (news: PageNews) =>
-      this.input((machine) => machine[news]({ keep: this._listener.keep() }));
-    this._unwatch = watchPage(tell);
-    if (isHidden()) tell('hidden');
+    const handle = (event: PageEvent) =>
+      this.input((machine) => machine[event]({ keep: this._listener.keepInBackground() }));
+    this._unwatch = watchPage(handle);
+    // The page may have been hidden from the start, which no event reports.
+    if (isHidden()) handle('hidden');
   }
 
-  /** A timer that fires too early does no harm, so only an earlier one replaces it. */
+  /** Set the timer. Firing too early does no harm, so only an earlier time replaces it. */
   private _arm(): void {
     const at = this._wakeAt();
     if (!this._running || at >= this._due) return;
@@ -100,10 +103,11 @@ export class Shell {
   }
 
   private _wakeAt(): number {
+    const { statusInterval, timerMax } = this._timing;
     const wakeAt = this._machine.wakeAt ?? Infinity;
-    const look = SETTLED.includes(this.status.kind) ? Infinity : this.now + this._timing.statusInterval;
-    const awake = this._machine.timers.size ? this.now + this._timing.timerMax : Infinity;
-    return Math.min(wakeAt, look, awake);
+    const status = SETTLED.includes(this.status.kind) ? Infinity : this.now + statusInterval;
+    const sleepCheck = this._machine.timers.size ? this.now + timerMax : Infinity;
+    return Math.min(wakeAt, status, sleepCheck);
   }
 
   private _disarm(): void {
@@ -111,10 +115,10 @@ export class Shell {
     this._due = Infinity;
   }
 
-  /** Timers of a page that nobody sees are late anyway; `visible` will wake it. */
   private _fire(): void {
     this._due = Infinity;
     const late = Date.now() - this._expected;
+    // Browsers delay the timers of hidden pages; `visible` wakes such a page.
     if (late > this._timing.clockJump && !isHidden()) this.input((machine) => machine.resumed());
     this.input((machine) => machine.tick());
   }

@@ -1,38 +1,38 @@
-/** The core of `useHybridUpdates`: one user's data, kept up to date by push or by polling. */
+/** Data of one user, updated by push or by polling: the core of `useHybridUpdates`. */
 
-import { HybridClient } from './hybrid-client.js';
-import { Fetcher } from './http/fetcher.js';
-import type { Fetch } from './http/fetcher.js';
 import { isHidden, watchPage } from './browser/page-events.js';
 import { guarded } from './browser/report.js';
 import { Store } from './browser/store.js';
+import { HybridClient } from './hybrid-client.js';
+import { Fetcher } from './http/fetcher.js';
+import type { Fetch } from './http/fetcher.js';
 import type { Client, ClientOptions, ReadableStore, RealtimeEvent, Snapshot } from './types.js';
 
-/** What reads the application's own state over HTTP. */
+/** Function of the application that reads its data over HTTP. */
 export type FetchData<Data> = Fetch<Data>;
 
 export interface HybridUpdatesOptions<Data> extends ClientOptions {
-  /** What an event makes of the data; without it each burst of events triggers one `fetchData`. */
+  /** Returns the data after an event; without it each burst of events leads to one `fetchData`. */
   reduce?: (data: Data | null, event: RealtimeEvent) => Data;
   /** Called once for each event, in order. */
   onEvent?: (event: RealtimeEvent) => void | Promise<void>;
-  /** Without `fetchData`: what the latest events make of the data, at the start and after a reset. */
+  /** Without `fetchData`: returns the data from the latest events, at the start and after a reset. */
   onSnapshot?: (snapshot: Snapshot) => Data | void;
-  /** A client to share, which somebody else starts; by default one of its own, of these options. */
+  /** Shared client, which the application starts; by default a client of its own, with these options. */
   client?: Client;
 }
 
 export interface UpdatesState<Data> {
   readonly data: Data | null;
-  /** Until the first data, or the first failure to get it. */
+  /** Whether there was neither data nor a failure yet. */
   readonly loading: boolean;
-  /** Of the last `fetchData`; null when it went well. */
+  /** Error of the last `fetchData`; null: it succeeded. */
   readonly error: unknown;
   readonly updateSource: 'websocket' | 'polling';
   readonly websocketStatus: 'connected' | 'connecting' | 'disconnected';
 }
 
-/** What is shown before anything is known. */
+/** State before the first data. */
 export const LOADING: UpdatesState<never> = {
   data: null,
   loading: true,
@@ -41,14 +41,14 @@ export const LOADING: UpdatesState<never> = {
   websocketStatus: 'disconnected',
 };
 
-/** So long a burst of events is gathered before `fetchData`, in milliseconds. */
+/** Time during which a burst of events is collected before `fetchData`, in milliseconds. */
 const BURST_MS = 250;
 
-/** The first `fetchData` waits so long for the channel, so that one call serves; in milliseconds. */
-const PATIENCE_MS = 1_000;
+/** Longest wait of the first `fetchData` for the channel, so that one call suffices, in milliseconds. */
+const FIRST_FETCH_MS = 1_000;
 
-/** Between polls of a page that nobody sees, in milliseconds. */
-const IDLE_MS = 60_000;
+/** Shortest interval of polls of a hidden page, in milliseconds. */
+const HIDDEN_POLLING_MS = 60_000;
 
 const POLLING_MS = 5_000;
 const RETRY_MS = 3_000;
@@ -56,9 +56,9 @@ const SPREAD = 0.2;
 
 type Timer = ReturnType<typeof setTimeout>;
 
-/** Nothing is contacted before `start()`; after `stop()` it can be started again. */
+/** Data of one user; `start()` begins the updates, also after a `stop()`. */
 export class HybridUpdates<Data> {
-  /** Null when realtime is switched off: then `fetchData` is polled, and nothing else contacted. */
+  /** Null where realtime is switched off: `fetchData` is polled, and the bridge is not contacted. */
   readonly client: Client | null;
   private readonly _store = new Store<UpdatesState<Data>>(LOADING);
   private readonly _options: HybridUpdatesOptions<Data>;
@@ -67,7 +67,7 @@ export class HybridUpdates<Data> {
   private _started = false;
   private _positioned = false;
   private _releases: (() => void)[] = [];
-  private _patience: Timer | undefined;
+  private _firstFetch: Timer | undefined;
   private _burst: Timer | undefined;
   private _poll: Timer | undefined;
 
@@ -95,50 +95,50 @@ export class HybridUpdates<Data> {
     if (this._started) return;
     this._started = true;
     this._positioned = false;
-    this._releases = [watchPage((news) => news === 'hidden' || news === 'offline' || this._wake())];
-    if (this.client) this._listen(this.client);
+    this._releases = [watchPage((event) => event === 'hidden' || event === 'offline' || this._wake())];
+    if (this.client) this._subscribe(this.client);
     else void this._fetch();
   }
 
   stop(): void {
     if (!this._started) return;
     this._started = false;
-    for (const timer of [this._patience, this._burst, this._poll]) clearTimeout(timer);
+    for (const timer of [this._firstFetch, this._burst, this._poll]) clearTimeout(timer);
     this._burst = undefined;
     for (const release of this._releases) release();
     this._fetcher?.stop();
     if (!this._options.client) this.client?.stop();
   }
 
-  /** Fetch now; resolves when the data is there, or could not be had. */
+  /** Fetch now; resolves when the data is there, or the call failed. */
   async refresh(): Promise<void> {
     if (this._fetcher) await this._fetch();
     else this.client?.refresh();
   }
 
-  private _listen(client: Client): void {
+  private _subscribe(client: Client): void {
     if (!this._options.client) client.start();
     const { onSnapshot } = this._options;
     const snapshot = !this._fetcher && onSnapshot;
     this._releases.push(
-      client.state.subscribe(() => this._follow(client)),
+      client.state.subscribe(() => this._onClientState(client)),
       client.subscribe(this._channel, {
-        onEvent: (event) => this._event(event),
+        onEvent: (event) => this._onEvent(event),
         onReset: () => this._fetcher?.begun ? this._fetch() : undefined,
         ...(snapshot && { onSnapshot: (latest: Snapshot) => {
           const data = snapshot(latest);
           this._show(data === undefined ? {} : { data });
         } }),
       }),
-      client.channel(this._channel).subscribe(() => this._position(client)),
+      client.channel(this._channel).subscribe(() => this._onChannelState(client)),
     );
-    this._patience = setTimeout(() => this._begin(), PATIENCE_MS);
-    this._follow(client);
-    this._position(client);
+    this._firstFetch = setTimeout(() => this._begin(), FIRST_FETCH_MS);
+    this._onClientState(client);
+    this._onChannelState(client);
   }
 
-  /** Show what the client says, and do not wait for a channel that will not come soon. */
-  private _follow(client: Client): void {
+  /** Publish the client's state; stop waiting for a channel that will not be ready soon. */
+  private _onClientState(client: Client): void {
     const { updateSource, websocketStatus, mode, attempts } = client.state.get();
     const changed = updateSource !== this._store.get().updateSource;
     this._store.merge({ updateSource, websocketStatus });
@@ -146,8 +146,8 @@ export class HybridUpdates<Data> {
     if (attempts > 0 || mode === 'FALLBACK' || mode === 'DENIED') this._begin();
   }
 
-  /** Data that was read before the channel stood anywhere may lack what came between. */
-  private _position(client: Client): void {
+  /** Fetch once the channel has a position: data read before may lack the events in between. */
+  private _onChannelState(client: Client): void {
     const { position, error } = client.channel(this._channel).get();
     if (error) this._begin();
     if (this._positioned || !position) return;
@@ -157,18 +157,18 @@ export class HybridUpdates<Data> {
   }
 
   private _begin(): void {
-    clearTimeout(this._patience);
+    clearTimeout(this._firstFetch);
     if (this._fetcher && !this._fetcher.begun) void this._fetch();
   }
 
-  /** With `reduce`, what comes while the data is fetched waits for it. */
-  private _event(event: RealtimeEvent): void | Promise<void> {
+  private _onEvent(event: RealtimeEvent): void | Promise<void> {
+    // The event may be newer than the data in flight, so `reduce` waits for it.
     const pending = this._options.reduce && this._fetcher?.pending;
-    if (pending) return pending.then(() => this._take(event));
-    return this._take(event);
+    if (pending) return pending.then(() => this._apply(event));
+    return this._apply(event);
   }
 
-  private _take(event: RealtimeEvent): void | Promise<void> {
+  private _apply(event: RealtimeEvent): void | Promise<void> {
     if (this._options.reduce) this._reduce(event);
     else if (this._fetcher) this._burst ??= setTimeout(() => {
       this._burst = undefined;
@@ -177,8 +177,8 @@ export class HybridUpdates<Data> {
     return this._options.onEvent?.(event);
   }
 
-  /** Data that could not be fetched will have what happened meanwhile when it can. */
   private _reduce(event: RealtimeEvent): void {
+    // After a failure the next successful fetch contains the event.
     if (this._fetcher && !this._fetcher.fresh) return;
     const data = guarded(() => this._options.reduce?.(this._store.get().data, event));
     if (data !== undefined) this._store.merge({ data });
@@ -194,7 +194,7 @@ export class HybridUpdates<Data> {
     this._plan();
   }
 
-  /** Poll where nothing is pushed, or nothing can be: with `reduce` the client's polls do it. */
+  /** Whether `fetchData` is polled. With `reduce`, the client's own polls bring the events. */
   private get _polls(): boolean {
     if (!this._started || !this._fetcher) return false;
     if (!this.client) return true;
@@ -207,12 +207,12 @@ export class HybridUpdates<Data> {
     clearTimeout(this._poll);
     if (!this._polls) return;
     const { pollingInterval = POLLING_MS } = this._options;
-    const interval = isHidden() ? Math.max(IDLE_MS, pollingInterval) : pollingInterval;
+    const interval = isHidden() ? Math.max(HIDDEN_POLLING_MS, pollingInterval) : pollingInterval;
     const wait = interval * (1 - SPREAD + 2 * SPREAD * Math.random());
     this._poll = setTimeout(() => void this._fetch(), wait);
   }
 
-  /** Somebody looks again, or the network is back. */
+  /** Fetch when the page becomes visible, or the network returns. */
   private _wake(): void {
     if (this._polls) void this._fetch();
   }

@@ -1,4 +1,4 @@
-/** `import { HybridClient } from 'realtime-bridge'` */
+/** Public names of `realtime-bridge`. */
 
 export { HybridClient } from './hybrid-client.js';
 export { HybridUpdates } from './hybrid-updates.js';

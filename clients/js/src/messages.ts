@@ -1,41 +1,41 @@
-/** The wire: JSON objects, parsed once, here. */
+/** JSON messages between client and server; each is parsed and checked here, once. */
 
 import type { Position, RealtimeEvent } from './types.js';
 
 export const VERSION = 1;
 export const SUBPROTOCOL = 'realtime.v1';
 
-/** An object that came from outside: each field is looked at before it is believed. */
+/** JSON object from outside: a field is checked before it is used. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** What a server sends; `type` says what it is. */
-export interface Frame extends Fields {
+/** Message of a server. */
+export interface ServerMessage extends Fields {
   readonly type: string;
 }
 
-/** What a client sends. */
-export type ClientFrame =
+/** Message of a client. */
+export type ClientMessage =
   | { type: 'connect'; token: string; nonce: string; version: number }
   | { type: 'subscribe'; channel: string; position?: Position }
   | { type: 'unsubscribe'; channel: string }
   | { type: 'ping'; nonce: string }
   | { type: 'token'; token: string };
 
-/** Whatever is not what the bridge says is thrown out by one of these. */
-export function demand(condition: unknown, what: string): asserts condition {
-  if (!condition) throw new TypeError(`the server said what is not ${what}`);
+/** Throw a `TypeError` where the server's data is not as expected. */
+export function assertValid(condition: unknown, expected: string): asserts condition {
+  if (!condition) throw new TypeError(`invalid data from the server: expected ${expected}`);
 }
 
-export function parseFrame(text: unknown): Frame {
+export function parseMessage(text: unknown): ServerMessage {
   const fields: unknown = JSON.parse(text as string);
-  demand(isFields(fields) && isText(fields.type), 'a frame');
-  return fields as Frame;
+  assertValid(isFields(fields) && isText(fields.type), 'a message');
+  return fields as ServerMessage;
 }
 
 export function readEvent(fields: unknown): RealtimeEvent {
-  demand(isFields(fields), 'an event');
+  assertValid(isFields(fields), 'an event');
   const { type, epoch, offset, data = null, ...rest } = fields as Fields & RealtimeEvent;
-  demand([rest.channel, rest.event, rest.id].every(isText), 'an event');
+  assertValid([rest.channel, rest.event, rest.id].every(isText), 'an event');
   return { ...rest, data, ...(epoch !== undefined && { position: readPosition(fields) }) };
 }
 
@@ -43,18 +43,23 @@ export function readEvents(list: unknown): RealtimeEvent[] {
   return Array.isArray(list) ? list.map(readEvent) : [];
 }
 
-/** A position, alone or among a frame's other fields. */
+/** Return a position from an object that may have other fields too. */
 export function readPosition(fields: unknown): Position {
   const { epoch, offset, id } = fields as Partial<Position>;
-  demand(isText(epoch) && typeof offset === 'number', 'a position');
+  assertValid(isText(epoch) && typeof offset === 'number', 'a position');
   return isText(id) ? { epoch, offset, id } : { epoch, offset };
+}
+
+/** Return whether a `status` reports a working log and backend; an absent field reports no fault. */
+export function isHealthy({ log, backend }: Fields): boolean {
+  return [log, backend].every((report) => report === undefined || report === 'ok');
 }
 
 export function numberOr<Other>(otherwise: Other, value: unknown): number | Other {
   return typeof value === 'number' ? value : otherwise;
 }
 
-/** What a server calls seconds, as the milliseconds that we count in. */
+/** Convert a server's seconds to milliseconds. */
 export function milliseconds(seconds: unknown, otherwise: number): number {
   return typeof seconds === 'number' && seconds >= 0 ? Math.round(seconds * 1_000) : otherwise;
 }

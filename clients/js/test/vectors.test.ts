@@ -3,7 +3,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { delay } from '../src/machine/backoff.js';
-import { Cadence } from '../src/machine/poll-schedule.js';
+import { PollSchedule } from '../src/machine/poll-schedule.js';
 import type { Command, Terms } from '../src/machine/commands.js';
 import { DEFAULT_TIMING } from '../src/machine/timing.js';
 import { Machine } from '../src/machine/machine.js';
@@ -11,7 +11,7 @@ import type { JobData } from '../src/payloads.js';
 import { reduceJobs, type Jobs } from '../src/react/jobs.js';
 import { Reducer } from '../src/channels/reducer.js';
 import type { Output } from '../src/channels/reducer.js';
-import { status } from '../src/machine/status.js';
+import { connectionStatus } from '../src/machine/status.js';
 import type { Position, RealtimeEvent, ResetReason } from '../src/types.js';
 
 type Fields = Record<string, any>;
@@ -21,7 +21,7 @@ const FOLDER = new URL('../../../tests/vectors/', import.meta.url);
 const REPLAYS: Record<string, (vector: Fields) => void> = {
   'backoff.json': ({ given: { attempt, draw, ...rest }, seconds }) =>
     expect(delay(attempt, draw, rest)).toBe(seconds),
-  'poll_schedule.json': replayCadence,
+  'poll_schedule.json': replayPollSchedule,
   'jobs.json': replayJobs,
   'machine.json': replayMachine,
   'reducer.json': replayReducer,
@@ -51,7 +51,7 @@ function replayMachine({ options = {}, steps }: Fields): void {
     for (const name of ['mode', 'wake_at', 'polling']) {
       if (name in step) expect((machine as Fields)[camel(name)], where).toBe(step[name]);
     }
-    expect(status(machine, step.at), where).toMatchObject(step.status ?? {});
+    expect(connectionStatus(machine, step.at), where).toMatchObject(step.status ?? {});
   });
 }
 
@@ -122,31 +122,31 @@ function said(command: Command): Fields {
   return Object.fromEntries(Object.entries(command).filter(([, value]) => value !== null));
 }
 
-function replayCadence({ polling_interval, steps }: Fields): void {
-  const cadence: Fields = new Cadence(polling_interval, DEFAULT_TIMING);
+function replayPollSchedule({ polling_interval, steps }: Fields): void {
+  const pollSchedule: Fields = new PollSchedule(polling_interval, DEFAULT_TIMING);
   const asks: Record<string, (given: Fields) => number> = {
-    interval: ({ now }) => cadence.interval(now),
-    next: ({ now, draw }) => cadence.next(now, draw),
-    soon: ({ now, draw, within }) => cadence.soon(now, draw, within),
+    interval: ({ now }) => pollSchedule.interval(now),
+    next: ({ now, draw }) => pollSchedule.next(now, draw),
+    soon: ({ now, draw, within }) => pollSchedule.soon(now, draw, within),
   };
   const inputs: Record<string, (args: Fields) => void> = {
-    begin: () => cadence.begin(),
-    answered: ({ asked }) => cadence.answered(asked),
+    begin: () => pollSchedule.begin(),
+    answered: ({ asked }) => pollSchedule.answered(asked),
     failed: ({ now, draw, status = null, retry_after = null }) =>
-      cadence.failed(now, draw, { status, retryAfter: retry_after }),
-    event_received: ({ now }) => cadence.eventReceived(now),
+      pollSchedule.failed(now, draw, { status, retryAfter: retry_after }),
+    event_received: ({ now }) => pollSchedule.eventReceived(now),
   };
   const known = new Set(['hidden', 'offline', 'input', 'args', 'usual', 'in_flight', ...Object.keys(asks)]);
   steps.forEach((step: Fields, number: number) => {
     const where = `step ${number}: ${JSON.stringify(step)}`;
     expect(Object.keys(step).filter((name) => !known.has(name)), where).toEqual([]);
-    for (const name of ['hidden', 'offline']) if (name in step) cadence[name] = step[name];
+    for (const name of ['hidden', 'offline']) if (name in step) pollSchedule[name] = step[name];
     if ('input' in step) inputs[step.input]!(step.args ?? {});
     for (const [name, ask] of Object.entries(asks)) {
       if (name in step) expect(ask(step[name]), where).toBe(step[name].gives);
     }
     for (const name of ['usual', 'in_flight']) {
-      if (name in step) expect(cadence[camel(name)], where).toBe(step[name]);
+      if (name in step) expect(pollSchedule[camel(name)], where).toBe(step[name]);
     }
   });
 }

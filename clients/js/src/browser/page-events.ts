@@ -1,21 +1,21 @@
-/** What a browser says of the page and of its network; elsewhere nothing. */
+/** Events of a page and of its network; outside browsers there are none. */
 
-/** `resumed`: the page came back from the browser's cache. */
-export type PageNews = 'visible' | 'hidden' | 'online' | 'offline' | 'resumed';
+/** `resumed`: the page returned from the browser's cache. */
+export type PageEvent = 'visible' | 'hidden' | 'online' | 'offline' | 'resumed';
 
 export function isHidden(): boolean {
   return typeof document !== 'undefined' && document.visibilityState === 'hidden';
 }
 
-/** Returns what ends it. */
-export function watchPage(tell: (news: PageNews) => void): () => void {
+/** Report page events, and return a function that ends the reports. */
+export function watchPage(handle: (event: PageEvent) => void): () => void {
   if (typeof window === 'undefined' || typeof document === 'undefined') return () => {};
   const released = new AbortController();
   const options = { signal: released.signal };
-  const seen = () => tell(isHidden() ? 'hidden' : 'visible');
-  document.addEventListener('visibilitychange', seen, options);
-  window.addEventListener('online', () => tell('online'), options);
-  window.addEventListener('offline', () => tell('offline'), options);
-  window.addEventListener('pageshow', ({ persisted }) => persisted && tell('resumed'), options);
+  const handleVisibility = () => handle(isHidden() ? 'hidden' : 'visible');
+  document.addEventListener('visibilitychange', handleVisibility, options);
+  window.addEventListener('online', () => handle('online'), options);
+  window.addEventListener('offline', () => handle('offline'), options);
+  window.addEventListener('pageshow', ({ persisted }) => persisted && handle('resumed'), options);
   return () => released.abort();
 }

@@ -1,22 +1,23 @@
-/** A WebSocket to any server that comes back by itself: the core of `useWebSocket`. */
+/** WebSocket to any server that reconnects by itself: the core of `useWebSocket`. */
 
+import { CloseCode } from '../close-codes.js';
 import { delay } from '../machine/backoff.js';
+import type { ReadableStore } from '../types.js';
 import { guarded, report } from './report.js';
 import { Store } from './store.js';
-import type { ReadableStore } from '../types.js';
 
 export interface SocketOptions {
-  /** Milliseconds, the upper bound of the first wait; 3 000 by default. */
+  /** Upper bound of the first wait before a reconnect, in milliseconds; 3 000 by default. */
   reconnectInterval?: number;
-  /** Failures in a row after which it gives up until `reconnect()`; 5 by default. */
+  /** Failures in a row after which the socket stays closed until `reconnect()`; 5 by default. */
   maxReconnectAttempts?: number;
-  /** Milliseconds after which `heartbeatMessage` is sent if nothing else was; 30 000 by default, 0: never. */
+  /** Time without a sent message after which `heartbeatMessage` is sent, in milliseconds; 30 000 by default, 0: never. */
   heartbeatInterval?: number;
-  /** What is sent then; `{"type":"ping"}` by default. */
+  /** Text of the heartbeat; `{"type":"ping"}` by default. */
   heartbeatMessage?: string;
   /** Subprotocols to offer. */
   protocols?: string | string[];
-  /** Called once for every message, in order; nothing is merged or dropped. */
+  /** Called once for every message, in order. */
   onMessage?: (message: MessageEvent) => void;
 }
 
@@ -27,12 +28,10 @@ export interface SocketState {
   readonly attempts: number;
 }
 
-/** What is shown before `start()`. */
+/** State before `start()`. */
 export const CLOSED: SocketState = { status: 'disconnected', lastMessage: null, attempts: 0 };
 
-const NORMAL = 1000;
-
-/** Nothing is connected before `start()`. */
+/** WebSocket with reconnects; `start()` opens it. */
 export class ReconnectingSocket {
   private readonly _store = new Store(CLOSED);
   private _socket: WebSocket | null = null;
@@ -52,7 +51,7 @@ export class ReconnectingSocket {
     if (!this._socket) this._open();
   }
 
-  /** Send now; false when there is no open socket. Objects are sent as JSON. */
+  /** Send a message, objects as JSON; return false where no socket is open. */
   send(message: string | ArrayBufferLike | Blob | ArrayBufferView | object): boolean {
     if (this._socket?.readyState !== 1) return false;
     this._socket.send(isPlain(message) ? JSON.stringify(message) : (message as string));
@@ -60,15 +59,15 @@ export class ReconnectingSocket {
     return true;
   }
 
-  /** Begin anew at once, whatever was given up. */
+  /** Open a new socket at once, and count failures from zero. */
   reconnect(): void {
-    this._release(NORMAL);
+    this._release(CloseCode.NORMAL);
     this._store.merge({ attempts: 0 });
     this._open();
   }
 
-  /** End; only `start` and `reconnect` open it again. */
-  close(code = NORMAL, reason = ''): void {
+  /** Close the socket; only `start` and `reconnect` open another. */
+  close(code: number = CloseCode.NORMAL, reason = ''): void {
     this._release(code, reason);
     this._store.merge({ status: 'disconnected' });
   }
@@ -86,13 +85,14 @@ export class ReconnectingSocket {
 
   private _listen(socket: WebSocket): void {
     this._socket = socket;
+    // `onclose` follows with the code; outside browsers an error without a handler is thrown.
     socket.onerror = () => {};
     socket.onopen = () => {
       this._store.merge({ status: 'connected', attempts: 0 });
       this._beat();
     };
     socket.onmessage = (message: MessageEvent) => this._receive(message);
-    socket.onclose = () => this._lost();
+    socket.onclose = () => this._onLost();
   }
 
   private _receive(message: MessageEvent): void {
@@ -100,7 +100,7 @@ export class ReconnectingSocket {
     guarded(() => this._options.onMessage?.(message));
   }
 
-  private _lost(): void {
+  private _onLost(): void {
     clearTimeout(this._heartbeat);
     this._socket = null;
     const { reconnectInterval = 3_000, maxReconnectAttempts = 5 } = this._options;
@@ -115,6 +115,7 @@ export class ReconnectingSocket {
     clearTimeout(this._reopening);
     clearTimeout(this._heartbeat);
     if (!this._socket) return;
+    // A closing socket still reports events; they belong to none of our states.
     this._socket.onopen = this._socket.onmessage = this._socket.onclose = null;
     this._socket.close(code, reason);
     this._socket = null;
@@ -129,7 +130,7 @@ export class ReconnectingSocket {
   }
 }
 
-/** Plain objects and arrays are for JSON; text and bytes go as they are. */
+/** Return whether a message is sent as JSON: text and bytes are not. */
 function isPlain(message: unknown): boolean {
   return Array.isArray(message) || Object.getPrototypeOf(message) === Object.prototype;
 }

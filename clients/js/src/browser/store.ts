@@ -1,14 +1,14 @@
-/** A value that can be read and watched. */
+/** Value that can be read and watched. */
 
-import { guarded } from './report.js';
 import type { ReadableStore } from '../types.js';
+import { guarded } from './report.js';
 
 export class Store<Value> implements ReadableStore<Value> {
   private readonly _listeners = new Set<() => void>();
 
   constructor(private _value: Value) {}
 
-  /** Bound, as `useSyncExternalStore` wants it. */
+  // Arrow functions: `useSyncExternalStore` calls both without `this`.
   readonly get = (): Value => this._value;
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -19,10 +19,11 @@ export class Store<Value> implements ReadableStore<Value> {
   set(value: Value): void {
     if (Object.is(value, this._value)) return;
     this._value = value;
+    // A listener may unsubscribe while it runs.
     for (const listener of [...this._listeners]) guarded(listener);
   }
 
-  /** Change some fields; where nothing differs, nobody is told. */
+  /** Change some fields; call no listener where nothing differs. */
   merge(fields: Partial<Value>): void {
     const names = Object.keys(fields) as (keyof Value)[];
     if (names.every((name) => Object.is(fields[name], this._value[name]))) return;

@@ -1,24 +1,26 @@
-/** What one pair of handlers is owed: one call at a time, in order, whatever they throw. */
+/** Queue of calls to one pair of handlers: one call at a time, in order, whatever they throw. */
 
-import { delay } from '../machine/backoff.js';
-import { statusOf } from '../http/request.js';
 import { report } from '../browser/report.js';
+import { httpStatus } from '../http/request.js';
+import { delay } from '../machine/backoff.js';
 import type { ChannelHandlers, Position, RealtimeEvent, Reset, Snapshot } from '../types.js';
 
-/** What may wait for a slow handler; beyond that it is told that there is a hole. */
-export const WAITING = 10_000;
+/** Limit of calls that wait for a slow handler; beyond it, a reset replaces them. */
+export const CAPACITY = 10_000;
 
 type Item =
   | { readonly event: RealtimeEvent }
   | { readonly reset: Reset }
   | { readonly snapshot: true };
 
-const REFUSED = [400, 401, 403, 404];
+/** HTTP statuses after which a snapshot is not requested again. */
+const FINAL: readonly unknown[] = [400, 401, 403, 404];
 
-export class Delivery {
+export class HandlerQueue {
   private _items: Item[] = [];
   private _running = false;
   private _ended = false;
+  /** Position of the last snapshot. */
   private _floor: Position | null = null;
   private _failures = 0;
   private _retry: ReturnType<typeof setTimeout> | undefined;
@@ -28,12 +30,12 @@ export class Delivery {
     private readonly _latest: () => Promise<Snapshot>,
   ) {}
 
-  get keep(): boolean {
-    return this._handlers.keep ?? false;
+  get keepInBackground(): boolean {
+    return this._handlers.keepInBackground ?? false;
   }
 
   event(event: RealtimeEvent): void {
-    if (this._items.length < WAITING) this._push({ event });
+    if (this._items.length < CAPACITY) this._push({ event });
     else this._overflow(event);
   }
 
@@ -42,12 +44,12 @@ export class Delivery {
     if (reset.reason !== 'forbidden') this.snapshot();
   }
 
-  /** Hand over the latest events before anything that comes after now. */
+  /** Queue a snapshot: later events wait for it. */
   snapshot(): void {
     if (this._handlers.onSnapshot) this._push({ snapshot: true });
   }
 
-  /** Nothing is asked of the server until `resume`. */
+  /** Stop requests for snapshots until `resume`. */
   pause(): void {
     clearTimeout(this._retry);
     this._retry = undefined;
@@ -69,40 +71,40 @@ export class Delivery {
     this._run();
   }
 
-  /** The first item stays until it is dealt with; while that takes time, the rest waits. */
+  /** Call the handlers until one takes time. The current item stays first until its call ends. */
   private _run(): void {
     while (!this._running && !this._retry && this._items[0]) {
       const item = this._items[0];
-      // A handler may lead here again, while it is called.
+      // Set before the call: a handler may lead here again while it runs.
       this._running = true;
       const pending = this._call(item);
-      if (pending) void pending.then((dealt) => this._ran(item, dealt)).then(() => this._run());
-      else this._ran(item, true);
+      if (pending) void pending.then((done) => this._finish(item, done)).then(() => this._run());
+      else this._finish(item, true);
     }
   }
 
-  /** While it was dealt with, the items may have been replaced. */
-  private _ran(item: Item, dealt: boolean): void {
+  private _finish(item: Item, done: boolean): void {
     this._running = false;
-    if (dealt && this._items[0] === item) this._items.shift();
+    // An overflow or `end` may have replaced the items during the call.
+    if (done && this._items[0] === item) this._items.shift();
   }
 
-  /** Returns what to wait for: whether the item is dealt with. */
+  /** Call a handler; return a promise of whether the item is done where the call takes time. */
   private _call(item: Item): Promise<boolean> | null {
     if ('snapshot' in item) return this._load();
     try {
       const { onEvent, onReset } = this._handlers;
-      const called = 'reset' in item ? onReset?.(item.reset) : this._fresh(item) && onEvent?.(item.event);
-      if (!isPromise(called)) return null;
-      return called.then(() => true, (error: unknown) => (report(error), true));
+      const result = 'reset' in item ? onReset?.(item.reset) : this._isNew(item) && onEvent?.(item.event);
+      if (!isPromise(result)) return null;
+      return result.then(() => true, (error: unknown) => (report(error), true));
     } catch (error) {
       report(error);
       return null;
     }
   }
 
-  /** An event that the snapshot has already is not handed out again. */
-  private _fresh({ event: { position } }: { event: RealtimeEvent }): boolean {
+  /** Return whether the last snapshot lacks this event. */
+  private _isNew({ event: { position } }: { event: RealtimeEvent }): boolean {
     const floor = this._floor;
     return !floor || !position || position.epoch !== floor.epoch || position.offset > floor.offset;
   }
@@ -112,7 +114,7 @@ export class Delivery {
     try {
       snapshot = await this._latest();
     } catch (error) {
-      return this._unloaded(error);
+      return this._onLoadFailed(error);
     }
     this._failures = 0;
     if (this._ended) return true;
@@ -125,9 +127,9 @@ export class Delivery {
     return true;
   }
 
-  /** Try again until it is there, unless it is never given. */
-  private _unloaded(error: unknown): boolean {
-    if (REFUSED.includes(statusOf(error) ?? 0)) {
+  /** Retry until the snapshot is there; skip it where the server denies it. */
+  private _onLoadFailed(error: unknown): boolean {
+    if (FINAL.includes(httpStatus(error))) {
       report(error);
       return true;
     }
@@ -141,6 +143,7 @@ export class Delivery {
     return false;
   }
 
+  /** Replace the waiting items by a reset; the first one may be in a call. */
   private _overflow({ channel, position }: RealtimeEvent): void {
     this._items = this._items.slice(0, 1);
     this.reset({ channel, reason: 'truncated', position: position ?? null });

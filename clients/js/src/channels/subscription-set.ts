@@ -1,8 +1,5 @@
-/** The channels of one client: what arrives goes in, calls of handlers come out. */
+/** Subscriptions of one client: a reducer and the handlers' queues for each channel. */
 
-import { Delivery } from './handler-queue.js';
-import { Reducer } from './reducer.js';
-import type { Output, Page } from './reducer.js';
 import { Store } from '../browser/store.js';
 import type {
   ChannelHandlers,
@@ -14,61 +11,64 @@ import type {
   Snapshot,
   Telemetry,
 } from '../types.js';
+import { HandlerQueue } from './handler-queue.js';
+import { Reducer } from './reducer.js';
+import type { Output, Page } from './reducer.js';
 
-/** What is shown of a channel before anybody listens to it. */
+/** State of a channel without a subscription. */
 export const NOT_SUBSCRIBED: ChannelState = { phase: 'syncing', position: null, error: null };
 
-export interface ChannelsOptions {
+export interface SubscriptionSetOptions {
   client: string;
   latest: (channel: string) => Promise<Snapshot>;
   telemetry: (entry: Telemetry) => void;
 }
 
-interface Channel {
+interface Subscription {
   readonly name: string;
   readonly reducer: Reducer;
-  readonly deliveries: Set<Delivery>;
-  /** Why this user gets nothing of it. */
+  readonly queues: Set<HandlerQueue>;
+  /** Reason why the server denies the channel. */
   error: string | null;
 }
 
-/** Methods that take what arrived return whether the log has to be asked for what is missing. */
-export class Channels {
-  private readonly _channels = new Map<string, Channel>();
+/** Subscriptions of one client; methods that handle input return whether events must be read from the log. */
+export class SubscriptionSet {
+  private readonly _subscriptions = new Map<string, Subscription>();
   private readonly _stores = new Map<string, Store<ChannelState>>();
   private readonly _loading = new Map<string, Promise<Snapshot>>();
 
-  constructor(private readonly _options: ChannelsOptions) {}
+  constructor(private readonly _options: SubscriptionSetOptions) {}
 
-  /** The channels that are wanted, and not refused. */
+  /** Channels that the server has not denied. */
   get names(): string[] {
-    return [...this._channels.values()].filter(({ error }) => !error).map(({ name }) => name);
+    return [...this._subscriptions.values()].filter(({ error }) => !error).map(({ name }) => name);
   }
 
   get positions(): Record<string, Position | null> {
     return Object.fromEntries(this.names.map((name) => [name, this.position(name)]));
   }
 
-  /** Whether all events of every channel have arrived, as far as anybody said. */
+  /** Whether every channel has all events, as far as the client can see. */
   get current(): boolean {
     return this.behind.length === 0;
   }
 
-  /** The channels of which something is known to be missing. */
+  /** Channels with missing events. */
   get behind(): string[] {
-    return this.names.filter((name) => this._channels.get(name)?.reducer.phase !== 'current');
+    return this.names.filter((name) => this._subscriptions.get(name)?.reducer.phase !== 'current');
   }
 
-  get keep(): boolean {
-    return this._deliveries().some(({ keep }) => keep);
+  get keepInBackground(): boolean {
+    return this._queues().some(({ keepInBackground }) => keepInBackground);
   }
 
   has(name: string): boolean {
-    return this._channels.has(name);
+    return this._subscriptions.has(name);
   }
 
   position(name: string): Position | null {
-    return this._channels.get(name)?.reducer.position ?? null;
+    return this._subscriptions.get(name)?.reducer.position ?? null;
   }
 
   state(name: string): Store<ChannelState> & ReadableStore<ChannelState> {
@@ -77,137 +77,145 @@ export class Channels {
     return store;
   }
 
-  /** Returns what takes the handlers off again, and tells whether they were the last. */
+  /** Add handlers; return a function that removes them and returns whether they were the last. */
   add(name: string, handlers: ChannelHandlers): () => boolean {
-    const channel = this._channels.get(name) ?? this._open(name, handlers.position);
-    const delivery = new Delivery(handlers, () => this._latest(name));
-    channel.deliveries.add(delivery);
-    if (channel.reducer.position && !handlers.position) delivery.snapshot();
-    return () => this._remove(channel, delivery);
+    const subscription = this._subscriptions.get(name) ?? this._open(name, handlers.position);
+    const queue = new HandlerQueue(handlers, () => this._latest(name));
+    subscription.queues.add(queue);
+    if (subscription.reducer.position && !handlers.position) queue.snapshot();
+    return () => this._remove(subscription, queue);
   }
 
+  /** Handle a pushed event. */
   event(event: RealtimeEvent): boolean {
-    const channel = this._channels.get(event.channel);
-    if (!channel) return false;
+    const subscription = this._subscriptions.get(event.channel);
+    if (!subscription) return false;
     if (event.time !== undefined) {
       const delay = Date.now() - event.time;
       this._options.telemetry({ type: 'delivery', channel: event.channel, delay });
     }
-    return this._pushed(channel, channel.reducer.event(event));
+    return this._performPushed(subscription, subscription.reducer.event(event));
   }
 
+  /** Handle events that the log returned after our position. */
   page(name: string, page: Page): boolean {
-    const channel = this._channels.get(name);
-    if (!channel) return false;
-    const { reducer } = channel;
-    if (reducer.position) return this._recovered(channel, reducer.page(page));
-    const recover = this._perform(channel, reducer.start(page.top));
-    for (const delivery of channel.deliveries) delivery.snapshot();
+    const subscription = this._subscriptions.get(name);
+    if (!subscription) return false;
+    const { reducer } = subscription;
+    if (reducer.position) return this._performRecovered(subscription, reducer.page(page));
+    const recover = this._perform(subscription, reducer.start(page.top));
+    for (const queue of subscription.queues) queue.snapshot();
     return recover;
   }
 
-  /** `asked` is the position that this answers to, if it does. */
+  /** Handle a reset; `requested` is the position that it answers to, if any. */
   reset(
     name: string,
     reason: ResetReason,
     position: Position | null,
-    asked: Position | null,
+    requested: Position | null,
   ): boolean {
-    const channel = this._channels.get(name);
-    return channel ? this._perform(channel, channel.reducer.reset(reason, position, asked)) : false;
+    const subscription = this._subscriptions.get(name);
+    if (!subscription) return false;
+    return this._perform(subscription, subscription.reducer.reset(reason, position, requested));
   }
 
+  /** Handle the offset of a heartbeat or stub. */
   announced(name: string, offset: number): boolean {
-    const channel = this._channels.get(name);
-    return channel ? this._pushed(channel, channel.reducer.announced(offset)) : false;
+    const subscription = this._subscriptions.get(name);
+    if (!subscription) return false;
+    return this._performPushed(subscription, subscription.reducer.announced(offset));
   }
 
-  /** This user gets nothing of the channel, until somebody asks for it anew. */
-  refuse(name: string, message: string): void {
-    const channel = this._channels.get(name);
-    if (!channel) return;
-    channel.error = message;
-    this._perform(channel, channel.reducer.reset('forbidden', null));
+  /** Mark a channel denied until `retryDenied`. */
+  deny(name: string, message: string): void {
+    const subscription = this._subscriptions.get(name);
+    if (!subscription) return;
+    subscription.error = message;
+    this._perform(subscription, subscription.reducer.reset('forbidden', null));
   }
 
-  /** Want what was refused again; returns the channels. */
-  forgive(): string[] {
-    const refused = [...this._channels.values()].filter(({ error }) => error);
-    for (const channel of refused) {
-      channel.error = null;
-      this._publish(channel);
+  /** Clear the errors of denied channels, and return their names. */
+  retryDenied(): string[] {
+    const denied = [...this._subscriptions.values()].filter(({ error }) => error);
+    for (const subscription of denied) {
+      subscription.error = null;
+      this._publish(subscription);
     }
-    return refused.map(({ name }) => name);
+    return denied.map(({ name }) => name);
   }
 
+  /** Handle a lost connection. */
   interrupted(): void {
-    for (const channel of this._channels.values()) {
-      channel.reducer.interrupted();
-      this._publish(channel);
+    for (const subscription of this._subscriptions.values()) {
+      subscription.reducer.interrupted();
+      this._publish(subscription);
     }
   }
 
   pause(): void {
-    for (const delivery of this._deliveries()) delivery.pause();
+    for (const queue of this._queues()) queue.pause();
   }
 
   resume(): void {
-    for (const delivery of this._deliveries()) delivery.resume();
+    for (const queue of this._queues()) queue.resume();
   }
 
-  private _open(name: string, position: Position | undefined): Channel {
+  private _open(name: string, position: Position | undefined): Subscription {
     const reducer = new Reducer({ client: this._options.client, position: position ?? null });
-    const channel: Channel = { name, reducer, deliveries: new Set(), error: null };
-    this._channels.set(name, channel);
-    this._publish(channel);
-    return channel;
+    const subscription: Subscription = { name, reducer, queues: new Set(), error: null };
+    this._subscriptions.set(name, subscription);
+    this._publish(subscription);
+    return subscription;
   }
 
-  private _remove(channel: Channel, delivery: Delivery): boolean {
-    delivery.end();
-    channel.deliveries.delete(delivery);
-    if (channel.deliveries.size || this._channels.get(channel.name) !== channel) return false;
-    this._channels.delete(channel.name);
-    this.state(channel.name).set(NOT_SUBSCRIBED);
+  private _remove(subscription: Subscription, queue: HandlerQueue): boolean {
+    queue.end();
+    subscription.queues.delete(queue);
+    const { name, queues } = subscription;
+    // Removed twice, the handlers must not end a later subscription to the same channel.
+    if (queues.size || this._subscriptions.get(name) !== subscription) return false;
+    this._subscriptions.delete(name);
+    this.state(name).set(NOT_SUBSCRIBED);
     return true;
   }
 
-  private _recovered(channel: Channel, outputs: Output[]): boolean {
+  private _performRecovered(subscription: Subscription, outputs: Output[]): boolean {
     const events = outputs.filter((output) => output.do === 'deliver').length;
-    if (events) this._options.telemetry({ type: 'recovery', channel: channel.name, events });
-    return this._perform(channel, outputs);
+    if (events) this._options.telemetry({ type: 'recovery', channel: subscription.name, events });
+    return this._perform(subscription, outputs);
   }
 
-  private _perform(channel: Channel, outputs: Output[]): boolean {
-    this._publish(channel);
-    let recover = false;
-    for (const output of outputs) {
-      if (output.do === 'recover') recover = true;
-      else if (output.do === 'restart') this._restart(channel, output.reason, output.position);
-      else for (const delivery of [...channel.deliveries]) delivery.event(output.event);
-    }
-    return recover;
-  }
-
-  private _restart(channel: Channel, reason: ResetReason, position: Position | null): void {
-    this._options.telemetry({ type: 'reset', channel: channel.name, reason });
-    for (const delivery of [...channel.deliveries]) {
-      delivery.reset({ channel: channel.name, reason, position });
-    }
-  }
-
-  /** What is missing before something that was pushed is a gap. */
-  private _pushed(channel: Channel, outputs: Output[]): boolean {
-    const recover = this._perform(channel, outputs);
-    const { name, reducer } = channel;
+  /** Perform the outputs for a pushed input: where events are missing before it, there is a gap. */
+  private _performPushed(subscription: Subscription, outputs: Output[]): boolean {
+    const recover = this._perform(subscription, outputs);
+    const { name, reducer } = subscription;
     if (recover) this._options.telemetry({ type: 'gap', channel: name, position: reducer.position });
     return recover;
   }
 
-  private _publish({ name, reducer: { phase, position }, error }: Channel): void {
+  private _perform(subscription: Subscription, outputs: Output[]): boolean {
+    this._publish(subscription);
+    let recover = false;
+    for (const output of outputs) {
+      if (output.do === 'recover') recover = true;
+      else if (output.do === 'restart') this._restart(subscription, output.reason, output.position);
+      // A copy: handlers may be added or removed during a call.
+      else for (const queue of [...subscription.queues]) queue.event(output.event);
+    }
+    return recover;
+  }
+
+  private _restart({ name, queues }: Subscription, reason: ResetReason, position: Position | null): void {
+    this._options.telemetry({ type: 'reset', channel: name, reason });
+    for (const queue of [...queues]) queue.reset({ channel: name, reason, position });
+  }
+
+  private _publish({ name, reducer: { phase, position }, error }: Subscription): void {
     this.state(name).merge({ phase, position, error });
   }
 
+  /** Request a snapshot; handlers of one channel that ask at the same time share it. */
   private _latest(name: string): Promise<Snapshot> {
     const loading = this._loading.get(name) ?? this._options.latest(name);
     this._loading.set(name, loading);
@@ -215,7 +223,7 @@ export class Channels {
     return loading;
   }
 
-  private _deliveries(): Delivery[] {
-    return [...this._channels.values()].flatMap(({ deliveries }) => [...deliveries]);
+  private _queues(): HandlerQueue[] {
+    return [...this._subscriptions.values()].flatMap(({ queues }) => [...queues]);
   }
 }

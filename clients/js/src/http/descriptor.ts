@@ -1,24 +1,24 @@
-/** What the server tells us at run time: where to connect, as whom, and what it promises. */
+/** Descriptors: the server's addresses, user, token and guarantees, read at run time. */
 
-import { demand, isFields, isText, milliseconds, numberOr } from '../messages.js';
+import { assertValid, isFields, isText, milliseconds, numberOr } from '../messages.js';
 import type { Fields } from '../messages.js';
-import { askJson } from './request.js';
 import type { Terms } from '../machine/commands.js';
+import { requestJSON } from './request.js';
 
-export type UrlName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth';
+export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth';
 
 export interface Descriptor {
   readonly user: string | null;
-  /** Never stored beyond this page. */
+  /** Bearer token; kept in memory only. */
   readonly token: string | null;
-  /** Relative to the address of `connect`. */
+  /** URLs of the routes, relative to `connect`. */
   readonly urls: Fields;
-  /** `provider`, its `options`, and `guarantee`, as they came. */
+  /** All fields of the response, `provider`, `options` and `guarantee` among them. */
   readonly fields: Fields;
   readonly terms: Terms;
 }
 
-export interface DescriptorsOptions {
+export interface DescriptorStoreOptions {
   endpoint: string;
   /** Age up to which a stored descriptor serves, in milliseconds. */
   reuse: number;
@@ -26,60 +26,60 @@ export interface DescriptorsOptions {
   token?: string | (() => string | Promise<string>);
 }
 
-/** Asks for descriptors, and remembers the last one, without its token. */
-export class Descriptors {
+/** Descriptors of one client; the last one is also stored in the tab, without its token. */
+export class DescriptorStore {
   private _current: Descriptor | null = null;
   private _expires = 0;
 
-  constructor(private readonly _options: DescriptorsOptions) {}
+  constructor(private readonly _options: DescriptorStoreOptions) {}
 
   get last(): Descriptor | null {
     return this._current;
   }
 
-  /** Whether there is a token that is good for a while. */
+  /** Whether there is a token that has not expired. */
   get usable(): boolean {
     return this._current?.token != null && Date.now() < this._expires;
   }
 
-  /** The address of a route, or nothing; before there was a descriptor, its usual one. */
-  url(name: UrlName): string {
+  /** Return the URL of a route, or an empty text where the server has no such route. Without a descriptor, it is the usual URL. */
+  url(name: RouteName): string {
     const relative = this._current ? this._current.urls[name] : name;
-    return isText(relative) ? new URL(relative, this._connectUrl()).href : '';
+    return isText(relative) ? new URL(relative, this._connectURL()).href : '';
   }
 
-  /** The address of a route that the server has to offer. */
-  offered(name: UrlName): string {
+  /** Return the URL of a route; throw where the server has no such route. */
+  requiredURL(name: RouteName): string {
     const url = this.url(name);
-    demand(url, `an offer of ${name}`);
+    assertValid(url, `the URL of ${name}`);
     return url;
   }
 
-  /** Whom requests speak for: the descriptor's token, the application's own, or its session. */
+  /** Return the token for requests: the descriptor's, or the application's; null: its session identifies the user. */
   async token(): Promise<string | null> {
     return this.usable ? (this._current?.token ?? null) : this._credentials();
   }
 
+  /** Request a descriptor. */
   async fetch(signal: AbortSignal): Promise<Descriptor> {
-    const url = this._connectUrl();
+    const url = this._connectURL();
     const token = await this._credentials();
-    const fields = await askJson(url, { body: { client: this._options.client }, token, signal });
+    const fields = await requestJSON(url, { body: { client: this._options.client }, token, signal });
     const descriptor = readDescriptor(fields);
     this._current = descriptor;
     this._expires = Date.now() + descriptor.terms.expires;
-    remember(url, { ...fields, token: null });
+    save(url, { ...fields, token: null });
     return descriptor;
   }
 
-  /** Take up the last descriptor of this page or tab, if it is younger than an hour. */
-  recall(): Descriptor | null {
-    const url = this._connectUrl();
-    const fields = recalled(url, this._options.reuse);
+  /** Load the last descriptor of this tab, if it is recent enough. */
+  load(): Descriptor | null {
+    const fields = saved(this._connectURL(), this._options.reuse);
     this._current ??= fields && readDescriptor(fields);
     return this._current;
   }
 
-  private _connectUrl(): string {
+  private _connectURL(): string {
     const base = `${this._options.endpoint.replace(/\/+$/, '')}/connect`;
     return new URL(base, globalThis.location?.href).href;
   }
@@ -92,7 +92,7 @@ export class Descriptors {
 
 function readDescriptor(fields: Fields): Descriptor {
   const { urls, user, token } = fields;
-  demand(isFields(urls), 'a descriptor: is the endpoint right?');
+  assertValid(isFields(urls), 'a descriptor; check the endpoint');
   return {
     user: isText(user) ? user : null,
     token: isText(token) ? token : null,
@@ -114,16 +114,16 @@ function readTerms(fields: Fields): Terms {
 
 const keyOf = (url: string): string => `realtime-bridge:${url}`;
 
-function remember(url: string, fields: Fields): void {
+function save(url: string, fields: Fields): void {
   const text = JSON.stringify({ at: Date.now(), fields });
   try {
     globalThis.sessionStorage?.setItem(keyOf(url), text);
   } catch {
-    // Storage is full or forbidden.
+    // Storage may be full or forbidden; the client works without it.
   }
 }
 
-function recalled(url: string, reuse: number): Fields | null {
+function saved(url: string, reuse: number): Fields | null {
   try {
     const text = globalThis.sessionStorage?.getItem(keyOf(url));
     const { at, fields } = JSON.parse(text ?? 'null') ?? {};

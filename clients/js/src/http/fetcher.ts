@@ -1,4 +1,4 @@
-/** The application's own `fetchData`: one at a time, and again until it has gone well. */
+/** Calls of the application's `fetchData`, with retries. */
 
 import { delay } from '../machine/backoff.js';
 
@@ -9,13 +9,15 @@ export interface FetcherListener<Data> {
 
 export type Fetch<Data> = (context: { signal: AbortSignal }) => Data | Promise<Data>;
 
+/** Calls one function, one call at a time, and again until a call succeeds. */
 export class Fetcher<Data> {
-  /** Whether it has been called at all, and whether the last call went well. */
+  /** Whether the function was called. */
   begun = false;
+  /** Whether the last call succeeded. */
   fresh = false;
   private _current: Promise<void> | null = null;
   private _following: Promise<void> | null = null;
-  private _request = new AbortController();
+  private _controller = new AbortController();
   private _retry: ReturnType<typeof setTimeout> | undefined;
   private _failures = 0;
 
@@ -26,25 +28,25 @@ export class Fetcher<Data> {
     private readonly _base: number,
   ) {}
 
-  /** What to wait for, while there is something. */
+  /** Promise of the calls in flight. */
   get pending(): Promise<void> | null {
     return this._following ?? this._current;
   }
 
-  /** Fetch what is true now: a call that is on its way may be older, so one follows it. */
+  /** Fetch current data. A call in flight may return older data, so another one follows it. */
   run(): Promise<void> {
     if (!this._current) return this._begin();
     this._following ??= this._current.then(() => {
       this._following = null;
-      return this._request.signal.aborted ? undefined : this._begin();
+      return this._controller.signal.aborted ? undefined : this._begin();
     });
     return this._following;
   }
 
   stop(): void {
     clearTimeout(this._retry);
-    this._request.abort();
-    this._request = new AbortController();
+    this._controller.abort();
+    this._controller = new AbortController();
     this._current = this._following = null;
     this.begun = this.fresh = false;
   }
@@ -52,8 +54,9 @@ export class Fetcher<Data> {
   private _begin(): Promise<void> {
     clearTimeout(this._retry);
     this.begun = true;
-    const { signal } = this._request;
+    const { signal } = this._controller;
     const current = this._call(signal).finally(() => {
+      // `stop` and a new start may have replaced the call.
       if (this._current === current) this._current = null;
     });
     this._current = current;
@@ -71,11 +74,11 @@ export class Fetcher<Data> {
       if (signal.aborted) return;
       this.fresh = false;
       this._listener.failed(error);
-      this._again();
+      this._retryLater();
     }
   }
 
-  private _again(): void {
+  private _retryLater(): void {
     const wait = delay(this._failures, Math.random(), { base: this._base / 1_000 }) * 1_000;
     this._failures += 1;
     this._retry = setTimeout(() => void this.run(), wait);

@@ -1,55 +1,57 @@
-/** Requests to the bridge, and what becomes of them. */
+/** HTTP requests to a bridge. */
 
-import { demand, isFields } from '../messages.js';
+import { assertValid, isFields } from '../messages.js';
 import type { Fields } from '../messages.js';
 
-/** An answer beyond 2xx. */
-export class HttpError extends Error {
+/** Response with a status beyond 2xx. */
+export class HTTPError extends Error {
   constructor(
     message: string,
     readonly status: number,
-    /** Milliseconds. */
+    /** Wait that the server asked for, in milliseconds. */
     readonly retryAfter?: number,
   ) {
     super(message);
   }
 }
 
-export interface Request {
+export interface HTTPRequest {
+  /** Sent as JSON by POST; without a body the method is GET. */
   body?: object;
-  /** A bearer token; without one the application's own session speaks for us. */
+  /** Bearer token; without one the application's session (cookies) identifies the user. */
   token?: string | null;
   accept?: string;
   signal: AbortSignal;
 }
 
-/** Ask, and return the answer whatever it holds; statuses beyond 2xx are thrown. */
-export async function ask(url: string, request: Request): Promise<Response> {
+/** Send a request and return the response; throw an `HTTPError` for a status beyond 2xx. */
+export async function request(url: string, options: HTTPRequest): Promise<Response> {
   const response = await fetch(url, {
-    method: request.body ? 'POST' : 'GET',
-    headers: headers(request),
+    method: options.body ? 'POST' : 'GET',
+    headers: headers(options),
     credentials: 'include',
     cache: 'no-store',
-    signal: request.signal,
-    ...(request.body && { body: JSON.stringify(request.body) }),
+    signal: options.signal,
+    ...(options.body && { body: JSON.stringify(options.body) }),
   });
   if (response.ok) return response;
-  throw new HttpError(`${url} answered ${response.status}`, response.status, retryAfter(response));
+  throw new HTTPError(`${url} answered ${response.status}`, response.status, retryAfter(response));
 }
 
-/** Ask for a JSON object: a proxy's or a portal's HTML is an error. */
-export async function askJson(url: string, request: Request): Promise<Fields> {
-  const response = await ask(url, request);
+/** Send a request and return the JSON object of the response; a proxy's HTML page is an error. */
+export async function requestJSON(url: string, options: HTTPRequest): Promise<Fields> {
+  const response = await request(url, options);
   const fields = await response.json().catch(() => null);
-  demand(isFields(fields), 'JSON');
+  assertValid(isFields(fields), 'a JSON object');
   return fields;
 }
 
-export function statusOf(error: unknown): number | undefined {
-  return error instanceof HttpError ? error.status : undefined;
+/** Return the HTTP status of an error; null where no response arrived. */
+export function httpStatus(error: unknown): number | null {
+  return error instanceof HTTPError ? error.status : null;
 }
 
-function headers({ body, token, accept = 'application/json' }: Request): Record<string, string> {
+function headers({ body, token, accept = 'application/json' }: HTTPRequest): Record<string, string> {
   return {
     accept,
     ...(body && { 'content-type': 'application/json' }),
@@ -57,7 +59,7 @@ function headers({ body, token, accept = 'application/json' }: Request): Record<
   };
 }
 
-/** `Retry-After` in seconds; where it is a date, the client's own cadence serves. */
+/** Read `Retry-After` in seconds; for a date, the client's own poll schedule serves. */
 function retryAfter(response: Response): number | undefined {
   const text = response.headers.get('retry-after') ?? '';
   return /^\d+$/.test(text) ? Number(text) * 1_000 : undefined;

@@ -1,16 +1,19 @@
-/** When to try again: pure arithmetic, no clock and no dice of its own. */
+/** Exponential back-off with full jitter: pure arithmetic, without a clock or random numbers of its own. */
 
-/** No attempt follows another sooner than this, in seconds. */
+/** Shortest wait between two attempts, in seconds. */
 export const FLOOR = 0.25;
 
-/** The longest wait before jitter, in seconds. */
+/** Longest wait before jitter, in seconds. */
 export const CAP = 20;
 
 /**
- * The seconds to wait before the attempt after `attempt` failures (0, 1, 2 …), with full jitter
- * after the cap; `draw` is a random number in [0, 1), `base` the upper bound of the first wait.
+ * Return the seconds to wait after `attempt` failures (0, 1, 2 …).
+ *
+ * `draw` is a random number in [0, 1). `base` is the upper bound of the first wait, in seconds. The
+ * jitter covers the capped wait: a cap after the jitter would make many clients wait equally long.
  */
 export function delay(attempt: number, draw: number, { base = 3, cap = CAP } = {}): number {
+  // 2 ** 63 is far beyond any cap; the limit keeps the power finite.
   const bound = Math.min(cap, base * 2 ** Math.min(attempt, 63));
   return Math.max(FLOOR, draw * bound);
 }

@@ -1,12 +1,12 @@
-/** The words of the hybrid client's state machine; all durations are in milliseconds. Twin of commands.py. */
+/** Options and commands of the hybrid client's state machine; durations are in milliseconds. Twin of commands.py. */
 
-/** What the application chose; the names are those of `ClientOptions`. */
+/** Choices of the application; the names are those of `ClientOptions`. */
 export interface MachineOptions {
   pollingInterval: number;
   fallbackDelay: number;
   reconnectInterval: number;
   maxReconnectAttempts: number;
-  /** Whether sockets are wanted at all. */
+  /** Whether the client opens transports that push. */
   push: boolean;
 }
 
@@ -18,22 +18,26 @@ export const DEFAULTS: MachineOptions = {
   push: true,
 };
 
-/** What the machine has to know of a descriptor. */
+/** Part of a descriptor that the machine uses. */
 export interface Terms {
   readonly mode: 'realtime' | 'polling';
+  /** Interval of the server's heartbeats. */
   readonly heartbeat: number;
+  /** Age at which a socket gets a successor; null: no limit. */
   readonly maxAge: number | null;
+  /** Version of the deployment's settings; a higher one means another backend or address. */
   readonly generation: number;
+  /** Lifetime of the descriptor and its token. */
   readonly expires: number;
 }
 
 /**
- * What a shell can do.
+ * Action of a client runner.
  *
- * `describe`: ask for a descriptor; `renew`: the same, with fresh credentials. `open`: open a
- * socket; `probe`: say `connect` on it, and subscribe; `token`: hand it the token of the last
- * descriptor; `ping`; `close`. `poll`: ask the log; `abandon`: abort that request, and never report
- * what became of it.
+ * `describe`: request a descriptor; `renew`: the same, with fresh credentials. `open`: open a
+ * transport; `probe`: send `connect` on it, then subscribe; `token`: send the token of the last
+ * descriptor; `ping`; `close`. `poll`: request events from the log; `abandon`: abort that request,
+ * and report no result of it.
  */
 export type Action =
   | 'describe'
@@ -46,7 +50,7 @@ export type Action =
   | 'poll'
   | 'abandon';
 
-/** Sockets are numbered in the order they are opened. */
+/** One action; sockets are numbered in the order in which they are opened. */
 export interface Command {
   readonly do: Action;
   readonly socket: number | null;

@@ -1,44 +1,44 @@
 /**
- * The hybrid client's state machine: what happened and when goes in, what to do comes out.
+ * State machine of the hybrid client: takes inputs with their time, and returns commands.
  * Twin of machine.py; both replay `tests/vectors/machine.json`.
  */
 
+import { CloseCode } from '../close-codes.js';
 import type { Terms } from './commands.js';
-import { NORMAL } from './state.js';
-import type { Timer } from './state.js';
-import { Transitions, isRefusal } from './transitions.js';
-import type { Failure } from './poll-schedule.js';
+import type { PollFailure } from './poll-schedule.js';
+import type { TimerName } from './state.js';
+import { Transitions, isDenial } from './transitions.js';
 
-export interface PollResult {
-  /** Whether it brought anything. */
+export interface PollSuccess {
+  /** Whether the poll brought events or a reset. */
   moved?: boolean;
-  /** Whether there is more. */
+  /** Whether the log has more events. */
   more?: boolean;
-  /** The wait that the server wishes, in milliseconds. */
+  /** Wait that the server asked for, in milliseconds. */
   nextMs?: number | null;
 }
 
 /**
- * One client: it is told what happens, and tells what to do.
+ * State machine of one client.
  *
- * Before each input, `at` sets the time of a clock that never goes back, in milliseconds, and a
- * random number in [0, 1); after it, `take` hands out the commands. The shell sets one timer to
- * `wakeAt`, and calls `tick` then.
+ * Before each input, `at` sets the time of a monotonic clock, in milliseconds, and a random number
+ * in [0, 1). After it, `take` returns the commands. The client runner sets one timer to `wakeAt`,
+ * and calls `tick` then.
  */
 export class Machine extends Transitions {
-  /** When `tick` has something to do. */
+  /** Time of the next `tick`. */
   get wakeAt(): number | null {
     return this.timers.size ? Math.min(...this.timers.values()) : null;
   }
 
-  /** Set the time, and the chance, of the next input. */
+  /** Set the time and the random number of the next input. */
   at(now: number, draw: number): this {
     this._now = now;
     this._draw = draw;
     return this;
   }
 
-  /** Begin; `cached` is a descriptor of less than an hour ago. */
+  /** Start; `cached` is a stored descriptor for the case that the server gives none. */
   start(cached: Terms | null = null): void {
     if (this.mode === 'IDLE' || this.mode === 'STOPPED') {
       this._cached = cached;
@@ -48,51 +48,52 @@ export class Machine extends Transitions {
   }
 
   /**
-   * Try again, whatever was decided before: a person asked for it. A socket that is good is not
-   * thrown away for it, and what was known serves while the server gives no fresh descriptor.
+   * Connect again at a user's request, whatever was decided before. A live socket stays open, and
+   * the last descriptor serves while the server gives no fresh one.
    */
   retry(): void {
-    if (this._good) {
+    if (this._connected) {
       this._wake();
       return;
     }
     this._rest('STOPPED', 'asked to try again');
     this._cached = this.terms ?? this._cached;
     this.terms = null;
-    this.attempts.forget();
+    this.reconnectPolicy.reset();
     this._begin();
   }
 
-  /** Poll now, and make sure that the socket lives: a person asked for it. */
+  /** Poll and check the socket at a user's request. */
   refresh(): void {
     this._wake();
   }
 
-  /** End. */
+  /** Stop. */
   stop(): void {
     this._rest('STOPPED', 'stopped');
   }
 
-  /** Take a fresh descriptor: at rest it is remembered, and nothing more. */
+  /** Apply a fresh descriptor; at rest, store it only. */
   descriptorReceived(terms: Terms): void {
     const before = this.terms;
     this.terms = terms;
+    // At 80 % of the lifetime, so that a failed request leaves time for another.
     this._refreshAt = this._now + Math.max(this.timing.descriptorRefreshMin, Math.floor((terms.expires * 4) / 5));
     if (this._resting) return;
     this._cancel('describe', 'describeAgain');
-    if (this._renewed) this._pollAnew(0);
+    if (this._renewed) this._replacePoll(0);
     if (this._options.push) {
       this.timers.set('refresh', this._refreshAt);
       this._follow(terms, before);
     }
   }
 
-  /** Take the failure of a descriptor: an HTTP status, or no answer at all. */
+  /** Handle a failed request for a descriptor; `status` is null where no response arrived. */
   descriptorFailed(status: number | null = null): void {
-    if (this.timers.has('describe')) this._undescribed(status);
+    if (this.timers.has('describe')) this._onDescriptorFailed(status);
   }
 
-  /** Note that a socket is open: say who we are, and see who answers. */
+  /** Handle an open socket: send `connect` and wait for `welcome`. */
   opened(socket: number): void {
     if (socket === this._successor && this.timers.has('successorOpen')) {
       this._cancel('successorOpen');
@@ -107,11 +108,11 @@ export class Machine extends Transitions {
     }
   }
 
-  /** Note that `welcome` came with our nonce, and every subscription was answered. */
+  /** Handle a ready socket: `welcome` has our nonce, and each subscription was answered. */
   ready(socket: number): void {
     if (socket === this._successor && this.timers.has('successorProbe')) {
-      this.attempts.lived(this._liveSince, this._now, { heard: this._heard });
-      this._do('close', this._socket, NORMAL);
+      this.reconnectPolicy.recordUptime(this._liveSince, this._now, { confirmed: this._confirmed });
+      this._do('close', this._socket, CloseCode.NORMAL);
       this._socket = socket;
       this._successor = null;
       this._goLive();
@@ -120,34 +121,31 @@ export class Machine extends Transitions {
     }
   }
 
-  /** Note that anything at all came on a socket. */
+  /** Record the arrival of any message on a socket. */
   frame(socket: number): void {
-    if (socket === this._socket && this._good) {
+    if (socket === this._socket && this._connected) {
       this.mode = 'LIVE';
-      this._heard = true;
+      this._confirmed = true;
       this._cancel('ping');
-      this._listen();
+      this._expectMessage();
     }
   }
 
-  /**
-   * Note that a socket failed or was closed, by anybody but the machine. A shell that hears
-   * nonsense closes the socket, and says so here.
-   */
-  closed(socket: number, code = 1006): void {
-    if (socket === this._successor) this._loseSuccessor();
-    else if (socket === this._socket) this._lost(code, `the socket closed with ${code}`);
+  /** Handle a socket that failed, or that the server or the session closed after an invalid message. */
+  closed(socket: number, code: number = CloseCode.ABNORMAL): void {
+    if (socket === this._successor) this._onSuccessorLost();
+    else if (socket === this._socket) this._onSocketLost(code, `the socket closed with ${code}`);
   }
 
-  /** Take the server's word that it will close: move over at a moment of our own. */
+  /** Handle the server's notice that it will close the socket: move to another at a random time. */
   drain(socket: number, after: number, window: number): void {
-    if (socket === this._socket && this._good) {
+    if (socket === this._socket && this._connected) {
       this._window = window;
       this._in('successor', after + Math.round(this._draw * window));
     }
   }
 
-  /** Take the server's word, in a frame or a poll, on whether its log and backend work. */
+  /** Handle the server's report, by message or poll, on whether its log and backend work. */
   status({ ok }: { ok: boolean }): void {
     if (ok === this.degraded && !this._resting) {
       this.degraded = !ok;
@@ -155,13 +153,13 @@ export class Machine extends Transitions {
     }
   }
 
-  /** Note whether every channel has all its events; this is for people to see. */
+  /** Record whether every channel has all its events; only the status shows it. */
   syncChanged({ ok }: { ok: boolean }): void {
     if (ok) this.behind = null;
     else this.behind ??= this._now;
   }
 
-  /** Take the generation that a heartbeat or a poll named. */
+  /** Compare the generation of a heartbeat or poll: a newer one leads to a fresh descriptor. */
   generation(generation: number): void {
     const newer = this.terms !== null && generation > this.terms.generation;
     const asking = this.timers.has('describe') || this.timers.has('describeAgain');
@@ -169,89 +167,87 @@ export class Machine extends Transitions {
   }
 
   /**
-   * Take a poll that was answered. The first one that ends while LIVE is the overlap; it shows,
-   * like `ready`, that the credentials are good, unless they are just being renewed.
+   * Handle a successful poll. The first one that ends while LIVE closes the overlap of polling and
+   * push. Like `ready`, it confirms the credentials, unless a renewal is under way.
    */
-  pollSucceeded({ moved = false, more = false, nextMs = null }: PollResult = {}): void {
-    if (!this.cadence.inFlight) return;
+  pollSucceeded({ moved = false, more = false, nextMs = null }: PollSuccess = {}): void {
+    if (!this.pollSchedule.inFlight) return;
     this._cancel('pollLimit');
-    this.cadence.answered(nextMs);
+    this.pollSchedule.answered(nextMs);
     this.lastOk = this._now;
     this._renewed &&= this.timers.has('describe');
-    if (moved) this.cadence.eventReceived(this._now);
+    if (moved) this.pollSchedule.eventReceived(this._now);
     if (this.mode === 'LIVE') this._pollingOn &&= more;
     if (more) this._in('poll', this.timing.nextPageDelay);
   }
 
-  /**
-   * Take a poll that failed. A refusal is nothing to a socket that is good, and nothing while
-   * credentials are renewed.
-   */
-  pollFailed({ status = null, retryAfter = null }: Failure = {}): void {
-    if (!this.cadence.inFlight) return;
+  /** Handle a failed poll. A denial changes nothing for a live socket, or during a renewal. */
+  pollFailed({ status = null, retryAfter = null }: PollFailure = {}): void {
+    if (!this.pollSchedule.inFlight) return;
     this._cancel('pollLimit');
-    this.cadence.failed(this._now, this._draw, { status, retryAfter });
-    if (isRefusal(status)) {
-      if (this._good) this._pollingOn = false;
-      else if (!this.timers.has('describe')) this._unauthorised(`a poll was answered ${status}`);
+    this.pollSchedule.failed(this._now, this._draw, { status, retryAfter });
+    if (isDenial(status)) {
+      if (this._connected) this._pollingOn = false;
+      else if (!this.timers.has('describe')) this._onDenied(`a poll was answered ${status}`);
     }
   }
 
-  /** Note that an event was pushed: should polls be needed, they come soon. */
+  /** Record a pushed event: polls that become necessary follow soon. */
   eventReceived(): void {
-    this.cadence.eventReceived(this._now);
+    this.pollSchedule.eventReceived(this._now);
   }
 
-  /** Take the browser's word that there is no network: it may be wrong. */
+  /** Handle the browser's report that there is no network; browsers are often wrong, so ping. */
   offline(): void {
-    this._look({ hidden: this.cadence.hidden, offline: true });
+    this._setReach({ hidden: this.pollSchedule.hidden, offline: true });
     if (this.mode === 'LIVE') this._ping();
   }
 
-  /** Take the browser's word that there is a network again. */
+  /** Handle the browser's report that the network is back. */
   online(): void {
-    this._look({ hidden: this.cadence.hidden, offline: false });
+    this._setReach({ hidden: this.pollSchedule.hidden, offline: false });
     this._wake();
   }
 
-  /** Note that nobody sees the page; `keep` if a channel is wanted even so. */
+  /** Handle a page that became hidden; with `keep`, a channel stays connected in the background. */
   hidden({ keep = false }: { keep?: boolean } = {}): void {
-    this._look({ hidden: true, offline: this.cadence.offline });
+    this._setReach({ hidden: true, offline: this.pollSchedule.offline });
     this._pausing = !keep;
     this._pauseLater();
   }
 
-  /** Note that somebody sees the page again. */
+  /** Handle a page that became visible. */
   visible(): void {
-    this._look({ hidden: false, offline: this.cadence.offline });
+    this._setReach({ hidden: false, offline: this.pollSchedule.offline });
     this._pausing = false;
     this._cancel('hidden');
     if (this.mode === 'PAUSED') this._begin();
     else this._wake();
   }
 
-  /** Note that the clock jumped by over 15 s, or the page came back from a cache. */
+  /** Handle a computer's sleep, or a page that returned from the browser's cache. */
   resumed(): void {
     this.started = this._now;
     this._wake();
   }
 
-  /** Do what is due, the earliest first, and what is due together in alphabetical order. */
+  /** Fire the timers that are due: the earliest first, equal ones in alphabetical order. */
   tick(): void {
     for (;;) {
       const wakeAt = this.wakeAt;
       if (wakeAt === null || wakeAt > this._now) return;
       const together = [...this.timers.keys()].filter((name) => this.timers.get(name) === wakeAt);
-      const name = together.sort()[0] as Timer;
+      const name = together.sort()[0] as TimerName;
+      // Deleted before the action, which may set the same timer again.
       this.timers.delete(name);
       this._due[name]();
     }
   }
 
-  private _look({ hidden, offline }: { hidden: boolean; offline: boolean }): void {
-    if (hidden === this.cadence.hidden && offline === this.cadence.offline) return;
-    this.cadence.hidden = hidden;
-    this.cadence.offline = offline;
+  private _setReach({ hidden, offline }: { hidden: boolean; offline: boolean }): void {
+    if (hidden === this.pollSchedule.hidden && offline === this.pollSchedule.offline) return;
+    this.pollSchedule.hidden = hidden;
+    this.pollSchedule.offline = offline;
     this._cancel('poll');
   }
 }

@@ -1,25 +1,26 @@
-/** When a client polls: soon after an event, seldom when nobody looks; in milliseconds. Twin of cadence.py. */
+/** Times of a client's polls; in milliseconds. Twin of poll_schedule.py. */
 
 import type { Timing } from './timing.js';
 
-/** By how much an interval varies either way, so that clients do not poll together. */
+/** Random variation of an interval in both directions, so that clients do not poll together. */
 export const SPREAD = 0.2;
 
-/** HTTP's words for "less often": without a number they mean twice the interval. */
-export const SLOW_DOWN = [429, 503];
+/** HTTP statuses that ask for fewer requests: without `Retry-After` they double the interval. */
+const SLOW_DOWN = [429, 503];
 
-export interface Failure {
+export interface PollFailure {
+  /** HTTP status; null: no response. */
   status?: number | null;
-  /** In milliseconds. */
+  /** Wait that the server asked for. */
   retryAfter?: number | null;
 }
 
-/** The polls of one client: one in flight at most. */
-export class Cadence {
+/** Schedule of one client's polls, with at most one poll in flight. */
+export class PollSchedule {
   inFlight = false;
   hidden = false;
   offline = false;
-  private _asked: number | null = null;
+  private _requested: number | null = null;
   private _lastEvent: number | null = null;
   private _failing = false;
   private _notBefore = 0;
@@ -30,57 +31,62 @@ export class Cadence {
     private readonly _timing: Timing,
   ) {}
 
-  /** The milliseconds between polls when nothing happens. */
+  /** Interval between polls while no events arrive. */
   get usual(): number {
-    const usual = Math.max(this._asked ?? 0, this._pollingInterval);
+    const usual = Math.max(this._requested ?? 0, this._pollingInterval);
     return this.hidden ? Math.max(this._timing.idleInterval, usual) : usual;
   }
 
-  /** Note that a poll is on its way. */
+  /** Record the start of a poll. */
   begin(): void {
     this.inFlight = true;
   }
 
-  /** Note that it was answered; `asked` is the wait that the server wishes: it wins. */
-  answered(asked: number | null): void {
+  /** Record a poll's success; `requested` is the wait that the server asked for, and takes precedence. */
+  answered(requested: number | null): void {
+    const { requestedIntervalMin, requestedIntervalMax } = this._timing;
     this.inFlight = this._failing = false;
-    this._asked = asked === null ? null : Math.min(this._timing.requestedIntervalMax, Math.max(this._timing.requestedIntervalMin, asked));
+    // The limits keep a faulty server from stopping a client, or making it spin.
+    this._requested =
+      requested === null ? null : Math.min(requestedIntervalMax, Math.max(requestedIntervalMin, requested));
   }
 
-  /** Note that it failed: the next one is in no hurry, and not before what the server says. */
-  failed(now: number, draw: number, { status = null, retryAfter = null }: Failure = {}): void {
+  /** Record a poll's failure: the next poll uses the usual interval, or the server's `Retry-After`. */
+  failed(now: number, draw: number, { status = null, retryAfter = null }: PollFailure = {}): void {
     this.inFlight = false;
     this._failing = true;
     const slower = status !== null && SLOW_DOWN.includes(status) ? 2 * this._pollingInterval : null;
     const wait = retryAfter ?? slower;
     if (wait === null) return;
-    this._notBefore = now + Math.round(Math.min(this._timing.requestedIntervalMax, wait) * (1 + SPREAD * draw));
+    const limited = Math.min(this._timing.requestedIntervalMax, wait);
+    this._notBefore = now + Math.round(limited * (1 + SPREAD * draw));
   }
 
-  /** Note that there was an event. */
+  /** Record an event. */
   eventReceived(now: number): void {
     this._lastEvent = now;
   }
 
-  /** The milliseconds between polls now. */
+  /** Return the interval between polls at `now`. */
   interval(now: number): number {
     const busy = Math.min(this._timing.busyInterval, this._pollingInterval);
-    const interval = this._asked ?? (this._busy(now) ? busy : this._pollingInterval);
+    const interval = this._requested ?? (this._isBusy(now) ? busy : this._pollingInterval);
     return this.hidden || this.offline ? Math.max(this._timing.idleInterval, interval) : interval;
   }
 
-  /** When to poll next. */
+  /** Return the time of the next poll. */
   next(now: number, draw: number): number {
     const wait = Math.round(this.interval(now) * (1 - SPREAD + 2 * SPREAD * draw));
     return Math.max(this._notBefore, now + wait);
   }
 
-  /** When to poll, if it shall be within so long, at random. */
+  /** Return a random time for a poll within `within`. */
   soon(now: number, draw: number, within: number): number {
     return Math.max(this._notBefore, now + Math.round(draw * within));
   }
 
-  private _busy(now: number): boolean {
-    return this._lastEvent !== null && now - this._lastEvent < this._timing.busyPeriod && !this._failing;
+  private _isBusy(now: number): boolean {
+    if (this._lastEvent === null || this._failing) return false;
+    return now - this._lastEvent < this._timing.busyPeriod;
   }
 }

@@ -1,79 +1,84 @@
-/** When a lost socket may be tried again, given how earlier ones fared; in milliseconds. Twin of attempts.py. */
+/** Times at which a lost socket may be opened again; in milliseconds. Twin of reconnect_policy.py. */
 
+import { CloseCode, isRestart } from '../close-codes.js';
 import { delay } from './backoff.js';
 import type { Timing } from './timing.js';
 
-/** So many short connections within so long: something in between opens and then kills them. */
-export const SHORT_LIVES = 3;
+/** Number of short connections after which the client polls for a while. */
+const SHORT_UPTIMES = 3;
 
-/** The user has too many connections: this client polls for so long. */
-export const CROWDED = 4409;
-
-export interface AttemptsOptions {
-  /** The upper bound of the first wait. */
+export interface ReconnectOptions {
+  /** Upper bound of the first wait. */
   reconnectInterval: number;
-  /** Failures in a row after which attempts slow to one a minute. */
+  /** Failures in a row after which attempts slow down to one a minute. */
   maxAttempts: number;
 }
 
-export interface Ending {
+/** End of a connection. */
+export interface Drop {
   code?: number;
-  /** What a drain had announced. */
+  /** Window of the server's `drain`, if it sent one. */
   window?: number | null;
 }
 
-/** What is remembered of earlier connections. */
-export class Attempts {
+/** Record of earlier connections, and the schedule of the next one. */
+export class ReconnectPolicy {
   failures = 0;
   private _step = 0;
-  private _shortLives: number[] = [];
+  private _shortUptimes: number[] = [];
   private _nextBan: number;
   private _bannedUntil = 0;
 
   constructor(
-    private readonly _options: AttemptsOptions,
+    private readonly _options: ReconnectOptions,
     private readonly _timing: Timing,
   ) {
     this._nextBan = _timing.banMin;
   }
 
-  /** Begin anew: the network came back, or a person asked. */
-  forget(): void {
+  /** Start the back-off again: the network returned, or a user asked for a retry. */
+  reset(): void {
     this.failures = this._step = 0;
   }
 
-  /** Note how long a live connection has lasted, and tell whether that is long enough. */
-  lived(since: number, now: number, { heard }: { heard: boolean }): boolean {
+  /**
+   * Record the uptime of a live connection, and return whether it was stable.
+   *
+   * `confirmed`: a message arrived after `welcome`. Some proxies pass the first messages alone.
+   */
+  recordUptime(since: number, now: number, { confirmed }: { confirmed: boolean }): boolean {
     if (now - since < this._timing.stableUptime) return false;
     this._nextBan = this._timing.banMin;
-    if (heard) this.forget();
+    if (confirmed) this.reset();
     return true;
   }
 
-  /** Note that a live connection was lost. */
-  died(since: number, now: number, { heard }: { heard: boolean }): void {
-    if (this.lived(since, now, { heard })) return;
-    this._shortLives = [...this._shortLives.filter((at) => now - at < this._timing.shortUptimeWindow), now];
-    if (this._shortLives.length >= SHORT_LIVES) {
-      this._shortLives = [];
+  /** Record the loss of a live connection. */
+  recordDrop(since: number, now: number, { confirmed }: { confirmed: boolean }): void {
+    if (this.recordUptime(since, now, { confirmed })) return;
+    const recent = this._shortUptimes.filter((at) => now - at < this._timing.shortUptimeWindow);
+    this._shortUptimes = [...recent, now];
+    // Something on the way opens connections and then cuts them: polling works better there.
+    if (this._shortUptimes.length >= SHORT_UPTIMES) {
+      this._shortUptimes = [];
       this._bannedUntil = now + this._nextBan;
       this._nextBan = Math.min(this._timing.banMax, 2 * this._nextBan);
     }
   }
 
-  /** When to try again after a failure that ended with `code`. */
-  next(now: number, draw: number, { code = 1006, window = null }: Ending = {}): number {
+  /** Record a failure, and return the time of the next attempt. */
+  next(now: number, draw: number, { code = CloseCode.ABNORMAL, window = null }: Drop = {}): number {
     this.failures += 1;
-    if (code === CROWDED) this._bannedUntil = now + this._timing.connectionLimitBan;
+    if (code === CloseCode.TOO_MANY) this._bannedUntil = now + this._timing.connectionLimitBan;
     return Math.max(this._bannedUntil, now + this._wait(draw, code, window));
   }
 
-  /** When to try again at once, but not all clients together. */
+  /** Return a random time within `within`, so that clients do not connect all at once. */
   soon(now: number, draw: number, within: number): number {
     return Math.max(this._bannedUntil, now + Math.round(draw * within));
   }
 
-  /** The wait of the next step of the back-off. */
+  /** Return the wait of the next step of the back-off. */
   backoff(draw: number): number {
     const wait = delay(this._step, draw, { base: this._options.reconnectInterval / 1_000 });
     this._step += 1;
@@ -81,10 +86,9 @@ export class Attempts {
   }
 
   private _wait(draw: number, code: number, window: number | null): number {
-    if (this.failures >= this._options.maxAttempts) return Math.round(this._timing.slowReconnect * (0.8 + 0.4 * draw));
-    if (code === 1012 || (code >= 4500 && code <= 4599)) {
-      return Math.round(draw * (window ?? this._timing.restartSpread));
-    }
-    return this.backoff(draw);
+    const { slowReconnect, restartSpread } = this._timing;
+    if (this.failures >= this._options.maxAttempts) return Math.round(slowReconnect * (0.8 + 0.4 * draw));
+    // All clients of a server that restarts lose their connection together.
+    return isRestart(code) ? Math.round(draw * (window ?? restartSpread)) : this.backoff(draw);
   }
 }

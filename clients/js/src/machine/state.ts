@@ -1,19 +1,18 @@
 /**
- * What the hybrid client's state machine knows, and how it polls, listens and sets its timers.
- * All times are integers in milliseconds; the rules are those of docs/semantics.md §5. Twin of state.py.
+ * State of the hybrid client's machine, with its timers, polls and pings.
+ * Times are integers in milliseconds; docs/semantics.md §5 has the rules. Twin of state.py.
  */
 
-import { Attempts } from './reconnect-policy.js';
-import { Cadence } from './poll-schedule.js';
+import { CloseCode } from '../close-codes.js';
+import type { Mode } from '../types.js';
 import { DEFAULTS } from './commands.js';
 import type { Action, Command, MachineOptions, Terms } from './commands.js';
+import { PollSchedule } from './poll-schedule.js';
+import { ReconnectPolicy } from './reconnect-policy.js';
 import { DEFAULT_TIMING } from './timing.js';
 import type { Timing } from './timing.js';
-import type { Mode } from '../types.js';
 
-export const NORMAL = 1000;
-
-export type Timer =
+export type TimerName =
   | 'describe'
   | 'describeAgain'
   | 'refresh'
@@ -30,18 +29,18 @@ export type Timer =
   | 'successorOpen'
   | 'successorProbe';
 
-/** One client's state. `timers` holds what is due when. */
+/** State of one client; `timers` holds the time at which each timer fires. */
 export abstract class State {
   mode: Mode = 'IDLE';
   reason: string | null = null;
   terms: Terms | null = null;
-  readonly timers = new Map<Timer, number>();
+  readonly timers = new Map<TimerName, number>();
   started = 0;
   lastOk: number | null = null;
   behind: number | null = null;
   degraded = false;
-  readonly cadence: Cadence;
-  readonly attempts: Attempts;
+  readonly pollSchedule: PollSchedule;
+  readonly reconnectPolicy: ReconnectPolicy;
   protected readonly _options: MachineOptions;
   protected _now = 0;
   protected _draw = 0;
@@ -52,11 +51,17 @@ export abstract class State {
   protected _socket: number | null = null;
   protected _successor: number | null = null;
   protected _cached: Terms | null = null;
+  /** Window of the server's last `drain`. */
   protected _window: number | null = null;
+  /** Whether the credentials were renewed, and no success has confirmed them since. */
   protected _renewed = false;
+  /** Whether the next descriptor leads to a socket at once. */
   protected _hurry = false;
-  protected _heard = false;
+  /** Whether a message arrived since the socket became live. */
+  protected _confirmed = false;
+  /** Whether polls go on beside a socket, until the first one ends while LIVE. */
   protected _pollingOn = false;
+  /** Whether the page is hidden and may pause. */
   protected _pausing = false;
 
   constructor(
@@ -65,48 +70,50 @@ export abstract class State {
   ) {
     const chosen = Object.entries(options).filter(([, value]) => value !== undefined);
     this._options = { ...DEFAULTS, ...Object.fromEntries(chosen) };
-    this.cadence = new Cadence(this._options.pollingInterval, timing);
+    this.pollSchedule = new PollSchedule(this._options.pollingInterval, timing);
     const { reconnectInterval, maxReconnectAttempts: maxAttempts } = this._options;
-    this.attempts = new Attempts({ reconnectInterval, maxAttempts }, timing);
+    this.reconnectPolicy = new ReconnectPolicy({ reconnectInterval, maxAttempts }, timing);
   }
 
-  /** Whether polls are wanted now. */
+  /** Whether the client polls now. */
   get polling(): boolean {
     if (['FALLBACK', 'UPGRADING', 'SUSPECT'].includes(this.mode)) return true;
     const connected = ['LIVE', 'PROBING', 'CONNECTING'].includes(this.mode);
     return connected && (this._pollingOn || this.degraded);
   }
 
-  /** Whether events come by a socket that is good, from a server that says it is well. */
+  /** Whether a live socket pushes events, and the server reports no fault. */
   get pushed(): boolean {
     return this.mode === 'LIVE' && !this.degraded;
   }
 
-  /** Whether there is a socket that was good. */
-  protected get _good(): boolean {
+  /** Whether there is a socket that was live. */
+  protected get _connected(): boolean {
     return this.mode === 'LIVE' || this.mode === 'SUSPECT';
   }
 
-  /** The longest that nothing need be heard of the server. */
-  protected get _silence(): number {
-    return Math.max(this._options.fallbackDelay, (this.terms?.heartbeat ?? 0) + this.timing.silenceAllowance);
+  /** Longest silence of a healthy server. */
+  protected get _silenceLimit(): number {
+    // A heartbeat slower than `fallbackDelay` would make each idle socket look dead.
+    const heartbeat = (this.terms?.heartbeat ?? 0) + this.timing.silenceAllowance;
+    return Math.max(this._options.fallbackDelay, heartbeat);
   }
 
-  protected _onPoll(): void {
-    this.cadence.begin();
+  protected _startPoll(): void {
+    this.pollSchedule.begin();
     this._in('pollLimit', this.timing.pollTimeout);
     this._do('poll');
   }
 
-  /** Poll so soon, unless a poll is on its way, or comes sooner; `take` knows if at all. */
+  /** Schedule a poll within `milliseconds`, unless one is in flight or due sooner. */
   protected _pollWithin(milliseconds: number): void {
-    if (this.cadence.inFlight) return;
-    const at = this.cadence.soon(this._now, this._draw, milliseconds);
+    if (this.pollSchedule.inFlight) return;
+    const at = this.pollSchedule.soon(this._now, this._draw, milliseconds);
     this.timers.set('poll', Math.min(at, this.timers.get('poll') ?? at));
   }
 
-  /** Poll in place of one that may be stuck, or was sent with a token of before. */
-  protected _pollAnew(within: number): void {
+  /** Replace the poll in flight: it may hang, or carry an old token. */
+  protected _replacePoll(within: number): void {
     if (!this.polling) return;
     this._abandonPoll();
     this._pollWithin(within);
@@ -114,16 +121,16 @@ export abstract class State {
 
   protected _abandonPoll(): void {
     this._cancel('pollLimit');
-    if (!this.cadence.inFlight) return;
-    this.cadence.failed(this._now, this._draw);
+    if (!this.pollSchedule.inFlight) return;
+    this.pollSchedule.failed(this._now, this._draw);
     this._do('abandon');
   }
 
-  protected _listen(): void {
-    this._in('silence', this._silence);
+  protected _expectMessage(): void {
+    this._in('silence', this._silenceLimit);
   }
 
-  /** Ask whether anybody is there; to ask again meanwhile gives no more time. */
+  /** Ping the server. A second ping keeps the time limit of the first. */
   protected _ping(): void {
     if ((this.timers.get('ping') ?? 0) > this._now) return;
     this._in('ping', this.timing.pingTimeout);
@@ -138,16 +145,16 @@ export abstract class State {
 
   protected _closeSockets(): void {
     for (const socket of [this._socket, this._successor]) {
-      if (socket !== null) this._do('close', socket, NORMAL);
+      if (socket !== null) this._do('close', socket, CloseCode.NORMAL);
     }
     this._socket = this._successor = this._window = null;
   }
 
-  /** Bring the poll timer in line with the mode, and hand out the commands. */
+  /** Bring the poll timer in line with the mode, and return the commands. */
   take(): Command[] {
     if (!this.polling) this._cancel('poll');
-    else if (!this.cadence.inFlight && !this.timers.has('poll')) {
-      this.timers.set('poll', this.cadence.next(this._now, this._draw));
+    else if (!this.pollSchedule.inFlight && !this.timers.has('poll')) {
+      this.timers.set('poll', this.pollSchedule.next(this._now, this._draw));
     }
     if (this.pushed) this.lastOk = this._now;
     const commands = this._commands;
@@ -155,12 +162,12 @@ export abstract class State {
     return commands;
   }
 
-  /** Set a timer to so many milliseconds from now. */
-  protected _in(name: Timer, milliseconds: number): void {
+  /** Set a timer to `milliseconds` from now. */
+  protected _in(name: TimerName, milliseconds: number): void {
     this.timers.set(name, this._now + milliseconds);
   }
 
-  protected _cancel(...names: readonly Timer[]): void {
+  protected _cancel(...names: readonly TimerName[]): void {
     for (const name of names) this.timers.delete(name);
   }
 

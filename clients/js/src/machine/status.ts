@@ -1,14 +1,14 @@
-/** What people are shown of a connection: never greener than it is. Twin of status.py. */
+/** Connection status for users: never better than the connection. Twin of status.py. */
 
-import type { Machine } from './machine.js';
 import type { StatusKind } from '../types.js';
+import type { Machine } from './machine.js';
 
-/** So many intervals may pass without a good poll while it is still called polling. */
-export const POLLS = 3;
+/** Number of intervals without a successful poll after which the status is no longer `polling`. */
+const MISSED_POLLS = 3;
 
-export const TROUBLE = 'the server says that its log or its backend is down';
+const DEGRADED = 'the server says that its log or its backend is down';
 
-/** The words; where one is empty, a page goes on showing what it showed. */
+/** Text of each kind; where it is empty, a page keeps the text before. */
 export const LABELS: Readonly<Record<StatusKind, string>> = {
   starting: '',
   connecting: 'Connecting',
@@ -19,36 +19,37 @@ export const LABELS: Readonly<Record<StatusKind, string>> = {
   paused: 'Paused',
 };
 
-/** A word for people, and why. */
-export interface Status {
+/** Status text and its reason. */
+export interface ConnectionStatus {
   readonly kind: StatusKind;
   readonly label: string;
   readonly reason: string | null;
 }
 
-/** What to show at `now`. */
-export function status(machine: Machine, now: number): Status {
+/** Return the status of a machine at `now`. */
+export function connectionStatus(machine: Machine, now: number): ConnectionStatus {
   const { mode, reason } = machine;
-  if (machine.pushed && machine.behind === null) return say('realtime');
-  if (mode === 'DENIED') return say('error', reason);
-  if (mode === 'STOPPED' || mode === 'IDLE' || mode === 'PAUSED') return say('paused', reason);
-  return say(trying(machine, now), machine.degraded ? TROUBLE : reason);
+  if (machine.pushed && machine.behind === null) return statusOf('realtime');
+  if (mode === 'DENIED') return statusOf('error', reason);
+  if (mode === 'STOPPED' || mode === 'IDLE' || mode === 'PAUSED') return statusOf('paused', reason);
+  return statusOf(activeKind(machine, now), machine.degraded ? DEGRADED : reason);
 }
 
-/** Choose the word for a client that is neither all right nor at rest. */
-function trying(machine: Machine, now: number): StatusKind {
-  const { behind, lastOk } = machine;
-  if (machine.pushed && behind !== null) return patiently(machine, now - behind);
-  const patience = POLLS * machine.cadence.usual;
-  if (machine.polling && lastOk !== null && now - lastOk < patience) return 'polling';
+/** Return the kind for a client that is neither at rest nor fully synchronized by push. */
+function activeKind(machine: Machine, now: number): StatusKind {
+  const { behind, lastOk, timing } = machine;
+  if (machine.pushed && behind !== null) return patientKind(machine, now - behind);
+  const limit = MISSED_POLLS * machine.pollSchedule.usual;
+  if (machine.polling && lastOk !== null && now - lastOk < limit) return 'polling';
   const quiet = now - Math.max(machine.started, lastOk ?? 0);
-  return quiet >= machine.timing.offlineAfter ? 'offline' : patiently(machine, quiet);
+  return quiet >= timing.offlineAfter ? 'offline' : patientKind(machine, quiet);
 }
 
-function patiently({ timing }: Machine, milliseconds: number): StatusKind {
-  return milliseconds < timing.startingPeriod ? 'starting' : 'connecting';
+/** Return `starting` for a short while: most connections are ready before a text could be read. */
+function patientKind({ timing }: Machine, elapsed: number): StatusKind {
+  return elapsed < timing.startingPeriod ? 'starting' : 'connecting';
 }
 
-function say(kind: StatusKind, reason: string | null = null): Status {
+function statusOf(kind: StatusKind, reason: string | null = null): ConnectionStatus {
   return { kind, label: LABELS[kind], reason };
 }

@@ -3,7 +3,7 @@
  * Twin of timing.py: the same fields in snake_case, with the same defaults.
  */
 export interface Timing {
-  // Descriptors
+  // DescriptorStore
   /** Time limit of a request for a descriptor. */
   readonly descriptorTimeout: number;
   /** Longest wait before the next request for a descriptor. */

@@ -1,32 +1,32 @@
-/** What each state of the hybrid client leads to: the rules, without the door they come in by. Twin of transitions.py. */
+/** Rules of the hybrid client's states; machine.ts has the inputs. Twin of transitions.py. */
 
-import type { Terms } from './commands.js';
-import { NORMAL, State } from './state.js';
-import type { Timer } from './state.js';
+import { CloseCode } from '../close-codes.js';
 import type { Mode } from '../types.js';
+import type { Terms } from './commands.js';
+import { State } from './state.js';
+import type { TimerName } from './state.js';
 
-export const TOKEN = 4401;
-export const DISABLED = 4410;
-export const FINAL = [4400, 4403];
-const REFUSED: readonly unknown[] = [401, 403];
+/** Close codes after which the server would refuse each further attempt. */
+const FINAL: readonly number[] = [CloseCode.PROTOCOL, CloseCode.FORBIDDEN];
+const DENIED: readonly unknown[] = [401, 403];
 const RESTING: readonly Mode[] = ['IDLE', 'PAUSED', 'DENIED', 'STOPPED'];
 
 // prettier-ignore
-const SOCKET_TIMERS: readonly Timer[] = [
+const SOCKET_TIMERS: readonly TimerName[] = [
   'reconnect', 'slow', 'open', 'probe', 'silence', 'ping',
   'successor', 'successorOpen', 'successorProbe',
 ];
 
-/** Whether an HTTP status says that the credentials are not good. */
-export function isRefusal(status: number | null): boolean {
-  return REFUSED.includes(status);
+/** Return whether an HTTP status means that the credentials are invalid. */
+export function isDenial(status: number | null): boolean {
+  return DENIED.includes(status);
 }
 
-/** One client's state, and what becomes of it. */
+/** State of one client with its transitions. */
 export abstract class Transitions extends State {
-  /** What each timer does when it is due. */
-  protected readonly _due: Readonly<Record<Timer, () => void>> = {
-    describe: () => this._undescribed(null),
+  /** Action of each timer when it fires. */
+  protected readonly _due: Readonly<Record<TimerName, () => void>> = {
+    describe: () => this._onDescriptorFailed(null),
     describeAgain: () => this._describe(),
     refresh: () => this._describe(),
     slow: () => {
@@ -34,7 +34,7 @@ export abstract class Transitions extends State {
       this._pollWithin(0);
     },
     open: () => this._giveUp('the socket did not open'),
-    probe: () => this._giveUp('nobody answered on the socket'),
+    probe: () => this._giveUp('the server did not answer on the socket'),
     silence: () => {
       this.mode = 'SUSPECT';
       this._ping();
@@ -48,7 +48,7 @@ export abstract class Transitions extends State {
     successorOpen: () => this._dropSuccessor(),
     successorProbe: () => this._dropSuccessor(),
     hidden: () => this._rest('PAUSED', 'nobody is looking'),
-    poll: () => this._onPoll(),
+    poll: () => this._startPoll(),
     pollLimit: () => this._abandonPoll(),
   };
 
@@ -56,7 +56,7 @@ export abstract class Transitions extends State {
     return RESTING.includes(this.mode);
   }
 
-  /** Do the first thing, given what is known; red comes 30 s from now at the earliest. */
+  /** Start from rest with the descriptor at hand, if any. */
   protected _begin(): void {
     this.started = this._now;
     this.reason = null;
@@ -82,14 +82,14 @@ export abstract class Transitions extends State {
   }
 
   /**
-   * Go on without: a cached descriptor serves, and nothing else keeps a client informed.
-   * A renewal that got no answer was none: the next refusal is renewed again.
+   * Continue without a fresh descriptor: a cached descriptor serves meanwhile.
+   * A renewal without a response does not count: the next denial leads to another renewal.
    */
-  protected _undescribed(status: number | null): void {
+  protected _onDescriptorFailed(status: number | null): void {
     this._cancel('describe');
     const reason = `no descriptor: ${status || 'no answer'}`;
-    if (isRefusal(status)) {
-      this._unauthorised(reason);
+    if (isDenial(status)) {
+      this._onDenied(reason);
       return;
     }
     this._renewed = false;
@@ -100,12 +100,12 @@ export abstract class Transitions extends State {
         this._fall(reason);
       }
     }
-    const wait = Math.min(this.attempts.backoff(this._draw), this.timing.descriptorRetryMax);
-    this._in('describeAgain', wait);
+    const wait = this.reconnectPolicy.backoff(this._draw);
+    this._in('describeAgain', Math.min(wait, this.timing.descriptorRetryMax));
   }
 
-  /** Renew the credentials once, then take no for an answer. */
-  protected _unauthorised(reason: string): void {
+  /** Renew the credentials once; a second denial is final. */
+  protected _onDenied(reason: string): void {
     if (this._renewed) {
       this._rest('DENIED', reason);
       return;
@@ -115,7 +115,7 @@ export abstract class Transitions extends State {
     this._describe('renew');
   }
 
-  /** Do what a fresh descriptor says; who had to wait for it polls from the first. */
+  /** Apply a fresh descriptor. */
   protected _follow(terms: Terms, before: Terms | null): void {
     const hurry = this._hurry;
     this._hurry = false;
@@ -124,15 +124,16 @@ export abstract class Transitions extends State {
       this._closeSockets();
       this._fall('the server asks for polling');
     } else if (this.mode === 'BOOT') {
-      this.attempts.forget();
+      this.reconnectPolicy.reset();
+      // After a failed request the page has waited long enough: poll while the socket connects.
       this._pollingOn = this.reason !== null;
       this._connectFirst();
       this._pollWithin(0);
     } else if (this.mode === 'FALLBACK') {
       if (hurry || newer || before?.mode === 'polling') {
-        this.timers.set('reconnect', this.attempts.soon(this._now, this._draw, 0));
+        this.timers.set('reconnect', this.reconnectPolicy.soon(this._now, this._draw, 0));
       }
-    } else if (this._good) {
+    } else if (this._connected) {
       this._renewed = false;
       this._do('token', this._socket);
       if (newer) this._openSuccessor();
@@ -158,48 +159,48 @@ export abstract class Transitions extends State {
     this.mode = 'LIVE';
     this.reason = this._window = null;
     this._cancel(...SOCKET_TIMERS);
-    this._renewed = this._heard = false;
+    this._renewed = this._confirmed = false;
     this._liveSince = this._now;
-    this._listen();
+    this._expectMessage();
     const maxAge = this.terms?.maxAge ?? null;
     if (maxAge !== null) {
-      const age = Math.round(maxAge * (0.8 + 0.15 * this._draw));
-      this._in('successor', age);
+      // 80 to 95 % of the age: sockets that opened together do not all move together.
+      this._in('successor', Math.round(maxAge * (0.8 + 0.15 * this._draw)));
     }
     if (this._pollingOn) this._pollWithin(0);
   }
 
-  /** Open the socket to move over to, in place of one that is on its way. */
+  /** Open a socket that replaces the current one once it is ready. */
   protected _openSuccessor(): void {
-    if (this._successor !== null) this._do('close', this._successor, NORMAL);
+    if (this._successor !== null) this._do('close', this._successor, CloseCode.NORMAL);
     this._cancel('successor', 'successorProbe');
     this._successor = this._open();
     this._in('successorOpen', this.timing.openTimeout);
   }
 
   protected _dropSuccessor(): void {
-    this._do('close', this._successor, NORMAL);
-    this._loseSuccessor();
+    this._do('close', this._successor, CloseCode.NORMAL);
+    this._onSuccessorLost();
   }
 
-  protected _loseSuccessor(): void {
+  protected _onSuccessorLost(): void {
     this._successor = null;
     this._cancel('successorOpen', 'successorProbe');
-    this._in('successor', this.attempts.backoff(this._draw));
+    this._in('successor', this.reconnectPolicy.backoff(this._draw));
   }
 
   protected _giveUp(reason: string): void {
-    this._do('close', this._socket, NORMAL);
-    this._lost(1006, reason);
+    this._do('close', this._socket, CloseCode.NORMAL);
+    this._onSocketLost(CloseCode.ABNORMAL, reason);
   }
 
-  /** Go on without the socket: to its successor, to polling, or nowhere. */
-  protected _lost(code: number, reason: string): void {
+  /** Continue without the socket: with its successor, by polling, or not at all. */
+  protected _onSocketLost(code: number, reason: string): void {
     if (this.pushed) this.lastOk = this._now;
-    if (this._good) this.attempts.died(this._liveSince, this._now, { heard: this._heard });
+    if (this._connected) this.reconnectPolicy.recordDrop(this._liveSince, this._now, { confirmed: this._confirmed });
     this._socket = null;
     if (FINAL.includes(code)) this._rest('DENIED', reason);
-    else if (code === DISABLED) this._rest('STOPPED', reason);
+    else if (code === CloseCode.DISABLED) this._rest('STOPPED', reason);
     else if (this._successor !== null) this._promoteSuccessor(reason);
     else {
       this._fall(reason, code);
@@ -207,7 +208,7 @@ export abstract class Transitions extends State {
     }
   }
 
-  /** Go on with the successor from wherever it has got to, and poll meanwhile. */
+  /** Continue with the successor at its current step, and poll meanwhile. */
   protected _promoteSuccessor(reason: string): void {
     const probing = this.timers.has('successorProbe');
     const deadline = this.timers.get(probing ? 'successorProbe' : 'successorOpen') ?? this._now;
@@ -220,16 +221,17 @@ export abstract class Transitions extends State {
     this._pollWithin(this.timing.firstPollSpread);
   }
 
-  /** Renew once before the next attempt, which then comes at once. */
+  /** Renew an expired token before the next attempt, which then comes at once. */
   protected _renewToken(code: number): void {
-    if (code !== TOKEN || this._renewed) return;
+    if (code !== CloseCode.TOKEN || this._renewed) return;
     this._renewed = this._hurry = true;
     this._cancel('reconnect');
     this._describe('renew');
   }
 
-  protected _fall(reason: string, code = 1006): void {
-    const urgent = this._good || !this.polling;
+  protected _fall(reason: string, code: number = CloseCode.ABNORMAL): void {
+    // A client that polled already keeps its interval: the lost attempt delays no events.
+    const urgent = this._connected || !this.polling;
     this.mode = 'FALLBACK';
     this.reason = reason;
     this._pollingOn = false;
@@ -238,10 +240,10 @@ export abstract class Transitions extends State {
     if (this.terms?.mode !== 'realtime') return;
     const window = this._window;
     this._window = null;
-    this.timers.set('reconnect', this.attempts.next(this._now, this._draw, { code, window }));
+    this.timers.set('reconnect', this.reconnectPolicy.next(this._now, this._draw, { code, window }));
   }
 
-  /** Let go of sockets, timers and polls. */
+  /** Release sockets, timers and polls. */
   protected _rest(mode: 'PAUSED' | 'DENIED' | 'STOPPED', reason: string): void {
     this.mode = mode;
     this.reason = reason;
@@ -251,27 +253,24 @@ export abstract class Transitions extends State {
     this._pollingOn = this.degraded = false;
   }
 
-  /** Make up for lost time: the network, the page or the clock is back. */
+  /** Catch up: the network, the page or the clock is back. */
   protected _wake(): void {
-    this.attempts.forget();
+    const { wakeSpread, firstPollSpread } = this.timing;
+    this.reconnectPolicy.reset();
     this._renewed &&= this.timers.has('describe');
-    if (this._good) {
+    if (this._connected) {
       this._ping();
       this._pollingOn = true;
     }
     if (this.timers.has('reconnect')) {
-      this.timers.set('reconnect', this.attempts.soon(this._now, this._draw, this.timing.wakeSpread));
+      this.timers.set('reconnect', this.reconnectPolicy.soon(this._now, this._draw, wakeSpread));
     }
-    if (this.timers.has('describeAgain')) {
-      this._in('describeAgain', Math.round(this._draw * this.timing.wakeSpread));
-    }
-    this._pollAnew(this._good ? 0 : this.timing.firstPollSpread);
+    if (this.timers.has('describeAgain')) this._in('describeAgain', Math.round(this._draw * wakeSpread));
+    this._replacePoll(this._connected ? 0 : firstPollSpread);
   }
 
   protected _pauseLater(): void {
     if (!this._pausing) this._cancel('hidden');
-    else if (!this._resting && !this.timers.has('hidden')) {
-      this._in('hidden', this.timing.hiddenPause);
-    }
+    else if (!this._resting && !this.timers.has('hidden')) this._in('hidden', this.timing.hiddenPause);
   }
 }

@@ -1,4 +1,4 @@
-/** What is shown before a client has said anything, on a server too, so that hydration finds what was sent. */
+/** States before a client exists; a server renders the same, so that hydration finds no difference. */
 
 import type { ClientState } from '../types.js';
 

@@ -1,47 +1,54 @@
 /**
- * The same frames as Server-Sent Events, for where sockets do not pass: a POST that goes on.
- * It is loaded where it is wanted, so it imports nothing: what others have too, it is given.
+ * Transport by Server-Sent Events, for networks that block WebSockets: a POST with an endless
+ * response. The file is loaded on demand; it gets the client's code as `TransportTools`.
  */
 
-import type { ClientFrame, Frame } from '../messages.js';
-import { ABNORMAL } from './transport.js';
-import type { Link, LinkHandlers, LinkTools } from './transport.js';
+import { CloseCode } from '../close-codes.js';
+import type { ClientMessage, ServerMessage } from '../messages.js';
 import type { Position } from '../types.js';
+import type { Transport, TransportHandlers, TransportTools } from './transport.js';
 
-const CODES: Readonly<Record<number, number>> = { 401: 4401, 403: 4403, 429: 4503, 503: 4503 };
+/** Close code for each HTTP status of a response. */
+const CODES: Readonly<Record<number, number>> = {
+  401: CloseCode.TOKEN,
+  403: CloseCode.FORBIDDEN,
+  429: CloseCode.DRAINING,
+  503: CloseCode.DRAINING,
+};
 
 /**
- * A server-sent stream shaped like a socket. Only the server speaks on it, so a subscription that
- * changes is a new request, with the positions of all channels.
+ * Connection by a server-sent stream. Messages travel only from the server, so a changed
+ * subscription needs a new request, with the positions of all channels.
  */
-export class StreamLink implements Link {
-  private _request: AbortController | null = null;
+export class SSETransport implements Transport {
+  private _controller: AbortController | null = null;
   private _closed = false;
   private _token = '';
   private _nonce = '';
-  private _heard = 0;
-  private _code = ABNORMAL;
+  private _lastMessage = 0;
+  private _code: number = CloseCode.ABNORMAL;
   private _restarting = false;
-  /** What the request under way asked for and was not answered yet, as JSON. */
-  private _asked = new Map<string, string>();
+  /** Positions that the current request contained and the server has not answered, as JSON. */
+  private _requested = new Map<string, string>();
 
   constructor(
-    private readonly _tools: LinkTools,
-    private readonly _handlers: LinkHandlers,
+    private readonly _tools: TransportTools,
+    private readonly _handlers: TransportHandlers,
   ) {
+    // Not at once: the caller has no reference to this transport before the constructor returns.
     queueMicrotask(() => this._closed || _handlers.opened());
   }
 
-  send(frame: ClientFrame): void {
-    if (frame.type === 'connect') this._connect(frame);
-    else if (frame.type === 'token') this._renew(frame.token);
-    else if (frame.type === 'subscribe') this._subscribe(frame.channel, frame.position ?? null);
-    else if (frame.type === 'ping') this._ping(frame.nonce);
+  send(message: ClientMessage): void {
+    if (message.type === 'connect') this._connect(message);
+    else if (message.type === 'token') this._renew(message.token);
+    else if (message.type === 'subscribe') this._subscribe(message.channel, message.position ?? null);
+    else if (message.type === 'ping') this._ping(message.nonce);
   }
 
   close(): void {
     this._closed = true;
-    this._request?.abort();
+    this._controller?.abort();
   }
 
   private _connect({ token, nonce }: { token: string; nonce: string }): void {
@@ -51,41 +58,43 @@ export class StreamLink implements Link {
   }
 
   private _subscribe(channel: string, position: Position | null): void {
-    if (this._asked.get(channel) !== JSON.stringify(position)) this._restart();
+    if (this._requested.get(channel) !== JSON.stringify(position)) this._restart();
   }
 
-  /** The server ends a stream whose token has expired, so the next one begins before. */
+  /** Start another stream before the server ends this one, whose token expires. */
   private _renew(token: string): void {
     this._token = token;
     this._restart();
   }
 
+  /** Send one request for all subscriptions of the same moment. */
   private _restart(): void {
     if (this._restarting) return;
     this._restarting = true;
     queueMicrotask(() => this._closed || void this._stream());
   }
 
-  /** Nothing can be asked on a stream; its heartbeats tell. */
+  /** Answer a ping from the heartbeats: a stream carries no questions. */
   private _ping(nonce: string): void {
-    if (Date.now() - this._heard < this._tools.timing.sseFreshness) {
-      queueMicrotask(() => this._closed || this._handlers.frame({ type: 'pong', nonce }));
+    if (Date.now() - this._lastMessage < this._tools.timing.sseFreshness) {
+      queueMicrotask(() => this._closed || this._handlers.message({ type: 'pong', nonce }));
     }
   }
 
   private async _stream(): Promise<void> {
     this._restarting = false;
-    this._request?.abort();
-    const request = (this._request = new AbortController());
-    const { signal } = request;
+    this._controller?.abort();
+    const controller = (this._controller = new AbortController());
+    const { signal } = controller;
     const positions = this._tools.positions();
-    this._asked = new Map(Object.entries(positions).map(([name, at]) => [name, JSON.stringify(at)]));
+    this._requested = new Map(Object.entries(positions).map(([name, position]) => [name, JSON.stringify(position)]));
     try {
       const body = { positions };
       const accept = 'text/event-stream';
-      const response = await this._tools.ask(this._tools.url('sse'), { body, token: this._token, accept, signal });
+      const response = await this._tools.request(this._tools.url('sse'), { body, token: this._token, accept, signal });
       const kind = response.headers.get('content-type');
-      if (!kind?.startsWith(accept)) throw new Error('the answer is no stream');
+      // A proxy may answer with a page of its own.
+      if (!kind?.startsWith(accept)) throw new Error(`expected an event stream, got ${kind}`);
       for await (const data of readData(response, signal)) this._receive(data);
       throw new Error('the stream ended');
     } catch (error) {
@@ -97,22 +106,22 @@ export class StreamLink implements Link {
 
   private _receive(data: string): void {
     if (this._closed) return;
-    const frame = this._tools.parse(data);
-    this._heard = Date.now();
-    if (frame.type === 'subscribed' || frame.type === 'refused') {
-      this._asked.delete(String(frame.channel));
+    const message = this._tools.parse(data);
+    this._lastMessage = Date.now();
+    if (message.type === 'subscribed' || message.type === 'refused') {
+      this._requested.delete(String(message.channel));
     }
-    if (frame.type === 'error') this._code = Number(frame.code);
-    this._handlers.frame(frame.type === 'welcome' ? this._welcome(frame) : frame);
+    if (message.type === 'error') this._code = Number(message.code);
+    this._handlers.message(message.type === 'welcome' ? this._welcome(message) : message);
   }
 
-  /** The answer to our own request needs no nonce to be told from an older one. */
-  private _welcome(frame: Frame): Frame {
-    return { ...frame, nonce: this._nonce };
+  /** Add our nonce to `welcome`: it belongs to our own request, so the server sends none. */
+  private _welcome(message: ServerMessage): ServerMessage {
+    return { ...message, nonce: this._nonce };
   }
 }
 
-/** The `data` of each event of a stream; several lines of one event are joined. */
+/** Yield the `data` of each event of a stream, with its lines joined. */
 export async function* readData(
   response: Response,
   signal: AbortSignal,
@@ -125,6 +134,7 @@ export async function* readData(
     const { done, value } = await reader.read();
     if (done || signal.aborted) return;
     const blocks = (rest + decoder.decode(value, { stream: true })).split(/\r\n\r\n|\n\n|\r\r/);
+    // The last block is incomplete: it waits for the next piece.
     rest = blocks.pop() ?? '';
     for (const block of blocks) {
       const data = dataOf(block);

@@ -1,86 +1,82 @@
-/** One connection of ours: it introduces itself, keeps its subscriptions, and reads what comes. */
+/** Session on one transport: its `connect` message, its subscriptions, and the messages it receives. */
 
 import { debug } from '../browser/debug.js';
-import {
-  VERSION,
-  isFields,
-  milliseconds,
-  readEvent,
-  readEvents,
-  readPosition,
-} from '../messages.js';
-import type { ClientFrame, Fields, Frame } from '../messages.js';
-import type { Channels } from '../channels/subscription-set.js';
 import { hex } from '../browser/ids.js';
+import type { SubscriptionSet } from '../channels/subscription-set.js';
+import type { MachineInput } from '../client-runner.js';
+import { CloseCode } from '../close-codes.js';
 import type { Timing } from '../machine/timing.js';
-import { ABNORMAL } from './transport.js';
-import type { Link, LinkHandlers } from './transport.js';
-import type { Input } from '../client-runner.js';
+import { VERSION, isFields, isHealthy, milliseconds, readEvent, readEvents, readPosition } from '../messages.js';
+import type { ClientMessage, ServerMessage } from '../messages.js';
 import type { Position, ResetReason, TransportName } from '../types.js';
+import type { Transport, TransportHandlers } from './transport.js';
 
-/** Who hears of a connection, beside the machine. */
-export interface ConnectionListener {
-  /** Milliseconds after which a ping is sent if nothing else was. */
+/** Receiver of a session's progress. */
+export interface SessionListener {
+  /** Time without a sent message after which a ping is sent, in milliseconds. */
   readonly heartbeatInterval: number;
   readonly timing: Timing;
-  /** Tell the machine what happened. */
-  input(take: Input): void;
-  /** `welcome` came with our nonce, and every subscription was answered. */
+  /** Pass an input to the machine. */
+  input(apply: MachineInput): void;
+  /** Handle readiness: `welcome` has our nonce, and each subscription was answered. */
   ready(): void;
-  /** It is over, and nothing comes of it any more. */
+  /** Handle the end; the session reports nothing afterwards. */
   ended(): void;
 }
 
 export type PushName = Exclude<TransportName, 'poll'>;
 
+/** Codes of refusals that are final for a channel. */
 const FINAL = [400, 403];
 
-const log = debug('connection');
+const log = debug('session');
 
-export class Connection implements LinkHandlers {
-  /** How it carries events. */
+export class TransportSession implements TransportHandlers {
+  /** Name of the transport. */
   push: PushName | null = null;
-  private _link: Link | null = null;
+  private _transport: Transport | null = null;
   private readonly _nonce = hex(16);
-  private _silence: ReturnType<typeof setTimeout> | undefined;
+  private _heartbeat: ReturnType<typeof setTimeout> | undefined;
   private _isWelcome = false;
   private _isReady = false;
-  /** The channels whose first answer makes us ready. */
+  /** Channels whose first answer is needed for readiness. */
   private _unanswered = new Set<string>();
-  /** The positions of subscriptions without an answer yet, and those to be asked again after it. */
-  private readonly _asked = new Map<string, Position | null>();
+  /** Positions of requests without an answer yet. */
+  private readonly _requested = new Map<string, Position | null>();
+  /** Channels that are requested again after their answer. */
   private readonly _again = new Set<string>();
   private readonly _retries = new Set<ReturnType<typeof setTimeout>>();
-  /** What is done about each type of frame; others are for newer clients. */
-  private readonly _takes: Readonly<Record<string, (frame: Frame) => void>> = {
-    welcome: (frame) => this._takeWelcome(frame),
-    event: (frame) => this._takeEvent(frame),
-    subscribed: (frame) => this._takePage(frame),
-    reset: (frame) => this._takeReset(frame),
-    stub: (frame) => this._takeOffset(String(frame.channel), Number(frame.offset)),
-    refused: (frame) => this._takeRefusal(frame),
-    heartbeat: (frame) => this._takeHeartbeat(frame),
-    drain: (frame) => this._takeDrain(frame),
-    status: (frame) => this._input((machine) => machine.status({ ok: isHealthy(frame) })),
-    error: (frame) => log('the server says: %s (%s)', frame.message, frame.code),
+  /** Handlers by message type; newer servers may send further types, which are ignored. */
+  private readonly _messageHandlers: Readonly<Record<string, (message: ServerMessage) => void>> = {
+    welcome: (message) => this._onWelcome(message),
+    event: (message) => this._onEvent(message),
+    subscribed: (message) => this._onSubscribed(message),
+    reset: (message) => this._onReset(message),
+    stub: (message) => this._onOffset(String(message.channel), Number(message.offset)),
+    refused: (message) => this._onRefused(message),
+    heartbeat: (message) => this._onHeartbeat(message),
+    drain: (message) => this._onDrain(message),
+    status: (message) => this._input((machine) => machine.status({ ok: isHealthy(message) })),
+    error: (message) => log('server error: code=%s message=%s', message.code, message.message),
   };
 
+  /** `socket` is the machine's number of this transport. */
   constructor(
-    private readonly _number: number,
-    private readonly _channels: Channels,
-    private readonly _listener: ConnectionListener,
+    private readonly _socket: number,
+    private readonly _subscriptions: SubscriptionSet,
+    private readonly _listener: SessionListener,
   ) {}
 
-  use(push: PushName, link: Link): void {
+  use(push: PushName, transport: Transport): void {
     this.push = push;
-    this._link = link;
+    this._transport = transport;
   }
 
-  introduce(token: string): void {
+  sendConnect(token: string): void {
     this._send({ type: 'connect', token, nonce: this._nonce, version: VERSION });
   }
 
-  renew(token: string): void {
+  sendToken(token: string): void {
     if (this._isWelcome) this._send({ type: 'token', token });
   }
 
@@ -88,126 +84,127 @@ export class Connection implements LinkHandlers {
     this._send({ type: 'ping', nonce: hex(8) });
   }
 
-  /** Ask for what follows our position; the server takes one question at a time for each channel. */
+  /** Request the events after our position. The server takes one request at a time for a channel. */
   subscribe(channel: string): void {
-    if (!this._isWelcome || !this._channels.has(channel)) return;
-    if (this._asked.has(channel)) {
+    if (!this._isWelcome || !this._subscriptions.has(channel)) return;
+    if (this._requested.has(channel)) {
       this._again.add(channel);
       return;
     }
-    const position = this._channels.position(channel);
-    this._asked.set(channel, position);
+    const position = this._subscriptions.position(channel);
+    this._requested.set(channel, position);
     this._send({ type: 'subscribe', channel, ...(position && { position }) });
   }
 
   unsubscribe(channel: string): void {
-    this._answered(channel);
+    this._markAnswered(channel);
     if (this._isWelcome) this._send({ type: 'unsubscribe', channel });
     this._checkReady();
   }
 
   close(code: number): void {
     this._release();
-    this._link?.close(code);
+    this._transport?.close(code);
   }
 
   opened(): void {
-    this._input((machine) => machine.opened(this._number));
+    this._input((machine) => machine.opened(this._socket));
   }
 
   closed(code: number, reason: string): void {
-    log('closed with %s: %s', code, reason);
+    log('closed: code=%s reason=%s', code, reason);
     this._release();
     this._listener.ended();
-    this._input((machine) => machine.closed(this._number, code));
+    this._input((machine) => machine.closed(this._socket, code));
   }
 
-  frame(frame: Frame): void {
-    if (!this._isWelcome && frame.type !== 'welcome' && frame.type !== 'error') return;
-    this._input((machine) => machine.frame(this._number));
+  message(message: ServerMessage): void {
+    // Only a `welcome` with our nonce shows that a bridge answers, and not a proxy on the way.
+    if (!this._isWelcome && message.type !== 'welcome' && message.type !== 'error') return;
+    this._input((machine) => machine.frame(this._socket));
     try {
-      this._takes[frame.type]?.(frame);
+      this._messageHandlers[message.type]?.(message);
     } catch (error) {
-      this.close(1000);
-      this.closed(ABNORMAL, String(error));
+      this.close(CloseCode.NORMAL);
+      this.closed(CloseCode.ABNORMAL, String(error));
     }
+    // The message may have changed whether all channels are current: an empty input updates the status.
     this._input(() => {});
   }
 
-  private _takeWelcome(frame: Frame): void {
-    if (this._isWelcome || frame.nonce !== this._nonce) return;
+  private _onWelcome(message: ServerMessage): void {
+    if (this._isWelcome || message.nonce !== this._nonce) return;
     this._isWelcome = true;
-    this._unanswered = new Set(this._channels.names);
+    this._unanswered = new Set(this._subscriptions.names);
     for (const channel of this._unanswered) this.subscribe(channel);
     this._checkReady();
   }
 
-  private _takeEvent(frame: Frame): void {
-    const event = readEvent(frame);
+  private _onEvent(message: ServerMessage): void {
+    const event = readEvent(message);
     this._input((machine) => machine.eventReceived());
-    if (this._channels.event(event)) this.subscribe(event.channel);
+    if (this._subscriptions.event(event)) this.subscribe(event.channel);
   }
 
-  private _takePage(frame: Frame): void {
-    const channel = String(frame.channel);
-    const again = this._answered(channel);
-    if (this._takeEvents(channel, frame) || again) this.subscribe(channel);
+  private _onSubscribed(message: ServerMessage): void {
+    const channel = String(message.channel);
+    const again = this._markAnswered(channel);
+    if (this._applyPage(channel, message) || again) this.subscribe(channel);
     this._checkReady();
   }
 
-  /** Without a log there is no position to go on from. */
-  private _takeEvents(channel: string, frame: Frame): boolean {
-    if (!('epoch' in frame)) return false;
-    const page = { events: readEvents(frame.events), top: readPosition(frame), more: !!frame.more };
-    return this._channels.page(channel, page);
+  private _applyPage(channel: string, message: ServerMessage): boolean {
+    // In signal mode there is no log, and so no position to resume from.
+    if (!('epoch' in message)) return false;
+    const page = { events: readEvents(message.events), top: readPosition(message), more: !!message.more };
+    return this._subscriptions.page(channel, page);
   }
 
-  private _takeReset(frame: Frame): void {
-    const channel = String(frame.channel);
-    const position = 'epoch' in frame ? readPosition(frame) : null;
-    const asked = this._asked.get(channel) ?? null;
-    const reason = frame.reason as ResetReason;
-    if (this._channels.reset(channel, reason, position, asked)) this.subscribe(channel);
+  private _onReset(message: ServerMessage): void {
+    const channel = String(message.channel);
+    const position = 'epoch' in message ? readPosition(message) : null;
+    const requested = this._requested.get(channel) ?? null;
+    const reason = message.reason as ResetReason;
+    if (this._subscriptions.reset(channel, reason, position, requested)) this.subscribe(channel);
   }
 
-  private _takeRefusal(frame: Frame): void {
-    const channel = String(frame.channel);
-    this._answered(channel);
-    if (FINAL.includes(Number(frame.code))) this._channels.refuse(channel, String(frame.message));
-    else this._later(() => this.subscribe(channel));
+  private _onRefused(message: ServerMessage): void {
+    const channel = String(message.channel);
+    this._markAnswered(channel);
+    if (FINAL.includes(Number(message.code))) this._subscriptions.deny(channel, String(message.message));
+    else this._retryLater(channel);
     this._checkReady();
   }
 
-  private _takeHeartbeat(frame: Frame): void {
-    const offsets = isFields(frame.offsets) ? frame.offsets : {};
-    for (const [channel, offset] of Object.entries(offsets)) {
-      this._takeOffset(channel, Number(offset));
-    }
-    this._input((machine) => machine.generation(Number(frame.generation)));
+  private _onHeartbeat(message: ServerMessage): void {
+    const offsets = isFields(message.offsets) ? message.offsets : {};
+    for (const [channel, offset] of Object.entries(offsets)) this._onOffset(channel, Number(offset));
+    this._input((machine) => machine.generation(Number(message.generation)));
   }
 
-  private _takeOffset(channel: string, offset: number): void {
-    if (this._channels.announced(channel, offset)) this.subscribe(channel);
+  private _onOffset(channel: string, offset: number): void {
+    if (this._subscriptions.announced(channel, offset)) this.subscribe(channel);
   }
 
-  private _takeDrain(frame: Frame): void {
-    const after = milliseconds(frame.after, 0);
-    const window = milliseconds(frame.window, 0);
-    this._input((machine) => machine.drain(this._number, after, window));
+  private _onDrain(message: ServerMessage): void {
+    const after = milliseconds(message.after, 0);
+    const window = milliseconds(message.window, 0);
+    this._input((machine) => machine.drain(this._socket, after, window));
   }
 
-  private _send(frame: ClientFrame): void {
-    clearTimeout(this._silence);
-    this._silence = setTimeout(() => this.ping(), this._listener.heartbeatInterval);
-    this._link?.send(frame);
+  private _send(message: ClientMessage): void {
+    clearTimeout(this._heartbeat);
+    this._heartbeat = setTimeout(() => this.ping(), this._listener.heartbeatInterval);
+    this._transport?.send(message);
   }
 
-  private _input(take: Input): void {
-    this._listener.input(take);
+  private _input(apply: MachineInput): void {
+    this._listener.input(apply);
   }
 
-  private _answered(channel: string): boolean {
-    this._asked.delete(channel);
+  /** Record an answer; return whether the channel is to be requested again. */
+  private _markAnswered(channel: string): boolean {
+    this._requested.delete(channel);
     this._unanswered.delete(channel);
     return this._again.delete(channel);
   }
@@ -218,22 +215,17 @@ export class Connection implements LinkHandlers {
     this._listener.ready();
   }
 
-  private _later(call: () => void): void {
+  private _retryLater(channel: string): void {
     const timer = setTimeout(() => {
       this._retries.delete(timer);
-      call();
+      this.subscribe(channel);
     }, this._listener.timing.subscribeRetry * (0.8 + 0.4 * Math.random()));
     this._retries.add(timer);
   }
 
   private _release(): void {
     this._isWelcome = false;
-    clearTimeout(this._silence);
+    clearTimeout(this._heartbeat);
     for (const timer of this._retries) clearTimeout(timer);
   }
-}
-
-/** What a server says of the log and the backend: `ok`, or what is wrong. */
-export function isHealthy(fields: Fields): boolean {
-  return [fields.log, fields.backend].every((said) => said === undefined || said === 'ok');
 }

@@ -1,43 +1,43 @@
-/** One way on which a server pushes: what WebSocket and SSE have in common. */
+/** Transports: connections by which a server pushes messages. */
 
-import type { UrlName } from '../http/descriptor.js';
-import type { ClientFrame, Fields, Frame } from '../messages.js';
-import type { Request } from '../http/request.js';
+import type { Positions } from '../http/bridge-http.js';
+import type { RouteName } from '../http/descriptor.js';
+import type { HTTPRequest } from '../http/request.js';
 import type { Timing } from '../machine/timing.js';
-import type { Position } from '../types.js';
+import type { ClientMessage, Fields, ServerMessage } from '../messages.js';
 
-export interface Link {
-  send(frame: ClientFrame): void;
-  /** Nothing is heard of it after that. */
+/** Connection to a server. */
+export interface Transport {
+  send(message: ClientMessage): void;
+  /** Close the connection; no handler is called afterwards. */
   close(code: number): void;
 }
 
-export interface LinkHandlers {
+export interface TransportHandlers {
   opened(): void;
-  frame(frame: Frame): void;
-  /** Heard once at most: it failed, or the server closed it. */
+  message(message: ServerMessage): void;
+  /** Called at most once: the connection failed, or the server closed it. */
   closed(code: number, reason: string): void;
 }
 
-export type Positions = Readonly<Record<string, Position | null>>;
-
-/** What a link that is loaded on demand is given, so that it brings nothing of that along. */
-export interface LinkTools {
+/**
+ * Services of the client for a transport. A transport that is loaded on demand gets them as
+ * arguments, so that its file contains none of this code again.
+ */
+export interface TransportTools {
   readonly timing: Timing;
-  /** The address of a route. */
-  url(name: UrlName): string;
-  ask(url: string, request: Request): Promise<Response>;
-  parse(text: string): Frame;
+  /** Return the URL of a route; throw where the server has no such route. */
+  url(name: RouteName): string;
+  request(url: string, options: HTTPRequest): Promise<Response>;
+  parse(text: string): ServerMessage;
   positions(): Positions;
-  /** Of the last descriptor. */
+  /** Return the token of the last descriptor. */
   token(): string;
+  /** Return the provider's options of the last descriptor. */
   options(): Fields;
   guarantee(): 'log' | 'signal';
   isHidden(): boolean;
 }
 
-/** Opens a link; throws where it cannot be opened at all. */
-export type OpenLink = (tools: LinkTools, handlers: LinkHandlers) => Link;
-
-/** What a connection ends with when nobody said why. */
-export const ABNORMAL = 1006;
+/** Opens a transport; throws where it cannot be opened at all. */
+export type OpenTransport = (tools: TransportTools, handlers: TransportHandlers) => Transport;

@@ -1,53 +1,54 @@
-/** Frames by a WebSocket. */
+/** WebSocket transport. */
 
-import { SUBPROTOCOL, parseFrame } from '../messages.js';
-import type { ClientFrame } from '../messages.js';
-import { ABNORMAL } from './transport.js';
-import type { Link, LinkHandlers } from './transport.js';
+import { CloseCode } from '../close-codes.js';
+import { SUBPROTOCOL, parseMessage } from '../messages.js';
+import type { ClientMessage } from '../messages.js';
+import type { Transport, TransportHandlers } from './transport.js';
 
 const OPEN = 1;
 
-/** Opens at once; throws where there are no WebSockets, or the address is none. */
-export class WebSocketLink implements Link {
+/** Connection by a WebSocket; throws where there are none, or the URL is invalid. */
+export class WebSocketTransport implements Transport {
   private readonly _socket: WebSocket;
 
   constructor(
     url: string,
-    private readonly _handlers: LinkHandlers,
+    private readonly _handlers: TransportHandlers,
   ) {
     this._socket = new WebSocket(url.replace(/^http/, 'ws'), [SUBPROTOCOL]);
-    // `onclose` follows it, with the code; outside browsers an error that nobody hears is thrown.
+    // `onclose` follows with the code; outside browsers an error without a handler is thrown.
     this._socket.onerror = () => {};
     this._socket.onopen = () => _handlers.opened();
     this._socket.onmessage = ({ data }: MessageEvent) => this._receive(data);
     this._socket.onclose = ({ code, reason }: CloseEvent) => {
-      this._forget();
-      _handlers.closed(code || ABNORMAL, reason);
+      this._release();
+      _handlers.closed(code || CloseCode.ABNORMAL, reason);
     };
   }
 
-  send(frame: ClientFrame): void {
-    if (this._socket.readyState === OPEN) this._socket.send(JSON.stringify(frame));
+  send(message: ClientMessage): void {
+    if (this._socket.readyState === OPEN) this._socket.send(JSON.stringify(message));
   }
 
   close(code: number): void {
-    this._forget();
+    this._release();
     this._socket.close(code);
   }
 
   private _receive(data: unknown): void {
-    let frame;
+    let message;
     try {
-      frame = parseFrame(data);
+      message = parseMessage(data);
     } catch (error) {
-      this.close(1000);
-      this._handlers.closed(ABNORMAL, String(error));
+      this.close(CloseCode.NORMAL);
+      this._handlers.closed(CloseCode.ABNORMAL, String(error));
       return;
     }
-    this._handlers.frame(frame);
+    this._handlers.message(message);
   }
 
-  private _forget(): void {
+  /** Remove the handlers: a closing socket may still report messages. */
+  private _release(): void {
     this._socket.onopen = this._socket.onmessage = this._socket.onclose = null;
   }
 }

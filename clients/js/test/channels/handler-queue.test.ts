@@ -1,7 +1,7 @@
 /** Order and limits of handler calls. */
 
 import { expect, it, vi } from 'vitest';
-import { Delivery, WAITING } from '../../src/channels/handler-queue.js';
+import { HandlerQueue, CAPACITY } from '../../src/channels/handler-queue.js';
 import type { RealtimeEvent } from '../../src/index.js';
 
 
@@ -9,9 +9,9 @@ it('a handler that falls too far behind is told that there is a hole', async () 
   let release = (): void => {};
   const onReset = vi.fn();
   const stuck = new Promise<void>((resolve) => (release = resolve));
-  const delivery = new Delivery({ onEvent: () => stuck, onReset }, () => Promise.reject());
+  const delivery = new HandlerQueue({ onEvent: () => stuck, onReset }, () => Promise.reject());
   const event: RealtimeEvent = { channel: 'c', event: 'e', id: 'i', data: 1 };
-  for (let count = 0; count <= WAITING; count += 1) delivery.event(event);
+  for (let count = 0; count <= CAPACITY; count += 1) delivery.event(event);
   release();
   await vi.waitFor(() => expect(onReset).toHaveBeenCalledTimes(1));
   expect(onReset.mock.calls[0]![0]).toMatchObject({ channel: 'c', reason: 'truncated' });
@@ -27,7 +27,7 @@ it.each(['a push', 'a pause and a resume'])('a handler that leads to %s is not c
     delivery.resume();
     calls.push(`end ${id}`);
   };
-  const delivery = new Delivery({ onEvent }, () => Promise.reject());
+  const delivery = new HandlerQueue({ onEvent }, () => Promise.reject());
   delivery.event(event('one'));
   if (what !== 'a push') delivery.event(event('two'));
   expect(calls).toEqual(['begin one', 'end one', 'begin two', 'end two']);
@@ -35,7 +35,7 @@ it.each(['a push', 'a pause and a resume'])('a handler that leads to %s is not c
 
 it('a handler that ends its own subscription gets nothing more', () => {
   const onEvent = vi.fn(() => delivery.end());
-  const delivery = new Delivery({ onEvent }, () => Promise.reject());
+  const delivery = new HandlerQueue({ onEvent }, () => Promise.reject());
   for (const id of ['one', 'two']) delivery.event({ channel: 'c', event: 'e', id, data: null });
   expect(onEvent).toHaveBeenCalledTimes(1);
 });

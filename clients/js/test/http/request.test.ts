@@ -1,7 +1,7 @@
 /** Requests to the bridge. */
 
 import { afterEach, expect, it, vi } from 'vitest';
-import { ask } from '../../src/http/request.js';
+import { request } from '../../src/http/request.js';
 
 
 afterEach(() => vi.unstubAllGlobals());
@@ -12,6 +12,6 @@ it.each([
 ])('Retry-After %s is %s ms', async (header, retryAfter) => {
   const headers: Record<string, string> = header ? { 'retry-after': header } : {};
   vi.stubGlobal('fetch', async () => new Response('', { status: 429, headers }));
-  const asked = ask('http://x.test', { signal: new AbortController().signal });
-  await expect(asked).rejects.toMatchObject({ status: 429, retryAfter });
+  const response = request('http://x.test', { signal: new AbortController().signal });
+  await expect(response).rejects.toMatchObject({ status: 429, retryAfter });
 });

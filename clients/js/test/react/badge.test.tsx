@@ -3,7 +3,7 @@ import { act, cleanup, fireEvent, render, screen } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ConnectionBadge, RealtimeProvider } from '../../src/react/index.js';
 import { STARTING } from '../../src/react/initial.js';
-import { wordsFor } from '../../src/react/status-text.js';
+import { statusText } from '../../src/react/status-text.js';
 import type { ClientState, StatusKind } from '../../src/types.js';
 import { FakeClient } from './fake-client.js';
 
@@ -82,8 +82,8 @@ describe('red', () => {
   test.each([
     ['no descriptor: 401', 'Sign in, then try again.'],
     ['closed with 4401: token', 'Sign in, then try again.'],
-    ['no descriptor: 403', 'Sign in as somebody who has.'],
-    ['closed with 4403: forbidden', 'Sign in as somebody who has.'],
+    ['no descriptor: 403', 'Sign in with an account that has access.'],
+    ['closed with 4403: forbidden', 'Sign in with an account that has access.'],
     ['closed with 4410: disabled', 'Try again, or reload'],
     ['closed with 4400: bad frame', 'Try again, or reload'],
     ['closed with 4409', 'Close other tabs'],
@@ -100,13 +100,13 @@ test.each(['realtime', 'polling', 'connecting', 'starting'] as const)('there is 
 });
 
 test('a stopped client can be asked again, a paused one comes back by itself', () => {
-  expect(wordsFor({ ...STARTING, kind: 'paused', mode: 'STOPPED' }).retry).toBe(true);
-  expect(wordsFor({ ...STARTING, kind: 'paused', mode: 'PAUSED' }).retry).toBe(false);
+  expect(statusText({ ...STARTING, kind: 'paused', mode: 'STOPPED' }).retry).toBe(true);
+  expect(statusText({ ...STARTING, kind: 'paused', mode: 'PAUSED' }).retry).toBe(false);
 });
 
 test('words may be others', () => {
-  const words = (state: ClientState) => ({ ...wordsFor(state), label: 'Getrennt', retry: true });
-  render(<RealtimeProvider client={client}><ConnectionBadge words={words} retryLabel="Erneut" className="mine" /></RealtimeProvider>);
+  const words = (state: ClientState) => ({ ...statusText(state), label: 'Getrennt', retry: true });
+  render(<RealtimeProvider client={client}><ConnectionBadge statusText={words} retryLabel="Erneut" className="mine" /></RealtimeProvider>);
   expect(screen.getByRole('status').textContent).toContain('Getrennt');
   expect(screen.getByRole('button').textContent).toBe('Erneut');
   expect(document.querySelector('.rb-badge.mine')).not.toBeNull();

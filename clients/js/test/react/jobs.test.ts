@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ENDED_KEPT, foremost, justEnded, loadJobs, reduceJobs, type Job, type Jobs } from '../../src/react/jobs.js';
+import { MAX_ENDED, foremost, justEnded, loadJobs, reduceJobs, type Job, type Jobs } from '../../src/react/jobs.js';
 import type { RealtimeEvent } from '../../src/types.js';
 
 const NOW = 1_763_836_800_000;
@@ -157,9 +157,9 @@ describe('many jobs', () => {
   const done = (id: number): RealtimeEvent => event('job.completed', { job: id });
 
   test('those that go on are all kept, those that have ended are bounded', () => {
-    const numbers = Array.from({ length: ENDED_KEPT + 50 }, (_, number) => number);
+    const numbers = Array.from({ length: MAX_ENDED + 50 }, (_, number) => number);
     const jobs = fold(started(-1), ...numbers.map(done));
-    expect(jobs).toHaveLength(ENDED_KEPT + 1);
+    expect(jobs).toHaveLength(MAX_ENDED + 1);
     expect(jobs.at(-1)).toMatchObject({ id: '-1', state: 'running' });
   });
 
@@ -174,7 +174,7 @@ describe('many jobs', () => {
     expect(new Map(after.map(({ id, state }) => [id, state]))).toEqual(
       new Map([['1', 'completed'], ['3', 'completed'], ['4', 'running']]),
     );
-    expect(justEnded(before, after, { strangers: false }).map(({ id }) => id)).toEqual(['1']);
+    expect(justEnded(before, after, { unknown: false }).map(({ id }) => id)).toEqual(['1']);
   });
 
   test('a snapshot is ordered by age, whatever order it comes in', () => {

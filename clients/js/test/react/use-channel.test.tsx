@@ -88,7 +88,7 @@ test('it is told of holes and of a refusal', () => {
 test('a snapshot is asked for by who takes it alone', () => {
   const onSnapshot = vi.fn();
   function Page(): ReactElement {
-    useChannel('job.7', () => {}, { onSnapshot, keep: true });
+    useChannel('job.7', () => {}, { onSnapshot, keepInBackground: true });
     return <Listener seen={() => {}} />;
   }
   show(<Page />, { strict: false });

@@ -183,9 +183,9 @@ describe('honesty', () => {
   test('while cut off it says as of when this is', () => {
     show();
     act(() => client.show({ kind: 'offline', label: 'Offline', lastSync: Date.now() }));
-    expect(document.querySelector('.rb-doubt')!.textContent).toMatch(/^As of .+\. What came after is not shown yet\.$/);
+    expect(document.querySelector('.rb-outdated')!.textContent).toMatch(/^As of .+\. What came after is not shown yet\.$/);
     act(() => client.goLive());
-    expect(document.querySelector('.rb-doubt')).toBeNull();
+    expect(document.querySelector('.rb-outdated')).toBeNull();
   });
 
   test('a refused channel is no empty list', () => {

@@ -1,11 +1,11 @@
 /** A hosted provider shaped like a socket: what it carries, and what the log is asked for. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { HostedLink } from '../../src/transports/hosted/hosted-transport.js';
+import { HostedTransport } from '../../src/transports/hosted/hosted-transport.js';
 import type { Provider, ProviderHandlers } from '../../src/transports/hosted/provider.js';
-import type { Fields, Frame } from '../../src/messages.js';
-import { HttpError } from '../../src/http/request.js';
-import type { LinkTools } from '../../src/transports/transport.js';
+import type { Fields, ServerMessage } from '../../src/messages.js';
+import { HTTPError } from '../../src/http/request.js';
+import type { TransportTools } from '../../src/transports/transport.js';
 import { DEFAULT_TIMING } from '../../src/machine/timing.js';
 import type { Position } from '../../src/types.js';
 import { eventFrame, settle } from '../support/bridge.js';
@@ -25,8 +25,8 @@ class FakeProvider implements Provider {
 
 let provider: FakeProvider;
 let handlers: ProviderHandlers;
-let link: HostedLink;
-let told: Frame[];
+let link: HostedTransport;
+let messages: ServerMessage[];
 let ended: [number, string][];
 let opened: number;
 let here: Record<string, Position | null>;
@@ -41,10 +41,10 @@ const page = (offset: number, events: Fields[] = [], more = false): Fields => ({
   status: { log: 'ok', backend: 'ok' },
 });
 
-const tools: LinkTools = {
+const tools: TransportTools = {
   timing: DEFAULT_TIMING,
   url: (name) => `http://bridge/${name}`,
-  ask: async (_, { body }) => {
+  request: async (_, { body }) => {
     polls.push(body as { positions: Fields });
     return Response.json(answer());
   },
@@ -56,13 +56,13 @@ const tools: LinkTools = {
   isHidden: () => hidden,
 };
 
-const frames = (type: string): Frame[] => told.filter((frame) => frame.type === type);
+const received = (type: string): ServerMessage[] => messages.filter((message) => message.type === type);
 
 async function open(load: () => Promise<Provider> = async () => provider): Promise<void> {
   const opening = (_: unknown, its: ProviderHandlers) => ((handlers = its), load());
-  link = new HostedLink(opening, tools, {
+  link = new HostedTransport(opening, tools, {
     opened: () => (opened += 1),
-    frame: (frame) => void told.push(frame),
+    message: (message) => void messages.push(message),
     closed: (code, reason) => void ended.push([code, reason]),
   });
   await settle();
@@ -79,14 +79,14 @@ async function live(offset = 5): Promise<void> {
   answer = () => page(offset);
   here = { [CHANNEL]: { epoch: 'aaaaaaaa', offset, id: `e${offset}` } };
   await settle(10);
-  told = [];
+  messages = [];
   polls = [];
 }
 
 beforeEach(() => {
   vi.useFakeTimers();
   provider = new FakeProvider();
-  [told, ended, opened, hidden, polls] = [[], [], 0, false, []];
+  [messages, ended, opened, hidden, polls] = [[], [], 0, false, []];
   here = { [CHANNEL]: null };
   guarantee = 'log';
   answer = () => page(0);
@@ -103,7 +103,7 @@ describe('subscribing', () => {
     handlers.connected();
     link.send({ type: 'connect', token: 'token-1', nonce: 'n', version: 1 });
     await settle();
-    expect([opened, told]).toEqual([1, [{ type: 'welcome', nonce: 'n' }]]);
+    expect([opened, messages]).toEqual([1, [{ type: 'welcome', nonce: 'n' }]]);
     link.send({ type: 'subscribe', channel: CHANNEL });
     await settle(1_000);
     expect([provider.calls, polls]).toEqual([[`subscribe ${CHANNEL}`], []]);
@@ -111,7 +111,7 @@ describe('subscribing', () => {
     handlers.subscribed(CHANNEL);
     await settle(10);
     expect(polls).toEqual([{ positions: { [CHANNEL]: null } }]);
-    expect(frames('subscribed')).toEqual([{ type: 'subscribed', channel: CHANNEL, ...TOP(5), events: [], more: false }]);
+    expect(received('subscribed')).toEqual([{ type: 'subscribed', channel: CHANNEL, ...TOP(5), events: [], more: false }]);
   });
 
   it('asks for several channels at once', async () => {
@@ -129,7 +129,7 @@ describe('subscribing', () => {
     answer = () => ({ channels: { [CHANNEL]: { reset: 'forbidden', position: null } } });
     handlers.subscribed(CHANNEL);
     await settle(10);
-    expect(frames('refused').map(({ channel, code }) => [channel, code])).toEqual([
+    expect(received('refused').map(({ channel, code }) => [channel, code])).toEqual([
       ['user-7', 403],
       [CHANNEL, 403],
     ]);
@@ -140,7 +140,7 @@ describe('subscribing', () => {
     answer = () => ({ channels: { [CHANNEL]: { reset: 'truncated', position: TOP(90) } } });
     handlers.subscribed(CHANNEL);
     await settle(10);
-    expect(told.slice(0, 2).map(({ type, offset }) => [type, offset])).toEqual([
+    expect(messages.slice(0, 2).map(({ type, offset }) => [type, offset])).toEqual([
       ['reset', 90],
       ['subscribed', 90],
     ]);
@@ -152,7 +152,7 @@ describe('subscribing', () => {
     handlers.connected();
     handlers.subscribed(CHANNEL);
     await settle(120_000);
-    expect(told).toEqual([
+    expect(messages).toEqual([
       { type: 'reset', channel: CHANNEL, reason: 'signal' },
       { type: 'subscribed', channel: CHANNEL },
     ]);
@@ -164,7 +164,7 @@ describe('events', () => {
   it('are handed on, and what is none of ours is not', async () => {
     await live();
     for (const frame of [eventFrame(6), { type: 'welcome' }, null, 'text']) handlers.received(frame);
-    expect(told).toEqual([eventFrame(6)]);
+    expect(messages).toEqual([eventFrame(6)]);
   });
 
   it('that are missing are given half a second to come late', async () => {
@@ -200,10 +200,10 @@ describe('the check of positions, by the longest interval', () => {
 
   /** What the machine would do: ask for what is known to be missing. */
   async function follow(): Promise<void> {
-    for (const { offsets } of frames('heartbeat')) {
+    for (const { offsets } of received('heartbeat')) {
       if ((offsets as Record<string, number>)[CHANNEL]) link.send({ type: 'subscribe', channel: CHANNEL });
     }
-    told = told.filter(({ type }) => type !== 'heartbeat');
+    messages = messages.filter(({ type }) => type !== 'heartbeat');
     await settle(760);
   }
 
@@ -211,15 +211,15 @@ describe('the check of positions, by the longest interval', () => {
     await live();
     answer = () => page(6, [eventFrame(6)]);
     await settle(34_200);
-    expect(frames('heartbeat')).toEqual([{ type: 'heartbeat', offsets: { [CHANNEL]: 6 }, generation: 7 }]);
+    expect(received('heartbeat')).toEqual([{ type: 'heartbeat', offsets: { [CHANNEL]: 6 }, generation: 7 }]);
     await follow();
-    expect(frames('subscribed').map(({ events }) => events)).toEqual([[eventFrame(6)]]);
+    expect(received('subscribed').map(({ events }) => events)).toEqual([[eventFrame(6)]]);
   });
 
   it('says nothing of channels that have not moved', async () => {
     await live();
     await settle(34_200);
-    expect(frames('heartbeat')).toEqual([{ type: 'heartbeat', offsets: {}, generation: 7 }]);
+    expect(received('heartbeat')).toEqual([{ type: 'heartbeat', offsets: {}, generation: 7 }]);
   });
 
   it('asks the log where the channel is when it is elsewhere', async () => {
@@ -227,7 +227,7 @@ describe('the check of positions, by the longest interval', () => {
     answer = () => ({ channels: { [CHANNEL]: { reset: 'epoch', position: TOP(1) } } });
     await settle(34_200);
     await follow();
-    expect(frames('reset').map(({ reason }) => reason)).toEqual(['epoch']);
+    expect(received('reset').map(({ reason }) => reason)).toEqual(['epoch']);
   });
 
   it('gives up a provider that twice within five minutes had delivered nothing', async () => {
@@ -244,9 +244,9 @@ describe('the check of positions, by the longest interval', () => {
     await live();
     answer = () => page(6, [eventFrame(6)]);
     for (let check = 0; check < 3; check += 1) {
-      while (!frames('heartbeat').length) await settle(100);
+      while (!received('heartbeat').length) await settle(100);
       handlers.received(eventFrame(6));
-      told = [];
+      messages = [];
       await settle(2_000);
     }
     expect(ended).toEqual([]);
@@ -259,14 +259,14 @@ describe('the check of positions, by the longest interval', () => {
     expect(polls).toEqual([]);
     hidden = false;
     answer = () => {
-      throw new HttpError('no', 503);
+      throw new HTTPError('no', 503);
     };
     await settle(34_200);
     expect(polls).toHaveLength(1);
     answer = () => page(5);
     await settle(34_200);
     expect(polls).toHaveLength(2);
-    expect(frames('heartbeat')).toHaveLength(1);
+    expect(received('heartbeat')).toHaveLength(1);
   });
 });
 
@@ -277,7 +277,7 @@ describe('the connection', () => {
     handlers.lost('again');
     handlers.received(eventFrame(6));
     expect(ended).toEqual([[1006, 'it is unavailable']]);
-    expect([told, provider.closed]).toEqual([[], true]);
+    expect([messages, provider.closed]).toEqual([[], true]);
   });
 
   it('is none where the SDK is not installed', async () => {
@@ -303,7 +303,7 @@ describe('the connection', () => {
     expect(provider.calls).not.toContain('ping');
     await settle(20_000);
     expect(provider.calls).toContain('ping');
-    expect(frames('pong')).toHaveLength(6);
+    expect(received('pong')).toHaveLength(6);
   });
 
   it('passes on a ping and a fresh token', async () => {
@@ -319,7 +319,7 @@ describe('the connection', () => {
     handlers.refused(CHANNEL, 401, 'expired');
     await live();
     answer = () => {
-      throw new HttpError('no', 401);
+      throw new HTTPError('no', 401);
     };
     handlers.subscribed(CHANNEL);
     await settle(10);
@@ -333,6 +333,6 @@ describe('the connection', () => {
     };
     handlers.subscribed(CHANNEL);
     await settle(10);
-    expect(frames('refused').map(({ code }) => code)).toEqual([503]);
+    expect(received('refused').map(({ code }) => code)).toEqual([503]);
   });
 });

@@ -50,7 +50,7 @@ async function open(): Promise<void> {
   provider = await openPusher(
     {
       options: { key: 'k', cluster: null, host: '127.0.0.1', port, tls: false, channel_prefix: 'private-app.' },
-      authUrl: `http://127.0.0.1:${port}/auth`,
+      authURL: `http://127.0.0.1:${port}/auth`,
       token: () => 'token-1',
       channels: () => [],
       tokenBatchDelay: 5,
@@ -140,7 +140,7 @@ it.each([4001, 4003, 4004, 4100, 4200])('is over when it is closed with %s, and 
   };
   await open();
   const entries = await until(2);
-  expect(entries).toEqual(['connected', `Pusher: it says: as the test wishes (${code})`]);
+  expect(entries).toEqual(['connected', `Pusher: as the test wishes (${code})`]);
   await quiet();
   expect([connections, happened.length]).toEqual([1, 2]);
 });
@@ -152,7 +152,7 @@ it.each([4001, 4100, 4200])('is over when a draining provider closes it with %s 
     socket.close(code, 'draining');
   };
   await open();
-  expect(await until(1)).toEqual([`Pusher: it says: draining (${code})`]);
+  expect(await until(1)).toEqual([`Pusher: draining (${code})`]);
   await quiet();
   expect(connections).toBe(1);
 });

@@ -1,9 +1,9 @@
-/** Events by Ably: ably-js connects with a token for just our channels, and is let go of when it loses. */
+/** Provider Ably, by ably-js with a token for our channels and without its own reconnects. */
 
 import type { ErrorInfo, Message, Realtime, RealtimeChannel, TokenDetails } from 'ably';
 import type { Fields } from '../../messages.js';
-import type { LinkHandlers, LinkTools } from '../transport.js';
-import { HostedLink } from './hosted-transport.js';
+import type { TransportHandlers, TransportTools } from '../transport.js';
+import { HostedTransport } from './hosted-transport.js';
 import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
 
 type Client = typeof Realtime;
@@ -11,11 +11,11 @@ type Client = typeof Realtime;
 const FORBIDDEN = 403;
 const UNAVAILABLE = 503;
 
-/** Ably's code for what a token does not cover. */
+/** Ably's code for a channel that the token does not cover. */
 const NOT_COVERED = 40160;
 
-export function ablyLink(tools: LinkTools, handlers: LinkHandlers): HostedLink {
-  return new HostedLink(openAbly, tools, handlers);
+export function ablyTransport(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
+  return new HostedTransport(openAbly, tools, handlers);
 }
 
 export async function openAbly(tools: ProviderTools, handlers: ProviderHandlers): Promise<Provider> {
@@ -25,12 +25,12 @@ export async function openAbly(tools: ProviderTools, handlers: ProviderHandlers)
 }
 
 async function load(): Promise<Client> {
-  // Within `try` bundlers take a missing package for a warning: it is needed where Ably is used.
+  // Within `try`, bundlers only warn about a missing package: it is needed where Ably is used.
   try {
     const sdk = await import('ably');
     return sdk.Realtime ?? (sdk as unknown as { default: { Realtime: Client } }).default.Realtime;
   } catch (cause) {
-    throw new Error('this deployment delivers by Ably: npm install ably', { cause });
+    throw new Error('ably is missing, and this deployment delivers by Ably: npm install ably', { cause });
   }
 }
 
@@ -38,13 +38,15 @@ class AblyProvider implements Provider {
   private readonly _ably: Realtime;
   private _live = true;
   private _isOpen = false;
-  /** Our names of the channels that are wanted, and those that are waiting for a token. */
-  private readonly _wanted = new Set<string>();
+  /** Subscribed channels, by our names. */
+  private readonly _channels = new Set<string>();
+  /** Channels that wait for a token. */
   private _waiting = new Set<string>();
+  /** Channels of the current token. */
   private _covered = new Set<string>();
-  /** A token that was asked for, and not yet taken by the SDK. */
+  /** Token for the SDK's next request of one. */
   private _token: TokenDetails | null = null;
-  private _asking: ReturnType<typeof setTimeout> | undefined;
+  private _timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     client: Client,
@@ -52,9 +54,9 @@ class AblyProvider implements Provider {
     private readonly _handlers: ProviderHandlers,
   ) {
     this._ably = new client({
-      ...placeOf(_tools.options),
+      ...addressOf(_tools.options),
       autoConnect: false,
-      // Where sockets do not pass we poll; the SDK would ask hosts of its maker whether they do.
+      // Where WebSockets are blocked, the client polls; the SDK would contact further hosts of Ably.
       transports: ['web_socket'],
       disableConnectivityCheck: true,
       useBinaryProtocol: false,
@@ -67,14 +69,14 @@ class AblyProvider implements Provider {
       },
     });
     const { connection } = this._ably;
-    connection.on('connected', () => this._opened());
-    // It would come back by itself, but the machine knows when to.
+    connection.on('connected', () => this._onOpen());
+    // ably-js would reconnect by itself, but the machine decides when.
     connection.on(['disconnected', 'suspended', 'failed', 'closed'], ({ current, reason }) =>
-      this._lose(`Ably is ${current}: ${reason?.message ?? 'it does not say why'}`),
+      this._lose(`Ably is ${current}: ${reason?.message ?? 'no reason given'}`),
     );
   }
 
-  /** Connect for the channels that are wanted already; without any there is nothing to connect for. */
+  /** Connect with a token for the channels; without channels there is nothing to connect for. */
   async open(): Promise<void> {
     const channels = this._tools.channels();
     try {
@@ -82,26 +84,26 @@ class AblyProvider implements Provider {
     } catch (error) {
       if (this._live) this._handlers.refused(channels[0]!, statusOf(error), String(error));
     }
-    if (!this._covered.size) this._opened();
+    if (!this._covered.size) this._onOpen();
   }
 
   subscribe(channel: string): void {
-    this._wanted.add(channel);
+    this._channels.add(channel);
     if (this._covered.has(channel)) {
       this._attach(channel);
       return;
     }
     this._waiting.add(channel);
-    this._asking ??= setTimeout(() => void this._permit(), this._tools.tokenBatchDelay);
+    this._timer ??= setTimeout(() => void this._authorize(), this._tools.tokenBatchDelay);
   }
 
   unsubscribe(channel: string): void {
-    this._wanted.delete(channel);
+    this._channels.delete(channel);
     this._waiting.delete(channel);
-    const there = this._there(channel);
-    there.unsubscribe();
-    there.off();
-    there.detach().catch(() => {});
+    const ablyChannel = this._channel(channel);
+    ablyChannel.unsubscribe();
+    ablyChannel.off();
+    ablyChannel.detach().catch(() => {});
   }
 
   ping(): void {
@@ -109,16 +111,16 @@ class AblyProvider implements Provider {
     else this._handlers.alive();
   }
 
-  /** Ably asks for another token in time, and gets it with whatever token of ours there is then. */
+  /** Do nothing: the SDK requests another token in time, with our token of that moment. */
   renew(): void {}
 
   close(): void {
     this._live = false;
-    clearTimeout(this._asking);
+    clearTimeout(this._timer);
     this._ably.close();
   }
 
-  private _opened(): void {
+  private _onOpen(): void {
     if (!this._live || this._isOpen) return;
     this._isOpen = true;
     this._handlers.connected();
@@ -130,13 +132,13 @@ class AblyProvider implements Provider {
     this._handlers.lost(reason);
   }
 
-  /** Get a token for what is waiting too, then attach it. */
-  private async _permit(): Promise<void> {
-    this._asking = undefined;
+  /** Get a token that covers the waiting channels too, then attach them. */
+  private async _authorize(): Promise<void> {
+    this._timer = undefined;
     const channels = [...this._waiting];
     this._waiting = new Set();
     try {
-      await this._cover([...this._wanted]);
+      await this._cover([...this._channels]);
     } catch (error) {
       for (const channel of channels) this._refuse(channel, statusOf(error), String(error));
       return;
@@ -147,50 +149,50 @@ class AblyProvider implements Provider {
     }
   }
 
-  /** Give the connection a token for those of the channels that we may listen to. */
+  /** Give the connection a token for those channels that the user may listen to. */
   private async _cover(channels: string[]): Promise<void> {
-    this._token = await this._ask(channels);
+    this._token = await this._requestToken(channels);
     if (this._live && this._token) await this._ably.auth.authorize();
   }
 
   private async _takeToken(): Promise<TokenDetails> {
-    const details = this._token ?? (await this._ask([...this._wanted]));
+    const details = this._token ?? (await this._requestToken([...this._channels]));
     this._token = null;
     if (!details) throw new Refusal(FORBIDDEN);
     return details;
   }
 
-  /** Ask the bridge; nothing where no channel is granted. */
-  private async _ask(channels: string[]): Promise<TokenDetails | null> {
-    const response = await fetch(this._tools.authUrl, {
+  /** Request a token from the bridge; return null where it grants no channel. */
+  private async _requestToken(channels: string[]): Promise<TokenDetails | null> {
+    const response = await fetch(this._tools.authURL, {
       method: 'POST',
       headers: { authorization: `Bearer ${this._tools.token()}`, 'content-type': 'application/json' },
       credentials: 'include',
       body: JSON.stringify({ channels: channels.map((name) => this._name(name)).join(' ') }),
     });
-    const granted = response.ok ? ((await response.json()) as TokenDetails) : null;
-    if (!granted && response.status !== FORBIDDEN) throw new Refusal(response.status);
-    const names = Object.keys(JSON.parse(granted?.capability ?? '{}') as Fields);
+    const details = response.ok ? ((await response.json()) as TokenDetails) : null;
+    if (!details && response.status !== FORBIDDEN) throw new Refusal(response.status);
+    const names = Object.keys(JSON.parse(details?.capability ?? '{}') as Fields);
     this._covered = new Set(channels.filter((name) => names.includes(this._name(name))));
-    return granted;
+    return details;
   }
 
   private _attach(channel: string): void {
-    const there = this._there(channel);
-    there.unsubscribe();
-    there.off();
-    // Attached anew, or with a hole that Ably knows of: the log is asked what was missed.
-    there.on(['attached', 'update'], () => this._live && this._handlers.subscribed(channel));
-    there.on(['failed', 'suspended'], ({ reason }) => this._refuse(channel, attachStatus(reason), String(reason)));
-    void there.subscribe(({ data }: Message) => this._handlers.received(parse(data))).catch(() => {});
-    if (there.state === 'attached') this._handlers.subscribed(channel);
+    const ablyChannel = this._channel(channel);
+    ablyChannel.unsubscribe();
+    ablyChannel.off();
+    // `update` reports a loss of continuity: missing events are then read from the log.
+    ablyChannel.on(['attached', 'update'], () => this._live && this._handlers.subscribed(channel));
+    ablyChannel.on(['failed', 'suspended'], ({ reason }) => this._refuse(channel, attachStatus(reason), String(reason)));
+    void ablyChannel.subscribe(({ data }: Message) => this._handlers.received(parse(data))).catch(() => {});
+    if (ablyChannel.state === 'attached') this._handlers.subscribed(channel);
   }
 
   private _refuse(channel: string, status: number, message: string): void {
-    if (this._live && this._wanted.has(channel)) this._handlers.refused(channel, status, message);
+    if (this._live && this._channels.has(channel)) this._handlers.refused(channel, status, message);
   }
 
-  private _there(channel: string): RealtimeChannel {
+  private _channel(channel: string): RealtimeChannel {
     return this._ably.channels.get(this._name(channel));
   }
 
@@ -199,10 +201,10 @@ class AblyProvider implements Provider {
   }
 }
 
-/** The bridge's answer to a question for permission. */
+/** Failed authorization request. */
 class Refusal extends Error {
   constructor(readonly status: number) {
-    super(`the bridge answered ${status} when it was asked for permission`);
+    super(`the bridge answered the authorization request with ${status}`);
   }
 }
 
@@ -214,9 +216,9 @@ function attachStatus(reason: ErrorInfo | undefined): number {
   return reason?.code === NOT_COVERED ? FORBIDDEN : UNAVAILABLE;
 }
 
-function placeOf({ endpoint, port, tls }: Fields): object {
-  const place = port == null ? {} : { [tls ? 'tlsPort' : 'port']: Number(port) };
-  return { endpoint: String(endpoint), tls: !!tls, ...place };
+function addressOf({ endpoint, port, tls }: Fields): object {
+  const address = port == null ? {} : { [tls ? 'tlsPort' : 'port']: Number(port) };
+  return { endpoint: String(endpoint), tls: !!tls, ...address };
 }
 
 function parse(data: unknown): unknown {

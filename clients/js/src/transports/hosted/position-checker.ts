@@ -1,35 +1,36 @@
-/** Whether a provider delivers all there is: positions are compared with the log's, now and then. */
+/** Compares our positions with the log's at intervals, to detect events that a provider lost. */
 
-import type { Fields, Frame } from '../../messages.js';
-import type { LinkTools } from '../transport.js';
-import { pollOf } from './log-fetcher.js';
+import type { Fields, ServerMessage } from '../../messages.js';
+import type { TransportTools } from '../transport.js';
+import { fetchLog } from './log-fetcher.js';
 
-export interface ChecksListener {
+export interface PositionCheckerListener {
   channels(): string[];
-  frame(frame: Frame): void;
-  /** Twice the log had moved, and nothing had come of it. */
-  useless(): void;
+  message(message: ServerMessage): void;
+  /** Handle a provider that delivers nothing: twice the log had new events, and none arrived. */
+  failed(): void;
 }
 
 const SPREAD = 0.2;
 
-/** The furthest that a channel can have moved: the log has to be asked where it is. */
-const ELSEWHERE = Number.MAX_SAFE_INTEGER;
+/** Offset beyond any other: the client then reads the channel's position from the log. */
+const BEYOND = Number.MAX_SAFE_INTEGER;
 
-export class Checks {
+export class PositionChecker {
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private _stopped = new AbortController();
-  private _pushed = false;
-  private _missed = -Infinity;
+  /** Whether an event arrived since the last check. */
+  private _received = false;
+  private _lastMiss = -Infinity;
 
   constructor(
-    private readonly _tools: LinkTools,
-    private readonly _listener: ChecksListener,
+    private readonly _tools: TransportTools,
+    private readonly _listener: PositionCheckerListener,
   ) {}
 
   start(): void {
     const wait = this._tools.timing.positionCheckInterval * (1 - SPREAD + 2 * SPREAD * Math.random());
-    this._timer = setTimeout(() => void this._check().finally(() => this._again()), wait);
+    this._timer = setTimeout(() => void this._check().finally(() => this._continue()), wait);
   }
 
   stop(): void {
@@ -37,12 +38,12 @@ export class Checks {
     this._stopped.abort();
   }
 
-  /** An event came. */
-  pushed(): void {
-    this._pushed = true;
+  /** Record the arrival of an event. */
+  eventReceived(): void {
+    this._received = true;
   }
 
-  private _again(): void {
+  private _continue(): void {
     if (!this._stopped.signal.aborted) this.start();
   }
 
@@ -51,33 +52,32 @@ export class Checks {
     if (this._tools.isHidden() || !channels.length) return;
     let fields: Fields;
     try {
-      fields = await pollOf(this._tools, channels, this._stopped.signal);
+      fields = await fetchLog(this._tools, channels, this._stopped.signal);
     } catch {
-      return; // The polls of whoever misses something will tell.
+      // The next check repeats the request; requests for missing events report the failure.
+      return;
     }
-    const offsets = this._moved(fields.channels as Record<string, Fields>);
-    const silent = !this._pushed && Object.keys(offsets).length > 0;
-    this._pushed = false;
-    this._listener.frame({ type: 'heartbeat', offsets, generation: fields.generation });
-    this._listener.frame({ type: 'status', ...(fields.status as Fields) });
+    const offsets = newOffsets(fields.channels as Record<string, Fields>);
+    const silent = !this._received && Object.keys(offsets).length > 0;
+    this._received = false;
+    this._listener.message({ type: 'heartbeat', offsets, generation: fields.generation });
+    this._listener.message({ type: 'status', ...(fields.status as Fields) });
+    // The event may still be on its way by the provider.
     if (silent) this._timer = setTimeout(() => this._judge(), this._tools.timing.lateEventAllowance);
   }
 
-  /** The channels that are further in the log than here, and how far. */
-  private _moved(answers: Record<string, Fields>): Record<string, number> {
-    const moved = Object.entries(answers).filter(([, { events, reset }]) => reset || (events as unknown[])?.length);
-    return Object.fromEntries(
-      moved.map(([name, { position, reset }]) => [
-        name,
-        reset ? ELSEWHERE : Number((position as Fields).offset),
-      ]),
-    );
-  }
-
   private _judge(): void {
-    if (this._pushed) return;
+    if (this._received) return;
     const now = performance.now();
-    if (now - this._missed < this._tools.timing.missedEventWindow) this._listener.useless();
-    this._missed = now;
+    if (now - this._lastMiss < this._tools.timing.missedEventWindow) this._listener.failed();
+    this._lastMiss = now;
   }
+}
+
+/** Return the log's offsets of the channels in which it has new events. */
+function newOffsets(answers: Record<string, Fields>): Record<string, number> {
+  const moved = Object.entries(answers).filter(([, { events, reset }]) => reset || (events as unknown[])?.length);
+  return Object.fromEntries(
+    moved.map(([name, { position, reset }]) => [name, reset ? BEYOND : Number((position as Fields).offset)]),
+  );
 }

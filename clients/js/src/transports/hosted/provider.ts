@@ -1,45 +1,45 @@
-/** What a hosted provider's SDK is to us, and what we are to it. */
+/** Interface between a hosted provider's SDK and its transport. */
 
 import type { Fields } from '../../messages.js';
 
-/** One connection by an SDK, which is let go of when it is lost: the machine knows when to try again. */
+/** One connection by an SDK. It is closed when it is lost: the machine decides when to connect again. */
 export interface Provider {
-  /** Ask for a channel; `subscribed` or `refused` answers. */
+  /** Subscribe to a channel; the provider calls `subscribed` or `refused`. */
   subscribe(channel: string): void;
   unsubscribe(channel: string): void;
-  /** Have the other side show that it is there: `alive` answers. */
+  /** Request a sign of life; the provider calls `alive`. */
   ping(): void;
-  /** There is a fresh token, for whoever has to show it before it is asked. */
+  /** Handle a fresh token of ours. */
   renew(): void;
   close(): void;
 }
 
 export interface ProviderHandlers {
   connected(): void;
-  /** Whatever the SDK would do about it itself. */
+  /** Handle a lost connection, whatever the SDK would do about it. */
   lost(reason: string): void;
-  /** Anything at all was heard. */
+  /** Handle any sign of life. */
   alive(): void;
-  /** From now on this channel's events come. */
+  /** Handle the start of a channel's events. */
   subscribed(channel: string): void;
-  /** `status` is that of the answer of `auth/{provider}`, or 500. */
+  /** Handle a refused channel; `status` is that of the response of `auth/{provider}`, or 500. */
   refused(channel: string, status: number, message: string): void;
-  /** What ought to be one of our frames, parsed. */
-  received(frame: unknown): void;
+  /** Handle the parsed data of a provider's message. */
+  received(data: unknown): void;
 }
 
 export interface ProviderTools {
-  /** The descriptor's `options`. */
+  /** `options` of the descriptor. */
   readonly options: Fields;
-  /** Where the provider's client asks for permission. */
-  readonly authUrl: string;
+  /** URL at which the provider's client requests authorization. */
+  readonly authURL: string;
   /** Time during which channels are collected into one request for a token, in milliseconds. */
   readonly tokenBatchDelay: number;
-  /** The bearer token to ask with. */
+  /** Return the bearer token for `authURL`. */
   token(): string;
-  /** What is wanted at this moment, for whoever has to know before it connects. */
+  /** Return the subscribed channels, for a provider that needs them before it connects. */
   channels(): string[];
 }
 
-/** Loads the SDK, and begins to connect; rejects where there is no SDK. */
+/** Loads the SDK and starts to connect; rejects where the SDK is missing. */
 export type OpenProvider = (tools: ProviderTools, handlers: ProviderHandlers) => Promise<Provider>;

@@ -1,24 +1,25 @@
-/** Events by Pusher Channels: pusher-js connects and subscribes, and is let go of when it loses. */
+/** Provider Pusher Channels, by pusher-js without its own reconnects. */
 
 import type { Channel, Options, default as SDK } from 'pusher-js';
 import type { Fields } from '../../messages.js';
-import type { LinkHandlers, LinkTools } from '../transport.js';
-import { HostedLink } from './hosted-transport.js';
+import type { TransportHandlers, TransportTools } from '../transport.js';
+import { HostedTransport } from './hosted-transport.js';
 import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
 
 type Pusher = SDK.default;
 
-/** What the bridge calls all its events there. */
+/** Name of all events that the bridge publishes by Pusher. */
 const EVENT = 'realtime';
 
 const INTERNAL_ERROR = 500;
 
-/** Pusher's codes: this one pusher-js has an answer to, and from that one on the connection stays. */
+/** Pusher's code for a TLS-only application, which pusher-js handles by connecting again with TLS. */
 const TLS_ONLY = 4000;
+/** First of Pusher's codes after which the connection stays open. */
 const STAYS_OPEN = 4300;
 
-export function pusherLink(tools: LinkTools, handlers: LinkHandlers): HostedLink {
-  return new HostedLink(openPusher, tools, handlers);
+export function pusherTransport(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
+  return new HostedTransport(openPusher, tools, handlers);
 }
 
 export async function openPusher(tools: ProviderTools, handlers: ProviderHandlers): Promise<Provider> {
@@ -27,12 +28,12 @@ export async function openPusher(tools: ProviderTools, handlers: ProviderHandler
 }
 
 async function load(): Promise<typeof SDK.default> {
-  // Within `try` bundlers take a missing package for a warning: it is needed where Pusher is used.
+  // Within `try`, bundlers only warn about a missing package: it is needed where Pusher is used.
   try {
-    // Its types speak of an ES module, but it is a class that is exported whole.
+    // The types describe an ES module, but the package exports the class itself.
     return (await import('pusher-js')).default as unknown as typeof SDK.default;
   } catch (cause) {
-    throw new Error('this deployment delivers by Pusher: npm install pusher-js', { cause });
+    throw new Error('pusher-js is missing, and this deployment delivers by Pusher: npm install pusher-js', { cause });
   }
 }
 
@@ -47,21 +48,22 @@ class PusherProvider implements Provider {
     const { connection } = _pusher;
     connection.bind('connected', () => this._live && _handlers.connected());
     connection.bind('message', () => this._live && _handlers.alive());
-    // It would come back by itself, but all clients in step, and after up to a minute.
-    for (const ending of ['connecting_in', 'unavailable', 'failed', 'disconnected']) {
-      connection.bind(ending, () => this._lose(ending));
+    // pusher-js would reconnect by itself, but all clients at the same time, and after up to a minute.
+    for (const state of ['connecting_in', 'unavailable', 'failed', 'disconnected']) {
+      connection.bind(state, () => this._lose(state));
     }
     connection.bind('state_change', ({ previous, current }: Fields) => {
       if (previous === 'connected') this._lose('the connection was lost');
       else if (!this._live && current === 'connecting') this.close();
     });
-    connection.bind('error', (error: Fields) => this._fail(error));
+    connection.bind('error', (error: Fields) => this._onError(error));
   }
 
   subscribe(channel: string): void {
-    const channels = this._pusher.subscribe(this._name(channel));
-    channels.unbind_all();
-    this._bind(channels, channel);
+    const pusherChannel = this._pusher.subscribe(this._name(channel));
+    // pusher-js returns the same object for a repeated subscription.
+    pusherChannel.unbind_all();
+    this._bind(pusherChannel, channel);
   }
 
   unsubscribe(channel: string): void {
@@ -72,19 +74,19 @@ class PusherProvider implements Provider {
     this._pusher.send_event('pusher:ping', {});
   }
 
-  /** It asks with whatever token there is then. */
+  /** Do nothing: each authorization request reads the token of that moment. */
   renew(): void {}
 
-  /** Not within its own callbacks: it would connect again after them, and may do so once even so. */
+  /** Disconnect later: within its own callbacks pusher-js would connect again, and may do so once even now. */
   close(): void {
     this._live = false;
     queueMicrotask(() => this._pusher.disconnect());
   }
 
-  private _bind(there: Channel, channel: string): void {
-    there.bind(EVENT, (frame: unknown) => this._handlers.received(frame));
-    there.bind('pusher:subscription_succeeded', () => this._handlers.subscribed(channel));
-    there.bind('pusher:subscription_error', ({ status, error }: Fields) =>
+  private _bind(pusherChannel: Channel, channel: string): void {
+    pusherChannel.bind(EVENT, (data: unknown) => this._handlers.received(data));
+    pusherChannel.bind('pusher:subscription_succeeded', () => this._handlers.subscribed(channel));
+    pusherChannel.bind('pusher:subscription_error', ({ status, error }: Fields) =>
       this._handlers.refused(channel, Number(status) || INTERNAL_ERROR, String(error)),
     );
   }
@@ -93,27 +95,27 @@ class PusherProvider implements Provider {
     return `${this._tools.options.channel_prefix}${channel}`;
   }
 
-  /** Left alone it would try again at once, and without end, when it is told so during a handshake. */
-  private _fail(error: Fields): void {
+  /** Close after an error during a handshake: pusher-js would connect again at once, without end. */
+  private _onError(error: Fields): void {
     const { data } = (error.error ?? error) as { data?: Fields };
     const code = Number(data?.code);
-    if (code > TLS_ONLY && code < STAYS_OPEN) this._lose(`it says: ${data?.message} (${code})`);
+    if (code > TLS_ONLY && code < STAYS_OPEN) this._lose(`${data?.message} (${code})`);
   }
 
-  private _lose(ending: string): void {
+  private _lose(reason: string): void {
     if (!this._live) return;
     this.close();
-    this._handlers.lost(`Pusher: ${ending}`);
+    this._handlers.lost(`Pusher: ${reason}`);
   }
 }
 
-/** A host of one's own is reached by WebSockets alone: pusher-js would try Pusher's public ones else. */
-function optionsOf({ options, authUrl, token }: ProviderTools): Options {
+/** Return the SDK's options. A host of one's own gets WebSockets only: pusher-js would also try Pusher's public hosts. */
+function optionsOf({ options, authURL, token }: ProviderTools): Options {
   const { cluster, host, port, tls } = options;
   const headersProvider = () => ({ authorization: `Bearer ${token()}` });
   return {
     cluster: String(cluster ?? 'local'),
-    channelAuthorization: { endpoint: authUrl, transport: 'ajax', headersProvider },
+    channelAuthorization: { endpoint: authURL, transport: 'ajax', headersProvider },
     ...(host !== undefined && {
       wsHost: String(host),
       wsPort: Number(port),
