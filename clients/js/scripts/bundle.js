@@ -1,5 +1,5 @@
-// Writes the files that the server hands out: client.js, and what that loads on demand, a provider's
-// SDK included; with --check, fails where one is stale.
+// Writes the files that the server serves: client.js, and the files that it loads on demand, which
+// include the providers' SDKs. With --check, fails where a file does not match the sources.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
@@ -16,10 +16,9 @@ const { version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const holder = readFileSync('../../LICENSE', 'utf8').match(/^Copyright.*$/m)?.[0] ?? '';
 
 // An SDK's names stay as they are: its strings may contain names that look private.
-const SDKS = ['ably', 'pusher-js'];
-const { mangleProps, mangleCache, ...UNMANGLED } = OPTIONS;
+const { external, mangleProps, mangleCache, ...WITH_SDK } = OPTIONS;
 
-/** What is loaded on demand stays a file of its own, beside client.js. */
+/** Keep the files that are loaded on demand apart from client.js. */
 const apart = {
   name: 'apart',
   setup({ onResolve }) {
@@ -29,20 +28,17 @@ const apart = {
   },
 };
 
-// What a page without npm needs: the client; the cores of the hooks come with the package.
+// A page without npm needs the client only; the cores of the hooks come with the package.
 const MAIN = { ...OPTIONS, plugins: [...OPTIONS.plugins, apart] };
 await write('client.js', `export { HybridClient } from './src/index.ts'`, MAIN);
 for (const [path, name] of Object.entries(ON_DEMAND)) {
-  const contents = await bundled(`export * from './src/transports/${path.replace(/\.js$/, '.ts')}'`, {
-    ...OPTIONS,
-    external: SDKS,
-  });
-  await write(name, contents, UNMANGLED);
+  const contents = await bundled(`export * from './src/transports/${path.replace(/\.js$/, '.ts')}'`);
+  await write(name, contents, WITH_SDK);
 }
 
 /** Return our own part of a file, with its private names shortened as in client.js. */
-async function bundled(contents, options) {
-  const { outputFiles } = await build({ ...options, stdin: { contents, resolveDir: '.' }, write: false });
+async function bundled(contents) {
+  const { outputFiles } = await build({ ...OPTIONS, stdin: { contents, resolveDir: '.' }, write: false });
   return outputFiles[0].text;
 }
 

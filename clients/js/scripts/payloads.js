@@ -1,4 +1,4 @@
-// Writes src/payloads.ts from the JSON Schema on standard input; with --check, fails where it is stale.
+// Writes src/payloads.ts from the JSON Schema on standard input. With --check, fails where it does not match.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';

@@ -17,8 +17,8 @@ export interface RunnerListener {
   settled(before: Machine['mode']): void;
   /** Return whether every channel has all its events. */
   isCurrent(): boolean;
-  /** Return whether a channel stays connected while the page is hidden. */
-  keepInBackground(): boolean;
+  /** Return whether the client stays connected while the page is hidden. */
+  staysConnected(): boolean;
 }
 
 /** Input of the machine. */
@@ -84,7 +84,7 @@ export class ClientRunner {
 
   private _watch(): void {
     const handle = (event: PageEvent) =>
-      this.input((machine) => machine[event]({ keep: this._listener.keepInBackground() }));
+      this.input((machine) => machine[event]({ keep: this._listener.staysConnected() }));
     this._unwatch = watchPage(handle);
     // The page may have been hidden from the start, which no event reports.
     if (isHidden()) handle('hidden');

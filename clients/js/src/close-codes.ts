@@ -32,8 +32,3 @@ export enum CloseCode {
   /** The connection reached its maximum age. */
   ROTATED = 4509,
 }
-
-/** Return whether the server asked for a reconnect after this close code. */
-export function isRestart(code: number): boolean {
-  return code === CloseCode.RESTART || (code >= CloseCode.INTERNAL && code <= 4599);
-}

@@ -70,7 +70,7 @@ export class HybridClient implements Client {
       },
       settled: (before) => this._publish(before),
       isCurrent: () => this._subscriptions.current,
-      keepInBackground: () => this._subscriptions.keepInBackground,
+      staysConnected: () => this._subscriptions.staysConnected,
     }, DEFAULT_TIMING);
     this._transports = new TransportManager(
       this._subscriptions,

@@ -3,6 +3,7 @@
 import { isHidden, watchPage } from './browser/page-events.js';
 import { guarded } from './browser/report.js';
 import { Store } from './browser/store.js';
+import { spread } from './machine/backoff.js';
 import { HybridClient } from './hybrid-client.js';
 import { Fetcher } from './http/fetcher.js';
 import type { Fetch } from './http/fetcher.js';
@@ -52,7 +53,6 @@ const HIDDEN_POLLING_MS = 60_000;
 
 const POLLING_MS = 5_000;
 const RETRY_MS = 3_000;
-const SPREAD = 0.2;
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -208,8 +208,7 @@ export class HybridUpdates<Data> {
     if (!this._polls) return;
     const { pollingInterval = POLLING_MS } = this._options;
     const interval = isHidden() ? Math.max(HIDDEN_POLLING_MS, pollingInterval) : pollingInterval;
-    const wait = interval * (1 - SPREAD + 2 * SPREAD * Math.random());
-    this._poll = setTimeout(() => void this._fetch(), wait);
+    this._poll = setTimeout(() => void this._fetch(), spread(interval, Math.random()));
   }
 
   /** Fetch when the page becomes visible, or the network returns. */

@@ -1,7 +1,7 @@
 /** WebSocket to any server that reconnects by itself: the core of `useWebSocket`. */
 
 import { CloseCode } from '../close-codes.js';
-import { delay } from '../machine/backoff.js';
+import { backoff } from '../machine/backoff.js';
 import type { ReadableStore } from '../types.js';
 import { guarded, report } from './report.js';
 import { Store } from './store.js';
@@ -107,7 +107,7 @@ export class ReconnectingSocket {
     const { attempts } = this._store.get();
     this._store.merge({ status: 'disconnected', attempts: attempts + 1 });
     if (attempts >= maxReconnectAttempts) return;
-    const wait = delay(attempts, Math.random(), { base: reconnectInterval / 1_000 }) * 1_000;
+    const wait = backoff(attempts, Math.random(), reconnectInterval);
     this._reopening = setTimeout(() => this._open(), wait);
   }
 

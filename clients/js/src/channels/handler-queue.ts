@@ -2,7 +2,7 @@
 
 import { report } from '../browser/report.js';
 import { httpStatus } from '../http/request.js';
-import { delay } from '../machine/backoff.js';
+import { backoff } from '../machine/backoff.js';
 import type { ChannelHandlers, Position, RealtimeEvent, Reset, Snapshot } from '../types.js';
 
 /** Limit of calls that wait for a slow handler; beyond it, a reset replaces them. */
@@ -30,7 +30,7 @@ export class HandlerQueue {
     private readonly _latest: () => Promise<Snapshot>,
   ) {}
 
-  get keepInBackground(): boolean {
+  get staysConnected(): boolean {
     return this._handlers.keepInBackground ?? false;
   }
 
@@ -134,7 +134,7 @@ export class HandlerQueue {
       return true;
     }
     if (this._ended) return true;
-    const wait = delay(this._failures, Math.random(), { base: 1 }) * 1_000;
+    const wait = backoff(this._failures, Math.random(), 1_000);
     this._failures += 1;
     this._retry = setTimeout(() => {
       this._retry = undefined;

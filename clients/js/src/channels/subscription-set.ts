@@ -59,8 +59,9 @@ export class SubscriptionSet {
     return this.names.filter((name) => this._subscriptions.get(name)?.reducer.phase !== 'current');
   }
 
-  get keepInBackground(): boolean {
-    return this._queues().some(({ keepInBackground }) => keepInBackground);
+  /** Whether the client stays connected while the page is hidden. */
+  get staysConnected(): boolean {
+    return this._queues().some((queue) => queue.staysConnected);
   }
 
   has(name: string): boolean {

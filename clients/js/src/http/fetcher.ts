@@ -1,6 +1,6 @@
 /** Calls of the application's `fetchData`, with retries. */
 
-import { delay } from '../machine/backoff.js';
+import { backoff } from '../machine/backoff.js';
 
 export interface FetcherListener<Data> {
   fetched(data: Data): void;
@@ -79,7 +79,7 @@ export class Fetcher<Data> {
   }
 
   private _retryLater(): void {
-    const wait = delay(this._failures, Math.random(), { base: this._base / 1_000 }) * 1_000;
+    const wait = backoff(this._failures, Math.random(), this._base);
     this._failures += 1;
     this._retry = setTimeout(() => void this.run(), wait);
   }

@@ -1,9 +1,7 @@
 /** Times of a client's polls; in milliseconds. Twin of poll_schedule.py. */
 
+import { spread } from './backoff.js';
 import type { Timing } from './timing.js';
-
-/** Random variation of an interval in both directions, so that clients do not poll together. */
-export const SPREAD = 0.2;
 
 /** HTTP statuses that ask for fewer requests: without `Retry-After` they double the interval. */
 const SLOW_DOWN = [429, 503];
@@ -58,8 +56,9 @@ export class PollSchedule {
     const slower = status !== null && SLOW_DOWN.includes(status) ? 2 * this._pollingInterval : null;
     const wait = retryAfter ?? slower;
     if (wait === null) return;
+    // Only later: the server asked for at least this wait.
     const limited = Math.min(this._timing.requestedIntervalMax, wait);
-    this._notBefore = now + Math.round(limited * (1 + SPREAD * draw));
+    this._notBefore = now + Math.round(limited * (1 + 0.2 * draw));
   }
 
   /** Record an event. */
@@ -76,8 +75,7 @@ export class PollSchedule {
 
   /** Return the time of the next poll. */
   next(now: number, draw: number): number {
-    const wait = Math.round(this.interval(now) * (1 - SPREAD + 2 * SPREAD * draw));
-    return Math.max(this._notBefore, now + wait);
+    return Math.max(this._notBefore, now + Math.round(spread(this.interval(now), draw)));
   }
 
   /** Return a random time for a poll within `within`. */

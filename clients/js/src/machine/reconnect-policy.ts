@@ -1,7 +1,7 @@
 /** Times at which a lost socket may be opened again; in milliseconds. Twin of reconnect_policy.py. */
 
-import { CloseCode, isRestart } from '../close-codes.js';
-import { delay } from './backoff.js';
+import { CloseCode } from '../close-codes.js';
+import { backoff, spread } from './backoff.js';
 import type { Timing } from './timing.js';
 
 /** Number of short connections after which the client polls for a while. */
@@ -80,15 +80,20 @@ export class ReconnectPolicy {
 
   /** Return the wait of the next step of the back-off. */
   backoff(draw: number): number {
-    const wait = delay(this._step, draw, { base: this._options.reconnectInterval / 1_000 });
+    const wait = backoff(this._step, draw, this._options.reconnectInterval);
     this._step += 1;
-    return Math.round(wait * 1_000);
+    return Math.round(wait);
   }
 
   private _wait(draw: number, code: number, window: number | null): number {
     const { slowReconnect, restartSpread } = this._timing;
-    if (this.failures >= this._options.maxAttempts) return Math.round(slowReconnect * (0.8 + 0.4 * draw));
+    if (this.failures >= this._options.maxAttempts) return Math.round(spread(slowReconnect, draw));
     // All clients of a server that restarts lose their connection together.
     return isRestart(code) ? Math.round(draw * (window ?? restartSpread)) : this.backoff(draw);
   }
+}
+
+/** Return whether the server asked for a reconnect by this close code. */
+function isRestart(code: number): boolean {
+  return code === CloseCode.RESTART || (code >= CloseCode.INTERNAL && code <= 4599);
 }

@@ -5,6 +5,7 @@ import { hex } from '../browser/ids.js';
 import type { SubscriptionSet } from '../channels/subscription-set.js';
 import type { MachineInput } from '../client-runner.js';
 import { CloseCode } from '../close-codes.js';
+import { spread } from '../machine/backoff.js';
 import type { Timing } from '../machine/timing.js';
 import { VERSION, isFields, isHealthy, milliseconds, readEvent, readEvents, readPosition } from '../messages.js';
 import type { ClientMessage, ServerMessage } from '../messages.js';
@@ -219,7 +220,7 @@ export class TransportSession implements TransportHandlers {
     const timer = setTimeout(() => {
       this._retries.delete(timer);
       this.subscribe(channel);
-    }, this._listener.timing.subscribeRetry * (0.8 + 0.4 * Math.random()));
+    }, spread(this._listener.timing.subscribeRetry, Math.random()));
     this._retries.add(timer);
   }
 

@@ -11,8 +11,6 @@ export interface PositionCheckerListener {
   failed(): void;
 }
 
-const SPREAD = 0.2;
-
 /** Offset beyond any other: the client then reads the channel's position from the log. */
 const BEYOND = Number.MAX_SAFE_INTEGER;
 
@@ -29,7 +27,7 @@ export class PositionChecker {
   ) {}
 
   start(): void {
-    const wait = this._tools.timing.positionCheckInterval * (1 - SPREAD + 2 * SPREAD * Math.random());
+    const wait = this._tools.timing.positionCheckInterval * (0.8 + 0.4 * Math.random());
     this._timer = setTimeout(() => void this._check().finally(() => this._continue()), wait);
   }
 
