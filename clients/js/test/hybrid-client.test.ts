@@ -41,7 +41,7 @@ async function live(handlers: ChannelHandlers = {}, options: ClientOptions = {})
   return offsets;
 }
 
-it('nothing is contacted before the start, nor when it is switched off', async () => {
+it('client contacts nothing before start or when switched off', async () => {
   for (const options of [{}, { websocketEnabled: false }, { enableFeatureFlag: false }]) {
     make(options);
     client.subscribe(CHANNEL, {});
@@ -54,7 +54,7 @@ it('nothing is contacted before the start, nor when it is switched off', async (
   expect(client.state.get()).toMatchObject({ updateSource: 'polling', websocketStatus: 'disconnected' });
 });
 
-it('it introduces itself with the token of the descriptor, never in the URL', async () => {
+it('connect message carries the token, and the URL does not', async () => {
   await live();
   const { url, sent } = FakeSocket.last;
   expect(url).toBe('ws://bridge.test/realtime/ws');
@@ -64,7 +64,7 @@ it('it introduces itself with the token of the descriptor, never in the URL', as
   expect(client.state.get()).toMatchObject({ kind: 'realtime', websocketStatus: 'connected', user: '42' });
 });
 
-it('a welcome with another nonce is none', async () => {
+it('welcome with another nonce is ignored', async () => {
   make().start();
   await settle();
   FakeSocket.last.open();
@@ -73,7 +73,7 @@ it('a welcome with another nonce is none', async () => {
   expect(client.state.get().mode).toBe('FALLBACK');
 });
 
-it('nonsense on a socket ends it', async () => {
+it('invalid message closes the socket', async () => {
   make().start();
   await settle();
   const socket = FakeSocket.last;
@@ -83,7 +83,7 @@ it('nonsense on a socket ends it', async () => {
   expect(client.state.get().mode).toBe('FALLBACK');
 });
 
-it('a gap is asked for once, from the position, and filled in order', async () => {
+it('gap is requested once from the position and filled in order', async () => {
   const offsets = await live();
   const socket = FakeSocket.last;
   socket.push(1);
@@ -97,13 +97,13 @@ it('a gap is asked for once, from the position, and filled in order', async () =
   expect(client.channel(CHANNEL).get().phase).toBe('current');
 });
 
-it('a heartbeat tells of a last event that was lost', async () => {
+it('heartbeat reveals a lost last event', async () => {
   await live();
   FakeSocket.last.say({ type: 'heartbeat', offsets: { [CHANNEL]: 1 }, generation: 0 });
   expect(FakeSocket.last.asked('subscribe')).toHaveLength(2);
 });
 
-it('while an answer is awaited the server is not asked again, but afterwards', async () => {
+it('second request for a channel waits for the first answer', async () => {
   await live();
   const socket = FakeSocket.last;
   socket.push(2);
@@ -114,7 +114,7 @@ it('while an answer is awaited the server is not asked again, but afterwards', a
   expect(socket.asked('subscribe')).toHaveLength(3);
 });
 
-it('a lost socket gives place to a poll within a second, and the badge says so at once', async () => {
+it('lost socket leads to a poll within a second', async () => {
   const offsets = await live();
   FakeSocket.last.push(1);
   bridge.answers.poll = {
@@ -128,7 +128,7 @@ it('a lost socket gives place to a poll within a second, and the badge says so a
   expect(offsets).toEqual([1, 2]);
 });
 
-it('a reconnected socket subscribes from where polling has got to', async () => {
+it('reconnected socket resumes from the polled position', async () => {
   await live();
   FakeSocket.last.push(1);
   FakeSocket.last.end();
@@ -140,7 +140,7 @@ it('a reconnected socket subscribes from where polling has got to', async () => 
   expect(client.state.get().kind).toBe('realtime');
 });
 
-it('a page of a long answer is followed by the next', async () => {
+it('further pages of a long poll result follow', async () => {
   const offsets = await live({}, { transport: 'auto' });
   const page = (offset: number, more: boolean) => ({
     channels: {
@@ -154,7 +154,7 @@ it('a page of a long answer is followed by the next', async () => {
   expect(offsets).toEqual([1, 2, 3]);
 });
 
-it('a drained socket is succeeded by another before it is closed', async () => {
+it('drained socket is closed after its successor is ready', async () => {
   const offsets = await live();
   const old = FakeSocket.last;
   old.say({ type: 'drain', after: 0, window: 2 });
@@ -169,7 +169,7 @@ it('a drained socket is succeeded by another before it is closed', async () => {
   expect(client.state.get().kind).toBe('realtime');
 });
 
-it('what the old socket had been asked for is asked of its successor', async () => {
+it('open requests of a drained socket move to its successor', async () => {
   await live();
   const old = FakeSocket.last;
   old.say({ type: 'drain', after: 0, window: 0 });
@@ -183,7 +183,7 @@ it('what the old socket had been asked for is asked of its successor', async () 
   expect(successor.asked('subscribe')).toHaveLength(2);
 });
 
-it('a fresh token is handed over on the open socket', async () => {
+it('fresh token is sent on the open socket', async () => {
   await live();
   bridge.answers.connect = { ...DESCRIPTOR, token: 'token-2' };
   for (let second = 0; second < 480; second += 5) {
@@ -194,13 +194,13 @@ it('a fresh token is handed over on the open socket', async () => {
   expect(FakeSocket.opened).toHaveLength(1);
 });
 
-it('a socket on which we said nothing gets our own ping', async () => {
+it('idle socket sends a ping', async () => {
   await live({}, { heartbeatInterval: 7_000 });
   await settle(7_000);
   expect(FakeSocket.last.asked('ping')).toHaveLength(1);
 });
 
-it('silence is met with a ping and a poll, and then with another socket', async () => {
+it('silence leads to a ping, a poll and a new socket', async () => {
   await live();
   await settle(15_000);
   expect(client.state.get().mode).toBe('SUSPECT');
@@ -210,7 +210,7 @@ it('silence is met with a ping and a poll, and then with another socket', async 
   expect(bridge.asked('poll').length).toBeGreaterThan(0);
 });
 
-it('a refused channel says why, and a retry asks for it again', async () => {
+it('denied channel shows its reason and is retried on request', async () => {
   await live();
   const onReset = vi.fn();
   client.subscribe('job.7', { onReset });
@@ -224,7 +224,7 @@ it('a refused channel says why, and a retry asks for it again', async () => {
   expect(socket.asked('subscribe').at(-1)).toEqual({ type: 'subscribe', channel: 'job.7' });
 });
 
-it('a refusal that may pass is met with another try', async () => {
+it('temporary refusal is retried', async () => {
   await live();
   client.subscribe('job.7', {});
   FakeSocket.last.say({ type: 'refused', channel: 'job.7', code: 500, message: 'try again' });
@@ -232,7 +232,7 @@ it('a refusal that may pass is met with another try', async () => {
   expect(FakeSocket.last.asked('subscribe').filter(({ channel }) => channel === 'job.7')).toHaveLength(2);
 });
 
-it('handlers of one channel share its subscription until the last has gone', async () => {
+it('handlers of one channel share its subscription', async () => {
   await live();
   const first = client.subscribe('job.7', {});
   const second = client.subscribe('job.7', {});
@@ -243,7 +243,7 @@ it('handlers of one channel share its subscription until the last has gone', asy
   expect(FakeSocket.last.asked('unsubscribe')).toEqual([{ type: 'unsubscribe', channel: 'job.7' }]);
 });
 
-it('handlers are called one at a time, and one that throws stops nothing', async () => {
+it('handlers run one at a time, and an error stops nothing', async () => {
   const reported = vi.spyOn(console, 'error').mockReturnValue();
   vi.stubGlobal('reportError', undefined);
   const said: string[] = [];
@@ -261,7 +261,7 @@ it('handlers are called one at a time, and one that throws stops nothing', async
   expect(reported).toHaveBeenCalledTimes(1);
 });
 
-it('events wait for the snapshot, and those that it has are not handed out again', async () => {
+it('events wait for the snapshot, which replaces its own events', async () => {
   const said: unknown[] = [];
   bridge.answers.latest = () => ({
     channel: CHANNEL,
@@ -278,7 +278,7 @@ it('events wait for the snapshot, and those that it has are not handed out again
   expect(said).toEqual([[{ offset: 2 }], 3]);
 });
 
-it('a snapshot that fails is tried again, and events still wait for it', async () => {
+it('failed snapshot is retried while events wait', async () => {
   const said: unknown[] = [];
   bridge.answers.latest = 503;
   await live({ onSnapshot: () => void said.push('snapshot'), onEvent: () => void said.push('event') });
@@ -290,7 +290,7 @@ it('a snapshot that fails is tried again, and events still wait for it', async (
   expect(said).toEqual(['snapshot', 'event']);
 });
 
-it('pages of a snapshot are joined, the latest of each key', async () => {
+it('pages of a snapshot are joined by key', async () => {
   const pages = [
     { events: [eventFrame(1, { key: 'a' }), eventFrame(2, { key: 'b' })], more: true },
     { events: [eventFrame(5, { key: 'a' })], more: false },
@@ -301,7 +301,7 @@ it('pages of a snapshot are joined, the latest of each key', async () => {
   expect(onSnapshot.mock.calls[0]![0].events.map(({ id }: RealtimeEvent) => id)).toEqual(['e2', 'e5']);
 });
 
-it('a reset is told before what follows it', async () => {
+it('reset is delivered before later events', async () => {
   const said: unknown[] = [];
   await live({
     onReset: ({ reason }) => void said.push(reason),
@@ -313,7 +313,7 @@ it('a reset is told before what follows it', async () => {
   expect(said).toEqual(['truncated', 'e8']);
 });
 
-it('a reset for a place that we have left is asked for again', async () => {
+it('reset for an outdated position is requested again', async () => {
   const onReset = vi.fn();
   await live({ onReset });
   const old = FakeSocket.last;
@@ -328,14 +328,14 @@ it('a reset for a place that we have left is asked for again', async () => {
   expect(old.asked('subscribe').at(-1)!.position).toMatchObject({ offset: 1 });
 });
 
-it('events of our own are not handed to us', async () => {
+it('own events are not delivered', async () => {
   const offsets = await live();
   FakeSocket.last.push(1, { source: client.id });
   FakeSocket.last.push(2, { source: 'c_other' });
   expect(offsets).toEqual([2]);
 });
 
-it('refused credentials are renewed once, by asking for the token again', async () => {
+it('denied credentials are renewed once by the token function', async () => {
   const token = vi.fn().mockReturnValue('mine');
   bridge.answers.connect = 401;
   make({ token }).start();
@@ -348,7 +348,7 @@ it('refused credentials are renewed once, by asking for the token again', async 
   expect(FakeSocket.opened).toHaveLength(1);
 });
 
-it('without any server it says so after 30 s, and goes on trying', async () => {
+it('status is offline after 30 s without a server', async () => {
   bridge.answers.connect = new TypeError('network');
   bridge.answers.poll = new TypeError('network');
   make().start();
@@ -363,7 +363,7 @@ it('without any server it says so after 30 s, and goes on trying', async () => {
   expect(FakeSocket.opened.length).toBeGreaterThan(0);
 });
 
-it('a server that asks for polling gets no socket', async () => {
+it('polling mode of the server opens no socket', async () => {
   bridge.answers.connect = { ...DESCRIPTOR, mode: 'polling' };
   make().start();
   await settle(1_000);
@@ -371,7 +371,7 @@ it('a server that asks for polling gets no socket', async () => {
   expect(client.state.get()).toMatchObject({ kind: 'polling', transport: 'poll' });
 });
 
-it('polls come as often as the application chose, unless the server asks for less', async () => {
+it('polls follow the option, or the longer wait of the server', async () => {
   make({ transport: 'poll', pollingInterval: 2_000 }).start();
   await settle(6_100);
   expect(bridge.asked('poll')).toHaveLength(4);
@@ -380,7 +380,7 @@ it('polls come as often as the application chose, unless the server asks for les
   expect(bridge.asked('poll')).toHaveLength(5);
 });
 
-it('a poll that takes 10 s is aborted', async () => {
+it('poll is aborted after 10 s', async () => {
   bridge.answers.poll = () => new Promise(() => {});
   make({ transport: 'poll' }).start();
   await settle(9_999);
@@ -389,7 +389,7 @@ it('a poll that takes 10 s is aborted', async () => {
   expect(bridge.requests.find(({ route }) => route === 'poll')!.signal.aborted).toBe(true);
 });
 
-it('a clock that jumped makes sure that the socket lives', async () => {
+it('clock jump leads to a ping and a poll', async () => {
   await live();
   vi.setSystemTime(Date.now() + 60_000);
   await settle(2_500);
@@ -397,7 +397,7 @@ it('a clock that jumped makes sure that the socket lives', async () => {
   expect(bridge.asked('poll')).toHaveLength(1);
 });
 
-it('what is stopped holds nothing, and can be started again from its positions', async () => {
+it('stopped client holds nothing and resumes on start', async () => {
   await live();
   FakeSocket.last.push(1);
   client.stop();
@@ -410,7 +410,7 @@ it('what is stopped holds nothing, and can be started again from its positions',
   expect(FakeSocket.last.asked('subscribe')[0]!.position).toMatchObject({ offset: 1 });
 });
 
-it('telemetry tells what happened, and never a payload or a token', async () => {
+it('telemetry contains no payload and no token', async () => {
   const entries: Telemetry[] = [];
   await live({}, { onTelemetry: (entry) => entries.push(entry) });
   FakeSocket.last.push(1, { time: Date.now() - 30, data: { secret: 'payload' } });
@@ -424,7 +424,7 @@ it('telemetry tells what happened, and never a payload or a token', async () => 
   expect(JSON.stringify(entries)).not.toMatch(/payload|token-1/);
 });
 
-it('the descriptor of a tab serves when no fresh one can be had, but its token is never stored', async () => {
+it('stored descriptor serves without its token', async () => {
   const stored = new Map<string, string>();
   vi.stubGlobal('sessionStorage', {
     getItem: (key: string) => stored.get(key) ?? null,

@@ -43,7 +43,7 @@ const reduce = (data: number[] | null, { position }: { position?: { offset: numb
   position!.offset,
 ];
 
-it('one fetch serves the start, when the channel is there soon', async () => {
+it('one fetch suffices when the channel is ready soon', async () => {
   const fetchData = vi.fn().mockResolvedValue([]);
   start(fetchData);
   expect(updates.state.get()).toMatchObject({ data: null, loading: true });
@@ -53,7 +53,7 @@ it('one fetch serves the start, when the channel is there soon', async () => {
   expect(updates.state.get()).toMatchObject({ data: [], loading: false, websocketStatus: 'connected' });
 });
 
-it('data that was fetched before the channel was there is fetched again with it', async () => {
+it('data fetched before the channel was ready is fetched again', async () => {
   const fetchData = vi.fn().mockResolvedValue([]);
   start(fetchData);
   await settle(1_000);
@@ -62,7 +62,7 @@ it('data that was fetched before the channel was there is fetched again with it'
   expect(fetchData).toHaveBeenCalledTimes(2);
 });
 
-it('a bridge that is down does not keep the data waiting', async () => {
+it('unreachable bridge does not delay the data', async () => {
   bridge.answers.connect = new TypeError('network');
   bridge.answers.poll = 503;
   const fetchData = vi.fn().mockResolvedValue([1]);
@@ -71,7 +71,7 @@ it('a bridge that is down does not keep the data waiting', async () => {
   expect(updates.state.get()).toMatchObject({ data: [1], loading: false, updateSource: 'polling' });
 });
 
-it('a burst of events is one fetch, 250 ms after it began', async () => {
+it('burst of events leads to one fetch after 250 ms', async () => {
   const fetchData = vi.fn().mockResolvedValue([]);
   start(fetchData);
   await live();
@@ -82,7 +82,7 @@ it('a burst of events is one fetch, 250 ms after it began', async () => {
   expect(fetchData).toHaveBeenCalledTimes(2);
 });
 
-it('polling is fetchData', async () => {
+it('polling calls fetchData', async () => {
   bridge.answers.connect = 503;
   bridge.answers.poll = 503;
   const fetchData = vi.fn().mockResolvedValue([]);
@@ -93,7 +93,7 @@ it('polling is fetchData', async () => {
 });
 
 it.each([{ websocketEnabled: false }, { enableFeatureFlag: false }])(
-  'with %o there is fetchData polling alone',
+  '%o polls fetchData and contacts no bridge',
   async (options) => {
     const fetchData = vi.fn().mockResolvedValue([]);
     start(fetchData, options);
@@ -105,7 +105,7 @@ it.each([{ websocketEnabled: false }, { enableFeatureFlag: false }])(
   },
 );
 
-it('with reduce the events change the data, and nothing is fetched', async () => {
+it('reduce changes the data without a fetch', async () => {
   const fetchData = vi.fn().mockResolvedValue([0]);
   start(fetchData, { reduce });
   await live();
@@ -116,7 +116,7 @@ it('with reduce the events change the data, and nothing is fetched', async () =>
   expect(fetchData).toHaveBeenCalledTimes(1);
 });
 
-it('events that come while the data is fetched change it afterwards', async () => {
+it('events during a fetch are reduced after it', async () => {
   let answer: (data: number[]) => void = () => {};
   start(() => new Promise((resolve) => (answer = resolve)), { reduce });
   await live();
@@ -127,7 +127,7 @@ it('events that come while the data is fetched change it afterwards', async () =
   expect(updates.state.get().data).toEqual([0, 1, 2]);
 });
 
-it('a reset is another fetch, and what follows it comes on top', async () => {
+it('reset leads to a fetch before later events are reduced', async () => {
   const fetchData = vi.fn().mockResolvedValueOnce([0]).mockResolvedValue([9]);
   start(fetchData, { reduce });
   await live();
@@ -138,7 +138,7 @@ it('a reset is another fetch, and what follows it comes on top', async () => {
   expect(updates.state.get().data).toEqual([9, 10]);
 });
 
-it('a fetch that failed is shown and tried again', async () => {
+it('failed fetch is shown and retried', async () => {
   const fetchData = vi.fn().mockRejectedValueOnce(new Error('503')).mockResolvedValue([1]);
   start(fetchData);
   await live();
@@ -147,7 +147,7 @@ it('a fetch that failed is shown and tried again', async () => {
   expect(updates.state.get()).toMatchObject({ data: [1], error: null });
 });
 
-it('one fetch is on its way at a time, and one follows for all who asked meanwhile', async () => {
+it('requests during a fetch share one following fetch', async () => {
   const answers: ((data: number[]) => void)[] = [];
   start(() => new Promise((resolve) => answers.push(resolve)));
   await live();
@@ -161,7 +161,7 @@ it('one fetch is on its way at a time, and one follows for all who asked meanwhi
   expect(updates.state.get().data).toEqual([2]);
 });
 
-it('without fetchData the latest events are the start, and never replayed', async () => {
+it('snapshot replaces fetchData, and its events are not replayed', async () => {
   bridge.answers.latest = {
     events: [eventFrame(1, { key: 'a' })],
     position: { epoch: 'aaaaaaaa', offset: 1, id: 'e1' },
@@ -178,7 +178,7 @@ it('without fetchData the latest events are the start, and never replayed', asyn
   expect(onEvent).toHaveBeenCalledTimes(1);
 });
 
-it('what is stopped aborts its fetch, holds nothing, and can be started again', async () => {
+it('stop aborts the fetch, and start works again', async () => {
   const signals: AbortSignal[] = [];
   start(({ signal }) => {
     signals.push(signal);

@@ -1,4 +1,4 @@
-/** The vectors that the twins in Python and TypeScript both replay: see tests/vectors/README.md. */
+/** Vectors that the Python and TypeScript clients both replay; see tests/vectors/README.md. */
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -89,8 +89,8 @@ const DEFAULT_TERMS: Terms = {
   expires: 600_000,
 };
 
-/** Python names its arguments; here the first few have places. */
-const PLACES: Record<string, string[]> = {
+/** Positional arguments of inputs; Python passes them by name. */
+const POSITIONAL: Record<string, string[]> = {
   start: ['cached'],
   descriptor_received: ['terms'],
   descriptor_failed: ['status'],
@@ -105,16 +105,16 @@ const PLACES: Record<string, string[]> = {
 function give(machine: Machine, { at, draw = 0.5, input, args = {} }: Fields): Fields[] {
   machine.at(at, draw);
   const method = (machine as Fields)[camel(input)].bind(machine);
-  const places = PLACES[input];
+  const names = POSITIONAL[input];
   const terms = (name: string, value: Fields) =>
     name === 'terms' || name === 'cached' ? { ...DEFAULT_TERMS, ...camelKeys(value) } : value;
   const done = () => machine.take().map(said);
-  if (!places) {
+  if (!names) {
     method(camelKeys(args));
     return done();
   }
-  expect(places, input).toEqual(expect.arrayContaining(Object.keys(args)));
-  method(...places.map((name) => (name in args ? terms(name, args[name]) : undefined)));
+  expect(names, input).toEqual(expect.arrayContaining(Object.keys(args)));
+  method(...names.map((name) => (name in args ? terms(name, args[name]) : undefined)));
   return done();
 }
 

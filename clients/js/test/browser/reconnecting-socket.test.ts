@@ -28,7 +28,7 @@ function open(options: SocketOptions = {}): FakeSocket {
   return FakeSocket.last;
 }
 
-it('every message reaches onMessage, though only the last is shown', () => {
+it('onMessage gets every message, the state the last one', () => {
   const data: unknown[] = [];
   const fake = open({ onMessage: (message) => data.push(message.data) });
   fake.say({ n: 1 });
@@ -37,7 +37,7 @@ it('every message reaches onMessage, though only the last is shown', () => {
   expect(socket.state.get()).toMatchObject({ status: 'connected', lastMessage: { data: '{"n":2}' } });
 });
 
-it('objects are sent as JSON, and nothing while it is closed', () => {
+it('objects are sent as JSON, and nothing on a closed socket', () => {
   const fake = open();
   expect(socket.send({ a: 1 })).toBe(true);
   expect(socket.send('"text"')).toBe(true);
@@ -46,7 +46,7 @@ it('objects are sent as JSON, and nothing while it is closed', () => {
   expect(socket.send({})).toBe(false);
 });
 
-it('it comes back by the back-off, and gives up after so many failures until it is told to', async () => {
+it('reconnects end after the limit until reconnect()', async () => {
   open({ maxReconnectAttempts: 2 }).end();
   expect(socket.state.get()).toMatchObject({ status: 'disconnected', attempts: 1 });
   await settle(1_500);
@@ -60,13 +60,13 @@ it('it comes back by the back-off, and gives up after so many failures until it 
   expect(socket.state.get()).toMatchObject({ status: 'connected', attempts: 0 });
 });
 
-it('what is silent sends a heartbeat', async () => {
+it('idle socket sends a heartbeat', async () => {
   const fake = open({ heartbeatInterval: 1_000, heartbeatMessage: '"beat"' });
   await settle(2_000);
   expect(fake.sent).toEqual(['beat', 'beat']);
 });
 
-it('what is closed stays closed, and holds nothing', async () => {
+it('closed socket stays closed and holds no timer', async () => {
   const fake = open();
   socket.close();
   expect(fake.closedWith).toBe(1000);

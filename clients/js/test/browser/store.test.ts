@@ -4,7 +4,7 @@ import { expect, it, vi } from 'vitest';
 import { Store } from '../../src/browser/store.js';
 
 
-it('a store tells its listeners of changes alone', () => {
+it('listeners are called for changes only', () => {
   const store = new Store({ a: 1, b: 2 });
   const listener = vi.fn();
   const end = store.subscribe(listener);

@@ -5,7 +5,7 @@ import { HandlerQueue, CAPACITY } from '../../src/channels/handler-queue.js';
 import type { RealtimeEvent } from '../../src/index.js';
 
 
-it('a handler that falls too far behind is told that there is a hole', async () => {
+it('slow handler gets a reset instead of the waiting events', async () => {
   let release = (): void => {};
   const onReset = vi.fn();
   const stuck = new Promise<void>((resolve) => (release = resolve));
@@ -17,7 +17,7 @@ it('a handler that falls too far behind is told that there is a hole', async () 
   expect(onReset.mock.calls[0]![0]).toMatchObject({ channel: 'c', reason: 'truncated' });
 });
 
-it.each(['a push', 'a pause and a resume'])('a handler that leads to %s is not called again with the same event', (what) => {
+it.each(['a push', 'a pause and a resume'])('handler that leads to %s gets each event once', (what) => {
   const calls: string[] = [];
   const event = (id: string): RealtimeEvent => ({ channel: 'c', event: 'e', id, data: null });
   const onEvent = ({ id }: RealtimeEvent): void => {
@@ -33,7 +33,7 @@ it.each(['a push', 'a pause and a resume'])('a handler that leads to %s is not c
   expect(calls).toEqual(['begin one', 'end one', 'begin two', 'end two']);
 });
 
-it('a handler that ends its own subscription gets nothing more', () => {
+it('handler that unsubscribes gets no further event', () => {
   const onEvent = vi.fn(() => delivery.end());
   const delivery = new HandlerQueue({ onEvent }, () => Promise.reject());
   for (const id of ['one', 'two']) delivery.event({ channel: 'c', event: 'e', id, data: null });

@@ -46,7 +46,7 @@ test.each([
   expect(status.querySelectorAll('svg[aria-hidden="true"]')).toHaveLength(1);
 });
 
-test('each kind has an icon of its own', () => {
+test('each kind has its own icon', () => {
   const shapes = (['realtime', 'polling', 'connecting', 'offline', 'error', 'paused'] as const).map((kind) => {
     const shape = showKind(kind).querySelector('path')!.getAttribute('d');
     cleanup();
@@ -55,7 +55,7 @@ test('each kind has an icon of its own', () => {
   expect(new Set(shapes).size).toBe(6);
 });
 
-test('changes are announced politely and whole', () => {
+test('changes are announced politely and completely', () => {
   const status = showKind('polling');
   expect(status.getAttribute('aria-live')).toBe('polite');
   expect(status.getAttribute('aria-atomic')).toBe('true');
@@ -70,8 +70,8 @@ test.each([{ kind: 'starting' as const }, { kind: 'paused' as const, label: 'Pau
   },
 );
 
-describe('red', () => {
-  test('says why, what to do, and tries again when asked', () => {
+describe('fault', () => {
+  test('shows reason, advice and a retry button', () => {
     const status = showKind('offline', { reason: 'the socket went silent' });
     expect(status.textContent).toContain('The server does not answer (the socket went silent).');
     expect(status.textContent).toContain('Check your network. We keep trying.');
@@ -94,17 +94,17 @@ describe('red', () => {
   });
 });
 
-test.each(['realtime', 'polling', 'connecting', 'starting'] as const)('there is nothing to press while %s', (kind) => {
+test.each(['realtime', 'polling', 'connecting', 'starting'] as const)('there is no button while %s', (kind) => {
   showKind(kind);
   expect(screen.queryByRole('button')).toBeNull();
 });
 
-test('a stopped client can be asked again, a paused one comes back by itself', () => {
+test('stopped client has a retry button, paused client has none', () => {
   expect(statusText({ ...STARTING, kind: 'paused', mode: 'STOPPED' }).retry).toBe(true);
   expect(statusText({ ...STARTING, kind: 'paused', mode: 'PAUSED' }).retry).toBe(false);
 });
 
-test('words may be others', () => {
+test('texts can be replaced', () => {
   const words = (state: ClientState) => ({ ...statusText(state), label: 'Getrennt', retry: true });
   render(<RealtimeProvider client={client}><ConnectionBadge statusText={words} retryLabel="Erneut" className="mine" /></RealtimeProvider>);
   expect(screen.getByRole('status').textContent).toContain('Getrennt');

@@ -48,7 +48,7 @@ function show(page: ReactNode): ReturnType<typeof render> {
 
 const calls = (): string[][] => made.map(({ client }) => client.calls);
 
-test('without a provider all who name an endpoint share one client, from the first to the last of them', () => {
+test('hooks without a provider share a client per endpoint', () => {
   const page = (badge: boolean): ReactElement => (
     <StrictMode>
       <Channel />
@@ -67,18 +67,18 @@ test('without a provider all who name an endpoint share one client, from the fir
   expect(calls()).toEqual([['start', 'stop']]);
 });
 
-test('another endpoint is another client', () => {
+test('another endpoint has another client', () => {
   show(<><Channel /><Channel endpoint="/other" /></>);
   expect(made.map(({ options }) => options.endpoint)).toEqual(['/realtime', '/other']);
 });
 
-test('the options of `useHybridUpdates` count for the shared client, whoever comes first', () => {
+test('options of `useHybridUpdates` reach the shared client', () => {
   show(<><ConnectionBadge /><Updates options={{ pollingInterval: 2000, token: () => 't' }} /></>);
   expect(made.map(({ options }) => options.pollingInterval)).toEqual([2000]);
   expect((made[0]!.options.token as () => string)()).toBe('t');
 });
 
-test('a provider’s options make its own client, which starts with the first user and stops after the last', () => {
+test('provider options create a client for its users', () => {
   const { unmount } = show(
     <RealtimeProvider options={{ endpoint: '/mine' }}>
       <Channel endpoint="/disregarded" />
@@ -92,7 +92,7 @@ test('a provider’s options make its own client, which starts with the first us
   expect(calls()).toEqual([['start', 'stop']]);
 });
 
-test('a provider that nobody uses contacts nothing', () => {
+test('provider without users contacts nothing', () => {
   show(<RealtimeProvider options={{}}>{null}</RealtimeProvider>);
   expect(made).toEqual([]);
 });

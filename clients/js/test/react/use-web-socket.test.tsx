@@ -43,7 +43,7 @@ afterEach(() => {
 
 const URL = 'wss://example.com/a';
 
-test('it connects, sends and closes', () => {
+test('hook connects, sends and closes', () => {
   const { result, unmount } = renderHook(() => useWebSocket(URL, { heartbeatInterval: 0 }));
   expect(result.current).toMatchObject({ status: 'connecting', attempts: 0, lastMessage: null });
   expect(result.current.send('early')).toBe(false);
@@ -55,7 +55,7 @@ test('it connects, sends and closes', () => {
   expect(FakeWebSocket.last.readyState).toBe(3);
 });
 
-test('`onMessage` gets every message, though React joins what it shows', () => {
+test('`onMessage` gets every message despite batching', () => {
   const [onMessage, shown] = [vi.fn(), [] as unknown[]];
   function Page(): ReactElement {
     const { lastMessage } = useWebSocket(URL, { onMessage: (message) => onMessage(message.data) });
@@ -71,7 +71,7 @@ test('`onMessage` gets every message, though React joins what it shows', () => {
   expect(container.textContent).toBe('c');
 });
 
-test('another handler keeps the connection, another address makes another', () => {
+test('new URL reconnects, new handler does not', () => {
   const { rerender, result } = renderHook(({ url }) => useWebSocket(url, { onMessage: () => {} }), { initialProps: { url: URL } });
   const { send } = result.current;
   rerender({ url: URL });
@@ -81,7 +81,7 @@ test('another handler keeps the connection, another address makes another', () =
   expect(FakeWebSocket.made.map(({ url, readyState }) => [url, readyState])).toEqual([[URL, 3], ['wss://example.com/b', 0]]);
 });
 
-test('it can be ended and begun anew', () => {
+test('closed socket can be reconnected', () => {
   const { result } = renderHook(() => useWebSocket(URL));
   act(() => result.current.close());
   expect(result.current.status).toBe('disconnected');
@@ -89,7 +89,7 @@ test('it can be ended and begun anew', () => {
   expect(result.current.status).toBe('connecting');
 });
 
-test('nothing is contacted without an address', () => {
+test('null URL contacts nothing', () => {
   const { result } = renderHook(() => useWebSocket(null));
   expect(result.current.status).toBe('disconnected');
   result.current.reconnect();

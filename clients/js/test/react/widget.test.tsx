@@ -33,15 +33,15 @@ function rows(): (string | null)[] {
   return [...document.querySelectorAll('.rb-job')].map((row) => `${row.getAttribute('data-job')} ${row.getAttribute('data-state')}`);
 }
 
-describe('the list', () => {
-  test('it loads, then says that there is nothing, and how that changes', () => {
+describe('list of jobs', () => {
+  test('loading is followed by the empty text', () => {
     show();
     expect(screen.getByText('Loading jobs …')).toBeTruthy();
     act(() => client.snapshot(CHANNEL));
     expect(screen.getByText('No jobs yet')).toBeTruthy();
   });
 
-  test('a job runs before people’s eyes', () => {
+  test('running job updates in place', () => {
     show();
     tell('job.queued');
     expect(screen.getByText('Waiting for a worker')).toBeTruthy();
@@ -57,20 +57,20 @@ describe('the list', () => {
     expect(rows()).toEqual(['a1 completed']);
   });
 
-  test('a job of unknown progress says so', () => {
+  test('unknown progress has no value', () => {
     show();
     tell('job.started');
     expect(screen.getByRole('progressbar').hasAttribute('aria-valuenow')).toBe(false);
   });
 
-  test('an error and the time of the next attempt are shown', () => {
+  test('error and next attempt are shown', () => {
     show();
     tell('job.retrying', { error: 'The disk is full', retry_at: '2025-11-22T18:40:10Z' });
     expect(screen.getByText('The disk is full')).toBeTruthy();
     expect(document.querySelector('time')!.getAttribute('datetime')).toBe('2025-11-22T18:40:10.000Z');
   });
 
-  test('it begins with the snapshot', () => {
+  test('snapshot is shown first', () => {
     show();
     const events = [client.event(CHANNEL, 'job.completed', { job: 'a1' }), client.event(CHANNEL, 'job.progress', { job: 'a2', percent: 5 })];
     act(() => client.snapshot(CHANNEL, events));
@@ -78,7 +78,7 @@ describe('the list', () => {
     expect(screen.getByText('1 running')).toBeTruthy();
   });
 
-  test('many are shown when asked for', () => {
+  test('button shows all jobs', () => {
     show({ limit: 2 });
     for (const job of ['a1', 'a2', 'a3']) tell('job.started', {}, job);
     expect(rows()).toHaveLength(2);
@@ -86,7 +86,7 @@ describe('the list', () => {
     expect(rows()).toHaveLength(3);
   });
 
-  test('a burst in one batch loses nothing', () => {
+  test('burst in one batch loses no event', () => {
     show({ limit: 200 });
     act(() => {
       for (let job = 0; job < 100; job += 1) client.emit(CHANNEL, 'job.completed', { job });
@@ -94,7 +94,7 @@ describe('the list', () => {
     expect(rows()).toHaveLength(100);
   });
 
-  test('another user’s jobs are not those of the one before', () => {
+  test('another user starts with an empty list', () => {
     const { rerender } = show();
     tell('job.started');
     rerender(<StrictMode><RealtimeProvider client={client}><ProcessingWidget userId={43} /></RealtimeProvider></StrictMode>);
@@ -106,7 +106,7 @@ describe('the list', () => {
 describe('notifications', () => {
   const notices = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>('.rb-notice')];
 
-  test('one comes when a job completes, once, politely, without taking the focus', () => {
+  test('completed job leads to one polite notice', () => {
     show();
     tell('job.started');
     tell('job.completed');
@@ -117,7 +117,7 @@ describe('notifications', () => {
     expect(document.activeElement).toBe(document.body);
   });
 
-  test('a failure says why, and is dismissed by its button or by Escape', () => {
+  test('failure shows its error until dismissed', () => {
     show();
     tell('job.failed', { error: 'The disk is full' });
     tell('job.failed', {}, 'a2');
@@ -128,7 +128,7 @@ describe('notifications', () => {
     expect(notices()).toHaveLength(0);
   });
 
-  test('keyboard users are passed on to the next one', () => {
+  test('focus moves to the next notice', () => {
     show();
     tell('job.failed');
     tell('job.failed', {}, 'a2');
@@ -138,7 +138,7 @@ describe('notifications', () => {
     expect(document.activeElement).toBe(second);
   });
 
-  test('good news goes by itself, though events go on, and bad news stays', () => {
+  test('success notice closes by itself, failure stays', () => {
     vi.useFakeTimers();
     show();
     tell('job.completed');
@@ -149,7 +149,7 @@ describe('notifications', () => {
     expect(notices().map((notice) => notice.dataset['state'])).toEqual(['failed']);
   });
 
-  test('it waits while somebody is at it', () => {
+  test('notice stays while it has pointer or focus', () => {
     vi.useFakeTimers();
     show();
     tell('job.completed');
@@ -161,7 +161,7 @@ describe('notifications', () => {
     expect(notices()).toHaveLength(0);
   });
 
-  test('what had ended before anybody looked is no news; what ended in a hole is', () => {
+  test('job that ended during a gap leads to a notice', () => {
     show();
     const done = (job: string) => client.event(CHANNEL, 'job.completed', { job });
     act(() => client.snapshot(CHANNEL, [done('a1')]));
@@ -172,15 +172,15 @@ describe('notifications', () => {
     expect(notices()).toHaveLength(1);
   });
 
-  test('a cancelled job is no news', () => {
+  test('cancelled job leads to no notice', () => {
     show();
     tell('job.cancelled');
     expect(notices()).toHaveLength(0);
   });
 });
 
-describe('honesty', () => {
-  test('while cut off it says as of when this is', () => {
+describe('outdated data', () => {
+  test('offline widget shows the time of its data', () => {
     show();
     act(() => client.show({ kind: 'offline', label: 'Offline', lastSync: Date.now() }));
     expect(document.querySelector('.rb-outdated')!.textContent).toMatch(/^As of .+\. What came after is not shown yet\.$/);
@@ -188,7 +188,7 @@ describe('honesty', () => {
     expect(document.querySelector('.rb-outdated')).toBeNull();
   });
 
-  test('a refused channel is no empty list', () => {
+  test('denied channel does not show an empty list', () => {
     show();
     act(() => client.channel(CHANNEL).merge({ error: 'forbidden' }));
     expect(screen.getByText('These jobs cannot be shown: forbidden')).toBeTruthy();
@@ -196,8 +196,8 @@ describe('honesty', () => {
   });
 });
 
-describe('the debug panel', () => {
-  test('it is there for developers alone', () => {
+describe('debug panel', () => {
+  test('panel is absent in production', () => {
     vi.stubEnv('NODE_ENV', 'production');
     render(<RealtimeProvider client={client}><ProcessingWidget userId={42} /></RealtimeProvider>);
     expect(document.querySelector('.rb-debug')).toBeNull();
@@ -208,7 +208,7 @@ describe('the debug panel', () => {
     vi.unstubAllEnvs();
   });
 
-  test('it shows source, status, health, user, session, last sync and transitions', () => {
+  test('panel shows the details of the connection', () => {
     show({ debug: true });
     act(() => {
       client.goLive();

@@ -1,4 +1,4 @@
-/** Events by Ably's own, unmodified SDK, through a local provider and a real server. */
+/** Integration tests with ably-js. */
 
 import { deliversBy } from '../support/hosted.js';
 

@@ -1,6 +1,7 @@
-/** A hosted provider shaped like a socket: what it carries, and what the log is asked for. */
+/** Transport of hosted providers: forwarded events, and requests to the log. */
 
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { CloseCode } from '../../src/close-codes.js';
 import { HostedTransport } from '../../src/transports/hosted/hosted-transport.js';
 import type { Provider, ProviderHandlers } from '../../src/transports/hosted/provider.js';
 import type { Fields, ServerMessage } from '../../src/messages.js';
@@ -68,7 +69,7 @@ async function open(load: () => Promise<Provider> = async () => provider): Promi
   await settle();
 }
 
-/** Connected, introduced, and subscribed at this offset. */
+/** Connect, and subscribe at an offset. */
 async function live(offset = 5): Promise<void> {
   await open();
   handlers.connected();
@@ -98,7 +99,7 @@ afterEach(() => {
 });
 
 describe('subscribing', () => {
-  it('begins where the log stands once the provider carries the channel', async () => {
+  it('starts at the position of the log after the subscription', async () => {
     await open();
     handlers.connected();
     link.send({ type: 'connect', token: 'token-1', nonce: 'n', version: 1 });
@@ -114,7 +115,7 @@ describe('subscribing', () => {
     expect(received('subscribed')).toEqual([{ type: 'subscribed', channel: CHANNEL, ...TOP(5), events: [], more: false }]);
   });
 
-  it('asks for several channels at once', async () => {
+  it('requests several channels at once', async () => {
     await open();
     handlers.connected();
     here = { a: null, b: null };
@@ -123,7 +124,7 @@ describe('subscribing', () => {
     expect(polls).toEqual([{ positions: { a: null, b: null } }]);
   });
 
-  it('tells of a refusal, whether the provider was refused or the log says so', async () => {
+  it('reports a refusal of the provider or the log', async () => {
     await live();
     handlers.refused('user-7', 403, 'no');
     answer = () => ({ channels: { [CHANNEL]: { reset: 'forbidden', position: null } } });
@@ -135,7 +136,7 @@ describe('subscribing', () => {
     ]);
   });
 
-  it('tells of a hole, and then where it goes on', async () => {
+  it('reports a reset with the position after it', async () => {
     await live();
     answer = () => ({ channels: { [CHANNEL]: { reset: 'truncated', position: TOP(90) } } });
     handlers.subscribed(CHANNEL);
@@ -146,7 +147,7 @@ describe('subscribing', () => {
     ]);
   });
 
-  it('without a log each subscription begins with a reset, and the log is never asked', async () => {
+  it('signal mode starts with a reset and never reads the log', async () => {
     guarantee = 'signal';
     await open();
     handlers.connected();
@@ -161,13 +162,13 @@ describe('subscribing', () => {
 });
 
 describe('events', () => {
-  it('are handed on, and what is none of ours is not', async () => {
+  it('are forwarded, other data is not', async () => {
     await live();
     for (const frame of [eventFrame(6), { type: 'welcome' }, null, 'text']) handlers.received(frame);
     expect(messages).toEqual([eventFrame(6)]);
   });
 
-  it('that are missing are given half a second to come late', async () => {
+  it('that are missing may arrive within half a second', async () => {
     await live();
     link.send({ type: 'subscribe', channel: CHANNEL });
     await settle(499);
@@ -184,7 +185,7 @@ describe('events', () => {
     expect(polls).toHaveLength(1);
   });
 
-  it('of which the log has another page are fetched at once', async () => {
+  it('of a further page are fetched at once', async () => {
     await live();
     answer = () => page(505, [eventFrame(505)], true);
     link.send({ type: 'subscribe', channel: CHANNEL });
@@ -195,10 +196,10 @@ describe('events', () => {
   });
 });
 
-describe('the check of positions, by the longest interval', () => {
+describe('position check with the longest interval', () => {
   beforeEach(() => void vi.spyOn(Math, 'random').mockReturnValue(1));
 
-  /** What the machine would do: ask for what is known to be missing. */
+  /** Request missing events, as the machine would. */
   async function follow(): Promise<void> {
     for (const { offsets } of received('heartbeat')) {
       if ((offsets as Record<string, number>)[CHANNEL]) link.send({ type: 'subscribe', channel: CHANNEL });
@@ -207,7 +208,7 @@ describe('the check of positions, by the longest interval', () => {
     await settle(760);
   }
 
-  it('notices and fetches a last event that was lost within 35 s', async () => {
+  it('recovers a lost last event within 35 s', async () => {
     await live();
     answer = () => page(6, [eventFrame(6)]);
     await settle(34_200);
@@ -216,13 +217,13 @@ describe('the check of positions, by the longest interval', () => {
     expect(received('subscribed').map(({ events }) => events)).toEqual([[eventFrame(6)]]);
   });
 
-  it('says nothing of channels that have not moved', async () => {
+  it('reports no channel without new events', async () => {
     await live();
     await settle(34_200);
     expect(received('heartbeat')).toEqual([{ type: 'heartbeat', offsets: {}, generation: 7 }]);
   });
 
-  it('asks the log where the channel is when it is elsewhere', async () => {
+  it('reads the log after a change of epoch', async () => {
     await live();
     answer = () => ({ channels: { [CHANNEL]: { reset: 'epoch', position: TOP(1) } } });
     await settle(34_200);
@@ -230,7 +231,7 @@ describe('the check of positions, by the longest interval', () => {
     expect(received('reset').map(({ reason }) => reason)).toEqual(['epoch']);
   });
 
-  it('gives up a provider that twice within five minutes had delivered nothing', async () => {
+  it('closes after two missed events within five minutes', async () => {
     await live();
     answer = () => page(6, [eventFrame(6)]);
     await settle(37_000);
@@ -240,7 +241,7 @@ describe('the check of positions, by the longest interval', () => {
     expect(provider.closed).toBe(true);
   });
 
-  it('trusts a provider whose event was just under way', async () => {
+  it('accepts an event that arrives shortly after the check', async () => {
     await live();
     answer = () => page(6, [eventFrame(6)]);
     for (let check = 0; check < 3; check += 1) {
@@ -252,7 +253,7 @@ describe('the check of positions, by the longest interval', () => {
     expect(ended).toEqual([]);
   });
 
-  it('rests while nobody sees the page, and while the log does not answer it goes on later', async () => {
+  it('pauses on a hidden page and survives a failed request', async () => {
     hidden = true;
     await live();
     await settle(120_000);
@@ -271,7 +272,7 @@ describe('the check of positions, by the longest interval', () => {
 });
 
 describe('the connection', () => {
-  it('is lost with the provider', async () => {
+  it('is closed with the provider', async () => {
     await live();
     handlers.lost('it is unavailable');
     handlers.lost('again');
@@ -280,12 +281,12 @@ describe('the connection', () => {
     expect([messages, provider.closed]).toEqual([[], true]);
   });
 
-  it('is none where the SDK is not installed', async () => {
+  it('is closed when the SDK is missing', async () => {
     await open(async () => Promise.reject(new Error('npm install it')));
     expect(ended).toEqual([[1006, 'Error: npm install it']]);
   });
 
-  it('that was closed while the SDK was loaded is closed then', async () => {
+  it('closed during the load of the SDK closes the provider', async () => {
     let loaded: (provider: Provider) => void = () => {};
     await open(() => new Promise((resolve) => (loaded = resolve)));
     link.close();
@@ -294,7 +295,7 @@ describe('the connection', () => {
     expect(provider.closed).toBe(true);
   });
 
-  it('asks the provider for a sign of life after ten seconds without one', async () => {
+  it('pings the provider after ten seconds of silence', async () => {
     await live();
     for (let second = 0; second < 30; second += 5) {
       handlers.alive();
@@ -306,7 +307,7 @@ describe('the connection', () => {
     expect(received('pong')).toHaveLength(6);
   });
 
-  it('passes on a ping and a fresh token', async () => {
+  it('forwards a ping and a fresh token', async () => {
     await live();
     link.send({ type: 'ping', nonce: 'p' });
     link.send({ type: 'token', token: 'token-2' });
@@ -314,7 +315,7 @@ describe('the connection', () => {
     expect(provider.calls.slice(-3)).toEqual(['ping', 'renew', `unsubscribe ${CHANNEL}`]);
   });
 
-  it('wants a fresh token when permission or a poll is answered 401', async () => {
+  it('closes with TOKEN after a 401 of authorization or poll', async () => {
     await live();
     handlers.refused(CHANNEL, 401, 'expired');
     await live();
@@ -323,10 +324,10 @@ describe('the connection', () => {
     };
     handlers.subscribed(CHANNEL);
     await settle(10);
-    expect(ended.map(([code]) => code)).toEqual([4401, 4401]);
+    expect(ended.map(([code]) => code)).toEqual([CloseCode.TOKEN, CloseCode.TOKEN]);
   });
 
-  it('lets a channel be asked for again when the log does not answer', async () => {
+  it('refuses a channel temporarily when the log does not answer', async () => {
     await live();
     answer = () => {
       throw new TypeError('fetch failed');

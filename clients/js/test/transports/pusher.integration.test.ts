@@ -1,4 +1,4 @@
-/** Events by Pusher's own, unmodified SDK, through a local provider and a real server. */
+/** Integration tests with pusher-js. */
 
 import { deliversBy } from '../support/hosted.js';
 

@@ -1,4 +1,4 @@
-/** pusher-js as the client uses it: it connects once, says what became of it, and is let go of. */
+/** Provider Pusher with pusher-js and a local WebSocket server. */
 
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server } from 'node:http';
@@ -42,7 +42,7 @@ function say(socket: WebSocket, event: string, data: object, channel?: string): 
   socket.send(JSON.stringify({ event, channel, data: JSON.stringify(data) }));
 }
 
-/** What the provider does with each socket. */
+/** Handler of the provider for each socket. */
 let serve: (socket: WebSocket) => void;
 
 async function open(): Promise<void> {
@@ -83,7 +83,7 @@ afterEach(() => {
   http.close();
 });
 
-it('asks our bridge for permission, as pusher-js does, with our token', async () => {
+it('requests authorization from the bridge with our token', async () => {
   serve = (socket) => {
     say(socket, 'pusher:connection_established', ESTABLISHED);
     socket.on('message', (text) => {
@@ -107,7 +107,7 @@ it('asks our bridge for permission, as pusher-js does, with our token', async ()
   ]);
 });
 
-it.each([401, 403, 500])('says that permission was answered %s, and can ask again', async (status) => {
+it.each([401, 403, 500])('reports authorization status %s and can retry', async (status) => {
   permission = status;
   await open();
   await until(1);
@@ -117,7 +117,7 @@ it.each([401, 403, 500])('says that permission was answered %s, and can ask agai
   expect(await until(3)).toEqual(['connected', `refused job.7 ${status}`, `refused job.7 ${status}`]);
 });
 
-it('says what the provider itself refuses', async () => {
+it('reports a refusal of the provider', async () => {
   serve = (socket) => {
     say(socket, 'pusher:connection_established', ESTABLISHED);
     socket.on('message', (text) => {
@@ -131,21 +131,21 @@ it('says what the provider itself refuses', async () => {
   expect(await until(2)).toEqual(['connected', 'refused job.7 401']);
 });
 
-it.each([4001, 4003, 4004, 4100, 4200])('is over when it is closed with %s, and comes back by nobody but us', async (code) => {
+it.each([4001, 4003, 4004, 4100, 4200])('is lost after close code %s without an SDK reconnect', async (code) => {
   let connections = 0;
   serve = (socket) => {
     connections += 1;
     say(socket, 'pusher:connection_established', ESTABLISHED);
-    socket.close(code, 'as the test wishes');
+    socket.close(code, 'test');
   };
   await open();
   const entries = await until(2);
-  expect(entries).toEqual(['connected', `Pusher: as the test wishes (${code})`]);
+  expect(entries).toEqual(['connected', `Pusher: test (${code})`]);
   await quiet();
   expect([connections, happened.length]).toEqual([1, 2]);
 });
 
-it.each([4001, 4100, 4200])('is over when a draining provider closes it with %s during the handshake', async (code) => {
+it.each([4001, 4100, 4200])('is lost after close code %s during the handshake', async (code) => {
   let connections = 0;
   serve = (socket) => {
     connections += 1;
@@ -157,7 +157,7 @@ it.each([4001, 4100, 4200])('is over when a draining provider closes it with %s 
   expect(connections).toBe(1);
 });
 
-it('is over when the connection is cut', async () => {
+it('is lost when the connection is cut', async () => {
   serve = (socket) => {
     say(socket, 'pusher:connection_established', ESTABLISHED);
     socket.terminate();
@@ -167,7 +167,7 @@ it('is over when the connection is cut', async () => {
   expect(ending).toMatch(/^Pusher: (connecting_in|the connection was lost)$/);
 });
 
-it('stays when the provider complains of something that is not the connection', async () => {
+it('stays open after an error of a client event', async () => {
   serve = (socket) => {
     say(socket, 'pusher:connection_established', ESTABLISHED);
     say(socket, 'pusher:error', { code: 4301, message: 'too many client events' });
@@ -179,7 +179,7 @@ it('stays when the provider complains of something that is not the connection', 
   expect(happened).toEqual(['connected']);
 });
 
-/** Long enough for hundreds of attempts, were there any. */
+/** Wait long enough for hundreds of attempts. */
 function quiet(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 300));
 }
