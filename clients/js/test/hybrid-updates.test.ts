@@ -1,4 +1,4 @@
-/** The core of `useHybridUpdates`: when it fetches, and what events do to the data. */
+/** Core of `useHybridUpdates`: its fetches, and the effect of events on the data. */
 
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { HybridUpdates } from '../src/index.js';
@@ -132,7 +132,7 @@ it('reset leads to a fetch before later events are reduced', async () => {
   start(fetchData, { reduce });
   await live();
   FakeSocket.last.push(1);
-  FakeSocket.last.say({ type: 'reset', channel: 'user-42', reason: 'truncated', epoch: 'aaaaaaaa', offset: 9, id: 'e9' });
+  FakeSocket.last.receive({ type: 'reset', channel: 'user-42', reason: 'truncated', epoch: 'aaaaaaaa', offset: 9, id: 'e9' });
   FakeSocket.last.push(10);
   await settle();
   expect(updates.state.get().data).toEqual([9, 10]);

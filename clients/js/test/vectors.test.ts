@@ -12,7 +12,7 @@ import { reduceJobs, type Jobs } from '../src/react/jobs.js';
 import { Reducer } from '../src/channels/reducer.js';
 import type { Output } from '../src/channels/reducer.js';
 import { connectionStatus } from '../src/machine/status.js';
-import type { Position, RealtimeEvent, ResetReason } from '../src/types.js';
+import type { RealtimeEvent, ResetReason } from '../src/types.js';
 
 type Fields = Record<string, any>;
 
@@ -108,7 +108,7 @@ function give(machine: Machine, { at, draw = 0.5, input, args = {} }: Fields): F
   const names = POSITIONAL[input];
   const terms = (name: string, value: Fields) =>
     name === 'terms' || name === 'cached' ? { ...DEFAULT_TERMS, ...camelKeys(value) } : value;
-  const done = () => machine.take().map(said);
+  const done = () => machine.take().map(withoutNulls);
   if (!names) {
     method(camelKeys(args));
     return done();
@@ -118,13 +118,13 @@ function give(machine: Machine, { at, draw = 0.5, input, args = {} }: Fields): F
   return done();
 }
 
-function said(command: Command): Fields {
+function withoutNulls(command: Command): Fields {
   return Object.fromEntries(Object.entries(command).filter(([, value]) => value !== null));
 }
 
 function replayPollSchedule({ polling_interval, steps }: Fields): void {
   const pollSchedule: Fields = new PollSchedule(polling_interval, DEFAULT_TIMING);
-  const asks: Record<string, (given: Fields) => number> = {
+  const queries: Record<string, (args: Fields) => number> = {
     interval: ({ now }) => pollSchedule.interval(now),
     next: ({ now, draw }) => pollSchedule.next(now, draw),
     soon: ({ now, draw, within }) => pollSchedule.soon(now, draw, within),
@@ -136,14 +136,14 @@ function replayPollSchedule({ polling_interval, steps }: Fields): void {
       pollSchedule.failed(now, draw, { status, retryAfter: retry_after }),
     event_received: ({ now }) => pollSchedule.eventReceived(now),
   };
-  const known = new Set(['hidden', 'offline', 'input', 'args', 'usual', 'in_flight', ...Object.keys(asks)]);
+  const allowed = new Set(['hidden', 'offline', 'input', 'args', 'usual', 'in_flight', ...Object.keys(queries)]);
   steps.forEach((step: Fields, number: number) => {
     const where = `step ${number}: ${JSON.stringify(step)}`;
-    expect(Object.keys(step).filter((name) => !known.has(name)), where).toEqual([]);
+    expect(Object.keys(step).filter((name) => !allowed.has(name)), where).toEqual([]);
     for (const name of ['hidden', 'offline']) if (name in step) pollSchedule[name] = step[name];
     if ('input' in step) inputs[step.input]!(step.args ?? {});
-    for (const [name, ask] of Object.entries(asks)) {
-      if (name in step) expect(ask(step[name]), where).toBe(step[name].gives);
+    for (const [name, query] of Object.entries(queries)) {
+      if (name in step) expect(query(step[name]), where).toBe(step[name].gives);
     }
     for (const name of ['usual', 'in_flight']) {
       if (name in step) expect(pollSchedule[camel(name)], where).toBe(step[name]);
@@ -176,15 +176,14 @@ function take(reducer: Reducer, step: Fields): Output[] {
 }
 
 function event({ epoch, offset, id, ...rest }: Fields): RealtimeEvent {
-  const place = epoch === undefined ? {} : { position: { epoch, offset, id } };
-  return { channel: 'job.7', event: 'job.step', data: null, id, ...place, ...rest };
+  const position = epoch === undefined ? {} : { position: { epoch, offset, id } };
+  return { channel: 'job.7', event: 'job.step', data: null, id, ...position, ...rest };
 }
 
-function output(said: Output): Fields {
-  const place = (position: Position | null) => position;
-  if (said.do === 'deliver') return { deliver: said.event.id };
-  if (said.do === 'recover') return { recover: place(said.after) };
-  return { restart: said.reason, position: place(said.position) };
+function output(result: Output): Fields {
+  if (result.do === 'deliver') return { deliver: result.event.id };
+  if (result.do === 'recover') return { recover: result.after };
+  return { restart: result.reason, position: result.position };
 }
 
 function camel(name: string): string {

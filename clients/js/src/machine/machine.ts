@@ -56,7 +56,7 @@ export class Machine extends Transitions {
       this._wake();
       return;
     }
-    this._rest('STOPPED', 'asked to try again');
+    this._rest('STOPPED', 'retry requested');
     this._cached = this.terms ?? this._cached;
     this.terms = null;
     this.reconnectPolicy.reset();

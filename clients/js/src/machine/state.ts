@@ -94,7 +94,7 @@ export abstract class State {
 
   /** Longest silence of a healthy server. */
   protected get _silenceLimit(): number {
-    // A heartbeat slower than `fallbackDelay` would make each idle socket look dead.
+    // A heartbeat slower than `fallbackDelay` would make each idle socket look broken.
     const heartbeat = (this.terms?.heartbeat ?? 0) + this.timing.silenceAllowance;
     return Math.max(this._options.fallbackDelay, heartbeat);
   }

@@ -45,16 +45,16 @@ const STATES: readonly (readonly [JobState | 'removed', RegExp])[] = [
 
 /** Return the job's fields of an event, or `null` where it is about no job. */
 export function readJob({ event, key, data: payload, time }: RealtimeEvent): JobFields | null {
-  const word = NAME.exec(event)?.[1];
+  const name = NAME.exec(event)?.[1];
   const data = dataOf(payload);
   const id = first(data, 'job job_id task_id id', text) ?? key?.replace(NAME, '$1');
-  if (!word || !id) return null;
+  if (!name || !id) return null;
   const bytesDone = first(data, 'bytes_done', number);
   const bytesTotal = first(data, 'bytes_total size', number);
   const at = (value: unknown): number | undefined => moment(value, time);
   return {
     id,
-    state: stateOf(word) ?? stateOf(first(data, 'state status', text)),
+    state: stateOf(name) ?? stateOf(first(data, 'state status', text)),
     title: first(data, 'title name filename', text),
     percent: percentOf(data, bytesDone ?? first(data, 'done current', number), bytesTotal ?? first(data, 'total', number)),
     stage: first(data, 'stage', text),
@@ -76,8 +76,8 @@ function dataOf(data: unknown): Data {
   return isRecord(job) ? { ...rest, ...job } : data;
 }
 
-function stateOf(word: Optional<string>): JobState | 'removed' | undefined {
-  return STATES.find(([, stem]) => word && stem.test(word.toLowerCase()))?.[0];
+function stateOf(name: Optional<string>): JobState | 'removed' | undefined {
+  return STATES.find(([, stem]) => name && stem.test(name.toLowerCase()))?.[0];
 }
 
 /** Return the percentage: `percent` of 100, `progress` of 1 (of 100 where it exceeds 1), or `done` of `total`. */

@@ -74,7 +74,7 @@ export class SSETransport implements Transport {
     queueMicrotask(() => this._closed || void this._stream());
   }
 
-  /** Answer a ping from the heartbeats: a stream carries no questions. */
+  /** Answer a ping from the last message: a stream transports nothing to the server. */
   private _ping(nonce: string): void {
     if (Date.now() - this._lastMessage < this._tools.timing.sseFreshness) {
       queueMicrotask(() => this._closed || this._handlers.message({ type: 'pong', nonce }));

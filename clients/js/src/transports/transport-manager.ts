@@ -127,7 +127,7 @@ export class TransportManager {
       const open = await TRANSPORTS[push]?.();
       // The machine may have closed the socket while the code was loaded.
       if (this._sessions.get(socket) !== session) return;
-      assertValid(open, `a known transport instead of ${push}`);
+      assertValid(open, `a supported provider instead of ${push}`);
       session.use(push as PushName, open(this._tools(), session));
     } catch (error) {
       queueMicrotask(() => session.closed(CloseCode.ABNORMAL, String(error)));

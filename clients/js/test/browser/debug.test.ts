@@ -11,6 +11,6 @@ it.each([
   ['realtime:*,-realtime:client', false],
   ['other:*', false],
   ['', false],
-])('debug=%s: %s', (wanted, enabled) => {
-  expect(isEnabled('realtime:client', wanted)).toBe(enabled);
+])('debug=%s: %s', (setting, enabled) => {
+  expect(isEnabled('realtime:client', setting)).toBe(enabled);
 });

@@ -1,4 +1,4 @@
-/** A WebSocket to any server. */
+/** WebSocket to any server. */
 
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { ReconnectingSocket } from '../../src/index.js';
@@ -31,8 +31,8 @@ function open(options: SocketOptions = {}): FakeSocket {
 it('onMessage gets every message, the state the last one', () => {
   const data: unknown[] = [];
   const fake = open({ onMessage: (message) => data.push(message.data) });
-  fake.say({ n: 1 });
-  fake.say({ n: 2 });
+  fake.receive({ n: 1 });
+  fake.receive({ n: 2 });
   expect(data).toEqual(['{"n":1}', '{"n":2}']);
   expect(socket.state.get()).toMatchObject({ status: 'connected', lastMessage: { data: '{"n":2}' } });
 });

@@ -39,7 +39,7 @@ test.each([
   ['connecting', 'quiet', 'Connecting'],
   ['offline', 'bad', 'Offline'],
   ['error', 'bad', 'Error'],
-] as const)('%s is told by colour, icon and words', (kind, tone, label) => {
+] as const)('status %s has a colour, an icon and a text', (kind, tone, label) => {
   const status = showKind(kind);
   expect(status.closest('.rb-badge')!.getAttribute('data-tone')).toBe(tone);
   expect(status.textContent).toContain(label);
@@ -62,7 +62,7 @@ test('changes are announced politely and completely', () => {
 });
 
 test.each([{ kind: 'starting' as const }, { kind: 'paused' as const, label: 'Paused', mode: 'IDLE' as const }])(
-  'nothing is said at first, in the place where the words will be: %j',
+  'no text at first, with space reserved: %j',
   (fields) => {
     const status = show(fields);
     expect(status.textContent).toBe('');
@@ -105,8 +105,8 @@ test('stopped client has a retry button, paused client has none', () => {
 });
 
 test('texts can be replaced', () => {
-  const words = (state: ClientState) => ({ ...statusText(state), label: 'Getrennt', retry: true });
-  render(<RealtimeProvider client={client}><ConnectionBadge statusText={words} retryLabel="Erneut" className="mine" /></RealtimeProvider>);
+  const replaced = (state: ClientState) => ({ ...statusText(state), label: 'Getrennt', retry: true });
+  render(<RealtimeProvider client={client}><ConnectionBadge statusText={replaced} retryLabel="Erneut" className="mine" /></RealtimeProvider>);
   expect(screen.getByRole('status').textContent).toContain('Getrennt');
   expect(screen.getByRole('button').textContent).toBe('Erneut');
   expect(document.querySelector('.rb-badge.mine')).not.toBeNull();

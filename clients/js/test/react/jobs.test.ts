@@ -127,7 +127,7 @@ describe('names and units of producers', () => {
     ['a number', event('job.started', { job_id: 1 })],
     ['an object', event('job.started', { job: { id: 'a1' } })],
     ['Celery', event('job.started', { task_id: 'a1' })],
-  ])('a job is known by %s', (_, started) => {
+  ])('job id comes from %s', (_, started) => {
     expect(only(started).id).toMatch(/^(a1|1)$/);
   });
 

@@ -1,4 +1,4 @@
-/** In Node, where there is no window, no document and no socket. */
+/** Rendering in Node, without a window, a document or a WebSocket. */
 import type { ReactElement } from 'react';
 import { renderToString } from 'react-dom/server';
 import { expect, test, vi } from 'vitest';

@@ -16,7 +16,7 @@ function Listener({ channel = 'job.7', seen }: { channel?: string; seen: (event:
   const [ids, setIds] = useState<readonly string[]>([]);
   const { phase, position, error } = useChannel(channel, (event) => {
     seen(event);
-    setIds((known) => [...known, event.id]);
+    setIds((ids) => [...ids, event.id]);
   });
   return <p>{`${phase} ${position?.offset ?? '-'} ${error ?? 'fine'} ${ids.join()}`}</p>;
 }

@@ -25,7 +25,7 @@ function show(props: Partial<ProcessingWidgetProps> = {}): ReturnType<typeof ren
   );
 }
 
-function tell(event: string, data: object = {}, job = 'a1'): void {
+function emit(event: string, data: object = {}, job = 'a1'): void {
   act(() => void client.emit(CHANNEL, event, { job, title: `${job}.mp3`, ...data }, { key: `job-${job}` }));
 }
 
@@ -43,29 +43,29 @@ describe('list of jobs', () => {
 
   test('running job updates in place', () => {
     show();
-    tell('job.queued');
+    emit('job.queued');
     expect(screen.getByText('Waiting for a worker')).toBeTruthy();
-    tell('job.progress', { percent: 41.7, stage: 'Aligning', bytes_done: 3_200_000, bytes_total: 8_100_000, eta: 130 });
+    emit('job.progress', { percent: 41.7, stage: 'Aligning', bytes_done: 3_200_000, bytes_total: 8_100_000, eta: 130 });
     const bar = screen.getByRole('progressbar', { name: 'a1.mp3' });
     expect(bar.getAttribute('aria-valuenow')).toBe('41');
     expect(bar.getAttribute('aria-valuetext')).toBe('Running · 41 % · Aligning');
     expect(bar.querySelector('rect')!.getAttribute('width')).toBe('41.7');
     expect(document.querySelector('.rb-job-facts')!.textContent).toBe('Aligningabout 2 min left · 3.2 MB of 8.1 MB · 41 %');
-    tell('job.completed');
+    emit('job.completed');
     expect(screen.getByRole('progressbar').getAttribute('aria-valuenow')).toBe('100');
-    tell('job.progress', { percent: 50 });
+    emit('job.progress', { percent: 50 });
     expect(rows()).toEqual(['a1 completed']);
   });
 
   test('unknown progress has no value', () => {
     show();
-    tell('job.started');
+    emit('job.started');
     expect(screen.getByRole('progressbar').hasAttribute('aria-valuenow')).toBe(false);
   });
 
   test('error and next attempt are shown', () => {
     show();
-    tell('job.retrying', { error: 'The disk is full', retry_at: '2025-11-22T18:40:10Z' });
+    emit('job.retrying', { error: 'The disk is full', retry_at: '2025-11-22T18:40:10Z' });
     expect(screen.getByText('The disk is full')).toBeTruthy();
     expect(document.querySelector('time')!.getAttribute('datetime')).toBe('2025-11-22T18:40:10.000Z');
   });
@@ -80,7 +80,7 @@ describe('list of jobs', () => {
 
   test('button shows all jobs', () => {
     show({ limit: 2 });
-    for (const job of ['a1', 'a2', 'a3']) tell('job.started', {}, job);
+    for (const job of ['a1', 'a2', 'a3']) emit('job.started', {}, job);
     expect(rows()).toHaveLength(2);
     fireEvent.click(screen.getByRole('button', { name: 'Show all 3' }));
     expect(rows()).toHaveLength(3);
@@ -96,7 +96,7 @@ describe('list of jobs', () => {
 
   test('another user starts with an empty list', () => {
     const { rerender } = show();
-    tell('job.started');
+    emit('job.started');
     rerender(<StrictMode><RealtimeProvider client={client}><ProcessingWidget userId={43} /></RealtimeProvider></StrictMode>);
     expect(rows()).toEqual([]);
     expect(client.live.length).toBe(1);
@@ -108,8 +108,8 @@ describe('notifications', () => {
 
   test('completed job leads to one polite notice', () => {
     show();
-    tell('job.started');
-    tell('job.completed');
+    emit('job.started');
+    emit('job.completed');
     const region = screen.getByRole('status');
     expect(region.getAttribute('aria-live')).toBe('polite');
     expect(within(region).getAllByText('a1.mp3')).toHaveLength(1);
@@ -119,8 +119,8 @@ describe('notifications', () => {
 
   test('failure shows its error until dismissed', () => {
     show();
-    tell('job.failed', { error: 'The disk is full' });
-    tell('job.failed', {}, 'a2');
+    emit('job.failed', { error: 'The disk is full' });
+    emit('job.failed', {}, 'a2');
     expect(notices()[0]!.textContent).toBe('a1.mp3 failed. The disk is full');
     fireEvent.click(screen.getByRole('button', { name: 'Dismiss: a1.mp3 failed' }));
     expect(notices()).toHaveLength(1);
@@ -130,8 +130,8 @@ describe('notifications', () => {
 
   test('focus moves to the next notice', () => {
     show();
-    tell('job.failed');
-    tell('job.failed', {}, 'a2');
+    emit('job.failed');
+    emit('job.failed', {}, 'a2');
     const [first, second] = screen.getAllByRole('button');
     first!.focus();
     fireEvent.click(first!);
@@ -141,10 +141,10 @@ describe('notifications', () => {
   test('success notice closes by itself, failure stays', () => {
     vi.useFakeTimers();
     show();
-    tell('job.completed');
-    tell('job.failed', {}, 'a2');
+    emit('job.completed');
+    emit('job.failed', {}, 'a2');
     act(() => void vi.advanceTimersByTime(5_000));
-    tell('job.progress', { percent: 3 }, 'a3');
+    emit('job.progress', { percent: 3 }, 'a3');
     act(() => void vi.advanceTimersByTime(3_100));
     expect(notices().map((notice) => notice.dataset['state'])).toEqual(['failed']);
   });
@@ -152,7 +152,7 @@ describe('notifications', () => {
   test('notice stays while it has pointer or focus', () => {
     vi.useFakeTimers();
     show();
-    tell('job.completed');
+    emit('job.completed');
     fireEvent.pointerEnter(notices()[0]!);
     act(() => void vi.advanceTimersByTime(60_000));
     expect(notices()).toHaveLength(1);
@@ -166,7 +166,7 @@ describe('notifications', () => {
     const done = (job: string) => client.event(CHANNEL, 'job.completed', { job });
     act(() => client.snapshot(CHANNEL, [done('a1')]));
     expect(notices()).toHaveLength(0);
-    tell('job.started', {}, 'a2');
+    emit('job.started', {}, 'a2');
     act(() => client.reset(CHANNEL));
     act(() => client.snapshot(CHANNEL, [done('a1'), done('a2')]));
     expect(notices()).toHaveLength(1);
@@ -174,7 +174,7 @@ describe('notifications', () => {
 
   test('cancelled job leads to no notice', () => {
     show();
-    tell('job.cancelled');
+    emit('job.cancelled');
     expect(notices()).toHaveLength(0);
   });
 });

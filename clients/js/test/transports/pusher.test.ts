@@ -14,19 +14,19 @@ const ESTABLISHED = { socket_id: '1.2', activity_timeout: 120 };
 let http: Server;
 let server: WebSocketServer;
 let provider: Provider | null;
-let happened: unknown[];
+let entries: unknown[];
 let waiting: (() => void)[];
-let asked: { authorization: string | undefined; body: string }[];
+let requests: { authorization: string | undefined; body: string }[];
 let permission: number;
 
 function note(entry: unknown): void {
-  happened.push(entry);
+  entries.push(entry);
   for (const wake of waiting.splice(0)) wake();
 }
 
 async function until(count: number): Promise<unknown[]> {
-  while (happened.length < count) await new Promise<void>((resolve) => waiting.push(resolve));
-  return happened;
+  while (entries.length < count) await new Promise<void>((resolve) => waiting.push(resolve));
+  return entries;
 }
 
 const handlers: ProviderHandlers = {
@@ -38,7 +38,7 @@ const handlers: ProviderHandlers = {
   received: (frame) => note(frame),
 };
 
-function say(socket: WebSocket, event: string, data: object, channel?: string): void {
+function sendEvent(socket: WebSocket, event: string, data: object, channel?: string): void {
   socket.send(JSON.stringify({ event, channel, data: JSON.stringify(data) }));
 }
 
@@ -62,17 +62,17 @@ async function open(): Promise<void> {
 async function authorize(request: IncomingMessage): Promise<void> {
   let body = '';
   for await (const chunk of request) body += chunk;
-  asked.push({ authorization: request.headers.authorization, body });
+  requests.push({ authorization: request.headers.authorization, body });
 }
 
 beforeEach(async () => {
-  [happened, waiting, asked, permission, provider] = [[], [], [], 200, null];
+  [entries, waiting, requests, permission, provider] = [[], [], [], 200, null];
   http = createServer((request, response) => {
     void authorize(request).then(() => response.writeHead(permission).end('{"auth":"k:signed"}'));
   });
   server = new WebSocketServer({ server: http });
   server.on('connection', (socket) => serve(socket));
-  serve = (socket) => say(socket, 'pusher:connection_established', ESTABLISHED);
+  serve = (socket) => sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
   await new Promise<void>((resolve) => void http.listen(0, '127.0.0.1', resolve));
 });
 
@@ -85,12 +85,12 @@ afterEach(() => {
 
 it('requests authorization from the bridge with our token', async () => {
   serve = (socket) => {
-    say(socket, 'pusher:connection_established', ESTABLISHED);
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
     socket.on('message', (text) => {
       const { event, data } = JSON.parse(String(text));
       if (event === 'pusher:subscribe') note(data);
-      say(socket, 'pusher_internal:subscription_succeeded', {}, data.channel);
-      say(socket, 'realtime', { type: 'event', data: 'text' }, data.channel);
+      sendEvent(socket, 'pusher_internal:subscription_succeeded', {}, data.channel);
+      sendEvent(socket, 'realtime', { type: 'event', data: 'text' }, data.channel);
     });
   };
   await open();
@@ -102,7 +102,7 @@ it('requests authorization from the bridge with our token', async () => {
     'subscribed job.7',
     { type: 'event', data: 'text' },
   ]);
-  expect(asked).toEqual([
+  expect(requests).toEqual([
     { authorization: 'Bearer token-1', body: 'socket_id=1.2&channel_name=private-app.job.7' },
   ]);
 });
@@ -119,10 +119,10 @@ it.each([401, 403, 500])('reports authorization status %s and can retry', async 
 
 it('reports a refusal of the provider', async () => {
   serve = (socket) => {
-    say(socket, 'pusher:connection_established', ESTABLISHED);
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
     socket.on('message', (text) => {
       const { channel } = JSON.parse(String(text)).data;
-      say(socket, 'pusher:subscription_error', { type: 'AuthError', error: 'no', status: 401 }, channel);
+      sendEvent(socket, 'pusher:subscription_error', { type: 'AuthError', error: 'no', status: 401 }, channel);
     });
   };
   await open();
@@ -135,14 +135,13 @@ it.each([4001, 4003, 4004, 4100, 4200])('is lost after close code %s without an 
   let connections = 0;
   serve = (socket) => {
     connections += 1;
-    say(socket, 'pusher:connection_established', ESTABLISHED);
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
     socket.close(code, 'test');
   };
   await open();
-  const entries = await until(2);
-  expect(entries).toEqual(['connected', `Pusher: test (${code})`]);
+  expect(await until(2)).toEqual(['connected', `Pusher: test (${code})`]);
   await quiet();
-  expect([connections, happened.length]).toEqual([1, 2]);
+  expect([connections, entries.length]).toEqual([1, 2]);
 });
 
 it.each([4001, 4100, 4200])('is lost after close code %s during the handshake', async (code) => {
@@ -159,7 +158,7 @@ it.each([4001, 4100, 4200])('is lost after close code %s during the handshake', 
 
 it('is lost when the connection is cut', async () => {
   serve = (socket) => {
-    say(socket, 'pusher:connection_established', ESTABLISHED);
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
     socket.terminate();
   };
   await open();
@@ -169,14 +168,14 @@ it('is lost when the connection is cut', async () => {
 
 it('stays open after an error of a client event', async () => {
   serve = (socket) => {
-    say(socket, 'pusher:connection_established', ESTABLISHED);
-    say(socket, 'pusher:error', { code: 4301, message: 'too many client events' });
-    say(socket, 'realtime', {}, 'private-app.job.7');
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    sendEvent(socket, 'pusher:error', { code: 4301, message: 'too many client events' });
+    sendEvent(socket, 'realtime', {}, 'private-app.job.7');
   };
   await open();
   await until(1);
   await quiet();
-  expect(happened).toEqual(['connected']);
+  expect(entries).toEqual(['connected']);
 });
 
 /** Wait long enough for hundreds of attempts. */
