@@ -13,11 +13,11 @@ import type { Client, ClientOptions, ReadableStore, RealtimeEvent, Snapshot } fr
 export type FetchData<Data> = Fetch<Data>;
 
 export interface HybridUpdatesOptions<Data> extends ClientOptions {
-  /** Returns the data after an event; without it each burst of events leads to one `fetchData`. */
+  /** Function that returns the data after an event; without it each burst of events leads to one `fetchData`. */
   reduce?: (data: Data | null, event: RealtimeEvent) => Data;
   /** Called once for each event, in order. */
   onEvent?: (event: RealtimeEvent) => void | Promise<void>;
-  /** Without `fetchData`: returns the data from the latest events, at the start and after a reset. */
+  /** Without `fetchData`: function that returns the data from the latest events, at the start and after a reset. */
   onSnapshot?: (snapshot: Snapshot) => Data | void;
   /** Shared client, which the application starts; by default a client of its own, with these options. */
   client?: Client;
@@ -25,7 +25,7 @@ export interface HybridUpdatesOptions<Data> extends ClientOptions {
 
 export interface UpdatesState<Data> {
   readonly data: Data | null;
-  /** Whether there was neither data nor a failure yet. */
+  /** True until the first data or failure. */
   readonly loading: boolean;
   /** Error of the last `fetchData`; null: it succeeded. */
   readonly error: unknown;
@@ -194,7 +194,7 @@ export class HybridUpdates<Data> {
     this._plan();
   }
 
-  /** Whether `fetchData` is polled. With `reduce`, the client's own polls bring the events. */
+  /** True if `fetchData` is polled. With `reduce`, the client's own polls bring the events. */
   private get _polls(): boolean {
     if (!this._started || !this._fetcher) return false;
     if (!this.client) return true;

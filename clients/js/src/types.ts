@@ -57,7 +57,7 @@ export interface ChannelHandlers {
   onSnapshot?: (snapshot: Snapshot) => void | Promise<void>;
   /** Position to resume from; by default the current end of the channel. */
   position?: Position;
-  /** Whether the client stays connected for this channel while the page is hidden. */
+  /** True if the client stays connected for this channel while the page is hidden. */
   keepInBackground?: boolean;
 }
 

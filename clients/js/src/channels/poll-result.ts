@@ -7,14 +7,14 @@ import type { Position, ResetReason } from '../types.js';
 import type { SubscriptionSet } from './subscription-set.js';
 
 export interface PollResult {
-  /** Whether the poll brought events or a reset. */
+  /** True if the poll brought events or a reset. */
   moved: boolean;
   /** Channels of which the log has more. */
   recover: string[];
   /** Wait that the server asked for, in milliseconds. */
   nextMs: number | null;
   generation: number;
-  /** Whether the log and the backend work. */
+  /** True if the log and the backend work. */
   ok: boolean;
 }
 

@@ -49,7 +49,7 @@ export class SubscriptionSet {
     return Object.fromEntries(this.names.map((name) => [name, this.position(name)]));
   }
 
-  /** Whether every channel has all events, as far as the client can see. */
+  /** True if every channel has all events, as far as the client can see. */
   get current(): boolean {
     return this.behind.length === 0;
   }
@@ -59,7 +59,7 @@ export class SubscriptionSet {
     return this.names.filter((name) => this._subscriptions.get(name)?.reducer.phase !== 'current');
   }
 
-  /** Whether the client stays connected while the page is hidden. */
+  /** True if the client stays connected while the page is hidden. */
   get staysConnected(): boolean {
     return this._queues().some((queue) => queue.staysConnected);
   }

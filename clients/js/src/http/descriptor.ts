@@ -37,7 +37,7 @@ export class DescriptorStore {
     return this._current;
   }
 
-  /** Whether there is a token that has not expired. */
+  /** True if there is a token that has not expired. */
   get usable(): boolean {
     return this._current?.token != null && Date.now() < this._expires;
   }

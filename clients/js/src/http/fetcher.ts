@@ -11,9 +11,9 @@ export type Fetch<Data> = (context: { signal: AbortSignal }) => Data | Promise<D
 
 /** Calls one function, one call at a time, and again until a call succeeds. */
 export class Fetcher<Data> {
-  /** Whether the function was called. */
+  /** True if the function was called. */
   begun = false;
-  /** Whether the last call succeeded. */
+  /** True if the last call succeeded. */
   fresh = false;
   private _current: Promise<void> | null = null;
   private _following: Promise<void> | null = null;

@@ -6,7 +6,7 @@ export interface MachineOptions {
   fallbackDelay: number;
   reconnectInterval: number;
   maxReconnectAttempts: number;
-  /** Whether the client opens transports that push. */
+  /** True if the client opens transports that push. */
   push: boolean;
 }
 
@@ -50,7 +50,7 @@ export type Action =
   | 'poll'
   | 'abandon';
 
-/** One action; sockets are numbered in the order in which they are opened. */
+/** Action and its socket; sockets are numbered in the order in which they are opened. */
 export interface Command {
   readonly do: Action;
   readonly socket: number | null;

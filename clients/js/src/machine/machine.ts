@@ -10,9 +10,9 @@ import type { TimerName } from './state.js';
 import { Transitions, isDenial } from './transitions.js';
 
 export interface PollSuccess {
-  /** Whether the poll brought events or a reset. */
+  /** True if the poll brought events or a reset. */
   moved?: boolean;
-  /** Whether the log has more events. */
+  /** True if the log has more events. */
   more?: boolean;
   /** Wait that the server asked for, in milliseconds. */
   nextMs?: number | null;

@@ -53,15 +53,15 @@ export abstract class State {
   protected _cached: Terms | null = null;
   /** Window of the server's last `drain`. */
   protected _window: number | null = null;
-  /** Whether the credentials were renewed, and no success has confirmed them since. */
+  /** True if the credentials were renewed, and no success has confirmed them since. */
   protected _renewed = false;
-  /** Whether the next descriptor leads to a socket at once. */
+  /** True if the next descriptor leads to a socket at once. */
   protected _hurry = false;
-  /** Whether a message arrived since the socket became live. */
+  /** True if a message arrived since the socket became live. */
   protected _confirmed = false;
-  /** Whether polls go on beside a socket, until the first one ends while LIVE. */
+  /** True if polls go on beside a socket, until the first one ends while LIVE. */
   protected _pollingOn = false;
-  /** Whether the page is hidden and may pause. */
+  /** True if the page is hidden and may pause. */
   protected _pausing = false;
 
   constructor(
@@ -75,19 +75,19 @@ export abstract class State {
     this.reconnectPolicy = new ReconnectPolicy({ reconnectInterval, maxAttempts }, timing);
   }
 
-  /** Whether the client polls now. */
+  /** True if the client polls now. */
   get polling(): boolean {
     if (['FALLBACK', 'UPGRADING', 'SUSPECT'].includes(this.mode)) return true;
     const connected = ['LIVE', 'PROBING', 'CONNECTING'].includes(this.mode);
     return connected && (this._pollingOn || this.degraded);
   }
 
-  /** Whether a live socket pushes events, and the server reports no fault. */
+  /** True if a live socket pushes events, and the server reports no fault. */
   get pushed(): boolean {
     return this.mode === 'LIVE' && !this.degraded;
   }
 
-  /** Whether there is a socket that was live. */
+  /** True if there is a socket that was live. */
   protected get _connected(): boolean {
     return this.mode === 'LIVE' || this.mode === 'SUSPECT';
   }

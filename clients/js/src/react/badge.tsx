@@ -13,7 +13,7 @@ export interface ConnectionBadgeProps {
   readonly endpoint?: string | undefined;
   /** Further class names of the outer element. */
   readonly className?: string;
-  /** Returns the text, for instance in another language; English by default. */
+  /** Function that returns the text, for instance in another language; English by default. */
   readonly statusText?: (state: ClientState) => StatusText;
   /** Text of the button that connects again. */
   readonly retryLabel?: string;

@@ -8,7 +8,7 @@ export interface JobsState {
   readonly jobs: Jobs;
   /** Jobs that completed or failed since the page opened and were not dismissed, the newest last. */
   readonly notices: Jobs;
-  /** Whether the list of jobs is complete. */
+  /** True if the list of jobs is complete. */
   readonly loaded: boolean;
 }
 

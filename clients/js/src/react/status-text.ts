@@ -13,7 +13,7 @@ export interface StatusText {
   readonly detail: string;
   /** Sentence: advice to the user, if there is any. */
   readonly advice: string | null;
-  /** Whether another attempt may help. */
+  /** True if another attempt may help. */
   readonly retry: boolean;
 }
 

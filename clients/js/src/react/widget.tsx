@@ -22,9 +22,9 @@ export interface ProcessingWidgetProps {
   readonly title?: string;
   /** Number of jobs shown before a click on `Show all`; 8 by default. */
   readonly limit?: number;
-  /** Whether the head contains the connection badge; true by default. */
+  /** True if the head contains the connection badge; true by default. */
   readonly badge?: boolean;
-  /** Whether development builds show the debug panel; true by default. Production builds (`NODE_ENV`) never do. */
+  /** True if development builds show the debug panel; true by default. Production builds (`NODE_ENV`) never do. */
   readonly debug?: boolean;
   /** Further class names of the outer element. */
   readonly className?: string;

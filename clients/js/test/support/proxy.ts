@@ -4,9 +4,9 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 
 export class Proxy {
-  /** Whether upgrades are cut off at once. */
+  /** True if upgrades are cut off at once. */
   refusesSockets = false;
-  /** Whether each connection is cut off at once. */
+  /** True if each connection is cut off at once. */
   down = false;
   private readonly sockets = new Set<Socket>();
 

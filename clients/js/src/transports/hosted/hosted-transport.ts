@@ -15,7 +15,7 @@ const UNAUTHORIZED = 401;
 export class HostedTransport implements Transport, ProviderHandlers {
   private _provider: Provider | null = null;
   private _closed = false;
-  /** Whether the provider gave a sign of life since the last look. */
+  /** True if the provider gave a sign of life since the last look. */
   private _alive = false;
   /** Channels whose events the provider pushes. */
   private readonly _subscribed = new Set<string>();

@@ -17,7 +17,7 @@ const BEYOND = Number.MAX_SAFE_INTEGER;
 export class PositionChecker {
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private _stopped = new AbortController();
-  /** Whether an event arrived since the last check. */
+  /** True if an event arrived since the last check. */
   private _received = false;
   private _lastMiss = -Infinity;
 

@@ -2,7 +2,7 @@
 
 import type { Fields } from '../../messages.js';
 
-/** One connection by an SDK. It is closed when it is lost: the machine decides when to connect again. */
+/** Connection by an SDK. It is closed when it is lost: the machine decides when to connect again. */
 export interface Provider {
   /** Subscribe to a channel; the provider calls `subscribed` or `refused`. */
   subscribe(channel: string): void;
