@@ -139,7 +139,7 @@ class MemoryBackend(Log, Feed, Plugin):
             channel = self._round.popleft()
             history = self._channels[channel]
             history.expire(now)
-            if history.dead(now):
+            if history.is_expired(now):
                 del self._channels[channel]
             else:
                 self._round.append(channel)

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from realtime_bridge.backend import listener_queue as module
 from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.backend.listener_queue import CAPACITY
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
@@ -58,27 +58,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-async def test_a_listener_that_lags_too_far_behind_is_interrupted_and_goes_on(
-    sender: MemoryBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING", 3)
-    async with sender.listen() as listener:
-        await listener.subscribe(["job.7"])
-        for event in numbered("job.7", 5):
-            await sender.append([event])
-        stream = aiter(listener)
-        assert await anext(stream) == FeedInterrupted()
-        heard = await anext(stream)
-        assert not isinstance(heard, FeedInterrupted)
-        assert [event.data["step"] for event in heard] == [4, 5]
-        await sender.append(numbered("job.7", 1, start=6))
-        heard = await anext(stream)
-        assert not isinstance(heard, FeedInterrupted)
-        assert [event.data["step"] for event in heard] == [6]
-
-
 async def test_a_publisher_in_a_tight_loop_interrupts_no_listener(sender: MemoryBackend) -> None:
-    total = module.MAX_WAITING * 2
+    total = 2 * CAPACITY
     async with sender.listen() as listener, asyncio.timeout(30):
         await listener.subscribe(["job.7"])
 
