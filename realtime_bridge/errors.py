@@ -1,7 +1,6 @@
 """Errors of this library; each message names what failed, and one thing to do."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 
 class RealtimeError(Exception):
@@ -22,11 +21,11 @@ class BackendNotFoundError(ConfigurationError):
     """
 
     def __init__(self, name: str, *, known: Sequence[str]) -> None:
+        from difflib import get_close_matches
+
         nearest = get_close_matches(name, known, n=1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        super().__init__(
-            f"Unknown backend {name!r}.{hint} Installed backends: {', '.join(known)}."
-        )
+        super().__init__(f"Unknown backend {name!r}.{hint} Installed backends: {', '.join(known)}.")
         self.name = name
         self.known = tuple(known)
 

@@ -173,7 +173,7 @@ class WebSocketBackend(Log, Plugin):
 
 
 class _RPCConnection:
-    """One open connection with numbered calls: answers may arrive in any order."""
+    """Open connection with numbered calls: answers may arrive in any order."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection

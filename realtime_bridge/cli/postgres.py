@@ -102,7 +102,7 @@ def watch(
         bool, typer.Option("--dry-run", help="Print the SQL, without running it.")
     ] = False,
 ) -> None:
-    """Make an event of every change of a table's rows, from any program."""
+    """Publish every change of a table's rows as an event, from any program."""
     with failing_clearly(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import triggers, watches
 
@@ -124,7 +124,7 @@ def watch(
 def unwatch(
     table: Annotated[str, typer.Argument(help="Table in SQL's spelling.")], url: Url = None
 ) -> None:
-    """Stop making events of a table's changes."""
+    """Stop publishing a table's changes."""
     with failing_clearly(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import triggers, watches
 

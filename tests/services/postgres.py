@@ -23,7 +23,7 @@ FOLDERS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=Tr
 
 
 class PostgresServer:
-    """One `postgres` on a free loopback port, in a separate folder.
+    """Server `postgres` on a free loopback port, in a separate folder.
 
     PostgreSQL does not run as root; for root, it runs as Debian's user `postgres`.
 

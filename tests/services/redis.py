@@ -14,7 +14,7 @@ from tests.services.programs import TIMEOUT, find_program, free_port, wait_until
 
 
 class RedisServer:
-    """One `redis-server` on a free loopback port, in a separate folder.
+    """Server `redis-server` on a free loopback port, in a separate folder.
 
     Args:
         folder: the folder of the data.
