@@ -77,6 +77,7 @@ class MemoryBackend(Log, Feed, Plugin):
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append events, and queue them for the listeners."""
+        # No await before the events are queued: listeners receive them in the order of offsets.
         now, unix_time = self._clock(), time.time_ns() // 1_000_000
         receipts, announced = [], []
         for event in events:

@@ -147,7 +147,7 @@ class WebSocketBackend(Log, Plugin):
                 f"{self._url.replace('http', 'ws', 1)}/publish",
                 additional_headers=rpc.signed_headers(self._secret, timestamp, b""),
                 compression=None,  # events are small, and the connection is usually local
-                max_size=2 * rpc.MAX_CALL_BYTES,
+                max_size=2 * rpc.MAX_CALL_BYTES,  # a page of events, with its JSON around it
                 open_timeout=CONNECT_SECONDS,
                 proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
             )
