@@ -12,7 +12,7 @@ def test_a_set_up_that_works_is_said_to_work(
 ) -> None:
     done = run("doctor", folder=tmp_path, variables=there)
     assert done.returncode == 0, done.stderr
-    for said in (f"the log is the server at {development.url}", "knows our secret", "published"):
+    for said in (f"the log is the server at {development.url}", "has the same secret", "published"):
         assert said in done.stderr
     assert "openssl rand -hex 32" in done.stderr
 
@@ -37,7 +37,7 @@ def test_another_secret_than_the_servers_is_named_with_the_cure(
     there: dict[str, str], tmp_path: Path
 ) -> None:
     done = run("doctor", folder=tmp_path, variables={**there, "REALTIME_SECRET": SECRET})
-    assert "Give both the same REALTIME_SECRET" in complaint(done, status=1)
+    assert "Use the same REALTIME_SECRET" in complaint(done, status=1)
 
 
 def test_a_configuration_that_cannot_work_is_a_finding(tmp_path: Path) -> None:
