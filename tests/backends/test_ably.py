@@ -187,7 +187,7 @@ async def test_too_large_event_without_log_fails_with_a_hint(
     backend: AblyBackend,
 ) -> None:
     event = Event(channel="job.7", event="job.step", data="x" * 70_000)
-    with pytest.raises(PublishError, match=r"70,107 .* Ably carries 65,528.*set REALTIME_LOG"):
+    with pytest.raises(PublishError, match=r"70,107 .* Ably accepts 65,528.*set REALTIME_LOG"):
         await backend.push([event])
 
 

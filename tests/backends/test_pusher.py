@@ -175,7 +175,7 @@ async def test_too_large_event_without_log_sends_nothing(
 ) -> None:
     small = Event(channel="job.7", event="job.step", data=1)
     large = Event(channel="job.7", event="job.step", data="x" * 10_240)
-    with pytest.raises(PublishError, match="Pusher carries 10,240: publish less, or set REAL"):
+    with pytest.raises(PublishError, match="Pusher accepts 10,240: publish less, or set REAL"):
         await backend.push([small, large])
     assert pusher.calls == 0
 
