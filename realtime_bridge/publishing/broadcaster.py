@@ -61,7 +61,7 @@ class Broadcaster:
     ) -> None:
         if log is None and backend is None:
             raise ConfigurationError(
-                "Nothing carries the events: this REALTIME_BACKEND delivers from a log, "
+                "Nothing delivers the events: this REALTIME_BACKEND delivers from a log, "
                 "so REALTIME_LOG may not be none"
             )
         self.log = log

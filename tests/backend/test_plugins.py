@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import pytest
 
@@ -31,7 +31,7 @@ class PostBackend(Backend, Plugin):
     """Push backend whose automatic log is the memory of the server."""
 
     limits = PushLimits(event_bytes=1, events=1, channels=1)
-    default_logs = ("memory",)
+    default_logs: ClassVar[tuple[str, ...]] = ("memory",)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

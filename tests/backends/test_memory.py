@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from realtime_bridge.backend.feed import FeedInterrupted
-from realtime_bridge.backend.listener_queue import MAX_WAITING
+from realtime_bridge.backend.listener_queue import CAPACITY
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
@@ -57,12 +57,12 @@ class TestFeed(FeedContract):
 async def test_slow_listener_gets_a_gap_and_later_events(sender: MemoryBackend) -> None:
     async with sender.listen() as listener:
         await listener.subscribe(["job.7"])
-        for start in range(1, MAX_WAITING, 500):
+        for start in range(1, CAPACITY, 500):
             await sender.append(numbered("job.7", 500, start=start))
-        await sender.append(numbered("job.7", 2, start=MAX_WAITING + 1))
+        await sender.append(numbered("job.7", 2, start=CAPACITY + 1))
         stream = aiter(listener)
         assert await anext(stream) == FeedInterrupted()
-        assert await next_steps(stream) == [MAX_WAITING + 1, MAX_WAITING + 2]
+        assert await next_steps(stream) == [CAPACITY + 1, CAPACITY + 2]
         await sender.append(numbered("job.7", 1, start=6))
         assert await next_steps(stream) == [6]
 
@@ -74,7 +74,7 @@ async def next_steps(stream: AsyncIterator[Sequence[Event] | FeedInterrupted]) -
 
 
 async def test_publisher_in_a_tight_loop_causes_no_gap(sender: MemoryBackend) -> None:
-    total = MAX_WAITING * 2
+    total = CAPACITY * 2
     async with sender.listen() as listener, asyncio.timeout(30):
         await listener.subscribe(["job.7"])
 

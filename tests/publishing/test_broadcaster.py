@@ -170,7 +170,7 @@ async def test_an_invalid_event_is_refused_before_the_log_is_asked() -> None:
 
 
 def test_a_broadcaster_that_carries_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="Nothing carries the events"):
+    with pytest.raises(ConfigurationError, match="Nothing delivers the events"):
         Broadcaster()
 
 
