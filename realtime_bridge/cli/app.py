@@ -7,7 +7,7 @@ import typer
 
 from realtime_bridge import __version__
 from realtime_bridge.cli import postgres
-from realtime_bridge.cli.console import failing_clearly
+from realtime_bridge.cli.console import exit_on_error
 from realtime_bridge.cli.demo import demo as run_demo
 from realtime_bridge.cli.dev_provider import dev_provider
 from realtime_bridge.cli.doctor import doctor
@@ -54,7 +54,7 @@ def demo(
     ] = None,
 ) -> None:
     """Run the example: upload files, watch a worker process them, cut the socket."""
-    with failing_clearly():
+    with exit_on_error():
         run_demo(files or (), port=port, data=data)
 
 

@@ -34,9 +34,9 @@ async def run_checks() -> AsyncGenerator[CheckResult]:
     yield _secret(settings)
     works = True
     for part in (broadcaster.log, broadcaster.backend):
-        for finding in await _look_at(part):
-            works &= finding.status != "failed"
-            yield finding
+        for result in await _look_at(part):
+            works &= result.status != "failed"
+            yield result
     if works:
         yield await _publish(broadcaster)
 

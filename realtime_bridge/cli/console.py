@@ -8,20 +8,20 @@ from rich.console import Console
 
 from realtime_bridge.errors import RealtimeError
 
-people = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Where people read; standard output is for programs."""
 
 DEFAULT_URL = "http://127.0.0.1:8000/realtime"
 
 
 @contextmanager
-def failing_clearly() -> Generator[None]:
+def exit_on_error() -> Generator[None]:
     """End with status 1 and one sentence, where the library says what is wrong."""
     try:
         yield
     except RealtimeError as error:
-        people.print("error:", style="red", end=" ")
-        people.print(str(error))
+        stderr.print("error:", style="red", end=" ")
+        stderr.print(str(error))
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.testing.providers import PROVIDERS, local_provider
 
@@ -24,7 +24,7 @@ def dev_provider(
     reorder: Share = 0.0,
 ) -> None:
     """Run a stand-in for a hosted provider on this machine, and say how to use it."""
-    with failing_clearly():
+    with exit_on_error():
         if name not in PROVIDERS:
             raise ConfigurationError(f"There is no {name!r} here, only {', '.join(PROVIDERS)}")
         asyncio.run(_serve(name, port, lose=lose, duplicate=duplicate, reorder=reorder))
@@ -35,7 +35,7 @@ async def _serve(name: str, port: int, **shares: float) -> None:
         async with local_provider(name, port=port) as provider:
             for fault, share in shares.items():
                 setattr(provider.faults, fault, share)
-            people.print(f"a local {name} runs; in the server's and the workers' shells:")
+            stderr.print(f"a local {name} runs; in the server's and the workers' shells:")
             for variable, value in provider.environment.items():
                 typer.echo(f"export {variable}={value}")
             await asyncio.Event().wait()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.errors import BackendNotInstalledError
 from realtime_bridge.settings import Settings
 
@@ -33,7 +33,7 @@ def install(
     ] = False,
 ) -> None:
     """Make the schema, or bring it up to date; doing it again changes nothing."""
-    with failing_clearly():
+    with exit_on_error():
         settings = Settings.load()
         with _database() as schema:
             if dry_run:
@@ -42,7 +42,7 @@ def install(
             with connected(url) as connection:
                 before = schema.install(connection, settings.prefix, settings.retention)
             done = "installed" if before is None else f"brought up to date, from version {before}"
-            people.print(f"{done}: schema {settings.prefix}, version {schema.VERSION}")
+            stderr.print(f"{done}: schema {settings.prefix}, version {schema.VERSION}")
 
 
 @app.command()
@@ -51,26 +51,26 @@ def uninstall(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove the schema, with all events that the log holds."""
-    with failing_clearly(), _database() as schema, connected(url) as connection:
+    with exit_on_error(), _database() as schema, connected(url) as connection:
         prefix = Settings.load().prefix
         if not yes:
             typer.confirm(f"Remove schema {prefix} and all that it holds?", abort=True, err=True)
         there = schema.uninstall(connection, prefix)
-        people.print(f"removed: schema {prefix}" if there else f"there was no schema {prefix}")
+        stderr.print(f"removed: schema {prefix}" if there else f"there was no schema {prefix}")
 
 
 @app.command()
 def status(url: Url = None, as_json: Json = False) -> None:
     """Say what is there; exit 1 when nothing is, or when it is out of date."""
-    with failing_clearly(), _database() as schema, connected(url) as connection:
+    with exit_on_error(), _database() as schema, connected(url) as connection:
         prefix = Settings.load().prefix
         found = schema.status(connection, prefix)
         if as_json:
             typer.echo(orjson.dumps(asdict(found)).decode())
         elif found.version is None:
-            people.print(f"no schema {prefix}: run `realtime-bridge postgres install`")
+            stderr.print(f"no schema {prefix}: run `realtime-bridge postgres install`")
         else:
-            people.print(
+            stderr.print(
                 f"schema {prefix}, version {found.version} of {schema.VERSION}: "
                 f"{found.events:,} events on {found.channels:,} channels"
             )
@@ -97,7 +97,7 @@ def watch(
     ] = False,
 ) -> None:
     """Let each change of a table's rows be an event, whoever writes them."""
-    with failing_clearly(), _database(), connected(url) as connection:
+    with exit_on_error(), _database(), connected(url) as connection:
         from realtime_bridge.postgres import triggers, watching
 
         prefix = Settings.load().prefix
@@ -109,26 +109,26 @@ def watch(
             typer.echo(";\n".join(part.as_string(connection) for part in statements) + ";")
             return
         _run_all(connection, statements)
-        people.print(f"watching {table}: its changes go to {channel}")
+        stderr.print(f"watching {table}: its changes go to {channel}")
         if not found.primary:
-            people.print(f"{table} has no primary key: every updated row is an event")
+            stderr.print(f"{table} has no primary key: every updated row is an event")
 
 
 @app.command()
 def unwatch(table: Annotated[str, typer.Argument(help="As SQL has it.")], url: Url = None) -> None:
     """Let the changes of a table be no events any more."""
-    with failing_clearly(), _database(), connected(url) as connection:
+    with exit_on_error(), _database(), connected(url) as connection:
         from realtime_bridge.postgres import triggers, watching
 
         found = watching.find_table(connection, table)
         _run_all(connection, triggers.remove(found, Settings.load().prefix))
-        people.print(f"no longer watching {table}")
+        stderr.print(f"no longer watching {table}")
 
 
 @app.command()
 def watches(url: Url = None, as_json: Json = False) -> None:
     """List the tables that are watched."""
-    with failing_clearly(), _database(), connected(url) as connection:
+    with exit_on_error(), _database(), connected(url) as connection:
         from realtime_bridge.postgres import watching
 
         found = watching.listed(connection, Settings.load().prefix)
@@ -137,9 +137,9 @@ def watches(url: Url = None, as_json: Json = False) -> None:
             return
         for one in found:
             key = f", key {one['key']}" if one["key"] else ""
-            people.print(f"{one['table']}: {one['event']} on {one['channel']}{key}")
+            stderr.print(f"{one['table']}: {one['event']} on {one['channel']}{key}")
         if not found:
-            people.print("nothing is watched: see `realtime-bridge postgres watch --help`")
+            stderr.print("nothing is watched: see `realtime-bridge postgres watch --help`")
 
 
 def _run_all(connection: "psycopg.Connection", statements: Sequence["Query"]) -> None:

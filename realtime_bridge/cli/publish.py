@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.protocol.wire.rpc import pack_receipt
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
@@ -26,13 +26,13 @@ def publish(
 ) -> None:
     """Publish one event through the configured backend."""
     decoded = _decoded(data)
-    with failing_clearly(), BlockingBroadcaster.from_env() as broadcaster:
+    with exit_on_error(), BlockingBroadcaster.from_env() as broadcaster:
         receipt = broadcaster.publish(channel, event, decoded, id=event_id, key=key)
     if as_json:
         typer.echo(orjson.dumps(pack_receipt(receipt)).decode())
         return
     verb = "published before" if receipt.duplicate else "published"
-    people.print(f"{verb}: {event} on {channel} at {receipt.position or 'no position'}")
+    stderr.print(f"{verb}: {event} on {channel} at {receipt.position or 'no position'}")
 
 
 def _decoded(text: str) -> Any:

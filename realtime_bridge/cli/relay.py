@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.cli.postgres import connected
 from realtime_bridge.errors import BackendNotInstalledError
 from realtime_bridge.model.urls import redacted
@@ -19,7 +19,7 @@ def relay(
     ] = False,
 ) -> None:
     """Carry what triggers and transactions wrote to REALTIME_BACKEND; of several, one works."""
-    with failing_clearly():
+    with exit_on_error():
         if end:
             _end()
         else:
@@ -31,7 +31,7 @@ def _end() -> None:
         from realtime_bridge.postgres.relay import end
 
         count = end(connection, Settings.load().prefix)
-    people.print(f"no relay any more: {count:,} events waited for one")
+    stderr.print(f"no relay any more: {count:,} events waited for one")
 
 
 async def _relay() -> None:
@@ -49,7 +49,7 @@ async def _relay() -> None:
     where = f"from {redacted(url)} to {target.backend or target.log}"
 
     def report(state: State) -> None:
-        people.print(f"carrying {where}" if state == "working" else f"waiting {where}")
+        stderr.print(f"carrying {where}" if state == "working" else f"waiting {where}")
 
     carrying = Relay(url, settings.prefix, target, on_change=report)
     async with target:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from realtime_bridge.cli.console import failing_clearly
+from realtime_bridge.cli.console import exit_on_error
 
 
 def serve(
@@ -34,15 +34,15 @@ def serve(
     ] = None,
 ) -> None:
     """Serve browsers and workers; without MODULE:BRIDGE, tokens decide who may listen."""
-    from realtime_bridge.cli import serving
+    from realtime_bridge.cli import server_runner
 
     if path is not None:
         os.environ["REALTIME_PATH"] = path
     if grace is not None:
         os.environ["REALTIME_GRACE_SECONDS"] = str(grace)
     if target:
-        os.environ[serving.TARGET] = target
+        os.environ[server_runner.TARGET] = target
     if dev:
         os.environ["REALTIME_DEV"] = "true"
-    with failing_clearly():
-        serving.run(host, port, workers=workers)
+    with exit_on_error():
+        server_runner.run(host, port, workers=workers)

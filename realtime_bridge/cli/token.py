@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly
+from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.settings import Settings
 
@@ -21,7 +21,7 @@ def token(
     ] = DEFAULT_URL,
 ) -> None:
     """Print a token, signed with REALTIME_SECRET (on this machine, the development secret)."""
-    with failing_clearly():
+    with exit_on_error():
         settings = Settings.load()
         tokens = Tokens(settings.secret_for(url), issuer=settings.prefix)
         typer.echo(tokens.issue(user, channels=channel or (), seconds=seconds))

@@ -1,9 +1,9 @@
 """Celery's tasks as jobs, by its signals: in clients, prefork children, threads, and the parent.
 
     from realtime_bridge import BlockingBroadcaster
-    from realtime_bridge.integrations.celery import watch
+    from realtime_bridge.integrations.celery import track_tasks
 
-    watch(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
+    track_tasks(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
 
 Put it where the application is made, so that clients and workers both have it.
 """
@@ -27,10 +27,10 @@ from realtime_bridge.integrations.tasks import (
 )
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
-__all__ = ["Task", "current_job", "watch"]
+__all__ = ["Task", "current_job", "track_tasks"]
 
 
-def watch(
+def track_tasks(
     broadcaster: BlockingBroadcaster, channel: Channel, *, title: Title | None = None
 ) -> None:
     """Tell of every task, from now on and in every process that calls this.

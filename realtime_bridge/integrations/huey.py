@@ -1,9 +1,9 @@
 """Huey's tasks as jobs, by its signals: in clients, worker threads and worker processes.
 
     from realtime_bridge import BlockingBroadcaster
-    from realtime_bridge.integrations.huey import watch
+    from realtime_bridge.integrations.huey import track_tasks
 
-    watch(huey, BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
+    track_tasks(huey, BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
 
 Put it where the tasks are, so that clients and consumers both have it.
 """
@@ -26,10 +26,10 @@ from realtime_bridge.integrations.tasks import (
 )
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
-__all__ = ["Task", "current_job", "watch"]
+__all__ = ["Task", "current_job", "track_tasks"]
 
 
-def watch(
+def track_tasks(
     huey: Huey,
     broadcaster: BlockingBroadcaster,
     channel: Channel,

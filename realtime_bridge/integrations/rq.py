@@ -1,9 +1,9 @@
 """RQ's jobs as jobs of ours, by classes that RQ is made to be extended with.
 
     from realtime_bridge import BlockingBroadcaster
-    from realtime_bridge.integrations.rq import watch
+    from realtime_bridge.integrations.rq import track_tasks
 
-    Queue, Worker = watch(
+    Queue, Worker = track_tasks(
         BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}"
     )
 
@@ -32,14 +32,14 @@ from realtime_bridge.integrations.tasks import (
 )
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
-__all__ = ["Task", "current_job", "watch"]
+__all__ = ["Task", "current_job", "track_tasks"]
 
 P = ParamSpec("P")
 
 _logger = logging.getLogger("realtime_bridge.integrations")
 
 
-def watch(
+def track_tasks(
     broadcaster: BlockingBroadcaster,
     channel: Channel,
     *,

@@ -28,7 +28,7 @@ def test_the_provider_the_server_and_a_worker_find_each_other(tmp_path: Path) ->
             "doctor", "--json", folder=tmp_path, variables=variables | {"REALTIME_LOG": "none"}
         )
         assert done.returncode == 0, done.stderr
-        assert "pusher" in {finding["check"] for finding in json.loads(done.stdout)}
+        assert "pusher" in {result["check"] for result in json.loads(done.stdout)}
 
 
 def test_a_provider_that_is_not_here_is_named(tmp_path: Path) -> None:

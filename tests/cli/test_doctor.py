@@ -20,10 +20,10 @@ def test_a_set_up_that_works_is_said_to_work(
 def test_an_event_is_heard_where_this_process_can_hear(tmp_path: Path) -> None:
     variables = {"REALTIME_BACKEND": "memory", "REALTIME_SECRET": SECRET}
     done = run("doctor", "--json", folder=tmp_path, variables=variables)
-    findings = orjson.loads(done.stdout)
+    results = orjson.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
-    assert [finding["verdict"] for finding in findings] == ["ok", "ok", "ok"]
-    assert "published and heard" in findings[-1]["detail"]
+    assert [result["verdict"] for result in results] == ["ok", "ok", "ok"]
+    assert "published and heard" in results[-1]["detail"]
 
 
 def test_a_server_that_is_not_there_is_named_with_the_cure(tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_a_configuration_that_cannot_work_is_a_finding(tmp_path: Path) -> None:
     variables = {"REALTIME_BACKEND": "memroy"}
     done = run("doctor", "--json", folder=tmp_path, variables=variables)
     assert done.returncode == 1
-    (finding,) = orjson.loads(done.stdout)
-    assert finding["verdict"] == "failed"
-    assert "Did you mean 'memory'?" in finding["detail"]
+    (result,) = orjson.loads(done.stdout)
+    assert result["verdict"] == "failed"
+    assert "Did you mean 'memory'?" in result["detail"]
 
 
 def test_that_nothing_remembers_the_events_is_said_once(tmp_path: Path) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 from celery import Celery
 
 from realtime_bridge import BlockingBroadcaster
-from realtime_bridge.integrations.celery import current_job, watch
+from realtime_bridge.integrations.celery import current_job, track_tasks
 
 REDIS = os.environ.get("REALTIME_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 app = Celery("tests", broker=REDIS, backend=REDIS)
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
 
-watch(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
+track_tasks(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
 
 
 @app.task

@@ -8,7 +8,7 @@ from celery import Celery
 from configuration import Configuration
 from reading import FileChangedError, read_in_stages, size_of, summary
 from realtime_bridge import BlockingBroadcaster
-from realtime_bridge.integrations.celery import current_job, watch
+from realtime_bridge.integrations.celery import current_job, track_tasks
 from stages import STAGES
 
 app = Celery("processing_queue", broker=os.environ["REDIS_URL"])
@@ -19,7 +19,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
 )
 
-watch(
+track_tasks(
     BlockingBroadcaster.from_env(),
     lambda task: f"user-{task.kwargs['user']}",
     title=lambda task: task.kwargs["name"],

@@ -12,7 +12,7 @@ import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from realtime_bridge.cli.console import people
+from realtime_bridge.cli.console import stderr
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.urls import is_loopback
 from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES
@@ -126,7 +126,7 @@ def _announce(listening: socket.socket) -> None:
     shown = f"[{host}]" if ":" in host else host
     settings = Settings.load()
     trusting = " (development: everybody on this machine is trusted)" if settings.dev else ""
-    people.print(f"serving http://{shown}:{port}{settings.path}{trusting}")
+    stderr.print(f"serving http://{shown}:{port}{settings.path}{trusting}")
 
 
 def _imported(target: str) -> Bridge:
