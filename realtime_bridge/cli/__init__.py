@@ -1,10 +1,10 @@
-"""The command `realtime-bridge`."""
+"""Command line `realtime-bridge`."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line, or say what to install for it."""
+    """Run the command line, or exit with the package that is missing."""
     try:
         from realtime_bridge.cli.app import app
 

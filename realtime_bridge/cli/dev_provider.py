@@ -1,4 +1,4 @@
-"""`realtime-bridge dev-provider`: a hosted provider on this machine, for who has no account."""
+"""Command `dev-provider`: a hosted provider on this machine, without an account."""
 
 import asyncio
 from typing import Annotated
@@ -10,23 +10,25 @@ from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.testing.providers import PROVIDERS, local_provider
 
 PORT = 6001
-"""Where such servers customarily listen."""
+"""Default port of soketi and Reverb, the self-hosted Pusher servers."""
 
 
-Share = Annotated[float, typer.Option(min=0, max=1, help="The share of events it happens to.")]
+Share = Annotated[float, typer.Option(min=0, max=1, help="Share of events affected, 0 to 1.")]
 
 
 def dev_provider(
-    name: Annotated[str, typer.Argument(metavar="|".join(PROVIDERS), help="Which provider.")],
+    name: Annotated[str, typer.Argument(metavar="|".join(PROVIDERS), help="Provider to imitate.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
     lose: Share = 0.0,
     duplicate: Share = 0.0,
     reorder: Share = 0.0,
 ) -> None:
-    """Run a stand-in for a hosted provider on this machine, and say how to use it."""
+    """Run a local stand-in for a hosted provider, and print the variables that select it."""
     with exit_on_error():
         if name not in PROVIDERS:
-            raise ConfigurationError(f"There is no {name!r} here, only {', '.join(PROVIDERS)}")
+            raise ConfigurationError(
+                f"Unknown provider {name!r}: choose one of {', '.join(PROVIDERS)}"
+            )
         asyncio.run(_serve(name, port, lose=lose, duplicate=duplicate, reorder=reorder))
 
 

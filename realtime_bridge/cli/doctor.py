@@ -1,4 +1,4 @@
-"""`realtime-bridge doctor`: each check with its cure."""
+"""Command `doctor`: checks of the configuration, each with a hint."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,19 +15,17 @@ STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 def doctor(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the results on standard output.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Look whether this configuration can publish and be heard; exit 1 when it cannot."""
-    results = asyncio.run(_look(quiet=as_json))
+    """Check that this configuration can publish and deliver; exit with 1 if it cannot."""
+    results = asyncio.run(_collect(quiet=as_json))
     if as_json:
         typer.echo(orjson.dumps([asdict(result) for result in results]).decode())
     if any(result.status == "failed" for result in results):
         raise typer.Exit(1)
 
 
-async def _look(*, quiet: bool) -> Sequence[CheckResult]:
+async def _collect(*, quiet: bool) -> Sequence[CheckResult]:
     from realtime_bridge.cli.checks import run_checks
 
     results: list[CheckResult] = []

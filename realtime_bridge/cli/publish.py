@@ -1,4 +1,4 @@
-"""`realtime-bridge publish`: one event, from a shell."""
+"""Command `publish`: one event from a shell."""
 
 from typing import Annotated, Any
 
@@ -11,18 +11,17 @@ from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 
 def publish(
-    channel: Annotated[str, typer.Argument(help="Where to, like user-42.")],
-    event: Annotated[str, typer.Argument(help="The event's name, like job.progress.")],
-    data: Annotated[str, typer.Argument(metavar="JSON", help="Its data.")] = "null",
+    channel: Annotated[str, typer.Argument(help="Channel, like user-42.")],
+    event: Annotated[str, typer.Argument(help="Event name, like job.progress.")],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="Event data.")] = "null",
     event_id: Annotated[
-        str | None, typer.Option("--id", help="The same id is published only once.")
+        str | None, typer.Option("--id", help="Idempotency key: a repeated id is published once.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="What it is about: the latest event per key is kept.")
+        str | None,
+        typer.Option(help="Subject of the event: the log keeps the latest event per key."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the receipt on standard output.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the receipt as JSON.")] = False,
 ) -> None:
     """Publish one event through the configured backend."""
     decoded = _decoded(data)
