@@ -214,6 +214,7 @@ def test_many_threads_report_on_one_job(log: Noting) -> None:
         assert versions == sorted(set(versions))
 
 
+@pytest.mark.timed
 async def test_a_thousand_jobs_of_a_thousand_calls_each_cost_four_events_a_second_each(
     broadcaster: Broadcaster, log: Noting
 ) -> None:
