@@ -38,7 +38,7 @@ def test_it_is_made_once_and_brought_up_to_date_after_that(
     assert orjson.loads(state.stdout) == {"version": 1, "channels": 1, "events": 1}
     healthy = run("doctor", folder=tmp_path, variables=there)
     assert healthy.returncode == 0, healthy.stderr
-    assert "published and heard" in healthy.stderr
+    assert "published and received" in healthy.stderr
     for said in ("removed: schema realtime", "there was no schema realtime"):
         done = run("postgres", "uninstall", "--yes", folder=tmp_path, variables=there)
         assert said in done.stderr
