@@ -1,4 +1,4 @@
-"""An application on Celery, as a worker and its clients have it."""
+"""Application on Celery, for a worker and its clients."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def raises(*, user: str) -> None:
 
 
 @app.task
-def dies(*, user: str) -> None:
+def is_killed(*, user: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -50,7 +50,7 @@ def is_retried_later(self: Any, *, user: str) -> None:
 
 
 @app.task(time_limit=1)
-def never_ends(*, user: str) -> None:
+def exceeds_time_limit(*, user: str) -> None:
     time.sleep(3_600)
 
 

@@ -1,4 +1,4 @@
-"""An application on Huey, as consumers and clients have it."""
+"""Application on Huey, for a consumer and its clients."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""An application on RQ, as workers and clients have it."""
+"""Application on RQ, for a worker and its clients."""
 
 import rq
 
