@@ -17,7 +17,7 @@ TABLE = Path(__file__).with_name("jobs.sql")
 COMMAND = Path(sys.executable).with_name("realtime-bridge")
 TOLD = "id,title,status,progress,stage,message,error,created_at"
 WATCH = (
-    *("track_tasks", "queue.jobs", "--channel", "user-{user_id}", "--event", "job.{op}"),
+    *("watch", "queue.jobs", "--channel", "user-{user_id}", "--event", "job.{op}"),
     *("--columns", TOLD, "--key", "job-{id}"),
 )
 

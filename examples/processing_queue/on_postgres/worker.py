@@ -83,7 +83,7 @@ class Attempt:
 
             told = at_intervals(PROGRESS_INTERVAL, tell)
             rate = configuration.bytes_per_second
-            result = read_in_stages(self._path, size, rate=rate, tell=told)
+            result = read_in_stages(self._path, size, rate=rate, report=told)
         except (TakenAwayError, psycopg.Error):
             raise
         except Exception as error:
