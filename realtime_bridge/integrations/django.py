@@ -117,7 +117,7 @@ class _ThreadedBridge:
     def __init__(self, bridge: "Bridge") -> None:
         self._bridge = bridge
         self._lock = threading.Lock()
-        self._served: WSGIApplication | None = None
+        self._wsgi_application: WSGIApplication | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] == f"{self._bridge.path}/sse":
@@ -126,8 +126,8 @@ class _ThreadedBridge:
                 b"A stream would occupy a worker of this WSGI server permanently: poll instead\n"
             ]
         with self._lock:
-            self._served = self._served or self._start()
-        return self._served(environ, start_response)
+            self._wsgi_application = self._wsgi_application or self._start()
+        return self._wsgi_application(environ, start_response)
 
     def _start(self) -> WSGIApplication:
         loop = asyncio.new_event_loop()
@@ -137,5 +137,5 @@ class _ThreadedBridge:
         return cast("WSGIApplication", ASGIMiddleware(cast("Any", self._bridge), loop=loop))
 
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
-        leaving = self._bridge.__aexit__(None, None, None)
-        asyncio.run_coroutine_threadsafe(leaving, loop).result(STOP_SECONDS)
+        stop = self._bridge.__aexit__(None, None, None)
+        asyncio.run_coroutine_threadsafe(stop, loop).result(STOP_SECONDS)

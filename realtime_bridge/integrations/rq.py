@@ -136,13 +136,13 @@ class _Worker(BaseWorker):
 
     @classmethod
     def _report_abandoned(cls, job: Job, kind: type[BaseException], *_: Any) -> None:
-        """Report a job whose worker died: RQ's maintenance finds these jobs."""
+        """Report a job whose worker crashed: RQ's maintenance finds these jobs."""
         if not issubclass(kind, AbandonedJobError):
             return
         if job.retries_left:
-            cls._report_retry(job, "the worker died", job.get_retry_interval())
+            cls._report_retry(job, "the worker crashed", job.get_retry_interval())
         else:
-            _report(cls._jobs.failed, job, "the worker died")
+            _report(cls._jobs.failed, job, "the worker crashed")
 
     @classmethod
     def _report_retry(cls, job: Job, reason: str | None, seconds: float) -> None:

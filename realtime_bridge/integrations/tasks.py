@@ -13,7 +13,7 @@ from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One call of a task: id, name and arguments."""
+    """Call of a task: id, name and arguments."""
 
     id: str
     name: str
