@@ -63,8 +63,8 @@ HELLO = (
 )
 
 
-def _ours(name: str, shell: str) -> Peer:
-    command = (sys.executable, SERVERS / "bridge.py", "{page}", shell)
+def _ours(name: str, websocket: str) -> Peer:
+    command = (sys.executable, SERVERS / "bridge.py", "{page}", websocket)
     return Peer(name, command, "/realtime/ws", HELLO, '"type":"subscribed"')
 
 

@@ -66,7 +66,7 @@ async def _check(part: Component | None) -> list[CheckResult]:
 async def _publish(broadcaster: Broadcaster) -> CheckResult:
     """Publish an event on a fresh channel, and receive it if the log is a feed."""
     channel = f"doctor-{ids.epoch()}"
-    started = time.monotonic()
+    start = time.monotonic()
     try:
         async with asyncio.timeout(CHECK_SECONDS), broadcaster:
             outcome = await _publish_and_receive(broadcaster, channel)
@@ -75,7 +75,7 @@ async def _publish(broadcaster: Broadcaster) -> CheckResult:
     except TimeoutError:
         detail = f"an event was published, and not received within {CHECK_SECONDS:g} s"
         return CheckResult(check="publish", status="failed", detail=detail)
-    duration = f"{(time.monotonic() - started) * 1_000:.0f} ms"
+    duration = f"{(time.monotonic() - start) * 1_000:.0f} ms"
     return CheckResult(check="publish", status="ok", detail=f"an event was {outcome} in {duration}")
 
 

@@ -54,8 +54,8 @@ def process(job_id: str) -> None:
         message = str(error) or type(error).__name__
         report("job.failed", replace(jobs.get(job_id) or job, state="failed", error=message))
     else:
-        done = replace(job, state="completed", bytes_done=job.bytes_total, result=result)
-        report("job.completed", done)
+        job = replace(job, state="completed", bytes_done=job.bytes_total, result=result)
+        report("job.completed", job)
 
 
 def report(event: str, job: Job) -> None:
