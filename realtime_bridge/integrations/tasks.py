@@ -72,7 +72,7 @@ class TaskReporter:
         """Report that the task runs in this thread."""
         job = self._job(task)
         if job:
-            job.tell("started")
+            job.report("started")
         _running.job = job
 
     def retrying(self, task: Task, error: str | None = None, retry_at: int | None = None) -> None:
@@ -98,7 +98,7 @@ class TaskReporter:
         is_current = running is not None and running.id == task.id
         job = running if is_current else self._job(task)
         if job:
-            job.tell(state, error=error, retry_at=retry_at)
+            job.report(state, error=error, retry_at=retry_at)
         if is_current:
             _running.job = None
 

@@ -73,7 +73,10 @@ def test_backend_is_selected_by_its_name_alone(site: Path, tmp_path: Path) -> No
 
 
 def test_backend_is_listed_with_the_built_in_ones(site: Path, tmp_path: Path) -> None:
-    program = "from realtime_bridge.plugins import installed; print(*installed())"
+    program = (
+        "from realtime_bridge.backend.plugins import installed_backends; "
+        "print(*installed_backends())"
+    )
     assert "jsonlines" in run(site, "-c", program, cwd=tmp_path).split()
 
 

@@ -15,7 +15,7 @@ TIMEOUT = 30.0
 async def wait_for_state(log: RedisBackend, channel: str, end: str) -> list[str]:
     """Wait for the state `end` of a job, and return all its states."""
     async with log.listen() as listener, asyncio.timeout(TIMEOUT):
-        await listener.add([channel])
+        await listener.subscribe([channel])
         turns = aiter(listener)
         while end not in (states := await current_states(log, channel)):
             await anext(turns)
