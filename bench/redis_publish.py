@@ -30,7 +30,7 @@ def event() -> Event:
 
 
 def command(log: RedisBackend, *events: Event) -> Command:
-    return log._operations._command(log._append(events))
+    return log._scripts._command(log._append_call(events))
 
 
 async def rate(step: Step, arguments: Sequence[Any], events: int) -> float:
