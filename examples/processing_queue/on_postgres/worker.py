@@ -87,7 +87,7 @@ class Attempt:
 
             throttled = at_intervals(PROGRESS_INTERVAL, report)
             rate = configuration.bytes_per_second
-            result = read_in_stages(self._path, size, rate=rate, tell=throttled)
+            result = read_in_stages(self._path, size, rate=rate, report=throttled)
         except (JobLostError, psycopg.Error):
             raise
         except Exception as error:
