@@ -25,7 +25,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str, sentinel: bool = False) -> None:
         self.port = free_port()
-        self._folder = folder
+        self.folder = folder
         self._options = options
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,8 +42,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Start the server; keep existing data."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        log = self._folder / "log"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(self._command(), stdout=output, stderr=output)
         try:
@@ -66,7 +66,7 @@ class RedisServer:
 
     def delete_data(self) -> None:
         """Delete the data of the stopped server."""
-        for path in self._folder.rglob("*"):
+        for path in self.folder.rglob("*"):
             if path.is_file() and path.suffix in (".rdb", ".aof", ".manifest"):
                 path.unlink()
 
@@ -86,8 +86,8 @@ class RedisServer:
     def _command(self) -> list[str]:
         command = [find_program("redis-server", package="redis-server")]
         if self._sentinel:
-            command += [str(self._folder / "sentinel.conf"), "--sentinel"]
-        location = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder))
+            command += [str(self.folder / "sentinel.conf"), "--sentinel"]
+        location = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder))
         return [*command, *location, "--enable-debug-command", "yes", *self._options]
 
     def _is_ready(self) -> bool:
@@ -129,7 +129,7 @@ class RedisCluster:
         command = [find_program("redis-cli", package="redis-tools"), "--cluster", "create", *hosts]
         subprocess.run([*command, "--cluster-yes"], check=True, capture_output=True)
         for server in self.servers:
-            wait_until(partial(_is_complete, server), log=server._folder / "log")
+            wait_until(partial(_is_complete, server), log=server.folder / "log")
 
 
 class RedisPair:
@@ -154,10 +154,10 @@ class RedisPair:
         with ExitStack() as exits:
             for server in (self.master, self.replica):
                 exits.enter_context(server)
-            wait_until(self._is_replicating, log=self.replica._folder / "log")
+            wait_until(self._is_replicating, log=self.replica.folder / "log")
             self._write_sentinel_configuration()
             exits.enter_context(self.sentinel)
-            wait_until(self._is_known, log=self.sentinel._folder / "log")
+            wait_until(self._is_known, log=self.sentinel.folder / "log")
             self._exits = exits.pop_all()
         return self
 
@@ -171,13 +171,13 @@ class RedisPair:
             client.client_kill_filter(_type="master")
 
     def _write_sentinel_configuration(self) -> None:
-        self.sentinel._folder.mkdir(parents=True)
+        self.sentinel.folder.mkdir(parents=True)
         lines = (
             f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} 1",
             f"sentinel down-after-milliseconds {self.service} 500",
             f"sentinel failover-timeout {self.service} 5000",
         )
-        (self.sentinel._folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+        (self.sentinel.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
 
     def _is_replicating(self) -> bool:
         with self.replica.client() as client:
