@@ -53,7 +53,7 @@ async def test_a_redis_that_is_restarted_without_its_data_resets_every_channel(
 ) -> None:
     async with on_redis(redis_server.url, tmp_path) as running:
         await asyncio.to_thread(redis_server.stop)
-        redis_server.forget()
+        redis_server.delete_data()
         await asyncio.to_thread(redis_server.start)
     resets = running.audience.resets
     assert {reset.channel for reset in resets} == {*CHANNELS}
@@ -78,7 +78,7 @@ async def test_a_failover_that_loses_the_last_writes_merges_no_two_histories(
 ) -> None:
     with RedisPair(tmp_path / "pair") as pair:
         async with on_redis(pair.url, tmp_path) as running:
-            pair.part()
+            pair.stop_replication()
             await running.under_way(1 / 2)
             pair.master.kill()
     assert {reset.reason for reset in running.audience.resets} <= {"regressed", "epoch", "ahead"}

@@ -1,4 +1,4 @@
-"""What every server of the bench does: publish on command, as fast as the load client keeps up."""
+"""Driver of every server of the bench: it publishes on command, at the load client's pace."""
 
 import asyncio
 import mmap
@@ -13,15 +13,15 @@ from pathlib import Path
 SECRET = "a secret of the bench, 32 bytes long at least"
 
 PublishTurn = Callable[[list[tuple[str, dict[str, object]]]], Awaitable[None]]
-"""Publishes what one loop turn has: pairs of a channel and 200 bytes of data."""
+"""Function that publishes the events of one loop turn: pairs of a channel and 200 bytes of data."""
 
 
 @dataclass
 class Run:
-    """The command `run CHANNELS EVENTS BYTES WINDOW JOIN RATE`.
+    """Command `run CHANNELS EVENTS BYTES WINDOW JOIN RATE`.
 
-    EVENTS a turn, to random ones of CHANNELS; at most WINDOW deliveries ahead of the load client,
-    or RATE turns a second when that is not 0. JOIN is the limit server's affair.
+    Each turn publishes EVENTS to random channels, at most WINDOW deliveries ahead of the load
+    client, or RATE turns a second if RATE is not 0. Only the limit server uses JOIN.
     """
 
     channels: int
@@ -32,7 +32,7 @@ class Run:
 
 
 class Counters:
-    """The load client's counters, in memory that it shares."""
+    """Counters of the load client, in shared memory."""
 
     def __init__(self, path: str) -> None:
         with Path(path).open("rb") as file:
@@ -47,22 +47,22 @@ class Counters:
         return int.from_bytes(self._page[8:16], "little")
 
 
-FIXED = len('{"t":,"n":,"x":""}')
+FIXED_BYTES = len('{"t":,"n":,"x":""}')
 
 
-def made(number: int, size: int) -> dict[str, object]:
-    """Make data of `size` bytes of JSON that tells when it was made."""
+def make_data(number: int, size: int) -> dict[str, object]:
+    """Return data of `size` bytes of JSON, with the current time."""
     now = time.monotonic_ns()
-    return {"t": now, "n": number, "x": "x" * (size - FIXED - len(f"{now}{number}"))}
+    return {"t": now, "n": number, "x": "x" * (size - FIXED_BYTES - len(f"{now}{number}"))}
 
 
-class ClientRunner:
-    """Publishes while it is told to.
+class PublishDriver:
+    """Publisher that obeys commands on standard input.
 
     Args:
-        counters: the path of the load client's counters.
-        publish: what publishes a turn's events on this server.
-        prefix: what the channels are called, before their number.
+        counters: path of the load client's counters.
+        publish: publishes the events of a turn on this server.
+        prefix: start of the channel names, before their number.
 
     """
 
@@ -70,43 +70,46 @@ class ClientRunner:
         self._counters_path = counters
         self._publish = publish
         self._prefix = prefix
-        self._running: asyncio.Task[None] | None = None
-        self.more: dict[str, Callable[..., Awaitable[None]]] = {}
-        """Commands that only one server knows; their words are numbers."""
+        self._task: asyncio.Task[None] | None = None
+        self.extra_commands: dict[str, Callable[..., Awaitable[None]]] = {}
+        """Commands of one server alone; their arguments are numbers."""
 
-    def attend(self, port: int) -> None:
-        """Say that the server listens, and take commands from standard input from now on."""
+    def start(self, port: int) -> None:
+        """Print that the server listens, and read commands from standard input from now on."""
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._command)
         print(f"ready {port}", flush=True)
 
     def _command(self) -> None:
         words = sys.stdin.readline().split()
-        if self._running:
-            self._running.cancel()
-            self._running = None
+        if self._task:
+            self._task.cancel()
+            self._task = None
         if not words:
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        elif words[0] in self.more:
-            self._running = asyncio.ensure_future(self.more[words[0]](*map(int, words[1:])))
+        elif words[0] in self.extra_commands:
+            self._task = asyncio.ensure_future(self.extra_commands[words[0]](*map(int, words[1:])))
         elif words[0] == "run":
             channels, events, size, window, _, rate = words[1:]
             run = Run(int(channels), int(events), int(size), int(window), float(rate))
-            self._running = asyncio.ensure_future(self._run(run))
+            self._task = asyncio.ensure_future(self._run(run))
 
     async def _run(self, run: Run) -> None:
         counters = Counters(self._counters_path)
         expected, members = counters.received, counters.ready // run.channels
         numbers = count(1)
-        begun, turns = time.monotonic(), 0
+        start, turns = time.monotonic(), 0
         while True:
             if run.rate:
                 turns += 1
-                await asyncio.sleep(begun + turns / run.rate - time.monotonic())
+                await asyncio.sleep(start + turns / run.rate - time.monotonic())
             elif expected - counters.received > run.window:
                 await asyncio.sleep(0)
                 continue
             turn = [
-                (self._prefix + str(int(random.random() * run.channels)), made(number, run.bytes))
+                (
+                    self._prefix + str(int(random.random() * run.channels)),
+                    make_data(number, run.bytes),
+                )
                 for number in islice(numbers, run.events)
             ]
             await self._publish(turn)

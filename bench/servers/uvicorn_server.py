@@ -1,4 +1,4 @@
-"""Serves a peer's ASGI application on uvicorn, with uvloop and httptools."""
+"""ASGI applications of peers on uvicorn, with uvloop and httptools."""
 
 import asyncio
 import socket
@@ -6,13 +6,13 @@ from typing import Any
 
 import uvicorn
 import uvloop
-from driven import ClientRunner
+from driver import PublishDriver
 
 
-def serve(app: Any, driver: ClientRunner, **options: Any) -> None:
-    """Serve `app` on a free port until standard input ends, and let `driver` publish."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
+def serve(app: Any, driver: PublishDriver, **options: Any) -> None:
+    """Serve `app` on a free port until standard input ends, with `driver` as the publisher."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
     settings: dict[str, Any] = {
         "ws": "websockets-sansio",
         "ws_per_message_deflate": False,
@@ -25,8 +25,8 @@ def serve(app: Any, driver: ClientRunner, **options: Any) -> None:
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            driver.attend(listening.getsockname()[1])
+            driver.start(listener.getsockname()[1])
 
     server = Server(uvicorn.Config(app, **settings))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.serve([listening]))
+        runner.run(server.serve([listener]))

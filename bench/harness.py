@@ -1,4 +1,4 @@
-"""One measured server and its load client, each on a core of its own."""
+"""Measured server and its load client, each on a core of its own."""
 
 import json
 import mmap
@@ -19,7 +19,7 @@ TIMEOUT = 60.0
 
 
 class Counters:
-    """What the load client has counted, in memory shared with it."""
+    """Counters of the load client, in shared memory."""
 
     names = ("received", "ready", "lost", "bytes", "refused")
 
@@ -29,20 +29,22 @@ class Counters:
             self._page = mmap.mmap(file.fileno(), 4096)
 
     def __getattr__(self, name: str) -> int:
-        at = 8 * self.names.index(name)
-        return int.from_bytes(self._page[at : at + 8], "little")
+        start = 8 * self.names.index(name)
+        return int.from_bytes(self._page[start : start + 8], "little")
 
 
-def pinned(core: int, command: Sequence[str | Path], **options: Any) -> subprocess.Popen[str]:
-    """Start a process on one core; root's comes before whatever else runs on the machine."""
-    first = ["nice", "-n", "-19"] if os.geteuid() == 0 else []
-    words = [*first, "taskset", "-c", str(core), *map(str, command)]
-    return subprocess.Popen(words, text=True, bufsize=1, **options)
+def start_on_core(
+    core: int, command: Sequence[str | Path], **options: Any
+) -> subprocess.Popen[str]:
+    """Start a process on one core, by root with priority over all other processes."""
+    priority = ["nice", "-n", "-19"] if os.geteuid() == 0 else []
+    arguments = [*priority, "taskset", "-c", str(core), *map(str, command)]
+    return subprocess.Popen(arguments, text=True, bufsize=1, **options)
 
 
 @contextmanager
-def moved_to(core: int) -> Iterator[None]:
-    """Run this process itself on one core, as `pinned` does others."""
+def run_on_core(core: int) -> Iterator[None]:
+    """Run this process on one core, like `start_on_core`."""
     priority = os.getpriority(os.PRIO_PROCESS, 0)
     os.sched_setaffinity(0, {core})
     if os.geteuid() == 0:
@@ -55,7 +57,7 @@ def moved_to(core: int) -> Iterator[None]:
 
 
 def cpu_seconds(process: int) -> float:
-    """Return the processor time of a process, all its threads together."""
+    """Return the processor time of all threads of a process, in seconds."""
     total = 0
     for task in Path(f"/proc/{process}/task").iterdir():
         with suppress(OSError):
@@ -64,29 +66,29 @@ def cpu_seconds(process: int) -> float:
 
 
 def resident_bytes(process: int) -> int:
-    """Return how much memory a process holds."""
+    """Return the resident memory of a process, in bytes."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def wait_for(condition: Any, what: str, patience: float = TIMEOUT) -> None:
-    """Wait for another process, looking fifty times a second."""
-    begun = time.monotonic()
+def wait_for(condition: Any, name: str, timeout: float = TIMEOUT) -> None:
+    """Wait for a condition in another process, with 50 checks a second."""
+    start = time.monotonic()
     while not condition():
-        if time.monotonic() - begun > patience:
-            raise TimeoutError(f"{what} took over {patience:g} s")
+        if time.monotonic() - start > timeout:
+            raise TimeoutError(f"{name} took over {timeout:g} s")
         time.sleep(0.02)
 
 
 @dataclass
-class Load:
-    """A running load client."""
+class LoadClient:
+    """Running load client."""
 
     process: subprocess.Popen[str]
     counters: Counters
 
     def wait_until_ready(self, connections: int) -> None:
-        """Wait until so many connections are subscribed."""
+        """Wait until this number of connections is subscribed."""
 
         def ready() -> bool:
             if self.process.poll() is not None:
@@ -108,8 +110,8 @@ class Load:
 
 
 @dataclass
-class Served:
-    """A running server of the bench."""
+class ServerProcess:
+    """Running server of the bench."""
 
     process: subprocess.Popen[str]
     port: int
@@ -120,49 +122,63 @@ class Served:
     def pid(self) -> int:
         return self.process.pid
 
-    def tell(self, command: str) -> None:
-        """Give the server's driver a command."""
+    def send(self, command: str) -> None:
+        """Send a command to the server's driver."""
         assert self.process.stdin
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
 
     @contextmanager
-    def load(self, connections: int, *options: object, page: Path | None = None) -> Iterator[Load]:
-        """Open so many connections, until the context ends."""
-        counted = page or self.page
-        counters = Counters(counted)
-        command = [LOAD, "--port", self.port, "--connections", connections, "--counters", counted]
-        process = pinned(
+    def load(
+        self, connections: int, *options: object, page: Path | None = None
+    ) -> Iterator[LoadClient]:
+        """Open connections until the context ends."""
+        counter_page = page or self.page
+        counters = Counters(counter_page)
+        command = [
+            LOAD,
+            "--port",
+            self.port,
+            "--connections",
+            connections,
+            "--counters",
+            counter_page,
+        ]
+        process = start_on_core(
             LOAD_CORE,
-            [str(word) for word in (*command, *options)],
+            [str(argument) for argument in (*command, *options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         try:
-            yield Load(process, counters)
+            yield LoadClient(process, counters)
         finally:
             process.kill()
             process.wait()
 
 
 @contextmanager
-def served(
+def run_server(
     command: Sequence[str | Path], *, core: int = SERVER_CORE, env: dict[str, str] | None = None
-) -> Iterator[Served]:
+) -> Iterator[ServerProcess]:
     """Run a server of the bench; `{page}` in its command is the path of the counters."""
     with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="bench-") as file:
         page = Path(file.name)
         Counters(page)
-        words = [str(word).replace("{page}", str(page)) for word in command]
-        process = pinned(
-            core, words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | (env or {})
+        arguments = [str(part).replace("{page}", str(page)) for part in command]
+        process = start_on_core(
+            core,
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | (env or {}),
         )
         try:
             assert process.stdout
             line = process.stdout.readline()
             if not line.startswith("ready "):
-                raise RuntimeError(f"{' '.join(words)} did not start: {line!r}")
-            yield Served(process, int(line.split()[1]), page)
+                raise RuntimeError(f"{' '.join(arguments)} did not start: {line!r}")
+            yield ServerProcess(process, int(line.split()[1]), page)
         finally:
             process.kill()
             process.wait()

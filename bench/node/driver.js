@@ -1,10 +1,10 @@
-// The same driver as bench/servers/driven.py, for servers on Node.
+// Driver of bench/servers/driver.py, for servers on Node.
 import { openSync, readSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 const counter = Buffer.alloc(16);
 
-export function made(number, size) {
+export function makeData(number, size) {
   const data = { t: Number(process.hrtime.bigint()), n: number, x: "" };
   data.x = "x".repeat(Math.max(0, size - JSON.stringify(data).length));
   return data;
@@ -23,29 +23,29 @@ export function envelope(channel, data, offset) {
   });
 }
 
-// `publish(channel, text)` sends one event; `port` is where the server listens.
-export function attend(port, publish) {
+// Reads commands from standard input. `publish(channel, text)` sends one event; `port` is the server's.
+export function start(port, publish) {
   const file = openSync(process.argv[2], "r");
-  const counted = () => {
+  const readCounters = () => {
     readSync(file, counter, 0, 16, 0);
     return [Number(counter.readBigUInt64LE(0)), Number(counter.readBigUInt64LE(8))];
   };
   let generation = 0;
   const run = ([channels, events, bytes, window, , rate]) => {
-    const mine = ++generation;
-    let [expected, ready] = counted();
+    const own = ++generation;
+    let [expected, ready] = readCounters();
     let number = 0;
     let due = performance.now();
     const turn = () => {
-      if (mine !== generation) return;
-      if (rate ? performance.now() < due : expected - counted()[0] > window) {
+      if (own !== generation) return;
+      if (rate ? performance.now() < due : expected - readCounters()[0] > window) {
         setImmediate(turn);
         return;
       }
       due += 1000 / (rate || 1);
       for (let event = 0; event < events; event++) {
         const channel = `bench-${Math.floor(Math.random() * channels)}`;
-        publish(channel, envelope(channel, made(++number, bytes), number));
+        publish(channel, envelope(channel, makeData(++number, bytes), number));
       }
       expected += Math.floor(ready / channels) * events;
       setImmediate(turn);
@@ -54,9 +54,9 @@ export function attend(port, publish) {
   };
   const lines = createInterface({ input: process.stdin });
   lines.on("line", (line) => {
-    const [word, ...numbers] = line.split(" ");
+    const [name, ...numbers] = line.split(" ");
     generation++;
-    if (word === "run") run(numbers.map(Number));
+    if (name === "run") run(numbers.map(Number));
   });
   lines.on("close", () => process.exit(0));
   console.log(`ready ${port}`);

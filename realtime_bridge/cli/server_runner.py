@@ -1,4 +1,4 @@
-"""A server's processes, from their sockets to their end."""
+"""Server processes, from the listening socket to the exit."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import typer
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from realtime_bridge.cli.console import people
+from realtime_bridge.cli.console import stderr
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.urls import is_loopback
 from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES
@@ -21,25 +21,25 @@ from realtime_bridge.server import Bridge
 from realtime_bridge.settings import Settings
 
 TARGET = "REALTIME_SERVE_TARGET"
-"""How a worker process learns which bridge it serves."""
+"""Environment variable that carries MODULE:BRIDGE to the worker processes."""
 
 LAST_SECONDS = 3
-"""How long requests under way may take once the clients were sent away; draining reserves 5."""
+"""Seconds for requests in progress after the drain, which reserves 5 of the grace period."""
 
 BACKLOG = 2_048
-"""Connections that wait to be accepted: uvicorn's own default."""
+"""Length of the accept queue: uvicorn's default."""
 
 
 def run(host: str, port: int, *, workers: int) -> None:
     """Serve until a signal ends it.
 
     Raises:
-        ConfigurationError: this cannot be served, or not there.
+        ConfigurationError: the bridge cannot be loaded, or the address cannot be used.
 
     """
     if Settings.load().dev and not is_loopback(host):
         raise ConfigurationError(
-            f"--dev trusts everybody who can connect, so it serves 127.0.0.1, not {host}: "
+            f"--dev trusts every client that can connect, so --host {host} is refused: "
             "leave out --dev and set REALTIME_SECRET, or leave out --host"
         )
     if workers == 1:
@@ -49,9 +49,9 @@ def run(host: str, port: int, *, workers: int) -> None:
 
 
 def application() -> Bridge:
-    """Make the bridge to serve: in each worker process anew."""
+    """Return the bridge to serve; each worker process makes its own."""
     target = os.environ.get(TARGET)
-    return _imported(target) if target else Bridge.from_env()
+    return _import_bridge(target) if target else Bridge.from_env()
 
 
 _OPTIONS: dict[str, Any] = {
@@ -66,7 +66,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 class _Server(uvicorn.Server):
-    """Says where it is, once it is there."""
+    """Uvicorn server that prints its address after the start."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -76,16 +76,16 @@ class _Server(uvicorn.Server):
 
 def _run_one(host: str, port: int) -> None:
     bridge = application()
-    listening = _bind(host, port)
+    listener = _bind(host, port)
     server = _Server(uvicorn.Config(bridge, **_OPTIONS))
-    _end_well_on_signals()
-    server.run(sockets=[listening])
+    _exit_cleanly_on_signals()
+    server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(1)
 
 
-def _end_well_on_signals() -> None:
-    """Let the signals that uvicorn raises again, once it has stopped, end us with success."""
+def _exit_cleanly_on_signals() -> None:
+    """Exit with 0 on the signals that uvicorn raises again after its shutdown."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
 
@@ -94,42 +94,44 @@ def _run_many(host: str, port: int, workers: int) -> None:
     log = pipeline.log_class(Settings.load())
     if log and log.remote_access_via:
         raise ConfigurationError(
-            f"--workers {workers}: each process would have a log of its own in memory, and a "
-            "client would hear only its own worker's events. Use one, or set REALTIME_LOG"
+            f"--workers {workers} needs a shared log, and the memory log belongs to one process: "
+            "use one worker, or set REALTIME_LOG"
         )
-    made_by = f"{__name__}:{application.__name__}"
-    with _bind(host, port) as listening:
-        listening.set_inheritable(True)
-        listening.listen(BACKLOG)
-        _announce(listening)
-        config = uvicorn.Config(made_by, factory=True, workers=workers, **_OPTIONS)
-        Multiprocess(config, sockets=[listening]).run()
+    factory = f"{__name__}:{application.__name__}"
+    with _bind(host, port) as listener:
+        # Worker processes are started by exec, which closes descriptors that are not inheritable.
+        listener.set_inheritable(True)
+        listener.listen(BACKLOG)
+        _announce(listener)
+        config = uvicorn.Config(factory, factory=True, workers=workers, **_OPTIONS)
+        Multiprocess(config, sockets=[listener]).run()
 
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family)
+    # A restarted server must not wait for the old connections in TIME_WAIT.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
-        listening.close()
+        listener.close()
         raise ConfigurationError(
             f"Port {port} of {host} cannot be used ({error.strerror}): "
-            "stop what listens there, or choose another with --port"
+            "stop the process that listens there, or choose another port with --port"
         ) from error
-    return listening
+    return listener
 
 
-def _announce(listening: socket.socket) -> None:
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
+def _announce(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    address = f"[{host}]" if ":" in host else host
     settings = Settings.load()
-    trusting = " (development: everybody on this machine is trusted)" if settings.dev else ""
-    people.print(f"serving http://{shown}:{port}{settings.path}{trusting}")
+    mode = " (development: every client on this machine is trusted)" if settings.dev else ""
+    stderr.print(f"serving http://{address}:{port}{settings.path}{mode}")
 
 
-def _imported(target: str) -> Bridge:
+def _import_bridge(target: str) -> Bridge:
     module, _, name = target.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -139,5 +141,8 @@ def _imported(target: str) -> Bridge:
             f"{target!r} cannot be loaded ({error}): write MODULE:BRIDGE, like app:bridge"
         ) from error
     if not isinstance(bridge, Bridge):
-        raise ConfigurationError(f"{target!r} is not a Bridge, but a {type(bridge).__name__}")
+        raise ConfigurationError(
+            f"{target!r} is a {type(bridge).__name__}, not a Bridge: "
+            "name the Bridge of your application"
+        )
     return bridge
