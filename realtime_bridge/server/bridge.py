@@ -1,7 +1,7 @@
 """The bridge: what an application mounts, asks to publish, and tells who may listen."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -12,31 +12,30 @@ from realtime_bridge.errors import ConfigurationError, RealtimeError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
-from realtime_bridge.publishing import pipeline
-from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.publishing.local_servers import register_local_server
-from realtime_bridge.server.auth.revocations import Revocation
+from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
+from realtime_bridge.server.auth.access import ChannelAccess
+from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
+from realtime_bridge.server.auth.revocations import Revocation, Revocations
 from realtime_bridge.server.auth.rules import ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
-from realtime_bridge.server.context import STATE, Authenticate, ServerContext
-from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.context import STATE, ServerContext, build_context
 from realtime_bridge.server.http.request import Message, Receive, Scope, Send
-from realtime_bridge.server.lifecycle.failover_follower import Delivery
+from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
-from realtime_bridge.server.lifecycle.null_log import NullLog
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
-from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.routes import Routes
-from realtime_bridge.server.timer_wheel import TimerWheel
+from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.job import AsyncJob
 
-START_SECONDS = 5.0
-"""How long starting waits for the feed; after that the server starts, but is not ready."""
+_TIMING = ServerTiming()
 
 R = TypeVar("R", bound=Rule)
 
@@ -50,7 +49,9 @@ class Bridge:
         settings: the configuration.
         authenticate: tells who a request is from: a user id, a `Principal`, or None. Without it,
             a token signed with the secret is needed.
-        dev: trust everybody on this machine: `?userId=` names a user, a well-known secret signs.
+        dev: whether to trust this machine: `?userId=` names a user, a well-known secret signs.
+        timing: the durations of the server.
+        pipeline: the log and the backend, in place of those that the settings name.
 
     Raises:
         ConfigurationError: no secret, or a backend that cannot serve.
@@ -58,34 +59,38 @@ class Bridge:
     """
 
     def __init__(
-        self, settings: Settings, *, authenticate: Authenticate | None = None, dev: bool = False
+        self,
+        settings: Settings,
+        *,
+        authenticate: Authenticate | None = None,
+        dev: bool = False,
+        timing: ServerTiming = _TIMING,
+        pipeline: PublishPipeline | None = None,
     ) -> None:
-        parts = pipeline.server_pipeline(settings)
-        log = NullLog() if isinstance(parts.backend, HostedBackend) and not parts.log else parts.log
-        if log is None or not isinstance(log, Feed):
+        parts = pipeline or server_pipeline(settings)
+        if not (isinstance(parts.log, Feed) or _is_signal_mode(parts)):
             raise ConfigurationError(
                 f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
-                "the server no log that it can hear: use a log that is a feed too, such as memory"
+                "the server no log that announces events: use a log that is a feed too, such as "
+                "memory"
             )
         secret = _secret(settings, dev=dev)
-        self._feed: Feed = log
-        self._one_process = log.remote_access_via is not None
-        self._engine = ServerContext(
-            settings=settings,
-            dev=dev,
+        self._settings = settings
+        self._timing = timing
+        self._pipeline = ServerPipeline(settings, parts)
+        self._rules = ChannelRules()
+        self._revocations = Revocations()
+        self._tokens = Tokens(secret, issuer=settings.prefix)
+        self._signatures = Signatures(secret)
+        self._authenticator = Authenticator(
+            self._tokens,
+            self._revocations,
+            origins=settings.origins,
             authenticate=authenticate,
-            rules=ChannelRules(),
-            tokens=Tokens(secret, issuer=settings.prefix),
-            signatures=Signatures(secret),
-            broadcaster=Broadcaster(
-                log=parts.log, backend=parts.backend, limit_event_bytes=settings.limit_event_bytes
-            ),
-            log=log,
-            hub=Hub(log, log),
+            dev=dev,
         )
-        if self._engine.carriers.hosted and not self._one_process:
-            self._engine.unstarted = LazyStart(self._engine)
-        self._routes = Routes(self._engine)
+        self._has_own_log = self._pipeline.log.remote_access_via is not None
+        self._use_idle_context()
         self._exits = AsyncExitStack()
 
     @classmethod
@@ -102,7 +107,7 @@ class Bridge:
     @property
     def path(self) -> str:
         """Where it is when it is served alone."""
-        return self._engine.settings.path
+        return self._settings.path
 
     def channel(self, pattern: str) -> Callable[[R], R]:
         """Let the decorated rule decide who may listen to the channels of `pattern`.
@@ -117,7 +122,7 @@ class Bridge:
         """
 
         def add(rule: R) -> R:
-            self._engine.rules.add(pattern, rule)
+            self._rules.add(pattern, rule)
             return rule
 
         return add
@@ -142,9 +147,9 @@ class Bridge:
         self, events: Iterable[Event], *, transaction: object = None
     ) -> list[Receipt]:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
-        if self._engine.alone:
-            await self._engine.wake()
-        return await self._engine.broadcaster.publish_many(events, transaction=transaction)
+        if self._lazy_start and not self._context.status.is_started:
+            await self._lazy_start.prepare()
+        return await self._pipeline.broadcaster.publish_many(events, transaction=transaction)
 
     def job(
         self,
@@ -159,7 +164,7 @@ class Bridge:
             InvalidEventError: the channel or the id is not valid.
 
         """
-        return self._engine.broadcaster.job(channel, id=id, title=title)
+        return self._pipeline.broadcaster.job(channel, id=id, title=title)
 
     async def position(self, channel: str) -> Position:
         """Return where a channel stands: read it first, then the snapshot you answer with.
@@ -167,7 +172,7 @@ class Bridge:
         A client that gets both (the header `Realtime-Position: CHANNEL EPOCH:OFFSET`) applies only
         the events after this position, and misses none.
         """
-        return (await self._engine.log.positions([channel]))[channel]
+        return (await self._pipeline.log.positions([channel]))[channel]
 
     async def revoke(self, *, user: str | None = None, channel: str | None = None) -> None:
         """Take access back, on every node, within a second.
@@ -183,8 +188,10 @@ class Bridge:
         """
         if user is None and channel is None:
             raise ConfigurationError("Revoke what? Give a user, a channel, or both")
-        if not self._engine.logged:
-            raise ConfigurationError("Servers hear of it through the log: set REALTIME_LOG")
+        if not self._pipeline.has_log:
+            raise ConfigurationError(
+                "Servers announce revocations through the log: set REALTIME_LOG"
+            )
         await self.publish_many([Revocation(user=user, channel=channel).event()])
 
     async def drain(self) -> None:
@@ -195,7 +202,7 @@ class Bridge:
         requests under way; from its beginning on this server is not ready, and takes no new
         connections.
         """
-        await self._engine.clients.drain(self._engine.settings.grace_seconds)
+        await self._context.registry.drain(self._settings.grace_seconds)
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[dict[str, Any]]:
@@ -206,31 +213,30 @@ class Bridge:
     @property
     def state(self) -> dict[str, Any]:
         """What the fast shell finds the bridge by, when your own lifespan yields it."""
-        return {STATE: self._engine}
+        return {STATE: self._context}
 
     async def __aenter__(self) -> Self:
-        engine = self._engine
-        if self._engine.started:
+        if self._context.status.is_started:
             raise ConfigurationError("This bridge is started already: start it in one place")
-        engine.hub = Hub(engine.log, self._feed, on_change=engine.report)
-        engine.clients, engine.wheel = ConnectionRegistry(), TimerWheel()
         async with AsyncExitStack() as exits:
-            if self._one_process:
-                exits.enter_context(only_worker(engine.settings.prefix))
-            await exits.enter_async_context(engine.broadcaster)
+            if self._has_own_log:
+                exits.enter_context(only_worker(self._settings.prefix))
+            await exits.enter_async_context(self._pipeline.broadcaster)
+            exits.callback(self._use_idle_context)
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
-            exits.callback(tasks.create_task(engine.hub.run()).cancel)
-            engine.tasks = tasks
-            exits.callback(engine.clients.dismiss)
-            await engine.hub.wait_until_ready(START_SECONDS)
-            failover = engine.carriers.failover
-            following = Delivery(engine, failover).run if failover else engine.learn_generation
-            exits.callback(tasks.create_task(following()).cancel)
-            exits.callback(tasks.create_task(engine.revocations.run()).cancel)
-            exits.enter_context(register_local_server(engine.settings.prefix, engine.broadcaster))
+            context = self._build_context(tasks, is_serverless=False)
+            self._use(context)
+            exits.callback(tasks.create_task(context.hub.run()).cancel)
+            # Exits run in reverse order: clients are closed while the hub still runs.
+            exits.callback(context.registry.close)
+            await context.hub.wait_until_ready(self._timing.start)
+            for follower in self._followers(context):
+                exits.callback(tasks.create_task(follower).cancel)
+            broadcaster = self._pipeline.broadcaster
+            exits.enter_context(register_local_server(self._settings.prefix, broadcaster))
             exits.enter_context(drained_first(self.drain))
             self._exits = exits.pop_all()
-        self._engine.started = True
+        context.status.is_started = True
         return self
 
     async def __aexit__(
@@ -239,7 +245,7 @@ class Bridge:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._engine.started = False
+        self._context.status.is_started = False
         await self._exits.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -248,6 +254,50 @@ class Bridge:
             await self._live(scope, receive, send)
             return
         await self._routes(scope, receive, send)
+
+    def _use_idle_context(self) -> None:
+        """Answer without a start, where a provider delivers and the log is outside this process."""
+        is_serverless = bool(self._pipeline.hosted_backends) and not self._has_own_log
+        self._use(self._build_context(None, is_serverless=is_serverless))
+
+    def _use(self, context: ServerContext) -> None:
+        """Answer requests with the parts of this run."""
+        self._context = context
+        self._lazy_start = None
+        if context.status.is_serverless:
+            self._lazy_start = LazyStart(
+                self._pipeline,
+                self._revocations,
+                context.status,
+                refresh=self._timing.lazy_refresh,
+            )
+        self._routes = Routes(context, self._lazy_start)
+
+    def _build_context(
+        self, tasks: asyncio.TaskGroup | None, *, is_serverless: bool
+    ) -> ServerContext:
+        return build_context(
+            self._settings,
+            self._pipeline,
+            self._authenticator,
+            ChannelAccess(self._rules, self._revocations),
+            tokens=self._tokens,
+            signatures=self._signatures,
+            timing=self._timing,
+            tasks=tasks,
+            is_serverless=is_serverless,
+        )
+
+    def _followers(self, context: ServerContext) -> Iterable[Coroutine[Any, Any, None]]:
+        """Return the tasks that follow the announcements of other servers."""
+        hub, retry, failover = context.hub, self._timing.restart, self._pipeline.failover
+        if failover:
+            yield FailoverFollower(failover, hub, context.status, retry=retry).run()
+        else:
+            yield context.status.wait_for_generation(retry)
+        yield RevocationFollower(
+            self._revocations, self._pipeline.log, hub, context.registry, retry=retry
+        ).run()
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Speak ASGI's lifespan protocol, when nobody else starts us."""
@@ -266,6 +316,11 @@ class Bridge:
 
 def _message(kind: str, **fields: str) -> Message:
     return {"type": kind, **fields}
+
+
+def _is_signal_mode(parts: PublishPipeline) -> bool:
+    """Return whether a hosted provider delivers without a log."""
+    return parts.log is None and isinstance(parts.backend, HostedBackend)
 
 
 def _secret(settings: Settings, *, dev: bool) -> str:

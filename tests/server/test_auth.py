@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 from realtime_bridge.protocol.wire.rpc import sign
 from realtime_bridge.server import Principal
-from realtime_bridge.server.auth import tokens
 from realtime_bridge.server.auth.hs256 import verify_hs256
 from realtime_bridge.server.auth.origins import origin_allowed
 from realtime_bridge.server.auth.signatures import SignatureError, Signatures
 from realtime_bridge.server.auth.tokens import SKEW_SECONDS, TokenError, Tokens
 from realtime_bridge.server.http.request import Request
-from tests.server.harness import SECRET, Serve, Site, made
+from tests.server.harness import SECRET, Serve, Site, make_bridge
 
 TOKENS = Tokens(SECRET, issuer="realtime")
 
@@ -173,17 +172,14 @@ class TestSignatures:
         signatures = Signatures(SECRET)
         for second in range(1, 1_001):
             signatures.once(str(second), f"s{second}", now=float(second))
-        assert len(signatures._seen) == 301
+        assert len(signatures) == 301
 
-    def test_when_too_many_are_remembered_none_can_be_repeated(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(tokens, "MAX_SIGNATURES", 10)
-        signatures = Signatures(SECRET)
+    def test_above_the_capacity_no_signature_can_be_repeated(self) -> None:
+        signatures = Signatures(SECRET, capacity=10)
         calls = [(str(1000 + number / 100), f"s{number}") for number in range(50)]
         for timestamp, signature in calls:
             signatures.once(timestamp, signature, now=1001.0)
-        assert len(signatures._seen) == 10
+        assert len(signatures) == 10
         for timestamp, signature in calls:
             with pytest.raises(SignatureError):
                 signatures.once(timestamp, signature, now=1001.0)
@@ -220,7 +216,7 @@ async def test_the_application_says_who_a_request_is_from(serve: Serve) -> None:
     def current_user(request: Request) -> str | None:
         return request.cookies.get("session")
 
-    site = await serve(made(authenticate=current_user))
+    site = await serve(make_bridge(authenticate=current_user))
     status, descriptor = await site.post("connect", {}, cookie="session=42")
     assert (status, descriptor["user"]) == (200, "42")
     assert (await site.post("connect", {}))[0] == 401
@@ -228,7 +224,7 @@ async def test_the_application_says_who_a_request_is_from(serve: Serve) -> None:
 
 @pytest.mark.parametrize("identity", [None, "", False, True])
 async def test_what_names_nobody_is_nobody(serve: Serve, identity: Any) -> None:
-    site = await serve(made(authenticate=lambda _: identity))
+    site = await serve(make_bridge(authenticate=lambda _: identity))
     status, answer = await site.post("connect", {})
     assert (status, answer["error"]["code"]) == (401, "not_signed_in")
 
@@ -238,12 +234,12 @@ async def test_a_user_id_may_be_a_number(serve: Serve, identity: int | str, user
     async def current_user(_: Request) -> int | str:
         return identity
 
-    site = await serve(made(authenticate=current_user))
+    site = await serve(make_bridge(authenticate=current_user))
     assert (await site.post("connect", {}))[1]["user"] == user
 
 
 async def test_a_principal_without_a_client_gets_one(serve: Serve) -> None:
-    site = await serve(made(authenticate=lambda _: Principal(user="42")))
+    site = await serve(make_bridge(authenticate=lambda _: Principal(user="42")))
     status, descriptor = await site.post("connect", {})
     assert (status, descriptor["client"][:2]) == (200, "c_")
 
@@ -252,7 +248,7 @@ async def test_an_authenticate_that_crashes_lets_nobody_in(serve: Serve) -> None
     def current_user(_: Request) -> str:
         raise LookupError("the database is down")
 
-    site = await serve(made(authenticate=current_user))
+    site = await serve(make_bridge(authenticate=current_user))
     for route in ("connect", "poll", "sse"):
         status, answer = await site.post(route, {"positions": {}})
         assert (status, answer["error"]["code"]) == (500, "internal"), route

@@ -6,13 +6,13 @@ import pytest
 from aiohttp import ClientResponse
 
 from realtime_bridge.server import Bridge
-from tests.server.harness import SECRET, Frame, Serve, Site, made
+from tests.server.harness import SECRET, Frame, Serve, Site, make_bridge
 
 LISTED = "https://listed.com"
 
 
 def signed_in() -> Bridge:
-    return made(authenticate=lambda _: "42", origins=(LISTED,))
+    return make_bridge(authenticate=lambda _: "42", origins=(LISTED,))
 
 
 async def test_the_descriptor_says_all_that_a_client_needs(serve: Serve) -> None:
@@ -148,7 +148,7 @@ async def test_other_methods_and_routes_are_named_in_the_answer(site: Site) -> N
 
 
 async def test_in_development_the_url_says_who_it_is(serve: Serve) -> None:
-    site = await serve(made(dev=True))
+    site = await serve(make_bridge(dev=True))
     _, descriptor = await site.post("connect?userId=test-user", {})
     assert descriptor["user"] == "test-user"
     assert (await site.post("connect", {}))[0] == 401

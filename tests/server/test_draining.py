@@ -13,7 +13,7 @@ from tests.server.harness import TIMEOUT, Client, Serve, Site, until
 
 async def draining(site: Site) -> asyncio.Task[None]:
     task = asyncio.create_task(site.bridge.drain())
-    await until(lambda: site.engine.clients.draining)
+    await until(lambda: site.context.registry.draining)
     return task
 
 
@@ -81,7 +81,7 @@ async def test_new_sockets_and_streams_are_refused_for_now_and_polls_are_answere
 async def test_a_long_poll_ends_with_its_slot_and_later_ones_do_not_wait(site: Site) -> None:
     start = (await site.poll({"job.7": None}))[1]["channels"]["job.7"]["position"]
     waiting = asyncio.create_task(site.poll({"job.7": start}, wait=20))
-    await until(lambda: site.engine.clients._all)
+    await until(lambda: site.context.registry)
     drain = await draining(site)
     async with asyncio.timeout(TIMEOUT / 2):
         assert (await waiting)[0] == 200

@@ -54,13 +54,13 @@ async def test_what_a_worker_found_out_the_server_tells_its_clients(
     pusher: LocalPusher, serve: Serve
 ) -> None:
     site = await serve(backend="pusher", failover=("websocket",))
-    await until(lambda: site.engine.generation)
-    before = site.engine.generation
+    await until(lambda: site.context.status.generation)
+    before = site.context.status.generation
     assert await provider(site) == "pusher"
     assert await work() == ["True"] * 6
     pusher.faults.status = 500
     assert await work() == ["False"] * 4 + ["True"] * 2
-    await until(lambda: site.engine.generation > before)
+    await until(lambda: site.context.status.generation > before)
     assert await provider(site) == "websocket"
     client = await site.connect()
     assert (await client.subscribe("job.7"))["offset"] == 12

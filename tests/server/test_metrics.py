@@ -29,7 +29,7 @@ async def test_what_goes_on_here_is_counted(site: Site) -> None:
 async def test_a_gap_and_a_hole_are_counted(site: Site) -> None:
     client = await site.connect()
     start = await client.subscribe("job.7")
-    await site.engine.log.rotate_epoch("job.7", start["epoch"])
+    await site.context.pipeline.log.rotate_epoch("job.7", start["epoch"])
     await site.fill("job.7", [1])
     await client.expect("reset")
     counted = await read(site)

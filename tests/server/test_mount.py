@@ -20,7 +20,7 @@ from realtime_bridge.errors import BackendUnavailableError, ConfigurationError
 from realtime_bridge.integrations.django import asgi
 from realtime_bridge.server import Bridge
 from realtime_bridge_backends.memory import MemoryBackend
-from tests.server.harness import Application, Serve, Site, configured, made
+from tests.server.harness import Application, Serve, Site, context_of, make_bridge, make_settings
 
 
 async def works(site: Site) -> None:
@@ -45,7 +45,7 @@ async def page(site: Site, text: str) -> None:
 
 @pytest.mark.parametrize("mounted", ["/realtime", "/api", "/deep/er"])
 async def test_in_fastapi(serve: Serve, mounted: str) -> None:
-    bridge = made()
+    bridge = make_bridge()
     app = FastAPI(lifespan=bridge.lifespan)
     app.get("/page")(lambda: "fastapi")
     app.mount(mounted, bridge)
@@ -56,7 +56,7 @@ async def test_in_fastapi(serve: Serve, mounted: str) -> None:
 
 
 async def test_background_tasks_of_fastapi_are_jobs_async_or_not(serve: Serve) -> None:
-    bridge = made()
+    bridge = make_bridge()
     app = FastAPI(lifespan=bridge.lifespan)
     app.mount("/realtime", bridge)
 
@@ -67,7 +67,7 @@ async def test_background_tasks_of_fastapi_are_jobs_async_or_not(serve: Serve) -
     def translate() -> None:
         with (
             suppress(ValueError),
-            BlockingBroadcaster(lambda: Broadcaster.from_settings(configured())) as broadcaster,
+            BlockingBroadcaster(lambda: Broadcaster.from_settings(make_settings())) as broadcaster,
             broadcaster.job("job.7", id="in a thread"),
         ):
             raise ValueError("no such language")
@@ -94,7 +94,7 @@ async def test_background_tasks_of_fastapi_are_jobs_async_or_not(serve: Serve) -
 
 @pytest.mark.parametrize("mounted", ["/realtime", "/api"])
 async def test_in_starlette_with_a_lifespan_of_its_own(serve: Serve, mounted: str) -> None:
-    bridge = made()
+    bridge = make_bridge()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -124,7 +124,7 @@ def beside_django(bridge: Bridge) -> Application:
 
 @pytest.mark.parametrize("mounted", ["/realtime", "/api"])
 async def test_beside_django(serve: Serve, mounted: str) -> None:
-    bridge = made(path=mounted)
+    bridge = make_bridge(path=mounted)
     site = await serve(bridge, app=beside_django(bridge))
     await works(site)
     await page(site, "django")
@@ -132,14 +132,14 @@ async def test_beside_django(serve: Serve, mounted: str) -> None:
 
 @pytest.mark.parametrize("mounted", ["/realtime", "/api", ""])
 async def test_alone(serve: Serve, mounted: str) -> None:
-    await works(await serve(made(path=mounted)))
+    await works(await serve(make_bridge(path=mounted)))
 
 
 @pytest.mark.parametrize("within", ["fastapi", "nothing"])
 async def test_the_address_of_earlier_set_ups_works_in_development(
     serve: Serve, within: str
 ) -> None:
-    bridge = made(dev=True, path="/api")
+    bridge = make_bridge(dev=True, path="/api")
     app = FastAPI(lifespan=bridge.lifespan)
     app.mount("/api", bridge)
     site = await serve(bridge, app=app if within == "fastapi" else bridge)
@@ -151,7 +151,7 @@ async def test_the_address_of_earlier_set_ups_works_in_development(
 
 
 async def test_a_bridge_that_nobody_started_says_so(serve: Serve) -> None:
-    bridge = made(dev=True)
+    bridge = make_bridge(dev=True)
     site = await serve(bridge, app=FastAPI(routes=[Mount("/realtime", bridge)]))
     for answer in (
         await site.post("connect?userId=42", {}),
@@ -169,7 +169,7 @@ async def test_a_bridge_that_nobody_started_says_so(serve: Serve) -> None:
 
 
 async def test_it_can_be_started_in_one_place_only() -> None:
-    bridge = made()
+    bridge = make_bridge()
     async with bridge:
         with pytest.raises(ConfigurationError, match="started already"):
             await bridge.__aenter__()
@@ -178,11 +178,11 @@ async def test_it_can_be_started_in_one_place_only() -> None:
 
 
 def test_it_can_be_started_again_in_another_loop() -> None:
-    bridge = made()
+    bridge = make_bridge()
 
     async def listen() -> None:
         async with bridge:
-            assert bridge._engine.hub.ready
+            assert context_of(bridge).hub.ready
             await bridge.publish("job.7", "job.step")
 
     for _ in range(2):
@@ -194,8 +194,7 @@ async def test_a_server_that_cannot_start_says_why() -> None:
         async def __aenter__(self) -> Self:
             raise BackendUnavailableError("the log is not there")
 
-    bridge = made()
-    bridge._engine.broadcaster.log = Absent()
+    bridge = make_bridge(with_log=Absent())
     sent: list[Any] = []
 
     async def receive() -> Any:

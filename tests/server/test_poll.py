@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.model.position import Position
-from realtime_bridge.server.endpoints import poll as module
-from realtime_bridge.server.endpoints.requested_positions import read_positions
+from realtime_bridge.server.endpoints.poll import LogCache
 from realtime_bridge.server.http.request import HTTPError
-from tests.server.harness import Frame, Serve, Site, made, until
+from realtime_bridge.server.http.requested_positions import read_positions
+from realtime_bridge.server.timing import ServerTiming
+from tests.server.fakes import FakeBackend
+from tests.server.harness import Frame, Serve, Site, make_bridge, until
 
 CHANNEL = "job.7"
 
@@ -35,8 +37,8 @@ async def test_a_first_poll_says_where_the_channel_stands(site: Site) -> None:
     assert answer["status"] == {"log": "ok", "backend": "ok"}
 
 
-async def test_a_poll_brings_what_came_since(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CACHE_SECONDS", 0.0)
+async def test_poll_returns_the_events_after_its_position(serve: Serve) -> None:
+    site = await serve(timing=ServerTiming(poll_cache=0.0))
     position = (await polled(site))["position"]
     assert (await polled(site, position))["events"] == []
     await site.fill(CHANNEL, [1, 2])
@@ -197,7 +199,7 @@ async def test_a_log_that_is_down_is_503_and_asks_to_come_again(
     async def down(*_: object) -> None:
         raise BackendUnavailableError("the log is down")
 
-    monkeypatch.setattr(site.engine.log, "positions", down)
+    monkeypatch.setattr(site.context.pipeline.log, "positions", down)
     headers = {"authorization": f"Bearer {site.token()}", "content-type": "application/json"}
     async with site.http.post(
         f"{site.url}/poll", json={"positions": {CHANNEL: None}}, headers=headers
@@ -209,7 +211,7 @@ class TestLongPolls:
     async def test_one_waits_for_an_event(self, site: Site) -> None:
         position = (await polled(site))["position"]
         waiting = asyncio.create_task(polled(site, position, wait=20))
-        await until(lambda: CHANNEL in site.engine.hub.channels)
+        await until(lambda: CHANNEL in site.context.hub.fanouts)
         await site.fill(CHANNEL, [1])
         assert [event["data"] for event in (await waiting)["events"]] == [1]
 
@@ -226,36 +228,39 @@ class TestLongPolls:
     async def test_a_new_epoch_ends_one_with_a_reset(self, site: Site) -> None:
         position = (await polled(site))["position"]
         waiting = asyncio.create_task(polled(site, position, wait=20))
-        await until(lambda: CHANNEL in site.engine.hub.channels)
-        await site.engine.log.rotate_epoch(CHANNEL, position["epoch"])
+        await until(lambda: CHANNEL in site.context.hub.fanouts)
+        await site.context.pipeline.log.rotate_epoch(CHANNEL, position["epoch"])
         await site.fill(CHANNEL, [1])
         assert (await waiting)["reset"] == "epoch"
 
-    async def test_without_a_feed_it_is_503(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        site.engine.hub._ready.clear()
+    async def test_without_a_feed_it_is_503(self, serve: Serve) -> None:
+        backend, never = FakeBackend(), asyncio.Event()
+        backend.pause = never.wait  # type: ignore[assignment]  # the result does not matter
+        site = await serve(with_log=backend, timing=ServerTiming(start=0.01))
         status, answer = await site.poll({CHANNEL: None}, wait=1)
         assert (status, answer["error"]["code"]) == (503, "log_unavailable")
 
 
 class TestTheCache:
     @pytest.fixture
+    async def site(self, serve: Serve) -> Site:
+        return await serve(timing=ServerTiming(poll_cache=60.0))
+
+    @pytest.fixture
     def reads(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         reads: list[str] = []
-        read = site.engine.log.read
+        read = site.context.pipeline.log.read
 
         async def counting(channel: str, *rest: Any) -> Any:
             reads.append(channel)
             return await read(channel, *rest)
 
-        monkeypatch.setattr(site.engine.log, "read", counting)
+        monkeypatch.setattr(site.context.pipeline.log, "read", counting)
         return reads
 
     async def test_the_log_is_asked_once_for_all_at_the_same_position(
-        self, site: Site, reads: list[str], monkeypatch: pytest.MonkeyPatch
+        self, site: Site, reads: list[str]
     ) -> None:
-        monkeypatch.setattr(module, "CACHE_SECONDS", 60.0)
         position = (await polled(site))["position"]
         for _ in range(5):
             await polled(site, position)
@@ -264,7 +269,6 @@ class TestTheCache:
     async def test_a_position_without_an_id_is_another_than_one_with_the_id_none(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "CACHE_SECONDS", 60.0)
         await site.fill(CHANNEL, [1, 2])
         epoch = (await polled(site))["position"]["epoch"]
         here = {"epoch": epoch, "offset": 1}
@@ -274,7 +278,6 @@ class TestTheCache:
     async def test_an_old_answer_is_not_given_to_who_knows_more(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(module, "CACHE_SECONDS", 60.0)
         client = await site.connect()
         await client.subscribe(CHANNEL)
         position = (await polled(site))["position"]
@@ -285,16 +288,14 @@ class TestTheCache:
             assert [event["data"] for event in described["events"]] == [number]
             position = described["position"]
 
-    async def test_it_keeps_nothing_beyond_its_time_nor_more_than_its_bound(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        polls = module.Polls(site.engine)
-        monkeypatch.setattr(module, "MAX_CACHED", 10)
+    async def test_it_keeps_no_answer_past_its_time_or_capacity(self, site: Site) -> None:
+        context = site.context
+        cache = LogCache(context.pipeline, context.hub, seconds=60.0, capacity=10)
         for number in range(30):
-            await polls._read(f"job.{number}", None)
-        assert len(polls._cached) == 10
-        polls._forget(time.monotonic() + module.CACHE_SECONDS)
-        assert not polls._cached
+            await cache.read(f"job.{number}", None)
+        assert len(cache) == 10
+        cache.expire(time.monotonic() + 60.0)
+        assert not len(cache)
 
 
 class TestLatest:
@@ -336,6 +337,6 @@ class TestLatest:
 
 
 async def test_in_development_the_url_says_who_polls(serve: Serve) -> None:
-    site = await serve(made(dev=True))
+    site = await serve(make_bridge(dev=True))
     status, answer = await site.post("poll?userId=42", {"positions": {"user-42": None}})
     assert (status, answer["channels"]["user-42"]["events"]) == (200, [])

@@ -15,7 +15,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.publishing import pipeline
 from realtime_bridge.publishing.failover import CHANNEL
 from realtime_bridge.settings import Settings
-from tests.server.harness import Frame, Serve, Site, engine_of, made, until
+from tests.server.harness import Frame, Serve, Site, context_of, make_bridge, until
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -124,7 +124,7 @@ async def test_a_request_that_is_none_is_not_a_refusal(serve: Serve) -> None:
 
 
 async def test_a_rule_that_fails_is_neither_yes_nor_no(serve: Serve) -> None:
-    bridge = made(backend="postal", log="memory")
+    bridge = make_bridge(backend="postal", log="memory")
 
     @bridge.channel("job.{job_id}")
     def may_watch(user: str, job_id: str) -> bool:
@@ -194,7 +194,7 @@ async def test_when_the_provider_is_given_up_clients_are_told_to_come_here(serve
     before = await described(site)
     assert before["provider"] == "postal"
     await fail(site)
-    await until(lambda: site.engine.generation > before["generation"])
+    await until(lambda: site.context.status.generation > before["generation"])
     after = await described(site)
     assert (after["provider"], after["options"]) == ("websocket", {})
     assert (await site.poll({}))[1]["generation"] == after["generation"]
@@ -204,23 +204,23 @@ async def test_when_the_provider_is_given_up_clients_are_told_to_come_here(serve
 async def test_clients_who_are_here_are_told_when_the_provider_is_back(serve: Serve) -> None:
     site = await serve(**FAILED_OVER)
     await fail(site)
-    await until(lambda: site.engine.carriers.provider is None)
+    await until(lambda: site.context.pipeline.provider is None)
     client = await site.connect()
     assert (await client.subscribe("job.7"))["offset"] == 5
-    given_up = site.engine.generation
-    log = site.engine.log
+    given_up = site.context.status.generation
+    log = site.context.pipeline.log
     back = {"backend": "postal"}
     await log.append([Event(channel=CHANNEL, event="moved", data=back, key="backend")])
-    await until(lambda: site.engine.generation > given_up)
+    await until(lambda: site.context.status.generation > given_up)
     assert (await described(site))["provider"] == "postal"
 
 
 async def test_a_server_that_starts_later_begins_where_the_others_are(serve: Serve) -> None:
-    bridge = made(**FAILED_OVER)
+    bridge = make_bridge(**FAILED_OVER)
     moved = Event(channel=CHANNEL, event="moved", data={"backend": "websocket"}, key="backend")
-    await engine_of(bridge).log.append([moved])
+    await context_of(bridge).pipeline.log.append([moved])
     site = await serve(bridge)
-    await until(lambda: site.engine.generation)
+    await until(lambda: site.context.status.generation)
     assert (await described(site))["provider"] == "websocket"
 
 

@@ -14,7 +14,7 @@ from realtime_bridge.model.event import MAX_DATA_BYTES
 from realtime_bridge.protocol.wire import rpc
 from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES, signed_headers
 from realtime_bridge_backends.websocket import WebSocketBackend
-from tests.server.harness import SECRET, TIMEOUT, Frame, Serve, Site, configured
+from tests.server.harness import SECRET, TIMEOUT, Frame, Serve, Site, make_settings
 
 CHANNEL = "job.7"
 GOOD: Frame = {"channel": CHANNEL, "event": "job.step", "data": 1}
@@ -247,7 +247,7 @@ async def test_the_log_of_another_process_has_what_this_one_publishes(site: Site
         receipts = await backend.append(events)
         assert [receipt.id for receipt in receipts] == [event.id for event in events]
         assert [event["offset"] for event in await client.events(100)] == [*range(1, 101)]
-    assert configured().secret_for(site.url) == SECRET
+    assert make_settings().secret_for(site.url) == SECRET
 
 
 async def test_a_body_that_could_not_be_appended_may_be_sent_again(
@@ -258,7 +258,7 @@ async def test_a_body_that_could_not_be_appended_may_be_sent_again(
 
     timestamp = f"{time.time():.6f}"
     with monkeypatch.context() as broken:
-        broken.setattr(site.engine.log, "append", fail)
+        broken.setattr(site.context.pipeline.log, "append", fail)
         assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 503
     assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 200
     assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 409

@@ -8,23 +8,20 @@ import pytest
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.server.auth.revocations import CONTROL, Revocation
 from realtime_bridge.server.auth.tokens import Tokens
-from tests.server.fakes import SlowLog
-from tests.server.harness import SECRET, Serve, Site, made, until
+from realtime_bridge_backends.memory import MemoryBackend
+from tests.server.harness import SECRET, Serve, Site, until
 
 
 @pytest.fixture
 async def nodes(serve: Serve) -> tuple[Site, Site]:
     """Return two nodes that share a log."""
-    log = SlowLog().memory
-    bridges = [made(), made()]
-    for bridge in bridges:
-        bridge._feed, bridge._engine.log, bridge._engine.broadcaster.log = log, log, log
-    return await serve(bridges[0]), await serve(bridges[1])
+    log = MemoryBackend()
+    return await serve(with_log=log), await serve(with_log=log)
 
 
 def is_known(site: Site, **revoked: str | None) -> bool:
     return Revocation(**{"user": None, "channel": None, **revoked}) in (
-        site.engine.revocations._since
+        site.context.connections.access.revocations
     )
 
 
@@ -50,7 +47,9 @@ async def test_tokens_from_before_are_refused_and_later_ones_are_good(
     bearer = {"authorization": f"Bearer {old}"}
     status, answer = await there.post("poll", {"positions": {}}, **bearer)
     assert (status, answer["error"]["code"]) == (401, "revoked")
-    await until(lambda: time.time() > max(there.engine.revocations._since.values()) + 0.001)
+    await until(
+        lambda: time.time() > max(there.context.connections.access.revocations.values()) + 0.001
+    )
     await there.connect("42")
 
 
@@ -84,27 +83,25 @@ async def test_one_user_may_lose_one_channel(site: Site) -> None:
 async def test_a_long_poll_under_way_gives_nothing_that_came_after(site: Site) -> None:
     start = (await site.poll({"job.7": None}))[1]["channels"]["job.7"]["position"]
     waiting = asyncio.create_task(site.poll({"job.7": start}, wait=20))
-    await until(lambda: site.engine.hub.top("job.7") == 0 and site.engine.clients._all)
+    await until(lambda: site.context.hub.top("job.7") == 0 and site.context.registry)
     await site.bridge.publish_many([Revocation(user="42", channel=None).event()])
     await site.bridge.publish("job.7", "job.secret")
     assert (await waiting)[1]["channels"]["job.7"]["reset"] == "forbidden"
 
 
 async def test_a_node_that_starts_later_knows_what_was_revoked_before(serve: Serve) -> None:
-    log = SlowLog().memory
+    log = MemoryBackend()
     old = Tokens(SECRET, issuer="realtime").issue("42")
     await log.append([Revocation(user="42", channel=None).event()])
-    bridge = made()
-    bridge._feed, bridge._engine.log, bridge._engine.broadcaster.log = log, log, log
-    site = await serve(bridge)
+    site = await serve(with_log=log)
     await until(lambda: is_known(site, user="42"))
     bearer = {"authorization": f"Bearer {old}"}
     assert (await site.post("poll", {"positions": {}}, **bearer))[0] == 401
 
 
 async def test_what_is_older_than_any_token_is_forgotten(site: Site) -> None:
-    revocations = site.engine.revocations
-    revocations._note({"user": "42", "channel": None}, time.time() - 3_600)
+    revocations = site.context.connections.access.revocations
+    revocations.add_event({"user": "42", "channel": None}, round(time.time() - 3_600) * 1_000)
     await site.bridge.revoke(user="43")
     await until(lambda: is_known(site, user="43"))
     assert not is_known(site, user="42")

@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
+from realtime_bridge.server.endpoints.connect import is_rolled_out
 from realtime_bridge.settings import Settings
-from tests.server.harness import Serve, Site, configured, engine_of, made
+from tests.server.harness import Serve, Site, make_settings
 
 USERS = [f"user{number}" for number in range(500)]
 
 
 def pushed_to(**options: Any) -> set[str]:
-    engine = engine_of(made(**options))
-    return {user for user in USERS if engine.pushes_to(user)}
+    settings = make_settings(**options)
+    return {user for user in USERS if is_rolled_out(settings, user)}
 
 
 async def described(site: Site, user: str) -> dict[str, object]:
@@ -56,7 +57,7 @@ async def test_the_generation_is_the_same_in_every_answer(site: Site) -> None:
 
 def test_what_clients_have_to_move_for_is_in_the_hash_and_nothing_else() -> None:
     def delivery(**options: Any) -> str:
-        settings: Settings = configured(**options)
+        settings: Settings = make_settings(**options)
         return settings.delivery
 
     assert delivery() == delivery(secret="another secret, which is long enough too")

@@ -10,7 +10,7 @@ import pytest
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.server import Principal
 from realtime_bridge.server.auth.rules import ChannelRules
-from tests.server.harness import Serve, made
+from tests.server.harness import Serve, make_bridge
 
 ANN = Principal(user="ann")
 
@@ -62,14 +62,14 @@ async def test_a_pattern_is_anchored_at_both_ends(channel: str) -> None:
     ],
 )
 def test_two_patterns_with_names_in_common_are_refused_at_the_start(one: str, other: str) -> None:
-    bridge = made()
+    bridge = make_bridge()
     bridge.channel(one)(lambda user, **holes: True)
     with pytest.raises(ConfigurationError, match="names in common"):
         bridge.channel(other)(lambda user, **holes: True)
 
 
 def test_a_rule_has_to_take_what_the_pattern_gives() -> None:
-    bridge = made()
+    bridge = make_bridge()
     with pytest.raises(ConfigurationError, match=r"has to take \(user, job_id\)"):
         bridge.channel("job.{job_id}")(lambda user, job: True)
 
@@ -78,7 +78,7 @@ def test_a_decorated_rule_stays_the_function_that_it_was() -> None:
     def may_watch(user: str, job: str) -> bool:
         return True
 
-    assert made().channel("job.{job}")(may_watch) is may_watch
+    assert make_bridge().channel("job.{job}")(may_watch) is may_watch
 
 
 @pytest.mark.parametrize("answer", [1, "yes", ["ann"], object(), None, False, 0])
@@ -147,7 +147,7 @@ async def test_a_rule_that_crashes_is_neither_yes_nor_no() -> None:
 
 
 async def test_every_way_in_is_decided_by_the_same_rule(serve: Serve) -> None:
-    bridge = made()
+    bridge = make_bridge()
     bridge.channel("job.{job}")(lambda user, job: user == "ann" and job == "7")
     site = await serve(bridge)
     client = await site.connect("ann", "nothing")
@@ -166,7 +166,7 @@ async def test_every_way_in_is_decided_by_the_same_rule(serve: Serve) -> None:
 
 
 async def test_a_broken_rule_is_an_error_that_may_pass_and_no_refusal(serve: Serve) -> None:
-    bridge = made()
+    bridge = make_bridge()
     bridge.channel("job")(crash)
     site = await serve(bridge)
     watcher = await site.watch()
@@ -186,7 +186,7 @@ async def test_a_broken_rule_is_an_error_that_may_pass_and_no_refusal(serve: Ser
 
 async def test_a_rule_is_asked_again_on_recovery(serve: Serve) -> None:
     welcome = ["ann"]
-    bridge = made()
+    bridge = make_bridge()
     bridge.channel("job.{job}")(lambda user, job: user in welcome)
     site = await serve(bridge)
     client = await site.connect("ann", "nothing")
@@ -197,4 +197,4 @@ async def test_a_rule_is_asked_again_on_recovery(serve: Serve) -> None:
     await bridge.publish("job.7", "job.step")
     await bridge.publish("user-ann", "job.step")
     assert (await client.subscribe("user-ann"))["channel"] == "user-ann"
-    assert not site.engine.hub._fans["job.7"].used
+    assert not site.context.hub.fanouts["job.7"].in_use

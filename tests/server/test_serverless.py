@@ -17,7 +17,7 @@ from realtime_bridge.publishing.failover import CHANNEL
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.testing.providers import LocalPusher
-from tests.server.harness import SECRET, configured, engine_of, running
+from tests.server.harness import SECRET, context_of, make_settings, running
 from tests.services.redis import RedisServer
 
 FORM = b"socket_id=1.2&channel_name=private-realtime.user-42"
@@ -52,12 +52,12 @@ async def bridge(pusher: LocalPusher) -> AsyncIterator[Make]:
     made: list[Bridge] = []
 
     def make(**options: Any) -> Bridge:
-        made.append(Bridge(configured(backend="pusher", **options)))
+        made.append(Bridge(make_settings(backend="pusher", **options)))
         return made[-1]
 
     yield make
     for one in made:
-        broadcaster = engine_of(one).broadcaster
+        broadcaster = context_of(one).pipeline.broadcaster
         for part in (broadcaster.log, broadcaster.backend):
             if part:
                 await part.__aexit__(None, None, None)
@@ -171,7 +171,7 @@ async def test_a_move_to_another_provider_is_heard_of(bridge: Make) -> None:
     one = bridge(failover=("websocket",))
     _, before = await ask(one, "connect", {})
     moved = Event(channel=CHANNEL, event="moved", data={"backend": "websocket"}, key="backend")
-    await engine_of(one).log.append([moved])
+    await context_of(one).pipeline.log.append([moved])
     late = bridge(failover=("websocket",))
     _, after = await ask(late, "connect", {})
     assert (before["provider"], after["provider"]) == ("pusher", "websocket")

@@ -9,7 +9,9 @@ import orjson
 import pytest
 from aiohttp import ClientResponse
 
-from realtime_bridge.protocol.session import session
+from realtime_bridge.protocol.session.timing import SessionTiming
+from realtime_bridge.protocol.wire.close_codes import CloseCode
+from realtime_bridge.server.timing import ServerTiming
 from tests.server.harness import TIMEOUT, Frame, Serve, Site
 
 CHANNEL = "job.7"
@@ -146,9 +148,9 @@ async def test_a_stream_is_neither_put_nor_deleted(site: Site) -> None:
 
 
 async def test_a_heartbeat_tells_what_the_stream_may_have_lost(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
 ) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.02)
+    site = await serve(timing=ServerTiming(session=SessionTiming(heartbeat=0.02)))
     async with posted(site, {CHANNEL: None}) as stream:
         await stream.expect("welcome")
         while (await stream.next())["type"] != "subscribed":
@@ -161,12 +163,12 @@ async def test_a_heartbeat_tells_what_the_stream_may_have_lost(
 
 
 async def test_an_expired_session_ends_the_stream_with_an_error(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
 ) -> None:
-    monkeypatch.setattr(session, "SKEW_SECONDS", 0.0)
+    site = await serve(timing=ServerTiming(session=SessionTiming(token_skew=0.0)))
     async with posted(site, {CHANNEL: None}, seconds=1.01) as stream:
         frame = await stream.next()
         while frame["type"] != "error":
             frame = await stream.next()
-        assert frame["code"] == session.TOKEN
+        assert frame["code"] == CloseCode.BAD_TOKEN
         assert await stream.response.content.read() in (b"", b"\n")

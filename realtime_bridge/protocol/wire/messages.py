@@ -124,16 +124,26 @@ def reached(page: Page) -> Position:
     return last or page.top
 
 
-def encode_subscribed(channel: str, page: Page, *, recovered: bool) -> bytes:
-    """Return the answer to a subscription: where it stands, and what the client had missed."""
-    return encode(
+def encode_subscribed(channel: str, page: Page, *, recovered: bool) -> tuple[int, bytes]:
+    """Return the offset that a page ends with, and the answer to a subscription."""
+    position = reached(page)
+    return position.offset, encode(
         "subscribed",
         channel=channel,
-        **reached(page).to_json(),
+        **position.to_json(),
         recovered=recovered,
         events=encode_events(page.events),
         more=page.more,
     )
+
+
+def encode_page(page: Page) -> dict[str, Any]:
+    """Return the fields of a page in the answer to a poll."""
+    return {
+        "events": encode_events(page.events),
+        "position": reached(page).to_json(),
+        "more": page.more,
+    }
 
 
 def encode_reset(channel: str, reset: Reset) -> bytes:

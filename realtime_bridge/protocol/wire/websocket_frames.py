@@ -1,5 +1,6 @@
 """WebSocket's own frames (RFC 6455): made for the client, and read from it."""
 
+from collections import deque
 from dataclasses import dataclass
 from struct import Struct
 
@@ -43,8 +44,8 @@ class Incomplete:
     """Nothing is whole yet."""
 
 
-Received = str | bytes | ControlFrame | Oversized
-"""Text, binary data, a control frame, or the word that a message was too large."""
+Received = str | bytes | ControlFrame | Oversized | WireError
+"""Text, binary data, a control frame, the mark of a message over the limit, or an error."""
 
 
 def encode_frame(payload: bytes, opcode: int = TEXT) -> bytes:
@@ -80,16 +81,22 @@ def decode_close_code(payload: bytes) -> int:
 
 
 class FrameParser:
-    """Puts a client's messages together, from whatever pieces they arrive in.
+    """Parser of a client's messages, which arrive in pieces of any size.
 
     Args:
         limit: the most bytes of one message.
 
     """
 
-    __slots__ = ("_at", "_data", "_limit", "_message", "_opcode", "_skip")
+    __slots__ = (
+        "_at", "_data", "_limit", "_message", "_opcode", "_skip", "is_incomplete", "messages",
+    )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
+        self.messages: deque[Received] = deque()
+        """Complete messages in order; an error is the last."""
+        self.is_incomplete = False
+        """Whether a part of a message was received."""
         self._limit = limit
         self._data = b""
         self._at = 0
@@ -97,23 +104,19 @@ class FrameParser:
         self._opcode = _CONTINUATION
         self._skip = 0
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is incomplete: then a new one does as well."""
-        return not (self._opcode or self._skip or self._at < len(self._data))
-
     def feed(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Parse bytes, and append the messages that are complete."""
         self._data = self._data[self._at :] + data
         self._at = 0
+        try:
+            while (message := self._next()) is not None:
+                self.messages.append(message)
+        except WireError as error:
+            self.messages.append(error)
+        self.is_incomplete = bool(self._opcode or self._skip or self._at < len(self._data))
 
-    def next(self) -> Received | None:
-        """Return what is complete, in order; None when nothing is.
-
-        Raises:
-            WireError: the client broke the protocol.
-
-        """
+    def _next(self) -> Received | None:
+        """Return the next complete message, or None when there is none."""
         while self._drop_skipped() and (head := self._head()):
             message = self._frame(*head)
             if isinstance(message, Incomplete):
@@ -170,6 +173,8 @@ class FrameParser:
             return _INCOMPLETE
         payload = _unmasked(data[start - _MASK_BYTES : start], data[start:end])
         self._at = end
+        if opcode == CLOSE:
+            decode_close_code(payload)
         if opcode >= CLOSE:
             return ControlFrame(opcode, payload)
         return self._assemble(payload, self._opcode or opcode, final=bool(final))

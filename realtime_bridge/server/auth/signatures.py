@@ -26,10 +26,14 @@ class Signatures:
     repeated, it accepts nothing any more that is as old as that one was.
     """
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, *, capacity: int = MAX_SIGNATURES) -> None:
         self._secret = secret
+        self._capacity = capacity
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._not_before = 0.0
+
+    def __len__(self) -> int:
+        return len(self._seen)
 
     def check(self, timestamp: str, signature: str, body: bytes, *, now: float) -> None:
         """Accept a call signed with our secret within 300 s of `now` (Unix seconds).
@@ -73,7 +77,7 @@ class Signatures:
         self._seen[signature] = signed_at
         while self._seen and next(iter(self._seen.values())) < now - SIGNATURE_SECONDS:
             self._seen.popitem(last=False)
-        if len(self._seen) > MAX_SIGNATURES:
+        if len(self._seen) > self._capacity:
             _, forgotten = self._seen.popitem(last=False)
             self._not_before = max(self._not_before, forgotten)
 

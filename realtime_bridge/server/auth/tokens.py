@@ -35,7 +35,11 @@ class Principal(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TokenError(Exception):
-    """The token is not good; it says why, and shows nothing of it."""
+    """The token is invalid; the message gives the reason, and nothing of the token."""
+
+    def __init__(self, message: str, *, code: str = "bad_token") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Tokens:

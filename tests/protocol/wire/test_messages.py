@@ -196,7 +196,7 @@ def test_a_subscription_is_answered_with_the_place_after_its_page() -> None:
     first = Page(events=events, top=Position(EPOCH, 9, "e9"), more=True)
     for page in (whole, first):
         assert messages.reached(page) == Position(EPOCH, 5)
-        frame = decode_object(messages.encode_subscribed("job.7", page, recovered=True))
+        frame = decode_object(messages.encode_subscribed("job.7", page, recovered=True)[1])
         events_sent = frame.pop("events")
         assert [fields["data"] for fields in events_sent] == ["a", "b"]
         assert frame == {

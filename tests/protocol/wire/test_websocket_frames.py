@@ -21,13 +21,11 @@ LIMIT = 1_000
 
 
 def read(*pieces: bytes) -> list[Received]:
-    incoming, received = FrameParser(LIMIT), []
+    parser = FrameParser(LIMIT)
     for piece in pieces:
-        incoming.feed(piece)
-        while (message := incoming.next()) is not None:
-            received.append(message)
-    assert incoming.idle
-    return received
+        parser.feed(piece)
+    assert not parser.is_incomplete
+    return list(parser.messages)
 
 
 @dataclass
