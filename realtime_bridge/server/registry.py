@@ -87,7 +87,7 @@ class ConnectionRegistry:
     def close(self) -> None:
         """Close all clients."""
         for client in list(self._clients):
-            client.close(CloseCode.RESTARTING, "the server restarts")
+            client.close(CloseCode.SERVICE_RESTART, "the server restarts")
 
     async def drain(self, grace: float) -> None:
         """Ask each client to reconnect at a moment of its own, then close those that did not.
@@ -108,7 +108,7 @@ class ConnectionRegistry:
         for client, slot in slots:
             await self._wait_until(start + slot.closes)
             if client in self._clients:
-                client.close(CloseCode.RESTARTING, "the server restarts")
+                client.close(CloseCode.SERVICE_RESTART, "the server restarts")
 
     async def _wait_until(self, moment: float) -> None:
         """Wait for a moment, or until the last client is removed."""

@@ -83,7 +83,8 @@ async def test_one_user_may_lose_one_channel(site: Site) -> None:
 async def test_a_long_poll_under_way_gives_nothing_that_came_after(site: Site) -> None:
     start = (await site.poll({"job.7": None}))[1]["channels"]["job.7"]["position"]
     waiting = asyncio.create_task(site.poll({"job.7": start}, wait=20))
-    await until(lambda: site.context.hub.top("job.7") == 0 and site.context.registry)
+    fanouts = site.context.hub.fanouts
+    await until(lambda: "job.7" in fanouts and fanouts["job.7"].in_use)
     await site.bridge.publish_many([Revocation(user="42", channel=None).event()])
     await site.bridge.publish("job.7", "job.secret")
     assert (await waiting)[1]["channels"]["job.7"]["reset"] == "forbidden"

@@ -170,5 +170,5 @@ async def test_an_expired_session_ends_the_stream_with_an_error(
         frame = await stream.next()
         while frame["type"] != "error":
             frame = await stream.next()
-        assert frame["code"] == CloseCode.BAD_TOKEN
+        assert frame["code"] == CloseCode.TOKEN
         assert await stream.response.content.read() in (b"", b"\n")

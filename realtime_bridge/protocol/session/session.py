@@ -112,18 +112,18 @@ class Session:
         try:
             return self._handle(self._decode(text), now)
         except ProtocolError as error:
-            return self._fail(CloseCode.BAD_MESSAGE, str(error))
+            return self._fail(CloseCode.PROTOCOL, str(error))
 
     def reject_oversized(self) -> list[Command]:
         """Close the connection, because a message is over the limit."""
-        return [] if self._closed else self._fail(CloseCode.BAD_MESSAGE, self._too_large())
+        return [] if self._closed else self._fail(CloseCode.PROTOCOL, self._too_large())
 
     def accept(
         self, user: str, client: str, *, expires: float, now: float, nonce: str | None = None
     ) -> list[Command]:
         """Welcome a client whose token is valid until `expires`, or renew its token."""
         if self.user is not None and user != self.user:
-            return self._fail(CloseCode.BAD_TOKEN, "the token is another user's")
+            return self._fail(CloseCode.TOKEN, "the token is another user's")
         self._expires = expires + self._timing.token_skew
         if self.user is not None:
             return [Send(self._welcome(nonce))] if nonce is not None else []
@@ -194,7 +194,7 @@ class Session:
         if self._closed or self._stalled_since != _NEVER:
             return []
         if now - self._slow_at < self._timing.slow_window:
-            return self._fail(CloseCode.SLOW_READER, "too slow, twice in a minute")
+            return self._fail(CloseCode.SLOW, "too slow, twice in a minute")
         self._slow_at = self._stalled_since = now
         self._next_progress_check = now + self._timing.progress_check
         self._unsent = unsent
@@ -224,13 +224,13 @@ class Session:
         if now >= self._expires:
             if self.user is None:
                 late = f"no connect within {self._timing.connect:g} s"
-                return self._fail(CloseCode.CONNECT_TIMEOUT, late)
-            return self._fail(CloseCode.BAD_TOKEN, "the token has expired")
+                return self._fail(CloseCode.NO_CONNECT, late)
+            return self._fail(CloseCode.TOKEN, "the token has expired")
         if self._stalled_since != _NEVER:
             self._check_progress(now, unsent)
         if now >= self._stalled_since + self._timing.stalled:
             stalled = f"nothing read for {self._timing.stalled:g} s"
-            return self._fail(CloseCode.SLOW_READER, stalled)
+            return self._fail(CloseCode.SLOW, stalled)
         if now < self._next_heartbeat:
             return []
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
@@ -261,7 +261,7 @@ class Session:
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
         if not self._is_exempt(frame) and not self._spend_allowance(now):
             limit = f"over {self._limits.frames_per_second:g} frames a second"
-            return self._fail(CloseCode.BAD_MESSAGE, limit, code=429)
+            return self._fail(CloseCode.PROTOCOL, limit, code=429)
         if isinstance(frame, messages.Connect):
             return [VerifyToken(frame.token, frame.nonce)]
         if self.user is None:

@@ -1,59 +1,42 @@
-"""Codes with which a WebSocket is closed (RFC 6455 §7.4, docs/specification.md)."""
+"""Codes that end a WebSocket connection: RFC 6455's, and those of docs/specification.md §6."""
 
 from enum import IntEnum
 
 
 class CloseCode(IntEnum):
-    """Code of a close frame.
-
-    A client reconnects after 1012 and 4500–4599. After 4400–4499 it reconnects as documented for
-    the code alone.
-    """
+    """Close code of a connection; codes from 4500 to 4599 invite the client to connect again."""
 
     NORMAL = 1000
-    """The side that closes has finished."""
-
-    PROTOCOL_VIOLATION = 1002
+    """This side no longer needs the connection."""
+    GOING_AWAY = 1001
+    """The other side leaves: a server stops, or a page closes."""
+    PROTOCOL_ERROR = 1002
     """A frame breaks RFC 6455."""
-
     NO_CODE = 1005
-    """The close frame had no code; never sent on the network."""
-
+    """The close frame has no code; never sent."""
+    ABNORMAL = 1006
+    """The connection ended without a close frame; never sent."""
     INVALID_TEXT = 1007
     """A text message is not UTF-8."""
-
-    POLICY_VIOLATION = 1008
-    """ASGI's code for a rejected upgrade."""
-
-    RESTARTING = 1012
-    """The server restarts (IANA's registry of close codes); the client reconnects elsewhere."""
-
-    BAD_MESSAGE = 4400
-    """A message is malformed, too large, or over the rate limit."""
-
-    BAD_TOKEN = 4401
-    """The token expired or is invalid; the client renews it."""
-
+    SERVICE_RESTART = 1012
+    """The server restarts."""
+    PROTOCOL = 4400
+    """The client sent an invalid message."""
+    TOKEN = 4401
+    """The token is missing, invalid or expired."""
     FORBIDDEN = 4403
-    """Access was revoked."""
-
-    CONNECT_TIMEOUT = 4408
-    """No `connect` arrived in time."""
-
+    """The user has no access."""
+    NO_CONNECT = 4408
+    """The client sent no `connect` in time."""
     TOO_MANY_CONNECTIONS = 4409
-    """The user has as many connections as allowed; the client polls."""
-
+    """The user has too many connections."""
     DISABLED = 4410
-    """Real-time delivery is disabled."""
-
-    INTERNAL_ERROR = 4500
+    """Push is switched off."""
+    INTERNAL = 4500
     """The server failed."""
-
     DRAINING = 4503
-    """The server drains its connections."""
-
-    SLOW_READER = 4508
-    """The client reads more slowly than events arrive."""
-
+    """The server drains its connections before it stops."""
+    SLOW = 4508
+    """The client reads too slowly."""
     ROTATED = 4509
     """The connection reached its maximum age."""

@@ -75,7 +75,7 @@ def decode_close_code(payload: bytes) -> int:
         return CloseCode.NO_CODE
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or not (code in _REGISTERED or code in _FREE):
-        raise WireError(CloseCode.PROTOCOL_VIOLATION, "invalid close code")
+        raise WireError(CloseCode.PROTOCOL_ERROR, "invalid close code")
     _text(payload[2:])
     return code
 
@@ -151,14 +151,14 @@ class FrameParser:
     def _check(self, first: int, second: int) -> None:
         opcode = first & _OPCODE
         if first & _RESERVED or opcode not in _OPCODES:
-            raise WireError(CloseCode.PROTOCOL_VIOLATION, "reserved bits or opcode")
+            raise WireError(CloseCode.PROTOCOL_ERROR, "reserved bits or opcode")
         if not second & _MASKED:
-            raise WireError(CloseCode.PROTOCOL_VIOLATION, "a client masks its frames")
+            raise WireError(CloseCode.PROTOCOL_ERROR, "a client masks its frames")
         if opcode >= CLOSE:
             if not first & _FINAL or second & _SIZE > _MAX_CONTROL:
-                raise WireError(CloseCode.PROTOCOL_VIOLATION, "a control frame is short and whole")
+                raise WireError(CloseCode.PROTOCOL_ERROR, "a control frame is short and whole")
         elif (opcode == _CONTINUATION) != (self._opcode != _CONTINUATION):
-            raise WireError(CloseCode.PROTOCOL_VIOLATION, "a fragment is out of its order")
+            raise WireError(CloseCode.PROTOCOL_ERROR, "a fragment is out of its order")
 
     def _frame(self, start: int, size: int) -> Received | Incomplete | None:
         """Take a frame whose head is there; None when the message goes on in another."""

@@ -191,7 +191,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         try:
             principal = self._services.authenticator.verify(command.token)
         except TokenError as error:
-            return self._session.reject(CloseCode.BAD_TOKEN, str(error))
+            return self._session.reject(CloseCode.TOKEN, str(error))
         return self._accept(principal, command.nonce)
 
     def _accept(self, principal: Principal, nonce: str | None) -> list[Command]:
@@ -230,7 +230,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
             self._perform(self._session.deny_subscription(channel, 500, failure))
         except Exception:
             _logger.exception("subscription failed: channel=%s", channel)
-            self.close(CloseCode.INTERNAL_ERROR, "the server failed")
+            self.close(CloseCode.INTERNAL, "the server failed")
         finally:
             if subscription.task is asyncio.current_task():
                 subscription.task = None

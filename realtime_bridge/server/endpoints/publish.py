@@ -73,7 +73,7 @@ class WorkerCalls:
             try:
                 answer = await self._answer(event.get("text") or event.get("bytes") or b"")
             except ProtocolError as error:
-                code, reason = CloseCode.BAD_MESSAGE, str(error)[:MAX_REASON]
+                code, reason = CloseCode.PROTOCOL, str(error)[:MAX_REASON]
                 await send({"type": "websocket.close", "code": code, "reason": reason})
                 return
             await send({"type": "websocket.send", "text": answer.decode()})

@@ -136,7 +136,7 @@ class TestConnecting:
     )
     def test_any_other_first_frame_ends_the_connection(self, first: str) -> None:
         code, _, message = failure(opened().receive(first, 0.0))
-        assert (code, message) == (CloseCode.BAD_MESSAGE, "the first frame is connect")
+        assert (code, message) == (CloseCode.PROTOCOL, "the first frame is connect")
 
     def test_who_does_not_connect_in_time_is_closed(self) -> None:
         session = opened()
@@ -150,7 +150,7 @@ class TestConnecting:
         assert failure(session.tick(5.0, nothing, unsent=0))[0] == 4408
 
     def test_a_rejected_token_ends_the_connection(self) -> None:
-        rejected = opened().reject(CloseCode.BAD_TOKEN, "the token has expired")
+        rejected = opened().reject(CloseCode.TOKEN, "the token has expired")
         assert failure(rejected) == (4401, 4401, "the token has expired")
         assert failure(opened().reject(CloseCode.TOO_MANY_CONNECTIONS, "too many"))[0] == 4409
 
@@ -182,7 +182,7 @@ class TestTokens:
         )
         assert (
             failure(session.tick(600.0 + TIMING.token_skew, nothing, unsent=0))[0]
-            == CloseCode.BAD_TOKEN
+            == CloseCode.TOKEN
         )
 
     def test_connect_again_is_a_renewal_that_is_welcomed(self) -> None:
@@ -248,7 +248,7 @@ class TestSubscribing:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
         code, _, message = failure(session.receive(frame("subscribe", channel="a"), 0.0))
-        assert (code, message) == (CloseCode.BAD_MESSAGE, "a is being subscribed already")
+        assert (code, message) == (CloseCode.PROTOCOL, "a is being subscribed already")
 
     def test_subscribing_again_later_recovers(self) -> None:
         session = subscribed("a")
@@ -266,7 +266,7 @@ class TestSubscribing:
     def test_an_answer_after_the_end_is_not_sent(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
-        session.reject(CloseCode.BAD_TOKEN, "no")
+        session.reject(CloseCode.TOKEN, "no")
         assert not answer(session, "a", 5, more=False)
 
     def test_unsubscribing_from_what_was_not_subscribed_does_nothing(self) -> None:
@@ -301,7 +301,7 @@ class TestBadInput:
         largest += " " * (size - len(largest.encode()))
         assert len(largest.encode()) == size
         assert [answer["type"] for answer in sent(admitted().receive(largest, 0.0))] == ["pong"]
-        assert failure(admitted().receive(largest + " ", 0.0))[0] == CloseCode.BAD_MESSAGE
+        assert failure(admitted().receive(largest + " ", 0.0))[0] == CloseCode.PROTOCOL
 
     def test_after_the_end_nothing_is_done_any_more(self) -> None:
         session = subscribed("a")
@@ -317,7 +317,7 @@ class TestBadInput:
     ) -> None:
         session = admitted() if known else opened()
         commands = session.receive(text, 0.0)
-        assert failure(commands)[0] == CloseCode.BAD_MESSAGE
+        assert failure(commands)[0] == CloseCode.PROTOCOL
 
 
 class TestRate:
@@ -455,8 +455,8 @@ class TestSlowReaders:
         session.mark_progress(2.0, unsent=0)
         commands = session.mark_slow(1.0 + TIMING.slow_window - 0.1, unsent=0)
         assert failure(commands) == (
-            CloseCode.SLOW_READER,
-            CloseCode.SLOW_READER,
+            CloseCode.SLOW,
+            CloseCode.SLOW,
             "too slow, twice in a minute",
         )
 
@@ -475,8 +475,8 @@ class TestSlowReaders:
         assert session.next_wakeup == 1.0 + TIMING.stalled
         commands = session.tick(1.0 + TIMING.stalled, nothing, unsent=0)
         assert failure(commands) == (
-            CloseCode.SLOW_READER,
-            CloseCode.SLOW_READER,
+            CloseCode.SLOW,
+            CloseCode.SLOW,
             "nothing read for 10 s",
         )
 

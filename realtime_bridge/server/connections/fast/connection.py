@@ -97,7 +97,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close, because uvicorn stops."""
-        self.close(CloseCode.RESTARTING, "the server restarts")
+        self.close(CloseCode.SERVICE_RESTART, "the server restarts")
 
     def data_received(self, data: bytes) -> None:
         """Receive bytes of the client."""
