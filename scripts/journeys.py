@@ -1,7 +1,7 @@
 """Count of the files, calls and changes of file on four journeys through the library.
 
 Only frames of `realtime_bridge/` and `backends/` count. A resumed coroutine is a call. A change of
-file is a call or return in another file than the call or return before.
+file is a call into another file than the call before.
 """
 
 import argparse
@@ -31,21 +31,21 @@ SETTLE_SECONDS, TIMEOUT_SECONDS = 0.1, 10
 
 
 class Trace:
-    """Profile function that records calls and returns in the library."""
+    """Profile function that records calls into the library."""
 
     def __init__(self) -> None:
-        self.steps: list[tuple[str, str, str]] = []
+        self.calls: list[tuple[str, str]] = []
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
         file = frame.f_code.co_filename
-        if event in {"call", "return"} and file.startswith(PACKAGES):
-            self.steps.append((event, file.removeprefix(f"{ROOT}/"), frame.f_code.co_qualname))
+        if event == "call" and file.startswith(PACKAGES):
+            self.calls.append((file.removeprefix(f"{ROOT}/"), frame.f_code.co_qualname))
 
     @property
     def counts(self) -> dict[str, int]:
-        calls = sum(event == "call" for event, _, _ in self.steps)
-        changes = sum(a != b for (_, a, _), (_, b, _) in pairwise(self.steps))
-        return {"files": len({s[1] for s in self.steps}), "calls": calls, "changes": changes}
+        files = [file for file, _ in self.calls]
+        changes = sum(before != after for before, after in pairwise(files))
+        return {"files": len(set(files)), "calls": len(files), "changes": changes}
 
 
 class Site:
@@ -185,13 +185,13 @@ def main() -> None:
     with patch("random.random", return_value=0.1):
         for journey in (publish, poll, reconnect, client_drop):
             runs = [asyncio.run(measure(journey, options.websocket)) for _ in range(options.runs)]
-            # A busy machine can divide one read into two, and so only ever adds steps.
-            traces[journey.__name__] = min(runs[1:] or runs, key=lambda trace: len(trace.steps))
+            # A busy machine can divide one read into two, and so only ever adds calls.
+            traces[journey.__name__] = min(runs[1:] or runs, key=lambda trace: len(trace.calls))
     if options.json:
         print(json.dumps({name: trace.counts for name, trace in traces.items()}, indent=2))
         return
     for name, trace in traces.items() if options.calls else ():
-        print(*(f"{name} {file}: {call}" for e, file, call in trace.steps if e == "call"), sep="\n")
+        print(*(f"{name} {file}: {function}" for file, function in trace.calls), sep="\n")
     print(f"{'journey':12} {'files':>6} {'calls':>6} {'changes of file':>16}")
     for name, trace in traces.items():
         print("{:12} {files:6} {calls:6} {changes:16}".format(name, **trace.counts))

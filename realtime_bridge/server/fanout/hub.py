@@ -141,7 +141,7 @@ class Hub:
         """Listen to these channels, then begin each at the log's position."""
         assert self._listener
         async with self._changing:
-            await self._listener.add(channels)
+            await self._listener.subscribe(channels)
         # Listening comes first: an event appended between the two calls is announced, not lost.
         tops = await self._log.positions(channels)
         for channel in channels:
@@ -159,7 +159,7 @@ class Hub:
 
     async def _follow(self, listener: Listener) -> None:
         assert self._tasks
-        await listener.add(list(self.fanouts))
+        await listener.subscribe(list(self.fanouts))
         await self._verify_positions()
         self._tasks.create_task(self._check_regularly())
         self._tasks.create_task(self.opener.run())
@@ -302,4 +302,4 @@ class Hub:
         # The lock orders this call after a request to open the same channel again.
         async with self._changing:
             assert self._listener
-            await self._listener.discard(unused)
+            await self._listener.unsubscribe(unused)

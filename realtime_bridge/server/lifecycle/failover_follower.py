@@ -40,7 +40,7 @@ class FailoverFollower(Subscriber):
             try:
                 # Subscribing comes first, so that no change falls between the two.
                 await self._hub.subscribe(self, ChannelSubscription(CHANNEL), None)
-                await self._failover.agree()
+                await self._failover.sync_active()
                 await self._follow()
             except RealtimeError:
                 await asyncio.sleep(self._retry)
@@ -53,7 +53,7 @@ class FailoverFollower(Subscriber):
 
     def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:  # noqa: ARG002
         """Switch to the backend that was announced."""
-        self._failover.adopt(decode_event(orjson.loads(messages[-1])))
+        self._failover.switch_to(decode_event(orjson.loads(messages[-1])))
         self._changed.set()
         return True
 

@@ -59,7 +59,7 @@ class LazyStart:
         """Read announcements from the log; while it is down, the state from before serves."""
         try:
             if self._pipeline.failover:
-                await self._pipeline.failover.agree()
+                await self._pipeline.failover.sync_active()
             await self._revocations.read(self._pipeline.log)
             await self._status.read_generation()
         except RealtimeError as error:

@@ -47,7 +47,7 @@ class ServerPipeline:
     @property
     def hosted_backends(self) -> list[HostedBackend]:
         """All providers that can deliver in place of the server."""
-        targets = self.failover.carriers if self.failover else ()
+        targets = self.failover.targets if self.failover else ()
         backends = [target.backend for target in targets] or [self.broadcaster.backend]
         return [backend for backend in backends if isinstance(backend, HostedBackend)]
 
