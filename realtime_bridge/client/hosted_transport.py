@@ -19,9 +19,9 @@ from realtime_bridge.client.websocket_transport import ABNORMAL, Tell
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
 
-TOKEN = 4401
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 
@@ -195,7 +195,7 @@ def _code(error: BaseException) -> int:
     if isinstance(error, AccessDeniedError) and error.status == FORBIDDEN:
         raise DeniedError(str(error)) from error
     if isinstance(error, AccessDeniedError) and error.status == UNAUTHORIZED:
-        return TOKEN
+        return CloseCode.BAD_TOKEN
     if isinstance(
         error, ConnectionLostError | AccessDeniedError | Unavailable | ProtocolError | KeyError
     ):

@@ -17,7 +17,7 @@ from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.publishing.failover import CHANNEL as MOVES
 from realtime_bridge.server.auth.origins import from_here, origin_allowed
 from realtime_bridge.server.auth.revocations import CONTROL, Revocations
-from realtime_bridge.server.auth.rules import ChannelRules, ask
+from realtime_bridge.server.auth.rules import ChannelRules, call_maybe_async
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal, TokenError, Tokens
 from realtime_bridge.server.fanout.hub import Hub
@@ -243,7 +243,7 @@ class ServerContext:
             HTTPError: 401, otherwise.
 
         """
-        user = request.query.get("userId")
+        user = request.query_params.get("userId")
         if user is None:
             return None
         if not self.dev or not from_here(request.headers.get("origin")):
@@ -280,7 +280,7 @@ class ServerContext:
     async def _ask_application(self, request: Request) -> Principal | None:
         if self.authenticate is None:
             return None
-        identity = await ask(self.authenticate, request)
+        identity = await call_maybe_async(self.authenticate, request)
         if isinstance(identity, Principal):
             return identity
         if identity in (None, "") or isinstance(identity, bool):

@@ -178,7 +178,7 @@ class TestSignatures:
     def test_when_too_many_are_remembered_none_can_be_repeated(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tokens, "REMEMBERED_SIGNATURES", 10)
+        monkeypatch.setattr(tokens, "MAX_SIGNATURES", 10)
         signatures = Signatures(SECRET)
         calls = [(str(1000 + number / 100), f"s{number}") for number in range(50)]
         for timestamp, signature in calls:

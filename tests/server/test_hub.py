@@ -51,7 +51,7 @@ def checking_often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def joined(hub: Hub, after: Position | None = None, channel: str = CHANNEL) -> Recorder:
     recorder = Recorder()
     recorder.here = after
-    await hub.join(recorder, channel, after)
+    await hub.subscribe(recorder, channel, after)
     return recorder
 
 
@@ -68,7 +68,7 @@ async def test_what_is_published_reaches_everyone_encoded_once() -> None:
     async with hearing(backend, backend) as hub:
         keepers = [Keeper(), Keeper()]
         for keeper in keepers:
-            await hub.join(keeper, CHANNEL, None)
+            await hub.subscribe(keeper, CHANNEL, None)
         await backend.append(numbered(CHANNEL, 1))
         await keepers[0].sees(lambda: len(got) == 2)
     assert got[0] is got[1]
@@ -114,7 +114,7 @@ async def test_more_than_a_page_is_read_in_pages_and_nothing_is_pushed_between(
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=601)))
     await (await joined(hub, Position(epoch, 600))).reaches(601)
     assert len(reader.offsets) == 500
-    await hub.join(reader, CHANNEL, reader.here)
+    await hub.subscribe(reader, CHANNEL, reader.here)
     assert not reader.answers[1][0].more
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=602)))
     await reader.reaches(602)
@@ -241,7 +241,7 @@ async def test_a_new_epoch_while_history_is_read_does_not_repeat_what_the_histor
         if feed_first:
             feed.announce(new[1:])
             await until(lambda: fan.recovering)
-        joining = asyncio.create_task(hub.join(late, CHANNEL, fresh))
+        joining = asyncio.create_task(hub.subscribe(late, CHANNEL, fresh))
         await until(lambda: late in fan.joining)
         feed.announce(new[1:])
         await until(lambda: fan.recovering)
@@ -279,7 +279,7 @@ async def test_who_takes_no_more_is_left_alone_until_it_joins_again(
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=4)))
     await quick.reaches(4)
     assert slow.offsets == []
-    await hub.join(slow, CHANNEL, slow.here)
+    await hub.subscribe(slow, CHANNEL, slow.here)
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=5)))
     await slow.reaches(5)
     assert (slow.offsets, slow.broken) == ([1, 2, 3, 4, 5], [])
@@ -287,8 +287,8 @@ async def test_who_takes_no_more_is_left_alone_until_it_joins_again(
 
 async def test_who_has_left_gets_nothing_any_more(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     leaver, stayer = await joined(hub), await joined(hub)
-    hub.leave(leaver, CHANNEL)
-    hub.leave(leaver, "never.joined")
+    hub.unsubscribe(leaver, CHANNEL)
+    hub.unsubscribe(leaver, "never.joined")
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1)))
     await stayer.reaches(1)
     assert leaver.offsets == []
@@ -301,9 +301,9 @@ async def test_who_leaves_while_the_history_is_read_is_not_subscribed(feed: Fake
         await joined(hub)
         gate.close_after(0)
         leaver = Recorder()
-        joining = asyncio.create_task(hub.join(leaver, CHANNEL, Position(ELSEWHERE, 1)))
+        joining = asyncio.create_task(hub.subscribe(leaver, CHANNEL, Position(ELSEWHERE, 1)))
         await until(lambda: leaver in hub._fans[CHANNEL].joining)
-        hub.leave(leaver, CHANNEL)
+        hub.unsubscribe(leaver, CHANNEL)
         gate.open()
         await joining
     assert (leaver.answers, leaver.resets) == ([], [])
@@ -314,7 +314,7 @@ async def test_a_channel_that_nobody_listens_to_is_closed_and_can_be_opened_agai
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     kept, left = await joined(hub, channel="kept"), await joined(hub, channel="left")
-    hub.leave(left, "left")
+    hub.unsubscribe(left, "left")
     await until(lambda: feed.listener and feed.listener.channels == {"kept"})
     assert (set(hub.channels), hub.top("left")) == ({"kept"}, None)
     again = await joined(hub, channel="left")
@@ -331,7 +331,7 @@ async def test_a_feed_that_cannot_forget_a_channel_goes_on(
 ) -> None:
     kept, left = await joined(hub, channel="kept"), await joined(hub, channel="left")
     feed.discard_fails = OSError("the network is down")
-    hub.leave(left, "left")
+    hub.unsubscribe(left, "left")
     await until(lambda: "the regular check failed" in caplog.text)
     feed.announce(
         await log.from_trusted(numbered("left", 1)), await log.from_trusted(numbered("kept", 1))
@@ -545,7 +545,7 @@ class AuthorizationRequest(Recorder):
         """Stay subscribed until all that is ever published has arrived."""
         while self.here is None or self.here != top():
             self.lost = False
-            await hub.join(self, CHANNEL, self.here)
+            await hub.subscribe(self, CHANNEL, self.here)
             await self.sees(lambda: self.lost or self.here == top())
 
     def has_no_hole(self) -> bool:
@@ -602,9 +602,9 @@ class Course:
         if self.dice.random() < 0.7:
             await visitor.stay(hub, lambda: self.end)
         else:
-            await hub.join(visitor, CHANNEL, visitor.here)
+            await hub.subscribe(visitor, CHANNEL, visitor.here)
             await self.pause()
-        hub.leave(visitor, CHANNEL)
+        hub.unsubscribe(visitor, CHANNEL)
         assert visitor.has_no_hole()
 
 

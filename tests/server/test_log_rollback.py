@@ -48,7 +48,7 @@ def others(count: int, *, start: int) -> list[Event]:
 async def at_five(hub: Hub, log: SlowLog, feed: FakeFeed) -> Recorder:
     """Return a subscriber that was given five events."""
     recorder = Recorder()
-    await hub.join(recorder, CHANNEL, None)
+    await hub.subscribe(recorder, CHANNEL, None)
     feed.announce(await log.from_trusted(numbered(CHANNEL, 5)))
     await recorder.reaches(5)
     return recorder

@@ -1,6 +1,7 @@
 """When a lost socket may be tried again, given how earlier ones fared; times in milliseconds."""
 
 from realtime_bridge.protocol import backoff
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 STABLE_MS = 10_000
 """A connection that lasted so long, and said something, was a good one."""
@@ -11,11 +12,14 @@ SHORT_LIVES, SHORT_LIVES_MS = 3, 120_000
 BAN_MS, MAX_BAN_MS = 60_000, 600_000
 """No socket for so long then, doubling."""
 
-CROWDED, CROWDED_MS = 4409, 600_000
+CROWDED, CROWDED_MS = CloseCode.TOO_MANY_CONNECTIONS, 600_000
 """The user has too many connections: this client polls for so long."""
 
 TIRED_MS = 60_000
 """Between attempts, after too many failures in a row, whatever the last one was."""
+
+SPREAD_CODES = range(4500, 4600)
+"""Close codes after which clients reconnect at spread moments (docs/specification.md)."""
 
 RESTART_MS = 5_000
 """ConnectionRegistry of a server that restarts spread their return over so long, unless it said otherwise."""
@@ -82,6 +86,6 @@ class ReconnectPolicy:
     def _wait(self, draw: float, code: int, window: int | None) -> int:
         if self.failures >= self._max_attempts:
             return round(TIRED_MS * (0.8 + 0.4 * draw))
-        if code == 1012 or 4500 <= code <= 4599:  # noqa: PLR2004 -- close codes, docs/specification.md §6
+        if code == CloseCode.RESTARTING or code in SPREAD_CODES:
             return round(draw * (RESTART_MS if window is None else window))
         return self.backoff(draw)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from realtime_bridge.protocol.client.commands import Terms
 from realtime_bridge.protocol.client.state import NORMAL, State
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 BOOT_MS, SLOW_MS, OPEN_MS, PROBE_MS = 8_000, 2_500, 10_000, 5_000
 """How long a descriptor may take; a first socket before polls begin; any socket; its `welcome`."""
@@ -20,8 +21,7 @@ WAKE_MS = 500
 HIDDEN_MS = 300_000
 """A page that nobody saw for so long pauses."""
 
-TOKEN, DISABLED = 4401, 4410
-FINAL = (4400, 4403)
+FINAL = (CloseCode.BAD_MESSAGE, CloseCode.FORBIDDEN)
 REFUSED = (401, 403)
 RESTING = ("IDLE", "PAUSED", "DENIED", "STOPPED")
 SOCKET_TIMERS = (
@@ -200,7 +200,7 @@ class Transitions(State):
         self._socket = None
         if code in FINAL:
             self._rest("DENIED", reason)
-        elif code == DISABLED:
+        elif code == CloseCode.DISABLED:
             self._rest("STOPPED", reason)
         elif self._successor is not None:
             self._promote_successor(reason)
@@ -221,7 +221,7 @@ class Transitions(State):
 
     def _renew_token(self, code: int) -> None:
         """Renew once before the next attempt, which then comes at once."""
-        if code == TOKEN and not self._renewed:
+        if code == CloseCode.BAD_TOKEN and not self._renewed:
             self._renewed = self._hurry = True
             self._cancel("reconnect")
             self._describe("renew")

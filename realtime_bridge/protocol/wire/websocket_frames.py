@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from struct import Struct
 
+from realtime_bridge.protocol.wire.close_codes import CloseCode
+
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 _CONTINUATION = 0
 _FINAL, _RESERVED, _OPCODE, _MASKED, _SIZE = 0x80, 0x70, 0x0F, 0x80, 0x7F
@@ -11,8 +13,6 @@ _HEAD, _MEDIUM_HEAD, _LONG_HEAD = Struct(">BB"), Struct(">BBH"), Struct(">BBQ")
 _MAX_CONTROL = 125
 _MASK_BYTES = 4
 
-BAD_FRAME, BAD_TEXT, NO_CODE = 1002, 1007, 1005
-NORMAL = 1000
 _REGISTERED = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 _FREE = range(3000, 5000)
 _OPCODES = (_CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
@@ -28,7 +28,7 @@ class WireError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
+class ControlFrame:
     """A ping, a pong or a close, and what it carries."""
 
     opcode: int
@@ -43,11 +43,11 @@ class Incomplete:
     """Nothing is whole yet."""
 
 
-Received = str | bytes | Control | Oversized
+Received = str | bytes | ControlFrame | Oversized
 """Text, binary data, a control frame, or the word that a message was too large."""
 
 
-def framed(payload: bytes, opcode: int = TEXT) -> bytes:
+def encode_frame(payload: bytes, opcode: int = TEXT) -> bytes:
     """Return the payload as one unmasked frame."""
     size = len(payload)
     if size < _SHORT:
@@ -57,13 +57,13 @@ def framed(payload: bytes, opcode: int = TEXT) -> bytes:
     return _LONG_HEAD.pack(_FINAL | opcode, _MEDIUM, size) + payload
 
 
-def closing(code: int, reason: str) -> bytes:
+def encode_close(code: int, reason: str) -> bytes:
     """Return the frame that closes a connection; a reason that is too long is cut."""
     text = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore")
-    return framed(code.to_bytes(2, "big") + text.encode(), CLOSE)
+    return encode_frame(code.to_bytes(2, "big") + text.encode(), CLOSE)
 
 
-def close_code(payload: bytes) -> int:
+def decode_close_code(payload: bytes) -> int:
     """Read what a close frame carries.
 
     Raises:
@@ -71,15 +71,15 @@ def close_code(payload: bytes) -> int:
 
     """
     if not payload:
-        return NO_CODE
+        return CloseCode.NO_CODE
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or not (code in _REGISTERED or code in _FREE):
-        raise WireError(BAD_FRAME, "invalid close code")
+        raise WireError(CloseCode.PROTOCOL_VIOLATION, "invalid close code")
     _text(payload[2:])
     return code
 
 
-class Incoming:
+class FrameParser:
     """Puts a client's messages together, from whatever pieces they arrive in.
 
     Args:
@@ -148,14 +148,14 @@ class Incoming:
     def _check(self, first: int, second: int) -> None:
         opcode = first & _OPCODE
         if first & _RESERVED or opcode not in _OPCODES:
-            raise WireError(BAD_FRAME, "reserved bits or opcode")
+            raise WireError(CloseCode.PROTOCOL_VIOLATION, "reserved bits or opcode")
         if not second & _MASKED:
-            raise WireError(BAD_FRAME, "a client masks its frames")
+            raise WireError(CloseCode.PROTOCOL_VIOLATION, "a client masks its frames")
         if opcode >= CLOSE:
             if not first & _FINAL or second & _SIZE > _MAX_CONTROL:
-                raise WireError(BAD_FRAME, "a control frame is short and whole")
+                raise WireError(CloseCode.PROTOCOL_VIOLATION, "a control frame is short and whole")
         elif (opcode == _CONTINUATION) != (self._opcode != _CONTINUATION):
-            raise WireError(BAD_FRAME, "a fragment is out of its order")
+            raise WireError(CloseCode.PROTOCOL_VIOLATION, "a fragment is out of its order")
 
     def _frame(self, start: int, size: int) -> Received | Incomplete | None:
         """Take a frame whose head is there; None when the message goes on in another."""
@@ -171,7 +171,7 @@ class Incoming:
         payload = _unmasked(data[start - _MASK_BYTES : start], data[start:end])
         self._at = end
         if opcode >= CLOSE:
-            return Control(opcode, payload)
+            return ControlFrame(opcode, payload)
         return self._assemble(payload, self._opcode or opcode, final=bool(final))
 
     def _assemble(self, payload: bytes, opcode: int, *, final: bool) -> str | bytes | None:
@@ -200,4 +200,4 @@ def _text(payload: bytes) -> str:
     try:
         return payload.decode()
     except UnicodeDecodeError as error:
-        raise WireError(BAD_TEXT, "the text is not UTF-8") from error
+        raise WireError(CloseCode.INVALID_TEXT, "the text is not UTF-8") from error

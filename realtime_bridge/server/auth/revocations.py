@@ -55,7 +55,7 @@ class Revocations(Subscriber):
         """Learn what was revoked before this node started, and hear what is from now on."""
         while True:
             try:
-                await self._engine.hub.join(self, CONTROL, None)
+                await self._engine.hub.subscribe(self, CONTROL, None)
                 await self.learn()
             except RealtimeError:
                 await asyncio.sleep(AGAIN_SECONDS)

@@ -61,11 +61,11 @@ class ChannelRules:
         for pattern, rule in self._rules:
             holes = pattern.match(channel)
             if holes is not None:
-                return await ask(rule, principal.user, **holes) is True
+                return await call_maybe_async(rule, principal.user, **holes) is True
         return False
 
 
-async def ask(question: Callable[..., Any], *args: object, **named: str) -> Any:
+async def call_maybe_async(question: Callable[..., Any], *args: object, **named: str) -> Any:
     """Return the application's answer; what is not async is called in a thread, for it may wait."""
     if inspect.iscoroutinefunction(question):
         return await question(*args, **named)

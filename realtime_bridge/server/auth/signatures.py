@@ -8,7 +8,7 @@ from realtime_bridge.protocol.wire.rpc import sign
 SIGNATURE_SECONDS = 300
 """How far a signed call's timestamp may be from now, either way."""
 
-REMEMBERED_SIGNATURES = 100_000
+MAX_SIGNATURES = 100_000
 
 
 class SignatureError(Exception):
@@ -73,7 +73,7 @@ class Signatures:
         self._seen[signature] = signed_at
         while self._seen and next(iter(self._seen.values())) < now - SIGNATURE_SECONDS:
             self._seen.popitem(last=False)
-        if len(self._seen) > REMEMBERED_SIGNATURES:
+        if len(self._seen) > MAX_SIGNATURES:
             _, forgotten = self._seen.popitem(last=False)
             self._not_before = max(self._not_before, forgotten)
 

@@ -86,7 +86,7 @@ class Connection(Subscriber, Client, TimerTarget):
     @property
     def deadline(self) -> float:
         """When to be woken, in `time.monotonic()`'s seconds."""
-        return self._session.deadline
+        return self._session.next_wakeup
 
     def open(self, principal: Principal | None, positions: Positions) -> None:
         """Begin.
@@ -110,7 +110,7 @@ class Connection(Subscriber, Client, TimerTarget):
         for join in self._joins.values():
             join.cancel()
         for channel in self._session.channels:
-            self._engine.hub.leave(self, channel)
+            self._engine.hub.unsubscribe(self, channel)
         if self._principal:
             self._engine.leave(self._principal.user)
             self._principal = None
@@ -120,7 +120,7 @@ class Connection(Subscriber, Client, TimerTarget):
         if not self._session.live(channel):
             return False
         if not self.room:
-            self._perform(self._session.overflow(time.monotonic()))
+            self._perform(self._session.mark_slow(time.monotonic()))
             return False
         self.put(*frames)
         return True
@@ -128,7 +128,7 @@ class Connection(Subscriber, Client, TimerTarget):
     def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
         """Answer a subscription."""
         offset = messages.reached(page).offset
-        if self._session.answered(channel, offset, more=page.more):
+        if self._session.subscription_ready(channel, offset, more=page.more):
             self.put(messages.encode_subscribed(channel, page, recovered=recovered))
 
     def reset(self, channel: str, reset: Reset) -> None:
@@ -137,21 +137,21 @@ class Connection(Subscriber, Client, TimerTarget):
 
     def tell(self, frame: bytes) -> None:
         """Pass on what concerns every client."""
-        self._perform(self._session.inform(frame))
+        self._perform(self._session.notify(frame))
 
     def dismiss(self, code: int, reason: str) -> None:
         """Close it for no fault of the client's."""
-        self._perform(self._session.dismiss(code, reason))
+        self._perform(self._session.close(code, reason))
 
     def revoke(self, user: str | None, channel: str | None) -> None:
         """Close it, or end one subscription, where that was this user's."""
         if self._principal is None or user not in (None, self._principal.user):
             return
         if channel is None:
-            self._perform(self._session.dismiss(session.FORBIDDEN, "access was revoked"))
+            self._perform(self._session.close(session.FORBIDDEN, "access was revoked"))
         elif self._session.subscribed(channel):
             self._forget(channel)
-            self._perform(self._session.refuse(channel, 403, "access was revoked"))
+            self._perform(self._session.deny_subscription(channel, 403, "access was revoked"))
 
     def take(self, frame: str | bytes) -> None:
         """Take a frame of the client."""
@@ -159,7 +159,7 @@ class Connection(Subscriber, Client, TimerTarget):
 
     def progressed(self) -> None:
         """Note that the client has read something."""
-        self._session.progressed(time.monotonic(), unsent=self.unsent)
+        self._session.mark_progress(time.monotonic(), unsent=self.unsent)
 
     def wake(self) -> None:
         """Do what the session has to do now."""
@@ -197,7 +197,7 @@ class Connection(Subscriber, Client, TimerTarget):
         if seated is None or seated.user == principal.user:
             self._principal = principal
         now = time.monotonic()
-        welcome = self._session.admit(
+        welcome = self._session.accept(
             principal.user,
             principal.client or "",
             expires=now + principal.expires - time.time(),
@@ -206,7 +206,7 @@ class Connection(Subscriber, Client, TimerTarget):
         )
         if seated or self._engine.healthy:
             return welcome
-        return welcome + self._session.inform(self._engine.status_frame())
+        return welcome + self._session.notify(self._engine.status_frame())
 
     def _subscribe(self, channel: str, position: Position | None) -> None:
         """Do for the client what its first frames would."""
@@ -218,13 +218,15 @@ class Connection(Subscriber, Client, TimerTarget):
         try:
             refusal = await self._refusal(channel)
             if refusal:
-                self._engine.hub.leave(self, channel)
-                self._perform(self._session.refuse(channel, *refusal))
+                self._engine.hub.unsubscribe(self, channel)
+                self._perform(self._session.deny_subscription(channel, *refusal))
                 return
             await self._listen_to(channel, command.position)
         except RealtimeError as error:
             _logger.warning("%s cannot be subscribed now: %s", channel, error)
-            self._perform(self._session.refuse(channel, 500, "the log cannot be read now"))
+            self._perform(
+                self._session.deny_subscription(channel, 500, "the log cannot be read now")
+            )
         except Exception:
             _logger.exception("subscribing %s failed", channel)
             self.dismiss(session.INTERNAL, "the server failed")
@@ -240,7 +242,7 @@ class Connection(Subscriber, Client, TimerTarget):
             self._reading_history = asyncio.Lock()
         async with self._reading_history:
             await self.has_room()
-            await self._engine.hub.join(self, channel, position)
+            await self._engine.hub.subscribe(self, channel, position)
 
     async def _refusal(self, channel: str) -> tuple[int, str] | None:
         """Return why this user may not listen: a rule's no, or a rule that is broken."""
@@ -255,7 +257,7 @@ class Connection(Subscriber, Client, TimerTarget):
     def _forget(self, channel: str) -> None:
         if join := self._joins.pop(channel, None):
             join.cancel()
-        self._engine.hub.leave(self, channel)
+        self._engine.hub.unsubscribe(self, channel)
 
     def _schedule(self) -> None:
         """Be woken when the session has something to do."""

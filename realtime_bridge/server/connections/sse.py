@@ -36,7 +36,7 @@ async def open_stream(engine: ServerContext, request: Request) -> tuple[Principa
         return await engine.identify(request), read_positions(body, limit)
     if request.method != "GET":
         raise HTTPError(405, "bad_method", "Use GET, POST", headers={"allow": "GET, POST"})
-    channel = read_channel(request.query.get("channel", ""))
+    channel = read_channel(request.query_params.get("channel", ""))
     return await engine.identify(request), {channel: _last_event(request)}
 
 
@@ -80,7 +80,7 @@ def _id(fields: dict[str, Any]) -> bytes:
 
 
 def _last_event(request: Request) -> Position | None:
-    text = request.headers.get("last-event-id") or request.query.get("last_event_id")
+    text = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
     try:
         return Position.parse(text) if text else None
     except ValueError as error:

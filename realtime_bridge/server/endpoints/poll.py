@@ -69,8 +69,8 @@ class Polls:
     async def latest(self, request: Request) -> Response:
         """Answer `GET latest?channel=`: the latest event of each key, and the position there."""
         principal = await self._engine.identify(request)
-        channel = read_channel(request.query.get("channel", ""))
-        after = request.query.get("after", "0")
+        channel = read_channel(request.query_params.get("channel", ""))
+        after = request.query_params.get("after", "0")
         if not _OFFSET.fullmatch(after):
             raise HTTPError(400, "bad_position", "after is the offset that a page ended with")
         await self._require(principal, channel)
@@ -115,7 +115,7 @@ class Polls:
         self._engine.clients.add(waiter)
         try:
             for channel in positions:
-                await self._engine.hub.join(waiter, channel, None)
+                await self._engine.hub.subscribe(waiter, channel, None)
             answers = await self._read_all(positions)
             if any(_moved(answer) for answer in answers.values()):
                 return answers
@@ -124,7 +124,7 @@ class Polls:
         finally:
             self._engine.clients.discard(waiter)
             for channel in positions:
-                self._engine.hub.leave(waiter, channel)
+                self._engine.hub.unsubscribe(waiter, channel)
 
     async def _read_all(self, positions: Positions) -> dict[str, Page | Reset]:
         return {channel: await self._read(channel, at) for channel, at in positions.items()}

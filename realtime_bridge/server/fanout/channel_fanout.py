@@ -9,7 +9,7 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.wire.messages import encode_event
-from realtime_bridge.protocol.wire.websocket_frames import framed
+from realtime_bridge.protocol.wire.websocket_frames import encode_frame
 from realtime_bridge.server.fanout import sending
 from realtime_bridge.server.fanout.positions import identified, reaches
 from realtime_bridge.server.fanout.sending import WriteTarget
@@ -140,7 +140,7 @@ class ChannelFanout:
         """Encode each event once, and hand all to everyone."""
         if not events:
             return
-        self.position = identified(events[-1])
+        self.position = with_id(events[-1])
         for held in self.joining.values():
             held.extend(events)
         if not (self.direct or self.members or self.ahead):
@@ -149,7 +149,7 @@ class ChannelFanout:
         if self.members:
             self._deliver(list(self.members), frames)
         if self.direct:
-            self._send(b"".join(map(framed, frames)))
+            self._send(b"".join(map(encode_frame, frames)))
         if self.ahead:
             self._catch_up_all(frames)
 
@@ -160,7 +160,7 @@ class ChannelFanout:
         here = page.top
         for event in held:
             here = self._hand_over(subscriber, event, here)
-        if reaches(self.position, here):
+        if has_reached(self.position, here):
             self._admit(subscriber)
         else:
             self.ahead = _with(self.ahead, subscriber, here)
@@ -172,7 +172,7 @@ class ChannelFanout:
         """
         self.position = reset.top
         for subscriber, here in list(self.ahead.items()):
-            if not reaches(here, reset.top):
+            if not has_reached(here, reset.top):
                 del self.ahead[subscriber]
                 self._admit(subscriber)
         for subscriber in (*self.direct, *self.members, *self.idle):
@@ -192,7 +192,7 @@ class ChannelFanout:
 
     def _hand_over_reset(self, subscriber: Subscriber, reset: Reset, here: Position) -> Position:
         """Pass on a hole, unless the history was read beyond it."""
-        if reaches(here, reset.top):
+        if has_reached(here, reset.top):
             return here
         subscriber.reset(self.channel, reset)
         return reset.top
@@ -223,7 +223,7 @@ class ChannelFanout:
     def _catch_up_all(self, frames: Sequence[bytes]) -> None:
         """Let those go on whom the feed has reached."""
         for subscriber, here in list(self.ahead.items()):
-            if reaches(self.position, here):
+            if has_reached(self.position, here):
                 del self.ahead[subscriber]
                 self._admit(subscriber)
                 if beyond := self.position.offset - here.offset:

@@ -168,7 +168,7 @@ class Hub:
         for channel in channels:
             fan = self._fans[channel] = ChannelFanout(channel, tops[channel])
             early = self._openings.finish(channel)
-            self._take(fan, [event for event in early if not covered(event, fan.position)])
+            self._take(fan, [event for event in early if not includes(event, fan.position)])
 
     def _hear(self, events: Sequence[Event]) -> None:
         by_channel: dict[str, list[Event]] = {}
@@ -266,7 +266,7 @@ class Hub:
             self._note_health(healthy=False)
             return False
         self._note_health(healthy=True)
-        suspects = [name for name, top in tops.items() if apart(before[name], top)]
+        suspects = [name for name, top in tops.items() if differs_from(before[name], top)]
         if suspects and confirm:
             await asyncio.sleep(confirm)
         for channel in suspects:

@@ -4,7 +4,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 
 
-def apart(here: Position, top: Position) -> bool:
+def differs_from(here: Position, top: Position) -> bool:
     """Tell whether the log stands elsewhere than we do: further, anew, or with its tail lost."""
     return top != here or top.id != here.id
 
@@ -14,18 +14,18 @@ def caught_up(here: Position, before: Position, top: Position) -> bool:
     return here.epoch == top.epoch and here.offset >= top.offset > before.offset
 
 
-def covered(event: Event, top: Position) -> bool:
+def includes(event: Event, top: Position) -> bool:
     """Tell whether an announcement was under way when the log told its top."""
     place = event.position
     return place is not None and place.epoch == top.epoch and place.offset <= top.offset
 
 
-def reaches(here: Position, there: Position) -> bool:
+def has_reached(here: Position, there: Position) -> bool:
     """Tell whether who is `here` has had all up to `there`, in the same epoch."""
     return here.epoch == there.epoch and here.offset >= there.offset
 
 
-def identified(event: Event) -> Position:
+def with_id(event: Event) -> Position:
     """Return an event's place, with the id that proves it."""
     place = event.position
     assert place

@@ -59,7 +59,7 @@ class Request:
         }
 
     @cached_property
-    def query(self) -> Mapping[str, str]:
+    def query_params(self) -> Mapping[str, str]:
         """The query's parameters; of a repeated one, the last."""
         query = self.scope.get("query_string", b"")
         return dict(parse_qsl(query.decode("latin-1"))) if query else {}
@@ -133,7 +133,7 @@ class Request:
         except ValueError as error:
             raise HTTPError(400, "not_a_form", f"The body is no form: {error}") from error
 
-    async def gone(self) -> None:
+    async def wait_for_disconnect(self) -> None:
         """Wait until the client has closed the connection."""
         while (await self._receive())["type"] != "http.disconnect":
             pass

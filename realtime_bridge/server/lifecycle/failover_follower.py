@@ -37,7 +37,7 @@ class Delivery(Subscriber):
         """Be in step with all others, now and whenever somebody moves."""
         while True:
             try:
-                await self._engine.hub.join(self, CHANNEL, None)
+                await self._engine.hub.subscribe(self, CHANNEL, None)
                 await self._failover.agree()
                 await self._follow()
             except RealtimeError:

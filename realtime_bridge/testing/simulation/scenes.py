@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.testing.simulation.faults import Fault
-from realtime_bridge.testing.simulation.server import FORBIDDEN, RESTART, Connection, Node
+from realtime_bridge.testing.simulation.server import Connection, Node
 
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.client import Client
@@ -92,9 +93,9 @@ class Scenes:
             self._world.servers.revoked[client.number] = self._world.now
         for connection in self._sockets(fault):
             wait = round(fault.strength * REVOKE_MS)
-            self._world.after(wait, self._world.servers.close, connection, FORBIDDEN)
+            self._world.after(wait, self._world.servers.close, connection, CloseCode.FORBIDDEN)
 
-    def _begin_restart(self, fault: Fault, code: int = RESTART) -> None:
+    def _begin_restart(self, fault: Fault, code: int = CloseCode.RESTARTING) -> None:
         servers = self._world.servers
         node = servers.nodes[int(fault.strength * len(servers.nodes))]
         self._down[fault] = node
@@ -124,7 +125,7 @@ class Scenes:
             if connection.node is node:
                 self._world.network.down(connection, ("drain", 0, fault.lasts))
                 slot = self._world.random.randrange(fault.lasts + 1)
-                self._world.after(slot, servers.close, connection, RESTART)
+                self._world.after(slot, servers.close, connection, CloseCode.RESTARTING)
 
     _end_drain = _end_restart
 

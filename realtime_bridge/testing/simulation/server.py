@@ -8,13 +8,13 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 if TYPE_CHECKING:
     from realtime_bridge.testing.simulation.world import Simulation
 
 OK = 200
 HEARTBEAT_MS = 10_000
-RESTART, TOKEN, FORBIDDEN, NORMAL = 1012, 4401, 4403, 1000
 
 Message = tuple[Any, ...]
 Answer = Page | Reset
@@ -170,7 +170,7 @@ class Servers:
         """Close the sockets of a client whose token is no longer good."""
         for connection in list(self.connections):
             if connection.client == client and connection.token != self.tokens[client]:
-                self.close(connection, TOKEN)
+                self.close(connection, CloseCode.BAD_TOKEN)
 
     def _push(self, event: Event) -> None:
         assert event.position
@@ -188,9 +188,9 @@ class Servers:
 
     def _on_connect(self, connection: Connection, token: int) -> None:
         if connection.client in self.revoked:
-            self.close(connection, FORBIDDEN)
+            self.close(connection, CloseCode.FORBIDDEN)
         elif token != self.tokens[connection.client]:
-            self.close(connection, TOKEN)
+            self.close(connection, CloseCode.BAD_TOKEN)
         else:
             connection.token = token
             self._send(connection, "welcome", self.generation)

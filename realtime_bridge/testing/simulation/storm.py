@@ -10,6 +10,7 @@ from random import Random
 
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.testing.simulation.witness import InvariantViolation
 
 CLIENTS = 10_000
@@ -39,8 +40,13 @@ class Storm:
 
 STORMS = (
     Storm(name="a server dies", spread=3),
-    Storm(name="a server restarts", spread=5, code=1012),
-    Storm(name="a server drains over 30 s, and dies at once", spread=30, code=1012, window=30_000),
+    Storm(name="a server restarts", spread=5, code=CloseCode.RESTARTING),
+    Storm(
+        name="a server drains over 30 s, and dies at once",
+        spread=30,
+        code=CloseCode.RESTARTING,
+        window=30_000,
+    ),
     Storm(name="it dies again, after a failure of all", spread=6, failures=1),
     Storm(name="it dies again, after two failures of all", spread=12, failures=2),
     Storm(name="it dies again, at the cap of the back-off", spread=20, failures=3),

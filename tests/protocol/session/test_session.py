@@ -49,7 +49,7 @@ def opened(**limits: Any) -> Session:
 
 def admitted(**limits: Any) -> Session:
     session = opened(**limits)
-    session.admit("42", "c_8f", expires=AHEAD_OF_ALL, now=0.0)
+    session.accept("42", "c_8f", expires=AHEAD_OF_ALL, now=0.0)
     return session
 
 
@@ -57,7 +57,7 @@ def subscribed(*channels: str, now: float = 0.0, offset: int = 0, **limits: Any)
     session = admitted(**limits)
     for channel in channels:
         session.receive(frame("subscribe", channel=channel), now)
-        assert session.answered(channel, offset, more=False)
+        assert session.subscription_ready(channel, offset, more=False)
     return session
 
 
@@ -97,7 +97,7 @@ class TestConnecting:
         session = opened()
         commands = session.receive(frame("connect", token="t", nonce="n"), 1.0)
         assert commands == [Verify("t", "n")]
-        (welcome,) = sent(session.admit("42", "c_8f", expires=600.0, now=1.0, nonce="n"))
+        (welcome,) = sent(session.accept("42", "c_8f", expires=600.0, now=1.0, nonce="n"))
         assert welcome == {
             "type": "welcome",
             "nonce": "n",
@@ -123,7 +123,7 @@ class TestConnecting:
 
     def test_who_does_not_connect_in_time_is_closed(self) -> None:
         session = opened()
-        assert session.deadline == CONNECT_SECONDS
+        assert session.next_wakeup == CONNECT_SECONDS
         assert session.tick(CONNECT_SECONDS - 0.001, nothing) == []
         assert failure(session.tick(CONNECT_SECONDS, nothing))[:2] == (4408, 4408)
 
@@ -145,29 +145,29 @@ class TestConnecting:
 class TestTokens:
     def test_the_connection_ends_with_the_token_and_the_skew(self) -> None:
         session = opened()
-        session.admit("42", "c_8f", expires=15.0, now=0.0)
+        session.accept("42", "c_8f", expires=15.0, now=0.0)
         end = 15.0 + SKEW_SECONDS
         session.tick(end - 0.001, nothing)
         assert failure(session.tick(end, nothing)) == (4401, 4401, "the token has expired")
 
     def test_a_fresh_token_in_band_lets_it_go_on(self) -> None:
         session = opened()
-        session.admit("42", "c_8f", expires=15.0, now=0.0)
+        session.accept("42", "c_8f", expires=15.0, now=0.0)
         assert session.receive(frame("token", token="fresh"), 12.0) == [Verify("fresh", None)]
-        assert session.admit("42", "c_8f", expires=600.0, now=12.0) == []
+        assert session.accept("42", "c_8f", expires=600.0, now=12.0) == []
         assert sent(session.tick(15.0 + SKEW_SECONDS, nothing))[0]["type"] == "heartbeat"
         assert failure(session.tick(600.0 + SKEW_SECONDS, nothing))[0] == TOKEN
 
     def test_connect_again_is_a_renewal_that_is_welcomed(self) -> None:
         session = subscribed("job.7")
         assert session.receive(frame("connect", token="t", nonce="m"), 1.0) == [Verify("t", "m")]
-        (welcome,) = sent(session.admit("42", "c_9a", expires=600.0, now=1.0, nonce="m"))
+        (welcome,) = sent(session.accept("42", "c_9a", expires=600.0, now=1.0, nonce="m"))
         assert (welcome["nonce"], welcome["client"]) == ("m", "c_8f")
         assert session.live("job.7")
 
     def test_a_token_of_another_user_ends_the_connection(self) -> None:
         session = subscribed("job.7")
-        commands = session.admit("43", "c_8f", expires=AHEAD_OF_ALL, now=1.0)
+        commands = session.accept("43", "c_8f", expires=AHEAD_OF_ALL, now=1.0)
         assert failure(commands) == (4401, 4401, "the token is another user's")
         assert session.user == "42"
 
@@ -180,16 +180,16 @@ class TestSubscribing:
         commands = session.receive(text, 0.0)
         assert commands == [Open("job.7", position)]
         assert not session.live("job.7")
-        assert session.answered("job.7", 5, more=False)
+        assert session.subscription_ready("job.7", 5, more=False)
         assert session.live("job.7")
 
     def test_while_there_are_more_pages_nothing_is_pushed(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="job.7"), 0.0)
-        session.answered("job.7", 500, more=True)
+        session.subscription_ready("job.7", 500, more=True)
         assert not session.live("job.7")
         session.receive(frame("subscribe", channel="job.7"), 0.0)
-        session.answered("job.7", 600, more=False)
+        session.subscription_ready("job.7", 600, more=False)
         assert session.live("job.7")
 
     @pytest.mark.parametrize("name", ["", "job 7", "x" * 129, "private-job", "job/7", "j\u00f6b"])
@@ -208,7 +208,7 @@ class TestSubscribing:
     def test_a_refused_channel_takes_no_place(self) -> None:
         session = admitted(channels=1)
         session.receive(frame("subscribe", channel="a"), 0.0)
-        assert refusal(session.refuse("a", 403, "no")) == (403, "no")
+        assert refusal(session.deny_subscription("a", 403, "no")) == (403, "no")
         assert not session.live("a")
         assert session.receive(frame("subscribe", channel="b"), 0.0) == [Open("b", None)]
 
@@ -227,14 +227,14 @@ class TestSubscribing:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
         session.receive(frame("unsubscribe", channel="a"), 0.0)
-        assert not session.answered("a", 5, more=False)
+        assert not session.subscription_ready("a", 5, more=False)
         assert not session.live("a")
 
     def test_an_answer_after_the_end_is_not_sent(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
         session.reject(TOKEN, "no")
-        assert not session.answered("a", 5, more=False)
+        assert not session.subscription_ready("a", 5, more=False)
 
     def test_unsubscribing_from_what_was_not_subscribed_does_nothing(self) -> None:
         assert admitted().receive(frame("unsubscribe", channel="a"), 0.0) == []
@@ -275,8 +275,8 @@ class TestBadInput:
         session.receive(b"", 0.0)
         assert session.receive(frame("ping"), 0.0) == []
         assert session.tick(AHEAD_OF_ALL, nothing) == []
-        assert session.overflow(1.0) == []
-        assert session.deadline == float("inf")
+        assert session.mark_slow(1.0) == []
+        assert session.next_wakeup == float("inf")
 
     @given(text=st.text() | st.binary(), known=st.booleans())
     def test_whatever_arrives_is_answered_or_ends_the_connection(
@@ -324,8 +324,8 @@ class TestRate:
 
     def test_all_channels_can_be_recovered_at_once_after_a_demotion(self) -> None:
         session = subscribed(*(f"job.{number}" for number in range(128)))
-        session.overflow(1.0)
-        session.progressed(1.0, unsent=0)
+        session.mark_slow(1.0)
+        session.mark_progress(1.0, unsent=0)
         for number in range(128):
             text = frame("subscribe", channel=f"job.{number}")
             assert session.receive(text, 1.0) == [Open(f"job.{number}", None)]
@@ -337,7 +337,7 @@ class TestRate:
             if not isinstance(commands[0], Open):
                 break
             asked += 1
-            session.refuse("secret", 403, "no")
+            session.deny_subscription("secret", 403, "no")
         assert failure(commands)[1] == 429
         assert asked == 128 + 40
 
@@ -354,12 +354,12 @@ class TestHeartbeats:
     def test_it_goes_out_every_ten_seconds_spread_by_a_tenth(self) -> None:
         for draw, first in ((0.0, 9.0), (0.5, 10.0), (255 / 256, 10.9921875)):
             session = Session(ConnectionLimits(), draw=draw, now=0.0)
-            session.admit("42", "c", expires=AHEAD_OF_ALL, now=3.0)
-            assert session.deadline == pytest.approx(3.0 + first)
-            assert session.tick(session.deadline - 0.001, nothing) == []
-            due = session.deadline
+            session.accept("42", "c", expires=AHEAD_OF_ALL, now=3.0)
+            assert session.next_wakeup == pytest.approx(3.0 + first)
+            assert session.tick(session.next_wakeup - 0.001, nothing) == []
+            due = session.next_wakeup
             assert heartbeat(session, due, {}) == {}
-            assert session.deadline == pytest.approx(due + first)
+            assert session.next_wakeup == pytest.approx(due + first)
 
     def test_it_tells_of_the_channels_that_moved_since_the_last_one(self) -> None:
         session = subscribed("a", "b", offset=3)
@@ -378,7 +378,7 @@ class TestHeartbeats:
 
     def test_it_tells_of_what_has_fallen_behind(self) -> None:
         session = subscribed("a", offset=3)
-        session.overflow(1.0)
+        session.mark_slow(1.0)
         assert heartbeat(session, 10.0, {"a": 8}) == {"a": 8}
 
     def test_when_too_many_moved_the_rest_waits_for_the_next(self) -> None:
@@ -401,62 +401,62 @@ class TestHeartbeats:
 class TestSlowReaders:
     def test_who_is_demoted_gets_no_more_events_until_it_subscribes_again(self) -> None:
         session = subscribed("a", "b")
-        assert session.overflow(1.0) == []
+        assert session.mark_slow(1.0) == []
         assert not session.live("a")
         assert not session.live("b")
         session.receive(frame("subscribe", channel="a"), 2.0)
-        session.answered("a", 9, more=False)
+        session.subscription_ready("a", 9, more=False)
         assert session.live("a")
         assert not session.live("b")
 
     def test_overflowing_while_demoted_changes_nothing(self) -> None:
         session = subscribed("a")
-        assert session.overflow(1.0) == []
-        assert session.overflow(2.0) == []
+        assert session.mark_slow(1.0) == []
+        assert session.mark_slow(2.0) == []
         session.tick(10.0, nothing)
-        assert session.deadline == 1.0 + STALLED_SECONDS
+        assert session.next_wakeup == 1.0 + STALLED_SECONDS
 
     def test_twice_in_a_minute_is_once_too_often(self) -> None:
         session = subscribed("a")
-        session.overflow(1.0)
-        session.progressed(2.0, unsent=0)
-        commands = session.overflow(1.0 + DEMOTION_WINDOW - 0.1)
+        session.mark_slow(1.0)
+        session.mark_progress(2.0, unsent=0)
+        commands = session.mark_slow(1.0 + DEMOTION_WINDOW - 0.1)
         assert failure(commands) == (SLOW, SLOW, "too slow, twice in a minute")
 
     def test_once_a_minute_is_not_too_often(self) -> None:
         session = subscribed("a")
         for minute in range(5):
             now = minute * DEMOTION_WINDOW
-            assert session.overflow(now) == []
-            session.progressed(now, unsent=0)
+            assert session.mark_slow(now) == []
+            session.mark_progress(now, unsent=0)
 
     def test_who_reads_nothing_for_ten_seconds_is_closed(self) -> None:
         session = subscribed("a")
-        session.overflow(1.0)
-        assert session.deadline == min(10.0, 1.0 + STALLED_SECONDS)
+        session.mark_slow(1.0)
+        assert session.next_wakeup == min(10.0, 1.0 + STALLED_SECONDS)
         session.tick(10.0, nothing)
-        assert session.deadline == 1.0 + STALLED_SECONDS
+        assert session.next_wakeup == 1.0 + STALLED_SECONDS
         commands = session.tick(1.0 + STALLED_SECONDS, nothing)
         assert failure(commands) == (SLOW, SLOW, "nothing read for 10 s")
 
     def test_who_reads_on_slowly_is_not_closed(self) -> None:
         session = subscribed("a")
-        session.overflow(1.0)
+        session.mark_slow(1.0)
         for now in range(2, 100, 9):
-            session.progressed(float(now), unsent=10)
+            session.mark_progress(float(now), unsent=10)
             assert all(isinstance(one, Send) for one in session.tick(now + 8.9, nothing))
 
     def test_who_has_read_everything_is_not_slow_any_more(self) -> None:
         session = subscribed("a")
-        session.overflow(1.0)
-        session.progressed(2.0, unsent=0)
+        session.mark_slow(1.0)
+        session.mark_progress(2.0, unsent=0)
         session.tick(11.0, nothing)
-        assert session.deadline > 1.0 + STALLED_SECONDS
+        assert session.next_wakeup > 1.0 + STALLED_SECONDS
 
     def test_progress_of_who_was_never_slow_is_no_news(self) -> None:
         session = subscribed("a")
-        session.progressed(2.0, unsent=500)
-        assert session.deadline == 10.0
+        session.mark_progress(2.0, unsent=500)
+        assert session.next_wakeup == 10.0
 
 
 CHANNELS = ["a", "b", "c"]
@@ -490,7 +490,7 @@ class AnyCourse(RuleBasedStateMachine):
     def connect(self, user: str) -> None:
         for command in self.session.receive(frame("connect", token=user), self.now):
             if isinstance(command, Verify):
-                self.perform(self.session.admit(user, "c", expires=self.now + 60, now=self.now))
+                self.perform(self.session.accept(user, "c", expires=self.now + 60, now=self.now))
             else:
                 self.perform([command])
 
@@ -502,18 +502,18 @@ class AnyCourse(RuleBasedStateMachine):
     def answer(self, *, more: bool, offset: int) -> None:
         if self.opening:
             channel = self.opening.pop()
-            live = self.session.answered(channel, offset, more=more) and not more
+            live = self.session.subscription_ready(channel, offset, more=more) and not more
             assert self.session.live(channel) == live or self.closed
 
     @rule(channel=st.sampled_from(CHANNELS), offset=st.integers(0, 99))
     def publish(self, channel: str, offset: int) -> None:
         self.tops[channel] = offset
         if not self.closed and self.session.live(channel) and offset > 90:
-            self.perform(self.session.overflow(self.now))
+            self.perform(self.session.mark_slow(self.now))
 
     @rule(unsent=st.integers(0, 2))
     def read(self, unsent: int) -> None:
-        self.session.progressed(self.now, unsent=unsent)
+        self.session.mark_progress(self.now, unsent=unsent)
 
     @invariant()
     def ends_only_once(self) -> None:
@@ -522,7 +522,7 @@ class AnyCourse(RuleBasedStateMachine):
     @invariant()
     def what_is_due_is_not_overdue_after_a_tick(self) -> None:
         self.perform(self.session.tick(self.now, self.tops.get))
-        assert self.session.deadline > self.now
+        assert self.session.next_wakeup > self.now
 
     @invariant()
     def never_more_channels_are_live_than_allowed(self) -> None:

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_bridge.protocol.wire import websocket_frames
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.websocket_frames import (
-    Control,
-    Incoming,
+    ControlFrame,
+    FrameParser,
     Received,
     WireError,
-    framed,
+    encode_frame,
 )
 from tests.server.raw import BINARY, CONTINUATION, PING, TEXT, frame
 
@@ -20,7 +21,7 @@ LIMIT = 1_000
 
 
 def read(*pieces: bytes) -> list[Received]:
-    incoming, received = Incoming(LIMIT), []
+    incoming, received = FrameParser(LIMIT), []
     for piece in pieces:
         incoming.feed(piece)
         while (message := incoming.next()) is not None:
@@ -41,7 +42,7 @@ class Sent:
 def messages(draw: st.DrawFn) -> Sent:
     if draw(st.booleans()):
         payload = draw(st.binary(max_size=125))
-        return Sent(Control(PING, payload), frame(PING, payload))
+        return Sent(ControlFrame(PING, payload), frame(PING, payload))
     text = draw(st.text(max_size=200))
     whole, data, opcode = text.encode(), b"", TEXT
     for cut in draw(st.lists(st.integers(0, 20), max_size=5)):
@@ -59,13 +60,13 @@ def test_however_it_is_cut_the_messages_are_the_same(sent: list[Sent], sizes: li
         size = sizes[turn % len(sizes)]
         pieces.append(data[:size])
         data, turn = data[size:], turn + 1
-    pongs = Control(websocket_frames.PONG, b"between")
+    pongs = ControlFrame(websocket_frames.PONG, b"between")
     assert [one for one in read(*pieces) if one != pongs] == [one.message for one in sent]
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
 def test_a_frame_of_ours_tells_its_size(size: int) -> None:
-    ours = framed(b"x" * size)
+    ours = encode_frame(b"x" * size)
     assert ours == frame(TEXT, b"x" * size, mask=None)
 
 
@@ -93,14 +94,14 @@ def test_too_large_by_its_fragments_it_is_passed_over_up_to_the_last() -> None:
 
 
 def test_a_close_carries_a_code_or_none() -> None:
-    assert websocket_frames.close_code(b"") == websocket_frames.NO_CODE
-    assert websocket_frames.close_code(b"\x03\xe8bye") == 1000
+    assert websocket_frames.decode_close_code(b"") == CloseCode.NO_CODE
+    assert websocket_frames.decode_close_code(b"\x03\xe8bye") == 1000
     for payload in (b"\x03", b"\x03\xee", b"\x03\xe8\xff"):
         with pytest.raises(WireError):
-            websocket_frames.close_code(payload)
+            websocket_frames.decode_close_code(payload)
 
 
 def test_a_reason_that_is_too_long_is_cut_between_characters() -> None:
-    data = websocket_frames.closing(4400, "κ" * 100)
+    data = websocket_frames.encode_close(4400, "κ" * 100)
     assert data[1] <= 125
     assert data[4:].decode() == "κ" * 61

@@ -9,8 +9,8 @@ from typing import Any
 from realtime_bridge.protocol.session.session_commands import Close
 from realtime_bridge.protocol.wire import websocket_frames
 from realtime_bridge.protocol.wire.websocket_frames import (
-    Control,
-    Incoming,
+    ControlFrame,
+    FrameParser,
     Oversized,
     Received,
     WireError,
@@ -57,7 +57,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         self._transport = transport
         self._siblings = siblings
         self._broken = False
-        self._incoming: Incoming | None = None
+        self._incoming: FrameParser | None = None
         self._kept: asyncio.Future[None] | None = None
         """Done when the transport keeps nothing any more; None while it does not."""
         self._noticed = 0
@@ -76,7 +76,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
     def put(self, *written: bytes) -> None:
         """Write frames, all at once, and none after the last."""
         if self._closing is None:
-            self._transport.write(b"".join(map(websocket_frames.framed, written)))
+            self._transport.write(b"".join(map(websocket_frames.encode_frame, written)))
 
     @property
     def unsent(self) -> int:
@@ -96,14 +96,14 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
     @property
     def deadline(self) -> float:
         """When to be woken: soon, while it is of interest whether the client reads."""
-        deadline = self._session.deadline
+        deadline = self._session.next_wakeup
         if self._kept is None or deadline == float("inf"):
             return deadline
         return min(deadline, time.monotonic() + NOTICE_SECONDS)
 
     def close(self, command: Close) -> None:
         """Write the last frame, and give the client a moment to agree."""
-        self._transport.write(websocket_frames.closing(command.code, command.reason))
+        self._transport.write(websocket_frames.encode_close(command.code, command.reason))
         self.depart()
         self._transport.resume_reading()
         asyncio.get_running_loop().call_later(connection.CLOSE_SECONDS, self._transport.abort)
@@ -124,7 +124,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         if self._broken:
             return
         if self._incoming is None:
-            self._incoming = Incoming(self._engine.settings.limit_frame_bytes)
+            self._incoming = FrameParser(self._engine.settings.limit_frame_bytes)
         self._incoming.feed(data)
         self._read()
 
@@ -152,7 +152,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     def _change_ways(self) -> None:
         for channel in self._session.channels:
-            self._engine.hub.readmit(self, channel)
+            self._engine.hub.update_route(self, channel)
 
     def _read(self) -> None:
         """Take message after message, as long as there is room for what they cause."""
@@ -178,12 +178,14 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
     def _receive(self, message: Received) -> None:
         if isinstance(message, Oversized):
             self._perform(self._session.oversized())
-        elif not isinstance(message, Control):
+        elif not isinstance(message, ControlFrame):
             self.take(message)
         elif message.opcode == websocket_frames.CLOSE:
-            self._part(websocket_frames.close_code(message.payload))
+            self._part(websocket_frames.decode_close_code(message.payload))
         elif message.opcode == websocket_frames.PING and self._closing is None:
-            self._transport.write(websocket_frames.framed(message.payload, websocket_frames.PONG))
+            self._transport.write(
+                websocket_frames.encode_frame(message.payload, websocket_frames.PONG)
+            )
 
     def _part(self, code: int) -> None:
         """Agree to the client's close, or note that it agrees to ours."""
