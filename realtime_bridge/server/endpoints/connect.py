@@ -1,4 +1,4 @@
-"""What the server tells a client at run time: where to connect, as whom, and what it promises."""
+"""Descriptor of the connection: URLs, identity, token, guarantee and limits for one client."""
 
 import re
 import time
@@ -14,16 +14,20 @@ _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 ASKED = {name: name for name in ("connect", "poll", "latest")}
 PUSHED = {"sse": "sse", "websocket": "ws"}
-"""Relative to the URL of `connect`, so that they are right behind any proxy."""
+"""Paths relative to the URL of `connect`, which keeps them valid behind any proxy."""
 
 
 async def connect(engine: ServerContext, request: Request) -> Response:
-    """Answer `POST connect`: the descriptor, with a token for this user and client."""
+    """Answer `POST connect` with the descriptor and a token for this user and client."""
     body = await request.json()
     principal = await engine.identify(request)
     client = body.get("client") or principal.client or ids.client_id()
     if not isinstance(client, str) or not _CLIENT.fullmatch(client):
-        raise HTTPError(400, "bad_client", "client is 1 to 64 characters of A-Z a-z 0-9 _ -")
+        raise HTTPError(
+            400,
+            "bad_client",
+            f"client {str(client)[:100]!r} is not valid: send 1 to 64 characters of A-Z a-z 0-9 _ -",
+        )
     return Response.json(_describe(engine, principal, client))
 
 
@@ -54,12 +58,13 @@ def _describe(engine: ServerContext, principal: Principal, client: str) -> dict[
 
 
 def _urls(engine: ServerContext) -> dict[str, str]:
-    """Return where to ask, where we push, and where a provider's client asks for permission."""
+    """Return the paths for requests, for push, and for a provider's authorization requests."""
     hosted = engine.carriers.provider
     pushed = {} if engine.alone or not engine.logged else PUSHED
     return ASKED | pushed | ({"auth": f"auth/{hosted.provider}"} if hosted else {})
 
 
 def _seconds(principal: Principal) -> float:
-    """Return how long the token is good: not longer than the one it was asked for with."""
+    """Return the token's lifetime, in s."""
+    # Bounded by the request's own proof: else a client could renew its access without end.
     return min(TOKEN_SECONDS, max(0.0, principal.expires - time.time()))

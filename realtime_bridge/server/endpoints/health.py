@@ -1,22 +1,23 @@
-"""Whether this server lives, and whether it can do its work."""
+"""Liveness, readiness and a summary of this server."""
 
 from realtime_bridge.server.context import INTERNAL, ServerContext
 from realtime_bridge.server.http.response import Response
 
 
 async def live() -> Response:
-    """Answer `GET health/live`: the process answers, so do not restart it."""
+    """Answer `GET health/live` with 200: the process works and needs no restart."""
     return Response.json({"status": "ok"})
 
 
 async def ready(engine: ServerContext) -> Response:
-    """Answer `GET health/ready`: send clients here, or not now."""
-    word = _word(engine)
-    return Response.json({"status": word}, status=200 if word == "ok" else 503)
+    """Answer `GET health/ready`: 200 while this server can serve clients, else 503."""
+    status = _word(engine)
+    return Response.json({"status": status}, status=200 if status == "ok" else 503)
 
 
 async def report(engine: ServerContext) -> Response:
-    """Answer `GET health`: the same for people, with numbers and no names."""
+    """Answer `GET health` with the status and counts."""
+    # Public, therefore without names of users or channels.
     return Response.json(
         {
             "status": _word(engine),

@@ -1,4 +1,4 @@
-"""What this process counts, for Prometheus."""
+"""Counts of this process in Prometheus's format."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
 
 async def metrics(engine: "ServerContext") -> Response:
-    """Answer `GET metrics`: numbers and no names, in Prometheus's text format."""
+    """Answer `GET metrics` in Prometheus's text format."""
+    # Public, therefore without names of users or channels as labels.
     try:
         from prometheus_client import CollectorRegistry, exposition
     except ModuleNotFoundError as error:
         raise HTTPError(
-            404, "not_installed", "Run: pip install 'realtime-bridge[metrics]'"
+            404,
+            "not_installed",
+            "prometheus_client is not installed: run pip install 'realtime-bridge[metrics]'",
         ) from error
     registry = CollectorRegistry()
     registry.register(_Collector(engine))
@@ -27,7 +30,7 @@ async def metrics(engine: "ServerContext") -> Response:
 
 
 class _Collector:
-    """Reads the counts when it is asked, so that counting costs an addition and no more."""
+    """Collector that reads the counts on each scrape; between scrapes a count is an addition."""
 
     def __init__(self, engine: "ServerContext") -> None:
         self._engine = engine
@@ -36,29 +39,29 @@ class _Collector:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         prefix = self._engine.settings.prefix.replace("-", "_")
-        for name, says, value in _gauges(self._engine):
-            yield GaugeMetricFamily(f"{prefix}_{name}", says, value)
-        for name, says, value in _counters(self._engine):
-            yield CounterMetricFamily(f"{prefix}_{name}", says, value)
+        for name, description, value in _gauges(self._engine):
+            yield GaugeMetricFamily(f"{prefix}_{name}", description, value)
+        for name, description, value in _counters(self._engine):
+            yield CounterMetricFamily(f"{prefix}_{name}", description, value)
 
 
 def _gauges(engine: "ServerContext") -> Iterable[tuple[str, str, float]]:
     return (
-        ("connections", "Sockets and streams that are open", engine.connections.total()),
-        ("users", "Users who have one", len(engine.connections)),
-        ("channels", "Channels that somebody listens to here", len(engine.hub.channels)),
-        ("log_up", "Whether the log is heard, and answers", engine.hub.healthy),
-        ("draining", "Whether clients are being sent away", engine.clients.draining),
-        ("generation", "Of the delivering configuration", engine.generation),
+        ("connections", "Open sockets and streams", engine.connections.total()),
+        ("users", "Users with an open connection", len(engine.connections)),
+        ("channels", "Channels with a subscriber in this process", len(engine.hub.channels)),
+        ("log_up", "1 while the log answers and its feed is connected", engine.hub.healthy),
+        ("draining", "1 while this server drains its connections", engine.clients.draining),
+        ("generation", "Generation of the delivery configuration", engine.generation),
     )
 
 
 def _counters(engine: "ServerContext") -> Iterable[tuple[str, str, float]]:
     broadcaster, hub = engine.broadcaster, engine.hub
     return (
-        ("published", "Events appended through this process", broadcaster.published),
-        ("unpushed", "Events that the log has and the backend refused", broadcaster.unpushed),
-        ("events", "Events fanned out here", hub.events),
-        ("recoveries", "Gaps read from the log here", hub.recoveries),
-        ("resets", "Holes that clients here were told of", hub.resets),
+        ("published", "Events published by this process", broadcaster.published),
+        ("unpushed", "Events in the log that the backend failed to push", broadcaster.unpushed),
+        ("events", "Events fanned out by this process", hub.events),
+        ("recoveries", "Gaps recovered from the log", hub.recoveries),
+        ("resets", "Resets sent for gaps that the log cannot fill", hub.resets),
     )

@@ -1,4 +1,4 @@
-"""Polling: positions in, events or a reset out; any server answers, nothing is kept between."""
+"""Polling by position; any server can answer, as no state is kept between requests."""
 
 import asyncio
 import re
@@ -24,12 +24,13 @@ from realtime_bridge.server.lifecycle.null_log import NOWHERE
 from realtime_bridge.server.registry import Client
 
 MAX_WAIT = 20.0
-"""The longest a long poll is held, in seconds."""
+"""Longest wait of a long poll, in s; Heroku's router, for one, ends a request after 30 s."""
 
 CACHE_SECONDS = 0.25
-"""How long an answer of the log serves others with the same position, however many poll."""
+"""Time for which a result of the log answers other polls at the same position, in s."""
 
 MAX_CACHED = 10_000
+"""Largest number of cached results."""
 
 _Key = tuple[str, Position | None, str | None]
 _Entry = tuple[float, Page | Reset | None]
@@ -39,7 +40,7 @@ _OFFSET = re.compile(r"[0-9]{1,16}")
 
 
 class Polls:
-    """Answers polls, and asks the log once for all who stand at the same position."""
+    """Handler of polls; one read of the log answers all clients at the same position."""
 
     def __init__(self, engine: ServerContext) -> None:
         self._engine = engine
@@ -67,15 +68,17 @@ class Polls:
         )
 
     async def latest(self, request: Request) -> Response:
-        """Answer `GET latest?channel=`: the latest event of each key, and the position there."""
+        """Answer `GET latest?channel=` with the latest event of each key, and the position."""
         principal = await self._engine.identify(request)
         channel = read_channel(request.query_params.get("channel", ""))
         after = request.query_params.get("after", "0")
         if not _OFFSET.fullmatch(after):
-            raise HTTPError(400, "bad_position", "after is the offset that a page ended with")
+            raise HTTPError(
+                400, "bad_position", f"after={after[:40]!r} is no offset: send a page's last offset"
+            )
         await self._require(principal, channel)
         if not self._engine.logged:
-            raise HTTPError(404, "no_log", "Without a log nothing is remembered: set REALTIME_LOG")
+            raise HTTPError(404, "no_log", "This server stores no events: set REALTIME_LOG")
         page = await self._engine.log.latest(channel, after=int(after))
         return Response.json(
             {
@@ -89,22 +92,25 @@ class Polls:
     async def _require(self, principal: Principal, channel: str) -> None:
         refused = await self._refused(principal, {channel: None})
         if "error" in refused.get(channel, {}):
-            raise HTTPError(500, "rule_failed", "The channel's rule failed, try again")
+            raise HTTPError(500, "rule_failed", f"The rule of {channel} failed: try again")
         if refused:
-            raise HTTPError(403, "forbidden", f"{principal.user} may not listen to {channel}")
+            raise HTTPError(
+                403, "forbidden", f"{principal.user} may not subscribe to {channel}: check its rule"
+            )
 
     async def _refused(
         self, principal: Principal, channels: Mapping[str, Any]
     ) -> dict[str, dict[str, Any]]:
-        """Return the channels this user gets nothing of, each with what to say instead."""
+        """Return the denied channels, each with its part of the response."""
         refused: dict[str, dict[str, Any]] = {}
         for channel in channels:
             try:
                 if not await self._engine.allow(principal, channel):
                     refused[channel] = {"reset": "forbidden", "position": None}
             except Exception:
-                logger.exception("the rule of %s failed", channel)
-                message = "the channel's rule failed, try again"
+                # The application's failure is no denial: the client keeps the channel and retries.
+                logger.exception("channel rule failed: channel=%s", channel)
+                message = "the channel's rule failed: try again"
                 refused[channel] = {"error": {"code": 500, "message": message}}
         return refused
 
@@ -114,6 +120,7 @@ class Polls:
         waiter = _Waiter()
         self._engine.clients.add(waiter)
         try:
+            # Subscribed before the first read: an event between the two must end the wait.
             for channel in positions:
                 await self._engine.hub.subscribe(waiter, channel, None)
             answers = await self._read_all(positions)
@@ -142,7 +149,7 @@ class Polls:
         return answer
 
     def _forget(self, now: float) -> None:
-        """Let go of the answers that are too old, which come first."""
+        """Remove expired results; insertion order makes them the first."""
         while self._cached:
             oldest = next(iter(self._cached))
             if now < self._cached[oldest][0] and len(self._cached) < MAX_CACHED:
@@ -150,7 +157,8 @@ class Polls:
             del self._cached[oldest]
 
     def _still_true(self, channel: str, answer: Page | Reset) -> bool:
-        """Tell whether nothing was fanned out here since, as far as this process hears it."""
+        """Return whether this process fanned out no later event of the channel."""
+        # A client that received a later event by push must not get an older position by poll.
         return self._engine.hub.top(channel) in (None, answer.top.offset)
 
     async def _ask(self, channel: str, after: Position | None) -> Page | Reset:
@@ -161,7 +169,7 @@ class Polls:
 
 
 class _Waiter(Subscriber, Client):
-    """A long poll: it wants to know just that something happened."""
+    """Subscriber that ends a long poll's wait on any event, reset, status or close."""
 
     def __init__(self) -> None:
         self._something = asyncio.Event()
@@ -211,5 +219,7 @@ def _describe(answer: Page | Reset) -> dict[str, Any]:
 def _wait(body: Mapping[str, Any]) -> float:
     wait = body.get("wait") or 0
     if not isinstance(wait, int | float) or not 0 <= wait <= MAX_WAIT:
-        raise HTTPError(400, "bad_wait", f"wait is a number of seconds from 0 to {MAX_WAIT:g}")
+        raise HTTPError(
+            400, "bad_wait", f"wait {str(wait)[:40]!r} is not valid: send 0 to {MAX_WAIT:g} (s)"
+        )
     return float(wait)

@@ -1,4 +1,4 @@
-"""What a hosted provider's own client asks of us: whether a user may listen."""
+"""Authorization requests of a hosted provider's client library."""
 
 import time
 from functools import partial
@@ -13,7 +13,12 @@ from realtime_bridge.server.http.response import Response
 
 
 async def authorize(engine: ServerContext, hosted: HostedBackend, request: Request) -> Response:
-    """Answer `POST auth/{provider}` by the same rules as everything else."""
+    """Answer `POST auth/{provider}` by the channel rules.
+
+    Raises:
+        HTTPError: 400, the request is malformed; 401, no identity; 403, access is denied.
+
+    """
     principal = await engine.identify(request)
     fields = await request.form()
     try:
@@ -21,7 +26,11 @@ async def authorize(engine: ServerContext, hosted: HostedBackend, request: Reque
     except AuthRequestError as error:
         raise HTTPError(400, "bad_request", str(error)) from error
     if answer is None:
-        raise HTTPError(403, "forbidden", f"{principal.user} may not listen to that")
+        raise HTTPError(
+            403,
+            "forbidden",
+            f"{principal.user} may not subscribe to the requested channel: check its rule",
+        )
     return Response.json(answer)
 
 

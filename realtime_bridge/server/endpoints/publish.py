@@ -1,4 +1,4 @@
-"""Publishing for other processes and languages: signed calls, over HTTP or on a socket."""
+"""Signed calls of other processes: publishing over HTTP, and all calls over a WebSocket."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +21,13 @@ Call = Callable[[ServerContext, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
 async def publish(engine: ServerContext, request: Request) -> Response:
-    """Answer `POST publish`: all events are checked before the first is appended."""
+    """Answer `POST publish`; validate all events before the first is appended.
+
+    Raises:
+        HTTPError: 401 or 409, the signature; 400, the events.
+        PublishError: the log or the backend failed.
+
+    """
     body = await request.body(rpc.MAX_CALL_BYTES)
     timestamp, signature = _check(engine, request, body)
     try:
@@ -30,11 +36,13 @@ async def publish(engine: ServerContext, request: Request) -> Response:
         raise HTTPError(409, error.code, str(error)) from error
     try:
         fields = messages.decode_object(body)
+        # Ids from the signature: the same body appended on another server is a duplicate there.
         events = rpc.unpack_events(fields.get("events"), fallback_id=signature[:40])
         receipts = await engine.broadcaster.publish_many(events)
     except (ProtocolError, InvalidEventError) as error:
         raise HTTPError(400, "invalid_event", str(error)) from error
     except PublishError:
+        # The caller retries the same signed body, which must not count as a replay.
         engine.signatures.forgive(signature)
         raise
     return Response.json({"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]})
@@ -43,12 +51,13 @@ async def publish(engine: ServerContext, request: Request) -> Response:
 async def serve(
     engine: ServerContext, request: Request, _scope: Scope, receive: Receive, send: ASGISend
 ) -> None:
-    """Answer a worker's signed upgrade, then its calls, one after another, in order.
+    """Accept a worker's signed upgrade, then answer its calls in order.
 
     Raises:
-        HTTPError: the signature is not good.
+        HTTPError: 401, the signature is invalid.
 
     """
+    # No replay check: the upgrade carries no events, and its signature expires in 300 s.
     _check(engine, request, b"")
     await send({"type": "websocket.accept"})
     while (message := await receive())["type"] == "websocket.receive":
@@ -64,7 +73,11 @@ def _check(engine: ServerContext, request: Request, body: bytes) -> tuple[str, s
     timestamp = request.headers.get(rpc.TIMESTAMP.lower(), "")
     signature = request.headers.get(rpc.SIGNATURE.lower(), "")
     if not timestamp or not signature:
-        raise HTTPError(401, "not_signed", f"Send the headers {rpc.TIMESTAMP} and {rpc.SIGNATURE}")
+        raise HTTPError(
+            401,
+            "not_signed",
+            f"The call is not signed: send the headers {rpc.TIMESTAMP} and {rpc.SIGNATURE}",
+        )
     try:
         engine.signatures.check(timestamp, signature, body, now=time.time())
     except SignatureError as error:
@@ -77,7 +90,7 @@ async def _answer(engine: ServerContext, text: str | bytes) -> bytes:
     name = fields.get("call")
     call = _CALLS.get(name) if isinstance(name, str) else None
     if call is None:
-        raise ProtocolError(f"unknown call, not one of {', '.join(_CALLS)}")
+        raise ProtocolError(f"unknown call {str(name)[:40]!a}: use {', '.join(_CALLS)}")
     try:
         answer = await call(engine, fields)
     except RealtimeError as error:
@@ -126,8 +139,9 @@ def _channel(fields: Mapping[str, Any]) -> str:
 
 def _number(fields: Mapping[str, Any], name: str, least: int) -> int:
     number = fields.get(name, least)
+    # An exact type: bool is an int in Python.
     if type(number) is not int or number < least:
-        raise ProtocolError(f"{name} is an integer from {least}")
+        raise ProtocolError(f"{name} {str(number)[:40]!a} is not valid: send {least} or more")
     return number
 
 
