@@ -1,4 +1,4 @@
-"""What is where below the mount point, and what becomes of what fails there."""
+"""Routes below the mount point, and responses to failed requests."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,7 +17,7 @@ Route = Callable[[Request], Awaitable[Response]]
 
 
 class Routes:
-    """Answers ASGI requests and upgrades for one engine."""
+    """ASGI application that answers requests and upgrades of one server."""
 
     def __init__(self, engine: ServerContext) -> None:
         self._engine = engine
@@ -25,7 +25,7 @@ class Routes:
         self._table = self._tabulate()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or serve one socket until it ends."""
+        """Answer one request, or serve one socket until it closes."""
         request, route = Request(scope, receive), self._route(scope)
         if scope["type"] == "websocket":
             await self._upgrade(route, request, scope, receive, send)
@@ -39,8 +39,8 @@ class Routes:
     def _tabulate(self) -> dict[str, dict[str, Route]]:
         engine, polls = self._engine, Polls(self._engine)
         auth: dict[str, dict[str, Route]] = {
-            f"auth/{one.provider}": {"POST": partial(provider_auth.authorize, engine, one)}
-            for one in engine.carriers.hosted
+            f"auth/{backend.provider}": {"POST": partial(provider_auth.authorize, engine, backend)}
+            for backend in engine.carriers.hosted
         }
         files: dict[str, dict[str, Route]] = {
             name: {"GET": partial(client_js.script, name)} for name in client_js.names()
@@ -61,7 +61,8 @@ class Routes:
         )
 
     def _route(self, scope: Scope) -> str:
-        """Return the path below where we are mounted: by a framework, or by our own settings."""
+        """Return the path below the mount point."""
+        # ASGI servers and frameworks differ: some leave `root_path` in `path`, some remove it.
         path, root = scope["path"], scope.get("root_path", "").rstrip("/")
         for prefix in (root, self._engine.settings.path):
             if prefix and path.startswith(prefix + "/"):
@@ -80,16 +81,23 @@ class Routes:
     def _find(self, route: str, method: str) -> Route:
         methods = self._table.get(route)
         if methods is None:
-            raise HTTPError(404, "not_found", f"There is nothing at {route[:100]!r} here")
+            raise HTTPError(
+                404, "not_found", f"No route {route[:100]!r}: check the URL below the bridge"
+            )
         if method not in methods:
             allowed = {"allow": ", ".join(methods)}
-            raise HTTPError(405, "bad_method", f"Use {allowed['allow']}", headers=allowed)
+            raise HTTPError(
+                405,
+                "bad_method",
+                f"{method} {route} is not allowed: use {allowed['allow']}",
+                headers=allowed,
+            )
         return methods[method]
 
     async def _upgrade(
         self, route: str, request: Request, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        await receive()
+        await receive()  # `websocket.connect`, which ASGI sends before a reply is allowed
         try:
             self._engine.check_open()
             serve = _SOCKETS.get(route, _no_socket)
@@ -98,21 +106,21 @@ class Routes:
             await Response.error(error).deny(send, scope)
 
     async def _stream(self, request: Request, send: Send) -> None:
-        refused, head = None, sse.stream_response()
+        rejection, head = None, sse.stream_response()
         try:
             self._engine.check_open()
             opened = await sse.open_stream(self._engine, request)
         except Exception as error:
-            refused = failure("sse", error)
-        self._origins.permit(request, refused or head)
-        if refused:
-            await refused.send(send)
+            rejection = failure("sse", error)
+        self._origins.permit(request, rejection or head)
+        if rejection:
+            await rejection.send(send)
         else:
             await sse.StreamConnection(self._engine, request, send).serve(head, *opened)
 
 
 async def _no_socket(*_: object) -> None:
-    raise HTTPError(404, "not_found", "There is no socket here: connect to ws below the bridge")
+    raise HTTPError(404, "not_found", "No WebSocket at this URL: connect to `ws` below the bridge")
 
 
 _SOCKETS = {"ws": websocket.serve, "publish": publish.serve}
