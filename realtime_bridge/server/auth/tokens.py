@@ -98,7 +98,7 @@ class Tokens:
             claims = self._decode(token)
         channels = claims.get("channels")
         if channels is not None and not _is_texts(channels):
-            raise TokenError("the token's channels are not a list of patterns")
+            raise TokenError("the token's channels are not a list of patterns: issue it with a list")
         return Principal(
             user=claims["sub"],
             client=claims.get("cid") or ids.client_id(),
@@ -125,14 +125,14 @@ class Tokens:
 
 def _why(error: Exception) -> str:
     if isinstance(error, jwt.ExpiredSignatureError):
-        return "the token has expired"
+        return "the token has expired: get a new token"
     if isinstance(error, jwt.InvalidAudienceError):
-        return "the token is for another audience"
+        return f"the token is for another audience: issue it for {AUDIENCE!r}"
     if isinstance(error, jwt.InvalidIssuerError):
-        return "the token is of another application (REALTIME_PREFIX)"
+        return "the token is of another application: set the same REALTIME_PREFIX on both sides"
     if isinstance(error, jwt.InvalidSignatureError):
-        return "the token is not signed with this server's REALTIME_SECRET"
-    return "the token is malformed"
+        return "the token is not signed with this server's REALTIME_SECRET: check both secrets"
+    return "the token is malformed: get a new token"
 
 
 def _is_texts(value: object) -> bool:

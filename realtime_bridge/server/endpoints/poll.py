@@ -220,6 +220,6 @@ def _wait(body: Mapping[str, Any]) -> float:
     wait = body.get("wait") or 0
     if not isinstance(wait, int | float) or not 0 <= wait <= MAX_WAIT:
         raise HTTPError(
-            400, "bad_wait", f"wait {str(wait)[:40]!r} is not valid: send 0 to {MAX_WAIT:g} (s)"
+            400, "bad_wait", f"wait is not valid: send a number of seconds from 0 to {MAX_WAIT:g}"
         )
     return float(wait)

@@ -90,7 +90,7 @@ async def _answer(engine: ServerContext, text: str | bytes) -> bytes:
     name = fields.get("call")
     call = _CALLS.get(name) if isinstance(name, str) else None
     if call is None:
-        raise ProtocolError(f"unknown call {str(name)[:40]!a}: use {', '.join(_CALLS)}")
+        raise ProtocolError(f"unknown call: send one of {', '.join(_CALLS)}")
     try:
         answer = await call(engine, fields)
     except RealtimeError as error:
@@ -141,7 +141,7 @@ def _number(fields: Mapping[str, Any], name: str, least: int) -> int:
     number = fields.get(name, least)
     # An exact type: bool is an int in Python.
     if type(number) is not int or number < least:
-        raise ProtocolError(f"{name} {str(number)[:40]!a} is not valid: send {least} or more")
+        raise ProtocolError(f"{name} is not valid: send an integer from {least}")
     return number
 
 
