@@ -179,7 +179,7 @@ async def test_without_a_log_what_is_too_large_is_refused_before_anything_is_sen
 ) -> None:
     small = Event(channel="job.7", event="job.step", data=1)
     large = Event(channel="job.7", event="job.step", data="x" * 10_240)
-    with pytest.raises(PublishError, match="Pusher carries 10,240: publish less, or set REAL"):
+    with pytest.raises(PublishError, match="10,240 of Pusher: publish less data, or set REAL"):
         await backend.push([small, large])
     assert pusher.calls == 0
 

@@ -1,4 +1,4 @@
-"""Whether the server lives, and whether it can do its work: told without names."""
+"""Tests of liveness, readiness and the health report."""
 
 import asyncio
 
@@ -15,12 +15,12 @@ async def get(site: Site, route: str) -> tuple[int, Frame]:
         return answer.status, await answer.json()
 
 
-async def test_a_running_server_lives_and_is_ready(site: Site) -> None:
+async def test_running_server_is_live_and_ready(site: Site) -> None:
     assert await get(site, "health/live") == (200, {"status": "ok"})
     assert await get(site, "health/ready") == (200, {"status": "ok"})
 
 
-async def test_the_report_has_numbers_and_no_names(site: Site) -> None:
+async def test_report_has_counts_without_names(site: Site) -> None:
     ann, bob = await site.connect("ann"), await site.connect("bob")
     await ann.subscribe("job.7")
     await bob.subscribe("job.7")
@@ -33,7 +33,7 @@ async def test_the_report_has_numbers_and_no_names(site: Site) -> None:
 
 
 class _Feed(SlowLog, FakeFeed):
-    """A log that is a feed as well, and that the test can break."""
+    """Log with a feed that a test can interrupt."""
 
     remote_access_via = None
 
@@ -42,7 +42,7 @@ class _Feed(SlowLog, FakeFeed):
         FakeFeed.__init__(self)
 
 
-async def test_without_its_feed_it_lives_but_is_not_ready(
+async def test_server_without_feed_is_live_but_not_ready(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feed = _Feed()
@@ -63,7 +63,7 @@ async def test_without_its_feed_it_lives_but_is_not_ready(
     assert (await get(site, "health/ready"))[0] == 200
 
 
-async def test_a_feed_that_does_not_come_does_not_keep_the_server_from_starting(
+async def test_server_starts_while_the_feed_is_unavailable(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "START_SECONDS", 0.01)

@@ -1,4 +1,4 @@
-"""ConnectionRegistry are told when what we push to them may not be all there is."""
+"""Tests of the `status` message on an outage of the log or its feed."""
 
 import pytest
 
@@ -37,7 +37,7 @@ async def interrupt(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     await until(lambda: not hub.healthy)
 
 
-async def test_it_says_so_when_the_log_does_not_answer_and_when_it_does_again(
+async def test_status_reports_log_outage_and_recovery(
     site: Site, log: SlowLog, feed: FakeFeed
 ) -> None:
     client = await site.connect()
@@ -48,23 +48,23 @@ async def test_it_says_so_when_the_log_does_not_answer_and_when_it_does_again(
     assert await client.expect("status") == {"type": "status"} | UP
 
 
-async def test_who_comes_meanwhile_is_told_after_the_welcome(
+async def test_new_client_gets_the_status_after_its_welcome(
     site: Site, log: SlowLog, feed: FakeFeed
 ) -> None:
     await (await site.connect()).subscribe("job.7")
     await interrupt(site.engine.hub, log, feed)
-    late = await site.connect()
-    assert (await late.expect("status"))["log"] == "down"
+    late_client = await site.connect()
+    assert (await late_client.expect("status"))["log"] == "down"
     log.fails = None
-    assert (await late.expect("status"))["log"] == "ok"
+    assert (await late_client.expect("status"))["log"] == "ok"
 
 
-async def test_a_feed_that_breaks_is_said_too(site: Site, feed: FakeFeed) -> None:
+async def test_status_reports_feed_outage_and_recovery(site: Site, feed: FakeFeed) -> None:
     client = await site.connect()
     feed.announce(ConnectionResetError("the feed is gone"))
     assert (await client.expect("status"))["log"] == "down"
     assert (await client.expect("status"))["log"] == "ok"
 
 
-async def test_polls_say_what_sockets_do(site: Site) -> None:
+async def test_poll_has_the_same_status_as_sockets(site: Site) -> None:
     assert (await site.poll({}))[1]["status"] == UP

@@ -67,7 +67,7 @@ def unpack_events(events: object, *, fallback_id: str | None = None) -> list[Eve
         )
     if len(events) > MAX_BATCH:
         raise InvalidEventError(
-            f"{len(events)} events are over the limit of {MAX_BATCH}: send several calls"
+            f"{len(events)} events at once are over the limit of {MAX_BATCH}: send several calls"
         )
     return [_unpack_event(fields, number, fallback_id) for number, fields in enumerate(events)]
 
