@@ -1,4 +1,4 @@
-"""The bridge: what an application mounts, asks to publish, and tells who may listen."""
+"""The bridge: the ASGI application that an application mounts and publishes through."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
@@ -41,20 +41,21 @@ R = TypeVar("R", bound=Rule)
 
 
 class Bridge:
-    """An ASGI application that carries events from the log to browsers.
+    """ASGI application that delivers events from the log to browsers.
 
-    Mount it anywhere; start it by `lifespan`, by `async with`, or by serving it alone.
+    Mount it at any path. Start it by `lifespan`, by `async with`, or serve it alone.
 
     Args:
         settings: the configuration.
-        authenticate: tells who a request is from: a user id, a `Principal`, or None. Without it,
-            a token signed with the secret is needed.
-        dev: whether to trust this machine: `?userId=` names a user, a well-known secret signs.
+        authenticate: function that returns a request's user: an id, a `Principal`, or None.
+            Without it, each request needs a token signed with the secret.
+        dev: development mode: pages of this machine choose their user by `?userId=`, and a
+            public secret signs tokens.
         timing: the durations of the server.
         pipeline: the log and the backend, in place of those that the settings name.
 
     Raises:
-        ConfigurationError: no secret, or a backend that cannot serve.
+        ConfigurationError: no secret is set, or the log has no feed.
 
     """
 
@@ -71,8 +72,7 @@ class Bridge:
         if not (isinstance(parts.log, Feed) or _is_signal_mode(parts)):
             raise ConfigurationError(
                 f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
-                "the server no log that announces events: use a log that is a feed too, such as "
-                "memory"
+                "the server no log with a feed: set REALTIME_LOG=memory, redis or postgres"
             )
         secret = _secret(settings, dev=dev)
         self._settings = settings
@@ -95,10 +95,14 @@ class Bridge:
 
     @classmethod
     def from_env(cls, *, authenticate: Authenticate | None = None, dev: bool | None = None) -> Self:
-        """Make the bridge that the `REALTIME_*` variables describe.
+        """Create the bridge from the `REALTIME_*` environment variables.
+
+        Args:
+            authenticate: as for `Bridge`.
+            dev: as for `Bridge`; `REALTIME_DEV` by default.
 
         Raises:
-            ConfigurationError: the configuration cannot work; it says why and what to do.
+            ConfigurationError: the configuration is not valid; the message names the remedy.
 
         """
         settings = Settings.load()
@@ -106,18 +110,19 @@ class Bridge:
 
     @property
     def path(self) -> str:
-        """Where it is when it is served alone."""
+        """URL path of the bridge when it is served alone."""
         return self._settings.path
 
     def channel(self, pattern: str) -> Callable[[R], R]:
-        """Let the decorated rule decide who may listen to the channels of `pattern`.
+        """Register the decorated function as the rule for the channels of `pattern`.
 
-        The rule gets the user's id and what fills the pattern's holes, by their names; it is async
-        or not, and only `True` is a yes. What no rule speaks of, nobody may listen to, except that
-        `user-{user_id}` belongs to that user.
+        The rule receives the user's id, and the text of each hole of the pattern by its name. It
+        may be async. Only `True` allows a subscription. A channel without a rule is denied,
+        except `user-{user_id}`, which belongs to that user.
 
         Raises:
-            ConfigurationError: the pattern is malformed, or has names in common with another.
+            ConfigurationError: the pattern is malformed or overlaps another, or the rule's
+                parameters do not match it.
 
         """
 
@@ -139,8 +144,8 @@ class Bridge:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
-        made: Event = Event.create(channel, event, data, id, key, source)
-        (receipt,) = await self.publish_many([made], transaction=transaction)
+        new_event: Event = Event.create(channel, event, data, id, key, source)
+        (receipt,) = await self.publish_many([new_event], transaction=transaction)
         return receipt
 
     async def publish_many(
@@ -158,7 +163,7 @@ class Bridge:
         id: str | None = None,  # noqa: A002 -- as in `publish`
         title: str | None = None,
     ) -> "AsyncJob":
-        """Return a job of the server's process, such as a background task; see `Broadcaster.job`.
+        """Return a job that runs in the server's process; see `Broadcaster.job`.
 
         Raises:
             InvalidEventError: the channel or the id is not valid.
@@ -167,27 +172,35 @@ class Bridge:
         return self._pipeline.broadcaster.job(channel, id=id, title=title)
 
     async def position(self, channel: str) -> Position:
-        """Return where a channel stands: read it first, then the snapshot you answer with.
+        """Return the current position of a channel.
 
-        A client that gets both (the header `Realtime-Position: CHANNEL EPOCH:OFFSET`) applies only
-        the events after this position, and misses none.
+        Read the position first and your snapshot second. Send both, the position in the header
+        `Realtime-Position: CHANNEL EPOCH:OFFSET`. The client then applies the later events alone,
+        and misses none.
+
+        Raises:
+            PublishError: the log is unavailable.
+
         """
         return (await self._pipeline.log.positions([channel]))[channel]
 
     async def revoke(self, *, user: str | None = None, channel: str | None = None) -> None:
-        """Take access back, on every node, within a second.
+        """Revoke access on all servers within a second.
 
-        A user's connections are closed (4403), a channel's subscriptions are ended, or those of
-        one user to one channel; tokens from before are refused. Let your rules and sessions say no
-        first: a client asks them when it comes again.
+        Earlier tokens become invalid. Make your rules and sessions deny access first, since a
+        client that reconnects passes through them.
+
+        Args:
+            user: close this user's connections with code 4403.
+            channel: end all subscriptions to this channel; with `user`, that user's alone.
 
         Raises:
             ConfigurationError: neither is given, or there is no log.
-            PublishError: the log did not take it, so the other nodes do not know.
+            PublishError: the log failed, so the other servers do not know of the revocation.
 
         """
         if user is None and channel is None:
-            raise ConfigurationError("Revoke what? Give a user, a channel, or both")
+            raise ConfigurationError("Nothing to revoke: give a user, a channel, or both")
         if not self._pipeline.has_log:
             raise ConfigurationError(
                 "Servers announce revocations through the log: set REALTIME_LOG"
@@ -195,29 +208,28 @@ class Bridge:
         await self.publish_many([Revocation(user=user, channel=channel).event()])
 
     async def drain(self) -> None:
-        """Send the clients away, each at its own moment, so that they come back to other servers.
+        """Drain the connections: clients leave one after another and reconnect elsewhere.
 
-        SIGTERM does it, before the server closes its sockets; call it yourself where something
-        else stops your server. It takes up to `REALTIME_GRACE_SECONDS` less what is left for
-        requests under way; from its beginning on this server is not ready, and takes no new
-        connections.
+        SIGTERM drains before the server closes its sockets. Call this method if something else
+        stops your server. Draining takes up to `REALTIME_GRACE_SECONDS`, less a margin for
+        requests in progress. This server is then not ready, and rejects new connections.
         """
         await self._context.registry.drain(self._settings.grace_seconds)
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[dict[str, Any]]:
-        """Run while the application does: `FastAPI(lifespan=bridge.lifespan)`."""
+        """Run the bridge during the application's lifespan: `FastAPI(lifespan=bridge.lifespan)`."""
         async with self:
             yield self.state
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the fast shell finds the bridge by, when your own lifespan yields it."""
+        """Lifespan state for the fast WebSocket protocol; yield it from your own lifespan."""
         return {STATE: self._context}
 
     async def __aenter__(self) -> Self:
         if self._context.status.is_started:
-            raise ConfigurationError("This bridge is started already: start it in one place")
+            raise ConfigurationError("This bridge is already started: start it in one place")
         async with AsyncExitStack() as exits:
             if self._has_own_log:
                 exits.enter_context(only_worker(self._settings.prefix))
@@ -249,7 +261,7 @@ class Bridge:
         await self._exits.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one ASGI connection."""
+        """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
@@ -300,7 +312,7 @@ class Bridge:
         ).run()
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Speak ASGI's lifespan protocol, when nobody else starts us."""
+        """Run ASGI's lifespan protocol, for a bridge that is served alone."""
         await receive()
         try:
             await self.__aenter__()

@@ -1,4 +1,4 @@
-"""Routes below the mount point, and the answers to requests that fail."""
+"""Routes below the mount point, and responses to failed requests."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -22,7 +22,7 @@ Table = dict[str, dict[str, Route]]
 
 
 class Routes:
-    """Answers to ASGI requests and upgrades, in one run of a server.
+    """ASGI application that answers requests and upgrades of one server.
 
     Args:
         context: the parts of the server.
@@ -38,7 +38,7 @@ class Routes:
         self._table = self._requests() | self._reports() | self._files() | self._provider_auth()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or serve one socket until it ends."""
+        """Answer one request, or serve one socket until it closes."""
         request, route = Request(scope, receive), self._route(scope)
         if scope["type"] == "websocket":
             await self._upgrade(route, request, scope, receive, send)
@@ -100,7 +100,8 @@ class Routes:
         }
 
     def _route(self, scope: Scope) -> str:
-        """Return the path below the mount point of a framework, or of the settings."""
+        """Return the path below the mount point."""
+        # ASGI servers and frameworks differ: some leave `root_path` in `path`, some remove it.
         path, root = scope["path"], scope.get("root_path", "").rstrip("/")
         for prefix in (root, self._context.settings.path):
             if prefix and path.startswith(prefix + "/"):
@@ -126,16 +127,23 @@ class Routes:
     def _find(self, route: str, method: str) -> Route:
         methods = self._table.get(route)
         if methods is None:
-            raise HTTPError(404, "not_found", f"There is nothing at {route[:100]!r} here")
+            raise HTTPError(
+                404, "not_found", f"No route {route[:100]!r}: check the URL below the bridge"
+            )
         if method not in methods:
             allowed = {"allow": ", ".join(methods)}
-            raise HTTPError(405, "bad_method", f"Use {allowed['allow']}", headers=allowed)
+            raise HTTPError(
+                405,
+                "bad_method",
+                f"{method} {route} is not allowed: use {allowed['allow']}",
+                headers=allowed,
+            )
         return methods[method]
 
     async def _upgrade(
         self, route: str, request: Request, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        await receive()
+        await receive()  # `websocket.connect`, which ASGI sends before a reply is allowed
         try:
             self._context.check_open()
             if route == "ws":
@@ -145,7 +153,7 @@ class Routes:
             elif route == "publish":
                 await self._worker_calls.serve(request, receive, send)
             else:
-                missing = "There is no socket here: connect to ws below the bridge"
+                missing = "No WebSocket at this URL: connect to `ws` below the bridge"
                 raise HTTPError(404, "not_found", missing)
         except HTTPError as error:
             await Response.error(error).deny(send, scope)

@@ -28,7 +28,7 @@ class ServerTiming:
     """Time for a client to read the last messages before its connection is aborted."""
 
     poll_wait: float = 20.0
-    """The longest time that a long poll is held."""
+    """The longest wait of a long poll; Heroku's router, for one, ends a request after 30 s."""
 
     poll_cache: float = 0.25
     """Time that an answer of the log serves other polls from the same position."""

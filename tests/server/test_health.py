@@ -12,12 +12,12 @@ async def get(site: Site, route: str) -> tuple[int, Frame]:
         return answer.status, await answer.json()
 
 
-async def test_a_running_server_lives_and_is_ready(site: Site) -> None:
+async def test_running_server_is_live_and_ready(site: Site) -> None:
     assert await get(site, "health/live") == (200, {"status": "ok"})
     assert await get(site, "health/ready") == (200, {"status": "ok"})
 
 
-async def test_the_report_has_numbers_and_no_names(site: Site) -> None:
+async def test_report_has_counts_without_names(site: Site) -> None:
     ann, bob = await site.connect("ann"), await site.connect("bob")
     await ann.subscribe("job.7")
     await bob.subscribe("job.7")

@@ -1,4 +1,4 @@
-"""The fast shell behind TLS, where it cannot write to the socket itself."""
+"""Tests of the fast connection over TLS, where it cannot write to the socket directly."""
 
 import ssl
 from pathlib import Path
@@ -25,7 +25,7 @@ def certificate(authority: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
-async def test_events_arrive_whole_and_in_order_also_when_much_waits(
+async def test_queued_events_arrive_in_order_over_tls(
     authority: trustme.CA, certificate: Path
 ) -> None:
     bridge, context = make_bridge(), ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""Descriptor of the connection: URLs, identity and guarantees for a client, at run time."""
+"""Descriptor of the connection: URLs, identity, token, guarantee and limits for one client."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 REQUEST_URLS = {name: name for name in ("connect", "poll", "latest")}
 PUSH_URLS = {"sse": "sse", "websocket": "ws"}
-"""Relative to the URL of `connect`, so that they are correct behind any proxy."""
+"""Paths relative to the URL of `connect`, which keeps them valid behind any proxy."""
 
 
 class Descriptors:
@@ -51,12 +51,16 @@ class Descriptors:
         self._heartbeat = heartbeat
 
     async def connect(self, request: Request) -> Response:
-        """Answer `POST connect`: the descriptor, with a token for this user and client."""
+        """Answer `POST connect` with the descriptor and a token for this user and client."""
         body = await request.json()
         principal = await self._authenticator.identify(request)
         client = body.get("client") or principal.client or ids.client_id()
         if not isinstance(client, str) or not _CLIENT.fullmatch(client):
-            raise HTTPError(400, "bad_client", "client is 1 to 64 characters of A-Z a-z 0-9 _ -")
+            raise HTTPError(
+                400,
+                "bad_client",
+                "client is not valid: send 1 to 64 characters of A-Z a-z 0-9 _ -",
+            )
         return Response.json(self._describe(principal, client))
 
     def _describe(self, principal: Principal, client: str) -> dict[str, object]:
@@ -84,7 +88,7 @@ class Descriptors:
         }
 
     def _urls(self) -> dict[str, str]:
-        """Return the URLs for requests, for push, and for the authorization of a provider."""
+        """Return the paths for requests, for push, and for a provider's authorization requests."""
         provider = self._pipeline.provider
         push = {} if self._status.is_serverless or not self._pipeline.has_log else PUSH_URLS
         auth = {"auth": f"auth/{provider.provider}"} if provider else {}
@@ -102,5 +106,6 @@ def is_rolled_out(settings: Settings, user: str) -> bool:
 
 
 def _seconds(principal: Principal) -> float:
-    """Return the life of the token: at most that of the token in the request."""
+    """Return the token's lifetime, in s."""
+    # Bounded by the request's own proof: else a client could renew its access without end.
     return min(TOKEN_SECONDS, max(0.0, principal.expires - time.time()))

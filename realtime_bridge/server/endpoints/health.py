@@ -1,4 +1,4 @@
-"""Health of the server: whether the process answers, and whether it can do its work."""
+"""Liveness, readiness and a summary of this server."""
 
 from realtime_bridge.server.auth.access import INTERNAL
 from realtime_bridge.server.fanout.hub import Hub
@@ -32,16 +32,17 @@ class Health:
         self._registry = registry
 
     async def live(self) -> Response:
-        """Answer `GET health/live`: the process answers, and needs no restart."""
+        """Answer `GET health/live` with 200: the process works and needs no restart."""
         return Response.json({"status": "ok"})
 
     async def ready(self) -> Response:
-        """Answer `GET health/ready`: whether clients can be sent here."""
+        """Answer `GET health/ready`: 200 while this server can serve clients, else 503."""
         state = self._state()
         return Response.json({"status": state}, status=200 if state == "ok" else 503)
 
     async def report(self) -> Response:
-        """Answer `GET health`: the same for people, with numbers and no names."""
+        """Answer `GET health` with the status and counts."""
+        # Public, therefore without names of users or channels.
         return Response.json(
             {
                 "status": self._state(),

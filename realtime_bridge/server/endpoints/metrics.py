@@ -1,4 +1,4 @@
-"""Metrics of this process, for Prometheus."""
+"""Counts of this process in Prometheus's format."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -43,12 +43,15 @@ class Metrics:
         self._registry = registry
 
     async def report(self) -> Response:
-        """Answer `GET metrics`: numbers and no names, in Prometheus's text format."""
+        """Answer `GET metrics` in Prometheus's text format."""
+        # Public, therefore without names of users or channels as labels.
         try:
             from prometheus_client import CollectorRegistry, exposition
         except ModuleNotFoundError as error:
             raise HTTPError(
-                404, "not_installed", "Run: pip install 'realtime-bridge[metrics]'"
+                404,
+                "not_installed",
+                "prometheus_client is not installed: run pip install 'realtime-bridge[metrics]'",
             ) from error
         registry = CollectorRegistry()
         registry.register(self)
@@ -59,28 +62,28 @@ class Metrics:
         """Yield the metrics, as `prometheus_client` requires of a collector."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        for name, text, value in self._gauges():
-            yield GaugeMetricFamily(f"{self._prefix}_{name}", text, value)
-        for name, text, value in self._counters():
-            yield CounterMetricFamily(f"{self._prefix}_{name}", text, value)
+        for name, description, value in self._gauges():
+            yield GaugeMetricFamily(f"{self._prefix}_{name}", description, value)
+        for name, description, value in self._counters():
+            yield CounterMetricFamily(f"{self._prefix}_{name}", description, value)
 
     def _gauges(self) -> Iterable[tuple[str, str, float]]:
         hub, registry = self._hub, self._registry
         return (
             ("connections", "Open sockets and streams", registry.users.total()),
             ("users", "Users with an open connection", len(registry.users)),
-            ("channels", "Channels with a subscriber here", len(hub.fanouts)),
-            ("log_up", "Whether feed and log answer", hub.healthy),
-            ("draining", "Whether clients are asked to reconnect", registry.draining),
+            ("channels", "Channels with a subscriber in this process", len(hub.fanouts)),
+            ("log_up", "1 while the log answers and its feed is connected", hub.healthy),
+            ("draining", "1 while this server drains its connections", registry.draining),
             ("generation", "Generation of the delivery configuration", self._status.generation),
         )
 
     def _counters(self) -> Iterable[tuple[str, str, float]]:
         broadcaster, hub = self._pipeline.broadcaster, self._hub
         return (
-            ("published", "Events appended through this process", broadcaster.published),
-            ("unpushed", "Events in the log that the backend rejected", broadcaster.unpushed),
-            ("events", "Events fanned out here", hub.events),
-            ("recoveries", "Gaps read from the log here", hub.recoveries),
-            ("resets", "Gaps that remain, reported to clients here", hub.resets),
+            ("published", "Events published by this process", broadcaster.published),
+            ("unpushed", "Events in the log that the backend failed to push", broadcaster.unpushed),
+            ("events", "Events fanned out by this process", hub.events),
+            ("recoveries", "Gaps recovered from the log", hub.recoveries),
+            ("resets", "Resets sent for gaps that the log cannot fill", hub.resets),
         )

@@ -1,4 +1,4 @@
-"""Polling: positions in, events or a reset out; any server answers, and keeps nothing."""
+"""Polling by position; any server can answer, as no state is kept between requests."""
 
 import asyncio
 import logging
@@ -85,6 +85,8 @@ class LogCache:
             del self._entries[oldest]
 
     def _is_current(self, channel: str, answer: Page | Reset) -> bool:
+        """Return whether this process fanned out no later event of the channel."""
+        # A client that received a later event by push must not get an older position by poll.
         return self._hub.top(channel) in (None, answer.top.offset)
 
     async def _read_log(self, channel: str, after: Position | None) -> Page | Reset:
@@ -154,15 +156,17 @@ class Polls:
         )
 
     async def latest(self, request: Request) -> Response:
-        """Answer `GET latest?channel=`: the latest event of each key, and the position there."""
+        """Answer `GET latest?channel=` with the latest event of each key, and the position."""
         principal = await self._authenticator.identify(request)
         channel = read_channel(request.query_params.get("channel", ""))
         after = request.query_params.get("after", "0")
         if not _OFFSET.fullmatch(after):
-            raise HTTPError(400, "bad_position", "after is the offset that a page ended with")
+            raise HTTPError(
+                400, "bad_position", f"after={after[:40]!r} is no offset: send a page's last offset"
+            )
         await self._require_access(principal, channel)
         if not self._pipeline.has_log:
-            raise HTTPError(404, "no_log", "Without a log nothing is stored: set REALTIME_LOG")
+            raise HTTPError(404, "no_log", "This server stores no events: set REALTIME_LOG")
         page = await self._pipeline.log.latest(channel, after=int(after))
         return Response.json(
             {
@@ -176,22 +180,25 @@ class Polls:
     async def _require_access(self, principal: Principal, channel: str) -> None:
         denied = await self._denied(principal, {channel: None})
         if "error" in denied.get(channel, {}):
-            raise HTTPError(500, "rule_failed", "The channel's rule failed, try again")
+            raise HTTPError(500, "rule_failed", f"The rule of {channel} failed: try again")
         if denied:
-            raise HTTPError(403, "forbidden", f"{principal.user} may not listen to {channel}")
+            raise HTTPError(
+                403, "forbidden", f"{principal.user} may not subscribe to {channel}: check its rule"
+            )
 
     async def _denied(
         self, principal: Principal, channels: Mapping[str, Any]
     ) -> dict[str, dict[str, Any]]:
-        """Return the channels that this user may not poll, each with its answer."""
+        """Return the denied channels, each with its part of the response."""
         denied: dict[str, dict[str, Any]] = {}
         for channel in channels:
             try:
                 if not await self._access.allow(principal, channel):
                     denied[channel] = {"reset": "forbidden", "position": None}
             except Exception:
+                # The application's failure is no denial: the client keeps the channel and retries.
                 _logger.exception("channel rule failed: channel=%s", channel)
-                message = "the channel's rule failed, try again"
+                message = "the channel's rule failed: try again"
                 denied[channel] = {"error": {"code": 500, "message": message}}
         return denied
 
@@ -225,13 +232,13 @@ class Polls:
             return 0.0
         wait = body.get("wait") or 0
         if not isinstance(wait, int | float) or not 0 <= wait <= self._max_wait:
-            limit = f"from 0 to {self._max_wait:g}"
-            raise HTTPError(400, "bad_wait", f"wait is a number of seconds {limit}")
+            limit = f"send a number of seconds from 0 to {self._max_wait:g}"
+            raise HTTPError(400, "bad_wait", f"wait is not valid: {limit}")
         return float(wait)
 
 
 class _LongPoll(Subscriber, RegisteredClient):
-    """Long poll that ends as soon as any of its channels changes."""
+    """Subscriber that ends a long poll's wait on any event, reset, status or close."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()

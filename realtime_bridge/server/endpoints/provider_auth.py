@@ -1,4 +1,4 @@
-"""Authorization for the client of a hosted provider."""
+"""Authorization requests of a hosted provider's client library."""
 
 import time
 from functools import partial
@@ -31,7 +31,12 @@ class ProviderAuthorization:
         self._access = access
 
     async def authorize(self, request: Request) -> Response:
-        """Answer `POST auth/{provider}` by the rules that hold for all subscriptions."""
+        """Answer `POST auth/{provider}` by the channel rules.
+
+        Raises:
+            HTTPError: 400, the request is malformed; 401, no identity; 403, access is denied.
+
+        """
         principal = await self._authenticator.identify(request)
         fields = await request.form()
         try:
@@ -39,7 +44,11 @@ class ProviderAuthorization:
         except AuthRequestError as error:
             raise HTTPError(400, "bad_request", str(error)) from error
         if answer is None:
-            raise HTTPError(403, "forbidden", f"{principal.user} may not listen to that")
+            raise HTTPError(
+                403,
+                "forbidden",
+                f"{principal.user} may not subscribe to the requested channel: check its rule",
+            )
         return Response.json(answer)
 
     def _authorization(self, principal: Principal) -> AuthorizationRequest:

@@ -1,4 +1,4 @@
-"""Publishing for other processes and languages: signed calls, over HTTP or on a WebSocket."""
+"""Signed calls of other processes: publishing over HTTP, and all calls over a WebSocket."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -42,7 +42,13 @@ class WorkerCalls:
         }
 
     async def publish(self, request: Request) -> Response:
-        """Answer `POST publish`: all events are checked before the first is appended."""
+        """Answer `POST publish`; validate all events before the first is appended.
+
+        Raises:
+            HTTPError: 401 or 409, the signature; 400, the events.
+            PublishError: the log or the backend failed.
+
+        """
         body = await request.body(rpc.MAX_CALL_BYTES)
         timestamp, signature = self._check(request, body)
         try:
@@ -51,22 +57,25 @@ class WorkerCalls:
             raise HTTPError(409, error.code, str(error)) from error
         try:
             fields = messages.decode_object(body)
+            # Ids from the signature: the same body appended on another server is a duplicate there.
             events = rpc.unpack_events(fields.get("events"), fallback_id=signature[:40])
             receipts = await self._pipeline.broadcaster.publish_many(events)
         except (ProtocolError, InvalidEventError) as error:
             raise HTTPError(400, "invalid_event", str(error)) from error
         except PublishError:
+            # The caller retries the same signed body, which must not count as a replay.
             self._signatures.forgive(signature)
             raise
         return Response.json({"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]})
 
     async def serve(self, request: Request, receive: Receive, send: Send) -> None:
-        """Accept a worker's signed upgrade, then answer its calls one after another, in order.
+        """Accept a worker's signed upgrade, then answer its calls in order.
 
         Raises:
-            HTTPError: the signature is invalid.
+            HTTPError: 401, the signature is invalid.
 
         """
+        # No replay check: the upgrade carries no events, and its signature expires in 300 s.
         self._check(request, b"")
         await send({"type": "websocket.accept"})
         while (event := await receive())["type"] == "websocket.receive":
@@ -83,7 +92,7 @@ class WorkerCalls:
         signature = request.headers.get(rpc.SIGNATURE.lower(), "")
         if not timestamp or not signature:
             names = f"{rpc.TIMESTAMP} and {rpc.SIGNATURE}"
-            raise HTTPError(401, "not_signed", f"Send the headers {names}")
+            raise HTTPError(401, "not_signed", f"The call is not signed: send the headers {names}")
         try:
             self._signatures.check(timestamp, signature, body, now=time.time())
         except SignatureError as error:
@@ -95,7 +104,7 @@ class WorkerCalls:
         name = fields.get("call")
         call = self._calls.get(name) if isinstance(name, str) else None
         if call is None:
-            raise ProtocolError(f"unknown call, not one of {', '.join(self._calls)}")
+            raise ProtocolError(f"unknown call: send one of {', '.join(self._calls)}")
         try:
             answer = await call(fields)
         except RealtimeError as error:
@@ -140,6 +149,7 @@ def _channel(fields: Fields) -> str:
 
 def _number(fields: Fields, name: str, least: int) -> int:
     number = fields.get(name, least)
+    # An exact type: bool is an int in Python.
     if type(number) is not int or number < least:
-        raise ProtocolError(f"{name} is an integer from {least}")
+        raise ProtocolError(f"{name} is not valid: send an integer from {least}")
     return number
