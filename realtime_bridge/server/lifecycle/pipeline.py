@@ -28,7 +28,7 @@ class ServerPipeline:
 
     @property
     def has_log(self) -> bool:
-        """Whether there is a log; without one, events are hints."""
+        """True if there is a log; without one, events are hints."""
         return self.broadcaster.log is not None
 
     @property
