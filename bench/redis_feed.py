@@ -52,7 +52,7 @@ async def measure(url: str) -> tuple[float, float]:
         hub, counter = Hub(log, log), Counter()
         hub_task = asyncio.create_task(hub.run())
         await hub.wait_until_ready(5)
-        await hub.join(counter, CHANNEL, None)
+        await hub.subscribe(counter, CHANNEL, None)
         command = (sys.executable, "-m", "bench.redis_feed", url)
         publisher = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE)
         assert publisher.stdin

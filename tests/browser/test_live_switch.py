@@ -63,7 +63,10 @@ async def test_from_pusher_to_ably_to_our_own_server(
         await carried_by(tab, "websocket")
         stop.set()
     await tab.goes_on()
-    assert await tab.value("client.state.get().generation") == site.server.bridge._engine.generation
+    assert (
+        await tab.value("client.state.get().generation")
+        == site.server.bridge.state["realtime_bridge"].status.generation
+    )
 
 
 async def fail(provider: LocalPusher | LocalAbly) -> None:

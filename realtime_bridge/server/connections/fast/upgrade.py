@@ -65,24 +65,26 @@ class WebSocket(asyncio.Protocol):
 
     def _accept(self, data: bytes) -> asyncio.Protocol:
         request = handshake.parse(data)
-        engine = self._app_state.get(STATE)
-        if engine is None or not self._is_ours(engine, request):
+        context = self._app_state.get(STATE)
+        if context is None or not self._is_ours(context, request):
             return self._standard(data)
         try:
-            user = engine.admit(request)
+            principal = context.authorize_upgrade(request)
             answer = handshake.answer(request)
         except HTTPError as error:
             self._transport.write(handshake.refusal(error))
             self._transport.close()
             return asyncio.Protocol()
         self._transport.write(answer)
-        connection = FastConnection(engine, self._transport, self._server_state.connections)
-        connection.open(user, {own_channel(user.user): None} if user else {})
+        connection = FastConnection(
+            context.connections, self._transport, self._server_state.connections
+        )
+        connection.open(principal, {own_channel(principal.user): None} if principal else {})
         return connection
 
-    def _is_ours(self, engine: ServerContext, request: Request) -> bool:
+    def _is_ours(self, context: ServerContext, request: Request) -> bool:
         path = self._config.root_path + request.scope["path"]
-        return bool(path == f"{engine.settings.path}/ws")
+        return bool(path == f"{context.settings.path}/ws")
 
     def _standard(self, data: bytes) -> asyncio.Protocol:
         inner = WebSocketsSansIOProtocol(self._config, self._server_state, self._app_state)

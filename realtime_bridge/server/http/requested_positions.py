@@ -1,4 +1,4 @@
-"""Where a client says that it is: a position, or none yet, for each of its channels."""
+"""Positions in a client's request: one position, or null, for each channel."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ Positions = Mapping[str, Position | None]
 
 
 def read_channel(name: str) -> str:
-    """Read the name of a channel.
+    """Return a channel name after its validation.
 
     Raises:
-        HTTPError: 400, it is none.
+        HTTPError: 400, the name is not valid.
 
     """
     try:
@@ -25,17 +25,27 @@ def read_channel(name: str) -> str:
 
 
 def read_positions(body: Mapping[str, Any], limit: int) -> dict[str, Position | None]:
-    """Read the `positions` of a request.
+    """Return the `positions` of a request; None means from now on.
+
+    Args:
+        body: the request's JSON object.
+        limit: the largest number of channels.
 
     Raises:
-        HTTPError: 400, they are malformed, or too many.
+        HTTPError: 400, a position is malformed, or the channels are too many.
 
     """
     positions = body.get("positions")
     if not isinstance(positions, dict):
-        raise HTTPError(400, "bad_position", "positions is an object: a position, or null, each")
+        raise HTTPError(
+            400, "bad_position", 'positions is no object: send {"CHANNEL": position or null}'
+        )
     if len(positions) > limit:
-        raise HTTPError(400, "too_many_channels", f"Over {limit} channels in one poll")
+        raise HTTPError(
+            400,
+            "too_many_channels",
+            f"{len(positions)} channels are over the limit of {limit}: send several polls",
+        )
     return {read_channel(name): _position(name, at) for name, at in positions.items()}
 
 
