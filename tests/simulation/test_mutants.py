@@ -21,7 +21,8 @@ from realtime_bridge.testing.simulation import (
     search,
 )
 from realtime_bridge.testing.simulation.client import Client, Link
-from realtime_bridge.testing.simulation.server import Positions, Servers
+from realtime_bridge.testing.simulation.connection import Positions
+from realtime_bridge.testing.simulation.server import Servers
 
 SEEDS = 4_000
 
@@ -102,7 +103,7 @@ def not_notice_a_regression(servers: Servers, one: Event) -> bool:
 def answer_the_revoked(
     servers: Servers, client: int, token: int, positions: Positions
 ) -> tuple[int, Any]:
-    answers = {name: servers._world.log.read(name, at) for name, at in positions.items()}
+    answers = {name: servers._simulation.log.read(name, at) for name, at in positions.items()}
     return 200, (answers, servers.generation, True)
 
 

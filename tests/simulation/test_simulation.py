@@ -94,9 +94,9 @@ class Counting(JobBoard):
 
 
 def test_a_page_of_ones_own_runs_in_it() -> None:
-    world = Simulation(3, options=Options(handler=Counting))
-    world.run()
-    boards = [client.channels.handler for client in world.clients]
+    simulation = Simulation(3, options=Options(handler=Counting))
+    simulation.run()
+    boards = [client.channels.handler for client in simulation.clients]
     assert all(isinstance(board, Counting) and board.calls for board in boards)
 
 

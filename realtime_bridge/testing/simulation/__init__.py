@@ -15,15 +15,16 @@ broken promise, ends the search with the seed and the smallest story. A script o
 
 from realtime_bridge.testing.simulation.faults import CLIENT, RARE, SERVER, Fault
 from realtime_bridge.testing.simulation.handlers import Handler, JobBoard
+from realtime_bridge.testing.simulation.invariant_checker import InvariantViolation
+from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.search import (
     Failure,
     SimulationFailedError,
     search,
     simulate,
 )
+from realtime_bridge.testing.simulation.simulation import Simulation
 from realtime_bridge.testing.simulation.storm import STORMS, Storm, check_storm
-from realtime_bridge.testing.simulation.witness import InvariantViolation
-from realtime_bridge.testing.simulation.world import Options, Simulation
 
 KINDS = (*CLIENT, *SERVER, *RARE)
 """The kinds of faults."""

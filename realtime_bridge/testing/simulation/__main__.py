@@ -4,10 +4,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from time import monotonic
 
+from realtime_bridge.testing.simulation.invariant_checker import InvariantViolation
 from realtime_bridge.testing.simulation.search import SimulationFailedError, search
+from realtime_bridge.testing.simulation.simulation import Simulation
 from realtime_bridge.testing.simulation.storm import CLIENTS, STORMS, check_storm
-from realtime_bridge.testing.simulation.witness import InvariantViolation
-from realtime_bridge.testing.simulation.world import Simulation
 
 WIDTH = 30
 REDRAW_SECONDS = 0.2

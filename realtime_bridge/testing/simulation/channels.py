@@ -1,16 +1,13 @@
 """The channels of one simulated client: what arrives goes through the reducers to the handler."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.client.reducer import Deliver, Output, Reducer, Restart
-from realtime_bridge.testing.simulation.server import OK, Answer
-
-if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.client import Client
-    from realtime_bridge.testing.simulation.world import Simulation
+from realtime_bridge.testing.simulation.connection import OK, Answer
+from realtime_bridge.testing.simulation.deployment import Deployment, SimulatedClient
 
 LIMIT_MS, AGAIN_MS = 10_000, 1_000
 
@@ -18,10 +15,12 @@ LIMIT_MS, AGAIN_MS = 10_000, 1_000
 class Channels:
     """A reducer each, and one handler; each method tells whether to ask the log again."""
 
-    def __init__(self, world: "Simulation", client: "Client", names: tuple[str, ...]) -> None:
+    def __init__(
+        self, simulation: Deployment, client: SimulatedClient, names: tuple[str, ...]
+    ) -> None:
         self.reducers = {name: Reducer(client=client.name) for name in names}
-        self.handler = world.options.handler()
-        self._world = world
+        self.handler = simulation.options.handler()
+        self._simulation = simulation
         self._client = client
         self._current = True
         self._snapshots: dict[str, int] = {}
@@ -46,7 +45,7 @@ class Channels:
             outputs = reducer.reset(answer.reason, answer.top, asked=asked)
             return self._hand_out(channel, outputs)
         if reducer.position is None:
-            self._world.witness.started(self._client, channel, answer.top)
+            self._simulation.checker.started(self._client, channel, answer.top)
             self._load_snapshot(channel)
             return self._hand_out(channel, reducer.start(answer.top))
         outputs = reducer.page(answer.events, top=answer.top, more=answer.more)
@@ -57,10 +56,10 @@ class Channels:
         recover = False
         for output in outputs:
             if isinstance(output, Deliver):
-                self._world.witness.delivered(self._client, output.event)
+                self._simulation.checker.delivered(self._client, output.event)
                 self.handler.event(output.event)
             elif isinstance(output, Restart):
-                self._world.witness.restarted(self._client, channel, output.position)
+                self._simulation.checker.restarted(self._client, channel, output.position)
                 self.handler.reset(channel, output.position)
                 self._load_snapshot(channel)
             else:
@@ -87,7 +86,7 @@ class Channels:
             if status == OK and not self._client.asleep:
                 self.handler.snapshot(channel, jobs)
             else:
-                self._world.after(AGAIN_MS, self._load_snapshot, channel)
+                self._simulation.after(AGAIN_MS, self._load_snapshot, channel)
 
-        self._world.network.request(self._client, "snapshot", channel, answered)
-        self._world.after(LIMIT_MS, answered, 0, None)
+        self._simulation.network.request(self._client, "snapshot", channel, answered)
+        self._simulation.after(LIMIT_MS, answered, 0, None)

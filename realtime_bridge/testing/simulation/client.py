@@ -1,17 +1,15 @@
 """One client of a simulation: the real machine and reducers, in a shell of virtual time."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.client.commands import Command, Terms
 from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.testing.simulation.channels import AGAIN_MS, LIMIT_MS, Channels
-from realtime_bridge.testing.simulation.server import OK, Answer, Connection, Message, Positions
-
-if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.world import Simulation
+from realtime_bridge.testing.simulation.connection import OK, Answer, Connection, Message, Positions
+from realtime_bridge.testing.simulation.deployment import Deployment
 
 BUSY = 503
 HOSTED_RECOVERY_MS = (500, 750)
@@ -31,15 +29,15 @@ class Link:
 class Client:
     """A page that listens to its channels."""
 
-    def __init__(self, world: "Simulation", number: int, channels: tuple[str, ...]) -> None:
+    def __init__(self, simulation: Deployment, number: int, channels: tuple[str, ...]) -> None:
         self.number = number
         self.name = f"c_{number}"
-        self.machine = Machine(world.options.client)
-        self.channels = Channels(world, self, channels)
+        self.machine = Machine(simulation.options.client)
+        self.channels = Channels(simulation, self, channels)
         self.asleep = False
         self.polls = 0
         """Polls in flight."""
-        self._world = world
+        self._simulation = simulation
         self._opening: set[int] = set()
         self._links: dict[int, Link] = {}
         self._token = 0
@@ -48,23 +46,25 @@ class Client:
 
     def give(self, name: str, **args: Any) -> None:
         """Tell the machine what happened, and do what it says."""
-        machine = self.machine.at(self._world.now, self._world.random.random())
+        machine = self.machine.at(self._simulation.now, self._simulation.random.random())
         before = machine.mode
         commands: list[Command] = getattr(machine, name)(**args)
-        if self._world.telling:
+        if self._simulation.telling:
             said = " ".join(
                 f"{one.do}{'' if one.socket is None else one.socket}" for one in commands
             )
-            self._world.tell(f"{self.name} {name} {args or ''}: {before} → {machine.mode} {said}")
+            self._simulation.tell(
+                f"{self.name} {name} {args or ''}: {before} → {machine.mode} {said}"
+            )
         for command in commands:
             getattr(self, f"_do_{command.do}")(command)
-        self._world.witness.stepped(self)
+        self._simulation.checker.stepped(self)
         self._set_timer()
 
     def socket_opened(self, number: int, connection: Connection) -> None:
         """Take the news that a socket is open."""
         if number not in self._opening:
-            self._world.servers.drop(connection)
+            self._simulation.servers.drop(connection)
         elif not self.asleep and connection.open:
             self._opening.remove(number)
             self._links[number] = Link(number, connection)
@@ -88,9 +88,9 @@ class Client:
     def sleep(self) -> None:
         """Stop, as a laptop does: its sockets die unnoticed."""
         self.asleep = True
-        for connection in self._world.servers.connections:
+        for connection in self._simulation.servers.connections:
             if connection.client == self.number:
-                connection.deaf = True
+                connection.broken = True
 
     def wake(self, *, jumped: bool) -> None:
         """Go on."""
@@ -102,14 +102,14 @@ class Client:
 
     def _do_describe(self, command: Command) -> None:
         renew = command.do == "renew"
-        self._world.network.request(self, "describe", renew, self._on_described)
+        self._simulation.network.request(self, "describe", renew, self._on_described)
 
     _do_renew = _do_describe
 
     def _do_open(self, command: Command) -> None:
         assert command.socket is not None
         self._opening.add(command.socket)
-        self._world.network.open(self, command.socket)
+        self._simulation.network.open(self, command.socket)
 
     def _do_probe(self, command: Command) -> None:
         self._send(self._link(command), "connect", self._token)
@@ -126,7 +126,7 @@ class Client:
         link = self._links.get(command.socket)
         if link:
             self._unlink(command.socket)
-            self._world.servers.drop(link.connection)
+            self._simulation.servers.drop(link.connection)
 
     def _do_poll(self, _: Command) -> None:
         self._poll_number += 1
@@ -139,7 +139,7 @@ class Client:
                 self.polls -= 1
                 self._on_polled(status, answer, positions)
 
-        self._world.network.request(self, "poll", (self._token, positions), answered)
+        self._simulation.network.request(self, "poll", (self._token, positions), answered)
 
     def _do_abandon(self, _: Command) -> None:
         self._poll_number += 1
@@ -152,7 +152,7 @@ class Client:
             self.give("descriptor_failed", status=status or None)
             return
         self._token, generation, _ = answer
-        terms = Terms(generation=generation, max_age=self._world.max_age)
+        terms = Terms(generation=generation, max_age=self._simulation.max_age)
         self.give("descriptor_received", terms=terms)
 
     def _on_polled(self, status: int, answer: Any, asked: Positions) -> None:
@@ -213,8 +213,8 @@ class Client:
 
     def _recover(self, link: Link, channel: str) -> None:
         if link.connection.hosted:
-            self._world.after(
-                self._world.random.randint(*HOSTED_RECOVERY_MS), self._ask_hosted, link
+            self._simulation.after(
+                self._simulation.random.randint(*HOSTED_RECOVERY_MS), self._ask_hosted, link
             )
         else:
             self.subscribe(link, channel, self.channels.positions[channel])
@@ -222,10 +222,10 @@ class Client:
     def _check_hosted(self, link: Link) -> None:
         if self._links.get(link.number) is link:
             self._ask_hosted(link)
-            self._world.after(self._check_ms(), self._check_hosted, link)
+            self._simulation.after(self._check_ms(), self._check_hosted, link)
 
     def _check_ms(self) -> int:
-        return round(HOSTED_CHECK_MS * self._world.random.uniform(0.8, 1.2))
+        return round(HOSTED_CHECK_MS * self._simulation.random.uniform(0.8, 1.2))
 
     def _ask_hosted(self, link: Link) -> None:
         """Read the log over HTTP, again and again until it answers or the socket is gone."""
@@ -240,7 +240,7 @@ class Client:
                 return
             done = True
             if status != OK:
-                self._world.after(AGAIN_MS, self._ask_hosted, link)
+                self._simulation.after(AGAIN_MS, self._ask_hosted, link)
                 return
             said = answer[0].items()
             again = [self.channels.take(name, one, positions[name]) for name, one in said]
@@ -250,8 +250,8 @@ class Client:
             self._note_ready(link)
             self.give("generation", generation=answer[1])
 
-        self._world.network.request(self, "poll", (self._token, positions), answered)
-        self._world.after(LIMIT_MS, answered, 0, None)
+        self._simulation.network.request(self, "poll", (self._token, positions), answered)
+        self._simulation.after(LIMIT_MS, answered, 0, None)
 
     def _note_ready(self, link: Link) -> None:
         if not link.asked and not link.ready:
@@ -274,18 +274,18 @@ class Client:
         return self._links[command.socket]
 
     def _send(self, link: Link, *message: Any) -> None:
-        self._world.network.up(link.connection, message)
+        self._simulation.network.up(link.connection, message)
 
     def _retry_after(self, status: int) -> int | None:
         wishes = (None, 0, 2_000, 10_000)
-        return self._world.random.choice(wishes) if status == BUSY else None
+        return self._simulation.random.choice(wishes) if status == BUSY else None
 
     def _set_timer(self) -> None:
         """See that `tick` comes in time: one wake-up, moved only to an earlier time."""
         wake_at = self.machine.wake_at
         if wake_at is not None and (self._wakes is None or wake_at < self._wakes):
             self._wakes = wake_at
-            self._world.at(wake_at, self._wake_up, wake_at)
+            self._simulation.at(wake_at, self._wake_up, wake_at)
 
     def _wake_up(self, planned: int) -> None:
         if planned != self._wakes:
@@ -293,7 +293,7 @@ class Client:
         self._wakes = None
         if self.asleep:
             return
-        if self.machine.wake_at is not None and self.machine.wake_at <= self._world.now:
+        if self.machine.wake_at is not None and self.machine.wake_at <= self._simulation.now:
             self.give("tick")
         else:
             self._set_timer()

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from realtime_bridge.testing.simulation.faults import Fault
-from realtime_bridge.testing.simulation.witness import InvariantViolation
-from realtime_bridge.testing.simulation.world import Options, Simulation
+from realtime_bridge.testing.simulation.invariant_checker import InvariantViolation
+from realtime_bridge.testing.simulation.options import Options
+from realtime_bridge.testing.simulation.simulation import Simulation
 
 LAST_LINES = 60
 
@@ -52,11 +53,11 @@ def simulate(seed: int, *, options: Options | None = None) -> None:
         SimulationFailedError: a promise was broken, or a handler raised something.
 
     """
-    world = Simulation(seed, options=options)
+    simulation = Simulation(seed, options=options)
     try:
-        world.run()
+        simulation.run()
     except Exception as error:
-        raise SimulationFailedError(shrink(world, error)) from error
+        raise SimulationFailedError(shrink(simulation, error)) from error
 
 
 def search(
@@ -76,10 +77,12 @@ def search(
         done(seed)
 
 
-def shrink(world: Simulation, error: Exception) -> Failure:
+def shrink(simulation: Simulation, error: Exception) -> Failure:
     """Return the smallest failure of the same kind: without the faults that it does not need."""
-    sizes = replace(world.options, clients=len(world.clients), jobs=world.jobs)
-    failure = Failure(seed=world.seed, faults=tuple(world.faults), options=sizes, error=error)
+    sizes = replace(simulation.options, clients=len(simulation.clients), jobs=simulation.jobs)
+    failure = Failure(
+        seed=simulation.seed, faults=tuple(simulation.faults), options=sizes, error=error
+    )
     while True:
         smaller = next(filter(None, map(_tried(failure), _smaller(failure))), None)
         if smaller is None:

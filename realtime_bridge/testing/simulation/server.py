@@ -1,62 +1,26 @@
 """The servers of a simulation: one node, or several beside one log, that answer and push."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
+from realtime_bridge.testing.simulation.connection import Connection, Message, Node, Positions
+from realtime_bridge.testing.simulation.deployment import Deployment
 
-if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.world import Simulation
-
-OK = 200
 HEARTBEAT_MS = 10_000
 RESTART, TOKEN, FORBIDDEN, NORMAL = 1012, 4401, 4403, 1000
-
-Message = tuple[Any, ...]
-Answer = Page | Reset
-Positions = Mapping[str, Position | None]
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """The server's end of a socket; `hosted` is that of a provider, which may lose and reorder."""
-
-    number: int
-    client: int
-    node: "Node | None"
-    hosted: bool
-    token: int = 0
-    told: dict[str, int] = field(default_factory=dict)
-    behind: bool = False
-    deaf: bool = False
-    """What is written on it, either way, gets lost."""
-    open: bool = True
-    busy_until: int = 0
-    """Frames stay in order: none arrives before the last one."""
-    up_until: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """One server process."""
-
-    up: bool = True
-    draining: bool = False
 
 
 class Servers:
     """All nodes, the provider, and what they know."""
 
-    def __init__(self, world: "Simulation", *, nodes: int, clients: int) -> None:
-        self._world = world
+    def __init__(self, simulation: Deployment, *, nodes: int, clients: int) -> None:
+        self._simulation = simulation
         self.nodes = [Node() for _ in range(nodes)]
         self.connections: list[Connection] = []
         self.generation = 0
-        self.hosted = world.hosted
+        self.hosted = simulation.hosted
         self.trouble = False
         self.tokens = [0] * clients
         self.revoked: dict[int, int] = {}
@@ -73,10 +37,10 @@ class Servers:
         nodes = [node for node in self.nodes if node.up and not node.draining]
         if not self.hosted and not nodes:
             return None
-        node = None if self.hosted else self._world.random.choice(nodes)
+        node = None if self.hosted else self._simulation.random.choice(nodes)
         connection = Connection(number, client, node, self.hosted)
         self.connections.append(connection)
-        self._world.after(self._heartbeat_ms(), self._heartbeat, connection)
+        self._simulation.after(self._heartbeat_ms(), self._heartbeat, connection)
         return connection
 
     def receive(self, connection: Connection, message: Message) -> None:
@@ -100,7 +64,7 @@ class Servers:
             return 403, None
         if token != self.tokens[client]:
             return 401, None
-        answers = {name: self._world.log.read(name, at) for name, at in positions.items()}
+        answers = {name: self._simulation.log.read(name, at) for name, at in positions.items()}
         return 200, (answers, self.generation, not self.trouble)
 
     def announce(self, event: Event) -> None:
@@ -115,7 +79,7 @@ class Servers:
     def compare(self, channel: str) -> None:
         """Compare the log with what was seen, as after any interruption."""
         epoch, seen = self._seen.get(channel, ("", {}))
-        top = self._world.log.top(channel)
+        top = self._simulation.log.top(channel)
         if top.epoch == epoch and (
             top.offset < max(seen, default=0) or seen.get(top.offset, top.id) != top.id
         ):
@@ -123,18 +87,18 @@ class Servers:
 
     def rotate_epoch(self, channel: str) -> None:
         """End an epoch, and tell all who listen."""
-        self._world.log.rotate_epoch(channel)
-        self.say_reset(channel)
+        self._simulation.log.rotate_epoch(channel)
+        self.send_reset(channel)
 
-    def say_reset(self, channel: str) -> None:
+    def send_reset(self, channel: str) -> None:
         """Tell all who listen that the channel goes on elsewhere; a provider tells nobody."""
-        top = self._world.log.top(channel)
+        top = self._simulation.log.top(channel)
         for connection in list(self.connections):
             if channel in connection.told and not connection.hosted:
                 connection.told[channel] = top.offset
                 self._send(connection, "reset", channel, Reset(reason="epoch", top=top))
 
-    def say_status(self, *, ok: bool) -> None:
+    def send_status(self, *, ok: bool) -> None:
         """Tell all clients whether we are well, and push what could not be pushed."""
         self.trouble = not ok
         for connection in list(self.connections):
@@ -143,7 +107,7 @@ class Servers:
         if ok:
             held, self._held = self._held, []
             for event in held:
-                if self._world.log.top(event.channel).epoch == event.position.epoch:  # type: ignore[union-attr]
+                if self._simulation.log.top(event.channel).epoch == event.position.epoch:  # type: ignore[union-attr]
                     self._push(event)
 
     def move(self, *, hosted: bool) -> None:
@@ -158,7 +122,7 @@ class Servers:
         """Close a socket from our side."""
         if connection.open:
             self.drop(connection)
-            self._world.network.tell_closed(connection, code)
+            self._simulation.network.deliver_close(connection, code)
 
     def drop(self, connection: Connection) -> None:
         """Forget a socket."""
@@ -204,11 +168,11 @@ class Servers:
         if connection.hosted:
             connection.told[channel] = 0
             if len(connection.told) == len(
-                self._world.clients[connection.client].channels.reducers
+                self._simulation.clients[connection.client].channels.reducers
             ):
                 self._send(connection, "joined")
             return
-        answer = self._world.log.read(channel, after)
+        answer = self._simulation.log.read(channel, after)
         connection.told[channel] = answer.top.offset
         self._send(connection, "answer", channel, answer)
 
@@ -220,15 +184,15 @@ class Servers:
             return
         offsets: dict[str, int] = {}
         for channel, told in () if connection.hosted else connection.told.items():
-            top = self._world.log.top(channel).offset
+            top = self._simulation.log.top(channel).offset
             if top != told and not self.trouble:
                 offsets[channel] = connection.told[channel] = top
         generation = 0 if connection.hosted else self.generation
         self._send(connection, "heartbeat", offsets, generation)
-        self._world.after(self._heartbeat_ms(), self._heartbeat, connection)
+        self._simulation.after(self._heartbeat_ms(), self._heartbeat, connection)
 
     def _heartbeat_ms(self) -> int:
-        return round(HEARTBEAT_MS * self._world.random.uniform(0.9, 1.1))
+        return round(HEARTBEAT_MS * self._simulation.random.uniform(0.9, 1.1))
 
     def _send(self, connection: Connection, *message: Any) -> None:
-        self._world.network.down(connection, message)
+        self._simulation.network.down(connection, message)

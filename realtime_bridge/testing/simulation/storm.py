@@ -10,7 +10,7 @@ from random import Random
 
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
-from realtime_bridge.testing.simulation.witness import InvariantViolation
+from realtime_bridge.testing.simulation.invariant_checker import InvariantViolation
 
 CLIENTS = 10_000
 LIVED_MS = 60_000

@@ -1,17 +1,14 @@
 """Who watches a simulation, and says which of the promises of docs/specification.md §8 was broken."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.reducer import CAPACITY, REMEMBERED
+from realtime_bridge.testing.simulation.deployment import Deployment, SimulatedClient
 from realtime_bridge.testing.simulation.faults import HTTP, SERVER, Fault, over
 from realtime_bridge.testing.simulation.log import Place, place
-
-if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.client import Client
-    from realtime_bridge.testing.simulation.world import Simulation
 
 PING_MS = 3_000
 SLACK_MS = 2_500
@@ -35,22 +32,22 @@ class InvariantViolation(AssertionError):
 class InvariantChecker:
     """Sees what the handlers see, and what the log knows."""
 
-    def __init__(self, world: "Simulation") -> None:
-        self._world = world
+    def __init__(self, simulation: Deployment) -> None:
+        self._simulation = simulation
         self._last: dict[tuple[int, str], Place] = {}
         self._delivered: dict[int, set[str]] = {}
         self._informed: dict[int, int] = {}
 
-    def started(self, client: "Client", channel: str, position: Position) -> None:
+    def started(self, client: SimulatedClient, channel: str, position: Position) -> None:
         """Note where a client begins to listen."""
         self._last[client.number, channel] = place(position)
 
-    def restarted(self, client: "Client", channel: str, position: Position | None) -> None:
+    def restarted(self, client: SimulatedClient, channel: str, position: Position | None) -> None:
         """Note a reset."""
         if position:
             self._last[client.number, channel] = place(position)
 
-    def delivered(self, client: "Client", event: Event) -> None:
+    def delivered(self, client: SimulatedClient, event: Event) -> None:
         """Check one call of a handler."""
         here, known = (client.number, event.channel), self._known(client)
         if event.id in known:
@@ -63,7 +60,7 @@ class InvariantChecker:
         known.add(event.id)
         self._last[here] = new
 
-    def stepped(self, client: "Client") -> None:
+    def stepped(self, client: SimulatedClient) -> None:
         """Check what holds after every step."""
         if client.polls > 1:
             self._fail("I7", client, "two polls are in flight")
@@ -72,43 +69,46 @@ class InvariantChecker:
                 self._fail("I10", client, "a reducer holds more than it may")
         self.informed(client)
 
-    def informed(self, client: "Client") -> None:
+    def informed(self, client: SimulatedClient) -> None:
         """Check that a client is not left alone for long while HTTP works."""
-        world, machine, number = self._world, client.machine, client.number
+        simulation, machine, number = self._simulation, client.machine, client.number
         if machine.mode == "LIVE" or machine.polling or machine.mode in RESTING or client.asleep:
-            self._informed[number] = world.now
+            self._informed[number] = simulation.now
             return
         limit = self._silence() + PING_MS
-        since = self._informed.setdefault(number, world.now)
-        if world.now - since <= limit + SLACK_MS:
+        since = self._informed.setdefault(number, simulation.now)
+        if simulation.now - since <= limit + SLACK_MS:
             return
-        if world.now > over(world.faults, since, limit, self._stops_http(number)) + SLACK_MS:
+        if (
+            simulation.now
+            > over(simulation.faults, since, limit, self._stops_http(number)) + SLACK_MS
+        ):
             self._fail("I5", client, f"{machine.mode}, neither LIVE nor polling for too long")
 
-    def shown(self, client: "Client", event: Event) -> None:
+    def shown(self, client: SimulatedClient, event: Event) -> None:
         """Check that a client that can shows this terminal state."""
         if self._watches(client) and not client.channels.handler.shows(event):
             self._fail("I4", client, f"{event.id} is not shown, {client.machine.mode}")
 
-    def due(self, client: "Client", at: int) -> int:
+    def due(self, client: SimulatedClient, at: int) -> int:
         """Return when a client has to show what was published at `at`."""
-        interval = self._world.options.client.polling_interval
+        interval = self._simulation.options.client.polling_interval
         limit = self._silence() + PING_MS + round(1.2 * interval) + SLACK_MS
-        if self._world.ever_hosted:
+        if self._simulation.ever_hosted:
             limit += HOSTED_MS
-        return over(self._world.faults, at, limit, lambda fault: fault.hits(client.number))
+        return over(self._simulation.faults, at, limit, lambda fault: fault.hits(client.number))
 
     def settled(self) -> None:
         """Check that everybody who can has everything, now that all is over."""
-        for client in self._world.clients:
+        for client in self._simulation.clients:
             self.informed(client)
             if not self._watches(client):
                 continue
             for channel in client.channels.reducers:
                 self._check_complete(client, channel)
 
-    def _check_complete(self, client: "Client", channel: str) -> None:
-        here, top = (client.number, channel), place(self._world.log.top(channel))
+    def _check_complete(self, client: SimulatedClient, channel: str) -> None:
+        here, top = (client.number, channel), place(self._simulation.log.top(channel))
         last = self._last.get(here)
         if last is None or last[0] != top[0]:
             self._fail("I2", client, f"{channel} is at {last}, the log at {top}")
@@ -116,9 +116,9 @@ class InvariantChecker:
         while at[1] > last[1]:
             if not self._passed_over(client, at):
                 self._fail("I2", client, f"{at} was never delivered: {channel} is at {last}")
-            at = self._world.log.before[at]
+            at = self._simulation.log.before[at]
 
-    def _check_way(self, client: "Client", here: tuple[int, str], new: Place) -> None:
+    def _check_way(self, client: SimulatedClient, here: tuple[int, str], new: Place) -> None:
         """Check that everything between the last event and this one was known, or one's own."""
         last = self._last.get(here)
         if last is None:
@@ -127,32 +127,32 @@ class InvariantChecker:
             self._fail("I1", client, f"{new} follows {last} without a reset")
         if new[1] <= last[1]:
             self._fail("I1", client, f"{new} comes after {last}")
-        before = self._world.log.before[new]
+        before = self._simulation.log.before[new]
         while before[1] > last[1]:
             if not self._passed_over(client, before):
                 self._fail("I1", client, f"{before} is missing before {new}")
-            before = self._world.log.before[before]
+            before = self._simulation.log.before[before]
         if last[2] is not None and before[2] != last[2]:
             self._fail("I12", client, f"{new} continues {before}, not {last}")
 
-    def _check_allowed(self, client: "Client") -> None:
-        revoked = self._world.servers.revoked.get(client.number)
-        if revoked is not None and self._world.now > revoked + REVOKED_MS + 2 * SLACK_MS:
+    def _check_allowed(self, client: SimulatedClient) -> None:
+        revoked = self._simulation.servers.revoked.get(client.number)
+        if revoked is not None and self._simulation.now > revoked + REVOKED_MS + 2 * SLACK_MS:
             self._fail("I8", client, "an event after the revocation")
 
-    def _passed_over(self, client: "Client", at: Place) -> bool:
+    def _passed_over(self, client: SimulatedClient, at: Place) -> bool:
         """Tell whether the handler need not see this event again."""
         assert at[2] is not None
-        return at[2] in self._known(client) or self._world.log.sources[at[2]] == client.name
+        return at[2] in self._known(client) or self._simulation.log.sources[at[2]] == client.name
 
-    def _known(self, client: "Client") -> set[str]:
+    def _known(self, client: SimulatedClient) -> set[str]:
         return self._delivered.setdefault(client.number, set())
 
-    def _watches(self, client: "Client") -> bool:
+    def _watches(self, client: SimulatedClient) -> bool:
         return client.machine.mode not in RESTING and not client.asleep
 
     def _silence(self) -> int:
-        return max(self._world.options.client.fallback_delay, 15_000)
+        return max(self._simulation.options.client.fallback_delay, 15_000)
 
     def _stops_http(self, number: int) -> Callable[[Fault], bool]:
         def stops(fault: Fault) -> bool:
@@ -160,5 +160,5 @@ class InvariantChecker:
 
         return stops
 
-    def _fail(self, invariant: str, client: "Client", message: str) -> NoReturn:
-        raise InvariantViolation(invariant, self._world.now, f"{client.name}: {message}")
+    def _fail(self, invariant: str, client: SimulatedClient, message: str) -> NoReturn:
+        raise InvariantViolation(invariant, self._simulation.now, f"{client.name}: {message}")

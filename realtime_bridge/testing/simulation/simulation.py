@@ -2,21 +2,19 @@
 
 import heapq
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.client.commands import Options as ClientOptions
 from realtime_bridge.testing.simulation.client import Client
+from realtime_bridge.testing.simulation.fault_effects import FaultEffects
 from realtime_bridge.testing.simulation.faults import Fault, draw_faults
-from realtime_bridge.testing.simulation.handlers import Handler, JobBoard
+from realtime_bridge.testing.simulation.invariant_checker import InvariantChecker
 from realtime_bridge.testing.simulation.log import SimulatedLog
 from realtime_bridge.testing.simulation.network import Network
-from realtime_bridge.testing.simulation.scenes import Scenes
+from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.server import Servers
-from realtime_bridge.testing.simulation.witness import InvariantChecker
 from realtime_bridge.testing.simulation.worker import Worker
 
 SPAN_MS = 45_000
@@ -24,23 +22,6 @@ SPAN_MS = 45_000
 
 WORST_MS = 30_000
 """So much longer than the last promise a simulation runs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What a simulation consists of; what is None is drawn by the seed."""
-
-    clients: int | None = None
-    channels: tuple[str, ...] = ("job.1", "job.2")
-    jobs: int | None = None
-    nodes: int | None = None
-    hosted: bool | None = None
-    memory: bool | None = None
-    """Whether the log is lost when a server restarts."""
-    max_age: int | None = None
-    client: ClientOptions = field(default_factory=ClientOptions)
-    retention: Retention | None = None
-    handler: Callable[[], Handler] = JobBoard
 
 
 class Simulation:
@@ -77,7 +58,7 @@ class Simulation:
         self.log = SimulatedLog(self.random, lambda: self.now, chosen["retention"])
         self.network = Network(self)
         self.servers = Servers(self, nodes=chosen["nodes"], clients=chosen["clients"])
-        self.witness = InvariantChecker(self)
+        self.checker = InvariantChecker(self)
         self.clients = [
             Client(self, number, self.options.channels) for number in range(chosen["clients"])
         ]
@@ -85,7 +66,7 @@ class Simulation:
         self._turns: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._turn = 0
         self._active: list[Fault] = []
-        self._scenes = Scenes(self)
+        self._fault_effects = FaultEffects(self)
         self._end = SPAN_MS
         self._begin()
 
@@ -108,7 +89,7 @@ class Simulation:
             self.now = at
             call(*args)
         self.now = self._end
-        self.witness.settled()
+        self.checker.settled()
 
     def at(self, when: int, call: Callable[..., None], *args: Any) -> None:
         """Have something happen at a time."""
@@ -128,10 +109,10 @@ class Simulation:
     def acknowledged(self, event: Event, *, terminal: bool) -> None:
         """Note that a worker was told yes; a terminal state has to be shown in time."""
         for client in self.clients:
-            due = self.witness.due(client, self.now)
+            due = self.checker.due(client, self.now)
             self._end = max(self._end, due + 1)
             if terminal:
-                self.at(due, self.witness.shown, client, event)
+                self.at(due, self.checker.shown, client, event)
 
     def tell(self, line: str) -> None:
         """Tell a line of the story."""
@@ -164,11 +145,11 @@ class Simulation:
     def _start_fault(self, fault: Fault) -> None:
         self.tell(f"--- {fault}")
         self._active.append(fault)
-        self._scenes.begin(fault)
+        self._fault_effects.begin(fault)
         self.after(fault.lasts, self._end_fault, fault)
 
     def _end_fault(self, fault: Fault) -> None:
         if fault.lasts:
             self.tell(f"--- over: {fault.kind}")
         self._active.remove(fault)
-        self._scenes.end(fault)
+        self._fault_effects.end(fault)
