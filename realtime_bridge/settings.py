@@ -13,7 +13,7 @@ from msgspec import Meta, ValidationError, convert
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import MAX_DATA_BYTES
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.model.urls import is_loopback, redacted
+from realtime_bridge.model.urls import is_loopback, redact
 
 MIN_SECRET_BYTES = 32
 """As long as the hash that HS256 is made with (RFC 7518 §3.2)."""
@@ -177,7 +177,7 @@ class Settings(EnvironmentSettings):
         if is_loopback(urlsplit(url).hostname or ""):
             return DEVELOPMENT_SECRET
         raise ConfigurationError(
-            f"REALTIME_SECRET is not set, and {redacted(url)} is not on this machine: "
+            f"REALTIME_SECRET is not set, and {redact(url)} is not on this machine: "
             "set the secret that the server there has"
         )
 

@@ -6,7 +6,7 @@ import pytest
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.model.urls import is_loopback, redacted
+from realtime_bridge.model.urls import is_loopback, redact
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 from realtime_bridge_backends.pusher.settings import PusherSettings
 
@@ -189,4 +189,4 @@ def test_other_hosts_are_not_loopback(host: str) -> None:
     ],
 )
 def test_a_url_in_a_message_has_no_credentials(url: str, shown: str) -> None:
-    assert redacted(url) == shown
+    assert redact(url) == shown

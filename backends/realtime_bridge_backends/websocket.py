@@ -29,7 +29,7 @@ from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.model.urls import is_loopback, redacted
+from realtime_bridge.model.urls import is_loopback, redact
 from realtime_bridge.protocol.wire import rpc
 from realtime_bridge.settings import EnvironmentSettings
 
@@ -73,7 +73,7 @@ class WebSocketBackend(Log, Plugin):
         self._connecting = asyncio.Lock()
 
     def __str__(self) -> str:
-        return f"the server at {redacted(self._url)}"
+        return f"the server at {redact(self._url)}"
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:

@@ -48,7 +48,7 @@ class HostedBackend(Backend, Plugin):
 
     @abstractmethod
     async def authorize(
-        self, fields: Mapping[str, str], visitor: AuthorizationRequest
+        self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
         """Answer the provider's client, in the provider's own words; None is a no, a 403.
 
@@ -67,8 +67,8 @@ class ListenableBackend(HostedBackend):
 
     @classmethod
     @abstractmethod
-    def transport(
-        cls, options: Mapping[str, Any], channels: Sequence[str], permit: Authorize
+    def create_connection(
+        cls, options: Mapping[str, Any], channels: Sequence[str], authorize: Authorize
     ) -> ProviderConnection:
         """Make a connection that was not opened yet.
 

@@ -13,7 +13,7 @@ from realtime_bridge.errors import (
 GROUP = "realtime_bridge.backends"
 
 
-def installed() -> Sequence[str]:
+def installed_backends() -> Sequence[str]:
     """Return the names of the installed backends."""
     return sorted({found.name for found in entry_points(group=GROUP)})
 
@@ -28,7 +28,7 @@ def load_backend(name: str) -> type[Plugin]:
     """
     found = next(iter(entry_points(group=GROUP, name=name)), None)
     if found is None:
-        raise BackendNotFoundError(name, known=installed())
+        raise BackendNotFoundError(name, known=installed_backends())
     return _load(found)
 
 

@@ -9,7 +9,7 @@ import typer
 from realtime_bridge.cli.console import failing_clearly, people
 from realtime_bridge.cli.postgres import connected
 from realtime_bridge.errors import BackendNotInstalledError
-from realtime_bridge.model.urls import redacted
+from realtime_bridge.model.urls import redact
 from realtime_bridge.settings import Settings
 
 
@@ -46,7 +46,7 @@ async def _relay() -> None:
     settings = Settings.load()
     url = PostgresSettings.required()
     target = Broadcaster.from_settings(settings)
-    where = f"from {redacted(url)} to {target.backend or target.log}"
+    where = f"from {redact(url)} to {target.backend or target.log}"
 
     def report(state: State) -> None:
         people.print(f"carrying {where}" if state == "working" else f"waiting {where}")

@@ -175,7 +175,7 @@ class ClientRunner:
         if hosted is None:
             return WebSocketTransport(self._url("ws"), self._stream, tell)
         return HostedTransport(
-            partial(hosted.transport, self._descriptor.options),
+            partial(hosted.create_connection, self._descriptor.options),
             permit=self._permit,
             stream=self._stream,
             ask_log=self._ask_log if self._descriptor.logged else None,

@@ -178,7 +178,7 @@ class BlockingJob(Job):
         except RealtimeError as error:
             self._put_off(error, failures + 1)
 
-    def tell(self, state: str, *, error: str | None = None, retry_at: int | None = None) -> None:
+    def report(self, state: str, *, error: str | None = None, retry_at: int | None = None) -> None:
         """Tell a state by hand, for a queue that knows what became of the work.
 
         It waits until that is published, 5 s at most.

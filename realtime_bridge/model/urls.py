@@ -14,7 +14,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def redacted(url: str) -> str:
+def redact(url: str) -> str:
     """Return `url` without credentials and query, fit for a message."""
     parts = urlsplit(url)
     host = parts.hostname or ""

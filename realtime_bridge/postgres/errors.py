@@ -4,7 +4,7 @@ import psycopg
 from psycopg import errors
 
 from realtime_bridge.errors import RealtimeError
-from realtime_bridge.model.urls import redacted
+from realtime_bridge.model.urls import redact
 
 _NOT_INSTALLED = (errors.InvalidSchemaName, errors.UndefinedTable, errors.UndefinedFunction)
 
@@ -18,5 +18,5 @@ def refused(error: psycopg.Error, url: str) -> DatabaseError:
     said = str(error).strip().partition("\n")[0]
     cure = ". Run `realtime-bridge postgres install` there"
     return DatabaseError(
-        f"PostgreSQL at {redacted(url)}: {said}{cure if isinstance(error, _NOT_INSTALLED) else ''}"
+        f"PostgreSQL at {redact(url)}: {said}{cure if isinstance(error, _NOT_INSTALLED) else ''}"
     )

@@ -1,4 +1,4 @@
-"""Pushing through the first of several carriers that works; all agree which through the log."""
+"""Pushing through the first of several targets that works; all agree which through the log."""
 
 import asyncio
 import logging
@@ -55,7 +55,7 @@ class Failover(Backend):
     for a minute. What nobody took is in the log, so it is late, and not lost.
 
     Args:
-        carriers: in the order in which they are wanted.
+        targets: in the order in which they are wanted.
         log: where processes agree on the one in use.
         clock: seconds that never go back.
 
@@ -63,13 +63,13 @@ class Failover(Backend):
 
     def __init__(
         self,
-        carriers: Sequence[FailoverTarget],
+        targets: Sequence[FailoverTarget],
         log: Log,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.carriers = tuple(carriers)
-        self.active = self.carriers[0]
+        self.targets = tuple(targets)
+        self.active = self.targets[0]
         self._log = log
         self._clock = clock
         self._circuit = CircuitBreaker()
@@ -79,7 +79,7 @@ class Failover(Backend):
         self._exits = AsyncExitStack()
 
     def __str__(self) -> str:
-        return " or ".join(carrier.name for carrier in self.carriers)
+        return " or ".join(carrier.name for carrier in self.targets)
 
     @property
     def limits(self) -> PushLimits:  # type: ignore[override]  # those of the carrier in use
@@ -88,7 +88,7 @@ class Failover(Backend):
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
-            for carrier in self.carriers:
+            for carrier in self.targets:
                 if carrier.backend:
                     await exits.enter_async_context(carrier.backend)
             self._exits = exits.pop_all()
@@ -104,12 +104,12 @@ class Failover(Backend):
 
     async def check(self) -> list[CheckResult]:
         """Look at every carrier."""
-        backends = [carrier.backend for carrier in self.carriers if carrier.backend]
+        backends = [carrier.backend for carrier in self.targets if carrier.backend]
         return [finding for backend in backends for finding in await backend.check()]
 
     async def push(self, events: Sequence[Event]) -> None:
         """Push through the carrier in use, and the next one where that is given up."""
-        await self.agree()
+        await self.sync_active()
         try:
             await self._carry(events)
         except _CARRIERS_FAULT as error:
@@ -121,7 +121,7 @@ class Failover(Backend):
         self._circuit.succeeded()
         await self._probe(events)
 
-    async def agree(self) -> bool:
+    async def sync_active(self) -> bool:
         """Learn from the log which carrier is in use, and tell whether that has changed."""
         now = self._clock()
         if now - self._agreed < AGREED_SECONDS:
@@ -132,16 +132,16 @@ class Failover(Backend):
         except PublishError as error:
             _logger.warning("which carrier is in use cannot be learnt: %s", error)
             return False
-        return bool(page.events) and self.adopt(page.events[-1])
+        return bool(page.events) and self.switch_to(page.events[-1])
 
-    def adopt(self, event: Event) -> bool:
+    def switch_to(self, event: Event) -> bool:
         """Go over to the carrier that an event of the log names, and tell whether it is another."""
         if event.position:
             self._offset = event.position.offset
-        named = [carrier for carrier in self.carriers if carrier.name == event.data["backend"]]
+        named = [carrier for carrier in self.targets if carrier.name == event.data["backend"]]
         if not named or named[0] is self.active:
             return False
-        if self.active is self.carriers[0]:
+        if self.active is self.targets[0]:
             self._return.left(self._clock())
         self.active = named[0]
         self._circuit.succeeded()
@@ -149,7 +149,7 @@ class Failover(Backend):
         return True
 
     def _next(self) -> FailoverTarget:
-        return self.carriers[(self.carriers.index(self.active) + 1) % len(self.carriers)]
+        return self.targets[(self.targets.index(self.active) + 1) % len(self.targets)]
 
     async def _carry(self, events: Sequence[Event]) -> None:
         backend = self.active.backend
@@ -165,7 +165,7 @@ class Failover(Backend):
 
     async def _probe(self, events: Sequence[Event]) -> None:
         """Hand these events to the first carrier too, where it is time to see if it works again."""
-        first, now = self.carriers[0], self._clock()
+        first, now = self.targets[0], self._clock()
         if self.active is first or first.backend is None or not self._return.due(now):
             return
         try:
@@ -189,7 +189,7 @@ class Failover(Backend):
             await self._log.append([moved])
         except PublishError as error:
             _logger.warning("the move to %s cannot be written down: %s", to.name, error)
-            self.adopt(moved)
+            self.switch_to(moved)
             return
         self._agreed = float("-inf")
-        await self.agree()
+        await self.sync_active()

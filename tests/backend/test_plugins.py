@@ -73,7 +73,14 @@ def test_a_backend_is_found_by_its_name() -> None:
 
 
 def test_installed_backends_are_listed_once_and_sorted() -> None:
-    assert plugins.installed() == ["broken", "memory", "needy", "null", "post", "websocket"]
+    assert plugins.installed_backends() == [
+        "broken",
+        "memory",
+        "needy",
+        "null",
+        "post",
+        "websocket",
+    ]
 
 
 def test_an_unknown_name_tells_the_nearest_one() -> None:

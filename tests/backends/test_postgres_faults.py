@@ -46,7 +46,7 @@ async def test_a_listener_whose_connection_is_ended_hears_all_the_same(
 ) -> None:
     database = log._url.rpartition("/")[2]
     async with log.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         stream = aiter(listener)
         await log.append(numbered("job.7", 2))
         assert await steps(stream, 2) == [1, 2]
@@ -78,7 +78,7 @@ async def test_a_server_that_goes_and_comes_back_has_all_that_it_acknowledged(
     own_server: PostgresServer, way: str
 ) -> None:
     async with PostgresBackend(own_server.database()) as log, log.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         stream = aiter(listener)
         await log_append(log, 1)
         assert await steps(stream, 1) == [1]
@@ -128,6 +128,6 @@ async def test_a_prefix_with_capitals_and_dashes_is_a_schema_too(
 ) -> None:
     url = postgres_server.database(prefix="My-App")
     async with PostgresBackend(url, prefix="My-App") as log, log.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         await log.append(numbered("job.7", 1))
         assert await steps(aiter(listener), 1) == [1]

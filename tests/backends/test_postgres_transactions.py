@@ -98,7 +98,7 @@ async def test_it_is_heard_at_the_commit_with_its_key_and_its_source(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     async with log.listen() as listener, asyncio.timeout(TIMEOUT):
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         async with await psycopg.AsyncConnection.connect(url) as connection:
             await broadcaster.publish(
                 "job.7", "job.step", {"a": "ü"}, key="k", source="c_1", transaction=connection

@@ -85,7 +85,7 @@ async def test_a_restart_with_its_data_interrupts_the_feed_and_loses_nothing(
     own_server: RedisServer,
 ) -> None:
     async with RedisBackend(own_server.url) as log, log.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         stream = aiter(listener)
         before = await appended(log, "job.7", 1)
         assert await steps(stream, 1) == [1]
@@ -121,7 +121,7 @@ async def test_a_subscription_that_fell_silent_is_noticed_and_made_anew(
         RedisBackend(redis_server.url) as log,
         near.listen() as listener,
     ):
-        await listener.add([channel])
+        await listener.subscribe([channel])
         stream = aiter(listener)
         await log.append(numbered(channel, 1))
         assert await steps(stream, 1) == [1]
@@ -158,7 +158,7 @@ async def test_a_server_without_functions_runs_it_as_a_script(tmp_path: Path) ->
 async def test_behind_a_sentinel_the_log_moves_to_the_new_master(tmp_path: Path) -> None:
     with RedisPair(tmp_path) as pair:
         async with RedisBackend(pair.url) as log, log.listen() as listener:
-            await listener.add(["job.7"])
+            await listener.subscribe(["job.7"])
             stream = aiter(listener)
             before = await appended(log, "job.7", 1)
             assert await steps(stream, 1) == [1]
@@ -228,7 +228,7 @@ class TestWithTLSAndAUser:
             RedisBackend(f"rediss://log:pa%3Ass@{server[1]}") as log,
             log.listen() as listener,
         ):
-            await listener.add(["job.7"])
+            await listener.subscribe(["job.7"])
             await log.append(numbered("job.7", 1))
             assert await steps(aiter(listener), 1) == [1]
             assert "failed" not in {finding.status for finding in await log.check()}
@@ -307,7 +307,7 @@ async def test_what_another_process_publishes_is_heard(
     channel = new_channel()
     there = {"REALTIME_BACKEND": "redis", "REDIS_URL": redis_server.url}
     async with RedisBackend(redis_server.url) as log, log.listen() as listener:
-        await listener.add([channel])
+        await listener.subscribe([channel])
         command = ("publish", channel, "job.step", '{"step": 1}')
         done = await asyncio.to_thread(run, *command, folder=tmp_path, variables=there)
         assert done.returncode == 0, done.stderr

@@ -197,7 +197,7 @@ def test_a_child_that_is_forked_within_a_job_tells_by_itself_and_the_parent_goes
         child = os.fork()
         if not child:
             job.progress(0.5)
-            job.tell("retrying")
+            job.report("retrying")
             told = [(event.event, event.data["progress"]) for event in logs[-1].events]
             os._exit(told != [("job.progress", 0.5), ("job.retrying", 0.5)])
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

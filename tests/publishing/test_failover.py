@@ -204,7 +204,7 @@ async def test_its_limits_are_those_of_the_carrier_in_use(node: Node) -> None:
 def test_it_is_configured_in_order_and_needs_a_log() -> None:
     made = Broadcaster.from_settings(Settings(backend="memory", failover=("null",)))
     assert isinstance(made.backend, Failover)
-    assert [carrier.name for carrier in made.backend.carriers] == ["memory", "null"]
+    assert [carrier.name for carrier in made.backend.targets] == ["memory", "null"]
     with pytest.raises(ConfigurationError, match="REALTIME_FAILOVER needs a log"):
         Broadcaster.from_settings(Settings(backend="null", log="none", failover=("websocket",)))
     with pytest.raises(ConfigurationError, match="names one twice: memory, null, memory"):

@@ -41,13 +41,13 @@ class Postal(HostedBackend):
         self.pushed.extend(events)
 
     async def authorize(
-        self, fields: Mapping[str, str], visitor: AuthorizationRequest
+        self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
         if "channel" not in fields:
             raise AuthRequestError("Send the channel")
-        if not await visitor.allow(fields["channel"]):
+        if not await request.allow(fields["channel"]):
             return None
-        return {"stamp": f"{visitor.user} {fields['channel']}"}
+        return {"stamp": f"{request.user} {fields['channel']}"}
 
 
 @pytest.fixture(autouse=True)

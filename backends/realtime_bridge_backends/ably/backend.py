@@ -16,7 +16,7 @@ from realtime_bridge.backend.push import PushLimits
 from realtime_bridge.errors import AuthRequestError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
-from realtime_bridge.protocol.wire.stubs import packed
+from realtime_bridge.protocol.wire.stubs import encode_or_stub
 from realtime_bridge_backends.ably import logs
 from realtime_bridge_backends.ably.batches import (
     CHANNELS,
@@ -143,7 +143,7 @@ class AblyBackend(ListenableBackend):
                 raise self._explained(error) from None
 
     def _pack(self, event: Event) -> Packed:
-        frame = packed(event, LIMITS.event_bytes, "Ably")
+        frame = encode_or_stub(event, LIMITS.event_bytes, "Ably")
         return Packed(channel=self._names.encode(event.channel), id=event.id, frame=frame)
 
     async def _send(self, call: Sequence[Publication]) -> None:
@@ -211,9 +211,9 @@ class AblyBackend(ListenableBackend):
         return " ".join(logs.scrubbed(text).split())[:200]
 
     async def authorize(
-        self, fields: Mapping[str, str], visitor: AuthorizationRequest
+        self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
-        """Grant to listen to those of `channels`, parted by spaces, that the visitor may hear.
+        """Grant to listen to those of `channels`, parted by spaces, that the user may subscribe to.
 
         The answer is a JWT with its details, or with `format=request` a TokenRequest.
         """
@@ -222,23 +222,23 @@ class AblyBackend(ListenableBackend):
             raise AuthRequestError(
                 f"Send channels: 1 to {CHANNELS_PER_CONNECTION} names at Ably, parted by spaces"
             )
-        granted = listening([name for name in names if await self._may_hear(name, visitor)])
+        granted = listening([name for name in names if await self._may_subscribe(name, request)])
         if not granted:
             return None
         asked_for_request = fields.get("format") == "request"
         answer = self._signer.request if asked_for_request else self._signer.details
-        return answer(granted, seconds=visitor.seconds, client=visitor.user)
+        return answer(granted, seconds=request.seconds, client=request.user)
 
-    async def _may_hear(self, name: str, visitor: AuthorizationRequest) -> bool:
+    async def _may_subscribe(self, name: str, request: AuthorizationRequest) -> bool:
         channel = self._names.decode(name)
-        return channel is not None and await visitor.allow(channel)
+        return channel is not None and await request.allow(channel)
 
     @classmethod
-    def transport(
-        cls, options: Mapping[str, Any], channels: Sequence[str], permit: Authorize
+    def create_connection(
+        cls, options: Mapping[str, Any], channels: Sequence[str], authorize: Authorize
     ) -> AblyTransport:
         """Make a client's connection to Ably."""
-        return AblyTransport(options, channels, permit)
+        return AblyTransport(options, channels, authorize)
 
     async def check(self) -> list[CheckResult]:
         """Ask Ably for a token, and see what of ours the key allows."""

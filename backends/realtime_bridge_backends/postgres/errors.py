@@ -8,7 +8,7 @@ from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
-from realtime_bridge.model.urls import redacted
+from realtime_bridge.model.urls import redact
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError)
 """What says that the connection, or the server, is gone."""
@@ -55,7 +55,7 @@ _AUTH = ("password authentication failed", "no pg_hba.conf entry", "role ", "no 
 
 def shown(url: str) -> str:
     """Return the address without credentials, fit for a message."""
-    return redacted(url) if urlsplit(url).hostname else "PostgreSQL's default address"
+    return redact(url) if urlsplit(url).hostname else "PostgreSQL's default address"
 
 
 def explained(error: Exception, where: str) -> PublishError:

@@ -69,24 +69,24 @@ class PostgresListener(ReconnectingListener):
         self._known: dict[str, tuple[str, int]] = {}
         self._swept = asyncio.get_running_loop().time()
 
-    async def add(self, channels: Iterable[str]) -> None:
+    async def subscribe(self, channels: Iterable[str]) -> None:
         """Hear these channels from where they stand now."""
         new = [channel for channel in channels if channel not in self._known]
         for channel, top in (await self._positions(new)).items():
             self._known[channel] = top.epoch, top.offset
 
-    async def discard(self, channels: Iterable[str]) -> None:
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
         """Hear these channels no more."""
         for channel in channels:
             self._known.pop(channel, None)
 
-    async def _hear_until_lost(self) -> PublishError:
+    async def _listen_until_lost(self) -> PublishError:
         try:
             connecting = AsyncConnection.connect(self._url, application_name=NAME, **OPTIONS)
             async with await connecting as connection:
                 await connection.execute(SQL("LISTEN {}").format(self._schema))
                 ((seen,),) = await self._execute(connection, SNAPSHOT, [])
-                self._hears()
+                self._on_connected()
                 await self._catch_up(connection)
                 while True:
                     seen = await self._next(connection, seen)

@@ -12,9 +12,9 @@ from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
 from realtime_bridge.backend.push import PushLimits
 from realtime_bridge.errors import AuthRequestError, ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
-from realtime_bridge.protocol.publishing.chunks import lanes, slices
+from realtime_bridge.protocol.publishing.chunks import chunked, partition_by_channel
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
-from realtime_bridge.protocol.wire.stubs import packed
+from realtime_bridge.protocol.wire.stubs import encode_or_stub
 from realtime_bridge_backends.pusher.http import Line, SharedSession
 
 if TYPE_CHECKING:
@@ -128,30 +128,30 @@ class PusherBackend(HostedBackend):
     async def push(self, events: Sequence[Event]) -> None:
         """Push in batches of ten, each channel's in order, several channels' side by side."""
         waiting = [(event.channel, self._pack(event)) for event in events]
-        sending = map(self._send, lanes(waiting, LANES))
+        sending = map(self._send, partition_by_channel(waiting, LANES))
         for failure in await asyncio.gather(*sending, return_exceptions=True):
             if failure:
                 raise failure
 
     async def _send(self, lane: Sequence[dict[str, str]]) -> None:
-        for batch in slices(lane, LIMITS.events):
+        for batch in chunked(lane, LIMITS.events):
             await self._pusher.trigger_batch(batch, already_encoded=True)
 
     def _pack(self, event: Event) -> dict[str, str]:
-        frame = packed(event, LIMITS.event_bytes, "Pusher")
+        frame = encode_or_stub(event, LIMITS.event_bytes, "Pusher")
         channel = self._private.encode(event.channel)
         return {"channel": channel, "name": EVENT, "data": frame.decode()}
 
     async def authorize(
-        self, fields: Mapping[str, str], visitor: AuthorizationRequest
+        self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
         """Sign a subscription of pusher-js: `socket_id` and `channel_name`."""
         name, socket_id = fields.get("channel_name", ""), fields.get("socket_id", "")
         present = self._presence.decode(name)
         channel = present or self._private.decode(name)
-        if channel is None or not await visitor.allow(channel):
+        if channel is None or not await request.allow(channel):
             return None
-        member = {"user_id": visitor.user, "user_info": {}} if present else None
+        member = {"user_id": request.user, "user_info": {}} if present else None
         try:
             answer: Mapping[str, Any] = self._pusher.authenticate(name, socket_id, member)
         except ValueError as error:

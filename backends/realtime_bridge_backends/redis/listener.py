@@ -40,7 +40,7 @@ class RedisListener(ReconnectingListener):
         self._channels: set[str] = set()
         self._lines: Lines | None = None
 
-    async def add(self, channels: Iterable[str]) -> None:
+    async def subscribe(self, channels: Iterable[str]) -> None:
         """Subscribe, and wait until Redis has confirmed it.
 
         Raises:
@@ -58,7 +58,7 @@ class RedisListener(ReconnectingListener):
             self._channels -= new
             raise explained(error, self._where) from error
 
-    async def discard(self, channels: Iterable[str]) -> None:
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
         """Unsubscribe."""
         old = self._channels.intersection(channels)
         self._channels -= old
@@ -66,7 +66,7 @@ class RedisListener(ReconnectingListener):
             with suppress(RedisError, OSError):  # then the connection is lost, and all is anew
                 await self._lines.unsubscribe(self._announcements(old))
 
-    async def _hear_until_lost(self) -> PublishError:
+    async def _listen_until_lost(self) -> PublishError:
         failures: list[Exception] = []
         try:
             async with self._client() as client, asyncio.TaskGroup() as tasks:
@@ -74,7 +74,7 @@ class RedisListener(ReconnectingListener):
                 await lines.open()
                 await lines.subscribe(self._announcements(self._channels))
                 self._lines = lines
-                self._hears()
+                self._on_connected()
                 await asyncio.Event().wait()
         except* (RedisError, OSError) as group:
             failures += group.exceptions

@@ -6,7 +6,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def lanes(pairs: Iterable[tuple[str, T]], count: int) -> list[list[T]]:
+def partition_by_channel(pairs: Iterable[tuple[str, T]], count: int) -> list[list[T]]:
     """Deal out what has a channel to at most `count` lanes, all of one channel to the same one.
 
     What is in one lane is sent in turn, so a channel's order is kept; lanes go side by side.
@@ -21,6 +21,6 @@ def lanes(pairs: Iterable[tuple[str, T]], count: int) -> list[list[T]]:
     return [lane for lane in dealt if lane]
 
 
-def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def chunked(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Cut a sequence into pieces of at most `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))

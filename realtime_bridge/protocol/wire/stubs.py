@@ -5,7 +5,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire import messages
 
 
-def packed(event: Event, limit: int, carrier: str) -> bytes:
+def encode_or_stub(event: Event, limit: int, carrier: str) -> bytes:
     """Return the event's frame where it is within `limit` bytes, else its stub's.
 
     Raises:
