@@ -1,4 +1,7 @@
-"""What Ably's clients and server write to each other: JSON or msgpack, and errors with a code."""
+"""Frames, messages and errors of Ably's protocols, in JSON and in msgpack.
+
+Numbers of actions and flags: Ably specification, `protocol.md` and `features.md`.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -20,13 +23,13 @@ Frame = dict[str, Any]
 """A `ProtocolMessage` of the realtime protocol."""
 
 Message = dict[str, Any]
-"""A message as it is kept: bytes are bytes, whatever the publisher's format was."""
+"""A stored message; its data is text or bytes, independent of the publisher's format."""
 
-_KEPT = frozenset({"id", "name", "data", "encoding", "clientId", "extras"})
+_STORED_FIELDS = frozenset({"id", "name", "data", "encoding", "clientId", "extras"})
 
 
 class Action(IntEnum):
-    """What a frame is about."""
+    """Kind of a frame."""
 
     HEARTBEAT = 0
     ACK = 1
@@ -46,7 +49,7 @@ class Action(IntEnum):
 
 
 class Flag(IntFlag):
-    """What an attached channel is like."""
+    """Properties of an attached channel."""
 
     HAS_BACKLOG = 2
     RESUMED = 4
@@ -54,13 +57,13 @@ class Flag(IntFlag):
     SUBSCRIBE = 1 << 18
 
 
-class RefusedByAbly(Exception):  # noqa: N818 -- it is an answer
-    """A request, a channel or a connection ends with this error.
+class AblyError(Exception):
+    """Error response to a request, an attachment or a connection.
 
     Args:
-        code: Ably's own, five digits.
-        status: the HTTP status that goes with it.
-        message: what was wrong.
+        code: Ably's own code of five digits, from its list of error codes.
+        status: the HTTP status that belongs to the code.
+        message: the description of the error.
 
     """
 
@@ -80,8 +83,8 @@ class RefusedByAbly(Exception):  # noqa: N818 -- it is an answer
         }
 
 
-def named(mime: str) -> Format:
-    """Return the format that a media type, or a list of them, asks for."""
+def format_of(mime: str) -> Format:
+    """Return the format that a media type, or a list of media types, requests."""
     return "msgpack" if "msgpack" in mime else "json"
 
 
@@ -91,57 +94,62 @@ def encode(value: Any, form: Format) -> bytes:
 
 
 async def send(socket: web.WebSocketResponse, frame: Frame, form: Format) -> None:
-    """Send a frame: JSON as text, msgpack as bytes."""
+    """Send a frame: JSON as a text frame, msgpack as a binary frame."""
     data = encode(frame, form)
     await (socket.send_bytes(data) if form == "msgpack" else socket.send_str(data.decode()))
 
 
 def decode(data: bytes | str, form: Format) -> Any:
-    """Read what a client sent.
+    """Parse data from a client.
 
     Raises:
-        RefusedByAbly: it is not of this format.
+        AblyError: 40000, the data has another format.
 
     """
     try:
         return msgpack.unpackb(data) if form == "msgpack" else orjson.loads(data)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise RefusedByAbly(40000, 400, f"The body is not {form}") from error
+        raise AblyError(40000, 400, f"The body is not {form}") from error
 
 
-def incoming(message: Message) -> Message:
-    """Return a client's message as it is kept.
+def parse_message(message: Message) -> Message:
+    """Convert a client's message to its stored form.
 
     Raises:
-        RefusedByAbly: its data is neither text nor bytes.
+        AblyError: 40013, the data is neither text nor bytes.
 
     """
-    kept = {name: value for name, value in message.items() if name in _KEPT and value is not None}
-    data, encoding = kept.get("data"), str(kept.get("encoding") or "")
+    stored = {
+        name: value
+        for name, value in message.items()
+        if name in _STORED_FIELDS and value is not None
+    }
+    data, encoding = stored.get("data"), str(stored.get("encoding") or "")
+    # Encodings are read from right to left: base64 is the outermost layer.
     if encoding.endswith("base64") and isinstance(data, str):
-        kept["data"] = base64.b64decode(data)
-        _set_encoding(kept, encoding.removesuffix("base64").removesuffix("/"))
+        stored["data"] = base64.b64decode(data)
+        _set_encoding(stored, encoding.removesuffix("base64").removesuffix("/"))
     elif data is not None and not isinstance(data, str | bytes):
-        raise RefusedByAbly(40013, 400, "A message's data is a text or bytes")
-    return kept
+        raise AblyError(40013, 400, "A message's data is a text or bytes")
+    return stored
 
 
-def outgoing(message: Message, form: Format) -> Message:
-    """Return a kept message for a client of this format: JSON has no bytes."""
+def render_message(message: Message, form: Format) -> Message:
+    """Convert a stored message to a client's format; JSON carries bytes as base64."""
     data = message.get("data")
     if form == "msgpack" or not isinstance(data, bytes):
         return message
-    sent = message | {"data": base64.b64encode(data).decode()}
-    _set_encoding(sent, "/".join(filter(None, [str(message.get("encoding") or ""), "base64"])))
-    return sent
+    rendered = message | {"data": base64.b64encode(data).decode()}
+    _set_encoding(rendered, "/".join(filter(None, [str(message.get("encoding") or ""), "base64"])))
+    return rendered
 
 
-def size(message: Message) -> int:
-    """Return how many bytes of a message count."""
+def message_bytes(message: Message) -> int:
+    """Return the size of a message as Ably counts it: name, client id, data and extras."""
     data, extras = message.get("data"), message.get("extras")
-    counted = [message.get("name") or "", message.get("clientId") or "", data or ""]
-    texts = [one if isinstance(one, bytes) else str(one).encode() for one in counted]
-    return sum(map(len, texts)) + (len(orjson.dumps(extras)) if extras else 0)
+    fields = [message.get("name") or "", message.get("clientId") or "", data or ""]
+    encoded = [field if isinstance(field, bytes) else str(field).encode() for field in fields]
+    return sum(map(len, encoded)) + (len(orjson.dumps(extras)) if extras else 0)
 
 
 def _set_encoding(message: Message, encoding: str) -> None:
