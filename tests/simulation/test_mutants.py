@@ -145,8 +145,8 @@ def test_the_mutant_is_found(
 
 
 def test_jitter_before_the_cap_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def clipped(attempt: int, draw: float, *, base: float = 3.0, cap: float = 20.0) -> float:
-        return max(backoff.FLOOR, min(cap, draw * base * 2.0**attempt))
+    def clipped(attempt: int, draw: float, *, base: float, floor: float, cap: float) -> float:
+        return max(floor, min(cap, draw * base * 2.0**attempt))
 
     monkeypatch.setattr(backoff, "delay", clipped)
     at_the_cap = next(storm for storm in STORMS if storm.failures == 3)

@@ -48,7 +48,8 @@ class Client:
         """Tell the machine what happened, and do what it says."""
         machine = self.machine.at(self._simulation.now, self._simulation.random.random())
         before = machine.mode
-        commands: list[Command] = getattr(machine, name)(**args)
+        getattr(machine, name)(**args)
+        commands = machine.take_commands()
         if self._simulation.telling:
             said = " ".join(
                 f"{one.do}{'' if one.socket is None else one.socket}" for one in commands
@@ -82,7 +83,7 @@ class Client:
         link = self._links.get(connection.number)
         if link is None or self.asleep:
             return
-        self.give("frame", socket=link.number)
+        self.give("message_received", socket=link.number)
         getattr(self, f"_on_{message[0]}")(link, *message[1:])
 
     def sleep(self) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
@@ -82,27 +83,28 @@ def _shifted(times: Iterable[int]) -> Iterable[int]:
 def _reconnect(storm: Storm, random: Random) -> int:
     machine = Machine(Options())
     now = 0
-    machine.at(now, random.random()).start()
-    commands = machine.at(now, random.random()).descriptor_received(Terms())
+    _input(machine, random, now, "start")
+    commands = _input(machine, random, now, "descriptor_received", Terms())
     for _ in range(storm.failures):
-        now = _opened(machine, random, now, commands)
-        commands = machine.at(now, random.random()).closed(_socket(commands))
+        _input(machine, random, now, "opened", _socket(commands))
+        _input(machine, random, now, "closed", _socket(commands))
         now, commands = _until_open(machine, random, now)
     socket = _socket(commands)
     if not storm.failures:
-        machine.at(now, random.random()).opened(socket)
-        machine.at(now, random.random()).ready(socket)
+        _input(machine, random, now, "opened", socket)
+        _input(machine, random, now, "ready", socket)
         now += LIVED_MS
-        machine.at(now, random.random()).frame(socket)
+        _input(machine, random, now, "message_received", socket)
         if storm.window is not None:
-            machine.at(now, random.random()).drain(socket, 0, storm.window)
-    machine.at(now, random.random()).closed(socket, storm.code)
+            _input(machine, random, now, "drain", socket, 0, storm.window)
+    _input(machine, random, now, "closed", socket, storm.code)
     return _until_open(machine, random, now)[0] - now
 
 
-def _opened(machine: Machine, random: Random, now: int, commands: list[Command]) -> int:
-    machine.at(now, random.random()).opened(_socket(commands))
-    return now
+def _input(machine: Machine, random: Random, now: int, name: str, *args: Any) -> list[Command]:
+    """Give the machine one input, and return its commands."""
+    getattr(machine.at(now, random.random()), name)(*args)
+    return machine.take_commands()
 
 
 def _until_open(machine: Machine, random: Random, now: int) -> tuple[int, list[Command]]:
@@ -111,12 +113,12 @@ def _until_open(machine: Machine, random: Random, now: int) -> tuple[int, list[C
         wake_at = machine.wake_at
         assert wake_at is not None
         now = max(now, wake_at)
-        commands = machine.at(now, random.random()).tick()
+        commands = _input(machine, random, now, "tick")
         opened = [command for command in commands if command.do == "open"]
         if opened:
             return now, opened
         if any(command.do == "poll" for command in commands):
-            machine.at(now, random.random()).poll_succeeded()
+            _input(machine, random, now, "poll_succeeded")
 
 
 def _socket(commands: list[Command]) -> int:
