@@ -24,11 +24,11 @@ class SimulatedChannels(Protocol):
 
     @property
     def reducers(self) -> Mapping[str, Reducer]:
-        """The reducer of each channel."""
+        """Reducer of each channel."""
 
     @property
     def positions(self) -> Mapping[str, Position | None]:
-        """The position of each channel."""
+        """Position of each channel."""
 
 
 class SimulatedClient(Protocol):
@@ -42,19 +42,19 @@ class SimulatedClient(Protocol):
 
     @property
     def channels(self) -> SimulatedChannels:
-        """The channels that the client listens to."""
+        """Channels that the client subscribes to."""
 
-    def give(self, name: str, **args: Any) -> None:
+    def apply_input(self, name: str, **args: Any) -> None:
         """Give the state machine an input, and perform its commands."""
 
     def socket_opened(self, number: int, connection: Connection) -> None:
-        """Take an opened socket."""
+        """Handle the opening of a socket."""
 
     def socket_closed(self, number: int, code: int) -> None:
-        """Take the end of a socket."""
+        """Handle the end of a socket."""
 
     def socket_message(self, connection: Connection, message: Message) -> None:
-        """Take a message."""
+        """Handle a message."""
 
     def sleep(self) -> None:
         """Suspend the client, as a laptop does."""
@@ -69,14 +69,14 @@ class SimulatedNetwork(Protocol):
     def open(self, client: SimulatedClient, number: int) -> None:
         """Open a socket, unless a fault prevents it."""
 
-    def up(self, connection: Connection, message: Message) -> None:
-        """Carry a message to the server."""
+    def send_to_server(self, connection: Connection, message: Message) -> None:
+        """Send a message to the server."""
 
-    def down(self, connection: Connection, message: Message) -> None:
-        """Carry a message to the client."""
+    def send_to_client(self, connection: Connection, message: Message) -> None:
+        """Send a message to the client."""
 
     def deliver_close(self, connection: Connection, code: int) -> None:
-        """Carry the end of a socket to the client."""
+        """Notify the client of the end of a socket."""
 
     def request(
         self, client: SimulatedClient, name: str, argument: Any, on_answer: OnAnswer
@@ -97,10 +97,10 @@ class SimulatedServers(Protocol):
         """Return the nodes that answer."""
 
     def accept(self, client: int, number: int) -> Connection | None:
-        """Accept a socket, or refuse it."""
+        """Accept or reject a socket."""
 
     def receive(self, connection: Connection, message: Message) -> None:
-        """Take a client's message."""
+        """Handle a message from a client."""
 
     def describe(self, client: int, *, renew: bool) -> tuple[int, Any]:
         """Answer `POST connect`."""
@@ -111,8 +111,8 @@ class SimulatedServers(Protocol):
     def announce(self, event: Event) -> None:
         """Push an appended event."""
 
-    def compare(self, channel: str) -> None:
-        """Compare the log with the events that were announced."""
+    def verify_position(self, channel: str) -> None:
+        """Rotate the epoch if the log contradicts the announced events."""
 
     def send_reset(self, channel: str) -> None:
         """Send a reset to every subscriber."""
@@ -120,13 +120,13 @@ class SimulatedServers(Protocol):
     def send_status(self, *, ok: bool) -> None:
         """Send the server's health to every client."""
 
-    def move(self, *, hosted: bool) -> None:
-        """Change the delivering configuration."""
+    def change_delivery(self, *, hosted: bool) -> None:
+        """Switch the delivery to or from the provider."""
 
     def close(self, connection: Connection, code: int) -> None:
         """Close a socket from the server's side."""
 
-    def drop(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """Remove a socket."""
 
     def check_tokens(self, client: int) -> None:
@@ -136,24 +136,26 @@ class SimulatedServers(Protocol):
 class Observer(Protocol):
     """Checker, as the clients use it."""
 
-    def started(self, client: SimulatedClient, channel: str, position: Position) -> None:
-        """Record a client's first position."""
+    def record_start(self, client: SimulatedClient, channel: str, position: Position) -> None:
+        """Record the position at which a client begins."""
 
-    def restarted(self, client: SimulatedClient, channel: str, position: Position | None) -> None:
+    def record_reset(
+        self, client: SimulatedClient, channel: str, position: Position | None
+    ) -> None:
         """Record a reset."""
 
-    def delivered(self, client: SimulatedClient, event: Event) -> None:
+    def check_delivery(self, client: SimulatedClient, event: Event) -> None:
         """Check an event that the handler received."""
 
-    def stepped(self, client: SimulatedClient) -> None:
-        """Check a client's state."""
+    def check_state(self, client: SimulatedClient) -> None:
+        """Check the invariants that hold after every input."""
 
 
 class Deployment(Protocol):
     """Simulation, as its parts use it."""
 
     now: int
-    telling: bool
+    tracing: bool
     options: Options
     random: Random
     hosted: bool
@@ -164,39 +166,39 @@ class Deployment(Protocol):
 
     @property
     def network(self) -> SimulatedNetwork:
-        """The network."""
+        """Network between clients and servers."""
 
     @property
     def servers(self) -> SimulatedServers:
-        """The servers."""
+        """Server processes and the provider."""
 
     @property
     def checker(self) -> Observer:
-        """The checker of the invariants."""
+        """Checker of the invariants."""
 
     @property
     def clients(self) -> Sequence[SimulatedClient]:
-        """The clients, by number."""
+        """Clients, by number."""
 
     @property
     def faults(self) -> list[Fault]:
-        """The faults of this run."""
+        """Faults of this run."""
 
     @property
-    def ever_hosted(self) -> bool:
-        """Return whether a provider is used at any time."""
+    def uses_provider(self) -> bool:
+        """True if a provider delivers at any time of the run."""
 
-    def at(self, when: int, call: Callable[..., None], *args: Any) -> None:
-        """Schedule a call at a time."""
+    def call_at(self, when: int, call: Callable[..., None], *args: Any) -> None:
+        """Schedule a call for a time in milliseconds."""
 
-    def after(self, wait: int, call: Callable[..., None], *args: Any) -> None:
-        """Schedule a call after a wait."""
+    def call_later(self, wait: int, call: Callable[..., None], *args: Any) -> None:
+        """Schedule a call after a wait in milliseconds."""
 
-    def faulty(self, kind: str, client: int | None) -> bool:
+    def has_fault(self, kind: str, client: int | None) -> bool:
         """Return whether a fault of this kind affects the client now."""
 
-    def acknowledged(self, event: Event, *, terminal: bool) -> None:
-        """Record an acknowledged publish."""
+    def record_publish(self, event: Event, *, terminal: bool) -> None:
+        """Record an acknowledged publish, and schedule the check of a terminal state."""
 
-    def tell(self, line: str) -> None:
-        """Add a line to the story."""
+    def log_line(self, line: str) -> None:
+        """Add a line to the trace."""

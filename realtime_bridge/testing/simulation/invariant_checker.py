@@ -1,4 +1,4 @@
-"""Who watches a simulation, and says which of the promises of docs/specification.md §8 was broken."""
+"""Checker of the invariants I1 to I12 of docs/specification.md §8."""
 
 from collections.abc import Callable
 from typing import NoReturn
@@ -7,22 +7,36 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.reducer import CAPACITY, REMEMBERED
 from realtime_bridge.testing.simulation.deployment import Deployment, SimulatedClient
-from realtime_bridge.testing.simulation.faults import HTTP, SERVER, Fault, over
-from realtime_bridge.testing.simulation.log import Place, place
+from realtime_bridge.testing.simulation.faults import (
+    HTTP_FAULTS,
+    SERVER_FAULTS,
+    Fault,
+    end_of_quiet_period,
+)
+from realtime_bridge.testing.simulation.log import FullPosition, full_position
 
 PING_MS = 3_000
 SLACK_MS = 2_500
-"""What answers take, which the invariants leave out."""
+"""Allowance for the time of answers, which the invariants do not include."""
 
 HOSTED_MS = 36_000
-"""On hosted transports a loss is noticed by the position check, every 30 s, 20 % more at most."""
+"""Longest time until a client of a provider notices a lost event: 30 s and 20 %."""
 
 REVOKED_MS = 1_000
+"""Longest time in which a revoked client may receive events (I8)."""
+
 RESTING = ("PAUSED", "DENIED", "STOPPED")
 
 
-class InvariantViolation(AssertionError):
-    """An invariant does not hold."""
+class InvariantViolation(AssertionError):  # noqa: N818 -- it reports a violated invariant
+    """Violation of one invariant.
+
+    Args:
+        invariant: its number in docs/specification.md §8, such as `I3`.
+        at: the time in milliseconds.
+        message: the client, and the observation that violates the invariant.
+
+    """
 
     def __init__(self, invariant: str, at: int, message: str) -> None:
         super().__init__(f"{invariant} at {at / 1_000:.3f} s: {message}")
@@ -30,135 +44,147 @@ class InvariantViolation(AssertionError):
 
 
 class InvariantChecker:
-    """Sees what the handlers see, and what the log knows."""
+    """Comparison of the handlers' events with the log's true order."""
 
     def __init__(self, simulation: Deployment) -> None:
         self._simulation = simulation
-        self._last: dict[tuple[int, str], Place] = {}
+        self._last: dict[tuple[int, str], FullPosition] = {}
         self._delivered: dict[int, set[str]] = {}
-        self._informed: dict[int, int] = {}
+        self._last_contact: dict[int, int] = {}
 
-    def started(self, client: SimulatedClient, channel: str, position: Position) -> None:
-        """Note where a client begins to listen."""
-        self._last[client.number, channel] = place(position)
+    def record_start(self, client: SimulatedClient, channel: str, position: Position) -> None:
+        """Record the position at which a client begins."""
+        self._last[client.number, channel] = full_position(position)
 
-    def restarted(self, client: SimulatedClient, channel: str, position: Position | None) -> None:
-        """Note a reset."""
+    def record_reset(
+        self, client: SimulatedClient, channel: str, position: Position | None
+    ) -> None:
+        """Record a reset."""
         if position:
-            self._last[client.number, channel] = place(position)
+            self._last[client.number, channel] = full_position(position)
 
-    def delivered(self, client: SimulatedClient, event: Event) -> None:
-        """Check one call of a handler."""
-        here, known = (client.number, event.channel), self._known(client)
-        if event.id in known:
+    def check_delivery(self, client: SimulatedClient, event: Event) -> None:
+        """Check an event that a handler receives (I1, I3, I8, I12)."""
+        here, ids = (client.number, event.channel), self._delivered_ids(client)
+        if event.id in ids:
             self._fail("I3", client, f"{event.id} was delivered twice")
         if event.source == client.name:
             self._fail("I3", client, f"{event.id} is the client's own")
-        self._check_allowed(client)
-        new = place(event.position)
-        self._check_way(client, here, new)
-        known.add(event.id)
+        self._check_access(client)
+        new = full_position(event.position)
+        self._check_contiguous(client, here, new)
+        ids.add(event.id)
         self._last[here] = new
 
-    def stepped(self, client: SimulatedClient) -> None:
-        """Check what holds after every step."""
+    def check_state(self, client: SimulatedClient) -> None:
+        """Check the invariants that hold after every input (I5, I7, I10)."""
         if client.polls > 1:
             self._fail("I7", client, "two polls are in flight")
         for reducer in client.channels.reducers.values():
             if len(reducer._held) > CAPACITY or len(reducer._ids) > REMEMBERED:
-                self._fail("I10", client, "a reducer holds more than it may")
-        self.informed(client)
+                self._fail("I10", client, "a reducer stores more than its limits")
+        self.check_contact(client)
 
-    def informed(self, client: SimulatedClient) -> None:
-        """Check that a client is not left alone for long while HTTP works."""
+    def check_contact(self, client: SimulatedClient) -> None:
+        """Check that a client pushes or polls while HTTP works (I5)."""
         simulation, machine, number = self._simulation, client.machine, client.number
         if machine.mode == "LIVE" or machine.polling or machine.mode in RESTING or client.asleep:
-            self._informed[number] = simulation.now
+            self._last_contact[number] = simulation.now
             return
-        limit = self._silence() + PING_MS
-        since = self._informed.setdefault(number, simulation.now)
+        limit = self._silence_limit() + PING_MS
+        since = self._last_contact.setdefault(number, simulation.now)
         if simulation.now - since <= limit + SLACK_MS:
             return
         if (
             simulation.now
-            > over(simulation.faults, since, limit, self._stops_http(number)) + SLACK_MS
+            > end_of_quiet_period(simulation.faults, since, limit, self._http_faults_of(number))
+            + SLACK_MS
         ):
-            self._fail("I5", client, f"{machine.mode}, neither LIVE nor polling for too long")
+            self._fail("I5", client, f"{machine.mode}, neither LIVE nor polling within the limit")
 
-    def shown(self, client: SimulatedClient, event: Event) -> None:
-        """Check that a client that can shows this terminal state."""
-        if self._watches(client) and not client.channels.handler.shows(event):
+    def check_shown(self, client: SimulatedClient, event: Event) -> None:
+        """Check that an active client shows a terminal state in time (I4)."""
+        if self._is_active(client) and not client.channels.handler.shows(event):
             self._fail("I4", client, f"{event.id} is not shown, {client.machine.mode}")
 
-    def due(self, client: SimulatedClient, at: int) -> int:
-        """Return when a client has to show what was published at `at`."""
+    def deadline(self, client: SimulatedClient, at: int) -> int:
+        """Return the time by which a client shows an event that was published at `at`."""
         interval = self._simulation.options.client.polling_interval
-        limit = self._silence() + PING_MS + round(1.2 * interval) + SLACK_MS
-        if self._simulation.ever_hosted:
+        limit = self._silence_limit() + PING_MS + round(1.2 * interval) + SLACK_MS
+        if self._simulation.uses_provider:
             limit += HOSTED_MS
-        return over(self._simulation.faults, at, limit, lambda fault: fault.hits(client.number))
+        return end_of_quiet_period(
+            self._simulation.faults, at, limit, lambda fault: fault.affects(client.number)
+        )
 
-    def settled(self) -> None:
-        """Check that everybody who can has everything, now that all is over."""
+    def check_final_state(self) -> None:
+        """Check after the last fault that every active client has every event (I2)."""
         for client in self._simulation.clients:
-            self.informed(client)
-            if not self._watches(client):
+            self.check_contact(client)
+            if not self._is_active(client):
                 continue
             for channel in client.channels.reducers:
                 self._check_complete(client, channel)
 
     def _check_complete(self, client: SimulatedClient, channel: str) -> None:
-        here, top = (client.number, channel), place(self._simulation.log.top(channel))
+        here, top = (client.number, channel), full_position(self._simulation.log.top(channel))
         last = self._last.get(here)
         if last is None or last[0] != top[0]:
             self._fail("I2", client, f"{channel} is at {last}, the log at {top}")
         at = top
         while at[1] > last[1]:
-            if not self._passed_over(client, at):
+            if not self._may_skip(client, at):
                 self._fail("I2", client, f"{at} was never delivered: {channel} is at {last}")
-            at = self._simulation.log.before[at]
+            at = self._simulation.log.previous[at]
 
-    def _check_way(self, client: SimulatedClient, here: tuple[int, str], new: Place) -> None:
-        """Check that everything between the last event and this one was known, or one's own."""
+    def _check_contiguous(
+        self, client: SimulatedClient, here: tuple[int, str], new: FullPosition
+    ) -> None:
+        """Check that no event is missing between the client's last event and this one."""
         last = self._last.get(here)
         if last is None:
-            self._fail("I1", client, f"{new} before there was any position")
+            self._fail("I1", client, f"{new} arrived before any position")
         if new[0] != last[0]:
             self._fail("I1", client, f"{new} follows {last} without a reset")
         if new[1] <= last[1]:
-            self._fail("I1", client, f"{new} comes after {last}")
-        before = self._simulation.log.before[new]
+            self._fail("I1", client, f"{new} arrived after {last}")
+        before = self._simulation.log.previous[new]
         while before[1] > last[1]:
-            if not self._passed_over(client, before):
+            if not self._may_skip(client, before):
                 self._fail("I1", client, f"{before} is missing before {new}")
-            before = self._simulation.log.before[before]
+            before = self._simulation.log.previous[before]
         if last[2] is not None and before[2] != last[2]:
             self._fail("I12", client, f"{new} continues {before}, not {last}")
 
-    def _check_allowed(self, client: SimulatedClient) -> None:
+    def _check_access(self, client: SimulatedClient) -> None:
         revoked = self._simulation.servers.revoked.get(client.number)
         if revoked is not None and self._simulation.now > revoked + REVOKED_MS + 2 * SLACK_MS:
-            self._fail("I8", client, "an event after the revocation")
+            self._fail("I8", client, "received an event after the revocation")
 
-    def _passed_over(self, client: SimulatedClient, at: Place) -> bool:
-        """Tell whether the handler need not see this event again."""
+    def _may_skip(self, client: SimulatedClient, at: FullPosition) -> bool:
+        """Return whether the handler had this event, or the client published it."""
         assert at[2] is not None
-        return at[2] in self._known(client) or self._simulation.log.sources[at[2]] == client.name
+        return (
+            at[2] in self._delivered_ids(client)
+            or self._simulation.log.sources[at[2]] == client.name
+        )
 
-    def _known(self, client: SimulatedClient) -> set[str]:
+    def _delivered_ids(self, client: SimulatedClient) -> set[str]:
         return self._delivered.setdefault(client.number, set())
 
-    def _watches(self, client: SimulatedClient) -> bool:
+    def _is_active(self, client: SimulatedClient) -> bool:
         return client.machine.mode not in RESTING and not client.asleep
 
-    def _silence(self) -> int:
+    def _silence_limit(self) -> int:
         return max(self._simulation.options.client.fallback_delay, 15_000)
 
-    def _stops_http(self, number: int) -> Callable[[Fault], bool]:
-        def stops(fault: Fault) -> bool:
-            return fault.hits(number) and (fault.kind in HTTP or fault.kind in SERVER)
+    def _http_faults_of(self, number: int) -> Callable[[Fault], bool]:
+        def concerns(fault: Fault) -> bool:
+            return fault.affects(number) and (
+                fault.kind in HTTP_FAULTS or fault.kind in SERVER_FAULTS
+            )
 
-        return stops
+        return concerns
 
     def _fail(self, invariant: str, client: SimulatedClient, message: str) -> NoReturn:
         raise InvariantViolation(invariant, self._simulation.now, f"{client.name}: {message}")

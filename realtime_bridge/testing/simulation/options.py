@@ -10,7 +10,21 @@ from realtime_bridge.testing.simulation.handlers import Handler, JobBoard
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a simulation consists of; what is None is drawn by the seed."""
+    """Parts of a simulation; the seed draws each value that is None.
+
+    Args:
+        clients: the number of clients.
+        channels: the channels that every client subscribes to.
+        jobs: the number of jobs that workers publish.
+        nodes: the number of server processes.
+        hosted: whether a provider delivers at the start.
+        memory: whether a restart of a server loses the log.
+        max_age: the age at which clients replace a socket, in milliseconds.
+        client: the options of every client.
+        retention: the limits of the log.
+        handler: the factory for each client's application.
+
+    """
 
     clients: int | None = None
     channels: tuple[str, ...] = ("job.1", "job.2")
@@ -18,7 +32,6 @@ class Options:
     nodes: int | None = None
     hosted: bool | None = None
     memory: bool | None = None
-    """Whether the log is lost when a server restarts."""
     max_age: int | None = None
     client: ClientOptions = field(default_factory=ClientOptions)
     retention: Retention | None = None

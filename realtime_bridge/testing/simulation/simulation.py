@@ -1,4 +1,4 @@
-"""A whole deployment in virtual time: clients, servers, a log, workers, and what goes wrong."""
+"""Deployment in virtual time: clients, servers, a log, workers and faults."""
 
 import heapq
 from collections.abc import Callable, Sequence
@@ -18,20 +18,20 @@ from realtime_bridge.testing.simulation.server import Servers
 from realtime_bridge.testing.simulation.worker import Worker
 
 SPAN_MS = 45_000
-"""Within so long faults begin, and jobs are started."""
+"""Period in which faults begin and jobs start."""
 
-WORST_MS = 30_000
-"""So much longer than the last promise a simulation runs."""
+RECOVERY_MS = 30_000
+"""Time after the last fault in which the deployment recovers, before the final check."""
 
 
 class Simulation:
-    """One run: the same seed, options and faults give the same story.
+    """Run of one seed; the same seed, options and faults give the same trace.
 
     Args:
-        seed: what chance begins with.
-        faults: what goes wrong; drawn when None.
-        options: what there is.
-        tell: called with each line of the story.
+        seed: the seed of every draw.
+        faults: the faults; None draws them from the seed.
+        options: the size and shape of the deployment.
+        trace: the function that receives each line of the trace.
 
     """
 
@@ -41,87 +41,90 @@ class Simulation:
         *,
         faults: Sequence[Fault] | None = None,
         options: Options | None = None,
-        tell: Callable[[str], None] | None = None,
+        trace: Callable[[str], None] | None = None,
     ) -> None:
-        self.seed, self.now, self.telling = seed, 0, tell is not None
+        self.seed, self.now, self.tracing = seed, 0, trace is not None
         self.options = options or Options()
-        self.random = Random(f"{seed} run")  # noqa: S311 -- chance, not secrecy
+        self.random = Random(f"{seed} run")  # noqa: S311 -- repeatable draws, no secrets
+        # A source of its own: the deployment and the faults stay the same when the run
+        # draws more or less.
         draw = Random(f"{seed} scene")  # noqa: S311
-        chosen = self._choose(draw)
-        drawn = draw_faults(draw, clients=chosen["clients"], span=SPAN_MS)
-        self.faults = drawn if faults is None else sorted(faults)
-        self.hosted: bool = chosen["hosted"]
-        self.jobs: int = chosen["jobs"]
-        self.memory: bool = chosen["memory"]
-        self.max_age: int | None = chosen["max_age"]
+        parameters = self._draw_parameters(draw)
+        drawn_faults = draw_faults(draw, clients=parameters["clients"], span=SPAN_MS)
+        self.faults = drawn_faults if faults is None else sorted(faults)
+        self.hosted: bool = parameters["hosted"]
+        self.jobs: int = parameters["jobs"]
+        self.memory: bool = parameters["memory"]
+        self.max_age: int | None = parameters["max_age"]
         self.application: dict[str, dict[str, Any]] = {}
-        self.log = SimulatedLog(self.random, lambda: self.now, chosen["retention"])
+        self.log = SimulatedLog(self.random, lambda: self.now, parameters["retention"])
         self.network = Network(self)
-        self.servers = Servers(self, nodes=chosen["nodes"], clients=chosen["clients"])
+        self.servers = Servers(self, nodes=parameters["nodes"], clients=parameters["clients"])
         self.checker = InvariantChecker(self)
         self.clients = [
-            Client(self, number, self.options.channels) for number in range(chosen["clients"])
+            Client(self, number, self.options.channels) for number in range(parameters["clients"])
         ]
-        self._tell = tell
-        self._turns: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._turn = 0
-        self._active: list[Fault] = []
+        self._trace = trace
+        self._calls: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._call_number = 0
+        self._active_faults: list[Fault] = []
         self._fault_effects = FaultEffects(self)
         self._end = SPAN_MS
         self._begin()
 
     @property
-    def ever_hosted(self) -> bool:
-        """Whether a provider is used at any time."""
+    def uses_provider(self) -> bool:
+        """True if a provider delivers at any time of the run."""
         return self.hosted or any(fault.kind == "generation" for fault in self.faults)
 
     def run(self) -> None:
-        """Let everything happen.
+        """Run to the end.
 
         Raises:
-            Violation: a promise was broken.
+            InvariantViolation: an invariant does not hold.
 
         """
-        while self._turns:
-            at, _, call, args = heapq.heappop(self._turns)
+        while self._calls:
+            at, _, call, args = heapq.heappop(self._calls)
             if at > self._end:
                 break
             self.now = at
             call(*args)
         self.now = self._end
-        self.checker.settled()
+        self.checker.check_final_state()
 
-    def at(self, when: int, call: Callable[..., None], *args: Any) -> None:
-        """Have something happen at a time."""
-        self._turn += 1
-        heapq.heappush(self._turns, (max(when, self.now), self._turn, call, args))
+    def call_at(self, when: int, call: Callable[..., None], *args: Any) -> None:
+        """Schedule a call for a time in milliseconds."""
+        self._call_number += 1
+        heapq.heappush(self._calls, (max(when, self.now), self._call_number, call, args))
 
-    def after(self, wait: int, call: Callable[..., None], *args: Any) -> None:
-        """Have something happen later."""
-        self.at(self.now + wait, call, *args)
+    def call_later(self, wait: int, call: Callable[..., None], *args: Any) -> None:
+        """Schedule a call after a wait in milliseconds."""
+        self.call_at(self.now + wait, call, *args)
 
-    def faulty(self, kind: str, client: int | None) -> bool:
-        """Tell whether this goes wrong now for the client."""
+    def has_fault(self, kind: str, client: int | None) -> bool:
+        """Return whether a fault of this kind affects the client now."""
         return any(
-            fault.kind == kind and (client is None or fault.hits(client)) for fault in self._active
+            fault.kind == kind and (client is None or fault.affects(client))
+            for fault in self._active_faults
         )
 
-    def acknowledged(self, event: Event, *, terminal: bool) -> None:
-        """Note that a worker was told yes; a terminal state has to be shown in time."""
+    def record_publish(self, event: Event, *, terminal: bool) -> None:
+        """Record an acknowledged publish, and schedule the check of a terminal state."""
         for client in self.clients:
-            due = self.checker.due(client, self.now)
-            self._end = max(self._end, due + 1)
+            deadline = self.checker.deadline(client, self.now)
+            self._end = max(self._end, deadline + 1)
             if terminal:
-                self.at(due, self.checker.shown, client, event)
+                self.call_at(deadline, self.checker.check_shown, client, event)
 
-    def tell(self, line: str) -> None:
-        """Tell a line of the story."""
-        if self._tell:
-            self._tell(f"{self.now / 1_000:8.3f}  {line}")
+    def log_line(self, line: str) -> None:
+        """Add a line to the trace."""
+        if self._trace:
+            self._trace(f"{self.now / 1_000:8.3f}  {line}")
 
-    def _choose(self, draw: Random) -> dict[str, Any]:
+    def _draw_parameters(self, draw: Random) -> dict[str, Any]:
         options = self.options
-        drawn: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             "clients": draw.choice((1, 2, 3, 4)),
             "jobs": draw.choice((2, 5, 10)),
             "nodes": draw.choice((1, 2)),
@@ -130,26 +133,26 @@ class Simulation:
             "max_age": draw.choice((None, None, None, 15_000)),
             "retention": Retention(events=draw.choice((2, 1_000, 1_000))),
         }
-        given = {name: getattr(options, name) for name in drawn}
-        return drawn | {name: value for name, value in given.items() if value is not None}
+        fixed = {name: getattr(options, name) for name in parameters}
+        return parameters | {name: value for name, value in fixed.items() if value is not None}
 
     def _begin(self) -> None:
         for fault in self.faults:
-            self.at(fault.at, self._start_fault, fault)
-            self._end = max(self._end, fault.end + WORST_MS)
+            self.call_at(fault.at, self._start_fault, fault)
+            self._end = max(self._end, fault.end + RECOVERY_MS)
         for client in self.clients:
-            self.at(self.random.randrange(2_000), client.give, "start")
+            self.call_at(self.random.randrange(2_000), client.apply_input, "start")
         for number in range(self.jobs):
             Worker(self, number).start_job(self.random.randrange(SPAN_MS))
 
     def _start_fault(self, fault: Fault) -> None:
-        self.tell(f"--- {fault}")
-        self._active.append(fault)
+        self.log_line(f"--- {fault}")
+        self._active_faults.append(fault)
         self._fault_effects.begin(fault)
-        self.after(fault.lasts, self._end_fault, fault)
+        self.call_later(fault.duration, self._end_fault, fault)
 
     def _end_fault(self, fault: Fault) -> None:
-        if fault.lasts:
-            self.tell(f"--- over: {fault.kind}")
-        self._active.remove(fault)
+        if fault.duration:
+            self.log_line(f"--- end of {fault.kind}")
+        self._active_faults.remove(fault)
         self._fault_effects.end(fault)

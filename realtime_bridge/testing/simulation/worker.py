@@ -1,16 +1,16 @@
-"""A worker of a simulation: it publishes the life of jobs, and tries again until it is told yes."""
+"""Worker of a simulation: it publishes the steps of jobs, and repeats unacknowledged ones."""
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.testing.simulation.deployment import Deployment
 
 STEPS_MS = (50, 3_000)
-AGAIN_MS = (200, 2_000)
-LOST = 0.7
-"""How many receipts get lost, while they do."""
+RETRY_MS = (200, 2_000)
+LOST_SHARE = 0.7
+"""Share of lost receipts during the fault `lose_receipts`."""
 
 
 class Worker:
-    """Publishes one event after another; each is acknowledged before the next."""
+    """Publisher of one job's events, each after the acknowledgement of the last."""
 
     def __init__(self, simulation: Deployment, number: int) -> None:
         self._simulation = simulation
@@ -18,16 +18,18 @@ class Worker:
         self._jobs = 0
 
     def start_job(self, at: int) -> None:
-        """Begin a job at a time."""
+        """Start a job at a time."""
         self._jobs += 1
         random = self._simulation.random
         channel = random.choice(self._simulation.options.channels)
         key = f"job-{self._number}-{self._jobs}"
         steps = random.randint(1, 12)
         source = random.choice((None, None, None, "c_0"))
-        self._simulation.at(at, self._step, channel, key, 1, steps, source)
+        self._simulation.call_at(at, self._publish_step, channel, key, 1, steps, source)
 
-    def _step(self, channel: str, key: str, step: int, steps: int, source: str | None) -> None:
+    def _publish_step(
+        self, channel: str, key: str, step: int, steps: int, source: str | None
+    ) -> None:
         done = step == steps
         event = Event(
             channel=channel,
@@ -41,25 +43,26 @@ class Worker:
         self._publish(event, step, steps)
 
     def _publish(self, event: Event, step: int, steps: int) -> None:
-        """Publish until it is acknowledged: the answer may get lost after the log has it."""
+        """Publish an event until its acknowledgement; the log may store it before that."""
         random, servers = self._simulation.random, self._simulation.servers
-        again = random.randint(*AGAIN_MS)
-        if not servers.ready() or self._simulation.faulty("reject", None):
-            self._simulation.after(again, self._publish, event, step, steps)
+        retry_ms = random.randint(*RETRY_MS)
+        if not servers.ready() or self._simulation.has_fault("reject", None):
+            self._simulation.call_later(retry_ms, self._publish, event, step, steps)
             return
-        _, announced = self._simulation.log.append(event)
-        if announced:
-            servers.announce(announced)
-        if self._simulation.faulty("lose_receipts", None) and random.random() < LOST:
-            self._simulation.after(again, self._publish, event, step, steps)
+        _, announcement = self._simulation.log.append(event)
+        if announcement:
+            servers.announce(announcement)
+        if self._simulation.has_fault("lose_receipts", None) and random.random() < LOST_SHARE:
+            # The log has the event: the repeated publish is a duplicate.
+            self._simulation.call_later(retry_ms, self._publish, event, step, steps)
             return
-        self._acknowledged(event, step, steps)
+        self._on_receipt(event, step, steps)
 
-    def _acknowledged(self, event: Event, step: int, steps: int) -> None:
-        self._simulation.acknowledged(event, terminal=step == steps)
+    def _on_receipt(self, event: Event, step: int, steps: int) -> None:
+        self._simulation.record_publish(event, terminal=step == steps)
         if step < steps:
             wait = self._simulation.random.randint(*STEPS_MS)
             assert event.key
-            self._simulation.after(
-                wait, self._step, event.channel, event.key, step + 1, steps, event.source
+            self._simulation.call_later(
+                wait, self._publish_step, event.channel, event.key, step + 1, steps, event.source
             )
