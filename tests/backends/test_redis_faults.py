@@ -102,7 +102,7 @@ async def test_a_restart_without_its_data_begins_new_epochs(own_server: RedisSer
     async with RedisBackend(own_server.url) as log:
         before = await appended(log, "job.7", 1)
         await asyncio.to_thread(own_server.stop)
-        own_server.forget()
+        own_server.delete_data()
         await asyncio.to_thread(own_server.start)
         after = await appended(log, "job.7", 2)
         assert after.epoch != before.epoch

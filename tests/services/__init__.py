@@ -1,1 +1,1 @@
-"""Real servers for the tests: private, on free loopback ports, stopped by who started them."""
+"""Private database servers of the tests, on free loopback ports."""

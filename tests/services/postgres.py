@@ -1,4 +1,4 @@
-"""A private PostgreSQL server, and databases in it that nobody else uses."""
+"""Private PostgreSQL server with a new database for each test."""
 
 import os
 import pwd
@@ -17,19 +17,19 @@ from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema
-from tests.services.programs import TIMEOUT, free_port, program, until
+from tests.services.programs import TIMEOUT, free_port, program, wait_until
 
 FOLDERS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 
 
 class PostgresServer:
-    """One `postgres` on a free loopback port, in a folder of its own.
+    """`postgres` process on a free loopback port, with a data folder of its own.
 
-    PostgreSQL refuses to run as root: then it runs as the user that Debian made for it.
+    PostgreSQL refuses to run as root: for root it runs as the user of Debian's package.
 
     Args:
-        folder: where its data is.
-        options: of its configuration, such as `fsync=off`.
+        folder: the folder of its data.
+        options: the configuration parameters, such as `fsync=off`.
 
     """
 
@@ -41,15 +41,15 @@ class PostgresServer:
         self._numbers = count(1)
 
     def url(self, database: str = "postgres") -> str:
-        """Where a database is."""
+        """Return the URL of a database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
-        """Open a connection, to look and to meddle."""
+        """Open a connection for the test itself."""
         return psycopg.connect(self.url(database), autocommit=True)
 
     def database(self, retention: Retention | None = None, *, prefix: str = "realtime") -> str:
-        """Make a database with the log in it, and return its address."""
+        """Create a database with the log's tables; return its URL."""
         name = f"test_{next(self._numbers)}"
         with self.connect() as connection:
             connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
@@ -58,9 +58,9 @@ class PostgresServer:
         return self.url(name)
 
     def start(self) -> None:
-        """Start it, with the data that it has."""
+        """Start the server with its data."""
         if not (self._folder / "data").exists():
-            self._make()
+            self._create()
         log = self._folder / "log"
         settings = (
             *("listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}"),
@@ -73,19 +73,19 @@ class PostgresServer:
                 [*_as_user(), *command, *options], stdout=output, stderr=output, cwd=self._folder
             )
         try:
-            until(self._answers, log=log)
+            wait_until(self._is_ready, log=log)
         except BaseException:
             self.kill()
             raise
 
     def stop(self) -> None:
-        """Stop it as an operator does in a hurry: connections are closed."""
+        """Stop the server with a fast shutdown, which closes connections."""
         assert self._process
         self._process.send_signal(SIGINT)
         self._process.wait(TIMEOUT)
 
     def kill(self) -> None:
-        """End it, and all of its processes, as `kill -9` does."""
+        """Kill the server and all of its processes with SIGKILL."""
         assert self._process
         for pid in (*_children(self._process.pid), self._process.pid):
             with suppress(ProcessLookupError):
@@ -106,7 +106,7 @@ class PostgresServer:
         if self._process and self._process.poll() is None:
             self.kill()
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
             shutil.chown(self._folder, "postgres")
@@ -119,7 +119,7 @@ class PostgresServer:
             [*_as_user(), *command, *options], check=True, capture_output=True, cwd=self._folder
         )
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         with suppress(psycopg.Error), self.connect():
             return True
         return False

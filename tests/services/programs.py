@@ -1,4 +1,4 @@
-"""Where a server's program is, and ports and folders of its own."""
+"""Programs of database servers, and free ports for them."""
 
 import random
 import shutil
@@ -9,23 +9,22 @@ from contextlib import suppress
 from pathlib import Path
 
 TIMEOUT = 30.0
-"""The longest that a server may take to answer, in seconds."""
+"""Longest wait for a server's answer, in seconds."""
 
 
 def program(name: str, *folders: str, package: str) -> str:
-    """Return the path of a program; a missing one is a failure that says what to install."""
+    """Return the path of a program; the error of a missing program names its package."""
     search = [None, *folders]
     for folder in search:
-        if found := shutil.which(name, path=folder):
-            return found
-    raise AssertionError(f"{name} is missing: apt-get install {package}, as `make test` does")
+        if path := shutil.which(name, path=folder):
+            return path
+    raise AssertionError(f"{name} is missing. Run: apt-get install {package} (`make test` does).")
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now, and that no outgoing connection is given.
-
-    Those come from 32768 on (ip_local_port_range), and would take it before a server does.
-    """
+    """Return a free port below the range of outgoing connections."""
+    # Linux takes the ports of outgoing connections from 32768 on (ip_local_port_range);
+    # such a connection could use the port before the server does.
     while True:
         port = random.randrange(15_000, 32_000)
         with socket.socket() as free, suppress(OSError):
@@ -33,9 +32,9 @@ def free_port() -> int:
             return port
 
 
-def until(answers: Callable[[], bool], *, log: Path) -> None:
-    """Wait until a server answers."""
+def wait_until(is_ready: Callable[[], bool], *, log: Path) -> None:
+    """Wait until a server is ready."""
     deadline = time.monotonic() + TIMEOUT
-    while not answers():
-        assert time.monotonic() < deadline, f"it does not answer: {log.read_text()[-2000:]}"
+    while not is_ready():
+        assert time.monotonic() < deadline, f"the server does not answer: {log.read_text()[-2000:]}"
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Private Redis servers: one alone, a Cluster of three, a master with a replica and a Sentinel."""
+"""Private Redis servers: a single one, a Cluster of three, a replicated pair with a Sentinel."""
 
 import subprocess
 from collections.abc import Sequence
@@ -10,64 +10,65 @@ from typing import Any, Self
 
 import redis
 
-from tests.services.programs import TIMEOUT, free_port, program, until
+from tests.services.programs import TIMEOUT, free_port, program, wait_until
 
 
 class RedisServer:
-    """One `redis-server` on a free loopback port, in a folder of its own.
+    """`redis-server` process on a free loopback port, with a data folder of its own.
 
     Args:
-        folder: where its data is.
-        options: of its command line, such as `--appendonly yes`.
+        folder: the folder of its data.
+        options: the options of its command line, such as `--appendonly yes`.
+        sentinel: whether the process is a Sentinel.
 
     """
 
     def __init__(self, folder: Path, *options: str, sentinel: bool = False) -> None:
         self.port = free_port()
-        self._folder = folder
+        self.folder = folder
         self._options = options
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """URL for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self, **options: Any) -> "redis.Redis":
-        """Return a client, to look and to meddle."""
+        """Return a client for the test itself."""
         client: redis.Redis = redis.Redis.from_url(self.url, decode_responses=True, **options)
         return client
 
     def start(self) -> None:
-        """Start it, with the data that it has."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        log = self._folder / "log"
+        """Start the server with its data."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(self._command(), stdout=output, stderr=output)
         try:
-            until(self._answers, log=log)
+            wait_until(self._is_ready, log=log)
         except BaseException:
             self.kill()
             raise
 
     def stop(self) -> None:
-        """Stop it as an operator does: it may save what it has."""
+        """Stop the server with SIGTERM; it saves its data."""
         assert self._process
         self._process.terminate()
         self._process.wait(TIMEOUT)
 
     def kill(self) -> None:
-        """End it as `kill -9` does."""
+        """Kill the server with SIGKILL."""
         assert self._process
         self._process.kill()
         self._process.wait(TIMEOUT)
 
-    def forget(self) -> None:
-        """Remove its data, while it is stopped."""
-        for kept in self._folder.rglob("*"):
-            if kept.is_file() and kept.suffix in (".rdb", ".aof", ".manifest"):
-                kept.unlink()
+    def delete_data(self) -> None:
+        """Delete the data of the stopped server."""
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path.suffix in (".rdb", ".aof", ".manifest"):
+                path.unlink()
 
     def __enter__(self) -> Self:
         self.start()
@@ -86,18 +87,18 @@ class RedisServer:
         name = "redis-server"
         command = [program(name, package="redis-server")]
         if self._sentinel:
-            command += [str(self._folder / "sentinel.conf"), "--sentinel"]
-        placed = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder))
-        return [*command, *placed, "--enable-debug-command", "yes", *self._options]
+            command += [str(self.folder / "sentinel.conf"), "--sentinel"]
+        location = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder))
+        return [*command, *location, "--enable-debug-command", "yes", *self._options]
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         with suppress(redis.RedisError), self.client() as client:
             return bool(client.ping())
         return False
 
 
 class RedisCluster:
-    """Three masters that share the slots."""
+    """Redis Cluster of three masters."""
 
     def __init__(self, folder: Path) -> None:
         options = ("--cluster-enabled", "yes", "--save", "", "--cluster-node-timeout", "2000")
@@ -109,7 +110,7 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """URL for clients."""
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
         return f"redis+cluster://{hosts}"
 
@@ -129,16 +130,16 @@ class RedisCluster:
         command = [program("redis-cli", package="redis-tools"), "--cluster", "create", *hosts]
         subprocess.run([*command, "--cluster-yes"], check=True, capture_output=True)
         for server in self.servers:
-            until(partial(_is_whole, server), log=server._folder / "log")
+            wait_until(partial(_is_whole, server), log=server.folder / "log")
 
 
 class RedisPair:
-    """A master, a replica, and a Sentinel that turns the one into the other."""
+    """Master, replica, and a Sentinel that promotes the replica when the master fails."""
 
     service = "log"
 
     def __init__(self, folder: Path) -> None:
-        at_once = ("--repl-diskless-sync-delay", "0")  # not after 5 s, for others to join in
+        at_once = ("--repl-diskless-sync-delay", "0")  # the default waits 5 s for more replicas
         self.master = RedisServer(folder / "master", "--save", "", *at_once)
         follow = f"127.0.0.1 {self.master.port}".split()
         self.replica = RedisServer(folder / "replica", "--save", "", "--replicaof", *follow)
@@ -147,39 +148,40 @@ class RedisPair:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """URL for clients."""
         return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/{self.service}"
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
             for server in (self.master, self.replica):
                 exits.enter_context(server)
-            until(self._follows, log=self.replica._folder / "log")
+            wait_until(self._is_replicating, log=self.replica.folder / "log")
             self._watch()
             exits.enter_context(self.sentinel)
-            until(self._is_known, log=self.sentinel._folder / "log")
+            wait_until(self._is_known, log=self.sentinel.folder / "log")
             self._exits = exits.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
-    def part(self) -> None:
-        """Let the replica miss what is written from now on; it may still be promoted."""
+    def stop_replication(self) -> None:
+        """Stop the replication; the Sentinel can still promote the replica."""
+        # A wrong password keeps the replica from connecting again.
         with self.replica.client() as client:
             client.config_set("masterauth", "a password that the master does not have")
             client.client_kill_filter(_type="master")
 
     def _watch(self) -> None:
-        self.sentinel._folder.mkdir(parents=True)
+        self.sentinel.folder.mkdir(parents=True)
         lines = (
             f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} 1",
             f"sentinel down-after-milliseconds {self.service} 500",
             f"sentinel failover-timeout {self.service} 5000",
         )
-        (self.sentinel._folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+        (self.sentinel.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
 
-    def _follows(self) -> bool:
+    def _is_replicating(self) -> bool:
         with self.replica.client() as client:
             state: dict[str, str] = client.info("replication")
             return state["master_link_status"] == "up"

@@ -37,13 +37,13 @@ async def test_lost_repeated_and_reordered_events_are_repaired(
 ) -> None:
     await tab.open()
     await wait_for_ably(tab)
-    assert site.asked()["ws"] == 0
+    assert site.request_counts()["ws"] == 0
     ably.faults.lose, ably.faults.duplicate, ably.faults.reorder = 0.05, 0.05, 0.1
     for _ in range(60):
         await site.publish()
         await asyncio.sleep(0)
     ably.faults.heal()
-    await tab.goes_on()
+    await tab.check_delivery()
     assert len(site.published) == 305
 
 
@@ -52,14 +52,14 @@ async def test_page_polls_while_ably_is_down_and_misses_no_event(
 ) -> None:
     await tab.open(reconnectInterval=300)
     await wait_for_ably(tab)
-    await tab.goes_on()
+    await tab.check_delivery()
     ably.faults.refuse = True
     ably.drop()
     await tab.shows("Polling")
-    await tab.goes_on()
+    await tab.check_delivery()
     ably.faults.heal()
     await wait_for_ably(tab)
-    await tab.goes_on()
+    await tab.check_delivery()
 
 
 async def test_ably_token_is_renewed_on_the_open_connection(
@@ -74,6 +74,6 @@ async def test_ably_token_is_renewed_on_the_open_connection(
         for _ in range(2):
             while not (await urls.get()).endswith("/auth/ably"):
                 pass
-    await tab.goes_on()
+    await tab.check_delivery()
     assert ably.accepted == 1
     assert ably.subscribers(f"realtime:{CHANNEL}") == 1
