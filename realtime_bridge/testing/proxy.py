@@ -52,7 +52,7 @@ class FaultyProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.only = b""
+        self.only = b""  # the final drop resets every connection
         await self._exits.aclose()
 
     def heal(self) -> None:
@@ -76,7 +76,7 @@ class FaultyProxy:
         self._refusing = True
 
     def delay(self, seconds: float) -> None:
-        """Delay all bytes by so many seconds in each direction."""
+        """Delay all bytes by this number of seconds in each direction."""
         self._delay = seconds
 
     def swallow(self, *directions: Direction, after: int = 0) -> None:
@@ -105,6 +105,7 @@ class FaultyProxy:
         self._links.add(link)
         await self._notify()
         with suppress(OSError):
+            # The first bytes decide whether the faults affect the connection.
             first = await link.client.read(CHUNK_BYTES) if self.only else b""
             if self._refusing and self.only in first:
                 self.refused += 1
@@ -154,7 +155,7 @@ class _Link:
         up = asyncio.create_task(self._forward("up", self.client, to_server, first))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-            if self._silent:
+            if self._silent:  # the end of the server must stay hidden from the client
                 await up
         finally:
             up.cancel()

@@ -159,7 +159,7 @@ def application() -> Application:
 
 
 def kill_sockets_after(tab: Tab, site: Site, seconds: float) -> None:
-    """Reset each WebSocket so many seconds after its opening."""
+    """Reset each WebSocket `seconds` after its opening."""
     site.proxy.only = SOCKETS
     loop = asyncio.get_running_loop()
 

@@ -105,7 +105,7 @@ class Clients:
             await asyncio.gather(*(client.wait_until_at(tops) for client in self.clients))
 
     async def until_received(self, events: int) -> None:
-        """Wait until the first client has received so many events."""
+        """Wait until the first client has received this number of events."""
         first = self.clients[0]
         while sum(map(len, first.ids.values())) < events:
             first.changed.clear()

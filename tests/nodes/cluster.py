@@ -97,7 +97,7 @@ class Published:
 async def publish(
     workers: int, events: int, channels: Sequence[str], *, seconds: float, cluster: Cluster
 ) -> Published:
-    """Run worker processes, each with so many events, spread over the channels and the time."""
+    """Run worker processes that publish `events` each, spread over channels and `seconds`."""
     with ExitStack() as exits:  # a cancelled test leaves no worker process
         processes = []
         for number in range(workers):

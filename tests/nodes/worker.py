@@ -14,7 +14,7 @@ BATCH = 20
 
 
 async def work(number: int, count: int, channels: Sequence[str], seconds: float) -> None:
-    """Publish `count` events, evenly over so many seconds; repeat failed publishes."""
+    """Publish `count` events, evenly over `seconds`; repeat failed publishes."""
     ids: dict[str, list[str]] = defaultdict(list)
     retries = 0
     async with Broadcaster.from_env() as broadcaster:

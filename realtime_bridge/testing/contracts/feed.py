@@ -146,7 +146,7 @@ class FeedContract:
         async with receiver.listen() as listener:
             await listener.subscribe([channel])
             receiving = asyncio.create_task(_receive_all(listener))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the stream waits for events when the listener closes
         async with asyncio.timeout(self.timeout):
             assert await receiving == []
 

@@ -119,6 +119,7 @@ class AppendContract(LogContractBase):
     async def test_concurrent_appends_leave_no_gap_and_keep_batch_order(
         self, sender: Log, receiver: Log, channel: str
     ) -> None:
+        # Two views that take turns find races between the processes of a shared log.
         batches = [numbered(channel, 5) for _ in range(20)]
         receipts = await asyncio.gather(
             *((sender, receiver)[n % 2].append(batch) for n, batch in enumerate(batches))

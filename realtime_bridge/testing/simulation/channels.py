@@ -52,6 +52,7 @@ class Channels:
             outputs = reducer.reset(answer.reason, answer.top, asked=requested_after)
             return self._apply(channel, outputs)
         if reducer.position is None:
+            # Before the reducer: it may deliver held events at once.
             self._simulation.checker.record_start(self._client, channel, answer.top)
             self._load_snapshot(channel)
             return self._apply(channel, reducer.start(answer.top))

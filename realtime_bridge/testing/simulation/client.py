@@ -57,6 +57,7 @@ class Client:
 
     def apply_input(self, name: str, **args: Any) -> None:
         """Give the state machine an input, and perform its commands."""
+        # One draw per input, used or not: the commands do not shift the later draws.
         machine = self.machine.at(self._simulation.now, self._simulation.random.random())
         before = machine.mode
         getattr(machine, name)(**args)
@@ -76,7 +77,7 @@ class Client:
 
     def socket_opened(self, number: int, connection: Connection) -> None:
         """Handle the opening of a socket."""
-        if number not in self._opening:
+        if number not in self._opening:  # the machine has closed it during the opening
             self._simulation.servers.remove(connection)
         elif not self.asleep and connection.open:
             self._opening.remove(number)
@@ -281,6 +282,7 @@ class Client:
         socket = self._sockets.pop(number, None)
         if socket is None:
             return
+        # Only a ready socket can take requests over; an opening one subscribes by itself.
         others = [other for other in self._sockets.values() if other.ready]
         for channel in socket.requests if others else self.channels.reducers:
             self.channels.reducers[channel].interrupted()

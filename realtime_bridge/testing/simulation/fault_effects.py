@@ -108,7 +108,7 @@ class FaultEffects:
         for connection in list(servers.connections):
             if connection.node is node:
                 servers.close(connection, code)
-        if self._simulation.memory:
+        if self._simulation.memory:  # the log is lost with the process
             self._begin_new_epoch(fault)
 
     def _end_restart(self, fault: Fault) -> None:
@@ -145,6 +145,7 @@ class FaultEffects:
     def _begin_regress(self, fault: Fault) -> None:
         for channel in self._simulation.options.channels:
             self._simulation.log.lose_tail(channel, 1 + int(3 * fault.strength))
+            # The servers notice a rolled-back log after a moment, or by the next append.
             wait = round(1_000 * fault.strength)
             self._simulation.call_later(wait, self._simulation.servers.verify_position, channel)
 

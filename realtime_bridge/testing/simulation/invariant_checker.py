@@ -16,6 +16,8 @@ from realtime_bridge.testing.simulation.faults import (
 from realtime_bridge.testing.simulation.log import FullPosition, full_position
 
 PING_MS = 3_000
+"""Time limit of a ping."""
+
 SLACK_MS = 2_500
 """Allowance for the time of answers, which the invariants do not include."""
 
@@ -65,21 +67,21 @@ class InvariantChecker:
 
     def check_delivery(self, client: SimulatedClient, event: Event) -> None:
         """Check an event that a handler receives (I1, I3, I8, I12)."""
-        here, ids = (client.number, event.channel), self._delivered_ids(client)
+        key, ids = (client.number, event.channel), self._delivered_ids(client)
         if event.id in ids:
             self._fail("I3", client, f"{event.id} was delivered twice")
         if event.source == client.name:
             self._fail("I3", client, f"{event.id} is the client's own")
         self._check_access(client)
         new = full_position(event.position)
-        self._check_contiguous(client, here, new)
+        self._check_contiguous(client, key, new)
         ids.add(event.id)
-        self._last[here] = new
+        self._last[key] = new
 
     def check_state(self, client: SimulatedClient) -> None:
         """Check the invariants that hold after every input (I5, I7, I10)."""
         if client.polls > 1:
-            self._fail("I7", client, "two polls are in flight")
+            self._fail("I7", client, "two polls are pending")
         for reducer in client.channels.reducers.values():
             if len(reducer._held) > CAPACITY or len(reducer._ids) > REMEMBERED:
                 self._fail("I10", client, "a reducer stores more than its limits")
@@ -91,6 +93,7 @@ class InvariantChecker:
         if machine.mode == "LIVE" or machine.polling or machine.mode in RESTING or client.asleep:
             self._last_contact[number] = simulation.now
             return
+        # The cheap test first: the quiet period is only needed in the rare case.
         limit = self._silence_limit() + PING_MS
         since = self._last_contact.setdefault(number, simulation.now)
         if simulation.now - since <= limit + SLACK_MS:
@@ -110,6 +113,7 @@ class InvariantChecker:
     def deadline(self, client: SimulatedClient, at: int) -> int:
         """Return the time by which a client shows an event that was published at `at`."""
         interval = self._simulation.options.client.polling_interval
+        # Silence, a ping without an answer, then the first poll with its variation of 20 %.
         limit = self._silence_limit() + PING_MS + round(1.2 * interval) + SLACK_MS
         if self._simulation.uses_provider:
             limit += HOSTED_MS
@@ -127,8 +131,8 @@ class InvariantChecker:
                 self._check_complete(client, channel)
 
     def _check_complete(self, client: SimulatedClient, channel: str) -> None:
-        here, top = (client.number, channel), full_position(self._simulation.log.top(channel))
-        last = self._last.get(here)
+        key, top = (client.number, channel), full_position(self._simulation.log.top(channel))
+        last = self._last.get(key)
         if last is None or last[0] != top[0]:
             self._fail("I2", client, f"{channel} is at {last}, the log at {top}")
         at = top
@@ -138,16 +142,17 @@ class InvariantChecker:
             at = self._simulation.log.previous[at]
 
     def _check_contiguous(
-        self, client: SimulatedClient, here: tuple[int, str], new: FullPosition
+        self, client: SimulatedClient, key: tuple[int, str], new: FullPosition
     ) -> None:
         """Check that no event is missing between the client's last event and this one."""
-        last = self._last.get(here)
+        last = self._last.get(key)
         if last is None:
             self._fail("I1", client, f"{new} arrived before any position")
         if new[0] != last[0]:
             self._fail("I1", client, f"{new} follows {last} without a reset")
         if new[1] <= last[1]:
             self._fail("I1", client, f"{new} arrived after {last}")
+        # The log's true order, not offsets alone: a rolled-back log uses an offset twice.
         before = self._simulation.log.previous[new]
         while before[1] > last[1]:
             if not self._may_skip(client, before):
@@ -157,8 +162,8 @@ class InvariantChecker:
             self._fail("I12", client, f"{new} continues {before}, not {last}")
 
     def _check_access(self, client: SimulatedClient) -> None:
-        revoked = self._simulation.servers.revoked.get(client.number)
-        if revoked is not None and self._simulation.now > revoked + REVOKED_MS + 2 * SLACK_MS:
+        revoked_at = self._simulation.servers.revoked.get(client.number)
+        if revoked_at is not None and self._simulation.now > revoked_at + REVOKED_MS + 2 * SLACK_MS:
             self._fail("I8", client, "received an event after the revocation")
 
     def _may_skip(self, client: SimulatedClient, at: FullPosition) -> bool:

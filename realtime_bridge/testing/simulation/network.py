@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.testing.simulation.connection import Connection, Message
 from realtime_bridge.testing.simulation.deployment import Deployment, OnAnswer, SimulatedClient
 
@@ -11,6 +12,8 @@ REORDER_MS = 500
 """Largest delay by which a provider delivers a message after its successor."""
 
 KILLED_AFTER_MS = 300
+"""Uptime of a socket that a proxy resets (fault `kill`)."""
+
 NO_ANSWER = 0
 """Status of a request without an answer."""
 
@@ -28,23 +31,25 @@ class Network:
         if simulation.has_fault("offline", client.number):
             return
         if simulation.has_fault("refuse", client.number):
-            simulation.call_later(delay, client.socket_closed, number, 1006)
+            simulation.call_later(delay, client.socket_closed, number, CloseCode.ABNORMAL)
             return
         connection = simulation.servers.accept(client.number, number)
         if connection is None:
-            simulation.call_later(delay, client.socket_closed, number, 1006)
+            simulation.call_later(delay, client.socket_closed, number, CloseCode.ABNORMAL)
             return
         connection.broken = simulation.has_fault("swallow", client.number)
+        # The first message arrives after the opening itself.
         connection.last_arrival = connection.last_arrival_up = simulation.now + delay
         simulation.call_later(delay, client.socket_opened, number, connection)
         if simulation.has_fault("kill", client.number):
             simulation.call_later(
-                delay + KILLED_AFTER_MS, simulation.servers.close, connection, 1006
+                delay + KILLED_AFTER_MS, simulation.servers.close, connection, CloseCode.ABNORMAL
             )
 
     def send_to_server(self, connection: Connection, message: Message) -> None:
         """Send a message to the server."""
         if not connection.broken:
+            # TCP keeps the order of messages, whatever the delay of each.
             at = max(
                 connection.last_arrival_up, self._simulation.now + self._delay(connection.client)
             )
@@ -57,6 +62,7 @@ class Network:
             return
         client = self._simulation.clients[connection.client]
         delay = self._delay(connection.client)
+        # A provider keeps no order between its messages.
         if connection.hosted and message[0] == "event":
             for extra in self._draw_copies(connection.client):
                 self._simulation.call_later(
@@ -101,6 +107,7 @@ class Network:
             status, answer = servers.poll(client.number, *argument)
         else:
             status, answer = 200, dict(self._simulation.application.get(argument, {}))
+        # The client may have gone offline during the request.
         if not self._simulation.has_fault("offline", client.number):
             self._simulation.call_later(delay, on_answer, status, answer)
 

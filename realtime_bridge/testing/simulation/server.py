@@ -115,6 +115,7 @@ class Servers:
         if ok:
             delayed, self._delayed_events = self._delayed_events, []
             for event in delayed:
+                # A reset has covered the events of an ended epoch.
                 if self._simulation.log.top(event.channel).epoch == event.position.epoch:  # type: ignore[union-attr]
                     self._push(event)
 
@@ -194,6 +195,7 @@ class Servers:
         offsets: dict[str, int] = {}
         for channel, offset in () if connection.hosted else connection.subscriptions.items():
             top = self._simulation.log.top(channel).offset
+            # A server without its feed does not know the newer offsets.
             if top != offset and not self.trouble:
                 offsets[channel] = connection.subscriptions[channel] = top
         generation = 0 if connection.hosted else self.generation

@@ -95,6 +95,7 @@ class Simulation:
 
     def call_at(self, when: int, call: Callable[..., None], *args: Any) -> None:
         """Schedule a call for a time in milliseconds."""
+        # The number keeps the order of calls at the same time, and makes the entries comparable.
         self._call_number += 1
         heapq.heappush(self._calls, (max(when, self.now), self._call_number, call, args))
 

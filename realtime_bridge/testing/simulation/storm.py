@@ -77,6 +77,7 @@ def check_storm(storm: Storm, *, seed: int, clients: int = CLIENTS) -> None:
 def _shifted(times: Iterable[int]) -> Iterable[int]:
     """Yield the two half-shifted seconds that contain each time."""
     for time in times:
+        # The busiest second can begin at any time: overlapping seconds miss fewer peaks.
         half = time * 2 // SECOND
         yield half
         yield half - 1

@@ -125,7 +125,7 @@ class AblyConnection:
                 break
 
     def _welcome(self, lost: AblyError | None = None) -> None:
-        # ably-js throws without `connectionDetails`, and wants this frame before any other.
+        # ably-js throws without `connectionDetails`, and expects this frame before any other.
         details = {
             "clientId": self._grant.client,
             "connectionKey": self.session.key,
