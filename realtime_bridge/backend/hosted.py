@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.backend.plugins import SHARED_LOGS
 from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
 from realtime_bridge.backend.push import Backend
 
@@ -39,7 +40,7 @@ class HostedBackend(Backend, Plugin):
     provider: ClassVar[str]
     """Which adapter clients load: the descriptor's `provider`, and the last part of `urls.auth`."""
 
-    default_logs = ("redis", "postgres")
+    default_logs = SHARED_LOGS
 
     @property
     @abstractmethod

@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
+from realtime_bridge.errors import ExtraNotInstalledError
+
 if TYPE_CHECKING:
     from realtime_bridge.testing.providers.ably.server import LocalAbly as LocalAbly
     from realtime_bridge.testing.providers.faults import Faults as Faults
@@ -49,4 +51,11 @@ def __getattr__(name: str) -> object:
     """Import a provider at its first use: each needs packages that the others do without."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        missing = error.name or "?"
+        raise ExtraNotInstalledError(
+            "A local provider", missing=missing, extra="testing"
+        ) from error
+    return getattr(module, name)
