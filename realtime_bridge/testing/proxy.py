@@ -120,11 +120,11 @@ class FaultyProxy:
         """Return the part of a chunk that the faults let through."""
         await asyncio.sleep(self._delay)
         allowance = self._allowance[direction] if self.only in link.first else UNLIMITED
-        allowed = chunk if allowance >= len(chunk) else chunk[: int(allowance)]
-        self._allowance[direction] -= len(allowed) if allowance < UNLIMITED else 0
-        self.forwarded[direction] += len(allowed)
+        forwarded_part = chunk if allowance >= len(chunk) else chunk[: int(allowance)]
+        self._allowance[direction] -= len(forwarded_part) if allowance < UNLIMITED else 0
+        self.forwarded[direction] += len(forwarded_part)
         await self._notify()
-        return allowed
+        return forwarded_part
 
     def finish_drop(self, direction: Direction) -> None:
         """Reset the open connections if `drop` has waited for the bytes that are used up."""
@@ -185,11 +185,11 @@ class _Link:
                 chunk = b""
 
     async def _write(self, direction: Direction, chunk: bytes, writer: StreamWriter) -> None:
-        allowed = await self._proxy.forward(direction, chunk, self)
+        forwarded_part = await self._proxy.forward(direction, chunk, self)
         with suppress(OSError):
-            writer.write(allowed)
+            writer.write(forwarded_part)
             await writer.drain()
-        if allowed != chunk:
+        if forwarded_part != chunk:
             self._silent.add(direction)
             self._proxy.finish_drop(direction)
 

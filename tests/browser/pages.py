@@ -128,8 +128,8 @@ class Tab:
     async def has_all(self, *, within: float = TIMEOUT, resets: int = 0) -> None:
         """Wait for the last published event; check that each event came once and in order."""
         await self.until(f"received.length >= {len(self._site.published)}", within=within)
-        received = [_record_of(event) for event in await self.value("received")]
-        assert received == self._site.published
+        records = [_record_of(event) for event in await self.value("received")]
+        assert records == self._site.published
         assert len(await self.value("resets")) == resets
         assert not self.errors
 

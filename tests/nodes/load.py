@@ -37,9 +37,9 @@ class Load:
         async with asyncio.timeout(TIMEOUT):
             await self.clients.until_received(int(WORKERS * EVENTS * EACH / len(CHANNELS) * share))
 
-    async def finish(self, publishing: "asyncio.Task[Published]") -> None:
+    async def finish(self, publish_task: "asyncio.Task[Published]") -> None:
         """Wait until every client has every event, and check that none is missing."""
-        self.published = await publishing
+        self.published = await publish_task
         async with self._log as log:
             tops = await log.positions(CHANNELS)
         await self.clients.wait_until_at(tops, seconds=TIMEOUT)
@@ -68,10 +68,10 @@ async def load(
             Balancer(cluster.ports) as balancer,
             Clients(balancer.url, CLIENTS, CHANNELS, each=EACH) as clients,
         ):
-            running = Load(cluster, clients, log)
-            publishing = asyncio.create_task(
+            active_load = Load(cluster, clients, log)
+            publish_task = asyncio.create_task(
                 publish(WORKERS, EVENTS, CHANNELS, seconds=SECONDS, cluster=cluster)
             )
-            await running.until_published()
-            yield running
-            await running.finish(publishing)
+            await active_load.until_published()
+            yield active_load
+            await active_load.finish(publish_task)

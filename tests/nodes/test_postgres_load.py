@@ -25,27 +25,27 @@ def on_postgres(server: PostgresServer, folder: Path) -> AbstractAsyncContextMan
 
 
 async def test_restarted_postgres_loses_no_event(server: PostgresServer, tmp_path: Path) -> None:
-    async with on_postgres(server, tmp_path) as running:
+    async with on_postgres(server, tmp_path) as active_load:
         await asyncio.to_thread(server.stop)
         await asyncio.to_thread(server.start)
-    assert running.clients.resets == []
+    assert active_load.clients.resets == []
 
 
 async def test_crashed_postgres_keeps_acknowledged_events(
     server: PostgresServer, tmp_path: Path
 ) -> None:
-    async with on_postgres(server, tmp_path) as running:
+    async with on_postgres(server, tmp_path) as active_load:
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
-    assert running.clients.resets == []
+    assert active_load.clients.resets == []
 
 
 async def test_terminated_listener_recovers(server: PostgresServer, tmp_path: Path) -> None:
-    async with on_postgres(server, tmp_path) as running:
+    async with on_postgres(server, tmp_path) as active_load:
         with server.connect() as connection:
             result = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE application_name = 'realtime-bridge feed'"
             )
             assert result.rowcount
-    assert running.clients.resets == []
+    assert active_load.clients.resets == []

@@ -24,38 +24,38 @@ def on_redis(
 async def test_each_client_gets_each_event_once_and_in_order(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with on_redis(redis_server.url, tmp_path) as running:
+    async with on_redis(redis_server.url, tmp_path) as active_load:
         pass
-    assert running.clients.resets == []
-    assert running.published.retries == 0
-    assert sum(map(len, running.published.ids.values())) == WORKERS * EVENTS
+    assert active_load.clients.resets == []
+    assert active_load.published.retries == 0
+    assert sum(map(len, active_load.published.ids.values())) == WORKERS * EVENTS
 
 
 async def test_clients_of_a_killed_node_move_to_the_other_node(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with on_redis(redis_server.url, tmp_path) as running:
-        running.cluster.kill(0)
-    assert running.clients.resets == []
+    async with on_redis(redis_server.url, tmp_path) as active_load:
+        active_load.cluster.kill(0)
+    assert active_load.clients.resets == []
 
 
 async def test_redis_restart_with_data_loses_no_event(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with on_redis(redis_server.url, tmp_path) as running:
+    async with on_redis(redis_server.url, tmp_path) as active_load:
         await asyncio.to_thread(redis_server.stop)
         await asyncio.to_thread(redis_server.start)
-    assert running.clients.resets == []
+    assert active_load.clients.resets == []
 
 
 async def test_redis_restart_without_data_resets_every_channel(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with on_redis(redis_server.url, tmp_path) as running:
+    async with on_redis(redis_server.url, tmp_path) as active_load:
         await asyncio.to_thread(redis_server.stop)
         redis_server.delete_data()
         await asyncio.to_thread(redis_server.start)
-    resets = running.clients.resets
+    resets = active_load.clients.resets
     assert {reset.channel for reset in resets} == {*CHANNELS}
     assert {reset.reason for reset in resets} == {"epoch"}
 
@@ -65,21 +65,21 @@ async def test_node_recovers_every_event_after_a_silent_redis(
 ) -> None:
     async with FaultyProxy(redis_server.port) as proxy:
         silent = {0: variables(proxy.url.replace("http", "redis"))}
-        async with on_redis(redis_server.url, tmp_path, own=silent) as running:
+        async with on_redis(redis_server.url, tmp_path, own=silent) as active_load:
             proxy.swallow()
             await asyncio.sleep(20 if FULL else 6)  # the length of the outage
             proxy.heal()
             proxy.drop()
-    assert running.clients.resets == []
+    assert active_load.clients.resets == []
 
 
 async def test_failover_with_lost_writes_merges_no_histories(
     tmp_path: Path,
 ) -> None:
     with RedisPair(tmp_path / "pair") as pair:
-        async with on_redis(pair.url, tmp_path) as running:
+        async with on_redis(pair.url, tmp_path) as active_load:
             pair.stop_replication()
-            await running.until_published(1 / 2)
+            await active_load.until_published(1 / 2)
             pair.master.kill()
-    assert {reset.reason for reset in running.clients.resets} <= {"regressed", "epoch", "ahead"}
-    assert running.clients.resets
+    assert {reset.reason for reset in active_load.clients.resets} <= {"regressed", "epoch", "ahead"}
+    assert active_load.clients.resets

@@ -43,11 +43,11 @@ async def test_rolling_restart_loses_no_event_and_spreads_clients(
             Clients(balancer.url, CLIENTS, CHANNELS, each=1) as clients,
             asyncio.TaskGroup() as tasks,
         ):
-            publishing = tasks.create_task(
+            publish_task = tasks.create_task(
                 publish(WORKERS, EVENTS, CHANNELS, seconds=SECONDS, cluster=cluster)
             )
             moves = [await _restart(cluster, node, balancer) for node in range(NODES)]
-            published = await publishing
+            published = await publish_task
             tops = await asyncio.to_thread(asyncio.run, positions(redis_server.url))
             await clients.wait_until_at(tops, seconds=60)
     clients.check(published)

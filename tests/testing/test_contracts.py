@@ -256,8 +256,8 @@ def test_every_planted_fault_fails_a_contract(tmp_path: Path) -> None:
         check=False,
         timeout=100,
     )
-    failed = {
+    failed_tests = {
         line.split("::")[1] for line in process.stdout.splitlines() if line.startswith("FAILED")
     }
-    assert failed == {f"Test{fault}" for fault in FAULTS}, process.stdout
+    assert failed_tests == {f"Test{fault}" for fault in FAULTS}, process.stdout
     assert " error" not in process.stdout.splitlines()[-1]

@@ -20,7 +20,7 @@ TIMEOUT = 15.0
 
 FORMATS = pytest.mark.parametrize("binary", [False, True], ids=["json", "msgpack"])
 
-Received = asyncio.Queue[Any]
+MessageQueue = asyncio.Queue[Any]
 
 
 @pytest_asyncio.fixture
@@ -48,15 +48,15 @@ async def realtime(ably: LocalAbly, *, binary: bool = False, **options: Any) -> 
         await client.close()
 
 
-async def subscribe(client: Any, name: str = "job.7") -> Received:
-    received: Received = asyncio.Queue()
-    await client.channels.get(name).subscribe(received.put_nowait)
-    return received
+async def subscribe(client: Any, name: str = "job.7") -> MessageQueue:
+    messages: MessageQueue = asyncio.Queue()
+    await client.channels.get(name).subscribe(messages.put_nowait)
+    return messages
 
 
-async def within_timeout(waiting: Awaitable[Any]) -> Any:
+async def within_timeout(wait: Awaitable[Any]) -> Any:
     async with asyncio.timeout(TIMEOUT):
-        return await waiting
+        return await wait
 
 
 def token(ably: LocalAbly, *, seconds: float = 600, capability: str = "") -> str:
@@ -75,11 +75,11 @@ async def error_of(call: Awaitable[Any]) -> tuple[int, int]:
 @FORMATS
 async def test_python_receives_events_published_by_python(ably: LocalAbly, *, binary: bool) -> None:
     async with realtime(ably, binary=binary) as client, rest(ably) as publisher:
-        received = await subscribe(client)
+        messages = await subscribe(client)
         channel = publisher.channels.get("job.7")
         await channel.publish(Message("step", {"percent": 30}, id="one"))
         await channel.publish("raw", b"\x00\xff")
-        first, second = await within_timeout(received.get()), await within_timeout(received.get())
+        first, second = await within_timeout(messages.get()), await within_timeout(messages.get())
     assert (first.name, first.data, first.id) == ("step", {"percent": 30}, "one")
     assert (second.name, second.data) == ("raw", b"\x00\xff")
 
@@ -100,32 +100,32 @@ async def test_python_receives_events_published_by_node(ably: LocalAbly, *, bina
     options = {"key": ably.key, "port": ably.port, "useBinaryProtocol": binary}
     async with NodeAbly.run("job.7", **options) as node, realtime(ably) as client:
         await node.until(attached="job.7")
-        received = await subscribe(client)
+        messages = await subscribe(client)
         await node.send("publish", "job.7", "step", {"percent": 30})
         done = await node.until(done="publish")
-        message = await within_timeout(received.get())
+        message = await within_timeout(messages.get())
     assert (message.name, message.data) == ("step", {"percent": 30})
     assert done["serials"] == [message.serial]
 
 
 async def test_python_publishes_over_its_connection(ably: LocalAbly) -> None:
     async with realtime(ably, binary=True) as client, realtime(ably) as other:
-        received = await subscribe(other)
+        messages = await subscribe(other)
         await within_timeout(client.channels.get("job.7").publish("step", "text"))
-        assert (await within_timeout(received.get())).data == "text"
+        assert (await within_timeout(messages.get())).data == "text"
         code = await error_of(client.channels.get("job.7").publish("large", "x" * 65_536))
         assert code == (400, 40009)
 
 
 async def test_repeated_id_is_delivered_once(ably: LocalAbly) -> None:
     async with realtime(ably) as client, rest(ably) as publisher:
-        received = await subscribe(client)
+        messages = await subscribe(client)
         channel = publisher.channels.get("job.7")
         first = await channel.publish(Message("a", "first", id="one"))
         second = await channel.publish(Message("a", "again", id="one"))
         await channel.publish("b", "last")
         assert first.serials == second.serials
-        assert [(await within_timeout(received.get())).data for _ in range(2)] == ["first", "last"]
+        assert [(await within_timeout(messages.get())).data for _ in range(2)] == ["first", "last"]
 
 
 async def test_ids_of_one_publish_need_a_common_base(ably: LocalAbly) -> None:
@@ -146,7 +146,7 @@ async def test_publish_is_limited_to_65536_bytes(ably: LocalAbly) -> None:
 async def test_batch_call_publishes_to_many_channels(ably: LocalAbly) -> None:
     limited = token(ably, capability='{"a":["publish"],"b":["publish"]}')
     async with realtime(ably) as client, rest(ably, token=limited) as publisher:
-        received = await subscribe(client, "b")
+        messages = await subscribe(client, "b")
         specs = [
             {"channels": ["a", "b"], "messages": [{"name": "step", "data": "x"}]},
             {"channels": ["c"], "messages": [{"name": "step", "data": "x"}]},
@@ -155,7 +155,7 @@ async def test_batch_call_publishes_to_many_channels(ably: LocalAbly) -> None:
         assert answer.success
         assert [one["successCount"] for one in answer.items] == [2, 0]
         assert answer.items[1]["results"][0]["error"]["code"] == 40160
-        assert (await within_timeout(received.get())).data == "x"
+        assert (await within_timeout(messages.get())).data == "x"
 
 
 async def test_history_is_read_in_pages_in_both_directions(ably: LocalAbly) -> None:
@@ -228,20 +228,20 @@ async def test_wrong_key_fails_the_connection(ably: LocalAbly, key: str, code: i
 
 
 async def test_expiring_token_is_renewed_on_open_connection(ably: LocalAbly) -> None:
-    issued: list[str] = []
+    tokens: list[str] = []
 
     async def callback(_: Any) -> str:
-        issued.append(token(ably, seconds=2 if not issued else 600))
-        return issued[-1]
+        tokens.append(token(ably, seconds=2 if not tokens else 600))
+        return tokens[-1]
 
-    updated: Received = asyncio.Queue()
+    updates: MessageQueue = asyncio.Queue()
     async with realtime(ably, auth_callback=callback) as client, rest(ably) as publisher:
-        client.connection.on("update", updated.put_nowait)
-        received = await subscribe(client)
-        await within_timeout(updated.get())
+        client.connection.on("update", updates.put_nowait)
+        messages = await subscribe(client)
+        await within_timeout(updates.get())
         await publisher.channels.get("job.7").publish("step", "x")
-        assert (await within_timeout(received.get())).data == "x"
-    assert (len(issued), ably.accepted) == (2, 1)
+        assert (await within_timeout(messages.get())).data == "x"
+    assert (len(tokens), ably.accepted) == (2, 1)
 
 
 async def test_connection_ends_with_its_token(ably: LocalAbly) -> None:
@@ -323,7 +323,7 @@ async def test_calls_fail_with_the_status_of_the_fault(
 
 async def test_messages_are_lost_repeated_and_reordered(ably: LocalAbly) -> None:
     async with realtime(ably) as client, rest(ably) as publisher:
-        received = await subscribe(client)
+        messages = await subscribe(client)
         channel = publisher.channels.get("job.7")
         ably.faults.lose = 1.0
         await channel.publish("step", "lost")
@@ -334,13 +334,13 @@ async def test_messages_are_lost_repeated_and_reordered(ably: LocalAbly) -> None
         ably.faults.reorder = 1.0
         await channel.publish("step", "late")
         await channel.publish("step", "early")
-        delivered = [(await within_timeout(received.get())).data for _ in range(4)]
-    assert delivered == ["twice", "twice", "early", "late"]
+        texts = [(await within_timeout(messages.get())).data for _ in range(4)]
+    assert texts == ["twice", "twice", "early", "late"]
 
 
 async def test_until_returns_when_a_client_subscribes(ably: LocalAbly) -> None:
     async with realtime(ably) as client:
-        waiting = asyncio.create_task(ably.until(lambda: ably.subscribers("job.7") == 1))
+        wait = asyncio.create_task(ably.until(lambda: ably.subscribers("job.7") == 1))
         await subscribe(client)
-        await within_timeout(waiting)
+        await within_timeout(wait)
     await within_timeout(ably.until(lambda: ably.connections == 0))

@@ -101,10 +101,10 @@ async def test_connection_that_lost_bytes_stays_silent(proxy: FaultyProxy, direc
             assert await another[0].readexactly(5) == b"hello"
         connection[1].write(b"more")
         assert not silent[0].at_eof()
-        reading = asyncio.create_task(connection[0].read(1))
+        read_task = asyncio.create_task(connection[0].read(1))
         await proxy.until(lambda: proxy.accepted == 3)
-        assert not reading.done()
-        reading.cancel()
+        assert not read_task.done()
+        read_task.cancel()
 
 
 async def test_half_open_connection_is_silent_without_end(proxy: FaultyProxy) -> None:
@@ -132,6 +132,6 @@ async def test_a_delay_holds_everything(proxy: FaultyProxy) -> None:
     proxy.delay(0.05)
     clock = asyncio.get_running_loop().time
     async with connected(proxy) as connection:
-        begun = clock()
+        start = clock()
         assert await connection[0].readexactly(5) == b"hello"
-        assert clock() - begun >= 0.09
+        assert clock() - start >= 0.09

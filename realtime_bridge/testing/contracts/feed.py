@@ -45,9 +45,9 @@ class FeedContract:
             for event in numbered(channel, 20):
                 await sender.append([event])
             await sender.append(numbered(channel, 80, start=21))
-            received = await self._receive(stream, 100)
-        assert [event.data["step"] for event in received] == list(range(1, 101))
-        assert [event.position and event.position.offset for event in received] == [*range(1, 101)]
+            arrivals = await self._receive(stream, 100)
+        assert [event.data["step"] for event in arrivals] == list(range(1, 101))
+        assert [event.position and event.position.offset for event in arrivals] == [*range(1, 101)]
 
     async def test_event_arrives_unchanged_with_its_position(
         self, sender: Log, receiver: Feed, channel: str
@@ -58,10 +58,10 @@ class FeedContract:
         ]
         async with self._listen(receiver, channel) as (_, stream):
             receipts = await sender.append(events)
-            received = await self._receive(stream, len(events))
-        assert list(map(content, received)) == list(map(content, events))
-        assert [event.position for event in received] == [receipt.position for receipt in receipts]
-        assert all(event.time for event in received)
+            arrivals = await self._receive(stream, len(events))
+        assert list(map(content, arrivals)) == list(map(content, events))
+        assert [event.position for event in arrivals] == [receipt.position for receipt in receipts]
+        assert all(event.time for event in arrivals)
 
     async def test_largest_event_arrives_unchanged(
         self, sender: Log, receiver: Feed, channel: str
@@ -76,8 +76,8 @@ class FeedContract:
     ) -> None:
         async with self._listen(receiver, channel) as (_, stream):
             await asyncio.gather(*(sender.append(numbered(channel, 5)) for _ in range(20)))
-            received = await self._receive(stream, 100)
-        assert [event.position and event.position.offset for event in received] == [*range(1, 101)]
+            arrivals = await self._receive(stream, 100)
+        assert [event.position and event.position.offset for event in arrivals] == [*range(1, 101)]
 
     async def test_repeated_id_is_announced_with_its_first_data(
         self, sender: Log, receiver: Feed, channel: str
@@ -145,10 +145,10 @@ class FeedContract:
     async def test_closing_a_listener_ends_its_stream(self, receiver: Feed, channel: str) -> None:
         async with receiver.listen() as listener:
             await listener.subscribe([channel])
-            receiving = asyncio.create_task(_receive_all(listener))
+            stream_task = asyncio.create_task(_receive_all(listener))
             await asyncio.sleep(0)  # the stream waits for events when the listener closes
         async with asyncio.timeout(self.timeout):
-            assert await receiving == []
+            assert await stream_task == []
 
     @asynccontextmanager
     async def _listen(self, feed: Feed, *channels: str) -> AsyncGenerator[tuple[Listener, Stream]]:
@@ -157,12 +157,12 @@ class FeedContract:
             yield listener, aiter(listener)
 
     async def _receive(self, stream: Stream, count: int) -> list[Event]:
-        received: list[Event] = []
+        arrivals: list[Event] = []
         async with asyncio.timeout(self.timeout):
-            while len(received) < count:
+            while len(arrivals) < count:
                 turn = await anext(stream)
-                received += [] if isinstance(turn, FeedInterrupted) else turn
-        return received
+                arrivals += [] if isinstance(turn, FeedInterrupted) else turn
+        return arrivals
 
 
 async def _receive_all(listener: Listener) -> list[Event]:

@@ -117,9 +117,9 @@ def _until_open(machine: Machine, random: Random, now: int) -> tuple[int, list[C
         assert wake_at is not None
         now = max(now, wake_at)
         commands = _input(machine, random, now, "tick")
-        opened = [command for command in commands if command.do == "open"]
-        if opened:
-            return now, opened
+        open_commands = [command for command in commands if command.do == "open"]
+        if open_commands:
+            return now, open_commands
         if any(command.do == "poll" for command in commands):
             _input(machine, random, now, "poll_succeeded")
 

@@ -109,10 +109,10 @@ class AblyAPI:
         if not 0 < len(channels) <= BATCH_CHANNELS or len(messages) > BATCH_MESSAGES:
             raise AblyError(40000, 400, "A batch has up to 100 channels and 1000 messages")
         results = [self._store_in_batch(grant, str(channel), messages) for channel in channels]
-        failed = sum("error" in result for result in results)
+        failures = sum("error" in result for result in results)
         return {
-            "successCount": len(results) - failed,
-            "failureCount": failed,
+            "successCount": len(results) - failures,
+            "failureCount": failures,
             "results": results,
         }
 

@@ -54,17 +54,19 @@ class Attachments:
         channel = self._application.channels.get(name)
         modes = _modes(grant, name)
         self.unsubscribe(name)
-        missed = channel.since(frame["channelSerial"]) if frame.get("channelSerial") else None
-        backlog = _rewind(channel, params.get("rewind")) if missed is None else missed
+        missed_events = (
+            channel.since(frame["channelSerial"]) if frame.get("channelSerial") else None
+        )
+        backlog = _rewind(channel, params.get("rewind")) if missed_events is None else missed_events
         flags = modes | (Flag.HAS_BACKLOG if backlog else Flag(0))
         answer: Frame = {"action": Action.ATTACHED, "channel": name, "params": params}
-        if missed is not None:
+        if missed_events is not None:
             flags |= Flag.RESUMED
         elif frame.get("channelSerial"):
             # Without RESUMED, and with this error, clients know that messages are lost.
             lost = AblyError(90003, 404, "Unable to recover the channel: messages expired")
             answer["error"] = lost.to_json()
-        serial = channel.serial if missed is None else frame["channelSerial"]
+        serial = channel.serial if missed_events is None else frame["channelSerial"]
         self._send(answer | {"channelSerial": serial, "flags": int(flags)})
         for publication in backlog:
             self._send(self._message(name, publication))

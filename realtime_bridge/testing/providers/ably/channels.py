@@ -77,23 +77,27 @@ class Channel:
         """Store and deliver the messages with new ids; return the serials of all messages."""
         self._expire()
         time = now()
-        known = {one["id"]: self.ids[one["id"]][1] for one in messages if one.get("id") in self.ids}
-        fresh = [one for one in messages if one.get("id") not in known]
-        if fresh:
+        known_serials = {
+            one["id"]: self.ids[one["id"]][1] for one in messages if one.get("id") in self.ids
+        }
+        unseen = [one for one in messages if one.get("id") not in known_serials]
+        if unseen:
             self.count += 1
-        stored = tuple(
+        new_messages = tuple(
             one
             | {"serial": f"{self.serial}:{index:03}", "timestamp": time, "action": 0}
             | ({} if "id" in one else {"id": f"{self.serial}:{index}"})
-            for index, one in enumerate(fresh)
+            for index, one in enumerate(unseen)
         )
-        self.ids |= {one["id"]: (time, one["serial"]) for one in stored}
-        if stored:
+        self.ids |= {one["id"]: (time, one["serial"]) for one in new_messages}
+        if new_messages:
             self._deliver(
-                Publication(serial=self.serial, time=time, connection=connection, messages=stored)
+                Publication(
+                    serial=self.serial, time=time, connection=connection, messages=new_messages
+                )
             )
-        serials = (one["serial"] for one in stored)
-        return [known.get(one.get("id", "")) or next(serials) for one in messages]
+        serials = (one["serial"] for one in new_messages)
+        return [known_serials.get(one.get("id", "")) or next(serials) for one in messages]
 
     def history(self, *, start: int, end: int, until: str | None, forwards: bool) -> list[Message]:
         """Return the messages of a time span, oldest or newest first.

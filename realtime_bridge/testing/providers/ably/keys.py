@@ -82,8 +82,8 @@ class Grant:
             AblyError: 40012, the message has the client id of another client.
 
         """
-        requested = message.get("clientId")
-        if requested and self.client not in (None, "*", requested):
+        client = message.get("clientId")
+        if client and self.client not in (None, "*", client):
             raise AblyError(40012, 400, "Mismatched clientId in the message")
         if self.client and self.client != "*":
             message["clientId"] = self.client
@@ -184,9 +184,9 @@ class Keys:
         }
 
     def _issue(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        issued = now()
+        issue_time = now()
         capability = _intersection(_parse_capability(fields["capability"]), self.capability)
-        expires = issued + int(fields["ttl"] or TTL_MILLISECONDS)
+        expires = issue_time + int(fields["ttl"] or TTL_MILLISECONDS)
         token = f"{self.name.partition('.')[0]}.{secrets.token_urlsafe(24)}"
         self._tokens[token] = Grant(
             capability=capability,
@@ -197,7 +197,7 @@ class Keys:
         details = {
             "token": token,
             "keyName": self.name,
-            "issued": issued,
+            "issued": issue_time,
             "expires": expires,
             "capability": orjson.dumps(capability).decode(),
         }

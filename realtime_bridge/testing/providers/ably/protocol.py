@@ -119,19 +119,19 @@ def parse_message(message: Message) -> Message:
         AblyError: 40013, the data is neither text nor bytes.
 
     """
-    stored = {
+    fields = {
         name: value
         for name, value in message.items()
         if name in _STORED_FIELDS and value is not None
     }
-    data, encoding = stored.get("data"), str(stored.get("encoding") or "")
+    data, encoding = fields.get("data"), str(fields.get("encoding") or "")
     # Encodings are read from right to left: base64 is the outermost layer.
     if encoding.endswith("base64") and isinstance(data, str):
-        stored["data"] = base64.b64decode(data)
-        _set_encoding(stored, encoding.removesuffix("base64").removesuffix("/"))
+        fields["data"] = base64.b64decode(data)
+        _set_encoding(fields, encoding.removesuffix("base64").removesuffix("/"))
     elif data is not None and not isinstance(data, str | bytes):
         raise AblyError(40013, 400, "A message's data is a text or bytes")
-    return stored
+    return fields
 
 
 def render_message(message: Message, form: Format) -> Message:
@@ -147,8 +147,10 @@ def render_message(message: Message, form: Format) -> Message:
 def message_bytes(message: Message) -> int:
     """Return the size of a message as Ably counts it: name, client id, data and extras."""
     data, extras = message.get("data"), message.get("extras")
-    fields = [message.get("name") or "", message.get("clientId") or "", data or ""]
-    encoded = [field if isinstance(field, bytes) else str(field).encode() for field in fields]
+    counted_fields = [message.get("name") or "", message.get("clientId") or "", data or ""]
+    encoded = [
+        field if isinstance(field, bytes) else str(field).encode() for field in counted_fields
+    ]
     return sum(map(len, encoded)) + (len(orjson.dumps(extras)) if extras else 0)
 
 

@@ -124,27 +124,27 @@ class PusherAPI:
 
     def _channels(self, request: web.Request, _: bytes) -> dict[str, Any]:
         prefix = request.query.get("filter_by_prefix", "")
-        requested = _requested_info(request)
-        if "user_count" in requested and not prefix.startswith("presence-"):
+        info = _requested_info(request)
+        if "user_count" in info and not prefix.startswith("presence-"):
             raise CallError(400, "user_count is for presence channels: set filter_by_prefix")
         occupied = self._app.channels.occupied()
         return {
             "channels": {
-                name: {"user_count": len(self._app.channels.members(name))} if requested else {}
+                name: {"user_count": len(self._app.channels.members(name))} if info else {}
                 for name in occupied
                 if name.startswith(prefix)
             }
         }
 
     def _channel(self, request: web.Request, _: bytes) -> dict[str, Any]:
-        name, requested = request.match_info["channel"], _requested_info(request)
+        name, info = request.match_info["channel"], _requested_info(request)
         channels = self._app.channels
-        if "user_count" in requested and not name.startswith("presence-"):
+        if "user_count" in info and not name.startswith("presence-"):
             raise CallError(400, "user_count is for presence channels")
         answer: dict[str, Any] = {"occupied": channels.subscribers(name) > 0}
-        if "user_count" in requested:
+        if "user_count" in info:
             answer["user_count"] = len(channels.members(name))
-        if "subscription_count" in requested:
+        if "subscription_count" in info:
             answer["subscription_count"] = channels.subscribers(name)
         return answer
 
