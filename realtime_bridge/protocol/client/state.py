@@ -1,25 +1,23 @@
-"""What the hybrid client's state machine knows, and how it polls, listens and sets its timers.
+"""State of the hybrid client's machine, with its timers, polls and pings.
 
-All times are integers in milliseconds; rules and numbers are those of docs/specification.md §5.
+Times are integers in milliseconds; docs/specification.md §5 has the rules.
 """
 
 from realtime_bridge.protocol.client.commands import Action, Command, Mode, Options, Terms
-from realtime_bridge.protocol.client.poll_schedule import LIMIT_MS, PollSchedule
+from realtime_bridge.protocol.client.poll_schedule import PollSchedule
 from realtime_bridge.protocol.client.reconnect_policy import ReconnectPolicy
-
-PING_MS, SILENCE_MS = 3_000, 5_000
-"""How long an answer may take, and how much longer than a heartbeat silence may last."""
-
-NORMAL = 1000
+from realtime_bridge.protocol.client.timing import Timing
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 
 class State:
-    """One client's state.
+    """State of one client.
 
-    `timers` holds what is due when; the timer called `x` is answered by `_on_x`.
+    `timers` holds the time at which each timer fires; the timer `x` calls `_on_x`.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, timing: Timing) -> None:
+        self.timing = timing
         self.mode: Mode = "IDLE"
         self.reason: str | None = None
         self.terms: Terms | None = None
@@ -28,10 +26,11 @@ class State:
         self.last_ok: int | None = None
         self.behind: int | None = None
         self.degraded = False
-        self.poll_schedule = PollSchedule(options.polling_interval)
+        self.poll_schedule = PollSchedule(options.polling_interval, timing)
         self.reconnect_policy = ReconnectPolicy(
             reconnect_interval=options.reconnect_interval,
             max_attempts=options.max_reconnect_attempts,
+            timing=timing,
         )
         self._options = options
         self._now, self._draw = 0, 0.0
@@ -41,12 +40,21 @@ class State:
         self._successor: int | None = None
         self._cached: Terms | None = None
         self._window: int | None = None
-        self._renewed = self._hurry = self._heard = False
-        self._polling_on = self._pausing = False
+        """Window of the server's last `drain`."""
+        self._renewed = False
+        """Whether the credentials were renewed, and no success has confirmed them since."""
+        self._hurry = False
+        """Whether the next descriptor leads to a socket at once."""
+        self._confirmed = False
+        """Whether a message arrived since the socket became live."""
+        self._polling_on = False
+        """Whether polls go on beside a socket, until the first one ends while LIVE."""
+        self._pausing = False
+        """Whether the page is hidden and may pause."""
 
     @property
     def polling(self) -> bool:
-        """Whether polls are wanted now."""
+        """Whether the client polls now."""
         if self.mode in ("FALLBACK", "UPGRADING", "SUSPECT"):
             return True
         return self.mode in ("LIVE", "PROBING", "CONNECTING") and (
@@ -55,36 +63,30 @@ class State:
 
     @property
     def pushed(self) -> bool:
-        """Whether events come by a socket that is good, from a server that says it is well."""
+        """Whether a live socket pushes events, and the server reports no fault."""
         return self.mode == "LIVE" and not self.degraded
 
     @property
-    def _good(self) -> bool:
-        """Whether there is a socket that was good."""
+    def _connected(self) -> bool:
+        """Whether there is a socket that was live."""
         return self.mode in ("LIVE", "SUSPECT")
-
-    @property
-    def _silence(self) -> int:
-        """The longest that nothing need be heard of the server."""
-        heartbeat = self.terms.heartbeat if self.terms else 0
-        return max(self._options.fallback_delay, heartbeat + SILENCE_MS)
 
     def _on_poll(self) -> None:
         self.poll_schedule.begin()
-        self.timers["poll_limit"] = self._now + LIMIT_MS
+        self._in("poll_limit", self.timing.poll_timeout)
         self._do("poll")
 
     def _on_poll_limit(self) -> None:
         self._abandon_poll()
 
     def _poll_within(self, milliseconds: int) -> None:
-        """Poll so soon, unless a poll is on its way, or comes sooner; `_settle` knows if at all."""
+        """Schedule a poll within `milliseconds`, unless one is in flight or due sooner."""
         if not self.poll_schedule.in_flight:
             at = self.poll_schedule.soon(self._now, self._draw, milliseconds)
             self.timers["poll"] = min(at, self.timers.get("poll", at))
 
-    def _poll_anew(self, within: int) -> None:
-        """Poll in place of one that may be stuck, or was sent with a token of before."""
+    def _replace_poll(self, within: int) -> None:
+        """Replace the poll in flight: it may hang, or carry an old token."""
         if self.polling:
             self._abandon_poll()
             self._poll_within(within)
@@ -95,13 +97,16 @@ class State:
             self.poll_schedule.failed(self._now, self._draw)
             self._do("abandon")
 
-    def _listen(self) -> None:
-        self.timers["silence"] = self._now + self._silence
+    def _expect_message(self) -> None:
+        """Restart the timer of the longest silence of a healthy server."""
+        # A heartbeat slower than `fallback_delay` would make each idle socket look dead.
+        heartbeat = (self.terms.heartbeat if self.terms else 0) + self.timing.silence_allowance
+        self._in("silence", max(self._options.fallback_delay, heartbeat))
 
     def _ping(self) -> None:
-        """Ask whether anybody is there; to ask again meanwhile gives no more time."""
+        """Ping the server. A second ping keeps the time limit of the first."""
         if self.timers.get("ping", 0) <= self._now:
-            self.timers["ping"] = self._now + PING_MS
+            self._in("ping", self.timing.ping_timeout)
             self._do("ping", self._socket)
 
     def _open(self) -> int:
@@ -112,11 +117,11 @@ class State:
     def _close_sockets(self) -> None:
         for socket in (self._socket, self._successor):
             if socket is not None:
-                self._do("close", socket, NORMAL)
+                self._do("close", socket, CloseCode.NORMAL)
         self._socket = self._successor = self._window = None
 
-    def _settle(self) -> list[Command]:
-        """Bring the poll timer in line with the mode, and hand out the commands."""
+    def take_commands(self) -> list[Command]:
+        """Bring the poll timer in line with the mode, and return the commands of all inputs."""
         if not self.polling:
             self._cancel("poll")
         elif not self.poll_schedule.in_flight and "poll" not in self.timers:
@@ -125,6 +130,10 @@ class State:
             self.last_ok = self._now
         commands, self._commands = self._commands, []
         return commands
+
+    def _in(self, name: str, milliseconds: int) -> None:
+        """Set a timer to `milliseconds` from now."""
+        self.timers[name] = self._now + milliseconds
 
     def _cancel(self, *names: str) -> None:
         for name in names:

@@ -1,20 +1,14 @@
-"""What people are shown of a connection: never greener than it is."""
+"""Connection status for users: never better than the connection."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from realtime_bridge.protocol.client.machine import Machine
 
-PATIENCE_MS = 1_500
-"""How long nothing is said while a first connection is made, or a channel is behind."""
+MISSED_POLLS = 3
+"""Number of intervals without a successful poll after which the status is not `polling`."""
 
-OFFLINE_MS = 30_000
-"""Without any sign of the server for so long, it is red."""
-
-POLLS = 3
-"""So many intervals may pass without a good poll while it is still called polling."""
-
-TROUBLE = "the server says that its log or its backend is down"
+DEGRADED = "the server reports that its log or backend is down"
 
 Kind = Literal["starting", "connecting", "realtime", "polling", "offline", "error", "paused"]
 LABELS: dict[Kind, str] = {
@@ -30,43 +24,41 @@ LABELS: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A word for people, and why."""
+    """Connection status of a client, and its reason."""
 
     kind: Kind
     reason: str | None = None
 
     @property
     def label(self) -> str:
-        """The word; where it is empty, a page goes on showing what it showed."""
+        """Text for users; where it is empty, a page keeps the text before."""
         return LABELS[self.kind]
 
 
 def status(machine: Machine, now: int) -> Status:
-    """Return what to show at `now`."""
+    """Return the status of a machine at `now`."""
     if machine.pushed and machine.behind is None:
         return Status("realtime")
     if machine.mode == "DENIED":
         return Status("error", machine.reason)
     if machine.mode in ("STOPPED", "IDLE", "PAUSED"):
         return Status("paused", machine.reason)
-    reason = TROUBLE if machine.degraded else machine.reason
-    return Status(_trying(machine, now), reason)
+    reason = DEGRADED if machine.degraded else machine.reason
+    return Status(_active_kind(machine, now), reason)
 
 
-def _trying(machine: Machine, now: int) -> Kind:
-    """Choose the word for a client that is neither all right nor at rest."""
+def _active_kind(machine: Machine, now: int) -> Kind:
+    """Return the kind for a client that is neither at rest nor fully synchronized by push."""
     if machine.pushed and machine.behind is not None:
-        return _patiently(now - machine.behind)
+        return _patient_kind(machine, now - machine.behind)
     last_ok = machine.last_ok
-    if (
-        machine.polling
-        and last_ok is not None
-        and now - last_ok < POLLS * machine.poll_schedule.usual
-    ):
+    limit = MISSED_POLLS * machine.poll_schedule.usual
+    if machine.polling and last_ok is not None and now - last_ok < limit:
         return "polling"
     quiet = now - max(machine.started, last_ok or 0)
-    return "offline" if quiet >= OFFLINE_MS else _patiently(quiet)
+    return "offline" if quiet >= machine.timing.offline_after else _patient_kind(machine, quiet)
 
 
-def _patiently(milliseconds: int) -> Kind:
-    return "starting" if milliseconds < PATIENCE_MS else "connecting"
+def _patient_kind(machine: Machine, elapsed: int) -> Kind:
+    """Return `starting` for a short while: most connections are ready before a text is read."""
+    return "starting" if elapsed < machine.timing.starting_period else "connecting"

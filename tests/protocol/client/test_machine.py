@@ -57,10 +57,10 @@ inputs: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "resumed": st.just({}),
     "opened": st.just({}),
     "ready": st.just({}),
-    "frame": st.just({}),
+    "message_received": st.just({}),
     "closed": st.builds(dict, code=codes),
 }
-OF_SOCKETS = ("opened", "ready", "frame", "closed", "drain")
+OF_SOCKETS = ("opened", "ready", "message_received", "closed", "drain")
 
 
 class Shell:
@@ -74,7 +74,8 @@ class Shell:
         self.asking = False
 
     def give(self, name: str, draw: float, **args: Any) -> list[Command]:
-        commands: list[Command] = getattr(self.machine.at(self.now, draw), name)(**args)
+        getattr(self.machine.at(self.now, draw), name)(**args)
+        commands = self.machine.take_commands()
         if name == "closed":
             self.sockets.discard(args["socket"])
         if name in ("poll_succeeded", "poll_failed"):
