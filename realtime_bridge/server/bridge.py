@@ -15,10 +15,9 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.local_servers import register_local_server
 from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
-from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
 from realtime_bridge.server.auth.revocations import Revocation, Revocations
-from realtime_bridge.server.auth.rules import ChannelRules, Rule
+from realtime_bridge.server.auth.rules import ChannelAccess, ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
@@ -204,7 +203,7 @@ class Bridge:
             raise ConfigurationError("Nothing to revoke: give a user, a channel, or both")
         if not self._pipeline.has_log:
             raise ConfigurationError(
-                "Servers announce revocations through the log: set REALTIME_LOG"
+                "Servers announce a revocation through the log, and there is none: set REALTIME_LOG"
             )
         await self.publish_many([Revocation(user=user, channel=channel).event()])
 

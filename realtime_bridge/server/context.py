@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.protocol.session.session_commands import ConnectionLimits
-from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Principal, Tokens
 from realtime_bridge.server.connections.services import ConnectionServices
@@ -69,7 +69,8 @@ class ServerContext:
                 and there is no log.
 
         """
-        self.status.check_started()
+        if not self.status.is_started:
+            self.status.check_started()
         if self.registry.draining:
             raise HTTPError(
                 503, "draining", "This server stops: try again", headers={"retry-after": "1"}
@@ -89,8 +90,7 @@ class ServerContext:
 
         """
         self.check_open()
-        self.authenticator.check_origin(request)
-        return self.authenticator.development_user(request)
+        return self.authenticator.authorize_upgrade(request)
 
 
 def build_context(

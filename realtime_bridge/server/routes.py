@@ -46,7 +46,8 @@ class Routes:
             await self._stream(request, send)
         else:
             response = await self._respond(route, request, scope["method"])
-            self._cors.permit(request, response)
+            if "origin" in request.headers:
+                self._cors.permit(request, response)
             await response.send(send)
 
     def _requests(self) -> Table:

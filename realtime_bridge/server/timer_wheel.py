@@ -15,8 +15,8 @@ class TimerTarget(ABC):
 
     __slots__ = ("slot",)
 
-    def __init__(self) -> None:
-        self.slot: _Slot | None = None
+    slot: "_Slot | None"
+    """Slot in which the target is woken; None at first."""
 
     @abstractmethod
     def wake(self) -> None:

@@ -23,8 +23,8 @@ from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.rpc import signed_headers
 from realtime_bridge.publishing.pipeline import PublishPipeline
 from realtime_bridge.server import Bridge
-from realtime_bridge.server.auth.access import INTERNAL
 from realtime_bridge.server.auth.authenticator import Authenticate
+from realtime_bridge.server.auth.rules import INTERNAL
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.connections.connection import Connection
 from realtime_bridge.server.context import STATE, ServerContext

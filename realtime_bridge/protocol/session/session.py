@@ -171,17 +171,17 @@ class Session:
 
     def subscription_ready(
         self, subscription: ChannelSubscription, page: Page, *, recovered: bool
-    ) -> list[Command]:
-        """Answer a subscription with its history, unless it ended meanwhile."""
+    ) -> bytes | None:
+        """Return the answer to a subscription with its history; None if it ended meanwhile."""
         channel = subscription.channel
         if self._closed or self.subscriptions.get(channel) is not subscription:
-            return []
+            return None
         subscription.opening = False
         subscription.behind = page.more
         subscription.offset, message = messages.encode_subscribed(
             channel, page, recovered=recovered
         )
-        return [Send(message)]
+        return message
 
     def deny_subscription(self, channel: str, code: int, message: str) -> list[Command]:
         """Deny a subscription: 400 and 403 are final, 429 and 500 are temporary."""

@@ -130,14 +130,14 @@ def reached(page: Page) -> Position:
 def encode_subscribed(channel: str, page: Page, *, recovered: bool) -> tuple[int, bytes]:
     """Return the offset that a page ends with, and the confirmation of a subscription."""
     position = reached(page)
-    return position.offset, encode(
-        "subscribed",
-        channel=channel,
-        **position.to_json(),
-        recovered=recovered,
-        events=encode_events(page.events),
-        more=page.more,
-    )
+    fields = {
+        "type": "subscribed",
+        "channel": channel,
+        "recovered": recovered,
+        "events": encode_events(page.events),
+        "more": page.more,
+    }
+    return position.offset, orjson.dumps(fields | position.to_json())
 
 
 def encode_page(page: Page) -> dict[str, Any]:

@@ -61,13 +61,23 @@ class Authenticator:
 
         """
         self.check_origin(request)
-        token = request.bearer()
+        token = _bearer(request)
         if token is not None:
             return self._verify_bearer(token)
         principal = self.development_user(request) or await self._ask_application(request)
         if principal is None:
             raise HTTPError(401, "not_signed_in", "Sign in first, or send a token")
         return principal
+
+    def authorize_upgrade(self, request: Request) -> Principal | None:
+        """Authorize an upgrade; return the principal where it is known before a token arrives.
+
+        Raises:
+            HTTPError: the client may not connect.
+
+        """
+        self.check_origin(request)
+        return self.development_user(request) if request.scope.get("query_string") else None
 
     def check_origin(self, request: Request) -> None:
         """Check that the page of a request may connect.
@@ -77,12 +87,11 @@ class Authenticator:
 
         """
         origin, host = request.headers.get("origin"), request.headers.get("host")
-        if not origin_allowed(origin, host, self._origins):
+        if origin is not None and not origin_allowed(origin, host, self._origins):
             raise HTTPError(
                 403,
                 "bad_origin",
-                f"Pages of {origin[:100] if origin else origin} may not connect: "
-                "name it in REALTIME_ORIGINS",
+                f"Pages of {origin[:100]} may not connect: name it in REALTIME_ORIGINS",
             )
 
     def development_user(self, request: Request) -> Principal | None:
@@ -123,3 +132,9 @@ class Authenticator:
             client=ids.client_id(),
             expires=time.time() + TOKEN_SECONDS,
         )
+
+
+def _bearer(request: Request) -> str | None:
+    """Return the bearer token of the `Authorization` header, or None."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token else None

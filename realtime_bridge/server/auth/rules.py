@@ -1,4 +1,4 @@
-"""Channel rules of the application; a channel without a rule is denied."""
+"""Access to channels: the application's rules, and revocations; the default is denial."""
 
 import asyncio
 import inspect
@@ -8,7 +8,12 @@ from typing import Any
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.channel import ChannelPattern
+from realtime_bridge.publishing.failover import CHANNEL as FAILOVER
+from realtime_bridge.server.auth.revocations import CONTROL, Revocations
 from realtime_bridge.server.auth.tokens import Principal
+
+INTERNAL = frozenset({CONTROL, FAILOVER})
+"""Channels on which servers and workers announce changes; clients cannot subscribe to them."""
 
 Rule = Callable[..., bool] | Callable[..., Awaitable[bool]]
 
@@ -67,6 +72,33 @@ class ChannelRules:
                 # Only True allows: a rule that returns a truthy object by mistake denies access.
                 return await call_maybe_async(rule, principal.user, **holes) is True
         return False
+
+
+class ChannelAccess:
+    """Decision whether a user may subscribe to a channel.
+
+    Args:
+        rules: the application's rules.
+        revocations: the revocations of access.
+
+    """
+
+    def __init__(self, rules: ChannelRules, revocations: Revocations) -> None:
+        self.rules = rules
+        self.revocations = revocations
+
+    async def allow(self, principal: Principal, channel: str) -> bool:
+        """Return whether this user may subscribe to `channel` now.
+
+        Raises:
+            Exception: the exception of the channel's rule.
+
+        """
+        if channel in INTERNAL:
+            return False
+        if self.revocations and not self.revocations.allow(principal, channel):
+            return False
+        return await self.rules.allow(principal, channel)
 
 
 async def call_maybe_async(question: Callable[..., Any], *args: object, **named: str) -> Any:

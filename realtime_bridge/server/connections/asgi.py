@@ -23,8 +23,6 @@ class ASGIConnection(Connection):
         self._send_queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._wake_sender = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
         self._ended = asyncio.Event()
 
     @abstractmethod
@@ -61,8 +59,8 @@ class ASGIConnection(Connection):
         for message in messages:
             self._send_queue.append(message)
             self._queued_bytes += len(message)
-        if not self.has_room:
-            self._room.clear()
+        if self._drained is None and not self.has_room:
+            self._drained = asyncio.get_running_loop().create_future()
         self._wake_sender.set()
 
     def end(self, command: Close) -> None:  # noqa: ARG002 -- `finish` returns it
@@ -73,10 +71,6 @@ class ASGIConnection(Connection):
     def unsent_bytes(self) -> int:
         """The bytes in the queue."""
         return self._queued_bytes
-
-    async def wait_for_room(self) -> None:
-        """Wait until the queue is within its limit."""
-        await self._room.wait()
 
     async def _receive(self) -> None:
         await self.receive_all()
@@ -96,6 +90,7 @@ class ASGIConnection(Connection):
         message = self._send_queue.popleft()
         await self.transmit(message)
         self._queued_bytes -= len(message)
-        if self.has_room:
-            self._room.set()
+        if self._drained and self.has_room:
+            self._drained.set_result(None)
+            self._drained = None
         self.mark_progress()

@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from realtime_bridge.errors import RealtimeError
@@ -36,10 +37,10 @@ _logger = logging.getLogger("realtime_bridge.server")
 class Connection(Subscriber, RegisteredClient, TimerTarget):
     """One open connection. Its subclass writes the messages, and ends it."""
 
-    __slots__ = ("_closing", "_history_lock", "_principal", "_services", "_session")
+    __slots__ = ("_closing", "_drained", "_history_lock", "_principal", "_services", "_session")
 
     def __init__(self, services: ConnectionServices) -> None:
-        super().__init__()
+        self.slot = None
         self._services = services
         self._session = Session(
             services.limits,
@@ -50,6 +51,8 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         )
         self._principal: Principal | None = None
         self._closing: Close | None = None
+        self._drained: asyncio.Future[None] | None = None
+        """Done when the bytes that wait for the client are written; None while none wait."""
         self._history_lock: asyncio.Lock | None = None
 
     @abstractmethod
@@ -65,14 +68,16 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
     def unsent_bytes(self) -> int:
         """The bytes that wait for the client."""
 
-    @abstractmethod
-    async def wait_for_room(self) -> None:
-        """Wait until `has_room`: the answers to the client's requests would wait too."""
-
     @property
     def has_room(self) -> bool:
         """Whether no more bytes wait for this client than allowed."""
         return self.unsent_bytes <= self._services.unsent_bytes
+
+    async def wait_for_room(self) -> None:
+        """Wait until `has_room`: the answers to the client's requests would wait too."""
+        while self._drained and not self.has_room:
+            # One request that is cancelled must not cancel the wait of the others.
+            await asyncio.shield(self._drained)
 
     @property
     def user(self) -> str | None:
@@ -97,12 +102,13 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
             positions: the channels to subscribe to at once, each with a position.
 
         """
-        self._services.registry.add(self)
+        services = self._services
+        services.registry.add(self)
         if principal:
             self._perform(self._accept(principal, None))
         for channel, position in positions.items():
             self._perform(self._session.subscribe(channel, position))
-        self._schedule()
+        services.timers.wake_at(self._session.next_wakeup, self)
 
     def depart(self) -> None:
         """Remove the connection from all parts of the server."""
@@ -132,7 +138,9 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
 
     def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
         """Answer a subscription with its history."""
-        self._perform(self._session.subscription_ready(subscription, page, recovered=recovered))
+        message = self._session.subscription_ready(subscription, page, recovered=recovered)
+        if message:
+            self.send(message)
 
     def reset(self, channel: str, reset: Reset) -> None:
         """Inform the client of missing events."""
@@ -167,14 +175,18 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         self._schedule()
 
     def _perform(self, commands: Iterable[Command]) -> None:
-        for command in commands:
+        pending = deque(commands)
+        while pending:
+            command = pending.popleft()
             if isinstance(command, Send):
                 self.send(command.message)
             elif isinstance(command, VerifyToken):
-                self._perform(self._verify(command))
-                self._schedule()
+                pending.extend(self._verify(command))
+                # The token moves the session's next work; no other command does.
+                self._services.timers.wake_at(self._session.next_wakeup, self)
             elif isinstance(command, Subscribe):
                 assert self._services.tasks
+                self._history_lock = self._history_lock or asyncio.Lock()
                 work = self._subscribe(command.subscription, command.position)
                 command.subscription.task = self._services.tasks.create_task(work)
             elif isinstance(command, Unsubscribe):
@@ -184,7 +196,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
                 self.end(command)
 
     def _schedule(self) -> None:
-        """Set the timer to the session's next work; only time and tokens move that moment."""
+        """Set the timer to the session's next work."""
         self._services.timers.wake_at(self._session.next_wakeup, self)
 
     def _verify(self, command: VerifyToken) -> list[Command]:
@@ -223,7 +235,12 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
                 self._services.hub.unsubscribe(self, channel)
                 self._perform(self._session.deny_subscription(channel, *denial))
             else:
-                await self._read_history(subscription, position)
+                # One channel after another: so at most one page waits to be written.
+                assert self._history_lock
+                async with self._history_lock:
+                    if self._drained:
+                        await self.wait_for_room()
+                    await self._services.hub.subscribe(self, subscription, position)
         except RealtimeError as error:
             _logger.warning("subscription failed: channel=%s error=%s", channel, error)
             failure = "the log cannot be read now"
@@ -235,18 +252,11 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
             if subscription.task is asyncio.current_task():
                 subscription.task = None
             # An idle connection keeps no lock: 10,000 of them take a megabyte.
-            if not any(other.task for other in self.subscriptions):
+            for other in self._session.subscriptions.values():
+                if other.task:
+                    break
+            else:
                 self._history_lock = None
-
-    async def _read_history(
-        self, subscription: ChannelSubscription, position: Position | None
-    ) -> None:
-        """Subscribe, one channel after another, so that at most one page waits to be written."""
-        if self._history_lock is None:
-            self._history_lock = asyncio.Lock()
-        async with self._history_lock:
-            await self.wait_for_room()
-            await self._services.hub.subscribe(self, subscription, position)
 
     async def _authorize(self, channel: str) -> tuple[int, str] | None:
         """Return the code and message of a denial, or None where the user may subscribe."""

@@ -1,6 +1,6 @@
 """Liveness, readiness and a summary of this server."""
 
-from realtime_bridge.server.auth.access import INTERNAL
+from realtime_bridge.server.auth.rules import INTERNAL
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline

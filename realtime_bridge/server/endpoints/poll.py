@@ -12,8 +12,8 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
-from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.tokens import Principal
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub

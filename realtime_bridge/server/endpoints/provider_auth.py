@@ -6,8 +6,8 @@ from functools import partial
 from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.model import ids
-from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response

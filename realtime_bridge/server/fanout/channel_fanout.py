@@ -12,7 +12,6 @@ from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire.messages import encode_event
 from realtime_bridge.protocol.wire.websocket_frames import encode_frame
 from realtime_bridge.server.fanout import sending
-from realtime_bridge.server.fanout.positions import has_reached
 from realtime_bridge.server.fanout.sending import WriteTarget
 
 
@@ -179,7 +178,11 @@ class ChannelFanout:
         if self.subscribers:
             self._deliver(list(self.subscribers.items()), messages)
         if self.fast_subscribers:
-            self._write(b"".join(map(encode_frame, messages)))
+            frames = b"".join(map(encode_frame, messages))
+            subscribers = list(self.fast_subscribers)
+            # A short write leaves the rest to the connection, which has a buffer.
+            for index, sent in sending.send_all(self.fast_subscribers.values(), frames):
+                subscribers[index].write_rest(frames[sent:])
         if self.ahead_of_feed:
             self._catch_up_all(messages)
 
@@ -198,7 +201,7 @@ class ChannelFanout:
         here = page.top
         for item in buffered:
             here = self._deliver_buffered(subscriber, subscription, item, here)
-        if has_reached(self.position, here):
+        if _has_reached(self.position, here):
             self._add(subscriber, subscription)
         else:
             subscription.position = here
@@ -211,7 +214,7 @@ class ChannelFanout:
         """
         self.position = reset.top
         for subscriber, subscription in list(self.ahead_of_feed.items()):
-            if not (subscription.position and has_reached(subscription.position, reset.top)):
+            if not (subscription.position and _has_reached(subscription.position, reset.top)):
                 self._leave_ahead(subscriber, subscription)
         for subscriber in (*self.fast_subscribers, *self.subscribers, *self.paused):
             subscriber.reset(self.channel, reset)
@@ -228,7 +231,7 @@ class ChannelFanout:
     ) -> Position:
         """Deliver what arrived while the history was read, unless the history had it."""
         if isinstance(item, Reset):
-            if has_reached(here, item.top):
+            if _has_reached(here, item.top):
                 return here
             subscriber.reset(self.channel, item)
             return item.top
@@ -248,12 +251,6 @@ class ChannelFanout:
             # A delivery can close the connection, which removes the subscriber.
             if subscriber in self.subscribers or subscriber in self.fast_subscribers:
                 self.pause(subscriber, subscription)
-
-    def _write(self, frames: bytes) -> None:
-        """Write the same bytes to every socket; each connection keeps the rest of a short write."""
-        subscribers = list(self.fast_subscribers)
-        for index, sent in sending.send_all(self.fast_subscribers.values(), frames):
-            subscribers[index].write_rest(frames[sent:])
 
     def _add(self, subscriber: Subscriber, subscription: ChannelSubscription) -> None:
         """Make a subscriber live, by the route that it offers now."""
@@ -275,10 +272,15 @@ class ChannelFanout:
         """Make the subscribers live that the feed has caught up with."""
         for subscriber, subscription in list(self.ahead_of_feed.items()):
             here = subscription.position
-            if here and has_reached(self.position, here):
+            if here and _has_reached(self.position, here):
                 self._leave_ahead(subscriber, subscription)
                 if missing := self.position.offset - here.offset:
                     self._deliver([(subscriber, subscription)], messages[-missing:])
+
+
+def _has_reached(here: Position, there: Position) -> bool:
+    """Return whether `here` is at or past `there`, in the same epoch."""
+    return here.epoch == there.epoch and here.offset >= there.offset
 
 
 def _position_of(event: Event) -> Position:

@@ -97,7 +97,9 @@ class Hub:
         fanout = await self._open(subscription.channel)
         fanout.start_reading(subscriber, subscription)
         try:
-            answer = await self._read(fanout, after)
+            answer: Page | Reset = Page(events=(), top=fanout.position)
+            if after is not None:
+                answer = await self._log.read(subscription.channel, after)
             if fanout.reading_history.get(subscriber) is not subscription:
                 return
             if isinstance(answer, Page) and answer.more:
@@ -123,11 +125,6 @@ class Hub:
         """Ask a subscriber for its write target, because the target has changed."""
         if fanout := self.fanouts.get(subscription.channel):
             fanout.update_route(subscriber, subscription)
-
-    async def _read(self, fanout: ChannelFanout, after: Position | None) -> Page | Reset:
-        if after is None:
-            return Page(events=(), top=fanout.position)
-        return await self._log.read(fanout.channel, after)
 
     async def _open(self, channel: str) -> ChannelFanout:
         """Return the channel's fan-out; open the channel once for all requests."""

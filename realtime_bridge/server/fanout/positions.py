@@ -18,8 +18,3 @@ def includes(top: Position, event: Event) -> bool:
     """Return whether the log's top already counts an announced event."""
     position = event.position
     return position is not None and position.epoch == top.epoch and position.offset <= top.offset
-
-
-def has_reached(here: Position, there: Position) -> bool:
-    """Return whether `here` is at or past `there`, in the same epoch."""
-    return here.epoch == there.epoch and here.offset >= there.offset

@@ -1,6 +1,7 @@
 """HTTP requests over ASGI, independent of any framework."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -43,6 +44,7 @@ class ClientDisconnect(Exception):  # noqa: N818 -- Starlette's name for this ev
     """Disconnect of the client before its whole request arrived."""
 
 
+@dataclass(eq=False)
 class Request:
     """HTTP request or WebSocket upgrade, as an application's `authenticate` receives it.
 
@@ -51,9 +53,8 @@ class Request:
 
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope = scope
-        self._receive = receive
+    scope: Scope
+    _receive: Receive
 
     @property
     def method(self) -> str:
@@ -163,8 +164,3 @@ class Request:
         """Wait until the client closes the connection."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-    def bearer(self) -> str | None:
-        """Return the bearer token of the `Authorization` header, or None."""
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" and token else None

@@ -27,11 +27,6 @@ class ServerPipeline:
         self._build(server_pipeline(self._settings))
 
     @property
-    def has_log(self) -> bool:
-        """True if there is a log; without one, events are hints."""
-        return self.broadcaster.log is not None
-
-    @property
     def failover(self) -> Failover | None:
         """The backend that chooses between several, if there is one."""
         backend = self.broadcaster.backend
@@ -59,6 +54,8 @@ class ServerPipeline:
 
     def _build(self, parts: PublishPipeline) -> None:
         self.log: Log = parts.log or NullLog()
+        self.has_log = parts.log is not None
+        """Whether there is a log; without one, events are hints."""
         self.broadcaster = Broadcaster(
             log=parts.log,
             backend=parts.backend,

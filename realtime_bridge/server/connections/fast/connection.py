@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from typing import Any
 
 from realtime_bridge.protocol.session.session_commands import Close
@@ -38,7 +39,6 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     __slots__ = (
         "_broken",
-        "_drained",
         "_parser",
         "_target",
         "_transport",
@@ -51,15 +51,13 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         transport: asyncio.Transport,
         uvicorn_connections: set[Any],
     ) -> None:
+        self._target = _write_target(transport)
         super().__init__(services)
         self._transport = transport
         self._uvicorn_connections = uvicorn_connections
         self._broken = False
         self._parser: FrameParser | None = None
         """Parser of an incomplete message; None between messages, which saves its memory."""
-        self._drained: asyncio.Future[None] | None = None
-        """Done when the transport's buffer is empty; None while it is empty."""
-        self._target = _write_target(transport)
         # `pause_writing` has to come with the first byte that the network does not take.
         transport.set_write_buffer_limits(high=0)
         uvicorn_connections.add(self)
@@ -81,11 +79,6 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
     def unsent_bytes(self) -> int:
         """The bytes in the transport's buffer."""
         return self._transport.get_write_buffer_size() if self._drained else 0
-
-    async def wait_for_room(self) -> None:
-        """Wait until the transport's buffer is within the limit."""
-        while self._drained and not self.has_room:
-            await asyncio.shield(self._drained)
 
     def end(self, command: Close) -> None:
         """Write the close frame, and give the client a moment to answer it."""
@@ -136,20 +129,20 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
     def _receive_all(self, parser: FrameParser) -> None:
         """Handle message after message, while there is room for the answers."""
         messages = parser.messages
-        while messages and not self._is_blocked():
+        while messages and not (self._drained and self._is_blocked()):
             self._receive(messages.popleft())
         if not (messages or parser.is_incomplete):
             self._parser = None
-        if self._is_blocked():
+        if self._drained and self._is_blocked():
             self._transport.pause_reading()
 
     def _is_blocked(self) -> bool:
         """Return whether the client has to read first; after the close, it need not."""
-        return self._drained is not None and self._closing is None and not self.has_room
+        return self._closing is None and not self.has_room
 
     def _receive(self, message: Received) -> None:
         if isinstance(message, str | bytes):
-            self.receive(message)
+            self._perform(self._session.receive(message, time.monotonic()))
         elif isinstance(message, Oversized):
             self._perform(self._session.reject_oversized())
         elif isinstance(message, WireError):
