@@ -20,7 +20,7 @@ BATCHES = 8
 
 BATCH = EVENTS // CUTS // BATCHES
 
-every_socket = pytest.mark.parametrize("way", ["websocket", "auto"])
+every_transport = pytest.mark.parametrize("transport", ["websocket", "sse", "auto"])
 
 
 class Storm:
@@ -68,16 +68,16 @@ class Storm:
             self._proxy.drop(after=self._chance.randint(0, 500))
 
 
-async def listen_through(way: str, *, seed: int) -> Sequence[Item]:
+async def listen_through(transport: str, *, seed: int) -> Sequence[Item]:
     """Return all that came until the last event, or a reset onto it."""
     items: list[Item] = []
     async with (
         serving() as server,
         FaultyProxy(server.port) as proxy,
-        Client(f"{proxy.url}/realtime", [CHANNEL], token=token(), transport=way) as client,
+        Client(f"{proxy.url}/realtime", [CHANNEL], token=token(), transport=transport) as client,
         asyncio.TaskGroup() as tasks,
     ):
-        await client.begun()
+        await client.started()
         storm = Storm(server, proxy, seed=seed)
         raging = tasks.create_task(storm.rage())
         reached = 0
@@ -90,22 +90,22 @@ async def listen_through(way: str, *, seed: int) -> Sequence[Item]:
     return items
 
 
-@every_socket
+@every_transport
 async def test_a_hundred_cuts_lose_nothing_and_repeat_nothing(
-    way: str, monkeypatch: pytest.MonkeyPatch
+    transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REALTIME_HISTORY_EVENTS", str(EVENTS + 1))
-    items = await listen_through(way, seed=7)
+    items = await listen_through(transport, seed=7)
     assert [step(item) for item in items] == [*range(1, EVENTS + 1)]
     assert [item.position.offset for item in items if item.position] == [*range(1, EVENTS + 1)]
 
 
-@every_socket
+@every_transport
 async def test_with_a_short_history_every_hole_is_a_reset(
-    way: str, monkeypatch: pytest.MonkeyPatch
+    transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REALTIME_HISTORY_EVENTS", "100")
-    items = await listen_through(way, seed=11)
+    items = await listen_through(transport, seed=11)
     reached, known = 0, set[str]()
     for item in items:
         assert item.position

@@ -134,7 +134,7 @@ async def test_what_the_worker_tells_arrives_once_and_in_order(
     client = HybridClient(f"{url}/realtime", [CHANNEL], token=access(environment))
     with worker(environment):
         async with client, ClientSession() as http, asyncio.timeout(TIMEOUT):
-            _, start = await client.subscribed()
+            _, start = await client.wait_subscribed()
             await post(http, f"{url}/api/exports")
             async for item in client:
                 heard.append(item)

@@ -61,7 +61,7 @@ async def test_what_was_committed_is_heard_and_what_was_rolled_back_never_was(
     async with browser.post("/realtime/connect", json={}) as answer:
         token = (await answer.json())["token"]
     async with HybridClient(f"{origin}/realtime", [channel], token=token) as client:
-        await client.subscribed()
+        await client.wait_subscribed()
         assert await pay(browser, "order=1&fails=") == 402
         assert await pay(browser, "order=2") == 200
         event = await anext(aiter(client))

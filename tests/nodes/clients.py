@@ -32,7 +32,7 @@ class Member:
     async def begin(self) -> None:
         """Wait until all channels are subscribed."""
         for _ in self.channels:
-            channel, start = await self.client.subscribed()
+            channel, start = await self.client.wait_subscribed()
             self.here[channel] = self.here[channel] or start
 
     async def listen(self) -> None:

@@ -106,7 +106,7 @@ async def collecting(
 ) -> "asyncio.Task[dict[str, list[int]]]":
     """Begin to collect, once all channels are subscribed."""
     for _ in channels:
-        await client.subscribed()
+        await client.wait_subscribed()
     return asyncio.create_task(collect(client))
 
 

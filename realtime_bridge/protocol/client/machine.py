@@ -3,7 +3,7 @@
 The twin is `clients/js/src/machine/machine.ts`; both replay `tests/vectors/machine.json`.
 """
 
-from realtime_bridge.protocol.client.commands import Command, Options, Terms
+from realtime_bridge.protocol.client.commands import Options, Terms
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.client.transitions import DENIAL, RESTING, Transitions
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -99,7 +99,9 @@ class Machine(Transitions):
     def ready(self, socket: int) -> None:
         """Handle a ready socket: `welcome` has our nonce, and each subscription was answered."""
         if socket == self._successor and "successor_probe" in self.timers:
-            self.reconnect_policy.record_uptime(self._live_since, self._now, confirmed=self._confirmed)
+            self.reconnect_policy.record_uptime(
+                self._live_since, self._now, confirmed=self._confirmed
+            )
             self._do("close", self._socket, CloseCode.NORMAL)
             self._socket, self._successor = socket, None
             self._go_live()
@@ -145,7 +147,7 @@ class Machine(Transitions):
             self.behind = self._now
 
     def generation(self, generation: int) -> None:
-        """Compare the generation of a heartbeat or poll: a newer one leads to a fresh descriptor."""
+        """Compare the generation of a heartbeat or poll: a newer one needs a fresh descriptor."""
         newer = self.terms is not None and generation > self.terms.generation
         asking = "describe" in self.timers or "describe_again" in self.timers
         if newer and not asking and self.mode not in RESTING:
@@ -198,7 +200,7 @@ class Machine(Transitions):
         self.poll_schedule.event_received(self._now)
 
     def offline(self) -> None:
-        """Handle the browser's report that there is no network; browsers are often wrong, so ping."""
+        """Handle the browser's report that there is no network; it may be wrong, so ping."""
         self._set_reach(hidden=self.poll_schedule.hidden, offline=True)
         if self.mode == "LIVE":
             self._ping()

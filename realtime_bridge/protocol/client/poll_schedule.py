@@ -78,7 +78,9 @@ class PollSchedule:
             interval = min(self._timing.busy_interval, self._polling_interval)
         else:
             interval = self._polling_interval
-        return max(self._timing.idle_interval, interval) if self.hidden or self.offline else interval
+        if self.hidden or self.offline:
+            return max(self._timing.idle_interval, interval)
+        return interval
 
     def next(self, now: int, draw: float) -> int:
         """Return the time of the next poll."""

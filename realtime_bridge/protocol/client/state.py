@@ -16,6 +16,27 @@ class State:
     `timers` holds the time at which each timer fires; the timer `x` calls `_on_x`.
     """
 
+    _now = 0
+    _draw = 0.0
+    _sockets = 0
+    _live_since = 0
+    _refresh_at = 0
+    _socket: int | None = None
+    _successor: int | None = None
+    _cached: Terms | None = None
+    _window: int | None = None
+    """Window of the server's last `drain`."""
+    _renewed = False
+    """Whether the credentials were renewed, and no success has confirmed them since."""
+    _hurry = False
+    """Whether the next descriptor leads to a socket at once."""
+    _confirmed = False
+    """Whether a message arrived since the socket became live."""
+    _polling_on = False
+    """Whether polls go on beside a socket, until the first one ends while LIVE."""
+    _pausing = False
+    """Whether the page is hidden and may pause."""
+
     def __init__(self, options: Options, timing: Timing) -> None:
         self.timing = timing
         self.mode: Mode = "IDLE"
@@ -33,24 +54,7 @@ class State:
             timing=timing,
         )
         self._options = options
-        self._now, self._draw = 0, 0.0
         self._commands: list[Command] = []
-        self._sockets, self._live_since, self._refresh_at = 0, 0, 0
-        self._socket: int | None = None
-        self._successor: int | None = None
-        self._cached: Terms | None = None
-        self._window: int | None = None
-        """Window of the server's last `drain`."""
-        self._renewed = False
-        """Whether the credentials were renewed, and no success has confirmed them since."""
-        self._hurry = False
-        """Whether the next descriptor leads to a socket at once."""
-        self._confirmed = False
-        """Whether a message arrived since the socket became live."""
-        self._polling_on = False
-        """Whether polls go on beside a socket, until the first one ends while LIVE."""
-        self._pausing = False
-        """Whether the page is hidden and may pause."""
 
     @property
     def polling(self) -> bool:

@@ -187,7 +187,9 @@ class Transitions(State):
         if self.pushed:
             self.last_ok = self._now
         if self._connected:
-            self.reconnect_policy.record_drop(self._live_since, self._now, confirmed=self._confirmed)
+            self.reconnect_policy.record_drop(
+                self._live_since, self._now, confirmed=self._confirmed
+            )
         self._socket = None
         if code in FINAL:
             self._rest("DENIED", reason)
@@ -246,7 +248,8 @@ class Transitions(State):
             self._ping()
             self._polling_on = True
         if "reconnect" in self.timers:
-            self.timers["reconnect"] = self.reconnect_policy.soon(self._now, self._draw, self.timing.wake_spread)
+            spread = self.timing.wake_spread
+            self.timers["reconnect"] = self.reconnect_policy.soon(self._now, self._draw, spread)
         if "describe_again" in self.timers:
             self._in("describe_again", round(self._draw * self.timing.wake_spread))
         self._replace_poll(0 if self._connected else self.timing.first_poll_spread)

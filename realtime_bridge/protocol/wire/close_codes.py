@@ -1,4 +1,4 @@
-"""Codes that end a WebSocket connection: those of RFC 6455, and those of docs/specification.md §6."""
+"""Codes that end a WebSocket connection: RFC 6455's, and those of docs/specification.md §6."""
 
 from enum import IntEnum
 
