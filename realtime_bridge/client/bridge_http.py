@@ -56,7 +56,7 @@ class BridgeHTTP:
     """HTTP session of one client, as an async context manager.
 
     Args:
-        url: URL of the bridge; a proxy of the environment serves hosts beyond this one.
+        url: URL of the bridge.
         timeout: Time limit of a request, in milliseconds; streams have none.
 
     Raises:
@@ -75,11 +75,12 @@ class BridgeHTTP:
         self._aiohttp = aiohttp
         self._timeout = aiohttp.ClientTimeout(total=timeout / 1_000)
         self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 1_000)
-        self._is_remote = not is_loopback(urlsplit(url).hostname or "")
+        self.is_remote = not is_loopback(urlsplit(url).hostname or "")
+        """Whether a proxy of the environment may lead to the bridge."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        session = self._aiohttp.ClientSession(timeout=self._timeout, trust_env=self._is_remote)
+        session = self._aiohttp.ClientSession(timeout=self._timeout, trust_env=self.is_remote)
         self._session = session
         return self
 

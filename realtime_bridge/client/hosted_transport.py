@@ -3,16 +3,14 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NoReturn
 
 from realtime_bridge.backend import plugins
 from realtime_bridge.backend.hosted import ListenableBackend
 from realtime_bridge.backend.provider_connection import (
     AccessDeniedError,
-    Authorize,
     ConnectionLostError,
-    ProviderConnection,
 )
 from realtime_bridge.client.bridge_http import OK
 from realtime_bridge.client.descriptor import RouteMissingError, TokenUnavailableError
@@ -25,8 +23,6 @@ from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
 
 UNAUTHORIZED, FORBIDDEN, UNAVAILABLE = 401, 403, 503
-
-Connect = Callable[[Collection[str], Authorize], ProviderConnection]
 
 _logger = logging.getLogger("realtime_bridge.client")
 
@@ -45,25 +41,22 @@ class HostedTransport:
     """Connection to a provider: it delivers the events, and the log has those it lost.
 
     Args:
-        connect: Returns a connection for channels, given the way to authorize.
-        tools: Parts of the client.
+        tools: Parts of the client; the last descriptor names the provider.
         handlers: Receiver of the messages.
-        logged: Whether the server has a log.
 
     """
 
-    def __init__(
-        self,
-        connect: Connect,
-        tools: TransportTools,
-        handlers: TransportHandlers,
-        *,
-        logged: bool,
-    ) -> None:
-        self._provider = connect(tools.channels.names, self._authorize)
+    def __init__(self, tools: TransportTools, handlers: TransportHandlers) -> None:
+        descriptor = tools.descriptors.last
+        assert descriptor, "a descriptor comes before a transport"
+        backend = listenable_backend(descriptor.provider)
+        assert backend, "the manager chooses this transport for a listenable backend"
+        self._provider = backend.transport(
+            descriptor.options, tools.channels.names, self._authorize
+        )
         self._tools = tools
         self._handlers = handlers
-        self._logged = logged
+        self._logged = descriptor.logged
         self._tasks: asyncio.TaskGroup | None = None
         self._denial: AccessDeniedError | None = None
         self._is_alive = False
@@ -74,14 +67,15 @@ class HostedTransport:
         self._fetcher = LogFetcher(tools, receive=self._on_fetched, failed=self._on_fetch_failed)
         self._checker = PositionChecker(tools, channels=self._attached, receive=handlers.receive)
 
-    async def run(self) -> int:
-        """Connect and receive until the connection ends, and return its close code."""
+    async def run(self) -> None:
+        """Connect and receive until the connection ends."""
         try:
-            return await self._run()
+            await self._run()
         except BaseExceptionGroup as group:
-            return _close_code(group.exceptions[0])
+            code = _close_code(group.exceptions[0])
         except Exception as error:
-            return _close_code(error)
+            code = _close_code(error)
+        self._handlers.closed(code)
 
     def send(self, message: Message) -> None:
         """Translate a message into the provider's terms."""
@@ -97,7 +91,7 @@ class HostedTransport:
     def close(self) -> None:
         """Do nothing: the end of `run` closes the connection."""
 
-    async def _run(self) -> int:
+    async def _run(self) -> NoReturn:
         try:
             async with self._provider, asyncio.TaskGroup() as self._tasks:
                 await self._serve(self._tasks)
@@ -135,8 +129,7 @@ class HostedTransport:
         else:
             # Providers reorder events: the missing one may arrive by itself.
             wait = timing.reorder_allowance * random.uniform(1, 1.5)  # noqa: S311 -- it spreads
-            loop = asyncio.get_running_loop()
-            loop.call_later(wait / 1_000, self._fetcher.request, channel)
+            self._tools.call_later(wait / 1_000, lambda: self._fetcher.request(channel))
 
     async def _attach(self, channel: str) -> None:
         try:

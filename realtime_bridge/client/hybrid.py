@@ -79,16 +79,9 @@ class HybridClient:
         positions = channels if isinstance(channels, Mapping) else dict.fromkeys(channels)
         self._channels = SubscriptionSet(positions, ids.client_id())
         self._http = BridgeHTTP(url, timeout=timing.poll_timeout)
+        self._descriptors = DescriptorStore(url, client=self.client, token=token, http=self._http)
         self._runner = ClientRunner(Machine(options, timing), self._channels, on_status=on_status)
-        tools = TransportTools(
-            timing=timing,
-            http=self._http,
-            descriptors=DescriptorStore(url, client=self.client, token=token, http=self._http),
-            channels=self._channels,
-        )
-        self._transports = TransportManager(
-            tools, self._runner, transport=transport, options=options
-        )
+        self._transport, self._options, self._timing = transport, options, timing
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -153,18 +146,30 @@ class HybridClient:
         self._deny_invalid_names()
         try:
             async with self._http, asyncio.TaskGroup() as tasks:
-                self._transports.start(tasks)
+                transports = self._new_transports(tasks)
                 tasks.create_task(self._fail_when_denied())
-                self._runner.start(self._transports.perform)
+                self._runner.start(transports.perform)
                 try:
                     await self._runner.is_over.wait()
                 finally:
                     # Before the group waits for its tasks: a timer could start another one.
                     self._runner.stop()
                 reason = self._runner.machine.reason
-                raise DeniedError(f"{reason}: {self._transports.denial}")
+                raise DeniedError(f"{reason}: {transports.denial}")
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
+
+    def _new_transports(self, tasks: asyncio.TaskGroup) -> TransportManager:
+        tools = TransportTools(
+            timing=self._timing,
+            http=self._http,
+            descriptors=self._descriptors,
+            channels=self._channels,
+            call_later=asyncio.get_running_loop().call_later,
+        )
+        return TransportManager(
+            tools, self._runner, tasks, transport=self._transport, options=self._options
+        )
 
     def _deny_invalid_names(self) -> None:
         # A poll with an invalid name is refused as a whole, for the other channels too.

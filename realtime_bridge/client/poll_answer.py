@@ -6,7 +6,6 @@ from typing import Any
 
 from realtime_bridge.client.subscription_set import SubscriptionSet
 from realtime_bridge.client.transport import Message
-from realtime_bridge.client.transport_session import is_healthy
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.messages import ProtocolError
@@ -70,6 +69,11 @@ def apply(fields: Mapping[str, Any], asked: Positions, channels: SubscriptionSet
     return answer
 
 
+def is_healthy(fields: Message) -> bool:
+    """Return whether a `status` reports a working log and backend; absent means no fault."""
+    return all(fields.get(name, "ok") == "ok" for name in ("log", "backend"))
+
+
 def _apply_channel(
     answer: PollAnswer,
     name: str,
@@ -78,7 +82,7 @@ def _apply_channel(
     channels: SubscriptionSet,
 ) -> None:
     # A rule that failed may succeed next time: the next poll includes the channel again.
-    if fields.get("error") or not channels.has(name):
+    if fields.get("error"):
         return
     reason = fields.get("reset")
     if reason == "forbidden":

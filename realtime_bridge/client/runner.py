@@ -10,7 +10,7 @@ from typing import Any
 from realtime_bridge.client.subscription_set import SubscriptionSet
 from realtime_bridge.protocol.client.commands import Command, Mode
 from realtime_bridge.protocol.client.machine import Machine
-from realtime_bridge.protocol.client.status import Status, status
+from realtime_bridge.protocol.client.status import Status
 
 SETTLED = ("realtime", "error", "paused")
 """Kinds of status that time alone does not change."""
@@ -45,12 +45,12 @@ class ClientRunner:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0
         self._expected = 0.0
-        self._last_status = status(machine, _now())
+        self._last_status = machine.connection_status(_now())
 
     @property
     def status(self) -> Status:
         """Status now."""
-        return status(self.machine, _now())
+        return self.machine.connection_status(_now())
 
     def start(self, perform: Callable[[Command], None]) -> None:
         """Start the machine; `perform` does what its commands ask for."""
@@ -84,15 +84,16 @@ class ClientRunner:
 
     def _settle(self, now: int, before: Mode, perform: Callable[[Command], None]) -> None:
         machine = self.machine
-        is_current = self._channels.is_current
+        is_current = not self._channels.behind
         if is_current != (machine.behind is None):
             machine.sync_changed(ok=is_current)
-        for command in machine.take_commands():
+        commands, current = machine.take_commands(), machine.connection_status(now)
+        wake_at = machine.wake_at
+        for command in commands:
             perform(command)
+        self._set_timer(now, wake_at, is_settled=current.kind in SETTLED)
         if machine.mode != before:
             self._on_mode_changed(before)
-        current = status(machine, now)
-        self._set_timer(now, is_settled=current.kind in SETTLED)
         if current != self._last_status:
             self._last_status = current
             if self._on_status:
@@ -104,12 +105,11 @@ class ClientRunner:
         if mode in ("DENIED", "STOPPED"):
             self.is_over.set()
 
-    def _set_timer(self, now: int, *, is_settled: bool) -> None:
-        """Set the timer to the next tick, and to the next look at the status and the clock."""
-        machine, timing = self.machine, self.machine.timing
-        wake_at = machine.wake_at
+    def _set_timer(self, now: int, wake_at: int | None, *, is_settled: bool) -> None:
+        """Set the timer to the next tick, or the next look at the status and the clock."""
         if wake_at is None:
             return
+        timing = self.machine.timing
         wake_at = min(wake_at, now + (timing.timer_max if is_settled else timing.status_interval))
         if self._timer:
             # A tick that comes too early is harmless, so only an earlier time replaces the timer.
@@ -122,13 +122,10 @@ class ClientRunner:
 
     def _fire(self) -> None:
         self._timer = None
-        self.batch(self._tick)
-
-    def _tick(self) -> None:
         # The monotonic clock of Linux stands still while a computer sleeps; this clock does not.
         if time.time() - self._expected > self.machine.timing.clock_jump / 1_000:
-            self.machine.resumed()
-        self.machine.tick()
+            self.batch(self.machine.resumed)
+        self.batch(self.machine.tick)
 
 
 def _now() -> int:

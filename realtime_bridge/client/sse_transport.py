@@ -49,13 +49,14 @@ class SSETransport:
         self._asked: dict[str, Any] = {}
         """Positions in the current request that the server has not answered yet."""
 
-    async def run(self) -> int:
-        """Open streams until one ends by itself, and return its close code."""
+    async def run(self) -> None:
+        """Open streams until one ends by itself."""
         try:
             self._handlers.opened()
-            return await self._end
+            code = await self._end
         finally:
             self.close()
+        self._handlers.closed(code)
 
     def send(self, message: Message) -> None:
         """Send a message: as a request for a new stream where one is necessary."""

@@ -76,6 +76,8 @@ class SubscriptionSet:
         self.subscribed: asyncio.Queue[tuple[str, Position] | DeniedError] = asyncio.Queue()
         """First outcome of each channel's subscription."""
         self.all_denied = asyncio.Event()
+        self.behind = set(channels)
+        """Channels with missing events, as far as the server reported."""
         self._channels = {name: _Channel(name, client, at) for name, at in channels.items()}
         self._max_waiting = max_waiting
         self._items: deque[Event | ChannelReset] = deque()
@@ -103,19 +105,6 @@ class SubscriptionSet:
     def errors(self) -> dict[str, str]:
         """Reason of each channel that is denied."""
         return {name: one.error for name, one in self._channels.items() if one.error is not None}
-
-    @property
-    def is_current(self) -> bool:
-        """Whether every channel has all its events, as far as the server reported."""
-        for channel in self._channels.values():
-            if channel.error is None and channel.reducer.phase != "current":
-                return False
-        return True
-
-    @property
-    def behind(self) -> list[str]:
-        """Channels with missing events."""
-        return [name for name in self.names if self._channels[name].reducer.phase != "current"]
 
     def has(self, name: str) -> bool:
         """Return whether a channel is wanted, and not denied."""
@@ -149,7 +138,7 @@ class SubscriptionSet:
     def page(self, name: str, events: Sequence[Event], top: Position, *, more: bool) -> bool:
         """Handle a page of the log, whose channel stands at `top`."""
         channel = self._channels.get(name)
-        if channel is None:
+        if channel is None or channel.error is not None:
             return False
         reducer = channel.reducer
         self._announce(channel, (name, reducer.position or top))
@@ -163,7 +152,7 @@ class SubscriptionSet:
     ) -> bool:
         """Handle a reset; `asked` is the position in the request that it answers."""
         channel = self._channels.get(name)
-        if channel is None:
+        if channel is None or channel.error is not None:
             return False
         if position is None:
             self._announce(channel, (name, NOWHERE))
@@ -192,6 +181,7 @@ class SubscriptionSet:
         """Record that the connection was lost, and with it the answers that it owed."""
         for channel in self._channels.values():
             channel.reducer.interrupted()
+            self._note_phase(channel)
 
     def _announce(self, channel: _Channel, outcome: tuple[str, Position] | DeniedError) -> None:
         if not channel.is_announced:
@@ -207,7 +197,14 @@ class SubscriptionSet:
                 self._push(channel, ChannelReset(channel.name, output.reason, output.position))
             else:
                 is_missing = True
+        self._note_phase(channel)
         return is_missing
+
+    def _note_phase(self, channel: _Channel) -> None:
+        if channel.error is None and channel.reducer.phase != "current":
+            self.behind.add(channel.name)
+        else:
+            self.behind.discard(channel.name)
 
     def _deliver(self, channel: _Channel, event: Event) -> None:
         if channel.waiting < self._max_waiting:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -13,7 +13,11 @@ from realtime_bridge.client.poll_answer import Positions, apply, request_fields
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.sse_transport import SSETransport
 from realtime_bridge.client.subscription_set import DeniedError
-from realtime_bridge.client.transport import Transport, TransportHandlers, TransportTools
+from realtime_bridge.client.transport import (
+    OpenTransport,
+    TransportHandlers,
+    TransportTools,
+)
 from realtime_bridge.client.transport_session import TransportSession
 from realtime_bridge.client.websocket_transport import WebSocketTransport
 from realtime_bridge.protocol.client.commands import Action, Command, Options
@@ -24,6 +28,12 @@ BAD_REQUEST = 400
 
 TransportName = Literal["auto", "websocket", "sse", "poll"]
 
+TRANSPORTS: Mapping[str, OpenTransport] = {
+    "websocket": WebSocketTransport,
+    "sse": SSETransport,
+    "hosted": HostedTransport,
+}
+
 _logger = logging.getLogger("realtime_bridge.client")
 
 
@@ -33,8 +43,10 @@ class TransportManager:
     Args:
         tools: Parts of the client.
         runner: Runner of the machine.
+        tasks: Group in which all work runs.
         transport: The application's choice.
         options: Choices of the application.
+        transports: Ways to create a transport, by name.
 
     """
 
@@ -42,9 +54,11 @@ class TransportManager:
         self,
         tools: TransportTools,
         runner: ClientRunner,
+        tasks: asyncio.TaskGroup,
         *,
         transport: TransportName,
         options: Options,
+        transports: Mapping[str, OpenTransport] = TRANSPORTS,
     ) -> None:
         self.denial = "the server denies this client"
         """Reason of the last failed request, for users."""
@@ -55,17 +69,14 @@ class TransportManager:
         self._batch = runner.batch
         self._transport = transport
         self._options = options
-        self._tasks: asyncio.TaskGroup | None = None
+        self._transports = transports
+        self._tasks = tasks
         self._sessions: dict[int, TransportSession] = {}
         self._serving: dict[int, asyncio.Task[None]] = {}
         self._main: TransportSession | None = None
         """Session that is live: missing events are requested on it."""
         self._describing: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
-
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Set the group in which all work runs."""
-        self._tasks = tasks
 
     def perform(self, command: Command) -> None:
         """Perform a command of the machine."""
@@ -96,7 +107,6 @@ class TransportManager:
                 session.ping()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None] | None":
-        assert self._tasks, "start comes first"
         try:
             return self._tasks.create_task(work)
         except RuntimeError:
@@ -120,56 +130,54 @@ class TransportManager:
     def _open(self, number: int) -> None:
         session = self._sessions[number] = TransportSession(
             number,
-            self._channels,
+            self._tools,
             self._machine,
-            timing=self._tools.timing,
             heartbeat_interval=self._options.heartbeat_interval,
             on_ready=self._on_ready,
             on_closed=self._lose,
         )
-        if serving := self._spawn(self._serve(number, session)):
-            self._serving[number] = serving
-
-    async def _serve(self, number: int, session: TransportSession) -> None:
-        code: int = CloseCode.ABNORMAL
-        try:
-            await self._wait_for_descriptor()
-            transport = self._create_transport(session)
-            session.use(transport)
-            code = await transport.run()
-        except RouteMissingError as error:
-            _logger.info("transport not available: error=%s", error)
-        finally:
-            self._serving.pop(number, None)
-        self._batch(session.closed, code)
-
-    async def _wait_for_descriptor(self) -> None:
-        """Wait for a usable descriptor: a token that expired meanwhile would only be denied."""
         if self._descriptors.is_usable:
-            return
+            self._connect(number, session)
+        elif waiting := self._spawn(self._connect_later(number, session)):
+            self._serving[number] = waiting
+
+    async def _connect_later(self, number: int, session: TransportSession) -> None:
+        """Connect with a fresh descriptor: a token that expired meanwhile would be denied."""
         if self._describing is None or self._describing.done():
             self._start_describing()
         if self._describing:
             await asyncio.wait([self._describing])
-        if not self._descriptors.is_usable:
-            raise RouteMissingError("there is no descriptor")
+        if self._descriptors.is_usable:
+            self._connect(number, session)
+        else:
+            self._batch(session.closed, CloseCode.ABNORMAL)
 
-    def _create_transport(self, session: TransportSession) -> Transport:
-        """Create the transport of the application's choice, else of the deployment's."""
-        tools, descriptor = self._tools, self._descriptors.last
+    def _connect(self, number: int, session: TransportSession) -> None:
         handlers = TransportHandlers(
             opened=partial(self._batch, session.opened),
             receive=partial(self._batch, session.receive),
+            closed=partial(self._batch, session.closed),
         )
-        if self._transport == "sse":
-            return SSETransport(tools, handlers)
-        if self._transport == "auto" and descriptor and descriptor.provider != "websocket":
-            backend = listenable_backend(descriptor.provider)
-            if backend:
-                connect = partial(backend.transport, descriptor.options)
-                return HostedTransport(connect, tools, handlers, logged=descriptor.logged)
-        url = self._descriptors.url("websocket")
-        return WebSocketTransport(url, handlers, tools.timing)
+        try:
+            transport = self._transports[self._push_name](self._tools, handlers)
+        except RouteMissingError as error:
+            _logger.info("transport not available: error=%s", error)
+            # Later, because the machine settles the command that opened this socket.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(handlers.closed, CloseCode.ABNORMAL)
+            return
+        session.use(transport)
+        if running := self._spawn(transport.run()):
+            self._serving[number] = running
+
+    @property
+    def _push_name(self) -> str:
+        if self._transport != "auto":
+            return self._transport
+        descriptor = self._descriptors.last
+        provider = descriptor.provider if descriptor else "websocket"
+        # Without the provider's SDK here, the server itself may still push.
+        return "hosted" if provider != "websocket" and listenable_backend(provider) else "websocket"
 
     def _on_ready(self, number: int) -> None:
         former, self._main = self._main, self._sessions.get(number)
@@ -183,11 +191,12 @@ class TransportManager:
         session = self._sessions.get(number)
         if session:
             session.close()
-        _cancel(self._serving.get(number))
+        _cancel(self._serving.pop(number, None))
         self._lose(number)
 
     def _lose(self, number: int) -> None:
         session = self._sessions.pop(number, None)
+        self._serving.pop(number, None)
         if self._main is session:
             self._main = None
         if self._main is None:

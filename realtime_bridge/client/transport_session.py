@@ -1,18 +1,16 @@
 """Conversation on one transport: introduction, subscriptions and received messages."""
 
-import asyncio
 import logging
 import random
 import uuid
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from realtime_bridge.client.descriptor import milliseconds
-from realtime_bridge.client.subscription_set import SubscriptionSet
-from realtime_bridge.client.transport import Message, Transport
+from realtime_bridge.client.poll_answer import is_healthy
+from realtime_bridge.client.transport import Handle, Message, Transport, TransportTools
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.machine import Machine
-from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
@@ -23,52 +21,37 @@ FINAL = (400, 403)
 _logger = logging.getLogger("realtime_bridge.client")
 
 
-class Handle(Protocol):
-    """Timer that can be cancelled."""
-
-    def cancel(self) -> None:
-        """Stop the timer."""
-
-
-CallLater = Callable[[float, Callable[[], None]], Handle]
-"""Calls a function after so many seconds."""
-
-
 class TransportSession:
     """Conversation on one transport.
 
     Args:
         number: Number of the socket in the machine's inputs and commands.
-        channels: Channels of the client.
+        tools: Parts of the client.
         machine: Receiver of the inputs.
-        timing: Durations of the client.
         heartbeat_interval: Time without a sent message after which a ping is sent, in ms.
         on_ready: Called when `welcome` came and each subscription was answered.
         on_closed: Called when the transport has ended, before the machine's input.
-        call_later: Timers; those of the running event loop by default.
 
     """
 
     def __init__(
         self,
         number: int,
-        channels: SubscriptionSet,
+        tools: TransportTools,
         machine: Machine,
         *,
-        timing: Timing,
         heartbeat_interval: int,
         on_ready: Callable[[int], None],
         on_closed: Callable[[int], None],
-        call_later: CallLater | None = None,
     ) -> None:
         self._number = number
-        self._channels = channels
+        self._channels = tools.channels
+        self._timing = tools.timing
+        self._call_later = tools.call_later
         self._machine = machine
-        self._timing = timing
         self._heartbeat_interval = heartbeat_interval
         self._on_ready = on_ready
         self._on_closed = on_closed
-        self._call_later = call_later or asyncio.get_running_loop().call_later
         self._transport: Transport | None = None
         self._nonce = uuid.uuid4().hex
         self._is_welcome = self._is_ready = self._is_over = False
@@ -265,8 +248,3 @@ class TransportSession:
         for handle in (self._keep_alive, *self._retries.values()):
             if handle:
                 handle.cancel()
-
-
-def is_healthy(fields: Message) -> bool:
-    """Return whether a `status` reports a working log and backend; absent means no fault."""
-    return all(fields.get(name, "ok") == "ok" for name in ("log", "backend"))

@@ -3,15 +3,12 @@
 import asyncio
 import logging
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from realtime_bridge.client.transport import Message, TransportHandlers
-from realtime_bridge.model.urls import is_loopback
-from realtime_bridge.protocol.client.timing import Timing
+from realtime_bridge.client.transport import Message, TransportHandlers, TransportTools
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
@@ -26,29 +23,33 @@ class WebSocketTransport:
     """WebSocket to the bridge.
 
     Args:
-        url: HTTP URL of the bridge's WebSocket route.
+        tools: Parts of the client.
         handlers: Receiver of the messages.
-        timing: Durations of the client.
+
+    Raises:
+        RouteMissingError: the server does not offer WebSockets.
 
     """
 
-    def __init__(self, url: str, handlers: TransportHandlers, timing: Timing) -> None:
-        self._url = url.replace("http", "ws", 1)
+    def __init__(self, tools: TransportTools, handlers: TransportHandlers) -> None:
+        self._url = tools.descriptors.url("websocket").replace("http", "ws", 1)
         self._handlers = handlers
-        self._timing = timing
+        self._timing = tools.timing
+        self._is_remote = tools.http.is_remote
         self._connection: ClientConnection | None = None
         self._outgoing: asyncio.Queue[str] = asyncio.Queue()
 
-    async def run(self) -> int:
-        """Connect and receive until the connection ends, and return its close code."""
+    async def run(self) -> None:
+        """Connect and receive until the connection ends."""
+        code: int = CloseCode.ABNORMAL
         try:
             async with self._connect() as self._connection:
                 await self._receive(self._connection)
         except ConnectionClosed as error:
-            return error.rcvd.code if error.rcvd else CloseCode.ABNORMAL
+            code = error.rcvd.code if error.rcvd else code
         except (OSError, InvalidHandshake, TimeoutError, ProtocolError) as error:
             _logger.info("WebSocket failed: url=%s error=%r", self._url, error)
-        return CloseCode.ABNORMAL
+        self._handlers.closed(code)
 
     def send(self, message: Message) -> None:
         """Send a message after those before it."""
@@ -68,7 +69,7 @@ class WebSocketTransport:
             # The machine has its own pings, which any message answers.
             ping_interval=None,
             close_timeout=self._timing.close_timeout / 1_000,
-            proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
+            proxy=True if self._is_remote else None,
         )
 
     async def _receive(self, connection: ClientConnection) -> None:

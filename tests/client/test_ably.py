@@ -42,7 +42,8 @@ async def publish(bridge: Bridge, *steps: int, channel: str = CHANNEL) -> None:
 
 
 async def test_events_arrive_by_ably_alone(ably: LocalAbly, server: Server) -> None:
-    async with client_of(server) as client:
+    timing = replace(TIMING, slow_connect=10_000)  # no poll while Ably connects
+    async with client_of(server, timing=timing) as client:
         await client.live()
         polls = server.requests["/realtime/poll"]
         await publish(server.bridge, 1, 2, 3)
@@ -127,6 +128,7 @@ async def test_denied_channel_ends_alone(ably: LocalAbly, server: Server) -> Non
     async with client_of(server, CHANNEL, "other.1") as client:
         assert await client.next() == ChannelReset("other.1", "forbidden", None)
         assert "other.1" in client.errors["other.1"]
+        await client.live()
         await publish(server.bridge, 1)
         assert await client.steps(1) == [1]
 

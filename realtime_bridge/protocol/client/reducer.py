@@ -149,7 +149,8 @@ class Reducer:
             self._applied[position.offset] = position.id
 
     def _apply(self, place: Position, event: Event) -> list[Output]:
-        self.position = Position(place.epoch, place.offset, event.id)
+        is_complete = place.id == event.id
+        self.position = place if is_complete else Position(place.epoch, place.offset, event.id)
         self._applied[place.offset] = event.id
         if len(self._applied) > REMEMBERED:
             del self._applied[next(iter(self._applied))]

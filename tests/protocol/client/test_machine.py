@@ -9,7 +9,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
-from realtime_bridge.protocol.client.status import status
 from realtime_bridge.protocol.client.transitions import RESTING
 
 draws = st.floats(0, 1, exclude_max=True)
@@ -103,7 +102,7 @@ class Shell:
 
     def check(self, *, ticked: bool) -> None:
         machine = self.machine
-        status(machine, self.now)
+        machine.connection_status(self.now)
         assert not ticked or machine.wake_at is None or machine.wake_at > self.now
         assert self.asking == machine.poll_schedule.in_flight
         if machine.mode in RESTING:
