@@ -168,21 +168,23 @@ class Shell:
 
     def act(self, step: Mapping[str, Any]) -> None:
         """Do what a step describes."""
-        transport = self.transports[step.get("socket", 1) - 1] if self.transports else None
         if "command" in step:
             self.manager.perform(Command(step["command"], step.get("socket"), step.get("code")))
         elif "http" in step:
-            self.http.pending.pop(0).set_result(HTTPResult(**step["http"]))
+            response = self.http.pending.pop(0)
+            if not response.done():  # an aborted request has no response
+                response.set_result(HTTPResult(**step["http"]))
         elif "advance" in step:
             self.timers.advance(step["advance"] / 1_000)
-        elif "opened" in step:
-            assert transport
+        else:
+            self._act_on(self.transports[step.get("socket", 1) - 1], step)
+
+    def _act_on(self, transport: RecordingTransport, step: Mapping[str, Any]) -> None:
+        if "opened" in step:
             transport.handlers.opened()
         elif "receive" in step:
-            assert transport
             transport.receive(step["receive"])
-        else:
-            assert transport
+        elif not transport.end.done():  # a transport that the client closed ends silently
             transport.end.set_result(step["closed"])
 
     def effects(self) -> dict[str, Any]:
