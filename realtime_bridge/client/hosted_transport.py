@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Collection, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 from realtime_bridge.backend import plugins
 from realtime_bridge.backend.hosted import ListenableBackend
@@ -58,7 +58,6 @@ class HostedTransport:
         self._handlers = handlers
         self._logged = descriptor.logged
         self._tasks: asyncio.TaskGroup | None = None
-        self._denial: AccessDeniedError | None = None
         self._is_alive = False
         self._attaching: set[str] = set()
         self._attached: set[str] = set()
@@ -69,6 +68,7 @@ class HostedTransport:
 
     async def run(self) -> None:
         """Connect and receive until the connection ends."""
+        code: int = CloseCode.ABNORMAL
         try:
             await self._run()
         except BaseExceptionGroup as group:
@@ -91,18 +91,16 @@ class HostedTransport:
     def close(self) -> None:
         """Do nothing: the end of `run` closes the connection."""
 
-    async def _run(self) -> NoReturn:
+    async def _run(self) -> None:
         try:
             async with self._provider, asyncio.TaskGroup() as self._tasks:
                 await self._serve(self._tasks)
         except AccessDeniedError as error:
-            if error.status != FORBIDDEN:
-                raise
-            # The bridge denies a token for all channels: each subscription is answered so.
-            self._denial = error
-        self._handlers.opened()
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
+            if error.status == FORBIDDEN:
+                # The provider's token covers all channels, and the bridge denied that token.
+                for channel in self._tools.channels.names:
+                    self._tools.channels.deny(channel, str(error))
+            raise
 
     async def _serve(self, tasks: asyncio.TaskGroup) -> None:
         self._handlers.opened()
@@ -117,9 +115,7 @@ class HostedTransport:
     def _subscribe(self, channel: str) -> None:
         """Attach a channel at first; later, request what is missing from the log."""
         timing = self._tools.timing
-        if self._denial:
-            self._refuse(channel, self._denial.status, str(self._denial))
-        elif channel not in self._attached:
+        if channel not in self._attached:
             if self._tasks and channel not in self._attaching:
                 self._attaching.add(channel)
                 self._tasks.create_task(self._attach(channel))
