@@ -10,8 +10,14 @@ class CloseCode(IntEnum):
     """This side no longer needs the connection."""
     GOING_AWAY = 1001
     """The other side leaves: a server stops, or a page closes."""
+    PROTOCOL_ERROR = 1002
+    """A frame breaks RFC 6455."""
+    NO_CODE = 1005
+    """The close frame has no code; never sent."""
     ABNORMAL = 1006
     """The connection ended without a close frame; never sent."""
+    INVALID_TEXT = 1007
+    """A text message is not UTF-8."""
     SERVICE_RESTART = 1012
     """The server restarts."""
     PROTOCOL = 4400
