@@ -3,41 +3,46 @@
 UV_VERSION = 0.13.9
 UV = .uv/bin/uv
 
-# What the tests use besides Python, by the names Debian gives it. A browser without
-# a font draws empty boxes; the program inside playwright does not start without libatomic.
+# Debian's names for the programs that the tests use. A browser without a font draws
+# empty boxes; the program inside playwright does not start without libatomic.
 TEST_PACKAGES = chromium fonts-dejavu-core libatomic1 redis-server postgresql
 
-# What the fan-out is compiled with, which users may do without; Debian's Python has its headers apart.
+# The compiler of the fan-out, optional for users. Debian packages Python's headers separately.
 IN_C = realtime_bridge/server/fanout/_sending.c
 COMPILER = gcc libc6-dev $(shell python3 -c 'import os, sysconfig; \
 	print("" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else "python3-dev")')
 
-# The client in TypeScript wants Node 20.19, 22.12 or newer, which this asks for by what they
-# can do. Debian 12 has an older one, so .venv brings its own for where the PATH has none.
+# The client in TypeScript needs Node 20.19, 22.12 or newer: the first ones with this feature.
+# Debian 12 has an older Node, so .venv contains one for machines without.
 CLIENT = clients/js
 OLDER = test/react18
 NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 1)' 2>/dev/null || \
 	echo '$(CURDIR)/.venv/bin:')$$PATH" npm --prefix $(CLIENT)
 
-# Words for the command itself, never taken from the environment.
+# The percentage of the public types that are written down; it only grows.
+TYPED = 89
+
+# Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: load soak help demo demo-postgres demo-celery test test-python test-client check check-python check-client payloads clean .venv test-packages
+.PHONY: load soak help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
 	@echo "make demo-postgres, make demo-celery"
 	@echo "              the demo's work on DATABASE_URL, or by Celery on REDIS_URL, with the React widget"
 	@echo "make test     run the tests, two files at a time (ARGS='-k poll -n 0')"
-	@echo "make check    lint, formatting, types, the direction of imports, and the client's package"
+	@echo "make check    lint, formatting, types, spelling, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make payloads write the TypeScript types of the events that the library makes itself"
+	@echo "make coverage run the tests with branch coverage: protocol/ 100 %, the whole 95 %"
+	@echo "make pins     write the list of the public names, which a test compares"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have"
 	@echo "make bench    measure against peers and the limit (ARGS=--quick, ARGS=fanout-1000)"
 	@echo "make .venv    only set up the development environment"
 	@echo "make clean    remove the environments and the caches"
-	@echo "What is missing is installed first, and named."
+	@echo "Missing programs are installed first, and named."
 
 demo: .venv/.demo
 	@.venv/bin/realtime-bridge demo $(ARGS)
@@ -54,6 +59,12 @@ test-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run test
 	$(NPM) run test:react18
 
+# Lines and branches, of child processes too. Timed tests are not run: tracing slows them down.
+coverage: test-packages .venv $(CLIENT)/node_modules/.installed
+	.venv/bin/pytest -n 2 --dist loadfile --timeout 300 --cov --cov-report= -m "not timed" $(ARGS)
+	.venv/bin/coverage report --include='realtime_bridge/protocol/**' --fail-under=100
+	.venv/bin/coverage report --fail-under=95
+
 check: check-python check-client
 
 check-python: .venv
@@ -61,10 +72,16 @@ check-python: .venv
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+	git ls-files -z | xargs -0 .venv/bin/codespell
+	.venv/bin/pyright
+	.venv/bin/python scripts/type_completeness.py realtime_bridge --at-least $(TYPED)
 
 check-client: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads -- --check
 	$(NPM) run check
+
+pins: .venv
+	@.venv/bin/python scripts/public_names.py
 
 payloads: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads
@@ -75,7 +92,7 @@ load: test-packages .venv
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --seeds 1000000 --from "$$(date +%s)000" $(ARGS)
 
-# Peers have an environment of their own, so that theirs are nobody's dependencies.
+# Peers have an environment of their own, so that the library does not depend on them.
 NATIVE = bench/native/load bench/native/limit
 
 bench: .venv $(NATIVE) bench/.venv/.installed bench/node/node_modules/.installed
@@ -98,7 +115,7 @@ bench/node/node_modules/.installed: bench/node/package-lock.json | .venv
 
 clean:
 	rm -rf bench/.venv bench/results bench/node/node_modules $(NATIVE)
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .import_linter_cache dist
 	rm -rf $(CLIENT)/dist $(CLIENT)/node_modules $(CLIENT)/$(OLDER)/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -110,19 +127,19 @@ test-packages:
 # One environment for all: development adds to what the demo needs,
 # and the demo takes nothing away (--inexact).
 .venv/.demo: pyproject.toml uv.lock | .uv/$(UV_VERSION)
-	@echo "Installing what the demo needs into .venv/, as uv.lock says."
+	@echo "Installing what the demo needs into .venv/, as uv.lock pins it."
 	@$(UV) sync --quiet --locked --no-dev --extra demo --inexact
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock hatch_build.py $(IN_C) | .uv/$(UV_VERSION)
 	@.ci/setup "the fan-out is C" $(COMPILER)
-	@echo "Installing what the tests and checks need into .venv/, as uv.lock says."
+	@echo "Installing what the tests and checks need into .venv/, as uv.lock pins it."
 	@$(UV) sync --quiet --locked --reinstall-package realtime-bridge
 	@touch .venv/.demo $@
 
-# Both Reacts that the client is for, each where its own lock file says.
+# Both versions of React that the client supports, each with its own lock file.
 $(CLIENT)/node_modules/.installed: $(CLIENT)/package-lock.json $(CLIENT)/$(OLDER)/package-lock.json | .venv
-	@echo "Installing what the client's tests and checks need, as package-lock.json says."
+	@echo "Installing what the client's tests and checks need, as package-lock.json pins it."
 	@$(NPM) ci --no-audit --no-fund --loglevel=error
 	@$(NPM)/$(OLDER) ci --no-audit --no-fund --loglevel=error
 	@touch $@

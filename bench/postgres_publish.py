@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import psycopg
 
 from realtime_bridge import Broadcaster, Event
-from realtime_bridge.postgres.transactions import rows
+from realtime_bridge.postgres.transactions import outbox_rows
 from realtime_bridge_backends.postgres import PostgresBackend
 from tests.services.postgres import PostgresServer
 
@@ -42,7 +42,7 @@ async def singles(url: str) -> tuple[float, float]:
 
         async def bare(_: int) -> None:
             event = Event(channel="job.7", event="job.step", data=DATA)
-            columns = [list(column) for column in zip(*rows([event]), strict=True)]
+            columns = [list(column) for column in zip(*outbox_rows([event]), strict=True)]
             await (await connection.execute(APPEND, columns)).fetchall()
 
         await ours(0)

@@ -15,7 +15,7 @@ import psycopg
 
 from realtime_bridge import Event
 from realtime_bridge.client import HybridClient
-from realtime_bridge.postgres import triggers, watching
+from realtime_bridge.postgres import triggers, watches
 from realtime_bridge.server.auth.tokens import Tokens
 from tests.cli.processes import COMMAND, SECRET, Process, ServeProcess
 from tests.services.postgres import PostgresServer
@@ -56,10 +56,10 @@ def bulk(url: str) -> float:
 def watch(url: str, key: str | None) -> None:
     """Do what `realtime-bridge postgres watch` does."""
     with psycopg.connect(url, autocommit=True) as connection:
-        table = watching.find_table(connection, "jobs")
+        table = watches.find_table(connection, "jobs")
         templates = {"channel": "user-{user_id}", "event": "job.{op}"}
-        made = watching.describe(table, columns=["id", "status"], key=key, **templates)
-        for statement in triggers.install(made, "realtime"):
+        rule = watches.create_watch(table, columns=["id", "status"], key=key, **templates)
+        for statement in triggers.create_triggers(rule, "realtime"):
             connection.execute(statement)
 
 
@@ -92,7 +92,7 @@ async def arrivals(server: PostgresServer, folder: Path) -> None:
             "REALTIME_WEBSOCKET_URL": serving.url,
         }
         relay = exits.enter_context(Process(COMMAND, "relay", folder=folder, variables=variables))
-        await asyncio.to_thread(relay.line, "carrying")
+        await asyncio.to_thread(relay.line, "relaying")
         taken = await one_by_one(serving.url, url)
     cuts = statistics.quantiles(taken, n=100)
     print(f"psql's UPDATE to a handler: p50 {1e3 * cuts[49]:.1f} ms, p99 {1e3 * cuts[98]:.1f} ms")

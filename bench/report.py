@@ -23,7 +23,7 @@ TITLES = {
     "coming-back": "10 000 clients come back, each having missed 10 events",
     "polling": "Polls of a channel on which nothing moves",
     "stalled": "One reader of 1 001 reads nothing",
-    "publishing": "Publishing in the server's process, where nobody watches",
+    "publishing": "Publishing in the server's process, without subscribers",
     "from-another-process": "Publishing from another process, through `websocket`",
 }
 

@@ -1,50 +1,79 @@
-"""What can go wrong, each error saying what was wrong and what to do."""
+"""Errors of this library; each message names what failed, and one thing to do."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 
 class RealtimeError(Exception):
-    """The root of every error this library raises on purpose."""
+    """Base of every error that this library raises on purpose."""
 
 
 class ConfigurationError(RealtimeError):
-    """The configuration cannot work; nothing was connected yet."""
+    """Configuration that cannot work; raised before anything connects."""
 
 
 class BackendNotFoundError(ConfigurationError):
-    """No installed plug-in has this name."""
+    """Name of a backend that is not installed.
+
+    Args:
+        name: the configured name.
+        known: names of the installed backends.
+
+    """
 
     def __init__(self, name: str, *, known: Sequence[str]) -> None:
+        from difflib import get_close_matches
+
         nearest = get_close_matches(name, known, n=1)
-        meant = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        super().__init__(
-            f"Unknown backend {name!r}.{meant} Installed backends: {', '.join(known)}."
-        )
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        super().__init__(f"Unknown backend {name!r}.{hint} Installed backends: {', '.join(known)}.")
         self.name = name
         self.known = tuple(known)
 
 
-class BackendNotInstalledError(ConfigurationError):
-    """The plug-in is known, but a library it stands on is missing."""
+class ExtraNotInstalledError(ConfigurationError, ImportError):
+    """Part of this library whose packages are not installed.
 
-    def __init__(self, name: str, *, missing: str, extra: str) -> None:
+    Args:
+        part: the part, as a phrase.
+        missing: module that could not be imported.
+        extra: extra of this distribution that installs it.
+
+    """
+
+    def __init__(self, part: str, *, missing: str, extra: str) -> None:
         super().__init__(
-            f"Backend {name!r} needs the package {missing!r}, which is not installed. "
+            f"{part} needs the package {missing!r}, which is not installed. "
             f"Run: pip install 'realtime-bridge[{extra}]'"
         )
-        self.name = name
         self.missing = missing
 
 
+class BackendNotInstalledError(ExtraNotInstalledError):
+    """Backend whose packages are not installed.
+
+    Args:
+        name: name of the backend.
+        missing: module that could not be imported.
+        extra: extra of this distribution that installs it.
+
+    """
+
+    def __init__(self, name: str, *, missing: str, extra: str) -> None:
+        super().__init__(f"Backend {name!r}", missing=missing, extra=extra)
+        self.name = name
+
+
 class InvalidEventError(RealtimeError, ValueError):
-    """The event cannot be published: bad channel, bad name, not JSON, or too large."""
+    """Event that cannot be published: bad channel, bad name, data not JSON, or too large."""
 
 
 class PublishError(RealtimeError):
-    """The event was not published.
+    """Event that was not published.
 
-    `retryable` says whether the same call may work later; publishing the same `id` again is safe.
+    Args:
+        message: the failure.
+        retryable: the same call may succeed later; publishing the same `id` again is safe.
+
     """
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
@@ -53,18 +82,24 @@ class PublishError(RealtimeError):
 
 
 class BackendUnavailableError(PublishError):
-    """The backend could not be reached or did not answer in time."""
+    """Backend that could not be reached, or did not answer in time."""
 
     def __init__(self, message: str, *, retryable: bool = True) -> None:
         super().__init__(message, retryable=retryable)
 
 
 class BackendAuthError(PublishError):
-    """The backend refused our credentials."""
+    """Backend that refused our credentials."""
 
 
 class RateLimitedError(PublishError):
-    """The backend asked us to slow down; `retry_after` is in seconds, if it said."""
+    """Backend that accepts no more events for now.
+
+    Args:
+        message: the failure.
+        retry_after: seconds until the backend accepts events; None where it did not answer that.
+
+    """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message, retryable=True)
@@ -72,4 +107,4 @@ class RateLimitedError(PublishError):
 
 
 class AuthRequestError(RealtimeError):
-    """A provider's client asked for permission in words that this provider's client never uses."""
+    """Authorization request that the provider's own client never sends."""

@@ -1,175 +1,278 @@
-"""The configuration, read once from `REALTIME_*` variables and a `.env` file."""
+"""Configuration, read from `REALTIME_*` variables and a `.env` file by pydantic-settings.
+
+This module loads pydantic: import it where the configuration is read, never at the top of a
+module that every worker loads.
+"""
 
 import hashlib
-import os
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, get_origin, get_type_hints
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from msgspec import Meta, ValidationError, convert
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import MAX_DATA_BYTES
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.model.urls import is_loopback, redacted
+from realtime_bridge.model.urls import is_loopback, redact
 
 MIN_SECRET_BYTES = 32
-"""As long as the hash that HS256 is made with (RFC 7518 §3.2)."""
+"""Length of the hash in HS256; RFC 7518 §3.2 demands a key of at least this length."""
 
-DEVELOPMENT_SECRET = "realtime-bridge development secret, known to everyone"  # noqa: S105 -- known by design
-"""What `serve --dev`, and who publishes to a loopback address, sign with when nothing is set."""
+DEVELOPMENT_SECRET = "realtime-bridge development secret, known to everyone"  # noqa: S105 -- public by design
+"""Secret of `serve --dev`, and of publishers to a loopback address, when none is set."""
 
-Count = Annotated[int, Meta(ge=1)]
-Port = Annotated[int, Meta(ge=1, le=65_535)]
+_SENTENCES = {
+    "missing": "it is not set",
+    "bool_parsing": "write on or off",
+    "int_parsing": "write a whole number",
+    "float_parsing": "write a number",
+    "greater_than": "use a number above {gt:g}",
+    "greater_than_equal": "use at least {ge:g}",
+    "less_than_equal": "use at most {le}",
+    "string_type": "write a text",
+    "string_too_short": "it is empty",
+    "value_error": "{error}",
+}
+"""Sentences for pydantic's error types; pydantic's own name regular expressions and inputs."""
 
-_WORDS = {"on": "true", "yes": "true", "off": "false", "no": "false"}
+
+def text_of(pattern: str, form: str) -> AfterValidator:
+    """Return a validator of texts that match a pattern; its error is the description `form`."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(form)
+        return value
+
+    return AfterValidator(check)
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnvironmentSettings:
-    """Settings that say what is wrong with them, without showing any value.
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
 
-    Subclasses are dataclasses. A field is read from the variable that is called `env_prefix` and
-    the field's name in capitals, or else from the one that `env_aliases` has for it.
+
+Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Texts that a variable separates by commas."""
+
+
+class EnvironmentSettings(BaseSettings):
+    """Base of the settings: `load()` reads the environment, the constructor takes plain values.
+
+    Nested in an application's own settings, `Field(default_factory=Settings.load)` reads the
+    `REALTIME_*` variables; with `env_nested_delimiter` the application's names apply.
+
+    Raises:
+        ConfigurationError: a value cannot work; the message names the variable, never the value.
+
     """
 
-    env_prefix: ClassVar[str]
-    env_aliases: ClassVar[Mapping[str, str]] = {}
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        loc_by_alias=False,
+        validate_by_alias=True,
+        validate_by_name=True,
+    )
+
+    if not TYPE_CHECKING:  # type checkers derive the arguments from the fields
+
+        def __init__(self, _given: Mapping[str, str] | None = None, **values: Any) -> None:
+            problems: list[str] = []
+            try:
+                # The constructor of BaseSettings would read the environment here.
+                super(BaseSettings, self).__init__(**values)
+            except ValidationError as error:
+                found = error.errors(include_url=False, include_input=False)
+                problems = [self._describe(problem, _given or {}) for problem in found]
+            # Raised outside the handler: a context would keep pydantic's error, with the values.
+            if problems:
+                raise ConfigurationError(f"Bad configuration: {'; '.join(problems)}")
 
     @classmethod
     def load(cls) -> Self:
         """Read the environment, and a `.env` file in the working directory.
 
+        A variable of the environment wins over one of the file; an empty one counts as unset.
+
         Raises:
-            ConfigurationError: a variable has a value that cannot work, or is missing.
+            ConfigurationError: a variable is missing, or its value cannot work.
 
         """
-        given = cls.given()
-        hints = get_type_hints(cls, include_extras=True)
-        values, wrong = {}, []
-        for setting in fields(cls):
-            if setting.name in given:
-                variable, text = given[setting.name]
-                try:
-                    values[setting.name] = _read(text, hints[setting.name])
-                except ValidationError as error:
-                    wrong.append(f"{variable}: {error}")
-            elif setting.default is MISSING:
-                wrong.append(f"{cls._variables(setting.name)[0]}: it is not set")
-        if wrong:
-            raise _bad("; ".join(wrong))
-        return cls(**values)
+        sources = (DotEnvSettingsSource(cls), EnvSettingsSource(cls))
+        values: dict[str, Any] = {}
+        given: dict[str, str] = {}
+        for source in sources:
+            values |= source()
+            for name in cls.model_fields:
+                for variable in reversed(cls.variables(name)):
+                    if variable.lower() in source.env_vars:
+                        given[name] = variable
+        # A .env file belongs to the whole application: it sets more than our fields.
+        known = {key for name in cls.model_fields for key in (name, *cls.variables(name))}
+        values = {key: value for key, value in values.items() if key in known}
+        return cls(_given=given, **values)  # type: ignore[call-arg]
 
     @classmethod
-    def given(cls) -> dict[str, tuple[str, str]]:
-        """Return which of the settings are set: by which variable, and to what."""
-        variables = {**_dotenv(), **os.environ}
-        return {
-            setting.name: (variable, variables[variable])
-            for setting in fields(cls)
-            for variable in reversed(cls._variables(setting.name))
-            if variable in variables
-        }
+    def variables(cls, name: str) -> list[str]:
+        """Return the variables that set a field; the first one wins."""
+        field = cls.model_fields.get(name)
+        if field and isinstance(field.validation_alias, AliasChoices):
+            return [str(choice) for choice in field.validation_alias.choices]
+        return [f"{cls.model_config['env_prefix']}{name.upper()}"]
 
     @classmethod
-    def _variables(cls, name: str) -> list[str]:
-        own = f"{cls.env_prefix}{name.upper()}"
-        return [own, cls.env_aliases[name]] if name in cls.env_aliases else [own]
+    def _describe(cls, problem: Any, given: Mapping[str, str]) -> str:
+        name = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            nearest = "".join(get_close_matches(name, cls.model_fields, n=1))
+            hint = f", did you mean {nearest!r}?" if nearest else ""
+            return f"{cls.__name__} has no setting {name!r}{hint}"
+        variable = given.get(name) or cls.variables(name)[0]
+        sentence = _SENTENCES.get(problem["type"], "use another value")
+        sentence = sentence.format_map(problem.get("ctx", {}))
+        return f"{variable}: {sentence}, for example {variable}={cls._example(name)}"
 
     @classmethod
-    def refuse(cls, name: str, problem: str) -> ConfigurationError:
-        """Return what to raise about a setting whose value cannot work."""
-        return _bad(f"{cls._variables(name)[0]}: {problem}")
+    def _example(cls, name: str) -> str:
+        field = cls.model_fields[name]
+        value = field.examples[0] if field.examples else field.default
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        return f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
-def _bad(wrong: str) -> ConfigurationError:
-    return ConfigurationError(f"Bad configuration: {wrong}")
+def _check_secret(secret: str) -> str:
+    length = len(secret.encode())
+    if length < MIN_SECRET_BYTES:
+        raise ValueError(f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}")
+    return secret
 
 
-def _dotenv() -> dict[str, str]:
-    if not Path(".env").is_file():
-        return {}
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(".env").items() if value is not None}
-
-
-def _read(text: str, hint: Any) -> Any:
-    if get_origin(hint) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    return convert(_WORDS.get(text.lower(), text) if hint is bool else text, hint, strict=False)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Settings(EnvironmentSettings):
-    """What every part of this application shares; each backend reads its own beside it."""
+    """Settings that every part of an application shares; each backend has its own beside them.
 
-    env_prefix: ClassVar[str] = "REALTIME_"
+    `Settings.load()` reads the environment; `Settings(backend="memory")` takes plain values.
+    """
 
-    backend: str = "websocket"
-    """Who delivers: an installed entry point of `realtime_bridge.backends`."""
-    log: str = "auto"
-    """Who remembers: `auto`, `none`, or the name of a log."""
-    failover: tuple[str, ...] = ()
-    """Who delivers when that fails, in order; comma-separated. It needs a log."""
-    secret: str | None = field(default=None, repr=False)
-    """Signs tokens and server-to-server calls; at least 32 bytes."""
-    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")] = "realtime"
-    """Namespaces every key, channel and metric of one application."""
-    path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9_.~-]+)*\Z")] = "/realtime"
-    """Where the server mounts itself."""
-    origins: tuple[str, ...] = ()
-    """Pages that may connect, besides those of the same host; comma-separated."""
+    model_config = SettingsConfigDict(env_prefix="REALTIME_")
 
-    dev: bool = False
-    """What `serve --dev` sets: everybody on this machine is trusted."""
-
-    enabled: bool = True
-    """Off: every client polls."""
-    rollout_percent: Annotated[int, Meta(ge=0, le=100)] = 100
-    """The share of users that gets push, the others poll."""
-
-    grace_seconds: Annotated[float, Meta(ge=0)] = 30.0
-    """How long a server has from SIGTERM until it is killed; the default is Kubernetes's own."""
-
-    history_events: Count = 1_000
-    history_bytes: Count = 1024 * 1024
-    history_seconds: Annotated[float, Meta(gt=0)] = 600.0
-
-    limit_connections_per_user: Count = 20
-    limit_channels_per_connection: Count = 128
-    limit_frames_per_second: Annotated[float, Meta(gt=0)] = 20.0
-    limit_frame_bytes: Annotated[int, Meta(ge=1024)] = 64 * 1024
-    limit_event_bytes: Annotated[int, Meta(ge=1, le=MAX_DATA_BYTES)] = MAX_DATA_BYTES
-    limit_unsent_bytes: Annotated[int, Meta(ge=1024)] = 1024 * 1024
-
-    def __post_init__(self) -> None:
-        """Refuse a secret that is guessed too soon."""
-        length = MIN_SECRET_BYTES if self.secret is None else len(self.secret.encode())
-        if length < MIN_SECRET_BYTES:
-            problem = f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}"
-            raise self.refuse("secret", f"{problem}: openssl rand -hex 32")
+    backend: str = Field(
+        default="websocket",
+        description="Backend that delivers the events: a built-in one, or the name of an entry "
+        "point in the group `realtime_bridge.backends`.",
+    )
+    log: str = Field(
+        default="auto",
+        description="Log that stores the events: `auto`, `none`, or the name of a backend.",
+    )
+    failover: Names = Field(
+        default=(),
+        description="Backends that deliver when the first one fails, in order; separated by "
+        "commas. They need a log.",
+    )
+    secret: Annotated[str, AfterValidator(_check_secret)] | None = Field(
+        default=None,
+        repr=False,
+        examples=["$(openssl rand -hex 32)"],
+        description="Secret that signs tokens and calls between servers; at least 32 bytes.",
+    )
+    prefix: Annotated[
+        str, text_of(r"[A-Za-z0-9_-]{1,64}", "use 1 to 64 letters, digits, _ and -")
+    ] = Field(
+        default="realtime",
+        description="Namespace of every key, channel and metric of one application.",
+    )
+    path: Annotated[
+        str,
+        text_of(
+            r"(/[A-Za-z0-9_.~-]+)*",
+            "start each part with / and use letters, digits, _ . ~ and -",
+        ),
+    ] = Field(default="/realtime", description="Path at which the server is mounted.")
+    origins: Names = Field(
+        default=(),
+        description="Origins of pages that may connect, besides those of the server's own host; "
+        "separated by commas.",
+    )
+    dev: bool = Field(
+        default=False,
+        description="Development mode, set by `serve --dev`: every user of this machine is "
+        "trusted.",
+    )
+    enabled: bool = Field(
+        default=True, description="Push is on; when it is off, every client polls."
+    )
+    rollout_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=100, description="Percentage of users that get push; the others poll."
+    )
+    grace_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=30.0,
+        description="Seconds from SIGTERM until the platform kills the server. The default is "
+        "that of Kubernetes.",
+    )
+    history_events: Count = Field(default=1_000, description="Events that a channel keeps.")
+    history_bytes: Count = Field(
+        default=1024 * 1024, description="Bytes of data that a channel keeps."
+    )
+    history_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=600.0, description="Seconds for which a channel keeps events after its last one."
+    )
+    limit_connections_per_user: Count = Field(
+        default=20, description="Connections that one user may have open."
+    )
+    limit_channels_per_connection: Count = Field(
+        default=128, description="Channels that one connection may subscribe to."
+    )
+    limit_frames_per_second: Annotated[float, Field(gt=0)] = Field(
+        default=20.0, description="Frames that one client may send per second."
+    )
+    limit_frame_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=64 * 1024, description="Bytes of one frame from a client."
+    )
+    limit_event_bytes: Annotated[int, Field(ge=1, le=MAX_DATA_BYTES)] = Field(
+        default=MAX_DATA_BYTES, description="Bytes of one event's data, encoded as JSON."
+    )
+    limit_unsent_bytes: Annotated[int, Field(ge=1024)] = Field(
+        default=1024 * 1024,
+        description="Bytes that may wait for one slow client before its connection is closed.",
+    )
 
     @property
     def delivery(self) -> str:
-        """What clients have to move for when it changes, as a hash without secrets."""
+        """Hash of the settings whose change makes clients connect again; it has no secret."""
         parts = (self.backend, self.log, self.enabled, self.rollout_percent, self.path)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property
     def retention(self) -> Retention:
-        """How much history a channel keeps."""
+        """Amount of history that a channel keeps."""
         return Retention(
             events=self.history_events, bytes=self.history_bytes, seconds=self.history_seconds
         )
 
     def secret_for(self, url: str) -> str:
-        """Return the secret with which to talk to the server at `url`.
+        """Return the secret that signs calls to the server at `url`.
 
         Raises:
-            ConfigurationError: there is none, and `url` is not on this machine.
+            ConfigurationError: no secret is set, and `url` is not on this machine.
 
         """
         if self.secret:
@@ -177,15 +280,15 @@ class Settings(EnvironmentSettings):
         if is_loopback(urlsplit(url).hostname or ""):
             return DEVELOPMENT_SECRET
         raise ConfigurationError(
-            f"REALTIME_SECRET is not set, and {redacted(url)} is not on this machine: "
+            f"REALTIME_SECRET is not set, and {redact(url)} is not on this machine: "
             "set the secret that the server there has"
         )
 
     def server_secret(self) -> str:
-        """Return the secret of a server in earnest.
+        """Return the secret of a server that is no development server.
 
         Raises:
-            ConfigurationError: there is none, or it is the one known to everyone.
+            ConfigurationError: no secret is set, or it is the development secret.
 
         """
         if self.secret is None:

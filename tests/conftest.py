@@ -1,11 +1,13 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from realtime_bridge.backend.plugins import GROUP
 from realtime_bridge.publishing import blocking
 
 pytest.register_assert_rewrite("realtime_bridge.testing")
@@ -16,13 +18,30 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 
+DeclareBackends = Callable[[Mapping[str, str]], None]
+
+
+@pytest.fixture
+def declare_backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DeclareBackends:
+    """Return a function that installs a distribution with these entry points of backends."""
+
+    def declare(entry_points: Mapping[str, str]) -> None:
+        metadata = tmp_path / "site" / "some_backends-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: some-backends\n")
+        lines = [f"{name} = {target}" for name, target in entry_points.items()]
+        (metadata / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines]))
+        monkeypatch.syspath_prepend(metadata.parent)
+
+    return declare
+
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_left_running() -> Iterator[None]:
-    """End the threads of what an application makes once: they would go on beside other tests.
+def _no_thread_outlives_a_module() -> Iterator[None]:
+    """Close broadcasters at module level: their threads would run beside other tests.
 
-    Hypothesis takes it for the test's own doing when one of them draws a random number.
+    Hypothesis attributes a random number that such a thread draws to the test.
     """
     yield
-    blocking._close_all()
+    blocking.close_all()
     assert "realtime-bridge" not in [thread.name for thread in threading.enumerate()]

@@ -1,4 +1,4 @@
-"""Every error says what was wrong and what to do."""
+"""Errors: their bases, and messages that name the failure and one thing to do."""
 
 import pytest
 
@@ -11,7 +11,9 @@ from realtime_bridge import errors
     [
         (errors.ConfigurationError, errors.RealtimeError),
         (errors.BackendNotFoundError, errors.ConfigurationError),
-        (errors.BackendNotInstalledError, errors.ConfigurationError),
+        (errors.ExtraNotInstalledError, errors.ConfigurationError),
+        (errors.ExtraNotInstalledError, ImportError),
+        (errors.BackendNotInstalledError, errors.ExtraNotInstalledError),
         (errors.InvalidEventError, errors.RealtimeError),
         (errors.InvalidEventError, ValueError),
         (errors.PublishError, errors.RealtimeError),
@@ -20,12 +22,12 @@ from realtime_bridge import errors
         (errors.RateLimitedError, errors.PublishError),
     ],
 )
-def test_errors_descend_as_promised(error: type[Exception], parent: type[Exception]) -> None:
+def test_errors_have_these_bases(error: type[Exception], parent: type[Exception]) -> None:
     assert issubclass(error, parent)
     assert getattr(realtime_bridge, error.__name__) is error
 
 
-def test_an_unknown_backend_names_the_nearest_and_all_that_are_installed() -> None:
+def test_unknown_backend_names_nearest_and_installed_ones() -> None:
     error = errors.BackendNotFoundError("rediss", known=["memory", "redis"])
     assert str(error) == (
         "Unknown backend 'rediss'. Did you mean 'redis'? Installed backends: memory, redis."
@@ -33,12 +35,21 @@ def test_an_unknown_backend_names_the_nearest_and_all_that_are_installed() -> No
     assert (error.name, error.known) == ("rediss", ("memory", "redis"))
 
 
-def test_an_unknown_backend_like_no_other_names_none() -> None:
+def test_unknown_backend_without_a_near_name_has_no_hint() -> None:
     error = errors.BackendNotFoundError("xyz", known=["memory", "redis"])
     assert str(error) == "Unknown backend 'xyz'. Installed backends: memory, redis."
 
 
-def test_a_missing_library_says_what_to_run() -> None:
+def test_missing_extra_names_the_command() -> None:
+    error = errors.ExtraNotInstalledError("The client", missing="aiohttp", extra="client")
+    assert str(error) == (
+        "The client needs the package 'aiohttp', which is not installed. "
+        "Run: pip install 'realtime-bridge[client]'"
+    )
+    assert error.missing == "aiohttp"
+
+
+def test_missing_package_of_a_backend_names_the_command() -> None:
     error = errors.BackendNotInstalledError("redis", missing="redis.asyncio", extra="redis")
     assert str(error) == (
         "Backend 'redis' needs the package 'redis.asyncio', which is not installed. "
@@ -47,7 +58,7 @@ def test_a_missing_library_says_what_to_run() -> None:
     assert (error.name, error.missing) == ("redis", "redis.asyncio")
 
 
-def test_errors_say_whether_the_same_call_may_work_later() -> None:
+def test_errors_show_whether_a_retry_may_succeed() -> None:
     assert not errors.PublishError("refused").retryable
     assert not errors.BackendAuthError("refused").retryable
     assert errors.PublishError("cut", retryable=True).retryable

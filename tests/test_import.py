@@ -1,4 +1,4 @@
-"""Importing the package costs a worker nothing that it does not use."""
+"""Modules that an import loads: a worker loads no library that it does not use."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 HEAVY = {
-    "pydantic", "dotenv", "aiohttp", "jwt", "websockets",
+    "pydantic", "pydantic_settings", "dotenv", "aiohttp", "jwt", "websockets",
     "redis", "psycopg", "pusher", "ably",
     "uvicorn", "starlette", "typer", "rich", "pytest",
 }  # fmt: skip
@@ -23,25 +23,65 @@ def loaded_by(program: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-def test_the_package_alone_loads_nothing_heavy() -> None:
+def test_package_alone_loads_no_library() -> None:
     loaded = loaded_by("import realtime_bridge")
     assert "realtime_bridge" in loaded
     assert not loaded & (HEAVY | {"asyncio", "msgspec", "orjson"})
 
 
-def test_resolving_every_public_name_loads_no_heavy_library_and_no_backend() -> None:
+def test_public_names_load_no_heavy_library_and_no_backend() -> None:
     loaded = loaded_by("from realtime_bridge import *")
     assert {"asyncio", "msgspec", "orjson"} <= loaded
     assert not loaded & (HEAVY | {"realtime_bridge_backends"})
 
 
-@pytest.mark.parametrize("module", ["history", "reducer", "backoff"])
-def test_the_protocol_loads_no_heavy_library(module: str) -> None:
+@pytest.mark.parametrize("module", ["publishing.history", "client.reducer", "backoff"])
+def test_protocol_loads_no_heavy_library(module: str) -> None:
     loaded = loaded_by(f"import realtime_bridge.protocol.{module}")
     assert not loaded & (HEAVY | {"asyncio", "realtime_bridge_backends"})
 
 
-def test_a_publisher_made_from_the_environment_loads_no_pydantic_which_costs_a_cold_start() -> None:
-    loaded = loaded_by("from realtime_bridge import Broadcaster; Broadcaster.from_env()")
-    assert "msgspec" in loaded
-    assert not loaded & {"pydantic", "pydantic_core"}
+def test_blocking_broadcaster_loads_no_settings_before_a_publish() -> None:
+    loaded = loaded_by("from realtime_bridge import BlockingBroadcaster as B; B.from_env()")
+    assert not loaded & HEAVY
+
+
+def test_plain_values_load_no_pydantic() -> None:
+    program = """
+from realtime_bridge import Broadcaster
+from realtime_bridge_backends.pusher import PusherBackend
+Broadcaster(backend=PusherBackend("1", "key", "secret"))
+"""
+    assert not loaded_by(program) & {"pydantic", "pydantic_settings"}
+
+
+@pytest.mark.parametrize("name", ["ably", "pusher", "redis"])
+def test_settings_of_a_backend_load_no_sdk(name: str) -> None:
+    loaded = loaded_by(f"import realtime_bridge_backends.{name}.settings")
+    assert not loaded & {"ably", "aiohttp", "pusher", "redis", "psycopg"}
+
+
+WITHOUT = """
+import sys
+sys.modules["{package}"] = None
+from realtime_bridge import ExtraNotInstalledError
+try:
+    import {module}
+except ExtraNotInstalledError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "module", "extra"),
+    [
+        ("aiohttp", "realtime_bridge.client", "client"),
+        ("jwt", "realtime_bridge.server", "server"),
+    ],
+)
+def test_missing_package_names_the_extra(package: str, module: str, extra: str) -> None:
+    program = WITHOUT.format(package=package, module=module)
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert f"pip install 'realtime-bridge[{extra}]'" in done.stdout

@@ -1,4 +1,4 @@
-"""The names that other people's programs import, and no others."""
+"""Public names of the package, and no others."""
 
 import pytest
 
@@ -13,6 +13,7 @@ PUBLIC = [
     "Broadcaster",
     "ConfigurationError",
     "Event",
+    "ExtraNotInstalledError",
     "InvalidEventError",
     "Position",
     "PublishError",
@@ -22,23 +23,23 @@ PUBLIC = [
 ]
 
 
-def test_the_public_names_are_these() -> None:
+def test_public_names_are_these() -> None:
     assert realtime_bridge.__all__ == PUBLIC
 
 
-def test_every_public_name_is_there_and_says_its_own() -> None:
+def test_every_public_name_can_be_imported() -> None:
     assert [getattr(realtime_bridge, name).__name__ for name in PUBLIC] == PUBLIC
     assert set(PUBLIC) <= set(dir(realtime_bridge))
 
 
-def test_another_name_is_refused_as_python_does() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(
         AttributeError, match=r"module 'realtime_bridge' has no attribute 'Brodcast"
     ):
         _ = realtime_bridge.Brodcaster
 
 
-def test_the_contract_suites_are_public() -> None:
+def test_contract_suites_are_public() -> None:
     from realtime_bridge import testing
 
     assert {"BackendContract", "FeedContract", "LogContract"} <= set(testing.__all__)

@@ -1,29 +1,36 @@
-"""The configuration is read once; what cannot work is refused by name, and no secret is shown."""
+"""Settings: values from the environment, errors by variable, and no secret in any message."""
 
+import logging
 from pathlib import Path
 
 import pytest
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from realtime_bridge.backend.environment import load_settings
+from realtime_bridge.backend.plugins import BUILT_IN, import_object
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.model.urls import is_loopback, redacted
-from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
+from realtime_bridge.model.urls import is_loopback, redact
+from realtime_bridge.settings import DEVELOPMENT_SECRET, EnvironmentSettings, Settings
 from realtime_bridge_backends.pusher.settings import PusherSettings
+from realtime_bridge_backends.redis.settings import RedisSettings
 
 SECRET = "a secret of more than thirty-two bytes"
 
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the variables and the .env file of whoever runs the tests out of them."""
+    """Hide the variables and the .env file of this shell."""
     import os
 
     for name in [name for name in os.environ if name.startswith(("REALTIME_", "PUSHER_"))]:
         monkeypatch.delenv(name)
+    monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_defaults_are_those_of_the_documentation() -> None:
+def test_defaults_are_those_of_the_documentation() -> None:
     settings = Settings.load()
     assert (settings.backend, settings.log, settings.secret) == ("websocket", "auto", None)
     assert (settings.prefix, settings.path, settings.origins) == ("realtime", "/realtime", ())
@@ -54,84 +61,90 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.server_secret() == SECRET
 
 
-def test_a_dotenv_file_is_read_and_the_environment_wins(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_environment_wins_over_dotenv_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("REALTIME_BACKEND=null\nREALTIME_PREFIX=shop\nOTHER=1\n")
     monkeypatch.setenv("REALTIME_PREFIX", "store")
     settings = Settings.load()
     assert (settings.backend, settings.prefix) == ("null", "store")
 
 
+@pytest.mark.parametrize("name", ["SECRET", "PREFIX", "HISTORY_EVENTS", "ORIGINS", "DEV"])
+def test_empty_variable_counts_as_unset(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / ".env").write_text(f"REALTIME_{name}=\n")
+    monkeypatch.setenv(f"REALTIME_{name}", "")
+    assert Settings.load() == Settings()
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "problem"),
+    ("name", "value", "sentence"),
     [
-        ("SECRET", "short", "5 bytes are too short, use at least 32: openssl rand -hex 32"),
-        ("SECRET", "", "0 bytes are too short, use at least 32: openssl rand -hex 32"),
-        ("PREFIX", "a b", "Expected `str` matching regex"),
-        ("PREFIX", "", "Expected `str` matching regex"),
-        ("PATH", "realtime", "Expected `str` matching regex"),
-        ("PATH", "/a?b", "Expected `str` matching regex"),
-        ("HISTORY_EVENTS", "many", "Expected `int`"),
-        ("HISTORY_EVENTS", "0", ">= 1"),
-        ("HISTORY_BYTES", "0", ">= 1"),
-        ("HISTORY_SECONDS", "0", "> 0"),
-        ("LIMIT_CONNECTIONS_PER_USER", "0", ">= 1"),
-        ("LIMIT_CHANNELS_PER_CONNECTION", "0", ">= 1"),
-        ("LIMIT_FRAMES_PER_SECOND", "0", "> 0"),
-        ("LIMIT_FRAME_BYTES", "1023", ">= 1024"),
-        ("LIMIT_EVENT_BYTES", "1048577", "<= 1048576"),
-        ("LIMIT_UNSENT_BYTES", "1", ">= 1024"),
-        ("ENABLED", "perhaps", "Expected `bool`"),
+        ("SECRET", "short", "5 bytes are too short, use at least 32"),
+        ("PREFIX", "a b", "use 1 to 64 letters, digits, _ and -"),
+        ("PATH", "realtime", "start each part with / and use letters"),
+        ("PATH", "/a?b", "start each part with / and use letters"),
+        ("HISTORY_EVENTS", "many", "write a whole number"),
+        ("HISTORY_EVENTS", "1.5", "write a whole number"),
+        ("HISTORY_EVENTS", "0", "use at least 1"),
+        ("HISTORY_BYTES", "0", "use at least 1"),
+        ("HISTORY_SECONDS", "0", "use a number above 0"),
+        ("HISTORY_SECONDS", "long", "write a number"),
+        ("LIMIT_CONNECTIONS_PER_USER", "0", "use at least 1"),
+        ("LIMIT_CHANNELS_PER_CONNECTION", "0", "use at least 1"),
+        ("LIMIT_FRAMES_PER_SECOND", "0", "use a number above 0"),
+        ("LIMIT_FRAME_BYTES", "1023", "use at least 1024"),
+        ("LIMIT_EVENT_BYTES", "1048577", "use at most 1048576"),
+        ("LIMIT_UNSENT_BYTES", "1", "use at least 1024"),
+        ("ENABLED", "perhaps", "write on or off"),
     ],
 )
-def test_a_variable_that_cannot_work_is_refused_by_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, problem: str
+def test_error_names_variable_sentence_and_example(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, sentence: str
 ) -> None:
-    monkeypatch.setenv(f"REALTIME_{name}", value)
+    variable = f"REALTIME_{name}"
+    monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as caught:
         Settings.load()
-    assert str(caught.value).startswith(f"Bad configuration: REALTIME_{name}: ")
-    assert problem in str(caught.value)
+    assert str(caught.value).startswith(f"Bad configuration: {variable}: {sentence}")
+    assert f", for example {variable}=" in str(caught.value)
 
 
 @pytest.mark.parametrize("word", ["off", "No", "false", "0"])
-def test_off_is_said_in_any_customary_word(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+def test_customary_words_for_off_are_accepted(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     monkeypatch.setenv("REALTIME_ENABLED", word)
     monkeypatch.setenv("REALTIME_DEV", "ON")
     assert (Settings.load().enabled, Settings.load().dev) == (False, True)
 
 
-def test_a_variable_is_named_by_the_name_it_was_given_under(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_error_names_the_vendors_variable_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSHER_PORT", "0")
     with pytest.raises(ConfigurationError) as caught:
         PusherSettings.load()
     assert str(caught.value) == (
-        "Bad configuration: REALTIME_PUSHER_APP_ID: it is not set; "
-        "REALTIME_PUSHER_KEY: it is not set; REALTIME_PUSHER_SECRET: it is not set; "
-        "PUSHER_PORT: Expected `int` >= 1"
+        "Bad configuration: "
+        "REALTIME_PUSHER_APP_ID: it is not set, for example REALTIME_PUSHER_APP_ID=1234567; "
+        "REALTIME_PUSHER_KEY: it is not set, for example REALTIME_PUSHER_KEY=KEY; "
+        "REALTIME_PUSHER_SECRET: it is not set, for example REALTIME_PUSHER_SECRET=SECRET; "
+        "PUSHER_PORT: use at least 1, for example PUSHER_PORT=443"
     )
 
 
-def test_our_own_variable_wins_over_the_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_variable_wins_over_the_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"APP_ID": "1", "KEY": "k", "SECRET": "s"}.items():
         monkeypatch.setenv(f"PUSHER_{name}", value)
     monkeypatch.setenv("REALTIME_PUSHER_KEY", "ours")
     assert (PusherSettings.load().app_id, PusherSettings.load().key) == ("1", "ours")
 
 
-def test_every_variable_that_cannot_work_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_error_names_every_bad_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_PATH", "x")
     monkeypatch.setenv("REALTIME_HISTORY_EVENTS", "x")
     with pytest.raises(ConfigurationError, match=r"REALTIME_PATH: .*; REALTIME_HISTORY_EVENTS: "):
         Settings.load()
 
 
-def test_no_secret_is_in_a_message_nor_in_a_representation(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_secrets_are_in_no_message_and_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_SECRET", "hunter2")
     with pytest.raises(ConfigurationError) as caught:
         Settings.load()
@@ -142,7 +155,111 @@ def test_no_secret_is_in_a_message_nor_in_a_representation(
     assert SECRET not in f"{Settings.load()!r} {Settings.load()}"
 
 
-def test_a_server_in_earnest_has_a_secret_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_constructor_ignores_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_PREFIX", "shop")
+    settings = Settings(backend="memory", failover=("null",))
+    assert (settings.backend, settings.failover, settings.prefix) == (
+        "memory",
+        ("null",),
+        "realtime",
+    )
+
+
+def test_constructor_raises_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match=r"^Bad configuration: REALTIME_PREFIX: use 1"):
+        Settings(prefix="a b")
+    with pytest.raises(ConfigurationError, match=r"no setting 'bakend', did you mean 'backend'\?"):
+        Settings(bakend="memory")  # type: ignore[call-arg]
+
+
+def test_settings_nest_in_settings_of_an_application(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Application(BaseSettings):
+        realtime: Settings = Field(default_factory=Settings.load)
+        redis: RedisSettings = Field(default_factory=RedisSettings.load)
+
+    monkeypatch.setenv("REALTIME_BACKEND", "memory")
+    monkeypatch.setenv("REDIS_URL", "redis://example.org")
+    application = Application()
+    assert application.realtime.backend == "memory"
+    assert application.redis.url == "redis://example.org"
+
+
+def test_nested_settings_take_the_applications_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Application(BaseSettings):
+        model_config = SettingsConfigDict(env_prefix="SHOP_", env_nested_delimiter="__")
+        realtime: Settings = Settings()
+
+    monkeypatch.setenv("REALTIME_BACKEND", "null")
+    monkeypatch.setenv("SHOP_REALTIME__BACKEND", "memory")
+    monkeypatch.setenv("SHOP_REALTIME__ORIGINS", "https://a.example,https://b.example")
+    realtime = Application().realtime
+    assert (realtime.backend, realtime.origins) == (
+        "memory",
+        ("https://a.example", "https://b.example"),
+    )
+    monkeypatch.setenv("SHOP_REALTIME__SECRET", "hunter2")
+    with pytest.raises(ConfigurationError, match="7 bytes are too short"):
+        Application()
+
+
+def settings_classes() -> list[type[EnvironmentSettings]]:
+    built_in = [import_object(entry.settings) for entry in BUILT_IN.values() if entry.settings]
+    return [Settings, *built_in]
+
+
+@pytest.mark.parametrize("settings", settings_classes(), ids=lambda settings: settings.__name__)
+def test_every_setting_is_documented(settings: type[EnvironmentSettings]) -> None:
+    for name, field in settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+        assert "password" not in repr(field.default)
+
+
+class TestMisspeltVariables:
+    @pytest.mark.parametrize(
+        ("variable", "nearest"),
+        [
+            ("REALTIME_BACKND", "REALTIME_BACKEND"),
+            ("REALTIME_HISTORY_EVENT", "REALTIME_HISTORY_EVENTS"),
+            ("REALTIME_REDI_URL", "REALTIME_REDIS_URL"),
+            ("REALTIME_PUSHER_APPID", "REALTIME_PUSHER_APP_ID"),
+            ("REALTIME_WEBSOCKET_ULR", "REALTIME_WEBSOCKET_URL"),
+        ],
+    )
+    def test_warning_names_the_nearest_once(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        variable: str,
+        nearest: str,
+    ) -> None:
+        monkeypatch.setenv(variable, "hunter2")
+        load_settings()
+        load_settings()
+        (record,) = caplog.records
+        assert record.levelno == logging.WARNING
+        assert record.getMessage() == f"unknown variable name={variable} nearest={nearest}"
+
+    def test_dotenv_file_is_checked_too(
+        self, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    ) -> None:
+        (tmp_path / ".env").write_text("REALTIME_SECRETT=hunter2\n")
+        load_settings()
+        assert "name=REALTIME_SECRETT nearest=REALTIME_SECRET" in caplog.text
+        assert "hunter2" not in caplog.text
+
+    @pytest.mark.parametrize(
+        "variable", ["REALTIME_REDIS_URL", "REALTIME_ABLY_PORT", "REALTIME_QUOTA", "OTHER"]
+    )
+    def test_known_and_foreign_variables_raise_no_warning(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, variable: str
+    ) -> None:
+        monkeypatch.setenv(variable, "1")
+        load_settings()
+        assert caplog.records == []
+
+
+def test_server_needs_a_secret_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match=r"REALTIME_SECRET is not set: .*serve --dev"):
         Settings.load().server_secret()
     monkeypatch.setenv("REALTIME_SECRET", DEVELOPMENT_SECRET)
@@ -154,11 +271,11 @@ def test_a_server_in_earnest_has_a_secret_of_its_own(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "LocalHost", "[::1]"])
-def test_without_a_secret_a_loopback_server_is_taken_for_a_development_one(host: str) -> None:
+def test_loopback_server_gets_the_development_secret(host: str) -> None:
     assert Settings.load().secret_for(f"http://{host}:8000/realtime") == DEVELOPMENT_SECRET
 
 
-def test_without_a_secret_no_other_server_is_called() -> None:
+def test_other_server_needs_a_secret() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings.load().secret_for("https://user:pass@example.org/realtime?token=t")
     assert str(caught.value) == (
@@ -167,7 +284,7 @@ def test_without_a_secret_no_other_server_is_called() -> None:
     )
 
 
-def test_a_secret_that_is_set_is_used_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_that_is_set_signs_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_SECRET", SECRET)
     for url in ("http://127.0.0.1:8000/realtime", "https://example.org/realtime"):
         assert Settings.load().secret_for(url) == SECRET
@@ -181,12 +298,12 @@ def test_other_hosts_are_not_loopback(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "redacted"),
     [
         ("redis://:pass@[::1]:6379/0?password=x", "redis://[::1]:6379/0"),
         ("https://user:pass@example.org/a?signature=x#y", "https://example.org/a"),
         ("nonsense", "://nonsense"),
     ],
 )
-def test_a_url_in_a_message_has_no_credentials(url: str, shown: str) -> None:
-    assert redacted(url) == shown
+def test_redacted_url_has_no_credentials(url: str, redacted: str) -> None:
+    assert redact(url) == redacted

@@ -157,10 +157,10 @@ class _MemoryListener(Listener):
             self.heard.put(ours)
         return len(self.heard)
 
-    async def add(self, channels: Iterable[str]) -> None:
+    async def subscribe(self, channels: Iterable[str]) -> None:
         self._channels.update(dict.fromkeys(channels))
 
-    async def discard(self, channels: Iterable[str]) -> None:
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
         for channel in channels:
             self._channels.pop(channel, None)
 

@@ -3,13 +3,11 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import orjson
-from msgspec import Meta
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
@@ -29,9 +27,8 @@ from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.model.urls import is_loopback, redacted
+from realtime_bridge.model.urls import is_loopback, redact
 from realtime_bridge.protocol.wire import rpc
-from realtime_bridge.settings import EnvironmentSettings
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -39,17 +36,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 2.0
 SLICE_BYTES = rpc.MAX_CALL_BYTES // 2
 """An append is cut into calls of this size, so that names and ids never make one too large."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WebSocketSettings(EnvironmentSettings):
-    """Where the server is."""
-
-    env_prefix: ClassVar[str] = "REALTIME_WEBSOCKET_"
-
-    url: Annotated[str, Meta(pattern=r"^(https?|wss?)://[^/?#]+[^?#]*\Z")] = (
-        "http://127.0.0.1:8000/realtime"
-    )
 
 
 class WebSocketBackend(Log, Plugin):
@@ -73,11 +59,13 @@ class WebSocketBackend(Log, Plugin):
         self._connecting = asyncio.Lock()
 
     def __str__(self) -> str:
-        return f"the server at {redacted(self._url)}"
+        return f"the server at {redact(self._url)}"
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Make one for the server at `REALTIME_WEBSOCKET_URL`."""
+        """Return a backend that calls the server at `REALTIME_WEBSOCKET_URL`."""
+        from realtime_bridge_backends.websocket_settings import WebSocketSettings
+
         url = WebSocketSettings.load().url
         return cls(url, settings.secret_for(url))
 

@@ -18,11 +18,11 @@ class Listener(ABC):
     """One process's ear on a feed: what was appended to its channels since they were added."""
 
     @abstractmethod
-    async def add(self, channels: Iterable[str]) -> None:
+    async def subscribe(self, channels: Iterable[str]) -> None:
         """Hear these channels; when it returns, nothing appended later is missed."""
 
     @abstractmethod
-    async def discard(self, channels: Iterable[str]) -> None:
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
         """Hear these channels no more."""
 
     @abstractmethod

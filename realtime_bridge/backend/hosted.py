@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.backend.plugins import SHARED_LOGS
 from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
 from realtime_bridge.backend.push import Backend
 
@@ -39,7 +40,7 @@ class HostedBackend(Backend, Plugin):
     provider: ClassVar[str]
     """Which adapter clients load: the descriptor's `provider`, and the last part of `urls.auth`."""
 
-    default_logs = ("redis", "postgres")
+    default_logs = SHARED_LOGS
 
     @property
     @abstractmethod
@@ -48,7 +49,7 @@ class HostedBackend(Backend, Plugin):
 
     @abstractmethod
     async def authorize(
-        self, fields: Mapping[str, str], visitor: AuthorizationRequest
+        self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
         """Answer the provider's client, in the provider's own words; None is a no, a 403.
 
@@ -67,8 +68,8 @@ class ListenableBackend(HostedBackend):
 
     @classmethod
     @abstractmethod
-    def transport(
-        cls, options: Mapping[str, Any], channels: Sequence[str], permit: Authorize
+    def create_connection(
+        cls, options: Mapping[str, Any], channels: Sequence[str], authorize: Authorize
     ) -> ProviderConnection:
         """Make a connection that was not opened yet.
 

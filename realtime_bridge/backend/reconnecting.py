@@ -60,10 +60,10 @@ class ReconnectingListener(Listener):
         return aiter(self._queue)
 
     @abstractmethod
-    async def _hear_until_lost(self) -> PublishError:
-        """Connect, call `_hears`, and put what comes into `_heard`; return why that ended."""
+    async def _listen_until_lost(self) -> PublishError:
+        """Connect, call `_on_connected`, and put what comes into `_heard`; return why that ended."""
 
-    def _hears(self) -> None:
+    def _on_connected(self) -> None:
         """Note that from now on nothing is missed."""
         self._connected.set()
         if self._first.done():
@@ -75,7 +75,7 @@ class ReconnectingListener(Listener):
         """Stay connected; if the first time fails, that is the end."""
         attempt = 0
         while True:
-            failure = await self._hear_until_lost()
+            failure = await self._listen_until_lost()
             if not self._first.done():
                 self._first.set_exception(failure)
                 return

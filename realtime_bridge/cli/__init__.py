@@ -2,6 +2,8 @@
 
 import sys
 
+from realtime_bridge.errors import ExtraNotInstalledError
+
 
 def main() -> None:
     """Run the command line, or say what to install for it."""
@@ -9,6 +11,8 @@ def main() -> None:
         from realtime_bridge.cli.app import app
 
         app()
+    except ExtraNotInstalledError as error:
+        sys.exit(f"error: {error}")
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("realtime_bridge"):
             raise

@@ -93,7 +93,7 @@ async def _heard(broadcaster: Broadcaster, channel: str) -> str:
 
 async def _hear_on(feed: Feed, channel: str, publish: Callable[[], Awaitable[object]]) -> None:
     async with feed.listen() as listener, aclosing(_events(aiter(listener))) as events:
-        await listener.add([channel])
+        await listener.subscribe([channel])
         await publish()
         await anext(events)
 

@@ -11,7 +11,7 @@ import typer
 from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly, people
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.urls import redacted
+from realtime_bridge.model.urls import redact
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.settings import Settings
 
@@ -85,7 +85,7 @@ def _report(url: str, status: "Status") -> None:
     if status.kind in ("connecting", "offline"):
         reason = f" ({status.reason})" if status.reason else ""
         people.print(
-            f"{status.label.lower()}: no answer from {redacted(url)}{reason}; "
+            f"{status.label.lower()}: no answer from {redact(url)}{reason}; "
             "check that `realtime-bridge serve` runs there"
         )
 

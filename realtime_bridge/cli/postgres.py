@@ -1,4 +1,4 @@
-"""`realtime-bridge postgres …`: the log's schema in PostgreSQL."""
+"""`realtime-bridge postgres …`: schema of the log, and watched tables."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -17,129 +17,137 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg.abc import Query
 
-app = typer.Typer(no_args_is_help=True, help="The log in PostgreSQL: REALTIME_POSTGRES_URL.")
+app = typer.Typer(
+    no_args_is_help=True, help="Manage the log in PostgreSQL (REALTIME_POSTGRES_URL)."
+)
 
 Url = Annotated[
-    str | None, typer.Option(help="The database; else REALTIME_POSTGRES_URL, or DATABASE_URL.")
+    str | None, typer.Option(help="Database; default: REALTIME_POSTGRES_URL or DATABASE_URL.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print it on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
 @app.command()
 def install(
     url: Url = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the SQL of a first install, and do nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the SQL of a first install, without running it."),
     ] = False,
 ) -> None:
-    """Make the schema, or bring it up to date; doing it again changes nothing."""
+    """Create or upgrade the schema; a second run changes nothing."""
     with failing_clearly():
         settings = Settings.load()
         with _database() as schema:
             if dry_run:
-                typer.echo(schema.script(settings.prefix))
+                typer.echo(schema.install_script(settings.prefix))
                 return
-            with connected(url) as connection:
+            with connect(url) as connection:
                 before = schema.install(connection, settings.prefix, settings.retention)
-            done = "installed" if before is None else f"brought up to date, from version {before}"
-            people.print(f"{done}: schema {settings.prefix}, version {schema.VERSION}")
+            action = "installed" if before is None else f"upgraded from version {before}"
+            people.print(f"{action}: schema {settings.prefix}, version {schema.VERSION}")
 
 
 @app.command()
 def uninstall(
     url: Url = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
 ) -> None:
-    """Remove the schema, with all events that the log holds."""
-    with failing_clearly(), _database() as schema, connected(url) as connection:
+    """Remove the schema and all events of the log."""
+    with failing_clearly(), _database() as schema, connect(url) as connection:
         prefix = Settings.load().prefix
         if not yes:
-            typer.confirm(f"Remove schema {prefix} and all that it holds?", abort=True, err=True)
-        there = schema.uninstall(connection, prefix)
-        people.print(f"removed: schema {prefix}" if there else f"there was no schema {prefix}")
+            typer.confirm(f"Remove schema {prefix} and all its events?", abort=True, err=True)
+        existed = schema.uninstall(connection, prefix)
+        people.print(f"removed: schema {prefix}" if existed else f"not found: schema {prefix}")
 
 
 @app.command()
 def status(url: Url = None, as_json: Json = False) -> None:
-    """Say what is there; exit 1 when nothing is, or when it is out of date."""
-    with failing_clearly(), _database() as schema, connected(url) as connection:
+    """Report the schema's version and size; exit 1 if it is missing or not current."""
+    with failing_clearly(), _database() as schema, connect(url) as connection:
         prefix = Settings.load().prefix
-        found = schema.status(connection, prefix)
+        current = schema.status(connection, prefix)
         if as_json:
-            typer.echo(orjson.dumps(asdict(found)).decode())
-        elif found.version is None:
-            people.print(f"no schema {prefix}: run `realtime-bridge postgres install`")
+            typer.echo(orjson.dumps(asdict(current)).decode())
+        elif current.version is None:
+            people.print(f"not found: schema {prefix}. Run `realtime-bridge postgres install`")
         else:
             people.print(
-                f"schema {prefix}, version {found.version} of {schema.VERSION}: "
-                f"{found.events:,} events on {found.channels:,} channels"
+                f"schema {prefix}, version {current.version} of {schema.VERSION}: "
+                f"{current.events:,} events on {current.channels:,} channels"
             )
-        if found.version != schema.VERSION:
+        if current.version != schema.VERSION:
             raise typer.Exit(1)
 
 
 @app.command()
 def watch(
-    table: Annotated[str, typer.Argument(help="As SQL has it: jobs, app.jobs, '\"Jobs\"'.")],
-    channel: Annotated[str, typer.Option(help="Where to, like 'user-{user_id}'.")],
+    table: Annotated[
+        str, typer.Argument(help="Table in SQL's spelling: jobs, app.jobs, '\"Jobs\"'.")
+    ],
+    channel: Annotated[str, typer.Option(help="Channel of the events, like 'user-{user_id}'.")],
     event: Annotated[
-        str, typer.Option(help="Its name; {op} is insert, update or delete.")
+        str, typer.Option(help="Name of the events; {op} is insert, update or delete.")
     ] = "row.{op}",
     columns: Annotated[
-        str | None, typer.Option(help="What the data has, like id,status; else all.")
+        str | None, typer.Option(help="Columns in the data, like id,status; default: all.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="What it is about, like 'job-{id}': the latest is kept.")
+        str | None,
+        typer.Option(help="Key of the events, like 'job-{id}': the log keeps the latest per key."),
     ] = None,
     url: Url = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the SQL, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print the SQL, without running it.")
     ] = False,
 ) -> None:
-    """Let each change of a table's rows be an event, whoever writes them."""
-    with failing_clearly(), _database(), connected(url) as connection:
-        from realtime_bridge.postgres import triggers, watching
+    """Make an event of every change of a table's rows, from any program."""
+    with failing_clearly(), _database(), connect(url) as connection:
+        from realtime_bridge.postgres import triggers, watches
 
         prefix = Settings.load().prefix
-        found = watching.find_table(connection, table)
-        named = [name.strip() for name in (columns or "").split(",") if name.strip()]
-        made = watching.describe(found, channel=channel, event=event, columns=named, key=key)
-        statements = triggers.install(made, prefix)
+        target = watches.find_table(connection, table)
+        names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+        rule = watches.create_watch(target, channel=channel, event=event, columns=names, key=key)
+        statements = triggers.create_triggers(rule, prefix)
         if dry_run:
             typer.echo(";\n".join(part.as_string(connection) for part in statements) + ";")
             return
         _run_all(connection, statements)
-        people.print(f"watching {table}: its changes go to {channel}")
-        if not found.primary:
-            people.print(f"{table} has no primary key: every updated row is an event")
+        people.print(f"watching {table}: changes go to {channel}")
+        if not target.primary:
+            people.print(f"{table} has no primary key: every updated row makes an event")
 
 
 @app.command()
-def unwatch(table: Annotated[str, typer.Argument(help="As SQL has it.")], url: Url = None) -> None:
-    """Let the changes of a table be no events any more."""
-    with failing_clearly(), _database(), connected(url) as connection:
-        from realtime_bridge.postgres import triggers, watching
+def unwatch(
+    table: Annotated[str, typer.Argument(help="Table in SQL's spelling.")], url: Url = None
+) -> None:
+    """Stop making events of a table's changes."""
+    with failing_clearly(), _database(), connect(url) as connection:
+        from realtime_bridge.postgres import triggers, watches
 
-        found = watching.find_table(connection, table)
-        _run_all(connection, triggers.remove(found, Settings.load().prefix))
+        target = watches.find_table(connection, table)
+        _run_all(connection, triggers.drop_triggers(target, Settings.load().prefix))
         people.print(f"no longer watching {table}")
 
 
-@app.command()
-def watches(url: Url = None, as_json: Json = False) -> None:
-    """List the tables that are watched."""
-    with failing_clearly(), _database(), connected(url) as connection:
-        from realtime_bridge.postgres import watching
+@app.command(name="watches")
+def list_watches(url: Url = None, as_json: Json = False) -> None:
+    """List the watched tables."""
+    with failing_clearly(), _database(), connect(url) as connection:
+        from realtime_bridge.postgres import watches
 
-        found = watching.listed(connection, Settings.load().prefix)
+        rules = watches.list_watches(connection, Settings.load().prefix)
         if as_json:
-            typer.echo(orjson.dumps(found).decode())
+            typer.echo(orjson.dumps(rules).decode())
             return
-        for one in found:
-            key = f", key {one['key']}" if one["key"] else ""
-            people.print(f"{one['table']}: {one['event']} on {one['channel']}{key}")
-        if not found:
-            people.print("nothing is watched: see `realtime-bridge postgres watch --help`")
+        for rule in rules:
+            key = f", key {rule['key']}" if rule["key"] else ""
+            people.print(f"{rule['table']}: {rule['event']} on {rule['channel']}{key}")
+        if not rules:
+            people.print("no table is watched: see `realtime-bridge postgres watch --help`")
 
 
 def _run_all(connection: "psycopg.Connection", statements: Sequence["Query"]) -> None:
@@ -159,16 +167,16 @@ def _database() -> Generator[ModuleType]:
 
 
 @contextmanager
-def connected(url: str | None) -> Generator["psycopg.Connection"]:
-    """Connect to the database, and say clearly what it refuses."""
+def connect(url: str | None) -> Generator["psycopg.Connection"]:
+    """Connect to the database; raise `DatabaseError` for what it rejects."""
     import psycopg
 
-    from realtime_bridge.postgres.errors import refused
+    from realtime_bridge.postgres.errors import to_database_error
     from realtime_bridge.postgres.settings import PostgresSettings
 
-    address = url or PostgresSettings.required()
+    address = url or PostgresSettings.required_url()
     try:
         with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
             yield connection
     except psycopg.Error as error:
-        raise refused(error, address) from error
+        raise to_database_error(error, address) from error

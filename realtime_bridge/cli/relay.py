@@ -1,4 +1,4 @@
-"""`realtime-bridge relay`: from PostgreSQL's outbox to the configured backend."""
+"""`realtime-bridge relay`: relays events from PostgreSQL's outbox to the configured backend."""
 
 import asyncio
 import signal
@@ -7,56 +7,58 @@ from typing import Annotated
 import typer
 
 from realtime_bridge.cli.console import failing_clearly, people
-from realtime_bridge.cli.postgres import connected
+from realtime_bridge.cli.postgres import connect
 from realtime_bridge.errors import BackendNotInstalledError
-from realtime_bridge.model.urls import redacted
 from realtime_bridge.settings import Settings
 
 
 def relay(
-    end: Annotated[
-        bool, typer.Option("--end", help="No relay any more: what waits for one is let go.")
+    discard_pending: Annotated[
+        bool,
+        typer.Option(
+            "--discard-pending", help="Disable the relay, discard the events that wait, and exit."
+        ),
     ] = False,
 ) -> None:
-    """Carry what triggers and transactions wrote to REALTIME_BACKEND; of several, one works."""
+    """Relay events of triggers and transactions to REALTIME_BACKEND; of several, one works."""
     with failing_clearly():
-        if end:
-            _end()
+        if discard_pending:
+            _discard_pending()
         else:
             asyncio.run(_relay())
 
 
-def _end() -> None:
-    with connected(None) as connection:
-        from realtime_bridge.postgres.relay import end
+def _discard_pending() -> None:
+    with connect(None) as connection:
+        from realtime_bridge.postgres.relay import discard_pending
 
-        count = end(connection, Settings.load().prefix)
-    people.print(f"no relay any more: {count:,} events waited for one")
+        count = discard_pending(connection, Settings.load().prefix)
+    people.print(f"relay disabled: {count:,} events discarded")
 
 
 async def _relay() -> None:
     try:
-        from realtime_bridge.postgres.relay import Relay, State
+        from realtime_bridge.postgres.relay import Relay, RelayState
     except ModuleNotFoundError as error:
         missing = error.name or "psycopg"
         raise BackendNotInstalledError("postgres", missing=missing, extra="postgres") from error
+    from realtime_bridge.postgres.errors import server_name
     from realtime_bridge.postgres.settings import PostgresSettings
     from realtime_bridge.publishing.broadcaster import Broadcaster
 
     settings = Settings.load()
-    url = PostgresSettings.required()
+    url = PostgresSettings.required_url()
     target = Broadcaster.from_settings(settings)
-    where = f"from {redacted(url)} to {target.backend or target.log}"
+    route = f"from {server_name(url)} to {target.backend or target.log}"
 
-    def report(state: State) -> None:
-        people.print(f"carrying {where}" if state == "working" else f"waiting {where}")
+    def report(state: RelayState) -> None:
+        people.print(f"{'relaying' if state == 'active' else 'waiting to relay'} {route}")
 
-    carrying = Relay(url, settings.prefix, target, on_change=report)
     async with target:
-        running = asyncio.create_task(carrying.run())
+        task = asyncio.create_task(Relay(url, settings.prefix, target, on_change=report).run())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, running.cancel)
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.result()
+            loop.add_signal_handler(number, task.cancel)
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.result()

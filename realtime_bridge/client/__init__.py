@@ -1,5 +1,12 @@
 """Client for Python programs: each event once and in order, or a reset."""
 
+from realtime_bridge.errors import ExtraNotInstalledError
+
+try:
+    import aiohttp as _aiohttp  # noqa: F401 -- the client's HTTP library, in an extra
+except ModuleNotFoundError as error:
+    raise ExtraNotInstalledError("The client", missing="aiohttp", extra="client") from error
+
 from realtime_bridge.client.hybrid import HybridClient
 from realtime_bridge.client.subscription_set import ChannelReset, DeniedError
 

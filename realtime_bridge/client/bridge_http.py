@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import aiohttp
 import orjson
 
-from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.urls import is_loopback
 
 OK = 200
@@ -59,20 +59,9 @@ class BridgeHTTP:
         url: URL of the bridge.
         timeout: Time limit of a request, in milliseconds; streams have none.
 
-    Raises:
-        ConfigurationError: aiohttp is not installed.
-
     """
 
     def __init__(self, url: str, *, timeout: int) -> None:
-        try:
-            import aiohttp  # here, because only clients need it: an extra installs it
-        except ImportError as error:
-            raise ConfigurationError(
-                "The client needs aiohttp, which is not installed: "
-                "pip install 'realtime-bridge[client]'"
-            ) from error
-        self._aiohttp = aiohttp
         self._timeout = aiohttp.ClientTimeout(total=timeout / 1_000)
         self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 1_000)
         self.is_remote = not is_loopback(urlsplit(url).hostname or "")
@@ -80,7 +69,7 @@ class BridgeHTTP:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        session = self._aiohttp.ClientSession(timeout=self._timeout, trust_env=self.is_remote)
+        session = aiohttp.ClientSession(timeout=self._timeout, trust_env=self.is_remote)
         self._session = session
         return self
 
@@ -101,7 +90,7 @@ class BridgeHTTP:
         try:
             async with self._session.post(url, data=body, headers=headers) as response:
                 return _read(response.status, await response.read(), response.headers)
-        except (self._aiohttp.ClientError, OSError, TimeoutError):
+        except (aiohttp.ClientError, OSError, TimeoutError):
             return HTTPResult()
 
     async def stream(
@@ -132,7 +121,7 @@ class BridgeHTTP:
                 async for chunk in response.content.iter_any():
                     for data in parser.feed(chunk):
                         yield data
-        except (self._aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise StreamFailedError(None, str(error)) from error
 
 

@@ -51,7 +51,7 @@ class HostedTransport:
         assert descriptor, "a descriptor comes before a transport"
         backend = listenable_backend(descriptor.provider)
         assert backend, "the manager chooses this transport for a listenable backend"
-        self._provider = backend.transport(
+        self._provider = backend.create_connection(
             descriptor.options, tools.channels.names, self._authorize
         )
         self._tools = tools

@@ -53,7 +53,7 @@ class HybridClient:
         timing: Durations of the client, in milliseconds; for tests.
 
     Raises:
-        ConfigurationError: the url is invalid, or aiohttp is not installed.
+        ConfigurationError: the url is invalid.
 
     """
 

@@ -72,7 +72,7 @@ class TaskReporter:
         """Tell that it runs, in this thread."""
         job = self._job(task)
         if job:
-            job.tell("started")
+            job.report("started")
         _running.job = job
 
     def retrying(self, task: Task, error: str | None = None, retry_at: int | None = None) -> None:
@@ -98,7 +98,7 @@ class TaskReporter:
         mine = running is not None and running.id == task.id
         job = running if mine else self._job(task)
         if job:
-            job.tell(state, error=error, retry_at=retry_at)
+            job.report(state, error=error, retry_at=retry_at)
         if mine:
             _running.job = None
 

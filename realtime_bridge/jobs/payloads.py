@@ -1,7 +1,7 @@
-"""The data of the events that this library makes itself, as models that both languages have.
+"""Data of the events that this library publishes itself, as pydantic models.
 
-`python -m realtime_bridge.payloads` writes their JSON Schema, from which the TypeScript types of
-the npm package are made.
+`python -m realtime_bridge.jobs.payloads` writes their JSON Schema; the npm package generates its
+TypeScript types from that.
 """
 
 import sys
@@ -13,24 +13,21 @@ from pydantic.json_schema import models_json_schema
 
 
 class JobData(BaseModel):
-    """The data of every `job.*` event: the job's whole state, not what changed.
-
-    What is not known, or is no longer so, is null.
-    """
+    """Data of every `job.*` event: the whole state of the job; an unknown value is null."""
 
     model_config = ConfigDict(frozen=True)
 
     job: str = Field(description="The job's id; the event's key is `job-{id}`.")
-    title: str = Field(description="What people call it.")
+    title: str = Field(description="The job's name for people.")
     state: Literal["queued", "running", "retrying", "completed", "failed", "cancelled"] = Field(
-        description="The last three are ends: nothing changes them."
+        description="The last three are final."
     )
     progress: float | None = Field(description="0 to 1.")
-    stage: str | None = Field(description="The name of the step.")
-    message: str | None = Field(description="What people read.")
-    error: str | None = Field(description="What went wrong.")
-    retry_at: int | None = Field(description="When it is tried again, in Unix milliseconds.")
-    eta: float | None = Field(description="The seconds that are left, as far as can be said.")
+    stage: str | None = Field(description="The name of the current step.")
+    message: str | None = Field(description="A text for people.")
+    error: str | None = Field(description="The reason of the failure.")
+    retry_at: int | None = Field(description="The time of the next attempt, in Unix milliseconds.")
+    eta: float | None = Field(description="The estimated seconds until the end.")
     version: int = Field(description="Grows with every state; the greatest is the newest.")
 
 

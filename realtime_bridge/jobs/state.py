@@ -1,33 +1,32 @@
-"""One job's life as absolute states: what to tell of it, and when it is due."""
+"""State of one job as absolute updates, and the times at which they are due."""
 
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 PROGRESS_INTERVAL = 0.25
-"""Seconds between two tellings of one job's progress: 4 a second are as many as an eye follows."""
+"""Seconds between two progress updates of one job: people see no difference in more of them."""
 
 PENDING_LIMIT = 16
-"""How many changes of state wait while nothing can be told; beyond it the oldest is forgotten."""
+"""Changes of state that wait while nothing can be published; beyond it the oldest is dropped."""
 
-ENDS = frozenset({"completed", "failed", "cancelled"})
+END_STATES = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobUpdate:
-    """One absolute state, and the name of the event that tells it."""
+    """Absolute state of a job, and the name of its event."""
 
     event: str
     data: dict[str, Any]
 
 
 class JobState:
-    """Collects what happens to a job; `due` and `take` say what to tell of it.
+    """State of a job, and its updates that are not published yet.
 
-    Changes of state are told one by one; of progress only the newest is, every
-    `PROGRESS_INTERVAL` seconds. The first end stays: nothing changes it. Versions are Unix
-    milliseconds, and always greater than the last, so that an attempt in another process goes on
-    where this one ended.
+    Each change of state is an update of its own; of progress only the newest is, every
+    `PROGRESS_INTERVAL` seconds. An end state is final. Versions are Unix milliseconds and always
+    grow, so that an attempt in another process continues after this one.
     """
 
     def __init__(self, job: str, *, title: str) -> None:
@@ -41,25 +40,26 @@ class JobState:
         self._error: str | None = None
         self._retry_at: int | None = None
         self._version = 0
-        self._moved = False
-        self._told_at = float("-inf")
+        self._has_progress = False
+        self._progress_at = float("-inf")
         self._pending: deque[JobUpdate] = deque(maxlen=PENDING_LIMIT)
 
     def change(
         self, name: str, now_ms: int, *, error: str | None = None, retry_at: int | None = None
     ) -> None:
-        """Enter the state that the event `job.{name}` tells, unless the job has ended."""
-        if self.state in ENDS:
+        """Enter the state of the event `job.{name}`, unless the job is in an end state."""
+        if self.state in END_STATES:
             return
-        if self._moved:
-            self._tell("progress", now_ms)
+        # The last progress precedes the change: clients show where the job was when it ended.
+        if self._has_progress:
+            self._append_update("progress", now_ms)
         self.state = "running" if name == "started" else name
         self._error = error
         self._retry_at = retry_at
         self._seconds_left = None
         if name == "completed":
             self._fraction = 1.0
-        self._tell(name, now_ms)
+        self._append_update(name, now_ms)
 
     def set_progress(
         self,
@@ -68,10 +68,10 @@ class JobState:
         stage: str | None = None,
         seconds_left: float | None = None,
     ) -> None:
-        """Note how far the job is; what is left out stays as it was."""
-        if self.state in ENDS:
+        """Set the progress; an omitted argument keeps its value."""
+        if self.state in END_STATES:
             return
-        self._moved = True
+        self._has_progress = True
         if fraction is not None:
             self._fraction = fraction
         if message is not None:
@@ -81,35 +81,40 @@ class JobState:
         if seconds_left is not None:
             self._seconds_left = seconds_left
 
-    def due(self, now: float) -> float | None:
-        """Return in how many seconds there is something to tell; None while there is nothing."""
+    def seconds_until_due(self, now: float) -> float | None:
+        """Return the seconds until the next update is due; None without one."""
         if self._pending:
             return 0.0
-        return max(0.0, self._told_at + PROGRESS_INTERVAL - now) if self._moved else None
+        return max(0.0, self._progress_at + PROGRESS_INTERVAL - now) if self._has_progress else None
 
-    def take(self, now: float, now_ms: int) -> JobUpdate | None:
-        """Return what is to be told now; it stays the next one until it is `told`."""
-        if not self._pending and self._moved and self._told_at + PROGRESS_INTERVAL <= now:
-            self._told_at = now
-            self._tell("progress", now_ms)
+    def next_update(self, now: float, now_ms: int) -> JobUpdate | None:
+        """Return the update that is due; it stays the next one until `remove`."""
+        if (
+            not self._pending
+            and self._has_progress
+            and self._progress_at + PROGRESS_INTERVAL <= now
+        ):
+            self._progress_at = now
+            self._append_update("progress", now_ms)
         return self._pending[0] if self._pending else None
 
-    def delivered(self, update: JobUpdate) -> None:
-        """Forget what was told, or can never be."""
+    def remove(self, update: JobUpdate) -> None:
+        """Remove an update that is published, or can never be."""
+        # A full queue may have dropped the update in the meantime.
         if self._pending and self._pending[0] is update:
             self._pending.popleft()
 
-    def forget(self) -> None:
-        """Leave to another process what is not told yet."""
-        self._moved = False
+    def discard_pending(self) -> None:
+        """Discard all updates; another process publishes them."""
+        self._has_progress = False
         self._pending.clear()
 
-    def _tell(self, name: str, now_ms: int) -> None:
-        self._moved = False
+    def _append_update(self, name: str, now_ms: int) -> None:
+        self._has_progress = False
         self._version = max(self._version + 1, now_ms)
-        self._pending.append(JobUpdate(event=f"job.{name}", data=self._absolute()))
+        self._pending.append(JobUpdate(event=f"job.{name}", data=self._data()))
 
-    def _absolute(self) -> dict[str, Any]:
+    def _data(self) -> dict[str, Any]:
         return {
             "job": self._job,
             "title": self._title,

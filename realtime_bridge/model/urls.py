@@ -14,9 +14,9 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def redacted(url: str) -> str:
+def redact(url: str) -> str:
     """Return `url` without credentials and query, fit for a message."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}"
+    # Not `hostname` and `port`: they fail on the several hosts of a Sentinel's or Cluster's URL.
+    hosts = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{hosts}{parts.path}"

@@ -1,1 +1,1 @@
-"""The log in PostgreSQL: its schema, and what joins the caller's own transactions."""
+"""Schema of the log in PostgreSQL, writes in the caller's transactions, table watches and relay."""

@@ -1,68 +1,71 @@
-"""The schema in which the log lives: made, upgraded, looked at and removed."""
+"""Installation, upgrade, status and removal of the log's schema."""
 
 from dataclasses import dataclass
 from importlib.resources import files
 
 import psycopg
-from psycopg.abc import Query
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.retention import Retention
 
 VERSION = 1
-"""Of the tables; functions are made anew by every install."""
+"""Version of the tables; every install replaces the functions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """What is there: the version of the schema (None: nothing), and how much the log holds."""
+class SchemaStatus:
+    """Version of the installed schema (None: not installed), and the size of the log."""
 
     version: int | None
     channels: int = 0
     events: int = 0
 
 
-def statements(prefix: str, name: str) -> Composed:
-    """Return the SQL of `name` (`schema` or `functions`) for one application's prefix."""
+def load_sql(prefix: str, name: str) -> Composed:
+    """Return the SQL of `name` (`schema` or `functions`) for an application's prefix."""
     text = files(__package__).joinpath(f"{name}.sql").read_text()
     return SQL(text).format(schema=Identifier(prefix), notice=Literal(prefix))
 
 
-def script(prefix: str) -> str:
-    """Return all that a first install does, for people to read."""
+def install_script(prefix: str) -> str:
+    """Return the SQL of a first install as text."""
     begin = SQL("CREATE SCHEMA {};\n").format(Identifier(prefix))
-    parts = (begin, statements(prefix, "schema"), _first(prefix), statements(prefix, "functions"))
-    return "\n".join(part.as_string() for part in parts)
+    parts = (begin, load_sql(prefix, "schema"), _insert_settings(prefix))
+    return "\n".join(part.as_string() for part in (*parts, load_sql(prefix, "functions")))
 
 
 def install(connection: psycopg.Connection, prefix: str, retention: Retention) -> int | None:
-    """Make the schema, or bring it up to date, and return the version that was there before.
+    """Create or upgrade the schema, and return the earlier version if there was one.
 
     Raises:
-        ConfigurationError: it was made by a later version of us.
-        psycopg.Error: the database refuses.
+        ConfigurationError: a later version of this package created the schema.
+        psycopg.Error: the database rejected a statement.
 
     """
     with connection.transaction():
-        _execute(connection, SQL("SELECT pg_advisory_xact_lock(hashtext({}))").format(prefix))
+        # Two installs at once: the second waits, and then finds the first one's schema.
+        connection.execute(SQL("SELECT pg_advisory_xact_lock(hashtext({}))").format(prefix))
         before = version(connection, prefix)
         if before is not None and before > VERSION:
             raise ConfigurationError(
-                f"The schema {prefix!r} has version {before}, this program knows {VERSION}: "
+                f"Schema {prefix!r} has version {before}, this program needs {VERSION}: "
                 "upgrade realtime-bridge here too"
             )
         if before is None:
-            _execute(connection, SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(prefix)))
-            _execute(connection, statements(prefix, "schema"))
-            _execute(connection, _first(prefix))
-        _execute(connection, statements(prefix, "functions"))
-        _execute(connection, keep(prefix, retention))
+            connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(prefix)))
+            connection.execute(load_sql(prefix, "schema"))
+            connection.execute(_insert_settings(prefix))
+        connection.execute(load_sql(prefix, "functions"))
+        connection.execute(set_retention(prefix, retention))
     return before
 
 
-def keep(prefix: str, retention: Retention) -> Composed:
-    """Return the SQL that tells the log how much to keep, where that is news."""
+def set_retention(prefix: str, retention: Retention) -> Composed:
+    """Return the SQL that stores the retention, if it differs from the stored one.
+
+    Every connection runs it; without the comparison each would lock and rewrite the row.
+    """
     return SQL(
         "UPDATE {schema}.settings SET history_events = {events}, history_bytes = {bytes}, "
         "history_seconds = {seconds} WHERE (history_events, history_bytes, history_seconds) "
@@ -76,42 +79,39 @@ def keep(prefix: str, retention: Retention) -> Composed:
 
 
 def uninstall(connection: psycopg.Connection, prefix: str) -> bool:
-    """Remove the schema with all that the log holds, and return whether it was there."""
+    """Remove the schema and the whole log, and return whether the schema existed."""
     with connection.transaction():
-        there = version(connection, prefix) is not None
-        if there:
-            _execute(connection, SQL("DROP SCHEMA {} CASCADE").format(Identifier(prefix)))
-    return there
+        exists = version(connection, prefix) is not None
+        if exists:
+            connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(prefix)))
+    return exists
 
 
-def status(connection: psycopg.Connection, prefix: str) -> Status:
-    """Return what is there."""
-    found = version(connection, prefix)
-    if found is None:
-        return Status(None)
+def status(connection: psycopg.Connection, prefix: str) -> SchemaStatus:
+    """Return the status of the schema."""
+    installed_version = version(connection, prefix)
+    if installed_version is None:
+        return SchemaStatus(None)
     counts = SQL(
         "SELECT (SELECT count(*) FROM {schema}.channels), (SELECT count(*) FROM {schema}.events)"
     ).format(schema=Identifier(prefix))
     channels, events = connection.execute(counts).fetchone() or (0, 0)
-    return Status(found, channels, events)
+    return SchemaStatus(installed_version, channels, events)
 
 
 def version(connection: psycopg.Connection, prefix: str) -> int | None:
-    """Return the version of the tables, or None where there are none."""
-    there = "SELECT to_regclass(format('%%I.settings', %s::text)) IS NOT NULL"
-    (found,) = connection.execute(there, [prefix]).fetchone() or (False,)
-    if not found:
+    """Return the version of the tables, or None if they are not installed."""
+    query = "SELECT to_regclass(format('%%I.settings', %s::text)) IS NOT NULL"
+    (exists,) = connection.execute(query, [prefix]).fetchone() or (False,)
+    if not exists:
         return None
-    asked = SQL("SELECT version FROM {}.settings").format(Identifier(prefix))
-    row = connection.execute(asked).fetchone()
+    row = connection.execute(
+        SQL("SELECT version FROM {}.settings").format(Identifier(prefix))
+    ).fetchone()
     return int(row[0]) if row else None
 
 
-def _first(prefix: str) -> Composed:
+def _insert_settings(prefix: str) -> Composed:
     return SQL("INSERT INTO {}.settings (version) VALUES ({});\n").format(
         Identifier(prefix), Literal(VERSION)
     )
-
-
-def _execute(connection: psycopg.Connection, query: Query) -> None:
-    connection.execute(query)

@@ -1,28 +1,31 @@
-"""Where PostgreSQL is."""
+"""Settings of the PostgreSQL log, its triggers and its relay."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+from pydantic import AliasChoices, Field
+from pydantic_settings import SettingsConfigDict
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.settings import EnvironmentSettings
 
 
-@dataclass(frozen=True, kw_only=True)
 class PostgresSettings(EnvironmentSettings):
-    """Where PostgreSQL is."""
+    """Database of the log, from `REALTIME_POSTGRES_URL` or the customary `DATABASE_URL`."""
 
-    env_prefix: ClassVar[str] = "REALTIME_POSTGRES_"
-    env_aliases: ClassVar[Mapping[str, str]] = {"url": "DATABASE_URL"}
+    model_config = SettingsConfigDict(env_prefix="REALTIME_POSTGRES_")
 
-    url: str | None = field(default=None, repr=False)
+    url: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias=AliasChoices("REALTIME_POSTGRES_URL", "DATABASE_URL"),
+        examples=["postgresql://USER:PASSWORD@HOST/DATABASE"],
+        description="Address of the database, with its credentials.",
+    )
 
     @classmethod
-    def required(cls) -> str:
-        """Return the address.
+    def required_url(cls) -> str:
+        """Return the address of the database.
 
         Raises:
-            ConfigurationError: it is not set.
+            ConfigurationError: no address is set.
 
         """
         url = cls.load().url

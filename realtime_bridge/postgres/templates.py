@@ -1,4 +1,4 @@
-"""Templates such as `user-{user_id}`: text with the names of columns, turned into SQL."""
+"""Templates such as `user-{user_id}`: text with names of columns, converted to SQL."""
 
 import re
 from collections.abc import Collection
@@ -7,43 +7,43 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from realtime_bridge.errors import ConfigurationError
 
-_HOLE = re.compile(r"\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 OPERATION = "op"
-"""The hole that is filled with `insert`, `update` or `delete`."""
+"""The placeholder for the operation: `insert`, `update` or `delete`."""
 
 
 class Template:
-    """A text whose holes are columns.
+    """Text with columns as placeholders.
 
     Args:
         text: the template.
-        columns: those that the table has.
-        what: what it is for, for messages.
+        columns: the table's columns.
+        purpose: the template's purpose, for messages.
 
     Raises:
-        ConfigurationError: it names a column that is not there, or has a brace without its other.
+        ConfigurationError: the template names an unknown column, or a brace has no partner.
 
     """
 
-    def __init__(self, text: str, columns: Collection[str], *, what: str) -> None:
-        literals = _HOLE.split(text)[::2]
+    def __init__(self, text: str, columns: Collection[str], *, purpose: str) -> None:
+        literals = _PLACEHOLDER.split(text)[::2]
         if not text or any("{" in literal or "}" in literal for literal in literals):
-            raise ConfigurationError(f"Bad {what} {text!r}: write it like 'user-{{user_id}}'")
+            raise ConfigurationError(f"Bad {purpose} {text!r}: write it like 'user-{{user_id}}'")
         self.text = text
-        self.columns = [name for name in _HOLE.findall(text) if name != OPERATION]
+        self.columns = [name for name in _PLACEHOLDER.findall(text) if name != OPERATION]
         unknown = [name for name in self.columns if name not in columns]
         if unknown:
             raise ConfigurationError(
-                f"Bad {what} {text!r}: the table has no column {unknown[0]!r}, "
-                f"but {', '.join(sorted(columns))}"
+                f"Bad {purpose} {text!r}: the table has no column {unknown[0]!r}. "
+                f"Use one of {', '.join(sorted(columns))}"
             )
 
     def expression(self, row: str, operation: str) -> Composable:
-        """Return SQL that is the text filled from `row`: NULL where one of its columns is."""
+        """Return SQL for the text with the values of `row`; NULL if one of the values is NULL."""
         parts: list[Composable] = []
-        for number, part in enumerate(_HOLE.split(self.text)):
-            if number % 2 == 0:
+        for number, part in enumerate(_PLACEHOLDER.split(self.text)):
+            if number % 2 == 0:  # re.split alternates literals and placeholders
                 parts.append(Literal(part))
             elif part == OPERATION:
                 parts.append(Literal(operation))

@@ -1,4 +1,4 @@
-"""The triggers of a watch, as SQL: one INSERT for all rows that a statement changed."""
+"""Triggers of a watch, as SQL: one INSERT for all rows that a statement changed."""
 
 from collections.abc import Sequence
 from typing import LiteralString
@@ -8,66 +8,71 @@ from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 from realtime_bridge.model.channel import ALPHABET
 from realtime_bridge.model.event import MAX_DATA_BYTES, MAX_EVENT_NAME
 from realtime_bridge.model.position import MAX_LABEL
-from realtime_bridge.postgres.watching import Table, Watch, forget, keep
+from realtime_bridge.postgres.watches import Table, Watch, delete_watch, insert_watch
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
-SEEN: dict[str, tuple[LiteralString, ...]] = {
+TRANSITION_TABLES: dict[str, tuple[LiteralString, ...]] = {
     INSERT: ("NEW",),
     UPDATE: ("NEW", "OLD"),
     DELETE: ("OLD",),
 }
-"""What a statement's trigger sees: its rows after, before, or both; the first is told."""
+"""The rows that a statement's trigger can read; events have the values of the first."""
 
-ALIASES = {"NEW": "fresh", "OLD": "stale"}
-"""What they are called there: NEW and OLD mean something else in PL/pgSQL."""
+ALIASES = {"NEW": "new_row", "OLD": "old_row"}
+"""Names of one row; NEW and OLD themselves are variables of PL/pgSQL."""
 
+# OFFSET 0 keeps the planner from inlining the subquery: the data is then built once per row.
+# MATERIALIZED: `checked` has two readers, and its expressions are evaluated once.
+# NOT is_valid leaves out NULL: a row without a channel is skipped on purpose, without a warning.
 BODY: LiteralString = """
-DECLARE nobody bigint;
+DECLARE skipped bigint;
 BEGIN
   WITH changed AS (
     SELECT {channel} AS channel, {event} AS event, {key} AS key,
-      CASE WHEN octet_length(told.data) <= {most} THEN told.data ELSE {small}::text END AS body
-    FROM {rows} CROSS JOIN LATERAL (SELECT {data}::text AS data OFFSET 0) AS told
-    WHERE {differ}
-  ), judged AS MATERIALIZED (
-    SELECT *, channel ~ {alphabet} AND length(channel) <= 128 AS fits FROM changed
+      CASE WHEN octet_length(payload.data) <= {max_bytes}
+        THEN payload.data ELSE {small}::text END AS body
+    FROM {rows} CROSS JOIN LATERAL (SELECT {data}::text AS data OFFSET 0) AS payload
+    WHERE {condition}
+  ), checked AS MATERIALIZED (
+    SELECT *, channel ~ {alphabet} AND length(channel) <= 128 AS is_valid FROM changed
   ), written AS (
     INSERT INTO {schema}.outbox (channel, event, body, key)
-    SELECT channel, coalesce(nullif(left(event, {longest}), ''), {operation}), body,
-      nullif(left(key, {label}), '')
-    FROM judged WHERE fits
+    SELECT channel, coalesce(nullif(left(event, {max_name}), ''), {operation}), body,
+      nullif(left(key, {max_label}), '')
+    FROM checked WHERE is_valid
   )
-  SELECT count(*) INTO nobody FROM judged WHERE NOT fits;
-  IF nobody > 0 THEN
-    RAISE WARNING 'realtime: % rows of % name no channel', nobody, TG_TABLE_NAME;
+  SELECT count(*) INTO skipped FROM checked WHERE NOT is_valid;
+  IF skipped > 0 THEN
+    RAISE WARNING 'realtime: % rows of % name no channel', skipped, TG_TABLE_NAME;
   END IF;
   RETURN NULL;
 END
 """
-"""Whatever the rows hold, it does not fail: the application's own statement would with it."""
+"""Body of the trigger function. No value of a row makes it fail: the application's own statement
+would fail with it."""
 
 
-def install(watch: Watch, prefix: str) -> list[Composed]:
-    """Return the SQL that makes the triggers, in place of any that the table has from us."""
-    made = [
+def create_triggers(watch: Watch, prefix: str) -> list[Composed]:
+    """Return the SQL that creates a watch's triggers, in place of earlier ones of the table."""
+    created = [
         part
-        for operation in SEEN
+        for operation in TRANSITION_TABLES
         for part in (_function(watch, operation, prefix), _trigger(watch, operation, prefix))
     ]
-    return [*remove(watch.table, prefix), keep(watch, prefix), *made]
+    return [*drop_triggers(watch.table, prefix), insert_watch(watch, prefix), *created]
 
 
-def remove(table: Table, prefix: str) -> list[Composed]:
-    """Return the SQL that removes the triggers."""
-    dropped = [
+def drop_triggers(table: Table, prefix: str) -> list[Composed]:
+    """Return the SQL that drops a watch's triggers."""
+    dropped = [  # CASCADE drops the trigger with its function
         SQL("DROP FUNCTION IF EXISTS {} CASCADE").format(_name(table, operation, prefix))
-        for operation in SEEN
+        for operation in TRANSITION_TABLES
     ]
-    return [*dropped, forget(table, prefix)]
+    return [*dropped, delete_watch(table, prefix)]
 
 
 def _function(watch: Watch, operation: str, prefix: str) -> Composed:
-    """Return the function; its body is a literal as a whole, so that no template can end it."""
+    """Return the SQL of the function; its body is one literal, so no template can end it."""
     return SQL(
         "CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
         "SET search_path = pg_catalog, pg_temp SET jit = off SET work_mem = '64MB' AS {}"
@@ -77,78 +82,80 @@ def _function(watch: Watch, operation: str, prefix: str) -> Composed:
 
 
 def _body(watch: Watch, operation: str, prefix: str) -> Composed:
-    row = ALIASES[SEEN[operation][0]]
+    row = ALIASES[TRANSITION_TABLES[operation][0]]
     return SQL(BODY).format(
         schema=Identifier(prefix),
         channel=watch.channel.expression(row, operation),
         event=watch.event.expression(row, operation),
-        data=_object(watch.columns, row),
-        small=_object(watch.table.primary, row),
+        data=_json_object(watch.columns, row),
+        small=_json_object(watch.table.primary, row),
         key=watch.key.expression(row, operation) if watch.key else SQL("NULL::text"),
-        rows=_changed(watch, operation),
-        differ=_differ(watch, operation),
+        rows=_changed_rows(watch, operation),
+        condition=_condition(watch, operation),
         operation=Literal(operation),
-        longest=Literal(MAX_EVENT_NAME),
-        label=Literal(MAX_LABEL),
-        most=Literal(MAX_DATA_BYTES),
+        max_name=Literal(MAX_EVENT_NAME),
+        max_label=Literal(MAX_LABEL),
+        max_bytes=Literal(MAX_DATA_BYTES),
         alphabet=Literal(f"^[{ALPHABET}]+$"),
     )
 
 
 def _trigger(watch: Watch, operation: str, prefix: str) -> Composed:
-    seen = SQL(" ").join(
-        SQL("{} TABLE AS {}").format(SQL(rows), _rows(rows)) for rows in SEEN[operation]
+    tables = SQL(" ").join(
+        SQL("{} TABLE AS {}").format(SQL(table), _rows(table))
+        for table in TRANSITION_TABLES[operation]
     )
     return SQL(
-        "CREATE TRIGGER {trigger} AFTER {operation} ON {table} REFERENCING {seen} "
+        "CREATE TRIGGER {trigger} AFTER {operation} ON {table} REFERENCING {tables} "
         "FOR EACH STATEMENT EXECUTE FUNCTION {name}()"
     ).format(
         trigger=Identifier(f"{prefix}_{operation}"),
-        operation=_WORDS[operation],
+        operation=_KEYWORDS[operation],
         table=watch.table.identifier,
-        seen=seen,
+        tables=tables,
         name=_name(watch.table, operation, prefix),
     )
 
 
-_WORDS = {INSERT: SQL("INSERT"), UPDATE: SQL("UPDATE"), DELETE: SQL("DELETE")}
+_KEYWORDS = {INSERT: SQL("INSERT"), UPDATE: SQL("UPDATE"), DELETE: SQL("DELETE")}
 
 
-def _changed(watch: Watch, operation: str) -> Composable:
-    """Return the rows that changed, of an update each beside what it was."""
-    rows = SEEN[operation][0]
-    told = SQL("{} AS {}").format(_rows(rows), Identifier(ALIASES[rows]))
-    if not _is_compared(watch, operation):
-        return told
-    same = SQL(" AND ").join(
-        SQL("fresh.{0} = stale.{0}").format(Identifier(name)) for name in watch.table.primary
+def _changed_rows(watch: Watch, operation: str) -> Composable:
+    """Return the FROM clause: the changed rows, for an update each beside its old version."""
+    table = TRANSITION_TABLES[operation][0]
+    rows = SQL("{} AS {}").format(_rows(table), Identifier(ALIASES[table]))
+    if not _has_old_versions(watch, operation):
+        return rows
+    same_row = SQL(" AND ").join(
+        SQL("new_row.{0} = old_row.{0}").format(Identifier(name)) for name in watch.table.primary
     )
-    return SQL("{} LEFT JOIN {} AS stale ON {}").format(told, _rows("OLD"), same)
+    return SQL("{} LEFT JOIN {} AS old_row ON {}").format(rows, _rows("OLD"), same_row)
 
 
-def _differ(watch: Watch, operation: str) -> Composable:
-    """Return which of them are events: of an update, those with a change in a column we tell.
+def _condition(watch: Watch, operation: str) -> Composable:
+    """Return the WHERE clause: for an update, a change in a published column.
 
-    They are compared by their bytes: json, xml and points have no equality.
+    `*<>` compares the rows' bytes: json, xml and point have no equality operator.
     """
-    if not _is_compared(watch, operation):
+    if not _has_old_versions(watch, operation):
         return SQL("true")
-    fresh, stale = (
-        SQL(", ").join(Identifier(row, name) for name in watch.told) for row in ("fresh", "stale")
+    new, old = (
+        SQL(", ").join(Identifier(row, name) for name in watch.published_columns)
+        for row in ("new_row", "old_row")
     )
-    return SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(fresh, stale)
+    return SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(new, old)
 
 
-def _is_compared(watch: Watch, operation: str) -> bool:
-    """Tell whether it is known which row was which; else each is an event."""
+def _has_old_versions(watch: Watch, operation: str) -> bool:
+    """Return whether a primary key identifies each row's old version; else all rows are events."""
     return operation == UPDATE and bool(watch.table.primary)
 
 
-def _rows(rows: str) -> Identifier:
-    return Identifier(f"{rows.lower()}_rows")
+def _rows(table: str) -> Identifier:
+    return Identifier(f"{table.lower()}_rows")
 
 
-def _object(columns: Sequence[str], row: str) -> Composed:
+def _json_object(columns: Sequence[str], row: str) -> Composed:
     pairs = [
         SQL("{}::text, {}.{}").format(Literal(name), Identifier(row), Identifier(name))
         for name in columns

@@ -1,9 +1,8 @@
-"""The broadcaster for code that is not async: one event loop on one daemon thread."""
+"""Blocking publisher: one event loop on one daemon thread of each process."""
 
 import asyncio
 import atexit
 import inspect
-import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
@@ -13,46 +12,56 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.broadcaster import Broadcaster
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.job import BlockingJob
+    from realtime_bridge.jobs.publisher import Report
 
 T = TypeVar("T")
 
 
 class BlockingBroadcaster:
-    """Publishes from Celery, RQ, Django or a script; safe from many threads and after `fork`.
+    """Publisher for Celery, RQ, Django or a script; safe from many threads and after `fork`.
 
-    It connects on first use, so it may be made at module level; a forked child starts its own
-    thread and connections on its own first use. `with` closes it early, otherwise the end of the
+    It connects on first use, so it may be created at module level. A forked child starts its own
+    thread and connections on its own first use. `with` closes it early; otherwise the end of the
     process does.
 
     Args:
-        make: makes the async broadcaster; called once per process, on the first publish.
+        create: returns the async broadcaster; called once per process, on the first publish.
 
     """
 
-    def __init__(self, make: Callable[[], Broadcaster]) -> None:
-        self._make = make
+    def __init__(self, create: Callable[[], Broadcaster]) -> None:
+        self._create = create
         self._lock = threading.Lock()
-        self._running: _Running | None = None
+        self._loop_thread: _LoopThread | None = None
         self._writer: Broadcaster | None = None
-        self._inherited: tuple[_Running | None, ...] = ()
-        _alive.add(self)
+        self._inherited: tuple[_LoopThread | None, ...] = ()
+        _instances.add(self)
 
     @classmethod
-    def from_env(cls) -> Self:
-        """Make the broadcaster that the `REALTIME_*` variables describe.
+    def from_env(cls, *, check: bool = False) -> Self:
+        """Return the broadcaster that the `REALTIME_*` variables describe.
+
+        The first publish reads the variables, so that importing a module stays fast. A mistake
+        in them is raised there.
+
+        Args:
+            check: read the variables now.
 
         Raises:
-            ConfigurationError: the configuration cannot work; it says why and what to do.
+            ConfigurationError: with `check`, the configuration cannot work.
 
         """
-        from realtime_bridge.settings import Settings
+        if not check:
+            return cls(Broadcaster.from_env)
+        from realtime_bridge.backend.environment import load_settings
 
-        settings = Settings.load()
+        settings = load_settings()
         Broadcaster.from_settings(settings)
         return cls(lambda: Broadcaster.from_settings(settings))
 
@@ -79,8 +88,8 @@ class BlockingBroadcaster:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event; arguments, result and errors are those of `Broadcaster.publish`."""
-        made: Event = Event.create(channel, event, data, id, key, source)
-        (receipt,) = self.publish_many([made], transaction=transaction)
+        published: Event = Event.create(channel, event, data, id, key, source)
+        (receipt,) = self.publish_many([published], transaction=transaction)
         return receipt
 
     def publish_many(self, events: Iterable[Event], *, transaction: object = None) -> list[Receipt]:
@@ -88,7 +97,7 @@ class BlockingBroadcaster:
         batch = list(events)
         if transaction is not None:
             return self._write(batch, transaction)
-        return self._begin(lambda broadcaster: broadcaster.publish_many(batch)).result()
+        return self._submit(lambda broadcaster: broadcaster.publish_many(batch)).result()
 
     def job(
         self,
@@ -97,7 +106,7 @@ class BlockingBroadcaster:
         id: str | None = None,  # noqa: A002 -- as in `publish`
         title: str | None = None,
     ) -> "BlockingJob":
-        """Return a job that tells its life on the channel: `with broadcaster.job(…) as job`.
+        """Return a job that reports on the channel: `with broadcaster.job(…) as job`.
 
         Raises:
             InvalidEventError: the channel, or the id within the key `job-{id}`, is not valid.
@@ -105,26 +114,27 @@ class BlockingBroadcaster:
         """
         from realtime_bridge.jobs.job import BlockingJob
 
-        return BlockingJob(channel, id, title, self._tell)
+        return BlockingJob(channel, id, title, self._submit_report)
 
-    def _tell(self, telling: Callable[[Broadcaster], Coroutine[Any, Any, None]]) -> None:
-        async def begin(broadcaster: Broadcaster) -> None:
-            broadcaster.tasks.spawn(telling(broadcaster))
+    def _submit_report(self, report: "Report") -> None:
+        async def spawn(broadcaster: Broadcaster) -> None:
+            broadcaster.tasks.spawn(report(broadcaster))
 
-        self._begin(begin)
+        self._submit(spawn)
 
-    def _begin(self, work: Callable[[Broadcaster], Coroutine[Any, Any, T]]) -> Future[T]:
+    def _submit(self, work: Callable[[Broadcaster], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Start work on the thread's loop; start the thread first where there is none."""
         with self._lock:
-            if self._running is None:
-                self._running = self._start()
-            broadcaster = self._running.broadcaster
-            _refuse_within_its_server(broadcaster)
-            return self._running.submit(work(broadcaster))
+            if self._loop_thread is None:
+                self._loop_thread = self._start()
+            broadcaster = self._loop_thread.broadcaster
+            _check_not_on_server_loop(broadcaster)
+            return self._loop_thread.submit(work(broadcaster))
 
     def _write(self, batch: list[Event], transaction: object) -> list[Receipt]:
-        """Write within the caller's transaction: here, in its own thread."""
+        """Write within the caller's transaction, in the caller's thread: it owns the connection."""
         if self._writer is None:
-            self._writer = self._make()
+            self._writer = self._create()
         writing = self._writer.write(batch, transaction)
         if inspect.iscoroutine(writing):
             writing.close()
@@ -134,31 +144,30 @@ class BlockingBroadcaster:
         return [Receipt(id=event.id) for event in batch]
 
     def close(self) -> None:
-        """Finish what is under way, close the connections and end the thread.
+        """Finish the publishes in progress, close the connections and end the thread.
 
-        A later publish starts anew.
+        A later publish starts a new thread.
         """
         with self._lock:
-            running, self._running = self._running, None
-        if running:
-            running.stop()
+            loop_thread, self._loop_thread = self._loop_thread, None
+        if loop_thread:
+            loop_thread.stop()
 
-    def _start(self) -> "_Running":
-        broadcaster = self._make()
-        _refuse_within_its_server(broadcaster)
-        return _Running(broadcaster)
+    def _start(self) -> "_LoopThread":
+        broadcaster = self._create()
+        _check_not_on_server_loop(broadcaster)
+        return _LoopThread(broadcaster)
 
-    def _forget(self) -> None:
-        """Begin anew in a forked child: the thread is not here, its lock and sockets are not ours.
-
-        What the parent had is kept referenced, so that no finaliser touches its sockets.
-        """
+    def _reset_after_fork(self) -> None:
+        """Drop the parent's thread: it does not run in this child, and its sockets are shared."""
+        # A thread of the parent may hold the lock at the fork: no thread here would release it.
         self._lock = threading.Lock()
-        self._inherited += (self._running,)
-        self._running = None
+        # A reference keeps finalisers from closing the sockets of the parent.
+        self._inherited += (self._loop_thread,)
+        self._loop_thread = None
 
 
-def _refuse_within_its_server(broadcaster: Broadcaster) -> None:
+def _check_not_on_server_loop(broadcaster: Broadcaster) -> None:
     if broadcaster.is_on_server_loop():
         raise PublishError(
             "BlockingBroadcaster was called on the event loop of the server itself, which "
@@ -166,8 +175,8 @@ def _refuse_within_its_server(broadcaster: Broadcaster) -> None:
         )
 
 
-class _Running:
-    """One process's thread, event loop and broadcaster."""
+class _LoopThread:
+    """Thread, event loop and broadcaster of one process."""
 
     def __init__(self, broadcaster: Broadcaster) -> None:
         self.broadcaster = broadcaster
@@ -175,7 +184,7 @@ class _Running:
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="realtime-bridge", daemon=True
         )
-        self._under_way: dict[Future[Any], asyncio.Task[Any] | None] = {}
+        self._tasks: dict[Future[Any], asyncio.Task[Any] | None] = {}
         self._thread.start()
         try:
             self.submit(broadcaster.__aenter__()).result()
@@ -184,14 +193,15 @@ class _Running:
             raise
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin `work` on the thread's loop, as `run_coroutine_threadsafe` does, but sooner."""
+        """Start a coroutine on the loop; faster than `run_coroutine_threadsafe`."""
         future: Future[T] = Future()
-        self._under_way[future] = None
-        self._loop.call_soon_threadsafe(self._loop.create_task, self._finish(work, future))
+        self._tasks[future] = None
+        self._loop.call_soon_threadsafe(self._loop.create_task, self._run(work, future))
         return future
 
-    async def _finish(self, work: Coroutine[Any, Any, T], future: Future[T]) -> None:
-        self._under_way[future] = asyncio.current_task()
+    async def _run(self, work: Coroutine[Any, Any, T], future: Future[T]) -> None:
+        # The dictionary holds the task: the loop itself keeps weak references only.
+        self._tasks[future] = asyncio.current_task()
         try:
             result = await work
         except BaseException as error:
@@ -199,11 +209,11 @@ class _Running:
         else:
             future.set_result(result)
         finally:
-            del self._under_way[future]
+            del self._tasks[future]
 
     def stop(self) -> None:
-        """Wait for what is under way, close the broadcaster, and end the thread."""
-        wait(list(self._under_way))
+        """Wait for the work in progress, close the broadcaster, and end the thread."""
+        wait(list(self._tasks))
         try:
             self.submit(self.broadcaster.__aexit__(None, None, None)).result()
         finally:
@@ -215,18 +225,19 @@ class _Running:
         self._loop.close()
 
 
-_alive: weakref.WeakSet[BlockingBroadcaster] = weakref.WeakSet()
+_instances: weakref.WeakSet[BlockingBroadcaster] = weakref.WeakSet()
 
 
-def _forget_all() -> None:
-    for broadcaster in _alive:
-        broadcaster._forget()
+def _reset_all_after_fork() -> None:
+    for broadcaster in _instances:
+        broadcaster._reset_after_fork()
 
 
-def _close_all() -> None:
-    for broadcaster in list(_alive):
+def close_all() -> None:
+    """Close every broadcaster of this process; the end of the process does the same."""
+    for broadcaster in list(_instances):
         broadcaster.close()
 
 
-os.register_at_fork(after_in_child=_forget_all)
-atexit.register(_close_all)
+after_fork_in_child(_reset_all_after_fork)
+atexit.register(close_all)

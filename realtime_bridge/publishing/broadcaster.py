@@ -1,8 +1,7 @@
-"""What a worker holds: publish once, and every browser that may see it does."""
+"""Asynchronous publisher: appends events to the log, and pushes them through the backend."""
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -18,39 +17,37 @@ from realtime_bridge.model.event import MAX_DATA_BYTES, Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
-from realtime_bridge.protocol import backoff
-from realtime_bridge.protocol.publishing.published_positions import PublishedPositions, regressed
-from realtime_bridge.publishing import pipeline
+from realtime_bridge.protocol.publishing.published_positions import (
+    PublishedPositions,
+    rolled_back_channels,
+)
 from realtime_bridge.publishing.batch import validate_batch
 from realtime_bridge.publishing.local_servers import local_server
 from realtime_bridge.publishing.task_set import TaskSet
+from realtime_bridge.publishing.timing import PublishTiming
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.job import AsyncJob
     from realtime_bridge.settings import Settings
 
-CALL_TIMEOUT = 5.0
-"""The longest a publish may take, in seconds, retries included."""
-
-RETRIES = 4
-"""How often a retryable failure of the log is tried again within that time."""
-
 _logger = logging.getLogger("realtime_bridge.publishing")
+_TIMING = PublishTiming()
 
 
 class Broadcaster:
-    """Publishes events: appends them to the log, then pushes them through the backend.
+    """Publisher of events: appends them to the log, then pushes them through the backend.
 
-    Use it as an async context manager, in one event loop. Whether a publish succeeded is decided
-    by the log; without a log (signal mode), by the push.
+    Use it as an async context manager, in one event loop. The log decides whether a publish
+    succeeded; without a log (signal mode), the push decides.
 
     Args:
-        log: gives positions and remembers; None is signal mode.
+        log: gives events their positions and stores them; None is signal mode.
         backend: pushes towards browsers, where the log does not announce by itself.
-        limit_event_bytes: the most bytes of one event's data, encoded.
+        limit_event_bytes: longest data of one event, in bytes of JSON.
+        timing: limits of one publish.
 
     Raises:
-        ConfigurationError: there is neither, so nothing would arrive anywhere.
+        ConfigurationError: there is neither a log nor a backend.
 
     """
 
@@ -60,44 +57,52 @@ class Broadcaster:
         log: Log | None = None,
         backend: Backend | None = None,
         limit_event_bytes: int = MAX_DATA_BYTES,
+        timing: PublishTiming = _TIMING,
     ) -> None:
         if log is None and backend is None:
             raise ConfigurationError(
-                "Nothing carries the events: this REALTIME_BACKEND delivers from a log, "
+                "Nothing delivers the events: this REALTIME_BACKEND delivers from a log, "
                 "so REALTIME_LOG may not be none"
             )
         self.log = log
         self.backend = backend
-        self._limit_event_bytes = limit_event_bytes
-        self._prefix: str | None = None
         self.published = 0
-        """How many events the log, or without one the backend, has taken."""
+        """Number of events that the log, or without a log the backend, has accepted."""
         self.unpushed = 0
-        """How many of them were not pushed: they wait for recovery."""
-        self._tops = PublishedPositions()
-        self._exits = AsyncExitStack()
+        """Number of these events whose push failed: recovery delivers them."""
         self.tasks = TaskSet()
+        """Reports of jobs that are on their way."""
+        self._limit_event_bytes = limit_event_bytes
+        self._timing = timing
+        self._prefix: str | None = None
+        self._positions = PublishedPositions()
+        self._exits = AsyncExitStack()
 
     @classmethod
     def from_env(cls) -> Self:
-        """Make the broadcaster that the `REALTIME_*` variables describe.
+        """Return the broadcaster that the `REALTIME_*` variables describe.
 
-        In the process of a running server it publishes straight to that server's log.
+        In the process of a running server it publishes to that server's log directly.
 
         Raises:
-            ConfigurationError: the configuration cannot work; it says why and what to do.
+            ConfigurationError: the configuration cannot work.
 
         """
-        from realtime_bridge.settings import Settings
+        from realtime_bridge.backend.environment import load_settings
 
-        return cls.from_settings(Settings.load())
+        return cls.from_settings(load_settings())
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Make the broadcaster of a configuration that was read already; see `from_env`."""
-        parts = pipeline.worker_pipeline(settings)
-        limit = settings.limit_event_bytes
-        broadcaster = cls(log=parts.log, backend=parts.backend, limit_event_bytes=limit)
+        """Return the broadcaster of a configuration; see `from_env`."""
+        from realtime_bridge.publishing.pipeline import worker_pipeline
+
+        pipeline = worker_pipeline(settings)
+        broadcaster = cls(
+            log=pipeline.log,
+            backend=pipeline.backend,
+            limit_event_bytes=settings.limit_event_bytes,
+        )
         broadcaster._prefix = settings.prefix
         return broadcaster
 
@@ -115,6 +120,7 @@ class Broadcaster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # Reports need the log: they end before it closes.
         await self.tasks.cancel_all()
         await self._exits.aclose()
 
@@ -125,7 +131,7 @@ class Broadcaster:
         id: str | None = None,  # noqa: A002 -- as in `publish`
         title: str | None = None,
     ) -> "AsyncJob":
-        """Return a job that tells its life on the channel: `async with broadcaster.job(…) as job`.
+        """Return a job that reports on the channel: `async with broadcaster.job(…) as job`.
 
         Raises:
             InvalidEventError: the channel or the id is not valid.
@@ -133,7 +139,7 @@ class Broadcaster:
         """
         from realtime_bridge.jobs.job import AsyncJob
 
-        return AsyncJob(channel, id, title, lambda tell: self.tasks.spawn(tell(self)))
+        return AsyncJob(channel, id, title, lambda report: self.tasks.spawn(report(self)))
 
     async def publish(
         self,
@@ -146,30 +152,31 @@ class Broadcaster:
         source: str | None = None,
         transaction: object = None,
     ) -> Receipt:
-        """Publish one event, and return what became of it; see `Event` for the arguments.
+        """Publish one event, and return its receipt; see `Event` for the arguments.
 
-        With a `transaction`, a connection or session of the database that the log is in, the event
-        exists exactly if that commits: then it gets its position, which the receipt cannot know.
+        With a `transaction`, a connection or session of the log's database, the event exists
+        exactly if that transaction commits. The event gets its position then: the receipt has
+        none.
 
         Raises:
             InvalidEventError: the event cannot be published at all.
-            PublishError: it was not published, or not known to be within 5 seconds. Publishing the
-                same `id` again is safe.
-            ConfigurationError: the log is in no database, or the transaction in no connection that
-                it knows.
+            PublishError: the event was not published, or the log did not confirm it within 5 s.
+                Publishing the same `id` again is safe.
+            ConfigurationError: the log is in no database, or does not know the kind of
+                transaction.
 
         """
-        made: Event = Event.create(channel, event, data, id, key, source)
-        (receipt,) = await self.publish_many([made], transaction=transaction)
+        published: Event = Event.create(channel, event, data, id, key, source)
+        (receipt,) = await self.publish_many([published], transaction=transaction)
         return receipt
 
     async def publish_many(
         self, events: Iterable[Event], *, transaction: object = None
     ) -> list[Receipt]:
-        """Publish up to 500 events in order, in one round trip where the backend can.
+        """Publish up to 500 events in order, in one round trip where the log can.
 
         Raises:
-            InvalidEventError: there are more than 500.
+            InvalidEventError: there are more than 500 events, or an event is too large.
             PublishError: as for `publish`; some of the events may have been published.
             ConfigurationError: as for `publish`.
 
@@ -178,18 +185,22 @@ class Broadcaster:
         if transaction is not None:
             if writing := self.write(batch, transaction):
                 await writing
-            return _unnumbered(batch)
-        served = local_server(self._prefix)
-        if served is not None and served.broadcaster is not self:
-            return await served.publish_many(batch)
-        receipts = await self._append(self.log, batch) if self.log else _unnumbered(batch)
+            return _receipts_without_position(batch)
+        server = local_server(self._prefix)
+        if server is not None and server.broadcaster is not self:
+            return await server.publish_many(batch)
+        log = self.log
+        receipts = await self._append(log, batch) if log else _receipts_without_position(batch)
         if self.backend is not None and batch:
             receipts = await self._push(batch, receipts)
         self.published += len(batch)
         return receipts
 
     def write(self, batch: Sequence[Event], transaction: object) -> Awaitable[None] | None:
-        """Write the events within the caller's transaction; what an async one has to await.
+        """Write the events within the caller's transaction.
+
+        Returns:
+            The awaitable of the write, where the transaction's connection is async.
 
         Raises:
             ConfigurationError: as for `publish`.
@@ -197,88 +208,95 @@ class Broadcaster:
         """
         if not isinstance(self.log, TransactionalLog):
             raise ConfigurationError(
-                f"{self.log or 'No log'} is in no transaction: set REALTIME_LOG=postgres, or leave "
-                "out `transaction` and publish after the commit"
+                f"{self.log or 'No log'} takes no transaction: set REALTIME_LOG to a log in your "
+                "database, or omit `transaction` and publish after the commit"
             )
         return self.log.append_in_transaction(transaction, batch)
 
     def is_on_server_loop(self) -> bool:
-        """Tell whether the running event loop is that of the server this publishes to."""
-        served = local_server(self._prefix)
-        return served is not None and asyncio._get_running_loop() is served.loop
+        """Return whether the running event loop is that of the server this publishes to."""
+        server = local_server(self._prefix)
+        return server is not None and asyncio._get_running_loop() is server.loop
 
     def _append(self, log: Log, batch: Sequence[Event]) -> Awaitable[list[Receipt]]:
+        # A log in this process cannot time out: it saves the cost of a timeout per publish.
         return log.append(batch) if log.in_process else self._append_in_time(log, batch)
 
     async def _append_in_time(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
         failure: PublishError | None = None
+        timing = self._timing
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
-                for attempt in range(RETRIES + 1):
+            async with asyncio.timeout(timing.call_seconds):
+                for failures in range(1, timing.retries + 2):
                     try:
                         return await self._append_once(log, batch)
                     except PublishError as error:
-                        if not error.retryable or attempt == RETRIES:
+                        if not error.retryable or failures > timing.retries:
                             raise
                         failure = error
-                    _logger.info("append failed, trying again: %s", failure)
-                    await asyncio.sleep(backoff.delay(attempt, random.random(), base=0.2))  # noqa: S311
+                    _logger.info("append failed attempt=%d error=%r", failures, str(failure))
+                    await asyncio.sleep(timing.retry_delay(failures))
         except TimeoutError as error:
-            raise failure or _too_late(log) from error
+            # The last failure explains more than the fact that time ran out.
+            raise failure or self._timed_out(log) from error
         raise AssertionError("unreachable")
 
     async def _append_once(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
-        """Append, and once more in a new epoch where the log has lost what we were told it had."""
-        before = self._tops.of(batch)
+        """Append, and append again in a new epoch where the log was rolled back."""
+        before = self._positions.of(batch)
         receipts = await log.append(batch)
-        lost = regressed(before, batch, receipts)
-        if lost:
-            _logger.warning("the log lost events of %s: a new epoch", ", ".join(lost))
-            for channel, epoch in lost.items():
+        rolled_back = rolled_back_channels(before, batch, receipts)
+        if rolled_back:
+            _logger.warning("log rolled back channels=%s", ",".join(rolled_back))
+            for channel, epoch in rolled_back.items():
                 await log.rotate_epoch(channel, epoch)
-            again = iter(await log.append([event for event in batch if event.channel in lost]))
+            # The first append gave positions that clients may have seen with other events.
+            repeated = [event for event in batch if event.channel in rolled_back]
+            repeated_receipts = iter(await log.append(repeated))
             receipts = [
-                next(again) if event.channel in lost else receipt
+                next(repeated_receipts) if event.channel in rolled_back else receipt
                 for event, receipt in zip(batch, receipts, strict=True)
             ]
-        self._tops.note(batch, receipts)
+        self._positions.record(batch, receipts)
         return receipts
 
     async def _push(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Receipt]:
         assert self.backend
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
-                await self.backend.push(await self._as_stored(batch, receipts))
+            async with asyncio.timeout(self._timing.call_seconds):
+                await self.backend.push(await self._stored_events(batch, receipts))
         except (PublishError, TimeoutError) as error:
-            failure = error if isinstance(error, PublishError) else _too_late(self.backend)
+            failure = error if isinstance(error, PublishError) else self._timed_out(self.backend)
             if self.log is None:
                 raise failure from error
+            # The log has the events: clients fetch them from there, so the publish succeeded.
             self.unpushed += len(batch)
-            _logger.warning("pushed nothing, recovery delivers it from the log: %s", failure)
+            _logger.warning("push failed events=%d error=%r", len(batch), str(failure))
             return [replace(receipt, pushed=False) for receipt in receipts]
         return receipts
 
-    async def _as_stored(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Event]:
-        """Return what the log holds of the batch: of a duplicate the first data, unless trimmed."""
+    async def _stored_events(
+        self, batch: Sequence[Event], receipts: Sequence[Receipt]
+    ) -> list[Event]:
+        """Return the log's version of each event: of a duplicate the first data, unless trimmed."""
         now = time.time_ns() // 1_000_000
-        stored: list[Event] = []
+        events: list[Event] = []
         for event, receipt in zip(batch, receipts, strict=True):
             if receipt.duplicate and receipt.position and self.log:
-                place = receipt.position
-                before = Position(place.epoch, place.offset - 1)
+                position = receipt.position
+                before = Position(position.epoch, position.offset - 1)
                 page = await self.log.read(event.channel, before, 1)
-                stored += page.events if isinstance(page, Page) else ()
+                events += page.events if isinstance(page, Page) else ()
             else:
-                stored.append(event.with_position(receipt.position, now))
-        return stored
+                events.append(event.with_position(receipt.position, now))
+        return events
+
+    def _timed_out(self, part: Log | Backend) -> BackendUnavailableError:
+        return BackendUnavailableError(
+            f"{part} did not answer within {self._timing.call_seconds:g} s: check that it runs "
+            "and can be reached. Publishing the same id again is safe"
+        )
 
 
-def _unnumbered(batch: Iterable[Event]) -> list[Receipt]:
+def _receipts_without_position(batch: Iterable[Event]) -> list[Receipt]:
     return [Receipt(id=event.id) for event in batch]
-
-
-def _too_late(part: Log | Backend) -> BackendUnavailableError:
-    return BackendUnavailableError(
-        f"{part} did not answer within {CALL_TIMEOUT:g} s: check that it runs and can be reached. "
-        "Publishing the same id again is safe"
-    )

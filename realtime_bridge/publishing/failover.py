@@ -1,4 +1,4 @@
-"""Pushing through the first of several carriers that works; all agree which through the log."""
+"""Failover between push backends; processes agree on the active one through the log."""
 
 import asyncio
 import logging
@@ -20,77 +20,73 @@ from realtime_bridge.errors import (
 )
 from realtime_bridge.model.event import MAX_DATA_BYTES, Event
 from realtime_bridge.protocol.publishing.circuit_breaker import CircuitBreaker, FailbackPolicy
+from realtime_bridge.publishing.timing import FailoverTiming
 
 CHANNEL = "@realtime.delivery"
-"""Where it is written which carrier is in use; no client may listen to it."""
+"""Channel of the log that records the active target; clients may not subscribe to it."""
 
 EVENT = "moved"
 
-AGREED_SECONDS = 5.0
-"""How long what the log said of it is believed, before it is asked again."""
-
-PUSH_SECONDS = 3.0
-"""How long one carrier may take, so that of a publish's 5 s some are left for the next."""
-
-PROBE_SECONDS = 1.0
-"""How long a try of the carrier that is wanted most may hold up a publish."""
-
-_OURS = PushLimits(event_bytes=MAX_DATA_BYTES, events=500, channels=500)
-_CARRIERS_FAULT = (BackendAuthError, BackendUnavailableError, RateLimitedError)
+_OWN_SERVER_LIMITS = PushLimits(event_bytes=MAX_DATA_BYTES, events=500, channels=500)
+_TARGET_FAILURES = (BackendAuthError, BackendUnavailableError, RateLimitedError)
+_TIMING = FailoverTiming()
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 
 @dataclass(frozen=True, slots=True)
 class FailoverTarget:
-    """A backend by its name; None is our own server, which delivers from the log by itself."""
+    """Backend by its name; None is our own server, which delivers from the log by itself."""
 
     name: str
     backend: Backend | None
 
 
 class Failover(Backend):
-    """Gives a carrier up after five failed pushes in a row within 30 s, and goes on to the next.
+    """Push backend that switches to the next target after five failures in a row within 30 s.
 
-    The first one is tried again with every so many events, and gone back to when it has taken them
-    for a minute. What nobody took is in the log, so it is late, and not lost.
+    It probes the first target with some of the events, and fails back when that has accepted
+    them for a minute. An event that no target accepted is in the log: it is late, not lost.
 
     Args:
-        carriers: in the order in which they are wanted.
-        log: where processes agree on the one in use.
-        clock: seconds that never go back.
+        targets: backends in order of preference.
+        log: records the active target for all processes.
+        clock: monotonic clock, in seconds.
+        timing: durations of pushes, probes and of the record's age.
 
     """
 
     def __init__(
         self,
-        carriers: Sequence[FailoverTarget],
+        targets: Sequence[FailoverTarget],
         log: Log,
         *,
         clock: Callable[[], float] = time.monotonic,
+        timing: FailoverTiming = _TIMING,
     ) -> None:
-        self.carriers = tuple(carriers)
-        self.active = self.carriers[0]
+        self.targets = tuple(targets)
+        self.active = self.targets[0]
         self._log = log
         self._clock = clock
-        self._circuit = CircuitBreaker()
-        self._return = FailbackPolicy()
-        self._offset = 0
-        self._agreed = float("-inf")
+        self._timing = timing
+        self._circuit_breaker = CircuitBreaker()
+        self._failback = FailbackPolicy()
+        self._record_offset = 0
+        self._synced_at = float("-inf")
         self._exits = AsyncExitStack()
 
     def __str__(self) -> str:
-        return " or ".join(carrier.name for carrier in self.carriers)
+        return " or ".join(target.name for target in self.targets)
 
     @property
-    def limits(self) -> PushLimits:  # type: ignore[override]  # those of the carrier in use
-        """What the carrier in use takes at once."""
-        return self.active.backend.limits if self.active.backend else _OURS
+    def limits(self) -> PushLimits:  # type: ignore[override]  # they change with the target
+        """Limits of the active target."""
+        return self.active.backend.limits if self.active.backend else _OWN_SERVER_LIMITS
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
-            for carrier in self.carriers:
-                if carrier.backend:
-                    await exits.enter_async_context(carrier.backend)
+            for target in self.targets:
+                if target.backend:
+                    await exits.enter_async_context(target.backend)
             self._exits = exits.pop_all()
         return self
 
@@ -103,93 +99,105 @@ class Failover(Backend):
         await self._exits.aclose()
 
     async def check(self) -> list[CheckResult]:
-        """Look at every carrier."""
-        backends = [carrier.backend for carrier in self.carriers if carrier.backend]
-        return [finding for backend in backends for finding in await backend.check()]
+        """Check every target."""
+        backends = [target.backend for target in self.targets if target.backend]
+        return [result for backend in backends for result in await backend.check()]
 
     async def push(self, events: Sequence[Event]) -> None:
-        """Push through the carrier in use, and the next one where that is given up."""
-        await self.agree()
-        try:
-            await self._carry(events)
-        except _CARRIERS_FAULT as error:
-            if not self._circuit.failed(self._clock()):
-                raise
-            _logger.warning("%s is given up: %s", self.active.name, error)
-            await self._move(self._next())
-            await self._carry(events)
-        self._circuit.succeeded()
-        await self._probe(events)
+        """Push through the active target, and through the next one after too many failures.
 
-    async def agree(self) -> bool:
-        """Learn from the log which carrier is in use, and tell whether that has changed."""
+        Raises:
+            PublishError: the target did not accept the events.
+
+        """
+        await self.sync_active()
+        try:
+            await self._push_to_active(events)
+        except _TARGET_FAILURES as error:
+            if not self._circuit_breaker.record_failure(self._clock()):
+                raise
+            _logger.warning("push target failed target=%s error=%r", self.active.name, str(error))
+            await self._announce(self._next_target())
+            await self._push_to_active(events)
+        self._circuit_breaker.record_success()
+        await self._probe_first(events)
+
+    async def sync_active(self) -> bool:
+        """Read the active target from the log, and return whether it has changed."""
         now = self._clock()
-        if now - self._agreed < AGREED_SECONDS:
+        if now - self._synced_at < self._timing.sync_seconds:
             return False
-        self._agreed = now
+        # Set before the read: concurrent publishes do not read the record again.
+        self._synced_at = now
         try:
             page = await self._log.latest(CHANNEL)
         except PublishError as error:
-            _logger.warning("which carrier is in use cannot be learnt: %s", error)
+            _logger.warning("active push target unknown error=%r", str(error))
             return False
-        return bool(page.events) and self.adopt(page.events[-1])
+        return bool(page.events) and self.switch_to(page.events[-1])
 
-    def adopt(self, event: Event) -> bool:
-        """Go over to the carrier that an event of the log names, and tell whether it is another."""
+    def switch_to(self, event: Event) -> bool:
+        """Switch to the target that a record of the log names; return whether it is another."""
         if event.position:
-            self._offset = event.position.offset
-        named = [carrier for carrier in self.carriers if carrier.name == event.data["backend"]]
+            self._record_offset = event.position.offset
+        # A record may name a target of a newer configuration: this process stays where it is.
+        named = [target for target in self.targets if target.name == event.data["backend"]]
         if not named or named[0] is self.active:
             return False
-        if self.active is self.carriers[0]:
-            self._return.left(self._clock())
+        if self.active is self.targets[0]:
+            self._failback.record_switch(self._clock())
         self.active = named[0]
-        self._circuit.succeeded()
-        _logger.warning("events are carried by %s now", self.active.name)
+        self._circuit_breaker.record_success()
+        _logger.warning("push target changed target=%s", self.active.name)
         return True
 
-    def _next(self) -> FailoverTarget:
-        return self.carriers[(self.carriers.index(self.active) + 1) % len(self.carriers)]
+    def _next_target(self) -> FailoverTarget:
+        return self.targets[(self.targets.index(self.active) + 1) % len(self.targets)]
 
-    async def _carry(self, events: Sequence[Event]) -> None:
-        backend = self.active.backend
+    async def _push_to_active(self, events: Sequence[Event]) -> None:
+        backend, seconds = self.active.backend, self._timing.push_seconds
         if backend is None:
             return
         try:
-            async with asyncio.timeout(PUSH_SECONDS):
+            async with asyncio.timeout(seconds):
                 await backend.push(events)
         except TimeoutError:
             raise BackendUnavailableError(
-                f"{backend} did not take events within {PUSH_SECONDS:g} s"
+                f"{backend} did not accept events within {seconds:g} s: check that it can be "
+                "reached"
             ) from None
 
-    async def _probe(self, events: Sequence[Event]) -> None:
-        """Hand these events to the first carrier too, where it is time to see if it works again."""
-        first, now = self.carriers[0], self._clock()
-        if self.active is first or first.backend is None or not self._return.due(now):
+    async def _probe_first(self, events: Sequence[Event]) -> None:
+        """Push the events through the first target too, when a probe is due."""
+        first, now = self.targets[0], self._clock()
+        if self.active is first or first.backend is None or not self._failback.is_due(now):
             return
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
+            async with asyncio.timeout(self._timing.probe_seconds):
                 await first.backend.push(events)
-            well = True
+            accepted = True
         except (PublishError, TimeoutError):
-            well = False
-        if self._return.tried(now, well=well):
-            await self._move(first)
+            accepted = False
+        if self._failback.record_probe(now, accepted=accepted):
+            await self._announce(first)
 
-    async def _move(self, to: FailoverTarget) -> None:
-        """Write down which carrier is in use from now on, unless somebody else just has.
-
-        Who saw the same before writes the same id, and of those the log takes the first.
-        """
-        seen = self._offset
-        data = {"backend": to.name}
-        moved = Event(channel=CHANNEL, event=EVENT, data=data, id=f"move-{seen}", key="backend")
+    async def _announce(self, target: FailoverTarget) -> None:
+        """Record the new active target in the log, unless another process was first."""
+        # Processes that saw the same record write the same id: the log keeps the first of them.
+        record: Event = Event(
+            channel=CHANNEL,
+            event=EVENT,
+            data={"backend": target.name},
+            id=f"move-{self._record_offset}",
+            key="backend",
+        )
         try:
-            await self._log.append([moved])
+            await self._log.append([record])
         except PublishError as error:
-            _logger.warning("the move to %s cannot be written down: %s", to.name, error)
-            self.adopt(moved)
+            _logger.warning(
+                "push target change not recorded target=%s error=%r", target.name, str(error)
+            )
+            self.switch_to(record)
             return
-        self._agreed = float("-inf")
-        await self.agree()
+        self._synced_at = float("-inf")
+        await self.sync_active()

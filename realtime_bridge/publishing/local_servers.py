@@ -1,13 +1,13 @@
 """Servers that run in this process, by their prefix."""
 
 import asyncio
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.receipt import Receipt
 
 
@@ -35,7 +35,7 @@ class LocalServer:
 
 _local_servers: dict[str, LocalServer] = {}
 # A forked child inherits the dictionary, but not the server's loop.
-os.register_at_fork(after_in_child=_local_servers.clear)
+after_fork_in_child(_local_servers.clear)
 
 
 def local_server(prefix: str | None) -> LocalServer | None:

@@ -1,4 +1,4 @@
-"""The tasks that tell of jobs in one event loop, until their broadcaster is left."""
+"""Background tasks of one broadcaster."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,20 +6,21 @@ from typing import Any
 
 
 class TaskSet:
-    """Keeps tasks while they run."""
+    """Tasks that run until they end, or until their owner closes."""
 
     def __init__(self) -> None:
+        # The event loop keeps weak references only: an unreferenced task may be collected.
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run it in this event loop."""
+        """Start a task in the running event loop."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def cancel_all(self) -> None:
-        """Cancel what still runs, and wait until it has ended."""
+        """Cancel the tasks that still run, and wait until they have ended."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

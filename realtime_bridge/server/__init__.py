@@ -1,4 +1,11 @@
-"""The server: an ASGI application that carries events from the log to browsers."""
+"""Server: an ASGI application that delivers events from the log to browsers."""
+
+from realtime_bridge.errors import ExtraNotInstalledError
+
+try:
+    import jwt as _jwt  # noqa: F401 -- PyJWT verifies the tokens; it is in an extra
+except ModuleNotFoundError as error:
+    raise ExtraNotInstalledError("The server", missing="PyJWT", extra="server") from error
 
 from realtime_bridge.server.auth.tokens import Principal
 from realtime_bridge.server.bridge import Bridge

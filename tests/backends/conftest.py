@@ -1,4 +1,4 @@
-"""The servers that the backends are tested on."""
+"""Redis and PostgreSQL servers for the backends' tests."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.services.redis import RedisCluster, RedisServer
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run one Redis for all tests that leave it as it is."""
+    """Run one Redis, shared by tests that do not change it."""
     with RedisServer(tmp_path_factory.mktemp("redis"), "--save", "") as server:
         yield server
 
@@ -24,6 +24,6 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """Run one PostgreSQL, in a hurry, for all tests that leave it as it is."""
+    """Run one PostgreSQL without fsync, shared by tests that do not change it."""
     with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
         yield server

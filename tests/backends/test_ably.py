@@ -1,6 +1,7 @@
-"""Ably through its official SDK: batches, limits, errors with a cure, and permission."""
+"""Ably backend on a local Ably: batches, limits, errors with hints, and authorization."""
 
 import asyncio
+import gc
 import json
 import logging
 import traceback
@@ -36,15 +37,20 @@ from realtime_bridge.protocol.wire.provider_names import ProviderNames
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import BackendContract, FaultyProxy
 from realtime_bridge.testing.providers import LocalAbly
-from realtime_bridge_backends.ably import AblyBackend
-from realtime_bridge_backends.ably.batches import MESSAGES, Packed, calls
-from realtime_bridge_backends.ably.errors import refusal
+from realtime_bridge_backends.ably import AblyBackend, AblyTiming
+from realtime_bridge_backends.ably.batches import (
+    MAX_PUBLICATION_MESSAGES,
+    EncodedEvent,
+    split_into_requests,
+)
+from realtime_bridge_backends.ably.errors import error_from_response
+from realtime_bridge_backends.ably.tokens import Signer
 from realtime_bridge_backends.memory import MemoryBackend
 
 EPOCH = "k3v9q2wz"
 
 
-def backend_of(ably: LocalAbly, **changes: Any) -> AblyBackend:
+def create_backend(ably: LocalAbly, **changes: Any) -> AblyBackend:
     options: dict[str, Any] = {
         "key": ably.key,
         "endpoint": "127.0.0.1",
@@ -63,12 +69,12 @@ async def ably() -> AsyncIterator[LocalAbly]:
 
 @pytest_asyncio.fixture
 async def backend(ably: LocalAbly) -> AsyncIterator[AblyBackend]:
-    async with backend_of(ably) as backend:
+    async with create_backend(ably) as backend:
         yield backend
 
 
 class Listener:
-    """A client of the provider that may hear what our endpoint granted, and no more."""
+    """Client of the provider, with the rights that our endpoint granted."""
 
     def __init__(self, client: AblyRealtime) -> None:
         self.client = client
@@ -78,19 +84,19 @@ class Listener:
         await self.client.channels.get(f"app:{channel}").subscribe(self.messages.put_nowait)
 
     async def event(self) -> dict[str, Any]:
-        """Return our frame within the provider's next message."""
+        """Return our frame in the provider's next message."""
         async with asyncio.timeout(10):
             message = await self.messages.get()
         assert message.name == "realtime"
         assert len(message.data.encode()) + len(message.name) <= 65_536
-        ours: dict[str, Any] = json.loads(message.data)
-        return ours
+        frame: dict[str, Any] = json.loads(message.data)
+        return frame
 
 
 @pytest_asyncio.fixture
 async def listener(ably: LocalAbly, backend: AblyBackend) -> AsyncIterator[Listener]:
     async def callback(_: Any) -> Any:
-        return await backend.authorize({"channels": "app:job.7 app:job.8"}, visitor())
+        return await backend.authorize({"channels": "app:job.7 app:job.8"}, auth_request())
 
     client = AblyRealtime(auth_callback=callback, endpoint=f"127.0.0.1:{ably.port}", tls=False)
     listener = Listener(client)
@@ -99,7 +105,7 @@ async def listener(ably: LocalAbly, backend: AblyBackend) -> AsyncIterator[Liste
     await client.close()
 
 
-def visitor(
+def auth_request(
     user: str = "42", *, allowed: Callable[[str], bool] = lambda _: True
 ) -> AuthorizationRequest:
     async def allow(channel: str) -> bool:
@@ -114,10 +120,10 @@ def positioned_event(data: Any, offset: int = 1, channel: str = "job.7") -> Even
 
 
 class TestContract(BackendContract):
-    """The fixture is that of this module."""
+    """Contract on this module's `backend` fixture."""
 
 
-async def test_what_is_pushed_is_our_frame_under_our_id(
+async def test_pushed_message_is_our_frame_with_our_id(
     backend: AblyBackend, listener: Listener
 ) -> None:
     await backend.push([positioned_event({"percent": 30})])
@@ -135,9 +141,7 @@ async def test_what_is_pushed_is_our_frame_under_our_id(
     }
 
 
-async def test_what_is_pushed_again_is_delivered_once(
-    backend: AblyBackend, listener: Listener
-) -> None:
+async def test_repeated_push_is_delivered_once(backend: AblyBackend, listener: Listener) -> None:
     await backend.push([positioned_event(1)])
     await backend.push([positioned_event(1)])
     await backend.push([positioned_event(2, 2), positioned_event(3, 3)])
@@ -146,7 +150,7 @@ async def test_what_is_pushed_again_is_delivered_once(
     assert [(await listener.event())["data"] for _ in range(4)] == [1, 2, 3, 4]
 
 
-async def test_a_batch_keeps_each_channels_order_in_few_calls(
+async def test_batch_keeps_channel_order_in_few_requests(
     ably: LocalAbly, backend: AblyBackend, listener: Listener
 ) -> None:
     await listener.subscribe("job.8")
@@ -158,10 +162,12 @@ async def test_a_batch_keeps_each_channels_order_in_few_calls(
     assert ably.calls - before == 2
     received = [await listener.event() for _ in events]
     for channel in ("job.7", "job.8"):
-        assert [one["data"] for one in received if one["channel"] == channel] == [*range(1, 201)]
+        assert [event["data"] for event in received if event["channel"] == channel] == [
+            *range(1, 201)
+        ]
 
 
-async def test_the_largest_that_fits_is_pushed_whole_and_one_byte_more_as_a_stub(
+async def test_event_over_the_limit_is_pushed_as_a_stub(
     backend: AblyBackend, listener: Listener
 ) -> None:
     room = 65_536 - len("realtime") - len(encode_event(positioned_event("")))
@@ -177,17 +183,17 @@ async def test_the_largest_that_fits_is_pushed_whole_and_one_byte_more_as_a_stub
     }
 
 
-async def test_what_is_too_large_without_a_log_is_refused_with_the_cure(
+async def test_too_large_event_without_log_fails_with_a_hint(
     backend: AblyBackend,
 ) -> None:
     event = Event(channel="job.7", event="job.step", data="x" * 70_000)
-    with pytest.raises(PublishError, match=r"70,107 .* Ably carries 65,528.*set REALTIME_LOG"):
+    with pytest.raises(PublishError, match=r"70,107 .* Ably accepts 65,528.*set REALTIME_LOG"):
         await backend.push([event])
 
 
 events = st.lists(
     st.builds(
-        Packed,
+        EncodedEvent,
         channel=st.sampled_from(["a", "b", "c"]),
         id=st.uuids().map(str),
         frame=st.integers(1, 65_528).map(bytes),
@@ -197,47 +203,43 @@ events = st.lists(
 
 
 @given(events=events)
-def test_calls_keep_order_and_limits(events: list[Packed]) -> None:
-    made = list(calls(events, overhead=8))
+def test_requests_keep_order_and_limits(events: list[EncodedEvent]) -> None:
+    requests = list(split_into_requests(events, overhead=8))
     for channel in "abc":
         sent = [
             message
-            for call in made
-            for publication in call
+            for request in requests
+            for publication in request
             if publication.channel == channel
             for message in publication.messages
         ]
         assert sent == [event for event in events if event.channel == channel]
-    for call in made:
-        assert len({publication.channel for publication in call}) == len(call)
-        for publication in call:
+    for request in requests:
+        assert len({publication.channel for publication in request}) == len(request)
+        for publication in request:
             assert publication.size + 8 * len(publication.messages) <= 65_536
-            assert 0 < len(publication.messages) <= MESSAGES
+            assert 0 < len(publication.messages) <= MAX_PUBLICATION_MESSAGES
             assert len(set(publication.ids)) == len(publication.messages)
 
 
-async def test_a_batch_of_which_a_part_is_refused_has_failed(
-    ably: LocalAbly, backend: AblyBackend
-) -> None:
+async def test_partly_rejected_batch_fails(ably: LocalAbly, backend: AblyBackend) -> None:
     ably.keys.capability = {"app:job.7": ["publish"]}
     with pytest.raises(BackendAuthError, match="give the key `publish`"):
         await backend.push([positioned_event(1), positioned_event(1, 1, "job.8")])
 
 
-async def test_a_batch_that_is_refused_as_a_whole_has_failed(
-    ably: LocalAbly, backend: AblyBackend
-) -> None:
+async def test_rejected_batch_fails(ably: LocalAbly, backend: AblyBackend) -> None:
     ably.faults.status = 429
     with pytest.raises(RateLimitedError):
         await backend.push([positioned_event(1), positioned_event(1, 1, "job.8")])
 
 
-async def test_an_answer_that_was_lost_costs_no_event_and_repeats_none(
+async def test_lost_answer_neither_loses_nor_repeats_events(
     ably: LocalAbly, listener: Listener
 ) -> None:
     async with FaultyProxy(ably.port) as proxy:
         port = int(proxy.url.rpartition(":")[2])
-        async with backend_of(ably, port=port) as backend:
+        async with create_backend(ably, port=port) as backend:
             await backend.push([positioned_event(1)])
             proxy.drop(after=0)
             await backend.push([positioned_event(2, 2)])
@@ -246,27 +248,30 @@ async def test_an_answer_that_was_lost_costs_no_event_and_repeats_none(
     assert [(await listener.event())["offset"] for _ in range(3)] == [1, 2, 3]
 
 
-async def test_a_token_of_ours_that_expired_is_replaced(
-    backend: AblyBackend, listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("realtime_bridge_backends.ably.backend.WORKER_SECONDS", -1.0)
-    with pytest.raises(BackendAuthError, match="clock"):
+async def test_expired_token_fails_with_a_hint_on_the_clock(ably: LocalAbly) -> None:
+    async with create_backend(ably, timing=AblyTiming(token_seconds=-1)) as backend:
+        with pytest.raises(BackendAuthError, match="clock"):
+            await backend.push([positioned_event(1)])
+
+
+async def test_expired_token_is_replaced(ably: LocalAbly, listener: Listener) -> None:
+    async with create_backend(ably, timing=AblyTiming(token_seconds=1)) as backend:
         await backend.push([positioned_event(1)])
-    monkeypatch.undo()
-    await backend.push([positioned_event(2, 2)])
-    assert (await listener.event())["offset"] == 2
+        await asyncio.sleep(1.1)
+        await backend.push([positioned_event(2, 2)])
+    assert [(await listener.event())["offset"] for _ in range(2)] == [1, 2]
 
 
-async def test_the_keys_secret_never_travels(
+async def test_secret_of_the_key_is_never_sent(
     ably: LocalAbly, backend: AblyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(type(ably.keys), "by_key")
     await backend.push([positioned_event(1)])
-    (finding,) = await backend.check()
-    assert finding.status == "ok"
+    (result,) = await backend.check()
+    assert result.status == "ok"
 
 
-def test_it_works_in_one_event_loop_after_another() -> None:
+def test_backend_works_in_several_event_loops() -> None:
     async def push_in(backend: AblyBackend) -> None:
         async with backend:
             await backend.push([positioned_event(1)])
@@ -279,27 +284,32 @@ def test_it_works_in_one_event_loop_after_another() -> None:
     def check(port: int) -> None:
         ably = LocalAbly()
         ably.port = port
-        backend = backend_of(ably)
+        backend = create_backend(ably)
         for _ in range(2):
             asyncio.run(push_in(backend))
 
     asyncio.run(serve(check))
 
 
-async def test_its_client_is_made_at_the_first_push(backend: AblyBackend) -> None:
-    assert backend._rest is None
+def rest_clients() -> list[AblyRest]:
+    gc.collect()
+    return [item for item in gc.get_objects() if type(item) is AblyRest]
+
+
+async def test_first_push_creates_the_client(backend: AblyBackend) -> None:
+    assert rest_clients() == []
     await backend.push([positioned_event(1)])
-    made = backend._rest
+    clients = rest_clients()
     await backend.push([positioned_event(2, 2)])
-    assert backend._rest is made
-    assert made is not None
-    assert len(list(made.channels)) == 0
+    assert rest_clients() == clients
+    (client,) = clients
+    assert len(list(client.channels)) == 0
 
 
-REFUSALS: list[tuple[int, int, type[PublishError], str]] = [
+ERROR_RESPONSES: list[tuple[int, int, type[PublishError], str]] = [
     (40009, 400, PublishError, "publish less in one event"),
     (40101, 401, BackendAuthError, "REALTIME_ABLY_KEY.*clock"),
-    (40104, 401, BackendAuthError, "clock is right"),
+    (40104, 401, BackendAuthError, "this machine's clock"),
     (40110, 401, BackendAuthError, "enable the account"),
     (40112, 401, RateLimitedError, "larger plan"),
     (40142, 401, BackendAuthError, "clock"),
@@ -309,21 +319,21 @@ REFUSALS: list[tuple[int, int, type[PublishError], str]] = [
     (42910, 429, RateLimitedError, "publish less often"),
     (50000, 500, BackendUnavailableError, r"status\.ably\.com"),
     (0, 503, BackendUnavailableError, r"status\.ably\.com"),
-    (30200, 302, PublishError, "is REALTIME_ABLY_ENDPOINT an Ably"),
-    (40000, 400, PublishError, "is REALTIME_ABLY_ENDPOINT an Ably"),
+    (30200, 302, PublishError, "check that REALTIME_ABLY_ENDPOINT is an Ably"),
+    (40000, 400, PublishError, "check that REALTIME_ABLY_ENDPOINT is an Ably"),
 ]
 
 
-@pytest.mark.parametrize(("code", "status", "error", "cure"), REFUSALS)
-def test_each_refusal_is_an_error_of_its_own_with_a_cure(
-    code: int, status: int, error: type[PublishError], cure: str
+@pytest.mark.parametrize(("code", "status", "error", "hint"), ERROR_RESPONSES)
+def test_error_response_has_its_class_and_hint(
+    code: int, status: int, error: type[PublishError], hint: str
 ) -> None:
-    made = refusal(code, status, "said so")
-    assert type(made) is error
-    assert str(made).startswith(f"Ably answered {status}, code {code} (said so): ")
-    with pytest.raises(PublishError, match=cure):
-        raise made
-    assert made.retryable is (error in (RateLimitedError, BackendUnavailableError))
+    publish_error = error_from_response(code, status, "the reason")
+    assert type(publish_error) is error
+    assert str(publish_error).startswith(f"Ably answered {status}, code {code} (the reason): ")
+    with pytest.raises(PublishError, match=hint):
+        raise publish_error
+    assert publish_error.retryable is (error in (RateLimitedError, BackendUnavailableError))
 
 
 @pytest.mark.parametrize(
@@ -336,7 +346,7 @@ def test_each_refusal_is_an_error_of_its_own_with_a_cure(
         (500, BackendUnavailableError),
     ],
 )
-async def test_a_refused_publish_raises_it(
+async def test_rejected_push_raises_its_error(
     ably: LocalAbly, backend: AblyBackend, status: int, error: type[PublishError]
 ) -> None:
     ably.faults.status = status
@@ -345,25 +355,25 @@ async def test_a_refused_publish_raises_it(
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "cure"),
+    ("changes", "error", "hint"),
     [
         ({"key": "local.key:wrong" + "0" * 32}, BackendAuthError, "REALTIME_ABLY_KEY"),
         ({"key": "other.key:x" + "0" * 32}, BackendAuthError, "REALTIME_ABLY_KEY"),
         ({"endpoint": "no-such-host.invalid"}, BackendUnavailableError, "REALTIME_ABLY_ENDPOINT"),
-        ({"port": 1}, BackendUnavailableError, "is REALTIME_ABLY_ENDPOINT right"),
+        ({"port": 1}, BackendUnavailableError, "check REALTIME_ABLY_ENDPOINT"),
     ],
 )
-async def test_what_is_configured_wrongly_is_named(
-    ably: LocalAbly, changes: dict[str, Any], error: type[PublishError], cure: str
+async def test_wrong_configuration_is_named(
+    ably: LocalAbly, changes: dict[str, Any], error: type[PublishError], hint: str
 ) -> None:
-    async with backend_of(ably, **changes) as backend:
-        with pytest.raises(error, match=cure):
+    async with create_backend(ably, **changes) as backend:
+        with pytest.raises(error, match=hint):
             await backend.push([positioned_event(1)])
-        (finding,) = await backend.check()
-    assert finding.status == "failed"
+        (result,) = await backend.check()
+    assert result.status == "failed"
 
 
-async def test_what_answers_and_is_no_ably_is_named() -> None:
+async def test_server_other_than_ably_is_named() -> None:
     async def page(_: web.Request) -> web.Response:
         return web.Response(status=404, text="<html>nothing here</html>", content_type="text/html")
 
@@ -374,25 +384,22 @@ async def test_what_answers_and_is_no_ably_is_named() -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     ably = LocalAbly()
     ably.port = runner.addresses[0][1]
-    async with backend_of(ably) as backend:
+    async with create_backend(ably) as backend:
         with pytest.raises(PublishError, match="_ENDPOINT"):
             await backend.push([positioned_event(1)])
     await runner.cleanup()
 
 
-async def test_a_provider_that_takes_too_long_is_given_up(
-    ably: LocalAbly, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("realtime_bridge_backends.ably.backend.CALL_SECONDS", 0.1)
+async def test_slow_provider_times_out(ably: LocalAbly) -> None:
     ably.faults.seconds = 5
-    async with backend_of(ably) as backend:
+    async with create_backend(ably, timing=AblyTiming(call_seconds=0.1)) as backend:
         with pytest.raises(BackendUnavailableError, match="no answer in time"):
             await backend.push([positioned_event(1)])
 
 
-async def test_no_error_shows_a_key_or_a_token(ably: LocalAbly, backend: AblyBackend) -> None:
+async def test_errors_hold_no_key_and_no_token(ably: LocalAbly, backend: AblyBackend) -> None:
     secret = ably.key.partition(":")[2]
-    token = await backend._token(None)
+    token = Signer(ably.key).create_jwt({"app:*": ["publish"]}, seconds=60)
     for message in (f"bad key {ably.key}", f"bad secret {secret}", f"bad token {token}"):
         ably.faults.status, ably.faults.message = 400, message
         for events in (
@@ -401,31 +408,31 @@ async def test_no_error_shows_a_key_or_a_token(ably: LocalAbly, backend: AblyBac
         ):
             with pytest.raises(PublishError, match="bad") as caught:
                 await backend.push(events)
-            assert_nothing_shows("".join(traceback.format_exception(caught.value)), secret)
-        (finding,) = await backend.check()
-        assert_nothing_shows(finding.detail, secret)
+            assert_redacted("".join(traceback.format_exception(caught.value)), secret)
+        (result,) = await backend.check()
+        assert_redacted(result.detail, secret)
 
 
-async def test_no_log_shows_a_key_or_a_token(
+async def test_logs_hold_no_key_and_no_token(
     ably: LocalAbly, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for changes in ({}, {"port": 1}, {"endpoint": "no-such-host.invalid"}):
-        async with backend_of(ably, **changes) as backend:
+        async with create_backend(ably, **changes) as backend:
             with suppress(BackendUnavailableError):
                 await backend.push([positioned_event(1)])
             await backend.check()
     assert "Token: …" in caplog.text
-    assert_nothing_shows(caplog.text, ably.key.partition(":")[2])
+    assert_redacted(caplog.text, ably.key.partition(":")[2])
 
 
-def assert_nothing_shows(shown: str, secret: str) -> None:
-    assert secret not in shown
-    assert "eyJ" not in shown
+def assert_redacted(text: str, secret: str) -> None:
+    assert secret not in text
+    assert "eyJ" not in text
 
 
 Break = Callable[[LocalAbly], dict[str, Any]]
-"""Spoils a local Ably, and returns what is configured wrongly."""
+"""Function that breaks a local Ably, or returns wrong options for the backend."""
 
 
 def disabled(ably: LocalAbly) -> dict[str, Any]:
@@ -433,17 +440,17 @@ def disabled(ably: LocalAbly) -> dict[str, Any]:
     return {}
 
 
-def over_its_quota(ably: LocalAbly) -> dict[str, Any]:
+def over_quota(ably: LocalAbly) -> dict[str, Any]:
     ably.keys.state = "over its quota"
     return {}
 
 
-def answering(status: int) -> Break:
-    def spoil(ably: LocalAbly) -> dict[str, Any]:
+def responding(status: int) -> Break:
+    def break_provider(ably: LocalAbly) -> dict[str, Any]:
         ably.faults.status = status
         return {}
 
-    return spoil
+    return break_provider
 
 
 def configured(**changes: Any) -> Break:
@@ -453,35 +460,35 @@ def configured(**changes: Any) -> Break:
 FAILURES: dict[str, tuple[Break, str]] = {
     "bad key": (configured(key="local.key:wrong" + "0" * 32), "REALTIME_ABLY_KEY"),
     "another app's key": (configured(key="x.y:" + "0" * 40), "REALTIME_ABLY_KEY"),
-    "wrong endpoint": (configured(port=1), "is REALTIME_ABLY_ENDPOINT right"),
+    "wrong endpoint": (configured(port=1), "check REALTIME_ABLY_ENDPOINT"),
     "no such host": (configured(endpoint="no-such-host.invalid"), "no such host"),
     "disabled": (disabled, "enable the account"),
-    "over its quota": (over_its_quota, "larger plan"),
-    "rate limited": (answering(429), "publish less often"),
-    "too large": (answering(413), "publish less in one event"),
-    "down": (answering(500), "status.ably.com"),
+    "over its quota": (over_quota, "larger plan"),
+    "rate limited": (responding(429), "publish less often"),
+    "too large": (responding(413), "publish less in one event"),
+    "down": (responding(500), "status.ably.com"),
 }
 
 
 @pytest.mark.parametrize("name", FAILURES)
-async def test_with_a_log_a_failed_push_is_a_warning_with_a_cure_and_the_log_has_the_event(
+async def test_failed_push_with_log_is_a_warning_with_a_hint(
     ably: LocalAbly, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    spoil, cure = FAILURES[name]
-    backend = backend_of(ably, **spoil(ably))
+    break_provider, hint = FAILURES[name]
+    backend = create_backend(ably, **break_provider(ably))
     log = MemoryBackend()
     async with Broadcaster(log=log, backend=backend) as broadcaster:
         receipt = await broadcaster.publish("job.7", "job.step", 1)
     assert not receipt.pushed
     assert receipt.position is not None
-    assert cure in caplog.text
+    assert hint in caplog.text
     page = await log.read("job.7", Position(receipt.position.epoch, 0))
     assert isinstance(page, Page)
     assert [event.data for event in page.events] == [1]
 
 
-async def test_the_providers_return_is_noticed(ably: LocalAbly, listener: Listener) -> None:
-    async with Broadcaster(log=MemoryBackend(), backend=backend_of(ably)) as broadcaster:
+async def test_push_resumes_when_the_provider_is_back(ably: LocalAbly, listener: Listener) -> None:
+    async with Broadcaster(log=MemoryBackend(), backend=create_backend(ably)) as broadcaster:
         ably.faults.status = 500
         assert not (await broadcaster.publish("job.7", "job.step", 1)).pushed
         ably.faults.heal()
@@ -489,25 +496,25 @@ async def test_the_providers_return_is_noticed(ably: LocalAbly, listener: Listen
     assert (await listener.event())["offset"] == 2
 
 
-async def test_without_a_log_a_failed_push_is_the_publishers_to_know(ably: LocalAbly) -> None:
+async def test_failed_push_without_log_raises(ably: LocalAbly) -> None:
     ably.faults.status = 401
-    async with Broadcaster(backend=backend_of(ably)) as broadcaster:
+    async with Broadcaster(backend=create_backend(ably)) as broadcaster:
         with pytest.raises(BackendAuthError):
             await broadcaster.publish("job.7", "job.step", 1)
 
 
-async def test_sync_code_publishes_too(ably: LocalAbly, listener: Listener) -> None:
+async def test_blocking_broadcaster_publishes(ably: LocalAbly, listener: Listener) -> None:
     def publish() -> None:
-        with BlockingBroadcaster(lambda: Broadcaster(backend=backend_of(ably))) as broadcaster:
+        with BlockingBroadcaster(lambda: Broadcaster(backend=create_backend(ably))) as broadcaster:
             broadcaster.publish("job.7", "job.step", "from a thread")
 
     await asyncio.to_thread(publish)
     assert (await listener.event())["data"] == "from a thread"
 
 
-async def test_a_jwt_covers_just_what_was_granted(ably: LocalAbly, backend: AblyBackend) -> None:
+async def test_jwt_covers_the_granted_channels_alone(ably: LocalAbly, backend: AblyBackend) -> None:
     fields = {"channels": "app:job.7 app:job.8 other:job.7 app:a/b"}
-    answer = await backend.authorize(fields, visitor(allowed=lambda name: name == "job.7"))
+    answer = await backend.authorize(fields, auth_request(allowed=lambda name: name == "job.7"))
     assert answer is not None
     name, _, secret = ably.key.partition(":")
     claims = jwt.decode(answer["token"], secret, ["HS256"])
@@ -519,11 +526,11 @@ async def test_a_jwt_covers_just_what_was_granted(ably: LocalAbly, backend: Ably
     json.dumps(answer)
 
 
-async def test_a_token_request_covers_just_what_was_granted(
+async def test_token_request_covers_granted_channels_alone(
     ably: LocalAbly, backend: AblyBackend
 ) -> None:
     fields = {"channels": "app:job.7 app:job.8", "format": "request"}
-    answer = await backend.authorize(fields, visitor(allowed=lambda name: name == "job.7"))
+    answer = await backend.authorize(fields, auth_request(allowed=lambda name: name == "job.7"))
     assert answer is not None
     json.dumps(answer)
 
@@ -537,25 +544,23 @@ async def test_a_token_request_covers_just_what_was_granted(
     assert details.client_id == "42"
 
 
-async def test_a_user_named_like_the_wildcard_gets_no_client_id(backend: AblyBackend) -> None:
+async def test_user_named_like_the_wildcard_gets_no_client_id(backend: AblyBackend) -> None:
     for form in ("jwt", "request"):
         fields = {"channels": "app:job.7", "format": form}
-        answer = await backend.authorize(fields, visitor("*"))
+        answer = await backend.authorize(fields, auth_request("*"))
         assert answer is not None
         assert "clientId" not in answer
 
 
-async def test_who_may_hear_nothing_gets_no_token(backend: AblyBackend) -> None:
+async def test_user_without_channels_gets_no_token(backend: AblyBackend) -> None:
     fields = {"channels": "app:job.7 other:job.7 app:* * app:"}
-    assert await backend.authorize(fields, visitor(allowed=lambda _: False)) is None
+    assert await backend.authorize(fields, auth_request(allowed=lambda _: False)) is None
 
 
 @pytest.mark.parametrize("channels", ["", "  ", " ".join(f"app:job.{n}" for n in range(201))])
-async def test_how_many_channels_are_asked_for_is_bounded(
-    backend: AblyBackend, channels: str
-) -> None:
+async def test_number_of_requested_channels_is_limited(backend: AblyBackend, channels: str) -> None:
     with pytest.raises(AuthRequestError, match="channels"):
-        await backend.authorize({"channels": channels}, visitor())
+        await backend.authorize({"channels": channels}, auth_request())
 
 
 @given(
@@ -564,7 +569,7 @@ async def test_how_many_channels_are_asked_for_is_bounded(
     ),
     prefix=st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
 )
-def test_every_channel_has_a_name_at_ably_and_comes_back_from_it(channel: str, prefix: str) -> None:
+def test_channel_names_at_ably_are_reversible(channel: str, prefix: str) -> None:
     names = ProviderNames(f"{prefix}:")
     name = names.encode(channel)
     assert names.decode(name) == channel
@@ -573,7 +578,7 @@ def test_every_channel_has_a_name_at_ably_and_comes_back_from_it(channel: str, p
 
 
 @pytest.mark.parametrize("name", ["REALTIME_ABLY_KEY", "ABLY_API_KEY"])
-def test_it_is_configured_by_our_names_or_the_vendors(
+def test_settings_accept_our_names_and_the_vendors(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, "app.key:secret")
@@ -587,7 +592,7 @@ def test_it_is_configured_by_our_names_or_the_vendors(
     }
 
 
-def test_a_key_that_is_none_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_key_is_named_and_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_ABLY_KEY", "hush")
     with pytest.raises(
         ConfigurationError, match=r"REALTIME_ABLY_KEY.*APPID\.KEYID:SECRET"
@@ -596,16 +601,16 @@ def test_a_key_that_is_none_is_named_and_not_shown(monkeypatch: pytest.MonkeyPat
     assert "hush" not in str(caught.value)
 
 
-async def test_doctor_finds_that_the_key_may_do_its_work(
+async def test_check_reports_the_capability_of_the_key(
     ably: LocalAbly, backend: AblyBackend
 ) -> None:
-    (finding,) = await backend.check()
-    assert (finding.check, finding.status) == ("ably", "ok")
+    (result,) = await backend.check()
+    assert (result.check, result.status) == ("ably", "ok")
     ably.keys.capability = {"app:*": ["subscribe"]}
-    (finding,) = await backend.check()
-    assert finding.status == "failed"
-    assert "does not allow publish" in finding.detail
-    assert finding.hint is not None
+    (result,) = await backend.check()
+    assert result.status == "failed"
+    assert "does not allow publish" in result.detail
+    assert result.hint is not None
     ably.keys.capability = {"app:job.7": ["publish"]}
-    (finding,) = await backend.check()
-    assert finding.status == "failed"
+    (result,) = await backend.check()
+    assert result.status == "failed"

@@ -63,7 +63,7 @@ async def test_a_listener_that_lags_too_far_behind_is_interrupted_and_goes_on(
 ) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 3)
     async with sender.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         for event in numbered("job.7", 5):
             await sender.append([event])
         stream = aiter(listener)
@@ -80,7 +80,7 @@ async def test_a_listener_that_lags_too_far_behind_is_interrupted_and_goes_on(
 async def test_a_publisher_in_a_tight_loop_interrupts_no_listener(sender: MemoryBackend) -> None:
     total = module.MAX_WAITING * 2
     async with sender.listen() as listener, asyncio.timeout(30):
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
 
         async def count_heard() -> int:
             heard = 0

@@ -1,4 +1,4 @@
-"""PostgreSQL keeps the contracts of a log and of a feed, through processes and restarts."""
+"""PostgreSQL backend: contracts of a log and of a feed."""
 
 from collections.abc import AsyncIterator
 

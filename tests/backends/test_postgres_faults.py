@@ -1,4 +1,4 @@
-"""PostgreSQL may restart, crash, or end the listener's connection: nothing is missed in silence."""
+"""PostgreSQL backend: restarts, crashes, closed connections and configuration errors."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,35 +18,40 @@ TIMEOUT = 30.0
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[PostgresServer]:
-    """Run a PostgreSQL that may be stopped, and that writes what it commits."""
+    """Run a durable PostgreSQL that a test may stop."""
     with PostgresServer(tmp_path / "postgres") as server:
         yield server
 
 
 @pytest.fixture
-async def log(postgres_server: PostgresServer) -> AsyncIterator[PostgresBackend]:
-    async with PostgresBackend(postgres_server.database()) as backend:
+def url(postgres_server: PostgresServer) -> str:
+    return postgres_server.database()
+
+
+@pytest.fixture
+async def log(url: str) -> AsyncIterator[PostgresBackend]:
+    async with PostgresBackend(url) as backend:
         yield backend
 
 
 async def steps(stream: AsyncIterator[Sequence[Event] | FeedInterrupted], last: int) -> list[int]:
-    """Take what is heard up to a step."""
-    got: list[int] = []
+    """Return the steps that a listener receives up to `last`."""
+    received: list[int] = []
     async with asyncio.timeout(TIMEOUT):
-        while not got or got[-1] != last:
+        while not received or received[-1] != last:
             turn = await anext(stream)
-            got += (
+            received += (
                 [] if isinstance(turn, FeedInterrupted) else [event.data["step"] for event in turn]
             )
-    return got
+    return received
 
 
-async def test_a_listener_whose_connection_is_ended_hears_all_the_same(
-    log: PostgresBackend, postgres_server: PostgresServer
+async def test_terminated_listener_reconnects_without_a_gap(
+    log: PostgresBackend, url: str, postgres_server: PostgresServer
 ) -> None:
-    database = log._url.rpartition("/")[2]
+    database = url.rpartition("/")[2]
     async with log.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         stream = aiter(listener)
         await log.append(numbered("job.7", 2))
         assert await steps(stream, 2) == [1, 2]
@@ -56,12 +61,12 @@ async def test_a_listener_whose_connection_is_ended_hears_all_the_same(
                 [database],
             )
             assert ended.rowcount > 1
-        await log_append(log, 3)
+        await append_step(log, 3)
         assert await steps(stream, 3) == [3]
 
 
-async def log_append(log: PostgresBackend, step: int) -> None:
-    """Append one step, as the broadcaster does: again, where a connection was lost."""
+async def append_step(log: PostgresBackend, step: int) -> None:
+    """Append one step, and retry after a lost connection, as the broadcaster does."""
     async with asyncio.timeout(TIMEOUT):
         event = numbered("job.7", 1, start=step)
         while True:
@@ -73,26 +78,26 @@ async def log_append(log: PostgresBackend, step: int) -> None:
                 return
 
 
-@pytest.mark.parametrize("way", ["stop", "kill"])
-async def test_a_server_that_goes_and_comes_back_has_all_that_it_acknowledged(
-    own_server: PostgresServer, way: str
+@pytest.mark.parametrize("action", ["stop", "kill"])
+async def test_restarted_server_has_all_acknowledged_events(
+    own_server: PostgresServer, action: str
 ) -> None:
     async with PostgresBackend(own_server.database()) as log, log.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         stream = aiter(listener)
-        await log_append(log, 1)
+        await append_step(log, 1)
         assert await steps(stream, 1) == [1]
-        await asyncio.to_thread(getattr(own_server, way))
+        await asyncio.to_thread(getattr(own_server, action))
         with pytest.raises(BackendUnavailableError, match="Check that it runs"):
             await log.append(numbered("job.7", 1, start=2))
         await asyncio.to_thread(own_server.start)
-        await log_append(log, 2)
+        await append_step(log, 2)
         assert await steps(stream, 2) == [2]
         top = (await log.positions(["job.7"]))["job.7"]
         assert top.offset == 2
 
 
-async def test_a_database_without_the_schema_says_how_to_make_it(
+async def test_missing_schema_error_names_the_install_command(
     postgres_server: PostgresServer,
 ) -> None:
     async with PostgresBackend(postgres_server.url()) as log:
@@ -101,33 +106,33 @@ async def test_a_database_without_the_schema_says_how_to_make_it(
     assert not caught.value.retryable
 
 
-async def test_a_user_that_is_not_known_is_named_and_no_password(
+async def test_unknown_user_is_named_without_password(
     postgres_server: PostgresServer,
 ) -> None:
-    url = postgres_server.url().replace("postgres@", "nobody:hunter2@")
+    url = postgres_server.url().replace("postgres@", "unknown:hunter2@")
     async with PostgresBackend(url) as log:
-        with pytest.raises(BackendAuthError, match="nobody") as caught:
+        with pytest.raises(BackendAuthError, match="unknown") as caught:
             await log.append(numbered("job.7", 1))
     assert "hunter2" not in str(caught.value)
 
 
-async def test_an_idle_channel_is_swept_when_it_has_outlived_its_time(
+async def test_idle_channel_expires_after_its_retention(
     postgres_server: PostgresServer,
 ) -> None:
     url = postgres_server.database()
     async with PostgresBackend(url, retention=Retention(seconds=0.001)) as log:
         await log.append(numbered("job.7", 3))
         with postgres_server.connect(url.rpartition("/")[2]) as connection:
-            connection.execute("SELECT realtime.sweep(10)")
-            (left,) = connection.execute("SELECT count(*) FROM realtime.events").fetchone() or ()
-    assert left == 0
+            connection.execute("SELECT realtime.expire_channels(10)")
+            (count,) = connection.execute("SELECT count(*) FROM realtime.events").fetchone() or ()
+    assert count == 0
 
 
-async def test_a_prefix_with_capitals_and_dashes_is_a_schema_too(
+async def test_prefix_with_capitals_and_dashes_works(
     postgres_server: PostgresServer,
 ) -> None:
     url = postgres_server.database(prefix="My-App")
     async with PostgresBackend(url, prefix="My-App") as log, log.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         await log.append(numbered("job.7", 1))
         assert await steps(aiter(listener), 1) == [1]

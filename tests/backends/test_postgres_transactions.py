@@ -1,4 +1,4 @@
-"""What is published within a transaction exists exactly if that commits, and in that order."""
+"""PostgreSQL backend: events of a transaction exist exactly if the transaction commits."""
 
 import asyncio
 import threading
@@ -57,7 +57,7 @@ async def data_of(log: PostgresBackend, channel: str = "job.7") -> list[object]:
     return [event.data for event in await events_of(log, channel)]
 
 
-async def test_an_event_is_there_when_the_transaction_has_committed_and_not_before(
+async def test_event_appears_at_commit(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     async with await psycopg.AsyncConnection.connect(url) as connection:
@@ -68,7 +68,7 @@ async def test_an_event_is_there_when_the_transaction_has_committed_and_not_befo
         assert await data_of(log) == [1]
 
 
-async def test_an_event_of_a_transaction_that_rolls_back_never_was(
+async def test_rolled_back_event_takes_no_offset(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     async with await psycopg.AsyncConnection.connect(url) as connection:
@@ -80,7 +80,7 @@ async def test_an_event_of_a_transaction_that_rolls_back_never_was(
     assert (event.data, event.position and event.position.offset) == (2, 1)
 
 
-async def test_a_savepoint_that_is_rolled_back_takes_its_events_with_it(
+async def test_rolled_back_savepoint_drops_its_events(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     async with await psycopg.AsyncConnection.connect(url) as connection:
@@ -94,11 +94,11 @@ async def test_a_savepoint_that_is_rolled_back_takes_its_events_with_it(
     assert await data_of(log) == [1, 3]
 
 
-async def test_it_is_heard_at_the_commit_with_its_key_and_its_source(
+async def test_listener_receives_event_at_commit(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     async with log.listen() as listener, asyncio.timeout(TIMEOUT):
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         async with await psycopg.AsyncConnection.connect(url) as connection:
             await broadcaster.publish(
                 "job.7", "job.step", {"a": "ü"}, key="k", source="c_1", transaction=connection
@@ -107,10 +107,10 @@ async def test_it_is_heard_at_the_commit_with_its_key_and_its_source(
     assert not isinstance(turn, FeedInterrupted)
     (event,) = turn
     assert (event.data, event.key, event.source) == ({"a": "ü"}, "k", "c_1")
-    assert [one.key for one in (await log.latest("job.7")).events] == ["k"]
+    assert [event.key for event in (await log.latest("job.7")).events] == ["k"]
 
 
-async def test_an_id_that_is_known_is_not_written_again(
+async def test_duplicate_id_is_not_appended_again(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     await broadcaster.publish("job.7", "job.step", "first", id="same")
@@ -121,7 +121,7 @@ async def test_an_id_that_is_known_is_not_written_again(
     assert await data_of(log) == ["first", "fourth"]
 
 
-async def test_of_a_thousand_transactions_exactly_those_that_commit_arrive_in_their_order(
+async def test_concurrent_commits_arrive_in_order(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     committed: dict[str, list[int]] = {f"job.{number}": [] for number in range(4)}
@@ -149,7 +149,7 @@ async def test_of_a_thousand_transactions_exactly_those_that_commit_arrive_in_th
             assert own == sorted(own)
 
 
-async def test_offsets_are_in_the_order_of_commits_not_of_writes(
+async def test_offsets_follow_the_order_of_commits(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     async with (
@@ -163,7 +163,7 @@ async def test_offsets_are_in_the_order_of_commits_not_of_writes(
     assert await data_of(log) == ["committed first", "written first"]
 
 
-async def test_a_long_transaction_holds_up_nobody_who_publishes_to_the_same_channel(
+async def test_open_transaction_does_not_block_publishers(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     async with await psycopg.AsyncConnection.connect(url) as long:
@@ -175,7 +175,7 @@ async def test_a_long_transaction_holds_up_nobody_who_publishes_to_the_same_chan
     assert await data_of(log) == [0, 1, 2, "long"]
 
 
-async def test_opposite_orders_of_channels_do_not_deadlock(
+async def test_opposite_channel_orders_do_not_deadlock(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     async def work(channels: tuple[str, ...]) -> None:
@@ -190,7 +190,7 @@ async def test_opposite_orders_of_channels_do_not_deadlock(
     assert {len(await data_of(log, channel)) for channel in "abc"} == {150}
 
 
-async def test_a_session_of_sqlalchemy_may_have_the_transaction(
+async def test_sqlalchemy_session_can_own_the_transaction(
     log: PostgresBackend, broadcaster: Broadcaster, url: str
 ) -> None:
     engine = create_async_engine(url.replace("postgresql", "postgresql+psycopg"))
@@ -206,7 +206,7 @@ async def test_a_session_of_sqlalchemy_may_have_the_transaction(
 
 
 class TestWithoutAsync:
-    async def test_the_callers_own_thread_writes(
+    async def test_event_is_written_in_the_callers_thread(
         self, log: PostgresBackend, blocking: BlockingBroadcaster, url: str
     ) -> None:
         threads = threading.active_count()
@@ -215,7 +215,7 @@ class TestWithoutAsync:
             assert threading.active_count() == threads
         assert await data_of(log) == [1]
 
-    async def test_a_session_of_sqlalchemy_may_have_the_transaction(
+    async def test_sqlalchemy_session_can_own_the_transaction(
         self, log: PostgresBackend, blocking: BlockingBroadcaster, url: str
     ) -> None:
         engine = create_engine(url.replace("postgresql", "postgresql+psycopg"))
@@ -226,7 +226,7 @@ class TestWithoutAsync:
         engine.dispose()
         assert await data_of(log) == [1, 2]
 
-    async def test_an_async_transaction_is_refused(
+    async def test_async_transaction_is_rejected(
         self, blocking: BlockingBroadcaster, url: str
     ) -> None:
         async with await psycopg.AsyncConnection.connect(url) as connection:
@@ -234,11 +234,11 @@ class TestWithoutAsync:
                 blocking.publish("job.7", "job.step", 1, transaction=connection)
 
 
-async def test_another_kind_of_connection_is_refused(broadcaster: Broadcaster) -> None:
+async def test_unsupported_connection_is_rejected(broadcaster: Broadcaster) -> None:
     with pytest.raises(ConfigurationError, match=r"builtins\.dict"):
         await broadcaster.publish("job.7", "job.step", 1, transaction={})
 
 
-async def test_a_log_outside_of_the_database_is_refused() -> None:
+async def test_log_outside_the_database_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="REALTIME_LOG=postgres"):
         await Broadcaster(log=MemoryBackend()).publish("a", "job.step", transaction=object())

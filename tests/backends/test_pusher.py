@@ -1,4 +1,4 @@
-"""Pusher through its official SDK: batches, limits, errors with a cure, and permission."""
+"""Pusher backend on a local Pusher: batches, limits, errors with hints, and authorization."""
 
 import asyncio
 import hashlib
@@ -32,16 +32,16 @@ from realtime_bridge.model.channel import ALPHABET
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
 from realtime_bridge.publishing import pipeline
 from realtime_bridge.settings import Settings
-from realtime_bridge.testing import BackendContract
+from realtime_bridge.testing import BackendContract, FaultyProxy
 from realtime_bridge.testing.providers import LocalPusher
 from realtime_bridge_backends.memory import MemoryBackend
-from realtime_bridge_backends.pusher import PusherBackend
+from realtime_bridge_backends.pusher import PusherBackend, PusherTiming
 from realtime_bridge_backends.pusher.backend import LONGEST_PREFIX
 
 EPOCH = "k3v9q2wz"
 
 
-def backend_of(pusher: LocalPusher, **changes: Any) -> PusherBackend:
+def create_backend(pusher: LocalPusher, **changes: Any) -> PusherBackend:
     options: dict[str, Any] = {
         "app_id": pusher.app_id,
         "key": pusher.key,
@@ -62,12 +62,12 @@ async def pusher() -> AsyncIterator[LocalPusher]:
 
 @pytest_asyncio.fixture
 async def backend(pusher: LocalPusher) -> AsyncIterator[PusherBackend]:
-    async with backend_of(pusher) as backend:
+    async with create_backend(pusher) as backend:
         yield backend
 
 
 class Listener:
-    """A client of the provider, as far as one channel goes."""
+    """Client of the provider on one channel."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
@@ -78,24 +78,24 @@ class Listener:
             return frame
 
     async def event(self) -> dict[str, Any]:
-        """Return our frame within the provider's next event."""
+        """Return our frame in the provider's next event."""
         frame = await self.frame()
         assert frame["event"] == "realtime", frame
         assert len(frame["data"].encode()) <= 10_240
-        ours: dict[str, Any] = json.loads(frame["data"])
-        return ours
+        data: dict[str, Any] = json.loads(frame["data"])
+        return data
 
     async def subscribe(self, pusher: LocalPusher, backend: PusherBackend, channel: str) -> None:
         socket_id = json.loads((await self.frame())["data"])["socket_id"]
         name = f"private-app.{channel}"
         fields = {"socket_id": socket_id, "channel_name": name}
-        answer = await backend.authorize(fields, visitor())
+        answer = await backend.authorize(fields, auth_request())
         data = {"channel": name, **(answer or {})}
         await self._socket.send(json.dumps({"event": "pusher:subscribe", "data": data}))
         assert (await self.frame())["event"] == "pusher_internal:subscription_succeeded"
 
 
-def visitor(user: str = "42", *, allowed: bool = True) -> AuthorizationRequest:
+def auth_request(user: str = "42", *, allowed: bool = True) -> AuthorizationRequest:
     async def allow(_: str) -> bool:
         return allowed
 
@@ -117,12 +117,10 @@ def positioned_event(data: Any, offset: int = 1, channel: str = "job.7") -> Even
 
 
 class TestContract(BackendContract):
-    """The fixture is that of this module."""
+    """Contract on this module's `backend` fixture."""
 
 
-async def test_an_event_arrives_as_the_frame_that_every_transport_has(
-    backend: PusherBackend, listener: Listener
-) -> None:
+async def test_pushed_event_is_our_frame(backend: PusherBackend, listener: Listener) -> None:
     await backend.push([positioned_event({"percent": 30})])
     assert await listener.event() == {
         "type": "event",
@@ -136,7 +134,7 @@ async def test_an_event_arrives_as_the_frame_that_every_transport_has(
     }
 
 
-async def test_batches_of_ten_keep_the_order_of_each_channel(
+async def test_batches_of_ten_keep_channel_order(
     pusher: LocalPusher, backend: PusherBackend, listener: Listener
 ) -> None:
     mixed = [
@@ -147,17 +145,15 @@ async def test_batches_of_ten_keep_the_order_of_each_channel(
     assert [(await listener.event())["offset"] for _ in range(25)] == list(range(1, 26))
 
 
-async def test_what_text_alone_would_change_on_the_way_arrives_as_it_was(
-    backend: PusherBackend, listener: Listener
-) -> None:
-    hard: list[Any] = ["123", "true", 123, True, None, [], "é" * 3_000]
-    for offset, data in enumerate(hard, start=1):
+async def test_data_arrives_unchanged(backend: PusherBackend, listener: Listener) -> None:
+    values: list[Any] = ["123", "true", 123, True, None, [], "é" * 3_000]
+    for offset, data in enumerate(values, start=1):
         await backend.push([positioned_event(data, offset)])
         assert (await listener.event())["data"] == data
 
 
 @pytest.mark.parametrize("letter", ["a", "é", "😀"])
-async def test_the_limit_is_counted_in_encoded_bytes_with_the_envelope(
+async def test_limit_counts_encoded_bytes_and_envelope(
     backend: PusherBackend, listener: Listener, letter: str
 ) -> None:
     room = 10_240 - len(json.dumps(await envelope(backend, listener), separators=(",", ":")))
@@ -174,39 +170,37 @@ async def envelope(backend: PusherBackend, listener: Listener) -> dict[str, Any]
     return await listener.event()
 
 
-async def test_without_a_log_what_is_too_large_is_refused_before_anything_is_sent(
+async def test_too_large_event_without_log_sends_nothing(
     pusher: LocalPusher, backend: PusherBackend
 ) -> None:
     small = Event(channel="job.7", event="job.step", data=1)
     large = Event(channel="job.7", event="job.step", data="x" * 10_240)
-    with pytest.raises(PublishError, match="Pusher carries 10,240: publish less, or set REAL"):
+    with pytest.raises(PublishError, match="Pusher accepts 10,240: publish less, or set REAL"):
         await backend.push([small, large])
     assert pusher.calls == 0
 
 
-async def test_one_kept_connection_serves_all_calls(
-    pusher: LocalPusher, backend: PusherBackend
-) -> None:
+async def test_all_calls_use_one_connection(pusher: LocalPusher, backend: PusherBackend) -> None:
     for offset in range(1, 6):
         await backend.push([positioned_event(offset, offset)])
     assert (pusher.calls, len(pusher.callers)) == (5, 1)
 
 
-async def test_a_kept_connection_that_had_gone_stale_costs_no_event(
-    backend: PusherBackend, listener: Listener, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await backend.push([positioned_event(1)])
-    for connections in backend._line.session("127.0.0.1").connector._conns.values():  # type: ignore[union-attr]
-        for protocol, _ in connections:
-            protocol.transport.abort()  # type: ignore[union-attr]
-    await backend.push([positioned_event(2, 2)])
+async def test_stale_connection_loses_no_event(pusher: LocalPusher, listener: Listener) -> None:
+    async with FaultyProxy(pusher.port) as proxy:
+        port = int(proxy.url.rpartition(":")[2])
+        async with create_backend(pusher, port=port) as backend:
+            await backend.push([positioned_event(1)])
+            proxy.drop(after=0, way="up")
+            await backend.push([positioned_event(2, 2)])
+        assert proxy.dropped == 1
     assert [(await listener.event())["offset"] for _ in range(2)] == [1, 2]
 
 
-def test_it_works_in_one_event_loop_after_another() -> None:
+def test_backend_works_in_several_event_loops() -> None:
     async def push_in(backend: PusherBackend) -> None:
-        await backend.push([positioned_event(1)])
-        await backend._line.close()
+        async with backend:
+            await backend.push([positioned_event(1)])
 
     async def serve(check: Callable[[int], None]) -> None:
         async with LocalPusher() as pusher:
@@ -216,46 +210,58 @@ def test_it_works_in_one_event_loop_after_another() -> None:
     def check(port: int) -> None:
         pusher = LocalPusher()
         pusher.port = port
-        backend = backend_of(pusher)
+        backend = create_backend(pusher)
         for _ in range(2):
             asyncio.run(push_in(backend))
 
     asyncio.run(serve(check))
 
 
-REFUSALS: list[tuple[int, str, type[PublishError], str]] = [
-    (401, "Invalid signature", BackendAuthError, "check REALTIME_PUSHER_KEY and _SECRET"),
+ERROR_RESPONSES: list[tuple[int, str, type[PublishError], str]] = [
+    (
+        401,
+        "Invalid signature",
+        BackendAuthError,
+        "check REALTIME_PUSHER_KEY and REALTIME_PUSHER_SECRET",
+    ),
     (403, "The app is disabled", BackendAuthError, "enable the app"),
     (403, "over its quota", RateLimitedError, "larger plan"),
-    (404, "App not found", BackendAuthError, "REALTIME_PUSHER_APP_ID and _CLUSTER"),
-    (400, "not in this cluster", BackendAuthError, "REALTIME_PUSHER_APP_ID and _CLUSTER"),
-    (400, "something else", PublishError, "is REALTIME_PUSHER_HOST a Pusher"),
+    (404, "App not found", BackendAuthError, "REALTIME_PUSHER_APP_ID and REALTIME_PUSHER_CLUSTER"),
+    (
+        400,
+        "not in this cluster",
+        BackendAuthError,
+        "REALTIME_PUSHER_APP_ID and REALTIME_PUSHER_CLUSTER",
+    ),
+    (400, "something else", PublishError, "check that REALTIME_PUSHER_HOST is a Pusher"),
     (413, "too large", PublishError, "publish less in one event"),
     (429, "slow down", RateLimitedError, "publish less often"),
     (500, "oh no", BackendUnavailableError, r"status\.pusher\.com"),
-    (302, "elsewhere", PublishError, "is REALTIME_PUSHER_HOST a Pusher"),
+    (302, "elsewhere", PublishError, "check that REALTIME_PUSHER_HOST is a Pusher"),
 ]
 RETRYABLE = (RateLimitedError, BackendUnavailableError)
 
 
-@pytest.mark.parametrize(("status", "text", "error", "cure"), REFUSALS)
-async def test_each_refusal_is_an_error_of_its_own_with_a_cure(
+@pytest.mark.parametrize(("status", "text", "error", "hint"), ERROR_RESPONSES)
+async def test_error_response_has_its_class_and_hint(
     pusher: LocalPusher,
     backend: PusherBackend,
     status: int,
     text: str,
     error: type[PublishError],
-    cure: str,
+    hint: str,
 ) -> None:
     pusher.faults.status, pusher.faults.message = status, text
-    with pytest.raises(PublishError, match=cure) as caught:
+    with pytest.raises(PublishError, match=hint) as caught:
         await backend.push([positioned_event(1)])
     assert type(caught.value) is error
     assert caught.value.retryable is (error in RETRYABLE)
     assert text in str(caught.value)
 
 
-async def test_rate_limiting_says_for_how_long(pusher: LocalPusher, backend: PusherBackend) -> None:
+async def test_rate_limit_error_has_retry_after(
+    pusher: LocalPusher, backend: PusherBackend
+) -> None:
     pusher.faults.status = 429
     with pytest.raises(RateLimitedError) as caught:
         await backend.push([positioned_event(1)])
@@ -263,26 +269,26 @@ async def test_rate_limiting_says_for_how_long(pusher: LocalPusher, backend: Pus
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "cure"),
+    ("changes", "error", "hint"),
     [
         ({"secret": "wrong"}, BackendAuthError, "_SECRET"),
         ({"key": "wrong"}, BackendAuthError, "REALTIME_PUSHER_KEY"),
-        ({"app_id": "9"}, BackendAuthError, "_APP_ID and _CLUSTER"),
+        ({"app_id": "9"}, BackendAuthError, "_APP_ID and REALTIME_PUSHER_CLUSTER"),
         ({"host": "no-such-host.invalid"}, BackendUnavailableError, "REALTIME_PUSHER_CLUSTER"),
-        ({"port": 1}, BackendUnavailableError, "is REALTIME_PUSHER_HOST right"),
+        ({"port": 1}, BackendUnavailableError, "check REALTIME_PUSHER_HOST"),
     ],
 )
-async def test_what_is_configured_wrongly_is_named(
-    pusher: LocalPusher, changes: dict[str, Any], error: type[PublishError], cure: str
+async def test_wrong_configuration_is_named(
+    pusher: LocalPusher, changes: dict[str, Any], error: type[PublishError], hint: str
 ) -> None:
-    async with backend_of(pusher, **changes) as backend:
-        with pytest.raises(error, match=cure):
+    async with create_backend(pusher, **changes) as backend:
+        with pytest.raises(error, match=hint):
             await backend.push([positioned_event(1)])
-        (finding,) = await backend.check()
-    assert finding.status == "failed"
+        (result,) = await backend.check()
+    assert result.status == "failed"
 
 
-async def test_a_disabled_app_and_one_over_its_quota_are_told_apart(
+async def test_disabled_app_and_quota_have_different_errors(
     pusher: LocalPusher, backend: PusherBackend
 ) -> None:
     pusher.state = "disabled"
@@ -293,46 +299,44 @@ async def test_a_disabled_app_and_one_over_its_quota_are_told_apart(
         await backend.push([positioned_event(1)])
 
 
-async def test_a_provider_that_takes_too_long_is_given_up(
-    pusher: LocalPusher, backend: PusherBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("realtime_bridge_backends.pusher.http.CALL_SECONDS", 0.1)
+async def test_slow_provider_times_out(pusher: LocalPusher) -> None:
     pusher.faults.seconds = 5
-    with pytest.raises(BackendUnavailableError, match="no answer in time") as caught:
-        await backend.push([positioned_event(1)])
-    assert_nothing_shows(caught.value, pusher)
+    async with create_backend(pusher, timing=PusherTiming(call_seconds=0.1)) as backend:
+        with pytest.raises(BackendUnavailableError, match="no answer in time") as caught:
+            await backend.push([positioned_event(1)])
+    assert_redacted(caught.value, pusher)
 
 
-async def test_no_error_shows_a_key_a_secret_or_a_signed_address(
+async def test_errors_hold_no_key_secret_or_signed_url(
     pusher: LocalPusher, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     pusher.faults.message = f"bad key {pusher.key} or secret {pusher.secret}"
     for status in (400, 401, 403, 500):
         pusher.faults.status = status
-        async with backend_of(pusher) as backend:
+        async with create_backend(pusher) as backend:
             with pytest.raises(PublishError) as caught:
                 await backend.push([positioned_event(1)])
-        assert_nothing_shows(caught.value, pusher)
+        assert_redacted(caught.value, pusher)
     for changes in ({"port": 1}, {"host": "no-such-host.invalid"}):
-        async with backend_of(pusher, **changes) as backend:
+        async with create_backend(pusher, **changes) as backend:
             with pytest.raises(PublishError) as caught:
                 await backend.push([positioned_event(1)])
-        assert_nothing_shows(caught.value, pusher)
+        assert_redacted(caught.value, pusher)
     assert pusher.secret not in caplog.text
     assert "auth_signature" not in caplog.text
 
 
-def assert_nothing_shows(error: Exception, pusher: LocalPusher) -> None:
-    shown = "".join(traceback.format_exception(error))
-    for hidden in (pusher.key, pusher.secret, "auth_signature"):
-        assert hidden not in shown
+def assert_redacted(error: Exception, pusher: LocalPusher) -> None:
+    text = "".join(traceback.format_exception(error))
+    for secret in (pusher.key, pusher.secret, "auth_signature"):
+        assert secret not in text
 
 
-async def test_with_a_log_a_failed_push_is_no_failure_and_the_providers_return_is_noticed(
+async def test_failed_push_with_log_succeeds_and_push_resumes(
     pusher: LocalPusher, listener: Listener
 ) -> None:
-    async with Broadcaster(log=MemoryBackend(), backend=backend_of(pusher)) as broadcaster:
+    async with Broadcaster(log=MemoryBackend(), backend=create_backend(pusher)) as broadcaster:
         pusher.faults.status = 500
         receipt = await broadcaster.publish("job.7", "job.step", 1)
         assert (receipt.pushed, receipt.position and receipt.position.offset) == (False, 1)
@@ -342,16 +346,18 @@ async def test_with_a_log_a_failed_push_is_no_failure_and_the_providers_return_i
     assert (await listener.event())["offset"] == 2
 
 
-async def test_without_a_log_a_failed_push_is_the_publishers_to_know(pusher: LocalPusher) -> None:
+async def test_failed_push_without_log_raises(pusher: LocalPusher) -> None:
     pusher.faults.status = 401
-    async with Broadcaster(backend=backend_of(pusher)) as broadcaster:
+    async with Broadcaster(backend=create_backend(pusher)) as broadcaster:
         with pytest.raises(BackendAuthError):
             await broadcaster.publish("job.7", "job.step", 1)
 
 
-async def test_sync_code_publishes_too(pusher: LocalPusher, listener: Listener) -> None:
+async def test_blocking_broadcaster_publishes(pusher: LocalPusher, listener: Listener) -> None:
     def publish() -> None:
-        with BlockingBroadcaster(lambda: Broadcaster(backend=backend_of(pusher))) as broadcaster:
+        with BlockingBroadcaster(
+            lambda: Broadcaster(backend=create_backend(pusher))
+        ) as broadcaster:
             broadcaster.publish("job.7", "job.step", "from a thread")
 
     await asyncio.to_thread(publish)
@@ -359,23 +365,21 @@ async def test_sync_code_publishes_too(pusher: LocalPusher, listener: Listener) 
 
 
 def signature(pusher: LocalPusher, text: str) -> str:
-    made = hmac.new(pusher.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-    return f"{pusher.key}:{made}"
+    digest = hmac.new(pusher.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return f"{pusher.key}:{digest}"
 
 
-async def test_a_private_subscription_is_signed_as_pusher_js_expects(
-    pusher: LocalPusher, backend: PusherBackend
-) -> None:
+async def test_private_subscription_is_signed(pusher: LocalPusher, backend: PusherBackend) -> None:
     fields = {"socket_id": "1.2", "channel_name": "private-app.job.7"}
-    answer = await backend.authorize(fields, visitor())
+    answer = await backend.authorize(fields, auth_request())
     assert answer == {"auth": signature(pusher, "1.2:private-app.job.7")}
 
 
-async def test_a_presence_subscription_says_who_is_there(
+async def test_presence_subscription_names_the_user(
     pusher: LocalPusher, backend: PusherBackend
 ) -> None:
     fields = {"socket_id": "1.2", "channel_name": "presence-app.job.7"}
-    answer = await backend.authorize(fields, visitor("ann"))
+    answer = await backend.authorize(fields, auth_request("ann"))
     assert answer is not None
     member = answer["channel_data"]
     assert json.loads(member) == {"user_id": "ann", "user_info": {}}
@@ -394,22 +398,22 @@ async def test_a_presence_subscription_says_who_is_there(
         "#server-to-user-1",
     ],
 )
-async def test_a_name_that_is_none_of_ours_is_not_granted(
-    backend: PusherBackend, name: str
-) -> None:
-    assert await backend.authorize({"socket_id": "1.2", "channel_name": name}, visitor()) is None
+async def test_foreign_channel_name_is_not_granted(backend: PusherBackend, name: str) -> None:
+    assert (
+        await backend.authorize({"socket_id": "1.2", "channel_name": name}, auth_request()) is None
+    )
 
 
-async def test_who_may_not_listen_gets_no_signature(backend: PusherBackend) -> None:
+async def test_user_without_access_gets_no_signature(backend: PusherBackend) -> None:
     fields = {"socket_id": "1.2", "channel_name": "private-app.job.7"}
-    assert await backend.authorize(fields, visitor(allowed=False)) is None
+    assert await backend.authorize(fields, auth_request(allowed=False)) is None
 
 
 @pytest.mark.parametrize("socket_id", ["", "1", "1.2:private-app.other", "a.b"])
-async def test_a_socket_id_is_what_pusher_gives(backend: PusherBackend, socket_id: str) -> None:
+async def test_malformed_socket_id_is_rejected(backend: PusherBackend, socket_id: str) -> None:
     fields = {"socket_id": socket_id, "channel_name": "private-app.job.7"}
     with pytest.raises(AuthRequestError, match="socket_id"):
-        await backend.authorize(fields, visitor())
+        await backend.authorize(fields, auth_request())
 
 
 @given(
@@ -418,22 +422,20 @@ async def test_a_socket_id_is_what_pusher_gives(backend: PusherBackend, socket_i
     ),
     prefix=st.from_regex(rf"[A-Za-z0-9_-]{{1,{LONGEST_PREFIX}}}", fullmatch=True),
 )
-def test_every_channel_has_a_name_at_pusher_and_comes_back_from_it(
-    channel: str, prefix: str
-) -> None:
+def test_channel_names_at_pusher_are_reversible(channel: str, prefix: str) -> None:
     for start in (f"private-{prefix}.", f"presence-{prefix}."):
         names = ProviderNames(start)
         assert names.decode(names.encode(channel)) == channel
         assert len(names.encode(channel)) <= 164
 
 
-def test_a_prefix_that_leaves_no_room_is_refused(pusher: LocalPusher) -> None:
-    with pytest.raises(ConfigurationError, match=f"use at most {LONGEST_PREFIX}"):
-        backend_of(pusher, prefix="p" * (LONGEST_PREFIX + 1))
+def test_too_long_prefix_is_rejected(pusher: LocalPusher) -> None:
+    with pytest.raises(ConfigurationError, match=f"Use at most {LONGEST_PREFIX}"):
+        create_backend(pusher, prefix="p" * (LONGEST_PREFIX + 1))
 
 
 @pytest.mark.parametrize("start", ["REALTIME_PUSHER_", "PUSHER_"])
-def test_it_is_configured_by_our_names_or_the_vendors(
+def test_settings_accept_our_names_and_the_vendors(
     monkeypatch: pytest.MonkeyPatch, start: str
 ) -> None:
     for name, value in {"APP_ID": "7", "KEY": "k", "SECRET": "s", "CLUSTER": "eu"}.items():
@@ -451,7 +453,7 @@ def test_it_is_configured_by_our_names_or_the_vendors(
     ("variables", "log"),
     [({}, "NoneType"), ({"REDIS_URL": "redis://127.0.0.1:1/0"}, "RedisBackend")],
 )
-def test_the_automatic_log_is_redis_where_its_address_is_set(
+def test_automatic_log_is_redis_if_its_url_is_set(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], log: str
 ) -> None:
     names = {"PUSHER_APP_ID": "7", "PUSHER_KEY": "k", "PUSHER_SECRET": "s"}
@@ -462,7 +464,7 @@ def test_the_automatic_log_is_redis_where_its_address_is_set(
     assert isinstance(parts.backend, PusherBackend)
 
 
-def test_what_is_missing_or_malformed_is_named_and_not_shown(
+def test_bad_settings_are_named_and_redacted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("REALTIME_PUSHER_APP_ID", "abc")
@@ -474,7 +476,7 @@ def test_what_is_missing_or_malformed_is_named_and_not_shown(
     assert "hush" not in str(caught.value)
 
 
-async def test_the_browser_is_told_of_a_host_that_is_not_pushers_own(
+async def test_options_name_a_host_other_than_pusher(
     pusher: LocalPusher, backend: PusherBackend
 ) -> None:
     assert backend.options == {
@@ -487,6 +489,6 @@ async def test_the_browser_is_told_of_a_host_that_is_not_pushers_own(
     }
 
 
-async def test_doctor_finds_that_it_answers(backend: PusherBackend) -> None:
-    (finding,) = await backend.check()
-    assert (finding.check, finding.status) == ("pusher", "ok")
+async def test_check_reports_a_reachable_app(backend: PusherBackend) -> None:
+    (result,) = await backend.check()
+    assert (result.check, result.status) == ("pusher", "ok")

@@ -1,4 +1,4 @@
-"""Redis keeps the contracts of a log and of a feed, through processes, restarts and silences."""
+"""Redis backend: contracts of a log and of a feed."""
 
 from collections.abc import AsyncIterator
 

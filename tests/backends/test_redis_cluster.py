@@ -1,4 +1,4 @@
-"""A Redis Cluster keeps the contracts of a log and of a feed, each channel in a slot of its own."""
+"""Redis backend on a Cluster: contracts of a log and of a feed."""
 
 from collections.abc import AsyncIterator
 

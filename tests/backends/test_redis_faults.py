@@ -1,8 +1,9 @@
-"""Redis may restart, fall silent, fill up, forget our script, or move to a replica."""
+"""Redis backend: restarts, silence, full memory, lost scripts, failover and configuration."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,7 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge.testing.contracts.samples import new_channel, numbered
-from realtime_bridge_backends.redis import RedisBackend, pubsub_connection
-from realtime_bridge_backends.redis.listener import RedisListener
+from realtime_bridge_backends.redis import RedisBackend, RedisTiming
 from tests.cli.processes import run
 from tests.services.redis import RedisPair, RedisServer
 
@@ -36,39 +36,41 @@ TIMEOUT = 30.0
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis that may be stopped, and that keeps what it has."""
+    """Run a durable Redis that a test may stop."""
     with RedisServer(tmp_path / "redis", "--save", "", "--appendonly", "yes") as server:
         yield server
 
 
 async def steps(stream: AsyncIterator[Sequence[Event] | FeedInterrupted], last: int) -> list[int]:
-    """Take what is heard up to a step."""
-    got: list[int] = []
+    """Return the steps that a listener receives up to `last`."""
+    received: list[int] = []
     async with asyncio.timeout(TIMEOUT):
-        while not got or got[-1] != last:
+        while not received or received[-1] != last:
             turn = await anext(stream)
-            got += (
+            received += (
                 [] if isinstance(turn, FeedInterrupted) else [event.data["step"] for event in turn]
             )
-    return got
+    return received
 
 
-async def interrupted(stream: AsyncIterator[Sequence[Event] | FeedInterrupted]) -> None:
-    """Wait until the feed says that something may be missing."""
+async def wait_for_gap(stream: AsyncIterator[Sequence[Event] | FeedInterrupted]) -> None:
+    """Wait until the feed reports a gap."""
     async with asyncio.timeout(TIMEOUT):
         while not isinstance(await anext(stream), FeedInterrupted):
             pass
 
 
-async def hears_again(listener: Listener) -> None:
-    """Wait until the feed is connected."""
-    assert isinstance(listener, RedisListener)
+async def wait_until_connected(listener: Listener) -> None:
+    """Wait until the feed is connected: until then, no further channel can be subscribed."""
     async with asyncio.timeout(TIMEOUT):
-        await listener._connected.wait()
+        while True:
+            with suppress(PublishError):
+                await listener.subscribe([new_channel()])
+                return
 
 
-async def appended(log: Log, channel: str, step: int) -> Position:
-    """Append one step, again and again while the log is not there."""
+async def append_step(log: Log, channel: str, step: int) -> Position:
+    """Append one step, and retry while the log is unreachable."""
     event = numbered(channel, 1, start=step)
     async with asyncio.timeout(TIMEOUT):
         while True:
@@ -81,59 +83,58 @@ async def appended(log: Log, channel: str, step: int) -> Position:
                 return receipt.position
 
 
-async def test_a_restart_with_its_data_interrupts_the_feed_and_loses_nothing(
+async def test_restart_with_data_reports_a_gap_and_loses_nothing(
     own_server: RedisServer,
 ) -> None:
     async with RedisBackend(own_server.url) as log, log.listen() as listener:
-        await listener.add(["job.7"])
+        await listener.subscribe(["job.7"])
         stream = aiter(listener)
-        before = await appended(log, "job.7", 1)
+        before = await append_step(log, "job.7", 1)
         assert await steps(stream, 1) == [1]
         await asyncio.to_thread(own_server.stop)
-        await interrupted(stream)
+        await wait_for_gap(stream)
         await asyncio.to_thread(own_server.start)
-        await hears_again(listener)
-        after = await appended(log, "job.7", 2)
+        await wait_until_connected(listener)
+        after = await append_step(log, "job.7", 2)
         assert await steps(stream, 2) == [2]
     assert after == Position(before.epoch, 2)
 
 
-async def test_a_restart_without_its_data_begins_new_epochs(own_server: RedisServer) -> None:
+async def test_restart_without_data_begins_new_epochs(own_server: RedisServer) -> None:
     async with RedisBackend(own_server.url) as log:
-        before = await appended(log, "job.7", 1)
+        before = await append_step(log, "job.7", 1)
         await asyncio.to_thread(own_server.stop)
         own_server.forget()
         await asyncio.to_thread(own_server.start)
-        after = await appended(log, "job.7", 2)
+        after = await append_step(log, "job.7", 2)
         assert after.epoch != before.epoch
         assert await log.read("job.7", before) == Reset(reason="epoch", top=after)
 
 
-async def test_a_subscription_that_fell_silent_is_noticed_and_made_anew(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+async def test_silent_subscription_is_detected_and_replaced(
+    redis_server: RedisServer,
 ) -> None:
-    monkeypatch.setattr(pubsub_connection, "PING_SECONDS", 0.05)
-    monkeypatch.setattr(pubsub_connection, "PONG_SECONDS", 0.2)
+    timing = RedisTiming(ping_seconds=0.05, pong_seconds=0.2)
     channel = new_channel()
     async with (
         FaultyProxy(redis_server.port) as proxy,
-        RedisBackend(proxy.url.replace("http", "redis")) as near,
+        RedisBackend(proxy.url.replace("http", "redis"), timing=timing) as near,
         RedisBackend(redis_server.url) as log,
         near.listen() as listener,
     ):
-        await listener.add([channel])
+        await listener.subscribe([channel])
         stream = aiter(listener)
         await log.append(numbered(channel, 1))
         assert await steps(stream, 1) == [1]
         proxy.swallow()
-        await interrupted(stream)
+        await wait_for_gap(stream)
         proxy.heal()
-        await hears_again(listener)
+        await wait_until_connected(listener)
         await log.append(numbered(channel, 1, start=2))
         assert await steps(stream, 2) == [2]
 
 
-async def test_a_script_that_redis_forgot_is_loaded_again(own_server: RedisServer) -> None:
+async def test_flushed_script_is_loaded_again(own_server: RedisServer) -> None:
     async with RedisBackend(own_server.url) as log:
         await log.append(numbered("job.7", 1))
         with own_server.client() as client:
@@ -144,7 +145,7 @@ async def test_a_script_that_redis_forgot_is_loaded_again(own_server: RedisServe
     assert {receipt.duplicate for (receipt,) in receipts} == {False}
 
 
-async def test_a_server_without_functions_runs_it_as_a_script(tmp_path: Path) -> None:
+async def test_server_without_functions_runs_a_script(tmp_path: Path) -> None:
     without = ("--rename-command", "FCALL", "", "--save", "")
     with RedisServer(tmp_path / "old", *without) as server:
         async with RedisBackend(server.url) as log:
@@ -155,24 +156,24 @@ async def test_a_server_without_functions_runs_it_as_a_script(tmp_path: Path) ->
             assert (await log.positions(["job.7"]))["job.7"].offset == 4
 
 
-async def test_behind_a_sentinel_the_log_moves_to_the_new_master(tmp_path: Path) -> None:
+async def test_sentinel_failover_moves_to_the_new_master(tmp_path: Path) -> None:
     with RedisPair(tmp_path) as pair:
         async with RedisBackend(pair.url) as log, log.listen() as listener:
-            await listener.add(["job.7"])
+            await listener.subscribe(["job.7"])
             stream = aiter(listener)
-            before = await appended(log, "job.7", 1)
+            before = await append_step(log, "job.7", 1)
             assert await steps(stream, 1) == [1]
             with pair.master.client() as client:
                 assert client.wait(1, 5_000) == 1
             pair.master.kill()
-            await interrupted(stream)
-            await hears_again(listener)
-            after = await appended(log, "job.7", 2)
+            await wait_for_gap(stream)
+            await wait_until_connected(listener)
+            after = await append_step(log, "job.7", 2)
             assert await steps(stream, 2) == [2]
     assert after == Position(before.epoch, 2)
 
 
-async def test_a_full_redis_says_what_to_do(own_server: RedisServer) -> None:
+async def test_full_redis_error_has_a_hint(own_server: RedisServer) -> None:
     async with RedisBackend(own_server.url) as log:
         with own_server.client() as client:
             client.config_set("maxmemory", "1mb")
@@ -181,21 +182,21 @@ async def test_a_full_redis_says_what_to_do(own_server: RedisServer) -> None:
     assert caught.value.retryable
 
 
-async def test_a_server_that_is_not_there_is_named() -> None:
+async def test_unreachable_server_is_named() -> None:
     async with RedisBackend("redis://ada:hunter2@127.0.0.1:9/0") as log:
         with pytest.raises(
             BackendUnavailableError, match=r"127\.0\.0\.1:9.*check that it runs"
-        ) as it:
+        ) as caught:
             await log.append(numbered("job.7", 1))
-    assert "127.0.0.1:9" in str(it.value)
-    assert "hunter2" not in str(it.value)
+    assert "127.0.0.1:9" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "url",
     ["http://127.0.0.1", "redis+pool://a:1", "redis+sentinel://127.0.0.1:1", "redis+cluster://"],
 )
-def test_an_address_that_cannot_work_is_refused_at_once(url: str) -> None:
+def test_invalid_url_is_rejected_at_once(url: str) -> None:
     with pytest.raises(ConfigurationError, match="REALTIME_REDIS_URL"):
         RedisBackend(url)
 
@@ -203,7 +204,7 @@ def test_an_address_that_cannot_work_is_refused_at_once(url: str) -> None:
 class TestWithTLSAndAUser:
     @pytest.fixture
     def server(self, tmp_path: Path) -> Iterator[tuple[RedisServer, str]]:
-        """Run a Redis that takes TLS on a second port, and one user with a few rights."""
+        """Run a Redis with TLS on a second port, and one user with few rights."""
         authority = trustme.CA()
         issued = authority.issue_cert("localhost")
         issued.private_key_pem.write_to_path(tmp_path / "key.pem")
@@ -223,17 +224,17 @@ class TestWithTLSAndAUser:
                 client.execute_command(*user)
             yield server, f"localhost:{secure}/0?ssl_ca_certs={tmp_path / 'ca.pem'}"
 
-    async def test_both_stand_in_the_address(self, server: tuple[RedisServer, str]) -> None:
+    async def test_url_holds_user_and_certificate(self, server: tuple[RedisServer, str]) -> None:
         async with (
             RedisBackend(f"rediss://log:pa%3Ass@{server[1]}") as log,
             log.listen() as listener,
         ):
-            await listener.add(["job.7"])
+            await listener.subscribe(["job.7"])
             await log.append(numbered("job.7", 1))
             assert await steps(aiter(listener), 1) == [1]
-            assert "failed" not in {finding.status for finding in await log.check()}
+            assert "failed" not in {result.status for result in await log.check()}
 
-    async def test_a_wrong_password_is_said_to_be_wrong_and_not_shown(
+    async def test_wrong_password_is_reported_and_redacted(
         self, server: tuple[RedisServer, str]
     ) -> None:
         async with RedisBackend(f"rediss://log:hunter2@{server[1]}") as log:
@@ -241,9 +242,7 @@ class TestWithTLSAndAUser:
                 await log.append(numbered("job.7", 1))
         assert "hunter2" not in str(caught.value)
 
-    async def test_a_certificate_of_somebody_else_is_refused(
-        self, server: tuple[RedisServer, str]
-    ) -> None:
+    async def test_untrusted_certificate_is_rejected(self, server: tuple[RedisServer, str]) -> None:
         assert ssl.HAS_TLSv1_2
         url = f"rediss://log:pa%3Ass@{server[1].partition('?')[0]}"
         async with RedisBackend(url) as log:
@@ -251,8 +250,8 @@ class TestWithTLSAndAUser:
                 await log.append(numbered("job.7", 1))
 
 
-class TestWhatIsKept:
-    async def test_no_more_bytes_than_told(self, redis_server: RedisServer) -> None:
+class TestRetention:
+    async def test_history_is_limited_in_bytes(self, redis_server: RedisServer) -> None:
         channel = new_channel()
         async with RedisBackend(redis_server.url, retention=Retention(bytes=10_000)) as log:
             for n in range(20):
@@ -262,9 +261,7 @@ class TestWhatIsKept:
             assert isinstance(await log.read(channel, Position(top.epoch, 12)), Page)
             assert isinstance(await log.read(channel, Position(top.epoch, 5)), Reset)
 
-    async def test_nothing_beyond_its_time_but_where_the_channel_stands(
-        self, redis_server: RedisServer
-    ) -> None:
+    async def test_expired_history_keeps_the_position(self, redis_server: RedisServer) -> None:
         channel = new_channel()
         events = f"realtime:{{{channel}}}:events"
         async with RedisBackend(redis_server.url, retention=Retention(seconds=60)) as log:
@@ -272,13 +269,13 @@ class TestWhatIsKept:
             assert last.position
             with redis_server.client() as client:
                 assert 55_000 < client.pttl(events) <= 60_000
-                client.delete(events)  # as Redis does when that is over
+                client.delete(events)  # as Redis does at its expiry
             answer = await log.read(channel, Position(last.position.epoch, 1))
             assert answer == Reset(reason="truncated", top=last.position)
             (receipt,) = await log.append(numbered(channel, 1, start=4))
             assert receipt.position == Position(last.position.epoch, 4)
 
-    async def test_the_latest_thousand_keys(self, redis_server: RedisServer) -> None:
+    async def test_latest_keeps_a_thousand_keys(self, redis_server: RedisServer) -> None:
         channel = new_channel()
         keyed = [
             Event(channel=channel, event="job.step", data=n, key=f"k{n}") for n in range(1_010)
@@ -289,32 +286,34 @@ class TestWhatIsKept:
             first = await log.latest(channel)
         assert (first.events[0].key, first.more) == ("k10", True)
 
-    async def test_each_channel_in_one_slot_of_its_own(self, redis_server: RedisServer) -> None:
+    async def test_keys_of_a_channel_share_a_slot_and_expire(
+        self, redis_server: RedisServer
+    ) -> None:
         channel = new_channel()
         async with RedisBackend(redis_server.url) as log:
             await log.append([Event(channel=channel, event="job.step", data=1, key="k")])
         with redis_server.client() as client:
             keys = set(client.keys(f"*{channel}*"))
-            lasting = {key: client.ttl(key) for key in keys}
+            lifetimes = {key: client.ttl(key) for key in keys}
         parts = ("meta", "events", "ids", "latest", "order")
         assert keys == {f"realtime:{{{channel}}}:{part}" for part in parts}
-        assert all(seconds > 0 for seconds in lasting.values()), "nothing may stay for ever"
+        assert all(seconds > 0 for seconds in lifetimes.values()), "every key must expire"
 
 
-async def test_what_another_process_publishes_is_heard(
+async def test_event_of_another_process_is_received(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
     channel = new_channel()
-    there = {"REALTIME_BACKEND": "redis", "REDIS_URL": redis_server.url}
+    variables = {"REALTIME_BACKEND": "redis", "REDIS_URL": redis_server.url}
     async with RedisBackend(redis_server.url) as log, log.listen() as listener:
-        await listener.add([channel])
+        await listener.subscribe([channel])
         command = ("publish", channel, "job.step", '{"step": 1}')
-        done = await asyncio.to_thread(run, *command, folder=tmp_path, variables=there)
-        assert done.returncode == 0, done.stderr
+        result = await asyncio.to_thread(run, *command, folder=tmp_path, variables=variables)
+        assert result.returncode == 0, result.stderr
         assert await steps(aiter(listener), 1) == [1]
 
 
-async def test_the_generation_grows_with_each_other_configuration(
+async def test_generation_grows_with_each_new_configuration(
     own_server: RedisServer,
 ) -> None:
     async with RedisBackend(own_server.url) as one, RedisBackend(own_server.url) as other:
@@ -325,48 +324,46 @@ async def test_the_generation_grows_with_each_other_configuration(
         assert await one.generation("a") > second
 
 
-def test_a_broadcaster_works_in_threads_and_closes(redis_server: RedisServer) -> None:
+def test_blocking_broadcaster_publishes(redis_server: RedisServer) -> None:
     channel = new_channel()
     with BlockingBroadcaster(lambda: Broadcaster(log=RedisBackend(redis_server.url))) as blocking:
         receipts = [blocking.publish(channel, "job.step", n) for n in range(3)]
     assert [receipt.position and receipt.position.offset for receipt in receipts] == [1, 2, 3]
 
 
-class TestTheDoctor:
+class TestChecks:
     @staticmethod
-    def named(findings: list[CheckResult], check: str) -> CheckResult:
-        (found,) = [finding for finding in findings if finding.check == check]
-        return found
+    def result_of(check: str, results: list[CheckResult]) -> CheckResult:
+        (result,) = [result for result in results if result.check == check]
+        return result
 
-    async def test_a_policy_that_would_eat_the_log_is_found(self, own_server: RedisServer) -> None:
+    async def test_eviction_policy_is_reported(self, own_server: RedisServer) -> None:
         with own_server.client() as client:
             client.config_set("maxmemory", "100mb")
             client.config_set("maxmemory-policy", "allkeys-lru")
         async with RedisBackend(own_server.url) as log:
-            memory = self.named(await log.check(), "redis memory")
+            memory = self.result_of("redis memory", await log.check())
         assert memory.status == "failed"
         assert memory.hint
         assert "noeviction" in memory.hint
 
-    async def test_a_log_that_a_restart_would_lose_is_found(
-        self, redis_server: RedisServer
-    ) -> None:
+    async def test_missing_persistence_is_reported(self, redis_server: RedisServer) -> None:
         async with RedisBackend(redis_server.url) as log:
-            findings = await log.check()
-        assert self.named(findings, "redis persistence").status == "warning"
-        assert self.named(findings, "redis scripts").detail == "function library"
+            results = await log.check()
+        assert self.result_of("redis persistence", results).status == "warning"
+        assert self.result_of("redis scripts", results).detail == "function library"
 
-    async def test_rights_that_are_missing_are_listed(self, own_server: RedisServer) -> None:
+    async def test_missing_permissions_are_listed(self, own_server: RedisServer) -> None:
         with own_server.client() as client:
             client.execute_command("ACL SETUSER poor on >secret +info +ping +time +hello")
         url = own_server.url.replace("//", "//poor:secret@")
         async with RedisBackend(url) as log:
-            rights = self.named(await log.check(), "redis permissions")
+            rights = self.result_of("redis permissions", await log.check())
         assert rights.status == "failed"
         assert rights.hint
         assert "~realtime:*" in rights.hint
 
-    async def test_a_server_that_is_not_there_is_the_only_finding(self) -> None:
+    async def test_unreachable_server_is_the_only_result(self) -> None:
         async with RedisBackend("redis://127.0.0.1:9/0") as log:
-            (finding,) = await log.check()
-        assert finding.status == "failed"
+            (result,) = await log.check()
+        assert result.status == "failed"

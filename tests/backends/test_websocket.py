@@ -20,8 +20,7 @@ from realtime_bridge import (
 from realtime_bridge.client import HybridClient
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol import backoff
-from realtime_bridge.publishing import broadcaster as broadcasting
+from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.settings import DEVELOPMENT_SECRET
 from realtime_bridge.testing import FaultyProxy, LogContract
@@ -201,18 +200,17 @@ async def test_another_path_is_an_error_that_asks_for_the_mount_and_is_not_tried
 
 
 async def test_a_server_that_falls_silent_is_an_error_in_time_and_left_for_the_next_call(
-    broadcaster: Broadcaster, proxy: FaultyProxy, channel: str, monkeypatch: pytest.MonkeyPatch
+    broadcaster: Broadcaster, proxy: FaultyProxy, channel: str
 ) -> None:
     await broadcaster.publish(channel, "x", 1)
-    monkeypatch.setattr(broadcasting, "CALL_TIMEOUT", 0.3)
+    impatient = Broadcaster(log=broadcaster.log, timing=PublishTiming(call_seconds=0.3))
     proxy.swallow()
     with pytest.raises(BackendUnavailableError) as caught:
         async with asyncio.timeout(TIMEOUT):
-            await broadcaster.publish(channel, "x", 2, id="two")
+            await impatient.publish(channel, "x", 2, id="two")
     assert proxy.url in str(caught.value)
     assert "Publishing the same id again is safe" in str(caught.value)
     proxy.heal()
-    monkeypatch.undo()
     receipt = await broadcaster.publish(channel, "x", 2, id="two")
     assert (place(receipt).offset, receipt.duplicate) == (2, False)
 
@@ -256,7 +254,8 @@ class Publisher:
         return found
 
     async def publish(self) -> None:
-        async with Broadcaster(log=self._log) as broadcaster:
+        timing = PublishTiming(retry_delay=lambda _: 0.05)
+        async with Broadcaster(log=self._log, timing=timing) as broadcaster:
             number = 0
             while True:
                 number += 1
@@ -282,9 +281,8 @@ class Publisher:
 
 
 async def test_a_server_that_is_killed_and_restarted_loses_no_publish_and_repeats_none(
-    channel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    channel: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(backoff, "delay", lambda *_, **__: 0.05)
     with ServeProcess("--dev", folder=tmp_path) as first:
         publisher = Publisher(first.url, channel)
         publishing = asyncio.create_task(publisher.publish())

@@ -53,4 +53,4 @@ def test_that_nothing_remembers_the_events_is_said_once(tmp_path: Path) -> None:
     variables = {"REALTIME_BACKEND": "ably", "REALTIME_ABLY_KEY": "app.key:secret"}
     nobody = {"REALTIME_ABLY_ENDPOINT": "127.0.0.1", "REALTIME_ABLY_PORT": "9"}
     done = run("doctor", folder=tmp_path, variables={**variables, **nobody, "REALTIME_LOG": "none"})
-    assert done.stderr.count("without a log: what is lost") == 1
+    assert done.stderr.count("has no log: a lost event stays lost") == 1

@@ -73,7 +73,7 @@ def test_its_name_in_the_environment_is_all_it_takes(site: Path, tmp_path: Path)
 
 
 def test_it_is_listed_beside_the_others(site: Path, tmp_path: Path) -> None:
-    program = "from realtime_bridge.plugins import installed; print(*installed())"
+    program = "from realtime_bridge.backend.plugins import installed_backends; print(*installed_backends())"
     assert "jsonlines" in run(site, "-c", program, cwd=tmp_path).split()
 
 

@@ -15,7 +15,7 @@ TIMEOUT = 30.0
 async def states(log: RedisBackend, channel: str, end: str) -> list[str]:
     """Wait until a job's `end` was told, and return all that was."""
     async with log.listen() as listener, asyncio.timeout(TIMEOUT):
-        await listener.add([channel])
+        await listener.subscribe([channel])
         heard = aiter(listener)
         while end not in (told := await told_on(log, channel)):
             await anext(heard)

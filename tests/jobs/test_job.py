@@ -139,7 +139,7 @@ async def test_a_broadcaster_that_fails_does_not_fail_the_job_and_catches_up(
     async with Broadcaster(log=log) as broadcaster, a_job(broadcaster):
         pass
     assert log.names == ["job.started", "job.completed"]
-    assert "waits: away" in caplog.text
+    assert "error='away'" in caplog.text
 
 
 async def test_a_job_on_no_valid_channel_does_not_begin(broadcaster: Broadcaster) -> None:
@@ -170,7 +170,7 @@ def test_what_a_job_has_to_tell_waits_for_a_broadcaster_that_cannot_start_yet(
     ):
         pass
     assert log.names == ["job.started", "job.completed"]
-    assert "waits: away" in caplog.text
+    assert "error='away'" in caplog.text
 
 
 def test_a_broadcaster_that_can_never_start_is_not_waited_for(
@@ -182,7 +182,7 @@ def test_a_broadcaster_that_can_never_start_is_not_waited_for(
         with broadcaster.job("user-42") as job:
             pass
         assert log.names == []
-        assert f"job {job.id} goes on, but cannot be told of: wrong key" in caplog.text
+        assert f"job reports nothing job={job.id} error='wrong key'" in caplog.text
 
 
 def test_a_child_that_is_forked_within_a_job_tells_by_itself_and_the_parent_goes_on() -> None:
@@ -197,7 +197,7 @@ def test_a_child_that_is_forked_within_a_job_tells_by_itself_and_the_parent_goes
         child = os.fork()
         if not child:
             job.progress(0.5)
-            job.tell("retrying")
+            job.report("retrying")
             told = [(event.event, event.data["progress"]) for event in logs[-1].events]
             os._exit(told != [("job.progress", 0.5), ("job.retrying", 0.5)])
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -214,6 +214,7 @@ def test_many_threads_report_on_one_job(log: Noting) -> None:
         assert versions == sorted(set(versions))
 
 
+@pytest.mark.timed
 async def test_a_thousand_jobs_of_a_thousand_calls_each_cost_four_events_a_second_each(
     broadcaster: Broadcaster, log: Noting
 ) -> None:

@@ -17,9 +17,9 @@ VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "jobs.json").re
 def due(state: JobState, now_ms: int) -> list[JobUpdate]:
     """Take all that is due."""
     due = []
-    while update := state.take(now_ms / 1_000, now_ms):
+    while update := state.next_update(now_ms / 1_000, now_ms):
         due.append(update)
-        state.delivered(update)
+        state.remove(update)
     return due
 
 
@@ -52,7 +52,7 @@ def test_progress_is_due_an_interval_after_the_last() -> None:
     state.set_progress()
     assert [update.event for update in due(state, 10_000)] == ["job.progress"]
     state.set_progress()
-    assert state.due(10) == PROGRESS_INTERVAL
+    assert state.seconds_until_due(10) == PROGRESS_INTERVAL
 
 
 def test_nothing_is_due_after_an_end() -> None:
@@ -60,7 +60,7 @@ def test_nothing_is_due_after_an_end() -> None:
     state.change("cancelled", 0)
     due(state, 0)
     state.set_progress()
-    assert state.due(100) is None
+    assert state.seconds_until_due(100) is None
 
 
 def test_what_waits_is_bounded_and_the_newest_is_kept() -> None:

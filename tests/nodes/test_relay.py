@@ -10,7 +10,7 @@ import pytest
 
 from realtime_bridge import Event
 from realtime_bridge.client import HybridClient
-from realtime_bridge.postgres import triggers, watching
+from realtime_bridge.postgres import triggers, watches
 from realtime_bridge.server.auth.tokens import Tokens
 from tests.cli.processes import COMMAND, SECRET, Process
 from tests.nodes.cluster import Fleet
@@ -46,7 +46,7 @@ async def test_no_change_is_lost_and_none_comes_twice(
     }
     with Fleet(1, folder=tmp_path, variables=variables) as fleet, ExitStack() as exits:
         working = exits.enter_context(relay(tmp_path, variables))
-        await asyncio.to_thread(working.line, "carrying")
+        await asyncio.to_thread(working.line, "relaying")
         exits.enter_context(relay(tmp_path, variables))
         address = f"http://127.0.0.1:{fleet.ports[0]}/realtime"
         channels = [f"user-{user}" for user in range(USERS)]
@@ -72,9 +72,11 @@ async def test_no_change_is_lost_and_none_comes_twice(
 def watch_changes(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE changes (n int PRIMARY KEY, user_id int)")
-        table = watching.find_table(connection, "changes")
-        made = watching.describe(table, channel="user-{user_id}", event="row.{op}", columns=["n"])
-        for statement in triggers.install(made, "realtime"):
+        table = watches.find_table(connection, "changes")
+        rule = watches.create_watch(
+            table, channel="user-{user_id}", event="row.{op}", columns=["n"]
+        )
+        for statement in triggers.create_triggers(rule, "realtime"):
             connection.execute(statement)
 
 

@@ -1,4 +1,4 @@
-"""Rows that change are events: in the same transaction, whoever writes them, whatever they hold."""
+"""Watched tables: changed rows become events in the same transaction."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -9,7 +9,7 @@ from realtime_bridge import ConfigurationError, Event
 from realtime_bridge.model.event import MAX_DATA_BYTES
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.postgres import triggers, watching
+from realtime_bridge.postgres import triggers, watches
 from realtime_bridge_backends.postgres import PostgresBackend
 from tests.services.postgres import PostgresServer
 
@@ -40,13 +40,12 @@ async def log(url: str) -> AsyncIterator[PostgresBackend]:
 
 
 def watch(database: psycopg.Connection, table: str, **templates: str) -> None:
-    """Do what `realtime-bridge postgres watch` does."""
-    named = templates.pop("columns", "").split()
-    given = {"channel": "user-{user_id}", "event": "job.{op}", **templates}
-    found = watching.find_table(database, table)
-    made = watching.describe(found, columns=named, **given)
+    """Watch a table as `realtime-bridge postgres watch` does."""
+    columns = templates.pop("columns", "").split()
+    options = {"channel": "user-{user_id}", "event": "job.{op}", **templates}
+    rule = watches.create_watch(watches.find_table(database, table), columns=columns, **options)
     with database.transaction():
-        for statement in triggers.install(made, "realtime"):
+        for statement in triggers.create_triggers(rule, "realtime"):
             database.execute(statement)
 
 
@@ -57,11 +56,11 @@ async def events_of(log: PostgresBackend, channel: str) -> list[Event]:
     return list(page.events)
 
 
-async def told(log: PostgresBackend, channel: str = "user-42") -> list[tuple[str, object]]:
+async def changes(log: PostgresBackend, channel: str = "user-42") -> list[tuple[str, object]]:
     return [(event.event, event.data) for event in await events_of(log, channel)]
 
 
-async def test_each_change_of_a_row_is_an_event(
+async def test_each_change_of_a_row_makes_an_event(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute(JOBS)
@@ -69,7 +68,7 @@ async def test_each_change_of_a_row_is_an_event(
     database.execute("INSERT INTO jobs VALUES (1, 42, 'queued', 'a')")
     database.execute("UPDATE jobs SET status = 'running' WHERE id = 1")
     database.execute("DELETE FROM jobs WHERE id = 1")
-    assert await told(log) == [
+    assert await changes(log) == [
         ("job.insert", {"id": 1, "status": "queued"}),
         ("job.update", {"id": 1, "status": "running"}),
         ("job.delete", {"id": 1, "status": "running"}),
@@ -77,7 +76,7 @@ async def test_each_change_of_a_row_is_an_event(
     assert [event.key for event in (await log.latest("user-42")).events] == ["job-1"]
 
 
-async def test_an_update_that_changes_nothing_we_tell_is_no_event(
+async def test_update_of_unpublished_columns_makes_no_event(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute(JOBS)
@@ -85,12 +84,12 @@ async def test_an_update_that_changes_nothing_we_tell_is_no_event(
     watch(database, "jobs", columns="id status")
     database.execute("UPDATE jobs SET note = 'b'")
     database.execute("UPDATE jobs SET status = 'queued'")
-    assert await told(log) == []
+    assert await changes(log) == []
     database.execute("UPDATE jobs SET user_id = 43")
-    assert len(await told(log, "user-43")) == 1
+    assert len(await changes(log, "user-43")) == 1
 
 
-async def test_columns_without_equality_are_compared_all_the_same(
+async def test_columns_without_equality_are_compared(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute("CREATE TABLE jobs (id int PRIMARY KEY, user_id int, a json, b point, c xml)")
@@ -98,10 +97,10 @@ async def test_columns_without_equality_are_compared_all_the_same(
     database.execute("INSERT INTO jobs VALUES (1, 42, '[1]', '(1,2)', '<a/>')")
     database.execute("UPDATE jobs SET a = '[1]', b = '(1,2)', c = '<a/>'")
     database.execute("UPDATE jobs SET a = NULL")
-    assert [data["a"] for _, data in await told(log)] == [[1], None]  # type: ignore[index]
+    assert [data["a"] for _, data in await changes(log)] == [[1], None]  # type: ignore[index]
 
 
-async def test_what_rolls_back_was_no_event(
+async def test_rolled_back_change_makes_no_event(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute(JOBS)
@@ -109,10 +108,10 @@ async def test_what_rolls_back_was_no_event(
     with database.transaction() as transaction:
         database.execute("INSERT INTO jobs VALUES (1, 42, 'queued', '')")
         raise psycopg.Rollback(transaction)
-    assert await told(log) == []
+    assert await changes(log) == []
 
 
-async def test_a_bulk_change_is_in_order_per_channel(
+async def test_bulk_change_is_in_order_per_channel(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute(JOBS)
@@ -125,30 +124,28 @@ async def test_a_bulk_change_is_in_order_per_channel(
         assert [event.data["id"] for event in events] == [*range(2 - user, 901, 2)]
 
 
-async def test_a_row_without_a_channel_is_nobodys_and_fails_nothing(
+async def test_row_without_channel_is_skipped(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute("CREATE TABLE jobs (id int PRIMARY KEY, user_id text)")
     watch(database, "jobs")
-    said: list[str] = []
-    database.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+    notices: list[str] = []
+    database.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
     database.execute("INSERT INTO jobs VALUES (1, NULL), (2, 'no channel!'), (3, '42')")
-    assert await told(log) == [("job.insert", {"id": 3, "user_id": "42"})]
-    assert said == ["realtime: 1 rows of jobs name no channel"]
+    assert await changes(log) == [("job.insert", {"id": 3, "user_id": "42"})]
+    assert notices == ["realtime: 1 rows of jobs name no channel"]
 
 
-async def test_a_row_that_is_too_large_is_told_by_its_primary_key(
+async def test_too_large_row_is_reduced_to_its_primary_key(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute(JOBS)
     watch(database, "jobs")
     database.execute("INSERT INTO jobs VALUES (1, 42, 'x', repeat('x', %s))", [MAX_DATA_BYTES])
-    assert await told(log) == [("job.insert", {"id": 1})]
+    assert await changes(log) == [("job.insert", {"id": 1})]
 
 
-async def test_names_may_be_anything_that_sql_can_quote(
-    database: psycopg.Connection, log: PostgresBackend
-) -> None:
+async def test_any_quotable_name_works(database: psycopg.Connection, log: PostgresBackend) -> None:
     database.execute('CREATE SCHEMA "My ""App"')
     table = '"My ""App"."Select; DROP"'
     database.execute(f"""CREATE TABLE {table} ("Id" int PRIMARY KEY, "order" int, "a'b\\" text)""")
@@ -161,52 +158,52 @@ async def test_names_may_be_anything_that_sql_can_quote(
     assert [event.key for event in events] == ["it's", "ü"]
 
 
-async def test_without_a_primary_key_every_updated_row_is_an_event(
+async def test_without_primary_key_every_update_makes_an_event(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute("CREATE TABLE jobs (user_id int, status text)")
     watch(database, "jobs")
     database.execute("INSERT INTO jobs VALUES (42, 'queued')")
     database.execute("UPDATE jobs SET status = status")
-    assert [name for name, _ in await told(log)] == ["job.insert", "job.update"]
+    assert [name for name, _ in await changes(log)] == ["job.insert", "job.update"]
 
 
-async def test_watching_anew_replaces_and_unwatching_ends_it(
+async def test_second_watch_replaces_and_unwatch_removes(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute(JOBS)
     watch(database, "jobs", event="old.{op}")
     watch(database, "jobs", event="new.{op}", columns="id")
-    assert [one["event"] for one in watching.listed(database, "realtime")] == ["new.{op}"]
+    assert [rule["event"] for rule in watches.list_watches(database, "realtime")] == ["new.{op}"]
     database.execute("INSERT INTO jobs VALUES (1, 42, 'queued', '')")
-    for statement in triggers.remove(watching.find_table(database, "jobs"), "realtime"):
+    for statement in triggers.drop_triggers(watches.find_table(database, "jobs"), "realtime"):
         database.execute(statement)
     database.execute("INSERT INTO jobs VALUES (2, 42, 'queued', '')")
-    assert await told(log) == [("new.insert", {"id": 1})]
-    assert watching.listed(database, "realtime") == []
+    assert await changes(log) == [("new.insert", {"id": 1})]
+    assert watches.list_watches(database, "realtime") == []
 
 
 @pytest.mark.parametrize(
-    ("templates", "said"),
+    ("templates", "message"),
     [
         ({"channel": "everybody"}, "names no column"),
-        ({"channel": "user-{nobody}"}, "no column 'nobody'"),
+        ({"channel": "user-{missing}"}, "no column 'missing'"),
         ({"channel": "user-{user_id"}, "write it like"),
         ({"event": "{}"}, "no column ''"),
         ({"columns": "id nothing"}, "no column 'nothing'"),
         ({"key": "{none}"}, "no column 'none'"),
     ],
 )
-def test_a_template_that_cannot_work_is_refused(
-    database: psycopg.Connection, templates: dict[str, str], said: str
+def test_invalid_template_is_rejected(
+    database: psycopg.Connection, templates: dict[str, str], message: str
 ) -> None:
     database.execute(JOBS)
-    with pytest.raises(ConfigurationError, match=said):
+    with pytest.raises(ConfigurationError, match=message):
         watch(database, "jobs", **templates)
 
 
 @pytest.mark.parametrize("name", ["nothing", "a view", "no; SQL", "the_view"])
-def test_what_is_no_table_is_refused(database: psycopg.Connection, name: str) -> None:
+def test_name_without_table_is_rejected(database: psycopg.Connection, name: str) -> None:
     database.execute("CREATE VIEW the_view AS SELECT 1 AS user_id")
     with pytest.raises(ConfigurationError, match="table"):
         watch(database, name)

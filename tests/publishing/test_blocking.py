@@ -181,15 +181,23 @@ async def test_on_the_loop_of_its_own_server_it_refuses_instead_of_waiting_for_i
     assert (await log.positions(["job.7"]))["job.7"] == receipt.position
 
 
-def test_a_configuration_that_cannot_work_is_refused_when_it_is_made(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_first_publish_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_BACKEND", "memry")
-    with pytest.raises(ConfigurationError, match="memory"):
-        BlockingBroadcaster.from_env()
+    broadcaster = BlockingBroadcaster.from_env()
+    with pytest.raises(ConfigurationError, match="Did you mean 'memory'"):
+        broadcaster.publish("job.7", "job.progress")
+    monkeypatch.setenv("REALTIME_BACKEND", "memory")
+    with broadcaster:
+        assert offsets([broadcaster.publish("job.7", "job.progress")]) == [1]
+
+
+def test_check_reads_the_environment_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_BACKEND", "memry")
+    with pytest.raises(ConfigurationError, match="Did you mean 'memory'"):
+        BlockingBroadcaster.from_env(check=True)
     monkeypatch.setenv("REALTIME_BACKEND", "null")
     monkeypatch.setenv("REALTIME_LOG", "none")
-    with BlockingBroadcaster.from_env() as broadcaster:
+    with BlockingBroadcaster.from_env(check=True) as broadcaster:
         assert broadcaster.publish("job.7", "job.progress", id="one") == Receipt(id="one")
 
 

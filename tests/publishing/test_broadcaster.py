@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import threading
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
@@ -23,9 +22,8 @@ from realtime_bridge.backend.push import Backend, PushLimits
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol import backoff
-from realtime_bridge.publishing import broadcaster as module
 from realtime_bridge.publishing.local_servers import register_local_server
+from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.memory import MemoryBackend
@@ -99,10 +97,12 @@ class Pusher(Backend):
         self.pushed += events
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backoff, "FLOOR", 0.0)
-    monkeypatch.setattr(random, "random", lambda: 0.0)
+def no_delay(_: int) -> float:
+    return 0.0
+
+
+AT_ONCE = PublishTiming(retry_delay=no_delay)
+IMPATIENT = PublishTiming(call_seconds=0.01, retry_delay=no_delay)
 
 
 @pytest.fixture
@@ -170,13 +170,13 @@ async def test_an_invalid_event_is_refused_before_the_log_is_asked() -> None:
 
 
 def test_a_broadcaster_that_carries_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="Nothing carries the events"):
+    with pytest.raises(ConfigurationError, match="Nothing delivers the events"):
         Broadcaster()
 
 
 async def test_a_retryable_failure_is_tried_again_with_the_same_ids() -> None:
     log = Shaky(BackendUnavailableError("cut"), BackendUnavailableError("cut"))
-    async with Broadcaster(log=log) as broadcaster:
+    async with Broadcaster(log=log, timing=AT_ONCE) as broadcaster:
         receipt = await broadcaster.publish("job.7", "job.progress", {})
     assert log.asked == [[receipt.id]] * 3
     assert not receipt.duplicate
@@ -184,7 +184,7 @@ async def test_a_retryable_failure_is_tried_again_with_the_same_ids() -> None:
 
 async def test_an_answer_lost_after_the_append_gives_no_second_event() -> None:
     log = Shaky(BackendUnavailableError("cut"), after=True)
-    async with Broadcaster(log=log) as broadcaster:
+    async with Broadcaster(log=log, timing=AT_ONCE) as broadcaster:
         receipt = await broadcaster.publish("job.7", "job.progress", {})
     assert len(await events_of(log)) == 1
     assert receipt.position is not None
@@ -192,12 +192,12 @@ async def test_an_answer_lost_after_the_append_gives_no_second_event() -> None:
 
 
 async def test_a_failure_that_lasts_is_raised_after_the_retries() -> None:
-    failures = [BackendUnavailableError(f"cut {n}") for n in range(module.RETRIES + 1)]
+    failures = [BackendUnavailableError(f"cut {n}") for n in range(AT_ONCE.retries + 1)]
     log = Shaky(*failures)
-    async with Broadcaster(log=log) as broadcaster:
+    async with Broadcaster(log=log, timing=AT_ONCE) as broadcaster:
         with pytest.raises(BackendUnavailableError, match="cut 4"):
             await broadcaster.publish("job.7", "job.progress", {})
-    assert len(log.asked) == module.RETRIES + 1
+    assert len(log.asked) == AT_ONCE.retries + 1
 
 
 async def test_a_failure_that_will_not_pass_is_raised_at_once() -> None:
@@ -208,11 +208,8 @@ async def test_a_failure_that_will_not_pass_is_raised_at_once() -> None:
     assert len(log.asked) == 1
 
 
-async def test_a_log_that_does_not_answer_is_named_with_the_cure(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "CALL_TIMEOUT", 0.01)
-    async with Broadcaster(log=Silent()) as broadcaster:
+async def test_timeout_of_the_log_is_an_error_with_a_hint() -> None:
+    async with Broadcaster(log=Silent(), timing=IMPATIENT) as broadcaster:
         with pytest.raises(BackendUnavailableError) as caught:
             await broadcaster.publish("job.7", "job.progress", {})
     assert str(caught.value) == (
@@ -222,13 +219,10 @@ async def test_a_log_that_does_not_answer_is_named_with_the_cure(
     assert caught.value.retryable
 
 
-async def test_when_time_runs_out_between_retries_the_failure_itself_is_raised(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "CALL_TIMEOUT", 0.01)
-    monkeypatch.setattr(backoff, "FLOOR", 60.0)
+async def test_timeout_between_retries_raises_the_last_failure() -> None:
     log = Shaky(BackendUnavailableError("no server at example.org"))
-    async with Broadcaster(log=log) as broadcaster:
+    timing = PublishTiming(call_seconds=0.01, retry_delay=lambda _: 60.0)
+    async with Broadcaster(log=log, timing=timing) as broadcaster:
         with pytest.raises(BackendUnavailableError, match=r"no server at example\.org"):
             await broadcaster.publish("job.7", "job.progress", {})
 
@@ -274,13 +268,12 @@ async def test_a_repeated_id_whose_event_was_trimmed_is_not_pushed_again() -> No
 )
 async def test_a_failed_push_after_the_append_is_a_warning_and_no_error(
     log: MemoryBackend,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     pusher: Pusher,
     problem: str,
 ) -> None:
-    monkeypatch.setattr(module, "CALL_TIMEOUT", 0.05)
-    async with Broadcaster(log=log, backend=pusher) as broadcaster:
+    timing = PublishTiming(call_seconds=0.05)
+    async with Broadcaster(log=log, backend=pusher, timing=timing) as broadcaster:
         receipt = await broadcaster.publish("job.7", "job.progress", {})
     assert receipt.pushed is False
     assert [event.position for event in await events_of(log)] == [receipt.position]
@@ -296,12 +289,11 @@ async def test_without_a_log_the_push_decides_success() -> None:
     assert [(event.id, event.position) for event in pusher.pushed] == [("one", None)]
 
 
-async def test_without_a_log_a_failed_push_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_push_without_a_log_is_an_error() -> None:
     async with Broadcaster(backend=Pusher(BackendAuthError("bad key"))) as broadcaster:
         with pytest.raises(BackendAuthError, match="bad key"):
             await broadcaster.publish("job.7", "job.progress", {})
-    monkeypatch.setattr(module, "CALL_TIMEOUT", 0.01)
-    async with Broadcaster(backend=Pusher(silent=True)) as broadcaster:
+    async with Broadcaster(backend=Pusher(silent=True), timing=IMPATIENT) as broadcaster:
         with pytest.raises(BackendUnavailableError, match=r"the pusher at example\.org did not"):
             await broadcaster.publish("job.7", "job.progress", {})
 

@@ -12,10 +12,13 @@ from realtime_bridge import (
     ConfigurationError,
     Event,
     PublishError,
+    Receipt,
 )
 from realtime_bridge.backend.push import Backend, PushLimits
 from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.publishing.failover import CHANNEL, Failover, FailoverTarget
+from realtime_bridge.publishing.timing import FailoverTiming
 from realtime_bridge.settings import Settings
 from realtime_bridge_backends.memory import MemoryBackend
 
@@ -55,10 +58,16 @@ class Clock:
 class Node:
     """One process that publishes: two carriers, then our own server."""
 
-    def __init__(self, log: MemoryBackend, clock: Clock) -> None:
+    def __init__(
+        self, log: MemoryBackend, clock: Clock, timing: FailoverTiming = FailoverTiming()
+    ) -> None:
         self.first, self.second = Post(), Post()
-        carriers = [FailoverTarget("first", self.first), FailoverTarget("second", self.second)]
-        self.failover = Failover([*carriers, FailoverTarget("websocket", None)], log, clock=clock)
+        targets = [
+            FailoverTarget("first", self.first),
+            FailoverTarget("second", self.second),
+            FailoverTarget("websocket", None),
+        ]
+        self.failover = Failover(targets, log, clock=clock, timing=timing)
         self.broadcaster = Broadcaster(log=log, backend=self.failover)
         self._clock = clock
 
@@ -122,10 +131,8 @@ async def test_an_event_that_is_refused_for_itself_is_no_failure_of_the_carrier(
     assert node.active == "first"
 
 
-async def test_a_carrier_that_does_not_answer_has_failed(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("realtime_bridge.publishing.failover.PUSH_SECONDS", 0.01)
+async def test_push_that_times_out_is_a_failure(log: MemoryBackend, clock: Clock) -> None:
+    node = Node(log, clock, FailoverTiming(push_seconds=0.01))
     node.first.hangs = True
     assert await node.publish(*range(5)) == [False] * 4 + [True]
     assert node.second.carried == [4]
@@ -179,17 +186,29 @@ async def test_it_goes_back_when_the_first_has_worked_for_a_minute(node: Node) -
     assert node.second.carried[-3:] == ["a", "b", "c"]
 
 
-async def test_while_the_log_is_down_it_still_moves(
-    node: Node, log: MemoryBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def fail(*_: object, **__: object) -> None:
-        raise DOWN
+class FragileLog(MemoryBackend):
+    """Log that fails while it is down."""
 
+    down = False
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if self.down:
+            raise DOWN
+        return await super().append(events)
+
+    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
+        if self.down:
+            raise DOWN
+        return await super().latest(channel, after=after, limit=limit)
+
+
+async def test_targets_switch_while_the_log_is_down(clock: Clock) -> None:
+    log = FragileLog()
+    node = Node(log, clock)
     node.first.failure = DOWN
     await node.publish(*range(4))
     event = Event(channel="job.7", event="job.step", data=5)
-    monkeypatch.setattr(log, "append", fail)
-    monkeypatch.setattr(log, "latest", fail)
+    log.down = True
     await node.failover.push([event])
     assert (node.active, node.second.carried) == ("second", [5])
 
@@ -202,10 +221,10 @@ async def test_its_limits_are_those_of_the_carrier_in_use(node: Node) -> None:
 
 
 def test_it_is_configured_in_order_and_needs_a_log() -> None:
-    made = Broadcaster.from_settings(Settings(backend="memory", failover=("null",)))
-    assert isinstance(made.backend, Failover)
-    assert [carrier.name for carrier in made.backend.carriers] == ["memory", "null"]
+    broadcaster = Broadcaster.from_settings(Settings(backend="memory", failover=("null",)))
+    assert isinstance(broadcaster.backend, Failover)
+    assert [target.name for target in broadcaster.backend.targets] == ["memory", "null"]
     with pytest.raises(ConfigurationError, match="REALTIME_FAILOVER needs a log"):
         Broadcaster.from_settings(Settings(backend="null", log="none", failover=("websocket",)))
-    with pytest.raises(ConfigurationError, match="names one twice: memory, null, memory"):
+    with pytest.raises(ConfigurationError, match="names a backend twice: memory, null, memory"):
         Broadcaster.from_settings(Settings(backend="memory", failover=("null", "memory")))

@@ -74,14 +74,14 @@ class FakeListener(Listener):
             asyncio.Queue()
         )
 
-    async def add(self, channels: Iterable[str]) -> None:
+    async def subscribe(self, channels: Iterable[str]) -> None:
         names = list(channels)
         await self._feed.pause()
         if self._feed.add_fails and names:
             raise self._feed.add_fails
         self.channels.update(names)
 
-    async def discard(self, channels: Iterable[str]) -> None:
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
         await self._feed.pause()
         if self._feed.discard_fails:
             raise self._feed.discard_fails

@@ -347,14 +347,14 @@ class TestOpening:
         added: list[str] = []
         async with hearing(log, feed) as hub:
             assert feed.listener
-            add = feed.listener.add
+            add = feed.listener.subscribe
 
             async def counting(channels: list[str]) -> None:
                 added.extend(channels)
                 await asyncio.sleep(0)
                 await add(channels)
 
-            feed.listener.add = counting  # type: ignore[method-assign, assignment]
+            feed.listener.subscribe = counting  # type: ignore[method-assign, assignment]
             await asyncio.gather(*(joined(hub) for _ in range(9)))
         assert added == [CHANNEL]
 

@@ -2,12 +2,10 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint, EntryPoints
 from typing import Any, ClassVar, Self
 
 import pytest
 
-from realtime_bridge.backend import plugins
 from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
 from realtime_bridge.backend.push import PushLimits
 from realtime_bridge.errors import AuthRequestError, BackendUnavailableError, ConfigurationError
@@ -15,6 +13,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.publishing import pipeline
 from realtime_bridge.publishing.failover import CHANNEL
 from realtime_bridge.settings import Settings
+from tests.conftest import DeclareBackends
 from tests.server.harness import Frame, Serve, Site, engine_of, made, until
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -41,26 +40,18 @@ class Postal(HostedBackend):
         self.pushed.extend(events)
 
     async def authorize(
-        self, fields: Mapping[str, str], visitor: AuthorizationRequest
+        self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
         if "channel" not in fields:
             raise AuthRequestError("Send the channel")
-        if not await visitor.allow(fields["channel"]):
+        if not await request.allow(fields["channel"]):
             return None
-        return {"stamp": f"{visitor.user} {fields['channel']}"}
+        return {"stamp": f"{request.user} {fields['channel']}"}
 
 
 @pytest.fixture(autouse=True)
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = EntryPoints(
-        EntryPoint(name, value, plugins.GROUP)
-        for name, value in {
-            "memory": "realtime_bridge_backends.memory:MemoryBackend",
-            "websocket": "realtime_bridge_backends.websocket:WebSocketBackend",
-            "postal": f"{__name__}:Postal",
-        }.items()
-    )
-    monkeypatch.setattr(plugins, "entry_points", found.select)
+def installed(declare_backends: DeclareBackends) -> None:
+    declare_backends({"postal": f"{__name__}:Postal"})
 
 
 async def described(site: Site) -> Frame:
@@ -154,7 +145,7 @@ async def test_signal_mode_is_said_in_the_descriptor_and_by_a_warning(
 ) -> None:
     with caplog.at_level(logging.WARNING, "realtime_bridge.publishing"):
         site = await serve(backend="postal")
-    assert "postal without a log" in caplog.text
+    assert "postal has no log" in caplog.text
     assert (await described(site))["guarantee"] == "signal"
     receipt = await site.bridge.publish("job.7", "job.step", 1)
     assert receipt.position is None

@@ -125,7 +125,7 @@ LOGS = [
 
 
 class Deaf(memory._MemoryListener):
-    async def add(self, channels):
+    async def subscribe(self, channels):
         asyncio.get_running_loop().call_later(0.05, self._channels.update, dict.fromkeys(channels))
 
 
@@ -136,7 +136,7 @@ class HearsAll(memory._MemoryListener):
 
 
 class NeverForgets(memory._MemoryListener):
-    async def discard(self, channels):
+    async def unsubscribe(self, channels):
         pass
 
 

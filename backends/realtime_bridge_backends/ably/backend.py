@@ -1,7 +1,8 @@
-"""Ably: events over its REST API with our ids, and permission for its own clients."""
+"""Ably: push over the REST API, and tokens for Ably's clients."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,56 +17,74 @@ from realtime_bridge.backend.push import PushLimits
 from realtime_bridge.errors import AuthRequestError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
-from realtime_bridge.protocol.wire.stubs import packed
+from realtime_bridge.protocol.wire.stubs import encode_or_stub
 from realtime_bridge_backends.ably import logs
 from realtime_bridge_backends.ably.batches import (
-    CHANNELS,
-    MESSAGE_BYTES,
-    MESSAGES,
-    Packed,
+    MAX_PUBLICATION_BYTES,
+    MAX_PUBLICATION_MESSAGES,
+    MAX_REQUEST_CHANNELS,
+    EncodedEvent,
     Publication,
-    calls,
+    split_into_requests,
 )
-from realtime_bridge_backends.ably.connection import AblyTransport
-from realtime_bridge_backends.ably.errors import explained, refusal
-from realtime_bridge_backends.ably.tokens import Signer, listening
+from realtime_bridge_backends.ably.connection import AblyConnection
+from realtime_bridge_backends.ably.errors import error_from_response, to_publish_error
+from realtime_bridge_backends.ably.tokens import Signer, subscribe_capability
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
-EVENT = "realtime"
-"""What all our events are called at Ably; their own name is within the frame."""
+MESSAGE_NAME = "realtime"
+"""Name of all our messages at Ably; an event's own name is in its frame."""
 
-LIMITS = PushLimits(event_bytes=MESSAGE_BYTES - len(EVENT), events=MESSAGES, channels=CHANNELS)
-"""Ably counts a message's name and its data."""
-
-CONNECT_SECONDS = 2.0
-CALL_SECONDS = 5.0
-
-WORKER_SECONDS = 3_600.0
-"""How long our own token lasts; the SDK asks for another when Ably says that it has expired."""
+LIMITS = PushLimits(
+    event_bytes=MAX_PUBLICATION_BYTES - len(MESSAGE_NAME),  # Ably counts the name with the data
+    events=MAX_PUBLICATION_MESSAGES,
+    channels=MAX_REQUEST_CHANNELS,
+)
 
 CHANNELS_PER_CONNECTION = 200
-"""The most that Ably attaches, and hence that one token names."""
+"""Ably's limit of attached channels, and so of the channels in one token."""
 
 BATCH_VERSION = "3"
-"""The version of Ably's API whose batches tell of each channel what became of it."""
+"""Version of Ably's API from which a batch response has a result per channel."""
+
+ERROR_TEXT = 200
+"""Longest text of Ably's in an error, in characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblyTiming:
+    """Durations of an Ably backend, in seconds.
+
+    Args:
+        connect_seconds: longest time to open a connection.
+        call_seconds: longest time for one answer.
+        token_seconds: lifetime of this backend's own tokens; the SDK requests a new one when Ably
+            reports that the old one has expired.
+
+    """
+
+    connect_seconds: float = 2.0
+    call_seconds: float = 5.0
+    token_seconds: float = 3_600.0
 
 
 class AblyBackend(ListenableBackend):
-    """Pushes each event as one of ours within one of Ably's, on a channel of our namespace.
+    """Delivery backend that publishes each event as one of Ably's messages.
 
-    What is over Ably's limit goes as a stub that clients fetch from the log. The SDK's client is
-    made at the first push, and anew in another event loop, so that it works where every request
-    may be the first of its process. It gets tokens that we sign: the key's secret never travels,
-    and without TLS, where the SDK refuses to send a key, it works too.
+    An event over Ably's limit is sent as a stub, and clients fetch the event from the log. The
+    first push creates the SDK's client, and so does a push in another event loop: in serverless
+    functions every request may have its own loop. The client uses tokens signed here, so the
+    key's secret stays in this process. They also work without TLS, where the SDK rejects keys.
 
     Args:
-        key: the app's, `APPID.KEYID:SECRET`; it may publish and subscribe.
-        endpoint: the cluster: a name that Ably knows, or a host.
-        port: of a server that is not Ably's own; by default that of HTTPS or HTTP.
-        tls: whether calls and sockets are encrypted.
-        prefix: the application's, and its namespace at Ably.
+        key: the app's key, `APPID.KEYID:SECRET`; it needs `publish` and `subscribe`.
+        endpoint: the cluster: a name of Ably's, or a host.
+        port: the port of a server other than Ably's; by default that of HTTPS or HTTP.
+        tls: whether requests and sockets are encrypted.
+        prefix: the application's prefix, and its namespace at Ably.
+        timing: durations.
 
     """
 
@@ -80,29 +99,31 @@ class AblyBackend(ListenableBackend):
         port: int | None = None,
         tls: bool = True,
         prefix: str = "realtime",
+        timing: AblyTiming | None = None,
     ) -> None:
         self._key = key
         self._endpoint = endpoint
         self._port = port
         self._tls = tls
         self._names = ProviderNames(f"{prefix}:")
+        self._timing = timing or AblyTiming()
         self._signer = Signer(key)
         self._rest: AblyRest | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        logs.install()
+        logs.install_filters()
 
     def __str__(self) -> str:
         return f"Ably ({self._host})"
 
     @property
     def _host(self) -> str:
-        hosted = "." not in self._endpoint and self._endpoint != "localhost"
+        is_cluster_name = "." not in self._endpoint and self._endpoint != "localhost"
         port = f":{self._port}" if self._port else ""
-        return f"{self._endpoint}.realtime.ably.net" if hosted else self._endpoint + port
+        return f"{self._endpoint}.realtime.ably.net" if is_cluster_name else self._endpoint + port
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Make one for the app of `REALTIME_ABLY_KEY`."""
+        """Return the backend for the app of `REALTIME_ABLY_KEY`."""
         from realtime_bridge_backends.ably.settings import AblySettings
 
         chosen = AblySettings.load()
@@ -126,7 +147,7 @@ class AblyBackend(ListenableBackend):
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What ably-js has to know."""
+        """Options of ably-js."""
         return {
             "endpoint": self._endpoint,
             "port": self._port,
@@ -135,139 +156,149 @@ class AblyBackend(ListenableBackend):
         }
 
     async def push(self, events: Sequence[Event]) -> None:
-        """Push in as few calls as Ably takes, each channel's events in order."""
-        for call in calls(map(self._pack, events), overhead=len(EVENT)):
+        """Push events in few requests, each channel's in order."""
+        encoded = map(self._encode, events)
+        for publications in split_into_requests(encoded, overhead=len(MESSAGE_NAME)):
             try:
-                await self._send(call)
+                await self._publish(publications)
             except (AblyException, httpx.HTTPError, OSError) as error:
-                raise self._explained(error) from None
+                raise self._to_publish_error(error) from None  # the cause may hold a token
 
-    def _pack(self, event: Event) -> Packed:
-        frame = packed(event, LIMITS.event_bytes, "Ably")
-        return Packed(channel=self._names.encode(event.channel), id=event.id, frame=frame)
+    def _encode(self, event: Event) -> EncodedEvent:
+        frame = encode_or_stub(event, LIMITS.event_bytes, "Ably")
+        return EncodedEvent(channel=self._names.encode(event.channel), id=event.id, frame=frame)
 
-    async def _send(self, call: Sequence[Publication]) -> None:
-        """Make a call; what a kept connection that had gone stale lost is safe to send again."""
+    async def _publish(self, publications: Sequence[Publication]) -> None:
+        """Publish, and once more if a kept connection was stale.
+
+        The ids make that safe: Ably ignores a repeated id for 2 minutes.
+        """
         try:
-            await self._send_once(call)
+            await self._send(publications)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            await self._send_once(call)
+            await self._send(publications)
 
-    async def _send_once(self, call: Sequence[Publication]) -> None:
+    async def _send(self, publications: Sequence[Publication]) -> None:
         rest = self._client()
-        if len(call) == 1:
-            await rest.channels.get(call[0].channel).publish(_messages(call[0]))
-            rest.channels.release(call[0].channel)
+        if len(publications) == 1:
+            publication = publications[0]
+            await rest.channels.get(publication.channel).publish(_messages(publication))
+            rest.channels.release(publication.channel)  # the SDK keeps every channel otherwise
             return
         specs = [
             {
                 "channels": [publication.channel],
                 "messages": [message.as_dict(binary=True) for message in _messages(publication)],
             }
-            for publication in call
+            for publication in publications
         ]
-        answer = await rest.request("POST", "/messages", BATCH_VERSION, body=specs)
-        self._check(answer)
+        self._check(await rest.request("POST", "/messages", BATCH_VERSION, body=specs))
 
-    def _check(self, answer: Any) -> None:
-        """Look into the answer to a batch: it raises nothing by itself."""
-        if not answer.success:
-            said = self._scrubbed(str(answer.error_message))
-            raise refusal(int(answer.error_code or 0), answer.status_code, said)
-        for result in (one for spec in answer.items for one in spec.get("results", ())):
-            if "error" in result:
-                error = result["error"]
-                said = self._scrubbed(str(error.get("message")))
-                raise refusal(int(error["code"]), int(error["statusCode"]), said)
+    def _check(self, response: Any) -> None:
+        """Raise the first error of a batch response; `request` itself raises none."""
+        if not response.success:
+            message = self._redact(str(response.error_message))
+            raise error_from_response(int(response.error_code or 0), response.status_code, message)
+        results = (result for spec in response.items for result in spec.get("results", ()))
+        for result in results:
+            if error := result.get("error"):
+                message = self._redact(str(error.get("message")))
+                raise error_from_response(int(error["code"]), int(error["statusCode"]), message)
 
     def _client(self) -> AblyRest:
-        """Return the SDK's client of the running loop."""
+        """Return the SDK's client for the running loop."""
         loop = asyncio.get_running_loop()
         if self._rest is None or self._loop is not loop:
-            self._rest, self._loop = AblyRest(auth_callback=self._token, **self._place), loop
+            self._rest = AblyRest(auth_callback=self._create_token, **self._client_options)
+            self._loop = loop
         return self._rest
 
     @property
-    def _place(self) -> dict[str, Any]:
+    def _client_options(self) -> dict[str, Any]:
         port = {"tls_port" if self._tls else "port": self._port} if self._port else {}
         return {
             "endpoint": self._endpoint,
             "tls": self._tls,
-            "http_open_timeout": CONNECT_SECONDS,
-            "http_request_timeout": CALL_SECONDS,
+            "http_open_timeout": self._timing.connect_seconds,
+            "http_request_timeout": self._timing.call_seconds,
             **port,
         }
 
-    async def _token(self, _: Any) -> str:
-        everything = {f"{self._names.start}*": ["publish"]}
-        return self._signer.jwt(everything, seconds=WORKER_SECONDS)
+    async def _create_token(self, _: Any) -> str:
+        capability = {f"{self._names.start}*": ["publish"]}
+        return self._signer.create_jwt(capability, seconds=self._timing.token_seconds)
 
-    def _explained(self, error: Exception) -> PublishError:
-        return explained(error, self._host, self._scrubbed)
+    def _to_publish_error(self, error: Exception) -> PublishError:
+        return to_publish_error(error, self._host, self._redact)
 
-    def _scrubbed(self, text: str) -> str:
-        for hidden in (self._key, self._key.partition(":")[2]):
-            text = text.replace(hidden, "…")
-        return " ".join(logs.scrubbed(text).split())[:200]
+    def _redact(self, text: str) -> str:
+        for secret in (self._key, self._key.partition(":")[2]):
+            text = text.replace(secret, "…")
+        return " ".join(logs.redact_tokens(text).split())[:ERROR_TEXT]
 
     async def authorize(
-        self, fields: Mapping[str, str], visitor: AuthorizationRequest
+        self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
-        """Grant to listen to those of `channels`, parted by spaces, that the visitor may hear.
+        """Return a token for those of `channels` that the user may subscribe to.
 
-        The answer is a JWT with its details, or with `format=request` a TokenRequest.
+        `channels` has names at Ably, separated by spaces. The result is TokenDetails with a JWT,
+        or a TokenRequest for `format=request`.
         """
         names = fields.get("channels", "").split()
         if not 0 < len(names) <= CHANNELS_PER_CONNECTION:
             raise AuthRequestError(
-                f"Send channels: 1 to {CHANNELS_PER_CONNECTION} names at Ably, parted by spaces"
+                f"{len(names)} channels requested: send channels=, with 1 to "
+                f"{CHANNELS_PER_CONNECTION} names at Ably, separated by spaces"
             )
-        granted = listening([name for name in names if await self._may_hear(name, visitor)])
-        if not granted:
+        allowed = [name for name in names if await self._may_subscribe(name, request)]
+        if not allowed:
             return None
-        asked_for_request = fields.get("format") == "request"
-        answer = self._signer.request if asked_for_request else self._signer.details
-        return answer(granted, seconds=visitor.seconds, client=visitor.user)
+        is_request = fields.get("format") == "request"
+        create = self._signer.create_request if is_request else self._signer.create_details
+        capability = subscribe_capability(allowed)
+        return create(capability, seconds=request.seconds, client=request.user)
 
-    async def _may_hear(self, name: str, visitor: AuthorizationRequest) -> bool:
+    async def _may_subscribe(self, name: str, request: AuthorizationRequest) -> bool:
         channel = self._names.decode(name)
-        return channel is not None and await visitor.allow(channel)
+        return channel is not None and await request.allow(channel)
 
     @classmethod
-    def transport(
-        cls, options: Mapping[str, Any], channels: Sequence[str], permit: Authorize
-    ) -> AblyTransport:
-        """Make a client's connection to Ably."""
-        return AblyTransport(options, channels, permit)
+    def create_connection(
+        cls, options: Mapping[str, Any], channels: Sequence[str], authorize: Authorize
+    ) -> AblyConnection:
+        """Return a client's connection to Ably, not opened yet."""
+        return AblyConnection(options, channels, authorize)
 
     async def check(self) -> list[CheckResult]:
-        """Ask Ably for a token, and see what of ours the key allows."""
-        ours = f"{self._names.start}*"
-        wanted = {ours: ["publish", "subscribe"]}
+        """Request a token from Ably, and compare its capability with the needed one."""
+        channels = f"{self._names.start}*"
+        needed = {channels: ["publish", "subscribe"]}
 
-        async def request(_: Any) -> dict[str, Any]:
-            return self._signer.request(wanted, seconds=60)
+        async def create_request(_: Any) -> dict[str, Any]:
+            return self._signer.create_request(needed, seconds=60)
 
         try:
-            async with AblyRest(auth_callback=request, **self._place) as rest:
+            async with AblyRest(auth_callback=create_request, **self._client_options) as rest:
                 details = await rest.auth.request_token()
         except (AblyException, httpx.HTTPError, OSError) as error:
-            return [CheckResult(check="ably", status="failed", detail=str(self._explained(error)))]
-        missing = set(wanted[ours]) - _operations(details.capability.get(ours, []))
+            detail = str(self._to_publish_error(error))
+            return [CheckResult(check="ably", status="failed", detail=detail)]
+        # Ably returns the intersection of the requested capability and the key's.
+        missing = set(needed[channels]) - _expand(details.capability.get(channels, []))
         if missing:
             detail = f"{self} answers, but the key does not allow {', '.join(sorted(missing))}"
-            cure = f"give it `publish` and `subscribe` on {ours} in Ably's dashboard"
-            return [CheckResult(check="ably", status="failed", detail=detail, hint=cure)]
-        detail = f"{self} answers, and our key may publish and subscribe"
+            hint = f"give it `publish` and `subscribe` on {channels} in Ably's dashboard"
+            return [CheckResult(check="ably", status="failed", detail=detail, hint=hint)]
+        detail = f"{self} answers, and the key may publish and subscribe"
         return [CheckResult(check="ably", status="ok", detail=detail)]
 
 
 def _messages(publication: Publication) -> list[Message]:
     return [
-        Message(name=EVENT, data=message.frame.decode(), id=identity)
-        for message, identity in zip(publication.messages, publication.ids, strict=True)
+        Message(name=MESSAGE_NAME, data=message.frame.decode(), id=message_id)
+        for message, message_id in zip(publication.messages, publication.ids, strict=True)
     ]
 
 
-def _operations(operations: Sequence[str]) -> set[str]:
+def _expand(operations: Sequence[str]) -> set[str]:
     return {"publish", "subscribe"} if "*" in operations else set(operations)

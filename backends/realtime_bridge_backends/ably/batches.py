@@ -1,24 +1,24 @@
-"""How a push is cut into calls of Ably's REST API, each channel's order kept."""
+"""Division of a push into requests to Ably's REST API, with each channel's order kept."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-MESSAGE_BYTES = 65_536
-"""The most bytes of one publish: its messages' names and data, together."""
+MAX_PUBLICATION_BYTES = 65_536
+"""Ably's limit for one publication: the names and data of its messages together."""
 
-MESSAGES = 100
-"""The most messages of one publish; Ably takes 1,000, but delivers them as one frame."""
+MAX_PUBLICATION_MESSAGES = 100
+"""The most messages of one publication. Ably accepts 1,000, but delivers them in one frame."""
 
-CHANNELS = 100
-"""The most channels of one call."""
+MAX_REQUEST_CHANNELS = 100
+"""Ably's limit for one batch request."""
 
-CALL_BYTES = 1024 * 1024
-"""The most bytes of one call; Ably takes 2 MiB, encoding included."""
+MAX_REQUEST_BYTES = 1024 * 1024
+"""The most bytes of one request. Ably accepts 2 MiB, its encoding included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
-    """What one event is at Ably: its channel's name there, its id, and its frame."""
+class EncodedEvent:
+    """Event for Ably: the channel's name at Ably, the event's id, and its frame."""
 
     channel: str
     id: str
@@ -27,67 +27,77 @@ class Packed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """What Ably publishes on one channel as one: in order, and all or nothing."""
+    """Messages that Ably publishes on one channel together: in order, and all or none."""
 
     channel: str
-    messages: tuple[Packed, ...]
+    messages: tuple[EncodedEvent, ...]
 
     @property
     def size(self) -> int:
-        """The bytes of its frames."""
+        """Bytes of the frames."""
         return sum(len(message.frame) for message in self.messages)
 
     @property
     def ids(self) -> list[str]:
-        """The ids of its messages: our event's, or several of one base, as Ably wants them."""
+        """Ids for Ably's idempotency.
+
+        Several messages of one publication need one base with `:0`, `:1`, …; Ably rejects other
+        ids with code 40031. A repeated push forms the same publications, and so the same ids.
+        """
         if len(self.messages) == 1:
             return [self.messages[0].id]
         return [f"{self.messages[0].id}:{index}" for index in range(len(self.messages))]
 
 
-def calls(packed: Iterable[Packed], overhead: int) -> Iterator[list[Publication]]:
-    """Cut a push into calls, to be made one after the other.
+def split_into_requests(
+    events: Iterable[EncodedEvent], overhead: int
+) -> Iterator[list[Publication]]:
+    """Yield the publications of each request, to be sent one request after the other.
 
-    No call has two publications of one channel: within a call Ably promises no order.
+    No request has two publications of one channel: Ably guarantees no order within a request.
 
     Args:
-        packed: the events, in order.
+        events: the events, in order.
         overhead: bytes of each message besides its frame.
 
     """
-    waiting = _by_channel(packed, overhead)
-    while waiting:
-        this_round = [publications.pop(0) for publications in waiting]
-        waiting = [publications for publications in waiting if publications]
-        yield from _bounded(this_round)
+    remaining = _by_channel(events, overhead)
+    while remaining:
+        next_of_each = [publications.pop(0) for publications in remaining]
+        remaining = [publications for publications in remaining if publications]
+        yield from _split_by_size(next_of_each)
 
 
-def _by_channel(packed: Iterable[Packed], overhead: int) -> list[list[Publication]]:
-    channels: dict[str, list[list[Packed]]] = {}
-    for one in packed:
-        groups = channels.setdefault(one.channel, [[]])
-        if not _fits(groups[-1], one, overhead):
+def _by_channel(events: Iterable[EncodedEvent], overhead: int) -> list[list[Publication]]:
+    channels: dict[str, list[list[EncodedEvent]]] = {}
+    for event in events:
+        groups = channels.setdefault(event.channel, [[]])
+        if not _fits(groups[-1], event, overhead):
             groups.append([])
-        groups[-1].append(one)
+        groups[-1].append(event)
     return [
         [Publication(channel=channel, messages=tuple(group)) for group in groups]
         for channel, groups in channels.items()
     ]
 
 
-def _fits(group: Sequence[Packed], one: Packed, overhead: int) -> bool:
-    size = sum(len(message.frame) + overhead for message in (*group, one))
-    return not group or (size <= MESSAGE_BYTES and len(group) < MESSAGES)
+def _fits(group: Sequence[EncodedEvent], event: EncodedEvent, overhead: int) -> bool:
+    size = sum(len(message.frame) + overhead for message in (*group, event))
+    within_limits = size <= MAX_PUBLICATION_BYTES and len(group) < MAX_PUBLICATION_MESSAGES
+    return not group or within_limits
 
 
-def _bounded(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
-    call: list[Publication] = []
+def _split_by_size(publications: Iterable[Publication]) -> Iterator[list[Publication]]:
+    request: list[Publication] = []
     size = 0
     for publication in publications:
-        if call and (len(call) == CHANNELS or size + publication.size > CALL_BYTES):
-            yield call
-            call, size = [], 0
-        call.append(publication)
+        is_full = (
+            len(request) == MAX_REQUEST_CHANNELS or size + publication.size > MAX_REQUEST_BYTES
+        )
+        if request and is_full:
+            yield request
+            request, size = [], 0
+        request.append(publication)
         size += publication.size
-    if call:
-        yield call
+    if request:
+        yield request

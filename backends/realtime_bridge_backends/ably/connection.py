@@ -1,4 +1,4 @@
-"""A Python client's connection to Ably, by the official SDK."""
+"""Connection of a Python client to Ably, through the official SDK."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,66 +16,68 @@ from realtime_bridge.backend.provider_connection import (
 )
 from realtime_bridge_backends.ably import logs
 
-WAITING = 10_000
-"""Messages that may wait for us: beyond that the connection is given up, and the log asked."""
+MAX_QUEUED = 10_000
+"""Messages that may wait for the client. Beyond it the connection closes, and the client recovers
+from the log."""
 
 CLOSE_SECONDS = 1.0
 
-_ENDINGS = ("disconnected", "suspended", "failed", "closed")
-"""States in which we are connected no more: when to come back is the machine's to say."""
+_CLOSED_STATES = ("disconnected", "suspended", "failed", "closed")
+"""The SDK's states without a connection. The client's state machine decides about reconnecting,
+so the SDK's own retries are not used."""
 
-_NOT_COVERED = 40160
+_CAPABILITY_MISSING = 40160
 _FORBIDDEN = 403
 
 
-class AblyTransport(ProviderConnection):
-    """Connects with a token for just its channels.
+class AblyConnection(ProviderConnection):
+    """Connection with a token for its channels alone.
 
     Args:
-        options: the descriptor's: where Ably is, and how our channels are called there.
-        channels: what will be subscribed.
-        permit: asks our bridge for tokens.
+        options: the descriptor's options: Ably's address, and the prefix of channel names there.
+        channels: the channels that the client will subscribe to.
+        authorize: asks our bridge for tokens.
 
     """
 
     def __init__(
-        self, options: Mapping[str, Any], channels: Sequence[str], permit: Authorize
+        self, options: Mapping[str, Any], channels: Sequence[str], authorize: Authorize
     ) -> None:
         self._options = options
         self._names = [self._name(channel) for channel in channels]
-        self._permit = permit
-        self._refused: AccessDeniedError | None = None
-        self._waiting: asyncio.Queue[str | None] = asyncio.Queue(WAITING)
-        self._ably: AblyRealtime | None = None
-        logs.install()
+        self._authorize = authorize
+        self._denied: AccessDeniedError | None = None
+        self._frames: asyncio.Queue[str | None] = asyncio.Queue(MAX_QUEUED)
+        self._client: AblyRealtime | None = None
+        logs.install_filters()
 
     async def __aenter__(self) -> Self:
-        self._ably = self._client()
+        self._client = self._create_client()
         try:
-            await self._connect(self._ably)
+            await self._connect(self._client)
         except BaseException:
             await self._close()
             raise
-        for state in _ENDINGS:
-            self._ably.connection.on(state, lambda _: self._end())
+        for state in _CLOSED_STATES:
+            self._client.connection.on(state, lambda _: self._end())
         return self
 
-    async def _connect(self, ably: AblyRealtime) -> None:
+    async def _connect(self, client: AblyRealtime) -> None:
         connected: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        for state in ("connected", *_ENDINGS):
-            ably.connection.on(state, lambda change: _settle(connected, change))
-        ably.connect()
+        for state in ("connected", *_CLOSED_STATES):
+            client.connection.on(state, lambda change: _settle(connected, change))
+        client.connect()
         if not await connected:
-            raise self._refused or ConnectionLostError("Ably cannot be reached")
+            raise self._denied or ConnectionLostError("Ably cannot be reached")
 
-    def _client(self) -> AblyRealtime:
-        place, port = str(self._options["endpoint"]), self._options.get("port")
+    def _create_client(self) -> AblyRealtime:
+        host, port = str(self._options["endpoint"]), self._options.get("port")
         return AblyRealtime(
-            auth_callback=self._token,
-            # The SDK goes to port 80 or 443 whatever port it is given, unless it is in the name.
-            endpoint=f"{place}:{port}" if port else place,
+            auth_callback=self._request_token,
+            # The SDK's realtime client ignores its port options: the port goes into the name.
+            endpoint=f"{host}:{port}" if port else host,
             tls=bool(self._options["tls"]),
-            # Before it tries another host it asks, in a blocking call, whether there is a network.
+            # With fallback hosts, the SDK first makes a blocking call to check the network.
             fallback_hosts=[],
             auto_connect=False,
             queue_messages=False,
@@ -90,58 +92,60 @@ class AblyTransport(ProviderConnection):
         await self._close()
 
     async def _close(self) -> None:
-        ably, self._ably = self._ably, None
-        if ably is not None:
-            ably.connection.off()
+        client, self._client = self._client, None
+        if client is not None:
+            client.connection.off()
             with suppress(TimeoutError, AblyException):
-                await asyncio.wait_for(ably.close(), CLOSE_SECONDS)
+                await asyncio.wait_for(client.close(), CLOSE_SECONDS)
 
     async def subscribe(self, channel: str) -> None:
-        """Attach the channel."""
+        """Attach to a channel."""
         try:
-            there = self._client_or_lost().channels.get(self._name(channel))
-            await there.subscribe(self._take)
+            await self._open_client().channels.get(self._name(channel)).subscribe(self._receive)
         except AblyException as error:
-            if error.code == _NOT_COVERED:
-                message = f"{channel}: this user may not listen to it"
+            if error.code == _CAPABILITY_MISSING:
+                message = f"{channel}: this user may not subscribe to it"
                 raise AccessDeniedError(_FORBIDDEN, message) from error
+            # Without the cause: its message may hold a token.
             raise ConnectionLostError(
-                f"Ably did not attach {channel}: {logs.scrubbed(str(error))}"
+                f"Ably did not attach {channel}: {logs.redact_tokens(str(error))}"
             ) from None
 
     async def ping(self) -> None:
-        """Have Ably answer a heartbeat."""
+        """Wait for Ably's answer to a heartbeat."""
         try:
-            await self._client_or_lost().connection.ping()
+            await self._open_client().connection.ping()
         except AblyException as error:
-            raise ConnectionLostError(f"Ably did not answer: {logs.scrubbed(str(error))}") from None
+            raise ConnectionLostError(
+                f"Ably did not answer: {logs.redact_tokens(str(error))}"
+            ) from None
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        while (text := await self._waiting.get()) is not None:
-            yield text
+        while (frame := await self._frames.get()) is not None:
+            yield frame
 
-    async def _token(self, _: Any) -> Mapping[str, Any]:
+    async def _request_token(self, _: Any) -> Mapping[str, Any]:
         try:
-            return await self._permit({"channels": " ".join(self._names)})
-        except AccessDeniedError as refused:
-            self._refused = refused
+            return await self._authorize({"channels": " ".join(self._names)})
+        except AccessDeniedError as denied:
+            self._denied = denied  # the SDK replaces it with an error of its own
             raise
 
-    def _client_or_lost(self) -> AblyRealtime:
-        if self._ably is None:
+    def _open_client(self) -> AblyRealtime:
+        if self._client is None:
             raise ConnectionLostError("the connection to Ably is closed")
-        return self._ably
+        return self._client
 
-    def _take(self, message: Any) -> None:
+    def _receive(self, message: Any) -> None:
         try:
-            self._waiting.put_nowait(str(message.data))
+            self._frames.put_nowait(str(message.data))
         except asyncio.QueueFull:
             self._end()
 
     def _end(self) -> None:
-        while self._waiting.full():
-            self._waiting.get_nowait()
-        self._waiting.put_nowait(None)
+        while self._frames.full():  # make room for the end marker
+            self._frames.get_nowait()
+        self._frames.put_nowait(None)
 
     def _name(self, channel: str) -> str:
         return f"{self._options['channel_prefix']}{channel}"

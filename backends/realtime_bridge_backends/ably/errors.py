@@ -1,4 +1,4 @@
-"""What it means when Ably refuses or does not answer, and what to do about it."""
+"""Conversion of Ably's errors into ours, each with one thing to do."""
 
 import socket
 from collections.abc import Callable
@@ -13,69 +13,71 @@ from realtime_bridge.errors import (
     RateLimitedError,
 )
 
-CREDENTIALS = (
-    "check REALTIME_ABLY_KEY, and that this machine's clock is right to within two minutes"
-)
+_CREDENTIALS = "check REALTIME_ABLY_KEY, and this machine's clock: Ably allows 2 minutes"
 
-_CURES: list[tuple[range, Callable[[str], PublishError], str]] = [
+_RULES: list[tuple[range, Callable[[str], PublishError], str]] = [
     (range(40009, 40010), PublishError, "publish less in one event"),
     (range(40110, 40111), BackendAuthError, "enable the account in Ably's dashboard"),
-    (range(40111, 40114), RateLimitedError, "wait until the quota is reset, or take a larger plan"),
+    (range(40111, 40114), RateLimitedError, "wait until the quota is reset, or use a larger plan"),
     (range(40160, 40164), BackendAuthError, "give the key `publish` and `subscribe` at Ably"),
-    (range(40100, 40200), BackendAuthError, CREDENTIALS),
+    (range(40100, 40200), BackendAuthError, _CREDENTIALS),
     (range(40300, 40400), BackendAuthError, "enable the account or app in Ably's dashboard"),
     (
         range(40400, 40401),
         BackendAuthError,
-        "no such app there, check REALTIME_ABLY_KEY and _ENDPOINT",
+        "no such app: check REALTIME_ABLY_KEY and REALTIME_ABLY_ENDPOINT",
     ),
-    (range(42900, 43000), RateLimitedError, "publish less often, or take a larger plan"),
+    (range(42900, 43000), RateLimitedError, "publish less often, or use a larger plan"),
     (range(50000, 60000), BackendUnavailableError, "see status.ably.com"),
 ]
-"""The error of a code, and its cure; the first that fits."""
+"""Ably's documented codes, the class to raise, and the hint. The first match counts: 40100 to
+40199 has special cases above it."""
 
 _SERVER_ERROR = 500
 
 
-def refusal(code: int, status: int, said: str) -> PublishError:
-    """Return the error that Ably's answer is.
+def error_from_response(code: int, status: int, message: str) -> PublishError:
+    """Return the error to raise for an error response.
 
     Args:
-        code: Ably's own, five digits; a hundred times the status where it gave none.
+        code: Ably's code of five digits, or 0 if the response has none.
         status: the HTTP status.
-        said: what Ably said, without secrets.
+        message: Ably's message, without secrets.
 
     """
-    answered = f"Ably answered {status}, code {code} ({said})"
-    for codes, error, cure in _CURES:
+    response = f"Ably answered {status}, code {code} ({message})"
+    for codes, error_class, hint in _RULES:
         if code in codes:
-            return error(f"{answered}: {cure}")
+            return error_class(f"{response}: {hint}")
     if status >= _SERVER_ERROR:
-        return BackendUnavailableError(f"{answered}: see status.ably.com")
-    return PublishError(f"{answered}: is REALTIME_ABLY_ENDPOINT an Ably?")
+        return BackendUnavailableError(f"{response}: see status.ably.com")
+    return PublishError(f"{response}: check that REALTIME_ABLY_ENDPOINT is an Ably server")
 
 
-def explained(error: Exception, host: str, scrubbed: Callable[[str], str]) -> PublishError:
-    """Return the error that the SDK's or its HTTP client's is to our callers.
+def to_publish_error(error: Exception, host: str, redact: Callable[[str], str]) -> PublishError:
+    """Return the error to raise for one of the SDK or of its HTTP client.
 
     Args:
-        error: an `AblyException`, or any of httpx: publishing does not wrap those.
-        host: whom we called.
-        scrubbed: takes secrets out of a text.
+        error: an `AblyException`, or an exception of httpx: the SDK's publish does not wrap those.
+        host: the host of the call.
+        redact: removes secrets from a text.
 
     """
     if isinstance(error, AblyException):
-        return refusal(error.code or 0, error.status_code or 0, scrubbed(str(error.message)))
+        return error_from_response(
+            error.code or 0, error.status_code or 0, redact(str(error.message))
+        )
     if isinstance(error, httpx.TimeoutException):
-        why = "no answer in time: is the network open to it?"
+        reason = "no answer in time: check the network"
     elif _is_unknown_host(error):
-        why = "no such host: is REALTIME_ABLY_ENDPOINT right?"
+        reason = "no such host: check REALTIME_ABLY_ENDPOINT"
     else:
-        why = f"{type(error).__name__}: is REALTIME_ABLY_ENDPOINT right, and the network open?"
-    return BackendUnavailableError(f"Ably at {host} cannot be reached ({why})")
+        reason = f"{type(error).__name__}: check REALTIME_ABLY_ENDPOINT and the network"
+    return BackendUnavailableError(f"Ably at {host} cannot be reached ({reason})")
 
 
 def _is_unknown_host(error: BaseException | None) -> bool:
+    # httpx and httpcore wrap the resolver's error several times.
     while error is not None and not isinstance(error, socket.gaierror):
         error = error.__cause__ or error.__context__
     return error is not None

@@ -1,30 +1,34 @@
-"""Which app of which Ably cluster, from `REALTIME_ABLY_*` or the vendor's own variable."""
+"""Settings of the Ably backend."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-from msgspec import Meta
+from pydantic import AliasChoices, Field
+from pydantic_settings import SettingsConfigDict
 
-from realtime_bridge.settings import EnvironmentSettings, Port
-
-_KEY = re.compile(r"[\w-]+\.[\w-]+:[\w-]+")
+from realtime_bridge.settings import EnvironmentSettings, Port, text_of
 
 
-@dataclass(frozen=True, kw_only=True)
 class AblySettings(EnvironmentSettings):
-    """The app's key; endpoint and port for a cluster of your own, or a server on this machine."""
+    """Ably app to publish through, from `REALTIME_ABLY_*` or Ably's own `ABLY_API_KEY`."""
 
-    env_prefix: ClassVar[str] = "REALTIME_ABLY_"
-    env_aliases: ClassVar[Mapping[str, str]] = {"key": "ABLY_API_KEY"}
+    model_config = SettingsConfigDict(env_prefix="REALTIME_ABLY_")
 
-    key: str = field(repr=False)
-    endpoint: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]+\Z")] = "main"
-    port: Port | None = None
-    tls: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse a part of a key."""
-        if not _KEY.fullmatch(self.key):
-            raise self.refuse("key", "copy the whole key from Ably's dashboard: APPID.KEYID:SECRET")
+    key: Annotated[
+        str,
+        text_of(r"[\w-]+\.[\w-]+:[\w-]+", "copy the whole key from Ably's dashboard"),
+    ] = Field(
+        repr=False,
+        validation_alias=AliasChoices("REALTIME_ABLY_KEY", "ABLY_API_KEY"),
+        examples=["APPID.KEYID:SECRET"],
+        description="Key of the app, whole: it names the app and signs tokens.",
+    )
+    endpoint: Annotated[str, text_of(r"[A-Za-z0-9.:-]+", "write a host's name")] = Field(
+        default="main",
+        description="Cluster of the app, or the host of a server that speaks Ably's protocol.",
+    )
+    port: Port | None = Field(
+        default=None,
+        examples=[443],
+        description="Port of that host; by default that of HTTPS or HTTP.",
+    )
+    tls: bool = Field(default=True, description="Calls and connections are encrypted.")

@@ -1,4 +1,4 @@
-"""Permission for Ably's own clients: tokens with just what was granted, signed by our key."""
+"""Tokens for Ably's clients, signed with the app's key."""
 
 import hmac
 import json
@@ -10,12 +10,12 @@ from typing import Any
 
 from ably.types.tokenrequest import TokenRequest
 
-EVERYBODY = "*"
-"""As a client id it would mean any: nobody gets it."""
+WILDCARD_CLIENT = "*"
+"""A client id with which Ably allows any client id: no token gets it."""
 
 
 class Signer:
-    """Signs what an Ably key can sign; the key's secret goes nowhere.
+    """Signer of tokens; the key's secret stays in this process.
 
     Args:
         key: `APPID.KEYID:SECRET`.
@@ -25,51 +25,52 @@ class Signer:
     def __init__(self, key: str) -> None:
         self.name, _, self._secret = key.partition(":")
 
-    def jwt(
+    def create_jwt(
         self, capability: Mapping[str, list[str]], *, seconds: float, client: str | None = None
     ) -> str:
-        """Return a token that Ably takes as it is."""
+        """Return a JWT, which Ably accepts as a token."""
         now = int(time.time())
         claims: dict[str, Any] = {
             "iat": now,
             "exp": now + int(seconds),
-            "x-ably-capability": _text(capability),
+            "x-ably-capability": _to_json(capability),
         }
-        if client not in (None, EVERYBODY):
+        if client not in (None, WILDCARD_CLIENT):
             claims["x-ably-clientId"] = client
         header = {"typ": "JWT", "alg": "HS256", "kid": self.name}
-        return self._signed(f"{_encoded(_text(header))}.{_encoded(_text(claims))}")
+        return self._sign(f"{_base64(_to_json(header))}.{_base64(_to_json(claims))}")
 
-    def _signed(self, said: str) -> str:
+    def _sign(self, message: str) -> str:
         """Return the compact form of RFC 7515 §7.1.
 
-        PyJWT loads `cryptography` where that is installed, which no cold start should pay for.
+        Without PyJWT: it imports `cryptography` if that is installed, which is slow at a cold
+        start.
         """
-        signature = hmac.digest(self._secret.encode(), said.encode(), "sha256")
-        return f"{said}.{_encoded(signature)}"
+        signature = hmac.digest(self._secret.encode(), message.encode(), "sha256")
+        return f"{message}.{_base64(signature)}"
 
-    def details(
+    def create_details(
         self, capability: Mapping[str, list[str]], *, seconds: float, client: str
     ) -> dict[str, Any]:
-        """Return the TokenDetails of such a token, as the SDKs read them."""
+        """Return a JWT as TokenDetails, the form that the SDKs read."""
         issued = int(time.time()) * 1000
         return {
-            "token": self.jwt(capability, seconds=seconds, client=client),
+            "token": self.create_jwt(capability, seconds=seconds, client=client),
             "keyName": self.name,
             "issued": issued,
             "expires": issued + int(seconds) * 1000,
-            "capability": _text(capability),
-        } | ({} if client == EVERYBODY else {"clientId": client})
+            "capability": _to_json(capability),
+        } | ({} if client == WILDCARD_CLIENT else {"clientId": client})
 
-    def request(
+    def create_request(
         self, capability: Mapping[str, list[str]], *, seconds: float, client: str | None = None
     ) -> dict[str, Any]:
         """Return a TokenRequest, which a client exchanges for a token at Ably."""
         request = TokenRequest(
             key_name=self.name,
-            client_id=None if client == EVERYBODY else client,
+            client_id=None if client == WILDCARD_CLIENT else client,
             ttl=int(seconds) * 1000,
-            capability=_text(capability),
+            capability=_to_json(capability),
             timestamp=time.time_ns() // 1_000_000,
             nonce=secrets.token_hex(16),
         )
@@ -78,15 +79,15 @@ class Signer:
         return {name: value for name, value in fields.items() if value is not None}
 
 
-def listening(channels: Iterable[str]) -> dict[str, list[str]]:
-    """Return the capability to listen to these channels, and to do nothing else."""
+def subscribe_capability(channels: Iterable[str]) -> dict[str, list[str]]:
+    """Return the capability to subscribe to channels, and nothing else."""
     return {channel: ["subscribe"] for channel in channels}
 
 
-def _text(value: Mapping[str, Any]) -> str:
+def _to_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, separators=(",", ":"), sort_keys=True)
 
 
-def _encoded(value: str | bytes) -> str:
-    given = value.encode() if isinstance(value, str) else value
-    return urlsafe_b64encode(given).rstrip(b"=").decode()
+def _base64(value: str | bytes) -> str:
+    data = value.encode() if isinstance(value, str) else value
+    return urlsafe_b64encode(data).rstrip(b"=").decode()

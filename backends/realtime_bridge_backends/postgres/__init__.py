@@ -1,4 +1,4 @@
-"""A log and feed in PostgreSQL, that joins an application's own transactions."""
+"""PostgreSQL: log and feed; events can join an application's own transactions."""
 
 from realtime_bridge_backends.postgres.backend import PostgresBackend
 

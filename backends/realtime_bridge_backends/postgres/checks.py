@@ -1,4 +1,4 @@
-"""Whether a PostgreSQL is there, and set up as a log needs it: what `doctor` reports."""
+"""Checks of a PostgreSQL server and of the log's schema, for `realtime-bridge doctor`."""
 
 import time
 from collections.abc import AsyncIterator
@@ -10,12 +10,14 @@ from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.postgres.schema import VERSION
-from realtime_bridge_backends.postgres.errors import explained
+from realtime_bridge_backends.postgres.errors import to_publish_error
 
-OLDEST = 130_000
-SKEW_SECONDS = 5.0
-WAKE_SECONDS = 2.0
-ROOM = 0.8
+MIN_VERSION = 130_000
+"""PostgreSQL 13 is the first with xid8 and pg_current_snapshot()."""
+
+MAX_SKEW_SECONDS = 5.0
+NOTIFY_SECONDS = 2.0
+CONNECTIONS_WARNING = 0.8
 
 FACTS = """
 SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
@@ -25,117 +27,119 @@ SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
 """
 
 
-async def run_checks(url: str, prefix: str, where: str) -> list[CheckResult]:
-    """Return what was found; a server that cannot be reached is the only finding then."""
+async def run_checks(url: str, prefix: str, server: str) -> list[CheckResult]:
+    """Return the results; an unreachable server is the only result."""
     try:
         options: dict[str, Any] = {"autocommit": True, "connect_timeout": 2}
         async with await AsyncConnection.connect(url, **options) as connection:
-            return [finding async for finding in _look(connection, prefix, where)]
+            return [result async for result in _results(connection, prefix, server)]
     except (psycopg.Error, OSError) as error:
-        return [CheckResult(check="postgres", status="failed", detail=str(explained(error, where)))]
+        detail = str(to_publish_error(error, server))
+        return [CheckResult(check="postgres", status="failed", detail=detail)]
 
 
-async def _look(
-    connection: AsyncConnection[Any], prefix: str, where: str
+async def _results(
+    connection: AsyncConnection[Any], prefix: str, server: str
 ) -> AsyncIterator[CheckResult]:
     facts = await (await connection.execute(FACTS)).fetchone()
     assert facts
-    version, standby, clock, synchronous, used, most = facts
-    yield _version(version, standby=standby)
-    yield _clock(clock)
-    yield _room(used, most)
-    yield _durable(synchronous)
-    schema = await _schema(connection, prefix, where)
+    version, standby, clock, synchronous_commit, used, limit = facts
+    yield _check_version(version, standby=standby)
+    yield _check_clock(clock)
+    yield _check_connections(used, limit)
+    yield _check_synchronous_commit(synchronous_commit)
+    schema = await _check_schema(connection, prefix, server)
     yield schema
     if schema.status == "ok":
-        yield await _relay(connection, prefix)
-    yield await _wakes(connection, prefix)
+        yield await _check_relay(connection, prefix)
+    yield await _check_notifications(connection, prefix)
 
 
-def _version(number: int, *, standby: bool) -> CheckResult:
+def _check_version(number: int, *, standby: bool) -> CheckResult:
     check, detail = "postgres version", f"{number // 10_000}.{number % 10_000}"
     if standby:
-        cure = "Let REALTIME_POSTGRES_URL name the primary (target_session_attrs=read-write)"
-        return CheckResult(check=check, status="failed", detail=f"{detail}, a standby", hint=cure)
-    if number < OLDEST:
+        hint = "Name the primary in REALTIME_POSTGRES_URL (target_session_attrs=read-write)"
+        return CheckResult(check=check, status="failed", detail=f"{detail}, a standby", hint=hint)
+    if number < MIN_VERSION:
         return CheckResult(
             check=check, status="failed", detail=detail, hint="Upgrade to PostgreSQL 13 or later"
         )
     return CheckResult(check=check, status="ok", detail=detail)
 
 
-def _clock(clock: float) -> CheckResult:
+def _check_clock(clock: float) -> CheckResult:
     skew = time.time() - clock
-    detail = f"{abs(skew):.1f} s {'behind' if skew > 0 else 'before'} this machine's"
-    if abs(skew) > SKEW_SECONDS:
-        cure = "Let both machines keep time (chrony, systemd-timesyncd)"
-        return CheckResult(check="postgres clock", status="warning", detail=detail, hint=cure)
+    detail = f"{abs(skew):.1f} s {'behind' if skew > 0 else 'ahead of'} this machine's clock"
+    if abs(skew) > MAX_SKEW_SECONDS:
+        hint = "Synchronize the clocks of both machines (chrony, systemd-timesyncd)"
+        return CheckResult(check="postgres clock", status="warning", detail=detail, hint=hint)
     return CheckResult(check="postgres clock", status="ok", detail=detail)
 
 
-def _room(used: int, most: int) -> CheckResult:
-    detail = f"{used} of {most} in use; each process takes up to 9"
-    if used > ROOM * most:
-        cure = "Raise max_connections, or put PgBouncer before the publishers"
-        return CheckResult(check="postgres connections", status="warning", detail=detail, hint=cure)
+def _check_connections(used: int, limit: int) -> CheckResult:
+    # 8 connections of the pool, 1 of the listener
+    detail = f"{used} of {limit} in use; each process uses up to 9"
+    if used > CONNECTIONS_WARNING * limit:
+        hint = "Raise max_connections, or connect publishers through PgBouncer"
+        return CheckResult(check="postgres connections", status="warning", detail=detail, hint=hint)
     return CheckResult(check="postgres connections", status="ok", detail=detail)
 
 
-def _durable(synchronous: str) -> CheckResult:
+def _check_synchronous_commit(value: str) -> CheckResult:
     check = "postgres synchronous_commit"
-    if synchronous == "off":
+    if value == "off":
         return CheckResult(
             check=check,
             status="warning",
             detail="off: a crash may lose the last events, and clients get `reset`",
-            hint="Set synchronous_commit = on, if a crash shall lose nothing",
+            hint="Set synchronous_commit = on if a crash must lose nothing",
         )
-    return CheckResult(check=check, status="ok", detail=synchronous)
+    return CheckResult(check=check, status="ok", detail=value)
 
 
-async def _schema(connection: AsyncConnection[Any], prefix: str, where: str) -> CheckResult:
+async def _check_schema(connection: AsyncConnection[Any], prefix: str, server: str) -> CheckResult:
     check = "postgres schema"
-    cure = "Run `realtime-bridge postgres install`"
-    asked = SQL("SELECT version FROM {}.settings").format(Identifier(prefix))
-    tried = SQL("SELECT * FROM {}.positions('{{}}')").format(Identifier(prefix))
+    hint = "Run `realtime-bridge postgres install`"
+    version_query = SQL("SELECT version FROM {}.settings").format(Identifier(prefix))
+    function_call = SQL("SELECT * FROM {}.positions('{{}}')").format(Identifier(prefix))
     try:
-        row = await (await connection.execute(asked)).fetchone()
-        await connection.execute(tried)
+        row = await (await connection.execute(version_query)).fetchone()
+        await connection.execute(function_call)
     except psycopg.Error as error:
-        detail = str(explained(error, where))
-        return CheckResult(check=check, status="failed", detail=detail, hint=cure)
+        detail = str(to_publish_error(error, server))
+        return CheckResult(check=check, status="failed", detail=detail, hint=hint)
     version = row[0] if row else None
     if version != VERSION:
-        detail = f"{prefix} has version {version}, this program knows {VERSION}"
-        return CheckResult(check=check, status="failed", detail=detail, hint=cure)
+        detail = f"{prefix} has version {version}, this program needs {VERSION}"
+        return CheckResult(check=check, status="failed", detail=detail, hint=hint)
     return CheckResult(check=check, status="ok", detail=f"{prefix}, version {version}")
 
 
-async def _relay(connection: AsyncConnection[Any], prefix: str) -> CheckResult:
-    """Look whether events wait for a relay where none works: they are kept for as long."""
-    asked = SQL(
-        "SELECT (SELECT count(*) FROM {}.uncarried), "
+async def _check_relay(connection: AsyncConnection[Any], prefix: str) -> CheckResult:
+    """Report events that wait for a relay while none is active: the log keeps them all."""
+    query = SQL(
+        "SELECT (SELECT count(*) FROM {}.relay_queue), "
         "NOT pg_try_advisory_xact_lock(hashtext(%s), hashtext('relay'))"
     ).format(Identifier(prefix))
-    waiting, works = await (await connection.execute(asked, [prefix])).fetchone() or (0, False)
-    detail = f"{waiting:,} events wait for one, and {'one' if works else 'none'} works"
-    if waiting and not works:
-        cure = "Start `realtime-bridge relay`; or `relay --end`, if there is to be none any more"
-        return CheckResult(check="postgres relay", status="warning", detail=detail, hint=cure)
+    count, active = await (await connection.execute(query, [prefix])).fetchone() or (0, False)
+    detail = f"{count:,} events wait, {'a' if active else 'no'} relay is active"
+    if count and not active:
+        hint = "Start `realtime-bridge relay`, or disable it with `relay --discard-pending`"
+        return CheckResult(check="postgres relay", status="warning", detail=detail, hint=hint)
     return CheckResult(check="postgres relay", status="ok", detail=detail)
 
 
-async def _wakes(connection: AsyncConnection[Any], prefix: str) -> CheckResult:
-    """Notify ourselves: through a pooler in transaction mode, that does not arrive."""
+async def _check_notifications(connection: AsyncConnection[Any], prefix: str) -> CheckResult:
+    """Send a notification to this connection; a pooler in transaction mode loses it."""
     check = "postgres LISTEN"
     await connection.execute(SQL("LISTEN {}").format(Identifier(prefix)))
     await connection.execute("SELECT pg_notify(%s, '')", [prefix])
-    async for _ in connection.notifies(timeout=WAKE_SECONDS, stop_after=1):
-        return CheckResult(check=check, status="ok", detail="wakes this connection")
+    async for _ in connection.notifies(timeout=NOTIFY_SECONDS, stop_after=1):
+        return CheckResult(check=check, status="ok", detail="notifications arrive")
     return CheckResult(
         check=check,
         status="failed",
-        detail="a notification did not arrive on the connection that listens",
-        hint="PgBouncer in transaction mode loses LISTEN: let REALTIME_POSTGRES_URL name the "
-        "database itself, or a pool in session mode",
+        detail="a notification did not arrive on the listening connection",
+        hint="PgBouncer in transaction mode loses LISTEN: name the database itself, or a pool in "
+        "session mode, in REALTIME_POSTGRES_URL",
     )

@@ -1,19 +1,17 @@
-"""What PostgreSQL refused or failed to do, in our own errors, each with its cure."""
+"""Conversion of PostgreSQL's errors into ours, each with one thing to do."""
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
-from realtime_bridge.model.urls import redacted
 
-LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError)
-"""What says that the connection, or the server, is gone."""
+CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError)
+"""Errors of a lost connection or an unreachable server."""
 
-_CURES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], str], ...] = (
+_RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], str], ...] = (
     (
         (
             errors.InvalidSchemaName,
@@ -22,7 +20,7 @@ _CURES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
             errors.UndefinedColumn,
         ),
         PublishError,
-        "Run `realtime-bridge postgres install` there",
+        "Run `realtime-bridge postgres install`",
     ),
     (
         (errors.InsufficientPrivilege,),
@@ -32,7 +30,7 @@ _CURES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
     (
         (errors.ReadOnlySqlTransaction,),
         BackendUnavailableError,
-        "It is a standby: name the primary (target_session_attrs=read-write)",
+        "The server is a standby: name the primary (target_session_attrs=read-write)",
     ),
     (
         (
@@ -41,34 +39,40 @@ _CURES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
             errors.LockNotAvailable,
             errors.QueryCanceled,
         ),
-        lambda said: PublishError(said, retryable=True),
-        "It may work when it is tried again",
+        lambda message: PublishError(message, retryable=True),
+        "Try again",
     ),
     (
-        (*LOST, PoolTimeout),
+        (*CONNECTION_ERRORS, PoolTimeout),
         BackendUnavailableError,
-        "Check that it runs, and that REALTIME_POSTGRES_URL says where",
+        "Check that it runs, and that REALTIME_POSTGRES_URL has its address",
     ),
 )
-_AUTH = ("password authentication failed", "no pg_hba.conf entry", "role ", "no password supplied")
+"""Error classes, the class to raise, and the hint. The first match counts: the last rule's
+OperationalError is a base class of several above."""
+
+# A failed login has no SQLSTATE in libpq: the text is all there is.
+_LOGIN_FAILURES = (
+    "password authentication failed",
+    "no pg_hba.conf entry",
+    "role ",
+    "no password supplied",
+)
 
 
-def shown(url: str) -> str:
-    """Return the address without credentials, fit for a message."""
-    return redacted(url) if urlsplit(url).hostname else "PostgreSQL's default address"
-
-
-def explained(error: Exception, where: str) -> PublishError:
-    """Return the error to raise: what was wrong at which server, and what to do."""
-    said = f"{where}: {_sentence(error)}"
-    if isinstance(error, psycopg.OperationalError) and any(word in said for word in _AUTH):
-        return BackendAuthError(f"{said}. Check user and password in REALTIME_POSTGRES_URL")
-    for kinds, failure, cure in _CURES:
+def to_publish_error(error: Exception, server: str) -> PublishError:
+    """Return the error to raise: what failed at which server, and what to do."""
+    message = f"{server}: {_first_line(error)}"
+    if isinstance(error, psycopg.OperationalError) and any(
+        text in message for text in _LOGIN_FAILURES
+    ):
+        return BackendAuthError(f"{message}. Check user and password in REALTIME_POSTGRES_URL")
+    for kinds, error_class, hint in _RULES:
         if isinstance(error, kinds):
-            return failure(f"{said}. {cure}")
-    return PublishError(said)
+            return error_class(f"{message}. {hint}")
+    return PublishError(message)
 
 
-def _sentence(error: Exception) -> str:
-    """Return the first line of what was said; details may hold data."""
+def _first_line(error: Exception) -> str:
+    """Return the first line of the message; the lines after it may hold values of rows."""
     return str(error).strip().partition("\n")[0] or "no answer in time"

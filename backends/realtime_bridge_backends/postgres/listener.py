@@ -1,8 +1,8 @@
-"""The feed: NOTIFY wakes a connection of its own, which then reads what was committed since."""
+"""Feed of PostgreSQL: NOTIFY wakes a connection, which then reads the newly committed events."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection
@@ -12,44 +12,63 @@ from realtime_bridge.backend.reconnecting import ReconnectingListener
 from realtime_bridge.errors import PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
-from realtime_bridge.postgres.rows import event_of
-from realtime_bridge_backends.postgres.errors import LOST, explained
+from realtime_bridge.postgres.rows import event_from_row
+from realtime_bridge_backends.postgres.errors import CONNECTION_ERRORS, to_publish_error
 from realtime_bridge_backends.postgres.queries import SINCE
 
-CHECK_SECONDS = 10.0
-"""Without a wake-up, the connection is used at least so often: a dead one stays silent for ever."""
+WAKE_SECONDS = 10.0
+"""The longest wait for a notification. The read after it also detects a dead connection, which
+otherwise stays silent without end."""
 
 ANSWER_SECONDS = 5.0
-SWEEP_SECONDS, SWEPT_AT_ONCE = 60.0, 100
-READ_AT_ONCE = 500
+EXPIRE_SECONDS, EXPIRE_CHANNELS = 60.0, 100
+"""How often each listener expires channels, and how many at most."""
 
-MOVED = """
+READ_EVENTS = 500
+"""The most events of one channel in one read."""
+
+CHANGED = """
 SELECT pg_current_snapshot()::text, c.channel, c.epoch, c.top,
-    CASE WHEN NOT pg_visible_in_snapshot(c.repeated_by, seen) THEN c.repeated END
-FROM coalesce(%s::pg_snapshot, pg_current_snapshot()) AS seen
-LEFT JOIN {}.channels c ON c.changed >= pg_snapshot_xmin(seen)
+    CASE WHEN NOT pg_visible_in_snapshot(c.duplicate_by, previous) THEN c.duplicate_offset END
+FROM coalesce(%s::pg_snapshot, pg_current_snapshot()) AS previous
+LEFT JOIN {}.channels c ON c.changed_by >= pg_snapshot_xmin(previous)
 """
-"""Which channels may have moved since a snapshot: those that a transaction changed which was not
-over by then. Commits become visible in any order, so no counter would do."""
+"""Channels that may have changed since a snapshot: those changed by a transaction that was not
+finished in it. Commits become visible in any order, so a counter would miss some."""
 
-PLACES = "SELECT NULL, channel, epoch, top, NULL::bigint FROM {}.channels WHERE channel = ANY(%s)"
+TOPS = "SELECT NULL, channel, epoch, top, NULL::bigint FROM {}.channels WHERE channel = ANY(%s)"
 SNAPSHOT = "SELECT pg_current_snapshot()::text"
 
-NAME = "realtime-bridge feed"
-"""How operators find the connection in pg_stat_activity."""
+APPLICATION_NAME = "realtime-bridge feed"
+"""The connection's name in pg_stat_activity, for operators."""
 
-PROBES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
-OPTIONS: dict[str, Any] = {"autocommit": True, "connect_timeout": 2, **PROBES}
+# With these the kernel reports a dead peer after 20 s (10, then twice 5).
+KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
+OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "connect_timeout": 2,
+    "application_name": APPLICATION_NAME,
+    **KEEPALIVE,
+}
+
+
+class _Read(NamedTuple):
+    """Events to read: those after an offset of a channel, and one that was sent again."""
+
+    channel: str
+    epoch: str
+    after: int
+    duplicate: int | None
 
 
 class PostgresListener(ReconnectingListener):
-    """Hears what is committed.
+    """Listener on committed events.
 
     Args:
-        url: the database's address; not a pooler in transaction mode, on which LISTEN is lost.
-        prefix: the schema, and the name that is notified.
-        positions: asks where channels stand.
-        where: the server, for messages.
+        url: the database's address. A pooler in transaction mode does not work: it loses LISTEN.
+        prefix: the schema, and the name of the notifications.
+        positions: returns the tops of channels.
+        server: the server's name, for messages.
 
     """
 
@@ -59,121 +78,129 @@ class PostgresListener(ReconnectingListener):
         prefix: str,
         *,
         positions: Callable[[Iterable[str]], Awaitable[dict[str, Position]]],
-        where: str,
+        server: str,
     ) -> None:
         super().__init__()
         self._url = url
         self._schema = Identifier(prefix)
         self._positions = positions
-        self._where = where
+        self._server = server
         self._known: dict[str, tuple[str, int]] = {}
-        self._swept = asyncio.get_running_loop().time()
+        """Epoch and offset of the last event queued, by channel."""
+        self._last_expiry = asyncio.get_running_loop().time()
 
-    async def add(self, channels: Iterable[str]) -> None:
-        """Hear these channels from where they stand now."""
+    async def subscribe(self, channels: Iterable[str]) -> None:
+        """Listen to channels from their current tops on."""
         new = [channel for channel in channels if channel not in self._known]
         for channel, top in (await self._positions(new)).items():
             self._known[channel] = top.epoch, top.offset
 
-    async def discard(self, channels: Iterable[str]) -> None:
-        """Hear these channels no more."""
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
+        """Stop listening to channels."""
         for channel in channels:
             self._known.pop(channel, None)
 
-    async def _hear_until_lost(self) -> PublishError:
+    async def _listen_until_lost(self) -> PublishError:
         try:
-            connecting = AsyncConnection.connect(self._url, application_name=NAME, **OPTIONS)
-            async with await connecting as connection:
+            async with await AsyncConnection.connect(self._url, **OPTIONS) as connection:
+                # LISTEN, snapshot, read: in this order no commit falls between two of them.
                 await connection.execute(SQL("LISTEN {}").format(self._schema))
-                ((seen,),) = await self._execute(connection, SNAPSHOT, [])
-                self._hears()
+                ((snapshot,),) = await self._execute(connection, SNAPSHOT, [])
+                self._on_connected()
                 await self._catch_up(connection)
                 while True:
-                    seen = await self._next(connection, seen)
-        except (psycopg.Error, *LOST) as error:
-            return explained(error, self._where)
+                    snapshot = await self._wait_and_read(connection, snapshot)
+        except (psycopg.Error, *CONNECTION_ERRORS) as error:
+            return to_publish_error(error, self._server)
 
-    async def _next(self, connection: AsyncConnection[Any], seen: str) -> str:
-        """Wait for a wake-up, or so long; read what came since, and return the snapshot."""
-        async for _ in connection.notifies(timeout=CHECK_SECONDS, stop_after=1):
+    async def _wait_and_read(self, connection: AsyncConnection[Any], snapshot: str) -> str:
+        """Wait for a notification, read what was committed since, and return the new snapshot."""
+        async for _ in connection.notifies(timeout=WAKE_SECONDS, stop_after=1):
             pass
         async with asyncio.timeout(ANSWER_SECONDS):
-            seen = await self._read_since(connection, seen)
+            snapshot = await self._read_since(connection, snapshot)
         now = asyncio.get_running_loop().time()
-        if now - self._swept > SWEEP_SECONDS:
-            self._swept = now
-            await self._execute(connection, "SELECT {}.sweep(%s)", [SWEPT_AT_ONCE])
-        return seen
+        if now - self._last_expiry > EXPIRE_SECONDS:
+            self._last_expiry = now
+            await self._execute(connection, "SELECT {}.expire_channels(%s)", [EXPIRE_CHANNELS])
+        return snapshot
 
     async def _catch_up(self, connection: AsyncConnection[Any]) -> None:
-        """Read what came on our channels while nobody listened."""
-        await self._take(connection, await self._execute(connection, PLACES, [list(self._known)]))
+        """Read the events that were committed while no connection listened."""
+        rows = await self._execute(connection, TOPS, [list(self._known)])
+        await self._read_changed(connection, rows)
 
-    async def _read_since(self, connection: AsyncConnection[Any], seen: str) -> str:
-        """Read what came since a snapshot, and return the next one."""
-        moved = await self._execute(connection, MOVED, [seen])
-        await self._take(connection, moved)
-        return str(moved[0][0])
+    async def _read_since(self, connection: AsyncConnection[Any], snapshot: str) -> str:
+        """Read the events committed since a snapshot, and return the next snapshot."""
+        rows = await self._execute(connection, CHANGED, [snapshot])
+        await self._read_changed(connection, rows)
+        return str(rows[0][0])
 
-    async def _take(
-        self, connection: AsyncConnection[Any], moved: Sequence[tuple[Any, ...]]
+    async def _read_changed(
+        self, connection: AsyncConnection[Any], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Read page by page what is new on the channels that moved."""
-        wanted = self._wanted(moved)
-        while wanted:
-            columns = [list(column) for column in zip(*wanted, strict=True)]
-            rows = await self._execute(connection, SINCE, [*columns, READ_AT_ONCE])
-            events = [event_of(row) for row in rows if row[0] in self._known]
-            for one in events:
-                assert one.position
-                self._note(one.channel, one.position)
-            self._queue.put([*events, *_again(events, wanted)])
-            wanted = self._unfinished(wanted, rows)
+        """Read the new events of changed channels, page by page, and queue them."""
+        reads = self._reads(rows)
+        while reads:
+            columns = [list(column) for column in zip(*reads, strict=True)]
+            event_rows = await self._execute(connection, SINCE, [*columns, READ_EVENTS])
+            # A channel may have been unsubscribed while the query ran.
+            events = [event_from_row(row) for row in event_rows if row[0] in self._known]
+            for event in events:
+                assert event.position
+                self._move(event.channel, event.position)
+            self._queue.put([*events, *_repeated(events, reads)])
+            reads = self._unfinished(reads, event_rows)
 
-    def _wanted(self, moved: Sequence[tuple[Any, ...]]) -> list[tuple[str, str, int, int | None]]:
-        wanted = []
-        for _, channel, epoch, top, repeated in moved:
+    def _reads(self, rows: Sequence[tuple[Any, ...]]) -> list[_Read]:
+        reads = []
+        for _, channel, epoch, top, duplicate in rows:
             if channel not in self._known:
                 continue
             known_epoch, after = self._known[channel]
-            if known_epoch != epoch:
+            if known_epoch != epoch:  # a new epoch starts at offset 1
                 after = 0
-            if top > after or repeated:
-                wanted.append((channel, epoch, after, repeated))
+            if top > after or duplicate:
+                reads.append(_Read(channel, epoch, after, duplicate))
             else:
                 self._known[channel] = epoch, after
-        return wanted
+        return reads
 
-    def _note(self, channel: str, place: Position) -> None:
+    def _move(self, channel: str, position: Position) -> None:
         epoch, offset = self._known[channel]
-        if place.epoch != epoch or place.offset > offset:
-            self._known[channel] = place.epoch, place.offset
+        if position.epoch != epoch or position.offset > offset:
+            self._known[channel] = position.epoch, position.offset
 
     def _unfinished(
-        self, wanted: Sequence[tuple[str, str, int, int | None]], rows: Sequence[Sequence[Any]]
-    ) -> list[tuple[str, str, int, int | None]]:
-        """Return the channels of which a whole page was read: there may be more."""
+        self, reads: Sequence[_Read], event_rows: Sequence[Sequence[Any]]
+    ) -> list[_Read]:
+        """Return the reads that filled a page: their channels may have more events."""
         counts: dict[str, int] = {}
-        for row in rows:
+        for row in event_rows:
             counts[row[0]] = counts.get(row[0], 0) + 1
         return [
-            (channel, epoch, self._known[channel][1], None)
-            for channel, epoch, _, _ in wanted
-            if counts.get(channel, 0) >= READ_AT_ONCE and channel in self._known
+            _Read(channel, epoch, self._known[channel][1], None)
+            for channel, epoch, _, _ in reads
+            if counts.get(channel, 0) >= READ_EVENTS and channel in self._known
         ]
 
     async def _execute(
         self, connection: AsyncConnection[Any], query: str, values: Sequence[Any]
     ) -> list[tuple[Any, ...]]:
-        asked = SQL(query).format(self._schema)
-        return await (await connection.execute(asked, values)).fetchall()
+        statement = SQL(query).format(self._schema)
+        return await (await connection.execute(statement, values)).fetchall()
 
 
-def _again(
-    events: Sequence[Event], wanted: Sequence[tuple[str, str, int, int | None]]
-) -> list[Event]:
-    """Return the events that are new to us, and were announced a second time already."""
-    repeated = {(channel, place) for channel, _, after, place in wanted if place and place > after}
+def _repeated(events: Sequence[Event], reads: Sequence[_Read]) -> list[Event]:
+    """Return the events that were sent again before this listener read them the first time.
+
+    Each append announces once, so these events are queued twice.
+    """
+    repeated = {
+        (read.channel, read.duplicate)
+        for read in reads
+        if read.duplicate and read.duplicate > read.after
+    }
     return [
         event
         for event in events

@@ -1,4 +1,4 @@
-"""What the log answers to who reads, from the rows that PostgreSQL returns."""
+"""Queries for reads, and conversion of their rows into pages and resets."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -7,25 +7,27 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_BYTES, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.postgres.rows import COLUMNS, event_of
+from realtime_bridge.postgres.rows import COLUMNS, event_from_row
 from realtime_bridge.protocol.publishing.history import discontinuity
 
 AFTER = f"""
 SELECT c.epoch, c.top, c.top_id,
-    CASE WHEN expired THEN c.top + 1 ELSE c.first END,
-    CASE WHEN NOT expired THEN there.id END,
+    CASE WHEN idle THEN c.top + 1 ELSE c.first END,
+    CASE WHEN NOT idle THEN target.id END,
     {COLUMNS}
 FROM {{0}}.channels c
 CROSS JOIN {{0}}.settings s
-CROSS JOIN LATERAL (SELECT c.touched < now() - s.history_seconds * interval '1 s' AS expired) AS age
-LEFT JOIN {{0}}.events there ON there.channel = c.channel AND there."offset" = %s
+CROSS JOIN LATERAL (SELECT c.appended_at < now() - s.history_seconds * interval '1 s' AS idle) AS age
+LEFT JOIN {{0}}.events target ON target.channel = c.channel AND target."offset" = %s
 LEFT JOIN LATERAL (
-    SELECT * FROM {{0}}.events e WHERE e.channel = c.channel AND e."offset" > %s AND NOT expired
+    SELECT * FROM {{0}}.events e WHERE e.channel = c.channel AND e."offset" > %s AND NOT idle
     ORDER BY e."offset" LIMIT %s
 ) AS e ON true
-WHERE c.channel = %s AND NOT {{0}}.is_dead(c.top, c.touched)
-"""  # noqa: S608 -- columns of our own
-"""Where a channel stands, what it has at the asked place, and what follows, as of one moment."""
+WHERE c.channel = %s AND NOT {{0}}.is_expired(c.top, c.appended_at)
+"""  # noqa: S608, E501 -- constant columns
+"""The channel's top, its first offset, the id at the requested offset, and the events after it.
+One statement, and so one snapshot: an append between two statements would look like a gap. The
+history of an idle channel counts as deleted, before `expire_channels` deletes it."""
 
 LATEST = f"""
 SELECT c.epoch, c.top, c.top_id, NULL, NULL, {COLUMNS}
@@ -35,44 +37,44 @@ LEFT JOIN LATERAL (
     AND e."time" > extract(epoch FROM now() - interval '7 days') * 1000
     ORDER BY e."offset" LIMIT %s
 ) AS e ON true
-WHERE c.channel = %s AND NOT {{0}}.is_dead(c.top, c.touched)
-"""  # noqa: S608 -- columns of our own
+WHERE c.channel = %s AND NOT {{0}}.is_expired(c.top, c.appended_at)
+"""  # noqa: S608 -- constant columns
 
 SINCE = f"""
 SELECT {COLUMNS}
-FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS w (channel, epoch, after, repeated)
+FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[]) AS w (channel, epoch, after, duplicate)
 JOIN LATERAL (
     SELECT * FROM {{0}}.events e
-    WHERE e.channel = w.channel AND e.epoch = w.epoch AND (e."offset" > w.after OR e."offset" = w.repeated)
+    WHERE e.channel = w.channel AND e.epoch = w.epoch AND (e."offset" > w.after OR e."offset" = w.duplicate)
     ORDER BY e."offset" LIMIT %s
 ) AS e ON true
-"""  # noqa: S608, E501 -- columns of our own
-"""What came on some channels after the places that we know, and what was announced again."""
+"""  # noqa: S608, E501 -- constant columns
+"""Events after known positions of several channels, and the events that were sent again."""
 
-_PLACE, _EVENT = slice(0, 5), slice(5, None)
+_CHANNEL, _EVENT = slice(0, 5), slice(5, None)
 
 
-def answer(found: Sequence[Sequence[Any]], after: Position, limit: int) -> Page | Reset:
-    """Return the page, or why there is no contiguous way on."""
-    epoch, top, top_id, first, there = found[0][_PLACE]
-    reason = discontinuity(after, Position(epoch, top, top_id), first=first, held=there)
+def read_result(rows: Sequence[Sequence[Any]], after: Position, limit: int) -> Page | Reset:
+    """Return the page after a position, or the reset if the history does not continue it."""
+    epoch, top, top_id, first, id_at_offset = rows[0][_CHANNEL]
+    reason = discontinuity(after, Position(epoch, top, top_id), first=first, held=id_at_offset)
     if reason:
         return Reset(reason=reason, top=Position(epoch, top, top_id))
-    return page(found, limit)
+    return page(rows, limit)
 
 
-def page(found: Sequence[Sequence[Any]], limit: int) -> Page:
-    """Return as many of the rows' events as one page may have."""
-    epoch, top, top_id, *_ = found[0]
-    events = [event_of(row[_EVENT]) for row in found if row[_EVENT][0] is not None]
-    taken = tuple(_fitting(events, limit))
-    return Page(events=taken, top=Position(epoch, top, top_id), more=len(taken) < len(events))
+def page(rows: Sequence[Sequence[Any]], limit: int) -> Page:
+    """Return the events of rows as one page; `limit + 1` rows mean that more follow."""
+    epoch, top, top_id, *_ = rows[0]
+    events = [event_from_row(row[_EVENT]) for row in rows if row[_EVENT][0] is not None]
+    fitting = tuple(_fit(events, limit))
+    return Page(events=fitting, top=Position(epoch, top, top_id), more=len(fitting) < len(events))
 
 
-def _fitting(events: Iterable[Event], limit: int) -> Iterator[Event]:
+def _fit(events: Iterable[Event], limit: int) -> Iterator[Event]:
     size = 0
-    for number, one in enumerate(events):
-        size += len(one.body)
-        if number == limit or (number and size > PAGE_BYTES):
+    for number, event in enumerate(events):
+        size += len(event.body)
+        if number == limit or (number and size > PAGE_BYTES):  # the first event always fits
             return
-        yield one
+        yield event

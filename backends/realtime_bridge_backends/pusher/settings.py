@@ -1,29 +1,61 @@
-"""Which app of Pusher's this deployment uses, from `REALTIME_PUSHER_*` or `PUSHER_*`."""
+"""Settings of the Pusher backend."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-from msgspec import Meta
+from pydantic import AliasChoices, Field
+from pydantic_settings import SettingsConfigDict
 
-from realtime_bridge.settings import EnvironmentSettings, Port
+from realtime_bridge.settings import EnvironmentSettings, Port, text_of
 
-_CUSTOMARY = ("app_id", "key", "secret", "cluster", "host", "port", "tls")
+_HOST = text_of(r"[A-Za-z0-9.:-]+", "write a host's name or address")
 
 
-@dataclass(frozen=True, kw_only=True)
+def _either(name: str) -> AliasChoices:
+    """Return our variable, then the customary one of Pusher's own libraries."""
+    return AliasChoices(f"REALTIME_PUSHER_{name}", f"PUSHER_{name}")
+
+
 class PusherSettings(EnvironmentSettings):
-    """Which app of which cluster; host and port for a server that is not Pusher's own."""
+    """Pusher app to publish through, from `REALTIME_PUSHER_*` or the customary `PUSHER_*`."""
 
-    env_prefix: ClassVar[str] = "REALTIME_PUSHER_"
-    env_aliases: ClassVar[Mapping[str, str]] = {
-        name: f"PUSHER_{name.upper()}" for name in _CUSTOMARY
-    }
+    model_config = SettingsConfigDict(env_prefix="REALTIME_PUSHER_")
 
-    app_id: Annotated[str, Meta(pattern=r"^[0-9]+\Z")]
-    key: Annotated[str, Meta(min_length=1)]
-    secret: Annotated[str, Meta(min_length=1)] = field(repr=False)
-    cluster: Annotated[str, Meta(pattern=r"^[a-z0-9-]+\Z")] | None = None
-    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]+\Z")] | None = None
-    port: Port | None = None
-    tls: bool = True
+    app_id: Annotated[str, text_of(r"[0-9]+", "write the app's number")] = Field(
+        validation_alias=_either("APP_ID"),
+        examples=["1234567"],
+        description="Number of the app.",
+    )
+    key: Annotated[str, Field(min_length=1)] = Field(
+        validation_alias=_either("KEY"),
+        examples=["KEY"],
+        description="Key of the app, with which browsers connect.",
+    )
+    secret: Annotated[str, Field(min_length=1)] = Field(
+        repr=False,
+        validation_alias=_either("SECRET"),
+        examples=["SECRET"],
+        description="Secret of the app, which signs calls and subscriptions.",
+    )
+    cluster: Annotated[str, text_of(r"[a-z0-9-]+", "write a cluster's name")] | None = Field(
+        default=None,
+        validation_alias=_either("CLUSTER"),
+        examples=["eu"],
+        description="Cluster of the app.",
+    )
+    host: Annotated[str, _HOST] | None = Field(
+        default=None,
+        validation_alias=_either("HOST"),
+        examples=["127.0.0.1"],
+        description="Host of a server that speaks Pusher's protocol, instead of Pusher's own.",
+    )
+    port: Port | None = Field(
+        default=None,
+        validation_alias=_either("PORT"),
+        examples=[443],
+        description="Port of that host; by default that of HTTPS or HTTP.",
+    )
+    tls: bool = Field(
+        default=True,
+        validation_alias=_either("TLS"),
+        description="Calls and connections are encrypted.",
+    )

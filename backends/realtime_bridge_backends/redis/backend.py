@@ -1,12 +1,11 @@
-"""The log itself: streams for history, scripts for atomicity, pub/sub for announcement."""
+"""Log and feed in Redis: streams keep history, one script is atomic, pub/sub notifies."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from redis.asyncio import RedisCluster
 
@@ -21,71 +20,78 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
+from realtime_bridge.model.urls import redact
 from realtime_bridge.protocol.wire import messages
-from realtime_bridge.settings import EnvironmentSettings
 from realtime_bridge_backends.redis.checks import run_checks
-from realtime_bridge_backends.redis.client_factory import AT_ONCE, client_for, close, shown
-from realtime_bridge_backends.redis.errors import LOST, explained
-from realtime_bridge_backends.redis.listener import RedisListener, announcement
-from realtime_bridge_backends.redis.scripts import Argument, Call, Operations
+from realtime_bridge_backends.redis.client_factory import (
+    MAX_CONNECTIONS,
+    close_client,
+    create_client,
+)
+from realtime_bridge_backends.redis.errors import CALL_ERRORS, to_publish_error
+from realtime_bridge_backends.redis.listener import RedisListener, pubsub_channel
+from realtime_bridge_backends.redis.scripts import Argument, ScriptCall, ScriptRunner
+from realtime_bridge_backends.redis.timing import RedisTiming
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 CALL_BYTES = 1024 * 1024
-"""A channel's part of a batch is cut into calls of this size, so that none holds Redis up long."""
+"""The most bytes of one call: Redis serves no other client while a script runs."""
 
-_PARTS = ("meta", "events", "ids", "latest", "order")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RedisSettings(EnvironmentSettings):
-    """Where Redis is."""
-
-    env_prefix: ClassVar[str] = "REALTIME_REDIS_"
-    env_aliases: ClassVar[Mapping[str, str]] = {"url": "REDIS_URL"}
-
-    url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
+_KEY_PARTS = ("meta", "events", "ids", "latest", "order")
 
 
 class RedisBackend(Log, Feed, Plugin):
-    """Keeps each channel in a few keys of its own hash slot; any process may append and listen.
+    """Log and feed of all channels, each in a few keys of one slot; any process may append.
 
     Args:
-        url: the server's address, see `address.client_for`.
-        prefix: what all keys and channels begin with.
-        retention: how much history a channel keeps.
+        url: the server's address, see `client_factory.create_client`.
+        prefix: the beginning of all keys and pub/sub channels.
+        retention: the history that a channel keeps.
+        timing: time limits.
 
     Raises:
-        ConfigurationError: the url is no address of Redis.
+        ConfigurationError: the URL is not an address of Redis.
 
     """
 
     def __init__(
-        self, url: str, *, prefix: str = "realtime", retention: Retention | None = None
+        self,
+        url: str,
+        *,
+        prefix: str = "realtime",
+        retention: Retention | None = None,
+        timing: RedisTiming | None = None,
     ) -> None:
-        kept = retention or Retention()
-        self._where = f"Redis at {shown(url)}"
+        limits = retention or Retention()
+        self._server = f"Redis at {redact(url)}"
         self._prefix = prefix
-        self._connect = partial(client_for, url)
-        self._client = self._connect()
-        self._operations = Operations(self._client)
+        self._timing = timing or RedisTiming()
+        self._create_client = partial(create_client, url, self._timing)
+        self._client = self._create_client()
+        self._scripts = ScriptRunner(self._client)
         self._publish = "SPUBLISH" if isinstance(self._client, RedisCluster) else "PUBLISH"
-        self._limits = (kept.events, kept.bytes, round(kept.seconds * 1_000))
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._limits = (limits.events, limits.bytes, round(limits.seconds * 1_000))
+        # redis-py raises when its pool has no free connection; a semaphore waits.
+        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
     def __str__(self) -> str:
-        return self._where
+        return self._server
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Make one for the server at `REALTIME_REDIS_URL`."""
+        """Return a log on the server at `REALTIME_REDIS_URL`."""
+        from realtime_bridge_backends.redis.settings import RedisSettings
+
         return cls(RedisSettings.load().url, prefix=settings.prefix, retention=settings.retention)
 
     @classmethod
     def is_configured(cls) -> bool:
-        """Tell whether `REALTIME_REDIS_URL` is set: its default is for who chose Redis."""
-        return "url" in RedisSettings.given()
+        """Return whether the environment names a server; the default address does not count."""
+        from realtime_bridge_backends.redis.settings import RedisSettings
+
+        return "url" in RedisSettings.load().model_fields_set
 
     async def __aexit__(
         self,
@@ -93,27 +99,30 @@ class RedisBackend(Log, Feed, Plugin):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await close(self._client)
+        await close_client(self._client)
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append each channel's events by one script, all in one round trip."""
         if len(events) == 1:
-            (answer,) = await self._run([self._append(events)])
+            (answer,) = await self._run([self._append_call(events)])
             return _receipts(events, answer)
-        numbers: dict[str, list[int]] = {}
-        for number, event in enumerate(events):
-            numbers.setdefault(event.channel, []).append(number)
-        parts = [part for run in numbers.values() for part in _slices(events, run)]
-        answers = await self._run([self._append([events[n] for n in part]) for part in parts])
+        indexes: dict[str, list[int]] = {}
+        for index, event in enumerate(events):
+            indexes.setdefault(event.channel, []).append(index)
+        chunks = [chunk for numbers in indexes.values() for chunk in _chunks(events, numbers)]
+        answers = await self._run(
+            [self._append_call([events[n] for n in chunk]) for chunk in chunks]
+        )
         receipts: dict[int, Receipt] = {}
-        for part, answer in zip(parts, answers, strict=True):
-            receipts |= zip(part, _receipts([events[n] for n in part], answer), strict=True)
-        return [receipts[number] for number in range(len(events))]
+        for chunk, answer in zip(chunks, answers, strict=True):
+            receipts |= zip(chunk, _receipts([events[n] for n in chunk], answer), strict=True)
+        return [receipts[index] for index in range(len(events))]
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
-        """Return what follows `after`, or a reset."""
-        asked = (after.epoch, after.offset, after.id or "", min(limit, PAGE_EVENTS), PAGE_BYTES)
-        (answer,) = await self._run([self._call("read", channel, *asked)])
+        """Return the events after a position, or a reset."""
+        limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
+        call = self._call("read", channel, after.epoch, after.offset, after.id or "", *limits)
+        (answer,) = await self._run([call])
         if answer[0]:
             return Reset(reason=answer[0].decode(), top=_position(answer[1:4]))
         return _page(answer)
@@ -126,53 +135,58 @@ class RedisBackend(Log, Feed, Plugin):
 
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Return the latest event of each key."""
-        asked = (after, min(limit, PAGE_EVENTS), PAGE_BYTES)
-        (answer,) = await self._run([self._call("latest", channel, *asked)])
+        limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
+        (answer,) = await self._run([self._call("latest", channel, after, *limits)])
         return _page(answer)
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
-        """Begin a new epoch, if `expected_epoch` is still the channel's."""
+        """Begin a new epoch if `expected_epoch` is still the channel's."""
         (answer,) = await self._run([self._call("rotate_epoch", channel, expected_epoch)])
         return _position(answer)
 
     async def generation(self, configuration: str) -> int:
-        """Return the generation of this configuration, which Redis remembers."""
+        """Return the generation of this configuration, stored in Redis."""
         key = f"{self._prefix}:generation"
-        (answer,) = await self._run([Call("generation", [key], [configuration])])
+        (answer,) = await self._run([ScriptCall("generation", [key], [configuration])])
         return int(answer)
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:
-        """Open a listener on connections of its own."""
-        async with RedisListener(self._connect, self._prefix, where=self._where) as listener:
+        """Open a listener on separate connections."""
+        listener = RedisListener(
+            self._create_client, self._prefix, server=self._server, timing=self._timing
+        )
+        async with listener:
             yield listener
 
     async def check(self) -> list[CheckResult]:
-        """Look whether the server is there, and set up as a log needs it."""
-        return await run_checks(self._client, self._where, prefix=self._prefix)
+        """Check the server and its configuration."""
+        return await run_checks(
+            self._client, self._server, keys=_keys(self._prefix, "doctor"), prefix=self._prefix
+        )
 
-    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+    async def _run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         if not calls:
             return []
         try:
-            async with self._room:
-                answers = await self._operations.run(calls)
-        except LOST as error:
-            raise explained(error, self._where) from error
+            async with self._slots:
+                answers = await self._scripts.run(calls)
+        except CALL_ERRORS as error:
+            raise to_publish_error(error, self._server) from error
         for answer in answers:
             if isinstance(answer, Exception):
-                raise explained(answer, self._where) from answer
+                raise to_publish_error(answer, self._server) from answer
         return answers
 
-    def _call(self, name: str, channel: str, *arguments: Argument) -> Call:
-        keys = _keys(self._prefix, channel)
-        return Call(name, keys, (ids.epoch(), *arguments))
+    def _call(self, operation: str, channel: str, *arguments: Argument) -> ScriptCall:
+        # Redis starts math.random from the same seed in every run, so the epoch comes from here.
+        return ScriptCall(operation, _keys(self._prefix, channel), (ids.epoch(), *arguments))
 
-    def _append(self, events: Sequence[Event]) -> Call:
+    def _append_call(self, events: Sequence[Event]) -> ScriptCall:
         channel = events[0].channel
         arguments: list[Argument] = [
             self._publish,
-            announcement(self._prefix, channel),
+            pubsub_channel(self._prefix, channel),
             *self._limits,
         ]
         for event in events:
@@ -182,19 +196,20 @@ class RedisBackend(Log, Feed, Plugin):
 
 @lru_cache(maxsize=65_536)
 def _keys(prefix: str, channel: str) -> tuple[str, ...]:
-    return tuple(f"{prefix}:{{{channel}}}:{part}" for part in _PARTS)
+    # The braces are a hash tag: a Cluster puts all keys of a channel into one slot.
+    return tuple(f"{prefix}:{{{channel}}}:{part}" for part in _KEY_PARTS)
 
 
-def _slices(events: Sequence[Event], numbers: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Cut one channel's part of a batch into calls of a bounded size."""
+def _chunks(events: Sequence[Event], indexes: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Divide one channel's part of a batch into chunks of at most `CALL_BYTES`."""
     start = size = 0
-    for end, number in enumerate(numbers):
-        length = len(events[number].body)
+    for end, index in enumerate(indexes):
+        length = len(events[index].body)
         if size + length > CALL_BYTES and end > start:
-            yield numbers[start:end]
+            yield indexes[start:end]
             start, size = end, 0
         size += length
-    yield numbers[start:]
+    yield indexes[start:]
 
 
 def _receipts(events: Sequence[Event], answer: Sequence[Any]) -> list[Receipt]:
@@ -210,8 +225,8 @@ def _receipts(events: Sequence[Event], answer: Sequence[Any]) -> list[Receipt]:
 
 
 def _position(answer: Sequence[Any]) -> Position:
-    epoch, offset, held = answer
-    return Position(epoch.decode(), offset, held.decode() or None)
+    epoch, offset, event_id = answer
+    return Position(epoch.decode(), offset, event_id.decode() or None)
 
 
 def _page(answer: Sequence[Any]) -> Page:

@@ -1,68 +1,82 @@
-"""Whether a Redis is there, and set up as a log needs it: what `doctor` reports."""
+"""Checks of a Redis server, for `realtime-bridge doctor`."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge_backends.redis.client_factory import Client
-from realtime_bridge_backends.redis.errors import explained
-from realtime_bridge_backends.redis.scripts import Call, Operations
+from realtime_bridge_backends.redis.errors import to_publish_error
+from realtime_bridge_backends.redis.scripts import ScriptCall, ScriptRunner
 
-OLDEST, FUNCTIONS = (6, 2), (7, 0)
-SKEW_SECONDS = 5.0
-NEARLY_FULL = 0.9
+MIN_VERSION, FUNCTIONS_VERSION = (6, 2), (7, 0)
+MAX_SKEW_SECONDS = 5.0
+MEMORY_WARNING = 0.9
 
 
-async def run_checks(client: Client, where: str, *, prefix: str) -> list[CheckResult]:
-    """Return what was found; a server that cannot be reached is the only finding then."""
+async def run_checks(
+    client: Client, server: str, *, keys: Sequence[str], prefix: str
+) -> list[CheckResult]:
+    """Return the results; an unreachable server is the only result.
+
+    Args:
+        client: the client to use.
+        server: the server's name, for messages.
+        keys: the keys of a channel for the check alone.
+        prefix: the beginning of all keys, for the hint on permissions.
+
+    """
     try:
-        information = _merged(await client.info())
+        info = _first_node(await client.info())
     except (RedisError, OSError) as error:
-        return [CheckResult(check="redis", status="failed", detail=str(explained(error, where)))]
-    findings = [_version(information), _persistence(information), *_memory(information)]
-    findings += [finding async for finding in _checked(client, where, prefix)]
-    return findings
+        detail = str(to_publish_error(error, server))
+        return [CheckResult(check="redis", status="failed", detail=detail)]
+    results = [_check_version(info), _check_persistence(info), *_check_memory(info)]
+    results.append(await _check_clock(client))
+    results.append(await _check_scripts(client, server, keys, prefix))
+    return results
 
 
-def _merged(information: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of one node: a Cluster answers with those of each."""
-    first = next(iter(information.values()))
-    return first if isinstance(first, dict) and "redis_version" in first else information
+def _first_node(info: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of one node; a Cluster's client returns those of each, by name."""
+    first = next(iter(info.values()))
+    return first if isinstance(first, dict) and "redis_version" in first else info
 
 
-def _version(information: dict[str, Any]) -> CheckResult:
-    version = str(information["redis_version"])
+def _check_version(info: dict[str, Any]) -> CheckResult:
+    version = str(info["redis_version"])
     numbers = tuple(int(part) for part in version.split(".")[:2])
-    check, detail = "redis version", f"{version}, {information.get('redis_mode', 'standalone')}"
-    if numbers < OLDEST:
-        cure = "Upgrade to Redis 7"
-        return CheckResult(check=check, status="failed", detail=detail, hint=cure)
-    if numbers < FUNCTIONS:
-        detail += ": scripts are sent anew after each restart, and a Cluster has no sharded pub/sub"
+    check, detail = "redis version", f"{version}, {info.get('redis_mode', 'standalone')}"
+    if numbers < MIN_VERSION:
+        hint = "Upgrade to Redis 7"
+        return CheckResult(check=check, status="failed", detail=detail, hint=hint)
+    if numbers < FUNCTIONS_VERSION:
+        detail += (
+            ": scripts are loaded again after each restart, and a Cluster has no sharded pub/sub"
+        )
         return CheckResult(
             check=check, status="warning", detail=detail, hint="Upgrade to Redis 7 when you can"
         )
     return CheckResult(check=check, status="ok", detail=detail)
 
 
-def _persistence(information: dict[str, Any]) -> CheckResult:
-    if information.get("aof_enabled"):
+def _check_persistence(info: dict[str, Any]) -> CheckResult:
+    if info.get("aof_enabled"):
         return CheckResult(check="redis persistence", status="ok", detail="append-only file")
     return CheckResult(
         check="redis persistence",
         status="warning",
-        detail="no append-only file: a restart loses what came since the last snapshot, and "
+        detail="no append-only file: a restart loses the events since the last snapshot, and "
         "clients get `reset`",
-        hint="Set `appendonly yes`, if a restart shall lose less than a second",
+        hint="Set `appendonly yes` if a restart may lose at most one second",
     )
 
 
-def _memory(information: dict[str, Any]) -> list[CheckResult]:
-    check, limit = "redis memory", information.get("maxmemory", 0)
-    policy, used = information.get("maxmemory_policy", "?"), information.get("used_memory", 0)
+def _check_memory(info: dict[str, Any]) -> list[CheckResult]:
+    check, limit = "redis memory", info.get("maxmemory", 0)
+    policy, used = info.get("maxmemory_policy", "?"), info.get("used_memory", 0)
     if not limit:
         detail = f"{used / 2**20:.0f} MiB used, no limit"
         return [CheckResult(check=check, status="ok", detail=detail)]
@@ -72,26 +86,26 @@ def _memory(information: dict[str, Any]) -> list[CheckResult]:
             CheckResult(
                 check=check,
                 status="failed" if str(policy).startswith("allkeys") else "warning",
-                detail=f"{detail}: when it is full, Redis evicts the log, and clients get `reset`",
-                hint="Set `maxmemory-policy noeviction`, or give the log a Redis of its own",
+                detail=f"{detail}: a full Redis evicts the log, and clients get `reset`",
+                hint="Set `maxmemory-policy noeviction`, or use a separate Redis for the log",
             )
         ]
-    if used > NEARLY_FULL * limit:
-        cure = "Raise maxmemory, or keep less (REALTIME_HISTORY_…)"
-        return [CheckResult(check=check, status="warning", detail=detail, hint=cure)]
+    if used > MEMORY_WARNING * limit:
+        hint = "Raise maxmemory, or keep less (REALTIME_HISTORY_…)"
+        return [CheckResult(check=check, status="warning", detail=detail, hint=hint)]
     return [CheckResult(check=check, status="ok", detail=detail)]
 
 
-async def _checked(client: Client, where: str, prefix: str) -> AsyncIterator[CheckResult]:
-    yield await _clock(client)
-    operations = Operations(client)
-    keys = [f"{prefix}:{{doctor}}:{part}" for part in ("meta", "events", "ids", "latest", "order")]
+async def _check_scripts(
+    client: Client, server: str, keys: Sequence[str], prefix: str
+) -> CheckResult:
+    scripts = ScriptRunner(client)
     try:
-        (answer,) = await operations.run([Call("position", keys, ["doctor00"])])
+        (answer,) = await scripts.run([ScriptCall("position", keys, ["doctor00"])])
         if isinstance(answer, ResponseError):
             raise answer
     except NoPermissionError as error:
-        yield CheckResult(
+        return CheckResult(
             check="redis permissions",
             status="failed",
             detail=str(error),
@@ -99,19 +113,18 @@ async def _checked(client: Client, where: str, prefix: str) -> AsyncIterator[Che
             "+@connection +info +time",
         )
     except (RedisError, OSError) as error:
-        detail = str(explained(error, where))
-        yield CheckResult(check="redis scripts", status="failed", detail=detail)
-    else:
-        detail = "function library" if operations.way == "function" else "EVALSHA"
-        yield CheckResult(check="redis scripts", status="ok", detail=detail)
+        detail = str(to_publish_error(error, server))
+        return CheckResult(check="redis scripts", status="failed", detail=detail)
+    detail = "function library" if scripts.mode == "function" else "EVALSHA"
+    return CheckResult(check="redis scripts", status="ok", detail=detail)
 
 
-async def _clock(client: Client) -> CheckResult:
+async def _check_clock(client: Client) -> CheckResult:
     answer = await client.time()
     seconds, microseconds = next(iter(answer.values())) if isinstance(answer, dict) else answer
     skew = time.time() - seconds - microseconds / 1e6
-    detail = f"{abs(skew):.1f} s {'behind' if skew > 0 else 'before'} this machine's"
-    if abs(skew) > SKEW_SECONDS:
-        cure = "Let both machines keep time (chrony, systemd-timesyncd)"
-        return CheckResult(check="redis clock", status="warning", detail=detail, hint=cure)
+    detail = f"{abs(skew):.1f} s {'behind' if skew > 0 else 'ahead of'} this machine's clock"
+    if abs(skew) > MAX_SKEW_SECONDS:
+        hint = "Synchronize the clocks of both machines (chrony, systemd-timesyncd)"
+        return CheckResult(check="redis clock", status="warning", detail=detail, hint=hint)
     return CheckResult(check="redis clock", status="ok", detail=detail)

@@ -1,4 +1,4 @@
-"""A client for an address: of one Redis, of a Sentinel's master, or of a Cluster."""
+"""Creation of a redis-py client: for one server, a Sentinel's master, or a Cluster."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -11,86 +11,78 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
 
 from realtime_bridge.errors import ConfigurationError
+from realtime_bridge_backends.redis.timing import RedisTiming
 
 Client: TypeAlias = "Redis | RedisCluster"
 
-CONNECT_SECONDS = 2.0
-CALL_SECONDS = 4.0
-"""Below the broadcaster's own limit, so that it hears why."""
-
-AT_ONCE = 32
-"""Connections, and so calls at once, per client."""
+MAX_CONNECTIONS = 32
+"""Connections of one client, and so its parallel calls."""
 
 PORT, SENTINEL_PORT = 6379, 26379
 
-_CLEAR = {"redis": False, "rediss": True}
+_TLS = {"redis": False, "rediss": True}
 
 
-def client_for(url: str) -> Client:
-    """Make the client; nothing is connected yet.
+def create_client(url: str, timing: RedisTiming) -> Client:
+    """Return a client that is not connected yet.
 
     `redis://`, `rediss://` (TLS) and `unix://` are as redis-py has them. `redis+cluster://` and
     `rediss+cluster://` name some nodes of a cluster, `redis+sentinel://HOST:PORT,…/SERVICE/DB` the
     sentinels of a service. User and password stand before the hosts.
 
     Raises:
-        ConfigurationError: it is no such address.
+        ConfigurationError: the URL has another form.
 
     """
     scheme, _, kind = urlsplit(url).scheme.partition("+")
-    make = _MAKERS.get(kind)
-    if make is None or scheme not in (*_CLEAR, "unix"):
+    create = _FACTORIES.get(kind)
+    if create is None or scheme not in (*_TLS, "unix"):
+        # Without the value: it may hold a password.
         raise ConfigurationError(
-            "REALTIME_REDIS_URL is no address of Redis: write redis://HOST:6379/0, "
+            "REALTIME_REDIS_URL is not an address of Redis: write redis://HOST:6379/0, "
             "redis+cluster://HOST:PORT,HOST:PORT or redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
         )
     try:
-        return make(url, urlsplit(url), _options(scheme))
+        return create(url, urlsplit(url), _options(scheme, timing))
     except ValueError as error:
         raise ConfigurationError(f"REALTIME_REDIS_URL is malformed: {error}") from None
 
 
-async def close(client: Client) -> None:
-    """Close the client, and what it asks who the master is."""
+async def close_client(client: Client) -> None:
+    """Close the client, and its connections to Sentinels."""
     await client.aclose()
     pool = None if isinstance(client, RedisCluster) else client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
-        await pool.sentinel_manager.aclose()
+        await pool.sentinel_manager.aclose()  # redis-py leaves these open
 
 
-def shown(url: str) -> str:
-    """Return the address without user and password, fit for a message."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _options(scheme: str) -> dict[str, Any]:
-    tls = {"ssl": True} if _CLEAR.get(scheme) else {}
+def _options(scheme: str, timing: RedisTiming) -> dict[str, Any]:
+    tls = {"ssl": True} if _TLS.get(scheme) else {}
     return {
-        "protocol": 2,
-        "socket_connect_timeout": CONNECT_SECONDS,
-        "socket_timeout": CALL_SECONDS,
+        "protocol": 2,  # PubSubConnection parses RESP2
+        "socket_connect_timeout": timing.connect_seconds,
+        "socket_timeout": timing.call_seconds,
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
-        "max_connections": AT_ONCE,
+        "max_connections": MAX_CONNECTIONS,
         **tls,
     }
 
 
-def _one(url: str, _: SplitResult, options: dict[str, Any]) -> Client:
-    options.pop("ssl", None)  # the scheme says so to redis-py
+def _create_single(url: str, _: SplitResult, options: dict[str, Any]) -> Client:
+    options.pop("ssl", None)  # redis-py takes it from the scheme, and rejects it as an option
     client: Redis = Redis.from_url(url, **options)
     return client
 
 
-def _cluster(_: str, parts: SplitResult, options: dict[str, Any]) -> Client:
+def _create_cluster(_: str, parts: SplitResult, options: dict[str, Any]) -> Client:
     nodes = [ClusterNode(host, port) for host, port in _hosts(parts, PORT)]
     return RedisCluster(startup_nodes=nodes, **_credentials(parts), **options)
 
 
-def _sentinel(_: str, parts: SplitResult, options: dict[str, Any]) -> Client:
+def _create_sentinel(_: str, parts: SplitResult, options: dict[str, Any]) -> Client:
     service, _, db = parts.path.strip("/").partition("/")
     if not service:
-        raise ValueError("name the service after the sentinels: …/SERVICE")
+        raise ValueError("add the service after the sentinels: …/SERVICE")
     timeouts = {name: options[name] for name in ("socket_connect_timeout", "socket_timeout")}
     sentinel = Sentinel(_hosts(parts, SENTINEL_PORT), sentinel_kwargs=timeouts)
     master: Redis = sentinel.master_for(service, db=int(db or 0), **_credentials(parts), **options)
@@ -98,8 +90,8 @@ def _sentinel(_: str, parts: SplitResult, options: dict[str, Any]) -> Client:
 
 
 def _hosts(parts: SplitResult, port: int) -> list[tuple[str, int]]:
-    named = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
-    hosts = [(host.hostname, host.port or port) for host in named]
+    split = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
+    hosts = [(host.hostname, host.port or port) for host in split]
     if not all(host for host, _ in hosts):
         raise ValueError("name at least one host")
     return [(host or "", number) for host, number in hosts]
@@ -107,12 +99,13 @@ def _hosts(parts: SplitResult, port: int) -> list[tuple[str, int]]:
 
 def _credentials(parts: SplitResult) -> dict[str, Any]:
     user, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    given = {"username": unquote(user), "password": unquote(password)}
-    return {name: text for name, text in given.items() if text}
+    credentials = {"username": unquote(user), "password": unquote(password)}
+    return {name: text for name, text in credentials.items() if text}
 
 
-_MAKERS: dict[str, Callable[[str, SplitResult, dict[str, Any]], Client]] = {
-    "": _one,
-    "cluster": _cluster,
-    "sentinel": _sentinel,
+_FACTORIES: dict[str, Callable[[str, SplitResult, dict[str, Any]], Client]] = {
+    "": _create_single,
+    "cluster": _create_cluster,
+    "sentinel": _create_sentinel,
 }
+"""Factories by the part of the scheme after `+`."""

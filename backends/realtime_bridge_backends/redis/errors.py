@@ -1,4 +1,4 @@
-"""What Redis refused or failed to do, in our own errors, each with its cure."""
+"""Conversion of Redis's errors into ours, each with one thing to do."""
 
 from collections.abc import Callable
 
@@ -18,17 +18,15 @@ from redis.exceptions import (
 
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
 
-LOST = (RedisError, OSError, AttributeError)
-"""What a call may raise; the last by redis-py, when a Cluster's change closes a connection that is
-just being made."""
+CALL_ERRORS = (RedisError, OSError, AttributeError)
+"""Errors that a call may raise. redis-py raises AttributeError when a change of the Cluster closes
+a connection that is being opened."""
 
-Failure = Callable[[str], PublishError]
-
-_CURES: tuple[tuple[tuple[type[Exception], ...], Failure, str], ...] = (
+_RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], str], ...] = (
     (
         (NoPermissionError,),
         BackendAuthError,
-        "give the user of REALTIME_REDIS_URL what `realtime-bridge doctor` lists",
+        "give the user of REALTIME_REDIS_URL the rights that `realtime-bridge doctor` lists",
     ),
     (
         (AuthenticationError,),
@@ -37,36 +35,42 @@ _CURES: tuple[tuple[tuple[type[Exception], ...], Failure, str], ...] = (
     ),
     (
         (OutOfMemoryError,),
-        lambda said: PublishError(said, retryable=True),
-        "it is full: raise its maxmemory, or keep less (REALTIME_HISTORY_…)",
+        lambda message: PublishError(message, retryable=True),
+        "the memory is full: raise its maxmemory, or keep less (REALTIME_HISTORY_…)",
     ),
     (
         (ReadOnlyError,),
         BackendUnavailableError,
-        "it is a replica: name the master, or its sentinels (redis+sentinel://)",
+        "the server is a replica: name the master, or its sentinels (redis+sentinel://)",
     ),
     (
         (BusyLoadingError, ClusterDownError),
         BackendUnavailableError,
-        "it is starting, or a part of it is down",
+        "the server is starting, or a part of the Cluster is down: wait",
     ),
     (
         (MaxConnectionsError,),
         BackendUnavailableError,
-        "this process has all its connections in use",
+        "all connections of this process are in use: publish less at the same time",
     ),
     (
         (ConnectionError, TimeoutError, ClusterError, OSError, AttributeError),
         BackendUnavailableError,
-        "check that it runs, and that REALTIME_REDIS_URL says where",
+        "check that it runs, and that REALTIME_REDIS_URL has its address",
     ),
 )
+"""Error classes, the class to raise, and the hint. The first match counts: the last rule's
+ConnectionError is a base class of several above."""
+
+_RETRYABLE = ("MISCONF", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS")
+"""First words of errors that pass; redis-py has no classes for them."""
 
 
-def explained(error: Exception, where: str) -> PublishError:
-    """Return the error to raise: what was wrong at which server, and what to do."""
-    for kinds, failure, cure in _CURES:
+def to_publish_error(error: Exception, server: str) -> PublishError:
+    """Return the error to raise: what failed at which server, and what to do."""
+    for kinds, error_class, hint in _RULES:
         if isinstance(error, kinds):
-            return failure(f"{where} did not do it ({error or 'no answer'}): {cure}")
-    retryable = str(error).startswith(("MISCONF", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS"))
-    return PublishError(f"{where} refused it: {error}", retryable=retryable)
+            return error_class(f"{server} failed ({error or 'no answer'}): {hint}")
+    return PublishError(
+        f"{server} rejected the call: {error}", retryable=str(error).startswith(_RETRYABLE)
+    )

@@ -1,4 +1,4 @@
-"""The feed: one subscription connection, or one for each node of a Cluster that has a channel."""
+"""Feed of Redis: events published on the pub/sub channels of the log's channels."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -9,89 +9,93 @@ from redis.exceptions import RedisError
 from realtime_bridge.backend.reconnecting import ReconnectingListener
 from realtime_bridge.errors import PublishError
 from realtime_bridge.protocol.wire.messages import held_event
-from realtime_bridge_backends.redis.client_factory import Client, close
-from realtime_bridge_backends.redis.errors import explained
-from realtime_bridge_backends.redis.pubsub_pool import Lines
-
-ADD_SECONDS = 5.0
-"""How long a subscription may take to be confirmed."""
+from realtime_bridge_backends.redis.client_factory import Client, close_client
+from realtime_bridge_backends.redis.errors import to_publish_error
+from realtime_bridge_backends.redis.pubsub_pool import PubSubPool
+from realtime_bridge_backends.redis.timing import RedisTiming
 
 
-def announcement(prefix: str, channel: str) -> str:
-    """Return the pub/sub channel of a channel; on a Cluster it shares the slot of its keys."""
+def pubsub_channel(prefix: str, channel: str) -> str:
+    """Return the pub/sub channel of a channel; on a Cluster both have the same slot."""
     return f"{prefix}:{{{channel}}}"
 
 
 class RedisListener(ReconnectingListener):
-    """Hears what is announced; when one of its connections is lost, all are made anew.
+    """Listener on published events. When one connection is lost, all are opened again.
 
     Args:
-        connect: makes a client of the servers to listen to.
-        prefix: what the channels begin with.
-        where: the server, for messages.
+        create_client: returns a client of the servers to listen to.
+        prefix: the beginning of the pub/sub channels.
+        server: the server's name, for messages.
+        timing: time limits.
 
     """
 
-    def __init__(self, connect: Callable[[], Client], prefix: str, *, where: str) -> None:
+    def __init__(
+        self, create_client: Callable[[], Client], prefix: str, *, server: str, timing: RedisTiming
+    ) -> None:
         super().__init__()
-        self._connect = connect
+        self._create_client = create_client
         self._prefix = prefix
-        self._where = where
+        self._server = server
+        self._timing = timing
         self._channels: set[str] = set()
-        self._lines: Lines | None = None
+        self._pool: PubSubPool | None = None
 
-    async def add(self, channels: Iterable[str]) -> None:
-        """Subscribe, and wait until Redis has confirmed it.
+    async def subscribe(self, channels: Iterable[str]) -> None:
+        """Subscribe to channels, and wait until Redis has confirmed it.
 
         Raises:
-            PublishError: it did not.
+            PublishError: Redis did not confirm in time.
 
         """
         new = set(channels) - self._channels
-        self._channels |= new
+        self._channels |= new  # at once: a reconnection meanwhile subscribes them too
         try:
-            async with asyncio.timeout(ADD_SECONDS):
+            async with asyncio.timeout(self._timing.subscribe_seconds):
                 await self._connected.wait()
-                assert self._lines
-                await self._lines.subscribe(self._announcements(new))
+                assert self._pool
+                await self._pool.subscribe(self._pubsub_channels(new))
         except (RedisError, OSError) as error:
             self._channels -= new
-            raise explained(error, self._where) from error
+            raise to_publish_error(error, self._server) from error
 
-    async def discard(self, channels: Iterable[str]) -> None:
-        """Unsubscribe."""
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
+        """Unsubscribe from channels."""
         old = self._channels.intersection(channels)
         self._channels -= old
-        if self._lines:
-            with suppress(RedisError, OSError):  # then the connection is lost, and all is anew
-                await self._lines.unsubscribe(self._announcements(old))
+        if self._pool:
+            # A failure means a lost connection: the next one does not subscribe them.
+            with suppress(RedisError, OSError):
+                await self._pool.unsubscribe(self._pubsub_channels(old))
 
-    async def _hear_until_lost(self) -> PublishError:
+    async def _listen_until_lost(self) -> PublishError:
         failures: list[Exception] = []
         try:
             async with self._client() as client, asyncio.TaskGroup() as tasks:
-                lines = Lines(client, tasks, self._hear)
-                await lines.open()
-                await lines.subscribe(self._announcements(self._channels))
-                self._lines = lines
-                self._hears()
-                await asyncio.Event().wait()
+                pool = PubSubPool(client, tasks, self._receive, timing=self._timing)
+                await pool.open()
+                # Subscribe before `_on_connected`: after it, no event may be missed.
+                await pool.subscribe(self._pubsub_channels(self._channels))
+                self._pool = pool
+                self._on_connected()
+                await asyncio.Event().wait()  # until a task of the group fails
         except* (RedisError, OSError) as group:
             failures += group.exceptions
-        self._lines = None
-        return explained(failures[0], self._where)
+        self._pool = None
+        return to_publish_error(failures[0], self._server)
 
     @asynccontextmanager
     async def _client(self) -> AsyncGenerator[Client]:
-        client = self._connect()
+        client = self._create_client()
         try:
             yield client
         finally:
-            await close(client)
+            await close_client(client)
 
-    def _announcements(self, channels: Iterable[str]) -> list[str]:
-        return [announcement(self._prefix, channel) for channel in channels]
+    def _pubsub_channels(self, channels: Iterable[str]) -> list[str]:
+        return [pubsub_channel(self._prefix, channel) for channel in channels]
 
-    def _hear(self, payload: bytes) -> None:
-        frames = payload.split(b"\n")
-        self._queue.put([held_event(frame) for frame in frames])
+    def _receive(self, payload: bytes) -> None:
+        # A frame is JSON in one line, so a newline separates two.
+        self._queue.put([held_event(frame) for frame in payload.split(b"\n")])

@@ -1,13 +1,14 @@
--- The log of one channel, each operation of it atomic; docs/specification.md §2 says what it promises.
+-- Operations on the log of one channel, each of them atomic; docs/specification.md §2 has the rules.
 -- KEYS: meta (a hash), events (a stream; an entry's id is its offset), ids (a sorted set by offset),
--- latest (a hash of frames by key), order (a sorted set of keys by offset). ARGV[1] names the operation.
+-- latest (a hash of frames by key), order (a sorted set of keys by offset). ARGV[1] is the operation.
 
 local WEEK_MS, UNUSED_MS = 7 * 86400000, 600000
 local MIN_IDS, ID_MS, MAX_IDS, MARK_MS = 1000, 300000, 100000, 30000
 local MAX_KEYS, MAX_KEY_BYTES = 1000, 1048576
-local SLACK = 100          -- events kept beyond the limit, so that trimming costs little each time
+local SLACK = 100          -- events beyond the limit before a trim: trimming one by one costs more
 local MESSAGE_BYTES = 262144
 
+-- Format an integer. tostring writes numbers from 1e14 on in scientific notation.
 local function whole(number) return string.format('%.0f', number) end
 
 local function clock()
@@ -17,34 +18,38 @@ end
 
 local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) end
 
--- Return epoch, top and the top's id; a channel nobody used begins its epoch here.
-local function place(keys, candidate)
-  local held = redis.call('HMGET', keys[1], 'epoch', 'top', 'id')
-  if held[1] then return held[1], tonumber(held[2]), held[3] or '' end
+-- Return the channel's epoch, top and the top's id; begin `new_epoch` if the channel does not exist.
+-- DEL: other keys of the channel may outlive its meta hash, and belong to the old epoch.
+local function open_channel(keys, new_epoch)
+  local meta = redis.call('HMGET', keys[1], 'epoch', 'top', 'id')
+  if meta[1] then return meta[1], tonumber(meta[2]), meta[3] or '' end
   redis.call('DEL', unpack(keys))
-  redis.call('HSET', keys[1], 'epoch', candidate, 'top', 0)
+  redis.call('HSET', keys[1], 'epoch', new_epoch, 'top', 0)
   redis.call('PEXPIRE', keys[1], UNUSED_MS)
-  return candidate, 0, ''
+  return new_epoch, 0, ''
 end
 
--- Forget ids beyond the last 1 000 that are older than 5 minutes. Marks "time:top;" are set twice a
--- minute: what was numbered up to a mark is older than the mark.
-local function forget_ids(keys, held, at, before, top)
-  local marked, old, fresh = tonumber(held[5]) or 0, tonumber(held[6]) or 0, false
+-- Remove ids beyond the last 1,000 that are older than 5 minutes, and beyond 100,000 in any case.
+-- A mark "time:top;" is added twice a minute. Offsets up to its top are older than its time, so no
+-- id needs a time of its own. Return whether a mark was added.
+local function trim_ids(keys, meta, at, before, top)
+  local marked, old_top, mark_added = tonumber(meta[5]) or 0, tonumber(meta[6]) or 0, false
   if at - marked >= MARK_MS then
     local marks = ''
-    for time, reached in string.gmatch((held[4] or '') .. whole(at) .. ':' .. whole(before) .. ';', '(%d+):(%d+);') do
-      if tonumber(time) <= at - ID_MS then old = tonumber(reached)
-      else marks = marks .. time .. ':' .. reached .. ';' end
+    for time, mark_top in string.gmatch((meta[4] or '') .. whole(at) .. ':' .. whole(before) .. ';', '(%d+):(%d+);') do
+      if tonumber(time) <= at - ID_MS then old_top = tonumber(mark_top)
+      else marks = marks .. time .. ':' .. mark_top .. ';' end
     end
-    redis.call('HSET', keys[1], 'marks', marks, 'marked', whole(at), 'old', whole(old))
-    fresh = true
+    redis.call('HSET', keys[1], 'marks', marks, 'marked', whole(at), 'old', whole(old_top))
+    mark_added = true
   end
-  local bound = math.max(math.min(old, top - MIN_IDS), top - MAX_IDS)
+  local bound = math.max(math.min(old_top, top - MIN_IDS), top - MAX_IDS)
   if bound > 0 then redis.call('ZREMRANGEBYSCORE', keys[3], '-inf', whole(bound)) end
-  return fresh
+  return mark_added
 end
 
+-- Remove the oldest events beyond the limits, and return the bytes of the rest. The last event
+-- stays, however large it is.
 local function trim(keys, bytes, max_events, max_bytes)
   local length = redis.call('XLEN', keys[2])
   if length <= max_events + math.min(SLACK, max_events) and bytes <= max_bytes then return bytes end
@@ -59,6 +64,7 @@ local function trim(keys, bytes, max_events, max_bytes)
   return bytes
 end
 
+-- Remove the key with the oldest event, and return the bytes of the rest.
 local function evict_key(keys, bytes)
   local oldest = redis.call('ZPOPMIN', keys[5])[1]
   bytes = bytes - redis.call('HSTRLEN', keys[4], oldest)
@@ -66,7 +72,8 @@ local function evict_key(keys, bytes)
   return bytes
 end
 
-local function keep_latest(keys, bytes, key, offset, frame)
+-- Store the latest event of a key, and return the bytes of all keys.
+local function store_latest(keys, bytes, key, offset, frame)
   bytes = bytes - redis.call('HSTRLEN', keys[4], key) + #frame
   redis.call('HSET', keys[4], key, frame)
   redis.call('ZADD', keys[5], offset, key)
@@ -77,7 +84,8 @@ local function keep_latest(keys, bytes, key, offset, frame)
   return bytes
 end
 
-local function announce(command, channel, frames)
+-- Publish frames, in messages of a limited size: a listener reads each as a whole.
+local function notify(command, channel, frames)
   local first, size = 1, 0
   for number, frame in ipairs(frames) do
     size = size + #frame
@@ -88,32 +96,32 @@ local function announce(command, channel, frames)
   end
 end
 
--- ARGV: the epoch if one begins here, PUBLISH or SPUBLISH, the channel to announce on, the limits
--- (events, bytes, milliseconds); then for each event its id, key, bytes of data, and both halves of
--- its frame, between which its place is written. Returns the epoch; then an offset for each event,
--- and 1 if its id was known.
+-- ARGV: an epoch for a new channel; PUBLISH or SPUBLISH; the pub/sub channel; the limits (events,
+-- bytes, milliseconds); then per event its id, key, bytes of data, and the two halves of its frame,
+-- between which its position is inserted. Return the epoch; then per event its offset, and 1 for a
+-- duplicate. A duplicate is published again: the first message may have been lost.
 local function append(keys, argv)
-  local epoch, before, id = place(keys, argv[1])
-  local held = redis.call('HMGET', keys[1], 'bytes', 'key_bytes', 'events', 'marks', 'marked', 'old')
-  local bytes, key_bytes = tonumber(held[1]) or 0, tonumber(held[2]) or 0
-  local had = key_bytes
-  if redis.call('EXISTS', keys[2]) == 0 then bytes = 0 end
+  local epoch, before, id = open_channel(keys, argv[1])
+  local meta = redis.call('HMGET', keys[1], 'bytes', 'key_bytes', 'events', 'marks', 'marked', 'old')
+  local bytes, key_bytes = tonumber(meta[1]) or 0, tonumber(meta[2]) or 0
+  local key_bytes_before = key_bytes
+  if redis.call('EXISTS', keys[2]) == 0 then bytes = 0 end  -- the stream has expired
   local at, top = clock(), before
-  local stamp, answer, frames = ',"time":' .. whole(at), {epoch}, {}
+  local time, answer, frames = ',"time":' .. whole(at), {epoch}, {}
   for i = 7, #argv, 5 do
-    local known = redis.call('ZSCORE', keys[3], argv[i])
-    if known then
-      local there = redis.call('XRANGE', keys[2], known, known)[1]
-      if there then frames[#frames + 1] = there[2][6] end
-      answer[#answer + 1], answer[#answer + 2] = tonumber(known), 1
+    local known_offset = redis.call('ZSCORE', keys[3], argv[i])
+    if known_offset then
+      local entry = redis.call('XRANGE', keys[2], known_offset, known_offset)[1]
+      if entry then frames[#frames + 1] = entry[2][6] end
+      answer[#answer + 1], answer[#answer + 2] = tonumber(known_offset), 1
     else
       top, id = top + 1, argv[i]
       local offset = whole(top)
-      local frame = argv[i + 3] .. ',"epoch":"' .. epoch .. '","offset":' .. offset .. stamp .. argv[i + 4]
+      local frame = argv[i + 3] .. ',"epoch":"' .. epoch .. '","offset":' .. offset .. time .. argv[i + 4]
       redis.call('XADD', keys[2], offset .. '-0', 'i', id, 'n', argv[i + 2], 'f', frame)
       redis.call('ZADD', keys[3], offset, id)
       bytes = bytes + tonumber(argv[i + 2])
-      if argv[i + 1] ~= '' then key_bytes = keep_latest(keys, key_bytes, argv[i + 1], offset, frame) end
+      if argv[i + 1] ~= '' then key_bytes = store_latest(keys, key_bytes, argv[i + 1], offset, frame) end
       frames[#frames + 1] = frame
       answer[#answer + 1], answer[#answer + 2] = top, 0
     end
@@ -122,19 +130,21 @@ local function append(keys, argv)
     bytes = trim(keys, bytes, tonumber(argv[4]), tonumber(argv[5]))
     redis.call('HSET', keys[1], 'top', whole(top), 'id', id, 'bytes', whole(bytes), 'key_bytes', whole(key_bytes))
     redis.call('PEXPIRE', keys[2], argv[6])
-    if forget_ids(keys, held, at, before, top) or (had == 0 and key_bytes > 0) then
+    -- Extend the other keys with each mark only: twice a minute is often enough for a week.
+    if trim_ids(keys, meta, at, before, top) or (key_bytes_before == 0 and key_bytes > 0) then
       for _, n in ipairs({1, 3, 4, 5}) do redis.call('PEXPIRE', keys[n], WEEK_MS) end
     end
   end
-  announce(argv[2], argv[3], frames)
+  notify(argv[2], argv[3], frames)
   return answer
 end
 
-local function position(keys, argv) return {place(keys, argv[1])} end
+-- ARGV: an epoch for a new channel. Return the top (epoch, offset, id).
+local function position(keys, argv) return {open_channel(keys, argv[1])} end
 
--- Why there is no contiguous way on from `after`, or nil.
+-- Return the reason why the history does not continue the position `after`, or nil.
 local function discontinuity(keys, epoch, top, top_id, after_epoch, after, after_id)
-  local function mismatch(held) return after_id ~= '' and after > 0 and after_id ~= held end
+  local function mismatch(id) return after_id ~= '' and after > 0 and after_id ~= id end
   if after_epoch ~= epoch then return 'epoch' end
   if after > top then return 'ahead' end
   if after == top then return mismatch(top_id) and 'regressed' or nil end
@@ -142,12 +152,13 @@ local function discontinuity(keys, epoch, top, top_id, after_epoch, after, after
     local first = redis.call('XRANGE', keys[2], '-', '+', 'COUNT', 1)[1]
     return not (first and offset_of(first) == 1) and 'truncated' or nil
   end
-  local there = redis.call('XRANGE', keys[2], whole(after), whole(after))[1]
-  if not there then return 'truncated' end
-  return mismatch(there[2][2]) and 'regressed' or nil
+  local entry = redis.call('XRANGE', keys[2], whole(after), whole(after))[1]
+  if not entry then return 'truncated' end
+  return mismatch(entry[2][2]) and 'regressed' or nil
 end
 
--- Add frames to the answer until a page is full, and return whether there are more.
+-- Add frames to the answer until the page is full; return 1 if frames remain, else 0. The first
+-- frame always fits.
 local function fill(answer, frames, limit, max_bytes, size_of)
   local size = 0
   for number, frame in ipairs(frames) do
@@ -158,11 +169,11 @@ local function fill(answer, frames, limit, max_bytes, size_of)
   return 0
 end
 
--- ARGV: the epoch if one begins here, the position asked for (epoch, offset, id), and the most
--- events and bytes of a page. Returns the reason of a reset or '', the top (epoch, offset, id), 1 if
--- there is more, and the frames.
+-- ARGV: an epoch for a new channel; the position to continue (epoch, offset, id); the limits of a
+-- page (events, bytes). Return the reason of a reset or ''; the top (epoch, offset, id); 1 if more
+-- events follow; and the frames.
 local function read(keys, argv)
-  local epoch, top, id = place(keys, argv[1])
+  local epoch, top, id = open_channel(keys, argv[1])
   local after, limit = tonumber(argv[3]), tonumber(argv[5])
   local reason = discontinuity(keys, epoch, top, id, argv[2], after, argv[4])
   local answer = {reason or '', epoch, top, id, 0}
@@ -174,10 +185,10 @@ local function read(keys, argv)
   return answer
 end
 
--- ARGV: the epoch if one begins here, the offset after which to go on, and the most events and bytes
--- of a page. Returns what `read` does.
+-- ARGV: an epoch for a new channel; the offset to continue after; the limits of a page (events,
+-- bytes). Return what `read` returns.
 local function latest(keys, argv)
-  local epoch, top, id = place(keys, argv[1])
+  local epoch, top, id = open_channel(keys, argv[1])
   local bytes, limit, old = tonumber(redis.call('HGET', keys[1], 'key_bytes')) or 0, tonumber(argv[3]), clock() - WEEK_MS
   local oldest = redis.call('ZRANGE', keys[5], 0, 0)[1]
   while oldest and tonumber(string.match(redis.call('HGET', keys[4], oldest), '"time":(%d+)')) < old do
@@ -192,24 +203,25 @@ local function latest(keys, argv)
   return answer
 end
 
--- ARGV: the epoch to begin, and the one to end if it still goes on. Returns the position then.
-local function rotate(keys, argv)
+-- ARGV: the new epoch; the epoch to end if it is still the channel's. Return the top.
+local function rotate_epoch(keys, argv)
   if redis.call('HGET', keys[1], 'epoch') == argv[2] then redis.call('DEL', unpack(keys)) end
-  return {place(keys, argv[1])}
+  return {open_channel(keys, argv[1])}
 end
 
--- KEYS[1]: a hash of its own. ARGV: a configuration. Returns its generation, greater than any
--- other's, and than the time at which a log in memory would have begun.
+-- KEYS[1]: a hash for this alone. ARGV: a configuration. Return its generation: above that of every
+-- earlier configuration, and at least the Unix time in seconds, as a log in memory has.
 local function generation(keys, argv)
-  local held = redis.call('HMGET', keys[1], 'configuration', 'generation')
-  if held[1] == argv[1] then return tonumber(held[2]) end
-  local next = math.max((tonumber(held[2]) or 0) + 1, math.floor(clock() / 1000))
+  local stored = redis.call('HMGET', keys[1], 'configuration', 'generation')
+  if stored[1] == argv[1] then return tonumber(stored[2]) end
+  local next = math.max((tonumber(stored[2]) or 0) + 1, math.floor(clock() / 1000))
   redis.call('HSET', keys[1], 'configuration', argv[1], 'generation', whole(next))
   return next
 end
 
 local operations = {
-  append = append, position = position, read = read, latest = latest, rotate = rotate, generation = generation,
+  append = append, position = position, read = read, latest = latest, rotate_epoch = rotate_epoch,
+  generation = generation,
 }
 
-local function operate(keys, argv) return operations[table.remove(argv, 1)](keys, argv) end
+local function run_operation(keys, argv) return operations[table.remove(argv, 1)](keys, argv) end

@@ -1,4 +1,4 @@
-"""One subscription connection: what is announced comes in, and PINGs prove that it still can."""
+"""Subscription connection to one Redis node, kept alive by PINGs."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -9,40 +9,52 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-PING_SECONDS, PONG_SECONDS = 10.0, 5.0
-"""A half-open subscription stays silent for ever (redis-py#2417, kombu#2590): so we ask."""
+from realtime_bridge_backends.redis.timing import RedisTiming
 
-CHUNK_BYTES = 262_144
-SUBSCRIBED_AT_ONCE = 1_000
+READ_BYTES = 262_144
+COMMAND_CHANNELS = 1_000
+"""The most channels of one SUBSCRIBE, so that no command occupies Redis for long."""
 
 
-class Line:
-    """Reads replies in large pieces: one by one, redis-py takes ten times as long.
+class PubSubConnection:
+    """Subscriptions on one connection, with confirmations.
+
+    It reads large chunks and parses them with hiredis: redis-py's own PubSub reads reply by reply
+    and takes ten times as long.
 
     Args:
-        connection: one of redis-py's, not connected yet, that speaks RESP2.
-        sharded: it is of a Cluster: channels have slots, and their commands an S before them.
-        hear: takes the payload of each message.
+        connection: one of redis-py's for RESP2, not connected yet.
+        sharded: whether the node is of a Cluster. Its channels have slots, and its commands are
+            SSUBSCRIBE and SUNSUBSCRIBE.
+        on_message: called with the payload of each message.
+        timing: time limits.
 
     """
 
     def __init__(
-        self, connection: AbstractConnection, *, sharded: bool, hear: Callable[[bytes], None]
+        self,
+        connection: AbstractConnection,
+        *,
+        sharded: bool,
+        on_message: Callable[[bytes], None],
+        timing: RedisTiming,
     ) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once connected; it has the exception if connecting failed."""
         self._connection = connection
-        self._shard = "S" if sharded else ""
-        self._hear = hear
-        self._replies = hiredis.Reader()
-        self._confirming: dict[bytes, asyncio.Future[None]] = {}
-        self._leaving: set[bytes] = set()
+        self._sharded = sharded
+        self._on_message = on_message
+        self._timing = timing
+        self._parser = hiredis.Reader()
+        self._unconfirmed: dict[bytes, asyncio.Future[None]] = {}
+        self._unsubscribing: set[bytes] = set()
         self._pong = asyncio.Event()
 
     async def run(self) -> None:
-        """Connect, then read until the connection is lost; whoever waits for it learns why.
+        """Connect, then read until the connection is lost; every waiting call gets the reason.
 
         Raises:
-            RedisError: it could not be made, or is lost.
+            RedisError: the connection failed or was lost.
 
         """
         try:
@@ -50,79 +62,83 @@ class Line:
             self.opened.set_result(None)
             await asyncio.gather(self._read(), self._ping())
         except (RedisError, OSError) as error:
-            for waiting in (self.opened, *self._confirming.values()):
-                if not waiting.done():
-                    waiting.set_exception(error)
-                    waiting.exception()
+            for future in (self.opened, *self._unconfirmed.values()):
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # mark it as retrieved: the waiting task may be gone
             raise
         finally:
             await self._connection.disconnect(nowait=True)
 
     async def subscribe(self, channels: Iterable[str]) -> None:
-        """Subscribe, and wait until all are confirmed.
+        """Subscribe to channels, and wait until Redis has confirmed all.
 
         Raises:
             RedisError: the connection is lost.
 
         """
-        await asyncio.shield(self.opened)
+        await asyncio.shield(self.opened)  # a cancelled call must not cancel it for the others
         names = list(channels)
         loop = asyncio.get_running_loop()
-        waiting = {name.encode(): loop.create_future() for name in names}
-        self._confirming |= waiting
-        await self._command("SUBSCRIBE", names)
-        await asyncio.gather(*waiting.values())
+        confirmations = {name.encode(): loop.create_future() for name in names}
+        self._unconfirmed |= confirmations
+        await self._send("SUBSCRIBE", names)
+        await asyncio.gather(*confirmations.values())
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Unsubscribe; nobody waits for that."""
+        """Unsubscribe from channels, without waiting for the confirmation."""
         names = list(channels)
-        self._leaving.update(name.encode() for name in names)
-        await self._command("UNSUBSCRIBE", names)
+        self._unsubscribing.update(name.encode() for name in names)
+        await self._send("UNSUBSCRIBE", names)
 
-    async def _command(self, command: str, names: list[str]) -> None:
-        for start in range(0, len(names), SUBSCRIBED_AT_ONCE):
-            some = names[start : start + SUBSCRIBED_AT_ONCE]
-            # A command of the Cluster may name channels of one slot alone.
-            parts = [[name] for name in some] if self._shard else [some]
+    async def _send(self, command: str, names: list[str]) -> None:
+        for start in range(0, len(names), COMMAND_CHANNELS):
+            chunk = names[start : start + COMMAND_CHANNELS]
+            # On a Cluster, the channels of one command must have the same slot.
+            commands = [[name] for name in chunk] if self._sharded else [chunk]
+            prefix = "S" if self._sharded else ""
             packed = [
                 piece
-                for part in parts
-                for piece in self._connection.pack_command(self._shard + command, *part)
+                for arguments in commands
+                for piece in self._connection.pack_command(prefix + command, *arguments)
             ]
+            # No health check: it would read the reply that `_read` waits for.
             await self._connection.send_packed_command(packed, check_health=False)
 
     async def _ping(self) -> None:
         while True:
-            await asyncio.sleep(PING_SECONDS)
+            await asyncio.sleep(self._timing.ping_seconds)
             self._pong.clear()
             await self._connection.send_command("PING", check_health=False)
             try:
-                async with asyncio.timeout(PONG_SECONDS):
+                async with asyncio.timeout(self._timing.pong_seconds):
                     await self._pong.wait()
             except TimeoutError:
-                raise RedisConnectionError(f"no PONG within {PONG_SECONDS:g} s") from None
+                raise RedisConnectionError(
+                    f"no PONG within {self._timing.pong_seconds:g} s"
+                ) from None
 
     async def _read(self) -> None:
-        stream = self._connection._reader
+        stream = self._connection._reader  # redis-py has no public way to read raw bytes
         assert stream
-        while chunk := await stream.read(CHUNK_BYTES):
-            self._replies.feed(chunk)
-            while (reply := self._replies.gets()) is not False:
-                self._take(reply)
+        while chunk := await stream.read(READ_BYTES):
+            self._parser.feed(chunk)
+            while (reply := self._parser.gets()) is not False:
+                self._handle(reply)
         raise RedisConnectionError("Redis closed the connection")
 
-    def _take(self, reply: Any) -> None:
+    def _handle(self, reply: Any) -> None:
         if not isinstance(reply, list):
             raise ResponseError(str(reply))
         kind = reply[0]
         if kind in (b"message", b"smessage"):
-            self._hear(reply[2])
+            self._on_message(reply[2])
         elif kind in (b"subscribe", b"ssubscribe"):
-            if confirming := self._confirming.pop(reply[1], None):
-                confirming.set_result(None)
+            if confirmation := self._unconfirmed.pop(reply[1], None):
+                confirmation.set_result(None)
         elif kind == b"pong":
             self._pong.set()
-        elif reply[1] in self._leaving:
-            self._leaving.discard(reply[1])
-        else:
+        elif reply[1] in self._unsubscribing:
+            self._unsubscribing.discard(reply[1])
+        else:  # an SUNSUBSCRIBE that the node sent by itself
             raise RedisConnectionError("the channel's slot has moved to another node")

@@ -1,4 +1,4 @@
-"""The connections of a feed: one, or on a Cluster one to each node that has a channel of ours."""
+"""Subscription connections of a feed: one, or on a Cluster one per node with a used channel."""
 
 import asyncio
 from collections import defaultdict
@@ -8,55 +8,64 @@ from redis.asyncio import RedisCluster
 from redis.asyncio.connection import AbstractConnection
 
 from realtime_bridge_backends.redis.client_factory import Client
-from realtime_bridge_backends.redis.pubsub_connection import Line
+from realtime_bridge_backends.redis.pubsub_connection import PubSubConnection
+from realtime_bridge_backends.redis.timing import RedisTiming
 
 
-class Lines:
-    """Subscribes where each channel is announced; the loss of one connection ends the tasks.
+class PubSubPool:
+    """Subscriptions on the nodes of their channels; one lost connection ends the task group.
 
     Args:
-        client: whose servers to listen to, and nothing else: what a Cluster's client learns of its
-            nodes closes connections that others would be using.
-        tasks: what the connections run in.
-        hear: takes the payload of each message.
+        client: a client for this pool alone. When a Cluster's client learns of new nodes, it
+            closes connections, and other users would lose theirs.
+        tasks: the task group of the connections.
+        on_message: called with the payload of each message.
+        timing: time limits.
 
     """
 
     def __init__(
-        self, client: Client, tasks: asyncio.TaskGroup, hear: Callable[[bytes], None]
+        self,
+        client: Client,
+        tasks: asyncio.TaskGroup,
+        on_message: Callable[[bytes], None],
+        *,
+        timing: RedisTiming,
     ) -> None:
         self._client = client
         self._tasks = tasks
-        self._hear = hear
-        self._lines: dict[str, Line] = {}
+        self._on_message = on_message
+        self._timing = timing
+        self._connections: dict[str, PubSubConnection] = {}
+        """Connections by node; the key is "" without a Cluster."""
 
     async def open(self) -> None:
-        """Connect; a Cluster is asked which node has which slots.
+        """Connect, or ask a Cluster for the nodes of its slots.
 
         Raises:
-            RedisError: it cannot be reached.
+            RedisError: the server cannot be reached.
 
         """
         if isinstance(self._client, RedisCluster):
             await self._client.initialize()
         else:
-            await asyncio.shield(self._line("").opened)
+            await asyncio.shield(self._connection("").opened)
 
     async def subscribe(self, channels: Iterable[str]) -> None:
-        """Subscribe, and wait until that is confirmed.
+        """Subscribe to channels, and wait for the confirmations.
 
         Raises:
-            RedisError: a node cannot be reached, or is lost meanwhile.
+            RedisError: a node cannot be reached, or its connection is lost.
 
         """
-        for channel, names in self._by_node(channels).items():
-            await self._line(channel).subscribe(names)
+        for node, names in self._by_node(channels).items():
+            await self._connection(node).subscribe(names)
 
     async def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Unsubscribe."""
+        """Unsubscribe from channels."""
         for node, names in self._by_node(channels).items():
-            if line := self._lines.get(node):
-                await line.unsubscribe(names)
+            if connection := self._connections.get(node):
+                await connection.unsubscribe(names)
 
     def _by_node(self, channels: Iterable[str]) -> dict[str, list[str]]:
         if not isinstance(self._client, RedisCluster):
@@ -69,19 +78,23 @@ class Lines:
             nodes[node.name].append(channel)
         return nodes
 
-    def _line(self, node: str) -> Line:
-        line = self._lines.get(node)
-        if line is None:
-            sharded = isinstance(self._client, RedisCluster)
-            line = Line(self._connection(node), sharded=sharded, hear=self._hear)
-            self._lines[node] = line
-            self._tasks.create_task(line.run())
-        return line
+    def _connection(self, node: str) -> PubSubConnection:
+        connection = self._connections.get(node)
+        if connection is None:
+            connection = PubSubConnection(
+                self._create(node),
+                sharded=isinstance(self._client, RedisCluster),
+                on_message=self._on_message,
+                timing=self._timing,
+            )
+            self._connections[node] = connection
+            self._tasks.create_task(connection.run())
+        return connection
 
-    def _connection(self, node: str) -> AbstractConnection:
+    def _create(self, node: str) -> AbstractConnection:
         if not isinstance(self._client, RedisCluster):
             connection: AbstractConnection = self._client.connection_pool.make_connection()
             return connection
-        found = self._client.get_node(node_name=node)
-        assert found
-        return found.connection_class(**found.connection_kwargs)
+        cluster_node = self._client.get_node(node_name=node)
+        assert cluster_node
+        return cluster_node.connection_class(**cluster_node.connection_kwargs)

@@ -1,4 +1,4 @@
-"""The operations on the log of a channel, as one script that Redis runs atomically."""
+"""Operations of the log in Redis: one Lua script, which Redis runs atomically."""
 
 import asyncio
 import hashlib
@@ -12,60 +12,64 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from realtime_bridge_backends.redis.client_factory import Client
 
-_TEXT = files(__package__).joinpath("log.lua").read_text()
-_NAME = f"realtime_{hashlib.sha256(_TEXT.encode()).hexdigest()[:12]}"
-"""Named by its text, so that two versions of us can work with one Redis."""
+_SOURCE = files(__package__).joinpath("log.lua").read_text()
+_LIBRARY_NAME = f"realtime_{hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]}"
+"""Named after its source, so that two versions of this package can share one Redis."""
 
-LIBRARY = f"#!lua name={_NAME}\n{_TEXT}\nredis.register_function('{_NAME}', operate)\n"
-SCRIPT = f"{_TEXT}\nreturn operate(KEYS, ARGV)\n"
+_LIBRARY = (
+    f"#!lua name={_LIBRARY_NAME}\n{_SOURCE}\n"
+    f"redis.register_function('{_LIBRARY_NAME}', run_operation)\n"
+)
+_SCRIPT = f"{_SOURCE}\nreturn run_operation(KEYS, ARGV)\n"
+_SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 Argument = str | bytes | int
-Way = Literal["function", "script"]
+ScriptMode = Literal["function", "script"]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ScriptCall:
     """One operation on the keys of one channel."""
 
-    name: str
+    operation: str
     keys: Sequence[str]
     arguments: Sequence[Argument]
 
 
-class Operations:
-    """Runs calls on a client, by the function library where the server has that (Redis 7).
+class ScriptRunner:
+    """Runs calls on a client: as a function library on Redis 7 and later, else as a script.
 
-    On a Cluster they are a script: redis-py would ask a node for the keys of each FCALL first.
+    On a Cluster always as a script: redis-py asks a node for the keys of each FCALL.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._loading = asyncio.Lock()
-        self._loaded = 0
-        self.way: Way = "script" if isinstance(client, RedisCluster) else "function"
+        self._lock = asyncio.Lock()
+        self._loads = 0
+        self.mode: ScriptMode = "script" if isinstance(client, RedisCluster) else "function"
 
-    async def run(self, calls: Sequence[Call]) -> list[Any]:
-        """Run the calls in one round trip, and return their answers; a failed one's is its error.
+    async def run(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run the calls in one round trip; the answer to a failed call is its exception.
 
         Raises:
-            RedisError: they could not be run.
+            RedisError: the calls could not be sent.
 
         """
-        loaded = self._loaded
-        if not loaded and isinstance(self._client, RedisCluster):
-            # Many first calls at once would close each other's connections in redis-py.
-            await self._load(None, loaded)
-            loaded = self._loaded
+        loads = self._loads
+        if not loads and isinstance(self._client, RedisCluster):
+            # Load first: parallel first calls would close each other's connections in redis-py.
+            await self._load(None, loads)
+            loads = self._loads
         answers = await self._send(calls)
-        again = [number for number, answer in enumerate(answers) if _is_missing(answer)]
-        if again:
-            await self._load(answers[again[0]], loaded)
-            repeated = await self._send([calls[number] for number in again])
-            for number, answer in zip(again, repeated, strict=True):
+        missing = [number for number, answer in enumerate(answers) if _is_not_loaded(answer)]
+        if missing:
+            await self._load(answers[missing[0]], loads)
+            repeated = await self._send([calls[number] for number in missing])
+            for number, answer in zip(missing, repeated, strict=True):
                 answers[number] = answer
         return answers
 
-    async def _send(self, calls: Sequence[Call]) -> list[Any]:
+    async def _send(self, calls: Sequence[ScriptCall]) -> list[Any]:
         if len(calls) == 1:
             try:
                 return [await self._client.execute_command(*self._command(calls[0]))]
@@ -77,32 +81,31 @@ class Operations:
         answers: list[Any] = await pipeline.execute(raise_on_error=False)
         return answers
 
-    def _command(self, call: Call) -> tuple[Argument, ...]:
-        command, name = ("FCALL", _NAME) if self.way == "function" else ("EVALSHA", _SHA)
-        return (command, name, len(call.keys), *call.keys, call.name, *call.arguments)
+    def _command(self, call: ScriptCall) -> tuple[Argument, ...]:
+        command, name = (
+            ("FCALL", _LIBRARY_NAME) if self.mode == "function" else ("EVALSHA", _SCRIPT_SHA)
+        )
+        return (command, name, len(call.keys), *call.keys, call.operation, *call.arguments)
 
-    async def _load(self, error: ResponseError | None, loaded: int) -> None:
-        """Load the script, unless somebody else did while we were told that it is missing."""
-        async with self._loading:
-            if self._loaded > loaded:
+    async def _load(self, error: ResponseError | None, loads: int) -> None:
+        """Load the script, unless another call loaded it since the count was `loads`."""
+        async with self._lock:
+            if self._loads > loads:
                 return
-            if "unknown command" in str(error).lower():
-                self.way = "script"
-            if self.way == "function":
-                await self._client.function_load(LIBRARY, replace=True)
+            if "unknown command" in str(error).lower():  # Redis before 7 has no FCALL
+                self.mode = "script"
+            if self.mode == "function":
+                await self._client.function_load(_LIBRARY, replace=True)
             else:
-                await self._client.script_load(SCRIPT)
-            self._loaded += 1
+                await self._client.script_load(_SCRIPT)
+            self._loads += 1
 
 
-_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-
-
-def _is_missing(answer: object) -> bool:
-    """Tell whether the server does not have the library, the script, or any library at all."""
+def _is_not_loaded(answer: object) -> bool:
+    """Return whether the server lacks the library, the script, or function libraries at all."""
     if isinstance(answer, NoScriptError):
         return True
     if not isinstance(answer, ResponseError):
         return False
-    said = str(answer).lower()
-    return "function not found" in said or ("unknown command" in said and "fcall" in said)
+    message = str(answer).lower()
+    return "function not found" in message or ("unknown command" in message and "fcall" in message)

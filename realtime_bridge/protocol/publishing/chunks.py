@@ -1,4 +1,4 @@
-"""How a batch of events is cut into calls of a provider, each channel's order kept."""
+"""Division of a batch into a provider's calls; the order within each channel is kept."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -6,21 +6,21 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def lanes(pairs: Iterable[tuple[str, T]], count: int) -> list[list[T]]:
-    """Deal out what has a channel to at most `count` lanes, all of one channel to the same one.
+def partition_by_channel(pairs: Iterable[tuple[str, T]], count: int) -> list[list[T]]:
+    """Divide pairs of channel and item into at most `count` lists; a channel stays in one list.
 
-    What is in one lane is sent in turn, so a channel's order is kept; lanes go side by side.
+    Lists are sent side by side, and the calls of one list in turn: so a channel keeps its order.
     """
-    dealt: list[list[T]] = [[] for _ in range(count)]
-    home: dict[str, list[T]] = {}
+    lists: list[list[T]] = [[] for _ in range(count)]
+    list_of: dict[str, list[T]] = {}
     for channel, item in pairs:
-        lane = home.get(channel)
-        if lane is None:
-            lane = home[channel] = min(dealt, key=len)
-        lane.append(item)
-    return [lane for lane in dealt if lane]
+        items = list_of.get(channel)
+        if items is None:
+            items = list_of[channel] = min(lists, key=len)
+        items.append(item)
+    return [items for items in lists if items]
 
 
-def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Cut a sequence into pieces of at most `size`."""
+def chunked(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Divide a sequence into parts of at most `size` items."""
     return (items[start : start + size] for start in range(0, len(items), size))

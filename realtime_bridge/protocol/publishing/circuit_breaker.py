@@ -1,65 +1,66 @@
-"""When a carrier of events is given up for another, and when it is trusted again."""
+"""Rules of failover: the failures that switch to another target, the probes that fail back."""
 
 from collections import deque
 
 FAILURES = 5
 WINDOW_SECONDS = 30.0
-"""So many failed pushes in a row within so long, and a carrier is given up."""
+"""Failed pushes in a row, and the time in which they fall, that make a target unusable."""
 
 PROBE_SECONDS = 30.0
-"""How often the carrier that is wanted most is tried again."""
+"""Seconds between two probes of the first target."""
 
 PROBES = 3
-"""How many of these tries in a row have to go well before it is gone back to."""
+"""Successful probes in a row before events go through the first target again."""
 
-MOST_PROBES = 24
+MAX_PROBES = 24
 STEADY_SECONDS = 600.0
-"""A carrier that fails again so soon has to prove itself twice as often, up to the most."""
+"""A target that fails again within this time needs twice as many probes, up to the maximum."""
 
 
 class CircuitBreaker:
-    """Counts failures of the carrier in use; each method takes the time, in seconds."""
+    """Failures of the active target; each method takes the time, in seconds."""
 
     def __init__(self) -> None:
-        self._failed: deque[float] = deque(maxlen=FAILURES)
+        self._failures: deque[float] = deque(maxlen=FAILURES)
 
-    def succeeded(self) -> None:
-        """Note a push that was taken."""
-        self._failed.clear()
+    def record_success(self) -> None:
+        """Record an accepted push."""
+        self._failures.clear()
 
-    def failed(self, now: float) -> bool:
-        """Note a push that was not taken, and tell whether the carrier is to be given up."""
-        self._failed.append(now)
-        return len(self._failed) == FAILURES and now - self._failed[0] <= WINDOW_SECONDS
+    def record_failure(self, now: float) -> bool:
+        """Record a failed push, and return whether the target is unusable."""
+        self._failures.append(now)
+        return len(self._failures) == FAILURES and now - self._failures[0] <= WINDOW_SECONDS
 
 
 class FailbackPolicy:
-    """Decides when the carrier that is wanted most may carry again."""
+    """Probes of the first target while another one is active."""
 
     def __init__(self) -> None:
         self._needed = PROBES
-        self._went_well = 0
-        self._next = 0.0
-        self._returned: float | None = None
+        self._successes = 0
+        self._next_probe = 0.0
+        self._failed_back_at: float | None = None
 
-    def left(self, now: float) -> None:
-        """Note that it was given up."""
-        relapsed = self._returned is not None and now - self._returned < STEADY_SECONDS
-        self._needed = min(MOST_PROBES, 2 * self._needed) if relapsed else PROBES
-        self._went_well = 0
-        self._next = now + PROBE_SECONDS
+    def record_switch(self, now: float) -> None:
+        """Record that events go through another target from now on."""
+        since = self._failed_back_at
+        relapsed = since is not None and now - since < STEADY_SECONDS
+        self._needed = min(MAX_PROBES, 2 * self._needed) if relapsed else PROBES
+        self._successes = 0
+        self._next_probe = now + PROBE_SECONDS
 
-    def due(self, now: float) -> bool:
-        """Tell whether it is time to try it, and count on that it will be."""
-        if now < self._next:
+    def is_due(self, now: float) -> bool:
+        """Return whether a probe is due; the next one is due an interval after a true result."""
+        if now < self._next_probe:
             return False
-        self._next = now + PROBE_SECONDS
+        self._next_probe = now + PROBE_SECONDS
         return True
 
-    def tried(self, now: float, *, well: bool) -> bool:
-        """Note how a try went, and tell whether to go back."""
-        self._went_well = self._went_well + 1 if well else 0
-        if self._went_well < self._needed:
+    def record_probe(self, now: float, *, accepted: bool) -> bool:
+        """Record the result of a probe, and return whether to fail back."""
+        self._successes = self._successes + 1 if accepted else 0
+        if self._successes < self._needed:
             return False
-        self._returned = now
+        self._failed_back_at = now
         return True

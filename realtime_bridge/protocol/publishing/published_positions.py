@@ -1,4 +1,4 @@
-"""How far a publisher has seen each channel get, so that it notices a log that lost its tail."""
+"""Last published position of each channel; shows that a log was rolled back."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -6,47 +6,47 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 
-REMEMBERED = 10_000
-"""Channels whose tops are remembered; beyond that the one noted first is forgotten."""
+MAX_CHANNELS = 10_000
+"""Channels whose positions are stored; beyond this number the oldest entry is dropped."""
 
 
 class PublishedPositions:
-    """The last position that this process was given on each channel."""
+    """Last position of each channel that this process was given by the log."""
 
     def __init__(self) -> None:
-        self._tops: dict[str, Position] = {}
+        self._positions: dict[str, Position] = {}
 
     def of(self, batch: Iterable[Event]) -> Mapping[str, Position]:
-        """Return the tops of the channels that are about to be appended to."""
-        tops = self._tops
-        return {event.channel: tops[event.channel] for event in batch if event.channel in tops}
+        """Return the last positions of the channels of a batch, before it is appended."""
+        known = self._positions
+        return {event.channel: known[event.channel] for event in batch if event.channel in known}
 
-    def note(self, batch: Sequence[Event], receipts: Sequence[Receipt]) -> None:
-        """Remember where the events were placed."""
+    def record(self, batch: Sequence[Event], receipts: Sequence[Receipt]) -> None:
+        """Store the positions that the log gave to a batch."""
         for event, receipt in zip(batch, receipts, strict=True):
             if receipt.position and not receipt.duplicate:
-                self._tops[event.channel] = receipt.position
-        while len(self._tops) > REMEMBERED:
-            del self._tops[next(iter(self._tops))]
+                self._positions[event.channel] = receipt.position
+        while len(self._positions) > MAX_CHANNELS:
+            del self._positions[next(iter(self._positions))]
 
 
-def regressed(
+def rolled_back_channels(
     before: Mapping[str, Position], batch: Sequence[Event], receipts: Sequence[Receipt]
 ) -> dict[str, str]:
-    """Return the channels, with their epochs, on which a place was given out a second time.
+    """Return the channels, with their epochs, on which the log gave a position a second time.
 
     Args:
-        before: the tops that were known when the append began; later ones prove nothing, since
-            appends that are under way together may be answered in any order.
-        batch: what was appended.
-        receipts: what the log says of it.
+        before: positions that were known when the append began. Later ones prove nothing: the
+            log may answer concurrent appends in any order.
+        batch: events of the append.
+        receipts: receipts of the append.
 
     """
-    lost: dict[str, str] = {}
+    channels: dict[str, str] = {}
     for event, receipt in zip(batch, receipts, strict=True):
-        seen, given = before.get(event.channel), receipt.position
-        if not seen or not given or receipt.duplicate or given.epoch != seen.epoch:
+        last, position = before.get(event.channel), receipt.position
+        if not last or not position or receipt.duplicate or position.epoch != last.epoch:
             continue
-        if given.offset <= seen.offset:
-            lost[event.channel] = seen.epoch
-    return lost
+        if position.offset <= last.offset:
+            channels[event.channel] = last.epoch
+    return channels

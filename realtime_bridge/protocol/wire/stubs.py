@@ -1,23 +1,23 @@
-"""An event as a carrier with a limit takes it: whole, or as a stub that clients fetch."""
+"""Encoding of an event for a provider with a limit: whole, or as a stub that clients fetch."""
 
 from realtime_bridge.errors import PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire import messages
 
 
-def packed(event: Event, limit: int, carrier: str) -> bytes:
-    """Return the event's frame where it is within `limit` bytes, else its stub's.
+def encode_or_stub(event: Event, limit: int, provider: str) -> bytes:
+    """Return the event's message if it has at most `limit` bytes, else its stub.
 
     Raises:
-        PublishError: it is not, and there is no log to fetch it from.
+        PublishError: the message is over the limit, and no log has the event.
 
     """
-    frame = messages.encode_event(event)
-    if len(frame) <= limit:
-        return frame
+    message = messages.encode_event(event)
+    if len(message) <= limit:
+        return message
     if event.position is None:
         raise PublishError(
-            f"{event.event} on {event.channel} takes {len(frame):,} bytes, and {carrier} carries "
+            f"{event.event} on {event.channel} has {len(message):,} bytes, and {provider} accepts "
             f"{limit:,}: publish less, or set REALTIME_LOG so that clients fetch it"
         )
     return messages.encode_stub(event.channel, event.position)

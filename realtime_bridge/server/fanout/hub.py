@@ -90,7 +90,7 @@ class Hub:
 
     async def _follow(self, listener: Listener) -> None:
         assert self._tasks
-        await listener.add(list(self._fans))
+        await listener.subscribe(list(self._fans))
         await self._make_sure()
         self._tasks.create_task(self._check_regularly())
         self._tasks.create_task(self._openings.run())
@@ -163,7 +163,7 @@ class Hub:
         """Hear these channels, then begin each where the log stands."""
         assert self._listener
         async with self._changing:
-            await self._listener.add(channels)
+            await self._listener.subscribe(channels)
         tops = await self._log.positions(channels)
         for channel in channels:
             fan = self._fans[channel] = ChannelFanout(channel, tops[channel])
@@ -293,4 +293,4 @@ class Hub:
             del self._fans[channel]
         async with self._changing:
             assert self._listener
-            await self._listener.discard(unused)
+            await self._listener.unsubscribe(unused)

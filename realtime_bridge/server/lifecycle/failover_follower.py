@@ -38,7 +38,7 @@ class Delivery(Subscriber):
         while True:
             try:
                 await self._engine.hub.join(self, CHANNEL, None)
-                await self._failover.agree()
+                await self._failover.sync_active()
                 await self._follow()
             except RealtimeError:
                 await asyncio.sleep(AGAIN_SECONDS)
@@ -51,7 +51,7 @@ class Delivery(Subscriber):
 
     def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:  # noqa: ARG002
         """Move over with the others."""
-        self._failover.adopt(wire.decode_event(orjson.loads(frames[-1])))
+        self._failover.switch_to(wire.decode_event(orjson.loads(frames[-1])))
         self._moved.set()
         return True
 

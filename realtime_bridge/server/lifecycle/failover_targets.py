@@ -32,6 +32,6 @@ class Carriers:
     @property
     def hosted(self) -> list[HostedBackend]:
         """All providers that may ever deliver in our place."""
-        carriers = self.failover.carriers if self.failover else ()
+        carriers = self.failover.targets if self.failover else ()
         backends = [carrier.backend for carrier in carriers] or [self.backend]
         return [backend for backend in backends if isinstance(backend, HostedBackend)]

@@ -59,7 +59,7 @@ class LazyStart:
         engine = self._engine
         try:
             if engine.carriers.failover:
-                await engine.carriers.failover.agree()
+                await engine.carriers.failover.sync_active()
             await engine.revocations.learn()
             engine.generation = await engine.log.generation(engine.delivery)
         except RealtimeError as error:

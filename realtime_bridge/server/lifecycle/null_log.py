@@ -62,10 +62,10 @@ class NullLog(Log, Feed):
 
 
 class _SilentListener(Listener):
-    async def add(self, channels: Iterable[str]) -> None:
+    async def subscribe(self, channels: Iterable[str]) -> None:
         pass
 
-    async def discard(self, channels: Iterable[str]) -> None:
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
         pass
 
     async def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:

@@ -103,7 +103,7 @@ class FeedContract:
     ) -> None:
         async with self._hearing(receiver, new_channel()) as (listener, stream):
             await sender.append(numbered(channel, 1))
-            await listener.add([channel])
+            await listener.subscribe([channel])
             await sender.append(numbered(channel, 1, start=2))
             (heard,) = await self._hear(stream, 1)
         assert heard.data == {"step": 2}
@@ -113,7 +113,7 @@ class FeedContract:
     ) -> None:
         other = new_channel()
         async with self._hearing(receiver, channel, other) as (listener, stream):
-            await listener.discard([channel])
+            await listener.unsubscribe([channel])
             await sender.append(numbered(channel, 1))
             await sender.append(numbered(other, 1))
             (heard,) = await self._hear(stream, 1)
@@ -123,9 +123,9 @@ class FeedContract:
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
         async with self._hearing(receiver, channel) as (listener, stream):
-            await listener.discard([channel])
+            await listener.unsubscribe([channel])
             await sender.append(numbered(channel, 1))
-            await listener.add([channel])
+            await listener.subscribe([channel])
             await sender.append(numbered(channel, 1, start=2))
             (heard,) = await self._hear(stream, 1)
         assert heard.data == {"step": 2}
@@ -137,13 +137,13 @@ class FeedContract:
             self._hearing(receiver, channel) as (_, mine),
             self._hearing(receiver, channel) as (leaving, _),
         ):
-            await leaving.discard([channel])
+            await leaving.unsubscribe([channel])
             await sender.append(numbered(channel, 3))
             assert len(await self._hear(mine, 3)) == 3  # noqa: PLR2004 -- as many as appended
 
     async def test_closing_a_listener_ends_its_stream(self, receiver: Feed, channel: str) -> None:
         async with receiver.listen() as listener:
-            await listener.add([channel])
+            await listener.subscribe([channel])
             hearing = asyncio.create_task(_to_the_end(listener))
             await asyncio.sleep(0)
         async with asyncio.timeout(self.patience):
@@ -152,7 +152,7 @@ class FeedContract:
     @asynccontextmanager
     async def _hearing(self, feed: Feed, *channels: str) -> AsyncGenerator[tuple[Listener, Stream]]:
         async with asyncio.timeout(3 * self.patience), feed.listen() as listener:
-            await listener.add(channels)
+            await listener.subscribe(channels)
             yield listener, aiter(listener)
 
     async def _hear(self, stream: Stream, count: int) -> list[Event]:

@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
+from realtime_bridge.errors import ExtraNotInstalledError
+
 if TYPE_CHECKING:
     from realtime_bridge.testing.providers.ably import LocalAbly as LocalAbly
     from realtime_bridge.testing.providers.faults import Faults as Faults
@@ -48,4 +50,11 @@ def __getattr__(name: str) -> object:
     """Import a provider when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        missing = error.name or "?"
+        raise ExtraNotInstalledError(
+            "A local provider", missing=missing, extra="testing"
+        ) from error
+    return getattr(module, name)

@@ -1,7 +1,7 @@
 """A carrier is given up after five failures in a row, and comes back when it has proved itself."""
 
 from realtime_bridge.protocol.publishing.circuit_breaker import (
-    MOST_PROBES,
+    MAX_PROBES,
     PROBE_SECONDS,
     CircuitBreaker,
     FailbackPolicy,
@@ -9,7 +9,7 @@ from realtime_bridge.protocol.publishing.circuit_breaker import (
 
 
 def failures(circuit: CircuitBreaker, *times: float) -> list[bool]:
-    return [circuit.failed(now) for now in times]
+    return [circuit.record_failure(now) for now in times]
 
 
 def test_five_failures_within_30_seconds_are_too_many() -> None:
@@ -23,50 +23,50 @@ def test_failures_that_lie_further_apart_are_not() -> None:
 def test_a_success_in_between_shows_that_it_works() -> None:
     circuit = CircuitBreaker()
     assert not any(failures(circuit, 0, 1, 2, 3))
-    circuit.succeeded()
+    circuit.record_success()
     assert not any(failures(circuit, 4, 5, 6, 7))
-    assert circuit.failed(8)
+    assert circuit.record_failure(8)
 
 
-def probes(returning: FailbackPolicy, start: float, *, well: bool = True) -> int:
+def probes(policy: FailbackPolicy, start: float, *, well: bool = True) -> int:
     """Return how many tries it took, one after another whenever one was due."""
     now, tries = start, 0
-    while tries < 2 * MOST_PROBES:
-        if returning.due(now):
+    while tries < 2 * MAX_PROBES:
+        if policy.is_due(now):
             tries += 1
-            if returning.tried(now, well=well):
+            if policy.record_probe(now, accepted=well):
                 return tries
         now += PROBE_SECONDS / 3
     return tries
 
 
 def test_it_is_gone_back_to_after_a_minute_in_which_every_try_went_well() -> None:
-    returning = FailbackPolicy()
-    returning.left(0)
-    assert [returning.due(now) for now in (0, 29, 30, 31, 59, 60)] == [
+    policy = FailbackPolicy()
+    policy.record_switch(0)
+    assert [policy.is_due(now) for now in (0, 29, 30, 31, 59, 60)] == [
         *(False, False, True, False, False, True)
     ]
-    assert not returning.tried(30, well=True)
-    assert not returning.tried(60, well=True)
-    assert returning.tried(90, well=True)
+    assert not policy.record_probe(30, accepted=True)
+    assert not policy.record_probe(60, accepted=True)
+    assert policy.record_probe(90, accepted=True)
 
 
 def test_one_try_that_fails_begins_it_anew() -> None:
-    returning = FailbackPolicy()
-    returning.left(0)
+    policy = FailbackPolicy()
+    policy.record_switch(0)
     for now, well in ((30, True), (60, True), (90, False), (120, True), (150, True)):
-        assert not returning.tried(now, well=well)
-    assert returning.tried(180, well=True)
+        assert not policy.record_probe(now, accepted=well)
+    assert policy.record_probe(180, accepted=True)
 
 
 def test_one_that_relapses_has_to_prove_itself_for_ever_longer() -> None:
-    returning = FailbackPolicy()
+    policy = FailbackPolicy()
     now, needed = 0.0, []
     for _ in range(5):
-        returning.left(now)
-        needed.append(probes(returning, now))
+        policy.record_switch(now)
+        needed.append(probes(policy, now))
         now += (needed[-1] + 1) * PROBE_SECONDS
     assert needed == [3, 6, 12, 24, 24]
     now += 10_000
-    returning.left(now)
-    assert probes(returning, now) == 3
+    policy.record_switch(now)
+    assert probes(policy, now) == 3

@@ -1,4 +1,4 @@
-"""The fast shell: `uvicorn --ws realtime_bridge.server.fast:WebSocket`, as `serve` does."""
+"""The fast shell: `uvicorn --ws realtime_bridge.server.connections.fast:WebSocket`, as `serve` does."""
 
 from realtime_bridge.server.connections.fast.upgrade import WebSocket
 

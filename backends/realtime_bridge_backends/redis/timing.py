@@ -1,0 +1,25 @@
+"""Time limits of a Redis backend."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisTiming:
+    """Time limits, in seconds.
+
+    Args:
+        connect_seconds: to open a connection.
+        call_seconds: for one answer. It is below the broadcaster's limit of 5 s, so that the
+            broadcaster reports Redis's error and not a timeout of its own.
+        subscribe_seconds: for the confirmation of subscriptions.
+        ping_seconds: between two PINGs on a subscription connection. A half-open connection stays
+            silent without them (redis-py#2417, kombu#2590).
+        pong_seconds: for the answer to a PING.
+
+    """
+
+    connect_seconds: float = 2.0
+    call_seconds: float = 4.0
+    subscribe_seconds: float = 5.0
+    ping_seconds: float = 10.0
+    pong_seconds: float = 5.0

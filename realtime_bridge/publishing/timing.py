@@ -1,0 +1,45 @@
+"""Durations of a publish and of failover; tests pass shorter ones."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from realtime_bridge.protocol import backoff
+
+
+def _retry_delay(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row."""
+    return backoff.delay(failures - 1, random.random(), base=0.2)  # noqa: S311 -- jitter, no secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishTiming:
+    """Limits of one publish.
+
+    Args:
+        call_seconds: longest duration of an append with its retries, and of a push.
+        retries: appends after the first one, while the failure is retryable.
+        retry_delay: seconds to wait after a number of failures in a row.
+
+    """
+
+    call_seconds: float = 5.0
+    retries: int = 4
+    retry_delay: Callable[[int], float] = _retry_delay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailoverTiming:
+    """Durations of failover, in seconds.
+
+    Args:
+        sync_seconds: age at which the log's record of the active target is read again.
+        push_seconds: longest push through one target; it leaves a part of the publish's 5 s to
+            the next target.
+        probe_seconds: longest delay of a publish by a probe of the first target.
+
+    """
+
+    sync_seconds: float = 5.0
+    push_seconds: float = 3.0
+    probe_seconds: float = 1.0
