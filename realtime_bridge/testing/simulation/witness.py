@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol.client.reducer import CAPACITY, REMEMBERED
+from realtime_bridge.protocol.client.reducer import CAPACITY, STORED_IDS
 from realtime_bridge.testing.simulation.faults import HTTP, SERVER, Fault, over
 from realtime_bridge.testing.simulation.log import Place, place
 
@@ -68,7 +68,7 @@ class InvariantChecker:
         if client.polls > 1:
             self._fail("I7", client, "two polls are in flight")
         for reducer in client.channels.reducers.values():
-            if len(reducer._held) > CAPACITY or len(reducer._ids) > REMEMBERED:
+            if len(reducer._held) > CAPACITY or len(reducer._ids) > STORED_IDS:
                 self._fail("I10", client, "a reducer holds more than it may")
         self.informed(client)
 
