@@ -65,7 +65,7 @@ class BridgeHTTP:
         self._timeout = aiohttp.ClientTimeout(total=timeout / 1_000)
         self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 1_000)
         self.is_remote = not is_loopback(urlsplit(url).hostname or "")
-        """Whether a proxy of the environment may lead to the bridge."""
+        """True where a proxy of the environment may lead to the bridge."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:

@@ -92,7 +92,7 @@ class DescriptorStore:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the last descriptor has a token that has not expired."""
+        """True while the last descriptor has a token that has not expired."""
         return self.last is not None and self.last.token is not None and _now() < self._expires
 
     def url(self, name: str) -> str:

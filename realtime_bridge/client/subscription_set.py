@@ -174,7 +174,7 @@ class SubscriptionSet:
         if self.names:
             self._perform(channel, outputs)
         else:
-            # The client ends with a `DeniedError`, which says more than another reset.
+            # The client ends with a `DeniedError`, which has the reasons: no reset is needed.
             self.all_denied.set()
 
     def interrupted(self) -> None:

@@ -1,4 +1,4 @@
-"""The faulty proxy does to a connection exactly what it is told."""
+"""Faults of the proxy, each on its own."""
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
@@ -55,14 +55,14 @@ async def is_reset(connection: Connection) -> bool:
     return False
 
 
-async def test_it_carries_both_ways_and_counts(proxy: FaultyProxy) -> None:
+async def test_proxy_carries_both_directions_and_counts(proxy: FaultyProxy) -> None:
     async with connected(proxy) as connection:
         assert await connection[0].readexactly(5) == b"hello"
     assert (proxy.accepted, proxy.refused, proxy.dropped) == (1, 0, 0)
     assert proxy.carried == {"up": 5, "down": 5}
 
 
-async def test_it_drops_what_is_open_and_takes_new_ones(proxy: FaultyProxy) -> None:
+async def test_drop_ends_open_connections_alone(proxy: FaultyProxy) -> None:
     async with connected(proxy) as connection:
         assert await answers(connection, b"") is True
         await connection[0].readexactly(5)
@@ -73,14 +73,14 @@ async def test_it_drops_what_is_open_and_takes_new_ones(proxy: FaultyProxy) -> N
         assert await another[0].readexactly(5) == b"hello"
 
 
-async def test_it_drops_in_the_middle_of_what_passes(proxy: FaultyProxy) -> None:
+async def test_drop_after_some_bytes_ends_within_a_message(proxy: FaultyProxy) -> None:
     proxy.drop(after=3)
     async with connected(proxy) as connection:
         assert await connection[0].readexactly(3) == b"hel"
         assert await is_reset(connection)
 
 
-async def test_it_refuses_until_it_is_healed(proxy: FaultyProxy) -> None:
+async def test_refuse_lasts_until_heal(proxy: FaultyProxy) -> None:
     proxy.refuse()
     async with connected(proxy) as connection:
         assert await is_reset(connection)
@@ -90,11 +90,9 @@ async def test_it_refuses_until_it_is_healed(proxy: FaultyProxy) -> None:
         assert await connection[0].readexactly(5) == b"hello"
 
 
-@pytest.mark.parametrize("way", ["up", "down"])
-async def test_what_is_swallowed_leaves_that_connection_silent(
-    proxy: FaultyProxy, way: str
-) -> None:
-    proxy.swallow("up" if way == "up" else "down", after=2)
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_swallow_silences_a_connection_for_good(proxy: FaultyProxy, direction: str) -> None:
+    proxy.swallow("up" if direction == "up" else "down", after=2)
     async with connected(proxy) as connection, connected(proxy) as never:
         assert await connection[0].readexactly(2) == b"he"
         proxy.heal()
@@ -109,11 +107,11 @@ async def test_what_is_swallowed_leaves_that_connection_silent(
         reading.cancel()
 
 
-async def test_half_open_is_silence_and_no_end(proxy: FaultyProxy) -> None:
+async def test_half_open_connection_is_silent_without_an_end(proxy: FaultyProxy) -> None:
     async with connected(proxy) as connection:
         await connection[0].readexactly(5)
         proxy.half_open()
-        connection[1].write(b"anybody?")
+        connection[1].write(b"hello?")
         async with connected(proxy) as another:
             await another[0].readexactly(5)
         assert not connection[0].at_eof()
@@ -121,7 +119,7 @@ async def test_half_open_is_silence_and_no_end(proxy: FaultyProxy) -> None:
         assert await is_reset(connection)
 
 
-async def test_a_fault_hits_only_what_begins_so(proxy: FaultyProxy) -> None:
+async def test_fault_with_a_prefix_hits_that_prefix_alone(proxy: FaultyProxy) -> None:
     proxy.only = b"Upgrade"
     proxy.refuse()
     async with connected(proxy, b"GET") as plain, connected(proxy, b"Upgrade") as upgrade:
@@ -130,10 +128,10 @@ async def test_a_fault_hits_only_what_begins_so(proxy: FaultyProxy) -> None:
         assert await answers(plain, b"again")
 
 
-async def test_a_delay_holds_everything(proxy: FaultyProxy) -> None:
+async def test_delay_holds_both_directions(proxy: FaultyProxy) -> None:
     proxy.delay(0.05)
     clock = asyncio.get_running_loop().time
     async with connected(proxy) as connection:
-        begun = clock()
+        start = clock()
         assert await connection[0].readexactly(5) == b"hello"
-        assert clock() - begun >= 0.09
+        assert clock() - start >= 0.09

@@ -36,15 +36,15 @@ class State:
     _window: int | None = None
     """Window of the server's last `drain`."""
     _renewed = False
-    """Whether the credentials were renewed, and no success has confirmed them since."""
+    """True after a renewal of the credentials, until a success confirms them."""
     _hurry = False
-    """Whether the next descriptor leads to a socket at once."""
+    """True where the next descriptor leads to a socket at once."""
     _confirmed = False
-    """Whether a message arrived since the socket became live."""
+    """True after a message on the live socket."""
     _polling_on = False
-    """Whether polls go on beside a socket, until the first one ends while LIVE."""
+    """True while polls go on beside a socket, until the first one ends while LIVE."""
     _pausing = False
-    """Whether the page is hidden and may pause."""
+    """True while the page is hidden and may pause."""
 
     def __init__(self, options: Options, timing: Timing) -> None:
         self.timing = timing
@@ -67,7 +67,7 @@ class State:
 
     @property
     def polling(self) -> bool:
-        """Whether the client polls now."""
+        """True while the client polls."""
         if self.mode in ("FALLBACK", "UPGRADING", "SUSPECT"):
             return True
         return self.mode in ("LIVE", "PROBING", "CONNECTING") and (
@@ -76,7 +76,7 @@ class State:
 
     @property
     def pushed(self) -> bool:
-        """Whether a live socket pushes events, and the server reports no fault."""
+        """True while a live socket pushes events, and the server reports no fault."""
         return self.mode == "LIVE" and not self.degraded
 
     def _on_poll(self) -> None:
