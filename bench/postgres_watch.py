@@ -105,7 +105,7 @@ async def one_by_one(url: str, database: str) -> list[float]:
     psql = await asyncio.create_subprocess_exec("psql", "-qX", database, stdin=PIPE)
     assert psql.stdin
     async with HybridClient(url, ["user-1"], token=token) as client:
-        await client.subscribed()
+        await client.wait_subscribed()
         for number in range(1, UPDATES + 1):
             start = time.perf_counter()
             psql.stdin.write(f"UPDATE jobs SET status = {number};\n".encode())

@@ -328,7 +328,7 @@ async def events_of(program: str, count: int, server: ServeProcess, folder: Path
         asyncio.timeout(TIMEOUT),
         HybridClient(server.url, [channel], token=token) as client,
     ):
-        await client.subscribed()
+        await client.wait_subscribed()
         running = asyncio.create_task(asyncio.to_thread(run, program, channel, server, folder))
         async for item in client:
             assert isinstance(item, Event)

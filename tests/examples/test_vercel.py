@@ -134,7 +134,7 @@ async def test_events_of_the_worker_arrive_once_in_order(
     client = HybridClient(f"{url}/realtime", [CHANNEL], token=token(environment))
     with worker(environment):
         async with client, ClientSession() as http, asyncio.timeout(TIMEOUT):
-            _, start = await client.subscribed()
+            _, start = await client.wait_subscribed()
             await post(http, f"{url}/api/exports")
             async for item in client:
                 items.append(item)

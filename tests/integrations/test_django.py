@@ -61,7 +61,7 @@ async def test_committed_event_arrives_and_rolled_back_one_does_not(
     async with browser.post("/realtime/connect", json={}) as response:
         token = (await response.json())["token"]
     async with HybridClient(f"{origin}/realtime", [channel], token=token) as client:
-        await client.subscribed()
+        await client.wait_subscribed()
         assert await pay(browser, "order=1&fails=") == 402
         assert await pay(browser, "order=2") == 200
         event = await anext(aiter(client))

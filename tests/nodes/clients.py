@@ -32,7 +32,7 @@ class RecordingClient:
     async def subscribe(self) -> None:
         """Wait until all channels are subscribed."""
         for _ in self.channels:
-            channel, start = await self.client.subscribed()
+            channel, start = await self.client.wait_subscribed()
             self.positions[channel] = self.positions[channel] or start
 
     async def listen(self) -> None:

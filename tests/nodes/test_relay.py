@@ -109,7 +109,7 @@ async def start_collecting(
 ) -> "asyncio.Task[dict[str, list[int]]]":
     """Start to collect events after the subscription of every channel."""
     for _ in channels:
-        await client.subscribed()
+        await client.wait_subscribed()
     return asyncio.create_task(collect(client))
 
 

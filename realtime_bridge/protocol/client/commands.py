@@ -72,7 +72,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One action; sockets are numbered in the order in which they are opened."""
+    """Action for the client runner; sockets are numbered in the order of their `open`."""
 
     do: Action
     socket: int | None = None

@@ -3,7 +3,8 @@
 The twin is `clients/js/src/machine/machine.ts`; both replay `tests/vectors/machine.json`.
 """
 
-from realtime_bridge.protocol.client.commands import Command, Options, Terms
+from realtime_bridge.protocol.client.commands import Options, Terms
+from realtime_bridge.protocol.client.state import CONNECTED
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.client.transitions import DENIAL, RESTING, Transitions
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -25,11 +26,6 @@ class Machine(Transitions):
     def __init__(self, options: Options | None = None, timing: Timing | None = None) -> None:
         super().__init__(options or Options(), timing or Timing())
 
-    @property
-    def wake_at(self) -> int | None:
-        """Time of the next `tick`; None where no timer runs."""
-        return min(self.timers.values(), default=None)
-
     def at(self, now: int, draw: float) -> "Machine":
         """Set the time and the random number of the next inputs."""
         self._now, self._draw = now, draw
@@ -47,7 +43,7 @@ class Machine(Transitions):
         A live socket stays open, and the last descriptor serves while the server gives no fresh
         one.
         """
-        if self._connected:
+        if self.mode in CONNECTED:
             self._wake()
             return
         self._rest("STOPPED", "asked to try again")
@@ -87,19 +83,21 @@ class Machine(Transitions):
         """Handle an open socket: send `connect` and wait for `welcome`."""
         if socket == self._successor and "successor_open" in self.timers:
             self._cancel("successor_open")
-            self._in("successor_probe", self.timing.probe_timeout)
+            self.timers["successor_probe"] = self._now + self.timing.probe_timeout
             self._do("probe", socket)
         elif socket == self._socket and self.mode in ("CONNECTING", "UPGRADING"):
             self._polling_on |= self.mode == "UPGRADING"
             self.mode = "PROBING"
             self._cancel("slow", "open")
-            self._in("probe", self.timing.probe_timeout)
+            self.timers["probe"] = self._now + self.timing.probe_timeout
             self._do("probe", socket)
 
     def ready(self, socket: int) -> None:
         """Handle a ready socket: `welcome` has our nonce, and each subscription was answered."""
         if socket == self._successor and "successor_probe" in self.timers:
-            self.reconnect_policy.record_uptime(self._live_since, self._now, confirmed=self._confirmed)
+            self.reconnect_policy.record_uptime(
+                self._live_since, self._now, confirmed=self._confirmed
+            )
             self._do("close", self._socket, CloseCode.NORMAL)
             self._socket, self._successor = socket, None
             self._go_live()
@@ -108,7 +106,7 @@ class Machine(Transitions):
 
     def message_received(self, socket: int) -> None:
         """Record the arrival of any message on a socket."""
-        if socket == self._socket and self._connected:
+        if socket == self._socket and self.mode in CONNECTED:
             self.mode = "LIVE"
             self._confirmed = True
             self._cancel("ping")
@@ -126,9 +124,9 @@ class Machine(Transitions):
 
     def drain(self, socket: int, after: int, window: int) -> None:
         """Handle the server's notice that it will close: move to a successor at a random time."""
-        if socket == self._socket and self._connected:
+        if socket == self._socket and self.mode in CONNECTED:
             self._window = window
-            self._in("successor", after + round(self._draw * window))
+            self.timers["successor"] = self._now + after + round(self._draw * window)
 
     def status(self, *, ok: bool) -> None:
         """Handle the server's report, by message or poll, on whether its log and backend work."""
@@ -137,15 +135,8 @@ class Machine(Transitions):
             self.degraded = down
             self._poll_within(self.timing.first_poll_spread)
 
-    def sync_changed(self, *, ok: bool) -> None:
-        """Record whether every channel has all its events; only the status shows it."""
-        if ok:
-            self.behind = None
-        elif self.behind is None:
-            self.behind = self._now
-
     def generation(self, generation: int) -> None:
-        """Compare the generation of a heartbeat or poll: a newer one leads to a fresh descriptor."""
+        """Compare the generation of a heartbeat or poll: a newer one needs a fresh descriptor."""
         newer = self.terms is not None and generation > self.terms.generation
         asking = "describe" in self.timers or "describe_again" in self.timers
         if newer and not asking and self.mode not in RESTING:
@@ -167,7 +158,7 @@ class Machine(Transitions):
         """
         if not self.poll_schedule.in_flight:
             return
-        self._cancel("poll_limit")
+        self.timers.pop("poll_limit", None)
         self.poll_schedule.answered(next_ms)
         self.last_ok = self._now
         self._renewed &= "describe" in self.timers
@@ -176,7 +167,7 @@ class Machine(Transitions):
         if self.mode == "LIVE":
             self._polling_on &= more
         if more:
-            self._in("poll", self.timing.next_page_delay)
+            self.timers["poll"] = self._now + self.timing.next_page_delay
 
     def poll_failed(self, status: int | None = None, retry_after: int | None = None) -> None:
         """Handle a failed poll; `retry_after` is in milliseconds.
@@ -185,10 +176,10 @@ class Machine(Transitions):
         """
         if not self.poll_schedule.in_flight:
             return
-        self._cancel("poll_limit")
+        self.timers.pop("poll_limit", None)
         self.poll_schedule.failed(self._now, self._draw, status=status, retry_after=retry_after)
         if status in DENIAL:
-            if self._connected:
+            if self.mode in CONNECTED:
                 self._polling_on = False
             elif "describe" not in self.timers:
                 self._on_denied(f"a poll was answered {status}")
@@ -198,7 +189,7 @@ class Machine(Transitions):
         self.poll_schedule.event_received(self._now)
 
     def offline(self) -> None:
-        """Handle the browser's report that there is no network; browsers are often wrong, so ping."""
+        """Handle the browser's report that there is no network; it may be wrong, so ping."""
         self._set_reach(hidden=self.poll_schedule.hidden, offline=True)
         if self.mode == "LIVE":
             self._ping()
@@ -241,5 +232,5 @@ class Machine(Transitions):
 
     def _set_reach(self, *, hidden: bool, offline: bool) -> None:
         if (hidden, offline) != (self.poll_schedule.hidden, self.poll_schedule.offline):
-            self.poll_schedule.hidden, self.poll_schedule.offline = hidden, offline
+            self.poll_schedule.set_reach(hidden=hidden, offline=offline)
             self._cancel("poll")

@@ -21,6 +21,8 @@ class PollSchedule:
     def __init__(self, polling_interval: int, timing: Timing) -> None:
         self.in_flight = False
         self.hidden = self.offline = False
+        self.usual = polling_interval
+        """Interval between polls while no events arrive."""
         self._timing = timing
         self._polling_interval = polling_interval
         self._requested: int | None = None
@@ -28,11 +30,10 @@ class PollSchedule:
         self._failing = False
         self._not_before = 0
 
-    @property
-    def usual(self) -> int:
-        """Interval between polls while no events arrive."""
-        usual = max(self._requested or 0, self._polling_interval)
-        return max(self._timing.idle_interval, usual) if self.hidden else usual
+    def set_reach(self, *, hidden: bool, offline: bool) -> None:
+        """Record whether the page is hidden, and whether the browser reports no network."""
+        self.hidden, self.offline = hidden, offline
+        self._update_usual()
 
     def begin(self) -> None:
         """Record the start of a poll."""
@@ -51,6 +52,7 @@ class PollSchedule:
             requested = max(self._timing.requested_interval_min, requested)
             requested = min(self._timing.requested_interval_max, requested)
         self._requested = requested
+        self._update_usual()
 
     def failed(
         self, now: int, draw: float, *, status: int | None = None, retry_after: int | None = None
@@ -78,7 +80,9 @@ class PollSchedule:
             interval = min(self._timing.busy_interval, self._polling_interval)
         else:
             interval = self._polling_interval
-        return max(self._timing.idle_interval, interval) if self.hidden or self.offline else interval
+        if self.hidden or self.offline:
+            return max(self._timing.idle_interval, interval)
+        return interval
 
     def next(self, now: int, draw: float) -> int:
         """Return the time of the next poll."""
@@ -88,6 +92,10 @@ class PollSchedule:
     def soon(self, now: int, draw: float, within: int) -> int:
         """Return a random time for a poll within `within` milliseconds."""
         return max(self._not_before, now + round(draw * within))
+
+    def _update_usual(self) -> None:
+        usual = max(self._requested or 0, self._polling_interval)
+        self.usual = max(self._timing.idle_interval, usual) if self.hidden else usual
 
     def _is_busy(self, now: int) -> bool:
         if self._last_event is None or self._failing:

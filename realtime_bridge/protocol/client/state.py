@@ -6,8 +6,17 @@ Times are integers in milliseconds; docs/specification.md §5 has the rules.
 from realtime_bridge.protocol.client.commands import Action, Command, Mode, Options, Terms
 from realtime_bridge.protocol.client.poll_schedule import PollSchedule
 from realtime_bridge.protocol.client.reconnect_policy import ReconnectPolicy
+from realtime_bridge.protocol.client.status import Kind, Status
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.wire.close_codes import CloseCode
+
+CONNECTED: tuple[Mode, ...] = ("LIVE", "SUSPECT")
+"""Modes with a socket that was live."""
+
+MISSED_POLLS = 3
+"""Number of intervals without a successful poll after which the status is not `polling`."""
+
+DEGRADED = "the server reports that its log or backend is down"
 
 
 class State:
@@ -15,6 +24,27 @@ class State:
 
     `timers` holds the time at which each timer fires; the timer `x` calls `_on_x`.
     """
+
+    _now = 0
+    _draw = 0.0
+    _sockets = 0
+    _live_since = 0
+    _refresh_at = 0
+    _socket: int | None = None
+    _successor: int | None = None
+    _cached: Terms | None = None
+    _window: int | None = None
+    """Window of the server's last `drain`."""
+    _renewed = False
+    """True after a renewal of the credentials, until a success confirms them."""
+    _hurry = False
+    """True where the next descriptor leads to a socket at once."""
+    _confirmed = False
+    """True after a message on the live socket."""
+    _polling_on = False
+    """True while polls go on beside a socket, until the first one ends while LIVE."""
+    _pausing = False
+    """True while the page is hidden and may pause."""
 
     def __init__(self, options: Options, timing: Timing) -> None:
         self.timing = timing
@@ -33,28 +63,11 @@ class State:
             timing=timing,
         )
         self._options = options
-        self._now, self._draw = 0, 0.0
         self._commands: list[Command] = []
-        self._sockets, self._live_since, self._refresh_at = 0, 0, 0
-        self._socket: int | None = None
-        self._successor: int | None = None
-        self._cached: Terms | None = None
-        self._window: int | None = None
-        """Window of the server's last `drain`."""
-        self._renewed = False
-        """Whether the credentials were renewed, and no success has confirmed them since."""
-        self._hurry = False
-        """Whether the next descriptor leads to a socket at once."""
-        self._confirmed = False
-        """Whether a message arrived since the socket became live."""
-        self._polling_on = False
-        """Whether polls go on beside a socket, until the first one ends while LIVE."""
-        self._pausing = False
-        """Whether the page is hidden and may pause."""
 
     @property
     def polling(self) -> bool:
-        """Whether the client polls now."""
+        """True while the client polls."""
         if self.mode in ("FALLBACK", "UPGRADING", "SUSPECT"):
             return True
         return self.mode in ("LIVE", "PROBING", "CONNECTING") and (
@@ -63,18 +76,13 @@ class State:
 
     @property
     def pushed(self) -> bool:
-        """Whether a live socket pushes events, and the server reports no fault."""
+        """True while a live socket pushes events, and the server reports no fault."""
         return self.mode == "LIVE" and not self.degraded
 
-    @property
-    def _connected(self) -> bool:
-        """Whether there is a socket that was live."""
-        return self.mode in ("LIVE", "SUSPECT")
-
     def _on_poll(self) -> None:
-        self.poll_schedule.begin()
-        self._in("poll_limit", self.timing.poll_timeout)
         self._do("poll")
+        self.timers["poll_limit"] = self._now + self.timing.poll_timeout
+        self.poll_schedule.begin()
 
     def _on_poll_limit(self) -> None:
         self._abandon_poll()
@@ -101,12 +109,12 @@ class State:
         """Restart the timer of the longest silence of a healthy server."""
         # A heartbeat slower than `fallback_delay` would make each idle socket look dead.
         heartbeat = (self.terms.heartbeat if self.terms else 0) + self.timing.silence_allowance
-        self._in("silence", max(self._options.fallback_delay, heartbeat))
+        self.timers["silence"] = self._now + max(self._options.fallback_delay, heartbeat)
 
     def _ping(self) -> None:
         """Ping the server. A second ping keeps the time limit of the first."""
         if self.timers.get("ping", 0) <= self._now:
-            self._in("ping", self.timing.ping_timeout)
+            self.timers["ping"] = self._now + self.timing.ping_timeout
             self._do("ping", self._socket)
 
     def _open(self) -> int:
@@ -120,6 +128,11 @@ class State:
                 self._do("close", socket, CloseCode.NORMAL)
         self._socket = self._successor = self._window = None
 
+    @property
+    def wake_at(self) -> int | None:
+        """Time of the next `tick`; None where no timer runs."""
+        return min(self.timers.values(), default=None)
+
     def take_commands(self) -> list[Command]:
         """Bring the poll timer in line with the mode, and return the commands of all inputs."""
         if not self.polling:
@@ -131,9 +144,38 @@ class State:
         commands, self._commands = self._commands, []
         return commands
 
-    def _in(self, name: str, milliseconds: int) -> None:
-        """Set a timer to `milliseconds` from now."""
-        self.timers[name] = self._now + milliseconds
+    def sync_changed(self, *, ok: bool) -> None:
+        """Record whether every channel has all its events; only the status shows it."""
+        if ok:
+            self.behind = None
+        elif self.behind is None:
+            self.behind = self._now
+
+    def connection_status(self, now: int) -> Status:
+        """Return the status for users at `now`: never better than the connection."""
+        if self.pushed and self.behind is None:
+            return Status("realtime")
+        if self.mode == "DENIED":
+            return Status("error", self.reason)
+        if self.mode in ("STOPPED", "IDLE", "PAUSED"):
+            return Status("paused", self.reason)
+        return Status(self._active_kind(now), DEGRADED if self.degraded else self.reason)
+
+    def _active_kind(self, now: int) -> Kind:
+        """Return the kind for a client that is neither at rest nor fully synchronized by push."""
+        if self.pushed and self.behind is not None:
+            return self._patient_kind(now - self.behind)
+        last_ok = self.last_ok
+        if self.polling and last_ok is not None:
+            limit = MISSED_POLLS * self.poll_schedule.usual
+            if now - last_ok < limit:
+                return "polling"
+        quiet = now - max(self.started, last_ok or 0)
+        return "offline" if quiet >= self.timing.offline_after else self._patient_kind(quiet)
+
+    def _patient_kind(self, elapsed: int) -> Kind:
+        """Return `starting` for a short while: most connections are ready before it is read."""
+        return "starting" if elapsed < self.timing.starting_period else "connecting"
 
     def _cancel(self, *names: str) -> None:
         for name in names:

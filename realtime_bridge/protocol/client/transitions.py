@@ -3,7 +3,7 @@
 from typing import Literal
 
 from realtime_bridge.protocol.client.commands import Terms
-from realtime_bridge.protocol.client.state import State
+from realtime_bridge.protocol.client.state import CONNECTED, State
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 FINAL = (CloseCode.PROTOCOL, CloseCode.FORBIDDEN)
@@ -85,7 +85,7 @@ class Transitions(State):
 
     def _describe(self, do: Literal["describe", "renew"] = "describe") -> None:
         self._cancel("describe_again", "refresh")
-        self._in("describe", self.timing.descriptor_timeout)
+        self.timers["describe"] = self._now + self.timing.descriptor_timeout
         self._do(do)
 
     def _on_descriptor_failed(self, status: int | None) -> None:
@@ -105,7 +105,7 @@ class Transitions(State):
                 self.terms, self._cached = self._cached, None
                 self._fall(reason)
         wait = min(self.reconnect_policy.backoff(self._draw), self.timing.descriptor_retry_max)
-        self._in("describe_again", wait)
+        self.timers["describe_again"] = self._now + wait
 
     def _on_denied(self, reason: str) -> None:
         """Renew the credentials once; a second denial is final."""
@@ -132,7 +132,7 @@ class Transitions(State):
         elif self.mode == "FALLBACK":
             if hurry or newer or (before and before.mode == "polling"):
                 self.timers["reconnect"] = self.reconnect_policy.soon(self._now, self._draw, 0)
-        elif self._connected:
+        elif self.mode in CONNECTED:
             self._renewed = False
             self._do("token", self._socket)
             if newer:
@@ -143,13 +143,13 @@ class Transitions(State):
 
     def _connect_first(self) -> None:
         self._connect("CONNECTING")
-        self._in("slow", self.timing.slow_connect)
+        self.timers["slow"] = self._now + self.timing.slow_connect
 
     def _connect(self, mode: Literal["CONNECTING", "UPGRADING"]) -> None:
         self.mode = mode
         self._cancel(*SOCKET_TIMERS)
         self._socket = self._open()
-        self._in("open", self.timing.open_timeout)
+        self.timers["open"] = self._now + self.timing.open_timeout
 
     def _go_live(self) -> None:
         self.mode = "LIVE"
@@ -161,7 +161,7 @@ class Transitions(State):
         if self.terms and self.terms.max_age is not None:
             # 80 to 95 % of the age: sockets that opened together do not all move together.
             age = round(self.terms.max_age * (0.8 + 0.15 * self._draw))
-            self._in("successor", age)
+            self.timers["successor"] = self._now + age
         if self._polling_on:
             self._poll_within(0)
 
@@ -171,12 +171,12 @@ class Transitions(State):
             self._do("close", self._successor, CloseCode.NORMAL)
         self._cancel("successor", "successor_probe")
         self._successor = self._open()
-        self._in("successor_open", self.timing.open_timeout)
+        self.timers["successor_open"] = self._now + self.timing.open_timeout
 
     def _on_successor_lost(self) -> None:
         self._successor = None
         self._cancel("successor_open", "successor_probe")
-        self._in("successor", self.reconnect_policy.backoff(self._draw))
+        self.timers["successor"] = self._now + self.reconnect_policy.backoff(self._draw)
 
     def _give_up(self, reason: str) -> None:
         self._do("close", self._socket, CloseCode.NORMAL)
@@ -186,8 +186,10 @@ class Transitions(State):
         """Continue without the socket: with its successor, by polling, or not at all."""
         if self.pushed:
             self.last_ok = self._now
-        if self._connected:
-            self.reconnect_policy.record_drop(self._live_since, self._now, confirmed=self._confirmed)
+        if self.mode in CONNECTED:
+            self.reconnect_policy.record_drop(
+                self._live_since, self._now, confirmed=self._confirmed
+            )
         self._socket = None
         if code in FINAL:
             self._rest("DENIED", reason)
@@ -219,7 +221,7 @@ class Transitions(State):
 
     def _fall(self, reason: str, code: int = CloseCode.ABNORMAL) -> None:
         # A client that polled already keeps its interval: the lost attempt delays no events.
-        urgent = self._connected or not self.polling
+        urgent = self.mode in CONNECTED or not self.polling
         self.mode, self.reason = "FALLBACK", reason
         self._polling_on = False
         self._cancel(*SOCKET_TIMERS)
@@ -242,14 +244,15 @@ class Transitions(State):
         """Catch up: the network, the page or the clock is back."""
         self.reconnect_policy.reset()
         self._renewed &= "describe" in self.timers
-        if self._connected:
+        if self.mode in CONNECTED:
             self._ping()
             self._polling_on = True
         if "reconnect" in self.timers:
-            self.timers["reconnect"] = self.reconnect_policy.soon(self._now, self._draw, self.timing.wake_spread)
+            spread = self.timing.wake_spread
+            self.timers["reconnect"] = self.reconnect_policy.soon(self._now, self._draw, spread)
         if "describe_again" in self.timers:
-            self._in("describe_again", round(self._draw * self.timing.wake_spread))
-        self._replace_poll(0 if self._connected else self.timing.first_poll_spread)
+            self.timers["describe_again"] = self._now + round(self._draw * self.timing.wake_spread)
+        self._replace_poll(0 if self.mode in CONNECTED else self.timing.first_poll_spread)
 
     def _pause_later(self) -> None:
         if not self._pausing:

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol.client.reducer import CAPACITY, REMEMBERED
+from realtime_bridge.protocol.client.reducer import CAPACITY, STORED_IDS
 from realtime_bridge.testing.simulation.deployment import Deployment, SimulatedClient
 from realtime_bridge.testing.simulation.faults import (
     HTTP_FAULTS,
@@ -83,7 +83,7 @@ class InvariantChecker:
         if client.polls > 1:
             self._fail("I7", client, "two polls are pending")
         for reducer in client.channels.reducers.values():
-            if len(reducer._held) > CAPACITY or len(reducer._ids) > REMEMBERED:
+            if len(reducer._held) > CAPACITY or len(reducer._ids) > STORED_IDS:
                 self._fail("I10", client, "a reducer stores more than its limits")
         self.check_contact(client)
 

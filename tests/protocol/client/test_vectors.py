@@ -10,7 +10,7 @@ from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.protocol.client.poll_schedule import PollSchedule
-from realtime_bridge.protocol.client.status import Status, status
+from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.protocol.client.timing import Timing
 
 FOLDER = Path(__file__).parents[2] / "vectors"
@@ -20,6 +20,7 @@ REPLAYED = {
     "jobs.json": "tests/jobs/test_state.py",
     "machine.json": "here",
     "reducer.json": "test_reducer.py",
+    "shell.json": "tests/client/test_shell_vectors.py",
     "status.json": "here",
 }
 
@@ -76,7 +77,7 @@ def replay(vector: dict[str, Any]) -> None:
         for name in ("mode", "wake_at", "polling"):
             if name in step:
                 assert getattr(machine, name) == step[name], where
-        fields = status_fields(status(machine, step["at"]))
+        fields = status_fields(machine.connection_status(step["at"]))
         assert fields.items() >= step.get("status", {}).items(), where
 
 
@@ -84,8 +85,8 @@ def replay(vector: dict[str, Any]) -> None:
 def test_poll_schedule(vector: dict[str, Any]) -> None:
     schedule = PollSchedule(vector["polling_interval"], Timing())
     for number, step in enumerate(vector["steps"]):
-        for name in step.keys() & {"hidden", "offline"}:
-            setattr(schedule, name, step[name])
+        hidden = step.get("hidden", schedule.hidden)
+        schedule.set_reach(hidden=hidden, offline=step.get("offline", schedule.offline))
         if "input" in step:
             getattr(schedule, step["input"])(**step.get("args", {}))
         for name in step.keys() & {"interval", "next", "soon"}:
