@@ -1,4 +1,4 @@
-"""Exponential back-off with full jitter: arithmetic without a clock or random numbers of its own."""
+"""Exponential back-off with full jitter, as pure arithmetic."""
 
 FLOOR = 0.25
 """Shortest wait between two attempts, in seconds."""
