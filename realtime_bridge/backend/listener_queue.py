@@ -30,6 +30,7 @@ class ListenerQueue:
 
     def put(self, events: Sequence[Event]) -> None:
         """Append received events, in order."""
+        # Old events go, not new ones: recovery reads the log from the client's position anyway.
         if len(self._events) + len(events) > self._capacity:
             self.mark_gap()
         self._events += events

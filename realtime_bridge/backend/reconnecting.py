@@ -86,6 +86,7 @@ class ReconnectingListener(Listener):
                 return
             failures = 0 if self._connected.is_set() else failures + 1
             self._connected.clear()
+            # At once: the hub compares positions with the log while there is no feed.
             self._queue.mark_gap()
             _logger.warning("feed lost error=%r", str(failure))
             await asyncio.sleep(reconnect_delay(failures))

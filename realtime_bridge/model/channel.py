@@ -28,6 +28,7 @@ def check_channel(name: str) -> str:
     return _checked(name)
 
 
+# Publishers repeat few names: the cache saves the match of each publish.
 @lru_cache(maxsize=1024)
 def _checked(name: str) -> str:
     if _NAME.fullmatch(name):

@@ -72,6 +72,7 @@ class _EventMeta(StructMeta):
         )
 
 
+# The constructor of msgspec itself, without the checks above.
 _construct: Callable[..., Any] = StructMeta.__call__
 
 
@@ -147,6 +148,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         """Return the same event with the position and the time that the log gave it."""
         return replace(self, time=time, position=position)
 
+    # Pickling calls the constructor, which would encode the body a second time.
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return _construct, (Event, *astuple(self))
 

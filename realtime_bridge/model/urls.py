@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 def is_loopback(host: str) -> bool:
     """Return whether a host can only be reached from this machine."""
+    # RFC 6761 §6.3 keeps this name for loopback; other names may resolve to anything.
     if host == "localhost":
         return True
     try:

@@ -75,7 +75,9 @@ class Site:
 
     def request_counts(self) -> dict[str, int]:
         """Return the number of requests of the client, by path."""
-        return {path: self.server.requests[f"/realtime/{path}"] for path in ("connect", "poll", "ws")}
+        return {
+            path: self.server.requests[f"/realtime/{path}"] for path in ("connect", "poll", "ws")
+        }
 
     async def restart(self) -> None:
         """Replace the server by a new one with an empty log, at the same port."""

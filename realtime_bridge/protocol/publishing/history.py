@@ -168,6 +168,7 @@ class History:
     def _store_latest(self, key: str, event: Event, now: float) -> None:
         if self._latest is _NO_LATEST:
             self._latest = OrderedDict()
+        # Removed and inserted again: the order of the dictionary is that of the last events.
         replaced = self._latest.pop(key, None)
         if replaced:
             self._key_bytes -= len(replaced[0].body)

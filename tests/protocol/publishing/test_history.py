@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -13,8 +12,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing import history as module
-from realtime_bridge.protocol.publishing.history import DAY, History
+from realtime_bridge.protocol.publishing.history import DAY, MAX_IDS, History
 
 EPOCH = "k3v9q2wz"
 
@@ -124,10 +122,9 @@ def test_more_ids_are_known_for_five_minutes() -> None:
     assert not append(history, event(id="0"), now=300.1)[0].duplicate
 
 
-def test_ids_are_known_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_IDS", 1_500)
+def test_ids_are_known_up_to_the_limit() -> None:
     history = made()
-    append(history, *(event(id=str(n)) for n in range(1_501)))
+    append(history, *(event(id=str(n)) for n in range(MAX_IDS + 1)))
     assert append(history, event(id="1"))[0].duplicate
     assert not append(history, event(id="0"))[0].duplicate
 
