@@ -75,7 +75,7 @@ class Site:
 
     def asked(self) -> dict[str, int]:
         """Return how often pages have asked for what the client needs."""
-        return {path: self.server.asked[f"/realtime/{path}"] for path in ("connect", "poll", "ws")}
+        return {path: self.server.requests[f"/realtime/{path}"] for path in ("connect", "poll", "ws")}
 
     async def restart(self) -> None:
         """Serve at the same port what has forgotten everything."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -399,12 +399,13 @@ class LosingBridge:
         self._bridge = server.bridge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def lossy_send(message: dict[str, Any]) -> None:
+        async def lossy_send(message: MutableMapping[str, Any]) -> None:
             text = message.get("text") or ""
             fields = json.loads(text) if text else {}
             if fields.get("type") == "event":
                 offsets = {fields["channel"]: fields["offset"]}
-                message = message | {"text": json.dumps({"type": "heartbeat", "offsets": offsets})}
+                heartbeat = {"type": "heartbeat", "offsets": offsets}
+                message = {**message, "text": json.dumps(heartbeat)}
             await send(message)
 
         await self._bridge(scope, receive, lossy_send)
