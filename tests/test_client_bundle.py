@@ -6,7 +6,7 @@ from pathlib import Path
 from aiohttp import ClientSession
 from hatchling.builders.wheel import WheelBuilder
 
-from tests.server.harness import made, running
+from tests.server.harness import make_bridge, running
 
 ROOT = Path(__file__).parent.parent
 FOLDER = "realtime_bridge/server/static"
@@ -26,14 +26,14 @@ def test_the_wheel_has_it_and_all_that_it_loads() -> None:
 
 
 async def test_what_it_loads_is_served_beside_it() -> None:
-    async with running(made()) as origin, ClientSession(origin) as http:
+    async with running(make_bridge()) as origin, ClientSession(origin) as http:
         for name in loaded_on_demand():
             async with http.get(f"/{name}") as answer:
                 assert (answer.status, answer.content_type) == (200, "text/javascript")
 
 
 async def test_it_is_served_as_a_module_that_is_loaded_once() -> None:
-    async with running(made()) as origin, ClientSession(origin) as http:
+    async with running(make_bridge()) as origin, ClientSession(origin) as http:
         async with http.get("/client.js") as answer:
             assert answer.status == 200
             assert answer.content_type == "text/javascript"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly, people
+from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error, stderr
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.urls import redact
@@ -51,7 +51,7 @@ def listen(
     from realtime_bridge.client import HybridClient
 
     position = _position(since)
-    with failing_clearly():
+    with exit_on_error():
         access = _access(url, channel, token, user)
         client = HybridClient(
             url,
@@ -66,7 +66,7 @@ def listen(
 async def _print_events(client: "HybridClient", count: int | None) -> None:
     async with client:
         channel, start = await client.wait_subscribed()
-        people.print(f"listening {channel} {start}")
+        stderr.print(f"listening {channel} {start}")
         printed = 0
         async for item in client:
             if isinstance(item, Event):
@@ -84,7 +84,7 @@ def _report(url: str, status: "Status") -> None:
     """Report a server that does not answer."""
     if status.kind in ("connecting", "offline"):
         reason = f" ({status.reason})" if status.reason else ""
-        people.print(
+        stderr.print(
             f"{status.label.lower()}: no answer from {redact(url)}{reason}; "
             "check that `realtime-bridge serve` runs there"
         )

@@ -1,1 +1,1 @@
-"""The protocol, sans-I/O: no loop, no clock, no dice; time and chance are arguments."""
+"""The protocol without I/O; time and random numbers are arguments."""

@@ -1,123 +1,133 @@
-"""The bridge: what an application mounts, asks to publish, and tells who may listen."""
+"""The bridge: the ASGI application that an application mounts and publishes through."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.errors import ConfigurationError, RealtimeError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
-from realtime_bridge.publishing import pipeline
-from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.publishing.local_servers import register_local_server
-from realtime_bridge.server.auth.revocations import Revocation
-from realtime_bridge.server.auth.rules import ChannelRules, Rule
+from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
+from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
+from realtime_bridge.server.auth.revocations import Revocation, Revocations
+from realtime_bridge.server.auth.rules import ChannelAccess, ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
-from realtime_bridge.server.context import STATE, Authenticate, ServerContext
-from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.context import STATE, ServerContext, build_context
 from realtime_bridge.server.http.request import Message, Receive, Scope, Send
-from realtime_bridge.server.lifecycle.failover_follower import Delivery
+from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
-from realtime_bridge.server.lifecycle.null_log import NullLog
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
-from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.routes import Routes
-from realtime_bridge.server.timer_wheel import TimerWheel
+from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.job import AsyncJob
 
-START_SECONDS = 5.0
-"""How long starting waits for the feed; after that the server starts, but is not ready."""
+_TIMING = ServerTiming()
 
 R = TypeVar("R", bound=Rule)
 
 
 class Bridge:
-    """An ASGI application that carries events from the log to browsers.
+    """ASGI application that delivers events from the log to browsers.
 
-    Mount it anywhere; start it by `lifespan`, by `async with`, or by serving it alone.
+    Mount it at any path. Start it by `lifespan`, by `async with`, or serve it alone.
 
     Args:
         settings: the configuration.
-        authenticate: tells who a request is from: a user id, a `Principal`, or None. Without it,
-            a token signed with the secret is needed.
-        dev: trust everybody on this machine: `?userId=` names a user, a well-known secret signs.
+        authenticate: function that returns a request's user: an id, a `Principal`, or None.
+            Without it, each request needs a token signed with the secret.
+        dev: development mode: pages of this machine choose their user by `?userId=`, and a
+            public secret signs tokens.
+        timing: the durations of the server.
+        pipeline: the log and the backend, in place of those that the settings name.
 
     Raises:
-        ConfigurationError: no secret, or a backend that cannot serve.
+        ConfigurationError: no secret is set, or the log has no feed.
 
     """
 
     def __init__(
-        self, settings: Settings, *, authenticate: Authenticate | None = None, dev: bool = False
+        self,
+        settings: Settings,
+        *,
+        authenticate: Authenticate | None = None,
+        dev: bool = False,
+        timing: ServerTiming = _TIMING,
+        pipeline: PublishPipeline | None = None,
     ) -> None:
-        parts = pipeline.server_pipeline(settings)
-        log = NullLog() if isinstance(parts.backend, HostedBackend) and not parts.log else parts.log
-        if log is None or not isinstance(log, Feed):
+        parts = pipeline or server_pipeline(settings)
+        if not (isinstance(parts.log, Feed) or _is_signal_mode(parts)):
             raise ConfigurationError(
                 f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
-                "the server no log that it can hear: use a log that is a feed too, such as memory"
+                "the server no log with a feed: set REALTIME_LOG=memory, redis or postgres"
             )
         secret = _secret(settings, dev=dev)
-        self._feed: Feed = log
-        self._one_process = log.remote_access_via is not None
-        self._engine = ServerContext(
-            settings=settings,
-            dev=dev,
+        self._settings = settings
+        self._timing = timing
+        self._pipeline = ServerPipeline(settings, parts)
+        self._rules = ChannelRules()
+        self._revocations = Revocations()
+        self._tokens = Tokens(secret, issuer=settings.prefix)
+        self._signatures = Signatures(secret)
+        self._authenticator = Authenticator(
+            self._tokens,
+            self._revocations,
+            origins=settings.origins,
             authenticate=authenticate,
-            rules=ChannelRules(),
-            tokens=Tokens(secret, issuer=settings.prefix),
-            signatures=Signatures(secret),
-            broadcaster=Broadcaster(
-                log=parts.log, backend=parts.backend, limit_event_bytes=settings.limit_event_bytes
-            ),
-            log=log,
-            hub=Hub(log, log),
+            dev=dev,
         )
-        if self._engine.carriers.hosted and not self._one_process:
-            self._engine.unstarted = LazyStart(self._engine)
-        self._routes = Routes(self._engine)
+        self._has_own_log = self._pipeline.log.remote_access_via is not None
+        self._use_idle_context()
         self._exits = AsyncExitStack()
 
     @classmethod
     def from_env(cls, *, authenticate: Authenticate | None = None, dev: bool | None = None) -> Self:
-        """Make the bridge that the `REALTIME_*` variables describe.
+        """Create the bridge from the `REALTIME_*` environment variables.
+
+        Args:
+            authenticate: as for `Bridge`.
+            dev: as for `Bridge`; `REALTIME_DEV` by default.
 
         Raises:
-            ConfigurationError: the configuration cannot work; it says why and what to do.
+            ConfigurationError: the configuration is not valid; the message names the remedy.
 
         """
-        settings = Settings.load()
+        settings = load_settings()
         return cls(settings, authenticate=authenticate, dev=settings.dev if dev is None else dev)
 
     @property
     def path(self) -> str:
-        """Where it is when it is served alone."""
-        return self._engine.settings.path
+        """URL path of the bridge when it is served alone."""
+        return self._settings.path
 
     def channel(self, pattern: str) -> Callable[[R], R]:
-        """Let the decorated rule decide who may listen to the channels of `pattern`.
+        """Register the decorated function as the rule for the channels of `pattern`.
 
-        The rule gets the user's id and what fills the pattern's holes, by their names; it is async
-        or not, and only `True` is a yes. What no rule speaks of, nobody may listen to, except that
-        `user-{user_id}` belongs to that user.
+        The rule receives the user's id, and the text of each hole of the pattern by its name. It
+        may be async. Only `True` allows a subscription. A channel without a rule is denied,
+        except `user-{user_id}`, which belongs to that user.
 
         Raises:
-            ConfigurationError: the pattern is malformed, or has names in common with another.
+            ConfigurationError: the pattern is malformed or overlaps another, or the rule's
+                parameters do not match it.
 
         """
 
         def add(rule: R) -> R:
-            self._engine.rules.add(pattern, rule)
+            self._rules.add(pattern, rule)
             return rule
 
         return add
@@ -134,17 +144,17 @@ class Bridge:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
-        made: Event = Event.create(channel, event, data, id, key, source)
-        (receipt,) = await self.publish_many([made], transaction=transaction)
+        new_event: Event = Event.create(channel, event, data, id, key, source)
+        (receipt,) = await self.publish_many([new_event], transaction=transaction)
         return receipt
 
     async def publish_many(
         self, events: Iterable[Event], *, transaction: object = None
     ) -> list[Receipt]:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
-        if self._engine.alone:
-            await self._engine.wake()
-        return await self._engine.broadcaster.publish_many(events, transaction=transaction)
+        if self._lazy_start and not self._context.status.is_started:
+            await self._lazy_start.prepare()
+        return await self._pipeline.broadcaster.publish_many(events, transaction=transaction)
 
     def job(
         self,
@@ -153,84 +163,92 @@ class Bridge:
         id: str | None = None,  # noqa: A002 -- as in `publish`
         title: str | None = None,
     ) -> "AsyncJob":
-        """Return a job of the server's process, such as a background task; see `Broadcaster.job`.
+        """Return a job that runs in the server's process; see `Broadcaster.job`.
 
         Raises:
             InvalidEventError: the channel or the id is not valid.
 
         """
-        return self._engine.broadcaster.job(channel, id=id, title=title)
+        return self._pipeline.broadcaster.job(channel, id=id, title=title)
 
     async def position(self, channel: str) -> Position:
-        """Return where a channel stands: read it first, then the snapshot you answer with.
+        """Return the current position of a channel.
 
-        A client that gets both (the header `Realtime-Position: CHANNEL EPOCH:OFFSET`) applies only
-        the events after this position, and misses none.
+        Read the position first and your snapshot second. Send both, the position in the header
+        `Realtime-Position: CHANNEL EPOCH:OFFSET`. The client then applies the later events alone,
+        and misses none.
+
+        Raises:
+            PublishError: the log is unavailable.
+
         """
-        return (await self._engine.log.positions([channel]))[channel]
+        return (await self._pipeline.log.positions([channel]))[channel]
 
     async def revoke(self, *, user: str | None = None, channel: str | None = None) -> None:
-        """Take access back, on every node, within a second.
+        """Revoke access on all servers within a second.
 
-        A user's connections are closed (4403), a channel's subscriptions are ended, or those of
-        one user to one channel; tokens from before are refused. Let your rules and sessions say no
-        first: a client asks them when it comes again.
+        Earlier tokens become invalid. Make your rules and sessions deny access first, since a
+        client that reconnects passes through them.
+
+        Args:
+            user: close this user's connections with code 4403.
+            channel: end all subscriptions to this channel; with `user`, that user's alone.
 
         Raises:
             ConfigurationError: neither is given, or there is no log.
-            PublishError: the log did not take it, so the other nodes do not know.
+            PublishError: the log failed, so the other servers do not know of the revocation.
 
         """
         if user is None and channel is None:
-            raise ConfigurationError("Revoke what? Give a user, a channel, or both")
-        if not self._engine.logged:
-            raise ConfigurationError("Servers hear of it through the log: set REALTIME_LOG")
+            raise ConfigurationError("Nothing to revoke: give a user, a channel, or both")
+        if not self._pipeline.has_log:
+            raise ConfigurationError(
+                "Servers announce a revocation through the log, and there is none: set REALTIME_LOG"
+            )
         await self.publish_many([Revocation(user=user, channel=channel).event()])
 
     async def drain(self) -> None:
-        """Send the clients away, each at its own moment, so that they come back to other servers.
+        """Drain the connections: clients leave one after another and reconnect elsewhere.
 
-        SIGTERM does it, before the server closes its sockets; call it yourself where something
-        else stops your server. It takes up to `REALTIME_GRACE_SECONDS` less what is left for
-        requests under way; from its beginning on this server is not ready, and takes no new
-        connections.
+        SIGTERM drains before the server closes its sockets. Call this method if something else
+        stops your server. Draining takes up to `REALTIME_GRACE_SECONDS`, less a margin for
+        requests in progress. This server is then not ready, and rejects new connections.
         """
-        await self._engine.clients.drain(self._engine.settings.grace_seconds)
+        await self._context.registry.drain(self._settings.grace_seconds)
 
     @asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncGenerator[dict[str, Any]]:
-        """Run while the application does: `FastAPI(lifespan=bridge.lifespan)`."""
+        """Run the bridge during the application's lifespan: `FastAPI(lifespan=bridge.lifespan)`."""
         async with self:
             yield self.state
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the fast shell finds the bridge by, when your own lifespan yields it."""
-        return {STATE: self._engine}
+        """Lifespan state for the fast WebSocket protocol; yield it from your own lifespan."""
+        return {STATE: self._context}
 
     async def __aenter__(self) -> Self:
-        engine = self._engine
-        if self._engine.started:
-            raise ConfigurationError("This bridge is started already: start it in one place")
-        engine.hub = Hub(engine.log, self._feed, on_change=engine.report)
-        engine.clients, engine.wheel = ConnectionRegistry(), TimerWheel()
+        if self._context.status.is_started:
+            raise ConfigurationError("This bridge is already started: start it in one place")
         async with AsyncExitStack() as exits:
-            if self._one_process:
-                exits.enter_context(only_worker(engine.settings.prefix))
-            await exits.enter_async_context(engine.broadcaster)
+            if self._has_own_log:
+                exits.enter_context(only_worker(self._settings.prefix))
+            await exits.enter_async_context(self._pipeline.broadcaster)
+            exits.callback(self._use_idle_context)
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
-            exits.callback(tasks.create_task(engine.hub.run()).cancel)
-            engine.tasks = tasks
-            exits.callback(engine.clients.dismiss)
-            await engine.hub.wait_until_ready(START_SECONDS)
-            failover = engine.carriers.failover
-            following = Delivery(engine, failover).run if failover else engine.learn_generation
-            exits.callback(tasks.create_task(following()).cancel)
-            exits.callback(tasks.create_task(engine.revocations.run()).cancel)
-            exits.enter_context(register_local_server(engine.settings.prefix, engine.broadcaster))
+            context = self._build_context(tasks, is_serverless=False)
+            self._use(context)
+            exits.callback(tasks.create_task(context.hub.run()).cancel)
+            # Exits run in reverse order: clients are closed while the hub still runs.
+            exits.callback(context.registry.close)
+            await context.hub.wait_until_ready(self._timing.start)
+            for follower in self._followers(context):
+                exits.callback(tasks.create_task(follower).cancel)
+            broadcaster = self._pipeline.broadcaster
+            exits.enter_context(register_local_server(self._settings.prefix, broadcaster))
             exits.enter_context(drained_first(self.drain))
             self._exits = exits.pop_all()
-        self._engine.started = True
+        context.status.is_started = True
         return self
 
     async def __aexit__(
@@ -239,18 +257,62 @@ class Bridge:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._engine.started = False
+        self._context.status.is_started = False
         await self._exits.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one ASGI connection."""
+        """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
         await self._routes(scope, receive, send)
 
+    def _use_idle_context(self) -> None:
+        """Answer without a start, where a provider delivers and the log is outside this process."""
+        is_serverless = bool(self._pipeline.hosted_backends) and not self._has_own_log
+        self._use(self._build_context(None, is_serverless=is_serverless))
+
+    def _use(self, context: ServerContext) -> None:
+        """Answer requests with the parts of this run."""
+        self._context = context
+        self._lazy_start = None
+        if context.status.is_serverless:
+            self._lazy_start = LazyStart(
+                self._pipeline,
+                self._revocations,
+                context.status,
+                refresh=self._timing.lazy_refresh,
+            )
+        self._routes = Routes(context, self._lazy_start)
+
+    def _build_context(
+        self, tasks: asyncio.TaskGroup | None, *, is_serverless: bool
+    ) -> ServerContext:
+        return build_context(
+            self._settings,
+            self._pipeline,
+            self._authenticator,
+            ChannelAccess(self._rules, self._revocations),
+            tokens=self._tokens,
+            signatures=self._signatures,
+            timing=self._timing,
+            tasks=tasks,
+            is_serverless=is_serverless,
+        )
+
+    def _followers(self, context: ServerContext) -> Iterable[Coroutine[Any, Any, None]]:
+        """Return the tasks that follow the announcements of other servers."""
+        hub, retry, failover = context.hub, self._timing.restart, self._pipeline.failover
+        if failover:
+            yield FailoverFollower(failover, hub, context.status, retry=retry).run()
+        else:
+            yield context.status.wait_for_generation(retry)
+        yield RevocationFollower(
+            self._revocations, self._pipeline.log, hub, context.registry, retry=retry
+        ).run()
+
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Speak ASGI's lifespan protocol, when nobody else starts us."""
+        """Run ASGI's lifespan protocol, for a bridge that is served alone."""
         await receive()
         try:
             await self.__aenter__()
@@ -266,6 +328,11 @@ class Bridge:
 
 def _message(kind: str, **fields: str) -> Message:
     return {"type": kind, **fields}
+
+
+def _is_signal_mode(parts: PublishPipeline) -> bool:
+    """Return whether a hosted provider delivers without a log."""
+    return parts.log is None and isinstance(parts.backend, HostedBackend)
 
 
 def _secret(settings: Settings, *, dev: bool) -> str:

@@ -1,89 +1,117 @@
-"""The clients connected to this process: told things together, and sent away one by one."""
+"""Registry of the clients connected to this process."""
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
 
 from realtime_bridge.protocol.session import drain_schedule
 from realtime_bridge.protocol.wire import messages
-
-RESTARTING = 1012
-"""The close code of a server that restarts (RFC 6455's registry): come back, elsewhere or later."""
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 
-class Client(ABC):
-    """Whoever waits at the other end of something that this process holds open."""
+class RegisteredClient(ABC):
+    """Client at the other end of a connection or a request that this process holds open."""
 
     __slots__ = ()
 
     @abstractmethod
-    def tell(self, frame: bytes) -> None:
-        """Write this frame, if the client was welcomed."""
+    def notify(self, message: bytes) -> None:
+        """Send this message, if the client was welcomed."""
 
     @abstractmethod
-    def dismiss(self, code: int, reason: str) -> None:
-        """End it, after what was written before."""
+    def close(self, code: int, reason: str) -> None:
+        """Close after the messages before it are written."""
 
     @abstractmethod
     def revoke(self, user: str | None, channel: str | None) -> None:
-        """Take back what of this it has: a user's access, a channel, or a user's to a channel."""
+        """Revoke a user's access, a channel, or one user's access to one channel."""
 
 
 class ConnectionRegistry:
-    """Who is connected, and whether they are being sent away."""
+    """Connected clients, the connections of each user, and the state of draining.
 
-    def __init__(self) -> None:
+    Args:
+        user_limit: the most connections of one user.
+
+    """
+
+    def __init__(self, user_limit: int) -> None:
         self.draining = False
-        self._all: dict[Client, None] = {}
-        """A dictionary, since a set of thousands takes thrice its memory."""
+        self.users: Counter[str] = Counter()
+        """Number of connections of each user."""
+        self._user_limit = user_limit
+        # A dictionary: a set of thousands takes three times its memory.
+        self._clients: dict[RegisteredClient, None] = {}
         self._empty = asyncio.Event()
 
-    def add(self, client: Client) -> None:
-        """Count one in."""
-        self._all[client] = None
+    def __iter__(self) -> Iterator[RegisteredClient]:
+        return iter(self._clients)
 
-    def discard(self, client: Client) -> None:
-        """Count one out."""
-        self._all.pop(client, None)
-        if self.draining and not self._all:
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def add(self, client: RegisteredClient) -> None:
+        """Register a client."""
+        self._clients[client] = None
+
+    def discard(self, client: RegisteredClient) -> None:
+        """Remove a client."""
+        self._clients.pop(client, None)
+        if self.draining and not self._clients:
             self._empty.set()
 
-    def tell(self, frame: bytes) -> None:
-        """Write a frame to all."""
-        for client in self._all:
-            client.tell(frame)
+    def acquire_slot(self, user: str) -> bool:
+        """Count one more connection of a user; return False if the user has the most allowed."""
+        if self.users[user] >= self._user_limit:
+            return False
+        self.users[user] += 1
+        return True
+
+    def release_slot(self, user: str) -> None:
+        """Count one connection of a user less."""
+        self.users[user] -= 1
+        if not self.users[user]:
+            del self.users[user]
+
+    def notify(self, message: bytes) -> None:
+        """Send a message to all clients."""
+        for client in self._clients:
+            client.notify(message)
 
     def revoke(self, user: str | None, channel: str | None) -> None:
-        """Take this back from all who have it."""
-        for client in list(self._all):
+        """Revoke access of all clients that have it."""
+        for client in list(self._clients):
             client.revoke(user, channel)
 
-    def dismiss(self) -> None:
-        """End whatever is still there."""
-        for client in list(self._all):
-            client.dismiss(RESTARTING, "the server restarts")
+    def close(self) -> None:
+        """Close all clients."""
+        for client in list(self._clients):
+            client.close(CloseCode.SERVICE_RESTART, "the server restarts")
 
     async def drain(self, grace: float) -> None:
-        """Ask all to move over, each at its own moment, and close who has not by then.
+        """Ask each client to reconnect at a moment of its own, then close those that did not.
 
         Args:
-            grace: the seconds that this process has until it is killed.
+            grace: the seconds until this process is killed.
 
         """
         self.draining = True
-        if not self._all:
+        if not self._clients:
             return
-        begun = asyncio.get_running_loop().time()
-        slots = list(zip(self._all, drain_schedule.slots(len(self._all), grace=grace), strict=True))
+        start = asyncio.get_running_loop().time()
+        count = len(self._clients)
+        slots = list(zip(self._clients, drain_schedule.slots(count, grace=grace), strict=True))
         for client, slot in slots:
             window = drain_schedule.BLUR_SECONDS
-            client.tell(messages.encode("drain", after=round(slot.after, 3), window=window))
+            client.notify(messages.encode("drain", after=round(slot.after, 3), window=window))
         for client, slot in slots:
-            await self._until(begun + slot.closes)
-            if client in self._all:
-                client.dismiss(RESTARTING, "the server restarts")
+            await self._wait_until(start + slot.closes)
+            if client in self._clients:
+                client.close(CloseCode.SERVICE_RESTART, "the server restarts")
 
-    async def _until(self, moment: float) -> None:
-        """Wait for a moment, or until nobody is left."""
+    async def _wait_until(self, moment: float) -> None:
+        """Wait for a moment, or until the last client is removed."""
         try:
             async with asyncio.timeout_at(moment):
                 await self._empty.wait()

@@ -1,118 +1,174 @@
-"""What is where below the mount point, and what becomes of what fails there."""
+"""Routes below the mount point, and responses to failed requests."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 from realtime_bridge.server.connections import sse, websocket
 from realtime_bridge.server.context import ServerContext
-from realtime_bridge.server.endpoints import connect, health, provider_auth, publish
-from realtime_bridge.server.endpoints.metrics import metrics
+from realtime_bridge.server.endpoints.connect import Descriptors
+from realtime_bridge.server.endpoints.health import Health
+from realtime_bridge.server.endpoints.metrics import Metrics
 from realtime_bridge.server.endpoints.poll import Polls
+from realtime_bridge.server.endpoints.provider_auth import ProviderAuthorization
+from realtime_bridge.server.endpoints.publish import WorkerCalls
 from realtime_bridge.server.http import client_js
 from realtime_bridge.server.http.cors import CORSPolicy
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
 from realtime_bridge.server.http.response import Response, failure
+from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 
 Route = Callable[[Request], Awaitable[Response]]
+Table = dict[str, dict[str, Route]]
 
 
 class Routes:
-    """Answers ASGI requests and upgrades for one engine."""
+    """ASGI application that answers requests and upgrades of one server.
 
-    def __init__(self, engine: ServerContext) -> None:
-        self._engine = engine
-        self._origins = CORSPolicy(engine.settings.origins)
-        self._table = self._tabulate()
+    Args:
+        context: the parts of the server.
+        lazy_start: prepares for a request where the server is not started.
+
+    """
+
+    def __init__(self, context: ServerContext, lazy_start: LazyStart | None) -> None:
+        self._context = context
+        self._lazy_start = lazy_start
+        self._cors = CORSPolicy(context.settings.origins)
+        self._worker_calls = WorkerCalls(context.signatures, context.pipeline)
+        self._table = self._requests() | self._reports() | self._files() | self._provider_auth()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or serve one socket until it ends."""
+        """Answer one request, or serve one socket until it closes."""
         request, route = Request(scope, receive), self._route(scope)
         if scope["type"] == "websocket":
             await self._upgrade(route, request, scope, receive, send)
-        elif route == "sse" and request.method != "OPTIONS":
+        elif route == "sse" and scope["method"] != "OPTIONS":
             await self._stream(request, send)
         else:
-            response = await self._respond(route, request)
-            self._origins.permit(request, response)
+            response = await self._respond(route, request, scope["method"])
+            if "origin" in request.headers:
+                self._cors.permit(request, response)
             await response.send(send)
 
-    def _tabulate(self) -> dict[str, dict[str, Route]]:
-        engine, polls = self._engine, Polls(self._engine)
-        auth: dict[str, dict[str, Route]] = {
-            f"auth/{one.provider}": {"POST": partial(provider_auth.authorize, engine, one)}
-            for one in engine.carriers.hosted
-        }
-        files: dict[str, dict[str, Route]] = {
-            name: {"GET": partial(client_js.script, name)} for name in client_js.names()
-        }
-        return (
-            auth
-            | files
-            | {
-                "connect": {"POST": lambda request: connect.connect(engine, request)},
-                "poll": {"POST": polls.poll},
-                "latest": {"GET": polls.latest},
-                "publish": {"POST": lambda request: publish.publish(engine, request)},
-                "health": {"GET": lambda _: health.report(engine)},
-                "health/live": {"GET": lambda _: health.live()},
-                "health/ready": {"GET": lambda _: health.ready(engine)},
-                "metrics": {"GET": lambda _: metrics(engine)},
-            }
+    def _requests(self) -> Table:
+        context, connections = self._context, self._context.connections
+        descriptors = Descriptors(
+            context.settings,
+            context.authenticator,
+            context.tokens,
+            context.pipeline,
+            context.status,
+            heartbeat=connections.timing.session.heartbeat,
         )
+        polls = Polls(
+            context.authenticator,
+            connections.access,
+            context.pipeline,
+            context.hub,
+            context.registry,
+            context.status,
+            connections.timing,
+            max_channels=context.settings.limit_channels_per_connection,
+        )
+        return {
+            "connect": {"POST": descriptors.connect},
+            "poll": {"POST": polls.poll},
+            "latest": {"GET": polls.latest},
+            "publish": {"POST": self._worker_calls.publish},
+        }
+
+    def _reports(self) -> Table:
+        context = self._context
+        parts = context.pipeline, context.status, context.hub, context.registry
+        health, metrics = Health(*parts), Metrics(context.settings.prefix, *parts)
+        return {
+            "health": {"GET": lambda _: health.report()},
+            "health/live": {"GET": lambda _: health.live()},
+            "health/ready": {"GET": lambda _: health.ready()},
+            "metrics": {"GET": lambda _: metrics.report()},
+        }
+
+    def _files(self) -> Table:
+        return {name: {"GET": partial(client_js.script, name)} for name in client_js.names()}
+
+    def _provider_auth(self) -> Table:
+        context, access = self._context, self._context.connections.access
+        return {
+            f"auth/{provider.provider}": {
+                "POST": ProviderAuthorization(provider, context.authenticator, access).authorize
+            }
+            for provider in context.pipeline.hosted_backends
+        }
 
     def _route(self, scope: Scope) -> str:
-        """Return the path below where we are mounted: by a framework, or by our own settings."""
+        """Return the path below the mount point."""
+        # ASGI servers and frameworks differ: some leave `root_path` in `path`, some remove it.
         path, root = scope["path"], scope.get("root_path", "").rstrip("/")
-        for prefix in (root, self._engine.settings.path):
+        for prefix in (root, self._context.settings.path):
             if prefix and path.startswith(prefix + "/"):
                 path = path.removeprefix(prefix)
         return str(path).strip("/")
 
-    async def _respond(self, route: str, request: Request) -> Response:
+    async def _respond(self, route: str, request: Request, method: str) -> Response:
         try:
-            if request.method == "OPTIONS":
-                return self._origins.preflight(request)
-            await self._engine.wake()
-            return await self._find(route, request.method)(request)
+            if method == "OPTIONS":
+                return self._cors.preflight(request)
+            if not self._context.status.is_started:
+                await self._prepare()
+            return await self._find(route, method)(request)
         except Exception as error:
             return failure(route, error)
+
+    async def _prepare(self) -> None:
+        if self._lazy_start is None:
+            self._context.status.check_started()
+        else:
+            await self._lazy_start.prepare()
 
     def _find(self, route: str, method: str) -> Route:
         methods = self._table.get(route)
         if methods is None:
-            raise HTTPError(404, "not_found", f"There is nothing at {route[:100]!r} here")
+            raise HTTPError(
+                404, "not_found", f"No route {route[:100]!r}: check the URL below the bridge"
+            )
         if method not in methods:
             allowed = {"allow": ", ".join(methods)}
-            raise HTTPError(405, "bad_method", f"Use {allowed['allow']}", headers=allowed)
+            raise HTTPError(
+                405,
+                "bad_method",
+                f"{method} {route} is not allowed: use {allowed['allow']}",
+                headers=allowed,
+            )
         return methods[method]
 
     async def _upgrade(
         self, route: str, request: Request, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        await receive()
+        await receive()  # `websocket.connect`, which ASGI sends before a reply is allowed
         try:
-            self._engine.check_open()
-            serve = _SOCKETS.get(route, _no_socket)
-            await serve(self._engine, request, scope, receive, send)
+            self._context.check_open()
+            if route == "ws":
+                principal = self._context.authorize_upgrade(request)
+                services = self._context.connections
+                await websocket.serve(services, principal, scope, receive, send)
+            elif route == "publish":
+                await self._worker_calls.serve(request, receive, send)
+            else:
+                missing = "No WebSocket at this URL: connect to `ws` below the bridge"
+                raise HTTPError(404, "not_found", missing)
         except HTTPError as error:
             await Response.error(error).deny(send, scope)
 
     async def _stream(self, request: Request, send: Send) -> None:
-        refused, head = None, sse.stream_response()
+        context, rejection, head = self._context, None, sse.stream_response()
         try:
-            self._engine.check_open()
-            opened = await sse.open_stream(self._engine, request)
+            context.check_open()
+            limit = context.settings.limit_channels_per_connection
+            start = await sse.open_stream(context.authenticator, request, limit=limit)
         except Exception as error:
-            refused = failure("sse", error)
-        self._origins.permit(request, refused or head)
-        if refused:
-            await refused.send(send)
+            rejection = failure("sse", error)
+        self._cors.permit(request, rejection or head)
+        if rejection:
+            await rejection.send(send)
         else:
-            await sse.StreamConnection(self._engine, request, send).serve(head, *opened)
-
-
-async def _no_socket(*_: object) -> None:
-    raise HTTPError(404, "not_found", "There is no socket here: connect to ws below the bridge")
-
-
-_SOCKETS = {"ws": websocket.serve, "publish": publish.serve}
+            await sse.StreamConnection(context.connections, request, send).serve(head, *start)

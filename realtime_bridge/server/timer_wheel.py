@@ -1,4 +1,4 @@
-"""One timer for all connections: each is woken at about the moment it asked for."""
+"""Timer that all connections share: it wakes each at about the requested moment."""
 
 import asyncio
 import time
@@ -7,24 +7,27 @@ from abc import ABC, abstractmethod
 _NEVER = float("inf")
 
 SLOT_SECONDS = 0.05
-"""How much too late somebody may be woken; never too early."""
+"""The most that a target is woken too late; it is never woken too early."""
 
 
 class TimerTarget(ABC):
-    """Whoever wants to be woken."""
+    """Object that the wheel wakes."""
 
     __slots__ = ("slot",)
 
-    def __init__(self) -> None:
-        self.slot: _Slot | None = None
+    slot: "_Slot | None"
+    """Slot in which the target is woken; None at first."""
 
     @abstractmethod
     def wake(self) -> None:
-        """Do what is due; ask anew for the next time."""
+        """Do the work that is due, and request the next moment."""
 
 
 class _Slot(dict[TimerTarget, None]):
-    """Those who are woken together; they hold it, which costs less than a number each."""
+    """Targets that are woken together.
+
+    Targets refer to their slot, which costs less memory than a number in each of them.
+    """
 
     __slots__ = ("number",)
 
@@ -34,37 +37,41 @@ class _Slot(dict[TimerTarget, None]):
 
 
 class TimerWheel:
-    """Sleepers by the slot of time in which they are woken. Moments are `time.monotonic()`'s."""
+    """Targets by the slot of time in which they are woken, in seconds of `time.monotonic()`.
+
+    One timer of the event loop serves all targets: a timer each costs several hundred bytes.
+    """
 
     def __init__(self) -> None:
         self._slots: dict[int, _Slot] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0
 
-    def wake_at(self, moment: float, sleeper: TimerTarget) -> None:
-        """Wake `sleeper` then, and not when it asked to be woken before; infinity is never."""
+    def wake_at(self, moment: float, target: TimerTarget) -> None:
+        """Wake `target` at this moment instead of the one before; infinity is never."""
         if moment == _NEVER:
-            self.forget(sleeper)
+            self.cancel(target)
             return
         number = -int(-moment // SLOT_SECONDS)
-        if sleeper.slot is not None and sleeper.slot.number == number:
-            return
-        self.forget(sleeper)
+        if target.slot is not None:
+            if target.slot.number == number:
+                return
+            self.cancel(target)
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = _Slot(number)
             self._set_timer()
-        slot[sleeper] = None
-        sleeper.slot = slot
+        slot[target] = None
+        target.slot = slot
 
-    def forget(self, sleeper: TimerTarget) -> None:
-        """Let one sleep for ever."""
-        if sleeper.slot is not None:
-            del sleeper.slot[sleeper]
-        sleeper.slot = None
+    def cancel(self, target: TimerTarget) -> None:
+        """Cancel the wake-up of a target."""
+        if target.slot is not None:
+            del target.slot[target]
+        target.slot = None
 
     def _set_timer(self) -> None:
-        """Be there for the earliest slot."""
+        """Set the event loop's timer to the earliest slot."""
         earliest = min(self._slots)
         if self._timer:
             if self._next == earliest:
@@ -76,12 +83,13 @@ class TimerWheel:
 
     def _turn(self) -> None:
         self._timer = None
-        passed = int(time.monotonic() // SLOT_SECONDS)
-        for number in [number for number in self._slots if number <= passed]:
+        current = int(time.monotonic() // SLOT_SECONDS)
+        for number in [number for number in self._slots if number <= current]:
             slot = self._slots.pop(number)
+            # A target that wakes can cancel others of its slot, so each is taken out one by one.
             while slot:
-                sleeper, _ = slot.popitem()
-                sleeper.slot = None
-                sleeper.wake()
+                target, _ = slot.popitem()
+                target.slot = None
+                target.wake()
         if self._slots and self._timer is None:
             self._set_timer()

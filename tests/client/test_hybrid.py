@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.server import Bridge
-from realtime_bridge.server.http.request import Receive, Scope, Send
+from realtime_bridge.server.http.request import Message, Receive, Scope, Send
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge.testing.contracts.samples import numbered
 from tests.client.servers import (
@@ -360,9 +360,9 @@ async def test_events_that_were_not_taken_are_left_to_the_next_client(
 ) -> None:
     async with client(url, transport) as first:
         await first.started()
-        received = proxy.carried["down"]
+        received = proxy.forwarded["down"]
         await publish(server, 5)
-        await proxy.until(lambda: proxy.carried["down"] >= received + 500)
+        await proxy.until(lambda: proxy.forwarded["down"] >= received + 500)
         positions = first.positions
     async with client(url, transport, channels=positions) as second:
         assert await second.steps(5) == [1, 2, 3, 4, 5]
@@ -399,13 +399,12 @@ class LosingBridge:
         self._bridge = server.bridge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def lossy_send(message: MutableMapping[str, Any]) -> None:
+        async def lossy_send(message: Message) -> None:
             text = message.get("text") or ""
             fields = json.loads(text) if text else {}
             if fields.get("type") == "event":
                 offsets = {fields["channel"]: fields["offset"]}
-                heartbeat = {"type": "heartbeat", "offsets": offsets}
-                message = {**message, "text": json.dumps(heartbeat)}
+                message = {**message, "text": json.dumps({"type": "heartbeat", "offsets": offsets})}
             await send(message)
 
         await self._bridge(scope, receive, lossy_send)

@@ -18,8 +18,10 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.publishing.history import History
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 from realtime_bridge_backends.memory import MemoryBackend
 from tests.server.harness import TIMEOUT
@@ -58,7 +60,7 @@ class Gate:
             self.reached.set()
             await self._opened.wait()
 
-    async def allow(self, *_: object) -> bool:
+    async def allow(self, *_: object, **__: object) -> bool:
         """Stand for a rule that takes its time."""
         await self.wait()
         return True
@@ -136,6 +138,7 @@ class SlowLog(Log):
         self._pause = pause or _at_once
         self.memory = MemoryBackend()
         self.reads = 0
+        self.position_calls = 0
         self.fails: Exception | None = None
 
     @classmethod
@@ -154,6 +157,7 @@ class SlowLog(Log):
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         names = list(channels)
+        self.position_calls += 1
         await self._wait()
         tops = await self.memory.positions(names)
         await self._pause()
@@ -188,6 +192,16 @@ class SlowLog(Log):
             raise self.fails
 
 
+class FakeBackend(SlowLog, FakeFeed):
+    """Log that is a feed too, and that the test can break."""
+
+    remote_access_via = None
+
+    def __init__(self) -> None:
+        SlowLog.__init__(self)
+        FakeFeed.__init__(self)
+
+
 class Recorder(Subscriber):
     """A subscriber that writes down what it got, and checks that nothing is missing between."""
 
@@ -202,15 +216,18 @@ class Recorder(Subscriber):
         self.broken: list[str] = []
         self._news = asyncio.Event()
 
-    def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:
+    async def subscribe(self, hub: Hub, channel: str, after: Position | None) -> None:
+        await hub.subscribe(self, ChannelSubscription(channel), after)
+
+    def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
         if not self.takes:
             return False
-        for frame in frames:
-            fields = orjson.loads(frame)
+        for message in messages:
+            fields = orjson.loads(message)
             self._step(Position(fields["epoch"], fields["offset"], fields["id"]), fields["data"])
         return True
 
-    def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
+    def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
         self.answers.append((page, recovered))
         for event in page.events:
             assert event.position
@@ -244,9 +261,13 @@ class Recorder(Subscriber):
 
 
 @asynccontextmanager
-async def hearing(log: Log, feed: Feed) -> AsyncGenerator[Hub]:
+async def running_hub(
+    log: Log,
+    feed: Feed,
+    timing: ServerTiming = ServerTiming(),  # noqa: B008 -- it is frozen
+) -> AsyncGenerator[Hub]:
     """Run a hub."""
-    hub = Hub(log, feed)
+    hub = Hub(log, feed, timing=timing)
     running = asyncio.create_task(hub.run())
     await hub.wait_until_ready(TIMEOUT)
     try:

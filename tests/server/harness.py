@@ -18,12 +18,17 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
+from realtime_bridge.backend.log import Log
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.rpc import signed_headers
+from realtime_bridge.publishing.pipeline import PublishPipeline
 from realtime_bridge.server import Bridge
+from realtime_bridge.server.auth.authenticator import Authenticate
+from realtime_bridge.server.auth.rules import INTERNAL
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.connections.connection import Connection
-from realtime_bridge.server.context import INTERNAL, Authenticate, ServerContext
+from realtime_bridge.server.context import STATE, ServerContext
+from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 
 SECRET = "a secret of the tests, 32 bytes long at least"
@@ -37,16 +42,27 @@ Frame = dict[str, Any]
 Application = Callable[..., Awaitable[None]]
 
 
-def configured(**options: Any) -> Settings:
+def make_settings(**options: Any) -> Settings:
     return Settings(**{"secret": SECRET, **options})
 
 
-def made(*, dev: bool = False, authenticate: Authenticate | None = None, **options: Any) -> Bridge:
-    return Bridge(configured(**options), dev=dev, authenticate=authenticate)
+def make_bridge(
+    *,
+    dev: bool = False,
+    authenticate: Authenticate | None = None,
+    timing: ServerTiming = ServerTiming(),  # noqa: B008 -- it is frozen
+    with_log: Log | None = None,
+    **options: Any,
+) -> Bridge:
+    """Make a bridge, with this log in place of the configured one."""
+    pipeline = PublishPipeline(log=with_log, backend=None) if with_log else None
+    settings = make_settings(**options)
+    return Bridge(settings, dev=dev, authenticate=authenticate, timing=timing, pipeline=pipeline)
 
 
-def engine_of(bridge: Bridge) -> ServerContext:
-    return bridge._engine
+def context_of(bridge: Bridge) -> ServerContext:
+    context: ServerContext = bridge.state[STATE]
+    return context
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -206,8 +222,8 @@ class Site:
     tokens: Tokens = field(default_factory=lambda: Tokens(SECRET, issuer="realtime"))
 
     @property
-    def engine(self) -> ServerContext:
-        return engine_of(self.bridge)
+    def context(self) -> ServerContext:
+        return context_of(self.bridge)
 
     @property
     def url(self) -> str:
@@ -226,24 +242,22 @@ class Site:
         await client.introduce(self.token(user, *channels))
         return client
 
-    async def connect_slowly(self, user: str = "slow") -> Client:
+    async def connect_slowly(self, user: str = "slow", *channels: str) -> Client:
         """Connect as `user`, who reads nothing but what it asks for, and has little room."""
         narrow = socket.socket()
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         narrow.setblocking(False)
         port = int(self.origin.rpartition(":")[2])
         await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", port))
-        return await self.connect(user, sock=narrow, max_queue=1)
+        return await self.connect(user, *channels, sock=narrow, max_queue=1)
 
     def connection_of(self, user: str) -> Connection:
         """Return the server's side of a user's only subscribed connection."""
-        found = {
-            one
-            for fan in self.engine.hub._fans.values()
-            for one in (*fan.direct, *fan.members, *fan.idle, *fan.ahead, *fan.joining)
-            if isinstance(one, Connection) and one._session.user == user
-        }
-        (connection,) = found
+        (connection,) = (
+            client
+            for client in self.context.registry
+            if isinstance(client, Connection) and client.user == user and client.subscriptions
+        )
         return connection
 
     async def watch(self, channel: str = "watched") -> Watcher:
@@ -292,11 +306,11 @@ class Site:
 
     async def left_nothing(self) -> None:
         """Prove that no connection, subscription or task outlives its client."""
-        hub = self.engine.hub
-        await until(lambda: not self.engine.connections)
-        fans = [fan for channel, fan in hub._fans.items() if channel not in INTERNAL]
-        await until(lambda: not any(fan.used for fan in fans))
-        assert not hub._openings
+        hub = self.context.hub
+        await until(lambda: not self.context.registry.users)
+        fans = [fan for channel, fan in hub.fanouts.items() if channel not in INTERNAL]
+        await until(lambda: not any(fan.in_use for fan in fans))
+        assert not hub.opener
 
 
 class Serve(Protocol):
@@ -329,7 +343,7 @@ class Sites:
         send_buffer: int | None = None,
         **options: Any,
     ) -> Site:
-        bridge = bridge or made(**options)
+        bridge = bridge or make_bridge(**options)
         serving = running(app or bridge, send_buffer=send_buffer, shell=self._shell)
         origin = await self._exits.enter_async_context(serving)
         http = await self._clients.enter_async_context(ClientSession())

@@ -1,4 +1,4 @@
-"""Who a client is: tokens, signatures and origins, forged in every way that was thought of."""
+"""Tests of tokens, signatures, origins and `authenticate`, with forgeries of each."""
 
 import base64
 import time
@@ -13,24 +13,23 @@ from hypothesis import strategies as st
 
 from realtime_bridge.protocol.wire.rpc import sign
 from realtime_bridge.server import Principal
-from realtime_bridge.server.auth import tokens
 from realtime_bridge.server.auth.hs256 import verify_hs256
 from realtime_bridge.server.auth.origins import origin_allowed
 from realtime_bridge.server.auth.signatures import SignatureError, Signatures
 from realtime_bridge.server.auth.tokens import SKEW_SECONDS, TokenError, Tokens
 from realtime_bridge.server.http.request import Request
-from tests.server.harness import SECRET, Serve, Site, made
+from tests.server.harness import SECRET, Serve, Site, make_bridge
 
 TOKENS = Tokens(SECRET, issuer="realtime")
 
 
-def forged(**claims: Any) -> str:
-    """Return a token that is good but for these claims."""
+def forged_token(**claims: Any) -> str:
+    """Return a token with these claims instead of the valid ones."""
     good = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": time.time() + 600}
     return jwt.encode({name: c for name, c in (good | claims).items() if c is not None}, SECRET)
 
 
-def part(text: bytes) -> str:
+def base64url(text: bytes) -> str:
     return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
 
@@ -50,34 +49,34 @@ HEADERS = st.sampled_from([None, {"kid": "1"}, {"typ": "jwt"}, {"crit": ["b64"],
 
 
 @given(claims=CLAIMS, headers=HEADERS, secret=st.sampled_from([SECRET, "x" * 32]))
-def test_what_is_plainly_good_is_good(claims: Any, headers: Any, secret: str) -> None:
+def test_fast_verification_agrees_with_pyjwt(claims: Any, headers: Any, secret: str) -> None:
     now = time.time()
     for name in claims.keys() & {"exp", "iat", "nbf"}:
         if type(claims[name]) in (int, float):
             claims[name] = type(claims[name])(claims[name] + now)
     good = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": int(now + 60), "iat": now}
-    made = {name: claim for name, claim in (good | claims).items() if claim is not None}
-    token = jwt.api_jws.encode(orjson.dumps(made), secret, headers=headers)
-    found = verify_hs256(
+    payload = {name: claim for name, claim in (good | claims).items() if claim is not None}
+    token = jwt.api_jws.encode(orjson.dumps(payload), secret, headers=headers)
+    verified = verify_hs256(
         token, SECRET.encode(), audience="realtime", issuer="realtime", now=time.time()
     )
-    assert found is None or found == TOKENS._decode(token)
+    assert verified is None or verified == TOKENS._decode(token)
     if not claims and not headers and secret == SECRET:
-        assert found == made
+        assert verified == payload
 
 
 class TestTokens:
-    def test_a_token_says_who_and_until_when(self) -> None:
+    def test_verified_token_gives_user_client_and_expiry(self) -> None:
         principal = TOKENS.verify(TOKENS.issue("42", client="c_8f", seconds=60))
         assert (principal.user, principal.client, principal.channels) == ("42", "c_8f", None)
         assert 58 < principal.expires - time.time() <= 60
 
-    def test_a_token_may_grant_channels(self) -> None:
-        granted = TOKENS.verify(TOKENS.issue("42", channels=["job.*"]))
-        assert granted.channels == ("job.*",)
+    def test_token_with_channels_grants_them(self) -> None:
+        principal = TOKENS.verify(TOKENS.issue("42", channels=["job.*"]))
+        assert principal.channels == ("job.*",)
 
-    def test_a_token_without_a_client_gets_one(self) -> None:
-        clients = {TOKENS.verify(forged()).client for _ in range(2)}
+    def test_token_without_client_gets_a_new_client_id(self) -> None:
+        clients = {TOKENS.verify(forged_token()).client for _ in range(2)}
         assert len(clients) == 2
 
     @pytest.mark.parametrize(
@@ -86,24 +85,24 @@ class TestTokens:
             (lambda: TOKENS.issue("42", seconds=-SKEW_SECONDS - 5), "has expired"),
             (lambda: Tokens("x" * 32, issuer="realtime").issue("42"), "not signed with this"),
             (lambda: Tokens(SECRET, issuer="other").issue("42"), "of another application"),
-            (lambda: forged(aud="other"), "for another audience"),
-            (lambda: forged(aud=None), "audience|malformed"),
-            (lambda: forged(exp=None), "malformed"),
-            (lambda: forged(exp="soon"), "malformed"),
-            (lambda: forged(sub=None), "malformed"),
-            (lambda: forged(nbf=time.time() + 600), "malformed"),
-            (lambda: forged(channels="job.*"), "not a list of patterns"),
-            (lambda: forged(channels=[7]), "not a list of patterns"),
+            (lambda: forged_token(aud="other"), "for another audience"),
+            (lambda: forged_token(aud=None), "audience|malformed"),
+            (lambda: forged_token(exp=None), "malformed"),
+            (lambda: forged_token(exp="soon"), "malformed"),
+            (lambda: forged_token(sub=None), "malformed"),
+            (lambda: forged_token(nbf=time.time() + 600), "malformed"),
+            (lambda: forged_token(channels="job.*"), "not a list of patterns"),
+            (lambda: forged_token(channels=[7]), "not a list of patterns"),
             (lambda: "", "malformed"),
             (lambda: "a.b.c", "malformed"),
             (lambda: "é.é.é", "malformed"),
             (lambda: TOKENS.issue("42")[:-2], "signed|malformed"),
             (lambda: jwt.encode({"sub": "42"}, "", algorithm="none"), "malformed"),
-            (lambda: part(b"[" * 9_000) + ".e30.x", "malformed"),
-            (lambda: f"{part(b'null')}.e30.x", "malformed"),
+            (lambda: base64url(b"[" * 9_000) + ".e30.x", "malformed"),
+            (lambda: f"{base64url(b'null')}.e30.x", "malformed"),
         ],
     )
-    def test_a_bad_token_is_refused_and_not_shown(
+    def test_invalid_token_is_rejected_and_not_in_the_message(
         self, token: Callable[[], str], wrong: str
     ) -> None:
         text = token()
@@ -111,40 +110,42 @@ class TestTokens:
             TOKENS.verify(text)
         assert not text or text not in str(caught.value)
 
-    def test_a_token_that_expired_just_now_is_good_for_clocks_that_differ(self) -> None:
+    def test_token_expired_within_clock_skew_is_accepted(self) -> None:
         assert TOKENS.verify(TOKENS.issue("42", seconds=5 - SKEW_SECONDS)).user == "42"
 
-    def test_another_algorithm_with_our_secret_is_not_ours(self) -> None:
+    def test_token_with_another_algorithm_is_rejected(self) -> None:
         claims = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": time.time() + 60}
         other = jwt.encode(claims, SECRET * 2, algorithm="HS512")
         with pytest.raises(TokenError):
             Tokens(SECRET * 2, issuer="realtime").verify(other)
 
-    @given(st.text(max_size=200) | st.binary(max_size=200).map(part))
-    def test_no_other_text_is_a_token(self, text: str) -> None:
+    @given(st.text(max_size=200) | st.binary(max_size=200).map(base64url))
+    def test_arbitrary_text_is_rejected_as_token(self, text: str) -> None:
         with pytest.raises(TokenError):
             TOKENS.verify(text)
 
 
-def signed(body: bytes = b"{}", at: str = "1000", secret: str = SECRET) -> tuple[str, str, bytes]:
+def signed_call(
+    body: bytes = b"{}", at: str = "1000", secret: str = SECRET
+) -> tuple[str, str, bytes]:
     return at, sign(secret, at, body), body
 
 
 class TestSignatures:
     @pytest.mark.parametrize("at", ["1000", "1000.5", "700", "1300"])
-    def test_a_call_signed_within_five_minutes_is_accepted(self, at: str) -> None:
-        Signatures(SECRET).check(*signed(at=at), now=1000.0)
+    def test_call_signed_within_five_minutes_is_accepted(self, at: str) -> None:
+        Signatures(SECRET).check(*signed_call(at=at), now=1000.0)
 
     @pytest.mark.parametrize("at", ["699", "1301", "inf", "-inf", "nan"])
-    def test_an_older_or_later_timestamp_is_refused(self, at: str) -> None:
+    def test_timestamp_over_five_minutes_away_is_rejected(self, at: str) -> None:
         with pytest.raises(SignatureError, match="clock") as caught:
-            Signatures(SECRET).check(*signed(at=at), now=1000.0)
+            Signatures(SECRET).check(*signed_call(at=at), now=1000.0)
         assert caught.value.code == "old_timestamp"
 
-    def test_another_secret_body_or_timestamp_is_refused(self) -> None:
-        timestamp, signature, body = signed()
+    def test_call_with_wrong_secret_body_or_time_is_rejected(self) -> None:
+        timestamp, signature, body = signed_call()
         for forgery in (
-            signed(secret="x" * 32),
+            signed_call(secret="x" * 32),
             (timestamp, signature, b"{} "),
             ("1001", signature, body),
             (timestamp, signature[:-1], body),
@@ -155,35 +156,32 @@ class TestSignatures:
             assert caught.value.code == "bad_signature"
 
     @pytest.mark.parametrize("at", ["now", "2026-11-23", "0x10"])
-    def test_a_timestamp_is_a_number(self, at: str) -> None:
+    def test_timestamp_that_is_no_number_is_rejected(self, at: str) -> None:
         with pytest.raises(SignatureError) as caught:
-            Signatures(SECRET).check(*signed(at=at), now=1000.0)
+            Signatures(SECRET).check(*signed_call(at=at), now=1000.0)
         assert caught.value.code == "bad_timestamp"
 
-    def test_each_signature_is_let_in_once_in_whatever_case(self) -> None:
+    def test_repeated_signature_in_any_case_is_rejected(self) -> None:
         signatures = Signatures(SECRET)
-        timestamp, signature, _ = signed()
+        timestamp, signature, _ = signed_call()
         signatures.once(timestamp, signature, now=1000.0)
-        for again in (signature, signature.upper()):
+        for repeated_signature in (signature, signature.upper()):
             with pytest.raises(SignatureError) as caught:
-                signatures.once(timestamp, again, now=1000.0)
+                signatures.once(timestamp, repeated_signature, now=1000.0)
             assert caught.value.code == "replayed"
 
-    def test_what_is_too_old_to_be_accepted_is_not_remembered(self) -> None:
+    def test_expired_signatures_are_not_stored(self) -> None:
         signatures = Signatures(SECRET)
         for second in range(1, 1_001):
             signatures.once(str(second), f"s{second}", now=float(second))
-        assert len(signatures._seen) == 301
+        assert len(signatures) == 301
 
-    def test_when_too_many_are_remembered_none_can_be_repeated(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(tokens, "REMEMBERED_SIGNATURES", 10)
-        signatures = Signatures(SECRET)
+    def test_above_the_capacity_no_signature_can_be_repeated(self) -> None:
+        signatures = Signatures(SECRET, capacity=10)
         calls = [(str(1000 + number / 100), f"s{number}") for number in range(50)]
         for timestamp, signature in calls:
             signatures.once(timestamp, signature, now=1001.0)
-        assert len(signatures._seen) == 10
+        assert len(signatures) == 10
         for timestamp, signature in calls:
             with pytest.raises(SignatureError):
                 signatures.once(timestamp, signature, now=1001.0)
@@ -210,56 +208,56 @@ class TestSignatures:
         ("http://[", "[", False),
     ],
 )
-def test_pages_of_the_same_host_and_of_listed_origins_may_connect(
+def test_only_same_host_and_listed_origins_may_connect(
     origin: str | None, host: str | None, *, allowed: bool
 ) -> None:
     assert origin_allowed(origin, host, ("https://listed.com",)) is allowed
 
 
-async def test_the_application_says_who_a_request_is_from(serve: Serve) -> None:
+async def test_authenticate_determines_the_user(serve: Serve) -> None:
     def current_user(request: Request) -> str | None:
         return request.cookies.get("session")
 
-    site = await serve(made(authenticate=current_user))
+    site = await serve(make_bridge(authenticate=current_user))
     status, descriptor = await site.post("connect", {}, cookie="session=42")
     assert (status, descriptor["user"]) == (200, "42")
     assert (await site.post("connect", {}))[0] == 401
 
 
 @pytest.mark.parametrize("identity", [None, "", False, True])
-async def test_what_names_nobody_is_nobody(serve: Serve, identity: Any) -> None:
-    site = await serve(made(authenticate=lambda _: identity))
+async def test_authenticate_without_identity_is_401(serve: Serve, identity: Any) -> None:
+    site = await serve(make_bridge(authenticate=lambda _: identity))
     status, answer = await site.post("connect", {})
     assert (status, answer["error"]["code"]) == (401, "not_signed_in")
 
 
 @pytest.mark.parametrize(("identity", "user"), [(42, "42"), (0, "0"), ("ann", "ann")])
-async def test_a_user_id_may_be_a_number(serve: Serve, identity: int | str, user: str) -> None:
+async def test_numeric_user_id_becomes_text(serve: Serve, identity: int | str, user: str) -> None:
     async def current_user(_: Request) -> int | str:
         return identity
 
-    site = await serve(made(authenticate=current_user))
+    site = await serve(make_bridge(authenticate=current_user))
     assert (await site.post("connect", {}))[1]["user"] == user
 
 
-async def test_a_principal_without_a_client_gets_one(serve: Serve) -> None:
-    site = await serve(made(authenticate=lambda _: Principal(user="42")))
+async def test_principal_without_client_gets_a_new_client_id(serve: Serve) -> None:
+    site = await serve(make_bridge(authenticate=lambda _: Principal(user="42")))
     status, descriptor = await site.post("connect", {})
     assert (status, descriptor["client"][:2]) == (200, "c_")
 
 
-async def test_an_authenticate_that_crashes_lets_nobody_in(serve: Serve) -> None:
+async def test_authenticate_that_raises_is_500(serve: Serve) -> None:
     def current_user(_: Request) -> str:
         raise LookupError("the database is down")
 
-    site = await serve(made(authenticate=current_user))
+    site = await serve(make_bridge(authenticate=current_user))
     for route in ("connect", "poll", "sse"):
         status, answer = await site.post(route, {"positions": {}})
         assert (status, answer["error"]["code"]) == (500, "internal"), route
         assert "database" not in answer["error"]["message"]
 
 
-async def test_a_token_cannot_be_exchanged_for_one_that_lives_longer(site: Site) -> None:
+async def test_connect_does_not_extend_the_token_lifetime(site: Site) -> None:
     bearer = f"Bearer {site.token('42', 'job.*', seconds=60)}"
     status, descriptor = await site.post("connect", {}, authorization=bearer)
     assert (status, descriptor["expires"] <= 60) == (200, True)

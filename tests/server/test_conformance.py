@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from realtime_bridge.protocol.session import session
+from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
-from realtime_bridge.server.connections import connection
+from realtime_bridge.server.timing import ServerTiming
 from tests.server.harness import FAST, Serve, Site
 from tests.server.raw import (
     ACCEPT,
@@ -122,11 +122,9 @@ class TestMessages:
         assert (await raw.message())["nonce"] == "a"
         assert (await raw.message())["nonce"] == "b"
 
-    async def test_who_does_not_wait_for_the_answer_is_turned_away(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_who_does_not_wait_for_the_answer_is_turned_away(self, serve: Serve) -> None:
         """HTTP servers drop what comes with an upgrade, and no client may send it."""
-        monkeypatch.setattr(session, "CONNECT_SECONDS", 0.02)
+        site = await serve(timing=ServerTiming(session=SessionTiming(connect=0.02)))
         raw = await Raw.dial(site)
         raw.send(request(site) + said("connect", token=site.token()))
         assert (await raw.answer())[0] == 101
@@ -267,10 +265,8 @@ class TestClosing:
         raw.send(frame(PING, b"late"), said("ping", nonce="late"), frame(CLOSE, b"\x03\xe8"))
         await raw.ended()
 
-    async def test_who_never_agrees_to_our_close_is_given_up(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.02)
+    async def test_who_never_agrees_to_our_close_is_given_up(self, serve: Serve) -> None:
+        site = await serve(timing=ServerTiming(close=0.02))
         raw = await Raw.connect(site)
         raw.send(frame(TEXT, b"nonsense"))
         await raw.message()

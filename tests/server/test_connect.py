@@ -1,4 +1,4 @@
-"""What a client learns at run time, and who is told at all."""
+"""Tests of the descriptor, CORS, CSRF and the routes."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ import pytest
 from aiohttp import ClientResponse
 
 from realtime_bridge.server import Bridge
-from tests.server.harness import SECRET, Frame, Serve, Site, made
+from tests.server.harness import SECRET, Frame, Serve, Site, make_bridge
 
 LISTED = "https://listed.com"
 
 
-def signed_in() -> Bridge:
-    return made(authenticate=lambda _: "42", origins=(LISTED,))
+def bridge_for_user_42() -> Bridge:
+    return make_bridge(authenticate=lambda _: "42", origins=(LISTED,))
 
 
-async def test_the_descriptor_says_all_that_a_client_needs(serve: Serve) -> None:
-    site = await serve(signed_in())
+async def test_descriptor_has_all_fields(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
     status, descriptor = await site.post("connect", {"client": "c_8f"})
     assert status == 200
     principal = site.tokens.verify(descriptor.pop("token"))
@@ -44,8 +44,8 @@ async def test_the_descriptor_says_all_that_a_client_needs(serve: Serve) -> None
     }
 
 
-async def test_its_token_and_urls_work(serve: Serve) -> None:
-    site = await serve(signed_in())
+async def test_descriptor_token_and_urls_are_usable(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
     _, descriptor = await site.post("connect", {})
     client = await site.open()
     welcome = await client.introduce(descriptor["token"])
@@ -57,118 +57,122 @@ async def test_its_token_and_urls_work(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("client", ["", None, 0])
-async def test_who_brings_no_client_id_gets_one(serve: Serve, client: object) -> None:
-    site = await serve(signed_in())
+async def test_request_without_client_id_gets_a_new_one(serve: Serve, client: object) -> None:
+    site = await serve(bridge_for_user_42())
     _, descriptor = await site.post("connect", {"client": client})
     assert descriptor["client"].startswith("c_")
 
 
 @pytest.mark.parametrize("client", ["a b", "x" * 65, "<script>", 7, ["c"], {"c": 1}, True])
-async def test_a_bad_client_id_is_refused(serve: Serve, client: object) -> None:
-    site = await serve(signed_in())
+async def test_invalid_client_id_is_rejected(serve: Serve, client: object) -> None:
+    site = await serve(bridge_for_user_42())
     watcher = await site.watch()
     status, answer = await site.post("connect", {"client": client})
     assert (status, answer["error"]["code"]) == (400, "bad_client")
     await watcher.notices_nothing()
 
 
-async def ask(
+async def request(
     site: Site, method: str = "POST", route: str = "connect", **headers: str
 ) -> tuple[ClientResponse, Any]:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
     async with site.http.request(
-        method, f"{site.url}/{route}", data=b"{}", headers=named, skip_auto_headers=["content-type"]
+        method,
+        f"{site.url}/{route}",
+        data=b"{}",
+        headers=http_headers,
+        skip_auto_headers=["content-type"],
     ) as answer:
         body = await answer.read()
         return answer, body
 
 
-async def test_a_form_of_another_site_cannot_send_it(serve: Serve) -> None:
-    site = await serve(signed_in())
+async def test_form_content_type_is_rejected(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
     for kind in ("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
-        answer, _ = await ask(site, content_type=kind)
+        answer, _ = await request(site, content_type=kind)
         assert answer.status == 415
     for kind in ("application/json", "Application/JSON; charset=utf-8"):
-        answer, _ = await ask(site, content_type=kind)
+        answer, _ = await request(site, content_type=kind)
         assert answer.status == 200
 
 
-async def test_pages_of_other_origins_are_refused_and_told_nothing(serve: Serve) -> None:
-    site = await serve(signed_in())
+async def test_unlisted_origin_gets_no_token(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
     for origin in ("https://evil.com", "null", "http://[", f"{LISTED}.evil.com"):
-        answer, body = await ask(site, content_type="application/json", origin=origin)
+        answer, body = await request(site, content_type="application/json", origin=origin)
         assert (answer.status, b"token" in body) == (403, False)
         assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_pages_of_listed_origins_and_of_the_same_host_are_answered(serve: Serve) -> None:
-    site = await serve(signed_in())
-    listed, _ = await ask(site, content_type="application/json", origin=LISTED)
-    assert listed.status == 200
-    assert listed.headers["access-control-allow-origin"] == LISTED
-    assert listed.headers["access-control-allow-credentials"] == "true"
-    assert listed.headers["vary"] == "origin"
-    same, _ = await ask(site, content_type="application/json", origin=site.origin)
+async def test_listed_origin_and_same_host_are_accepted(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
+    response, _ = await request(site, content_type="application/json", origin=LISTED)
+    assert response.status == 200
+    assert response.headers["access-control-allow-origin"] == LISTED
+    assert response.headers["access-control-allow-credentials"] == "true"
+    assert response.headers["vary"] == "origin"
+    same, _ = await request(site, content_type="application/json", origin=site.origin)
     assert (same.status, same.headers.get("access-control-allow-origin")) == (200, None)
 
 
-async def test_a_listed_page_may_read_errors_too(serve: Serve) -> None:
-    site = await serve(signed_in())
-    answer, _ = await ask(site, route="nothing", origin=LISTED)
+async def test_error_response_has_cors_headers_for_listed_origin(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
+    answer, _ = await request(site, route="nothing", origin=LISTED)
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (404, LISTED)
 
 
-async def test_a_browser_that_asks_first_is_told_what_it_may_send(serve: Serve) -> None:
-    site = await serve(signed_in())
-    answer, _ = await ask(site, "OPTIONS", origin=LISTED, access_control_request_method="POST")
+async def test_preflight_answers_listed_origins_only(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
+    answer, _ = await request(site, "OPTIONS", origin=LISTED, access_control_request_method="POST")
     assert answer.status == 204
     assert answer.headers["access-control-allow-origin"] == LISTED
     assert "content-type" in answer.headers["access-control-allow-headers"]
     assert "POST" in answer.headers["access-control-allow-methods"]
-    refused, _ = await ask(site, "OPTIONS", origin="https://evil.com")
-    assert (refused.status, "access-control-allow-origin" in refused.headers) == (403, False)
+    rejection, _ = await request(site, "OPTIONS", origin="https://evil.com")
+    assert (rejection.status, "access-control-allow-origin" in rejection.headers) == (403, False)
 
 
-async def test_nothing_is_stored_by_a_cache_nor_guessed_at(serve: Serve) -> None:
-    site = await serve(signed_in())
+async def test_responses_have_no_store_and_nosniff(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
     for route, method in (("connect", "POST"), ("health", "GET"), ("nothing", "GET")):
-        answer, _ = await ask(site, method, route, content_type="application/json")
+        answer, _ = await request(site, method, route, content_type="application/json")
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_other_methods_and_routes_are_named_in_the_answer(site: Site) -> None:
+async def test_unknown_route_is_404_and_wrong_method_is_405(site: Site) -> None:
     watcher = await site.watch()
-    wrong, body = await ask(site, "GET")
-    assert (wrong.status, wrong.headers["allow"], b"Use POST" in body) == (405, "POST", True)
+    response, body = await request(site, "GET")
+    assert (response.status, response.headers["allow"], b"use POST" in body) == (405, "POST", True)
     for route in ("nothing", "", "connect/more", "%2e%2e", "ws"):
-        answer, _ = await ask(site, "GET", route)
+        answer, _ = await request(site, "GET", route)
         assert answer.status in (404, 405), route
     await watcher.notices_nothing()
 
 
-async def test_in_development_the_url_says_who_it_is(serve: Serve) -> None:
-    site = await serve(made(dev=True))
+async def test_user_in_url_is_accepted_in_development(serve: Serve) -> None:
+    site = await serve(make_bridge(dev=True))
     _, descriptor = await site.post("connect?userId=test-user", {})
     assert descriptor["user"] == "test-user"
     assert (await site.post("connect", {}))[0] == 401
 
 
-async def test_outside_development_a_user_in_the_url_proves_nothing(site: Site) -> None:
+async def test_user_in_url_is_rejected_in_production(site: Site) -> None:
     status, answer = await site.post("connect?userId=test-user", {})
     assert (status, answer["error"]["code"]) == (401, "no_token")
 
 
-async def test_the_secret_is_in_no_answer(serve: Serve) -> None:
-    site = await serve(signed_in())
+async def test_responses_do_not_contain_the_secret(serve: Serve) -> None:
+    site = await serve(bridge_for_user_42())
     answers: list[Frame] = [(await site.post(route, {}))[1] for route in ("connect", "poll")]
     assert SECRET not in str(answers)
 
 
-async def test_a_page_that_another_host_s_name_leads_here_is_no_developer(serve: Serve) -> None:
+async def test_user_in_url_is_rejected_under_dns_rebinding(serve: Serve) -> None:
     site = await serve(dev=True)
-    rebound = {"origin": "http://evil.example", "host": "evil.example"}
-    status, answer = await site.post("connect?userId=7", {}, **rebound)
+    rebound_headers = {"origin": "http://evil.example", "host": "evil.example"}
+    status, answer = await site.post("connect?userId=7", {}, **rebound_headers)
     assert (status, answer["error"]["code"]) == (401, "no_token")
     status, _ = await site.post("connect?userId=7", {}, origin=site.origin)
     assert status == 200

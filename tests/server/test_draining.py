@@ -1,4 +1,4 @@
-"""A server that stops sends its clients away, one by one, and takes no new ones."""
+"""Tests of draining: slots of the clients, rejected connections, and SIGTERM."""
 
 import asyncio
 import os
@@ -11,58 +11,58 @@ from realtime_bridge.server.lifecycle.signals import drained_first
 from tests.server.harness import TIMEOUT, Client, Serve, Site, until
 
 
-async def draining(site: Site) -> asyncio.Task[None]:
+async def start_drain(site: Site) -> asyncio.Task[None]:
     task = asyncio.create_task(site.bridge.drain())
-    await until(lambda: site.engine.clients.draining)
+    await until(lambda: site.context.registry.draining)
     return task
 
 
-async def told(client: Client) -> tuple[float, float]:
+async def drain_notice(client: Client) -> tuple[float, float]:
     frame = await client.skip_to("drain")
     return frame["after"], frame["window"]
 
 
-async def test_each_client_is_told_its_own_moment_and_closed_when_it_is_over(site: Site) -> None:
+async def test_each_client_gets_its_own_slot_and_is_closed_after_it(site: Site) -> None:
     clients = [await site.connect(str(number)) for number in range(4)]
-    drain = await draining(site)
-    afters = sorted([(await told(client))[0] for client in clients])
+    drain = await start_drain(site)
+    afters = sorted([(await drain_notice(client))[0] for client in clients])
     assert afters == [0, 0.5, 1, 1.5]
     codes = [(await client.closed())[0] for client in clients]
     assert codes == [1012] * 4
     await drain
 
 
-async def test_it_is_over_as_soon_as_all_have_gone(site: Site) -> None:
+async def test_drain_ends_when_the_last_client_disconnects(site: Site) -> None:
     client = await site.connect()
-    drain = await draining(site)
-    await told(client)
+    drain = await start_drain(site)
+    await drain_notice(client)
     await client.socket.close()
     async with asyncio.timeout(1):
         await drain
 
 
-async def test_without_clients_it_is_over_at_once(site: Site) -> None:
+async def test_drain_without_clients_ends_at_once(site: Site) -> None:
     async with asyncio.timeout(1):
         await site.bridge.drain()
 
 
-async def test_clients_hear_events_until_they_leave(site: Site) -> None:
+async def test_clients_receive_events_during_drain(site: Site) -> None:
     client = await site.connect()
     await client.subscribe("job.7")
-    drain = await draining(site)
-    await told(client)
+    drain = await start_drain(site)
+    await drain_notice(client)
     await site.bridge.publish("job.7", "job.step", 1)
     assert (await client.expect("event"))["data"] == 1
     await client.closed()
     await drain
 
 
-async def test_new_sockets_and_streams_are_refused_for_now_and_polls_are_answered(
+async def test_drain_rejects_connections_and_answers_polls(
     serve: Serve,
 ) -> None:
     site = await serve(dev=True)
-    keeper = await site.connect()
-    drain = await draining(site)
+    client = await site.connect()
+    drain = await start_drain(site)
     upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
     upgrade["sec-websocket-key"] = "dGhlIHNhbXBsZSBub25jZQ=="
     async with site.http.get(f"{site.url}/ws", headers=upgrade) as answer:
@@ -74,70 +74,70 @@ async def test_new_sockets_and_streams_are_refused_for_now_and_polls_are_answere
         assert (answer.status, (await answer.json())["status"]) == (503, "draining")
     async with site.http.get(f"{site.url}/health/live") as answer:
         assert answer.status == 200
-    await keeper.socket.close()
+    await client.socket.close()
     await drain
 
 
-async def test_a_long_poll_ends_with_its_slot_and_later_ones_do_not_wait(site: Site) -> None:
+async def test_drain_ends_long_polls_and_later_polls_do_not_wait(site: Site) -> None:
     start = (await site.poll({"job.7": None}))[1]["channels"]["job.7"]["position"]
-    waiting = asyncio.create_task(site.poll({"job.7": start}, wait=20))
-    await until(lambda: site.engine.clients._all)
-    drain = await draining(site)
+    pending_poll = asyncio.create_task(site.poll({"job.7": start}, wait=20))
+    await until(lambda: site.context.registry)
+    drain = await start_drain(site)
     async with asyncio.timeout(TIMEOUT / 2):
-        assert (await waiting)[0] == 200
+        assert (await pending_poll)[0] == 200
         assert (await site.poll({"job.7": start}, wait=20))[0] == 200
     await drain
 
 
-async def test_who_has_not_introduced_itself_is_closed_without_a_word(site: Site) -> None:
+async def test_drain_closes_unauthenticated_socket_without_notice(site: Site) -> None:
     client = await site.open()
-    drain = await draining(site)
+    drain = await start_drain(site)
     assert await client.closed() == (1012, "the server restarts")
     await drain
 
 
-class TestTheSignal:
+class TestSigterm:
     @pytest.fixture
-    def passed_on(self) -> Iterator[list[int]]:
-        """Stand for the server, and note the signals that it gets."""
-        got: list[int] = []
-        before = signal.signal(signal.SIGTERM, lambda number, _: got.append(number))
-        yield got
+    def received_signals(self) -> Iterator[list[int]]:
+        """Install a handler in place of the server's, and record its signals."""
+        received: list[int] = []
+        before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+        yield received
         signal.signal(signal.SIGTERM, before)
 
     @pytest.fixture
-    async def drained(
-        self, passed_on: list[int]
+    async def drain_control(
+        self, received_signals: list[int]
     ) -> AsyncIterator[tuple[asyncio.Event, Callable[[], object]]]:
-        begun, may_end = asyncio.Event(), asyncio.Event()
+        drain_started, may_end = asyncio.Event(), asyncio.Event()
 
         async def drain() -> None:
-            begun.set()
+            drain_started.set()
             await may_end.wait()
 
         with drained_first(drain):
-            yield begun, may_end.set
+            yield drain_started, may_end.set
 
-    async def test_it_reaches_the_server_once_the_clients_are_gone(
-        self, passed_on: list[int], drained: tuple[asyncio.Event, Callable[[], object]]
+    async def test_signal_reaches_the_server_after_the_drain(
+        self, received_signals: list[int], drain_control: tuple[asyncio.Event, Callable[[], object]]
     ) -> None:
-        begun, finish = drained
+        drain_started, finish = drain_control
         os.kill(os.getpid(), signal.SIGTERM)
-        await begun.wait()
-        assert passed_on == []
+        await drain_started.wait()
+        assert received_signals == []
         finish()
-        await until(lambda: passed_on == [signal.SIGTERM])
+        await until(lambda: received_signals == [signal.SIGTERM])
 
-    async def test_a_second_one_is_passed_on_at_once(
-        self, passed_on: list[int], drained: tuple[asyncio.Event, Callable[[], object]]
+    async def test_second_signal_is_passed_on_at_once(
+        self, received_signals: list[int], drain_control: tuple[asyncio.Event, Callable[[], object]]
     ) -> None:
-        begun, _ = drained
+        drain_started, _ = drain_control
         os.kill(os.getpid(), signal.SIGTERM)
-        await begun.wait()
+        await drain_started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: passed_on == [signal.SIGTERM])
+        await until(lambda: received_signals == [signal.SIGTERM])
 
-    async def test_where_nobody_handles_it_nothing_is_changed(self) -> None:
+    async def test_default_handler_is_not_replaced(self) -> None:
         before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             with drained_first(asyncio.Event().wait):  # type: ignore[arg-type]  # never called
@@ -145,8 +145,8 @@ class TestTheSignal:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    async def test_when_it_is_over_the_server_has_its_handler_back(
-        self, passed_on: list[int]
+    async def test_previous_handler_is_restored_afterwards(
+        self, received_signals: list[int]
     ) -> None:
         async def drain() -> None:
             raise AssertionError
@@ -154,4 +154,4 @@ class TestTheSignal:
         with drained_first(drain):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: passed_on == [signal.SIGTERM])
+        await until(lambda: received_signals == [signal.SIGTERM])

@@ -1,4 +1,4 @@
-"""A worker in another process gives the provider up, and the server and its clients follow."""
+"""Tests of failover in a worker that the server and its clients follow."""
 
 import asyncio
 import os
@@ -36,13 +36,13 @@ async def pusher(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
             yield pusher
 
 
-async def work() -> list[str]:
-    """Publish six events from a process of its own, and return which were pushed."""
+async def publish_six() -> list[str]:
+    """Publish six events from another process, and return the `pushed` of each receipt."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", WORKER), env=os.environ, stdout=asyncio.subprocess.PIPE
     )
-    said, _ = await process.communicate()
-    return said.decode().split()
+    output, _ = await process.communicate()
+    return output.decode().split()
 
 
 async def provider(site: Site) -> object:
@@ -50,19 +50,19 @@ async def provider(site: Site) -> object:
     return answer["provider"]
 
 
-async def test_what_a_worker_found_out_the_server_tells_its_clients(
+async def test_failover_of_a_worker_reaches_server_and_clients(
     pusher: LocalPusher, serve: Serve
 ) -> None:
     site = await serve(backend="pusher", failover=("websocket",))
-    await until(lambda: site.engine.generation)
-    before = site.engine.generation
+    await until(lambda: site.context.status.generation)
+    before = site.context.status.generation
     assert await provider(site) == "pusher"
-    assert await work() == ["True"] * 6
+    assert await publish_six() == ["True"] * 6
     pusher.faults.status = 500
-    assert await work() == ["False"] * 4 + ["True"] * 2
-    await until(lambda: site.engine.generation > before)
+    assert await publish_six() == ["False"] * 4 + ["True"] * 2
+    await until(lambda: site.context.status.generation > before)
     assert await provider(site) == "websocket"
     client = await site.connect()
     assert (await client.subscribe("job.7"))["offset"] == 12
-    assert await work() == ["True"] * 6
+    assert await publish_six() == ["True"] * 6
     assert [event["data"] for event in await client.events(6)] == list(range(6))

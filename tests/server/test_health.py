@@ -1,13 +1,10 @@
-"""Whether the server lives, and whether it can do its work: told without names."""
+"""Health endpoints: live, ready, and a report without names."""
 
 import asyncio
 
-import pytest
-
-from realtime_bridge.server import bridge as module
-from realtime_bridge.server.fanout import hub as hub_module
-from tests.server.fakes import FakeFeed, SlowLog
-from tests.server.harness import Frame, Serve, Site, made, until
+from realtime_bridge.server.timing import ServerTiming
+from tests.server.fakes import FakeBackend
+from tests.server.harness import Frame, Serve, Site, until
 
 
 async def get(site: Site, route: str) -> tuple[int, Frame]:
@@ -15,12 +12,12 @@ async def get(site: Site, route: str) -> tuple[int, Frame]:
         return answer.status, await answer.json()
 
 
-async def test_a_running_server_lives_and_is_ready(site: Site) -> None:
+async def test_running_server_is_live_and_ready(site: Site) -> None:
     assert await get(site, "health/live") == (200, {"status": "ok"})
     assert await get(site, "health/ready") == (200, {"status": "ok"})
 
 
-async def test_the_report_has_numbers_and_no_names(site: Site) -> None:
+async def test_report_has_counts_without_names(site: Site) -> None:
     ann, bob = await site.connect("ann"), await site.connect("bob")
     await ann.subscribe("job.7")
     await bob.subscribe("job.7")
@@ -32,46 +29,26 @@ async def test_the_report_has_numbers_and_no_names(site: Site) -> None:
     )
 
 
-class _Feed(SlowLog, FakeFeed):
-    """A log that is a feed as well, and that the test can break."""
-
-    remote_access_via = None
-
-    def __init__(self) -> None:
-        SlowLog.__init__(self)
-        FakeFeed.__init__(self)
-
-
-async def test_without_its_feed_it_lives_but_is_not_ready(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    feed = _Feed()
-    bridge = made()
-    bridge._feed = bridge._engine.log = feed
-    site = await serve(bridge)
+async def test_server_without_its_feed_is_live_and_not_ready(serve: Serve) -> None:
+    feed = FakeBackend()
+    site = await serve(with_log=feed, timing=ServerTiming(restart=0.01))
     assert (await get(site, "health/ready"))[0] == 200
-    monkeypatch.setattr(hub_module, "RESTART_SECONDS", 0.01)
     back = asyncio.Event()
     feed.pause = back.wait  # type: ignore[assignment]  # what it returns does not matter
     feed.announce(OSError("the network is down"))
-    await until(lambda: not site.engine.hub.ready)
+    await until(lambda: not site.context.hub.ready)
     assert await get(site, "health/ready") == (503, {"status": "not ready"})
     assert (await get(site, "health/live"))[0] == 200
     assert (await get(site, "health"))[1]["status"] == "not ready"
     back.set()
-    await site.engine.hub.wait_until_ready(10)
+    await site.context.hub.wait_until_ready(10)
     assert (await get(site, "health/ready"))[0] == 200
 
 
-async def test_a_feed_that_does_not_come_does_not_keep_the_server_from_starting(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "START_SECONDS", 0.01)
-    feed = _Feed()
+async def test_server_starts_without_a_feed_that_never_connects(serve: Serve) -> None:
+    feed = FakeBackend()
     never = asyncio.Event()
     feed.pause = never.wait  # type: ignore[assignment]  # what it returns does not matter
-    bridge = made()
-    bridge._feed = bridge._engine.log = feed
-    site = await serve(bridge)
+    site = await serve(with_log=feed, timing=ServerTiming(start=0.01))
     assert (await get(site, "health/ready"))[0] == 503
     assert (await get(site, "health/live"))[0] == 200

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -15,10 +15,19 @@ from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.server.fanout import hub as module
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge_backends.memory import MemoryBackend
-from tests.server.fakes import FakeFeed, Gate, Recorder, SlowLog, TimelessLoop, hearing, numbered
+from tests.server.fakes import (
+    FakeFeed,
+    Gate,
+    Recorder,
+    SlowLog,
+    TimelessLoop,
+    numbered,
+    running_hub,
+)
 from tests.server.harness import TIMEOUT, until
 
 CHANNEL = "job.7"
@@ -36,22 +45,26 @@ def feed() -> FakeFeed:
 
 
 @pytest.fixture
-async def hub(log: SlowLog, feed: FakeFeed) -> AsyncIterator[Hub]:
-    async with hearing(log, feed) as hub:
+async def hub(log: SlowLog, feed: FakeFeed, timing: ServerTiming) -> AsyncIterator[Hub]:
+    async with running_hub(log, feed, timing) as hub:
         yield hub
 
 
+FREQUENT_CHECKS = ServerTiming(position_check=0.005, announcement=0.001, restart=0.005)
+
+
 @pytest.fixture
-def checking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHECK_SECONDS", 0.005)
-    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.001)
-    monkeypatch.setattr(module, "RESTART_SECONDS", 0.005)
+def timing() -> ServerTiming:
+    return ServerTiming()
+
+
+frequent_checks = pytest.mark.parametrize("timing", [FREQUENT_CHECKS], ids=["frequent"])
 
 
 async def joined(hub: Hub, after: Position | None = None, channel: str = CHANNEL) -> Recorder:
     recorder = Recorder()
     recorder.here = after
-    await hub.join(recorder, channel, after)
+    await recorder.subscribe(hub, channel, after)
     return recorder
 
 
@@ -59,16 +72,16 @@ async def test_what_is_published_reaches_everyone_encoded_once() -> None:
     got: list[bytes] = []
 
     class Keeper(Recorder):
-        def deliver(self, channel: str, frames: object) -> bool:
-            got.extend(frames)  # type: ignore[arg-type]  # frames, as the base class says
+        def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
+            got.extend(messages)
             self._news.set()
             return True
 
     backend = MemoryBackend()
-    async with hearing(backend, backend) as hub:
+    async with running_hub(backend, backend) as hub:
         keepers = [Keeper(), Keeper()]
         for keeper in keepers:
-            await hub.join(keeper, CHANNEL, None)
+            await keeper.subscribe(hub, CHANNEL, None)
         await backend.append(numbered(CHANNEL, 1))
         await keepers[0].sees(lambda: len(got) == 2)
     assert got[0] is got[1]
@@ -114,7 +127,7 @@ async def test_more_than_a_page_is_read_in_pages_and_nothing_is_pushed_between(
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=601)))
     await (await joined(hub, Position(epoch, 600))).reaches(601)
     assert len(reader.offsets) == 500
-    await hub.join(reader, CHANNEL, reader.here)
+    await reader.subscribe(hub, CHANNEL, reader.here)
     assert not reader.answers[1][0].more
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=602)))
     await reader.reaches(602)
@@ -146,21 +159,21 @@ async def test_a_gap_in_the_feed_is_read_from_the_log_at_once(
 async def test_what_is_announced_while_a_gap_is_read_is_read_too(feed: FakeFeed) -> None:
     gate = Gate()
     log = SlowLog(gate.wait)
-    async with hearing(log, feed) as hub:
+    async with running_hub(log, feed) as hub:
         recorder = await joined(hub)
         stored = await log.from_trusted(numbered(CHANNEL, 3))
         gate.close_after(1)
         feed.announce(stored[2:])
         await gate.reached.wait()
         feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=4)))
-        fan = hub._fans[CHANNEL]
+        fan = hub.fanouts[CHANNEL]
         await until(lambda: fan.missed)
         gate.open()
         await recorder.reaches(4)
     assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
 
 
-@pytest.mark.usefixtures("checking_often")
+@frequent_checks
 async def test_the_loss_of_a_last_announcement_is_noticed_by_the_position_check(
     hub: Hub, log: SlowLog
 ) -> None:
@@ -170,25 +183,18 @@ async def test_the_loss_of_a_last_announcement_is_noticed_by_the_position_check(
     assert recorder.offsets == [1, 2, 3]
 
 
-@pytest.mark.usefixtures("checking_often")
-async def test_an_announcement_that_is_still_under_way_is_not_read_from_the_log(
-    hub: Hub, log: SlowLog, feed: FakeFeed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recorder = await joined(hub)
-    confirming = asyncio.Event()
-
-    async def sleep(seconds: float) -> None:
-        if seconds == 77:
-            confirming.set()
-            await recorder.reaches(3)
-
-    monkeypatch.setattr(module, "CONFIRM_SECONDS", 77)
-    stored = await log.from_trusted(numbered(CHANNEL, 3))
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    check = asyncio.create_task(hub._check(confirm=77))
-    await confirming.wait()
-    feed.announce(stored)
-    await check
+async def test_late_announcement_is_not_read_from_the_log(feed: FakeFeed) -> None:
+    log = SlowLog()
+    timing = ServerTiming(position_check=0.005, announcement=0.5)
+    async with running_hub(log, feed, timing) as hub:
+        recorder = await joined(hub)
+        stored = await log.from_trusted(numbered(CHANNEL, 3))
+        calls = log.position_calls
+        await until(lambda: log.position_calls > calls)
+        feed.announce(stored)
+        await recorder.reaches(3)
+        calls = log.position_calls
+        await until(lambda: log.position_calls > calls)
     assert (recorder.offsets, log.reads) == ([1, 2, 3], 0)
 
 
@@ -230,19 +236,19 @@ async def test_a_new_epoch_while_history_is_read_does_not_repeat_what_the_histor
 ) -> None:
     gate = Gate()
     log = SlowLog(gate.wait)
-    async with hearing(log, feed) as hub:
+    async with running_hub(log, feed) as hub:
         witness = await joined(hub)
         before = (await log.positions([CHANNEL]))[CHANNEL]
         fresh = await log.rotate_epoch(CHANNEL, before.epoch)
         new = await log.from_trusted(numbered(CHANNEL, 2))
         gate.close_after(0)
-        late, fan = Recorder(), hub._fans[CHANNEL]
+        late, fan = Recorder(), hub.fanouts[CHANNEL]
         late.here = fresh
         if feed_first:
             feed.announce(new[1:])
             await until(lambda: fan.recovering)
-        joining = asyncio.create_task(hub.join(late, CHANNEL, fresh))
-        await until(lambda: late in fan.joining)
+        joining = asyncio.create_task(late.subscribe(hub, CHANNEL, fresh))
+        await until(lambda: late in fan.reading_history)
         feed.announce(new[1:])
         await until(lambda: fan.recovering)
         gate.open()
@@ -279,7 +285,7 @@ async def test_who_takes_no_more_is_left_alone_until_it_joins_again(
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=4)))
     await quick.reaches(4)
     assert slow.offsets == []
-    await hub.join(slow, CHANNEL, slow.here)
+    await slow.subscribe(hub, CHANNEL, slow.here)
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=5)))
     await slow.reaches(5)
     assert (slow.offsets, slow.broken) == ([1, 2, 3, 4, 5], [])
@@ -287,8 +293,8 @@ async def test_who_takes_no_more_is_left_alone_until_it_joins_again(
 
 async def test_who_has_left_gets_nothing_any_more(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     leaver, stayer = await joined(hub), await joined(hub)
-    hub.leave(leaver, CHANNEL)
-    hub.leave(leaver, "never.joined")
+    hub.unsubscribe(leaver, CHANNEL)
+    hub.unsubscribe(leaver, "never.joined")
     feed.announce(await log.from_trusted(numbered(CHANNEL, 1)))
     await stayer.reaches(1)
     assert leaver.offsets == []
@@ -297,26 +303,26 @@ async def test_who_has_left_gets_nothing_any_more(hub: Hub, log: SlowLog, feed: 
 async def test_who_leaves_while_the_history_is_read_is_not_subscribed(feed: FakeFeed) -> None:
     gate = Gate()
     log = SlowLog(gate.wait)
-    async with hearing(log, feed) as hub:
+    async with running_hub(log, feed) as hub:
         await joined(hub)
         gate.close_after(0)
         leaver = Recorder()
-        joining = asyncio.create_task(hub.join(leaver, CHANNEL, Position(ELSEWHERE, 1)))
-        await until(lambda: leaver in hub._fans[CHANNEL].joining)
-        hub.leave(leaver, CHANNEL)
+        joining = asyncio.create_task(leaver.subscribe(hub, CHANNEL, Position(ELSEWHERE, 1)))
+        await until(lambda: leaver in hub.fanouts[CHANNEL].reading_history)
+        hub.unsubscribe(leaver, CHANNEL)
         gate.open()
         await joining
     assert (leaver.answers, leaver.resets) == ([], [])
 
 
-@pytest.mark.usefixtures("checking_often")
+@frequent_checks
 async def test_a_channel_that_nobody_listens_to_is_closed_and_can_be_opened_again(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     kept, left = await joined(hub, channel="kept"), await joined(hub, channel="left")
-    hub.leave(left, "left")
+    hub.unsubscribe(left, "left")
     await until(lambda: feed.listener and feed.listener.channels == {"kept"})
-    assert (set(hub.channels), hub.top("left")) == ({"kept"}, None)
+    assert (set(hub.fanouts), hub.top("left")) == ({"kept"}, None)
     again = await joined(hub, channel="left")
     feed.announce(
         await log.from_trusted(numbered("left", 1)), await log.from_trusted(numbered("kept", 1))
@@ -325,14 +331,14 @@ async def test_a_channel_that_nobody_listens_to_is_closed_and_can_be_opened_agai
     await kept.reaches(1)
 
 
-@pytest.mark.usefixtures("checking_often")
+@frequent_checks
 async def test_a_feed_that_cannot_forget_a_channel_goes_on(
     hub: Hub, log: SlowLog, feed: FakeFeed, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept, left = await joined(hub, channel="kept"), await joined(hub, channel="left")
     feed.discard_fails = OSError("the network is down")
-    hub.leave(left, "left")
-    await until(lambda: "the regular check failed" in caplog.text)
+    hub.unsubscribe(left, "left")
+    await until(lambda: "the position check failed" in caplog.text)
     feed.announce(
         await log.from_trusted(numbered("left", 1)), await log.from_trusted(numbered("kept", 1))
     )
@@ -345,7 +351,7 @@ class TestOpening:
         self, log: SlowLog, feed: FakeFeed
     ) -> None:
         added: list[str] = []
-        async with hearing(log, feed) as hub:
+        async with running_hub(log, feed) as hub:
             assert feed.listener
             add = feed.listener.subscribe
 
@@ -363,12 +369,12 @@ class TestOpening:
     ) -> None:
         gate = Gate()
         log = SlowLog(gate.wait)
-        async with hearing(log, feed) as hub:
+        async with running_hub(log, feed) as hub:
             gate.close_after(0)
             joining = asyncio.create_task(joined(hub))
             await until(lambda: feed.listener and CHANNEL in feed.listener.channels)
             feed.announce(await log.from_trusted(numbered(CHANNEL, 2)))
-            await until(lambda: len(hub._openings._under_way[CHANNEL].early) == 2)
+            await until(lambda: hub.opener.early_events(CHANNEL) == 2)
             gate.open()
             recorder = await joining
             feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=3)))
@@ -381,12 +387,12 @@ class TestOpening:
     ) -> None:
         gate = Gate()
         log = SlowLog(gate.wait)
-        async with hearing(log, feed) as hub:
+        async with running_hub(log, feed) as hub:
             gate.close_after(1)
             joining = asyncio.create_task(joined(hub))
             await gate.reached.wait()
             feed.announce(await log.from_trusted(numbered(CHANNEL, 2)))
-            await until(lambda: len(hub._openings._under_way[CHANNEL].early) == 2)
+            await until(lambda: hub.opener.early_events(CHANNEL) == 2)
             gate.open()
             await (await joining).reaches(2)
 
@@ -414,16 +420,16 @@ class TestOpening:
         await hub.wait_until_ready(0.001)
         assert not hub.ready
 
-    @pytest.mark.usefixtures("checking_often")
+    @frequent_checks
     async def test_a_feed_that_breaks_meanwhile_is_an_error_to_all_who_asked(
         self, feed: FakeFeed, caplog: pytest.LogCaptureFixture
     ) -> None:
         gate = Gate()
         log = SlowLog(gate.wait)
-        async with hearing(log, feed) as hub:
+        async with running_hub(log, feed) as hub:
             gate.close_after(0)
             asked = [asyncio.create_task(joined(hub)) for _ in range(3)]
-            await until(lambda: CHANNEL in hub._openings._under_way)
+            await until(lambda: hub.opener.early_events(CHANNEL) == 0)
             feed.announce(OSError("the network is down"))
             answers = await asyncio.gather(*asked, return_exceptions=True)
             assert [type(answer) for answer in answers] == [BackendUnavailableError] * 3
@@ -436,9 +442,9 @@ class TestOpening:
 
 
 class TestABrokenFeed:
-    @pytest.fixture(autouse=True)
-    def _heard_anew_soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "RESTART_SECONDS", 0.005)
+    @pytest.fixture
+    def timing(self) -> ServerTiming:
+        return ServerTiming(restart=0.005)
 
     @pytest.mark.parametrize("end", [OSError("the network is down"), None])
     async def test_it_is_heard_anew_and_what_was_missed_is_made_up_for(
@@ -454,10 +460,10 @@ class TestABrokenFeed:
         await recorder.reaches(4)
         assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
 
+    @pytest.mark.parametrize("timing", [ServerTiming(restart=1_000.0)], ids=["late"])
     async def test_while_it_is_broken_known_channels_can_be_joined_and_no_others(
-        self, hub: Hub, log: SlowLog, feed: FakeFeed, monkeypatch: pytest.MonkeyPatch
+        self, hub: Hub, log: SlowLog, feed: FakeFeed
     ) -> None:
-        monkeypatch.setattr(module, "RESTART_SECONDS", 1_000)
         await joined(hub)
         feed.announce(OSError("the network is down"))
         await until(lambda: not hub.ready)
@@ -476,7 +482,7 @@ class TestABrokenFeed:
         await recorder.reaches(4)
         assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
 
-    @pytest.mark.usefixtures("checking_often")
+    @frequent_checks
     @pytest.mark.parametrize("problem", [BackendUnavailableError("down"), OSError("down")])
     async def test_a_log_that_cannot_be_read_is_asked_again_later(
         self,
@@ -490,12 +496,12 @@ class TestABrokenFeed:
         stored = await log.from_trusted(numbered(CHANNEL, 3))
         log.fails = problem
         feed.announce(stored[2:])
-        await until(lambda: "cannot be recovered yet" in caplog.text)
+        await until(lambda: "recovery failed" in caplog.text)
         log.fails = None
         await recorder.reaches(3)
         assert (recorder.offsets, recorder.broken, feed.opened) == ([1, 2, 3], [], 1)
 
-    @pytest.mark.usefixtures("checking_often")
+    @frequent_checks
     async def test_positions_that_cannot_be_compared_are_compared_later(
         self, hub: Hub, log: SlowLog, feed: FakeFeed, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -512,7 +518,7 @@ class TestABrokenFeed:
         self, log: SlowLog, feed: FakeFeed
     ) -> None:
         before = asyncio.all_tasks()
-        async with hearing(log, feed) as hub:
+        async with running_hub(log, feed) as hub:
             await joined(hub)
             feed.announce((await log.from_trusted(numbered(CHANNEL, 3)))[2:])
         assert asyncio.all_tasks() == before
@@ -545,7 +551,7 @@ class AuthorizationRequest(Recorder):
         """Stay subscribed until all that is ever published has arrived."""
         while self.here is None or self.here != top():
             self.lost = False
-            await hub.join(self, CHANNEL, self.here)
+            await self.subscribe(hub, CHANNEL, self.here)
             await self.sees(lambda: self.lost or self.here == top())
 
     def has_no_hole(self) -> bool:
@@ -575,7 +581,7 @@ class Course:
             await asyncio.sleep(0)
 
     async def run(self) -> None:
-        async with hearing(self.log, self.feed) as hub, asyncio.TaskGroup() as tasks:
+        async with running_hub(self.log, self.feed) as hub, asyncio.TaskGroup() as tasks:
             for _ in range(40):
                 if self.dice.random() < 0.6:
                     await self.publish(self.dice.randrange(1, 4))
@@ -602,9 +608,9 @@ class Course:
         if self.dice.random() < 0.7:
             await visitor.stay(hub, lambda: self.end)
         else:
-            await hub.join(visitor, CHANNEL, visitor.here)
+            await visitor.subscribe(hub, CHANNEL, visitor.here)
             await self.pause()
-        hub.leave(visitor, CHANNEL)
+        hub.unsubscribe(visitor, CHANNEL)
         assert visitor.has_no_hole()
 
 

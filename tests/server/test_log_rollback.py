@@ -9,19 +9,13 @@ from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
-from realtime_bridge.server.fanout import hub as module
 from realtime_bridge.server.fanout.hub import Hub
-from tests.server.fakes import FakeFeed, Recorder, SlowLog, hearing, numbered
+from realtime_bridge.server.timing import ServerTiming
+from tests.server.fakes import FakeFeed, Recorder, SlowLog, numbered, running_hub
 from tests.server.harness import until
 
 CHANNEL = "job.7"
-
-
-@pytest.fixture(autouse=True)
-def _checking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHECK_SECONDS", 0.005)
-    monkeypatch.setattr(module, "CONFIRM_SECONDS", 0.001)
-    monkeypatch.setattr(module, "RESTART_SECONDS", 0.005)
+FREQUENT_CHECKS = ServerTiming(position_check=0.005, announcement=0.001, restart=0.005)
 
 
 @pytest.fixture
@@ -36,7 +30,7 @@ def feed() -> FakeFeed:
 
 @pytest.fixture
 async def hub(log: SlowLog, feed: FakeFeed) -> AsyncIterator[Hub]:
-    async with hearing(log, feed) as hub:
+    async with running_hub(log, feed, FREQUENT_CHECKS) as hub:
         yield hub
 
 
@@ -48,7 +42,7 @@ def others(count: int, *, start: int) -> list[Event]:
 async def at_five(hub: Hub, log: SlowLog, feed: FakeFeed) -> Recorder:
     """Return a subscriber that was given five events."""
     recorder = Recorder()
-    await hub.join(recorder, CHANNEL, None)
+    await recorder.subscribe(hub, CHANNEL, None)
     feed.announce(await log.from_trusted(numbered(CHANNEL, 5)))
     await recorder.reaches(5)
     return recorder
@@ -80,14 +74,14 @@ async def test_another_event_at_the_same_place_is_noticed_by_the_regular_check(
 
 
 async def test_an_announcement_of_an_earlier_place_is_noticed_at_once(
-    hub: Hub, log: SlowLog, feed: FakeFeed, monkeypatch: pytest.MonkeyPatch
+    log: SlowLog, feed: FakeFeed
 ) -> None:
-    monkeypatch.setattr(module, "CHECK_SECONDS", 3_600)
-    recorder = await at_five(hub, log, feed)
-    await until(lambda: hub.healthy)
-    log.lose(CHANNEL, 3)
-    feed.announce(await log.from_trusted(others(1, start=3)))
-    await is_begun_anew(recorder)
+    async with running_hub(log, feed, ServerTiming(position_check=3_600)) as hub:
+        recorder = await at_five(hub, log, feed)
+        await until(lambda: hub.healthy)
+        log.lose(CHANNEL, 3)
+        feed.announce(await log.from_trusted(others(1, start=3)))
+        await is_begun_anew(recorder)
 
 
 async def test_what_was_numbered_anew_beyond_us_while_the_feed_was_away_does_not_follow_ours(
@@ -123,9 +117,9 @@ async def test_a_gap_that_cannot_be_read_yet_is_read_before_anything_goes_on(
     *_, sixth, seventh = await log.from_trusted(others(4, start=4))
     log.fails = BackendUnavailableError("It is away")
     feed.announce([seventh])
-    await until(lambda: hub._fans[CHANNEL].recovering)
+    await until(lambda: hub.fanouts[CHANNEL].recovering)
     feed.announce([sixth])
-    await until(lambda: hub._fans[CHANNEL].missed)
+    await until(lambda: hub.fanouts[CHANNEL].missed)
     log.fails = None
     await is_begun_anew(recorder)
 
@@ -145,10 +139,10 @@ async def test_two_nodes_that_notice_it_agree_on_the_new_epoch(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     other_feed = FakeFeed()
-    async with hearing(log, other_feed) as other:
+    async with running_hub(log, other_feed, FREQUENT_CHECKS) as other:
         here = await at_five(hub, log, feed)
         there = Recorder()
-        await other.join(there, CHANNEL, Position(here.answers[0][0].top.epoch, 0))
+        await there.subscribe(other, CHANNEL, Position(here.answers[0][0].top.epoch, 0))
         log.lose(CHANNEL, 2)
         await asyncio.gather(is_begun_anew(here), there.sees(lambda: there.resets))
         feed.announce(stored := await log.from_trusted(numbered(CHANNEL, 1, start=6)))

@@ -1,4 +1,4 @@
-"""The bridge runs in every framework, wherever it is mounted, and says when nobody started it."""
+"""Tests of the bridge in each framework, at several mount paths, started and not started."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,11 +20,11 @@ from realtime_bridge.errors import BackendUnavailableError, ConfigurationError
 from realtime_bridge.integrations.django import asgi
 from realtime_bridge.server import Bridge
 from realtime_bridge_backends.memory import MemoryBackend
-from tests.server.harness import Application, Serve, Site, configured, made
+from tests.server.harness import Application, Serve, Site, context_of, make_bridge, make_settings
 
 
-async def works(site: Site) -> None:
-    """Prove that every way through the bridge works: socket, poll, publish, health."""
+async def check_all_routes(site: Site) -> None:
+    """Check all routes of the bridge: socket, poll, publish, health."""
     client = await site.connect("42")
     await client.subscribe("job.7")
     assert (await site.publish({"events": [{"channel": "job.7", "event": "job.step"}]}))[0] == 200
@@ -37,26 +37,26 @@ async def works(site: Site) -> None:
         assert nothing.status == 404
 
 
-async def page(site: Site, text: str) -> None:
-    """Prove that the application itself goes on answering."""
+async def check_page(site: Site, text: str) -> None:
+    """Check that the application itself answers."""
     async with site.http.get(f"{site.origin}/page") as answer:
         assert (answer.status, await answer.text()) == (200, text)
 
 
-@pytest.mark.parametrize("mounted", ["/realtime", "/api", "/deep/er"])
-async def test_in_fastapi(serve: Serve, mounted: str) -> None:
-    bridge = made()
+@pytest.mark.parametrize("mount_path", ["/realtime", "/api", "/deep/er"])
+async def test_bridge_in_fastapi_serves_all_routes(serve: Serve, mount_path: str) -> None:
+    bridge = make_bridge()
     app = FastAPI(lifespan=bridge.lifespan)
     app.get("/page")(lambda: "fastapi")
-    app.mount(mounted, bridge)
+    app.mount(mount_path, bridge)
     site = await serve(bridge, app=app)
-    site.path = mounted
-    await works(site)
-    await page(site, '"fastapi"')
+    site.path = mount_path
+    await check_all_routes(site)
+    await check_page(site, '"fastapi"')
 
 
-async def test_background_tasks_of_fastapi_are_jobs_async_or_not(serve: Serve) -> None:
-    bridge = made()
+async def test_fastapi_background_tasks_report_jobs(serve: Serve) -> None:
+    bridge = make_bridge()
     app = FastAPI(lifespan=bridge.lifespan)
     app.mount("/realtime", bridge)
 
@@ -67,13 +67,13 @@ async def test_background_tasks_of_fastapi_are_jobs_async_or_not(serve: Serve) -
     def translate() -> None:
         with (
             suppress(ValueError),
-            BlockingBroadcaster(lambda: Broadcaster.from_settings(configured())) as broadcaster,
+            BlockingBroadcaster(lambda: Broadcaster.from_settings(make_settings())) as broadcaster,
             broadcaster.job("job.7", id="in a thread"),
         ):
             raise ValueError("no such language")
 
     @app.post("/calls")
-    async def take(tasks: BackgroundTasks) -> None:
+    async def create_call(tasks: BackgroundTasks) -> None:
         tasks.add_task(transcribe)
         tasks.add_task(translate)
 
@@ -82,8 +82,8 @@ async def test_background_tasks_of_fastapi_are_jobs_async_or_not(serve: Serve) -
     await client.subscribe("job.7")
     async with site.http.post(f"{site.origin}/calls") as answer:
         assert answer.status == 200
-    told = [await client.expect("event") for _ in range(5)]
-    assert [(frame["data"]["job"], frame["event"]) for frame in told] == [
+    frames = [await client.expect("event") for _ in range(5)]
+    assert [(frame["data"]["job"], frame["event"]) for frame in frames] == [
         ("async", "job.started"),
         ("async", "job.progress"),
         ("async", "job.completed"),
@@ -92,26 +92,28 @@ async def test_background_tasks_of_fastapi_are_jobs_async_or_not(serve: Serve) -
     ]
 
 
-@pytest.mark.parametrize("mounted", ["/realtime", "/api"])
-async def test_in_starlette_with_a_lifespan_of_its_own(serve: Serve, mounted: str) -> None:
-    bridge = made()
+@pytest.mark.parametrize("mount_path", ["/realtime", "/api"])
+async def test_bridge_in_starlette_lifespan_serves_all_routes(
+    serve: Serve, mount_path: str
+) -> None:
+    bridge = make_bridge()
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with bridge:
             yield
 
-    app = Starlette(routes=[Mount(mounted, bridge)], lifespan=lifespan)
+    app = Starlette(routes=[Mount(mount_path, bridge)], lifespan=lifespan)
     site = await serve(bridge, app=app)
-    site.path = mounted
-    await works(site)
+    site.path = mount_path
+    await check_all_routes(site)
 
 
 def django_page(_: HttpRequest) -> HttpResponse:
     return HttpResponse("django")
 
 
-def beside_django(bridge: Bridge) -> Application:
+def django_with_bridge(bridge: Bridge) -> Application:
     if not django_settings.configured:
         django_settings.configure(
             ROOT_URLCONF=(path("page", django_page),),
@@ -122,24 +124,22 @@ def beside_django(bridge: Bridge) -> Application:
     return asgi(get_asgi_application(), bridge)
 
 
-@pytest.mark.parametrize("mounted", ["/realtime", "/api"])
-async def test_beside_django(serve: Serve, mounted: str) -> None:
-    bridge = made(path=mounted)
-    site = await serve(bridge, app=beside_django(bridge))
-    await works(site)
-    await page(site, "django")
+@pytest.mark.parametrize("mount_path", ["/realtime", "/api"])
+async def test_bridge_beside_django_serves_all_routes(serve: Serve, mount_path: str) -> None:
+    bridge = make_bridge(path=mount_path)
+    site = await serve(bridge, app=django_with_bridge(bridge))
+    await check_all_routes(site)
+    await check_page(site, "django")
 
 
-@pytest.mark.parametrize("mounted", ["/realtime", "/api", ""])
-async def test_alone(serve: Serve, mounted: str) -> None:
-    await works(await serve(made(path=mounted)))
+@pytest.mark.parametrize("mount_path", ["/realtime", "/api", ""])
+async def test_bridge_alone_serves_all_routes(serve: Serve, mount_path: str) -> None:
+    await check_all_routes(await serve(make_bridge(path=mount_path)))
 
 
 @pytest.mark.parametrize("within", ["fastapi", "nothing"])
-async def test_the_address_of_earlier_set_ups_works_in_development(
-    serve: Serve, within: str
-) -> None:
-    bridge = made(dev=True, path="/api")
+async def test_user_in_socket_url_is_accepted_in_development(serve: Serve, within: str) -> None:
+    bridge = make_bridge(dev=True, path="/api")
     app = FastAPI(lifespan=bridge.lifespan)
     app.mount("/api", bridge)
     site = await serve(bridge, app=app if within == "fastapi" else bridge)
@@ -150,8 +150,8 @@ async def test_the_address_of_earlier_set_ups_works_in_development(
     assert (await client.expect("subscribed"))["channel"] == "user-test-user"
 
 
-async def test_a_bridge_that_nobody_started_says_so(serve: Serve) -> None:
-    bridge = made(dev=True)
+async def test_bridge_without_start_is_503(serve: Serve) -> None:
+    bridge = make_bridge(dev=True)
     site = await serve(bridge, app=FastAPI(routes=[Mount("/realtime", bridge)]))
     for answer in (
         await site.post("connect?userId=42", {}),
@@ -168,41 +168,40 @@ async def test_a_bridge_that_nobody_started_says_so(serve: Serve) -> None:
         assert caught.value.response.status_code == 503
 
 
-async def test_it_can_be_started_in_one_place_only() -> None:
-    bridge = made()
+async def test_second_start_of_running_bridge_is_rejected() -> None:
+    bridge = make_bridge()
     async with bridge:
-        with pytest.raises(ConfigurationError, match="started already"):
+        with pytest.raises(ConfigurationError, match="already started"):
             await bridge.__aenter__()
     async with bridge:
         pass
 
 
-def test_it_can_be_started_again_in_another_loop() -> None:
-    bridge = made()
+def test_bridge_restarts_in_another_event_loop() -> None:
+    bridge = make_bridge()
 
     async def listen() -> None:
         async with bridge:
-            assert bridge._engine.hub.ready
+            assert context_of(bridge).hub.ready
             await bridge.publish("job.7", "job.step")
 
     for _ in range(2):
         asyncio.run(listen())
 
 
-async def test_a_server_that_cannot_start_says_why() -> None:
+async def test_failed_start_reports_its_error() -> None:
     class Absent(MemoryBackend):
         async def __aenter__(self) -> Self:
             raise BackendUnavailableError("the log is not there")
 
-    bridge = made()
-    bridge._engine.broadcaster.log = Absent()
-    sent: list[Any] = []
+    bridge = make_bridge(with_log=Absent())
+    messages: list[Any] = []
 
     async def receive() -> Any:
         return {"type": "lifespan.startup"}
 
     async def send(message: Any) -> None:
-        sent.append(message)
+        messages.append(message)
 
     await bridge({"type": "lifespan"}, receive, send)
-    assert sent == [{"type": "lifespan.startup.failed", "message": "the log is not there"}]
+    assert messages == [{"type": "lifespan.startup.failed", "message": "the log is not there"}]

@@ -1,4 +1,4 @@
-"""Publishing from elsewhere: signed, whole, once; and what it is told when it is not."""
+"""Tests of signed publishing over HTTP and of the workers' socket."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from realtime_bridge.model.event import MAX_DATA_BYTES
 from realtime_bridge.protocol.wire import rpc
 from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES, signed_headers
 from realtime_bridge_backends.websocket import WebSocketBackend
-from tests.server.harness import SECRET, TIMEOUT, Frame, Serve, Site, configured
+from tests.server.harness import SECRET, TIMEOUT, Frame, Serve, Site, make_settings
 
 CHANNEL = "job.7"
 GOOD: Frame = {"channel": CHANNEL, "event": "job.step", "data": 1}
@@ -24,7 +24,7 @@ def batch(*events: object) -> Frame:
     return {"events": list(events)}
 
 
-async def test_a_signed_publish_reaches_a_client_and_returns_receipts(site: Site) -> None:
+async def test_signed_publish_reaches_client_and_returns_receipts(site: Site) -> None:
     client = await site.connect()
     await client.subscribe(CHANNEL)
     status, answer = await site.publish(batch(GOOD, {**GOOD, "id": "mine", "key": "a1"}))
@@ -37,14 +37,14 @@ async def test_a_signed_publish_reaches_a_client_and_returns_receipts(site: Site
     assert events[1]["key"] == "a1"
 
 
-async def test_an_id_is_published_once(site: Site) -> None:
+async def test_repeated_id_is_a_duplicate(site: Site) -> None:
     for duplicate in (False, True):
         _, answer = await site.publish(batch({**GOOD, "id": "mine"}))
         assert [receipt["duplicate"] for receipt in answer["receipts"]] == [duplicate]
 
 
 class TestSignatures:
-    async def test_without_a_signature_nothing_is_published(self, site: Site) -> None:
+    async def test_unsigned_call_publishes_nothing(self, site: Site) -> None:
         watcher = await site.watch()
         body = orjson.dumps(batch(GOOD))
         good = signed_headers(SECRET, str(time.time()), body)
@@ -64,7 +64,7 @@ class TestSignatures:
             ({"timestamp": "9e99"}, "old_timestamp"),
         ],
     )
-    async def test_one_that_is_not_good_publishes_nothing(
+    async def test_invalid_signature_publishes_nothing(
         self, site: Site, options: dict[str, str], code: str
     ) -> None:
         watcher = await site.watch()
@@ -73,12 +73,12 @@ class TestSignatures:
         assert SECRET not in answer["error"]["message"]
         await watcher.notices_nothing()
 
-    async def test_another_body_than_was_signed_publishes_nothing(self, site: Site) -> None:
+    async def test_body_other_than_the_signed_one_is_rejected(self, site: Site) -> None:
         headers = signed_headers(SECRET, str(time.time()), orjson.dumps(batch(GOOD)))
         status, answer = await site.post("publish", batch({**GOOD, "data": 2}), **headers)
         assert (status, answer["error"]["code"]) == (401, "bad_signature")
 
-    async def test_a_body_that_is_sent_again_is_not_published_again(self, site: Site) -> None:
+    async def test_replayed_body_is_not_published(self, site: Site) -> None:
         watcher = await site.watch()
         timestamp = f"{time.time():.6f}"
         assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 200
@@ -95,9 +95,9 @@ class TestBadEvents:
             (b"nonsense", "not JSON"),
             (b"[]", "not a JSON object"),
             (b"", "not JSON"),
-            ({}, "Send {"),
-            (batch(), "Send {"),
-            (batch(GOOD, GOOD, {"channel": CHANNEL}), "events[2] has to have"),
+            ({}, "send {"),
+            (batch(), "send {"),
+            (batch(GOOD, GOOD, {"channel": CHANNEL}), "events[2] is incomplete"),
             (batch(GOOD, {**GOOD, "channel": "job 7"}), "events[1]: Bad channel name"),
             (batch(GOOD, {**GOOD, "channel": "private-job"}), "events[1]: Bad channel name"),
             (batch({**GOOD, "event": "x" * 65}), "events[0]: Bad event name"),
@@ -107,7 +107,7 @@ class TestBadEvents:
         ],
         ids=lambda value: str(value)[:30],
     )
-    async def test_one_refuses_the_whole_call_and_is_named(
+    async def test_invalid_event_rejects_the_whole_call(
         self, site: Site, body: object, wrong: str
     ) -> None:
         watcher = await site.watch()
@@ -117,28 +117,28 @@ class TestBadEvents:
         assert (await site.bridge.position(CHANNEL)).offset == 0
         await watcher.notices_nothing()
 
-    async def test_a_body_that_is_too_large_is_refused(self, site: Site) -> None:
+    async def test_oversized_body_is_rejected(self, site: Site) -> None:
         watcher = await site.watch()
         status, answer = await site.publish(b" " * (MAX_CALL_BYTES + 1))
         assert (status, answer["error"]["code"]) == (413, "too_large")
         await watcher.notices_nothing()
 
-    async def test_the_largest_batch_is_taken(self, site: Site) -> None:
+    async def test_largest_batch_is_published(self, site: Site) -> None:
         status, answer = await site.publish(batch(*[GOOD] * 500))
         assert (status, len(answer["receipts"])) == (200, 500)
 
 
-async def call(worker: ClientConnection, **fields: Any) -> Frame:
+async def send_call(worker: ClientConnection, **fields: Any) -> Frame:
     await worker.send(orjson.dumps(fields).decode())
     async with asyncio.timeout(TIMEOUT):
         answer: Frame = orjson.loads(await worker.recv())
         return answer
 
 
-class TestTheWorkersSocket:
-    async def test_every_call_is_answered_by_its_number_and_in_order(self, site: Site) -> None:
+class TestWorkerSocket:
+    async def test_calls_are_answered_in_order_with_their_number(self, site: Site) -> None:
         worker = await site.worker()
-        top = (await call(worker, call="positions", channels=[CHANNEL], number=1))["positions"]
+        top = (await send_call(worker, call="positions", channels=[CHANNEL], number=1))["positions"]
         for number in range(2, 5):
             text = orjson.dumps({"call": "append", "events": [GOOD], "number": number})
             await worker.send(text.decode())
@@ -146,14 +146,14 @@ class TestTheWorkersSocket:
         assert [answer["number"] for answer in answers] == [2, 3, 4]
         offsets = [answer["receipts"][0]["position"]["offset"] for answer in answers]
         assert offsets == [1, 2, 3]
-        read = await call(worker, call="read", channel=CHANNEL, after=top[CHANNEL], limit=2)
+        read = await send_call(worker, call="read", channel=CHANNEL, after=top[CHANNEL], limit=2)
         assert ([event["offset"] for event in read["events"]], read["more"]) == ([1, 2], True)
-        latest = await call(worker, call="latest", channel=CHANNEL)
+        latest = await send_call(worker, call="latest", channel=CHANNEL)
         assert (latest["events"], latest["top"]["offset"]) == ([], 3)
-        rotated = await call(
+        rotation = await send_call(
             worker, call="rotate_epoch", channel=CHANNEL, expected_epoch=top[CHANNEL]["epoch"]
         )
-        assert rotated["position"]["offset"] == 0
+        assert rotation["position"]["offset"] == 0
 
     @pytest.mark.parametrize(
         "headers",
@@ -164,7 +164,9 @@ class TestTheWorkersSocket:
             signed_headers(SECRET, str(time.time()), b"{}"),
         ],
     )
-    async def test_it_needs_a_signature(self, site: Site, headers: dict[str, str]) -> None:
+    async def test_upgrade_without_valid_signature_is_401(
+        self, site: Site, headers: dict[str, str]
+    ) -> None:
         watcher = await site.watch()
         with pytest.raises(InvalidStatus) as caught:
             await site._open("publish", {"additional_headers": headers})
@@ -175,7 +177,7 @@ class TestTheWorkersSocket:
         ("fields", "wrong"),
         [
             ({"call": "append", "events": [GOOD, {}]}, "events[1]"),
-            ({"call": "append"}, "Send {"),
+            ({"call": "append"}, "send {"),
             ({"call": "append", "events": [GOOD] * 501}, "over the limit of 500"),
             ({"call": "read", "channel": "job 7", "after": {}}, "Bad channel"),
             ({"call": "latest"}, "Bad channel"),
@@ -184,19 +186,19 @@ class TestTheWorkersSocket:
         ],
         ids=lambda value: str(value)[:30],
     )
-    async def test_a_bad_event_is_an_answer_and_the_socket_goes_on(
+    async def test_invalid_call_is_answered_and_socket_stays_open(
         self, site: Site, fields: Frame, wrong: str
     ) -> None:
         watcher, worker = await site.watch(), await site.worker()
         if "after" in fields:
             fields = {**fields, "after": {"epoch": "k3v9q2wz", "offset": 0}}
-        error = (await call(worker, number=7, **fields))["error"]
+        error = (await send_call(worker, number=7, **fields))["error"]
         assert (error["invalid"], error["retryable"], wrong in error["message"]) == (
             True,
             False,
             True,
         )
-        assert (await call(worker, call="append", events=[GOOD], number=8))["number"] == 8
+        assert (await send_call(worker, call="append", events=[GOOD], number=8))["number"] == 8
         await watcher.notices_nothing()
 
     @pytest.mark.parametrize(
@@ -219,9 +221,7 @@ class TestTheWorkersSocket:
         ],
         ids=lambda value: value.decode()[:30],
     )
-    async def test_what_is_no_call_closes_the_socket_and_no_other(
-        self, site: Site, text: bytes
-    ) -> None:
+    async def test_malformed_call_closes_its_socket_alone(self, site: Site, text: bytes) -> None:
         watcher, worker = await site.watch(), await site.worker()
         await worker.send(text)
         with pytest.raises(ConnectionClosed) as caught:
@@ -230,7 +230,7 @@ class TestTheWorkersSocket:
         assert (caught.value.rcvd.code, bool(caught.value.rcvd.reason)) == (4400, True)
         await watcher.notices_nothing()
 
-    async def test_a_worker_that_goes_away_in_the_middle_disturbs_nobody(self, site: Site) -> None:
+    async def test_aborted_worker_does_not_affect_clients(self, site: Site) -> None:
         watcher = await site.watch()
         worker = await site.worker()
         for _ in range(20):
@@ -239,7 +239,7 @@ class TestTheWorkersSocket:
         await watcher.notices_nothing()
 
 
-async def test_the_log_of_another_process_has_what_this_one_publishes(site: Site) -> None:
+async def test_remote_backend_appends_to_the_log_of_the_server(site: Site) -> None:
     client = await site.connect()
     await client.subscribe(CHANNEL)
     async with WebSocketBackend(site.url, SECRET) as backend:
@@ -247,10 +247,10 @@ async def test_the_log_of_another_process_has_what_this_one_publishes(site: Site
         receipts = await backend.append(events)
         assert [receipt.id for receipt in receipts] == [event.id for event in events]
         assert [event["offset"] for event in await client.events(100)] == [*range(1, 101)]
-    assert configured().secret_for(site.url) == SECRET
+    assert make_settings().secret_for(site.url) == SECRET
 
 
-async def test_a_body_that_could_not_be_appended_may_be_sent_again(
+async def test_body_of_failed_append_may_be_sent_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(_: object) -> None:
@@ -258,13 +258,13 @@ async def test_a_body_that_could_not_be_appended_may_be_sent_again(
 
     timestamp = f"{time.time():.6f}"
     with monkeypatch.context() as broken:
-        broken.setattr(site.engine.log, "append", fail)
+        broken.setattr(site.context.pipeline.log, "append", fail)
         assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 503
     assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 200
     assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 409
 
 
-async def test_an_operator_can_make_the_largest_event_smaller(serve: Serve) -> None:
+async def test_event_over_configured_limit_is_rejected(serve: Serve) -> None:
     site = await serve(limit_event_bytes=10)
     small, large = (GOOD | {"data": "x" * length} for length in (8, 9))
     assert (await site.publish(batch(small)))[0] == 200

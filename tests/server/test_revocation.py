@@ -1,4 +1,4 @@
-"""Access that was taken back is gone on every node at once, and tokens from before do not help."""
+"""Tests of revocation on all servers, for connections, channels, polls and tokens."""
 
 import asyncio
 import time
@@ -8,27 +8,24 @@ import pytest
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.server.auth.revocations import CONTROL, Revocation
 from realtime_bridge.server.auth.tokens import Tokens
-from tests.server.fakes import SlowLog
-from tests.server.harness import SECRET, Serve, Site, made, until
+from realtime_bridge_backends.memory import MemoryBackend
+from tests.server.harness import SECRET, Serve, Site, until
 
 
 @pytest.fixture
 async def nodes(serve: Serve) -> tuple[Site, Site]:
-    """Return two nodes that share a log."""
-    log = SlowLog().memory
-    bridges = [made(), made()]
-    for bridge in bridges:
-        bridge._feed, bridge._engine.log, bridge._engine.broadcaster.log = log, log, log
-    return await serve(bridges[0]), await serve(bridges[1])
+    """Return two servers that share a log."""
+    log = MemoryBackend()
+    return await serve(with_log=log), await serve(with_log=log)
 
 
-def is_known(site: Site, **revoked: str | None) -> bool:
+def has_revocation(site: Site, **revoked: str | None) -> bool:
     return Revocation(**{"user": None, "channel": None, **revoked}) in (
-        site.engine.revocations._since
+        site.context.connections.access.revocations
     )
 
 
-async def test_a_users_connections_are_closed_on_every_node(nodes: tuple[Site, Site]) -> None:
+async def test_revoked_user_is_disconnected_on_all_servers(nodes: tuple[Site, Site]) -> None:
     here, there = nodes
     clients = [await site.connect("42") for site in nodes]
     other = await there.connect("43")
@@ -37,24 +34,26 @@ async def test_a_users_connections_are_closed_on_every_node(nodes: tuple[Site, S
     await other.ping()
 
 
-async def test_tokens_from_before_are_refused_and_later_ones_are_good(
+async def test_only_tokens_from_before_revocation_are_rejected(
     nodes: tuple[Site, Site],
 ) -> None:
     here, there = nodes
     old = here.token("42")
     await here.bridge.revoke(user="42")
-    await until(lambda: all(is_known(site, user="42") for site in nodes))
+    await until(lambda: all(has_revocation(site, user="42") for site in nodes))
     client = await there.open()
     await client.send("connect", token=old, nonce="n", version=1)
     assert (await client.closed())[0] == 4401
     bearer = {"authorization": f"Bearer {old}"}
     status, answer = await there.post("poll", {"positions": {}}, **bearer)
     assert (status, answer["error"]["code"]) == (401, "revoked")
-    await until(lambda: time.time() > max(there.engine.revocations._since.values()) + 0.001)
+    await until(
+        lambda: time.time() > max(there.context.connections.access.revocations.values()) + 0.001
+    )
     await there.connect("42")
 
 
-async def test_a_channel_loses_its_listeners_and_they_keep_their_others(
+async def test_revoked_channel_leaves_other_subscriptions(
     nodes: tuple[Site, Site],
 ) -> None:
     here, there = nodes
@@ -69,7 +68,7 @@ async def test_a_channel_loses_its_listeners_and_they_keep_their_others(
     assert (await client.expect("event"))["channel"] == "job.8"
 
 
-async def test_one_user_may_lose_one_channel(site: Site) -> None:
+async def test_revocation_of_user_and_channel_affects_no_one_else(site: Site) -> None:
     leaving, staying = await site.connect("42"), await site.connect("43")
     for client in (leaving, staying):
         await client.subscribe("job.7")
@@ -81,41 +80,40 @@ async def test_one_user_may_lose_one_channel(site: Site) -> None:
     assert (await leaving.expect("refused"))["code"] == 403
 
 
-async def test_a_long_poll_under_way_gives_nothing_that_came_after(site: Site) -> None:
+async def test_long_poll_returns_nothing_after_revocation(site: Site) -> None:
     start = (await site.poll({"job.7": None}))[1]["channels"]["job.7"]["position"]
-    waiting = asyncio.create_task(site.poll({"job.7": start}, wait=20))
-    await until(lambda: site.engine.hub.top("job.7") == 0 and site.engine.clients._all)
+    pending_poll = asyncio.create_task(site.poll({"job.7": start}, wait=20))
+    fanouts = site.context.hub.fanouts
+    await until(lambda: "job.7" in fanouts and fanouts["job.7"].in_use)
     await site.bridge.publish_many([Revocation(user="42", channel=None).event()])
     await site.bridge.publish("job.7", "job.secret")
-    assert (await waiting)[1]["channels"]["job.7"]["reset"] == "forbidden"
+    assert (await pending_poll)[1]["channels"]["job.7"]["reset"] == "forbidden"
 
 
-async def test_a_node_that_starts_later_knows_what_was_revoked_before(serve: Serve) -> None:
-    log = SlowLog().memory
+async def test_later_server_reads_earlier_revocations(serve: Serve) -> None:
+    log = MemoryBackend()
     old = Tokens(SECRET, issuer="realtime").issue("42")
     await log.append([Revocation(user="42", channel=None).event()])
-    bridge = made()
-    bridge._feed, bridge._engine.log, bridge._engine.broadcaster.log = log, log, log
-    site = await serve(bridge)
-    await until(lambda: is_known(site, user="42"))
+    site = await serve(with_log=log)
+    await until(lambda: has_revocation(site, user="42"))
     bearer = {"authorization": f"Bearer {old}"}
     assert (await site.post("poll", {"positions": {}}, **bearer))[0] == 401
 
 
-async def test_what_is_older_than_any_token_is_forgotten(site: Site) -> None:
-    revocations = site.engine.revocations
-    revocations._note({"user": "42", "channel": None}, time.time() - 3_600)
+async def test_revocation_older_than_any_token_is_dropped(site: Site) -> None:
+    revocations = site.context.connections.access.revocations
+    revocations.add_event({"user": "42", "channel": None}, round(time.time() - 3_600) * 1_000)
     await site.bridge.revoke(user="43")
-    await until(lambda: is_known(site, user="43"))
-    assert not is_known(site, user="42")
+    await until(lambda: has_revocation(site, user="43"))
+    assert not has_revocation(site, user="42")
 
 
-async def test_nobody_may_listen_to_what_servers_say_to_each_other(site: Site) -> None:
+async def test_control_channel_is_forbidden_to_clients(site: Site) -> None:
     client = await site.connect("42", "*")
     await client.send("subscribe", channel=CONTROL)
     assert (await client.expect("refused"))["code"] == 403
 
 
-async def test_something_has_to_be_named(site: Site) -> None:
+async def test_revoke_without_user_and_channel_is_rejected(site: Site) -> None:
     with pytest.raises(ConfigurationError, match="a user, a channel, or both"):
         await site.bridge.revoke()

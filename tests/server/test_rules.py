@@ -1,4 +1,4 @@
-"""Who may listen to what: nobody, unless a rule says True."""
+"""Tests of channel rules; a channel without a rule is denied."""
 
 import asyncio
 import threading
@@ -10,45 +10,45 @@ import pytest
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.server import Principal
 from realtime_bridge.server.auth.rules import ChannelRules
-from tests.server.harness import Serve, made
+from tests.server.harness import Serve, make_bridge
 
 ANN = Principal(user="ann")
 
 
 def rules(**patterns: Any) -> ChannelRules:
-    made = ChannelRules()
+    channel_rules = ChannelRules()
     for pattern, rule in patterns.items():
-        made.add(pattern.replace("__", "."), rule)
-    return made
+        channel_rules.add(pattern.replace("__", "."), rule)
+    return channel_rules
 
 
-async def test_without_a_rule_only_ones_own_channel_is_allowed() -> None:
+async def test_only_own_channel_is_allowed_without_a_rule() -> None:
     allow = ChannelRules().allow
     assert await allow(ANN, "user-ann")
     for other in ("user-bob", "user-", "user-ann.x", "user-annx", "xuser-ann", "job.7", "ann"):
         assert not await allow(ANN, other)
 
 
-async def test_a_rule_gets_the_user_and_what_fills_the_holes() -> None:
-    asked = []
+async def test_rule_receives_user_and_holes() -> None:
+    calls = []
 
     def may_watch(user: str, project: str, job: str) -> bool:
-        asked.append((user, project, job))
+        calls.append((user, project, job))
         return True
 
-    chosen = ChannelRules()
-    chosen.add("project.{project}.job.{job}", may_watch)
-    assert await chosen.allow(ANN, "project.p-1.job.7")
-    assert asked == [("ann", "p-1", "7")]
+    channel_rules = ChannelRules()
+    channel_rules.add("project.{project}.job.{job}", may_watch)
+    assert await channel_rules.allow(ANN, "project.p-1.job.7")
+    assert calls == [("ann", "p-1", "7")]
 
 
 @pytest.mark.parametrize(
     "channel", ["job.", "job", "job.7.log", "xjob.7", "job.7\n", "JOB.7", "job.7.", ".job.7"]
 )
-async def test_a_pattern_is_anchored_at_both_ends(channel: str) -> None:
-    chosen = ChannelRules()
-    chosen.add("job.{job}", lambda user, job: True)
-    assert not await chosen.allow(ANN, channel)
+async def test_pattern_is_anchored_at_both_ends(channel: str) -> None:
+    channel_rules = ChannelRules()
+    channel_rules.add("job.{job}", lambda user, job: True)
+    assert not await channel_rules.allow(ANN, channel)
 
 
 @pytest.mark.parametrize(
@@ -61,59 +61,59 @@ async def test_a_pattern_is_anchored_at_both_ends(channel: str) -> None:
         ("a{x}", "{y}b"),
     ],
 )
-def test_two_patterns_with_names_in_common_are_refused_at_the_start(one: str, other: str) -> None:
-    bridge = made()
+def test_overlapping_patterns_are_rejected(one: str, other: str) -> None:
+    bridge = make_bridge()
     bridge.channel(one)(lambda user, **holes: True)
-    with pytest.raises(ConfigurationError, match="names in common"):
+    with pytest.raises(ConfigurationError, match="match the same names"):
         bridge.channel(other)(lambda user, **holes: True)
 
 
-def test_a_rule_has_to_take_what_the_pattern_gives() -> None:
-    bridge = made()
-    with pytest.raises(ConfigurationError, match=r"has to take \(user, job_id\)"):
+def test_rule_with_wrong_parameters_is_rejected() -> None:
+    bridge = make_bridge()
+    with pytest.raises(ConfigurationError, match=r"parameters \(user, job_id\)"):
         bridge.channel("job.{job_id}")(lambda user, job: True)
 
 
-def test_a_decorated_rule_stays_the_function_that_it_was() -> None:
+def test_decorator_returns_the_rule_itself() -> None:
     def may_watch(user: str, job: str) -> bool:
         return True
 
-    assert made().channel("job.{job}")(may_watch) is may_watch
+    assert make_bridge().channel("job.{job}")(may_watch) is may_watch
 
 
 @pytest.mark.parametrize("answer", [1, "yes", ["ann"], object(), None, False, 0])
-async def test_only_true_is_a_yes(answer: object) -> None:
+async def test_rule_result_other_than_true_denies(answer: object) -> None:
     async def later(user: str) -> object:
         return answer
 
-    chosen = rules(now=lambda user: answer, later=later)
-    assert not await chosen.allow(ANN, "now")
-    assert not await chosen.allow(ANN, "later")
+    channel_rules = rules(now=lambda user: answer, later=later)
+    assert not await channel_rules.allow(ANN, "now")
+    assert not await channel_rules.allow(ANN, "later")
 
 
-async def test_a_rule_may_be_async_or_return_an_awaitable() -> None:
+async def test_async_rule_and_awaitable_result_are_awaited() -> None:
     async def yes(user: str) -> bool:
         await asyncio.sleep(0)
         return user == "ann"
 
-    chosen = rules(plain=yes, wrapped=partial(yes))
+    channel_rules = rules(plain=yes, wrapped=partial(yes))
     for channel in ("plain", "wrapped"):
-        assert await chosen.allow(ANN, channel)
-        assert not await chosen.allow(Principal(user="bob"), channel)
+        assert await channel_rules.allow(ANN, channel)
+        assert not await channel_rules.allow(Principal(user="bob"), channel)
 
 
-async def test_a_sync_rule_may_wait_without_holding_up_the_loop() -> None:
-    loop_went_on = threading.Event()
+async def test_sync_rule_runs_in_a_thread() -> None:
+    loop_is_free = threading.Event()
     threads = []
 
     def slow(user: str) -> bool:
         threads.append(threading.current_thread())
-        return loop_went_on.wait(10)
+        return loop_is_free.wait(10)
 
-    allowed = asyncio.create_task(rules(job=slow).allow(ANN, "job"))
+    task = asyncio.create_task(rules(job=slow).allow(ANN, "job"))
     await asyncio.sleep(0)
-    loop_went_on.set()
-    assert await allowed
+    loop_is_free.set()
+    assert await task
     assert threads != [threading.current_thread()]
 
 
@@ -130,7 +130,7 @@ async def test_a_sync_rule_may_wait_without_holding_up_the_loop() -> None:
         (("*",), "anything", True),
     ],
 )
-async def test_a_token_may_grant_channels_that_no_rule_speaks_of(
+async def test_token_grants_channels_without_a_rule(
     granted: tuple[str, ...], channel: str, *, allowed: bool
 ) -> None:
     principal = Principal(user="ann", channels=granted)
@@ -141,13 +141,13 @@ def crash(user: str) -> bool:
     raise LookupError("the database is down")
 
 
-async def test_a_rule_that_crashes_is_neither_yes_nor_no() -> None:
+async def test_exception_of_a_rule_is_raised() -> None:
     with pytest.raises(LookupError):
         await rules(job=crash).allow(ANN, "job")
 
 
-async def test_every_way_in_is_decided_by_the_same_rule(serve: Serve) -> None:
-    bridge = made()
+async def test_same_rule_decides_for_all_routes(serve: Serve) -> None:
+    bridge = make_bridge()
     bridge.channel("job.{job}")(lambda user, job: user == "ann" and job == "7")
     site = await serve(bridge)
     client = await site.connect("ann", "nothing")
@@ -165,8 +165,8 @@ async def test_every_way_in_is_decided_by_the_same_rule(serve: Serve) -> None:
             assert latest.status == (200 if yes else 403)
 
 
-async def test_a_broken_rule_is_an_error_that_may_pass_and_no_refusal(serve: Serve) -> None:
-    bridge = made()
+async def test_failing_rule_is_500_instead_of_403(serve: Serve) -> None:
+    bridge = make_bridge()
     bridge.channel("job")(crash)
     site = await serve(bridge)
     watcher = await site.watch()
@@ -184,17 +184,17 @@ async def test_a_broken_rule_is_an_error_that_may_pass_and_no_refusal(serve: Ser
     await watcher.notices_nothing()
 
 
-async def test_a_rule_is_asked_again_on_recovery(serve: Serve) -> None:
-    welcome = ["ann"]
-    bridge = made()
-    bridge.channel("job.{job}")(lambda user, job: user in welcome)
+async def test_rule_is_called_again_on_resubscription(serve: Serve) -> None:
+    allowed_users = ["ann"]
+    bridge = make_bridge()
+    bridge.channel("job.{job}")(lambda user, job: user in allowed_users)
     site = await serve(bridge)
     client = await site.connect("ann", "nothing")
     await client.subscribe("job.7")
-    welcome.clear()
+    allowed_users.clear()
     await client.send("subscribe", channel="job.7")
     assert (await client.expect("refused"))["code"] == 403
     await bridge.publish("job.7", "job.step")
     await bridge.publish("user-ann", "job.step")
     assert (await client.subscribe("user-ann"))["channel"] == "user-ann"
-    assert not site.engine.hub._fans["job.7"].used
+    assert not site.context.hub.fanouts["job.7"].in_use

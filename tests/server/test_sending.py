@@ -96,7 +96,7 @@ def test_it_is_c_where_it_was_compiled_as_here() -> None:
 def test_it_is_python_where_nothing_was_compiled() -> None:
     program = (
         "import sys; sys.modules['realtime_bridge.server.fanout._sending'] = None\n"
-        "from realtime_bridge.server import sending\n"
+        "from realtime_bridge.server.fanout import sending\n"
         "assert sending.send_all is sending.in_python"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,4 +1,4 @@
-"""A process per request, as serverless hosts do it: nothing is started, nothing runs in between."""
+"""Tests of serverless hosts: one process per request, and no start of the bridge."""
 
 import asyncio
 import logging
@@ -17,12 +17,12 @@ from realtime_bridge.publishing.failover import CHANNEL
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.testing.providers import LocalPusher
-from tests.server.harness import SECRET, configured, engine_of, running
+from tests.server.harness import SECRET, context_of, make_settings, running
 from tests.services.redis import RedisServer
 
 FORM = b"socket_id=1.2&channel_name=private-realtime.user-42"
 URLENCODED = "application/x-www-form-urlencoded"
-Asked = tuple[int, dict[str, Any]]
+Answer = tuple[int, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +48,16 @@ Make = Callable[..., Bridge]
 
 @pytest_asyncio.fixture
 async def bridge(pusher: LocalPusher) -> AsyncIterator[Make]:
-    """Make bridges as new processes would; what they leave open ends with the test."""
-    made: list[Bridge] = []
+    """Create bridges as new processes would, and close their backends after the test."""
+    bridges: list[Bridge] = []
 
     def make(**options: Any) -> Bridge:
-        made.append(Bridge(configured(backend="pusher", **options)))
-        return made[-1]
+        bridges.append(Bridge(make_settings(backend="pusher", **options)))
+        return bridges[-1]
 
     yield make
-    for one in made:
-        broadcaster = engine_of(one).broadcaster
+    for one in bridges:
+        broadcaster = context_of(one).pipeline.broadcaster
         for part in (broadcaster.log, broadcaster.backend):
             if part:
                 await part.__aexit__(None, None, None)
@@ -67,15 +67,15 @@ def token() -> str:
     return Tokens(SECRET, issuer="realtime").issue("42", client="c_1")
 
 
-async def ask(
+async def request(
     bridge: Bridge,
     path: str,
     body: object,
     kind: str = "application/json",
     bearer: str | None = None,
-) -> Asked:
-    """Ask an application that no server has started, in ASGI's own words."""
-    sent: list[Any] = []
+) -> Answer:
+    """Send an ASGI request to an application without a start."""
+    messages: list[Any] = []
     data = body if isinstance(body, bytes) else orjson.dumps(body)
     scope = {
         "type": "http",
@@ -92,40 +92,38 @@ async def ask(
         return {"type": "http.request", "body": data, "more_body": False}
 
     async def send(message: Any) -> None:
-        sent.append(message)
+        messages.append(message)
 
     await bridge(scope, receive, send)
-    return sent[0]["status"], orjson.loads(sent[1]["body"])
+    return messages[0]["status"], orjson.loads(messages[1]["body"])
 
 
-async def test_each_request_may_be_the_first_of_its_process(
-    pusher: LocalPusher, bridge: Make
-) -> None:
+async def test_first_request_of_a_process_needs_no_start(pusher: LocalPusher, bridge: Make) -> None:
     receipt = await bridge().publish("user-42", "job.step", 1)
     assert receipt.pushed
     assert receipt.position
-    status, descriptor = await ask(bridge(), "connect", {"client": "c_1"})
+    status, descriptor = await request(bridge(), "connect", {"client": "c_1"})
     assert (status, descriptor["provider"], descriptor["guarantee"]) == (200, "pusher", "log")
     assert descriptor["urls"].keys() == {"connect", "poll", "latest", "auth"}
-    status, answer = await ask(bridge(), "auth/pusher", FORM, URLENCODED)
+    status, answer = await request(bridge(), "auth/pusher", FORM, URLENCODED)
     assert (status, list(answer)) == (200, ["auth"])
     position = {"epoch": receipt.position.epoch, "offset": 0}
-    status, answer = await ask(bridge(), "poll", {"positions": {"user-42": position}, "wait": 20})
+    status, answer = await request(
+        bridge(), "poll", {"positions": {"user-42": position}, "wait": 20}
+    )
     assert [event["data"] for event in answer["channels"]["user-42"]["events"]] == [1]
     assert answer["status"] == {"log": "ok", "backend": "ok"}
     assert answer["generation"] == descriptor["generation"] > 0
 
 
-async def test_what_is_published_is_pushed_before_it_is_answered(
-    pusher: LocalPusher, bridge: Make
-) -> None:
+async def test_publish_returns_after_the_push(pusher: LocalPusher, bridge: Make) -> None:
     await bridge().publish("user-42", "job.step", 1)
     assert pusher.calls == 1
 
 
-async def test_nothing_is_left_behind_by_a_request(pusher: LocalPusher, bridge: Make) -> None:
+async def test_request_leaves_no_task(pusher: LocalPusher, bridge: Make) -> None:
     before = asyncio.all_tasks()
-    await ask(bridge(), "connect", {})
+    await request(bridge(), "connect", {})
     assert asyncio.all_tasks() == before
 
 
@@ -139,26 +137,24 @@ for number in range(3):
 """
 
 
-async def test_each_request_may_have_an_event_loop_of_its_own(pusher: LocalPusher) -> None:
+async def test_each_publish_may_have_its_own_event_loop(pusher: LocalPusher) -> None:
     environment = os.environ | {"REALTIME_SECRET": SECRET}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", LOOPS, env=environment, stdout=asyncio.subprocess.PIPE
     )
-    said, _ = await process.communicate()
-    assert said.split() == [b"True"] * 3
+    output, _ = await process.communicate()
+    assert output.split() == [b"True"] * 3
     assert pusher.calls == 3
 
 
-async def test_without_a_log_it_is_signal_mode_and_still_needs_no_start(
-    bridge: Make, caplog: pytest.LogCaptureFixture
-) -> None:
-    status, descriptor = await ask(bridge(log="none"), "connect", {})
+async def test_signal_mode_needs_no_start(bridge: Make, caplog: pytest.LogCaptureFixture) -> None:
+    status, descriptor = await request(bridge(log="none"), "connect", {})
     assert (status, descriptor["guarantee"]) == (200, "signal")
-    status, other = await ask(bridge(log="none"), "connect", {})
+    status, other = await request(bridge(log="none"), "connect", {})
     assert other["generation"] == descriptor["generation"]
 
 
-async def test_sockets_are_refused_with_what_they_need(pusher: LocalPusher, bridge: Make) -> None:
+async def test_stream_without_start_is_503(pusher: LocalPusher, bridge: Make) -> None:
     async with running(bridge(), lifespan="off") as origin, ClientSession() as http:
         headers = {"authorization": f"Bearer {token()}"}
         body = {"positions": {"user-42": None}}
@@ -167,29 +163,29 @@ async def test_sockets_are_refused_with_what_they_need(pusher: LocalPusher, brid
             assert (await answer.json())["error"]["code"] == "not_started"
 
 
-async def test_a_move_to_another_provider_is_heard_of(bridge: Make) -> None:
+async def test_failover_of_another_process_raises_generation(bridge: Make) -> None:
     one = bridge(failover=("websocket",))
-    _, before = await ask(one, "connect", {})
-    moved = Event(channel=CHANNEL, event="moved", data={"backend": "websocket"}, key="backend")
-    await engine_of(one).log.append([moved])
+    _, before = await request(one, "connect", {})
+    move = Event(channel=CHANNEL, event="moved", data={"backend": "websocket"}, key="backend")
+    await context_of(one).pipeline.log.append([move])
     late = bridge(failover=("websocket",))
-    _, after = await ask(late, "connect", {})
+    _, after = await request(late, "connect", {})
     assert (before["provider"], after["provider"]) == ("pusher", "websocket")
     assert after["generation"] > before["generation"]
 
 
-async def test_who_was_revoked_elsewhere_is_refused(pusher: LocalPusher, bridge: Make) -> None:
+async def test_revocation_of_another_process_is_applied(pusher: LocalPusher, bridge: Make) -> None:
     before = token()
     await bridge().revoke(user="42")
-    status, _ = await ask(bridge(), "auth/pusher", FORM, URLENCODED, before)
+    status, _ = await request(bridge(), "auth/pusher", FORM, URLENCODED, before)
     assert status == 401
 
 
-async def test_while_the_log_is_down_permission_is_still_given(
+async def test_authorization_works_while_the_log_is_down(
     bridge: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("REALTIME_REDIS_URL", "redis://127.0.0.1:1/0")
     with caplog.at_level(logging.WARNING):
-        status, _ = await ask(bridge(), "auth/pusher", FORM, URLENCODED)
+        status, _ = await request(bridge(), "auth/pusher", FORM, URLENCODED)
     assert status == 200
-    assert "is not known" in caplog.text
+    assert "cannot be read" in caplog.text

@@ -1,14 +1,15 @@
-"""Who reads too slowly delays nobody, fills no memory, and misses nothing."""
+"""Slow readers delay no other client, fill no memory, and miss nothing."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from realtime_bridge.protocol.session import session
+from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire.messages import encode
-from realtime_bridge.server.connections import connection
 from realtime_bridge.server.connections.connection import Connection
 from realtime_bridge.server.fanout import sending
+from realtime_bridge.server.timing import ServerTiming
 from tests.server.fakes import Gate
 from tests.server.harness import (
     FAST,
@@ -38,27 +39,29 @@ def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 class TestSlowReaders:
     limit = 64 * 1024
 
-    @pytest.fixture
-    async def site(self, serve: Serve) -> Site:
+    async def serve_narrow(self, serve: Serve, **timing: Any) -> Site:
+        close = timing.pop("close", ServerTiming().close)
         return await serve(
+            timing=ServerTiming(session=SessionTiming(**timing), close=close),
             limit_unsent_bytes=self.limit,
             history_events=10_000,
             history_bytes=64 * 1024 * 1024,
             send_buffer=8 * 1024,
         )
 
-    async def demote(self, site: Site, quick: Client, slow: Connection) -> int:
-        """Publish until the slow reader is demoted; return how many events that took."""
+    async def mark_slow(self, site: Site, quick: Client, slow: Connection) -> int:
+        """Publish until the reader counts as slow; return the number of events."""
         count, most = 0, 0
-        while slow._session.live(CHANNEL):
+        (subscription,) = slow.subscriptions
+        while not subscription.behind:
             count += 1
             await site.fill(CHANNEL, ["x" * 1_000])
             assert (await quick.skip_to("event"))["offset"] == count
-            most = max(most, slow.unsent)
+            most = max(most, slow.unsent_bytes)
         assert most < self.limit + 10_000
         return count
 
-    async def read_until_told(self, reader: Client) -> tuple[list[int], Frame]:
+    async def read_until_heartbeat(self, reader: Client) -> tuple[list[int], Frame]:
         """Read until a heartbeat tells that there is more; return what came, and the last event."""
         offsets, told = [0], 0
         last: Frame = {}
@@ -71,90 +74,83 @@ class TestSlowReaders:
                 told = frame["offsets"].get(CHANNEL, told)
         return offsets[1:], last
 
-    async def test_one_is_demoted_delays_nobody_and_gets_everything_exactly_once(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_slow_reader_delays_no_other_and_gets_each_event_once(self, serve: Serve) -> None:
+        site = await self.serve_narrow(serve, heartbeat=0.02)
         quick = await site.connect("quick")
         await quick.subscribe(CHANNEL)
-        monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.02)
         reader = await site.connect_slowly()
         await reader.subscribe(CHANNEL)
         slow = site.connection_of("slow")
-        count = await self.demote(site, quick, slow)
-        waiting = slow.unsent
+        count = await self.mark_slow(site, quick, slow)
+        waiting = slow.unsent_bytes
         for _ in range(700):
             await site.fill(CHANNEL, ["x" * 1_000])
             count += 1
             assert (await quick.skip_to("event"))["offset"] == count
-        assert slow.unsent - waiting < 5_000  # nothing but heartbeats
+        assert slow.unsent_bytes - waiting < 5_000  # nothing but heartbeats
 
-        offsets, last = await self.read_until_told(reader)
+        offsets, last = await self.read_until_heartbeat(reader)
         await reader.send("subscribe", channel=CHANNEL, position=position_of(last))
         page = await reader.skip_to("subscribed")
         await site.fill(CHANNEL, ["live"])
         offsets += await collect(reader, CHANNEL, page, count + 1)
         assert offsets == [*range(1, count + 2)]
 
-    async def test_one_that_reads_nothing_at_all_is_closed(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(session, "STALLED_SECONDS", 0.02)
+    async def test_reader_that_reads_nothing_is_closed(self, serve: Serve) -> None:
+        site = await self.serve_narrow(serve, stalled=0.02, close=10.0)
         quick = await site.connect("quick")
         await quick.subscribe(CHANNEL)
         reader = await site.connect_slowly()
         await reader.subscribe(CHANNEL)
         slow = site.connection_of("slow")
-        monkeypatch.setattr(connection, "CLOSE_SECONDS", 10.0)
-        count = await self.demote(site, quick, slow)
-        await until(lambda: slow._closing)
+        count = await self.mark_slow(site, quick, slow)
+        await until(lambda: slow.closing)
         code, error = await reader.failed()
         assert (code, error["message"].startswith("nothing read for")) == (4508, True)
         await site.fill(CHANNEL, [1])
         assert (await quick.expect("event"))["offset"] == count + 1
 
-    async def test_one_that_never_reads_again_is_given_up(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(session, "STALLED_SECONDS", 0.02)
-        monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.02)
+    async def test_reader_that_never_reads_again_is_aborted(self, serve: Serve) -> None:
+        site = await self.serve_narrow(serve, stalled=0.02, close=0.02)
         before = asyncio.all_tasks()
         quick = await site.connect("quick")
         await quick.subscribe(CHANNEL)
         tasks = asyncio.all_tasks()
         reader = await site.connect_slowly()
         await reader.subscribe(CHANNEL)
-        await self.demote(site, quick, site.connection_of("slow"))
-        await until(lambda: site.engine.connections == {"quick": 1})
+        await self.mark_slow(site, quick, site.connection_of("slow"))
+        await until(lambda: site.context.registry.users == {"quick": 1})
         await until(lambda: len(asyncio.all_tasks()) <= len(tasks) + 1)
         assert before < tasks
 
-    async def test_twice_in_a_minute_is_once_too_often(self, site: Site) -> None:
+    async def test_reader_that_is_slow_twice_in_a_minute_is_closed(self, serve: Serve) -> None:
+        site = await self.serve_narrow(serve)
         quick = await site.connect("quick")
         await quick.subscribe(CHANNEL)
         reader = await site.connect_slowly()
         await reader.subscribe(CHANNEL)
         slow = site.connection_of("slow")
-        count = await self.demote(site, quick, slow)
-        while slow.unsent:
+        count = await self.mark_slow(site, quick, slow)
+        while slow.unsent_bytes:
             await reader.receive()
         await reader.send("subscribe", channel=CHANNEL)
         await reader.skip_to("subscribed")
-        while not slow._closing:
+        while not slow.closing:
             await site.fill(CHANNEL, ["x" * 1_000])
             count += 1
             assert (await quick.skip_to("event"))["offset"] == count
         code, error = await reader.failed()
         assert (code, error["message"]) == (4508, "too slow, twice in a minute")
 
-    async def test_one_that_asks_for_pages_and_reads_none_fills_no_memory(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    async def test_reader_that_requests_pages_and_reads_none_fills_no_memory(
+        self, serve: Serve
     ) -> None:
-        gate = Gate()
-        monkeypatch.setattr(site.engine.rules, "allow", gate.allow)
+        site, gate = await self.serve_narrow(serve), Gate()
+        site.bridge.channel("job.{number}")(gate.allow)
         channels = [f"job.{number}" for number in range(20)]
         for channel in channels:
             await site.fill(channel, ["x" * 1_000] * 300)
-        reader, watcher = await site.connect_slowly(), await site.watch()
+        reader, watcher = await site.connect_slowly("slow", "none"), await site.watch()
         await reader.subscribe("job.0")
         slow = site.connection_of("slow")
         gate.close_after(0)
@@ -162,22 +158,20 @@ class TestSlowReaders:
             await reader.send(
                 "subscribe", channel=channel, position=await self.start(site, channel)
             )
-        await until(lambda: len(slow._joins) == len(channels))
+        await until(lambda: sum(bool(one.task) for one in slow.subscriptions) == len(channels))
         gate.open()
-        await until(lambda: not slow.room)
+        await until(lambda: not slow.has_room)
         for _ in range(50):
             await watcher.notices_nothing()
-        assert slow.unsent < 512 * 1024
+        assert slow.unsent_bytes < 512 * 1024
         got = [await reader.skip_to("subscribed") for _ in channels]
         assert {len(page["events"]) for page in got} == {300}
 
     async def start(self, site: Site, channel: str) -> Frame:
-        top = (await site.engine.log.positions([channel]))[channel]
+        top = (await site.context.pipeline.log.positions([channel]))[channel]
         return {"epoch": top.epoch, "offset": 0}
 
-    async def test_one_that_asks_again_and_again_and_reads_nothing_fills_no_memory(
-        self, serve: Serve
-    ) -> None:
+    async def test_reader_that_pings_and_reads_nothing_fills_no_memory(self, serve: Serve) -> None:
         site = await serve(
             limit_unsent_bytes=self.limit, limit_frames_per_second=1e9, send_buffer=8 * 1024
         )
@@ -188,6 +182,6 @@ class TestSlowReaders:
         for _ in range(50):
             reader.send_at_once(*[ping] * 100)
             await watcher.notices_nothing()
-        assert self.limit < slow.unsent < self.limit + 1_000
+        assert self.limit < slow.unsent_bytes < self.limit + 1_000
         for _ in range(5_000):
             await reader.expect("pong")

@@ -1,4 +1,4 @@
-"""Server-Sent Events: the same frames as on a socket, for where sockets do not pass."""
+"""Tests of streams of Server-Sent Events, which carry the frames of a socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,14 +9,16 @@ import orjson
 import pytest
 from aiohttp import ClientResponse
 
-from realtime_bridge.protocol.session import session
+from realtime_bridge.protocol.session.timing import SessionTiming
+from realtime_bridge.protocol.wire.close_codes import CloseCode
+from realtime_bridge.server.timing import ServerTiming
 from tests.server.harness import TIMEOUT, Frame, Serve, Site
 
 CHANNEL = "job.7"
 
 
 class Stream:
-    """An open stream, and the id of the last event that had one."""
+    """Open stream with the id of the last event."""
 
     def __init__(self, response: ClientResponse) -> None:
         self.response = response
@@ -41,7 +43,7 @@ class Stream:
 
 
 @asynccontextmanager
-async def posted(site: Site, positions: Any, **options: Any) -> AsyncIterator[Stream]:
+async def post_stream(site: Site, positions: Any, **options: Any) -> AsyncIterator[Stream]:
     bearer = {"authorization": f"Bearer {site.token(**options)}"}
     body = {"positions": positions}
     async with site.http.post(f"{site.url}/sse", json=body, headers=bearer) as response:
@@ -49,14 +51,14 @@ async def posted(site: Site, positions: Any, **options: Any) -> AsyncIterator[St
 
 
 @asynccontextmanager
-async def listened(site: Site, query: str, **headers: str) -> AsyncIterator[Stream]:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with site.http.get(f"{site.url}/sse?{query}", headers=named) as response:
+async def open_event_source(site: Site, query: str, **headers: str) -> AsyncIterator[Stream]:
+    http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with site.http.get(f"{site.url}/sse?{query}", headers=http_headers) as response:
         yield Stream(response)
 
 
-async def test_a_stream_speaks_the_frames_of_a_socket(site: Site) -> None:
-    async with posted(site, {CHANNEL: None}) as stream:
+async def test_stream_has_the_frames_of_a_socket(site: Site) -> None:
+    async with post_stream(site, {CHANNEL: None}) as stream:
         assert stream.response.headers["content-type"] == "text/event-stream"
         assert stream.response.headers["cache-control"] == "no-store"
         assert (await stream.expect("welcome"))["user"] == "42"
@@ -65,45 +67,47 @@ async def test_a_stream_speaks_the_frames_of_a_socket(site: Site) -> None:
         assert [(await stream.expect("event"))["data"] for _ in "ab"] == ["a", "b"]
 
 
-async def test_a_new_stream_goes_on_from_the_positions_it_is_asked_for(site: Site) -> None:
+async def test_new_stream_resumes_from_the_given_positions(site: Site) -> None:
     await site.fill(CHANNEL, range(3))
     start = await site.bridge.position(CHANNEL)
     after = {"epoch": start.epoch, "offset": 1}
-    async with posted(site, {CHANNEL: after}) as stream:
+    async with post_stream(site, {CHANNEL: after}) as stream:
         await stream.expect("welcome")
         subscribed = await stream.expect("subscribed")
         assert [event["data"] for event in subscribed["events"]] == [1, 2]
 
 
-async def test_an_event_source_resumes_by_its_last_event_id(serve: Serve) -> None:
+async def test_event_source_resumes_from_last_event_id(serve: Serve) -> None:
     site = await serve(dev=True)
     await site.fill("user-eve", range(2))
-    async with listened(site, "userId=eve&channel=user-eve") as stream:
+    async with open_event_source(site, "userId=eve&channel=user-eve") as stream:
         await stream.expect("welcome")
         await stream.expect("subscribed")
-        seen = stream.last_id
-    assert seen
+        last_id = stream.last_id
+    assert last_id
     await site.fill("user-eve", [2, 3])
-    async with listened(site, "userId=eve&channel=user-eve", last_event_id=seen) as stream:
+    async with open_event_source(
+        site, "userId=eve&channel=user-eve", last_event_id=last_id
+    ) as stream:
         await stream.expect("welcome")
         subscribed = await stream.expect("subscribed")
         assert [event["data"] for event in subscribed["events"]] == [2, 3]
         await site.fill("user-eve", [4])
         await stream.expect("event")
-        assert stream.last_id == f"{seen.partition(':')[0]}:5"
+        assert stream.last_id == f"{last_id.partition(':')[0]}:5"
 
 
-async def test_an_event_source_of_another_epoch_is_told_to_reload(serve: Serve) -> None:
+async def test_event_source_of_another_epoch_gets_a_reset(serve: Serve) -> None:
     site = await serve(dev=True)
     query = "userId=eve&channel=user-eve"
-    async with listened(site, query, last_event_id="zzzzzzzz:4") as stream:
+    async with open_event_source(site, query, last_event_id="zzzzzzzz:4") as stream:
         await stream.expect("welcome")
         assert (await stream.expect("reset"))["reason"] == "epoch"
         await stream.expect("subscribed")
 
 
-async def test_a_channel_of_somebody_else_is_refused_on_the_stream(site: Site) -> None:
-    async with posted(site, {"job.8": None}) as stream:
+async def test_forbidden_channel_is_refused_on_the_stream(site: Site) -> None:
+    async with post_stream(site, {"job.8": None}) as stream:
         await stream.expect("welcome")
         await stream.expect("subscribed")
     bearer = {"authorization": f"Bearer {site.tokens.issue('42')}"}
@@ -124,7 +128,7 @@ async def test_a_channel_of_somebody_else_is_refused_on_the_stream(site: Site) -
         ("channel=job.7", {"origin": "https://evil.example"}, 403, "bad_origin"),
     ],
 )
-async def test_a_stream_of_nobody_or_nothing_is_refused(
+async def test_stream_without_identity_or_channel_is_rejected(
     site: Site, query: str, headers: dict[str, str], status: int, code: str
 ) -> None:
     async with site.http.get(f"{site.url}/sse?{query}", headers=headers) as response:
@@ -132,41 +136,41 @@ async def test_a_stream_of_nobody_or_nothing_is_refused(
         assert (await response.json())["error"]["code"] == code
 
 
-async def test_a_malformed_last_event_id_is_refused(serve: Serve) -> None:
+async def test_malformed_last_event_id_is_rejected(serve: Serve) -> None:
     site = await serve(dev=True)
     query = "userId=eve&channel=user-eve"
-    async with listened(site, query, last_event_id="nonsense") as stream:
+    async with open_event_source(site, query, last_event_id="nonsense") as stream:
         assert stream.response.status == 400
         assert (await stream.response.json())["error"]["code"] == "bad_position"
 
 
-async def test_a_stream_is_neither_put_nor_deleted(site: Site) -> None:
+async def test_stream_with_wrong_method_is_405(site: Site) -> None:
     async with site.http.put(f"{site.url}/sse") as response:
         assert (response.status, response.headers["allow"]) == (405, "GET, POST")
 
 
-async def test_a_heartbeat_tells_what_the_stream_may_have_lost(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+async def test_heartbeat_has_the_offsets_of_the_channels(
+    serve: Serve,
 ) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.02)
-    async with posted(site, {CHANNEL: None}) as stream:
+    site = await serve(timing=ServerTiming(session=SessionTiming(heartbeat=0.02)))
+    async with post_stream(site, {CHANNEL: None}) as stream:
         await stream.expect("welcome")
         while (await stream.next())["type"] != "subscribed":
             pass
         await site.fill(CHANNEL, ["a"])
-        told: dict[str, int] = {}
-        while CHANNEL not in told:
-            told = (await stream.next()).get("offsets", {})
-        assert told[CHANNEL] == 1
+        offsets: dict[str, int] = {}
+        while CHANNEL not in offsets:
+            offsets = (await stream.next()).get("offsets", {})
+        assert offsets[CHANNEL] == 1
 
 
-async def test_an_expired_session_ends_the_stream_with_an_error(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+async def test_expired_token_ends_the_stream_with_an_error(
+    serve: Serve,
 ) -> None:
-    monkeypatch.setattr(session, "SKEW_SECONDS", 0.0)
-    async with posted(site, {CHANNEL: None}, seconds=1.01) as stream:
+    site = await serve(timing=ServerTiming(session=SessionTiming(token_skew=0.0)))
+    async with post_stream(site, {CHANNEL: None}, seconds=1.01) as stream:
         frame = await stream.next()
         while frame["type"] != "error":
             frame = await stream.next()
-        assert frame["code"] == session.TOKEN
+        assert frame["code"] == CloseCode.TOKEN
         assert await stream.response.content.read() in (b"", b"\n")

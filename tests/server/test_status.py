@@ -1,70 +1,61 @@
-"""ConnectionRegistry are told when what we push to them may not be all there is."""
+"""Status messages: clients poll while the pushed events may be incomplete."""
 
 import pytest
 
 from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.server.fanout import hub as module
 from realtime_bridge.server.fanout.hub import Hub
-from tests.server.fakes import FakeFeed, SlowLog
-from tests.server.harness import Serve, Site, made, until
+from realtime_bridge.server.timing import ServerTiming
+from tests.server.fakes import FakeBackend
+from tests.server.harness import Serve, Site, until
 
 DOWN, UP = {"log": "down", "backend": "ok"}, {"log": "ok", "backend": "ok"}
 
 
 @pytest.fixture
-def log() -> SlowLog:
-    return SlowLog()
+def backend() -> FakeBackend:
+    return FakeBackend()
 
 
 @pytest.fixture
-def feed() -> FakeFeed:
-    return FakeFeed()
+async def site(serve: Serve, backend: FakeBackend) -> Site:
+    return await serve(with_log=backend, timing=ServerTiming(restart=0.005))
 
 
-@pytest.fixture
-async def site(serve: Serve, log: SlowLog, feed: FakeFeed, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setattr(module, "RESTART_SECONDS", 0.005)
-    bridge = made()
-    bridge._feed = feed
-    bridge._engine.log = log
-    return await serve(bridge)
-
-
-async def interrupt(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
-    log.fails = BackendUnavailableError("It is away")
-    feed.announce(FeedInterrupted())
+async def interrupt(hub: Hub, backend: FakeBackend) -> None:
+    backend.fails = BackendUnavailableError("It is away")
+    backend.announce(FeedInterrupted())
     await until(lambda: not hub.healthy)
 
 
-async def test_it_says_so_when_the_log_does_not_answer_and_when_it_does_again(
-    site: Site, log: SlowLog, feed: FakeFeed
+async def test_clients_learn_that_the_log_is_down_and_up_again(
+    site: Site, backend: FakeBackend
 ) -> None:
     client = await site.connect()
     await client.subscribe("job.7")
-    await interrupt(site.engine.hub, log, feed)
+    await interrupt(site.context.hub, backend)
     assert await client.expect("status") == {"type": "status"} | DOWN
-    log.fails = None
+    backend.fails = None
     assert await client.expect("status") == {"type": "status"} | UP
 
 
-async def test_who_comes_meanwhile_is_told_after_the_welcome(
-    site: Site, log: SlowLog, feed: FakeFeed
+async def test_new_client_receives_the_status_after_its_welcome(
+    site: Site, backend: FakeBackend
 ) -> None:
     await (await site.connect()).subscribe("job.7")
-    await interrupt(site.engine.hub, log, feed)
+    await interrupt(site.context.hub, backend)
     late = await site.connect()
     assert (await late.expect("status"))["log"] == "down"
-    log.fails = None
+    backend.fails = None
     assert (await late.expect("status"))["log"] == "ok"
 
 
-async def test_a_feed_that_breaks_is_said_too(site: Site, feed: FakeFeed) -> None:
+async def test_clients_learn_that_the_feed_broke(site: Site, backend: FakeBackend) -> None:
     client = await site.connect()
-    feed.announce(ConnectionResetError("the feed is gone"))
+    backend.announce(ConnectionResetError("the feed is gone"))
     assert (await client.expect("status"))["log"] == "down"
     assert (await client.expect("status"))["log"] == "ok"
 
 
-async def test_polls_say_what_sockets_do(site: Site) -> None:
+async def test_poll_has_the_status_that_sockets_receive(site: Site) -> None:
     assert (await site.poll({}))[1]["status"] == UP

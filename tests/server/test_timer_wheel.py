@@ -9,7 +9,7 @@ from realtime_bridge.server.timer_wheel import SLOT_SECONDS, TimerTarget, TimerW
 
 class Sleeping(TimerTarget):
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
-        super().__init__()
+        self.slot = None
         self.woken: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.then = then
 
@@ -43,7 +43,7 @@ async def test_who_wants_to_sleep_for_ever_is_not_woken() -> None:
     forgotten, never, last = Sleeping(), Sleeping(), Sleeping()
     for sleeper in (forgotten, never):
         wheel.wake_at(soon, sleeper)
-    wheel.forget(forgotten)
+    wheel.cancel(forgotten)
     wheel.wake_at(float("inf"), never)
     wheel.wake_at(soon + 2 * SLOT_SECONDS, last)
     await last.woken
@@ -57,7 +57,7 @@ async def test_one_that_wakes_may_send_another_of_its_slot_to_sleep_for_ever() -
 
     def forget_the_other() -> None:
         for sleeper in pair:
-            wheel.forget(sleeper)
+            wheel.cancel(sleeper)
 
     pair += [Sleeping(forget_the_other), Sleeping(forget_the_other)]
     last = Sleeping()

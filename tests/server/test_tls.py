@@ -1,4 +1,4 @@
-"""The fast shell behind TLS, where it cannot write to the socket itself."""
+"""Tests of the fast connection over TLS, where it cannot write to the socket directly."""
 
 import ssl
 from pathlib import Path
@@ -8,7 +8,7 @@ import trustme
 from websockets.asyncio.client import connect
 
 from realtime_bridge.server.auth.tokens import Tokens
-from tests.server.harness import FAST, SECRET, Client, made, running
+from tests.server.harness import FAST, SECRET, Client, make_bridge, running
 
 EVENTS = 300
 
@@ -25,10 +25,10 @@ def certificate(authority: trustme.CA, tmp_path: Path) -> Path:
     return path
 
 
-async def test_events_arrive_whole_and_in_order_also_when_much_waits(
+async def test_queued_events_arrive_in_order_over_tls(
     authority: trustme.CA, certificate: Path
 ) -> None:
-    bridge, context = made(), ssl.create_default_context()
+    bridge, context = make_bridge(), ssl.create_default_context()
     authority.configure_trust(context)
     token = Tokens(SECRET, issuer="realtime").issue("42", channels=["*"])
     async with running(bridge, shell=FAST, certificate=certificate) as origin:

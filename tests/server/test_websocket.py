@@ -10,11 +10,12 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.protocol.session import session
+from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server.auth.tokens import Tokens
+from realtime_bridge.server.timing import ServerTiming
 from tests.server.fakes import Gate
-from tests.server.harness import SECRET, Serve, Site, made, until
+from tests.server.harness import SECRET, Serve, Site, context_of, make_bridge, until
 
 CHANNEL = "job.7"
 SUBSCRIBE = messages.encode("subscribe", channel="slow")
@@ -61,7 +62,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind(site: Site) -> None
     polite, rude = await site.connect("42"), await site.connect("42")
     for client in (polite, rude):
         await client.subscribe(CHANNEL)
-    assert site.engine.connections == {"42": 2}
+    assert site.context.registry.users == {"42": 2}
     await polite.socket.close()
     rude.socket.transport.abort()
     await site.left_nothing()
@@ -73,9 +74,9 @@ async def test_one_user_may_connect_only_so_often(site: Site) -> None:
     one_too_many = await site.open()
     await one_too_many.send("connect", token=site.token("42"))
     assert (await one_too_many.failed())[0] == 4409
-    assert site.engine.connections == {"42": 20, "watcher": 1}
+    assert site.context.registry.users == {"42": 20, "watcher": 1}
     await clients[0].socket.close()
-    await until(lambda: site.engine.connections["42"] == 19)
+    await until(lambda: site.context.registry.users["42"] == 19)
     await site.connect("42")
     await watcher.notices_nothing()
 
@@ -87,7 +88,7 @@ async def test_another_users_token_ends_the_connection_and_moves_no_seat(site: S
     await attacker.send("token", token=site.token("bob"))
     code, error = await attacker.failed()
     assert (code, error["message"]) == (4401, "the token is another user's")
-    await until(lambda: site.engine.connections == {"bob": 1, "watcher": 1})
+    await until(lambda: site.context.registry.users == {"bob": 1, "watcher": 1})
     await victim.ping()
     await watcher.notices_nothing()
 
@@ -231,11 +232,10 @@ async def test_developers_too_may_connect_only_so_often(serve: Serve) -> None:
 
 
 async def test_who_does_not_connect_in_time_is_closed(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
 ) -> None:
-    site = await serve()
+    site = await serve(timing=ServerTiming(session=SessionTiming(connect=0.2)))
     watcher = await site.watch()
-    monkeypatch.setattr(session, "CONNECT_SECONDS", 0.02)
     client = await site.open()
     code, error = await client.failed()
     assert (code, "no connect within" in error["message"]) == (4408, True)
@@ -243,10 +243,10 @@ async def test_who_does_not_connect_in_time_is_closed(
 
 
 async def test_the_connection_ends_with_its_token(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
 ) -> None:
+    site = await serve(timing=ServerTiming(session=SessionTiming(token_skew=0.0)))
     watcher = await site.watch()
-    monkeypatch.setattr(session, "SKEW_SECONDS", 0.0)
     client = await site.open()
     await client.introduce(site.token(seconds=1))
     code, error = await client.failed()
@@ -272,14 +272,14 @@ async def test_a_log_that_cannot_be_read_is_a_refusal_for_now(
         raise BackendUnavailableError("the log at redis://secret@host is down")
 
     with monkeypatch.context() as patch:
-        patch.setattr(site.engine.log, "read", down)
+        patch.setattr(site.context.pipeline.log, "read", down)
         position = {"epoch": "k3v9q2wz", "offset": 0}
         await client.send("subscribe", channel=CHANNEL, position=position)
         refused = await client.expect("refused")
         assert (refused["code"], refused["message"]) == (500, "the log cannot be read now")
     await client.subscribe(CHANNEL)
     await watcher.notices_nothing()
-    assert "cannot be subscribed now" in caplog.text
+    assert "subscription failed" in caplog.text
 
 
 class TestQuickTurns:
@@ -289,7 +289,7 @@ class TestQuickTurns:
 
     @pytest.fixture
     async def site(self, serve: Serve, gate: Gate) -> Site:
-        bridge = made()
+        bridge = make_bridge()
 
         @bridge.channel("slow")
         async def may_listen(user: str) -> bool:
@@ -313,7 +313,7 @@ class TestQuickTurns:
         gate.open()
         await client.subscribe("other")
         await client.subscribe("other")
-        assert "slow" not in site.engine.hub._fans
+        assert "slow" not in site.context.hub.fanouts
         assert len(asyncio.all_tasks()) < len(tasks)
 
     async def test_going_away_meanwhile_leaves_nothing_behind(self, site: Site, gate: Gate) -> None:
@@ -344,12 +344,12 @@ async def test_bytes_that_are_no_websocket_end_only_their_connection(site: Site)
         for _ in range(50):
             await site.fill(CHANNEL, ["x" * 1_000])
             await watcher.notices_nothing()
-        await until(lambda: len(site.engine.connections) == 1)
+        await until(lambda: len(site.context.registry.users) == 1)
 
 
 async def test_a_server_that_says_too_late_to_a_send_ends_the_connection_quietly() -> None:
     """Uvicorn raises RuntimeError for a send after it has closed by itself."""
-    bridge = made(dev=True)
+    bridge = make_bridge(dev=True)
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -367,15 +367,13 @@ async def test_a_server_that_says_too_late_to_a_send_ends_the_connection_quietly
     }
     async with bridge:
         await bridge(scope, arriving.get, send)
-        assert not bridge._engine.connections
+        assert not context_of(bridge).registry.users
     assert [message["type"] for message in sent] == ["websocket.accept"]
 
 
 class TestHeartbeats:
-    async def test_it_tells_what_the_channel_was_fanned_out_to(
-        self, site: Site, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.02)
+    async def test_it_tells_what_the_channel_was_fanned_out_to(self, serve: Serve) -> None:
+        site = await serve(timing=ServerTiming(session=SessionTiming(heartbeat=0.02)))
         client = await site.connect()
         await client.subscribe(CHANNEL)
         assert (await client.expect("heartbeat"))["offsets"] == {}

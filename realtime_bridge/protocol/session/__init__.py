@@ -1,1 +1,1 @@
-"""Server's side of one client connection, without I/O."""
+"""Server side of one client connection, without I/O."""

@@ -1,4 +1,4 @@
-"""How a server that stops sends its clients away: one by one, over a window, so that none storm."""
+"""Schedule by which a draining server moves its clients, spread over a window."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 LONGEST_SECONDS, SHORTEST_SECONDS = 30.0, 2.0
 CLIENTS_A_SECOND = 500.0
 RESERVE_SECONDS = 5.0
-"""What is left of the grace for the last client's move, and for requests under way."""
+"""Part of the grace period kept for the last client's move and for pending requests."""
 
 BLUR_SECONDS = 0.5
-"""A client moves over at random within so long after its moment."""
+"""A client moves at a random moment within this time after its slot begins."""
 
 LINGER_SECONDS = 1.0
-"""And has so long to do it before its old connection is closed."""
+"""Time after that until the client's old connection is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """When one client is to move over, and when it is closed, in seconds from the beginning."""
+    """Moments of one client, in seconds from the beginning: it moves, and it is closed."""
 
     after: float
     closes: float
 
 
 def window(clients: int, *, grace: float) -> float:
-    """Return over how many seconds to spread the clients, given what the process has to stop."""
-    wanted = max(SHORTEST_SECONDS, clients / CLIENTS_A_SECOND)
-    return max(0.0, min(LONGEST_SECONDS, grace - RESERVE_SECONDS, wanted))
+    """Return the seconds over which to spread the clients of a process that has `grace` seconds."""
+    needed = max(SHORTEST_SECONDS, clients / CLIENTS_A_SECOND)
+    return max(0.0, min(LONGEST_SECONDS, grace - RESERVE_SECONDS, needed))
 
 
 def slots(clients: int, *, grace: float) -> Iterator[Slot]:

@@ -1,62 +1,52 @@
-"""One connection as the server sees it: frames and time in, commands out."""
+"""Server's state of one connection: messages and time in, commands out."""
 
-from collections.abc import Callable, Iterable
-
-from msgspec import Struct
+from collections.abc import Callable
 
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.session.session_commands import (
     Close,
     Command,
     ConnectionLimits,
-    Leave,
-    Open,
     Send,
-    Verify,
+    Subscribe,
+    Unsubscribe,
+    VerifyToken,
 )
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
 
-CONNECT_SECONDS = 5.0
-"""How long a connection may stay without a valid `connect`."""
-
-HEARTBEAT_SECONDS = 10.0
+# Heartbeats are spread by ±10 %. Connections share these floats: one each would cost 24 bytes.
 _PACES = [0.9 + 0.2 * step / 256 for step in range(256)]
-"""What spreads the heartbeats of connections; they share these, for a float each costs memory."""
 
-SKEW_SECONDS = 30.0
-"""How long after its expiry a token is still taken, for clocks that differ."""
+BURST_SECONDS = 2.0
+"""A client may send the messages of this many seconds at once."""
 
 HEARTBEAT_OFFSETS = 50
-"""The most channels one heartbeat speaks of; the rest wait for the next."""
+"""The most channels in one heartbeat; the others wait for the next."""
 
-STALLED_SECONDS = 10.0
-DEMOTION_WINDOW = 60.0
-"""Demoted twice within this many seconds, a slow reader is disconnected."""
+MAX_REASON = 120
+"""The longest reason of a close, in characters; a close frame holds 123 bytes."""
 
 _NEVER, _LONG_AGO = float("inf"), float("-inf")
 
-PROTOCOL, TOKEN, FORBIDDEN, NO_CONNECT, TOO_MANY = 4400, 4401, 4403, 4408, 4409
-INTERNAL, SLOW = 4500, 4508
-
-
-class _Subscription(Struct, gc=False):
-    """What the client was told of a channel; `behind` until it is live."""
-
-    told: int = 0
-    behind: bool = True
-    opening: bool = True
+_TIMING = SessionTiming()
 
 
 class Session:
-    """The state of one connection. `now` is in seconds of a clock that never goes back.
+    """State of one connection.
 
     Args:
-        limits: what the connection may ask for.
+        limits: the limits of the connection.
+        timing: the durations of the session.
         draw: a random number in [0, 1) that spreads this connection's heartbeats.
-        now: when it was opened.
-        generation: of the delivering configuration; clients move when it grows.
+        now: the moment at which the connection opened, in seconds of a monotonic clock.
+        generation: the generation of the delivery configuration; clients reconnect when it grows.
 
     """
 
@@ -64,150 +54,200 @@ class Session:
         "_allowance",
         "_allowance_at",
         "_closed",
-        "_demoted_at",
+        "_denials",
         "_expires",
         "_generation",
         "_limits",
         "_next_heartbeat",
+        "_next_progress_check",
         "_pace",
-        "_refusals",
+        "_slow_at",
         "_stalled_since",
-        "_subscriptions",
+        "_timing",
+        "_unsent",
         "client",
+        "subscriptions",
         "user",
     )
 
     def __init__(
-        self, limits: ConnectionLimits, *, draw: float, now: float, generation: int = 0
+        self,
+        limits: ConnectionLimits,
+        timing: SessionTiming = _TIMING,
+        *,
+        draw: float,
+        now: float,
+        generation: int = 0,
     ) -> None:
         self.user: str | None = None
         self.client: str | None = None
+        self.subscriptions: dict[str, ChannelSubscription] = {}
+        """Subscriptions that were requested and not denied, by channel."""
         self._limits = limits
+        self._timing = timing
         self._generation = generation
         self._pace = _PACES[int(draw * len(_PACES))]
         self._next_heartbeat = _NEVER
-        self._expires = now + CONNECT_SECONDS
-        self._allowance = limits.burst
+        self._expires = now + timing.connect
+        self._allowance = BURST_SECONDS * limits.frames_per_second
         self._allowance_at = now
-        self._subscriptions: dict[str, _Subscription] = {}
-        self._refusals = 0
-        self._demoted_at = _LONG_AGO
-        self._stalled_since = _NEVER
+        self._denials = 0
+        self._slow_at = _LONG_AGO
+        self._stalled_since = self._next_progress_check = _NEVER
+        self._unsent = 0
         self._closed = False
 
     @property
-    def deadline(self) -> float:
-        """When `tick` has something to do."""
+    def next_wakeup(self) -> float:
+        """The moment at which `tick` has work, in seconds of the clock; infinity is never."""
         if self._closed:
             return _NEVER
-        return min(self._next_heartbeat, self._expires, self._stalled_since + STALLED_SECONDS)
+        stalled = self._stalled_since + self._timing.stalled
+        return min(self._next_heartbeat, self._expires, stalled, self._next_progress_check)
 
     def receive(self, text: str | bytes, now: float) -> list[Command]:
-        """Take a frame from the client; bytes are a binary frame, which nobody sends."""
+        """Handle a message of the client; bytes are a binary message, which is an error."""
         if self._closed:
             return []
         try:
             return self._handle(self._decode(text), now)
         except ProtocolError as error:
-            return self._fail(PROTOCOL, str(error))
+            return self._fail(CloseCode.PROTOCOL, str(error))
 
-    def oversized(self) -> list[Command]:
-        """Take the word that a frame is over the limit, from whoever does not keep so much."""
-        return [] if self._closed else self._fail(PROTOCOL, self._too_large())
+    def reject_oversized(self) -> list[Command]:
+        """Close the connection, because a message is over the limit."""
+        return [] if self._closed else self._fail(CloseCode.PROTOCOL, self._too_large())
 
-    def admit(
+    def accept(
         self, user: str, client: str, *, expires: float, now: float, nonce: str | None = None
     ) -> list[Command]:
-        """Welcome the client whose token was good until `expires`."""
+        """Welcome a client whose token is valid until `expires`, or renew its token."""
         if self.user is not None and user != self.user:
-            return self._fail(TOKEN, "the token is another user's")
-        self._expires = expires + SKEW_SECONDS
+            return self._fail(CloseCode.TOKEN, "the token is another user's")
+        self._expires = expires + self._timing.token_skew
         if self.user is not None:
             return [Send(self._welcome(nonce))] if nonce is not None else []
         self.user, self.client = user, client
-        self._next_heartbeat = now + HEARTBEAT_SECONDS * self._pace
+        self._next_heartbeat = now + self._timing.heartbeat * self._pace
         return [Send(self._welcome(nonce))]
 
-    def reject(self, code: int, message: str) -> list[Command]:
-        """Turn the client away."""
+    def reject(self, code: CloseCode, message: str) -> list[Command]:
+        """Close the connection with an error."""
         return self._fail(code, message)
 
-    def inform(self, frame: bytes) -> list[Command]:
-        """Pass on what concerns every client that was welcomed."""
-        return [Send(frame)] if self.user is not None and not self._closed else []
+    def notify(self, message: bytes) -> list[Command]:
+        """Send a message for all clients, if this one was welcomed."""
+        return [Send(message)] if self.user is not None and not self._closed else []
 
-    def dismiss(self, code: int, reason: str) -> list[Command]:
-        """End the connection for no fault of the client's."""
+    def close(self, code: int, reason: str) -> list[Command]:
+        """Close the connection without an error of the client."""
         if self._closed:
             return []
         self._closed = True
         return [Close(code, reason)]
 
-    def answered(self, channel: str, offset: int, *, more: bool) -> bool:
-        """Note where a subscription stands; False when it was given up meanwhile."""
-        subscription = self._subscriptions.get(channel)
-        if subscription is None or self._closed:
-            return False
-        subscription.opening = False
-        subscription.behind = more
-        subscription.told = offset
-        return True
+    def subscribe(self, channel: str, position: Position | None) -> list[Command]:
+        """Subscribe to a channel, after a position or from now.
 
-    def refuse(self, channel: str, code: int, message: str) -> list[Command]:
-        """Answer a subscription with no: 400 and 403 for good, 429 and 500 for now."""
-        self._subscriptions.pop(channel, None)
-        self._refusals += 1
+        Raises:
+            ProtocolError: the channel is being subscribed already.
+
+        """
+        try:
+            check_channel(channel)
+        except InvalidEventError as error:
+            return self.deny_subscription(channel, 400, str(error))
+        subscription = self.subscriptions.get(channel)
+        if subscription is None:
+            if len(self.subscriptions) >= self._limits.channels:
+                limit = f"over {self._limits.channels} channels on one connection"
+                return self.deny_subscription(channel, 429, limit)
+            subscription = self.subscriptions[channel] = ChannelSubscription(channel)
+        elif subscription.opening:
+            raise ProtocolError(f"{channel} is being subscribed already")
+        else:
+            subscription.restart()
+        return [Subscribe(subscription, position)]
+
+    def subscription_ready(
+        self, subscription: ChannelSubscription, page: Page, *, recovered: bool
+    ) -> bytes | None:
+        """Return the answer to a subscription with its history; None if it ended meanwhile."""
+        channel = subscription.channel
+        if self._closed or self.subscriptions.get(channel) is not subscription:
+            return None
+        subscription.opening = False
+        subscription.behind = page.more
+        subscription.offset, message = messages.encode_subscribed(
+            channel, page, recovered=recovered
+        )
+        return message
+
+    def deny_subscription(self, channel: str, code: int, message: str) -> list[Command]:
+        """Deny a subscription: 400 and 403 are final, 429 and 500 are temporary."""
+        self.subscriptions.pop(channel, None)
+        self._denials += 1
         return [Send(messages.encode("refused", channel=channel, code=code, message=message))]
 
-    def overflow(self, now: float) -> list[Command]:
-        """Note that the client reads too slowly: from push to pull, or out."""
+    def mark_slow(self, now: float, *, unsent: int) -> list[Command]:
+        """Hold events back from a slow client, or close the connection the second time."""
         if self._closed or self._stalled_since != _NEVER:
             return []
-        if now - self._demoted_at < DEMOTION_WINDOW:
-            return self._fail(SLOW, "too slow, twice in a minute")
-        self._demoted_at = self._stalled_since = now
-        for subscription in self._subscriptions.values():
+        if now - self._slow_at < self._timing.slow_window:
+            return self._fail(CloseCode.SLOW, "too slow, twice in a minute")
+        self._slow_at = self._stalled_since = now
+        self._next_progress_check = now + self._timing.progress_check
+        self._unsent = unsent
+        for subscription in self.subscriptions.values():
             subscription.behind = True
         return []
 
-    def live(self, channel: str) -> bool:
-        """Tell whether events of `channel` may be written: it is subscribed, and not behind."""
-        subscription = self._subscriptions.get(channel)
-        return subscription is not None and not subscription.behind
+    def mark_progress(self, now: float, *, unsent: int) -> None:
+        """Store that a slow client has read some bytes, and the bytes that still wait."""
+        if self._stalled_since == _NEVER:
+            return
+        self._stalled_since = now if unsent else _NEVER
+        if not unsent:
+            self._next_progress_check = _NEVER
 
-    @property
-    def channels(self) -> Iterable[str]:
-        """What the client asked for, and was not refused."""
-        return self._subscriptions
+    def tick(self, now: float, top: Callable[[str], int | None], *, unsent: int) -> list[Command]:
+        """Do the work that is due.
 
-    def subscribed(self, channel: str) -> bool:
-        """Tell whether the client asked for `channel`, and was not refused."""
-        return channel in self._subscriptions
+        Args:
+            now: the moment, in seconds of the clock.
+            top: returns the offset that a channel was fanned out to.
+            unsent: the bytes that wait for the client.
 
-    def progressed(self, now: float, *, unsent: int) -> None:
-        """Note that a slow client has read something, and how many bytes wait for it still."""
-        if self._stalled_since != _NEVER:
-            self._stalled_since = now if unsent else _NEVER
-
-    def tick(self, now: float, top: Callable[[str], int | None]) -> list[Command]:
-        """Do what is due; `top` tells the offset that a channel was fanned out to."""
+        """
         if self._closed:
             return []
         if now >= self._expires:
             if self.user is None:
-                return self._fail(NO_CONNECT, f"no connect within {CONNECT_SECONDS:g} s")
-            return self._fail(TOKEN, "the token has expired")
-        if now >= self._stalled_since + STALLED_SECONDS:
-            return self._fail(SLOW, f"nothing read for {STALLED_SECONDS:g} s")
+                late = f"no connect within {self._timing.connect:g} s"
+                return self._fail(CloseCode.NO_CONNECT, late)
+            return self._fail(CloseCode.TOKEN, "the token has expired")
+        if self._stalled_since != _NEVER:
+            self._check_progress(now, unsent)
+        if now >= self._stalled_since + self._timing.stalled:
+            stalled = f"nothing read for {self._timing.stalled:g} s"
+            return self._fail(CloseCode.SLOW, stalled)
         if now < self._next_heartbeat:
             return []
-        self._next_heartbeat = now + HEARTBEAT_SECONDS * self._pace
-        offsets = self._moved(top)
+        self._next_heartbeat = now + self._timing.heartbeat * self._pace
+        offsets = self._changed_offsets(top)
         return [Send(messages.encode("heartbeat", offsets=offsets, generation=self._generation))]
+
+    def _check_progress(self, now: float, unsent: int) -> None:
+        # A transport reports only that its buffer is empty, so partial progress is polled.
+        self._next_progress_check = now + self._timing.progress_check
+        if unsent < self._unsent:
+            self.mark_progress(now, unsent=unsent)
+        self._unsent = unsent
 
     def _decode(self, text: str | bytes) -> messages.ClientFrame:
         if isinstance(text, bytes):
-            raise ProtocolError("binary frames are not spoken here, send text")
+            raise ProtocolError("binary messages are not supported, send text")
+        # UTF-8 takes at most 4 bytes per character: short texts need not be encoded to be measured.
         if len(text) > self._limits.frame_bytes or (
             len(text) * 4 > self._limits.frame_bytes
             and len(text.encode(errors="surrogatepass")) > self._limits.frame_bytes
@@ -219,70 +259,56 @@ class Session:
         return f"the frame is over {self._limits.frame_bytes:,} bytes"
 
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
-        if not self._free(frame) and not self._afford(now):
-            return self._fail(
-                PROTOCOL, f"over {self._limits.frames_per_second:g} frames a second", code=429
-            )
+        if not self._is_exempt(frame) and not self._spend_allowance(now):
+            limit = f"over {self._limits.frames_per_second:g} frames a second"
+            return self._fail(CloseCode.PROTOCOL, limit, code=429)
         if isinstance(frame, messages.Connect):
-            return [Verify(frame.token, frame.nonce)]
+            return [VerifyToken(frame.token, frame.nonce)]
         if self.user is None:
             raise ProtocolError("the first frame is connect")
         if isinstance(frame, messages.Renew):
-            return [Verify(frame.token, None)]
+            return [VerifyToken(frame.token, None)]
         if isinstance(frame, messages.Ping):
             return [Send(messages.encode("pong", nonce=frame.nonce))]
         if isinstance(frame, messages.Subscribe):
-            return self._subscribe(frame)
-        return [Leave(frame.channel)] if self._subscriptions.pop(frame.channel, None) else []
+            return self.subscribe(frame.channel, frame.position)
+        subscription = self.subscriptions.pop(frame.channel, None)
+        return [Unsubscribe(subscription)] if subscription else []
 
-    def _subscribe(self, frame: messages.Subscribe) -> list[Command]:
-        channel = frame.channel
-        try:
-            check_channel(channel)
-        except InvalidEventError as error:
-            return self.refuse(channel, 400, str(error))
-        known = self._subscriptions.get(channel)
-        if known is None and len(self._subscriptions) >= self._limits.channels:
-            return self.refuse(
-                channel, 429, f"over {self._limits.channels} channels on one connection"
-            )
-        if known and known.opening:
-            raise ProtocolError(f"{channel} is being subscribed already")
-        self._subscriptions[channel] = _Subscription()
-        return [Open(channel, frame.position)]
+    def _is_exempt(self, frame: messages.ClientFrame) -> bool:
+        """Return whether the server caused this message, so that the rate limit spares it.
 
-    def _free(self, frame: messages.ClientFrame) -> bool:
-        """Tell whether we asked for this frame: a new channel, or one that we left behind.
-
-        So all channels of a connection can be subscribed at once; their number has its own limit,
-        and so has the number of refusals, each of which may have cost a rule's query.
+        All channels of a connection can be subscribed at once; their number has its own limit.
+        The number of denials has a limit too, because each may have cost a rule's query.
         """
         if not isinstance(frame, messages.Subscribe):
             return False
-        known = self._subscriptions.get(frame.channel)
-        if known:
-            return known.behind
-        return max(len(self._subscriptions), self._refusals) < self._limits.channels
+        subscription = self.subscriptions.get(frame.channel)
+        if subscription:
+            return subscription.behind
+        return max(len(self.subscriptions), self._denials) < self._limits.channels
 
-    def _afford(self, now: float) -> bool:
-        """Take one frame from the token bucket."""
-        earned = (now - self._allowance_at) * self._limits.frames_per_second
-        self._allowance = min(self._limits.burst, self._allowance + earned) - 1
+    def _spend_allowance(self, now: float) -> bool:
+        """Take one message from the token bucket; return False if the bucket is empty."""
+        rate = self._limits.frames_per_second
+        earned = (now - self._allowance_at) * rate
+        self._allowance = min(BURST_SECONDS * rate, self._allowance + earned) - 1
         self._allowance_at = now
         return self._allowance >= 0
 
-    def _moved(self, top: Callable[[str], int | None]) -> dict[str, int]:
-        """Collect the channels to speak of; those told go last in line for the next heartbeat."""
-        moved: dict[str, int] = {}
-        for channel, subscription in self._subscriptions.items():
+    def _changed_offsets(self, top: Callable[[str], int | None]) -> dict[str, int]:
+        """Return the offsets that the client was not informed of yet."""
+        changed: dict[str, int] = {}
+        for channel, subscription in self.subscriptions.items():
             offset = None if subscription.opening else top(channel)
-            if offset is not None and offset != subscription.told:
-                moved[channel] = subscription.told = offset
-            if len(moved) == HEARTBEAT_OFFSETS:
+            if offset is not None and offset != subscription.offset:
+                changed[channel] = subscription.offset = offset
+            if len(changed) == HEARTBEAT_OFFSETS:
                 break
-        for channel in moved:
-            self._subscriptions[channel] = self._subscriptions.pop(channel)
-        return moved
+        # Reported channels go to the end, so that busy channels do not starve the others.
+        for channel in changed:
+            self.subscriptions[channel] = self.subscriptions.pop(channel)
+        return changed
 
     def _welcome(self, nonce: str | None) -> bytes:
         return messages.encode(
@@ -290,12 +316,14 @@ class Session:
             nonce=nonce,
             client=self.client,
             user=self.user,
-            heartbeat=HEARTBEAT_SECONDS,
+            heartbeat=self._timing.heartbeat,
             generation=self._generation,
             version=messages.VERSION,
         )
 
-    def _fail(self, close_code: int, message: str, *, code: int | None = None) -> list[Command]:
+    def _fail(
+        self, close_code: CloseCode, message: str, *, code: int | None = None
+    ) -> list[Command]:
         self._closed = True
         error = messages.encode("error", code=code or close_code, message=message)
-        return [Send(error), Close(close_code, message[:120])]
+        return [Send(error), Close(close_code, message[:MAX_REASON])]

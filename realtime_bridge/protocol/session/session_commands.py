@@ -1,57 +1,60 @@
-"""What a session is told it may do, and what it tells its shell to do."""
+"""Limits of a session, and the commands that it returns to its connection."""
 
 from dataclasses import dataclass
 
 from msgspec import Struct
 
 from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """What one connection may ask for."""
+    """Limits of one connection.
+
+    Args:
+        channels: the most channels at once.
+        frames_per_second: the steady rate of messages from the client.
+        frame_bytes: the largest message from the client.
+
+    """
 
     channels: int = 128
     frames_per_second: float = 20.0
     frame_bytes: int = 64 * 1024
 
-    @property
-    def burst(self) -> float:
-        """The frames that may come at once: two seconds' worth."""
-        return 2 * self.frames_per_second
-
 
 class Send(Struct, frozen=True, gc=False):
-    """Write this frame."""
+    """Write this message."""
 
-    frame: bytes
+    message: bytes
 
 
 class Close(Struct, frozen=True, gc=False):
-    """Close the connection, after what was written before."""
+    """Close the connection after the messages before it are written."""
 
     code: int
     reason: str
 
 
-class Verify(Struct, frozen=True, gc=False):
-    """Check this token, then call `admit`, or `reject`."""
+class VerifyToken(Struct, frozen=True, gc=False):
+    """Verify this token, then call `accept` or `reject`."""
 
     token: str
     nonce: str | None
 
 
-class Open(Struct, frozen=True, gc=False):
-    """Authorise and subscribe, then call `answered`, or `refuse`."""
+class Subscribe(Struct, frozen=True, gc=False):
+    """Authorize and subscribe, then call `subscription_ready` or `deny_subscription`."""
 
-    channel: str
+    subscription: ChannelSubscription
     position: Position | None
 
 
-class Leave(Struct, frozen=True, gc=False):
-    """Listen to this channel no more."""
+class Unsubscribe(Struct, frozen=True, gc=False):
+    """End this subscription."""
 
-    channel: str
+    subscription: ChannelSubscription
 
 
-Command = Send | Close | Verify | Open | Leave
+Command = Send | Close | VerifyToken | Subscribe | Unsubscribe

@@ -1,1 +1,1 @@
-"""Messages and frames on the wire."""
+"""Wire formats: JSON messages, WebSocket frames, workers' calls, close codes."""

@@ -1,4 +1,4 @@
-"""The wire: JSON text frames, one object each, as docs/specification.md §1 lists them."""
+"""Messages of the protocol: one JSON object per text frame (docs/specification.md §1)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -16,40 +16,41 @@ SUBPROTOCOL = "realtime.v1"
 MAX_NONCE = 64
 MAX_TEXT = 1_000
 MAX_TOKEN = 16 * 1024
+"""Longest values of a client's fields, in characters."""
 
 
 class ProtocolError(Exception):
-    """The other side sent what no frame looks like; the connection ends with code 4400."""
+    """Malformed message; it closes the connection with code 4400."""
 
 
 class Connect(Struct, frozen=True, gc=False):
-    """The client's first frame: who it is."""
+    """First message of a client, with its token."""
 
     token: str
     nonce: str | None
 
 
 class Subscribe(Struct, frozen=True, gc=False):
-    """The client wants a channel, from a position or from now."""
+    """Subscription to a channel, from a position or from now on."""
 
     channel: str
     position: Position | None
 
 
 class Unsubscribe(Struct, frozen=True, gc=False):
-    """The client wants a channel no more."""
+    """End of a subscription."""
 
     channel: str
 
 
 class Ping(Struct, frozen=True, gc=False):
-    """The client asks whether anybody is there."""
+    """Check of the connection, answered by a pong."""
 
     nonce: str | None
 
 
 class Renew(Struct, frozen=True, gc=False):
-    """The client has a fresh token."""
+    """New token of the client."""
 
     token: str
 
@@ -58,13 +59,13 @@ ClientFrame = Connect | Subscribe | Unsubscribe | Ping | Renew
 
 
 def encode(kind: str, **fields: Any) -> bytes:
-    """Return the frame of this type; fields that are None are left out."""
+    """Return the message of this type, without the fields that are None."""
     present = {name: value for name, value in fields.items() if value is not None}
     return orjson.dumps({"type": kind, **present})
 
 
 class _EventFrame(Struct, frozen=True, gc=False, kw_only=True, tag="event", omit_defaults=True):
-    """The frame of an event; the data comes last, for `held_event` and `halves`."""
+    """Message of an event; the data is the last field, as `held_event` and `halves` require."""
 
     channel: str
     event: str
@@ -81,15 +82,15 @@ _encode_frame = json.Encoder().encode
 
 
 def encode_event(event: Event) -> bytes:
-    """Return the frame of an event: the same bytes for every client, page and transport."""
-    place = event.position
+    """Return the message of an event: the same bytes for every client, page and transport."""
+    position = event.position
     return _encode_frame(
         _EventFrame(
             channel=event.channel,
             event=event.event,
             id=event.id,
-            epoch=place.epoch if place else None,
-            offset=place.offset if place else None,
+            epoch=position.epoch if position else None,
+            offset=position.offset if position else None,
             time=event.time,
             key=event.key,
             source=event.source,
@@ -99,22 +100,24 @@ def encode_event(event: Event) -> bytes:
 
 
 def encode_stub(channel: str, position: Position) -> bytes:
-    """Return what stands for an event that is too large for whoever carries it."""
+    """Return the message that stands for an event over a backend's size limit."""
     return encode("stub", channel=channel, **position.to_json())
 
 
 def halves(event: Event) -> tuple[bytes, bytes]:
-    """Return an event's frame without its place: `"epoch":…,"offset":…,"time":…` goes between."""
-    named = event.channel.encode(), orjson.dumps(event.event), orjson.dumps(event.id)
+    """Return an event's message in two parts, before and after `"epoch":…,"offset":…,"time":…`."""
+    # The log assigns the position, so a script in the log's server joins the two parts.
+    names = event.channel.encode(), orjson.dumps(event.event), orjson.dumps(event.id)
     tail = b',"data":%b}' % event.body
     for name, label in ((b"source", event.source), (b"key", event.key)):
         if label is not None:
             tail = b',"%b":%b%b' % (name, orjson.dumps(label), tail)
-    return b'{"type":"event","channel":"%b","event":%b,"id":%b' % named, tail
+    # A channel's name needs no escaping: its characters are restricted.
+    return b'{"type":"event","channel":"%b","event":%b,"id":%b' % names, tail
 
 
 def encode_events(events: Iterable[Event]) -> list[orjson.Fragment]:
-    """Return the frames of several events, to stand in a list within another frame."""
+    """Return the messages of events, for a list inside another message."""
     return [orjson.Fragment(encode_event(event)) for event in events]
 
 
@@ -124,61 +127,71 @@ def reached(page: Page) -> Position:
     return last or page.top
 
 
-def encode_subscribed(channel: str, page: Page, *, recovered: bool) -> bytes:
-    """Return the answer to a subscription: where it stands, and what the client had missed."""
-    return encode(
-        "subscribed",
-        channel=channel,
-        **reached(page).to_json(),
-        recovered=recovered,
-        events=encode_events(page.events),
-        more=page.more,
-    )
+def encode_subscribed(channel: str, page: Page, *, recovered: bool) -> tuple[int, bytes]:
+    """Return the offset that a page ends with, and the confirmation of a subscription."""
+    position = reached(page)
+    fields = {
+        "type": "subscribed",
+        "channel": channel,
+        "recovered": recovered,
+        "events": encode_events(page.events),
+        "more": page.more,
+    }
+    return position.offset, orjson.dumps(fields | position.to_json())
+
+
+def encode_page(page: Page) -> dict[str, Any]:
+    """Return the fields of a page in the answer to a poll."""
+    return {
+        "events": encode_events(page.events),
+        "position": reached(page).to_json(),
+        "more": page.more,
+    }
 
 
 def encode_reset(channel: str, reset: Reset) -> bytes:
-    """Return the word that the channel goes on elsewhere, with a hole before it."""
+    """Return the message that reports a gap, and the position after it."""
     return encode("reset", channel=channel, reason=reset.reason, **reset.top.to_json())
 
 
 def decode_object(text: str | bytes) -> dict[str, Any]:
-    """Return the JSON object that `text` is.
+    """Return the JSON object of a message.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: the text is not a JSON object.
 
     """
     try:
         fields = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise ProtocolError("the frame is not JSON") from error
+        raise ProtocolError("the frame is not JSON: send one JSON object") from error
     if not isinstance(fields, dict):
-        raise ProtocolError("the frame is not a JSON object")
+        raise ProtocolError("the frame is not a JSON object: send one")
     return fields
 
 
 def decode_client(text: str | bytes) -> ClientFrame:
-    """Read a frame of a client.
+    """Return the message in a client's frame.
 
     Raises:
-        ProtocolError: it is not JSON, of no known type, or lacks what its type needs.
+        ProtocolError: the text is not a JSON object, its type is unknown, or a field is not valid.
 
     """
     fields = decode_object(text)
     kind = fields.get("type")
     if not isinstance(kind, str):
-        raise ProtocolError("the frame has no type")
+        raise ProtocolError("the frame has no type: send one as text")
     read = _CLIENT_FRAMES.get(kind)
     if read is None:
-        raise ProtocolError(f"unknown frame type {kind[:40]!r}")
+        raise ProtocolError(f"unknown frame type {kind[:40]!r}: use {', '.join(_CLIENT_FRAMES)}")
     return read(fields)
 
 
 def decode_event(fields: Mapping[str, Any]) -> Event:
-    """Read the event that a server's frame holds.
+    """Return the event of a server's message.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: a field is missing or not valid.
 
     """
     try:
@@ -195,35 +208,36 @@ def decode_event(fields: Mapping[str, Any]) -> Event:
             else None,
         )
     except (KeyError, ValueError) as error:
-        raise ProtocolError(f"a malformed event: {error}") from error
+        raise ProtocolError(f"the event is malformed: {error}") from error
 
 
 def held_event(frame: bytes) -> Event:
-    """Read an event's frame as a log of ours keeps it: its data is last, and stays as it is."""
+    """Return the event of a message that a log of this project stores."""
+    # The data stays bytes: parsing and encoding it again costs more than the rest of the read.
     head, _, data = frame.partition(_DATA)
     fields = orjson.loads(head + b"}")
-    held = fields["id"]
+    event_id = fields["id"]
     return Event.from_trusted(
         fields["channel"],
         fields["event"],
         data[:-1],
-        id=held,
+        id=event_id,
         key=fields.get("key"),
         source=fields.get("source"),
         time=fields["time"],
-        position=Position(fields["epoch"], fields["offset"], held),
+        position=Position(fields["epoch"], fields["offset"], event_id),
     )
 
 
 _DATA = b',"data":'
-"""No text before the data can have this in it: quotes within JSON's texts are escaped."""
+"""Start of the data; no earlier field can contain it, since JSON escapes quotes in strings."""
 
 
 def decode_position(fields: object) -> Position:
-    """Read a position, nested or among a frame's other fields.
+    """Return the position in a JSON object, which may have other fields.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: the epoch, the offset or the id is not valid.
 
     """
     try:
@@ -235,7 +249,9 @@ def decode_position(fields: object) -> Position:
 def _text(fields: Mapping[str, Any], name: str, longest: int) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or len(value) > longest:
-        raise ProtocolError(f"{fields.get('type')}: {name} is a text of up to {longest} characters")
+        raise ProtocolError(
+            f"{fields.get('type')}: {name} is not valid: send text of up to {longest:,} characters"
+        )
     return value
 
 

@@ -1,4 +1,4 @@
-"""Our channels' names at a provider, and back: one reversible codec."""
+"""Reversible mapping of channel names to a hosted provider's names."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,21 @@ from realtime_bridge.model.channel import check_channel
 
 @dataclass(frozen=True, slots=True)
 class ProviderNames:
-    """Puts every channel of one application behind the same beginning, such as `private-app.`.
+    """Mapping that puts one prefix, such as `private-app.`, before each channel name.
 
     Args:
-        start: what each name begins with at the provider. A channel's name cannot begin so, hence
-            no two names meet.
+        start: the prefix; it separates applications that share a provider's account.
 
     """
 
     start: str
 
     def encode(self, channel: str) -> str:
-        """Return the provider's name of our channel."""
+        """Return the provider's name of a channel."""
         return self.start + channel
 
     def decode(self, name: str) -> str | None:
-        """Return our channel of the provider's name; None where it is none of ours."""
+        """Return the channel of a provider's name; None if the name is another application's."""
         if not name.startswith(self.start):
             return None
         try:

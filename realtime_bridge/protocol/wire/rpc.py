@@ -1,4 +1,4 @@
-"""What a worker and the server say to each other: calls on the log, as JSON."""
+"""Calls of workers on the server's log, and their signatures, as JSON."""
 
 import hashlib
 import hmac
@@ -16,24 +16,26 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.wire.messages import ProtocolError, decode_event, encode_events
 
 MAX_CALL_BYTES = 8 * 1024 * 1024
-"""The largest call; uvicorn's own limit of a message is 16 MiB."""
-
+"""Largest call, in bytes; uvicorn's limit for a WebSocket message is 16 MiB (`--ws-max-size`)."""
 
 TIMESTAMP, SIGNATURE = "Realtime-Timestamp", "Realtime-Signature"
+"""Headers of a signed call."""
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
     """Return the signature of a call: hex HMAC-SHA256 of `timestamp.body` with the secret."""
+    # The signature covers the timestamp: else an old body could be sent with a new time.
     return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def signed_headers(secret: str, timestamp: str, body: bytes) -> dict[str, str]:
-    """Return the headers that prove a call comes from somebody who has the secret."""
+    """Return the headers that prove the caller's knowledge of the secret."""
     return {TIMESTAMP: timestamp, SIGNATURE: sign(secret, timestamp, body)}
 
 
 def pack_event(event: Event) -> dict[str, Any]:
-    """Return an event as a call carries it: not placed yet."""
+    """Return the fields of an event without a position, for a call."""
+    # A fragment: the body is JSON already, so it is neither parsed nor encoded a second time.
     fields = {
         "channel": event.channel,
         "event": event.event,
@@ -48,26 +50,30 @@ def pack_event(event: Event) -> dict[str, Any]:
 
 
 def unpack_events(events: object, *, fallback_id: str | None = None) -> list[Event]:
-    """Read the events of a call, all of them or none.
+    """Return the events of a call after validating them all.
 
     Args:
-        events: the list that was sent.
-        fallback_id: what the ids of events without one are made from, so that the same call,
+        events: the received JSON value.
+        fallback_id: base of the ids of events without an id, so that the same call,
             received twice, publishes once.
 
     Raises:
-        InvalidEventError: one of them cannot be published; it says which.
+        InvalidEventError: an event is not valid; the message has its index.
 
     """
     if not isinstance(events, list) or not events:
-        raise InvalidEventError('Send {"events": [{"channel": …, "event": …, "data": …}]}')
+        raise InvalidEventError(
+            'events is no list, or empty: send {"events": [{"channel": …, "event": …, "data": …}]}'
+        )
     if len(events) > MAX_BATCH:
-        raise InvalidEventError(f"{len(events)} events at once are over the limit of {MAX_BATCH}")
+        raise InvalidEventError(
+            f"{len(events)} events at once are over the limit of {MAX_BATCH}: send several calls"
+        )
     return [_unpack_event(fields, number, fallback_id) for number, fields in enumerate(events)]
 
 
 def pack_receipt(receipt: Receipt) -> dict[str, Any]:
-    """Return a receipt as an answer carries it."""
+    """Return the fields of a receipt, for a response."""
     return {
         "id": receipt.id,
         "position": receipt.position.to_json() if receipt.position else None,
@@ -77,7 +83,7 @@ def pack_receipt(receipt: Receipt) -> dict[str, Any]:
 
 
 def unpack_receipt(fields: Mapping[str, Any]) -> Receipt:
-    """Read a receipt."""
+    """Return the receipt in a response."""
     position = fields["position"]
     return Receipt(
         id=fields["id"],
@@ -88,7 +94,7 @@ def unpack_receipt(fields: Mapping[str, Any]) -> Receipt:
 
 
 def pack_answer(answer: Page | Reset) -> dict[str, Any]:
-    """Return what a log read, as an answer carries it."""
+    """Return the fields of a log's page or reset, for a response."""
     if isinstance(answer, Reset):
         return {"reset": answer.reason, "top": answer.top.to_json()}
     return {
@@ -99,7 +105,7 @@ def pack_answer(answer: Page | Reset) -> dict[str, Any]:
 
 
 def unpack_answer(fields: Mapping[str, Any]) -> Page | Reset:
-    """Read what a log read."""
+    """Return the log's page or reset in a response."""
     top = Position.from_json(fields["top"])
     if "reset" in fields:
         return Reset(reason=fields["reset"], top=top)
@@ -108,27 +114,29 @@ def unpack_answer(fields: Mapping[str, Any]) -> Page | Reset:
 
 
 def unpack_channels(channels: object) -> Sequence[str]:
-    """Read a list of channels.
+    """Return a list of channel names.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: the value is not a list of strings.
 
     """
     if not isinstance(channels, list) or not all(isinstance(name, str) for name in channels):
-        raise ProtocolError("channels is a list of names")
+        raise ProtocolError("channels is not valid: send a list of names")
     return channels
 
 
 def _unpack_event(fields: object, number: int, fallback_id: str | None) -> Event:
     if not isinstance(fields, dict) or not {"channel", "event"} <= fields.keys():
-        raise InvalidEventError(f"events[{number}] has to have channel, event and data")
-    made_id = f"{fallback_id}-{number}" if fallback_id else None
+        raise InvalidEventError(
+            f"events[{number}] is incomplete: send an object with channel, event and data"
+        )
+    generated_id = f"{fallback_id}-{number}" if fallback_id else None
     try:
         return Event(
             channel=fields["channel"],
             event=fields["event"],
             data=fields.get("data"),
-            id=made_id if fields.get("id") is None else fields["id"],
+            id=generated_id if fields.get("id") is None else fields["id"],
             key=fields.get("key"),
             source=fields.get("source"),
         )

@@ -1,7 +1,10 @@
-"""WebSocket's own frames (RFC 6455): made for the client, and read from it."""
+"""WebSocket frames (RFC 6455 §5): encoder for a server, parser for a client's frames."""
 
+from collections import deque
 from dataclasses import dataclass
 from struct import Struct
+
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 _CONTINUATION = 0
@@ -11,15 +14,15 @@ _HEAD, _MEDIUM_HEAD, _LONG_HEAD = Struct(">BB"), Struct(">BBH"), Struct(">BBQ")
 _MAX_CONTROL = 125
 _MASK_BYTES = 4
 
-BAD_FRAME, BAD_TEXT, NO_CODE = 1002, 1007, 1005
-NORMAL = 1000
+# Codes that a close frame may carry: IANA's registry without the reserved 1004 to 1006 and 1015
+# (RFC 6455 §7.4.1), and the range for libraries and applications (§7.4.2).
 _REGISTERED = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
 _FREE = range(3000, 5000)
 _OPCODES = (_CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
 
 
 class WireError(Exception):
-    """The client broke the protocol; the connection ends with `code`."""
+    """Violation of RFC 6455 by the client; it closes the connection with `code`."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -28,27 +31,27 @@ class WireError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
-    """A ping, a pong or a close, and what it carries."""
+class ControlFrame:
+    """Ping, pong or close frame."""
 
     opcode: int
     payload: bytes
 
 
 class Oversized:
-    """A message over the limit, the rest of which is dropped as it arrives."""
+    """Marker of a message over the limit; the parser drops the rest of it."""
 
 
 class Incomplete:
-    """Nothing is whole yet."""
+    """Marker of a frame whose payload is not complete."""
 
 
-Received = str | bytes | Control | Oversized
-"""Text, binary data, a control frame, or the word that a message was too large."""
+Received = str | bytes | ControlFrame | Oversized | WireError
+"""Text or binary message, control frame, marker of a message over the limit, or error."""
 
 
-def framed(payload: bytes, opcode: int = TEXT) -> bytes:
-    """Return the payload as one unmasked frame."""
+def encode_frame(payload: bytes, opcode: int = TEXT) -> bytes:
+    """Return the payload as one frame; a server never masks (RFC 6455 §5.1)."""
     size = len(payload)
     if size < _SHORT:
         return _HEAD.pack(_FINAL | opcode, size) + payload
@@ -57,39 +60,46 @@ def framed(payload: bytes, opcode: int = TEXT) -> bytes:
     return _LONG_HEAD.pack(_FINAL | opcode, _MEDIUM, size) + payload
 
 
-def closing(code: int, reason: str) -> bytes:
-    """Return the frame that closes a connection; a reason that is too long is cut."""
+def encode_close(code: int, reason: str) -> bytes:
+    """Return the close frame of a code and a reason of up to 123 bytes; cut a longer one."""
+    # `ignore` drops a character that the cut splits: the reason must be UTF-8 (RFC 6455 §5.5.1).
     text = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore")
-    return framed(code.to_bytes(2, "big") + text.encode(), CLOSE)
+    return encode_frame(code.to_bytes(2, "big") + text.encode(), CLOSE)
 
 
-def close_code(payload: bytes) -> int:
-    """Read what a close frame carries.
+def decode_close_code(payload: bytes) -> int:
+    """Return the code of a close frame's payload.
 
     Raises:
-        WireError: a code that may not be sent, or a reason that is not UTF-8.
+        WireError: the code may not be sent, or the reason is not UTF-8.
 
     """
     if not payload:
-        return NO_CODE
+        return CloseCode.NO_CODE
     code = int.from_bytes(payload[:2], "big")
     if len(payload) == 1 or not (code in _REGISTERED or code in _FREE):
-        raise WireError(BAD_FRAME, "invalid close code")
+        raise WireError(CloseCode.PROTOCOL_ERROR, "invalid close code")
     _text(payload[2:])
     return code
 
 
-class Incoming:
-    """Puts a client's messages together, from whatever pieces they arrive in.
+class FrameParser:
+    """Incremental parser of a client's frames, which joins fragmented messages.
 
     Args:
-        limit: the most bytes of one message.
+        limit: the largest message, in bytes.
 
     """
 
-    __slots__ = ("_at", "_data", "_limit", "_message", "_opcode", "_skip")
+    __slots__ = (
+        "_at", "_data", "_limit", "_message", "_opcode", "_skip", "is_incomplete", "messages",
+    )  # fmt: skip
 
     def __init__(self, limit: int) -> None:
+        self.messages: deque[Received] = deque()
+        """Complete messages in order; an error is the last."""
+        self.is_incomplete = False
+        """Whether a part of a message was received."""
         self._limit = limit
         self._data = b""
         self._at = 0
@@ -97,23 +107,19 @@ class Incoming:
         self._opcode = _CONTINUATION
         self._skip = 0
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is incomplete: then a new one does as well."""
-        return not (self._opcode or self._skip or self._at < len(self._data))
-
     def feed(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Parse bytes, and append the messages that are complete."""
         self._data = self._data[self._at :] + data
         self._at = 0
+        try:
+            while (message := self._next()) is not None:
+                self.messages.append(message)
+        except WireError as error:
+            self.messages.append(error)
+        self.is_incomplete = bool(self._opcode or self._skip or self._at < len(self._data))
 
-    def next(self) -> Received | None:
-        """Return what is complete, in order; None when nothing is.
-
-        Raises:
-            WireError: the client broke the protocol.
-
-        """
+    def _next(self) -> Received | None:
+        """Return the next complete message, or None when there is none."""
         while self._drop_skipped() and (head := self._head()):
             message = self._frame(*head)
             if isinstance(message, Incomplete):
@@ -123,14 +129,14 @@ class Incoming:
         return None
 
     def _drop_skipped(self) -> bool:
-        """Pass over what belongs to a message that was too large; False while more comes."""
+        """Drop received bytes of a message over the limit; return False while more must come."""
         passed = min(self._skip, len(self._data) - self._at)
         self._at += passed
         self._skip -= passed
         return not self._skip
 
     def _head(self) -> tuple[int, int] | None:
-        """Return where the next frame's payload begins, and its size."""
+        """Return the start and the size of the next frame's payload, or None."""
         data, at = self._data, self._at
         if len(data) - at < 2:  # noqa: PLR2004 -- the two bytes that every frame has
             return None
@@ -141,26 +147,33 @@ class Incoming:
             width = 2 if size == _SHORT else 8
             if len(data) < at + width:
                 return None
+            # Network byte order (RFC 6455 §5.2).
             size = int.from_bytes(data[at : at + width], "big")
             at += width
         return at + _MASK_BYTES, size
 
     def _check(self, first: int, second: int) -> None:
         opcode = first & _OPCODE
+        # A reserved bit belongs to an extension, and this server negotiates none (RFC 6455 §5.2):
+        # DEFLATE costs over half of the speed and several times the memory (docs/performance.md).
         if first & _RESERVED or opcode not in _OPCODES:
-            raise WireError(BAD_FRAME, "reserved bits or opcode")
-        if not second & _MASKED:
-            raise WireError(BAD_FRAME, "a client masks its frames")
+            raise WireError(CloseCode.PROTOCOL_ERROR, "reserved bit or opcode is set")
+        if not second & _MASKED:  # RFC 6455 §5.1
+            raise WireError(CloseCode.PROTOCOL_ERROR, "frame is not masked")
         if opcode >= CLOSE:
+            # Control frames may come between fragments, and have none themselves (RFC 6455 §5.5).
             if not first & _FINAL or second & _SIZE > _MAX_CONTROL:
-                raise WireError(BAD_FRAME, "a control frame is short and whole")
+                raise WireError(
+                    CloseCode.PROTOCOL_ERROR, "control frame is fragmented or over 125 bytes"
+                )
         elif (opcode == _CONTINUATION) != (self._opcode != _CONTINUATION):
-            raise WireError(BAD_FRAME, "a fragment is out of its order")
+            raise WireError(CloseCode.PROTOCOL_ERROR, "fragment is out of order")
 
     def _frame(self, start: int, size: int) -> Received | Incomplete | None:
-        """Take a frame whose head is there; None when the message goes on in another."""
+        """Return the message that a frame completes; None if the message continues."""
         data, first = self._data, self._data[self._at]
         final, opcode, end = first & _FINAL, first & _OPCODE, start + size
+        # The header alone decides: the parser never buffers more of a message than the limit.
         if opcode < CLOSE and len(self._message) + size > self._limit:
             self._skip = end - self._at
             self._opcode = _CONTINUATION if final else self._opcode or opcode
@@ -170,8 +183,10 @@ class Incoming:
             return _INCOMPLETE
         payload = _unmasked(data[start - _MASK_BYTES : start], data[start:end])
         self._at = end
+        if opcode == CLOSE:
+            decode_close_code(payload)
         if opcode >= CLOSE:
-            return Control(opcode, payload)
+            return ControlFrame(opcode, payload)
         return self._assemble(payload, self._opcode or opcode, final=bool(final))
 
     def _assemble(self, payload: bytes, opcode: int, *, final: bool) -> str | bytes | None:
@@ -190,7 +205,10 @@ _OVERSIZED, _INCOMPLETE = Oversized(), Incomplete()
 
 
 def _unmasked(mask: bytes, payload: bytes) -> bytes:
-    """Return the payload without its mask, all of it in one operation on large numbers."""
+    """Return the payload without its mask.
+
+    A single XOR of large integers: a loop over bytes takes twenty times as long.
+    """
     size = len(payload)
     key = int.from_bytes((mask * (size // _MASK_BYTES + 1))[:size], "little")
     return (int.from_bytes(payload, "little") ^ key).to_bytes(size, "little")
@@ -200,4 +218,4 @@ def _text(payload: bytes) -> str:
     try:
         return payload.decode()
     except UnicodeDecodeError as error:
-        raise WireError(BAD_TEXT, "the text is not UTF-8") from error
+        raise WireError(CloseCode.INVALID_TEXT, "text is not UTF-8") from error

@@ -1,4 +1,7 @@
-"""Tokens exactly as we issue them, verified in a tenth of the time that PyJWT takes."""
+"""Fast verification of tokens in the exact form that `Tokens` issues.
+
+It takes a tenth of PyJWT's time, which matters when thousands of clients reconnect at once.
+"""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -7,24 +10,34 @@ from typing import Any
 import orjson
 
 _HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
-"""`{"alg":"HS256","typ":"JWT"}`, which PyJWT begins each of our tokens with."""
+"""`{"alg":"HS256","typ":"JWT"}` in base64url, as PyJWT writes the header of each token."""
 
 
 def verify_hs256(
     token: str, secret: bytes, *, audience: str, issuer: str, now: float
 ) -> dict[str, Any] | None:
-    """Return the claims of a token that is plainly good; None where that takes a closer look.
+    """Return the claims of a valid token in the usual form, else None.
 
-    A storm of clients is nothing but tokens, and all of them are of this form. Whatever is only
-    slightly different, expired or forged, is left to PyJWT, which also knows what to say of it.
+    None is no verdict: PyJWT then verifies the token and names the fault.
+
+    Args:
+        token: a JWT in the compact form.
+        secret: the HMAC key.
+        audience: the required `aud`.
+        issuer: the required `iss`.
+        now: Unix time, in s.
+
     """
     signed, _, signature = token.rpartition(".")
     if not signed.startswith(_HEADER) or not token.isascii():
         return None
     digest = hmac.digest(secret, signed.encode(), "sha256")
+    # JWTs carry base64url without its padding (RFC 7515 §2). The comparison takes the same time
+    # for every signature, so its duration reveals no byte of the expected one.
     if not hmac.compare_digest(urlsafe_b64encode(digest).rstrip(b"="), signature.encode()):
         return None
     try:
+        # Two `=` pad any length: the decoder ignores padding beyond what it needs.
         claims = orjson.loads(urlsafe_b64decode(signed[len(_HEADER) :] + "=="))
     except ValueError:
         return None
@@ -32,7 +45,8 @@ def verify_hs256(
 
 
 def _hold(claims: Any, audience: str, issuer: str, now: float) -> bool:
-    """Tell whether the claims are ours, for us, and of now."""
+    """Return whether the claims have the issued types, the right parties, and are valid now."""
+    # Exact types: bool is an int in Python, and a list is a valid `aud`; PyJWT decides on those.
     return (
         isinstance(claims, dict)
         and claims.get("aud") == audience

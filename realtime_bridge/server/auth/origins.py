@@ -1,4 +1,4 @@
-"""CORSPolicy whose pages may connect."""
+"""Checks of a request's `Origin` header."""
 
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -7,19 +7,25 @@ from realtime_bridge.model.urls import is_loopback
 
 
 def origin_allowed(origin: str | None, host: str | None, allowed: Iterable[str]) -> bool:
-    """Tell whether a page of `origin` may connect: one of the same host, or one listed.
+    """Return whether a page of `origin` may connect: same host, or a listed origin.
 
-    Programs send no origin; browsers always do where it matters.
+    Args:
+        origin: the `Origin` header.
+        host: the `Host` header.
+        allowed: origins of other hosts that may connect.
+
     """
+    # Programs send no Origin; browsers send it with each POST, upgrade and CORS request.
     if origin is None:
         return True
+    # Schemes are not compared: behind a proxy that ends TLS this server sees http alone.
     if host and _host(origin) == host.lower():
         return True
     return origin in allowed
 
 
 def from_here(origin: str | None) -> bool:
-    """Tell whether a request is a program's, or a page's that came from this machine."""
+    """Return whether a request comes from a program or from a page of this machine."""
     if origin is None:
         return True
     try:
@@ -29,6 +35,7 @@ def from_here(origin: str | None) -> bool:
 
 
 def _host(origin: str) -> str | None:
+    # urlsplit raises ValueError for a malformed IPv6 address.
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Signatures of calls between our own processes."""
+"""Signatures of workers' calls, with protection against replays."""
 
 import hmac
 from collections import OrderedDict
@@ -6,13 +6,14 @@ from collections import OrderedDict
 from realtime_bridge.protocol.wire.rpc import sign
 
 SIGNATURE_SECONDS = 300
-"""How far a signed call's timestamp may be from now, either way."""
+"""Largest difference between a call's timestamp and the server's clock, in s."""
 
-REMEMBERED_SIGNATURES = 100_000
+MAX_SIGNATURES = 100_000
+"""Largest number of stored signatures."""
 
 
 class SignatureError(Exception):
-    """A signed call is not accepted; `code` says why in a word."""
+    """Rejection of a signed call; `code` is a stable word for programs."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -20,19 +21,34 @@ class SignatureError(Exception):
 
 
 class Signatures:
-    """Checks the calls of workers, and lets no signed body in twice.
+    """Verifier of workers' calls; accepts each signed body once.
 
-    It remembers a bounded number of signatures. When it has to forget one that could still be
-    repeated, it accepts nothing any more that is as old as that one was.
+    It stores up to `capacity` signatures. When it drops a signature that is still valid, it
+    rejects all calls of that age and older, so that a replay never passes.
+
+    Args:
+        secret: the secret that signs calls.
+        capacity: the largest number of stored signatures.
+
     """
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, *, capacity: int = MAX_SIGNATURES) -> None:
         self._secret = secret
+        self._capacity = capacity
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._not_before = 0.0
 
+    def __len__(self) -> int:
+        return len(self._seen)
+
     def check(self, timestamp: str, signature: str, body: bytes, *, now: float) -> None:
-        """Accept a call signed with our secret within 300 s of `now` (Unix seconds).
+        """Verify the signature and the timestamp of a call.
+
+        Args:
+            timestamp: the `Realtime-Timestamp` header: Unix time, in s.
+            signature: the `Realtime-Signature` header: a hex digest.
+            body: the signed body.
+            now: Unix time, in s.
 
         Raises:
             SignatureError: `bad_timestamp`, `bad_signature`, or `old_timestamp`.
@@ -42,24 +58,28 @@ class Signatures:
             signed_at = float(timestamp)
         except ValueError:
             raise SignatureError(
-                "bad_timestamp", "Realtime-Timestamp is the Unix time in seconds"
+                "bad_timestamp",
+                f"Realtime-Timestamp {timestamp[:40]!r} is no number: send the Unix time in s",
             ) from None
         expected = sign(self._secret, timestamp, body)
+        # Constant-time, so that its duration reveals no byte of the expected signature. Bytes,
+        # because compare_digest raises TypeError for non-ASCII text.
         if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
             raise SignatureError(
                 "bad_signature",
                 "Realtime-Signature is not hex HMAC-SHA256(REALTIME_SECRET, timestamp.body): "
-                "do both sides have the same secret?",
+                "set the same secret on both sides",
             )
+        # `not … <=` rejects NaN too: float("nan") parses, and no comparison with it is true.
         if not abs(now - signed_at) <= SIGNATURE_SECONDS:
             raise SignatureError(
                 "old_timestamp",
                 f"Realtime-Timestamp is {abs(now - signed_at):.0f} s away from this server's "
-                f"clock, over the limit of {SIGNATURE_SECONDS} s: sign anew, check both clocks",
+                f"clock, over the limit of {SIGNATURE_SECONDS} s: sign again, check both clocks",
             )
 
     def once(self, timestamp: str, signature: str, *, now: float) -> None:
-        """Let each checked signature in once.
+        """Accept a verified signature once.
 
         Raises:
             SignatureError: `replayed`.
@@ -68,15 +88,16 @@ class Signatures:
         signed_at, signature = float(timestamp), signature.lower()
         if signature in self._seen or signed_at <= self._not_before:
             raise SignatureError(
-                "replayed", "This signed body was received already: sign anew to publish anew"
+                "replayed",
+                "This signed body was received before: sign it again to publish it again",
             )
         self._seen[signature] = signed_at
         while self._seen and next(iter(self._seen.values())) < now - SIGNATURE_SECONDS:
             self._seen.popitem(last=False)
-        if len(self._seen) > REMEMBERED_SIGNATURES:
-            _, forgotten = self._seen.popitem(last=False)
-            self._not_before = max(self._not_before, forgotten)
+        if len(self._seen) > self._capacity:
+            _, dropped_at = self._seen.popitem(last=False)
+            self._not_before = max(self._not_before, dropped_at)
 
     def forgive(self, signature: str) -> None:
-        """Let a signed body in once more, because nothing came of it."""
+        """Accept a signature once more, because its events were not published."""
         self._seen.pop(signature.lower(), None)

@@ -1,4 +1,4 @@
-"""Who a client is: tokens, signatures, and origins."""
+"""Principals, and the tokens with which clients connect."""
 
 import time
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ AUDIENCE = "realtime"
 
 
 class Principal(Struct, frozen=True, kw_only=True, gc=False):
-    """Whom a connection acts for.
+    """User and client for which a connection or a request acts.
 
     Args:
         user: the user's id.
         client: the client's id: one page load, or one process.
-        channels: patterns such as `job.*` that it may listen to, beside what the rules say.
-        expires: when that ends, in seconds since the Unix epoch.
-        issued: when it was proven who they are, likewise; what was revoked after that is refused.
+        channels: patterns such as `job.*` that the token grants, in addition to the rules.
+        expires: end of the principal's validity: Unix time, in s.
+        issued: time of authentication: Unix time, in s. Later revocations apply to it.
 
     """
 
@@ -35,15 +35,19 @@ class Principal(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TokenError(Exception):
-    """The token is not good; it says why, and shows nothing of it."""
+    """The token is invalid; the message gives the reason, and nothing of the token."""
+
+    def __init__(self, message: str, *, code: str = "bad_token") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Tokens:
-    """Issues and verifies the JWTs (HS256) with which clients connect.
+    """Issuer and verifier of clients' tokens: JWTs signed with HS256.
 
     Args:
-        secret: what they are signed with.
-        issuer: the application's prefix.
+        secret: the signing key.
+        issuer: the application's prefix, so that two applications may share a secret.
 
     """
 
@@ -60,26 +64,35 @@ class Tokens:
         channels: Iterable[str] = (),
         seconds: float = TOKEN_SECONDS,
     ) -> str:
-        """Return a token for `user`, good for so many seconds."""
+        """Return a token for `user`.
+
+        Args:
+            user: the user's id.
+            client: the client's id; a new one by default.
+            channels: patterns that the token grants, in addition to the rules.
+            seconds: the token's lifetime, in s.
+
+        """
         now = time.time()
         claims = {
             "iss": self._issuer,
             "aud": AUDIENCE,
             "sub": user,
             "cid": client or ids.client_id(),
+            # In ms: a token issued in the second of a revocation must compare as later.
             "iat": int(now * 1_000) / 1_000,
             "exp": int(now + seconds),
         }
-        granted = list(channels)
-        if granted:
-            claims["channels"] = granted
+        patterns = list(channels)
+        if patterns:
+            claims["channels"] = patterns
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     def verify(self, token: str) -> Principal:
-        """Return whom the token speaks of.
+        """Return the principal of a token.
 
         Raises:
-            TokenError: it is expired, forged, malformed, or for somebody else.
+            TokenError: the token is expired, forged, malformed, or for another application.
 
         """
         claims = verify_hs256(
@@ -89,7 +102,9 @@ class Tokens:
             claims = self._decode(token)
         channels = claims.get("channels")
         if channels is not None and not _is_texts(channels):
-            raise TokenError("the token's channels are not a list of patterns")
+            raise TokenError(
+                "the token's channels are not a list of patterns: issue it with a list"
+            )
         return Principal(
             user=claims["sub"],
             client=claims.get("cid") or ids.client_id(),
@@ -109,20 +124,21 @@ class Tokens:
                 leeway=SKEW_SECONDS,
                 options={"require": ["exp", "sub", "aud", "iss"]},
             )
+        # PyJWT parses with `json`, which raises RecursionError for deeply nested JSON.
         except (jwt.InvalidTokenError, RecursionError) as error:
             raise TokenError(_why(error)) from error
 
 
 def _why(error: Exception) -> str:
     if isinstance(error, jwt.ExpiredSignatureError):
-        return "the token has expired"
+        return "the token has expired: get a new token"
     if isinstance(error, jwt.InvalidAudienceError):
-        return "the token is for another audience"
+        return f"the token is for another audience: issue it for {AUDIENCE!r}"
     if isinstance(error, jwt.InvalidIssuerError):
-        return "the token is of another application (REALTIME_PREFIX)"
+        return "the token is of another application: set the same REALTIME_PREFIX on both sides"
     if isinstance(error, jwt.InvalidSignatureError):
-        return "the token is not signed with this server's REALTIME_SECRET"
-    return "the token is malformed"
+        return "the token is not signed with this server's REALTIME_SECRET: check both secrets"
+    return "the token is malformed: get a new token"
 
 
 def _is_texts(value: object) -> bool:

@@ -1,108 +1,96 @@
-"""A connection over ASGI: a task that listens, and one that empties a bounded outbox."""
+"""Connection over ASGI: one task receives, one sends from a bounded queue."""
 
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
 
 from realtime_bridge.protocol.session.session_commands import Close
 from realtime_bridge.server.auth.tokens import Principal
-from realtime_bridge.server.connections import connection
 from realtime_bridge.server.connections.connection import Connection
-from realtime_bridge.server.context import ServerContext
-from realtime_bridge.server.endpoints.requested_positions import Positions
+from realtime_bridge.server.connections.services import ConnectionServices
+from realtime_bridge.server.http.requested_positions import Positions
 
-GONE = (OSError, RuntimeError)
-"""What sending raises when the client is gone, depending on the server."""
+DISCONNECTED = (OSError, RuntimeError)
+"""Exceptions of `send` after the client disconnected; they depend on the ASGI server."""
 
 
 class ASGIConnection(Connection):
-    """Written to by awaiting, as ASGI has it."""
+    """Connection whose messages are sent by awaiting, as ASGI requires."""
 
-    def __init__(self, engine: ServerContext) -> None:
-        super().__init__(engine)
-        self._outbox: deque[bytes] = deque()
-        self._unsent = 0
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+    def __init__(self, services: ConnectionServices) -> None:
+        super().__init__(services)
+        self._send_queue: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._wake_sender = asyncio.Event()
         self._ended = asyncio.Event()
 
     @abstractmethod
-    async def write(self, frame: bytes) -> None:
-        """Hand one frame to the network, waiting while it is full."""
+    async def transmit(self, message: bytes) -> None:
+        """Pass one message to the network, and wait while the network is full."""
 
     @abstractmethod
-    async def listen(self) -> None:
-        """Take what the client sends, until it is gone."""
+    async def receive_all(self) -> None:
+        """Receive the client's messages until it disconnects."""
 
     async def run(self, principal: Principal | None, positions: Positions) -> None:
-        """Serve until either side ends it; see `open` for the arguments."""
+        """Serve until either side ends the connection; see `open` for the arguments."""
         try:
-            async with asyncio.TaskGroup() as self._tasks:
+            async with asyncio.TaskGroup() as tasks:
                 self.open(principal, positions)
-                tasks = [self.start(self._listen()), self.start(self._write())]
+                pumps = [tasks.create_task(self._receive()), tasks.create_task(self._send_all())]
                 await self._ended.wait()
-                for task in (*tasks, *self._joins.values()):
-                    task.cancel()
+                for pump in pumps:
+                    pump.cancel()
         finally:
             self.depart()
 
     async def finish(self) -> Close | None:
-        """Write what is left, to a client that still reads, and return how the session closed."""
+        """Send the rest of the queue to a client that still reads; return the close command."""
         if self._closing:
-            with suppress(*GONE):
-                async with asyncio.timeout(connection.CLOSE_SECONDS):
-                    while self._outbox:
-                        await self._write_one()
+            with suppress(*DISCONNECTED):
+                async with asyncio.timeout(self._services.timing.close):
+                    while self._send_queue:
+                        await self._send_next()
         return self._closing
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something until the connection ends."""
-        return self._tasks.create_task(work)
+    def send(self, *messages: bytes) -> None:
+        """Queue messages."""
+        for message in messages:
+            self._send_queue.append(message)
+            self._queued_bytes += len(message)
+        if self._drained is None and not self.has_room:
+            self._drained = asyncio.get_running_loop().create_future()
+        self._wake_sender.set()
 
-    def put(self, *written: bytes) -> None:
-        """Put frames into the outbox."""
-        for frame in written:
-            self._outbox.append(frame)
-            self._unsent += len(frame)
-        if not self.room:
-            self._room.clear()
-        self._wake.set()
-
-    def close(self, command: Close) -> None:  # noqa: ARG002 -- the base keeps it for `finish`
+    def end(self, command: Close) -> None:  # noqa: ARG002 -- `finish` returns it
         """Let `run` return."""
         self._ended.set()
 
     @property
-    def unsent(self) -> int:
-        """How many bytes are in the outbox."""
-        return self._unsent
+    def unsent_bytes(self) -> int:
+        """The bytes in the queue."""
+        return self._queued_bytes
 
-    async def has_room(self) -> None:
-        """Wait until it is."""
-        await self._room.wait()
-
-    async def _listen(self) -> None:
-        await self.listen()
+    async def _receive(self) -> None:
+        await self.receive_all()
         self._ended.set()
 
-    async def _write(self) -> None:
+    async def _send_all(self) -> None:
         try:
             while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._outbox:
-                    await self._write_one()
-        except GONE:
+                await self._wake_sender.wait()
+                self._wake_sender.clear()
+                while self._send_queue:
+                    await self._send_next()
+        except DISCONNECTED:
             self._ended.set()
 
-    async def _write_one(self) -> None:
-        frame = self._outbox.popleft()
-        await self.write(frame)
-        self._unsent -= len(frame)
-        if self.room:
-            self._room.set()
-        self.progressed()
+    async def _send_next(self) -> None:
+        message = self._send_queue.popleft()
+        await self.transmit(message)
+        self._queued_bytes -= len(message)
+        if self._drained and self.has_room:
+            self._drained.set_result(None)
+            self._drained = None
+        self.mark_progress()

@@ -1,262 +1,275 @@
-"""A client's connection, whatever carries it: what its session decides is done here."""
+"""Connection of one client: performs the commands of its session, on any transport."""
 
 import asyncio
 import logging
 import random
 import time
 from abc import abstractmethod
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.protocol.session import session
 from realtime_bridge.protocol.session.session import Session
 from realtime_bridge.protocol.session.session_commands import (
     Close,
     Command,
-    Leave,
-    Open,
     Send,
-    Verify,
+    Subscribe,
+    Unsubscribe,
+    VerifyToken,
 )
-from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.protocol.wire import messages as wire
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.server.auth.tokens import Principal, TokenError
-from realtime_bridge.server.context import ServerContext
-from realtime_bridge.server.endpoints.requested_positions import Positions
+from realtime_bridge.server.connections.services import ConnectionServices
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
-from realtime_bridge.server.registry import Client
+from realtime_bridge.server.http.requested_positions import Positions
+from realtime_bridge.server.registry import RegisteredClient
 from realtime_bridge.server.timer_wheel import TimerTarget
-
-CLOSE_SECONDS = 1.0
-"""How long a client that reads nothing is given to take the last frames."""
-
-_NO_JOINS: dict[str, asyncio.Task[None]] = {}
 
 _logger = logging.getLogger("realtime_bridge.server")
 
 
-class Connection(Subscriber, Client, TimerTarget):
-    """One open connection. Who carries it says how frames are written, and how it ends."""
+class Connection(Subscriber, RegisteredClient, TimerTarget):
+    """One open connection. Its subclass writes the messages, and ends it."""
 
-    __slots__ = ("_closing", "_engine", "_joins", "_principal", "_reading_history", "_session")
+    __slots__ = ("_closing", "_drained", "_history_lock", "_principal", "_services", "_session")
 
-    def __init__(self, engine: ServerContext) -> None:
-        super().__init__()
-        self._engine = engine
+    def __init__(self, services: ConnectionServices) -> None:
+        self.slot = None
+        self._services = services
         self._session = Session(
-            engine.connection_limits,
+            services.limits,
+            services.timing.session,
             draw=random.random(),  # noqa: S311 -- it spreads heartbeats
             now=time.monotonic(),
-            generation=engine.generation,
+            generation=services.status.generation,
         )
         self._principal: Principal | None = None
         self._closing: Close | None = None
-        self._joins = _NO_JOINS
-        self._reading_history: asyncio.Lock | None = None
+        self._drained: asyncio.Future[None] | None = None
+        """Done when the bytes that wait for the client are written; None while none wait."""
+        self._history_lock: asyncio.Lock | None = None
 
     @abstractmethod
-    def put(self, *written: bytes) -> None:
-        """Write these frames, after what was written before."""
+    def send(self, *messages: bytes) -> None:
+        """Write these messages after all earlier ones."""
 
     @abstractmethod
-    def close(self, command: Close) -> None:
-        """Begin to end it, after what was written before."""
-
-    @abstractmethod
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something for this connection."""
+    def end(self, command: Close) -> None:
+        """Begin to close the transport, after the messages before are written."""
 
     @property
     @abstractmethod
-    def unsent(self) -> int:
-        """How many bytes wait for the client."""
-
-    @abstractmethod
-    async def has_room(self) -> None:
-        """Wait while there is no room: what the client asks for would wait too."""
+    def unsent_bytes(self) -> int:
+        """The bytes that wait for the client."""
 
     @property
-    def room(self) -> bool:
-        """Whether no more waits for this client than it may."""
-        return self.unsent <= self._engine.settings.limit_unsent_bytes
+    def has_room(self) -> bool:
+        """Whether no more bytes wait for this client than allowed."""
+        return self.unsent_bytes <= self._services.unsent_bytes
+
+    async def wait_for_room(self) -> None:
+        """Wait until `has_room`: the answers to the client's requests would wait too."""
+        while self._drained and not self.has_room:
+            # One request that is cancelled must not cancel the wait of the others.
+            await asyncio.shield(self._drained)
 
     @property
-    def deadline(self) -> float:
-        """When to be woken, in `time.monotonic()`'s seconds."""
-        return self._session.deadline
+    def user(self) -> str | None:
+        """The user that the session was accepted for."""
+        return self._session.user
+
+    @property
+    def subscriptions(self) -> Iterable[ChannelSubscription]:
+        """The subscriptions that were requested and not denied."""
+        return self._session.subscriptions.values()
+
+    @property
+    def closing(self) -> Close | None:
+        """The command that closes this connection, once the session has returned it."""
+        return self._closing
 
     def open(self, principal: Principal | None, positions: Positions) -> None:
-        """Begin.
+        """Begin to serve the client.
 
         Args:
-            principal: whom it acts for, where that is known before the first frame.
-            positions: what it is subscribed to then, each from where.
+            principal: the client's principal, where the upgrade proved it.
+            positions: the channels to subscribe to at once, each with a position.
 
         """
-        self._engine.clients.add(self)
+        services = self._services
+        services.registry.add(self)
         if principal:
-            self._perform(self._admit(principal, None))
+            self._perform(self._accept(principal, None))
         for channel, position in positions.items():
-            self._subscribe(channel, position)
-        self._schedule()
+            self._perform(self._session.subscribe(channel, position))
+        services.timers.wake_at(self._session.next_wakeup, self)
 
     def depart(self) -> None:
-        """Leave nothing behind."""
-        self._engine.clients.discard(self)
-        self._engine.wheel.forget(self)
-        for join in self._joins.values():
-            join.cancel()
-        for channel in self._session.channels:
-            self._engine.hub.leave(self, channel)
-        if self._principal:
-            self._engine.leave(self._principal.user)
+        """Remove the connection from all parts of the server."""
+        services, principal = self._services, self._principal
+        services.registry.discard(self)
+        services.timers.cancel(self)
+        for subscription in self.subscriptions:
+            self._end_subscription(subscription)
+        if principal:
+            services.registry.release_slot(principal.user)
             self._principal = None
 
-    def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:
-        """Write the events, unless the client is too far behind."""
-        if not self._session.live(channel):
+    def receive(self, message: str | bytes) -> None:
+        """Handle a message of the client."""
+        self._perform(self._session.receive(message, time.monotonic()))
+
+    def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
+        """Write the events, unless the client is too slow."""
+        if subscription.behind:
             return False
-        if not self.room:
-            self._perform(self._session.overflow(time.monotonic()))
+        if not self.has_room:
+            self._perform(self._session.mark_slow(time.monotonic(), unsent=self.unsent_bytes))
+            self._schedule()
             return False
-        self.put(*frames)
+        self.send(*messages)
         return True
 
-    def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
-        """Answer a subscription."""
-        offset = messages.reached(page).offset
-        if self._session.answered(channel, offset, more=page.more):
-            self.put(messages.encode_subscribed(channel, page, recovered=recovered))
+    def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
+        """Answer a subscription with its history."""
+        message = self._session.subscription_ready(subscription, page, recovered=recovered)
+        if message:
+            self.send(message)
 
     def reset(self, channel: str, reset: Reset) -> None:
-        """Pass on that there is a hole."""
-        self.put(messages.encode_reset(channel, reset))
+        """Inform the client of missing events."""
+        self.send(wire.encode_reset(channel, reset))
 
-    def tell(self, frame: bytes) -> None:
-        """Pass on what concerns every client."""
-        self._perform(self._session.inform(frame))
+    def notify(self, message: bytes) -> None:
+        """Send a message for all clients."""
+        self._perform(self._session.notify(message))
 
-    def dismiss(self, code: int, reason: str) -> None:
-        """Close it for no fault of the client's."""
-        self._perform(self._session.dismiss(code, reason))
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection without an error of the client."""
+        self._perform(self._session.close(code, reason))
 
     def revoke(self, user: str | None, channel: str | None) -> None:
-        """Close it, or end one subscription, where that was this user's."""
+        """Close the connection, or end one subscription, if it belongs to this user."""
         if self._principal is None or user not in (None, self._principal.user):
             return
         if channel is None:
-            self._perform(self._session.dismiss(session.FORBIDDEN, "access was revoked"))
-        elif self._session.subscribed(channel):
-            self._forget(channel)
-            self._perform(self._session.refuse(channel, 403, "access was revoked"))
+            self._perform(self._session.close(CloseCode.FORBIDDEN, "access was revoked"))
+        elif subscription := self._session.subscriptions.get(channel):
+            self._end_subscription(subscription)
+            self._perform(self._session.deny_subscription(channel, 403, "access was revoked"))
 
-    def take(self, frame: str | bytes) -> None:
-        """Take a frame of the client."""
-        self._perform(self._session.receive(frame, time.monotonic()))
-
-    def progressed(self) -> None:
-        """Note that the client has read something."""
-        self._session.progressed(time.monotonic(), unsent=self.unsent)
+    def mark_progress(self) -> None:
+        """Store that the client has read some bytes."""
+        self._session.mark_progress(time.monotonic(), unsent=self.unsent_bytes)
 
     def wake(self) -> None:
-        """Do what the session has to do now."""
-        self._perform(self._session.tick(time.monotonic(), self._engine.hub.top))
-
-    def _perform(self, commands: Iterable[Command]) -> None:
-        for command in commands:
-            if isinstance(command, Send):
-                self.put(command.frame)
-            elif isinstance(command, Verify):
-                self._perform(self._verify(command))
-            elif isinstance(command, Open):
-                joining = {command.channel: self.start(self._join(command))}
-                self._joins = self._joins | joining
-            elif isinstance(command, Leave):
-                self._forget(command.channel)
-            else:
-                self._closing = command
-                self.close(command)
+        """Do the session's work that is due."""
+        hub, now = self._services.hub, time.monotonic()
+        self._perform(self._session.tick(now, hub.top, unsent=self.unsent_bytes))
         self._schedule()
 
-    def _verify(self, command: Verify) -> list[Command]:
-        try:
-            principal = self._engine.tokens.verify(command.token)
-        except TokenError as error:
-            return self._session.reject(session.TOKEN, str(error))
-        if not self._engine.revocations.allow(principal):
-            return self._session.reject(session.TOKEN, "access was revoked: sign in anew")
-        return self._admit(principal, command.nonce)
+    def _perform(self, commands: Iterable[Command]) -> None:
+        pending = deque(commands)
+        while pending:
+            command = pending.popleft()
+            if isinstance(command, Send):
+                self.send(command.message)
+            elif isinstance(command, VerifyToken):
+                pending.extend(self._verify(command))
+                # The token moves the session's next work; no other command does.
+                self._services.timers.wake_at(self._session.next_wakeup, self)
+            elif isinstance(command, Subscribe):
+                assert self._services.tasks
+                self._history_lock = self._history_lock or asyncio.Lock()
+                work = self._subscribe(command.subscription, command.position)
+                command.subscription.task = self._services.tasks.create_task(work)
+            elif isinstance(command, Unsubscribe):
+                self._end_subscription(command.subscription)
+            else:
+                self._closing = command
+                self.end(command)
 
-    def _admit(self, principal: Principal, nonce: str | None) -> list[Command]:
-        seated = self._principal
-        if seated is None and not self._engine.seat(principal.user):
-            return self._session.reject(session.TOO_MANY, "too many connections of this user")
-        if seated is None or seated.user == principal.user:
+    def _schedule(self) -> None:
+        """Set the timer to the session's next work."""
+        self._services.timers.wake_at(self._session.next_wakeup, self)
+
+    def _verify(self, command: VerifyToken) -> list[Command]:
+        try:
+            principal = self._services.authenticator.verify(command.token)
+        except TokenError as error:
+            return self._session.reject(CloseCode.TOKEN, str(error))
+        return self._accept(principal, command.nonce)
+
+    def _accept(self, principal: Principal, nonce: str | None) -> list[Command]:
+        services, before = self._services, self._principal
+        if before is None and not services.registry.acquire_slot(principal.user):
+            too_many = "too many connections of this user"
+            return self._session.reject(CloseCode.TOO_MANY_CONNECTIONS, too_many)
+        if before is None or before.user == principal.user:
             self._principal = principal
         now = time.monotonic()
-        welcome = self._session.admit(
+        commands = self._session.accept(
             principal.user,
             principal.client or "",
             expires=now + principal.expires - time.time(),
             now=now,
             nonce=nonce,
         )
-        if seated or self._engine.healthy:
-            return welcome
-        return welcome + self._session.inform(self._engine.status_frame())
+        if before or services.status.log_available:
+            return commands
+        return commands + self._session.notify(services.status.message())
 
-    def _subscribe(self, channel: str, position: Position | None) -> None:
-        """Do for the client what its first frames would."""
-        where = position.to_json() if position else None
-        self.take(messages.encode("subscribe", channel=channel, position=where).decode())
-
-    async def _join(self, command: Open) -> None:
-        channel = command.channel
+    async def _subscribe(
+        self, subscription: ChannelSubscription, position: Position | None
+    ) -> None:
+        channel = subscription.channel
         try:
-            refusal = await self._refusal(channel)
-            if refusal:
-                self._engine.hub.leave(self, channel)
-                self._perform(self._session.refuse(channel, *refusal))
-                return
-            await self._listen_to(channel, command.position)
+            denial = await self._authorize(channel)
+            if denial:
+                self._services.hub.unsubscribe(self, channel)
+                self._perform(self._session.deny_subscription(channel, *denial))
+            else:
+                # One channel after another: so at most one page waits to be written.
+                assert self._history_lock
+                async with self._history_lock:
+                    if self._drained:
+                        await self.wait_for_room()
+                    await self._services.hub.subscribe(self, subscription, position)
         except RealtimeError as error:
-            _logger.warning("%s cannot be subscribed now: %s", channel, error)
-            self._perform(self._session.refuse(channel, 500, "the log cannot be read now"))
+            _logger.warning("subscription failed: channel=%s error=%s", channel, error)
+            failure = "the log cannot be read now"
+            self._perform(self._session.deny_subscription(channel, 500, failure))
         except Exception:
-            _logger.exception("subscribing %s failed", channel)
-            self.dismiss(session.INTERNAL, "the server failed")
+            _logger.exception("subscription failed: channel=%s", channel)
+            self.close(CloseCode.INTERNAL, "the server failed")
         finally:
-            if self._joins.get(channel) is asyncio.current_task():
-                del self._joins[channel]
-            if not self._joins:
-                self._joins, self._reading_history = _NO_JOINS, None
+            if subscription.task is asyncio.current_task():
+                subscription.task = None
+            # An idle connection keeps no lock: 10,000 of them take a megabyte.
+            for other in self._session.subscriptions.values():
+                if other.task:
+                    break
+            else:
+                self._history_lock = None
 
-    async def _listen_to(self, channel: str, position: Position | None) -> None:
-        """Subscribe, one channel after another, so that one page at most waits to be written."""
-        if self._reading_history is None:
-            self._reading_history = asyncio.Lock()
-        async with self._reading_history:
-            await self.has_room()
-            await self._engine.hub.join(self, channel, position)
-
-    async def _refusal(self, channel: str) -> tuple[int, str] | None:
-        """Return why this user may not listen: a rule's no, or a rule that is broken."""
+    async def _authorize(self, channel: str) -> tuple[int, str] | None:
+        """Return the code and message of a denial, or None where the user may subscribe."""
         assert self._principal
         try:
-            allowed = await self._engine.allow(self._principal, channel)
+            allowed = await self._services.access.allow(self._principal, channel)
         except Exception:
-            _logger.exception("the rule of %s failed", channel)
+            _logger.exception("channel rule failed: channel=%s", channel)
             return 500, "the channel's rule failed"
         return None if allowed else (403, f"{self._principal.user} may not listen to {channel}")
 
-    def _forget(self, channel: str) -> None:
-        if join := self._joins.pop(channel, None):
-            join.cancel()
-        self._engine.hub.leave(self, channel)
-
-    def _schedule(self) -> None:
-        """Be woken when the session has something to do."""
-        self._engine.wheel.wake_at(self.deadline, self)
+    def _end_subscription(self, subscription: ChannelSubscription) -> None:
+        if subscription.task:
+            subscription.task.cancel()
+            subscription.task = None
+        self._services.hub.unsubscribe(self, subscription.channel)

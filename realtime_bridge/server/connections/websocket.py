@@ -1,57 +1,55 @@
-"""A client's WebSocket, over ASGI."""
+"""WebSocket of a client, over ASGI."""
 
 import asyncio
 from contextlib import suppress
 
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server.auth.rules import own_channel
-from realtime_bridge.server.connections import connection as connections
-from realtime_bridge.server.connections.asgi import GONE, ASGIConnection
-from realtime_bridge.server.context import ServerContext
-from realtime_bridge.server.http.request import Receive, Request, Scope, Send
+from realtime_bridge.server.auth.tokens import Principal
+from realtime_bridge.server.connections.asgi import DISCONNECTED, ASGIConnection
+from realtime_bridge.server.connections.services import ConnectionServices
+from realtime_bridge.server.http.request import Receive, Scope, Send
 
 
 async def serve(
-    engine: ServerContext, request: Request, scope: Scope, receive: Receive, send: Send
+    services: ConnectionServices,
+    principal: Principal | None,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
 ) -> None:
-    """Answer an upgrade, and serve the connection until it ends.
-
-    Raises:
-        HTTPError: the page may not connect.
-
-    """
-    user = engine.admit(request)
+    """Accept an upgrade that was authorized, and serve the connection until it ends."""
     offered = scope.get("subprotocols", ())
     subprotocol = messages.SUBPROTOCOL if messages.SUBPROTOCOL in offered else None
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
-    connection = WebSocketConnection(engine, receive, send)
-    await connection.run(user, {own_channel(user.user): None} if user else {})
+    connection = WebSocketConnection(services, receive, send)
+    await connection.run(principal, {own_channel(principal.user): None} if principal else {})
     closing = await connection.finish()
     if closing:
         close = {"code": closing.code, "reason": closing.reason}
-        with suppress(*GONE):
-            async with asyncio.timeout(connections.CLOSE_SECONDS):
+        with suppress(*DISCONNECTED):
+            async with asyncio.timeout(services.timing.close):
                 await send({"type": "websocket.close", **close})
 
 
 class WebSocketConnection(ASGIConnection):
-    """A connection both sides of which send frames."""
+    """Connection on which both sides send messages."""
 
-    def __init__(self, engine: ServerContext, receive: Receive, send: Send) -> None:
-        super().__init__(engine)
-        self._receive = receive
-        self._send = send
+    def __init__(self, services: ConnectionServices, receive: Receive, send: Send) -> None:
+        super().__init__(services)
+        self._asgi_receive = receive
+        self._asgi_send = send
 
-    async def write(self, frame: bytes) -> None:
+    async def transmit(self, message: bytes) -> None:
         """Send one text message."""
-        await self._send({"type": "websocket.send", "text": frame.decode()})
+        await self._asgi_send({"type": "websocket.send", "text": message.decode()})
 
-    async def listen(self) -> None:
-        """Take text messages, and let the session refuse any others."""
+    async def receive_all(self) -> None:
+        """Receive text messages; the session rejects any others."""
         while True:
-            await self.has_room()
-            message = await self._receive()
-            if message["type"] == "websocket.disconnect":
+            await self.wait_for_room()
+            event = await self._asgi_receive()
+            if event["type"] == "websocket.disconnect":
                 return
-            text, data = message.get("text"), message.get("bytes")
-            self.take(text if text is not None else data or b"")
+            text, data = event.get("text"), event.get("bytes")
+            self.receive(text if text is not None else data or b"")

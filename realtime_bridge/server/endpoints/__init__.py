@@ -1,1 +1,1 @@
-"""Routes of the bridge."""
+"""Handlers of the bridge's HTTP routes."""

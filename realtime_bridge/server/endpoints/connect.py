@@ -1,65 +1,111 @@
-"""What the server tells a client at run time: where to connect, as whom, and what it promises."""
+"""Descriptor of the connection: URLs, identity, token, guarantee and limits for one client."""
 
+import hashlib
 import re
 import time
 
 from realtime_bridge.model import ids
-from realtime_bridge.protocol.session.session import HEARTBEAT_SECONDS
-from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal
-from realtime_bridge.server.context import ServerContext
+from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal, Tokens
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.status import ServerStatus
+from realtime_bridge.settings import Settings
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-ASKED = {name: name for name in ("connect", "poll", "latest")}
-PUSHED = {"sse": "sse", "websocket": "ws"}
-"""Relative to the URL of `connect`, so that they are right behind any proxy."""
+REQUEST_URLS = {name: name for name in ("connect", "poll", "latest")}
+PUSH_URLS = {"sse": "sse", "websocket": "ws"}
+"""Paths relative to the URL of `connect`, which keeps them valid behind any proxy."""
 
 
-async def connect(engine: ServerContext, request: Request) -> Response:
-    """Answer `POST connect`: the descriptor, with a token for this user and client."""
-    body = await request.json()
-    principal = await engine.identify(request)
-    client = body.get("client") or principal.client or ids.client_id()
-    if not isinstance(client, str) or not _CLIENT.fullmatch(client):
-        raise HTTPError(400, "bad_client", "client is 1 to 64 characters of A-Z a-z 0-9 _ -")
-    return Response.json(_describe(engine, principal, client))
+class Descriptors:
+    """Descriptors for clients.
+
+    Args:
+        settings: the configuration.
+        authenticator: authenticates the requests.
+        tokens: issues the tokens.
+        pipeline: the log, and the provider that delivers.
+        status: the generation.
+        heartbeat: the seconds between two heartbeats.
+
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        authenticator: Authenticator,
+        tokens: Tokens,
+        pipeline: ServerPipeline,
+        status: ServerStatus,
+        *,
+        heartbeat: float,
+    ) -> None:
+        self._settings = settings
+        self._authenticator = authenticator
+        self._tokens = tokens
+        self._pipeline = pipeline
+        self._status = status
+        self._heartbeat = heartbeat
+
+    async def connect(self, request: Request) -> Response:
+        """Answer `POST connect` with the descriptor and a token for this user and client."""
+        body = await request.json()
+        principal = await self._authenticator.identify(request)
+        client = body.get("client") or principal.client or ids.client_id()
+        if not isinstance(client, str) or not _CLIENT.fullmatch(client):
+            raise HTTPError(
+                400,
+                "bad_client",
+                "client is not valid: send 1 to 64 characters of A-Z a-z 0-9 _ -",
+            )
+        return Response.json(self._describe(principal, client))
+
+    def _describe(self, principal: Principal, client: str) -> dict[str, object]:
+        settings, provider, seconds = self._settings, self._pipeline.provider, _seconds(principal)
+        return {
+            "provider": provider.provider if provider else "websocket",
+            "mode": "realtime" if is_rolled_out(settings, principal.user) else "polling",
+            "guarantee": "log" if self._pipeline.has_log else "signal",
+            "client": client,
+            "user": principal.user,
+            "token": self._tokens.issue(
+                principal.user, client=client, channels=principal.channels or (), seconds=seconds
+            ),
+            "expires": round(seconds),
+            "urls": self._urls(),
+            "heartbeat": self._heartbeat,
+            "max_age": None,
+            "generation": self._status.generation,
+            "limits": {
+                "channels": settings.limit_channels_per_connection,
+                "frame_bytes": settings.limit_frame_bytes,
+                "frames_per_second": settings.limit_frames_per_second,
+            },
+            "options": provider.options if provider else {},
+        }
+
+    def _urls(self) -> dict[str, str]:
+        """Return the paths for requests, for push, and for a provider's authorization requests."""
+        provider = self._pipeline.provider
+        push = {} if self._status.is_serverless or not self._pipeline.has_log else PUSH_URLS
+        auth = {"auth": f"auth/{provider.provider}"} if provider else {}
+        return REQUEST_URLS | push | auth
 
 
-def _describe(engine: ServerContext, principal: Principal, client: str) -> dict[str, object]:
-    seconds = _seconds(principal)
-    hosted = engine.carriers.provider
-    return {
-        "provider": hosted.provider if hosted else "websocket",
-        "mode": "realtime" if engine.pushes_to(principal.user) else "polling",
-        "guarantee": "log" if engine.logged else "signal",
-        "client": client,
-        "user": principal.user,
-        "token": engine.tokens.issue(
-            principal.user, client=client, channels=principal.channels or (), seconds=seconds
-        ),
-        "expires": round(seconds),
-        "urls": _urls(engine),
-        "heartbeat": HEARTBEAT_SECONDS,
-        "max_age": None,
-        "generation": engine.generation,
-        "limits": {
-            "channels": engine.settings.limit_channels_per_connection,
-            "frame_bytes": engine.settings.limit_frame_bytes,
-            "frames_per_second": engine.settings.limit_frames_per_second,
-        },
-        "options": hosted.options if hosted else {},
-    }
+def is_rolled_out(settings: Settings, user: str) -> bool:
+    """Return whether this user receives pushed events.
 
-
-def _urls(engine: ServerContext) -> dict[str, str]:
-    """Return where to ask, where we push, and where a provider's client asks for permission."""
-    hosted = engine.carriers.provider
-    pushed = {} if engine.alone or not engine.logged else PUSHED
-    return ASKED | pushed | ({"auth": f"auth/{hosted.provider}"} if hosted else {})
+    The share of users is taken by a stable hash, so that a larger share only adds users.
+    """
+    digest = hashlib.sha256(f"{settings.prefix}:{user}".encode()).digest()
+    percent = int.from_bytes(digest[:8]) % 100
+    return settings.enabled and percent < settings.rollout_percent
 
 
 def _seconds(principal: Principal) -> float:
-    """Return how long the token is good: not longer than the one it was asked for with."""
+    """Return the token's lifetime, in s."""
+    # Bounded by the request's own proof: else a client could renew its access without end.
     return min(TOKEN_SECONDS, max(0.0, principal.expires - time.time()))

@@ -1,35 +1,60 @@
-"""Whether this server lives, and whether it can do its work."""
+"""Liveness, readiness and a summary of this server."""
 
-from realtime_bridge.server.context import INTERNAL, ServerContext
+from realtime_bridge.server.auth.rules import INTERNAL
+from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.status import ServerStatus
+from realtime_bridge.server.registry import ConnectionRegistry
 
 
-async def live() -> Response:
-    """Answer `GET health/live`: the process answers, so do not restart it."""
-    return Response.json({"status": "ok"})
+class Health:
+    """Health of one run of the server.
 
+    Args:
+        pipeline: the log.
+        status: the status of this run.
+        hub: the open channels.
+        registry: the connected clients.
 
-async def ready(engine: ServerContext) -> Response:
-    """Answer `GET health/ready`: send clients here, or not now."""
-    word = _word(engine)
-    return Response.json({"status": word}, status=200 if word == "ok" else 503)
+    """
 
+    def __init__(
+        self,
+        pipeline: ServerPipeline,
+        status: ServerStatus,
+        hub: Hub,
+        registry: ConnectionRegistry,
+    ) -> None:
+        self._pipeline = pipeline
+        self._status = status
+        self._hub = hub
+        self._registry = registry
 
-async def report(engine: ServerContext) -> Response:
-    """Answer `GET health`: the same for people, with numbers and no names."""
-    return Response.json(
-        {
-            "status": _word(engine),
-            "log": str(engine.log),
-            "connections": engine.connections.total(),
-            "users": len(engine.connections),
-            "channels": len(engine.hub.channels - INTERNAL),
-        }
-    )
+    async def live(self) -> Response:
+        """Answer `GET health/live` with 200: the process works and needs no restart."""
+        return Response.json({"status": "ok"})
 
+    async def ready(self) -> Response:
+        """Answer `GET health/ready`: 200 while this server can serve clients, else 503."""
+        state = self._state()
+        return Response.json({"status": state}, status=200 if state == "ok" else 503)
 
-def _word(engine: ServerContext) -> str:
-    if engine.clients.draining:
-        return "draining"
-    works = engine.alone or (engine.hub.ready and engine.hub.healthy)
-    return "ok" if works else "not ready"
+    async def report(self) -> Response:
+        """Answer `GET health` with the status and counts."""
+        # Public, therefore without names of users or channels.
+        return Response.json(
+            {
+                "status": self._state(),
+                "log": str(self._pipeline.log),
+                "connections": self._registry.users.total(),
+                "users": len(self._registry.users),
+                "channels": len(self._hub.fanouts.keys() - INTERNAL),
+            }
+        )
+
+    def _state(self) -> str:
+        if self._registry.draining:
+            return "draining"
+        works = self._status.is_serverless or (self._hub.ready and self._hub.healthy)
+        return "ok" if works else "not ready"

@@ -1,64 +1,89 @@
-"""What this process counts, for Prometheus."""
+"""Counts of this process in Prometheus's format."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.request import HTTPError
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.status import ServerStatus
+from realtime_bridge.server.registry import ConnectionRegistry
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from realtime_bridge.server.context import ServerContext
 
+class Metrics:
+    """Metrics of one run of the server.
 
-async def metrics(engine: "ServerContext") -> Response:
-    """Answer `GET metrics`: numbers and no names, in Prometheus's text format."""
-    try:
-        from prometheus_client import CollectorRegistry, exposition
-    except ModuleNotFoundError as error:
-        raise HTTPError(
-            404, "not_installed", "Run: pip install 'realtime-bridge[metrics]'"
-        ) from error
-    registry = CollectorRegistry()
-    registry.register(_Collector(engine))
-    headers = {"content-type": exposition.CONTENT_TYPE_PLAIN_0_0_4}
-    return Response(body=exposition.generate_latest(registry), headers=headers)
+    They are collected on request, so that an event costs one addition and no more.
 
+    Args:
+        prefix: the application's prefix, with which each name begins.
+        pipeline: the counts of published events.
+        status: the generation.
+        hub: the counts of delivered events.
+        registry: the connected clients.
 
-class _Collector:
-    """Reads the counts when it is asked, so that counting costs an addition and no more."""
+    """
 
-    def __init__(self, engine: "ServerContext") -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        prefix: str,
+        pipeline: ServerPipeline,
+        status: ServerStatus,
+        hub: Hub,
+        registry: ConnectionRegistry,
+    ) -> None:
+        self._prefix = prefix.replace("-", "_")
+        self._pipeline = pipeline
+        self._status = status
+        self._hub = hub
+        self._registry = registry
+
+    async def report(self) -> Response:
+        """Answer `GET metrics` in Prometheus's text format."""
+        # Public, therefore without names of users or channels as labels.
+        try:
+            from prometheus_client import CollectorRegistry, exposition
+        except ModuleNotFoundError as error:
+            raise HTTPError(
+                404,
+                "not_installed",
+                "prometheus_client is not installed: run pip install 'realtime-bridge[metrics]'",
+            ) from error
+        registry = CollectorRegistry()
+        registry.register(self)
+        headers = {"content-type": exposition.CONTENT_TYPE_PLAIN_0_0_4}
+        return Response(body=exposition.generate_latest(registry), headers=headers)
 
     def collect(self) -> Iterator["Metric"]:
+        """Yield the metrics, as `prometheus_client` requires of a collector."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        prefix = self._engine.settings.prefix.replace("-", "_")
-        for name, says, value in _gauges(self._engine):
-            yield GaugeMetricFamily(f"{prefix}_{name}", says, value)
-        for name, says, value in _counters(self._engine):
-            yield CounterMetricFamily(f"{prefix}_{name}", says, value)
+        for name, description, value in self._gauges():
+            yield GaugeMetricFamily(f"{self._prefix}_{name}", description, value)
+        for name, description, value in self._counters():
+            yield CounterMetricFamily(f"{self._prefix}_{name}", description, value)
 
+    def _gauges(self) -> Iterable[tuple[str, str, float]]:
+        hub, registry = self._hub, self._registry
+        return (
+            ("connections", "Open sockets and streams", registry.users.total()),
+            ("users", "Users with an open connection", len(registry.users)),
+            ("channels", "Channels with a subscriber in this process", len(hub.fanouts)),
+            ("log_up", "1 while the log answers and its feed is connected", hub.healthy),
+            ("draining", "1 while this server drains its connections", registry.draining),
+            ("generation", "Generation of the delivery configuration", self._status.generation),
+        )
 
-def _gauges(engine: "ServerContext") -> Iterable[tuple[str, str, float]]:
-    return (
-        ("connections", "Sockets and streams that are open", engine.connections.total()),
-        ("users", "Users who have one", len(engine.connections)),
-        ("channels", "Channels that somebody listens to here", len(engine.hub.channels)),
-        ("log_up", "Whether the log is heard, and answers", engine.hub.healthy),
-        ("draining", "Whether clients are being sent away", engine.clients.draining),
-        ("generation", "Of the delivering configuration", engine.generation),
-    )
-
-
-def _counters(engine: "ServerContext") -> Iterable[tuple[str, str, float]]:
-    broadcaster, hub = engine.broadcaster, engine.hub
-    return (
-        ("published", "Events appended through this process", broadcaster.published),
-        ("unpushed", "Events that the log has and the backend refused", broadcaster.unpushed),
-        ("events", "Events fanned out here", hub.events),
-        ("recoveries", "Gaps read from the log here", hub.recoveries),
-        ("resets", "Holes that clients here were told of", hub.resets),
-    )
+    def _counters(self) -> Iterable[tuple[str, str, float]]:
+        broadcaster, hub = self._pipeline.broadcaster, self._hub
+        return (
+            ("published", "Events published by this process", broadcaster.published),
+            ("unpushed", "Events in the log that the backend failed to push", broadcaster.unpushed),
+            ("events", "Events fanned out by this process", hub.events),
+            ("recoveries", "Gaps recovered from the log", hub.recoveries),
+            ("resets", "Resets sent for gaps that the log cannot fill", hub.resets),
+        )

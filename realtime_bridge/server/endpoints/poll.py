@@ -1,6 +1,7 @@
-"""Polling: positions in, events or a reset out; any server answers, nothing is kept between."""
+"""Polling by position; any server can answer, as no state is kept between requests."""
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -9,207 +10,272 @@ from typing import Any
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.protocol.wire import messages as wire
+from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.tokens import Principal
-from realtime_bridge.server.context import ServerContext, logger
-from realtime_bridge.server.endpoints.requested_positions import (
-    Positions,
-    read_channel,
-    read_positions,
-)
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
+from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.request import HTTPError, Request
+from realtime_bridge.server.http.requested_positions import Positions, read_channel, read_positions
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.null_log import NOWHERE
-from realtime_bridge.server.registry import Client
-
-MAX_WAIT = 20.0
-"""The longest a long poll is held, in seconds."""
-
-CACHE_SECONDS = 0.25
-"""How long an answer of the log serves others with the same position, however many poll."""
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.status import ServerStatus
+from realtime_bridge.server.registry import ConnectionRegistry, RegisteredClient
+from realtime_bridge.server.timing import ServerTiming
 
 MAX_CACHED = 10_000
-
-_Key = tuple[str, Position | None, str | None]
-_Entry = tuple[float, Page | Reset | None]
-_NOTHING: _Entry = (0.0, None)
+"""The most answers of the log in the cache."""
 
 _OFFSET = re.compile(r"[0-9]{1,16}")
 
+_logger = logging.getLogger("realtime_bridge.server")
+
+
+class LogCache:
+    """Recent answers of the log: many polls from the same position cost one read.
+
+    Args:
+        pipeline: the log.
+        hub: the offsets fanned out here, which show that an answer is outdated.
+        seconds: the time that an answer is kept.
+        capacity: the most answers.
+
+    """
+
+    def __init__(
+        self, pipeline: ServerPipeline, hub: Hub, *, seconds: float, capacity: int = MAX_CACHED
+    ) -> None:
+        self._pipeline = pipeline
+        self._hub = hub
+        self._seconds = seconds
+        self._capacity = capacity
+        self._entries: dict[tuple[object, ...], tuple[float, Page | Reset]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def read(self, channel: str, after: Position | None) -> Page | Reset:
+        """Return the log's answer for a position, or for the present.
+
+        Raises:
+            PublishError: the log cannot be read.
+
+        """
+        now = time.monotonic()
+        self.expire(now)
+        key = (channel, after.epoch, after.offset, after.id) if after else (channel,)
+        entry = self._entries.get(key)
+        if entry and now < entry[0] and self._is_current(channel, entry[1]):
+            return entry[1]
+        answer = await self._read_log(channel, after)
+        # Removed first: a dictionary keeps the place of a key, and the oldest entry has to lead.
+        self._entries.pop(key, None)
+        self._entries[key] = now + self._seconds, answer
+        return answer
+
+    def expire(self, now: float) -> None:
+        """Remove the answers that are too old, and the oldest above the capacity."""
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if now < self._entries[oldest][0] and len(self._entries) < self._capacity:
+                return
+            del self._entries[oldest]
+
+    def _is_current(self, channel: str, answer: Page | Reset) -> bool:
+        """Return whether this process fanned out no later event of the channel."""
+        # A client that received a later event by push must not get an older position by poll.
+        return self._hub.top(channel) in (None, answer.top.offset)
+
+    async def _read_log(self, channel: str, after: Position | None) -> Page | Reset:
+        if after is not None or not self._pipeline.has_log:
+            return await self._pipeline.log.read(channel, after or NOWHERE)
+        tops = await self._pipeline.log.positions([channel])
+        return Page(events=(), top=tops[channel])
+
 
 class Polls:
-    """Answers polls, and asks the log once for all who stand at the same position."""
+    """Answers to polls.
 
-    def __init__(self, engine: ServerContext) -> None:
-        self._engine = engine
-        self._cached: dict[_Key, _Entry] = {}
+    Args:
+        authenticator: authenticates the requests.
+        access: decides who may subscribe to a channel.
+        pipeline: the log.
+        hub: ends a long poll when an event arrives.
+        registry: the clients of this process, among them the long polls.
+        status: the status of the server.
+        timing: the durations of the server.
+        max_channels: the most channels of one poll.
+
+    """
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        access: ChannelAccess,
+        pipeline: ServerPipeline,
+        hub: Hub,
+        registry: ConnectionRegistry,
+        status: ServerStatus,
+        timing: ServerTiming,
+        *,
+        max_channels: int,
+    ) -> None:
+        self._authenticator = authenticator
+        self._access = access
+        self._pipeline = pipeline
+        self._hub = hub
+        self._registry = registry
+        self._status = status
+        self._max_wait = timing.poll_wait
+        self._max_channels = max_channels
+        self._cache = LogCache(pipeline, hub, seconds=timing.poll_cache)
 
     async def poll(self, request: Request) -> Response:
         """Answer `POST poll`."""
         body = await request.json()
-        principal = await self._engine.identify(request)
-        positions = read_positions(body, self._engine.settings.limit_channels_per_connection)
-        refused = await self._refused(principal, positions)
-        granted = {name: after for name, after in positions.items() if name not in refused}
-        wait = 0.0 if self._engine.clients.draining or self._engine.alone else _wait(body)
+        principal = await self._authenticator.identify(request)
+        positions = read_positions(body, self._max_channels)
+        denied = await self._denied(principal, positions)
+        granted = {name: after for name, after in positions.items() if name not in denied}
+        wait = self._wait_seconds(body)
         answers = await self._answers(granted, wait)
         if wait:
-            refused |= await self._refused(principal, granted)
-        channels = {name: _describe(answer) for name, answer in answers.items()} | refused
+            # Access can be revoked while the poll waits.
+            denied |= await self._denied(principal, granted)
+        channels = {name: _describe(answer) for name, answer in answers.items()} | denied
         return Response.json(
             {
                 "channels": channels,
                 "next_ms": None,
-                "generation": self._engine.generation,
-                "status": self._engine.status,
+                "generation": self._status.generation,
+                "status": self._status.fields,
             }
         )
 
     async def latest(self, request: Request) -> Response:
-        """Answer `GET latest?channel=`: the latest event of each key, and the position there."""
-        principal = await self._engine.identify(request)
-        channel = read_channel(request.query.get("channel", ""))
-        after = request.query.get("after", "0")
+        """Answer `GET latest?channel=` with the latest event of each key, and the position."""
+        principal = await self._authenticator.identify(request)
+        channel = read_channel(request.query_params.get("channel", ""))
+        after = request.query_params.get("after", "0")
         if not _OFFSET.fullmatch(after):
-            raise HTTPError(400, "bad_position", "after is the offset that a page ended with")
-        await self._require(principal, channel)
-        if not self._engine.logged:
-            raise HTTPError(404, "no_log", "Without a log nothing is remembered: set REALTIME_LOG")
-        page = await self._engine.log.latest(channel, after=int(after))
+            raise HTTPError(
+                400, "bad_position", f"after={after[:40]!r} is no offset: send a page's last offset"
+            )
+        await self._require_access(principal, channel)
+        if not self._pipeline.has_log:
+            raise HTTPError(404, "no_log", "This server stores no events: set REALTIME_LOG")
+        page = await self._pipeline.log.latest(channel, after=int(after))
         return Response.json(
             {
                 "channel": channel,
-                "events": messages.encode_events(page.events),
+                "events": wire.encode_events(page.events),
                 "position": page.top.to_json(),
                 "more": page.more,
             }
         )
 
-    async def _require(self, principal: Principal, channel: str) -> None:
-        refused = await self._refused(principal, {channel: None})
-        if "error" in refused.get(channel, {}):
-            raise HTTPError(500, "rule_failed", "The channel's rule failed, try again")
-        if refused:
-            raise HTTPError(403, "forbidden", f"{principal.user} may not listen to {channel}")
+    async def _require_access(self, principal: Principal, channel: str) -> None:
+        denied = await self._denied(principal, {channel: None})
+        if "error" in denied.get(channel, {}):
+            raise HTTPError(500, "rule_failed", f"The rule of {channel} failed: try again")
+        if denied:
+            raise HTTPError(
+                403, "forbidden", f"{principal.user} may not subscribe to {channel}: check its rule"
+            )
 
-    async def _refused(
+    async def _denied(
         self, principal: Principal, channels: Mapping[str, Any]
     ) -> dict[str, dict[str, Any]]:
-        """Return the channels this user gets nothing of, each with what to say instead."""
-        refused: dict[str, dict[str, Any]] = {}
+        """Return the denied channels, each with its part of the response."""
+        denied: dict[str, dict[str, Any]] = {}
         for channel in channels:
             try:
-                if not await self._engine.allow(principal, channel):
-                    refused[channel] = {"reset": "forbidden", "position": None}
+                if not await self._access.allow(principal, channel):
+                    denied[channel] = {"reset": "forbidden", "position": None}
             except Exception:
-                logger.exception("the rule of %s failed", channel)
-                message = "the channel's rule failed, try again"
-                refused[channel] = {"error": {"code": 500, "message": message}}
-        return refused
+                # The application's failure is no denial: the client keeps the channel and retries.
+                _logger.exception("channel rule failed: channel=%s", channel)
+                message = "the channel's rule failed: try again"
+                denied[channel] = {"error": {"code": 500, "message": message}}
+        return denied
 
     async def _answers(self, positions: Positions, wait: float) -> dict[str, Page | Reset]:
         if not wait:
             return await self._read_all(positions)
-        waiter = _Waiter()
-        self._engine.clients.add(waiter)
+        waiter = _LongPoll()
+        self._registry.add(waiter)
         try:
+            # Subscribing comes first: an event appended during the read ends the wait.
             for channel in positions:
-                await self._engine.hub.join(waiter, channel, None)
+                await self._hub.subscribe(waiter, ChannelSubscription(channel), None)
             answers = await self._read_all(positions)
-            if any(_moved(answer) for answer in answers.values()):
+            if any(_has_news(answer) for answer in answers.values()):
                 return answers
-            await waiter.moved(wait)
+            await waiter.wait(wait)
             return await self._read_all(positions)
         finally:
-            self._engine.clients.discard(waiter)
+            self._registry.discard(waiter)
             for channel in positions:
-                self._engine.hub.leave(waiter, channel)
+                self._hub.unsubscribe(waiter, channel)
 
     async def _read_all(self, positions: Positions) -> dict[str, Page | Reset]:
-        return {channel: await self._read(channel, at) for channel, at in positions.items()}
+        return {
+            channel: await self._cache.read(channel, after) for channel, after in positions.items()
+        }
 
-    async def _read(self, channel: str, after: Position | None) -> Page | Reset:
-        now = time.monotonic()
-        self._forget(now)
-        key = channel, after, after.id if after else None
-        expires, answer = self._cached.get(key, _NOTHING)
-        if answer and now < expires and self._still_true(channel, answer):
-            return answer
-        answer = await self._ask(channel, after)
-        self._cached.pop(key, None)
-        self._cached[key] = now + CACHE_SECONDS, answer
-        return answer
-
-    def _forget(self, now: float) -> None:
-        """Let go of the answers that are too old, which come first."""
-        while self._cached:
-            oldest = next(iter(self._cached))
-            if now < self._cached[oldest][0] and len(self._cached) < MAX_CACHED:
-                return
-            del self._cached[oldest]
-
-    def _still_true(self, channel: str, answer: Page | Reset) -> bool:
-        """Tell whether nothing was fanned out here since, as far as this process hears it."""
-        return self._engine.hub.top(channel) in (None, answer.top.offset)
-
-    async def _ask(self, channel: str, after: Position | None) -> Page | Reset:
-        if after is not None or not self._engine.logged:
-            return await self._engine.log.read(channel, after or NOWHERE)
-        tops = await self._engine.log.positions([channel])
-        return Page(events=(), top=tops[channel])
+    def _wait_seconds(self, body: Mapping[str, Any]) -> float:
+        """Return the seconds that the poll may be held; a server that stops holds none."""
+        if self._registry.draining or self._status.is_serverless:
+            return 0.0
+        wait = body.get("wait") or 0
+        if not isinstance(wait, int | float) or not 0 <= wait <= self._max_wait:
+            limit = f"send a number of seconds from 0 to {self._max_wait:g}"
+            raise HTTPError(400, "bad_wait", f"wait is not valid: {limit}")
+        return float(wait)
 
 
-class _Waiter(Subscriber, Client):
-    """A long poll: it wants to know just that something happened."""
+class _LongPoll(Subscriber, RegisteredClient):
+    """Subscriber that ends a long poll's wait on any event, reset, status or close."""
 
     def __init__(self) -> None:
-        self._something = asyncio.Event()
+        self._changed = asyncio.Event()
 
-    def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:  # noqa: ARG002
-        self._something.set()
+    def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:  # noqa: ARG002
+        self._changed.set()
         return True
 
-    def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
+    def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
         pass
 
     def reset(self, channel: str, reset: Reset) -> None:  # noqa: ARG002
-        self._something.set()
+        self._changed.set()
 
-    def tell(self, frame: bytes) -> None:  # noqa: ARG002
-        self._something.set()
+    def notify(self, message: bytes) -> None:  # noqa: ARG002
+        self._changed.set()
 
-    def dismiss(self, code: int, reason: str) -> None:  # noqa: ARG002
-        self._something.set()
+    def close(self, code: int, reason: str) -> None:  # noqa: ARG002
+        self._changed.set()
 
     def revoke(self, user: str | None, channel: str | None) -> None:  # noqa: ARG002
-        self._something.set()
+        self._changed.set()
 
-    async def moved(self, wait: float) -> None:
+    async def wait(self, seconds: float) -> None:
         try:
-            async with asyncio.timeout(wait):
-                await self._something.wait()
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
         except TimeoutError:
             return
 
 
-def _moved(answer: Page | Reset) -> bool:
+def _has_news(answer: Page | Reset) -> bool:
     return isinstance(answer, Reset) or bool(answer.events)
 
 
 def _describe(answer: Page | Reset) -> dict[str, Any]:
-    if isinstance(answer, Reset):
-        position = None if answer.reason == "signal" else answer.top.to_json()
-        return {"reset": answer.reason, "position": position}
-    return {
-        "events": messages.encode_events(answer.events),
-        "position": messages.reached(answer).to_json(),
-        "more": answer.more,
-    }
-
-
-def _wait(body: Mapping[str, Any]) -> float:
-    wait = body.get("wait") or 0
-    if not isinstance(wait, int | float) or not 0 <= wait <= MAX_WAIT:
-        raise HTTPError(400, "bad_wait", f"wait is a number of seconds from 0 to {MAX_WAIT:g}")
-    return float(wait)
+    if isinstance(answer, Page):
+        return wire.encode_page(answer)
+    position = None if answer.reason == "signal" else answer.top.to_json()
+    return {"reset": answer.reason, "position": position}

@@ -1,4 +1,4 @@
-"""What a hosted provider's own client asks of us: whether a user may listen."""
+"""Authorization requests of a hosted provider's client library."""
 
 import time
 from functools import partial
@@ -6,29 +6,55 @@ from functools import partial
 from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.model import ids
+from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal
-from realtime_bridge.server.context import ServerContext
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
 
 
-async def authorize(engine: ServerContext, hosted: HostedBackend, request: Request) -> Response:
-    """Answer `POST auth/{provider}` by the same rules as everything else."""
-    principal = await engine.identify(request)
-    fields = await request.form()
-    try:
-        answer = await hosted.authorize(fields, _visitor(engine, principal))
-    except AuthRequestError as error:
-        raise HTTPError(400, "bad_request", str(error)) from error
-    if answer is None:
-        raise HTTPError(403, "forbidden", f"{principal.user} may not listen to that")
-    return Response.json(answer)
+class ProviderAuthorization:
+    """Authorization for the clients of one hosted provider.
 
+    Args:
+        provider: the provider's backend, which signs.
+        authenticator: authenticates the requests.
+        access: decides who may subscribe to a channel.
 
-def _visitor(engine: ServerContext, principal: Principal) -> AuthorizationRequest:
-    return AuthorizationRequest(
-        user=principal.user,
-        client=principal.client or ids.client_id(),
-        seconds=min(TOKEN_SECONDS, max(0.0, principal.expires - time.time())),
-        allow=partial(engine.allow, principal),
-    )
+    """
+
+    def __init__(
+        self, provider: HostedBackend, authenticator: Authenticator, access: ChannelAccess
+    ) -> None:
+        self._provider = provider
+        self._authenticator = authenticator
+        self._access = access
+
+    async def authorize(self, request: Request) -> Response:
+        """Answer `POST auth/{provider}` by the channel rules.
+
+        Raises:
+            HTTPError: 400, the request is malformed; 401, no identity; 403, access is denied.
+
+        """
+        principal = await self._authenticator.identify(request)
+        fields = await request.form()
+        try:
+            answer = await self._provider.authorize(fields, self._authorization(principal))
+        except AuthRequestError as error:
+            raise HTTPError(400, "bad_request", str(error)) from error
+        if answer is None:
+            raise HTTPError(
+                403,
+                "forbidden",
+                f"{principal.user} may not subscribe to the requested channel: check its rule",
+            )
+        return Response.json(answer)
+
+    def _authorization(self, principal: Principal) -> AuthorizationRequest:
+        return AuthorizationRequest(
+            user=principal.user,
+            client=principal.client or ids.client_id(),
+            seconds=min(TOKEN_SECONDS, max(0.0, principal.expires - time.time())),
+            allow=partial(self._access.allow, principal),
+        )

@@ -1,4 +1,4 @@
-"""Publishing for other processes and languages: signed calls, over HTTP or on a socket."""
+"""Signed calls of other processes: publishing over HTTP, and all calls over a WebSocket."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,81 +8,133 @@ import orjson
 
 from realtime_bridge.errors import InvalidEventError, PublishError, RealtimeError
 from realtime_bridge.model.channel import check_channel
-from realtime_bridge.protocol.session.session import PROTOCOL
+from realtime_bridge.protocol.session.session import MAX_REASON
 from realtime_bridge.protocol.wire import messages, rpc
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
-from realtime_bridge.server.auth.signatures import SignatureError
-from realtime_bridge.server.context import ServerContext
-from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope
-from realtime_bridge.server.http.request import Send as ASGISend
+from realtime_bridge.server.auth.signatures import SignatureError, Signatures
+from realtime_bridge.server.http.request import HTTPError, Receive, Request, Send
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 
-Call = Callable[[ServerContext, Mapping[str, Any]], Awaitable[dict[str, Any]]]
-
-
-async def publish(engine: ServerContext, request: Request) -> Response:
-    """Answer `POST publish`: all events are checked before the first is appended."""
-    body = await request.body(rpc.MAX_CALL_BYTES)
-    timestamp, signature = _check(engine, request, body)
-    try:
-        engine.signatures.once(timestamp, signature, now=time.time())
-    except SignatureError as error:
-        raise HTTPError(409, error.code, str(error)) from error
-    try:
-        fields = messages.decode_object(body)
-        events = rpc.unpack_events(fields.get("events"), fallback_id=signature[:40])
-        receipts = await engine.broadcaster.publish_many(events)
-    except (ProtocolError, InvalidEventError) as error:
-        raise HTTPError(400, "invalid_event", str(error)) from error
-    except PublishError:
-        engine.signatures.forgive(signature)
-        raise
-    return Response.json({"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]})
+Fields = Mapping[str, Any]
+Call = Callable[[Fields], Awaitable[dict[str, Any]]]
 
 
-async def serve(
-    engine: ServerContext, request: Request, _scope: Scope, receive: Receive, send: ASGISend
-) -> None:
-    """Answer a worker's signed upgrade, then its calls, one after another, in order.
+class WorkerCalls:
+    """Calls of workers on the log.
 
-    Raises:
-        HTTPError: the signature is not good.
+    Args:
+        signatures: checks that a call has the secret, and arrives once.
+        pipeline: the log and the broadcaster.
 
     """
-    _check(engine, request, b"")
-    await send({"type": "websocket.accept"})
-    while (message := await receive())["type"] == "websocket.receive":
+
+    def __init__(self, signatures: Signatures, pipeline: ServerPipeline) -> None:
+        self._signatures = signatures
+        self._pipeline = pipeline
+        self._calls: dict[str, Call] = {
+            "append": self._append,
+            "read": self._read,
+            "latest": self._latest,
+            "positions": self._positions,
+            "rotate_epoch": self._rotate_epoch,
+        }
+
+    async def publish(self, request: Request) -> Response:
+        """Answer `POST publish`; validate all events before the first is appended.
+
+        Raises:
+            HTTPError: 401 or 409, the signature; 400, the events.
+            PublishError: the log or the backend failed.
+
+        """
+        body = await request.body(rpc.MAX_CALL_BYTES)
+        timestamp, signature = self._check(request, body)
         try:
-            answer = await _answer(engine, message.get("text") or message.get("bytes") or b"")
-        except ProtocolError as error:
-            await send({"type": "websocket.close", "code": PROTOCOL, "reason": str(error)[:120]})
-            return
-        await send({"type": "websocket.send", "text": answer.decode()})
+            self._signatures.once(timestamp, signature, now=time.time())
+        except SignatureError as error:
+            raise HTTPError(409, error.code, str(error)) from error
+        try:
+            fields = messages.decode_object(body)
+            # Ids from the signature: the same body appended on another server is a duplicate there.
+            events = rpc.unpack_events(fields.get("events"), fallback_id=signature[:40])
+            receipts = await self._pipeline.broadcaster.publish_many(events)
+        except (ProtocolError, InvalidEventError) as error:
+            raise HTTPError(400, "invalid_event", str(error)) from error
+        except PublishError:
+            # The caller retries the same signed body, which must not count as a replay.
+            self._signatures.forgive(signature)
+            raise
+        return Response.json({"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]})
 
+    async def serve(self, request: Request, receive: Receive, send: Send) -> None:
+        """Accept a worker's signed upgrade, then answer its calls in order.
 
-def _check(engine: ServerContext, request: Request, body: bytes) -> tuple[str, str]:
-    timestamp = request.headers.get(rpc.TIMESTAMP.lower(), "")
-    signature = request.headers.get(rpc.SIGNATURE.lower(), "")
-    if not timestamp or not signature:
-        raise HTTPError(401, "not_signed", f"Send the headers {rpc.TIMESTAMP} and {rpc.SIGNATURE}")
-    try:
-        engine.signatures.check(timestamp, signature, body, now=time.time())
-    except SignatureError as error:
-        raise HTTPError(401, error.code, str(error)) from error
-    return timestamp, signature
+        Raises:
+            HTTPError: 401, the signature is invalid.
 
+        """
+        # No replay check: the upgrade carries no events, and its signature expires in 300 s.
+        self._check(request, b"")
+        await send({"type": "websocket.accept"})
+        while (event := await receive())["type"] == "websocket.receive":
+            try:
+                answer = await self._answer(event.get("text") or event.get("bytes") or b"")
+            except ProtocolError as error:
+                code, reason = CloseCode.PROTOCOL, str(error)[:MAX_REASON]
+                await send({"type": "websocket.close", "code": code, "reason": reason})
+                return
+            await send({"type": "websocket.send", "text": answer.decode()})
 
-async def _answer(engine: ServerContext, text: str | bytes) -> bytes:
-    fields = messages.decode_object(text)
-    name = fields.get("call")
-    call = _CALLS.get(name) if isinstance(name, str) else None
-    if call is None:
-        raise ProtocolError(f"unknown call, not one of {', '.join(_CALLS)}")
-    try:
-        answer = await call(engine, fields)
-    except RealtimeError as error:
-        answer = {"error": _error(error)}
-    return orjson.dumps({"number": fields.get("number"), **answer})
+    def _check(self, request: Request, body: bytes) -> tuple[str, str]:
+        timestamp = request.headers.get(rpc.TIMESTAMP.lower(), "")
+        signature = request.headers.get(rpc.SIGNATURE.lower(), "")
+        if not timestamp or not signature:
+            names = f"{rpc.TIMESTAMP} and {rpc.SIGNATURE}"
+            raise HTTPError(401, "not_signed", f"The call is not signed: send the headers {names}")
+        try:
+            self._signatures.check(timestamp, signature, body, now=time.time())
+        except SignatureError as error:
+            raise HTTPError(401, error.code, str(error)) from error
+        return timestamp, signature
+
+    async def _answer(self, text: str | bytes) -> bytes:
+        fields = messages.decode_object(text)
+        name = fields.get("call")
+        call = self._calls.get(name) if isinstance(name, str) else None
+        if call is None:
+            raise ProtocolError(f"unknown call: send one of {', '.join(self._calls)}")
+        try:
+            answer = await call(fields)
+        except RealtimeError as error:
+            answer = {"error": _error(error)}
+        return orjson.dumps({"number": fields.get("number"), **answer})
+
+    async def _append(self, fields: Fields) -> dict[str, Any]:
+        events = rpc.unpack_events(fields.get("events"))
+        receipts = await self._pipeline.broadcaster.publish_many(events)
+        return {"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]}
+
+    async def _read(self, fields: Fields) -> dict[str, Any]:
+        after = messages.decode_position(fields.get("after"))
+        limit = _number(fields, "limit", 1)
+        return rpc.pack_answer(await self._pipeline.log.read(_channel(fields), after, limit))
+
+    async def _latest(self, fields: Fields) -> dict[str, Any]:
+        after, limit = _number(fields, "after", 0), _number(fields, "limit", 1)
+        page = await self._pipeline.log.latest(_channel(fields), after=after, limit=limit)
+        return rpc.pack_answer(page)
+
+    async def _positions(self, fields: Fields) -> dict[str, Any]:
+        channels = rpc.unpack_channels(fields.get("channels"))
+        tops = await self._pipeline.log.positions(map(check_channel, channels))
+        return {"positions": {channel: top.to_json() for channel, top in tops.items()}}
+
+    async def _rotate_epoch(self, fields: Fields) -> dict[str, Any]:
+        expected = str(fields.get("expected_epoch"))
+        top = await self._pipeline.log.rotate_epoch(_channel(fields), expected)
+        return {"position": top.to_json()}
 
 
 def _error(error: RealtimeError) -> dict[str, Any]:
@@ -91,50 +143,13 @@ def _error(error: RealtimeError) -> dict[str, Any]:
     return {"invalid": invalid, "retryable": retryable, "message": str(error)}
 
 
-async def _append(engine: ServerContext, fields: Mapping[str, Any]) -> dict[str, Any]:
-    events = rpc.unpack_events(fields.get("events"))
-    receipts = await engine.broadcaster.publish_many(events)
-    return {"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]}
-
-
-async def _read(engine: ServerContext, fields: Mapping[str, Any]) -> dict[str, Any]:
-    after = messages.decode_position(fields.get("after"))
-    return rpc.pack_answer(
-        await engine.log.read(_channel(fields), after, _number(fields, "limit", 1))
-    )
-
-
-async def _latest(engine: ServerContext, fields: Mapping[str, Any]) -> dict[str, Any]:
-    after, limit = _number(fields, "after", 0), _number(fields, "limit", 1)
-    return rpc.pack_answer(await engine.log.latest(_channel(fields), after=after, limit=limit))
-
-
-async def _positions(engine: ServerContext, fields: Mapping[str, Any]) -> dict[str, Any]:
-    channels = rpc.unpack_channels(fields.get("channels"))
-    tops = await engine.log.positions(map(check_channel, channels))
-    return {"positions": {channel: top.to_json() for channel, top in tops.items()}}
-
-
-async def _rotate(engine: ServerContext, fields: Mapping[str, Any]) -> dict[str, Any]:
-    top = await engine.log.rotate_epoch(_channel(fields), str(fields.get("expected_epoch")))
-    return {"position": top.to_json()}
-
-
-def _channel(fields: Mapping[str, Any]) -> str:
+def _channel(fields: Fields) -> str:
     return check_channel(fields.get("channel", ""))
 
 
-def _number(fields: Mapping[str, Any], name: str, least: int) -> int:
+def _number(fields: Fields, name: str, least: int) -> int:
     number = fields.get(name, least)
+    # An exact type: bool is an int in Python.
     if type(number) is not int or number < least:
-        raise ProtocolError(f"{name} is an integer from {least}")
+        raise ProtocolError(f"{name} is not valid: send an integer from {least}")
     return number
-
-
-_CALLS: dict[str, Call] = {
-    "append": _append,
-    "read": _read,
-    "latest": _latest,
-    "positions": _positions,
-    "rotate_epoch": _rotate,
-}

@@ -1,4 +1,4 @@
-"""One channel in this process: its position, and who gets each event encoded once, in order."""
+"""Fan-out of one channel: its position, and its subscribers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -8,231 +8,291 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire.messages import encode_event
-from realtime_bridge.protocol.wire.websocket_frames import framed
+from realtime_bridge.protocol.wire.websocket_frames import encode_frame
 from realtime_bridge.server.fanout import sending
-from realtime_bridge.server.fanout.positions import identified, reaches
 from realtime_bridge.server.fanout.sending import WriteTarget
 
 
 class Subscriber(ABC):
-    """Whoever is subscribed through the hub. All calls come from its loop, and never wait."""
+    """Receiver of a channel's events. The hub's loop makes all calls, and never waits for one."""
 
     __slots__ = ()
 
     @abstractmethod
-    def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:
-        """Take the channel's next events, encoded; False ends delivery until it joins again."""
+    def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
+        """Receive the next events, encoded; False pauses delivery until it subscribes again."""
 
     @abstractmethod
-    def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
-        """Take the answer to a subscription; unless it has more pages, it is live now."""
+    def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
+        """Receive the history; delivery begins after it, unless the page has more."""
 
     @abstractmethod
     def reset(self, channel: str, reset: Reset) -> None:
-        """Learn that there is a hole, and where the channel goes on."""
+        """Receive a reset: events are missing, and the channel continues elsewhere."""
 
 
 class FastSubscriber(Subscriber):
-    """One whose socket the fan writes to itself, as long as it takes everything at once."""
+    """Subscriber whose socket the fan-out writes to, as long as the socket takes everything."""
 
     __slots__ = ()
 
     @abstractmethod
-    def direct(self, channel: str) -> WriteTarget | None:
-        """Return what takes the channel's events now; None while they have to be delivered.
+    def write_target(self, subscription: ChannelSubscription) -> WriteTarget | None:
+        """Return the target for events, or None while they have to go through `deliver`.
 
-        When that changes, `Hub.readmit` is called.
+        When the answer changes, the subscriber calls `Hub.update_route`.
         """
 
     @abstractmethod
-    def hand_over(self, rest: bytes) -> None:
-        """Take what was not taken directly."""
+    def write_rest(self, rest: bytes) -> None:
+        """Write the bytes that the target did not take."""
 
 
 V = TypeVar("V")
 
-_NOBODY: dict[Subscriber, Any] = {}
-"""What fans share for those of their states in which nobody is: most of them, most of the time."""
+# Most sets of most channels are empty. They share this dictionary: 64 bytes each add up.
+_EMPTY: dict[Subscriber, Any] = {}
+
+_Subscriptions = dict[Subscriber, ChannelSubscription]
 
 
 class ChannelFanout:
-    """A channel's subscribers: live, ahead of the feed, reading history, or fallen behind."""
+    """Fan-out of one channel to its subscribers, each of which is in one of five states.
+
+    Args:
+        channel: the channel's name.
+        position: the position up to which events were fanned out.
+
+    """
 
     __slots__ = (
-        "ahead",
+        "ahead_of_feed",
         "channel",
-        "direct",
-        "idle",
-        "joining",
-        "members",
+        "fast_subscribers",
         "missed",
+        "paused",
         "position",
+        "reading_history",
         "recovering",
+        "subscribers",
     )
 
     def __init__(self, channel: str, position: Position) -> None:
         self.channel = channel
         self.position = position
-        self.members: dict[Subscriber, None] = _NOBODY
-        self.direct: dict[FastSubscriber, WriteTarget] = {}
-        self.ahead: dict[Subscriber, Position] = _NOBODY
-        self.joining: dict[Subscriber, list[Event | Reset]] = _NOBODY
-        self.idle: dict[Subscriber, None] = _NOBODY
+        self.subscribers: _Subscriptions = _EMPTY
+        """Subscribers whose events go through `deliver`."""
+        self.fast_subscribers: dict[FastSubscriber, WriteTarget] = {}
+        """Subscribers whose events are written to the socket at once."""
+        self.ahead_of_feed: _Subscriptions = _EMPTY
+        """Subscribers whose history ended beyond the feed."""
+        self.reading_history: _Subscriptions = _EMPTY
+        """Subscribers whose events are buffered until their history is read."""
+        self.paused: _Subscriptions = _EMPTY
+        """Subscribers that receive resets only, until they subscribe again."""
         self.recovering = False
+        """Whether events are read from the log, because the feed has a gap."""
         self.missed = False
+        """Whether events were announced while the log was read."""
 
     @property
-    def used(self) -> bool:
-        """Tell whether anybody is subscribed, in whatever state."""
-        return bool(self.direct or self.members or self.ahead or self.joining or self.idle)
+    def in_use(self) -> bool:
+        """Whether the channel has a subscriber, in any state."""
+        return bool(
+            self.fast_subscribers
+            or self.subscribers
+            or self.ahead_of_feed
+            or self.reading_history
+            or self.paused
+        )
 
-    def forget(self, subscriber: Subscriber) -> None:
-        """Know nothing of a subscriber any more."""
+    def remove(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber, in any state."""
         if isinstance(subscriber, FastSubscriber):
-            self.direct.pop(subscriber, None)
-        self.members.pop(subscriber, None)
-        self.ahead.pop(subscriber, None)
-        self.joining.pop(subscriber, None)
-        self.idle.pop(subscriber, None)
+            self.fast_subscribers.pop(subscriber, None)
+        self.subscribers.pop(subscriber, None)
+        self.ahead_of_feed.pop(subscriber, None)
+        self.paused.pop(subscriber, None)
+        self.stop_reading(subscriber)
 
-    def begin(self, subscriber: Subscriber) -> None:
-        """Hold events back for one whose history is read."""
-        self.forget(subscriber)
-        self.joining = _with(self.joining, subscriber, [])
+    def start_reading(self, subscriber: Subscriber, subscription: ChannelSubscription) -> None:
+        """Buffer the events of a subscriber whose history is read."""
+        self.remove(subscriber)
+        subscription.buffer = []
+        self.reading_history = _with(self.reading_history, subscriber, subscription)
 
-    def end(self, subscriber: Subscriber) -> None:
-        """Hold nothing back any more."""
-        self.joining.pop(subscriber, None)
-        self.joining = self.joining or _NOBODY
+    def stop_reading(self, subscriber: Subscriber) -> list[Event | Reset]:
+        """Stop buffering, and return what was buffered."""
+        subscription = self.reading_history.pop(subscriber, None)
+        self.reading_history = self.reading_history or _EMPTY
+        if subscription is None:
+            return []
+        buffered, subscription.buffer = subscription.buffer, None
+        return buffered or []
 
-    def set_aside(self, subscriber: Subscriber) -> None:
-        """Write nothing to one until it joins again."""
-        self.forget(subscriber)
-        self.idle = _with(self.idle, subscriber, None)
+    def pause(self, subscriber: Subscriber, subscription: ChannelSubscription) -> None:
+        """Deliver nothing to a subscriber until it subscribes again."""
+        self.remove(subscriber)
+        self.paused = _with(self.paused, subscriber, subscription)
 
-    def readmit(self, subscriber: FastSubscriber) -> None:
-        """Ask a live subscriber anew how it wants its events."""
-        if subscriber in self.members or subscriber in self.direct:
-            self._admit(subscriber)
+    def update_route(self, subscriber: FastSubscriber, subscription: ChannelSubscription) -> None:
+        """Ask a live subscriber again for its write target."""
+        if subscriber in self.subscribers or subscriber in self.fast_subscribers:
+            self._add(subscriber, subscription)
 
-    def continuation(self, events: Iterable[Event]) -> list[Event] | None:
-        """Return the events that are new here, or None when only the log can tell what is.
+    def accept(self, events: Iterable[Event]) -> int | None:
+        """Fan out the events that are new here, and return their number.
 
-        That is so when there is a gap before them, and when one stands where we have been already:
-        it was announced twice, or the log has lost its tail and numbers anew from there.
+        Return None, and fan out nothing, where only the log can decide what is new. That is so
+        when there is a gap before the events, and when another event had their position: the log
+        may have lost its tail and numbered other events from there.
         """
         new: list[Event] = []
-        epoch, offset, held = self.position.epoch, self.position.offset, self.position.id
+        epoch, offset, last_id = self.position.epoch, self.position.offset, self.position.id
         for event in events:
-            place = event.position
-            assert place
-            if place.epoch != epoch:
+            position = event.position
+            assert position
+            if position.epoch != epoch:
                 return None
-            if place.offset == offset + 1:
+            if position.offset == offset + 1:
                 new.append(event)
-                offset, held = place.offset, event.id
-            elif place.offset != offset or event.id != held:
+                offset, last_id = position.offset, event.id
+            elif position.offset != offset or event.id != last_id:
                 return None
-        return new
+        self.fan_out(new)
+        return len(new)
 
     def fan_out(self, events: Sequence[Event]) -> None:
-        """Encode each event once, and hand all to everyone."""
+        """Encode each event once, and pass the events to all subscribers."""
         if not events:
             return
-        self.position = identified(events[-1])
-        for held in self.joining.values():
-            held.extend(events)
-        if not (self.direct or self.members or self.ahead):
+        self.position = _position_of(events[-1])
+        for subscription in self.reading_history.values():
+            if subscription.buffer is not None:
+                subscription.buffer.extend(events)
+        if not (self.fast_subscribers or self.subscribers or self.ahead_of_feed):
             return
-        frames = [encode_event(event) for event in events]
-        if self.members:
-            self._deliver(list(self.members), frames)
-        if self.direct:
-            self._send(b"".join(map(framed, frames)))
-        if self.ahead:
-            self._catch_up_all(frames)
+        messages = [encode_event(event) for event in events]
+        if self.subscribers:
+            self._deliver(list(self.subscribers.items()), messages)
+        if self.fast_subscribers:
+            frames = b"".join(map(encode_frame, messages))
+            subscribers = list(self.fast_subscribers)
+            # A short write leaves the rest to the connection, which has a buffer.
+            for index, sent in sending.send_all(self.fast_subscribers.values(), frames):
+                subscribers[index].write_rest(frames[sent:])
+        if self.ahead_of_feed:
+            self._catch_up_all(messages)
 
-    def go_live(self, subscriber: Subscriber, page: Page, *, recovered: bool) -> None:
-        """Answer a subscription whose history was read to the top, and go on from there."""
-        held = self.joining.pop(subscriber)
-        subscriber.subscribed(self.channel, page, recovered=recovered)
+    def go_live(
+        self,
+        subscriber: Subscriber,
+        subscription: ChannelSubscription,
+        page: Page,
+        *,
+        recovered: bool,
+    ) -> None:
+        """Pass the last page of the history to a subscriber, and deliver events from there on."""
+        # Nothing may run between these steps: an event fanned out meanwhile would be lost.
+        buffered = self.stop_reading(subscriber)
+        subscriber.subscribed(subscription, page, recovered=recovered)
         here = page.top
-        for event in held:
-            here = self._hand_over(subscriber, event, here)
-        if reaches(self.position, here):
-            self._admit(subscriber)
+        for item in buffered:
+            here = self._deliver_buffered(subscriber, subscription, item, here)
+        if _has_reached(self.position, here):
+            self._add(subscriber, subscription)
         else:
-            self.ahead = _with(self.ahead, subscriber, here)
+            subscription.position = here
+            self.ahead_of_feed = _with(self.ahead_of_feed, subscriber, subscription)
 
     def reset(self, reset: Reset) -> None:
-        """Move everybody to where the channel goes on, but who has read beyond that already.
+        """Move all subscribers to the reset's position, except those that have read past it.
 
-        Also who has fallen behind, since offsets alone do not tell one epoch from another.
+        Paused subscribers are included, because an offset without its epoch is ambiguous.
         """
         self.position = reset.top
-        for subscriber, here in list(self.ahead.items()):
-            if not reaches(here, reset.top):
-                del self.ahead[subscriber]
-                self._admit(subscriber)
-        for subscriber in (*self.direct, *self.members, *self.idle):
+        for subscriber, subscription in list(self.ahead_of_feed.items()):
+            if not (subscription.position and _has_reached(subscription.position, reset.top)):
+                self._leave_ahead(subscriber, subscription)
+        for subscriber in (*self.fast_subscribers, *self.subscribers, *self.paused):
             subscriber.reset(self.channel, reset)
-        for held in self.joining.values():
-            held.append(reset)
+        for subscription in self.reading_history.values():
+            if subscription.buffer is not None:
+                subscription.buffer.append(reset)
 
-    def _hand_over(self, subscriber: Subscriber, held: Event | Reset, here: Position) -> Position:
-        """Pass on what came while the history was read, unless the history had it."""
-        if isinstance(held, Reset):
-            return self._hand_over_reset(subscriber, held, here)
-        place = held.position
-        if place is None or place.epoch != here.epoch or place.offset <= here.offset:
+    def _deliver_buffered(
+        self,
+        subscriber: Subscriber,
+        subscription: ChannelSubscription,
+        item: Event | Reset,
+        here: Position,
+    ) -> Position:
+        """Deliver what arrived while the history was read, unless the history had it."""
+        if isinstance(item, Reset):
+            if _has_reached(here, item.top):
+                return here
+            subscriber.reset(self.channel, item)
+            return item.top
+        position = item.position
+        if position is None or position.epoch != here.epoch or position.offset <= here.offset:
             return here
-        subscriber.deliver(self.channel, [encode_event(held)])
-        return place
+        subscriber.deliver(subscription, [encode_event(item)])
+        return position
 
-    def _hand_over_reset(self, subscriber: Subscriber, reset: Reset, here: Position) -> Position:
-        """Pass on a hole, unless the history was read beyond it."""
-        if reaches(here, reset.top):
-            return here
-        subscriber.reset(self.channel, reset)
-        return reset.top
+    def _deliver(
+        self,
+        subscribers: Iterable[tuple[Subscriber, ChannelSubscription]],
+        messages: Sequence[bytes],
+    ) -> None:
+        slow = [pair for pair in subscribers if not pair[0].deliver(pair[1], messages)]
+        for subscriber, subscription in slow:
+            # A delivery can close the connection, which removes the subscriber.
+            if subscriber in self.subscribers or subscriber in self.fast_subscribers:
+                self.pause(subscriber, subscription)
 
-    def _deliver(self, subscribers: Iterable[Subscriber], frames: Sequence[bytes]) -> None:
-        slow = [one for one in subscribers if not one.deliver(self.channel, frames)]
-        for subscriber in slow:
-            if subscriber in self.members or subscriber in self.direct:
-                self.set_aside(subscriber)
-
-    def _send(self, ready: bytes) -> None:
-        """Write the same bytes to every socket; what one does not take, its connection keeps."""
-        subscribers = list(self.direct)
-        for place, sent in sending.send_all(self.direct.values(), ready):
-            subscribers[place].hand_over(ready[sent:])
-
-    def _admit(self, subscriber: Subscriber) -> None:
-        """Let one have what comes from now on, in the way that it can take it now."""
+    def _add(self, subscriber: Subscriber, subscription: ChannelSubscription) -> None:
+        """Make a subscriber live, by the route that it offers now."""
         if isinstance(subscriber, FastSubscriber):
-            self.direct.pop(subscriber, None)
-            outlet = subscriber.direct(self.channel)
-            if outlet is not None:
-                self.members.pop(subscriber, None)
-                self.direct[subscriber] = outlet
+            self.fast_subscribers.pop(subscriber, None)
+            target = subscriber.write_target(subscription)
+            if target is not None:
+                self.subscribers.pop(subscriber, None)
+                self.fast_subscribers[subscriber] = target
                 return
-        self.members = _with(self.members, subscriber, None)
+        self.subscribers = _with(self.subscribers, subscriber, subscription)
 
-    def _catch_up_all(self, frames: Sequence[bytes]) -> None:
-        """Let those go on whom the feed has reached."""
-        for subscriber, here in list(self.ahead.items()):
-            if reaches(self.position, here):
-                del self.ahead[subscriber]
-                self._admit(subscriber)
-                if beyond := self.position.offset - here.offset:
-                    self._deliver([subscriber], frames[-beyond:])
+    def _leave_ahead(self, subscriber: Subscriber, subscription: ChannelSubscription) -> None:
+        del self.ahead_of_feed[subscriber]
+        subscription.position = None
+        self._add(subscriber, subscription)
+
+    def _catch_up_all(self, messages: Sequence[bytes]) -> None:
+        """Make the subscribers live that the feed has caught up with."""
+        for subscriber, subscription in list(self.ahead_of_feed.items()):
+            here = subscription.position
+            if here and _has_reached(self.position, here):
+                self._leave_ahead(subscriber, subscription)
+                if missing := self.position.offset - here.offset:
+                    self._deliver([(subscriber, subscription)], messages[-missing:])
 
 
-def _with(kept: dict[Subscriber, V], subscriber: Subscriber, value: V) -> dict[Subscriber, V]:
-    """Return the dictionary with one more in it: a new one, where nobody was."""
-    if kept is _NOBODY:
+def _has_reached(here: Position, there: Position) -> bool:
+    """Return whether `here` is at or past `there`, in the same epoch."""
+    return here.epoch == there.epoch and here.offset >= there.offset
+
+
+def _position_of(event: Event) -> Position:
+    """Return an event's position with its id."""
+    position = event.position
+    assert position
+    return position if position.id else Position(position.epoch, position.offset, event.id)
+
+
+def _with(entries: dict[Subscriber, V], subscriber: Subscriber, value: V) -> dict[Subscriber, V]:
+    """Return the dictionary with the entry added: a new one in place of the shared one."""
+    if entries is _EMPTY:
         return {subscriber: value}
-    kept[subscriber] = value
-    return kept
+    entries[subscriber] = value
+    return entries

@@ -1,4 +1,4 @@
-"""The channels that are being opened: each once however many ask, and all that wait in one go."""
+"""Opening of channels: each once for all requests, and many in one call of the log."""
 
 import asyncio
 import logging
@@ -7,92 +7,100 @@ from collections.abc import Awaitable, Callable, Iterable
 from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.model.event import Event
 
-AT_ONCE = 1_000
-"""The most channels that the log is asked about in one call."""
+MAX_CHANNELS = 1_000
+"""The most channels in one call of the log."""
 
 _logger = logging.getLogger("realtime_bridge.server")
 
 
 class _Opening:
-    """One channel: who waits for it, and what was heard before it was open."""
+    """Channel that is being opened, and the events announced meanwhile."""
 
-    __slots__ = ("early", "opened")
+    __slots__ = ("early_events", "opened")
 
     def __init__(self) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.early: list[Event] = []
+        self.early_events: list[Event] = []
 
     def fail(self, problem: object) -> None:
         if not self.opened.done():
-            self.opened.set_exception(BackendUnavailableError(f"It cannot be heard now: {problem}"))
+            message = f"The channel cannot be opened now: {problem}"
+            self.opened.set_exception(BackendUnavailableError(message))
+            # All waiters may be cancelled; asyncio would log an exception that is never read.
             self.opened.exception()
 
 
 class ChannelOpener:
-    """Opens what is asked for while it runs.
+    """Opens the requested channels while it runs.
 
     Args:
-        open_all: opens some channels, and calls `finish` for each; what it raises is their failure.
+        open_all: opens some channels, and calls `finish` for each; its exception fails them all.
 
     """
 
     def __init__(self, open_all: Callable[[list[str]], Awaitable[None]]) -> None:
         self._open_all = open_all
-        self._under_way: dict[str, _Opening] = {}
-        self._waiting: list[str] = []
+        self._openings: dict[str, _Opening] = {}
+        self._requested: list[str] = []
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return len(self._openings)
 
-    async def opened(self, channel: str) -> None:
+    def early_events(self, channel: str) -> int | None:
+        """Return the number of events announced before the channel is open; None if it is not."""
+        opening = self._openings.get(channel)
+        return None if opening is None else len(opening.early_events)
+
+    async def open(self, channel: str) -> None:
         """Wait until the channel is open.
 
         Raises:
-            BackendUnavailableError: it cannot be opened now.
+            BackendUnavailableError: the channel cannot be opened now.
 
         """
-        opening = self._under_way.get(channel)
+        opening = self._openings.get(channel)
         if opening is None:
-            opening = self._under_way[channel] = _Opening()
-            self._waiting.append(channel)
+            opening = self._openings[channel] = _Opening()
+            self._requested.append(channel)
             self._wake.set()
+        # One request that is cancelled must not cancel the opening for the others.
         await asyncio.shield(opening.opened)
 
-    def hear(self, channel: str, events: Iterable[Event]) -> None:
-        """Keep what was announced on a channel that is not open yet."""
-        if opening := self._under_way.get(channel):
-            opening.early.extend(events)
+    def buffer(self, channel: str, events: Iterable[Event]) -> None:
+        """Store events announced on a channel that is not open yet."""
+        if opening := self._openings.get(channel):
+            opening.early_events.extend(events)
 
     def finish(self, channel: str) -> list[Event]:
-        """Let those go on who wait for the channel, and return what was heard early."""
-        opening = self._under_way.pop(channel)
+        """Resume the requests that wait for the channel, and return the events stored for it."""
+        opening = self._openings.pop(channel)
         opening.opened.set_result(None)
-        return opening.early
+        return opening.early_events
 
-    def give_up(self, problem: object) -> None:
-        """Fail all that is under way."""
-        self._waiting.clear()
-        self._fail(list(self._under_way), problem)
+    def fail_all(self, problem: object) -> None:
+        """Fail all pending requests."""
+        self._requested.clear()
+        self._fail(list(self._openings), problem)
 
     async def run(self) -> None:
-        """Open what waits, until cancelled."""
+        """Open the requested channels, until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                channels = self._waiting[:AT_ONCE]
-                del self._waiting[:AT_ONCE]
-                await self._try(channels)
+            while self._requested:
+                channels = self._requested[:MAX_CHANNELS]
+                del self._requested[:MAX_CHANNELS]
+                await self._try_open(channels)
 
-    async def _try(self, channels: list[str]) -> None:
+    async def _try_open(self, channels: list[str]) -> None:
         try:
             await self._open_all(channels)
         except Exception as error:
-            _logger.warning("%d channels cannot be opened: %r", len(channels), error)
+            _logger.warning("channels cannot be opened: count=%d error=%r", len(channels), error)
             self._fail(channels, error)
 
     def _fail(self, channels: list[str], problem: object) -> None:
         for channel in channels:
-            if opening := self._under_way.pop(channel, None):
+            if opening := self._openings.pop(channel, None):
                 opening.fail(problem)

@@ -1,32 +1,20 @@
-"""Where the log, the feed and a subscriber stand on a channel, held against each other."""
+"""Comparison of the positions of the log, the feed and a subscriber."""
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 
 
-def apart(here: Position, top: Position) -> bool:
-    """Tell whether the log stands elsewhere than we do: further, anew, or with its tail lost."""
+def differs_from(here: Position, top: Position) -> bool:
+    """Return whether the log's top is another position or another event than `here`."""
     return top != here or top.id != here.id
 
 
-def caught_up(here: Position, before: Position, top: Position) -> bool:
-    """Tell whether the feed has meanwhile brought us from `before` to `top`, or past it."""
+def has_advanced(here: Position, before: Position, top: Position) -> bool:
+    """Return whether the feed has moved `before` on to `here`, at or past `top`."""
     return here.epoch == top.epoch and here.offset >= top.offset > before.offset
 
 
-def covered(event: Event, top: Position) -> bool:
-    """Tell whether an announcement was under way when the log told its top."""
-    place = event.position
-    return place is not None and place.epoch == top.epoch and place.offset <= top.offset
-
-
-def reaches(here: Position, there: Position) -> bool:
-    """Tell whether who is `here` has had all up to `there`, in the same epoch."""
-    return here.epoch == there.epoch and here.offset >= there.offset
-
-
-def identified(event: Event) -> Position:
-    """Return an event's place, with the id that proves it."""
-    place = event.position
-    assert place
-    return place if place.id else Position(place.epoch, place.offset, event.id)
+def includes(top: Position, event: Event) -> bool:
+    """Return whether the log's top already counts an announced event."""
+    position = event.position
+    return position is not None and position.epoch == top.epoch and position.offset <= top.offset

@@ -1,1 +1,1 @@
-"""HTTP over ASGI, as far as the bridge needs it."""
+"""Requests and responses over ASGI."""

@@ -1,4 +1,4 @@
-"""The browser's client, served from the wheel: no npm needed."""
+"""JavaScript client for browsers, served from the installed package."""
 
 import hashlib
 from functools import cache
@@ -12,13 +12,14 @@ MAIN = "client.js"
 
 
 def names() -> list[str]:
-    """Return the client's file, and those that it loads on demand."""
+    """Return the names of the client's main file and of the files it loads on demand."""
     return sorted({MAIN, *(path.name for path in FOLDER.glob("client-*.js"))})
 
 
 async def script(name: str, request: Request) -> Response:
-    """Answer `GET client.js` and the like; a browser that has this very file is told so."""
+    """Answer `GET client.js` and the like, with 304 if the browser's copy is current."""
     body, etag = _bundle(name)
+    # `no-cache` lets a browser store the file but ask each time: its URL has no version.
     headers = {"etag": etag, "cache-control": "no-cache", "content-type": "text/javascript"}
     if request.headers.get("if-none-match") == etag:
         return Response(status=304, headers=headers)
@@ -31,6 +32,6 @@ def _bundle(name: str) -> tuple[bytes, str]:
         body = (FOLDER / name).read_bytes()
     except OSError as error:
         raise HTTPError(
-            404, "not_built", "This checkout has no client.js yet: run `npm run bundle`"
+            404, "not_built", f"{name} is not built in this checkout: run `npm run bundle`"
         ) from error
     return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'

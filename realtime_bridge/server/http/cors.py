@@ -1,4 +1,4 @@
-"""What a browser needs to hear before a page of another origin may talk to us (CORS)."""
+"""Cross-origin resource sharing (CORS): response headers and preflight requests."""
 
 from collections.abc import Sequence
 
@@ -6,31 +6,44 @@ from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
 
 MAX_AGE_SECONDS = 600
+"""Time a browser caches a preflight's response, in s; Chromium's own limit is 7 200 s."""
 
 
 class CORSPolicy:
-    """The pages of other hosts that may connect: those the operator listed, and no others."""
+    """Policy for pages of other origins: only the listed origins may connect.
+
+    Args:
+        allowed: origins such as `https://app.example`.
+
+    """
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._allowed = allowed
 
     def permit(self, request: Request, response: Response) -> None:
-        """Tell the browser that a page of a listed origin may read the response."""
+        """Add the headers that let a page of a listed origin read the response."""
         origin = request.headers.get("origin")
         if origin in self._allowed:
             response.headers["access-control-allow-origin"] = origin or ""
+            # With credentials a browser rejects `*`, so the header names this request's origin.
             response.headers["access-control-allow-credentials"] = "true"
+            # A cache must not serve this response to a page of another origin.
             response.headers["vary"] = "origin"
 
     def preflight(self, request: Request) -> Response:
-        """Answer the browser's question whether it may ask.
+        """Answer a browser's preflight request.
 
         Raises:
-            HTTPError: 403, it may not.
+            HTTPError: 403, the origin is not listed.
 
         """
-        if request.headers.get("origin") not in self._allowed:
-            raise HTTPError(403, "bad_origin", "Name the page's origin in REALTIME_ORIGINS")
+        origin = request.headers.get("origin")
+        if origin not in self._allowed:
+            raise HTTPError(
+                403,
+                "bad_origin",
+                f"Origin {(origin or '')[:100]!r} may not connect: add it to REALTIME_ORIGINS",
+            )
         return Response(
             status=204,
             headers={

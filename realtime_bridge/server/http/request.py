@@ -1,6 +1,7 @@
-"""As much of HTTP over ASGI as the bridge needs, so that it runs under any framework or none."""
+"""HTTP requests over ASGI, independent of any framework."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -14,13 +15,21 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON_BODY_BYTES = 256 * 1024
-"""The largest body of a request from a browser: 128 positions need a tenth of it."""
+"""Largest body of a browser's request, in bytes; 128 positions need a tenth of it."""
 
 FORM = "application/x-www-form-urlencoded"
 
 
 class HTTPError(Exception):
-    """A request ends with this status, and a JSON body that says why."""
+    """Error that ends a request with a status and a JSON body.
+
+    Args:
+        status: HTTP status.
+        code: stable word for programs, such as `bad_token`.
+        message: sentence for people.
+        headers: further response headers.
+
+    """
 
     def __init__(
         self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None
@@ -31,45 +40,49 @@ class HTTPError(Exception):
         self.headers = dict(headers or {})
 
 
-class ClientDisconnect(Exception):  # noqa: N818 -- it is a fact, not an error
-    """The client went away before its request had arrived."""
+class ClientDisconnect(Exception):  # noqa: N818 -- Starlette's name for this event
+    """Disconnect of the client before its whole request arrived."""
 
 
+@dataclass(eq=False)
 class Request:
-    """What an application's `authenticate` gets to see of a request, or of an upgrade.
+    """HTTP request or WebSocket upgrade, as an application's `authenticate` receives it.
 
-    `scope` is the ASGI scope itself, for a framework's own request class or session.
+    Attributes:
+        scope: the ASGI scope itself, for a framework's own request class or session.
+
     """
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope = scope
-        self._receive = receive
+    scope: Scope
+    _receive: Receive
 
     @property
     def method(self) -> str:
-        """The HTTP method, in capitals."""
+        """HTTP method in capitals."""
         return str(self.scope.get("method", "GET"))
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        """The headers by their names in lower case; of a repeated one, the last."""
+        """Headers by lower-case name; the last value of a repeated header."""
+        # latin-1 decodes every byte; RFC 9110 §5.5 allows bytes above 0x7F in a value.
         return {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in self.scope["headers"]
         }
 
     @cached_property
-    def query(self) -> Mapping[str, str]:
-        """The query's parameters; of a repeated one, the last."""
+    def query_params(self) -> Mapping[str, str]:
+        """Query parameters by name; the last value of a repeated parameter."""
         query = self.scope.get("query_string", b"")
         return dict(parse_qsl(query.decode("latin-1"))) if query else {}
 
     @cached_property
     def cookies(self) -> Mapping[str, str]:
-        """The cookies that the browser sent."""
+        """Cookies by name; empty if the header is malformed."""
         try:
             jar = SimpleCookie(self.headers.get("cookie", ""))
         except CookieError:
+            # Another application on this domain may set names that SimpleCookie rejects.
             return {}
         return {name: morsel.value for name, morsel in jar.items()}
 
@@ -80,65 +93,74 @@ class Request:
     async def body(self, limit: int) -> bytes:
         """Return the whole body.
 
+        Args:
+            limit: the largest accepted size, in bytes.
+
         Raises:
-            HTTPError: it is over `limit` bytes.
-            ClientDisconnect: it did not arrive whole.
+            HTTPError: 413, the body is over `limit`.
+            ClientDisconnect: the client disconnected before the end of the body.
 
         """
-        received = bytearray()
+        chunks = bytearray()
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            received += message.get("body", b"")
-            if len(received) > limit:
-                raise HTTPError(413, "too_large", f"The body is over {limit:,} bytes")
+            chunks += message.get("body", b"")
+            # Checked per chunk: `content-length` may be absent, and may be false.
+            if len(chunks) > limit:
+                raise HTTPError(
+                    413, "too_large", f"The body is over {limit:,} bytes: send a smaller one"
+                )
             if not message.get("more_body", False):
-                return bytes(received)
+                return bytes(chunks)
 
     async def json(self) -> dict[str, Any]:
-        """Return the JSON object that the body is; an empty body is an empty object.
-
-        A page of another site cannot send this content type without being asked for permission
-        first, which is what keeps a form there from using our user's session.
+        """Return the JSON object of the body; an empty body is an empty object.
 
         Raises:
-            HTTPError: it is another content type, or not a JSON object.
+            HTTPError: 415, another content type; 400, the body is not a JSON object.
 
         """
+        # CSRF: a form of another site cannot send this content type, and a script there needs a
+        # preflight, which `CORSPolicy` denies. Cookies alone therefore authorize no foreign page.
         if self._content_type != "application/json":
-            raise HTTPError(415, "not_json", "Send content-type: application/json")
+            raise HTTPError(
+                415,
+                "not_json",
+                f"content-type is {self._content_type[:100]!r}: send application/json",
+            )
         try:
             fields = orjson.loads(await self.body(JSON_BODY_BYTES) or b"{}")
         except orjson.JSONDecodeError as error:
-            raise HTTPError(400, "not_json", f"The body is not JSON: {error}") from error
+            raise HTTPError(
+                400, "not_json", f"The body is not JSON ({error}): send a JSON object"
+            ) from error
         if not isinstance(fields, dict):
-            raise HTTPError(400, "not_json", "The body is not a JSON object")
+            raise HTTPError(400, "not_json", "The body is not a JSON object: send one")
         return fields
 
     async def form(self) -> dict[str, str]:
-        """Return the texts of the form, or of the JSON object, that the body is.
+        """Return the text fields of the body: a form or a JSON object.
 
-        Any site's page can send a form, so who answers one looks at the origin.
+        A page of any site can send a form, so its route must check the origin.
 
         Raises:
-            HTTPError: it is neither.
+            HTTPError: 400 or 415, the body is neither a form nor a JSON object.
 
         """
         if self._content_type != FORM:
             fields = await self.json()
             return {name: text for name, text in fields.items() if isinstance(text, str)}
         try:
+            # parse_qsl raises ValueError for more fields, which bounds a hostile body's cost.
             return dict(parse_qsl((await self.body(JSON_BODY_BYTES)).decode(), max_num_fields=100))
         except ValueError as error:
-            raise HTTPError(400, "not_a_form", f"The body is no form: {error}") from error
+            raise HTTPError(
+                400, "not_a_form", f"The body is not a form ({error}): send one, or a JSON object"
+            ) from error
 
-    async def gone(self) -> None:
-        """Wait until the client has closed the connection."""
+    async def wait_for_disconnect(self) -> None:
+        """Wait until the client closes the connection."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-
-    def bearer(self) -> str | None:
-        """Return the token of the `Authorization` header, if it has one."""
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" and token else None

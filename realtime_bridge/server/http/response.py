@@ -14,7 +14,7 @@ _logger = logging.getLogger("realtime_bridge.server")
 
 @dataclass(slots=True)
 class Response:
-    """A whole answer. Nothing here may be stored by a cache, it is all about one user now."""
+    """Complete response; by default no cache may store it."""
 
     status: int = 200
     body: bytes = b""
@@ -22,12 +22,12 @@ class Response:
 
     @classmethod
     def json(cls, fields: object, *, status: int = 200) -> "Response":
-        """Answer with a JSON document."""
+        """Create a response with a JSON body."""
         return cls(status, orjson.dumps(fields), {"content-type": "application/json"})
 
     @classmethod
     def error(cls, error: HTTPError) -> "Response":
-        """Answer with what went wrong."""
+        """Create the response that reports an error."""
         response = cls.json(
             {"error": {"code": error.code, "message": str(error)}}, status=error.status
         )
@@ -35,13 +35,15 @@ class Response:
         return response
 
     async def send(self, send: Send) -> None:
-        """Send it through ASGI."""
+        """Send the response through ASGI."""
         self.headers["content-length"] = str(len(self.body))
         await send({"type": "http.response.start", **self.start()})
         await send({"type": "http.response.body", "body": self.body})
 
     async def deny(self, send: Send, scope: Scope) -> None:
-        """Send it in answer to a WebSocket upgrade; servers that cannot, answer 403."""
+        """Send the response as the rejection of a WebSocket upgrade."""
+        # Without this ASGI extension an application can only close before it accepts; the ASGI
+        # specification then makes the server answer 403.
         if "websocket.http.response" not in scope.get("extensions", {}):
             await send({"type": "websocket.close", "code": 1008, "reason": ""})
             return
@@ -49,7 +51,9 @@ class Response:
         await send({"type": "websocket.http.response.body", "body": self.body})
 
     def start(self) -> dict[str, Any]:
-        """Return the status and headers, as ASGI wants them."""
+        """Return the status and headers in ASGI's form."""
+        # no-store: tokens and events belong to one user at one moment. nosniff: no browser may
+        # run data of ours as a script.
         headers = {
             "cache-control": "no-store",
             "x-content-type-options": "nosniff",
@@ -62,14 +66,15 @@ class Response:
 
 
 def failure(route: str, error: Exception) -> Response:
-    """Return the answer to a request that failed: what was wrong with it, or that we are."""
+    """Return the response to a request that raised `error`, and log faults of the server."""
     if isinstance(error, HTTPError):
         return Response.error(error)
     if isinstance(error, ClientDisconnect):
+        # The connection is closed: the ASGI server drops this response.
         return Response(status=400)
     if isinstance(error, PublishError):
-        _logger.warning("%s cannot be answered: %s", route, error)
+        _logger.warning("log unavailable: route=%s error=%s", route, error)
         headers = {"retry-after": "1"}
         return Response.error(HTTPError(503, "log_unavailable", str(error), headers=headers))
-    _logger.error("%s failed", route, exc_info=error)
-    return Response.error(HTTPError(500, "internal", "The server failed, try again"))
+    _logger.error("request failed: route=%s", route, exc_info=error)
+    return Response.error(HTTPError(500, "internal", "The server failed: try again"))

@@ -1,63 +1,65 @@
-"""Which carrier is in use, as this server hears of it: its clients move over when that changes."""
+"""Follower of the failover's choice: clients reconnect when the backend in use changes."""
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import orjson
 
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.protocol.wire import messages as wire
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.protocol.wire.messages import decode_event
 from realtime_bridge.publishing.failover import CHANNEL, Failover
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
-
-if TYPE_CHECKING:
-    from realtime_bridge.server.context import ServerContext
-
-AGAIN_SECONDS = 1.0
+from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.lifecycle.status import ServerStatus
 
 
-class Delivery(Subscriber):
-    """Follows the channel on which moves are written down.
+class FailoverFollower(Subscriber):
+    """Subscriber of the channel on which processes announce the backend in use.
 
     Args:
-        engine: whose generation grows with each move.
-        failover: what pushes here.
+        failover: the backends of this process.
+        hub: the hub of this process.
+        status: the status, whose generation grows with each change.
+        retry: the seconds until a log that does not answer is asked again.
 
     """
 
-    def __init__(self, engine: "ServerContext", failover: Failover) -> None:
-        self._engine = engine
+    def __init__(self, failover: Failover, hub: Hub, status: ServerStatus, *, retry: float) -> None:
         self._failover = failover
-        self._moved = asyncio.Event()
+        self._hub = hub
+        self._status = status
+        self._retry = retry
+        self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Be in step with all others, now and whenever somebody moves."""
+        """Use the backend that all processes use, now and after each change."""
         while True:
             try:
-                await self._engine.hub.join(self, CHANNEL, None)
+                # Subscribing comes first, so that no change falls between the two.
+                await self._hub.subscribe(self, ChannelSubscription(CHANNEL), None)
                 await self._failover.sync_active()
                 await self._follow()
             except RealtimeError:
-                await asyncio.sleep(AGAIN_SECONDS)
+                await asyncio.sleep(self._retry)
 
     async def _follow(self) -> None:
         while True:
-            await self._engine.learn_generation()
-            await self._moved.wait()
-            self._moved.clear()
+            await self._status.wait_for_generation(self._retry)
+            await self._changed.wait()
+            self._changed.clear()
 
-    def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:  # noqa: ARG002
-        """Move over with the others."""
-        self._failover.switch_to(wire.decode_event(orjson.loads(frames[-1])))
-        self._moved.set()
+    def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:  # noqa: ARG002
+        """Switch to the backend that was announced."""
+        self._failover.switch_to(decode_event(orjson.loads(messages[-1])))
+        self._changed.set()
         return True
 
-    def subscribed(self, channel: str, page: Page, *, recovered: bool) -> None:
-        """Go on: what was written before is read from the log."""
+    def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
+        """Ignore the history: it is read from the log."""
 
     def reset(self, channel: str, reset: Reset) -> None:  # noqa: ARG002
-        """Tell the next generation from this one even so."""
-        self._moved.set()
+        """Read the generation again: a change may have been missed."""
+        self._changed.set()

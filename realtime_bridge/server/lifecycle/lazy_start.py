@@ -1,67 +1,67 @@
-"""Serving where nothing ever starts the bridge, as serverless hosts do: nothing runs in between."""
+"""Preparation for single requests where the bridge is never started, as on serverless hosts."""
 
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
 
 from realtime_bridge.errors import RealtimeError
-from realtime_bridge.publishing import pipeline
-from realtime_bridge.publishing.broadcaster import Broadcaster
-from realtime_bridge.server.lifecycle.null_log import NullLog
-
-if TYPE_CHECKING:
-    from realtime_bridge.server.context import ServerContext
+from realtime_bridge.server.auth.revocations import Revocations
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.status import ServerStatus
 
 _logger = logging.getLogger("realtime_bridge.server")
 
-LOOK_SECONDS = 5.0
-"""How long what was asked is believed, where a started server would be told."""
-
 
 class LazyStart:
-    """Gets an engine ready for single requests: in this event loop, and in step with the others.
+    """Connects log and broadcaster in the event loop of a request, and reads announcements.
 
     Args:
-        engine: whose provider carries the events, beside a log that is not of this process.
+        pipeline: the log, outside this process, and the broadcaster.
+        revocations: the revocations to update.
+        status: the status, whose generation is updated.
+        refresh: the seconds until announcements are read again.
 
     """
 
-    def __init__(self, engine: "ServerContext") -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        pipeline: ServerPipeline,
+        revocations: Revocations,
+        status: ServerStatus,
+        *,
+        refresh: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._revocations = revocations
+        self._status = status
+        self._refresh_seconds = refresh
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
-        self._looked = float("-inf")
+        self._refreshed = float("-inf")
 
-    async def wake(self) -> None:
-        """Be ready for what is asked now."""
+    async def prepare(self) -> None:
+        """Prepare for a request."""
         if self._loop is not asyncio.get_running_loop():
-            self._move()
+            self._change_loop()
         async with self._lock:
-            if time.monotonic() - self._looked >= LOOK_SECONDS:
-                await self._look()
+            if time.monotonic() - self._refreshed >= self._refresh_seconds:
+                await self._refresh()
 
-    def _move(self) -> None:
-        """Leave what is connected in an event loop that is gone."""
+    def _change_loop(self) -> None:
+        # A serverless host may run each request in an event loop of its own: connections made in
+        # the loop before cannot be used, nor closed.
         if self._loop is not None:
-            settings = self._engine.settings
-            parts = pipeline.server_pipeline(settings)
-            limit = settings.limit_event_bytes
-            self._engine.log = parts.log or NullLog()
-            self._engine.broadcaster = Broadcaster(
-                log=parts.log, backend=parts.backend, limit_event_bytes=limit
-            )
+            self._pipeline.rebuild()
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
 
-    async def _look(self) -> None:
-        """Ask the log what servers tell each other; while it is down, what was known serves."""
-        engine = self._engine
+    async def _refresh(self) -> None:
+        """Read announcements from the log; while it is down, the state from before serves."""
         try:
-            if engine.carriers.failover:
-                await engine.carriers.failover.sync_active()
-            await engine.revocations.learn()
-            engine.generation = await engine.log.generation(engine.delivery)
+            if self._pipeline.failover:
+                await self._pipeline.failover.sync_active()
+            await self._revocations.read(self._pipeline.log)
+            await self._status.read_generation()
         except RealtimeError as error:
-            _logger.warning("what the other servers say is not known: %s", error)
-        self._looked = time.monotonic()
+            _logger.warning("announcements of other servers cannot be read: error=%s", error)
+        self._refreshed = time.monotonic()

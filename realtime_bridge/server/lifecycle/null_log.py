@@ -1,4 +1,4 @@
-"""What stands for the log where there is none: it knows nothing, and never says otherwise."""
+"""Empty log for signal mode, in which a hosted provider delivers and no log is configured."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
@@ -21,43 +21,48 @@ NOWHERE = Position("00000000", 0)
 
 
 class NullLog(Log, Feed):
-    """Signal mode: each question for what was missed is answered by `reset{signal}`."""
+    """Log without events; each read returns a reset with the reason `signal`."""
 
     def __str__(self) -> str:
         return "no log"
 
     @classmethod
-    def from_settings(cls, settings: "Settings") -> Self:  # noqa: ARG003 -- it needs none
-        """Make one; it needs nothing."""
+    def from_settings(cls, settings: "Settings") -> Self:  # noqa: ARG003 -- nothing to configure
+        """Create the log."""
         return cls()
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:  # noqa: ARG002
-        """Refuse: nothing may believe that it was remembered."""
-        raise PublishError("There is no log here (REALTIME_LOG=none)")
+        """Raise PublishError: a receipt would promise recovery.
+
+        Raises:
+            PublishError: always.
+
+        """
+        raise PublishError("The event cannot be stored (REALTIME_LOG=none): set REALTIME_LOG")
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:  # noqa: ARG002
-        """Say that there may be a hole."""
+        """Return a reset, since events may be missing."""
         return Reset(reason="signal", top=NOWHERE)
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
-        """Say that no channel ever moved."""
+        """Return the same position for every channel."""
         return dict.fromkeys(channels, NOWHERE)
 
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:  # noqa: ARG002
-        """Return nothing."""
+        """Return an empty page."""
         return Page(events=(), top=NOWHERE)
 
     async def generation(self, configuration: str) -> int:  # noqa: ARG002
-        """Return the same in every process: nothing here can tell a later one from an earlier."""
+        """Return 1 in every process: without a log, processes cannot agree on a counter."""
         return 1
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:  # noqa: ARG002
-        """Change nothing."""
+        """Return the same position; there is no epoch."""
         return NOWHERE
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:
-        """Open a listener that never hears anything."""
+        """Open a listener without events."""
         yield _SilentListener()
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM: the clients are sent away first, then the server learns that it has to stop."""
+"""SIGTERM handling: the bridge drains its connections before the server receives the signal."""
 
 import asyncio
 import signal
@@ -13,13 +13,15 @@ Handler = Callable[[int, FrameType | None], Any]
 
 @contextmanager
 def drained_first(drain: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
-    """Let SIGTERM begin with `drain`; when that is done, who handled it before gets it.
+    """Run `drain` on SIGTERM, then call the previous handler.
 
-    Servers close every socket before they let an application's lifespan end: too late for us. A
-    second SIGTERM is passed on at once. Where nobody handles the signal, or not in Python's main
-    thread, nothing is changed.
+    A second SIGTERM is passed on at once. Without a previous handler, or outside the main thread,
+    nothing changes.
     """
+    # uvicorn closes all sockets before it ends the lifespan. Draining there would be too late, so
+    # the bridge handles the signal first.
     before = signal.getsignal(signal.SIGTERM)
+    # Python allows signal.signal in the main thread alone.
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -29,12 +31,13 @@ def drained_first(drain: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[No
         yield
     finally:
         handler.ended = True
+        # Another library may have replaced the handler since; its handler stays.
         if signal.getsignal(signal.SIGTERM) is handler:
             signal.signal(signal.SIGTERM, before)
 
 
 class _Draining:
-    """Handles SIGTERM while a bridge runs; when it has ended, it passes every signal on."""
+    """Handler of SIGTERM while a bridge runs; afterwards it passes each signal on."""
 
     def __init__(self, drain: Callable[[], Coroutine[Any, Any, None]], before: Handler) -> None:
         self.ended = False
@@ -47,6 +50,7 @@ class _Draining:
         if self.ended or self._task or self._loop.is_closed():
             self._before(number, frame)
         else:
+            # A signal handler interrupts arbitrary code; this is the call that is safe there.
             self._loop.call_soon_threadsafe(self._begin, number)
 
     def _begin(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""A log in memory has one server process: refuse the second worker that would split it."""
+"""Lock against a second worker process, each of which would have its own log in memory."""
 
 import multiprocessing
 import os
@@ -11,34 +11,36 @@ from pathlib import Path
 from realtime_bridge.errors import ConfigurationError
 
 _OURS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-"""Never through a link that somebody else put there."""
+"""Open flags; O_NOFOLLOW, as any local user may put a link into the temporary directory."""
 
 
 @contextmanager
 def only_worker(prefix: str) -> Iterator[None]:
-    """Hold a lock that the other workers of the same parent process cannot get.
+    """Hold a lock that the other workers of the same parent process cannot acquire.
 
-    Each would have a log of its own, and a client would hear only what its own worker appended:
-    the classic silent loss under `gunicorn -w 4`. The lock ends with the process.
+    Under `gunicorn -w 4` each worker would have its own log in memory. A client would then
+    silently miss the events of the other workers.
 
     Raises:
-        ConfigurationError: another worker has it.
+        ConfigurationError: another worker holds the lock.
 
     """
     if not _is_worker():
         yield
         return
-    import fcntl
+    import fcntl  # Windows has none, and this module is imported there too
 
+    # The parent's id: two servers of one application side by side are no workers of each other.
     name = f"realtime-bridge-{os.getuid()}-{os.getppid()}-{prefix}.lock"
     path = Path(tempfile.gettempdir()) / name
     with os.fdopen(os.open(path, _OURS, 0o600), "w") as file:
         try:
+            # The kernel releases a flock when its process ends, killed or not.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ConfigurationError(
-                "Another worker of this server has a log in memory, and each would hear only "
-                "its own events: run one worker, or set REALTIME_LOG to a shared log"
+                f"Another worker of process {os.getppid()} has its own log in memory, so events "
+                "would be lost: run one worker, or set REALTIME_LOG to a shared log"
             ) from None
         try:
             yield
@@ -47,14 +49,17 @@ def only_worker(prefix: str) -> Iterator[None]:
 
 
 def _is_worker() -> bool:
-    """Tell whether a parent process may run several of us: spawned by it, or forked from it."""
+    """Return whether this process is one of several workers of its parent."""
+    # uvicorn spawns workers by multiprocessing; gunicorn forks them from its arbiter.
     if multiprocessing.parent_process() is not None or "gunicorn.arbiter" in sys.modules:
         return True
-    ours = _command_line("self")
-    return ours is not None and ours == _command_line(str(os.getppid()))
+    # A plain fork without exec keeps the parent's command line.
+    command_line = _command_line("self")
+    return command_line is not None and command_line == _command_line(str(os.getppid()))
 
 
 def _command_line(pid: str) -> bytes | None:
+    # /proc is Linux's; elsewhere plain forks stay undetected.
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

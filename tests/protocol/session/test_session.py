@@ -9,34 +9,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol.session.session import (
-    CONNECT_SECONDS,
-    DEMOTION_WINDOW,
-    HEARTBEAT_OFFSETS,
-    HEARTBEAT_SECONDS,
-    PROTOCOL,
-    SKEW_SECONDS,
-    SLOW,
-    STALLED_SECONDS,
-    TOKEN,
-    TOO_MANY,
-    Session,
-)
+from realtime_bridge.protocol.session.session import HEARTBEAT_OFFSETS, Session
 from realtime_bridge.protocol.session.session_commands import (
     Close,
     Command,
     ConnectionLimits,
-    Leave,
-    Open,
     Send,
-    Verify,
+    Subscribe,
+    Unsubscribe,
+    VerifyToken,
 )
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 EPOCH = "k3v9q2wz"
 AHEAD_OF_ALL = 1_000_000.0
 """A token's expiry that no test reaches."""
+
+TIMING = SessionTiming(progress_check=AHEAD_OF_ALL)
+"""The usual durations; the tests report the progress of slow clients themselves."""
 
 
 def frame(kind: str, **fields: Any) -> str:
@@ -44,25 +39,47 @@ def frame(kind: str, **fields: Any) -> str:
 
 
 def opened(**limits: Any) -> Session:
-    return Session(ConnectionLimits(**limits), draw=0.5, now=0.0)
+    return Session(ConnectionLimits(**limits), TIMING, draw=0.5, now=0.0)
 
 
 def admitted(**limits: Any) -> Session:
     session = opened(**limits)
-    session.admit("42", "c_8f", expires=AHEAD_OF_ALL, now=0.0)
+    session.accept("42", "c_8f", expires=AHEAD_OF_ALL, now=0.0)
     return session
+
+
+def requested(commands: Iterable[Command]) -> list[tuple[str, Position | None]]:
+    """Return the channels and positions that the commands, all of them, subscribe to."""
+    subscribes = [command for command in commands if isinstance(command, Subscribe)]
+    assert len(subscribes) == len(list(commands))
+    return [(command.subscription.channel, command.position) for command in subscribes]
+
+
+def answer(
+    session: Session, channel: str | ChannelSubscription, offset: int, *, more: bool
+) -> bool:
+    """Answer a subscription with an empty page; return whether the client got the answer."""
+    page = Page(events=(), top=Position(EPOCH, offset), more=more)
+    subscription = session.subscriptions[channel] if isinstance(channel, str) else channel
+    return bool(session.subscription_ready(subscription, page, recovered=True))
+
+
+def live(session: Session, channel: str) -> bool:
+    """Return whether events of the channel are written to the client."""
+    subscription = session.subscriptions.get(channel)
+    return subscription is not None and not subscription.behind
 
 
 def subscribed(*channels: str, now: float = 0.0, offset: int = 0, **limits: Any) -> Session:
     session = admitted(**limits)
     for channel in channels:
         session.receive(frame("subscribe", channel=channel), now)
-        assert session.answered(channel, offset, more=False)
+        assert answer(session, channel, offset, more=False)
     return session
 
 
 def sent(commands: Iterable[Command]) -> list[dict[str, Any]]:
-    return [orjson.loads(command.frame) for command in commands if isinstance(command, Send)]
+    return [orjson.loads(command.message) for command in commands if isinstance(command, Send)]
 
 
 def refusal(commands: list[Command]) -> tuple[int, str]:
@@ -86,7 +103,7 @@ def nothing(_: str) -> int | None:
 
 
 def heartbeat(session: Session, now: float, tops: dict[str, int]) -> dict[str, int]:
-    (beat,) = sent(session.tick(now, tops.get))
+    (beat,) = sent(session.tick(now, tops.get, unsent=0))
     assert beat["type"] == "heartbeat"
     offsets: dict[str, int] = beat["offsets"]
     return offsets
@@ -96,14 +113,14 @@ class TestConnecting:
     def test_the_first_frame_is_connect_and_its_token_is_verified(self) -> None:
         session = opened()
         commands = session.receive(frame("connect", token="t", nonce="n"), 1.0)
-        assert commands == [Verify("t", "n")]
-        (welcome,) = sent(session.admit("42", "c_8f", expires=600.0, now=1.0, nonce="n"))
+        assert commands == [VerifyToken("t", "n")]
+        (welcome,) = sent(session.accept("42", "c_8f", expires=600.0, now=1.0, nonce="n"))
         assert welcome == {
             "type": "welcome",
             "nonce": "n",
             "client": "c_8f",
             "user": "42",
-            "heartbeat": HEARTBEAT_SECONDS,
+            "heartbeat": TIMING.heartbeat,
             "generation": 0,
             "version": messages.VERSION,
         }
@@ -119,23 +136,23 @@ class TestConnecting:
     )
     def test_any_other_first_frame_ends_the_connection(self, first: str) -> None:
         code, _, message = failure(opened().receive(first, 0.0))
-        assert (code, message) == (PROTOCOL, "the first frame is connect")
+        assert (code, message) == (CloseCode.PROTOCOL, "the first frame is connect")
 
     def test_who_does_not_connect_in_time_is_closed(self) -> None:
         session = opened()
-        assert session.deadline == CONNECT_SECONDS
-        assert session.tick(CONNECT_SECONDS - 0.001, nothing) == []
-        assert failure(session.tick(CONNECT_SECONDS, nothing))[:2] == (4408, 4408)
+        assert session.next_wakeup == TIMING.connect
+        assert session.tick(TIMING.connect - 0.001, nothing, unsent=0) == []
+        assert failure(session.tick(TIMING.connect, nothing, unsent=0))[:2] == (4408, 4408)
 
     def test_a_token_under_verification_does_not_stop_the_clock(self) -> None:
         session = opened()
         session.receive(frame("connect", token="t"), 4.9)
-        assert failure(session.tick(5.0, nothing))[0] == 4408
+        assert failure(session.tick(5.0, nothing, unsent=0))[0] == 4408
 
     def test_a_rejected_token_ends_the_connection(self) -> None:
-        rejected = opened().reject(TOKEN, "the token has expired")
+        rejected = opened().reject(CloseCode.TOKEN, "the token has expired")
         assert failure(rejected) == (4401, 4401, "the token has expired")
-        assert failure(opened().reject(TOO_MANY, "too many"))[0] == 4409
+        assert failure(opened().reject(CloseCode.TOO_MANY_CONNECTIONS, "too many"))[0] == 4409
 
     def test_the_reason_of_a_close_fits_into_its_frame(self) -> None:
         commands = opened().receive(frame("x" * 60), 0.0)
@@ -145,29 +162,41 @@ class TestConnecting:
 class TestTokens:
     def test_the_connection_ends_with_the_token_and_the_skew(self) -> None:
         session = opened()
-        session.admit("42", "c_8f", expires=15.0, now=0.0)
-        end = 15.0 + SKEW_SECONDS
-        session.tick(end - 0.001, nothing)
-        assert failure(session.tick(end, nothing)) == (4401, 4401, "the token has expired")
+        session.accept("42", "c_8f", expires=15.0, now=0.0)
+        end = 15.0 + TIMING.token_skew
+        session.tick(end - 0.001, nothing, unsent=0)
+        assert failure(session.tick(end, nothing, unsent=0)) == (
+            4401,
+            4401,
+            "the token has expired",
+        )
 
     def test_a_fresh_token_in_band_lets_it_go_on(self) -> None:
         session = opened()
-        session.admit("42", "c_8f", expires=15.0, now=0.0)
-        assert session.receive(frame("token", token="fresh"), 12.0) == [Verify("fresh", None)]
-        assert session.admit("42", "c_8f", expires=600.0, now=12.0) == []
-        assert sent(session.tick(15.0 + SKEW_SECONDS, nothing))[0]["type"] == "heartbeat"
-        assert failure(session.tick(600.0 + SKEW_SECONDS, nothing))[0] == TOKEN
+        session.accept("42", "c_8f", expires=15.0, now=0.0)
+        assert session.receive(frame("token", token="fresh"), 12.0) == [VerifyToken("fresh", None)]
+        assert session.accept("42", "c_8f", expires=600.0, now=12.0) == []
+        assert (
+            sent(session.tick(15.0 + TIMING.token_skew, nothing, unsent=0))[0]["type"]
+            == "heartbeat"
+        )
+        assert (
+            failure(session.tick(600.0 + TIMING.token_skew, nothing, unsent=0))[0]
+            == CloseCode.TOKEN
+        )
 
     def test_connect_again_is_a_renewal_that_is_welcomed(self) -> None:
         session = subscribed("job.7")
-        assert session.receive(frame("connect", token="t", nonce="m"), 1.0) == [Verify("t", "m")]
-        (welcome,) = sent(session.admit("42", "c_9a", expires=600.0, now=1.0, nonce="m"))
+        assert session.receive(frame("connect", token="t", nonce="m"), 1.0) == [
+            VerifyToken("t", "m")
+        ]
+        (welcome,) = sent(session.accept("42", "c_9a", expires=600.0, now=1.0, nonce="m"))
         assert (welcome["nonce"], welcome["client"]) == ("m", "c_8f")
-        assert session.live("job.7")
+        assert live(session, "job.7")
 
     def test_a_token_of_another_user_ends_the_connection(self) -> None:
         session = subscribed("job.7")
-        commands = session.admit("43", "c_8f", expires=AHEAD_OF_ALL, now=1.0)
+        commands = session.accept("43", "c_8f", expires=AHEAD_OF_ALL, now=1.0)
         assert failure(commands) == (4401, 4401, "the token is another user's")
         assert session.user == "42"
 
@@ -178,63 +207,67 @@ class TestSubscribing:
         text = frame("subscribe", channel="job.7", position=position.to_json())
         session = admitted()
         commands = session.receive(text, 0.0)
-        assert commands == [Open("job.7", position)]
-        assert not session.live("job.7")
-        assert session.answered("job.7", 5, more=False)
-        assert session.live("job.7")
+        assert requested(commands) == [("job.7", position)]
+        assert not live(session, "job.7")
+        assert answer(session, "job.7", 5, more=False)
+        assert live(session, "job.7")
 
     def test_while_there_are_more_pages_nothing_is_pushed(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="job.7"), 0.0)
-        session.answered("job.7", 500, more=True)
-        assert not session.live("job.7")
+        answer(session, "job.7", 500, more=True)
+        assert not live(session, "job.7")
         session.receive(frame("subscribe", channel="job.7"), 0.0)
-        session.answered("job.7", 600, more=False)
-        assert session.live("job.7")
+        answer(session, "job.7", 600, more=False)
+        assert live(session, "job.7")
 
     @pytest.mark.parametrize("name", ["", "job 7", "x" * 129, "private-job", "job/7", "j\u00f6b"])
     def test_a_bad_channel_name_is_refused_and_the_connection_goes_on(self, name: str) -> None:
         session = admitted()
         code, message = refusal(session.receive(frame("subscribe", channel=name), 0.0))
         assert (code, "channel" in message) == (400, True)
-        assert session.receive(frame("subscribe", channel="job.7"), 0.0) == [Open("job.7", None)]
+        assert requested(session.receive(frame("subscribe", channel="job.7"), 0.0)) == [
+            ("job.7", None)
+        ]
 
     def test_one_channel_too_many_is_refused_until_another_is_left(self) -> None:
         session = subscribed("a", "b", channels=2)
         assert refusal(session.receive(frame("subscribe", channel="c"), 0.0))[0] == 429
-        assert session.receive(frame("unsubscribe", channel="a"), 0.0) == [Leave("a")]
-        assert session.receive(frame("subscribe", channel="c"), 0.0) == [Open("c", None)]
+        left = session.subscriptions["a"]
+        assert session.receive(frame("unsubscribe", channel="a"), 0.0) == [Unsubscribe(left)]
+        assert requested(session.receive(frame("subscribe", channel="c"), 0.0)) == [("c", None)]
 
     def test_a_refused_channel_takes_no_place(self) -> None:
         session = admitted(channels=1)
         session.receive(frame("subscribe", channel="a"), 0.0)
-        assert refusal(session.refuse("a", 403, "no")) == (403, "no")
-        assert not session.live("a")
-        assert session.receive(frame("subscribe", channel="b"), 0.0) == [Open("b", None)]
+        assert refusal(session.deny_subscription("a", 403, "no")) == (403, "no")
+        assert not live(session, "a")
+        assert requested(session.receive(frame("subscribe", channel="b"), 0.0)) == [("b", None)]
 
     def test_subscribing_again_while_it_is_being_opened_ends_the_connection(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
         code, _, message = failure(session.receive(frame("subscribe", channel="a"), 0.0))
-        assert (code, message) == (PROTOCOL, "a is being subscribed already")
+        assert (code, message) == (CloseCode.PROTOCOL, "a is being subscribed already")
 
     def test_subscribing_again_later_recovers(self) -> None:
         session = subscribed("a")
-        assert session.receive(frame("subscribe", channel="a"), 0.0) == [Open("a", None)]
-        assert not session.live("a")
+        assert requested(session.receive(frame("subscribe", channel="a"), 0.0)) == [("a", None)]
+        assert not live(session, "a")
 
     def test_an_answer_to_what_was_given_up_meanwhile_is_not_sent(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
+        ended = session.subscriptions["a"]
         session.receive(frame("unsubscribe", channel="a"), 0.0)
-        assert not session.answered("a", 5, more=False)
-        assert not session.live("a")
+        assert not answer(session, ended, 5, more=False)
+        assert not live(session, "a")
 
     def test_an_answer_after_the_end_is_not_sent(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
-        session.reject(TOKEN, "no")
-        assert not session.answered("a", 5, more=False)
+        session.reject(CloseCode.TOKEN, "no")
+        assert not answer(session, "a", 5, more=False)
 
     def test_unsubscribing_from_what_was_not_subscribed_does_nothing(self) -> None:
         assert admitted().receive(frame("unsubscribe", channel="a"), 0.0) == []
@@ -268,15 +301,15 @@ class TestBadInput:
         largest += " " * (size - len(largest.encode()))
         assert len(largest.encode()) == size
         assert [answer["type"] for answer in sent(admitted().receive(largest, 0.0))] == ["pong"]
-        assert failure(admitted().receive(largest + " ", 0.0))[0] == PROTOCOL
+        assert failure(admitted().receive(largest + " ", 0.0))[0] == CloseCode.PROTOCOL
 
     def test_after_the_end_nothing_is_done_any_more(self) -> None:
         session = subscribed("a")
         session.receive(b"", 0.0)
         assert session.receive(frame("ping"), 0.0) == []
-        assert session.tick(AHEAD_OF_ALL, nothing) == []
-        assert session.overflow(1.0) == []
-        assert session.deadline == float("inf")
+        assert session.tick(AHEAD_OF_ALL, nothing, unsent=0) == []
+        assert session.mark_slow(1.0, unsent=0) == []
+        assert session.next_wakeup == float("inf")
 
     @given(text=st.text() | st.binary(), known=st.booleans())
     def test_whatever_arrives_is_answered_or_ends_the_connection(
@@ -284,7 +317,7 @@ class TestBadInput:
     ) -> None:
         session = admitted() if known else opened()
         commands = session.receive(text, 0.0)
-        assert failure(commands)[0] == PROTOCOL
+        assert failure(commands)[0] == CloseCode.PROTOCOL
 
 
 class TestRate:
@@ -313,31 +346,31 @@ class TestRate:
     def test_the_frames_before_connect_count_too(self) -> None:
         session = opened(frames_per_second=1.0)
         for _ in range(2):
-            assert session.receive(frame("connect", token="t"), 0.0) == [Verify("t", None)]
+            assert session.receive(frame("connect", token="t"), 0.0) == [VerifyToken("t", None)]
         assert failure(session.receive(frame("connect", token="t"), 0.0))[1] == 429
 
     def test_all_channels_can_be_subscribed_at_once(self) -> None:
         session = admitted()
         for number in range(128):
             text = frame("subscribe", channel=f"job.{number}")
-            assert session.receive(text, 0.0) == [Open(f"job.{number}", None)]
+            assert requested(session.receive(text, 0.0)) == [(f"job.{number}", None)]
 
     def test_all_channels_can_be_recovered_at_once_after_a_demotion(self) -> None:
         session = subscribed(*(f"job.{number}" for number in range(128)))
-        session.overflow(1.0)
-        session.progressed(1.0, unsent=0)
+        session.mark_slow(1.0, unsent=0)
+        session.mark_progress(1.0, unsent=0)
         for number in range(128):
             text = frame("subscribe", channel=f"job.{number}")
-            assert session.receive(text, 1.0) == [Open(f"job.{number}", None)]
+            assert requested(session.receive(text, 1.0)) == [(f"job.{number}", None)]
 
     def test_asking_again_and_again_for_what_is_refused_is_not_free(self) -> None:
         session = admitted()
         asked = 0
         while commands := session.receive(frame("subscribe", channel="secret"), 0.0):
-            if not isinstance(commands[0], Open):
+            if not isinstance(commands[0], Subscribe):
                 break
             asked += 1
-            session.refuse("secret", 403, "no")
+            session.deny_subscription("secret", 403, "no")
         assert failure(commands)[1] == 429
         assert asked == 128 + 40
 
@@ -353,13 +386,13 @@ class TestRate:
 class TestHeartbeats:
     def test_it_goes_out_every_ten_seconds_spread_by_a_tenth(self) -> None:
         for draw, first in ((0.0, 9.0), (0.5, 10.0), (255 / 256, 10.9921875)):
-            session = Session(ConnectionLimits(), draw=draw, now=0.0)
-            session.admit("42", "c", expires=AHEAD_OF_ALL, now=3.0)
-            assert session.deadline == pytest.approx(3.0 + first)
-            assert session.tick(session.deadline - 0.001, nothing) == []
-            due = session.deadline
+            session = Session(ConnectionLimits(), TIMING, draw=draw, now=0.0)
+            session.accept("42", "c", expires=AHEAD_OF_ALL, now=3.0)
+            assert session.next_wakeup == pytest.approx(3.0 + first)
+            assert session.tick(session.next_wakeup - 0.001, nothing, unsent=0) == []
+            due = session.next_wakeup
             assert heartbeat(session, due, {}) == {}
-            assert session.deadline == pytest.approx(due + first)
+            assert session.next_wakeup == pytest.approx(due + first)
 
     def test_it_tells_of_the_channels_that_moved_since_the_last_one(self) -> None:
         session = subscribed("a", "b", offset=3)
@@ -378,7 +411,7 @@ class TestHeartbeats:
 
     def test_it_tells_of_what_has_fallen_behind(self) -> None:
         session = subscribed("a", offset=3)
-        session.overflow(1.0)
+        session.mark_slow(1.0, unsent=0)
         assert heartbeat(session, 10.0, {"a": 8}) == {"a": 8}
 
     def test_when_too_many_moved_the_rest_waits_for_the_next(self) -> None:
@@ -401,62 +434,70 @@ class TestHeartbeats:
 class TestSlowReaders:
     def test_who_is_demoted_gets_no_more_events_until_it_subscribes_again(self) -> None:
         session = subscribed("a", "b")
-        assert session.overflow(1.0) == []
-        assert not session.live("a")
-        assert not session.live("b")
+        assert session.mark_slow(1.0, unsent=0) == []
+        assert not live(session, "a")
+        assert not live(session, "b")
         session.receive(frame("subscribe", channel="a"), 2.0)
-        session.answered("a", 9, more=False)
-        assert session.live("a")
-        assert not session.live("b")
+        answer(session, "a", 9, more=False)
+        assert live(session, "a")
+        assert not live(session, "b")
 
     def test_overflowing_while_demoted_changes_nothing(self) -> None:
         session = subscribed("a")
-        assert session.overflow(1.0) == []
-        assert session.overflow(2.0) == []
-        session.tick(10.0, nothing)
-        assert session.deadline == 1.0 + STALLED_SECONDS
+        assert session.mark_slow(1.0, unsent=0) == []
+        assert session.mark_slow(2.0, unsent=0) == []
+        session.tick(10.0, nothing, unsent=0)
+        assert session.next_wakeup == 1.0 + TIMING.stalled
 
     def test_twice_in_a_minute_is_once_too_often(self) -> None:
         session = subscribed("a")
-        session.overflow(1.0)
-        session.progressed(2.0, unsent=0)
-        commands = session.overflow(1.0 + DEMOTION_WINDOW - 0.1)
-        assert failure(commands) == (SLOW, SLOW, "too slow, twice in a minute")
+        session.mark_slow(1.0, unsent=0)
+        session.mark_progress(2.0, unsent=0)
+        commands = session.mark_slow(1.0 + TIMING.slow_window - 0.1, unsent=0)
+        assert failure(commands) == (
+            CloseCode.SLOW,
+            CloseCode.SLOW,
+            "too slow, twice in a minute",
+        )
 
     def test_once_a_minute_is_not_too_often(self) -> None:
         session = subscribed("a")
         for minute in range(5):
-            now = minute * DEMOTION_WINDOW
-            assert session.overflow(now) == []
-            session.progressed(now, unsent=0)
+            now = minute * TIMING.slow_window
+            assert session.mark_slow(now, unsent=0) == []
+            session.mark_progress(now, unsent=0)
 
     def test_who_reads_nothing_for_ten_seconds_is_closed(self) -> None:
         session = subscribed("a")
-        session.overflow(1.0)
-        assert session.deadline == min(10.0, 1.0 + STALLED_SECONDS)
-        session.tick(10.0, nothing)
-        assert session.deadline == 1.0 + STALLED_SECONDS
-        commands = session.tick(1.0 + STALLED_SECONDS, nothing)
-        assert failure(commands) == (SLOW, SLOW, "nothing read for 10 s")
+        session.mark_slow(1.0, unsent=0)
+        assert session.next_wakeup == min(10.0, 1.0 + TIMING.stalled)
+        session.tick(10.0, nothing, unsent=0)
+        assert session.next_wakeup == 1.0 + TIMING.stalled
+        commands = session.tick(1.0 + TIMING.stalled, nothing, unsent=0)
+        assert failure(commands) == (
+            CloseCode.SLOW,
+            CloseCode.SLOW,
+            "nothing read for 10 s",
+        )
 
     def test_who_reads_on_slowly_is_not_closed(self) -> None:
         session = subscribed("a")
-        session.overflow(1.0)
+        session.mark_slow(1.0, unsent=0)
         for now in range(2, 100, 9):
-            session.progressed(float(now), unsent=10)
-            assert all(isinstance(one, Send) for one in session.tick(now + 8.9, nothing))
+            session.mark_progress(float(now), unsent=10)
+            assert all(isinstance(one, Send) for one in session.tick(now + 8.9, nothing, unsent=0))
 
     def test_who_has_read_everything_is_not_slow_any_more(self) -> None:
         session = subscribed("a")
-        session.overflow(1.0)
-        session.progressed(2.0, unsent=0)
-        session.tick(11.0, nothing)
-        assert session.deadline > 1.0 + STALLED_SECONDS
+        session.mark_slow(1.0, unsent=0)
+        session.mark_progress(2.0, unsent=0)
+        session.tick(11.0, nothing, unsent=0)
+        assert session.next_wakeup > 1.0 + TIMING.stalled
 
     def test_progress_of_who_was_never_slow_is_no_news(self) -> None:
         session = subscribed("a")
-        session.progressed(2.0, unsent=500)
-        assert session.deadline == 10.0
+        session.mark_progress(2.0, unsent=500)
+        assert session.next_wakeup == 10.0
 
 
 CHANNELS = ["a", "b", "c"]
@@ -467,30 +508,30 @@ class AnyCourse(RuleBasedStateMachine):
 
     @initialize(draw=st.floats(0, 1, exclude_max=True))
     def start(self, draw: float) -> None:
-        self.session = Session(ConnectionLimits(channels=2), draw=draw, now=0.0)
+        self.session = Session(ConnectionLimits(channels=2), TIMING, draw=draw, now=0.0)
         self.now = 0.0
-        self.opening: list[str] = []
+        self.opening: list[ChannelSubscription] = []
         self.closed = 0
         self.tops: dict[str, int] = {}
 
     def perform(self, commands: list[Command]) -> None:
         for command in commands:
             assert not self.closed
-            if isinstance(command, Open):
-                self.opening.append(command.channel)
+            if isinstance(command, Subscribe):
+                self.opening.append(command.subscription)
             elif isinstance(command, Close):
                 self.closed += 1
 
     @rule(seconds=st.floats(0, 30))
     def wait(self, seconds: float) -> None:
         self.now += seconds
-        self.perform(self.session.tick(self.now, self.tops.get))
+        self.perform(self.session.tick(self.now, self.tops.get, unsent=0))
 
     @rule(user=st.sampled_from(["42", "42", "42", "43"]))
     def connect(self, user: str) -> None:
         for command in self.session.receive(frame("connect", token=user), self.now):
-            if isinstance(command, Verify):
-                self.perform(self.session.admit(user, "c", expires=self.now + 60, now=self.now))
+            if isinstance(command, VerifyToken):
+                self.perform(self.session.accept(user, "c", expires=self.now + 60, now=self.now))
             else:
                 self.perform([command])
 
@@ -501,19 +542,19 @@ class AnyCourse(RuleBasedStateMachine):
     @rule(more=st.booleans(), offset=st.integers(0, 9))
     def answer(self, *, more: bool, offset: int) -> None:
         if self.opening:
-            channel = self.opening.pop()
-            live = self.session.answered(channel, offset, more=more) and not more
-            assert self.session.live(channel) == live or self.closed
+            subscription = self.opening.pop()
+            now_live = answer(self.session, subscription, offset, more=more) and not more
+            assert live(self.session, subscription.channel) == now_live or self.closed
 
     @rule(channel=st.sampled_from(CHANNELS), offset=st.integers(0, 99))
     def publish(self, channel: str, offset: int) -> None:
         self.tops[channel] = offset
-        if not self.closed and self.session.live(channel) and offset > 90:
-            self.perform(self.session.overflow(self.now))
+        if not self.closed and live(self.session, channel) and offset > 90:
+            self.perform(self.session.mark_slow(self.now, unsent=0))
 
     @rule(unsent=st.integers(0, 2))
     def read(self, unsent: int) -> None:
-        self.session.progressed(self.now, unsent=unsent)
+        self.session.mark_progress(self.now, unsent=unsent)
 
     @invariant()
     def ends_only_once(self) -> None:
@@ -521,12 +562,12 @@ class AnyCourse(RuleBasedStateMachine):
 
     @invariant()
     def what_is_due_is_not_overdue_after_a_tick(self) -> None:
-        self.perform(self.session.tick(self.now, self.tops.get))
-        assert self.session.deadline > self.now
+        self.perform(self.session.tick(self.now, self.tops.get, unsent=0))
+        assert self.session.next_wakeup > self.now
 
     @invariant()
     def never_more_channels_are_live_than_allowed(self) -> None:
-        assert sum(map(self.session.live, CHANNELS)) <= 2
+        assert sum(live(self.session, channel) for channel in CHANNELS) <= 2
 
 
 TestAnyCourse = AnyCourse.TestCase

@@ -1,4 +1,4 @@
-"""The wire: what is written can be read again, and nothing a client sends is a surprise."""
+"""Tests of the messages: encoding, decoding, and rejected input of clients."""
 
 from contextlib import suppress
 from typing import Any
@@ -58,11 +58,11 @@ def positioned_event(data: Any = None, offset: int = 1, **fields: Any) -> Event:
         (b'{"type":"token","token":"t"}', Renew("t")),
     ],
 )
-def test_each_frame_of_a_client_is_read(text: str | bytes, frame: object) -> None:
+def test_each_client_frame_is_decoded(text: str | bytes, frame: object) -> None:
     assert decode_client(text) == frame
 
 
-def test_the_id_of_a_position_is_read_too() -> None:
+def test_position_id_is_decoded() -> None:
     position = {"epoch": EPOCH, "offset": 5, "id": "e5"}
     frame = decode_client(messages.encode("subscribe", channel="job.7", position=position))
     assert isinstance(frame, Subscribe)
@@ -103,7 +103,7 @@ def test_the_id_of_a_position_is_read_too() -> None:
         ('{"type":"token"}', "token: token"),
     ],
 )
-def test_what_is_no_frame_is_refused_and_named(text: str | bytes, wrong: str) -> None:
+def test_malformed_frame_is_rejected_with_its_fault(text: str | bytes, wrong: str) -> None:
     with pytest.raises(ProtocolError, match=wrong):
         decode_client(text)
 
@@ -127,14 +127,14 @@ def test_what_is_no_frame_is_refused_and_named(text: str | bytes, wrong: str) ->
         None,
     ],
 )
-def test_what_is_no_position_is_refused(fields: object) -> None:
+def test_malformed_position_is_rejected(fields: object) -> None:
     with pytest.raises(ProtocolError, match="position"):
         decode_position(fields)
 
 
 @given(st.text() | st.binary() | json.map(orjson.dumps))
 @example('{"type":' + "[" * 1_020 + "]" * 1_020 + "}")
-def test_whatever_arrives_is_a_frame_or_a_protocol_error(text: str | bytes) -> None:
+def test_arbitrary_text_is_a_frame_or_a_protocol_error(text: str | bytes) -> None:
     try:
         frame = decode_client(text)
     except ProtocolError:
@@ -146,33 +146,31 @@ def test_whatever_arrives_is_a_frame_or_a_protocol_error(text: str | bytes) -> N
     st.sampled_from(["connect", "subscribe", "unsubscribe", "ping", "token"]),
     st.dictionaries(st.sampled_from(["token", "nonce", "channel", "position"]), json),
 )
-def test_whatever_fields_a_known_frame_has_it_is_read_or_refused(
-    kind: str, fields: dict[str, Any]
-) -> None:
+def test_arbitrary_fields_are_decoded_or_rejected(kind: str, fields: dict[str, Any]) -> None:
     with suppress(ProtocolError):
         decode_client(orjson.dumps({"type": kind, **fields}))
 
 
 @given(json.filter(lambda fields: isinstance(fields, dict)))
-def test_whatever_object_is_taken_for_an_event_it_is_read_or_refused(
+def test_arbitrary_object_is_rejected_as_event(
     fields: dict[str, Any],
 ) -> None:
-    with pytest.raises(ProtocolError, match="malformed event"):
+    with pytest.raises(ProtocolError, match="event is malformed"):
         decode_event(fields)
 
 
-def test_fields_that_are_none_are_left_out() -> None:
+def test_encoded_frame_omits_none_fields() -> None:
     assert messages.encode("pong", nonce=None) == b'{"type":"pong"}'
 
 
 @given(json, st.integers(1, MAX_OFFSET))
-def test_an_event_is_read_as_it_was_written(data: Any, offset: int) -> None:
+def test_encoded_event_is_decoded_unchanged(data: Any, offset: int) -> None:
     event = positioned_event(data, offset, key="a1", source="c_8f")
-    read = decode_event(decode_object(messages.encode_event(event)))
-    assert (read, read.position and read.position.id) == (event, event.id)
+    decoded = decode_event(decode_object(messages.encode_event(event)))
+    assert (decoded, decoded.position and decoded.position.id) == (event, event.id)
 
 
-def test_an_event_frame_has_the_documented_form() -> None:
+def test_event_frame_has_the_documented_form() -> None:
     assert messages.encode_event(
         positioned_event({"percent": 30}, 124, key="a1", source="c_8f")
     ) == (
@@ -181,7 +179,7 @@ def test_an_event_frame_has_the_documented_form() -> None:
     )
 
 
-def test_without_a_log_an_event_has_no_position() -> None:
+def test_event_without_position_has_no_epoch_and_offset() -> None:
     event = Event(channel="job.7", event="job.step", data=None, id="one").with_position(None, 5)
     fields = decode_object(messages.encode_event(event))
     assert "epoch" not in fields
@@ -190,13 +188,13 @@ def test_without_a_log_an_event_has_no_position() -> None:
     assert decode_event(fields) == event
 
 
-def test_a_subscription_is_answered_with_the_place_after_its_page() -> None:
+def test_subscribed_frame_has_the_position_after_the_page() -> None:
     events = (positioned_event("a", 4), positioned_event("b", 5))
     whole = Page(events=events, top=Position(EPOCH, 5, "e5"))
     first = Page(events=events, top=Position(EPOCH, 9, "e9"), more=True)
     for page in (whole, first):
         assert messages.reached(page) == Position(EPOCH, 5)
-        frame = decode_object(messages.encode_subscribed("job.7", page, recovered=True))
+        frame = decode_object(messages.encode_subscribed("job.7", page, recovered=True)[1])
         events_sent = frame.pop("events")
         assert [fields["data"] for fields in events_sent] == ["a", "b"]
         assert frame == {
@@ -210,12 +208,12 @@ def test_a_subscription_is_answered_with_the_place_after_its_page() -> None:
         }
 
 
-def test_a_page_without_events_stands_at_the_top() -> None:
+def test_empty_page_reaches_the_top() -> None:
     top = Position(EPOCH, 9, "e9")
     assert messages.reached(Page(events=(), top=top, more=True)) == top
 
 
-def test_a_reset_says_why_and_where_the_channel_goes_on() -> None:
+def test_reset_frame_has_reason_and_position() -> None:
     reset = Reset(reason="truncated", top=Position(EPOCH, 9, "e9"))
     assert decode_object(messages.encode_reset("job.7", reset)) == {
         "type": "reset",
@@ -229,12 +227,10 @@ def test_a_reset_says_why_and_where_the_channel_goes_on() -> None:
 
 @pytest.mark.parametrize("data", HARD_DATA.values(), ids=HARD_DATA)
 @pytest.mark.parametrize("more", [{}, {"key": "ключ:1", "source": "c_1"}])
-def test_a_place_written_between_the_halves_makes_the_whole_frame(
-    data: object, more: dict[str, Any]
-) -> None:
+def test_halves_around_a_position_are_the_event_frame(data: object, more: dict[str, Any]) -> None:
     event = Event(channel="job.7", event="job.données", data=data, id='an "id"', **more)
     head, tail = messages.halves(event)
-    place = b',"epoch":"k3v9q2wz","offset":124,"time":1763836800123'
-    placed = event.with_position(Position("k3v9q2wz", 124), 1763836800123)
-    assert head + place + tail == messages.encode_event(placed)
-    assert messages.held_event(head + place + tail) == placed
+    position = b',"epoch":"k3v9q2wz","offset":124,"time":1763836800123'
+    positioned = event.with_position(Position("k3v9q2wz", 124), 1763836800123)
+    assert head + position + tail == messages.encode_event(positioned)
+    assert messages.held_event(head + position + tail) == positioned

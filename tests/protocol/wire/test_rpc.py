@@ -1,4 +1,4 @@
-"""What a worker and the server say to each other arrives as it was meant, or is refused whole."""
+"""Tests of the calls of workers: encoding, decoding, signatures and rejected input."""
 
 import hashlib
 import hmac
@@ -28,11 +28,11 @@ json = st.recursive(
 )
 
 
-def over_the_wire(value: Any) -> Any:
+def json_round_trip(value: Any) -> Any:
     return orjson.loads(orjson.dumps(value))
 
 
-def test_a_signature_is_the_documented_one() -> None:
+def test_signature_is_hmac_of_timestamp_and_body() -> None:
     body = b'{"events":[]}'
     expected = hmac.new(b"secret", b"1763836800." + body, hashlib.sha256).hexdigest()
     assert rpc.sign("secret", "1763836800", body) == expected
@@ -43,14 +43,14 @@ def test_a_signature_is_the_documented_one() -> None:
 
 
 @given(json, st.none() | st.just("a1"), st.none() | st.just("c_8f"))
-def test_an_event_arrives_as_it_was_made(data: Any, key: str | None, source: str | None) -> None:
+def test_packed_event_is_unpacked_unchanged(data: Any, key: str | None, source: str | None) -> None:
     event = Event(channel="job.7", event="job.step", data=data, key=key, source=source)
-    packed = over_the_wire(rpc.pack_event(event))
+    packed = json_round_trip(rpc.pack_event(event))
     assert ("key" in packed, "source" in packed) == (key is not None, source is not None)
     assert rpc.unpack_events([packed]) == [event]
 
 
-def test_events_without_an_id_get_one_that_the_same_call_gives_again() -> None:
+def test_fallback_ids_are_the_same_for_the_same_call() -> None:
     twice = [rpc.unpack_events([GOOD, GOOD], fallback_id="f00") for _ in range(2)]
     assert [[event.id for event in events] for events in twice] == [["f00-0", "f00-1"]] * 2
     assert rpc.unpack_events([{**GOOD, "id": "mine"}], fallback_id="f00")[0].id == "mine"
@@ -58,24 +58,24 @@ def test_events_without_an_id_get_one_that_the_same_call_gives_again() -> None:
 
 
 @pytest.mark.parametrize("events", [None, [], {}, "events", 7])
-def test_a_call_without_events_is_told_what_to_send(events: object) -> None:
-    with pytest.raises(InvalidEventError, match=r'Send {"events"'):
+def test_call_without_events_is_rejected(events: object) -> None:
+    with pytest.raises(InvalidEventError, match=r'send {"events"'):
         rpc.unpack_events(events)
 
 
-def test_too_many_events_at_once_are_refused() -> None:
+def test_too_many_events_are_rejected() -> None:
     assert len(rpc.unpack_events([GOOD] * MAX_BATCH)) == MAX_BATCH
     with pytest.raises(InvalidEventError, match="501 events at once are over the limit of 500"):
         rpc.unpack_events([GOOD] * (MAX_BATCH + 1))
 
 
 @pytest.mark.parametrize(
-    ("bad", "wrong"),
+    ("invalid", "wrong"),
     [
-        (None, "has to have channel"),
-        ([], "has to have channel"),
-        ({}, "has to have channel"),
-        ({"channel": "job.7", "data": 1}, "has to have channel"),
+        (None, "is incomplete"),
+        ([], "is incomplete"),
+        ({}, "is incomplete"),
+        ({"channel": "job.7", "data": 1}, "is incomplete"),
         ({**GOOD, "channel": "job 7"}, "Bad channel name"),
         ({**GOOD, "channel": 7}, "Bad channel name"),
         ({**GOOD, "event": ""}, "Bad event name"),
@@ -86,14 +86,14 @@ def test_too_many_events_at_once_are_refused() -> None:
         ({**GOOD, "data": "x" * MAX_DATA_BYTES}, "over the limit of 1,048,576"),
     ],
 )
-def test_one_bad_event_refuses_the_whole_call_and_is_named(bad: object, wrong: str) -> None:
+def test_invalid_event_rejects_the_call_with_its_index(invalid: object, wrong: str) -> None:
     with pytest.raises(InvalidEventError, match=wrong) as caught:
-        rpc.unpack_events([GOOD, GOOD, bad, GOOD])
+        rpc.unpack_events([GOOD, GOOD, invalid, GOOD])
     assert str(caught.value).startswith("events[2]")
 
 
 @given(json | st.lists(json, max_size=3))
-def test_whatever_is_taken_for_events_is_refused_and_nothing_else(events: object) -> None:
+def test_arbitrary_json_is_rejected_as_events(events: object) -> None:
     with pytest.raises(InvalidEventError):
         rpc.unpack_events(events)
 
@@ -106,11 +106,11 @@ def test_whatever_is_taken_for_events_is_refused_and_nothing_else(events: object
         Receipt(id="e1"),
     ],
 )
-def test_a_receipt_arrives_as_it_was_given(receipt: Receipt) -> None:
-    assert rpc.unpack_receipt(over_the_wire(rpc.pack_receipt(receipt))) == receipt
+def test_packed_receipt_is_unpacked_unchanged(receipt: Receipt) -> None:
+    assert rpc.unpack_receipt(json_round_trip(rpc.pack_receipt(receipt))) == receipt
 
 
-def test_an_answer_of_the_log_arrives_as_it_was_given() -> None:
+def test_packed_page_and_reset_are_unpacked_unchanged() -> None:
     event = Event(channel="job.7", event="job.step", data=1, id="e5", key="a")
     stored = event.with_position(Position(EPOCH, 5, "e5"), 1)
     top = Position(EPOCH, 9, "e9")
@@ -119,20 +119,20 @@ def test_an_answer_of_the_log_arrives_as_it_was_given() -> None:
         Page(events=(stored,), top=top, more=True),
         Reset(reason="truncated", top=top),
     ):
-        arrived = rpc.unpack_answer(over_the_wire(rpc.pack_answer(answer)))
-        assert (arrived, arrived.top.id) == (answer, "e9")
+        unpacked = rpc.unpack_answer(json_round_trip(rpc.pack_answer(answer)))
+        assert (unpacked, unpacked.top.id) == (answer, "e9")
 
 
-def test_a_position_is_read_or_refused() -> None:
+def test_malformed_position_is_rejected() -> None:
     assert messages.decode_position({"epoch": EPOCH, "offset": 5}) == Position(EPOCH, 5)
     for malformed in (None, {}, "k3v9q2wz:5", {"epoch": EPOCH, "offset": -1}):
         with pytest.raises(ProtocolError, match="position"):
             messages.decode_position(malformed)
 
 
-def test_a_list_of_channels_is_read_or_refused() -> None:
+def test_malformed_list_of_channels_is_rejected() -> None:
     assert rpc.unpack_channels(["job.7"]) == ["job.7"]
-    refused: list[object] = [None, {}, "job.7", [7], ["job.7", None]]
-    for malformed in refused:
-        with pytest.raises(ProtocolError, match="channels is a list"):
+    malformed_lists: list[object] = [None, {}, "job.7", [7], ["job.7", None]]
+    for malformed in malformed_lists:
+        with pytest.raises(ProtocolError, match="send a list of names"):
             rpc.unpack_channels(malformed)

@@ -1,4 +1,4 @@
-"""WebSocket frames: whatever pieces they arrive in, the messages are the same."""
+"""Tests of the encoder and the parser of WebSocket frames."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_bridge.protocol.wire import websocket_frames
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.websocket_frames import (
-    Control,
-    Incoming,
+    ControlFrame,
+    FrameParser,
     Received,
     WireError,
-    framed,
+    encode_frame,
 )
 from tests.server.raw import BINARY, CONTINUATION, PING, TEXT, frame
 
@@ -20,18 +21,16 @@ LIMIT = 1_000
 
 
 def read(*pieces: bytes) -> list[Received]:
-    incoming, received = Incoming(LIMIT), []
+    parser = FrameParser(LIMIT)
     for piece in pieces:
-        incoming.feed(piece)
-        while (message := incoming.next()) is not None:
-            received.append(message)
-    assert incoming.idle
-    return received
+        parser.feed(piece)
+    assert not parser.is_incomplete
+    return list(parser.messages)
 
 
 @dataclass
 class Sent:
-    """A message, and the frames that carry it."""
+    """Message, and the frames that carry it."""
 
     message: Received
     data: bytes
@@ -41,7 +40,7 @@ class Sent:
 def messages(draw: st.DrawFn) -> Sent:
     if draw(st.booleans()):
         payload = draw(st.binary(max_size=125))
-        return Sent(Control(PING, payload), frame(PING, payload))
+        return Sent(ControlFrame(PING, payload), frame(PING, payload))
     text = draw(st.text(max_size=200))
     whole, data, opcode = text.encode(), b"", TEXT
     for cut in draw(st.lists(st.integers(0, 20), max_size=5)):
@@ -53,27 +52,29 @@ def messages(draw: st.DrawFn) -> Sent:
 
 
 @given(sent=st.lists(messages(), max_size=6), sizes=st.lists(st.integers(1, 40), min_size=1))
-def test_however_it_is_cut_the_messages_are_the_same(sent: list[Sent], sizes: list[int]) -> None:
-    data, pieces, turn = b"".join(one.data for one in sent), [], 0
+def test_messages_are_parsed_from_pieces_of_any_size(sent: list[Sent], sizes: list[int]) -> None:
+    data, pieces, turn = b"".join(item.data for item in sent), [], 0
     while data:
         size = sizes[turn % len(sizes)]
         pieces.append(data[:size])
         data, turn = data[size:], turn + 1
-    pongs = Control(websocket_frames.PONG, b"between")
-    assert [one for one in read(*pieces) if one != pongs] == [one.message for one in sent]
+    pongs = ControlFrame(websocket_frames.PONG, b"between")
+    assert [message for message in read(*pieces) if message != pongs] == [
+        item.message for item in sent
+    ]
 
 
 @pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
-def test_a_frame_of_ours_tells_its_size(size: int) -> None:
-    ours = framed(b"x" * size)
-    assert ours == frame(TEXT, b"x" * size, mask=None)
+def test_encoded_frame_has_its_size(size: int) -> None:
+    data = encode_frame(b"x" * size)
+    assert data == frame(TEXT, b"x" * size, mask=None)
 
 
-def test_binary_data_stays_bytes() -> None:
+def test_binary_message_is_bytes() -> None:
     assert read(frame(BINARY, b"\xff")) == [b"\xff"]
 
 
-def test_what_is_too_large_is_passed_over_and_what_follows_is_read() -> None:
+def test_message_after_an_oversized_one_is_parsed() -> None:
     large = frame(TEXT, b"x" * (LIMIT + 1))
     for size in (1, 100, len(large)):
         pieces = [large[start : start + size] for start in range(0, len(large), size)]
@@ -81,7 +82,7 @@ def test_what_is_too_large_is_passed_over_and_what_follows_is_read() -> None:
         assert (isinstance(first, websocket_frames.Oversized), second) == (True, "next")
 
 
-def test_too_large_by_its_fragments_it_is_passed_over_up_to_the_last() -> None:
+def test_oversized_fragmented_message_is_dropped() -> None:
     received = read(
         frame(TEXT, b"x" * LIMIT, final=False),
         frame(CONTINUATION, b"x", final=False),
@@ -92,15 +93,15 @@ def test_too_large_by_its_fragments_it_is_passed_over_up_to_the_last() -> None:
     assert received[-1] == "next"
 
 
-def test_a_close_carries_a_code_or_none() -> None:
-    assert websocket_frames.close_code(b"") == websocket_frames.NO_CODE
-    assert websocket_frames.close_code(b"\x03\xe8bye") == 1000
+def test_close_code_is_decoded_or_rejected() -> None:
+    assert websocket_frames.decode_close_code(b"") == CloseCode.NO_CODE
+    assert websocket_frames.decode_close_code(b"\x03\xe8bye") == 1000
     for payload in (b"\x03", b"\x03\xee", b"\x03\xe8\xff"):
         with pytest.raises(WireError):
-            websocket_frames.close_code(payload)
+            websocket_frames.decode_close_code(payload)
 
 
-def test_a_reason_that_is_too_long_is_cut_between_characters() -> None:
-    data = websocket_frames.closing(4400, "κ" * 100)
+def test_long_close_reason_is_cut_between_characters() -> None:
+    data = websocket_frames.encode_close(4400, "κ" * 100)
     assert data[1] <= 125
     assert data[4:].decode() == "κ" * 61

@@ -1,204 +1,183 @@
-"""A client's WebSocket on the transport itself: no task, no queue and no request of its own."""
+"""WebSocket of a client on the transport itself: no task, no queue and no request of its own."""
 
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
 from typing import Any
 
 from realtime_bridge.protocol.session.session_commands import Close
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import websocket_frames
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.websocket_frames import (
-    Control,
-    Incoming,
+    ControlFrame,
+    FrameParser,
     Oversized,
     Received,
     WireError,
+    encode_frame,
 )
-from realtime_bridge.server.connections import connection
 from realtime_bridge.server.connections.connection import Connection
-from realtime_bridge.server.context import ServerContext
+from realtime_bridge.server.connections.services import ConnectionServices
 from realtime_bridge.server.fanout.channel_fanout import FastSubscriber
 from realtime_bridge.server.fanout.sending import WriteTarget
-from realtime_bridge.server.registry import RESTARTING
-
-NOTICE_SECONDS = 1.0
-"""How often it is looked whether a client that fell behind reads anything."""
 
 
 class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
-    """Writes at once, and lets the transport keep what the network does not take.
+    """Connection that writes at once; its transport buffers what the network does not take.
 
-    As long as the transport keeps nothing, the hub writes events straight to the socket, see
-    `direct`. The transport tells when it has to keep something and when that is gone; meanwhile
-    events come through `deliver`, which watches the limit.
+    While that buffer is empty, the fan-out writes events straight to the socket: see
+    `write_target`. The transport reports when the buffer fills and when it is empty again;
+    between the two, events come through `deliver`, which checks the limit.
 
     Args:
-        engine: what it is a connection of.
-        transport: an open WebSocket's, without extensions.
-        siblings: uvicorn's set of connections, each of which it asks to shut down.
+        services: the parts of the server.
+        transport: the transport of an open WebSocket without extensions.
+        uvicorn_connections: uvicorn's set of connections, each of which it shuts down.
 
     """
 
     __slots__ = (
         "_broken",
-        "_incoming",
-        "_kept",
-        "_noticed",
-        "_outlet",
-        "_siblings",
+        "_parser",
+        "_target",
         "_transport",
+        "_uvicorn_connections",
     )
 
     def __init__(
-        self, engine: ServerContext, transport: asyncio.Transport, siblings: set[Any]
+        self,
+        services: ConnectionServices,
+        transport: asyncio.Transport,
+        uvicorn_connections: set[Any],
     ) -> None:
-        super().__init__(engine)
+        self._target = _write_target(transport)
+        super().__init__(services)
         self._transport = transport
-        self._siblings = siblings
+        self._uvicorn_connections = uvicorn_connections
         self._broken = False
-        self._incoming: Incoming | None = None
-        self._kept: asyncio.Future[None] | None = None
-        """Done when the transport keeps nothing any more; None while it does not."""
-        self._noticed = 0
-        self._outlet = _outlet(transport)
+        self._parser: FrameParser | None = None
+        """Parser of an incomplete message; None between messages, which saves its memory."""
+        # `pause_writing` has to come with the first byte that the network does not take.
         transport.set_write_buffer_limits(high=0)
-        siblings.add(self)
+        uvicorn_connections.add(self)
 
-    def direct(self, channel: str) -> WriteTarget | None:
-        """Return what takes ready bytes now; None while they have to go through `deliver`."""
-        return self._outlet if self._kept is None and self._session.live(channel) else None
+    def write_target(self, subscription: ChannelSubscription) -> WriteTarget | None:
+        """Return the socket, or None while events have to go through `deliver`."""
+        return self._target if self._drained is None and not subscription.behind else None
 
-    def hand_over(self, rest: bytes) -> None:
-        """Write what `direct` did not take."""
+    def write_rest(self, rest: bytes) -> None:
+        """Write the bytes that the socket did not take."""
         self._transport.write(rest)
 
-    def put(self, *written: bytes) -> None:
-        """Write frames, all at once, and none after the last."""
+    def send(self, *messages: bytes) -> None:
+        """Write messages in one piece, unless the close frame was written."""
         if self._closing is None:
-            self._transport.write(b"".join(map(websocket_frames.framed, written)))
+            self._transport.write(b"".join(map(encode_frame, messages)))
 
     @property
-    def unsent(self) -> int:
-        """How many bytes the transport keeps."""
-        return self._transport.get_write_buffer_size() if self._kept else 0
+    def unsent_bytes(self) -> int:
+        """The bytes in the transport's buffer."""
+        return self._transport.get_write_buffer_size() if self._drained else 0
 
-    async def has_room(self) -> None:
-        """Wait until the transport has let go of what is over the limit."""
-        while self._kept and not self.room:
-            await asyncio.shield(self._kept)
-
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something beside the server."""
-        assert self._engine.tasks
-        return self._engine.tasks.create_task(work)
-
-    @property
-    def deadline(self) -> float:
-        """When to be woken: soon, while it is of interest whether the client reads."""
-        deadline = self._session.deadline
-        if self._kept is None or deadline == float("inf"):
-            return deadline
-        return min(deadline, time.monotonic() + NOTICE_SECONDS)
-
-    def close(self, command: Close) -> None:
-        """Write the last frame, and give the client a moment to agree."""
-        self._transport.write(websocket_frames.closing(command.code, command.reason))
+    def end(self, command: Close) -> None:
+        """Write the close frame, and give the client a moment to answer it."""
+        self._transport.write(websocket_frames.encode_close(command.code, command.reason))
         self.depart()
         self._transport.resume_reading()
-        asyncio.get_running_loop().call_later(connection.CLOSE_SECONDS, self._transport.abort)
-
-    def wake(self) -> None:
-        """Do what the session has to do; look whether a slow client has read something."""
-        if self.unsent < self._noticed:
-            self.progressed()
-        super().wake()
-        self._noticed = self.unsent
+        wait = self._services.timing.close
+        asyncio.get_running_loop().call_later(wait, self._transport.abort)
 
     def shutdown(self) -> None:
-        """Obey uvicorn, which is about to stop."""
-        self.dismiss(RESTARTING, "the server restarts")
+        """Close, because uvicorn stops."""
+        self.close(CloseCode.SERVICE_RESTART, "the server restarts")
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sent."""
+        """Receive bytes of the client."""
         if self._broken:
             return
-        if self._incoming is None:
-            self._incoming = Incoming(self._engine.settings.limit_frame_bytes)
-        self._incoming.feed(data)
-        self._read()
+        if self._parser is None:
+            self._parser = FrameParser(self._services.limits.frame_bytes)
+        self._parser.feed(data)
+        self._receive_all(self._parser)
 
     def pause_writing(self) -> None:
-        """Note that the transport keeps something."""
-        self._kept = asyncio.get_running_loop().create_future()
-        self._noticed = self.unsent
-        self._change_ways()
+        """Deliver events through `deliver`, because the transport's buffer holds bytes."""
+        self._drained = asyncio.get_running_loop().create_future()
+        self._update_routes()
 
     def resume_writing(self) -> None:
-        """Note that everything was sent, and read on."""
-        if self._kept:
-            self._kept.set_result(None)
-            self._kept = None
-        self.progressed()
-        self._change_ways()
+        """Write events to the socket again, and continue to receive."""
+        if self._drained:
+            self._drained.set_result(None)
+            self._drained = None
+        self.mark_progress()
+        self._update_routes()
         self._transport.resume_reading()
-        if self._incoming:
-            self._read()
+        if self._parser:
+            self._receive_all(self._parser)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
-        """Leave nothing behind; the socket's number is another's soon."""
-        self._siblings.discard(self)
+        """Remove the connection; the kernel soon gives its socket's number to another."""
+        self._uvicorn_connections.discard(self)
         self.depart()
 
-    def _change_ways(self) -> None:
-        for channel in self._session.channels:
-            self._engine.hub.readmit(self, channel)
+    def _update_routes(self) -> None:
+        for subscription in self.subscriptions:
+            self._services.hub.update_route(self, subscription)
 
-    def _read(self) -> None:
-        """Take message after message, as long as there is room for what they cause."""
-        incoming = self._incoming
-        assert incoming
-        try:
-            while (self.room or self._closing) and (message := incoming.next()) is not None:
-                self._receive(message)
-        except WireError as error:
-            self._give_up(error)
-        if incoming.idle:
-            self._incoming = None
-        if not (self.room or self._closing):
+    def _receive_all(self, parser: FrameParser) -> None:
+        """Handle message after message, while there is room for the answers."""
+        messages = parser.messages
+        while messages and not (self._drained and self._is_blocked()):
+            self._receive(messages.popleft())
+        if not (messages or parser.is_incomplete):
+            self._parser = None
+        if self._drained and self._is_blocked():
             self._transport.pause_reading()
 
-    def _give_up(self, error: WireError) -> None:
-        """Say what was wrong, and understand nothing any more."""
+    def _is_blocked(self) -> bool:
+        """Return whether the client has to read first; after the close, it need not."""
+        return self._closing is None and not self.has_room
+
+    def _receive(self, message: Received) -> None:
+        if isinstance(message, str | bytes):
+            self._perform(self._session.receive(message, time.monotonic()))
+        elif isinstance(message, Oversized):
+            self._perform(self._session.reject_oversized())
+        elif isinstance(message, WireError):
+            self._fail(message)
+        else:
+            self._receive_control(message)
+
+    def _receive_control(self, frame: ControlFrame) -> None:
+        if frame.opcode == websocket_frames.CLOSE:
+            self._close_with(websocket_frames.decode_close_code(frame.payload))
+        elif frame.opcode == websocket_frames.PING and self._closing is None:
+            self._transport.write(encode_frame(frame.payload, websocket_frames.PONG))
+
+    def _fail(self, error: WireError) -> None:
+        """Close the connection with the error, and ignore the rest of the input."""
         self._broken = True
-        self.dismiss(error.code, error.reason)
+        self.close(error.code, error.reason)
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
-    def _receive(self, message: Received) -> None:
-        if isinstance(message, Oversized):
-            self._perform(self._session.oversized())
-        elif not isinstance(message, Control):
-            self.take(message)
-        elif message.opcode == websocket_frames.CLOSE:
-            self._part(websocket_frames.close_code(message.payload))
-        elif message.opcode == websocket_frames.PING and self._closing is None:
-            self._transport.write(websocket_frames.framed(message.payload, websocket_frames.PONG))
-
-    def _part(self, code: int) -> None:
-        """Agree to the client's close, or note that it agrees to ours."""
-        self.dismiss(websocket_frames.NORMAL if code == websocket_frames.NO_CODE else code, "")
+    def _close_with(self, code: int) -> None:
+        """Answer the client's close frame, or accept it as the answer to the server's."""
+        self.close(CloseCode.NORMAL if code == CloseCode.NO_CODE else code, "")
         self._transport.close()
 
 
-def _outlet(transport: asyncio.Transport) -> WriteTarget:
-    """Return the number of the transport's socket, where that takes the bytes as they are.
+def _write_target(transport: asyncio.Transport) -> WriteTarget:
+    """Return the number of the transport's socket, or a function that writes to the transport.
 
-    TLS has no other way than through the transport, and neither have Windows' sockets.
+    TLS encrypts inside the transport, and Windows' sockets are no file descriptors.
     """
-    held = transport.get_extra_info("socket")
-    if held is not None and transport.get_extra_info("sslcontext") is None and os.name == "posix":
-        return int(held.fileno())
+    socket = transport.get_extra_info("socket")
+    plain = transport.get_extra_info("sslcontext") is None and os.name == "posix"
+    if socket is not None and plain:
+        return int(socket.fileno())
 
     def write(data: bytes) -> int:
         transport.write(data)

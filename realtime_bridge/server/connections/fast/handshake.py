@@ -37,7 +37,7 @@ def answer(request: Request) -> bytes:
 
     """
     headers = request.headers
-    if request.method != "GET":
+    if request.scope["method"] != "GET":
         raise HTTPError(400, "bad_upgrade", "A WebSocket opens with GET")
     if headers.get("sec-websocket-version") != _VERSION:
         version = {"sec-websocket-version": _VERSION}

@@ -11,7 +11,7 @@ from realtime_bridge.server.auth.rules import own_channel
 from realtime_bridge.server.connections.fast import handshake
 from realtime_bridge.server.connections.fast.connection import FastConnection
 from realtime_bridge.server.context import STATE, ServerContext
-from realtime_bridge.server.http.request import HTTPError, Request
+from realtime_bridge.server.http.request import HTTPError
 
 
 class WebSocket(asyncio.Protocol):
@@ -65,24 +65,23 @@ class WebSocket(asyncio.Protocol):
 
     def _accept(self, data: bytes) -> asyncio.Protocol:
         request = handshake.parse(data)
-        engine = self._app_state.get(STATE)
-        if engine is None or not self._is_ours(engine, request):
+        context: ServerContext | None = self._app_state.get(STATE)
+        path = self._config.root_path + request.scope["path"]
+        if context is None or path != f"{context.settings.path}/ws":
             return self._standard(data)
         try:
-            user = engine.admit(request)
+            principal = context.authorize_upgrade(request)
             answer = handshake.answer(request)
         except HTTPError as error:
             self._transport.write(handshake.refusal(error))
             self._transport.close()
             return asyncio.Protocol()
         self._transport.write(answer)
-        connection = FastConnection(engine, self._transport, self._server_state.connections)
-        connection.open(user, {own_channel(user.user): None} if user else {})
+        connection = FastConnection(
+            context.connections, self._transport, self._server_state.connections
+        )
+        connection.open(principal, {own_channel(principal.user): None} if principal else {})
         return connection
-
-    def _is_ours(self, engine: ServerContext, request: Request) -> bool:
-        path = self._config.root_path + request.scope["path"]
-        return bool(path == f"{engine.settings.path}/ws")
 
     def _standard(self, data: bytes) -> asyncio.Protocol:
         inner = WebSocketsSansIOProtocol(self._config, self._server_state, self._app_state)

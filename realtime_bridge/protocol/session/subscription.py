@@ -1,0 +1,38 @@
+"""State of one subscription to one channel."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
+
+
+# A connection is traced by the garbage collector; its subscriptions are not: at 10,000 connections
+# the collector would take longer than the fan-out. A task refers back only while it runs.
+class ChannelSubscription(Struct, gc=False, eq=False):
+    """Subscription of one subscriber to one channel, the only home of its state.
+
+    Args:
+        channel: the channel's name.
+        offset: the last offset that the client was informed of.
+        opening: whether it is being authorized, or its history is being read.
+        behind: whether events are held back: the client has to read history first.
+        buffer: events and resets that arrived while the history is read, else None.
+        position: the position that the history ended with, while the feed is behind it.
+        task: the task that authorizes it and reads its history, while that runs.
+
+    """
+
+    channel: str
+    offset: int = 0
+    opening: bool = True
+    behind: bool = True
+    buffer: list[Event | Reset] | None = None
+    position: Position | None = None
+    task: Any = None
+
+    def restart(self) -> None:
+        """Begin again: the client subscribes from another position."""
+        self.opening = self.behind = True

@@ -1,0 +1,43 @@
+"""Parts of the server that every connection uses."""
+
+import asyncio
+from dataclasses import dataclass
+
+from realtime_bridge.protocol.session.session_commands import ConnectionLimits
+from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.rules import ChannelAccess
+from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.lifecycle.status import ServerStatus
+from realtime_bridge.server.registry import ConnectionRegistry
+from realtime_bridge.server.timer_wheel import TimerWheel
+from realtime_bridge.server.timing import ServerTiming
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionServices:
+    """Parts of the server that its connections share, so that each refers to one object.
+
+    Args:
+        authenticator: verifies the tokens of clients.
+        access: decides who may subscribe to a channel.
+        hub: delivers the events.
+        registry: the connected clients.
+        timers: wakes the connections.
+        status: the generation, and whether the log answers.
+        tasks: the tasks of a started server.
+        limits: the limits of one connection.
+        unsent_bytes: the bytes that may wait for a client before it counts as slow.
+        timing: the durations of the server.
+
+    """
+
+    authenticator: Authenticator
+    access: ChannelAccess
+    hub: Hub
+    registry: ConnectionRegistry
+    timers: TimerWheel
+    status: ServerStatus
+    tasks: asyncio.TaskGroup | None
+    limits: ConnectionLimits
+    unsent_bytes: int
+    timing: ServerTiming

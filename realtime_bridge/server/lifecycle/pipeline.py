@@ -1,0 +1,63 @@
+"""Log and backend of the server, and the provider that delivers in place of the server."""
+
+from realtime_bridge.backend.hosted import HostedBackend
+from realtime_bridge.backend.log import Log
+from realtime_bridge.publishing.broadcaster import Broadcaster
+from realtime_bridge.publishing.failover import Failover
+from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
+from realtime_bridge.server.lifecycle.null_log import NullLog
+from realtime_bridge.settings import Settings
+
+
+class ServerPipeline:
+    """Log and broadcaster of the server, as the configuration describes them.
+
+    Args:
+        settings: the configuration.
+        parts: the log and the backend, in place of the configured ones.
+
+    """
+
+    def __init__(self, settings: Settings, parts: PublishPipeline | None = None) -> None:
+        self._settings = settings
+        self._build(parts or server_pipeline(settings))
+
+    def rebuild(self) -> None:
+        """Make log and broadcaster again: their connections belong to another event loop."""
+        self._build(server_pipeline(self._settings))
+
+    @property
+    def failover(self) -> Failover | None:
+        """The backend that chooses between several, if there is one."""
+        backend = self.broadcaster.backend
+        return backend if isinstance(backend, Failover) else None
+
+    @property
+    def provider(self) -> HostedBackend | None:
+        """The provider that delivers now in place of the server, if there is one."""
+        failover = self.failover
+        backend = failover.active.backend if failover else self.broadcaster.backend
+        return backend if isinstance(backend, HostedBackend) else None
+
+    @property
+    def hosted_backends(self) -> list[HostedBackend]:
+        """All providers that can deliver in place of the server."""
+        targets = self.failover.targets if self.failover else ()
+        backends = [target.backend for target in targets] or [self.broadcaster.backend]
+        return [backend for backend in backends if isinstance(backend, HostedBackend)]
+
+    @property
+    def delivery(self) -> str:
+        """The configuration of delivery; clients reconnect when it changes."""
+        failover = self.failover
+        return self._settings.delivery + (f" {failover.active.name}" if failover else "")
+
+    def _build(self, parts: PublishPipeline) -> None:
+        self.log: Log = parts.log or NullLog()
+        self.has_log = parts.log is not None
+        """Whether there is a log; without one, events are hints."""
+        self.broadcaster = Broadcaster(
+            log=parts.log,
+            backend=parts.backend,
+            limit_event_bytes=self._settings.limit_event_bytes,
+        )

@@ -1,0 +1,71 @@
+"""Follower of revocations: connected clients lose what any server revokes."""
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+
+from realtime_bridge.backend.log import Log
+from realtime_bridge.errors import RealtimeError
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.server.auth.revocations import CONTROL, Revocations
+from realtime_bridge.server.fanout.channel_fanout import Subscriber
+from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.registry import ConnectionRegistry
+
+
+class RevocationFollower(Subscriber):
+    """Subscriber of the channel on which servers announce revocations.
+
+    Args:
+        revocations: the revocations that this process has received.
+        log: the log that has the earlier ones.
+        hub: the hub of this process.
+        registry: the clients of this process.
+        retry: the seconds until a log that does not answer is asked again.
+
+    """
+
+    def __init__(
+        self,
+        revocations: Revocations,
+        log: Log,
+        hub: Hub,
+        registry: ConnectionRegistry,
+        *,
+        retry: float,
+    ) -> None:
+        self._revocations = revocations
+        self._log = log
+        self._hub = hub
+        self._registry = registry
+        self._retry = retry
+
+    async def run(self) -> None:
+        """Subscribe, then read the revocations from before."""
+        while True:
+            try:
+                # Subscribing comes first, so that no revocation falls between the two.
+                await self._hub.subscribe(self, ChannelSubscription(CONTROL), None)
+                for revocation in await self._revocations.read(self._log):
+                    self._registry.revoke(revocation.user, revocation.channel)
+            except RealtimeError:
+                await asyncio.sleep(self._retry)
+            else:
+                return
+
+    def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:  # noqa: ARG002
+        """Revoke access of the connected clients."""
+        for message in messages:
+            event = orjson.loads(message)
+            revocation = self._revocations.add_event(event["data"], event["time"])
+            self._registry.revoke(revocation.user, revocation.channel)
+        return True
+
+    def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
+        """Ignore the history: it is read from the log."""
+
+    def reset(self, channel: str, reset: Reset) -> None:
+        """Keep the revocations that this process has received."""

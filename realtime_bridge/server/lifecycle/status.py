@@ -1,0 +1,76 @@
+"""Status of the server: whether it started, whether its log answers, which generation it is."""
+
+import asyncio
+import logging
+
+from realtime_bridge.errors import RealtimeError
+from realtime_bridge.protocol.wire import messages
+from realtime_bridge.server.http.request import HTTPError
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+
+_logger = logging.getLogger("realtime_bridge.server")
+
+
+class ServerStatus:
+    """Status of one run of the server.
+
+    Args:
+        pipeline: the log, which counts the generations of the configuration.
+        is_serverless: whether requests are answered without a start; the log counts as available.
+
+    """
+
+    def __init__(self, pipeline: ServerPipeline, *, is_serverless: bool = False) -> None:
+        self._pipeline = pipeline
+        self.is_serverless = is_serverless
+        self.is_started = False
+        self.generation = 0
+        """Generation of the delivery configuration; 0 until the log returns it."""
+        self.log_available = is_serverless
+        self.fields: dict[str, str] = {}
+        """Fields of a status message."""
+        self.set_log_available(available=is_serverless)
+
+    def set_log_available(self, *, available: bool) -> None:
+        """Store whether feed and log answer."""
+        self.log_available = available
+        self.fields = {"log": "ok" if available else "down", "backend": "ok"}
+
+    def message(self) -> bytes:
+        """Return the status message for clients; they poll while the log is down."""
+        return messages.encode("status", **self.fields)
+
+    def check_started(self) -> None:
+        """Check that the bridge was started.
+
+        Raises:
+            HTTPError: 503.
+
+        """
+        if not self.is_started:
+            raise HTTPError(
+                503,
+                "not_started",
+                "The bridge was not started, and a mounted application is not by itself: give the "
+                "outer one lifespan=bridge.lifespan, or run `async with bridge` in its own",
+            )
+
+    async def read_generation(self) -> None:
+        """Read the generation of the configuration from the log.
+
+        Raises:
+            RealtimeError: the log does not answer.
+
+        """
+        self.generation = await self._pipeline.log.generation(self._pipeline.delivery)
+
+    async def wait_for_generation(self, retry: float) -> None:
+        """Read the generation from the log; retry every `retry` seconds until the log answers."""
+        while True:
+            try:
+                await self.read_generation()
+            except RealtimeError as error:
+                _logger.warning("the generation cannot be read: error=%s", error)
+                await asyncio.sleep(retry)
+            else:
+                return

@@ -1,0 +1,37 @@
+"""Durations of a server."""
+
+from dataclasses import dataclass
+
+from realtime_bridge.protocol.session.timing import SessionTiming
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTiming:
+    """Durations of one server, in seconds."""
+
+    session: SessionTiming = SessionTiming()
+    """Durations of each client's session."""
+
+    start: float = 5.0
+    """Time to wait for the feed at the start; then the server starts, and is not ready."""
+
+    position_check: float = 10.0
+    """Interval at which positions are compared with the log's, because announcements get lost."""
+
+    announcement: float = 0.5
+    """Time that an announcement may take before it counts as lost."""
+
+    restart: float = 1.0
+    """Wait before a broken feed, or a log that does not answer, is tried again."""
+
+    close: float = 1.0
+    """Time for a client to read the last messages before its connection is aborted."""
+
+    poll_wait: float = 20.0
+    """The longest wait of a long poll; Heroku's router, for one, ends a request after 30 s."""
+
+    poll_cache: float = 0.25
+    """Time that an answer of the log serves other polls from the same position."""
+
+    lazy_refresh: float = 5.0
+    """Age at which a server that never starts reads again what the other servers announced."""
