@@ -57,6 +57,7 @@ class HostedTransport:
         self._tools = tools
         self._handlers = handlers
         self._logged = descriptor.logged
+        self._running: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._is_alive = False
         self._attaching: set[str] = set()
@@ -68,6 +69,7 @@ class HostedTransport:
 
     async def run(self) -> None:
         """Connect and receive until the connection ends."""
+        self._running = asyncio.current_task()
         code: int = CloseCode.ABNORMAL
         try:
             await self._run()
@@ -89,7 +91,9 @@ class HostedTransport:
             self._tasks.create_task(self._ping())
 
     def close(self) -> None:
-        """Do nothing: the end of `run` closes the connection."""
+        """End the connection: `run` closes it on its way out."""
+        if self._running:
+            self._running.cancel()
 
     async def _run(self) -> None:
         try:

@@ -129,6 +129,9 @@ class HybridClient:
         assert self._running
         self._running.cancel()
         await asyncio.wait([self._running])
+        if not self._running.cancelled():
+            # `wait_subscribed` may have raised the error already; asyncio would log it again.
+            self._running.exception()
 
     async def __aiter__(self) -> AsyncIterator[Event | ChannelReset]:
         """Yield events and resets.

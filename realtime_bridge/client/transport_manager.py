@@ -184,8 +184,9 @@ class TransportManager:
         self._machine.ready(number)
         if former and self._main:
             # The former connection closes, and owes the answers to these channels.
-            for channel in self._channels.behind:
-                self._main.subscribe(channel)
+            for channel in self._channels.names:
+                if channel in self._channels.behind:
+                    self._main.subscribe(channel)
 
     def _close(self, number: int) -> None:
         session = self._sessions.get(number)

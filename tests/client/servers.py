@@ -126,9 +126,12 @@ class Client(HybridClient):
     def __init__(self, *arguments: Any, timing: Timing = TIMING, **options: Any) -> None:
         super().__init__(*arguments, options=QUICK, timing=timing, on_status=self._note, **options)
         self.lives: asyncio.Queue[None] = asyncio.Queue()
+        self.kinds: set[str] = set()
+        """Kinds of status since the start."""
         self._items: AsyncIterator[Item] | None = None
 
     def _note(self, status: Status) -> None:
+        self.kinds.add(status.kind)
         if status.kind == "realtime":
             self.lives.put_nowait(None)
 
