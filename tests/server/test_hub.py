@@ -420,13 +420,12 @@ class TestOpening:
         await hub.wait_until_ready(0.001)
         assert not hub.ready
 
-    @frequent_checks
     async def test_a_feed_that_breaks_meanwhile_is_an_error_to_all_who_asked(
         self, feed: FakeFeed, caplog: pytest.LogCaptureFixture
     ) -> None:
         gate = Gate()
         log = SlowLog(gate.wait)
-        async with running_hub(log, feed) as hub:
+        async with running_hub(log, feed, FREQUENT_CHECKS) as hub:
             gate.close_after(0)
             asked = [asyncio.create_task(joined(hub)) for _ in range(3)]
             await until(lambda: hub.opener.early_events(CHANNEL) == 0)

@@ -75,11 +75,12 @@ class TestSlowReaders:
         return offsets[1:], last
 
     async def test_slow_reader_delays_no_other_and_gets_each_event_once(self, serve: Serve) -> None:
-        site = await self.serve_narrow(serve, heartbeat=0.02)
+        site = await self.serve_narrow(serve, heartbeat=0.1)
         quick = await site.connect("quick")
-        await quick.subscribe(CHANNEL)
         reader = await site.connect_slowly()
-        await reader.subscribe(CHANNEL)
+        for client in (quick, reader):
+            await client.send("subscribe", channel=CHANNEL)
+            await client.skip_to("subscribed")
         slow = site.connection_of("slow")
         count = await self.mark_slow(site, quick, slow)
         waiting = slow.unsent_bytes
