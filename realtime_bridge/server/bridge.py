@@ -1,14 +1,14 @@
 """The bridge: the ASGI application that an application mounts and publishes through."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.hosted import HostedBackend
-from realtime_bridge.errors import ConfigurationError, RealtimeError
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
@@ -20,11 +20,10 @@ from realtime_bridge.server.auth.rules import ChannelAccess, ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
-from realtime_bridge.server.http.request import Message, Receive, Scope, Send
-from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
+from realtime_bridge.server.http.request import Receive, Scope, Send
+from realtime_bridge.server.lifecycle.asgi_lifespan import run_lifespan
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
-from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
 from realtime_bridge.server.routes import Routes
@@ -235,13 +234,12 @@ class Bridge:
             await exits.enter_async_context(self._pipeline.broadcaster)
             exits.callback(self._use_idle_context)
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
-            context = self._build_context(tasks, is_serverless=False)
-            self._use(context)
+            context = self._use_context(tasks, is_serverless=False)
             exits.callback(tasks.create_task(context.hub.run()).cancel)
             # Exits run in reverse order: clients are closed while the hub still runs.
             exits.callback(context.registry.close)
             await context.hub.wait_until_ready(self._timing.start)
-            for follower in self._followers(context):
+            for follower in context.followers():
                 exits.callback(tasks.create_task(follower).cancel)
             broadcaster = self._pipeline.broadcaster
             exits.enter_context(register_local_server(self._settings.prefix, broadcaster))
@@ -262,32 +260,20 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            await run_lifespan(self, lambda: self.state, scope, receive, send)
             return
         await self._routes(scope, receive, send)
 
     def _use_idle_context(self) -> None:
         """Answer without a start, where a provider delivers and the log is outside this process."""
         is_serverless = bool(self._pipeline.hosted_backends) and not self._has_own_log
-        self._use(self._build_context(None, is_serverless=is_serverless))
+        self._use_context(None, is_serverless=is_serverless)
 
-    def _use(self, context: ServerContext) -> None:
-        """Answer requests with the parts of this run."""
-        self._context = context
-        self._lazy_start = None
-        if context.status.is_serverless:
-            self._lazy_start = LazyStart(
-                self._pipeline,
-                self._revocations,
-                context.status,
-                refresh=self._timing.lazy_refresh,
-            )
-        self._routes = Routes(context, self._lazy_start)
-
-    def _build_context(
+    def _use_context(
         self, tasks: asyncio.TaskGroup | None, *, is_serverless: bool
     ) -> ServerContext:
-        return build_context(
+        """Answer requests with the parts of a new run, and return them."""
+        self._context = context = build_context(
             self._settings,
             self._pipeline,
             self._authenticator,
@@ -298,35 +284,11 @@ class Bridge:
             tasks=tasks,
             is_serverless=is_serverless,
         )
-
-    def _followers(self, context: ServerContext) -> Iterable[Coroutine[Any, Any, None]]:
-        """Return the tasks that follow the announcements of other servers."""
-        hub, retry, failover = context.hub, self._timing.restart, self._pipeline.failover
-        if failover:
-            yield FailoverFollower(failover, hub, context.status, retry=retry).run()
-        else:
-            yield context.status.wait_for_generation(retry)
-        yield RevocationFollower(
-            self._revocations, self._pipeline.log, hub, context.registry, retry=retry
-        ).run()
-
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run ASGI's lifespan protocol, for a bridge that is served alone."""
-        await receive()
-        try:
-            await self.__aenter__()
-        except RealtimeError as error:
-            await send(_message("lifespan.startup.failed", message=str(error)))
-            return
-        scope.get("state", {}).update(self.state)
-        await send(_message("lifespan.startup.complete"))
-        await receive()
-        await self.__aexit__(None, None, None)
-        await send(_message("lifespan.shutdown.complete"))
-
-
-def _message(kind: str, **fields: str) -> Message:
-    return {"type": kind, **fields}
+        refresh, parts = self._timing.lazy_refresh, (self._pipeline, self._revocations)
+        lazy_start = LazyStart(*parts, context.status, refresh=refresh)
+        self._lazy_start = lazy_start if is_serverless else None
+        self._routes = Routes(context, self._lazy_start)
+        return context
 
 
 def _is_signal_mode(parts: PublishPipeline) -> bool:

@@ -230,17 +230,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
     ) -> None:
         channel = subscription.channel
         try:
-            denial = await self._authorize(channel)
-            if denial:
-                self._services.hub.unsubscribe(self, channel)
-                self._perform(self._session.deny_subscription(channel, *denial))
-            else:
-                # One channel after another: so at most one page waits to be written.
-                assert self._history_lock
-                async with self._history_lock:
-                    if self._drained:
-                        await self.wait_for_room()
-                    await self._services.hub.subscribe(self, subscription, position)
+            await self._authorize_and_read(subscription, position)
         except RealtimeError as error:
             _logger.warning("subscription failed: channel=%s error=%s", channel, error)
             failure = "the log cannot be read now"
@@ -257,6 +247,22 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
                     break
             else:
                 self._history_lock = None
+
+    async def _authorize_and_read(
+        self, subscription: ChannelSubscription, position: Position | None
+    ) -> None:
+        channel, hub = subscription.channel, self._services.hub
+        denial = await self._authorize(channel)
+        if denial:
+            hub.unsubscribe(self, channel)
+            self._perform(self._session.deny_subscription(channel, *denial))
+            return
+        assert self._history_lock
+        # One channel after another: so at most one page waits to be written.
+        async with self._history_lock:
+            if self._drained:
+                await self.wait_for_room()
+            await hub.subscribe(self, subscription, position)
 
     async def _authorize(self, channel: str) -> tuple[int, str] | None:
         """Return the code and message of a denial, or None where the user may subscribe."""
