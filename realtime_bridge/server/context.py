@@ -11,7 +11,6 @@ from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Principal, Tokens
-from realtime_bridge.server.connections.services import ConnectionServices
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
@@ -19,6 +18,7 @@ from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.registry import ConnectionRegistry
+from realtime_bridge.server.services import ConnectionServices
 from realtime_bridge.server.timer_wheel import TimerWheel
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings

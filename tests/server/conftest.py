@@ -1,4 +1,4 @@
-"""What the tests of the server share."""
+"""Fixtures of the server's tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""A feed that does whatever a network may do, a log that takes its time, and who listens."""
+"""Fakes of feeds and logs with network faults, and a recording subscriber."""
 
 import asyncio
 import selectors

@@ -1,4 +1,4 @@
-"""A real server in the test's own loop, and clients that talk to it over loopback."""
+"""Real server in the test's event loop, and clients on loopback."""
 
 import asyncio
 import socket

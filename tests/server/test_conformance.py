@@ -69,7 +69,7 @@ class TestHandshake:
             ({"sec_websocket_key": KEY[:-4]}, 400),
         ],
     )
-    async def test_what_opens_no_websocket_is_refused(
+    async def test_invalid_upgrade_is_rejected(
         self, site: Site, changed: dict[str, str | None], status: int
     ) -> None:
         raw = await Raw.dial(site)
@@ -122,7 +122,7 @@ class TestMessages:
         assert (await raw.message())["nonce"] == "a"
         assert (await raw.message())["nonce"] == "b"
 
-    async def test_who_does_not_wait_for_the_answer_is_turned_away(self, serve: Serve) -> None:
+    async def test_data_before_the_upgrade_response_is_dropped(self, serve: Serve) -> None:
         """HTTP servers drop what comes with an upgrade, and no client may send it."""
         site = await serve(timing=ServerTiming(session=SessionTiming(connect=0.02)))
         raw = await Raw.dial(site)
@@ -178,11 +178,11 @@ class TestFragments:
 
 class TestControl:
     @pytest.mark.parametrize("payload", [b"", b"hello", bytes(range(125)), b"\xff\xfe\x00"])
-    async def test_a_ping_is_answered_with_what_it_carried(self, raw: Raw, payload: bytes) -> None:
+    async def test_pong_has_the_payload_of_the_ping(self, raw: Raw, payload: bytes) -> None:
         raw.send(frame(PING, payload))
         assert await raw.frame() == (0x80 | PONG, payload)
 
-    async def test_a_pong_that_nobody_asked_for_is_ignored(self, raw: Raw) -> None:
+    async def test_unsolicited_pong_is_ignored(self, raw: Raw) -> None:
         raw.send(frame(PONG, b"hello"))
         await raw.pong()
 
@@ -212,7 +212,9 @@ class TestText:
     @pytest.mark.parametrize(
         "payload", [b"\xff", b"\xce\xba\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\xce"]
     )
-    async def test_what_is_not_utf8_ends_the_connection(self, raw: Raw, payload: bytes) -> None:
+    async def test_text_that_is_not_utf8_closes_the_connection(
+        self, raw: Raw, payload: bytes
+    ) -> None:
         raw.send(frame(TEXT, payload))
         assert await raw.closed() == BAD_TEXT
 
@@ -253,7 +255,7 @@ class TestClosing:
         raw.send(frame(CLOSE, b"\x03\xe8\xff"))
         assert await raw.closed() == BAD_TEXT
 
-    async def test_what_follows_a_close_is_ignored(self, raw: Raw) -> None:
+    async def test_data_after_a_close_is_ignored(self, raw: Raw) -> None:
         raw.send(frame(CLOSE, b"\x03\xe8") + frame(PING, b"late") + said("ping", nonce="late"))
         assert await raw.frame() == (0x80 | CLOSE, b"\x03\xe8")
         await raw.ended()
@@ -265,7 +267,7 @@ class TestClosing:
         raw.send(frame(PING, b"late"), said("ping", nonce="late"), frame(CLOSE, b"\x03\xe8"))
         await raw.ended()
 
-    async def test_who_never_agrees_to_our_close_is_given_up(self, serve: Serve) -> None:
+    async def test_client_that_never_answers_the_close_is_aborted(self, serve: Serve) -> None:
         site = await serve(timing=ServerTiming(close=0.02))
         raw = await Raw.connect(site)
         raw.send(frame(TEXT, b"nonsense"))
@@ -273,7 +275,7 @@ class TestClosing:
         await raw.frame()
         await raw.ended()
 
-    async def test_half_a_frame_and_then_nothing_leaves_nothing_behind(self, serve: Serve) -> None:
+    async def test_partial_frame_before_disconnect_leaves_no_state(self, serve: Serve) -> None:
         site = await serve()
         raw = await Raw.connect(site)
         raw.send(said("ping", nonce="cut")[:7])

@@ -1,4 +1,4 @@
-"""A log that lost its tail begins a new epoch; two histories are never one to anybody."""
+"""Tests of a log that lost its tail: a new epoch, and no merged history."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -56,15 +56,13 @@ async def is_begun_anew(recorder: Recorder) -> None:
     assert recorder.broken == []
 
 
-async def test_a_shorter_log_is_noticed_by_the_regular_check(
-    hub: Hub, log: SlowLog, feed: FakeFeed
-) -> None:
+async def test_position_check_finds_a_shorter_log(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     recorder = await at_five(hub, log, feed)
     log.lose(CHANNEL, 2)
     await is_begun_anew(recorder)
 
 
-async def test_another_event_at_the_same_place_is_noticed_by_the_regular_check(
+async def test_position_check_finds_another_event_at_a_position(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
@@ -73,7 +71,7 @@ async def test_another_event_at_the_same_place_is_noticed_by_the_regular_check(
     await is_begun_anew(recorder)
 
 
-async def test_an_announcement_of_an_earlier_place_is_noticed_at_once(
+async def test_announcement_of_an_earlier_position_is_a_rollback(
     log: SlowLog, feed: FakeFeed
 ) -> None:
     async with running_hub(log, feed, ServerTiming(position_check=3_600)) as hub:
@@ -84,7 +82,7 @@ async def test_an_announcement_of_an_earlier_place_is_noticed_at_once(
         await is_begun_anew(recorder)
 
 
-async def test_what_was_numbered_anew_beyond_us_while_the_feed_was_away_does_not_follow_ours(
+async def test_rolled_back_log_is_not_merged_after_feed_outage(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
@@ -94,7 +92,7 @@ async def test_what_was_numbered_anew_beyond_us_while_the_feed_was_away_does_not
     await is_begun_anew(recorder)
 
 
-async def test_while_the_log_cannot_be_asked_what_is_announced_does_not_follow_ours(
+async def test_rolled_back_log_is_not_merged_during_log_outage(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
@@ -109,7 +107,7 @@ async def test_while_the_log_cannot_be_asked_what_is_announced_does_not_follow_o
     assert hub.healthy
 
 
-async def test_a_gap_that_cannot_be_read_yet_is_read_before_anything_goes_on(
+async def test_unreadable_gap_is_read_before_later_events(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
@@ -135,7 +133,7 @@ async def test_events_after_a_new_epoch_are_heard_by_all(
     assert recorder.data == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_two_nodes_that_notice_it_agree_on_the_new_epoch(
+async def test_two_servers_agree_on_the_new_epoch_of_a_rollback(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     other_feed = FakeFeed()
@@ -153,9 +151,7 @@ async def test_two_nodes_that_notice_it_agree_on_the_new_epoch(
     assert len(there.resets) == 1
 
 
-async def test_an_event_that_is_announced_again_is_no_regression(
-    hub: Hub, log: SlowLog, feed: FakeFeed
-) -> None:
+async def test_repeated_announcement_is_no_rollback(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     recorder = await at_five(hub, log, feed)
     page_start = Position(recorder.answers[0][0].top.epoch, 0)
     page = await log.memory.read(CHANNEL, page_start)

@@ -143,9 +143,7 @@ class TestSlowReaders:
         code, error = await reader.failed()
         assert (code, error["message"]) == (4508, "too slow, twice in a minute")
 
-    async def test_reader_that_requests_pages_and_reads_none_fills_no_memory(
-        self, serve: Serve
-    ) -> None:
+    async def test_reader_of_unread_pages_fills_no_memory(self, serve: Serve) -> None:
         site, gate = await self.serve_narrow(serve), Gate()
         site.bridge.channel("job.{number}")(gate.allow)
         channels = [f"job.{number}" for number in range(20)]
