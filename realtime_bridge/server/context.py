@@ -95,7 +95,7 @@ class ServerContext:
             raise HTTPError(
                 404,
                 "no_log",
-                "Without a log this server has nothing to push: the descriptor says who does",
+                "Without a log this server pushes no events: use the provider in the descriptor",
             )
 
     def authorize_upgrade(self, request: Request) -> Principal | None:

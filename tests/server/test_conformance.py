@@ -19,8 +19,8 @@ from tests.server.raw import (
     TEXT,
     Raw,
     frame,
+    message_frame,
     request,
-    said,
 )
 
 NONCE = messages.encode("ping", nonce="alive")
@@ -93,7 +93,7 @@ class TestMessages:
         raw = await Raw.connect(site)
         empty = len(messages.encode("ping", nonce="a", x=""))
         padding = "x" * max(0, size - empty)
-        raw.send(said("ping", nonce="a", x=padding))
+        raw.send(message_frame("ping", nonce="a", x=padding))
         assert (await raw.message())["nonce"] == "a"
 
     async def test_lengths_wider_than_they_have_to_be_are_understood(self, raw: Raw) -> None:
@@ -107,16 +107,18 @@ class TestMessages:
             assert (await raw.message())["nonce"] == "alive"
 
     async def test_text_is_unicode(self, raw: Raw) -> None:
-        raw.send(said("ping", nonce="κόσμε \U0001f980 \u0000"))
+        raw.send(message_frame("ping", nonce="κόσμε \U0001f980 \u0000"))
         assert (await raw.message())["nonce"] == "κόσμε \U0001f980 \u0000"
 
     async def test_messages_that_arrive_together_are_all_answered_in_order(self, raw: Raw) -> None:
-        raw.send(b"".join(said("ping", nonce=str(number)) for number in range(20)))
+        raw.send(b"".join(message_frame("ping", nonce=str(number)) for number in range(20)))
         assert [(await raw.message())["nonce"] for _ in range(20)] == [str(n) for n in range(20)]
 
     @pytest.mark.parametrize("size", [1, 2, 3, 7])
     async def test_a_message_may_arrive_in_pieces(self, raw: Raw, size: int) -> None:
-        for piece in pieces(said("ping", nonce="a", x="x" * 130) + said("ping", nonce="b"), size):
+        for piece in pieces(
+            message_frame("ping", nonce="a", x="x" * 130) + message_frame("ping", nonce="b"), size
+        ):
             raw.send(piece)
             await raw.writer.drain()
         assert (await raw.message())["nonce"] == "a"
@@ -126,7 +128,7 @@ class TestMessages:
         """HTTP servers drop what comes with an upgrade, and no client may send it."""
         site = await serve(timing=ServerTiming(session=SessionTiming(connect=0.02)))
         raw = await Raw.dial(site)
-        raw.send(request(site) + said("connect", token=site.token()))
+        raw.send(request(site) + message_frame("connect", token=site.token()))
         assert (await raw.answer())[0] == 101
         assert (await raw.message())["code"] == 4408
         assert await raw.closed() == 4408
@@ -149,7 +151,7 @@ class TestFragments:
     async def test_control_frames_may_come_in_between(self, raw: Raw) -> None:
         raw.send(frame(TEXT, NONCE[:9], final=False), frame(PING, b"between"))
         assert await raw.frame() == (0x80 | PONG, b"between")
-        raw.send(frame(PONG, b"nobody asked"), frame(CONTINUATION, NONCE[9:]))
+        raw.send(frame(PONG, b"unsolicited"), frame(CONTINUATION, NONCE[9:]))
         assert (await raw.message())["nonce"] == "alive"
 
     async def test_together_they_are_no_larger_than_one_frame_may_be(self, raw: Raw) -> None:
@@ -256,7 +258,9 @@ class TestClosing:
         assert await raw.closed() == BAD_TEXT
 
     async def test_data_after_a_close_is_ignored(self, raw: Raw) -> None:
-        raw.send(frame(CLOSE, b"\x03\xe8") + frame(PING, b"late") + said("ping", nonce="late"))
+        raw.send(
+            frame(CLOSE, b"\x03\xe8") + frame(PING, b"late") + message_frame("ping", nonce="late")
+        )
         assert await raw.frame() == (0x80 | CLOSE, b"\x03\xe8")
         await raw.ended()
 
@@ -264,7 +268,9 @@ class TestClosing:
         raw.send(frame(TEXT, b"nonsense"))
         assert (await raw.message())["type"] == "error"
         assert (await raw.frame())[0] == 0x80 | CLOSE
-        raw.send(frame(PING, b"late"), said("ping", nonce="late"), frame(CLOSE, b"\x03\xe8"))
+        raw.send(
+            frame(PING, b"late"), message_frame("ping", nonce="late"), frame(CLOSE, b"\x03\xe8")
+        )
         await raw.ended()
 
     async def test_client_that_never_answers_the_close_is_aborted(self, serve: Serve) -> None:
@@ -278,7 +284,7 @@ class TestClosing:
     async def test_partial_frame_before_disconnect_leaves_no_state(self, serve: Serve) -> None:
         site = await serve()
         raw = await Raw.connect(site)
-        raw.send(said("ping", nonce="cut")[:7])
+        raw.send(message_frame("ping", nonce="cut")[:7])
         await raw.writer.drain()
         raw.writer.close()
         await site.left_nothing()

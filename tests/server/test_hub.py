@@ -548,7 +548,7 @@ class AuthorizationRequest(Recorder):
             await self.sees(lambda: self.lost or self.here == top())
 
     def has_no_hole(self) -> bool:
-        """Tell whether all numbers follow each other, but where a reset lies between."""
+        """Return whether all numbers follow each other, but where a reset lies between."""
         return all(
             one is None or next_one is None or next_one == one + 1
             for one, next_one in pairwise(self.story)

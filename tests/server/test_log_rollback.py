@@ -48,7 +48,7 @@ async def at_five(hub: Hub, log: SlowLog, feed: FakeFeed) -> Recorder:
     return recorder
 
 
-async def is_begun_anew(recorder: Recorder) -> None:
+async def starts_a_new_epoch(recorder: Recorder) -> None:
     await recorder.sees(lambda: recorder.resets)
     (reset,) = recorder.resets
     assert reset.reason == "regressed"
@@ -59,7 +59,7 @@ async def is_begun_anew(recorder: Recorder) -> None:
 async def test_position_check_finds_a_shorter_log(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     recorder = await at_five(hub, log, feed)
     log.lose(CHANNEL, 2)
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
 
 
 async def test_position_check_finds_another_event_at_a_position(
@@ -68,7 +68,7 @@ async def test_position_check_finds_another_event_at_a_position(
     recorder = await at_five(hub, log, feed)
     log.lose(CHANNEL, 1)
     await log.append(others(1, start=5))
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
 
 
 async def test_announcement_of_an_earlier_position_is_a_rollback(
@@ -79,7 +79,7 @@ async def test_announcement_of_an_earlier_position_is_a_rollback(
         await until(lambda: hub.healthy)
         log.lose(CHANNEL, 3)
         feed.announce(await log.from_trusted(others(1, start=3)))
-        await is_begun_anew(recorder)
+        await starts_a_new_epoch(recorder)
 
 
 async def test_rolled_back_log_is_not_merged_after_feed_outage(
@@ -89,7 +89,7 @@ async def test_rolled_back_log_is_not_merged_after_feed_outage(
     log.lose(CHANNEL, 2)
     *_, sixth = await log.from_trusted(others(3, start=4))
     feed.announce(FeedInterrupted(), [sixth])
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
 
 
 async def test_rolled_back_log_is_not_merged_during_log_outage(
@@ -103,7 +103,7 @@ async def test_rolled_back_log_is_not_merged_during_log_outage(
     await until(lambda: not hub.healthy)
     assert recorder.offsets == [1, 2, 3, 4, 5]
     log.fails = None
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
     assert hub.healthy
 
 
@@ -119,15 +119,15 @@ async def test_unreadable_gap_is_read_before_later_events(
     feed.announce([sixth])
     await until(lambda: hub.fanouts[CHANNEL].missed)
     log.fails = None
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
 
 
-async def test_events_after_a_new_epoch_are_heard_by_all(
+async def test_events_after_a_new_epoch_are_received_by_all(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
     log.lose(CHANNEL, 2)
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
     feed.announce(await log.from_trusted(numbered(CHANNEL, 2, start=6)))
     await recorder.reaches(2)
     assert recorder.data == [1, 2, 3, 4, 5, 6, 7]
@@ -142,7 +142,7 @@ async def test_two_servers_agree_on_the_new_epoch_of_a_rollback(
         there = Recorder()
         await there.subscribe(other, CHANNEL, Position(here.answers[0][0].top.epoch, 0))
         log.lose(CHANNEL, 2)
-        await asyncio.gather(is_begun_anew(here), there.sees(lambda: there.resets))
+        await asyncio.gather(starts_a_new_epoch(here), there.sees(lambda: there.resets))
         feed.announce(stored := await log.from_trusted(numbered(CHANNEL, 1, start=6)))
         other_feed.announce(stored)
         await here.reaches(1)

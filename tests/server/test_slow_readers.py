@@ -62,16 +62,16 @@ class TestSlowReaders:
         return count
 
     async def read_until_heartbeat(self, reader: Client) -> tuple[list[int], Frame]:
-        """Read until a heartbeat tells that there is more; return what came, and the last event."""
-        offsets, told = [0], 0
+        """Read until a heartbeat reports more; return the offsets, and the last event."""
+        offsets, reported = [0], 0
         last: Frame = {}
-        while told <= offsets[-1]:
+        while reported <= offsets[-1]:
             frame = await reader.receive()
             if frame["type"] == "event":
                 offsets.append(frame["offset"])
                 last = frame
             else:
-                told = frame["offsets"].get(CHANNEL, told)
+                reported = frame["offsets"].get(CHANNEL, reported)
         return offsets[1:], last
 
     async def test_slow_reader_delays_no_other_and_gets_each_event_once(self, serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""A client's WebSocket: who gets in, what it hears, and how it ends."""
+"""Tests of a client's WebSocket: authorization, messages, and closing."""
 
 import asyncio
 import logging

@@ -25,7 +25,7 @@ class SlowReader(Struct, gc=False):
 
     @property
     def is_behind(self) -> bool:
-        """Whether bytes from before still wait for the client."""
+        """True while bytes from before wait for the client."""
         return self.stalled_since != _NEVER
 
     def next_wakeup(self, timing: SessionTiming) -> float:

@@ -35,7 +35,7 @@ _logger = logging.getLogger("realtime_bridge.server")
 
 
 class Connection(Subscriber, RegisteredClient, TimerTarget):
-    """One open connection. Its subclass writes the messages, and ends it."""
+    """Open connection of a client. Its subclass writes the messages, and ends it."""
 
     __slots__ = ("_closing", "_drained", "_history_lock", "_principal", "_services", "_session")
 
@@ -70,7 +70,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
 
     @property
     def has_room(self) -> bool:
-        """Whether no more bytes wait for this client than allowed."""
+        """True while no more bytes wait for this client than allowed."""
         return self.unsent_bytes <= self._services.unsent_bytes
 
     async def wait_for_room(self) -> None:

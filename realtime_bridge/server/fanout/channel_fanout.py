@@ -99,7 +99,7 @@ class ChannelFanout:
 
     @property
     def in_use(self) -> bool:
-        """Whether the channel has a subscriber, in any state."""
+        """True while the channel has a subscriber, in any state."""
         return bool(
             self.fast_subscribers
             or self.subscribers

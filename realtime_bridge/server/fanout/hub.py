@@ -60,7 +60,7 @@ class Hub:
 
     @property
     def ready(self) -> bool:
-        """Whether subscriptions can be answered."""
+        """True while subscriptions can be answered."""
         return self._ready.is_set()
 
     async def wait_until_ready(self, seconds: float) -> None:

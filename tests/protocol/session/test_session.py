@@ -89,10 +89,10 @@ def refusal(commands: list[Command]) -> tuple[int, str]:
 
 
 def failure(commands: list[Command]) -> tuple[int, int, str]:
-    """Return the close code, and what the error before it said."""
-    said, close = commands
+    """Return the close code, and the error before it."""
+    error_command, close = commands
     assert isinstance(close, Close)
-    (error,) = sent([said])
+    (error,) = sent([error_command])
     assert error["type"] == "error"
     assert close.reason == error["message"][:120]
     return close.code, error["code"], error["message"]
@@ -418,17 +418,17 @@ class TestHeartbeats:
         channels = [f"job.{number}" for number in range(120)]
         session = subscribed(*channels)
         tops = dict.fromkeys(channels, 1)
-        told = [heartbeat(session, now, tops) for now in (10.0, 20.0, 30.0)]
-        assert [len(offsets) for offsets in told] == [HEARTBEAT_OFFSETS, HEARTBEAT_OFFSETS, 20]
-        assert set().union(*told) == set(channels)
+        reported = [heartbeat(session, now, tops) for now in (10.0, 20.0, 30.0)]
+        assert [len(offsets) for offsets in reported] == [HEARTBEAT_OFFSETS, HEARTBEAT_OFFSETS, 20]
+        assert set().union(*reported) == set(channels)
 
     def test_no_channel_starves_while_others_change(self) -> None:
         channels = [f"job.{number}" for number in range(128)]
         session = subscribed(*channels)
-        told: set[str] = set()
+        reported: set[str] = set()
         for beat in range(1, 4):
-            told |= heartbeat(session, beat * 10.0, dict.fromkeys(channels, beat)).keys()
-        assert told == set(channels)
+            reported |= heartbeat(session, beat * 10.0, dict.fromkeys(channels, beat)).keys()
+        assert reported == set(channels)
 
 
 class TestSlowReaders:
