@@ -32,7 +32,7 @@ help:
 	@echo "make demo-postgres, make demo-celery"
 	@echo "              the demo's work on DATABASE_URL, or by Celery on REDIS_URL, with the React widget"
 	@echo "make test     run the tests, two files at a time (ARGS='-k poll -n 0')"
-	@echo "make check    lint, formatting, types, spelling, the direction of imports, and the client's package"
+	@echo "make check    lint, formatting, types, words, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make payloads write the TypeScript types of the events that the library makes itself"
 	@echo "make coverage run the tests with branch coverage: protocol/ 100 %, the whole 95 %"
@@ -72,6 +72,7 @@ check-python: .venv
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/python scripts/check_language.py
 	git ls-files -z | xargs -0 .venv/bin/codespell
 	.venv/bin/pyright
 	.venv/bin/python scripts/type_completeness.py realtime_bridge --at-least $(TYPED)

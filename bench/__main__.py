@@ -1,4 +1,4 @@
-"""`make bench`: every figure of docs/performance.md, beside what it is compared with."""
+"""Measurements of `make bench`: every figure of docs/performance.md, with its comparisons."""
 
 import argparse
 import json
@@ -11,8 +11,8 @@ from typing import Any
 
 from bench import latency, publishing, report, storms
 from bench.fanout import Rate, Shape, measure
+from bench.harness import HERE
 from bench.peers import PEERS, Peer
-from bench.site import HERE
 
 RESULTS = HERE / "results"
 ALL = (
@@ -23,7 +23,7 @@ CLOSE = ("limit", "ours", "socketify")
 
 
 def interleaved(names: tuple[str, ...], shape: Shape, rounds: int) -> dict[str, Any]:
-    """Measure everybody in turn, `rounds` times, so that the machine's moods hit all alike."""
+    """Measure all servers in turn, `rounds` times, so that noise of the machine affects all."""
     runs: dict[str, list[Rate]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
@@ -33,8 +33,8 @@ def interleaved(names: tuple[str, ...], shape: Shape, rounds: int) -> dict[str, 
 
 def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
     """Return medians; each ratio is to the limit measured in the same round."""
-    ratios = [one.deliveries / limit.deliveries for one, limit in zip(rates, limits, strict=True)]
-    cpu = [limit.cpu_us / one.cpu_us for one, limit in zip(rates, limits, strict=True)]
+    ratios = [rate.deliveries / limit.deliveries for rate, limit in zip(rates, limits, strict=True)]
+    cpu = [limit.cpu_us / rate.cpu_us for rate, limit in zip(rates, limits, strict=True)]
     return {
         "deliveries": median(rate.deliveries for rate in rates),
         "cpu_us": median(rate.cpu_us for rate in rates),
@@ -46,36 +46,38 @@ def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
 
 
 def growth(peer: Peer) -> dict[str, float]:
-    """Measure what a delivery costs with few subscribers, and right after that with many."""
+    """Measure the cost of a delivery with few subscribers, and right after that with many."""
     few, many = (measure(peer, Shape(count)).cpu_us for count in (500, 5_000))
     return {"at 500": few, "at 5 000": many, "grows by": many / few}
 
 
-def medians(work: Callable[[], Any], rounds: int) -> dict[str, float]:
-    """Return the medians of what some runs found."""
-    runs = [work() for _ in range(rounds)]
-    found = [run if isinstance(run, dict) else vars(run) for run in runs]
+def medians(measurement: Callable[[], Any], rounds: int) -> dict[str, float]:
+    """Return the medians of several runs."""
+    runs = [measurement() for _ in range(rounds)]
+    results = [run if isinstance(run, dict) else vars(run) for run in runs]
     return {
         name: median(values)
-        for name in found[0]
-        if None not in (values := [one[name] for one in found])
+        for name in results[0]
+        if None not in (values := [result[name] for result in results])
     }
 
 
-def turns(work: Callable[..., dict[str, float]], names: tuple[str, ...], rounds: int) -> Any:
+def interleaved_medians(
+    measurement: Callable[..., dict[str, float]], names: tuple[str, ...], rounds: int
+) -> Any:
     """Return each peer's medians of several interleaved runs."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            found[name].append(work(PEERS[name]))
+            results[name].append(measurement(PEERS[name]))
     return {
         name: {key: median(run[key] for run in runs) for key in runs[0]}
-        for name, runs in found.items()
+        for name, runs in results.items()
     }
 
 
 def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa: FBT001
-    """Return what can be measured, by name."""
+    """Return the measurements by name."""
     seconds = 3 if quick else 9
     crowd = 2_000 if quick else 10_000
     return {
@@ -88,16 +90,16 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
         "channels": lambda: interleaved(
             ("limit", "ours"), Shape(5_000, events=16, channels=1_000), rounds
         ),
-        "growth": lambda: turns(growth, ("limit", "ours"), rounds),
-        "last": lambda: turns(
-            lambda peer: latency.last_of_all(peer, 1_000, 3 if quick else 26),
+        "growth": lambda: interleaved_medians(growth, ("limit", "ours"), rounds),
+        "last": lambda: interleaved_medians(
+            lambda peer: latency.publish_to_last(peer, 1_000, 3 if quick else 26),
             ("limit", "ours"),
             rounds,
         ),
-        "handler": lambda: latency.to_a_handler(500 if quick else 3_000),
+        "handler": lambda: latency.publish_to_handler(500 if quick else 3_000),
         "idle": lambda: {"bytes": storms.idle_bytes(5_000)},
         "connecting": lambda: medians(lambda: storms.connecting(crowd), rounds),
-        "coming-back": lambda: medians(lambda: storms.coming_back(crowd), min(3, rounds)),
+        "coming-back": lambda: medians(lambda: storms.reconnecting(crowd), min(3, rounds)),
         "polling": lambda: medians(lambda: storms.polling(50, 2), rounds),
         "stalled": lambda: medians(lambda: storms.stalled(1_000, seconds), rounds),
         "publishing": lambda: {
@@ -117,19 +119,19 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("names", nargs="*", help="scenarios; all, when none is named")
-    parser.add_argument("--quick", action="store_true", help="one round of everything, smaller")
+    parser.add_argument("names", nargs="*", help="scenarios; default: all")
+    parser.add_argument("--quick", action="store_true", help="one round of each, smaller")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     known = scenarios(1 if options.quick else options.rounds, options.quick)
     if unknown := set(options.names) - known.keys():
-        parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(known)}")
+        parser.error(f"unknown scenario {', '.join(unknown)}: choose from {', '.join(known)}")
     RESULTS.mkdir(exist_ok=True)
     for name in options.names or known:
         print(f"{name} …", file=sys.stderr, flush=True)
-        found = known[name]()
-        (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1))
-        print(report.table(name, found), flush=True)
+        result = known[name]()
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1))
+        print(report.table(name, result), flush=True)
     if not options.quick:
         report.write(RESULTS, Path("docs/performance.md"))
 

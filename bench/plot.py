@@ -1,4 +1,4 @@
-"""The picture of docs/performance.md: what each server delivers, as a share of the limit."""
+"""Picture of docs/performance.md: deliveries of each server, as a share of the limit."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ mpl.use("agg")
 import matplotlib.pyplot as plt
 
 NAMES = {
-    "limit": "C epoll server (the limit)", "ours": "realtime_bridge, fast shell",
+    "limit": "C epoll server (the limit)", "ours": "realtime_bridge, fast WebSocket",
     "asgi": "realtime_bridge, over ASGI", "socketify": "uWebSockets (socketify)",
     "ws": "Node ws", "broadcast": "websockets.broadcast", "starlette": "Starlette loop",
     "socketio": "socket.io", "broadcaster": "broadcaster + Starlette",
@@ -21,18 +21,18 @@ OURS, LIMIT, OTHERS = "#0b7a75", "#6b7280", "#c9ced6"
 
 
 def main(results: str, image: str) -> None:
-    found = json.loads((Path(results) / "fanout-1000.json").read_text())
-    order = sorted(found, key=lambda name: found[name]["ratio"])
-    ratios = [found[name]["ratio"] for name in order]
+    rates = json.loads((Path(results) / "fanout-1000.json").read_text())
+    order = sorted(rates, key=lambda name: rates[name]["ratio"])
+    ratios = [rates[name]["ratio"] for name in order]
     spread = [
-        [ratio - found[name]["least"] for name, ratio in zip(order, ratios, strict=True)],
-        [found[name]["most"] - ratio for name, ratio in zip(order, ratios, strict=True)],
+        [ratio - rates[name]["least"] for name, ratio in zip(order, ratios, strict=True)],
+        [rates[name]["most"] - ratio for name, ratio in zip(order, ratios, strict=True)],
     ]
     colors = [{"limit": LIMIT, "ours": OURS}.get(name, OTHERS) for name in order]
     figure, axes = plt.subplots(figsize=(8, 4.4), dpi=150)
     bars = axes.barh([NAMES[name] for name in order], ratios, color=colors, xerr=spread)
     axes.bar_label(
-        bars, [f"{found[name]['deliveries']:,.0f}/s" for name in order], padding=6, fontsize=8
+        bars, [f"{rates[name]['deliveries']:,.0f}/s" for name in order], padding=6, fontsize=8
     )
     axes.set_xlim(0, max(1.25, max(ratios) + 0.25))
     axes.set_xlabel("deliveries to 1 000 subscribers on one core, as a share of the limit")

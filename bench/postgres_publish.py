@@ -1,4 +1,4 @@
-"""Publishing through PostgreSQL, beside its SQL called bare: python bench/postgres_publish.py."""
+"""Publishing through PostgreSQL, compared with bare SQL: python bench/postgres_publish.py."""
 
 import asyncio
 import statistics
@@ -22,16 +22,16 @@ ROUNDS, SINGLES, PUBLISHERS, EACH = 5, 500, 8, 100
 APPEND = "SELECT * FROM realtime.append(%s, %s, %s, %s, %s, %s)"
 
 
-async def timed(count: int, step: Callable[[int], Awaitable[object]]) -> float:
-    """Return how many times a second the step is done."""
-    begun = time.perf_counter()
+async def rate(count: int, step: Callable[[int], Awaitable[object]]) -> float:
+    """Return the calls of `step` per second."""
+    start = time.perf_counter()
     for number in range(count):
         await step(number)
-    return count / (time.perf_counter() - begun)
+    return count / (time.perf_counter() - start)
 
 
 async def singles(url: str) -> tuple[float, float]:
-    """Return publishes a second: ours, and bare."""
+    """Return publishes per second, by realtime_bridge and by bare SQL."""
     async with (
         Broadcaster(log=PostgresBackend(url)) as broadcaster,
         await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
@@ -47,20 +47,20 @@ async def singles(url: str) -> tuple[float, float]:
 
         await ours(0)
         await bare(0)
-        return await timed(SINGLES, ours), await timed(SINGLES, bare)
+        return await rate(SINGLES, ours), await rate(SINGLES, bare)
 
 
-async def together(url: str, channels: int) -> float:
-    """Return what eight publishers do in a second, on so many channels."""
+async def eight_publishers(url: str, channels: int) -> float:
+    """Return publishes per second of eight publishers, on a number of channels."""
 
     async def work(number: int) -> None:
         async with Broadcaster(log=PostgresBackend(url)) as broadcaster:
             channel = f"job.{number % channels}"
-            await timed(EACH, lambda _: broadcaster.publish(channel, "job.step", DATA))
+            await rate(EACH, lambda _: broadcaster.publish(channel, "job.step", DATA))
 
-    begun = time.perf_counter()
+    start = time.perf_counter()
     await asyncio.gather(*(work(number) for number in range(PUBLISHERS)))
-    return PUBLISHERS * EACH / (time.perf_counter() - begun)
+    return PUBLISHERS * EACH / (time.perf_counter() - start)
 
 
 async def main() -> None:
@@ -70,7 +70,9 @@ async def main() -> None:
         ours = statistics.median(pair[0] for pair in pairs)
         ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
         print(f"publish one by one: {ours:,.0f}/s, {ratio:.2f} of the bare SQL")
-        pairs = [(await together(url, 1), await together(url, 8)) for _ in range(ROUNDS)]
+        pairs = [
+            (await eight_publishers(url, 1), await eight_publishers(url, 8)) for _ in range(ROUNDS)
+        ]
         one = statistics.median(pair[0] for pair in pairs)
         ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
         print(f"eight publishers to one channel: {one:,.0f}/s, {ratio:.2f} of eight channels")

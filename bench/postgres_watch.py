@@ -1,4 +1,4 @@
-"""What a watch costs a bulk UPDATE, and how soon it is heard: python bench/postgres_watch.py."""
+"""Cost of a watch for a bulk UPDATE, and its latency: python bench/postgres_watch.py."""
 
 import asyncio
 import statistics
@@ -30,8 +30,8 @@ CREATE TRIGGER note AFTER UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note();
 """
 
 
-def made(server: PostgresServer) -> str:
-    """Make a database with a table of so many rows."""
+def create_database(server: PostgresServer) -> str:
+    """Create a database with a table of ROWS rows, and return its URL."""
     url = server.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
@@ -45,16 +45,16 @@ def made(server: PostgresServer) -> str:
 
 
 def bulk(url: str) -> float:
-    """Return how long an UPDATE of all rows takes."""
+    """Return the duration of an UPDATE of all rows, in seconds."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
-        begun = time.perf_counter()
+        start = time.perf_counter()
         connection.execute("UPDATE jobs SET status = 'at ' || clock_timestamp()")
-        return time.perf_counter() - begun
+        return time.perf_counter() - start
 
 
 def watch(url: str, key: str | None) -> None:
-    """Do what `realtime-bridge postgres watch` does."""
+    """Watch the table like `realtime-bridge postgres watch`."""
     with psycopg.connect(url, autocommit=True) as connection:
         table = watches.find_table(connection, "jobs")
         templates = {"channel": "user-{user_id}", "event": "job.{op}"}
@@ -65,20 +65,20 @@ def watch(url: str, key: str | None) -> None:
 
 def compare(server: PostgresServer) -> None:
     """Compare with a trigger that inserts one row each into a plain table."""
-    plain, watched, keyed = (made(server) for _ in range(3))
+    plain, watched, keyed = (create_database(server) for _ in range(3))
     with psycopg.connect(plain, autocommit=True) as connection:
         connection.execute(PLAIN)
     watch(watched, None)
     watch(keyed, "{id}")
     rounds = [(bulk(plain), bulk(watched), bulk(keyed)) for _ in range(ROUNDS)]
     for number, name in enumerate(("watched", "watched, with a key"), start=1):
-        ours = statistics.median(taken[number] for taken in rounds)
-        ratio = statistics.median(taken[number] / taken[0] for taken in rounds)
+        ours = statistics.median(durations[number] for durations in rounds)
+        ratio = statistics.median(durations[number] / durations[0] for durations in rounds)
         print(f"{ROWS:,} rows: {ours:.1f} s {name}, {ratio:.1f} times the plain trigger's")
 
 
 async def arrivals(server: PostgresServer, folder: Path) -> None:
-    """Measure from a line that psql is given, through a relay and our server, to a handler."""
+    """Measure the latency from psql through a relay and our server to a handler."""
     url = server.database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE jobs (id int PRIMARY KEY, user_id int, status int)")
@@ -93,29 +93,29 @@ async def arrivals(server: PostgresServer, folder: Path) -> None:
         }
         relay = exits.enter_context(Process(COMMAND, "relay", folder=folder, variables=variables))
         await asyncio.to_thread(relay.line, "relaying")
-        taken = await one_by_one(serving.url, url)
-    cuts = statistics.quantiles(taken, n=100)
+        latencies = await one_by_one(serving.url, url)
+    cuts = statistics.quantiles(latencies, n=100)
     print(f"psql's UPDATE to a handler: p50 {1e3 * cuts[49]:.1f} ms, p99 {1e3 * cuts[98]:.1f} ms")
 
 
 async def one_by_one(url: str, database: str) -> list[float]:
-    """Return how long each of psql's updates took to its event."""
+    """Return the latency from each update by psql to its event, in seconds."""
     token = Tokens(SECRET, issuer="realtime").issue("1", channels=["user-1"], seconds=3_600)
-    taken = []
+    latencies = []
     psql = await asyncio.create_subprocess_exec("psql", "-qX", database, stdin=PIPE)
     assert psql.stdin
     async with HybridClient(url, ["user-1"], token=token) as client:
-        await client.subscribed()
+        await client.wait_subscribed()
         for number in range(1, UPDATES + 1):
-            begun = time.perf_counter()
+            start = time.perf_counter()
             psql.stdin.write(f"UPDATE jobs SET status = {number};\n".encode())
             event = await anext(aiter(client))
             assert isinstance(event, Event)
             assert event.data["status"] == number
-            taken.append(time.perf_counter() - begun)
+            latencies.append(time.perf_counter() - start)
     psql.stdin.close()
     await psql.wait()
-    return taken
+    return latencies
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""How fast a node takes what Redis announces: feed → hub → a subscriber.
+"""Speed of a node on events of Redis: feed → hub → subscriber.
 
 `python -m bench.redis_feed` starts a Redis and a publisher of its own, which stays at most a few
-thousand events ahead, so that the node is measured and no queue.
+thousand events ahead: the measurement is of the node, and not of a queue.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ CHANNEL, DATA = "job.7", {"text": "x" * 180}
 ROUNDS, TURNS, AHEAD, BATCH = 5, 20, 4_000, 20
 
 
-class Count(Subscriber):
-    """A subscriber that counts."""
+class Counter(Subscriber):
+    """Subscriber that counts events."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.wanted = 0
+        self.target = 0
         self.reached = asyncio.Event()
 
     def deliver(self, channel: str, frames: Sequence[bytes]) -> bool:
         self.count += len(frames)
-        if self.count >= self.wanted:
+        if self.count >= self.target:
             self.reached.set()
         return True
 
@@ -46,34 +46,34 @@ class Count(Subscriber):
         raise AssertionError(reset)
 
 
-async def hear(url: str) -> tuple[float, float]:
-    """Return events a second, by the clock and by this process's CPU."""
+async def measure(url: str) -> tuple[float, float]:
+    """Return events per second of time, and per second of this process's CPU time."""
     async with RedisBackend(url) as log:
-        hub, counter = Hub(log, log), Count()
-        running = asyncio.create_task(hub.run())
+        hub, counter = Hub(log, log), Counter()
+        hub_task = asyncio.create_task(hub.run())
         await hub.wait_until_ready(5)
         await hub.subscribe(counter, CHANNEL, None)
         command = (sys.executable, "-m", "bench.redis_feed", url)
         publisher = await asyncio.create_subprocess_exec(*command, stdin=subprocess.PIPE)
         assert publisher.stdin
-        begun, used = perf_counter(), process_time()
+        start, cpu_start = perf_counter(), process_time()
         for turn in range(TURNS):
-            counter.wanted = AHEAD * (turn + 1)
+            counter.target = AHEAD * (turn + 1)
             counter.reached.clear()
             publisher.stdin.write(b"\n")
             await counter.reached.wait()
             if turn == 0:
-                begun, used = perf_counter(), process_time()
+                start, cpu_start = perf_counter(), process_time()
         rest = AHEAD * (TURNS - 1)
-        rates = rest / (perf_counter() - begun), rest / (process_time() - used)
+        rates = rest / (perf_counter() - start), rest / (process_time() - cpu_start)
         publisher.stdin.close()
         await publisher.wait()
-        running.cancel()
+        hub_task.cancel()
     return rates
 
 
 async def publish(url: str) -> None:
-    """Publish so many events for each line of standard input."""
+    """Publish AHEAD events for each line of standard input."""
     async with Broadcaster(log=RedisBackend(url)) as broadcaster:
         while await asyncio.to_thread(sys.stdin.readline):
             for _ in range(AHEAD // BATCH):
@@ -84,9 +84,11 @@ async def publish(url: str) -> None:
 
 async def main() -> None:
     with RedisServer(Path(tempfile.mkdtemp()), "--save", "") as server:
-        rates = [await hear(server.url) for _ in range(ROUNDS)]
-    clock, used = (median(column) for column in zip(*rates, strict=True))
-    print(f"feed → hub: {used:,.0f} events per second of CPU; {clock:,.0f}/s with its publisher")
+        rates = [await measure(server.url) for _ in range(ROUNDS)]
+    by_time, by_cpu = (median(column) for column in zip(*rates, strict=True))
+    print(
+        f"feed → hub: {by_cpu:,.0f} events per second of CPU; {by_time:,.0f}/s with its publisher"
+    )
 
 
 if __name__ == "__main__":

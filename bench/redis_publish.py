@@ -1,7 +1,7 @@
-"""What one worker publishes through Redis, beside bare redis-py.
+"""Publishing of one worker through Redis, compared with bare redis-py.
 
 `python -m bench.redis_publish` starts a Redis of its own. "Bare" sends commands that were made
-before the clock started, so all that we do per event, from its checks to its receipt, is our cost.
+before the measurement, so our whole work per event, from the checks to the receipt, is our cost.
 """
 
 import asyncio
@@ -30,19 +30,19 @@ def event() -> Event:
 
 
 def command(log: RedisBackend, *events: Event) -> Command:
-    return log._operations._command(log._append(events))
+    return log._scripts._command(log._append_call(events))
 
 
 async def rate(step: Step, arguments: Sequence[Any], events: int) -> float:
-    """Return how many events a second pass when `step` is done with each of these."""
-    begun = perf_counter()
+    """Call `step` with each argument, and return the events per second."""
+    start = perf_counter()
     for argument in arguments:
         await step(argument)
-    return events / (perf_counter() - begun)
+    return events / (perf_counter() - start)
 
 
 class Publishing:
-    """Ours and the bare ways, each measured in turn."""
+    """Publishing by realtime_bridge and by bare commands, measured in turn."""
 
     def __init__(self, log: RedisBackend, client: AsyncRedis) -> None:
         self._log = log
@@ -53,11 +53,13 @@ class Publishing:
         commands = [command(self._log, event()) for _ in range(SINGLES)]
         return (
             await rate(self._publish, range(SINGLES), SINGLES),
-            await rate(lambda made: self._client.execute_command(*made), commands, SINGLES),
+            await rate(
+                lambda arguments: self._client.execute_command(*arguments), commands, SINGLES
+            ),
         )
 
     async def batches(self) -> tuple[float, ...]:
-        """Measure ours, a pipeline of a call per event, and one call with all events."""
+        """Measure `publish_many`, a pipeline with a call per event, and a call with all events."""
         calls = [[command(self._log, event()) for _ in range(BATCH)] for _ in range(BATCHES)]
         whole = [[command(self._log, *(event() for _ in range(BATCH)))] for _ in range(BATCHES)]
         total = BATCHES * BATCH
@@ -75,8 +77,8 @@ class Publishing:
 
     async def _pipeline(self, commands: Sequence[Command]) -> None:
         pipeline = self._client.pipeline(transaction=False)
-        for made in commands:
-            pipeline.execute_command(*made)
+        for arguments in commands:
+            pipeline.execute_command(*arguments)
         await pipeline.execute()
 
 

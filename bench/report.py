@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, from what was measured."""
+"""Tables of docs/performance.md, from the measurements."""
 
 import json
 from collections.abc import Callable
@@ -20,24 +20,24 @@ TITLES = {
     "handler": "Publish in another process to a Python client's handler, ms",
     "idle": "An idle connection with one private subscription",
     "connecting": "10 000 clients connect, authenticate and subscribe",
-    "coming-back": "10 000 clients come back, each having missed 10 events",
-    "polling": "Polls of a channel on which nothing moves",
-    "stalled": "One reader of 1 001 reads nothing",
+    "coming-back": "10 000 clients reconnect, each with 10 missed events",
+    "polling": "Polls of a channel without new events",
+    "stalled": "One stalled reader among 1 001",
     "publishing": "Publishing in the server's process, without subscribers",
     "from-another-process": "Publishing from another process, through `websocket`",
 }
 
 
-def table(name: str, found: Any) -> str:
-    """Return one scenario's result in Markdown."""
-    rows = _TABLES.get(name, _fan_out)(found)
+def table(name: str, result: Any) -> str:
+    """Return the result of a scenario as a Markdown table."""
+    rows = _TABLES.get(name, _fan_out)(result)
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     line = "|".join(["", *(" --- " if not n else " ---: " for n in range(len(rows[0]))), ""])
     return "\n".join((f"### {TITLES[name]}", "", head, line, *body, ""))
 
 
 def write(results: Path, page: Path) -> None:
-    """Put all that was measured into the page, between its marks."""
+    """Write the tables of all results into the page, between its marks."""
     tables = [
         table(name, json.loads(file.read_text()))
         for name in TITLES
@@ -51,48 +51,50 @@ def write(results: Path, page: Path) -> None:
 Rows = list[list[str]]
 
 
-def _fan_out(found: dict[str, Any]) -> Rows:
+def _fan_out(result: dict[str, Any]) -> Rows:
     head = ["server", "deliveries/s", "of the limit", "least, most", "µs of CPU each", "by CPU"]
     return [head] + [
         [
             PEERS[name].name,
-            f"{one['deliveries']:,.0f}",
-            f"{one['ratio']:.2f}",
-            f"{one['least']:.2f}, {one['most']:.2f}",
-            f"{one['cpu_us']:.2f}",
-            f"{one['cpu_ratio']:.2f}",
+            f"{figures['deliveries']:,.0f}",
+            f"{figures['ratio']:.2f}",
+            f"{figures['least']:.2f}, {figures['most']:.2f}",
+            f"{figures['cpu_us']:.2f}",
+            f"{figures['cpu_ratio']:.2f}",
         ]
-        for name, one in found.items()
+        for name, figures in result.items()
     ]
 
 
 def _each(*keys: str) -> Callable[[dict[str, Any]], Rows]:
-    def rows(found: dict[str, Any]) -> Rows:
+    def rows(result: dict[str, Any]) -> Rows:
         return [["server", *keys]] + [
-            [PEERS[name].name, *(f"{one[key]:.2f}" for key in keys)] for name, one in found.items()
+            [PEERS[name].name, *(f"{figures[key]:.2f}" for key in keys)]
+            for name, figures in result.items()
         ]
 
     return rows
 
 
 def _plain(unit: str, digits: int = 2) -> Callable[[dict[str, Any]], Rows]:
-    def rows(found: dict[str, Any]) -> Rows:
-        return [["", unit]] + [[name, f"{value:,.{digits}f}"] for name, value in found.items()]
+    def rows(result: dict[str, Any]) -> Rows:
+        return [["", unit]] + [[name, f"{value:,.{digits}f}"] for name, value in result.items()]
 
     return rows
 
 
-def _storm(found: dict[str, Any]) -> Rows:
-    rows = [["", "measured"], ["a second", f"{found['rate']:,.0f}"]]
-    rows.append(["µs of CPU each", f"{found['cpu_us']:.0f}"])
-    if "others_p99_ms" in found:
-        rows.append(["others' events meanwhile, p99", f"{found['others_p99_ms']:.1f} ms"])
+def _storm(result: dict[str, Any]) -> Rows:
+    rows = [["", "measured"], ["a second", f"{result['rate']:,.0f}"]]
+    rows.append(["µs of CPU each", f"{result['cpu_us']:.0f}"])
+    if "others_p99_ms" in result:
+        rows.append(["others' events meanwhile, p99", f"{result['others_p99_ms']:.1f} ms"])
     return rows
 
 
-def _publishing(found: dict[str, Any]) -> Rows:
+def _publishing(result: dict[str, Any]) -> Rows:
     return [["", "events/s", "µs of CPU each"]] + [
-        [name, f"{one['rate']:,.0f}", f"{one['cpu_us']:.1f}"] for name, one in found.items()
+        [name, f"{figures['rate']:,.0f}", f"{figures['cpu_us']:.1f}"]
+        for name, figures in result.items()
     ]
 
 

@@ -1,7 +1,6 @@
 """Configuration, read from `REALTIME_*` variables and a `.env` file by pydantic-settings.
 
-This module loads pydantic: import it where the configuration is read, never at the top of a
-module that every worker loads.
+This module loads pydantic: import it where the configuration is read, not in each worker.
 """
 
 import hashlib
@@ -64,10 +63,11 @@ def _split(value: object) -> object:
     return value
 
 
+_PATH_FORM = "start each part with / and use letters, digits, _ . ~ and -"
+
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""Texts that a variable separates by commas."""
 
 
 class EnvironmentSettings(BaseSettings):
@@ -116,6 +116,7 @@ class EnvironmentSettings(BaseSettings):
             ConfigurationError: a variable is missing, or its value cannot work.
 
         """
+        # Both apply aliases and drop empty variables; the later one wins.
         sources = (DotEnvSettingsSource(cls), EnvSettingsSource(cls))
         values: dict[str, Any] = {}
         given: dict[str, str] = {}
@@ -152,6 +153,7 @@ class EnvironmentSettings(BaseSettings):
 
     @classmethod
     def _example(cls, name: str) -> str:
+        # A default is a working value, and the form in which a variable has to write it.
         field = cls.model_fields[name]
         value = field.examples[0] if field.examples else field.default
         if isinstance(value, bool):
@@ -160,7 +162,7 @@ class EnvironmentSettings(BaseSettings):
 
 
 def _check_secret(secret: str) -> str:
-    length = len(secret.encode())
+    length = len(secret.encode())  # HS256 signs with bytes, and a character may be several
     if length < MIN_SECRET_BYTES:
         raise ValueError(f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}")
     return secret
@@ -200,13 +202,9 @@ class Settings(EnvironmentSettings):
         default="realtime",
         description="Namespace of every key, channel and metric of one application.",
     )
-    path: Annotated[
-        str,
-        text_of(
-            r"(/[A-Za-z0-9_.~-]+)*",
-            "start each part with / and use letters, digits, _ . ~ and -",
-        ),
-    ] = Field(default="/realtime", description="Path at which the server is mounted.")
+    path: Annotated[str, text_of(r"(/[A-Za-z0-9_.~-]+)*", _PATH_FORM)] = Field(
+        default="/realtime", description="Path at which the server is mounted."
+    )
     origins: Names = Field(
         default=(),
         description="Origins of pages that may connect, besides those of the server's own host; "
@@ -214,8 +212,7 @@ class Settings(EnvironmentSettings):
     )
     dev: bool = Field(
         default=False,
-        description="Development mode, set by `serve --dev`: every user of this machine is "
-        "trusted.",
+        description="Development mode of `serve --dev`: every user of this machine is trusted.",
     )
     enabled: bool = Field(
         default=True, description="Push is on; when it is off, every client polls."
@@ -225,13 +222,10 @@ class Settings(EnvironmentSettings):
     )
     grace_seconds: Annotated[float, Field(ge=0)] = Field(
         default=30.0,
-        description="Seconds from SIGTERM until the platform kills the server. The default is "
-        "that of Kubernetes.",
+        description="Seconds from SIGTERM until the platform kills the server (30 in Kubernetes).",
     )
     history_events: Count = Field(default=1_000, description="Events that a channel keeps.")
-    history_bytes: Count = Field(
-        default=1024 * 1024, description="Bytes of data that a channel keeps."
-    )
+    history_bytes: Count = Field(default=1024**2, description="Bytes of data that a channel keeps.")
     history_seconds: Annotated[float, Field(gt=0)] = Field(
         default=600.0, description="Seconds for which a channel keeps events after its last one."
     )
@@ -258,6 +252,7 @@ class Settings(EnvironmentSettings):
     @property
     def delivery(self) -> str:
         """Hash of the settings whose change makes clients connect again; it has no secret."""
+        # Clients see it: a secret in it could be guessed offline.
         parts = (self.backend, self.log, self.enabled, self.rollout_percent, self.path)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
@@ -277,6 +272,7 @@ class Settings(EnvironmentSettings):
         """
         if self.secret:
             return self.secret
+        # Only processes of this machine reach that server: a known secret protects as well.
         if is_loopback(urlsplit(url).hostname or ""):
             return DEVELOPMENT_SECRET
         raise ConfigurationError(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = {"_asdict", "_fields", "_make", "_replace"}  # of named tuples
+PLANTED_BUGS = {"tests/simulation/test_mutants.py"}  # it replaces parts of the library on purpose
 
 
 def is_private(name: str) -> bool:
@@ -62,6 +63,7 @@ def main() -> int:
     lines = [
         (name, f"{name}:{number}: {problem}")
         for name in subprocess.check_output(command, text=True).splitlines()
+        if name not in PLANTED_BUGS
         for number, problem in sorted(set(problems(ast.parse((ROOT / name).read_text("utf-8")))))
     ]
     if "--count" in sys.argv:

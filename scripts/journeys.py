@@ -37,12 +37,14 @@ class Trace:
         self.calls: list[tuple[str, str]] = []
 
     def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        """Record a call of a frame of the library."""
         file = frame.f_code.co_filename
         if event == "call" and file.startswith(PACKAGES):
             self.calls.append((file.removeprefix(f"{ROOT}/"), frame.f_code.co_qualname))
 
     @property
     def counts(self) -> dict[str, int]:
+        """Numbers of files, calls and changes of file."""
         files = [file for file, _ in self.calls]
         changes = sum(before != after for before, after in pairwise(files))
         return {"files": len(set(files)), "calls": len(files), "changes": changes}
@@ -59,6 +61,7 @@ class Site:
         self.trace = Trace()
 
     async def serve(self) -> None:
+        """Run the server until it exits."""
         self.loop = asyncio.get_running_loop()
         await self.server.serve()
 
@@ -75,7 +78,7 @@ class Site:
         self.loop.call_soon_threadsafe(sys.setprofile, None)
 
     async def post(self, route: str, body: object, *headers: tuple[bytes, bytes]) -> Any:
-        """Send a request to the ASGI application in memory, and return its answer."""
+        """Send a request to the ASGI application in memory, and return the response."""
         scope: dict[str, Any] = {"type": "http", "method": "POST", "path": f"/realtime/{route}"}
         fields = [(b"content-type", b"application/json"), *headers]
         sent: asyncio.Queue[Any] = asyncio.Queue()
@@ -88,6 +91,7 @@ class Site:
         return json.loads([sent.get_nowait(), sent.get_nowait()][1]["body"])
 
     async def token(self) -> str:
+        """Return a token of the server."""
         return str((await self.post("connect", {}))["token"])
 
     async def publish(self) -> dict[str, Any]:
@@ -115,6 +119,7 @@ class Site:
 
 
 async def publish(site: Site) -> None:
+    """Trace a publish to one subscriber."""
     async with await site.subscribe(await site.token()) as socket:
         await site.publish()
         await socket.recv()
@@ -125,6 +130,7 @@ async def publish(site: Site) -> None:
 
 
 async def poll(site: Site) -> None:
+    """Trace a poll with one missed event."""
     token, position, _ = await site.token(), await site.publish(), await site.publish()
     body = {"positions": {EVENT[0]: position}}
     async with site.traced():
@@ -132,6 +138,7 @@ async def poll(site: Site) -> None:
 
 
 async def reconnect(site: Site) -> None:
+    """Trace the server's part of a reconnect with one missed event."""
     token, position, _ = await site.token(), await site.publish(), await site.publish()
     async with await site.subscribe(token), site.traced():  # one subscriber keeps the channel open
         socket = await site.subscribe(token, position)
@@ -139,13 +146,14 @@ async def reconnect(site: Site) -> None:
 
 
 async def client_drop(site: Site) -> None:
+    """Trace the client's part of a dropped connection with one missed event."""
     live, token = asyncio.Event(), await site.token()
 
-    def note(status: Any) -> None:
+    def on_status(status: Any) -> None:
         live.set() if status.kind == "realtime" else live.clear()
 
     url = "http://{}:{}/realtime".format(*site.server.servers[0].sockets[0].getsockname())
-    async with HybridClient(url, [EVENT[0]], token=token, on_status=note) as client:
+    async with HybridClient(url, [EVENT[0]], token=token, on_status=on_status) as client:
         await live.wait()
         handler = asyncio.ensure_future(anext(aiter(client)))
         await asyncio.sleep(SETTLE_SECONDS)
@@ -174,6 +182,7 @@ async def measure(journey: Callable[[Site], Coroutine[Any, Any, None]], websocke
 
 
 def main() -> None:
+    """Measure all journeys, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--runs", type=int, default=3, help="the first of several only warms up")

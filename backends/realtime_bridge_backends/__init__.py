@@ -1,1 +1,1 @@
-"""The backends that ship with realtime_bridge, one module each, loaded by entry point only."""
+"""Built-in backends, loaded by name: no other package imports them."""

@@ -1,9 +1,9 @@
-"""A log and feed in this process's memory: the default, and the double for tests."""
+"""Log and feed in the memory of this process: the default, and for tests."""
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -23,29 +23,41 @@ from realtime_bridge.protocol.publishing.history import History
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
-LOOK_SECONDS = 0.001
-"""How often an append looks whether channels have outlived their time."""
+EXPIRE_SECONDS = 0.001
+"""The shortest time between two appends that expire channels."""
 
-YIELD_EVERY = 256
-"""After so many waiting events an append lets the listeners take their turn."""
+EXPIRE_CHANNELS = 2
+"""Channels checked at once. Two per new channel delete at least as many as are created."""
+
+YIELD_EVENTS = 256
+"""Queued events of a listener from which an append lets listeners run: a publisher in a tight loop
+would otherwise fill their queues."""
 
 
 class MemoryBackend(Log, Feed, Plugin):
-    """Keeps each channel's history in a dictionary, within one event loop.
+    """Log and feed in a dictionary, for one event loop.
 
-    Epochs are new with each process. Channels that have outlived their time are let go a few
-    at a time, so that no append is slow and no channel stays for ever.
+    Every process begins new epochs. Channels expire a few at a time: no append takes long, and
+    every channel is deleted in the end.
+
+    Args:
+        retention: the history that a channel keeps.
+        clock: returns seconds, and never goes back.
+
     """
 
     remote_access_via = "websocket"
     in_process = True
 
-    def __init__(self, retention: Retention | None = None) -> None:
+    def __init__(
+        self, retention: Retention | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._retention = retention or Retention()
+        self._clock = clock
         self._channels: dict[str, History] = {}
-        self._round: deque[str] = deque()
-        """The channels, in the order in which they are looked at next."""
-        self._look_at = 0.0
+        self._expiry_order: deque[str] = deque()
+        """Channels in the order of their next check."""
+        self._next_expiry = 0.0
         self._listeners: set[_MemoryListener] = set()
         self._configuration: str | None = None
         self._generation = 0
@@ -53,37 +65,43 @@ class MemoryBackend(Log, Feed, Plugin):
     def __str__(self) -> str:
         return "the memory log"
 
+    @property
+    def channel_count(self) -> int:
+        """Number of channels in memory."""
+        return len(self._channels)
+
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Make one that keeps what `REALTIME_HISTORY_*` say."""
+        """Return a log with the retention of `REALTIME_HISTORY_*`."""
         return cls(settings.retention)
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
-        """Number, store and announce the events."""
-        now, unix_time = time.monotonic(), time.time_ns() // 1_000_000
+        """Append events, and queue them for the listeners."""
+        # No await before the events are queued: listeners receive them in the order of offsets.
+        now, unix_time = self._clock(), time.time_ns() // 1_000_000
         receipts, announced = [], []
         for event in events:
             appended = self._history(event.channel, now).append(event, now=now, time=unix_time)
             receipts.append(appended.receipt)
             if appended.announced:
                 announced.append(appended.announced)
-        if now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
-            self._let_go(now)
-        behind = False
+        if now >= self._next_expiry:
+            self._next_expiry = now + EXPIRE_SECONDS
+            self._expire_channels(now)
+        must_yield = False
         for listener in self._listeners:
-            behind |= listener.hear(announced) >= YIELD_EVERY
-        if behind:
+            must_yield |= listener.receive(announced) >= YIELD_EVENTS
+        if must_yield:
             await asyncio.sleep(0)
         return receipts
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
-        """Return what follows `after`, or a reset."""
+        """Return the events after a position, or a reset."""
         return self._current(channel).read(after, limit)
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
-        now = time.monotonic()
+        now = self._clock()
         return {channel: self._history(channel, now).top for channel in channels}
 
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
@@ -91,71 +109,74 @@ class MemoryBackend(Log, Feed, Plugin):
         return self._current(channel).latest(after=after, limit=limit)
 
     async def generation(self, configuration: str) -> int:
-        """Return a greater one for another configuration than before, and in a later process."""
+        """Return the generation of this configuration.
+
+        It is at least the Unix time, so a later process has greater ones.
+        """
         if configuration != self._configuration:
             self._configuration = configuration
             self._generation = max(int(time.time()), self._generation + 1)
         return self._generation
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
-        """Begin a new epoch, if `expected_epoch` is still the channel's."""
-        now = time.monotonic()
+        """Begin a new epoch if `expected_epoch` is still the channel's."""
+        now = self._clock()
         history = self._history(channel, now)
         if history.top.epoch == expected_epoch:
-            history = self._channels[channel] = self._new(now)
+            history = self._channels[channel] = self._new_history(now)
         return history.top
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:
-        """Open a listener on what is appended here."""
+        """Open a listener on the events that this log appends."""
         listener = _MemoryListener()
         self._listeners.add(listener)
         try:
             yield listener
         finally:
             self._listeners.discard(listener)
-            listener.heard.close()
+            listener.queue.close()
 
     def _history(self, channel: str, now: float) -> History:
         history = self._channels.get(channel)
         if history is None:
-            self._let_go(now)
-            history = self._channels[channel] = self._new(now)
-            self._round.append(channel)
+            self._expire_channels(now)
+            history = self._channels[channel] = self._new_history(now)
+            self._expiry_order.append(channel)
         return history
 
-    def _new(self, now: float) -> History:
+    def _new_history(self, now: float) -> History:
         return History(ids.epoch(), now=now, retention=self._retention)
 
     def _current(self, channel: str) -> History:
-        now = time.monotonic()
+        now = self._clock()
         history = self._history(channel, now)
         history.expire(now)
         return history
 
-    def _let_go(self, now: float) -> None:
-        """Look at the two channels that were looked at longest ago, and drop the dead."""
-        for _ in range(min(2, len(self._round))):
-            channel = self._round.popleft()
+    def _expire_channels(self, now: float) -> None:
+        """Check the channels whose last check is the oldest, and delete the expired ones."""
+        for _ in range(min(EXPIRE_CHANNELS, len(self._expiry_order))):
+            channel = self._expiry_order.popleft()
             history = self._channels[channel]
             history.expire(now)
-            if history.dead(now):
+            if history.is_expired(now):
                 del self._channels[channel]
             else:
-                self._round.append(channel)
+                self._expiry_order.append(channel)
 
 
 class _MemoryListener(Listener):
     def __init__(self) -> None:
-        self.heard = ListenerQueue()
+        self.queue = ListenerQueue()
         self._channels: dict[str, None] = {}
-        """A dictionary, since a set of thousands takes thrice its memory."""
+        """A dictionary: a set of thousands takes three times its memory."""
 
-    def hear(self, events: Sequence[Event]) -> int:
-        """Note the events of channels we listen to; return how many wait to be taken."""
-        if ours := [event for event in events if event.channel in self._channels]:
-            self.heard.put(ours)
-        return len(self.heard)
+    def receive(self, events: Sequence[Event]) -> int:
+        """Queue the events of subscribed channels, and return the length of the queue."""
+        if subscribed := [event for event in events if event.channel in self._channels]:
+            self.queue.put(subscribed)
+        return len(self.queue)
 
     async def subscribe(self, channels: Iterable[str]) -> None:
         self._channels.update(dict.fromkeys(channels))
@@ -165,4 +186,4 @@ class _MemoryListener(Listener):
             self._channels.pop(channel, None)
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
-        return aiter(self.heard)
+        return aiter(self.queue)

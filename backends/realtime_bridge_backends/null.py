@@ -1,4 +1,4 @@
-"""Deliver nothing, on purpose: a backend for tests, and for switching real time off."""
+"""Backend that delivers nothing: for tests, and to switch realtime off."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class NullBackend(Backend, Plugin):
-    """Takes every event, and drops it."""
+    """Delivery backend that accepts and drops every event."""
 
     limits = PushLimits(event_bytes=MAX_DATA_BYTES, events=500, channels=500)
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:  # noqa: ARG003 -- it needs none
-        """Make one; it needs nothing."""
+        """Return the backend; it has no settings."""
         return cls()
 
     async def push(self, events: Sequence[Event]) -> None:

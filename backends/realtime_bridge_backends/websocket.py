@@ -1,4 +1,4 @@
-"""The log of our own server, from another process: one signed connection, pipelined."""
+"""Log of a bridge server, called from another process over one signed WebSocket."""
 
 import asyncio
 import time
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 CONNECT_SECONDS = 2.0
-SLICE_BYTES = rpc.MAX_CALL_BYTES // 2
-"""An append is cut into calls of this size, so that names and ids never make one too large."""
+APPEND_BYTES = rpc.MAX_CALL_BYTES // 2
+"""The most bytes of data in one append: names and ids have the other half of the call."""
 
 
 class WebSocketBackend(Log, Plugin):
-    """Calls the server that holds the log. It connects on first use, and anew after a loss.
+    """Log that calls the server of another log; it connects on use, and reconnects.
 
-    A call that was under way when the connection was lost raises `BackendUnavailableError`; the
-    broadcaster repeats it with the same ids, so nothing is published twice.
+    A lost connection makes its open calls raise `BackendUnavailableError`. The broadcaster repeats
+    them with the same ids, so no event is published twice.
 
     Args:
         url: the server's address, such as `https://example.com/realtime`.
-        secret: what the server's `REALTIME_SECRET` is.
+        secret: the server's `REALTIME_SECRET`.
 
     """
 
@@ -55,15 +55,15 @@ class WebSocketBackend(Log, Plugin):
     def __init__(self, url: str, secret: str) -> None:
         self._url = url.rstrip("/")
         self._secret = secret
-        self._line: _Line | None = None
-        self._connecting = asyncio.Lock()
+        self._connection: _RPCConnection | None = None
+        self._connect_lock = asyncio.Lock()
 
     def __str__(self) -> str:
         return f"the server at {redact(self._url)}"
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Return a backend that calls the server at `REALTIME_WEBSOCKET_URL`."""
+        """Return the backend for the server at `REALTIME_WEBSOCKET_URL`."""
         from realtime_bridge_backends.websocket_settings import WebSocketSettings
 
         url = WebSocketSettings.load().url
@@ -75,68 +75,70 @@ class WebSocketBackend(Log, Plugin):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        line, self._line = self._line, None
-        if line:
-            await line.close()
+        connection, self._connection = self._connection, None
+        if connection:
+            await connection.close()
 
     async def check(self) -> list[CheckResult]:
-        """Call the server, to see that it is there, knows our secret, and has its log."""
+        """Call the server, and report whether it answers and has the same secret."""
         try:
             await self.positions([])
         except BackendAuthError as error:
-            cure = "Give both the same REALTIME_SECRET, and set both clocks"
-            return [CheckResult(check="server", status="failed", detail=str(error), hint=cure)]
+            hint = "Use the same REALTIME_SECRET on both machines, and synchronize their clocks"
+            return [CheckResult(check="server", status="failed", detail=str(error), hint=hint)]
         except PublishError as error:
             return [CheckResult(check="server", status="failed", detail=str(error))]
-        return [CheckResult(check="server", status="ok", detail="answers, and knows our secret")]
+        return [CheckResult(check="server", status="ok", detail="answers, and has the same secret")]
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
-        """Append on the server, which fans out."""
+        """Append on the server, whose feed delivers to its clients."""
         receipts: list[Receipt] = []
-        for part in _slices(events):
-            answer = await self._call("append", events=[rpc.pack_event(event) for event in part])
+        for chunk in _chunks(events):
+            answer = await self._call("append", events=[rpc.pack_event(event) for event in chunk])
             receipts += map(rpc.unpack_receipt, answer["receipts"])
         return receipts
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
-        """Read on the server."""
+        """Return the events after a position on the server, or a reset."""
         answer = await self._call("read", channel=channel, after=after.to_json(), limit=limit)
         return rpc.unpack_answer(answer)
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
-        """Ask the server for positions."""
+        """Return each channel's top on the server."""
         answer = await self._call("positions", channels=list(channels))
         return {name: Position.from_json(top) for name, top in answer["positions"].items()}
 
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
-        """Read the latest event of each key on the server."""
+        """Return the latest event of each key on the server."""
         answer = await self._call("latest", channel=channel, after=after, limit=limit)
         page = rpc.unpack_answer(answer)
         assert isinstance(page, Page)
         return page
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
-        """Rotate on the server."""
+        """Begin a new epoch on the server if `expected_epoch` is still the channel's."""
         answer = await self._call("rotate_epoch", channel=channel, expected_epoch=expected_epoch)
         return Position.from_json(answer["position"])
 
     async def _call(self, name: str, **fields: Any) -> dict[str, Any]:
-        line = self._line
-        if line is None or line.lost:
-            line = await self._connect()
+        connection = self._connection
+        if connection is None or connection.is_lost:
+            connection = await self._connect()
         try:
-            answer = await line.call(name, fields)
+            answer = await connection.call(name, fields)
         except ConnectionClosed as error:
-            raise BackendUnavailableError(f"{self} went away in the middle of a call") from error
+            raise BackendUnavailableError(
+                f"{self} closed the connection during {name!r}: publish again with the same id"
+            ) from error
         if "error" in answer:
-            raise _error(answer["error"])
+            raise _to_error(answer["error"])
         return answer
 
-    async def _connect(self) -> "_Line":
-        async with self._connecting:
-            if self._line is None or self._line.lost:
-                self._line = _Line(await self._open())
-            return self._line
+    async def _connect(self) -> "_RPCConnection":
+        async with self._connect_lock:  # parallel first calls share one connection
+            if self._connection is None or self._connection.is_lost:
+                self._connection = _RPCConnection(await self._open())
+            return self._connection
 
     async def _open(self) -> ClientConnection:
         timestamp = f"{time.time():.6f}"
@@ -144,87 +146,89 @@ class WebSocketBackend(Log, Plugin):
             return await connect(
                 f"{self._url.replace('http', 'ws', 1)}/publish",
                 additional_headers=rpc.signed_headers(self._secret, timestamp, b""),
-                compression=None,
-                max_size=2 * rpc.MAX_CALL_BYTES,
+                compression=None,  # events are small, and the connection is usually local
+                max_size=2 * rpc.MAX_CALL_BYTES,  # a page of events, with its JSON around it
                 open_timeout=CONNECT_SECONDS,
                 proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
             )
         except InvalidStatus as error:
-            raise self._refused(error) from error
+            raise self._rejection(error) from error
         except InvalidURI as error:
-            raise ConfigurationError(f"REALTIME_WEBSOCKET_URL is no address: {error}") from error
+            raise ConfigurationError(f"REALTIME_WEBSOCKET_URL is malformed: {error}") from error
         except (OSError, InvalidHandshake, TimeoutError) as error:
             raise BackendUnavailableError(
-                f"{self} cannot be reached ({error or 'no answer in 2 s'}): start it with "
-                "`realtime-bridge serve`, or set REALTIME_WEBSOCKET_URL to where it is"
+                f"{self} cannot be reached ({error or 'no answer in time'}): start it with "
+                "`realtime-bridge serve`, or set REALTIME_WEBSOCKET_URL to its address"
             ) from error
 
-    def _refused(self, error: InvalidStatus) -> PublishError:
+    def _rejection(self, error: InvalidStatus) -> PublishError:
         status = error.response.status_code
         if status in (401, 403):
-            return BackendAuthError(f"{self} refused us: {_reason(error)}")
+            return BackendAuthError(f"{self} rejected the connection: {_reason(error)}")
         return BackendUnavailableError(
-            f"{self} answered {status}: is the bridge mounted there, and REALTIME_WEBSOCKET_URL "
-            "right?",
-            retryable=status >= 500,  # noqa: PLR2004 -- the server's own fault
+            f"{self} answered {status}: check that the bridge is mounted there, and "
+            "REALTIME_WEBSOCKET_URL",
+            retryable=status >= 500,  # noqa: PLR2004 -- an error of the server, not of the address
         )
 
 
-class _Line:
-    """One open connection, and the calls that wait for their answers on it."""
+class _RPCConnection:
+    """Open connection with numbered calls: answers may arrive in any order."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
-        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._number = 0
-        self._queue = 0
-        self._reading = asyncio.create_task(self._read())
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._last_number = 0
+        self._received = 0
+        self._reader = asyncio.create_task(self._read())
 
     @property
-    def lost(self) -> bool:
-        return self._reading.done()
+    def is_lost(self) -> bool:
+        return self._reader.done()
 
     async def call(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
-        self._number += 1
-        number = self._number
+        self._last_number += 1
+        number = self._last_number
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        heard = self._queue
+        self._answers[number] = answer
+        received = self._received
         try:
             text = orjson.dumps({"call": name, "number": number, **fields}).decode()
             await self._connection.send(text)
             return await answer
         except asyncio.CancelledError:
-            if self._queue == heard:  # not a word since: the next call shall find another way
+            # No answer to any call since this one began: the connection may be half-open, so the
+            # next call must open another. A connection with other answers works, and stays.
+            if self._received == received:
                 self._connection.transport.abort()
             raise
         finally:
-            self._waiting.pop(number, None)
+            self._answers.pop(number, None)
 
     async def close(self) -> None:
         await self._connection.close()
-        await self._reading
+        await self._reader
 
     async def _read(self) -> None:
         try:
             while True:
                 answer: dict[str, Any] = orjson.loads(await self._connection.recv())
-                self._queue += 1
-                waiting = self._waiting.get(answer["number"])
-                if waiting and not waiting.done():
-                    waiting.set_result(answer)
+                self._received += 1
+                future = self._answers.get(answer["number"])
+                if future and not future.done():
+                    future.set_result(answer)
         except ConnectionClosed as error:
-            for waiting in self._waiting.values():
-                if not waiting.done():
-                    waiting.set_exception(error)
-                    waiting.exception()  # its caller may have learnt it from sending
+            for future in self._answers.values():
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # mark it as retrieved: `send` may have raised it already
 
 
-def _slices(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
-    """Cut a batch into parts that are small enough for one call each."""
+def _chunks(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """Divide a batch into chunks of at most `APPEND_BYTES`."""
     start = size = 0
     for end, event in enumerate(events):
-        if size + len(event.body) > SLICE_BYTES and end > start:
+        if size + len(event.body) > APPEND_BYTES and end > start:
             yield events[start:end]
             start, size = end, 0
         size += len(event.body)
@@ -232,14 +236,14 @@ def _slices(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
         yield events[start:]
 
 
-def _error(fields: dict[str, Any]) -> RealtimeError:
+def _to_error(fields: dict[str, Any]) -> RealtimeError:
     if fields["invalid"]:
         return InvalidEventError(fields["message"])
     return PublishError(fields["message"], retryable=fields["retryable"])
 
 
 def _reason(error: InvalidStatus) -> str:
-    """Return what the server said, which never holds a secret."""
+    """Return the server's message, which never holds a secret, or a hint."""
     try:
         return str(orjson.loads(error.response.body or b"")["error"]["message"])
     except (orjson.JSONDecodeError, KeyError, TypeError):

@@ -1,9 +1,9 @@
-/* The physical limit: an epoll server that does nothing but send ready frames to everyone.
+/* The physical limit: an epoll server that only sends ready frames to every connection.
  *
- * Speaks as much of WebSocket as the load client needs. It is driven like every other server of the
- * bench, see bench/servers/driven.py: `run CHANNELS EVENTS BYTES WINDOW JOIN` on standard input
- * publishes EVENTS a turn at random among CHANNELS (a connection belongs to channel number % CHANNELS)
- * as fast as the load client keeps pace, `rate R` with so many a second, `stop` ends it.
+ * It implements the part of WebSocket that the load client needs. Its commands on standard input are
+ * those of bench/servers/driver.py: `run CHANNELS EVENTS BYTES WINDOW JOIN RATE` publishes EVENTS a turn
+ * to random channels (connection N belongs to channel N % CHANNELS), at the load client's pace or with
+ * RATE turns a second. `stop` ends that.
  */
 #include "wire.h"
 
@@ -79,12 +79,12 @@ static void accept_all(void) {
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0) {
         no_delay(fd);
         subscribers[subscriber_count].fd = fd;
-        struct epoll_event want = {.events = EPOLLIN, .data.ptr = &subscribers[subscriber_count++]};
-        epoll_ctl(poller, EPOLL_CTL_ADD, fd, &want);
+        struct epoll_event interest = {.events = EPOLLIN, .data.ptr = &subscribers[subscriber_count++]};
+        epoll_ctl(poller, EPOLL_CTL_ADD, fd, &interest);
     }
 }
 
-static void take(struct subscriber *one) {
+static void receive(struct subscriber *one) {
     char data[65536];
     ssize_t got = recv(one->fd, data, sizeof data, 0);
     if (got > 0 && !one->upgraded) {
@@ -105,10 +105,10 @@ static void command(void) {
         running = 0;
         return;
     }
-    unsigned long long wanted = 0;
-    if (sscanf(text, "run %d %d %d %llu %d %lf", &channels, &per_turn, &bytes, &wanted, &joins, &rate) != 6)
+    unsigned long long window_size = 0;
+    if (sscanf(text, "run %d %d %d %llu %d %lf", &channels, &per_turn, &bytes, &window_size, &joins, &rate) != 6)
         fail("bad command");
-    window = wanted;
+    window = window_size;
     offset_base = published;
     expected = counters->received;
     next_at = now_ns();
@@ -137,16 +137,16 @@ int main(int count, char **arguments) {
     printf("ready %d\n", ntohs(address.sin_port));
     fflush(stdout);
     poller = epoll_create1(0);
-    struct epoll_event want = {.events = EPOLLIN, .data.ptr = NULL}, events[256];
-    epoll_ctl(poller, EPOLL_CTL_ADD, 0, &want);
-    want.data.ptr = &listener;
-    epoll_ctl(poller, EPOLL_CTL_ADD, listener, &want);
+    struct epoll_event interest = {.events = EPOLLIN, .data.ptr = NULL}, events[256];
+    epoll_ctl(poller, EPOLL_CTL_ADD, 0, &interest);
+    interest.data.ptr = &listener;
+    epoll_ctl(poller, EPOLL_CTL_ADD, listener, &interest);
     for (;;) {
         int ready = epoll_wait(poller, events, 256, running ? (rate > 0 ? 1 : 0) : -1);
         for (int i = 0; i < ready; i++) {
             if (!events[i].data.ptr) command();
             else if (events[i].data.ptr == &listener) accept_all();
-            else take(events[i].data.ptr);
+            else receive(events[i].data.ptr);
         }
         if (due()) publish();
     }

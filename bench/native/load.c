@@ -1,33 +1,33 @@
-/* A load client: thousands of WebSocket connections on one thread, cheap enough not to be measured.
+/* Load client: thousands of WebSocket connections on one thread, with little cost of its own.
  *
- * Each connection sends its upgrade, then the frames of its line of the file --say (frames are
- * separated by \x1e; connections share the lines round robin). It is ready when a frame holds the
- * text --ready (or at once). After that every data frame of at least --least bytes is an event.
- * With --clock, an event holds "t":NANOSECONDS and "n":NUMBER (1, 2, 3 ...): latencies are kept of
- * each delivery, and of the last connection to get each number. `report` on standard input prints
- * them and begins anew; the end of standard input ends it.
+ * Each connection sends its upgrade, then the frames of its line of the file --frames (separated by
+ * \x1e; connections share the lines round robin). A connection is ready when a frame contains the
+ * text --ready (or at once). After that, every data frame of at least --least bytes is an event.
+ * With --clock, an event contains "t":NANOSECONDS and "n":NUMBER (1, 2, 3 ...). The client stores the
+ * latency of each delivery, and of the last delivery of each number. `report` on standard input prints
+ * and clears the latencies; the end of standard input ends the client.
  *
- * With --spin it never sleeps: waking it up is then no part of what a send costs the server.
+ * With --spin, the client never sleeps: to wake a client is then no part of the server's cost.
  *
- * With --http a line is a whole HTTP request, sent again whenever its answer has arrived; answers are
- * what is counted as received.
+ * With --http, a line is a whole HTTP request, sent again after each response; the responses count as
+ * received.
  */
 #include "wire.h"
 
 #include <getopt.h>
 
-enum state { IDLE, CONNECTING, UPGRADING, TALKING, DONE };
+enum state { IDLE, CONNECTING, UPGRADING, OPEN, DONE };
 
 struct connection {
     int fd;
     enum state state;
     int ready;
-    uint8_t *carry; /* the beginning of a frame, the rest of which has not arrived */
+    uint8_t *carry; /* start of an incomplete frame */
     size_t carried;
 };
 
 static struct {
-    const char *path, *say, *ready, *counters;
+    const char *path, *frames, *ready, *counters;
     int port, connections, at_once, least, clock, stalled, http, spin;
     double rate;
 } options = {.path = "/", .connections = 1, .at_once = 64, .least = 150};
@@ -45,7 +45,7 @@ static char **lines;
 static size_t line_count;
 static uint32_t *each, *last; /* microseconds */
 static size_t each_count, last_count;
-static uint32_t *arrived; /* how many connections have got each number */
+static uint32_t *arrived; /* number of connections that received each number */
 
 static void read_lines(const char *path) {
     FILE *file = fopen(path, "r");
@@ -95,7 +95,7 @@ static void mark_ready(struct connection *one) {
     if (one - connections < options.stalled) epoll_ctl(poller, EPOLL_CTL_DEL, one->fd, NULL);
 }
 
-static void ask(struct connection *one);
+static void send_request(struct connection *one);
 
 static void open_one(struct connection *one) {
     one->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -109,8 +109,8 @@ static void open_one(struct connection *one) {
     if (connect(one->fd, (struct sockaddr *)&address, sizeof address) && errno != EINPROGRESS)
         fail("connect");
     one->state = CONNECTING;
-    struct epoll_event want = {.events = EPOLLOUT, .data.ptr = one};
-    epoll_ctl(poller, EPOLL_CTL_ADD, one->fd, &want);
+    struct epoll_event interest = {.events = EPOLLOUT, .data.ptr = one};
+    epoll_ctl(poller, EPOLL_CTL_ADD, one->fd, &interest);
     opening++;
 }
 
@@ -124,10 +124,10 @@ static void upgrade(struct connection *one) {
     }
     struct epoll_event reads = {.events = EPOLLIN, .data.ptr = one};
     if (options.http) {
-        one->state = TALKING;
+        one->state = OPEN;
         mark_ready(one);
         epoll_ctl(poller, EPOLL_CTL_MOD, one->fd, &reads);
-        ask(one);
+        send_request(one);
         return;
     }
     char request[2048];
@@ -144,7 +144,7 @@ static void upgrade(struct connection *one) {
     epoll_ctl(poller, EPOLL_CTL_MOD, one->fd, &reads);
 }
 
-static void say(struct connection *one) {
+static void send_frames(struct connection *one) {
     static uint8_t out[1 << 17];
     size_t at = 0;
     if (line_count) {
@@ -161,22 +161,22 @@ static void say(struct connection *one) {
 }
 
 static uint64_t number_after(const uint8_t *text, size_t length, const char *name) {
-    const uint8_t *found = memmem(text, length, name, strlen(name));
-    return found ? strtoull((const char *)found + strlen(name), NULL, 10) : 0;
+    const uint8_t *start = memmem(text, length, name, strlen(name));
+    return start ? strtoull((const char *)start + strlen(name), NULL, 10) : 0;
 }
 
-static void note_latency(const uint8_t *text, size_t length) {
+static void record_latency(const uint8_t *text, size_t length) {
     uint64_t sent = number_after(text, length, "\"t\":"), now = now_ns();
     uint64_t number = number_after(text, length, "\"n\":");
     if (!sent) return;
-    uint32_t took = (uint32_t)((now - sent) / 1000);
-    if (each_count < SAMPLES) each[each_count++] = took;
+    uint32_t latency = (uint32_t)((now - sent) / 1000);
+    if (each_count < SAMPLES) each[each_count++] = latency;
     uint64_t all = counters->ready - (uint64_t)options.stalled;
     if (number && ++arrived[number % NUMBERS] == all && last_count < SAMPLES)
-        last[last_count++] = took;
+        last[last_count++] = latency;
 }
 
-static void take_frame(struct connection *one, int opcode, const uint8_t *text, size_t length) {
+static void handle_frame(struct connection *one, int opcode, const uint8_t *text, size_t length) {
     if (opcode == 9) {
         uint8_t pong[256];
         size_t size = put_frame(pong, 10, (const char *)text, length);
@@ -188,14 +188,14 @@ static void take_frame(struct connection *one, int opcode, const uint8_t *text, 
             mark_ready(one);
     } else if (length >= (size_t)options.least) {
         counters->received++;
-        if (options.clock) note_latency(text, length);
+        if (options.clock) record_latency(text, length);
     }
 }
 
-/* Take the whole frames of `data`, and return how much of it they were. */
-static size_t take_frames(struct connection *one, const uint8_t *data, size_t size) {
+/* Handle the complete frames of `data`, and return their size. */
+static size_t handle_frames(struct connection *one, const uint8_t *data, size_t size) {
     size_t at = 0;
-    while (one->state == TALKING && size - at >= 2) {
+    while (one->state == OPEN && size - at >= 2) {
         size_t head = 2, length = data[at + 1] & 0x7f;
         if (length == 126) {
             head = 4;
@@ -208,13 +208,13 @@ static size_t take_frames(struct connection *one, const uint8_t *data, size_t si
             for (int i = 2; i < 10; i++) length = length << 8 | data[at + (size_t)i];
         }
         if (size - at < head + length) break;
-        take_frame(one, data[at] & 15, data + at + head, length);
+        handle_frame(one, data[at] & 15, data + at + head, length);
         at += head + length;
     }
     return at;
 }
 
-static void keep(struct connection *one, const uint8_t *data, size_t size) {
+static void store_rest(struct connection *one, const uint8_t *data, size_t size) {
     one->carried = size;
     if (!size) {
         free(one->carry);
@@ -225,7 +225,7 @@ static void keep(struct connection *one, const uint8_t *data, size_t size) {
     memcpy(one->carry, data, size);
 }
 
-static void take(struct connection *one) {
+static void receive_frames(struct connection *one) {
     uint8_t *data = buffer + CARRY - one->carried;
     ssize_t got = recv(one->fd, buffer + CARRY, BUFFER, 0);
     if (got < 0 && errno == EAGAIN) return;
@@ -245,27 +245,27 @@ static void take(struct connection *one) {
         }
         if (end) {
             at = (size_t)(end + 4 - data);
-            one->state = TALKING;
-            say(one);
+            one->state = OPEN;
+            send_frames(one);
         }
     }
-    if (one->state == TALKING) at += take_frames(one, data + at, size - at);
-    if (one->state != DONE) keep(one, data + at, size - at);
+    if (one->state == OPEN) at += handle_frames(one, data + at, size - at);
+    if (one->state != DONE) store_rest(one, data + at, size - at);
 }
 
-static void ask(struct connection *one) {
+static void send_request(struct connection *one) {
     const char *request = lines[(size_t)(one - connections) % line_count];
     char text[1 << 14];
     size_t at = 0;
-    for (; *request && at < sizeof text; request++) { /* \x1e stands for the end of a line */
+    for (; *request && at < sizeof text; request++) { /* \x1e is the end of a line */
         if (*request == 0x1e) text[at++] = '\r';
         text[at++] = *request == 0x1e ? '\n' : *request;
     }
     if (write(one->fd, text, at) != (ssize_t)at) drop(one);
 }
 
-/* Take an HTTP answer of known length, and ask again. */
-static void take_answer(struct connection *one) {
+/* Receive an HTTP response of known length, and repeat the request. */
+static void receive_response(struct connection *one) {
     uint8_t *data = buffer + CARRY - one->carried;
     ssize_t got = recv(one->fd, buffer + CARRY, BUFFER, 0);
     if (got < 0 && errno == EAGAIN) return;
@@ -278,13 +278,13 @@ static void take_answer(struct connection *one) {
     uint8_t *body = memmem(data, size, "\r\n\r\n", 4);
     size_t length = number_after(data, size, "content-length: ");
     if (!body || (size_t)(data + size - body) < length + 4) {
-        keep(one, data, size);
+        store_rest(one, data, size);
         return;
     }
     if (memcmp(data, "HTTP/1.1 200", 12)) counters->refused++;
-    keep(one, data, 0);
+    store_rest(one, data, 0);
     counters->received++;
-    ask(one);
+    send_request(one);
 }
 
 static int by_size(const void *a, const void *b) {
@@ -326,17 +326,17 @@ static void command(void) {
 static void parse(int count, char **arguments) {
     static const struct option known[] = {
         {"port", 1, 0, 'p'},    {"path", 1, 0, 'u'},    {"connections", 1, 0, 'c'},
-        {"at-once", 1, 0, 'a'}, {"say", 1, 0, 's'},     {"ready", 1, 0, 'r'},
+        {"at-once", 1, 0, 'a'}, {"frames", 1, 0, 's'},  {"ready", 1, 0, 'r'},
         {"least", 1, 0, 'l'},   {"counters", 1, 0, 'f'}, {"clock", 0, 0, 't'},
         {"stalled", 1, 0, 'x'}, {"rate", 1, 0, 'e'},    {"http", 0, 0, 'h'},    {"spin", 0, 0, 'i'},
         {0, 0, 0, 0}};
-    int got;
-    while ((got = getopt_long(count, arguments, "", known, NULL)) != -1) switch (got) {
+    int option;
+    while ((option = getopt_long(count, arguments, "", known, NULL)) != -1) switch (option) {
             case 'p': options.port = atoi(optarg); break;
             case 'u': options.path = optarg; break;
             case 'c': options.connections = atoi(optarg); break;
             case 'a': options.at_once = atoi(optarg); break;
-            case 's': options.say = optarg; break;
+            case 's': options.frames = optarg; break;
             case 'r': options.ready = optarg; break;
             case 'l': options.least = atoi(optarg); break;
             case 'f': options.counters = optarg; break;
@@ -348,13 +348,13 @@ static void parse(int count, char **arguments) {
             default: exit(2);
         }
     if (!options.port || !options.counters) {
-        fprintf(stderr, "load: --port and --counters are needed, see load.c\n");
+        fprintf(stderr, "load: --port and --counters are missing: see load.c\n");
         exit(2);
     }
 }
 
-static void open_more(uint64_t begun) {
-    double allowed = options.rate > 0 ? options.rate * (double)(now_ns() - begun) / 1e9 : 1e18;
+static void open_more(uint64_t start) {
+    double allowed = options.rate > 0 ? options.rate * (double)(now_ns() - start) / 1e9 : 1e18;
     while (opened < options.connections && opening < options.at_once && opened < allowed)
         open_one(&connections[opened++]);
 }
@@ -364,25 +364,25 @@ int main(int count, char **arguments) {
     raise_file_limit();
     counters = open_counters(options.counters);
     memset((void *)counters, 0, sizeof *counters);
-    if (options.say) read_lines(options.say);
+    if (options.frames) read_lines(options.frames);
     connections = calloc((size_t)options.connections, sizeof *connections);
     each = malloc(SAMPLES * sizeof *each);
     last = malloc(SAMPLES * sizeof *last);
     arrived = calloc(NUMBERS, sizeof *arrived);
     poller = epoll_create1(0);
-    struct epoll_event want = {.events = EPOLLIN, .data.ptr = NULL}, events[512];
-    epoll_ctl(poller, EPOLL_CTL_ADD, 0, &want);
-    uint64_t begun = now_ns();
+    struct epoll_event interest = {.events = EPOLLIN, .data.ptr = NULL}, events[512];
+    epoll_ctl(poller, EPOLL_CTL_ADD, 0, &interest);
+    uint64_t start = now_ns();
     for (;;) {
-        open_more(begun);
+        open_more(start);
         int pending = opened < options.connections && options.rate > 0;
         int ready = epoll_wait(poller, events, 512, options.spin ? 0 : pending ? 1 : -1);
         for (int i = 0; i < ready; i++) {
             struct connection *one = events[i].data.ptr;
             if (!one) command();
             else if (one->state == CONNECTING) upgrade(one);
-            else if (options.http) take_answer(one);
-            else if (one->state != DONE) take(one);
+            else if (options.http) receive_response(one);
+            else if (one->state != DONE) receive_frames(one);
         }
     }
 }

@@ -1,4 +1,4 @@
-/* What the load client and the limit server share: clocks, sockets, and the page of counters. */
+/* Common parts of the load client and the limit server: clocks, sockets, and the page of counters. */
 #ifndef WIRE_H
 #define WIRE_H
 
@@ -21,13 +21,13 @@
 struct counters {
     volatile uint64_t received; /* events, over all connections */
     volatile uint64_t ready;    /* connections that are subscribed */
-    volatile uint64_t lost;     /* connections that ended by themselves */
+    volatile uint64_t lost;     /* connections that the server ended */
     volatile uint64_t bytes;
-    volatile uint64_t refused; /* upgrades that were not answered 101 */
+    volatile uint64_t refused; /* upgrades answered with another status than 101 */
 };
 
-static inline void fail(const char *what) {
-    perror(what);
+static inline void fail(const char *operation) {
+    perror(operation);
     exit(1);
 }
 

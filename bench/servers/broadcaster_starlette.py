@@ -1,16 +1,16 @@
-"""encode/broadcaster in its in-memory form, behind Starlette: the example of its README."""
+"""Server of encode/broadcaster in memory, with Starlette: the example of its README."""
 
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from broadcaster import Broadcast
-from driven import ClientRunner
+from driver import PublishDriver
 from envelope import envelope
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
-from uvicorned import serve
+from uvicorn_server import serve
 
 broadcast = Broadcast("memory://")
 
@@ -34,4 +34,4 @@ async def lifespan(_: Starlette) -> AsyncIterator[None]:
 
 
 app = Starlette(routes=[WebSocketRoute("/ws", subscribe)], lifespan=lifespan)
-serve(app, ClientRunner(sys.argv[1], publish))
+serve(app, PublishDriver(sys.argv[1], publish))

@@ -1,12 +1,12 @@
-"""Django Channels with channels_redis: a consumer in a group, on uvicorn."""
+"""Server of Django Channels with channels_redis: a consumer in a group, on uvicorn."""
 
 import sys
 
 import django
 from django.conf import settings
-from driven import ClientRunner
+from driver import PublishDriver
 from envelope import envelope
-from uvicorned import serve
+from uvicorn_server import serve
 
 settings.configure(
     ALLOWED_HOSTS=["*"],
@@ -42,4 +42,4 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
         await get_channel_layer().group_send(channel, {"type": "bench.step", "text": text})
 
 
-serve(Consumer.as_asgi(), ClientRunner(sys.argv[1], publish), lifespan="off")
+serve(Consumer.as_asgi(), PublishDriver(sys.argv[1], publish), lifespan="off")

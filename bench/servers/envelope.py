@@ -1,4 +1,4 @@
-"""What peers send for an event: the same text that our own frames hold, with a position."""
+"""Text of an event that peers send: the same as in our own frames, with a position."""
 
 import json
 from itertools import count
@@ -7,7 +7,7 @@ _offsets = count(1)
 
 
 def envelope(channel: str, data: dict[str, object]) -> str:
-    """Return an event as text, encoded once by the application, as a careful one would."""
+    """Return an event as text; a careful application encodes each event once."""
     offset = next(_offsets)
     fields = {
         "type": "event",

@@ -1,11 +1,11 @@
-"""python-socketio in a room, on uvicorn."""
+"""Server of python-socketio with a room, on uvicorn."""
 
 import sys
 
 import socketio
-from driven import ClientRunner
+from driver import PublishDriver
 from envelope import envelope
-from uvicorned import serve
+from uvicorn_server import serve
 
 server = socketio.AsyncServer(async_mode="asgi", ping_interval=300, transports=["websocket"])
 
@@ -20,4 +20,4 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
         await server.emit("bench.step", envelope(channel, data), room=channel)
 
 
-serve(socketio.ASGIApp(server), ClientRunner(sys.argv[1], publish))
+serve(socketio.ASGIApp(server), PublishDriver(sys.argv[1], publish))

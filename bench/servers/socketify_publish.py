@@ -1,9 +1,9 @@
-"""socketify: uWebSockets' own publish and subscribe, from Python."""
+"""Server of socketify: publish and subscribe of uWebSockets, from Python."""
 
 import asyncio
 import sys
 
-from driven import ClientRunner
+from driver import PublishDriver
 from envelope import envelope
 from socketify import App, AppListenOptions, OpCode
 
@@ -19,18 +19,18 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
         app.publish(channel, envelope(channel, data), OpCode.TEXT)
 
 
-driver = ClientRunner(sys.argv[1], publish)
+driver = PublishDriver(sys.argv[1], publish)
 app.ws("/ws", {"open": subscribe, "idle_timeout": 0, "max_backpressure": 16 * 1024 * 1024})
 
 
-async def attend(port: int) -> None:
-    driver.attend(port)
+async def start(port: int) -> None:
+    driver.start(port)
 
 
-def listening(config: AppListenOptions) -> None:
-    app.loop.run_async(attend(config.port))
+def on_listen(config: AppListenOptions) -> None:
+    app.loop.run_async(start(config.port))
 
 
 asyncio.set_event_loop_policy(None)
-app.listen(AppListenOptions(port=int(sys.argv[2]), host="127.0.0.1"), listening)
+app.listen(AppListenOptions(port=int(sys.argv[2]), host="127.0.0.1"), on_listen)
 app.run()

@@ -1,13 +1,13 @@
-"""A Starlette (or FastAPI) endpoint that keeps a set of sockets, and sends to each in a loop."""
+"""Server of Starlette (or FastAPI) with a set of sockets, and a loop of sends."""
 
 import sys
 
-from driven import ClientRunner
+from driver import PublishDriver
 from envelope import envelope
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from uvicorned import serve
+from uvicorn_server import serve
 
 sockets: set[WebSocket] = set()
 
@@ -29,4 +29,4 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
             await socket.send_text(text)
 
 
-serve(Starlette(routes=[WebSocketRoute("/ws", subscribe)]), ClientRunner(sys.argv[1], publish))
+serve(Starlette(routes=[WebSocketRoute("/ws", subscribe)]), PublishDriver(sys.argv[1], publish))

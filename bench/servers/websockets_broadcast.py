@@ -1,10 +1,10 @@
-"""`websockets.broadcast`, on uvloop."""
+"""Server of `websockets.broadcast`, on uvloop."""
 
 import asyncio
 import sys
 
 import uvloop
-from driven import ClientRunner
+from driver import PublishDriver
 from envelope import envelope
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
@@ -25,10 +25,10 @@ async def publish(turn: list[tuple[str, dict[str, object]]]) -> None:
 
 
 async def main() -> None:
-    driver = ClientRunner(sys.argv[1], publish)
+    driver = PublishDriver(sys.argv[1], publish)
     options = {"compression": None, "ping_interval": None, "backlog": 4096, "open_timeout": 60}
     async with serve(subscribe, "127.0.0.1", 0, **options) as server:
-        driver.attend(server.sockets[0].getsockname()[1])
+        driver.start(server.sockets[0].getsockname()[1])
         await asyncio.Future()
 
 

@@ -5,7 +5,7 @@ const root = fileURLToPath(new URL('.', import.meta.url));
 const older = `${root}test/react18/node_modules`;
 const testing = '@testing-library/react';
 
-/** `REACT=18`: the same tests of the React parts, with the older React. */
+/** Configuration of `REACT=18`: the tests of the React parts with the older React. */
 const eighteen = {
   resolve: {
     alias: [
@@ -26,6 +26,7 @@ export default defineConfig({
     include: ['test/**/*.test.{ts,tsx}'],
     testTimeout: 20_000,
     hookTimeout: 20_000,
-    maxWorkers: 2, // on two cores it would be one, and most tests wait for something
+    // By default two cores get one worker, but most tests wait for timers.
+    maxWorkers: 2,
   },
 });

@@ -1,4 +1,4 @@
-"""Write each event as a line of JSON, to a file or a pipe that something else delivers from."""
+"""Backend that writes each event as a line of JSON to a file or a named pipe."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from realtime_bridge.settings import Settings
 
 
 class JsonLinesBackend(Backend, Plugin):
-    """Appends to the file that JSONLINES_PATH names, `events.jsonl` unless it is set."""
+    """Writer to the file of JSONLINES_PATH, by default `events.jsonl`."""
 
     limits = PushLimits(event_bytes=2 * 1024 * 1024, events=500, channels=500)
 

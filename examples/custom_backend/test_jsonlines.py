@@ -1,4 +1,4 @@
-"""Run by `pytest`; the contract is the one that the built-in backends keep too."""
+"""Contract of every backend, and the format of the lines; run by `pytest`."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from realtime_bridge import Broadcaster, PublishError
 from realtime_bridge.testing import BackendContract
 
 
-class TestTheContract(BackendContract):
+class TestContract(BackendContract):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> JsonLinesBackend:
         return JsonLinesBackend(tmp_path / "events.jsonl")
 
 
 @pytest.mark.asyncio
-async def test_an_event_is_a_line(tmp_path: Path) -> None:
+async def test_each_event_is_a_line(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     async with Broadcaster(backend=JsonLinesBackend(path)) as broadcaster:
         for percent in (30, 60):
@@ -30,7 +30,7 @@ async def test_an_event_is_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_file_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
-    async with Broadcaster(backend=JsonLinesBackend(tmp_path / "gone" / "x")) as broadcaster:
-        with pytest.raises(PublishError, match=r"Cannot write to the file .*gone"):
+async def test_unwritable_file_is_named_in_the_error(tmp_path: Path) -> None:
+    async with Broadcaster(backend=JsonLinesBackend(tmp_path / "missing" / "x")) as broadcaster:
+        with pytest.raises(PublishError, match=r"Cannot write to the file .*missing"):
             await broadcaster.publish("job.7", "job.progress", {"percent": 30})

@@ -1,4 +1,4 @@
-"""Starts the server and the workers, says where to look, and ends them all."""
+"""Processing queue: a server and its workers, from the start to Ctrl-C."""
 
 import asyncio
 import signal
@@ -39,21 +39,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="processing_queue", description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, help="files and folders to process")
-    parser.add_argument("--on", choices=VARIANTS, default=VARIANTS[0], help="what runs the jobs")
-    parser.add_argument("--port", type=int, default=0, help="default: a free one")
-    parser.add_argument("--data", type=Path, help="a folder to keep; default: a temporary one")
+    parser.add_argument(
+        "--on", choices=VARIANTS, default=VARIANTS[0], help="queue that runs the jobs"
+    )
+    parser.add_argument("--port", type=int, default=0, help="TCP port; default: a free one")
+    parser.add_argument("--data", type=Path, help="folder of the data; default: a temporary one")
     return parser
 
 
 async def _until_signal(
     variant: Variant, files: Sequence[Path], *, port: int, data: Path | None
 ) -> None:
-    running = asyncio.current_task()
-    assert running
+    task = asyncio.current_task()
+    assert task
 
     def end() -> None:
-        if not running.cancelling():
-            running.cancel()
+        if not task.cancelling():
+            task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end)
@@ -62,7 +64,7 @@ async def _until_signal(
 
 def _announce(url: str, data: Path) -> None:
     console.print(f"\n[bold green]●[/] [bold]The processing queue is running[/]  [cyan]{url}[/]")
-    console.print("  [dim]A server and its workers, each a process. Ctrl-C ends them all.[/]")
+    console.print("  [dim]A server and its workers run, each in a process. Ctrl-C stops all.[/]")
     console.print(f"  [dim]Data in {escape(str(data))}[/]\n")
     if not sys.stdout.isatty():
         print(url, flush=True)

@@ -1,4 +1,4 @@
-"""What this application is told by its environment; the bridge reads its own `REALTIME_*`."""
+"""Settings of this application from the environment; the bridge reads `REALTIME_…` itself."""
 
 import os
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from typing import Self
 MIB = 1024 * 1024
 
 USER = "demo"
-"""The one user; the page listens to `user-demo`."""
+"""Only user; the page subscribes to `user-demo`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """Where the data is, and what one upload and one job may take.
+    """Data folder and limits.
 
     Args:
-        data: the folder of uploads, jobs and queue.
-        upload_limit: bytes of one upload.
-        bytes_per_second: what a job reads at most, so that people can watch it; 0 is no limit.
-        redis_url: where the queue is; without it, in a file of `data`.
+        data: folder of uploads, jobs and queue.
+        upload_limit: largest upload, in bytes.
+        bytes_per_second: reading speed of a job, so that people can watch it; 0 is no limit.
+        redis_url: URL of the Redis with the queue; None keeps it in a file of `data`.
 
     """
 
@@ -30,7 +30,7 @@ class Configuration:
 
     @classmethod
     def from_env(cls) -> Self:
-        """Read the environment, and make the data folder."""
+        """Read the environment, and create the data folder."""
         data = Path(os.environ.get("QUEUE_DATA", "queue-data")).resolve()
         data.mkdir(parents=True, exist_ok=True)
         return cls(

@@ -1,24 +1,24 @@
-"""The files of this machine that become jobs, read where they are."""
+"""Local files that become jobs; they are read in place."""
 
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-MOST_FILES = 500
+MAX_FILES = 500
 
 
 class IntakeError(Exception):
-    """These files cannot become jobs."""
+    """Files that cannot become jobs."""
 
 
 def find_files(paths: Iterable[Path]) -> list[tuple[str, Path]]:
-    """Return each file with the name to show, those of a folder by their path in it.
+    """Return the display name and the path of each file; a folder's files are named by their paths.
 
     Raises:
-        IntakeError: there is no such file, none at all, or too many.
+        IntakeError: a file is missing, or a folder is empty or has too many files.
 
     """
-    return [found for path in paths for found in _files(path.resolve())]
+    return [file for path in paths for file in _files(path.resolve())]
 
 
 def _files(path: Path) -> list[tuple[str, Path]]:
@@ -26,16 +26,16 @@ def _files(path: Path) -> list[tuple[str, Path]]:
         return [(path.name, path)]
     if path.is_dir():
         return _files_in(path)
-    raise IntakeError(f"There is no file or folder {path}")
+    raise IntakeError(f"{path} does not exist: name a file or a folder")
 
 
 def _files_in(folder: Path) -> list[tuple[str, Path]]:
     visible = (path for path in folder.rglob("*") if _is_visible_file(path, folder))
-    files = sorted(islice(visible, MOST_FILES + 1))
+    files = sorted(islice(visible, MAX_FILES + 1))
     if not files:
         raise IntakeError(f"There are no files in {folder}")
-    if len(files) > MOST_FILES:
-        raise IntakeError(f"{folder} holds over {MOST_FILES} files: choose a smaller folder")
+    if len(files) > MAX_FILES:
+        raise IntakeError(f"{folder} has over {MAX_FILES} files: choose a smaller folder")
     return [(str(path.relative_to(folder)), path) for path in files]
 
 

@@ -1,4 +1,4 @@
-"""The processes of the server and the workers, from their start to their end."""
+"""Processes of the server and the workers, from their start to their end."""
 
 import asyncio
 import os
@@ -38,37 +38,37 @@ async def launch(
     data: Path | None,
     ready: Callable[[str, Path], None],
 ) -> None:
-    """Run the server and the workers until this is cancelled.
+    """Run the server and the workers until the task is cancelled.
 
     Args:
-        variant: what to run.
-        files: what becomes a job at the start.
-        port: where to listen; 0 is any free one.
-        data: the folder to keep everything in; None is a temporary one.
-        ready: called with the page's URL and the folder when all run.
+        variant: web application and workers to run.
+        files: files and folders that become jobs at the start.
+        port: TCP port to listen on; 0 takes a free one.
+        data: folder of all data; None makes a temporary one.
+        ready: called with the page's URL and the folder after the start.
 
     Raises:
-        LaunchError: one of them did not start, or ended.
+        LaunchError: a process did not start, or ended.
         IntakeError: `files` cannot be processed.
 
     """
-    found = find_files(files)
-    port = _bindable(port)
+    named_files = find_files(files)
+    port = _free_port(port)
     with _folder(data) as folder:
         _set_environment(folder, port)
         os.environ |= variant.environment()
-        variant.begin(found)
+        variant.begin(named_files)
         await _run_all(variant, port, lambda: ready(f"http://{HOST}:{port}/", folder))
 
 
 async def _run_all(variant: Variant, port: int, ready: Callable[[], None]) -> None:
     try:
         async with AsyncExitStack() as children, asyncio.TaskGroup() as watchers:
-            server = await children.enter_async_context(_child(*_server(variant.app, port)))
+            server = await children.enter_async_context(_process(*_server(variant.app, port)))
             watchers.create_task(_watch("server", server))
-            await _healthy(f"http://{HOST}:{port}/realtime/health/ready")
+            await _wait_until_healthy(f"http://{HOST}:{port}/realtime/health/ready")
             for command in variant.workers:
-                start = partial(_child, *command, end=variant.end)
+                start = partial(_process, *command, end=variant.end)
                 worker = await children.enter_async_context(start())
                 watchers.create_task(_watch("worker", worker, start if variant.follow else None))
             ready()
@@ -77,17 +77,17 @@ async def _run_all(variant: Variant, port: int, ready: Callable[[], None]) -> No
 
 
 def _server(app: str, port: int) -> Sequence[str]:
-    where = ("--app-dir", str(FOLDER), "--host", HOST, "--port", str(port))
-    how = ("--log-level", "warning", "--timeout-graceful-shutdown", "3")
-    return ("uvicorn", app, *where, *how)
+    address = ("--app-dir", str(FOLDER), "--host", HOST, "--port", str(port))
+    options = ("--log-level", "warning", "--timeout-graceful-shutdown", "3")
+    return ("uvicorn", app, *address, *options)
 
 
 @asynccontextmanager
-async def _child(
+async def _process(
     module: str, *arguments: str, end: Signals = Signals.SIGTERM
 ) -> AsyncGenerator[Process]:
-    # -P: what lies in the folder we were started from is not meant by our imports.
-    # A process group of its own: a terminal's Ctrl-C is ours, and we end the child in good order.
+    # -P: imports must not find modules in the current folder.
+    # A terminal sends Ctrl-C to its process group: in another group, a child ends when we end it.
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", module, *arguments),
         stdin=asyncio.subprocess.DEVNULL,
@@ -100,9 +100,9 @@ async def _child(
         await _end(process, end)
 
 
-async def _end(process: Process, by: Signals) -> None:
+async def _end(process: Process, number: Signals) -> None:
     with suppress(ProcessLookupError):
-        process.send_signal(by)
+        process.send_signal(number)
     try:
         await asyncio.wait_for(process.wait(), GRACE_SECONDS)
     except TimeoutError:
@@ -113,13 +113,13 @@ async def _end(process: Process, by: Signals) -> None:
 async def _watch(name: str, process: Process, follow: Start | None = None) -> None:
     code = await process.wait()
     if follow is None or code >= 0:
-        raise LaunchError(f"The {name} ended with exit code {code}; what it said is above.")
-    print(f"The {name} was killed (signal {-code}): another takes its place.", file=sys.stderr)
-    async with follow() as another:
-        await _watch(name, another, follow)
+        raise LaunchError(f"The {name} ended with exit code {code}: see its output above.")
+    print(f"{name} killed signal={-code}: starting another", file=sys.stderr)
+    async with follow() as successor:
+        await _watch(name, successor, follow)
 
 
-async def _healthy(url: str) -> None:
+async def _wait_until_healthy(url: str) -> None:
     for _ in range(int(READY_SECONDS / 0.1)):
         if await asyncio.to_thread(_answers, url):
             return
@@ -135,24 +135,24 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _bindable(port: int) -> int:
-    """Return `port` if it can be had, or for 0 one that can."""
+def _free_port(port: int) -> int:
+    """Return `port` if it is free, or a free port for 0."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             raise LaunchError(
-                f"Port {port} cannot be had ({getattr(error, 'strerror', None) or error}): choose "
-                "another with --port, or leave it out for a free one."
+                f"Port {port} cannot be used ({getattr(error, 'strerror', None) or error}): choose "
+                "another with --port, or leave out --port."
             ) from error
         return int(probe.getsockname()[1])
 
 
 @contextmanager
-def _folder(kept: Path | None) -> Generator[Path]:
-    if kept:
-        yield kept.resolve()
+def _folder(data: Path | None) -> Generator[Path]:
+    if data:
+        yield data.resolve()
         return
     with tempfile.TemporaryDirectory(prefix="processing-queue-") as temporary:
         yield Path(temporary)

@@ -1,23 +1,29 @@
-"""How fast a job reads, and how often it says so; the time is an argument."""
+"""Limits of a job's reading speed and of its reports; the time is an argument."""
 
 
 class Throttle:
-    """Holds a reader to a rate of bytes a second (0 is no limit), from the time it `started`."""
+    """Limit of a reading speed.
+
+    Args:
+        rate: bytes per second; 0 is no limit.
+        started: time of the first read, in seconds.
+
+    """
 
     def __init__(self, rate: int, *, started: float) -> None:
         self._rate = rate
         self._started = started
 
     def pause(self, done: int, now: float) -> float:
-        """Return how many seconds to wait, `done` bytes after the start."""
+        """Return the seconds to wait after `done` bytes."""
         return max(0.0, self._started + done / self._rate - now) if self._rate else 0.0
 
 
 class Conflation:
-    """Lets one report through per interval; each says all there is to say, so none is missed.
+    """Limit of one report per interval; each report has the whole state, so any may be skipped.
 
-    A report that takes long (nobody answers) makes the next one as much later, so that reporting
-    never takes more than half of the time.
+    A slow report, to a server that does not answer, delays the next by the same time. So reports
+    never take more than half of the time.
     """
 
     def __init__(self, interval: float, *, started: float) -> None:
@@ -25,9 +31,9 @@ class Conflation:
         self._next = started + interval
 
     def due(self, now: float) -> bool:
-        """Tell whether to report at `now`."""
+        """Return whether a report is due at `now`."""
         return now >= self._next
 
-    def reported(self, began: float, ended: float) -> None:
-        """Note the report that was made between these times."""
-        self._next = ended + max(self._interval, ended - began)
+    def reported(self, start: float, end: float) -> None:
+        """Record a report by its times."""
+        self._next = end + max(self._interval, end - start)

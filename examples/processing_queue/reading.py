@@ -1,4 +1,4 @@
-"""A file read by one stage after the other, no faster than it may be."""
+"""Reading of a file by all stages, at a limited speed."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,16 +10,16 @@ from stages import STAGES
 
 CHUNK = 256 * 1024
 
-Tell = Callable[[str, int], None]
-"""Takes the stage, and how many bytes all stages have read so far."""
+Report = Callable[[str, int], None]
+"""Function that reports the stage, and the bytes that all stages have read so far."""
 
 
 class ReadError(Exception):
-    """A file cannot be read; it says why, without the paths of this machine."""
+    """Failure to read a file; the message has the reason, and no path of this machine."""
 
 
 class FileChangedError(ReadError):
-    """It changed while it was being read: later it may be whole."""
+    """Change of a file during the read; a later attempt may succeed."""
 
     def __init__(self) -> None:
         super().__init__("The file changed while it was being read")
@@ -29,7 +29,7 @@ def size_of(path: Path) -> int:
     """Return a file's size in bytes.
 
     Raises:
-        ReadError: there is no such file, or not for us.
+        ReadError: the file does not exist, or access is denied.
 
     """
     try:
@@ -38,29 +38,29 @@ def size_of(path: Path) -> int:
         raise ReadError(error.strerror) from error
 
 
-def read_in_stages(path: Path, size: int, *, rate: int, tell: Tell) -> dict[str, Any]:
-    """Read a file of `size` bytes once for each stage, and return what they found.
+def read_in_stages(path: Path, size: int, *, rate: int, report: Report) -> dict[str, Any]:
+    """Read a file of `size` bytes once for each stage, and return the results.
 
     Args:
         path: the file.
-        size: what it had when the job began.
-        rate: bytes a second at most; 0 is no limit.
-        tell: called after each chunk.
+        size: its size at the start of the job, in bytes.
+        rate: limit in bytes per second; 0 is no limit.
+        report: called after each chunk.
 
     Raises:
-        ReadError: it cannot be read, or has changed.
+        ReadError: the file cannot be read, or has changed.
 
     """
     result: dict[str, Any] = {"bytes": size}
     throttle = Throttle(rate, started=time.monotonic())
     done = 0
-    for name, make in STAGES.items():
-        stage = make()
+    for name, stage_class in STAGES.items():
+        stage = stage_class()
         for chunk in _chunks(path, size):
             stage.feed(chunk)
             done += len(chunk)
             time.sleep(throttle.pause(done, time.monotonic()))
-            tell(name, done)
+            report(name, done)
         result |= stage.result()
     return result
 
@@ -80,19 +80,19 @@ def _chunks(path: Path, size: int) -> Iterator[bytes]:
         raise FileChangedError
 
 
-def at_intervals(seconds: float, tell: Tell) -> Tell:
-    """Return what calls `tell` now and then: each call says all there is to say."""
+def at_intervals(seconds: float, report: Report) -> Report:
+    """Return a function that calls `report` at most once per interval."""
     conflation = Conflation(seconds, started=time.monotonic())
 
-    def tell_if_due(stage: str, done: int) -> None:
-        began = time.monotonic()
-        if conflation.due(began):
-            tell(stage, done)
-            conflation.reported(began, time.monotonic())
+    def report_if_due(stage: str, done: int) -> None:
+        start = time.monotonic()
+        if conflation.due(start):
+            report(stage, done)
+            conflation.reported(start, time.monotonic())
 
-    return tell_if_due
+    return report_if_due
 
 
 def summary(result: dict[str, Any]) -> str:
-    """Return in words what the stages found."""
+    """Return the results of the stages as a sentence."""
     return "{lines:,} lines, {words:,} words, SHA-256 {sha256:.8}…".format_map(result)

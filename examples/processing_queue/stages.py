@@ -1,4 +1,4 @@
-"""What is done with a file: one stage after the other, each reading all of it by chunks."""
+"""Stages of a job: each reads the whole file in chunks."""
 
 import hashlib
 import zlib
@@ -6,17 +6,17 @@ from typing import Any, Protocol
 
 
 class Stage(Protocol):
-    """One pass over a file."""
+    """Pass over a file."""
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the file."""
+        """Process the next bytes of the file."""
 
     def result(self) -> dict[str, Any]:
-        """Return what was found, once the whole file was fed."""
+        """Return the result, after the last byte of the file."""
 
 
 class Checksum:
-    """The SHA-256 of the content."""
+    """SHA-256 of the content."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -29,7 +29,7 @@ class Checksum:
 
 
 class Compress:
-    """How small zlib makes it."""
+    """Size after compression by zlib, in bytes."""
 
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(level=1)
@@ -43,7 +43,7 @@ class Compress:
 
 
 class Count:
-    """Lines and words, as `wc` counts them."""
+    """Numbers of lines and words, as `wc` counts them."""
 
     def __init__(self) -> None:
         self._lines = self._words = 0

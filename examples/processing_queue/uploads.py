@@ -1,4 +1,4 @@
-"""An upload, streamed from the request to a file of ours."""
+"""Upload, streamed from the request to a file."""
 
 import tempfile
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from fastapi.concurrency import run_in_threadpool
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import File, FormParser, parse_options_header
 
-LONGEST_NAME = 120
+MAX_NAME = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that has arrived: what its user calls it, and where it is."""
+    """Complete upload, with the name that its user gave it."""
 
     name: str
     path: Path
@@ -23,13 +23,13 @@ class Upload:
 
 
 async def receive(request: Request, folder: Path, *, limit: int) -> Upload:
-    """Write the one file of a multipart request into `folder`, under a name of our own.
+    """Write the file of a multipart request into `folder`, under a generated name.
 
     Raises:
-        HTTPException: it is over the limit of bytes, or the request holds no single file.
+        HTTPException: the file is over `limit` bytes, or the request has not exactly one file.
 
     """
-    _refuse_if_over(int(request.headers.get("content-length", 0)), limit)
+    _check_size(int(request.headers.get("content-length", 0)), limit)
     with tempfile.TemporaryDirectory(dir=folder, prefix="arriving-") as arriving:
         files: list[File] = []
         parser = _parser(request, Path(arriving), files)
@@ -43,7 +43,7 @@ async def _feed(parser: FormParser, request: Request, limit: int) -> None:
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
-        _refuse_if_over(received, limit)
+        _check_size(received, limit)
         try:
             await run_in_threadpool(parser.write, chunk)
         except FormParserError as error:
@@ -67,19 +67,19 @@ def _keep(file: File, folder: Path) -> Upload:
     if file.in_memory:
         file.flush_to_disk()
     assert file.actual_file_name
-    arrived = Path(file.actual_file_name.decode())
+    temporary = Path(file.actual_file_name.decode())
     file.close()
-    path = arrived.rename(folder / uuid4().hex)
+    path = temporary.rename(folder / uuid4().hex)
     return Upload(name=display_name(file.file_name), path=path, size=file.size)
 
 
 def display_name(name: bytes | None) -> str:
-    """Return what to call a file: the last part of its name, printable and not too long."""
+    """Return the last part of a file's name, printable and at most 120 characters long."""
     last = (name or b"").decode(errors="replace").replace("\\", "/").rsplit("/", 1)[-1]
     printable = "".join(filter(str.isprintable, last)).strip()
-    return printable[:LONGEST_NAME] or "unnamed"
+    return printable[:MAX_NAME] or "unnamed"
 
 
-def _refuse_if_over(size: int, limit: int) -> None:
+def _check_size(size: int, limit: int) -> None:
     if size > limit:
         raise HTTPException(413, f"The file is over the limit of {limit:,} bytes.")

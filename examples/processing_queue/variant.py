@@ -1,4 +1,4 @@
-"""What one variant of this example has of its own."""
+"""Parts in which the variants of this example differ."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,25 +6,25 @@ from pathlib import Path
 from signal import Signals
 
 Files = Sequence[tuple[str, Path]]
-"""Each with the name to show."""
+"""Pairs of the name to display and the path."""
 
 
 class LaunchError(Exception):
-    """The application cannot start, or cannot go on."""
+    """Failure of the application at its start or later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """How jobs are queued, worked on, and told of.
+    """Web application and workers of one variant.
 
     Args:
-        app: the web application, as uvicorn is told of it.
-        workers: the processes that work: a module each, and its arguments.
-        end: the signal at which a worker lets go of what it does, and ends.
-        follow: whether another worker takes the place of one that was killed.
-        environment: what its processes are configured with. It may raise LaunchError.
-        begin: makes ready what they need, and queues a job for each file; called before they
-            start, with the environment set. It may raise LaunchError.
+        app: web application in the form `module:name` of uvicorn.
+        workers: worker processes: a module each, and its arguments.
+        end: signal at which a worker aborts its job and ends.
+        follow: whether to replace a worker that was killed.
+        environment: returns the variables of all processes. It may raise LaunchError.
+        begin: prepares the queue, and adds a job for each file. It is called before the
+            processes start, with the environment set. It may raise LaunchError.
 
     """
 

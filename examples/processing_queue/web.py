@@ -1,4 +1,4 @@
-"""What the web applications have in common: one user, the page, uploads, and the bridge."""
+"""Common parts of the web applications: user, page, uploads and bridge."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +17,12 @@ configuration = Configuration.from_env()
 
 
 def current_user(request: Any) -> str:
-    """Return who is asking: here always the one demo user; yours looks at the session."""
+    """Return the user of a request: the demo user; your application reads the session."""
     return USER
 
 
 def application(bridge: Bridge, *, page: Path) -> FastAPI:
-    """Return an application with the bridge at `/realtime`, and the page of this folder."""
+    """Return an application with the bridge at `/realtime` and the page of a folder."""
     app = FastAPI(title="Processing queue", lifespan=bridge.lifespan)
     app.mount("/realtime", bridge)
     app.mount("/static", StaticFiles(directory=page), name="static")
@@ -35,24 +35,24 @@ def application(bridge: Bridge, *, page: Path) -> FastAPI:
     return app
 
 
-def refuse_other_sites(request: Request) -> None:
-    """Refuse what another site's page sends here with our user's browser."""
+def reject_other_sites(request: Request) -> None:
+    """Reject a request that another site sends by our user's browser."""
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        raise HTTPException(403, "Uploads are taken from this application's own page only.")
+        raise HTTPException(403, "Uploads are accepted from this application's own page only.")
 
 
-async def uploaded(request: Request) -> Upload:
-    """Take the file of this request."""
-    refuse_other_sites(request)
+async def receive_upload(request: Request) -> Upload:
+    """Store the file of a request."""
+    reject_other_sites(request)
     folder = configuration.data / "uploads"
     folder.mkdir(exist_ok=True)
     return await receive(request, folder, limit=configuration.upload_limit)
 
 
-def asking(request: Request) -> str:
-    """Return who is asking for a route of the application."""
+def request_user(request: Request) -> str:
+    """Return the user of a request to the application's own routes."""
     return current_user(request)
 
 
-User = Annotated[str, Depends(asking)]
-Uploaded = Annotated[Upload, Depends(uploaded)]
+User = Annotated[str, Depends(request_user)]
+Uploaded = Annotated[Upload, Depends(receive_upload)]

@@ -1,6 +1,6 @@
 import type { NextConfig } from 'next';
 
-/** Where uvicorn serves the Python side on a developer's machine; on Vercel, vercel.json says where it is. */
+/** URL of the Python side on a developer's machine; on Vercel, vercel.json routes to it. */
 const python = 'http://127.0.0.1:8000';
 
 const config: NextConfig = {

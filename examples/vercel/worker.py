@@ -1,4 +1,4 @@
-"""The worker: makes exports, and tells how far they are. It runs where a process may stay."""
+"""Worker that makes exports and publishes their progress; it needs a host for long processes."""
 
 import os
 import time
@@ -12,7 +12,7 @@ SECONDS = float(os.environ.get("EXPORT_SECONDS", "5"))
 
 
 def export(broadcaster: BlockingBroadcaster, user: str, job: str) -> None:
-    """Make one export, as far as this example does."""
+    """Simulate an export, and publish its progress."""
     channel, key = f"user-{user}", f"job-{job}"
     for percent in range(0, 100, 10):
         broadcaster.publish(channel, "job.progress", {"job": job, "percent": percent}, key=key)
@@ -21,7 +21,7 @@ def export(broadcaster: BlockingBroadcaster, user: str, job: str) -> None:
 
 
 def main() -> None:
-    """Take one export after another."""
+    """Process one export after the other."""
     redis = Redis.from_url(os.environ["REDIS_URL"], decode_responses=True, socket_timeout=None)
     with BlockingBroadcaster.from_env() as broadcaster:
         while True:

@@ -8,13 +8,13 @@ from typing import Literal, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What `realtime-bridge doctor` found out about one thing.
+    """Result of one check of `realtime-bridge doctor`.
 
     Args:
-        check: what was looked at, in a few words, such as `redis: reachable`.
+        check: name of the check, such as `log: reachable`.
         status: `ok`, `warning` (it works, but not as it should), or `failed`.
-        detail: what was seen; never a secret.
-        hint: what to do about it; None when there is nothing to do.
+        detail: the observation; never a secret.
+        hint: one thing to do; None when there is nothing to do.
 
     """
 

@@ -11,27 +11,32 @@ from realtime_bridge.model.event import Event
 
 @dataclass(frozen=True, slots=True)
 class FeedInterrupted:
-    """The feed may have missed announcements: compare positions, and recover."""
+    """Gap in a feed: announcements may be missing; compare positions, and recover."""
 
 
 class Listener(ABC):
-    """One process's ear on a feed: what was appended to its channels since they were added."""
+    """Stream of the events that were appended to channels since they were subscribed."""
 
     @abstractmethod
     async def subscribe(self, channels: Iterable[str]) -> None:
-        """Hear these channels; when it returns, nothing appended later is missed."""
+        """Subscribe to channels; after the call no later append is missed.
+
+        Raises:
+            PublishError: the backend cannot be reached.
+
+        """
 
     @abstractmethod
     async def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Hear these channels no more."""
+        """End the subscriptions to channels."""
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
-        """Yield what was appended since the last turn, in order per channel, or `FeedInterrupted`."""
+        """Yield the events since the last turn, in order per channel, or `FeedInterrupted`."""
 
 
 class Feed(Component):
-    """The ability to hear, in this process, what other processes appended."""
+    """Source of the events that other processes append."""
 
     @abstractmethod
     def listen(self) -> AbstractAsyncContextManager[Listener]:

@@ -13,14 +13,14 @@ from realtime_bridge.backend.push import Backend
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRequest:
-    """Who asks a hosted provider's permission of us.
+    """Request of a user for a provider's permission.
 
     Args:
-        user: the user's id.
-        client: the client's id: one page load, or one process.
-        seconds: how long what is granted may last.
-        allow: tells whether this user may listen to a channel, by the application's rules. What
-            it raises is neither yes nor no: let it through.
+        user: id of the user.
+        client: id of the client: one page load, or one process.
+        seconds: longest duration of the permission.
+        allow: returns whether this user may subscribe to a channel, by the application's rules.
+            An error of a rule is neither yes nor no: let it propagate.
 
     """
 
@@ -31,51 +31,51 @@ class AuthorizationRequest:
 
 
 class HostedBackend(Backend, Plugin):
-    """A backend whose browsers connect to a provider, and not to our server.
+    """Backend of a provider to which browsers connect.
 
-    The server names it in the descriptor, and answers the provider's own client where that asks
-    whether a user may listen.
+    The server names the provider in the descriptor, and authorizes the subscriptions of the
+    provider's own client.
     """
 
     provider: ClassVar[str]
-    """Which adapter clients load: the descriptor's `provider`, and the last part of `urls.auth`."""
+    """Name of the clients' adapter: the descriptor's `provider`, the last part of `urls.auth`."""
 
     default_logs = SHARED_LOGS
 
     @property
     @abstractmethod
     def options(self) -> Mapping[str, Any]:
-        """What a client needs to find the provider, as JSON; never a secret."""
+        """Options with which a client finds the provider, as JSON; never a secret."""
 
     @abstractmethod
     async def authorize(
         self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
-        """Answer the provider's client, in the provider's own words; None is a no, a 403.
+        """Return the answer for the provider's client, in its own format; None denies with 403.
 
         Args:
-            fields: what it sent, as a form, a query or a JSON object of texts.
-            visitor: who it speaks for.
+            fields: fields of the client's form, query or JSON object.
+            request: the user, and the application's rules.
 
         Raises:
-            AuthRequestError: the fields are not what the provider's client sends.
+            AuthRequestError: the provider's client never sends such fields.
 
         """
 
 
 class ListenableBackend(HostedBackend):
-    """A hosted backend that Python clients can hear too."""
+    """Hosted backend that Python clients can connect to as well."""
 
     @classmethod
     @abstractmethod
     def create_connection(
         cls, options: Mapping[str, Any], channels: Sequence[str], authorize: Authorize
     ) -> ProviderConnection:
-        """Make a connection that was not opened yet.
+        """Return a connection that is not open yet.
 
         Args:
-            options: the descriptor's.
-            channels: what will be subscribed.
-            permit: asks our bridge for permission, in the provider's words.
+            options: options of the descriptor.
+            channels: channels that will be subscribed.
+            authorize: requests the permission of our server.
 
         """

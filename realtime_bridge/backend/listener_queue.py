@@ -1,4 +1,4 @@
-"""What a listener has heard and nobody has taken yet: bounded, and honest about what it dropped."""
+"""Bounded queue of received events; reports a gap when it overflows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,16 +6,22 @@ from collections.abc import AsyncIterator, Sequence
 from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.model.event import Event
 
-MAX_WAITING = 10_000
-"""Events that may wait to be taken; beyond that they are dropped, and it is an interruption."""
+CAPACITY = 10_000
+"""Events that wait for the listener; an overflow drops them, and is a gap."""
 
 
 class ListenerQueue:
-    """The stream of one listener, for any backend to put events in."""
+    """Stream of one listener, filled by its backend.
 
-    def __init__(self) -> None:
+    Args:
+        capacity: number of events that may wait.
+
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._capacity = capacity
         self._events: list[Event] = []
-        self._interrupted = False
+        self._has_gap = False
         self._wake = asyncio.Event()
         self._closed = False
 
@@ -23,16 +29,17 @@ class ListenerQueue:
         return len(self._events)
 
     def put(self, events: Sequence[Event]) -> None:
-        """Add what was heard, in order."""
-        if len(self._events) + len(events) > MAX_WAITING:
+        """Append received events, in order."""
+        # Old events go, not new ones: recovery reads the log from the client's position anyway.
+        if len(self._events) + len(events) > self._capacity:
             self.mark_gap()
         self._events += events
         self._wake.set()
 
     def mark_gap(self) -> None:
-        """Drop what waits, and say that something may be missing before what comes next."""
+        """Drop the waiting events, and report a gap before the next ones."""
         self._events.clear()
-        self._interrupted = True
+        self._has_gap = True
         self._wake.set()
 
     def close(self) -> None:
@@ -44,9 +51,10 @@ class ListenerQueue:
         while not self._closed:
             await self._wake.wait()
             self._wake.clear()
-            if self._interrupted:
-                self._interrupted = False
+            if self._has_gap:
+                self._has_gap = False
                 yield FeedInterrupted()
+            # One list per turn: the consumer handles all waiting events at once.
             events, self._events = self._events, []
             if events:
                 yield events

@@ -16,67 +16,68 @@ _STARTED = int(time.time())
 
 
 class Log(Component):
-    """Gives events their positions, and keeps each channel's bounded history."""
+    """Ordered record: gives events their positions, and keeps each channel's bounded history."""
 
     remote_access_via: ClassVar[str | None] = None
-    """The backend by which another process appends to this log, if it cannot do so itself."""
+    """Name of the backend through which other processes append, where they cannot directly."""
 
     in_process: ClassVar[bool] = False
-    """Whether an append waits for nobody and cannot be lost: no time limit then, and no retry."""
+    """An append waits for no other process and cannot fail halfway: no timeout, no retry."""
 
     @abstractmethod
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
-        """Number, store, trim and announce each event, in order; a known `id` only once.
+        """Append each event in order: give its position, store, trim, announce; once per `id`.
 
         Raises:
-            PublishError: not stored, or not known to be; appending the same ids again is safe.
+            PublishError: the events were not stored, or that is unknown. Appending the same ids
+                again is safe.
 
         """
 
     @abstractmethod
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
-        """Return what follows `after` without a gap, or a reset: all or nothing.
+        """Return the events after a position without a gap, or a reset.
 
         A position with an `id` is checked against the event that the log has there.
         """
 
     @abstractmethod
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
-        """Return each channel's top with its id, beginning an epoch where there is none."""
+        """Return each channel's top with its id; a new channel gets an epoch."""
 
     @abstractmethod
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Return the latest event of each key beyond offset `after`, by offset, and the top."""
 
-    async def generation(self, configuration: str) -> int:  # noqa: ARG002 -- others remember it
-        """Return the generation of this delivering configuration; it grows when that changes.
+    async def generation(self, configuration: str) -> int:  # noqa: ARG002 -- logs that store it
+        """Return the generation of a delivery configuration; it grows with each other one.
 
-        A log that cannot remember an earlier process's gives each process a greater one.
+        A log without storage for it gives each process a greater generation.
         """
         return _STARTED
 
     @abstractmethod
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
-        """End `expected_epoch` if it is still the channel's epoch, and return the position then."""
+        """Start a new epoch if the channel's is `expected_epoch`, and return the channel's top."""
 
 
 class TransactionalLog(Log):
-    """A log in the database of an application's own transactions."""
+    """Log in the database of an application's own transactions."""
 
     @abstractmethod
     def append_in_transaction(
         self, transaction: object, events: Sequence[Event]
     ) -> Awaitable[None] | None:
-        """Write the events through the caller's connection; they are numbered when it commits.
+        """Write the events through the caller's connection; the commit gives them positions.
 
         Args:
-            transaction: the connection or session that has the transaction.
-            events: what to append; if it rolls back, they never were.
+            transaction: connection or session that has the transaction.
+            events: events to append; a rollback removes them.
 
         Returns:
-            What to await, where that connection is async.
+            The awaitable of the write, where that connection is async.
 
         Raises:
-            ConfigurationError: this is no connection that the log knows how to use.
+            ConfigurationError: the log cannot use this kind of connection.
 
         """

@@ -4,18 +4,18 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
 
 if TYPE_CHECKING:
-    # Settings load pydantic, which a process without a plug-in never needs.
+    # Settings load pydantic, which a broadcaster of plain values never needs.
     from realtime_bridge.settings import Settings
 
 
 class Plugin(ABC):
-    """Class behind an entry point of the group `realtime_bridge.backends`.
+    """Class of a built-in backend, or of an entry point in `realtime_bridge.backends`.
 
     A plug-in is also a `Log`, a `Feed` or a `Backend`, or several of them.
     """
 
     default_logs: ClassVar[tuple[str, ...]] = ()
-    """The logs that `REALTIME_LOG=auto` selects with this backend; the first configured one wins.
+    """Logs that `REALTIME_LOG=auto` selects with this backend; the first configured one wins.
 
     With several names and none of them configured, there is no log.
     """

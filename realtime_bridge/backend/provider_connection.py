@@ -1,4 +1,4 @@
-"""How a Python client hears a hosted provider: by that provider's own SDK, where it can listen."""
+"""Connection of a Python client to a hosted provider, through the provider's own SDK."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -6,19 +6,22 @@ from types import TracebackType
 from typing import Any, Self
 
 Authorize = Callable[[Mapping[str, str]], Awaitable[Mapping[str, Any]]]
-"""Asks `auth/{provider}` with these fields, and returns its answer, or raises `AccessDeniedError`."""
+"""Sends these fields to `auth/{provider}` of our server, and returns its answer.
+
+It raises `AccessDeniedError` where the server denies the request.
+"""
 
 
 class ConnectionLostError(Exception):
-    """The provider cannot be reached, or the connection to it is gone."""
+    """Connection that is lost, or cannot be opened."""
 
 
 class AccessDeniedError(Exception):
-    """The bridge or the provider said no.
+    """Denial by our server or the provider.
 
     Args:
-        status: 401 when who asks is not known any more, 403 when it may not listen.
-        message: what was said.
+        status: 401 for an unknown or expired identity, 403 for a denied channel.
+        message: text of the answer.
 
     """
 
@@ -28,7 +31,13 @@ class AccessDeniedError(Exception):
 
 
 class ProviderConnection(ABC):
-    """One connection; entering the context connects, and raises `ConnectionLostError` or `AccessDeniedError`."""
+    """Connection to a provider; entering the context connects.
+
+    Raises:
+        ConnectionLostError: the provider cannot be reached.
+        AccessDeniedError: our server or the provider denies the connection.
+
+    """
 
     @abstractmethod
     async def __aenter__(self) -> Self: ...
@@ -43,23 +52,23 @@ class ProviderConnection(ABC):
 
     @abstractmethod
     async def subscribe(self, channel: str) -> None:
-        """Hear one of the channels; when it returns, nothing the provider delivers is missed.
+        """Subscribe to a channel; after the call no delivered message is missed.
 
         Raises:
-            ConnectionLostError: the connection is gone.
-            AccessDeniedError: this channel is not for us.
+            ConnectionLostError: the connection is lost.
+            AccessDeniedError: the user may not subscribe to this channel.
 
         """
 
     @abstractmethod
     async def ping(self) -> None:
-        """Return when the other side has shown that it is there.
+        """Wait until the provider has answered.
 
         Raises:
-            ConnectionLostError: it has not.
+            ConnectionLostError: the provider did not answer.
 
         """
 
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[str]:
-        """Yield our frames as they arrive; it ends when the connection is lost."""
+        """Yield our messages as they arrive, until the connection is lost."""

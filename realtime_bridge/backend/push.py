@@ -10,7 +10,14 @@ from realtime_bridge.model.event import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushLimits:
-    """What one push takes: bytes of an encoded event, events a call, channels a call."""
+    """Limits of one call of `push`.
+
+    Args:
+        event_bytes: bytes of one encoded event.
+        events: number of events.
+        channels: number of channels.
+
+    """
 
     event_bytes: int
     events: int
@@ -18,15 +25,15 @@ class PushLimits:
 
 
 class Backend(Component):
-    """Pushes events towards browsers, best effort, where the log's append does not announce."""
+    """Pushing part, for a log whose append does not announce the events itself."""
 
     limits: PushLimits
 
     @abstractmethod
     async def push(self, events: Sequence[Event]) -> None:
-        """Hand the events to whoever delivers them.
+        """Push events, best effort: recovery from the log delivers a lost one.
 
         Raises:
-            PublishError: they were not taken.
+            PublishError: the events were not accepted.
 
         """

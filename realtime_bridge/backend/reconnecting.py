@@ -1,4 +1,4 @@
-"""A listener whose connection is made anew whenever it is lost, and that says so."""
+"""Listener that reconnects, and reports a gap for the time without a connection."""
 
 import asyncio
 import logging
@@ -17,11 +17,16 @@ from realtime_bridge.protocol import backoff
 _logger = logging.getLogger("realtime_bridge.feed")
 
 
-class ReconnectingListener(Listener):
-    """Hears what is announced, for a backend that connects to somewhere.
+def reconnect_delay(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row."""
+    return backoff.delay(failures, random.random(), base=0.5, cap=5)  # noqa: S311 -- jitter
 
-    It says `FeedInterrupted` when the connection is lost, so that somebody compares positions, and
-    again when it hears anew: what was announced between is missing.
+
+class ReconnectingListener(Listener):
+    """Base of listeners that hold a connection.
+
+    It reports a gap when the connection is lost, so that positions are compared at once, and
+    another one when it is connected again: announcements in between are missing.
     """
 
     def __init__(self) -> None:
@@ -34,7 +39,7 @@ class ReconnectingListener(Listener):
         """Connect.
 
         Raises:
-            PublishError: that is not possible now.
+            PublishError: the first attempt failed.
 
         """
         self._running = asyncio.create_task(self._run())
@@ -61,10 +66,10 @@ class ReconnectingListener(Listener):
 
     @abstractmethod
     async def _listen_until_lost(self) -> PublishError:
-        """Connect, call `_on_connected`, and put what comes into `_heard`; return why that ended."""
+        """Connect, call `_on_connected`, and put events into `_queue`; return the failure."""
 
     def _on_connected(self) -> None:
-        """Note that from now on nothing is missed."""
+        """Mark the listener as connected: from now on no announcement is missed."""
         self._connected.set()
         if self._first.done():
             self._queue.mark_gap()
@@ -72,15 +77,16 @@ class ReconnectingListener(Listener):
             self._first.set_result(None)
 
     async def _run(self) -> None:
-        """Stay connected; if the first time fails, that is the end."""
-        attempt = 0
+        """Stay connected; a failure of the first attempt is the caller's error."""
+        failures = 0
         while True:
             failure = await self._listen_until_lost()
             if not self._first.done():
                 self._first.set_exception(failure)
                 return
-            attempt = 0 if self._connected.is_set() else attempt + 1
+            failures = 0 if self._connected.is_set() else failures + 1
             self._connected.clear()
+            # At once: the hub compares positions with the log while there is no feed.
             self._queue.mark_gap()
-            _logger.warning("the feed was lost, connecting anew: %s", failure)
-            await asyncio.sleep(backoff.delay(attempt, random.random(), base=0.5, cap=5))  # noqa: S311
+            _logger.warning("feed lost error=%r", str(failure))
+            await asyncio.sleep(reconnect_delay(failures))

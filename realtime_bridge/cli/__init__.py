@@ -1,4 +1,4 @@
-"""The command `realtime-bridge`."""
+"""Command line `realtime-bridge`."""
 
 import sys
 
@@ -6,7 +6,7 @@ from realtime_bridge.errors import ExtraNotInstalledError
 
 
 def main() -> None:
-    """Run the command line, or say what to install for it."""
+    """Run the command line, or exit with the package that is missing."""
     try:
         from realtime_bridge.cli.app import app
 

@@ -1,4 +1,4 @@
-"""The commands, and how they are spelled."""
+"""Commands and their options."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from realtime_bridge import __version__
 from realtime_bridge.cli import postgres
-from realtime_bridge.cli.console import failing_clearly
+from realtime_bridge.cli.console import exit_on_error
 from realtime_bridge.cli.demo import demo as run_demo
 from realtime_bridge.cli.dev_provider import dev_provider
 from realtime_bridge.cli.doctor import doctor
@@ -25,8 +25,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"realtime-bridge {__version__}")
         raise typer.Exit
 
@@ -34,12 +34,12 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _about(
     _version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Say which version this is."
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    """Publish once from a worker; every browser that may see it does, in order, without gaps.
+    """Publish once from a worker: each authorized browser gets the event, in order, without gaps.
 
-    Everything is configured by REALTIME_… variables; see the README.
+    REALTIME_… environment variables hold the configuration: see docs/configuration.md.
     """
 
 
@@ -53,8 +53,8 @@ def demo(
         Path | None, typer.Option(help="Keep uploads and results here, not in a temporary folder.")
     ] = None,
 ) -> None:
-    """Run the example: upload files, watch a worker process them, cut the socket."""
-    with failing_clearly():
+    """Run the example: upload files, watch a worker process them, cut the connection."""
+    with exit_on_error():
         run_demo(files or (), port=port, data=data)
 
 

@@ -1,4 +1,4 @@
-"""Whether this deployment's configuration is able to publish and to be heard: what was found."""
+"""Checks of a deployment: configuration, components, and one event through all of them."""
 
 import asyncio
 import time
@@ -15,13 +15,13 @@ from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 CHECK_SECONDS = 10.0
-"""The longest that one look may take, in seconds."""
+"""Time limit of one check, in seconds."""
 
 EVENT = "doctor.test"
 
 
 async def run_checks() -> AsyncGenerator[CheckResult]:
-    """Look at the configuration, at each part of it, and at an event on its way through all."""
+    """Yield the result of each check: configuration, secret, components, one published event."""
     try:
         settings = Settings.load()
         broadcaster = Broadcaster.from_settings(settings)
@@ -32,12 +32,12 @@ async def run_checks() -> AsyncGenerator[CheckResult]:
     chosen = f"REALTIME_BACKEND={settings.backend}; {log}"
     yield CheckResult(check="configuration", status="ok", detail=chosen)
     yield _secret(settings)
-    works = True
+    usable = True
     for part in (broadcaster.log, broadcaster.backend):
-        for finding in await _look_at(part):
-            works &= finding.status != "failed"
-            yield finding
-    if works:
+        for result in await _check(part):
+            usable &= result.status != "failed"
+            yield result
+    if usable:
         yield await _publish(broadcaster)
 
 
@@ -46,13 +46,13 @@ def _secret(settings: Settings) -> CheckResult:
         return CheckResult(
             check="REALTIME_SECRET",
             status="warning",
-            detail="not set: everybody knows the development secret, and only --dev accepts it",
-            hint="Make one with `openssl rand -hex 32`, and give it to the server and its workers",
+            detail="not set: the development secret is public, and only --dev accepts it",
+            hint="Make one with `openssl rand -hex 32`, and set it for the server and its workers",
         )
     return CheckResult(check="REALTIME_SECRET", status="ok", detail="set")
 
 
-async def _look_at(part: Component | None) -> list[CheckResult]:
+async def _check(part: Component | None) -> list[CheckResult]:
     if part is None:
         return []
     try:
@@ -64,34 +64,34 @@ async def _look_at(part: Component | None) -> list[CheckResult]:
 
 
 async def _publish(broadcaster: Broadcaster) -> CheckResult:
-    """Publish an event on a channel of its own, and hear it where there is something to hear."""
+    """Publish an event on a fresh channel, and receive it if the log is a feed."""
     channel = f"doctor-{ids.epoch()}"
-    started = time.monotonic()
+    start = time.monotonic()
     try:
         async with asyncio.timeout(CHECK_SECONDS), broadcaster:
-            heard = await _heard(broadcaster, channel)
+            outcome = await _publish_and_receive(broadcaster, channel)
     except RealtimeError as error:
         return CheckResult(check="publish", status="failed", detail=str(error))
     except TimeoutError:
-        detail = f"an event was published, and not heard within {CHECK_SECONDS:g} s"
+        detail = f"an event was published, and not received within {CHECK_SECONDS:g} s"
         return CheckResult(check="publish", status="failed", detail=detail)
-    took = f"{(time.monotonic() - started) * 1_000:.0f} ms"
-    return CheckResult(check="publish", status="ok", detail=f"an event was {heard} in {took}")
+    duration = f"{(time.monotonic() - start) * 1_000:.0f} ms"
+    return CheckResult(check="publish", status="ok", detail=f"an event was {outcome} in {duration}")
 
 
-async def _heard(broadcaster: Broadcaster, channel: str) -> str:
+async def _publish_and_receive(broadcaster: Broadcaster, channel: str) -> str:
     log = broadcaster.log
     if isinstance(log, Feed):
-        await _hear_on(log, channel, lambda: broadcaster.publish(channel, EVENT))
-        return "published and heard"
+        await _receive_one(log, channel, lambda: broadcaster.publish(channel, EVENT))
+        return "published and received"
     receipt = await broadcaster.publish(channel, EVENT)
     if isinstance(log, Log) and receipt.position:
         await log.read(channel, receipt.position)
         return "published and read"
-    return "taken"
+    return "accepted by the backend"
 
 
-async def _hear_on(feed: Feed, channel: str, publish: Callable[[], Awaitable[object]]) -> None:
+async def _receive_one(feed: Feed, channel: str, publish: Callable[[], Awaitable[object]]) -> None:
     async with feed.listen() as listener, aclosing(_events(aiter(listener))) as events:
         await listener.subscribe([channel])
         await publish()

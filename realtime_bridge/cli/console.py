@@ -1,4 +1,4 @@
-"""What the commands share: words for people on standard error, and errors without a traceback."""
+"""Output for people on standard error, and errors without a traceback."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,20 +8,21 @@ from rich.console import Console
 
 from realtime_bridge.errors import RealtimeError
 
-people = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-"""Where people read; standard output is for programs."""
+stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+"""Console for people; standard output is for programs."""
 
 DEFAULT_URL = "http://127.0.0.1:8000/realtime"
 
 
 @contextmanager
-def failing_clearly() -> Generator[None]:
-    """End with status 1 and one sentence, where the library says what is wrong."""
+def exit_on_error() -> Generator[None]:
+    """Exit with status 1 and one sentence when the library raises an error."""
     try:
         yield
     except RealtimeError as error:
-        people.print("error:", style="red", end=" ")
-        people.print(str(error))
+        stderr.print("error:", style="red", end=" ")
+        stderr.print(str(error))
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
+        # 128 + SIGINT: the status a shell gives to an interrupted command.
         raise typer.Exit(130) from None

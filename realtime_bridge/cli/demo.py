@@ -1,4 +1,4 @@
-"""`realtime-bridge demo`: runs the example application that this package brings along."""
+"""Command `demo`: the example application that the package includes."""
 
 import os
 import sys
@@ -20,15 +20,15 @@ PACKAGES = {
 
 
 def demo(files: Sequence[Path] = (), *, port: int = 0, data: Path | None = None) -> Never:
-    """Run the processing queue, in the place of this process, until Ctrl-C.
+    """Replace this process by the processing queue, until Ctrl-C.
 
     Args:
         files: files and folders to process at the start.
-        port: where to listen; 0 is any free port.
-        data: a folder to keep everything in; by default a temporary one.
+        port: TCP port to listen on; 0 takes a free one.
+        data: folder for uploads and results; a temporary one by default.
 
     Raises:
-        ConfigurationError: what the example needs is not installed.
+        ConfigurationError: a package that the example needs is missing.
 
     """
     _check_installed()
@@ -47,13 +47,13 @@ def _check_installed() -> None:
 
 
 def _folder() -> Path:
-    """Return where the example is: beside this module when installed, else in the checkout."""
+    """Return the example's folder: beside this module when installed, else in the checkout."""
     here = Path(__file__).resolve()
     places = (here.parent / EXAMPLE, here.parents[2] / "examples" / EXAMPLE)
-    found = next((place for place in places if (place / "__main__.py").is_file()), None)
-    if found is None:
+    folder = next((place for place in places if (place / "__main__.py").is_file()), None)
+    if folder is None:
         raise ConfigurationError(
             f"The example {EXAMPLE} is missing from this installation: install the wheel, or run "
             "it from a checkout"
         )
-    return found
+    return folder

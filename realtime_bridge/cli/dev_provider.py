@@ -1,32 +1,34 @@
-"""`realtime-bridge dev-provider`: a hosted provider on this machine, for who has no account."""
+"""Command `dev-provider`: a hosted provider on this machine, without an account."""
 
 import asyncio
 from typing import Annotated
 
 import typer
 
-from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.testing.providers import PROVIDERS, local_provider
 
 PORT = 6001
-"""Where such servers customarily listen."""
+"""Default port of soketi and Reverb, the self-hosted Pusher servers."""
 
 
-Share = Annotated[float, typer.Option(min=0, max=1, help="The share of events it happens to.")]
+Share = Annotated[float, typer.Option(min=0, max=1, help="Share of events affected, 0 to 1.")]
 
 
 def dev_provider(
-    name: Annotated[str, typer.Argument(metavar="|".join(PROVIDERS), help="Which provider.")],
+    name: Annotated[str, typer.Argument(metavar="|".join(PROVIDERS), help="Provider to imitate.")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
     lose: Share = 0.0,
     duplicate: Share = 0.0,
     reorder: Share = 0.0,
 ) -> None:
-    """Run a stand-in for a hosted provider on this machine, and say how to use it."""
-    with failing_clearly():
+    """Run a local stand-in for a hosted provider, and print the variables that select it."""
+    with exit_on_error():
         if name not in PROVIDERS:
-            raise ConfigurationError(f"There is no {name!r} here, only {', '.join(PROVIDERS)}")
+            raise ConfigurationError(
+                f"Unknown provider {name!r}: choose one of {', '.join(PROVIDERS)}"
+            )
         asyncio.run(_serve(name, port, lose=lose, duplicate=duplicate, reorder=reorder))
 
 
@@ -35,7 +37,7 @@ async def _serve(name: str, port: int, **shares: float) -> None:
         async with local_provider(name, port=port) as provider:
             for fault, share in shares.items():
                 setattr(provider.faults, fault, share)
-            people.print(f"a local {name} runs; in the server's and the workers' shells:")
+            stderr.print(f"a local {name} runs; in the server's and the workers' shells:")
             for variable, value in provider.environment.items():
                 typer.echo(f"export {variable}={value}")
             await asyncio.Event().wait()

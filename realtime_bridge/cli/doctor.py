@@ -1,4 +1,4 @@
-"""`realtime-bridge doctor`: each check with its cure."""
+"""Command `doctor`: checks of the configuration, each with a hint."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,37 +9,35 @@ import orjson
 import typer
 
 from realtime_bridge.backend.component import CheckResult
-from realtime_bridge.cli.console import people
+from realtime_bridge.cli.console import stderr
 
 STYLES = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 def doctor(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the findings on standard output.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Look whether this configuration can publish and be heard; exit 1 when it cannot."""
-    findings = asyncio.run(_look(quiet=as_json))
+    """Check that this configuration can publish and deliver; exit with 1 if it cannot."""
+    results = asyncio.run(_collect(quiet=as_json))
     if as_json:
-        typer.echo(orjson.dumps([asdict(finding) for finding in findings]).decode())
-    if any(finding.status == "failed" for finding in findings):
+        typer.echo(orjson.dumps([asdict(result) for result in results]).decode())
+    if any(result.status == "failed" for result in results):
         raise typer.Exit(1)
 
 
-async def _look(*, quiet: bool) -> Sequence[CheckResult]:
+async def _collect(*, quiet: bool) -> Sequence[CheckResult]:
     from realtime_bridge.cli.checks import run_checks
 
-    findings: list[CheckResult] = []
-    async for finding in run_checks():
-        findings.append(finding)
+    results: list[CheckResult] = []
+    async for result in run_checks():
+        results.append(result)
         if not quiet:
-            _show(finding)
-    return findings
+            _show(result)
+    return results
 
 
-def _show(finding: CheckResult) -> None:
-    people.print(f"{finding.status:>7}", style=STYLES[finding.status], end="  ")
-    people.print(f"{finding.check}: {finding.detail}")
-    if finding.hint:
-        people.print(f"{'':>7}  → {finding.hint}")
+def _show(result: CheckResult) -> None:
+    stderr.print(f"{result.status:>7}", style=STYLES[result.status], end="  ")
+    stderr.print(f"{result.check}: {result.detail}")
+    if result.hint:
+        stderr.print(f"{'':>7}  → {result.hint}")

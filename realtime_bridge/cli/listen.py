@@ -1,4 +1,4 @@
-"""`realtime-bridge listen`: a channel's events on standard output, one JSON object a line."""
+"""Command `realtime-bridge listen`: a channel's events as JSON lines on standard output."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly, people
+from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error, stderr
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.urls import redact
@@ -17,38 +17,41 @@ from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     from realtime_bridge.client import HybridClient
-    from realtime_bridge.client.subscription_set import Token
+    from realtime_bridge.client.descriptor import Token
     from realtime_bridge.protocol.client.status import Status
 
 
 class Transport(StrEnum):
-    """The ways to the server."""
+    """Transport of a client."""
 
     auto = "auto"
     websocket = "websocket"
+    sse = "sse"
     poll = "poll"
 
 
 def listen(
-    channel: Annotated[str, typer.Argument(help="What to listen to, like user-42.")],
+    channel: Annotated[str, typer.Argument(help="Name of the channel, such as user-42.")],
     url: Annotated[
-        str, typer.Option(envvar="REALTIME_WEBSOCKET_URL", help="Where the bridge is mounted.")
+        str, typer.Option(envvar="REALTIME_WEBSOCKET_URL", help="URL of the bridge.")
     ] = DEFAULT_URL,
-    token: Annotated[str | None, typer.Option(help="A token of this server.")] = None,
+    token: Annotated[str | None, typer.Option(help="Token of this server.")] = None,
     user: Annotated[
-        str | None, typer.Option(help="Sign a token for this user with REALTIME_SECRET instead.")
+        str | None, typer.Option(help="User to sign a token for with REALTIME_SECRET.")
     ] = None,
-    transport: Annotated[Transport, typer.Option(help="Which way.")] = Transport.auto,
+    transport: Annotated[
+        Transport, typer.Option(help="Transport; auto: WebSocket or provider, else polls.")
+    ] = Transport.auto,
     since: Annotated[
-        str | None, typer.Option(metavar="EPOCH:OFFSET", help="Begin after this position.")
+        str | None, typer.Option(metavar="EPOCH:OFFSET", help="Position to resume from.")
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many events.")] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="Number of events to print.")] = None,
 ) -> None:
-    """Print each event once and in order, and a reset where there is a hole."""
+    """Print each event once and in order, and a reset where events are missing."""
     from realtime_bridge.client import HybridClient
 
     position = _position(since)
-    with failing_clearly():
+    with exit_on_error():
         access = _access(url, channel, token, user)
         client = HybridClient(
             url,
@@ -62,27 +65,28 @@ def listen(
 
 async def _print_events(client: "HybridClient", count: int | None) -> None:
     async with client:
-        channel, start = await client.subscribed()
-        people.print(f"listening {channel} {start}")
+        channel, start = await client.wait_subscribed()
+        stderr.print(f"listening {channel} {start}")
         printed = 0
         async for item in client:
             if isinstance(item, Event):
                 printed += 1
                 _print(messages.encode_event(item))
             else:
-                where = item.position.to_json() if item.position else {}
-                _print(messages.encode("reset", channel=item.channel, reason=item.reason, **where))
+                fields = {"channel": item.channel, "reason": item.reason}
+                position = item.position.to_json() if item.position else {}
+                _print(messages.encode("reset", **fields, **position))
             if printed == count:
                 return
 
 
 def _report(url: str, status: "Status") -> None:
-    """Say so while nothing is heard of the server."""
+    """Report a server that does not answer."""
     if status.kind in ("connecting", "offline"):
-        why = f" ({status.reason})" if status.reason else ""
-        people.print(
-            f"{status.label.lower()}: nothing from {redact(url)} yet{why}; "
-            "does `realtime-bridge serve` run there?"
+        reason = f" ({status.reason})" if status.reason else ""
+        stderr.print(
+            f"{status.label.lower()}: no answer from {redact(url)}{reason}; "
+            "check that `realtime-bridge serve` runs there"
         )
 
 
@@ -99,11 +103,11 @@ def _position(text: str | None) -> Position | None:
 
 
 def _access(url: str, channel: str, token: str | None, user: str | None) -> "Token":
-    """Return the given token, or what signs one for the given user whenever it is asked."""
+    """Return the given token, or a function that signs one for the given user."""
     if token is not None:
         return token
     if user is None:
-        raise typer.BadParameter("say who you are: --user USER, or --token TOKEN")
+        raise typer.BadParameter("no credentials; add --user USER or --token TOKEN")
     from realtime_bridge.server.auth.tokens import Tokens
 
     settings = Settings.load()

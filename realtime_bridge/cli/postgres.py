@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 
-from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.errors import BackendNotInstalledError
 from realtime_bridge.settings import Settings
 
@@ -36,7 +36,7 @@ def install(
     ] = False,
 ) -> None:
     """Create or upgrade the schema; a second run changes nothing."""
-    with failing_clearly():
+    with exit_on_error():
         settings = Settings.load()
         with _database() as schema:
             if dry_run:
@@ -45,7 +45,7 @@ def install(
             with connect(url) as connection:
                 before = schema.install(connection, settings.prefix, settings.retention)
             action = "installed" if before is None else f"upgraded from version {before}"
-            people.print(f"{action}: schema {settings.prefix}, version {schema.VERSION}")
+            stderr.print(f"{action}: schema {settings.prefix}, version {schema.VERSION}")
 
 
 @app.command()
@@ -54,26 +54,26 @@ def uninstall(
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
 ) -> None:
     """Remove the schema and all events of the log."""
-    with failing_clearly(), _database() as schema, connect(url) as connection:
+    with exit_on_error(), _database() as schema, connect(url) as connection:
         prefix = Settings.load().prefix
         if not yes:
             typer.confirm(f"Remove schema {prefix} and all its events?", abort=True, err=True)
         existed = schema.uninstall(connection, prefix)
-        people.print(f"removed: schema {prefix}" if existed else f"not found: schema {prefix}")
+        stderr.print(f"removed: schema {prefix}" if existed else f"not found: schema {prefix}")
 
 
 @app.command()
 def status(url: Url = None, as_json: Json = False) -> None:
     """Report the schema's version and size; exit 1 if it is missing or not current."""
-    with failing_clearly(), _database() as schema, connect(url) as connection:
+    with exit_on_error(), _database() as schema, connect(url) as connection:
         prefix = Settings.load().prefix
         current = schema.status(connection, prefix)
         if as_json:
             typer.echo(orjson.dumps(asdict(current)).decode())
         elif current.version is None:
-            people.print(f"not found: schema {prefix}. Run `realtime-bridge postgres install`")
+            stderr.print(f"not found: schema {prefix}. Run `realtime-bridge postgres install`")
         else:
-            people.print(
+            stderr.print(
                 f"schema {prefix}, version {current.version} of {schema.VERSION}: "
                 f"{current.events:,} events on {current.channels:,} channels"
             )
@@ -102,8 +102,8 @@ def watch(
         bool, typer.Option("--dry-run", help="Print the SQL, without running it.")
     ] = False,
 ) -> None:
-    """Make an event of every change of a table's rows, from any program."""
-    with failing_clearly(), _database(), connect(url) as connection:
+    """Publish every change of a table's rows as an event, from any program."""
+    with exit_on_error(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import triggers, watches
 
         prefix = Settings.load().prefix
@@ -115,28 +115,28 @@ def watch(
             typer.echo(";\n".join(part.as_string(connection) for part in statements) + ";")
             return
         _run_all(connection, statements)
-        people.print(f"watching {table}: changes go to {channel}")
+        stderr.print(f"watching {table}: changes go to {channel}")
         if not target.primary:
-            people.print(f"{table} has no primary key: every updated row makes an event")
+            stderr.print(f"{table} has no primary key: every updated row makes an event")
 
 
 @app.command()
 def unwatch(
     table: Annotated[str, typer.Argument(help="Table in SQL's spelling.")], url: Url = None
 ) -> None:
-    """Stop making events of a table's changes."""
-    with failing_clearly(), _database(), connect(url) as connection:
+    """Stop publishing a table's changes."""
+    with exit_on_error(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import triggers, watches
 
         target = watches.find_table(connection, table)
         _run_all(connection, triggers.drop_triggers(target, Settings.load().prefix))
-        people.print(f"no longer watching {table}")
+        stderr.print(f"no longer watching {table}")
 
 
 @app.command(name="watches")
 def list_watches(url: Url = None, as_json: Json = False) -> None:
     """List the watched tables."""
-    with failing_clearly(), _database(), connect(url) as connection:
+    with exit_on_error(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import watches
 
         rules = watches.list_watches(connection, Settings.load().prefix)
@@ -145,9 +145,9 @@ def list_watches(url: Url = None, as_json: Json = False) -> None:
             return
         for rule in rules:
             key = f", key {rule['key']}" if rule["key"] else ""
-            people.print(f"{rule['table']}: {rule['event']} on {rule['channel']}{key}")
+            stderr.print(f"{rule['table']}: {rule['event']} on {rule['channel']}{key}")
         if not rules:
-            people.print("no table is watched: see `realtime-bridge postgres watch --help`")
+            stderr.print("no table is watched: see `realtime-bridge postgres watch --help`")
 
 
 def _run_all(connection: "psycopg.Connection", statements: Sequence["Query"]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from realtime_bridge.cli.console import failing_clearly, people
+from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.cli.postgres import connect
 from realtime_bridge.errors import BackendNotInstalledError
 from realtime_bridge.settings import Settings
@@ -21,7 +21,7 @@ def relay(
     ] = False,
 ) -> None:
     """Relay events of triggers and transactions to REALTIME_BACKEND; of several, one works."""
-    with failing_clearly():
+    with exit_on_error():
         if discard_pending:
             _discard_pending()
         else:
@@ -33,7 +33,7 @@ def _discard_pending() -> None:
         from realtime_bridge.postgres.relay import discard_pending
 
         count = discard_pending(connection, Settings.load().prefix)
-    people.print(f"relay disabled: {count:,} events discarded")
+    stderr.print(f"relay disabled: {count:,} events discarded")
 
 
 async def _relay() -> None:
@@ -52,7 +52,7 @@ async def _relay() -> None:
     route = f"from {server_name(url)} to {target.backend or target.log}"
 
     def report(state: RelayState) -> None:
-        people.print(f"{'relaying' if state == 'active' else 'waiting to relay'} {route}")
+        stderr.print(f"{'relaying' if state == 'active' else 'waiting to relay'} {route}")
 
     async with target:
         task = asyncio.create_task(Relay(url, settings.prefix, target, on_change=report).run())

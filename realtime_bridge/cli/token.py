@@ -1,27 +1,27 @@
-"""`realtime-bridge token`: a token to try things out with."""
+"""Command `token`: a client token for trials."""
 
 from typing import Annotated
 
 import typer
 
-from realtime_bridge.cli.console import DEFAULT_URL, failing_clearly
+from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.settings import Settings
 
 
 def token(
-    user: Annotated[str, typer.Argument(help="Whom the token is for.")],
+    user: Annotated[str, typer.Argument(help="User id of the token.")],
     channel: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="A channel it may listen to, like 'job.*'; repeat."),
+        typer.Option(metavar="PATTERN", help="Channel to grant, like 'job.*'; repeatable."),
     ] = None,
-    seconds: Annotated[int, typer.Option(min=1, help="How long it is good.")] = TOKEN_SECONDS,
+    seconds: Annotated[int, typer.Option(min=1, help="Lifetime in seconds.")] = TOKEN_SECONDS,
     url: Annotated[
-        str, typer.Option(envvar="REALTIME_WEBSOCKET_URL", help="The server it is for.")
+        str, typer.Option(envvar="REALTIME_WEBSOCKET_URL", help="URL of the server.")
     ] = DEFAULT_URL,
 ) -> None:
     """Print a token, signed with REALTIME_SECRET (on this machine, the development secret)."""
-    with failing_clearly():
+    with exit_on_error():
         settings = Settings.load()
         tokens = Tokens(settings.secret_for(url), issuer=settings.prefix)
         typer.echo(tokens.issue(user, channels=channel or (), seconds=seconds))

@@ -1,4 +1,4 @@
-"""Client for Python programs: each event once and in order, or an explicit reset."""
+"""Client for Python programs: each event once and in order, or a reset."""
 
 from realtime_bridge.errors import ExtraNotInstalledError
 

@@ -1,5 +1,6 @@
-"""The bridge's HTTP side as a client uses it: descriptors and polls, one session for all."""
+"""HTTP requests of a client to its bridge, in one session."""
 
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -10,37 +11,66 @@ import orjson
 
 from realtime_bridge.model.urls import is_loopback
 
-REQUEST_SECONDS = 10.0
 OK = 200
+EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class HTTPResult:
-    """A response: its status, or None when there was none; its JSON object, or an empty one."""
+    """Result of a request.
 
-    status: int | None
-    fields: dict[str, Any]
+    Args:
+        status: HTTP status; None where no valid response arrived.
+        fields: JSON object of the response, or an empty one.
+        retry_after: Milliseconds of `Retry-After`, where the server sent it as a number.
+
+    """
+
+    status: int | None = None
+    fields: Mapping[str, Any] | None = None
     retry_after: int | None = None
-    """Milliseconds, where the server asked for some."""
 
     @property
     def reason(self) -> str:
-        """What the server said, in words."""
-        error = self.fields.get("error")
-        said = error.get("message") if isinstance(error, dict) else None
-        return str(said or f"the server answered {self.status or 'nothing'}")
+        """Reason of a failure for users."""
+        error = (self.fields or {}).get("error")
+        message = error.get("message") if isinstance(error, dict) else None
+        return str(message or f"the server answered {self.status or 'nothing'}")
+
+
+class StreamFailedError(Exception):
+    """A stream of server-sent events did not open, or broke.
+
+    Args:
+        status: HTTP status of the response; None where none arrived.
+        message: Reason of the failure.
+
+    """
+
+    def __init__(self, status: int | None, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BridgeHTTP:
-    """Requests to one bridge."""
+    """HTTP session of one client, as an async context manager.
 
-    def __init__(self, url: str) -> None:
-        self._remote = not is_loopback(urlsplit(url).hostname or "")
+    Args:
+        url: URL of the bridge.
+        timeout: Time limit of a request, in milliseconds; streams have none.
+
+    """
+
+    def __init__(self, url: str, *, timeout: int) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=timeout / 1_000)
+        self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 1_000)
+        self.is_remote = not is_loopback(urlsplit(url).hostname or "")
+        """True where a proxy of the environment may lead to the bridge."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
-        self._session = aiohttp.ClientSession(timeout=timeout, trust_env=self._remote)
+        session = aiohttp.ClientSession(timeout=self._timeout, trust_env=self.is_remote)
+        self._session = session
         return self
 
     async def __aexit__(
@@ -52,8 +82,8 @@ class BridgeHTTP:
         if self._session:
             await self._session.close()
 
-    async def post(self, url: str, fields: dict[str, Any], token: str) -> HTTPResult:
-        """Send an object; no network, and nonsense, are answers too."""
+    async def post(self, url: str, fields: Mapping[str, Any], token: str) -> HTTPResult:
+        """Send a JSON object; a network failure or an invalid body is a result without status."""
         assert self._session, "use it as a context manager"
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         body = orjson.dumps(fields)
@@ -61,10 +91,60 @@ class BridgeHTTP:
             async with self._session.post(url, data=body, headers=headers) as response:
                 return _read(response.status, await response.read(), response.headers)
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return HTTPResult(None, {})
+            return HTTPResult()
+
+    async def stream(
+        self, url: str, fields: Mapping[str, Any], token: str
+    ) -> AsyncGenerator[str, None]:
+        """Send a JSON object, and yield the data of each server-sent event of the response.
+
+        Raises:
+            StreamFailedError: the stream did not open, or broke.
+
+        """
+        assert self._session, "use it as a context manager"
+        headers = {
+            "accept": EVENT_STREAM,
+            "authorization": f"Bearer {token}",
+            "content-type": "application/json",
+        }
+        request = self._session.post(
+            url, data=orjson.dumps(fields), headers=headers, timeout=self._stream_timeout
+        )
+        try:
+            async with request as response:
+                if response.status != OK or response.content_type != EVENT_STREAM:
+                    message = f"the server answered {response.status} without a stream"
+                    raise StreamFailedError(response.status, message)
+                parser = EventStreamParser()
+                # Not by lines: aiohttp limits a line to 64 KiB, less than an event may have.
+                async for chunk in response.content.iter_any():
+                    for data in parser.feed(chunk):
+                        yield data
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise StreamFailedError(None, str(error)) from error
 
 
-def _read(status: int, body: bytes, headers: Any) -> HTTPResult:
+class EventStreamParser:
+    """Parser of server-sent events; comments and fields other than `data` are skipped."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """Return the data of each event that is complete; several lines are joined."""
+        # The bridge ends lines with LF; a proxy may have changed that to CRLF.
+        text = (self._rest + chunk).replace(b"\r\n", b"\n")
+        *blocks, self._rest = text.split(b"\n\n")
+        return [data for block in blocks if (data := _data(block))]
+
+
+def _data(block: bytes) -> str:
+    lines = [line[5:] for line in block.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(line.removeprefix(b" ") for line in lines).decode()
+
+
+def _read(status: int, body: bytes, headers: Mapping[str, str]) -> HTTPResult:
     seconds = headers.get("retry-after", "")
     retry_after = int(seconds) * 1_000 if seconds.isdecimal() else None
     try:
@@ -73,4 +153,5 @@ def _read(status: int, body: bytes, headers: Any) -> HTTPResult:
         fields = None
     if isinstance(fields, dict):
         return HTTPResult(status, fields, retry_after)
+    # A portal or a proxy answers 200 with HTML: that is not an answer of the bridge.
     return HTTPResult(None if status == OK else status, {}, retry_after)

@@ -1,55 +1,171 @@
-"""What the server tells a client at run time."""
+"""Descriptors: where a client connects, as which user, and with which promise."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin
 
+from realtime_bridge.client.bridge_http import OK, BridgeHTTP, HTTPResult
+from realtime_bridge.errors import RealtimeError
 from realtime_bridge.protocol.client.commands import Terms
+from realtime_bridge.protocol.wire.messages import ProtocolError
+
+Token = str | Callable[[], Awaitable[str]]
+"""Token, or an async function that returns a fresh one."""
+
+ROUTES = {"websocket": "ws"}
+"""Usual routes, relative to the URL of `connect`, where they differ from the URL's name."""
+
+_logger = logging.getLogger("realtime_bridge.client")
+
+
+class TokenUnavailableError(Exception):
+    """The application has no token now; a later attempt may succeed."""
+
+
+class RouteMissingError(Exception):
+    """The descriptor has no URL of this name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """Where and how to listen.
+    """Answer of the server to `connect`.
 
     Args:
-        token: what to connect with.
-        provider: who delivers; `websocket` is the server itself.
-        options: what that provider's SDK has to know.
-        logged: whether there is a log, and with it the promise.
-        auth: where the provider's client asks for permission, relative to `connect`.
+        token: Token for connections and polls.
+        provider: Name of the provider that delivers; `websocket` is the server itself.
+        options: Settings of the provider's SDK.
+        logged: Whether the server has a log, and with it the promise of delivery.
+        urls: URLs of the routes, relative to that of `connect`.
+        terms: Part that the state machine uses.
 
     """
 
-    token: str | None = None
-    provider: str = "websocket"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    logged: bool = True
-    auth: str = ""
+    token: str | None
+    provider: str
+    options: Mapping[str, Any]
+    logged: bool
+    urls: Mapping[str, Any]
+    terms: Terms
 
     @classmethod
-    def read(cls, fields: Mapping[str, Any]) -> "tuple[Descriptor, Terms]":
-        """Read the answer to `connect`: for us, and for the machine.
+    def read(cls, fields: Mapping[str, Any]) -> "Descriptor":
+        """Read the answer to `connect`.
 
         Raises:
-            KeyError, TypeError: it is none.
+            ProtocolError: it has no `urls`, so another server answered.
 
         """
-        described = cls(
-            token=fields["token"],
-            provider=fields.get("provider", "websocket"),
+        urls, token, provider = (fields.get(name) for name in ("urls", "token", "provider"))
+        if not isinstance(urls, dict):
+            raise ProtocolError("the answer to connect is not a descriptor; check the url")
+        return cls(
+            token=token if isinstance(token, str) else None,
+            provider=provider if isinstance(provider, str) else "websocket",
             options=fields.get("options") or {},
             logged=fields.get("guarantee") != "signal",
-            auth=fields["urls"].get("auth", "") if "urls" in fields else "",
+            urls=urls,
+            terms=_terms(fields),
         )
-        return described, _terms(fields)
+
+
+class DescriptorStore:
+    """The last descriptor, and the requests for the next.
+
+    Args:
+        url: URL of the bridge.
+        client: Id of this client.
+        token: Token of the application.
+        http: HTTP session.
+
+    """
+
+    def __init__(self, url: str, *, client: str, token: Token, http: BridgeHTTP) -> None:
+        self.last: Descriptor | None = None
+        self._base = f"{url}/connect"
+        self._client = client
+        self._credentials = token
+        self._http = http
+        self._expires = 0.0
+
+    @property
+    def is_usable(self) -> bool:
+        """True while the last descriptor has a token that has not expired."""
+        return self.last is not None and self.last.token is not None and _now() < self._expires
+
+    def url(self, name: str) -> str:
+        """Return the URL of a route; before the first descriptor, its usual URL.
+
+        Raises:
+            RouteMissingError: the server does not offer the route.
+
+        """
+        relative = self.last.urls.get(name) if self.last else ROUTES.get(name, name)
+        if not isinstance(relative, str):
+            raise RouteMissingError(f"the server does not offer {name}")
+        return urljoin(self._base, relative)
+
+    async def token(self) -> str:
+        """Return the token for requests: the descriptor's, else the application's.
+
+        Raises:
+            TokenUnavailableError: the application has none now.
+
+        """
+        if self.is_usable and self.last and self.last.token:
+            return self.last.token
+        return await self._application_token()
+
+    async def fetch(self) -> HTTPResult:
+        """Request a descriptor; after a status of 200, `last` is that descriptor."""
+        try:
+            token = await self._application_token()
+        except TokenUnavailableError:
+            return HTTPResult()
+        result = await self._http.post(self._base, {"client": self._client}, token)
+        if result.status != OK:
+            return result
+        try:
+            self.last = Descriptor.read(result.fields or {})
+        except ProtocolError as error:
+            _logger.warning("invalid descriptor: url=%s error=%s", self._base, error)
+            return HTTPResult()
+        self._expires = _now() + self.last.terms.expires / 1_000
+        return result
+
+    async def _application_token(self) -> str:
+        if isinstance(self._credentials, str):
+            return self._credentials
+        try:
+            return await self._credentials()
+        except RealtimeError:
+            raise
+        except Exception as error:
+            # The application's function may raise anything: it has no token now, so try later.
+            _logger.warning("no token from the application: error=%r", error)
+            raise TokenUnavailableError("the application has no token now") from error
 
 
 def _terms(fields: Mapping[str, Any]) -> Terms:
-    max_age = fields["max_age"]
+    generation = fields.get("generation")
+    max_age = fields.get("max_age")
     return Terms(
-        mode=fields["mode"],
-        heartbeat=round(fields["heartbeat"] * 1_000),
-        max_age=None if max_age is None else round(max_age * 1_000),
-        generation=fields["generation"],
-        expires=round(fields["expires"] * 1_000),
+        mode="polling" if fields.get("mode") == "polling" else "realtime",
+        heartbeat=milliseconds(fields.get("heartbeat"), 10_000),
+        max_age=None if max_age is None else milliseconds(max_age, 0),
+        generation=generation if isinstance(generation, int) else 0,
+        expires=milliseconds(fields.get("expires"), 600_000),
     )
+
+
+def milliseconds(seconds: object, otherwise: int) -> int:
+    """Convert a server's seconds to milliseconds; `otherwise` replaces an invalid value."""
+    if isinstance(seconds, int | float) and seconds >= 0:
+        return round(seconds * 1_000)
+    return otherwise
+
+
+def _now() -> float:
+    return time.monotonic()

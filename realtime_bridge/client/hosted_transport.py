@@ -1,204 +1,207 @@
-"""A connection to a hosted provider, shaped like one to the bridge; the log has what is missing."""
+"""Connection to a hosted provider, shaped like a connection to the bridge."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from realtime_bridge.backend import plugins
 from realtime_bridge.backend.hosted import ListenableBackend
 from realtime_bridge.backend.provider_connection import (
     AccessDeniedError,
-    Authorize,
     ConnectionLostError,
-    ProviderConnection,
 )
-from realtime_bridge.client.subscription_set import DeniedError, SubscriptionSet, Unavailable
-from realtime_bridge.client.websocket_transport import ABNORMAL, Tell
+from realtime_bridge.client.bridge_http import OK
+from realtime_bridge.client.descriptor import RouteMissingError, TokenUnavailableError
+from realtime_bridge.client.log_fetcher import LogFetcher
+from realtime_bridge.client.position_checker import PositionChecker
+from realtime_bridge.client.transport import Message, TransportHandlers, TransportTools
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
 
-TOKEN = 4401
-UNAUTHORIZED = 401
-FORBIDDEN = 403
-
-QUIET_SECONDS = 10.0
-"""How often the provider is asked for a word."""
-
-LATE_SECONDS = 0.5
-"""What fills a gap may be under way: the log is asked after so long, or up to half as much more."""
-
-CHECK_SECONDS = 28.0
-"""Between comparisons of our positions with the log's, ± 20 %."""
-
-UNDER_WAY_SECONDS = 5.0
-"""How long an event may be under way that the log has already."""
-
-MEMORY_SECONDS = 300.0
-"""Two checks within so long that find what was never delivered: the provider delivers nothing."""
-
-Positions = Mapping[str, Position | None]
-AskLog = Callable[[Positions], Awaitable[bool]]
-"""Asks the log for what follows, hands it to the stream, and tells whether there is more."""
+UNAUTHORIZED, FORBIDDEN, UNAVAILABLE = 401, 403, 503
 
 _logger = logging.getLogger("realtime_bridge.client")
 
 
-def audible(provider: str) -> type[ListenableBackend] | None:
-    """Return what hears this provider here; None where nothing does."""
+def listenable_backend(provider: str) -> type[ListenableBackend] | None:
+    """Return the backend that connects to a provider; None where none is installed."""
     try:
-        found = plugins.load_backend(provider)
+        backend = plugins.load_backend(provider)
     except ConfigurationError as error:
-        _logger.info("%s", error)
+        _logger.info("no connection to the provider: provider=%s error=%s", provider, error)
         return None
-    return found if issubclass(found, ListenableBackend) else None
+    return backend if issubclass(backend, ListenableBackend) else None
 
 
 class HostedTransport:
-    """One connection.
+    """Connection to a provider: it delivers the events, and the log has those it lost.
 
     Args:
-        transport: makes it, given the channels and what asks for permission.
-        permit: asks the bridge for permission.
-        stream: where what arrives goes.
-        ask_log: asks the log; None where there is none.
-        tell: takes the name of a machine's input, and its arguments but for the socket's number.
+        tools: Parts of the client; the last descriptor names the provider.
+        handlers: Receiver of the messages.
 
     """
 
-    def __init__(
-        self,
-        transport: Callable[[Collection[str], Authorize], ProviderConnection],
-        *,
-        permit: Authorize,
-        stream: SubscriptionSet,
-        ask_log: AskLog | None,
-        tell: Tell,
-    ) -> None:
-        self._transport = transport(list(stream.channels), permit)
-        self._stream = stream
-        self._ask_log = ask_log
-        self._tell = tell
-        self._probe: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pushed = False
+    def __init__(self, tools: TransportTools, handlers: TransportHandlers) -> None:
+        descriptor = tools.descriptors.last
+        assert descriptor, "a descriptor comes before a transport"
+        backend = listenable_backend(descriptor.provider)
+        assert backend, "the manager chooses this transport for a listenable backend"
+        self._provider = backend.create_connection(
+            descriptor.options, tools.channels.names, self._authorize
+        )
+        self._tools = tools
+        self._handlers = handlers
+        self._logged = descriptor.logged
+        self._running: asyncio.Task[None] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._is_alive = False
+        self._attaching: set[str] = set()
+        self._attached: set[str] = set()
+        self._urgent: set[str] = set()
+        """Channels of which the log has more for sure: no late event will fill the gap."""
+        self._fetcher = LogFetcher(tools, receive=self._on_fetched, failed=self._on_fetch_failed)
+        self._checker = PositionChecker(tools, channels=self._attached, receive=handlers.receive)
 
-    def probe(self, _: str) -> None:
-        """Begin, once it is open; the provider has its own tokens."""
-        if not self._probe.done():
-            self._probe.set_result(None)
-
-    async def run(self) -> int:
-        """Serve until it ends, and return the code it ended with.
-
-        Raises:
-            DeniedError: a channel is refused for good.
-
-        """
+    async def run(self) -> None:
+        """Connect and receive until the connection ends."""
+        self._running = asyncio.current_task()
+        code: int = CloseCode.ABNORMAL
         try:
-            return await self._run()
+            await self._run()
         except BaseExceptionGroup as group:
-            return _code(group.exceptions[0])
+            code = _close_code(group.exceptions[0])
         except Exception as error:
-            return _code(error)
+            code = _close_code(error)
+        self._handlers.closed(code)
 
-    async def send(self, kind: str, **_: Any) -> None:
-        """Have the provider show that it is there, where the bridge would be pinged."""
-        if kind == "ping":
-            await self._transport.ping()
-            self._tell("frame")
+    def send(self, message: Message) -> None:
+        """Translate a message into the provider's terms."""
+        kind = message["type"]
+        if kind == "connect":
+            welcome = {"type": "welcome", "nonce": message["nonce"]}
+            asyncio.get_running_loop().call_soon(self._handlers.receive, welcome)
+        elif kind == "subscribe":
+            self._subscribe(message["channel"])
+        elif kind == "ping" and self._tasks:
+            self._tasks.create_task(self._ping())
 
-    def abort(self) -> None:
-        """End nothing here: leaving the context closes the connection."""
+    def close(self) -> None:
+        """End the connection: `run` closes it on its way out."""
+        if self._running:
+            self._running.cancel()
 
-    async def _run(self) -> int:
-        async with self._transport, asyncio.TaskGroup() as tasks:
-            self._tell("opened")
-            await self._probe
-            for channel in self._stream.channels:
-                await self._transport.subscribe(channel)
-            await self._begin()
-            self._tell("ready")
-            tasks.create_task(self._listen())
-            if self._ask_log:
-                tasks.create_task(self._check())
-            async for text in self._transport:
-                await self._take(text, tasks)
-            raise ConnectionLostError("the provider's connection is gone")
-        raise AssertionError("unreachable")
+    async def _run(self) -> None:
+        try:
+            async with self._provider, asyncio.TaskGroup() as self._tasks:
+                await self._serve(self._tasks)
+        except AccessDeniedError as error:
+            if error.status == FORBIDDEN:
+                # The provider's token covers all channels, and the bridge denied that token.
+                for channel in self._tools.channels.names:
+                    self._tools.channels.deny(channel, str(error))
+            raise
 
-    async def _begin(self) -> None:
-        """Go on from where we are; without a log nobody knows what was missed."""
-        if self._ask_log:
-            await self._catch_up(self._stream.channels)
+    async def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        self._handlers.opened()
+        tasks.create_task(self._watch_silence())
+        if self._logged:
+            tasks.create_task(self._fetcher.run())
+            tasks.create_task(self._checker.run())
+        async for text in self._provider:
+            self._on_text(text)
+        raise ConnectionLostError("the provider's connection ended")
+
+    def _subscribe(self, channel: str) -> None:
+        """Attach a channel at first; later, request what is missing from the log."""
+        timing = self._tools.timing
+        if channel not in self._attached:
+            if self._tasks and channel not in self._attaching:
+                self._attaching.add(channel)
+                self._tasks.create_task(self._attach(channel))
+        elif channel in self._urgent:
+            self._urgent.discard(channel)
+            self._fetcher.request(channel)
+        else:
+            # Providers reorder events: the missing one may arrive by itself.
+            wait = timing.reorder_allowance * random.uniform(1, 1.5)  # noqa: S311 -- it spreads
+            self._tools.call_later(wait / 1_000, lambda: self._fetcher.request(channel))
+
+    async def _attach(self, channel: str) -> None:
+        try:
+            await self._provider.subscribe(channel)
+        except AccessDeniedError as error:
+            self._attaching.discard(channel)
+            if error.status == UNAUTHORIZED:
+                raise
+            self._refuse(channel, error.status, str(error))
             return
-        for channel in self._stream.channels:
-            await self._stream.reset(channel, "signal", None, asked=None)
+        self._attaching.discard(channel)
+        self._attached.add(channel)
+        if self._logged:
+            self._fetcher.request(channel)
+        else:
+            # Without a log, the events before this moment are lost.
+            self._handlers.receive({"type": "reset", "channel": channel, "reason": "signal"})
+            self._handlers.receive({"type": "subscribed", "channel": channel})
 
-    async def _take(self, text: str, tasks: asyncio.TaskGroup) -> None:
-        self._tell("frame")
-        self._pushed = True
-        fields = messages.decode_object(text)
-        channel = str(fields.get("channel"))
-        if channel not in self._stream.channels:
+    def _refuse(self, channel: str, status: int, reason: str) -> None:
+        message = {"type": "refused", "channel": channel, "code": status, "message": reason}
+        asyncio.get_running_loop().call_soon(self._handlers.receive, message)
+
+    def _on_text(self, text: str) -> None:
+        self._is_alive = True
+        message = messages.decode_object(text)
+        kind = message.get("type")
+        if kind not in ("event", "stub"):
             return
-        if fields.get("type") == "event":
-            self._tell("event_received")
-            if await self._stream.event(fields):
-                tasks.create_task(self._catch_up_late(channel))
-        elif fields.get("type") == "stub" and await self._stream.announced(
-            channel, fields["offset"]
-        ):
-            tasks.create_task(self._catch_up([channel]))
+        self._checker.pushed()
+        if kind == "stub":
+            self._urgent.add(str(message.get("channel")))
+        self._handlers.receive(message)
 
-    async def _catch_up_late(self, channel: str) -> None:
-        await asyncio.sleep(LATE_SECONDS * (1 + random.random() / 2))  # noqa: S311 -- it spreads
-        await self._catch_up([channel])
+    def _on_fetched(self, message: Message) -> None:
+        if message.get("more"):
+            self._urgent.add(str(message["channel"]))
+        self._handlers.receive(message)
 
-    async def _catch_up(self, channels: Collection[str]) -> None:
-        """Read on in the log, page by page, until its top."""
-        asking = self._ask_log
-        while asking and await asking({name: self._stream.positions[name] for name in channels}):
-            pass
+    def _on_fetch_failed(self, channels: Collection[str], status: int | None) -> None:
+        if status == UNAUTHORIZED:
+            raise AccessDeniedError(UNAUTHORIZED, "a request to the log was answered 401")
+        for channel in channels:
+            self._refuse(channel, UNAVAILABLE, "the log does not answer")
 
-    async def _listen(self) -> None:
+    async def _watch_silence(self) -> None:
         while True:
-            await asyncio.sleep(QUIET_SECONDS)
-            await self.send("ping")
+            await asyncio.sleep(self._tools.timing.provider_silence / 1_000)
+            if not self._is_alive:
+                await self._ping()
+            self._is_alive = False
 
-    async def _check(self) -> None:
-        """Compare positions with the log's now and then; give up what twice delivered nothing."""
-        missed = float("-inf")
-        now = asyncio.get_running_loop().time
-        while True:
-            await asyncio.sleep(CHECK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 -- it spreads
-            if not await self._has_missed():
-                continue
-            if now() - missed < MEMORY_SECONDS:
-                raise ConnectionLostError("the provider delivers nothing")
-            missed = now()
+    async def _ping(self) -> None:
+        await self._provider.ping()
+        self._is_alive = True
+        self._handlers.receive({"type": "pong"})
 
-    async def _has_missed(self) -> bool:
-        """Catch up, and tell whether there was something of which the provider said no word."""
-        before, self._pushed = self._stream.positions, False
-        await self._catch_up(self._stream.channels)
-        if before == self._stream.positions:
-            return False
-        await asyncio.sleep(UNDER_WAY_SECONDS)
-        return not self._pushed
+    async def _authorize(self, fields: Mapping[str, str]) -> Mapping[str, Any]:
+        descriptors = self._tools.descriptors
+        token = await descriptors.token()
+        result = await self._tools.http.post(descriptors.url("auth"), fields, token)
+        if result.status != OK:
+            raise AccessDeniedError(result.status or UNAVAILABLE, result.reason)
+        return result.fields or {}
 
 
-def _code(error: BaseException) -> int:
-    """Return the code that a connection ends with by this error; a bug is raised."""
-    if isinstance(error, AccessDeniedError) and error.status == FORBIDDEN:
-        raise DeniedError(str(error)) from error
+def _close_code(error: BaseException) -> int:
+    """Return the close code of an error of the connection; raise every other error."""
     if isinstance(error, AccessDeniedError) and error.status == UNAUTHORIZED:
-        return TOKEN
-    if isinstance(
-        error, ConnectionLostError | AccessDeniedError | Unavailable | ProtocolError | KeyError
-    ):
-        _logger.info("the provider's connection failed: %r", error)
-        return ABNORMAL
+        return CloseCode.TOKEN
+    expected = ConnectionLostError, AccessDeniedError, ProtocolError
+    if isinstance(error, (*expected, RouteMissingError, TokenUnavailableError, KeyError)):
+        _logger.info("provider's connection failed: error=%r", error)
+        return CloseCode.ABNORMAL
     raise error

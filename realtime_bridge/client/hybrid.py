@@ -1,4 +1,4 @@
-"""The client that always has a way: a WebSocket, and polling for as long as there is none."""
+"""Client that always has a way to its events: it polls while nothing pushes."""
 
 import asyncio
 import re
@@ -7,35 +7,53 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from realtime_bridge.client.runner import ClientRunner, Transport
-from realtime_bridge.client.subscription_set import ChannelReset, SubscriptionSet, Token
-from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.client.bridge_http import BridgeHTTP
+from realtime_bridge.client.descriptor import DescriptorStore, Token
+from realtime_bridge.client.runner import ClientRunner
+from realtime_bridge.client.subscription_set import ChannelReset, DeniedError, SubscriptionSet
+from realtime_bridge.client.transport import TransportTools
+from realtime_bridge.client.transport_manager import TransportManager, TransportName
+from realtime_bridge.errors import ConfigurationError, InvalidEventError
+from realtime_bridge.model import ids
+from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.commands import Options
+from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.protocol.client.status import Status
+from realtime_bridge.protocol.client.timing import Timing
 
-_ADDRESS = re.compile(r"(https?|wss?)://[^/?#\s]+")
+_URL = re.compile(r"(https?|wss?)://[^/?#\s]+")
 
 T = TypeVar("T")
 
 
 class HybridClient:
-    """Listens to channels of the bridge at `url`: an async context manager, and iterator.
+    """Client of the bridge at `url`: an async context manager, and an async iterator.
 
-    It yields each event once and in order, and a `ChannelReset` where there is a hole. It connects,
-    recovers and falls back by itself until the context ends.
+    It yields each event once and in order, and a `ChannelReset` before the next event where there
+    is a gap. It connects, recovers and falls back by itself until the context ends.
+
+    A channel that the server denies ends alone: the iterator yields a `ChannelReset` with the
+    reason `forbidden`, and `errors` has the server's words. When every channel is denied, the
+    iterator raises `DeniedError`.
+
+    A handler may be slow: up to 10 000 items of a channel wait for it. Beyond that the channel
+    gets a reset with the reason `truncated`.
 
     Args:
-        url: where the bridge is mounted, such as `https://example.com/realtime`.
-        channels: their names; or each with the position to go on from, None for now.
-        token: a token, or an async function that gets a fresh one.
-        transport: `auto` polls while there is no WebSocket; the others are that way alone.
-        options: intervals and limits, in milliseconds.
-        on_status: called with what to show people, whenever that changes.
+        url: URL of the bridge, such as `https://example.com/realtime`.
+        channels: Names of the channels; or a mapping from each name to the position to resume
+            from, None for now.
+        token: Token, or an async function that returns a fresh one.
+        transport: `auto` polls while no transport pushes. `websocket` and `sse` (server-sent
+            events) push on that transport alone; `poll` only polls.
+        options: Intervals and limits, in milliseconds.
+        on_status: Called with the connection status whenever it changes.
+        timing: Durations of the client, in milliseconds; for tests.
 
     Raises:
-        ConfigurationError: the url is no address.
+        ConfigurationError: the url is invalid.
 
     """
 
@@ -45,50 +63,61 @@ class HybridClient:
         channels: Iterable[str] | Mapping[str, Position | None],
         *,
         token: Token,
-        transport: Transport = "auto",
+        transport: TransportName = "auto",
         options: Options | None = None,
         on_status: Callable[[Status], None] | None = None,
+        timing: Timing | None = None,
     ) -> None:
-        if not _ADDRESS.match(url):
-            raise ConfigurationError("The url is an address like https://example.com/realtime")
+        if not _URL.match(url):
+            raise ConfigurationError(
+                f"The url is an address like https://example.com/realtime, not {url!r}"
+            )
         url = url.rstrip("/")
-        named = channels if isinstance(channels, Mapping) else dict.fromkeys(channels)
-        self._stream = SubscriptionSet(named, token)
-        self._driver = ClientRunner(
-            url.replace("ws", "http", 1) if url.startswith("ws") else url,
-            self._stream,
-            transport=transport,
-            options=replace(options or Options(), push=transport != "poll"),
-            on_status=on_status,
-        )
+        url = url.replace("ws", "http", 1) if url.startswith("ws") else url
+        options = replace(options or Options(), push=transport != "poll")
+        timing = timing or Timing()
+        positions = channels if isinstance(channels, Mapping) else dict.fromkeys(channels)
+        self._channels = SubscriptionSet(positions, ids.client_id())
+        self._http = BridgeHTTP(url, timeout=timing.poll_timeout)
+        self._descriptors = DescriptorStore(url, client=self.client, token=token, http=self._http)
+        self._runner = ClientRunner(Machine(options, timing), self._channels, on_status=on_status)
+        self._transport, self._options, self._timing = transport, options, timing
         self._running: asyncio.Task[None] | None = None
 
     @property
     def client(self) -> str:
-        """The id of this client: events published with it as their `source` are skipped here."""
-        return self._stream.client
+        """Id of this client: it does not get events published with it as their `source`."""
+        return self._channels.client
 
     @property
     def positions(self) -> Mapping[str, Position | None]:
-        """Where each channel stands: pass it to another client to go on from there."""
-        return self._stream.taken
+        """Position of each channel after the last item taken: another client resumes there."""
+        return self._channels.handled_positions
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """Reason of each channel that the server denies."""
+        return self._channels.errors
 
     @property
     def status(self) -> Status:
-        """What to show people: a kind, a word, and a reason."""
-        return self._driver.status
+        """Connection status for users: a kind, a label and a reason."""
+        return self._runner.status
 
-    async def subscribed(self) -> tuple[str, Position]:
-        """Wait until a channel is subscribed for the first time, and return from where.
+    async def wait_subscribed(self) -> tuple[str, Position]:
+        """Wait until one more channel is subscribed, and return its name and position.
 
         Raises:
-            DeniedError: the server refuses us for good.
+            DeniedError: the server denies the channel, or this client.
 
         """
-        return await self._or_failure(self._stream.subscribed.get())
+        outcome = await self._or_failure(self._channels.subscribed.get())
+        if isinstance(outcome, DeniedError):
+            raise outcome
+        return outcome
 
     async def __aenter__(self) -> Self:
-        self._running = asyncio.create_task(self._driver.run())
+        self._running = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(
@@ -100,27 +129,72 @@ class HybridClient:
         assert self._running
         self._running.cancel()
         await asyncio.wait([self._running])
+        if not self._running.cancelled():
+            # `wait_subscribed` may have raised the error already; asyncio would log it again.
+            self._running.exception()
 
     async def __aiter__(self) -> AsyncIterator[Event | ChannelReset]:
-        """Yield what arrives.
+        """Yield events and resets.
 
         Raises:
-            DeniedError: the server refuses us for good.
+            DeniedError: the server denies this client, or all its channels.
 
         """
         while True:
-            while (item := self._stream.take()) is None:
-                await self._or_failure(self._stream.arrived())
+            while (item := self._channels.take()) is None:
+                await self._or_failure(self._channels.available())
             yield item
 
-    async def _or_failure(self, wanted: Coroutine[Any, Any, T]) -> T:
-        """Return what is wanted, unless this client fails for good first."""
-        assert self._running, "use the client as a context manager"
-        getting = asyncio.ensure_future(wanted)
+    async def _run(self) -> None:
+        self._deny_invalid_names()
         try:
-            await asyncio.wait({getting, self._running}, return_when=asyncio.FIRST_COMPLETED)
-            if not getting.done():
+            async with self._http, asyncio.TaskGroup() as tasks:
+                transports = self._new_transports(tasks)
+                tasks.create_task(self._fail_when_denied())
+                self._runner.start(transports.perform)
+                try:
+                    await self._runner.is_over.wait()
+                finally:
+                    # Before the group waits for its tasks: a timer could start another one.
+                    self._runner.stop()
+                reason = self._runner.machine.reason
+                raise DeniedError(f"{reason}: {transports.denial}")
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    def _new_transports(self, tasks: asyncio.TaskGroup) -> TransportManager:
+        tools = TransportTools(
+            timing=self._timing,
+            http=self._http,
+            descriptors=self._descriptors,
+            channels=self._channels,
+            call_later=asyncio.get_running_loop().call_later,
+        )
+        return TransportManager(
+            tools, self._runner, tasks, transport=self._transport, options=self._options
+        )
+
+    def _deny_invalid_names(self) -> None:
+        # A poll with an invalid name is refused as a whole, for the other channels too.
+        for name in self._channels.names:
+            try:
+                check_channel(name)
+            except InvalidEventError as error:
+                self._channels.deny(name, str(error))
+
+    async def _fail_when_denied(self) -> None:
+        await self._channels.all_denied.wait()
+        reasons = (f"{name}: {reason}" for name, reason in self.errors.items())
+        raise DeniedError("; ".join(reasons))
+
+    async def _or_failure(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of `work`, unless this client fails for good first."""
+        assert self._running, "use the client as a context manager"
+        waiting = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({waiting, self._running}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
                 self._running.result()
-            return await getting
+            return await waiting
         finally:
-            getting.cancel()
+            waiting.cancel()

@@ -1,35 +1,33 @@
-"""What a client's transports share: a reducer per channel, and one bounded stream out of them."""
+"""Channels of one client: received messages go in, events and resets for the handler come out."""
 
 import asyncio
-import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from realtime_bridge.errors import RealtimeError
-from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import ResetReason
-from realtime_bridge.protocol.client.reducer import Deliver, Output, Recover, Reducer, Restart
-from realtime_bridge.protocol.wire.messages import decode_event, decode_position
+from realtime_bridge.protocol.client.reducer import Deliver, Output, Reducer, Restart
 
 NOWHERE = Position("00000000", 0)
-"""Where every channel stands as long as nobody counts its events."""
+"""Position of every channel without a log."""
 
-WAITING = 1_024
-"""Events that may wait for a slow handler; beyond that the transports wait too."""
-
-_logger = logging.getLogger("realtime_bridge.client")
-
-Token = str | Callable[[], Awaitable[str]]
-"""A token, or what gets a fresh one when it has expired."""
+MAX_WAITING = 10_000
+"""Items of one channel that may wait for a slow handler."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelReset:
-    """There is a hole before what follows on this channel: reload what you show."""
+    """A gap before the next event of the channel: reload your data.
+
+    Args:
+        channel: Name of the channel.
+        reason: Reason of the gap; after `forbidden`, no event of this channel follows.
+        position: Position after the gap; None without a log, and after `forbidden`.
+
+    """
 
     channel: str
     reason: ResetReason
@@ -37,152 +35,186 @@ class ChannelReset:
 
 
 class DeniedError(RealtimeError):
-    """The server refuses this client, or one of its channels, and will go on refusing."""
+    """The server denies this client, or a channel, and would deny each further request."""
 
 
-class Unavailable(Exception):  # noqa: N818 -- it is a state, and a passing one
-    """One way to the server does not work now."""
+class _Channel:
+    def __init__(self, name: str, client: str, position: Position | None) -> None:
+        self.name = name
+        self.reducer = Reducer(client=client, position=position)
+        self.error: str | None = None
+        self.handled = position
+        """Position of the last item that the handler took."""
+        self.waiting = 0
+        self.is_announced = False
 
 
 class SubscriptionSet:
-    """The channels of one client: what arrives goes in, what the handler gets comes out."""
+    """Channels of one client, and the items that wait for its handler.
 
-    def __init__(self, channels: Mapping[str, Position | None], token: Token) -> None:
-        self.client = ids.client_id()
-        self.channels = {
-            channel: Reducer(client=self.client, position=position)
-            for channel, position in channels.items()
-        }
-        self.subscribed: asyncio.Queue[tuple[str, Position]] = asyncio.Queue()
+    A method that takes a message returns whether the log has events that are missing here.
+
+    Nothing that is received waits for the handler. A channel of which `max_waiting` items wait
+    loses them all, and gets a reset `truncated` instead: the promise (each event once and in
+    order, or a reset) holds, memory is bounded, and heartbeats are still answered.
+
+    Args:
+        channels: Names of the channels, each with the position to resume from.
+        client: Id of this client; events with it as their `source` are not delivered.
+        max_waiting: Items of one channel that may wait.
+
+    """
+
+    def __init__(
+        self,
+        channels: Mapping[str, Position | None],
+        client: str,
+        *,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self.client = client
+        self.subscribed: asyncio.Queue[tuple[str, Position] | DeniedError] = asyncio.Queue()
+        """First outcome of each channel's subscription."""
+        self.all_denied = asyncio.Event()
+        self.behind = set(channels)
+        """Channels with missing events, as far as the server reported."""
+        self._channels = {name: _Channel(name, client, at) for name, at in channels.items()}
+        self._max_waiting = max_waiting
         self._items: deque[Event | ChannelReset] = deque()
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._taken = dict(channels)
-        self._unannounced = set(channels)
-        self.changed: Callable[[], None] = lambda: None
-        self._token = token
+        self._available = asyncio.Event()
 
-    async def token(self) -> str:
-        """Return the token to connect with.
-
-        Raises:
-            Unavailable: a fresh one cannot be had now.
-
-        """
-        if isinstance(self._token, str):
-            return self._token
-        try:
-            return await self._token()
-        except RealtimeError:
-            raise
-        except Exception as error:
-            _logger.warning("no token can be had: %r", error)
-            raise Unavailable("no token can be had") from error
+    @property
+    def names(self) -> list[str]:
+        """Channels that are wanted, and not denied."""
+        return [name for name, channel in self._channels.items() if channel.error is None]
 
     @property
     def positions(self) -> dict[str, Position | None]:
-        """Where each channel stands."""
-        return {channel: reducer.position for channel, reducer in self.channels.items()}
+        """Position of each channel, for requests to the server."""
+        return {name: self.position(name) for name in self.names}
 
     @property
-    def current(self) -> bool:
-        """Tell whether every channel has all its events, as far as is known."""
-        return all(reducer.phase == "current" for reducer in self.channels.values())
+    def handled_positions(self) -> dict[str, Position | None]:
+        """Position of each channel without the items that wait for the handler."""
+        return {
+            name: channel.handled if channel.waiting else channel.reducer.position
+            for name, channel in self._channels.items()
+        }
 
     @property
-    def full(self) -> bool:
-        """Tell whether the handler is so far behind that nothing more is read."""
-        return not self._room.is_set()
+    def errors(self) -> dict[str, str]:
+        """Reason of each channel that is denied."""
+        return {name: one.error for name, one in self._channels.items() if one.error is not None}
 
-    @property
-    def taken(self) -> dict[str, Position | None]:
-        """Where each channel stands for the handler, who has not seen what waits."""
-        waiting = {item.channel for item in self._items}
-        return self.positions | {channel: self._taken[channel] for channel in waiting}
+    def has(self, name: str) -> bool:
+        """Return whether a channel is wanted, and not denied."""
+        return name in self._channels and self._channels[name].error is None
 
-    async def arrived(self) -> None:
-        """Wait until there is something to take."""
-        await self._arrived.wait()
+    def position(self, name: str) -> Position | None:
+        """Return the position of a channel."""
+        return self._channels[name].reducer.position
+
+    async def available(self) -> None:
+        """Wait until `take` has an item."""
+        await self._available.wait()
 
     def take(self) -> Event | ChannelReset | None:
-        """Return what comes next for the handler, if anything waits."""
+        """Return the next item for the handler; None when no item waits."""
         if not self._items:
             return None
         item = self._items.popleft()
-        self._taken[item.channel] = item.position
-        self._note_waiting()
+        channel = self._channels[item.channel]
+        channel.handled = item.position
+        channel.waiting -= 1
+        if not self._items:
+            self._available.clear()
         return item
 
-    async def event(self, fields: Mapping[str, Any]) -> list[Recover]:
-        """Take a pushed event, and return what has to be recovered."""
-        event = decode_event(fields)
-        reducer = self.channels.get(event.channel)
-        return await self._hand_out(event.channel, reducer.event(event)) if reducer else []
+    def event(self, event: Event) -> bool:
+        """Handle a pushed event."""
+        channel = self._channels.get(event.channel)
+        return channel is not None and self._perform(channel, channel.reducer.event(event))
 
-    async def page(self, channel: str, fields: Mapping[str, Any]) -> list[Recover]:
-        """Take the events that the log returned, and where it stands after them."""
-        reducer, top = self.channels[channel], decode_position(fields)
-        self._announce(channel, reducer.position or top)
+    def page(self, name: str, events: Sequence[Event], top: Position, *, more: bool) -> bool:
+        """Handle a page of the log, whose channel stands at `top`."""
+        channel = self._channels.get(name)
+        if channel is None or channel.error is not None:
+            return False
+        reducer = channel.reducer
+        self._announce(channel, (name, reducer.position or top))
         if reducer.position is None:
-            self._taken[channel] = top
-            return await self._hand_out(channel, reducer.start(top))
-        events = tuple(decode_event(event) for event in fields["events"])
-        outputs = reducer.page(events, top=top, more=bool(fields.get("more")))
-        return await self._hand_out(channel, outputs)
+            channel.handled = top
+            return self._perform(channel, reducer.start(top))
+        return self._perform(channel, reducer.page(tuple(events), top=top, more=more))
 
-    async def reset(
-        self,
-        channel: str,
-        reason: ResetReason,
-        position: Position | None,
-        *,
-        asked: Position | None,
-    ) -> list[Recover]:
-        """Take the word that there is a hole; `asked` is where we were when we asked, if we did."""
+    def reset(
+        self, name: str, reason: ResetReason, position: Position | None, asked: Position | None
+    ) -> bool:
+        """Handle a reset; `asked` is the position in the request that it answers."""
+        channel = self._channels.get(name)
+        if channel is None or channel.error is not None:
+            return False
         if position is None:
-            self._announce(channel, NOWHERE)
-        outputs = self.channels[channel].reset(reason, position, asked=asked)
-        return await self._hand_out(channel, outputs)
+            self._announce(channel, (name, NOWHERE))
+        return self._perform(channel, channel.reducer.reset(reason, position, asked=asked))
 
-    async def announced(self, channel: str, offset: int) -> list[Recover]:
-        """Take a heartbeat's word on where a channel stands."""
-        return await self._hand_out(channel, self.channels[channel].announced(offset))
+    def offset_announced(self, name: str, offset: int) -> bool:
+        """Handle the offset of a channel in a heartbeat or a stub."""
+        channel = self._channels.get(name)
+        return channel is not None and self._perform(channel, channel.reducer.announced(offset))
+
+    def deny(self, name: str, reason: str) -> None:
+        """End one channel of this client: the server denies it for good."""
+        channel = self._channels.get(name)
+        if channel is None or channel.error is not None:
+            return
+        channel.error = reason
+        self._announce(channel, DeniedError(f"{name}: {reason}"))
+        outputs = channel.reducer.reset("forbidden", None)
+        if self.names:
+            self._perform(channel, outputs)
+        else:
+            # The client ends with a `DeniedError`, which has the reasons: no reset is needed.
+            self.all_denied.set()
 
     def interrupted(self) -> None:
-        """Note that the connection is gone."""
-        for reducer in self.channels.values():
-            reducer.interrupted()
-        self.changed()
+        """Record that the connection was lost, and with it the answers that it owed."""
+        for channel in self._channels.values():
+            channel.reducer.interrupted()
+            self._note_phase(channel)
 
-    def _announce(self, channel: str, start: Position) -> None:
-        """Say from where a channel is heard, once."""
-        if channel in self._unannounced:
-            self._unannounced.remove(channel)
-            self.subscribed.put_nowait((channel, start))
+    def _announce(self, channel: _Channel, outcome: tuple[str, Position] | DeniedError) -> None:
+        if not channel.is_announced:
+            channel.is_announced = True
+            self.subscribed.put_nowait(outcome)
 
-    async def _hand_out(self, channel: str, outputs: list[Output]) -> list[Recover]:
-        """Put everything in order at once, so that nothing overtakes, then wait for room."""
-        recoveries = []
+    def _perform(self, channel: _Channel, outputs: list[Output]) -> bool:
+        is_missing = False
         for output in outputs:
             if isinstance(output, Deliver):
-                self._items.append(output.event)
+                self._deliver(channel, output.event)
             elif isinstance(output, Restart):
-                self._items.append(ChannelReset(channel, output.reason, output.position))
+                self._push(channel, ChannelReset(channel.name, output.reason, output.position))
             else:
-                recoveries.append(output)
-        self._note_waiting()
-        self.changed()
-        await self._room.wait()
-        return recoveries
+                is_missing = True
+        self._note_phase(channel)
+        return is_missing
 
-    def _note_waiting(self) -> None:
-        _set(self._arrived, to=bool(self._items))
-        _set(self._room, to=len(self._items) < WAITING)
+    def _note_phase(self, channel: _Channel) -> None:
+        if channel.error is None and channel.reducer.phase != "current":
+            self.behind.add(channel.name)
+        else:
+            self.behind.discard(channel.name)
 
+    def _deliver(self, channel: _Channel, event: Event) -> None:
+        if channel.waiting < self._max_waiting:
+            self._push(channel, event)
+            return
+        self._items = deque(item for item in self._items if item.channel != channel.name)
+        channel.waiting = 0
+        self._push(channel, ChannelReset(channel.name, "truncated", event.position))
 
-def _set(event: asyncio.Event, *, to: bool) -> None:
-    if to:
-        event.set()
-    else:
-        event.clear()
+    def _push(self, channel: _Channel, item: Event | ChannelReset) -> None:
+        self._items.append(item)
+        channel.waiting += 1
+        self._available.set()

@@ -1,1 +1,1 @@
-"""Task queues whose tasks tell their lives as jobs, one module each."""
+"""Integrations of task queues and Django, one module each."""

@@ -1,11 +1,11 @@
-"""Celery's tasks as jobs, by its signals: in clients, prefork children, threads, and the parent.
+"""Celery's tasks as jobs, by Celery's signals.
 
     from realtime_bridge import BlockingBroadcaster
-    from realtime_bridge.integrations.celery import watch
+    from realtime_bridge.integrations.celery import track_tasks
 
-    watch(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
+    track_tasks(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
 
-Put it where the application is made, so that clients and workers both have it.
+Call it where the application is made: clients and workers both need it.
 """
 
 import sys
@@ -22,83 +22,84 @@ from realtime_bridge.integrations.tasks import (
     TaskReporter,
     Title,
     current_job,
-    moment,
-    said,
+    error_text,
+    unix_ms_after,
 )
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
-__all__ = ["Task", "current_job", "watch"]
+__all__ = ["Task", "current_job", "track_tasks"]
 
 
-def watch(
+def track_tasks(
     broadcaster: BlockingBroadcaster, channel: Channel, *, title: Title | None = None
 ) -> None:
-    """Tell of every task, from now on and in every process that calls this.
+    """Report every task from now on, in each process that calls this.
 
     Args:
-        broadcaster: what publishes.
-        channel: where to tell of a task; None for one that nobody watches.
-        title: what people call it; by default its name.
+        broadcaster: publisher.
+        channel: returns the channel of a task; None for a task without watchers.
+        title: returns the title of a task; the last part of its name by default.
 
     """
-    watcher = _Watcher(TaskReporter(broadcaster, channel, title))
-    for signal, receiver in (
-        (signals.before_task_publish, watcher.sent),
-        (signals.task_prerun, watcher.started),
-        (signals.task_retry, watcher.retried),
-        (signals.task_success, watcher.completed),
-        (signals.task_failure, watcher.failed),
-        (signals.task_revoked, watcher.revoked),
+    receiver = _SignalReceiver(TaskReporter(broadcaster, channel, title))
+    for signal, handler in (
+        (signals.before_task_publish, receiver.sent),
+        (signals.task_prerun, receiver.started),
+        (signals.task_retry, receiver.retried),
+        (signals.task_success, receiver.completed),
+        (signals.task_failure, receiver.failed),
+        (signals.task_revoked, receiver.revoked),
     ):
-        signal.connect(receiver, weak=False)
+        # Celery keeps weak references by default, and these methods have no other owner.
+        signal.connect(handler, weak=False)
 
 
-class _Watcher:
-    """Understands what each signal brings."""
+class _SignalReceiver:
+    """Receiver of Celery's signals."""
 
     def __init__(self, jobs: TaskReporter) -> None:
         self._jobs = jobs
-        self._later = threading.local()
+        self._delayed = threading.local()
 
     def sent(self, sender: str, body: Any, headers: dict[str, Any], **_: Any) -> None:
-        """Take a call, or its repetition: before that can begin."""
+        """Report a call or a retry, before a worker can start it."""
         args, kwargs, *_rest = body
         task = Task(id=headers["id"], name=sender, args=tuple(args), kwargs=kwargs)
         if headers.get("retries"):
-            self._sent_again(task, _retry_at(headers.get("eta")))
+            self._report_retry(task, _retry_at(headers.get("eta")))
         else:
             self._jobs.queued(task)
 
-    def _sent_again(self, task: Task, retry_at: int | None) -> None:
-        """Tell at once of what may begin at once; else leave it to `retried`, which knows why."""
-        self._later.retry_at = retry_at if retry_at and retry_at > moment(1) else None
-        if self._later.retry_at is None:
+    def _report_retry(self, task: Task, retry_at: int | None) -> None:
+        """Report an immediate retry; `retried` reports a later one, with its reason."""
+        self._delayed.retry_at = retry_at if retry_at and retry_at > unix_ms_after(1) else None
+        if self._delayed.retry_at is None:
             error = sys.exception()
-            self._jobs.retrying(task, said(error) if error else None, retry_at)
+            self._jobs.retrying(task, error_text(error) if error else None, retry_at)
 
     def retried(self, request: Any, reason: Any, **_: Any) -> None:
-        """Tell of what is tried again later, and why."""
-        if retry_at := getattr(self._later, "retry_at", None):
-            error = said(reason.exc) if reason.exc else None
-            self._jobs.retrying(_called(request), error, retry_at)
+        """Report a delayed retry and its reason."""
+        if retry_at := getattr(self._delayed, "retry_at", None):
+            error = error_text(reason.exc) if reason.exc else None
+            self._jobs.retrying(_task_of(request), error, retry_at)
 
     def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
         self._jobs.started(Task(id=task_id, name=sender.name, args=tuple(args), kwargs=kwargs))
 
     def completed(self, sender: Any, **_: Any) -> None:
-        self._jobs.completed(_called(sender.request))
+        self._jobs.completed(_task_of(sender.request))
 
     def failed(
         self, sender: Any, task_id: str, exception: Any, args: Any, kwargs: Any, **_: Any
     ) -> None:
         task = Task(id=task_id, name=sender.name, args=tuple(args or ()), kwargs=kwargs or {})
-        self._jobs.failed(task, said(exception))
+        self._jobs.failed(task, error_text(exception))
 
     def revoked(self, request: Any, **_: Any) -> None:
-        self._jobs.cancelled(_called(request))
+        self._jobs.cancelled(_task_of(request))
 
 
-def _called(request: Any) -> Task:
+def _task_of(request: Any) -> Task:
     name = request.task if isinstance(request.task, str) else request.task.name
     return Task(
         id=request.id, name=name, args=tuple(request.args or ()), kwargs=request.kwargs or {}

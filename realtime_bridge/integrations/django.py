@@ -1,4 +1,4 @@
-"""Django: events that wait for the commit, its session's user, and the server in its own process.
+"""Django: publish on commit, the session's user, and the bridge in Django's process.
 
 from realtime_bridge.integrations.django import asgi, session_user
 from realtime_bridge.server import Bridge
@@ -47,83 +47,87 @@ def publish_on_commit(
     source: str | None = None,
     using: str | None = None,
 ) -> str:
-    """Publish when the transaction commits, never if it rolls back; at once outside of any.
+    """Publish when the transaction commits; without a transaction, publish at once.
 
-    What goes wrong after the commit is logged, for the view's work is done by then. Where an event
-    must never be lost, publish within the transaction instead: `transaction=connection`, with
-    PostgreSQL as the log.
+    An error after the commit is logged, because the view's work is complete. For an event that
+    must never be lost, publish within the transaction: `transaction=connection`, with PostgreSQL
+    as the log.
 
     Args:
-        broadcaster: what publishes.
-        channel: where to; this one and the next are explained by `Event`.
-        event: its name.
-        data: what it says.
-        id: makes repeating it safe.
-        key: what it is about.
-        source: the client that caused it.
-        using: the name of the database, as for `transaction.on_commit`.
+        broadcaster: publisher.
+        channel: channel of the event; see `Event` for this and the next arguments.
+        event: name of the event.
+        data: JSON data.
+        id: idempotency key; a repeated id is published once.
+        key: subject of the event; the log keeps the latest event per key.
+        source: client that caused the event.
+        using: name of the database, as for `transaction.on_commit`.
 
     Returns:
         The event's id.
 
     Raises:
-        InvalidEventError: the event cannot be published at all.
+        InvalidEventError: channel, name or data is invalid.
 
     """
-    made = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
-    transaction.on_commit(partial(broadcaster.publish_many, [made]), using=using, robust=True)
-    return made.id
+    publication = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
+    transaction.on_commit(
+        partial(broadcaster.publish_many, [publication]), using=using, robust=True
+    )
+    return publication.id
 
 
 async def session_user(request: "Request") -> str | None:
-    """Return the id of who is logged in, by Django's session: for `Bridge(authenticate=…)`."""
-    seen = HttpRequest()
+    """Return the id of the session's user, or None: for `Bridge(authenticate=…)`."""
+    django_request = HttpRequest()
     store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
-    seen.session = store(request.cookies.get(settings.SESSION_COOKIE_NAME))
-    user = await aget_user(seen)
+    django_request.session = store(request.cookies.get(settings.SESSION_COOKIE_NAME))
+    user = await aget_user(django_request)
     return str(user.pk) if user.is_authenticated and user.is_active else None
 
 
 def asgi(application: ASGIApplication, bridge: "Bridge") -> ASGIApplication:
     """Return Django's ASGI application with the bridge at `REALTIME_PATH`."""
 
-    async def both(scope: Scope, receive: Any, send: Any) -> None:
-        ours = scope["type"] == "lifespan" or scope["path"].startswith(f"{bridge.path}/")
-        await (bridge if ours else application)(scope, receive, send)
+    async def route(scope: Scope, receive: Any, send: Any) -> None:
+        is_bridge = scope["type"] == "lifespan" or scope["path"].startswith(f"{bridge.path}/")
+        await (bridge if is_bridge else application)(scope, receive, send)
 
-    return both
+    return route
 
 
 def wsgi(application: WSGIApplication, bridge: "Bridge") -> WSGIApplication:
     """Return Django's WSGI application with the bridge at `REALTIME_PATH`, without its sockets.
 
-    ConnectionRegistry poll, or hear a hosted provider; for sockets run `realtime-bridge serve` beside it. In
+    Clients poll or use a hosted provider; for sockets run `realtime-bridge serve` beside it. In
     each process the bridge starts with its first request, on an event loop in a thread.
     """
-    beside = _InThread(bridge)
+    bridge_application = _ThreadedBridge(bridge)
 
-    def both(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        ours = environ["PATH_INFO"].startswith(f"{bridge.path}/")
-        return (beside if ours else application)(environ, start_response)
+    def route(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        is_bridge = environ["PATH_INFO"].startswith(f"{bridge.path}/")
+        return (bridge_application if is_bridge else application)(environ, start_response)
 
-    return both
+    return route
 
 
-class _InThread:
-    """A WSGI application that is a bridge on an event loop of its own."""
+class _ThreadedBridge:
+    """Bridge as a WSGI application, on its own event loop in a thread."""
 
     def __init__(self, bridge: "Bridge") -> None:
         self._bridge = bridge
         self._lock = threading.Lock()
-        self._served: WSGIApplication | None = None
+        self._wsgi_application: WSGIApplication | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"] == f"{self._bridge.path}/sse":
             start_response("501 Not Implemented", [("Content-Type", "text/plain")])
-            return [b"A stream would hold a worker of this WSGI server for ever: poll instead\n"]
+            return [
+                b"A stream would occupy a worker of this WSGI server permanently: poll instead\n"
+            ]
         with self._lock:
-            self._served = self._served or self._start()
-        return self._served(environ, start_response)
+            self._wsgi_application = self._wsgi_application or self._start()
+        return self._wsgi_application(environ, start_response)
 
     def _start(self) -> WSGIApplication:
         loop = asyncio.new_event_loop()
@@ -133,5 +137,5 @@ class _InThread:
         return cast("WSGIApplication", ASGIMiddleware(cast("Any", self._bridge), loop=loop))
 
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
-        leaving = self._bridge.__aexit__(None, None, None)
-        asyncio.run_coroutine_threadsafe(leaving, loop).result(STOP_SECONDS)
+        stop = self._bridge.__aexit__(None, None, None)
+        asyncio.run_coroutine_threadsafe(stop, loop).result(STOP_SECONDS)

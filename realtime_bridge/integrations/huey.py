@@ -1,11 +1,11 @@
-"""Huey's tasks as jobs, by its signals: in clients, worker threads and worker processes.
+"""Huey's tasks as jobs, by Huey's signals.
 
     from realtime_bridge import BlockingBroadcaster
-    from realtime_bridge.integrations.huey import watch
+    from realtime_bridge.integrations.huey import track_tasks
 
-    watch(huey, BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
+    track_tasks(huey, BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
 
-Put it where the tasks are, so that clients and consumers both have it.
+Call it in the module of the tasks: clients and consumers both need it.
 """
 
 import sys
@@ -21,93 +21,94 @@ from realtime_bridge.integrations.tasks import (
     TaskReporter,
     Title,
     current_job,
-    moment,
-    said,
+    error_text,
+    unix_ms_after,
 )
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
-__all__ = ["Task", "current_job", "watch"]
+__all__ = ["Task", "current_job", "track_tasks"]
 
 
-def watch(
+def track_tasks(
     huey: Huey,
     broadcaster: BlockingBroadcaster,
     channel: Channel,
     *,
     title: Title | None = None,
 ) -> None:
-    """Tell of every task, from now on and in every process that calls this.
+    """Report every task from now on, in each process that calls this.
 
     Args:
-        huey: whose tasks they are.
-        broadcaster: what publishes.
-        channel: where to tell of a task; None for one that nobody watches.
-        title: what people call it; by default its name.
+        huey: queue of the tasks.
+        broadcaster: publisher.
+        channel: returns the channel of a task; None for a task without watchers.
+        title: returns the title of a task; the last part of its name by default.
 
     """
-    watcher = _Watcher(huey, TaskReporter(broadcaster, channel, title))
-    for signal, receiver in (
-        (signals.SIGNAL_ENQUEUED, watcher.enqueued),
-        (signals.SIGNAL_EXECUTING, watcher.executing),
-        (signals.SIGNAL_REVOKED, watcher.revoked),
-        (signals.SIGNAL_EXPIRED, watcher.expired),
-        (signals.SIGNAL_CANCELED, watcher.canceled),
-        (signals.SIGNAL_INTERRUPTED, watcher.interrupted),
+    receiver = _SignalReceiver(huey, TaskReporter(broadcaster, channel, title))
+    for signal, handler in (
+        (signals.SIGNAL_ENQUEUED, receiver.enqueued),
+        (signals.SIGNAL_EXECUTING, receiver.executing),
+        (signals.SIGNAL_REVOKED, receiver.revoked),
+        (signals.SIGNAL_EXPIRED, receiver.expired),
+        (signals.SIGNAL_CANCELED, receiver.canceled),
+        (signals.SIGNAL_INTERRUPTED, receiver.interrupted),
     ):
-        huey.signal(signal)(receiver)
-    huey.post_execute(name=__name__)(watcher.executed)
+        huey.signal(signal)(handler)
+    huey.post_execute(name=__name__)(receiver.executed)
 
 
-class _Watcher:
-    """Understands what each signal brings."""
+class _SignalReceiver:
+    """Receiver of Huey's signals."""
 
     def __init__(self, huey: Huey, jobs: TaskReporter) -> None:
         self._huey = huey
         self._jobs = jobs
-        self._begun: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._started: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def enqueued(self, _: str, task: Any) -> None:
-        """Take a call; not what the schedule gives back, nor what is tried again."""
+        """Report a new call; Huey also sends this signal for scheduled tasks and retries."""
         scheduled = task.eta is not None and self._huey.ready_to_run(task)
-        if not scheduled and task not in self._begun:
-            self._jobs.queued(_called(task))
+        if not scheduled and task not in self._started:
+            self._jobs.queued(_task_of(task))
 
     def executing(self, _: str, task: Any) -> None:
-        self._begun.add(task)
-        self._jobs.started(_called(task))
+        self._started.add(task)
+        self._jobs.started(_task_of(task))
 
     def executed(self, task: Any, _: Any, error: BaseException | None) -> None:
-        """Take what a task came to; of all hooks, only this one has the error of each kind."""
+        """Report the outcome; only this hook of Huey's receives errors of every kind."""
         if error is None:
-            self._jobs.completed(_called(task))
+            self._jobs.completed(_task_of(task))
         elif task.retries:
-            self._jobs.retrying(_called(task), said(error), _retry_at(task, error))
+            self._jobs.retrying(_task_of(task), error_text(error), _retry_at(task, error))
         elif not isinstance(error, CancelExecution):
-            self._jobs.failed(_called(task), said(error))
+            self._jobs.failed(_task_of(task), error_text(error))
 
     def canceled(self, _: str, task: Any) -> None:
-        """Take what cancels itself, or is by a hook before it ran; `executed` may retry it."""
-        if not (task.retries and _ran(sys.exception())):
-            self._jobs.cancelled(_called(task))
+        """Report a task that cancelled itself, unless Huey retries it: `executed` reports that."""
+        if not (task.retries and _was_started(sys.exception())):
+            self._jobs.cancelled(_task_of(task))
 
     def revoked(self, _: str, task: Any) -> None:
-        self._jobs.cancelled(_called(task))
+        self._jobs.cancelled(_task_of(task))
 
     def expired(self, _: str, task: Any) -> None:
-        self._jobs.failed(_called(task), "expired before it began")
+        self._jobs.failed(_task_of(task), "expired before the start")
 
     def interrupted(self, _: str, task: Any) -> None:
-        self._jobs.failed(_called(task), "interrupted: its worker was stopped")
+        self._jobs.failed(_task_of(task), "interrupted: the worker stopped")
 
 
-def _called(task: Any) -> Task:
+def _task_of(task: Any) -> Task:
     return Task(id=task.id, name=task.name, args=tuple(task.args), kwargs=dict(task.kwargs))
 
 
-def _ran(error: BaseException | None) -> bool:
-    before = Huey._run_pre_execute.__code__
+def _was_started(error: BaseException | None) -> bool:
+    # Huey raises the same exception from its pre-execute hooks, before the task's own code.
+    hook = Huey._run_pre_execute.__code__
     frames = traceback.walk_tb(error.__traceback__) if error else ()
-    return all(frame.f_code is not before for frame, _ in frames)
+    return all(frame.f_code is not hook for frame, _ in frames)
 
 
 def _retry_at(task: Any, error: BaseException) -> int | None:
@@ -115,4 +116,4 @@ def _retry_at(task: Any, error: BaseException) -> int | None:
     if eta:
         return int(eta.timestamp() * 1000)
     seconds = task.retry_delay if delay is None else delay
-    return moment(seconds) if seconds else None
+    return unix_ms_after(seconds) if seconds else None

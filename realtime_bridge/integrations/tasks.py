@@ -1,4 +1,4 @@
-"""A queue's tasks as jobs: what the module of every queue tells, each from its own signals."""
+"""Tasks of a queue as jobs: the part that the integrations of all queues share."""
 
 import logging
 import threading
@@ -13,7 +13,7 @@ from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One call of a task: its id, its name, and what it was called with."""
+    """Call of a task: id, name and arguments."""
 
     id: str
     name: str
@@ -22,38 +22,38 @@ class Task:
 
 
 Channel = Callable[[Task], str | None]
-"""Where to tell of a task; None for one that nobody watches."""
+"""Function that returns the channel of a task; None for a task without watchers."""
 
 Title = Callable[[Task], str]
-"""What people call it; its name, when that is not said."""
+"""Function that returns the title of a task; the default is the last part of its name."""
 
 _logger = logging.getLogger("realtime_bridge.integrations")
 _running = threading.local()
 
 
 def current_job() -> BlockingJob | None:
-    """Return the job of the task that runs in this thread: call its `progress`."""
+    """Return the job of the task that runs in this thread, to report its progress."""
     job: BlockingJob | None = getattr(_running, "job", None)
     return job
 
 
-def said(error: BaseException) -> str:
-    """Return what an error says, or its name if it says nothing."""
+def error_text(error: BaseException) -> str:
+    """Return the error's message, or the name of its class if the message is empty."""
     return str(error) or type(error).__name__
 
 
-def moment(seconds: float) -> int:
-    """Return when so many seconds will have passed, in Unix milliseconds."""
+def unix_ms_after(seconds: float) -> int:
+    """Return the time `seconds` from now, in Unix milliseconds."""
     return int((time.time() + seconds) * 1000)
 
 
 class TaskReporter:
-    """Tells of tasks, from whichever process knows: a client's, a worker's, or its parent.
+    """Reporter of task states, in clients, workers and their parent processes.
 
     Args:
-        broadcaster: what publishes; it may be made at module level, and survives fork.
-        channel: where to tell of a task.
-        title: what people call it.
+        broadcaster: publisher; it may be made at module level, and works after a fork.
+        channel: returns the channel of a task.
+        title: returns the title that people see.
 
     """
 
@@ -65,41 +65,41 @@ class TaskReporter:
         self._title = title or _name
 
     def queued(self, task: Task) -> None:
-        """Tell that it waits."""
-        self._tell(task, "queued")
+        """Report that the task waits in the queue."""
+        self._report(task, "queued")
 
     def started(self, task: Task) -> None:
-        """Tell that it runs, in this thread."""
+        """Report that the task runs in this thread."""
         job = self._job(task)
         if job:
             job.report("started")
         _running.job = job
 
     def retrying(self, task: Task, error: str | None = None, retry_at: int | None = None) -> None:
-        """Tell that it failed, and will be tried again: when, in Unix milliseconds."""
-        self._tell(task, "retrying", error, retry_at)
+        """Report a failure that is retried, at `retry_at` in Unix milliseconds."""
+        self._report(task, "retrying", error, retry_at)
 
     def completed(self, task: Task) -> None:
-        """Tell that it is done."""
-        self._tell(task, "completed")
+        """Report success."""
+        self._report(task, "completed")
 
     def failed(self, task: Task, error: str) -> None:
-        """Tell that it failed for good: it raised, ran out of time, or its process is gone."""
-        self._tell(task, "failed", error)
+        """Report the final failure: an exception, a time limit, or a lost process."""
+        self._report(task, "failed", error)
 
     def cancelled(self, task: Task) -> None:
-        """Tell that somebody took it back."""
-        self._tell(task, "cancelled")
+        """Report that the task was cancelled."""
+        self._report(task, "cancelled")
 
-    def _tell(
+    def _report(
         self, task: Task, state: str, error: str | None = None, retry_at: int | None = None
     ) -> None:
         running = current_job()
-        mine = running is not None and running.id == task.id
-        job = running if mine else self._job(task)
+        is_current = running is not None and running.id == task.id
+        job = running if is_current else self._job(task)
         if job:
             job.report(state, error=error, retry_at=retry_at)
-        if mine:
+        if is_current:
             _running.job = None
 
     def _job(self, task: Task) -> BlockingJob | None:
@@ -109,7 +109,8 @@ class TaskReporter:
                 return None
             return self._broadcaster.job(channel, id=task.id, title=self._title(task))
         except Exception:
-            _logger.exception("task %s of %s is not told of", task.id, task.name)
+            # A wrong channel or title function must not fail the task itself.
+            _logger.exception("task not reported task=%s id=%s", task.name, task.id)
             return None
 
 

@@ -53,6 +53,7 @@ class Job:
 
     def _reset_for_process(self) -> None:
         """Create the lock and the report of this process; a parent sends its own updates."""
+        # Part of the updates' ids: a child must not reuse those of its parent.
         self._attempt = event_id()
         self._lock = threading.Lock()
         self._is_reporting = False
@@ -99,6 +100,7 @@ class Job:
             self._start_report()
 
     def _start_report(self) -> None:
+        # One report at a time: the running one publishes this update too, in order.
         with self._lock:
             if self._is_reporting:
                 return
@@ -140,6 +142,7 @@ class Job:
             _logger.warning(
                 "job update lost job=%s event=%s error=%r", self.id, update.event, str(error)
             )
+        # A lost update is removed too: it would block the ones after it.
         with self._lock:
             self._state.remove(update)
         return True
@@ -187,7 +190,7 @@ class BlockingJob(Job):
             return
         _logger.warning("job report delayed job=%s error=%r", self.id, str(error))
         timer = threading.Timer(_pause(failures), self._retry_report, [failures])
-        timer.daemon = True
+        timer.daemon = True  # a delayed report must not keep the process alive
         timer.start()
 
     def _retry_report(self, failures: int) -> None:

@@ -111,6 +111,7 @@ class JobState:
 
     def _append_update(self, name: str, now_ms: int) -> None:
         self._has_progress = False
+        # Clocks may go back, versions may not.
         self._version = max(self._version + 1, now_ms)
         self._pending.append(JobUpdate(event=f"job.{name}", data=self._data()))
 

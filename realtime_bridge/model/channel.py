@@ -1,4 +1,4 @@
-"""The names of channels, and the patterns that stand for many of them."""
+"""Names of channels, and patterns of names."""
 
 import re
 from functools import cache, lru_cache
@@ -6,7 +6,7 @@ from functools import cache, lru_cache
 from realtime_bridge.errors import ConfigurationError, InvalidEventError
 
 ALPHABET = "A-Za-z0-9_=@,.;-"
-"""The characters every provider takes (Pusher's channel alphabet, the narrowest of them)."""
+"""Characters that every provider accepts in the name of a channel."""
 
 _RESERVED = ("private-", "presence-")
 _NAME = re.compile(rf"(?!{'|'.join(_RESERVED)})[{ALPHABET}]{{1,128}}")
@@ -16,18 +16,19 @@ _FILLING = f"([{ALPHABET.replace('.', '')}]+)"
 
 
 def check_channel(name: str) -> str:
-    """Return `name` if it is a channel's name.
+    """Return the name of a channel, if it is valid.
 
     Raises:
-        InvalidEventError: it is not 1 to 128 characters of `A-Za-z0-9_=@,.;-`, or it starts with
-            a provider's prefix, which that provider's backend adds by itself.
+        InvalidEventError: the name is not 1 to 128 characters of `A-Za-z0-9_=@,.;-`, or starts
+            with a provider's prefix, which that provider's backend adds itself.
 
     """
     if not isinstance(name, str):
-        raise InvalidEventError(f"Bad channel name {str(name)[:140]!r}: it is a text, like job.7")
+        raise InvalidEventError(f"Bad channel name {str(name)[:140]!r}: use a text, like job.7")
     return _checked(name)
 
 
+# Publishers repeat few names: the cache saves the match of each publish.
 @lru_cache(maxsize=1024)
 def _checked(name: str) -> str:
     if _NAME.fullmatch(name):
@@ -36,7 +37,7 @@ def _checked(name: str) -> str:
     for prefix in _RESERVED:
         if name.startswith(prefix):
             raise InvalidEventError(
-                f"Bad channel name {shown!r}: leave out {prefix!r}, the provider's backend adds it"
+                f"Bad channel name {shown!r}: omit {prefix!r}, the provider's backend adds it"
             )
     raise InvalidEventError(
         f"Bad channel name {shown!r}: use 1 to 128 characters of A-Z a-z 0-9 _ = @ , . ; -"
@@ -44,11 +45,11 @@ def _checked(name: str) -> str:
 
 
 class ChannelPattern:
-    """A pattern such as `job.{job_id}`: a hole takes one or more characters, but no dot.
+    """Pattern such as `job.{job_id}`: a hole matches one or more characters other than a dot.
 
     Raises:
-        ConfigurationError: a name could be read in two ways (no dot between two holes, or a hole
-            named twice), or the pattern has characters that no channel has.
+        ConfigurationError: a name could match in two ways (no dot between two holes, or two holes
+            of one name), or the pattern has characters that no channel has.
 
     """
 
@@ -61,26 +62,28 @@ class ChannelPattern:
                 f"Bad channel pattern {text!r}: write it like 'job.{{job_id}}', "
                 "with the characters A-Z a-z 0-9 _ = @ , . ; - and names in braces"
             )
-        if not all("." in between for between in self._literals[1:-1]):
+        if not all("." in literal for literal in self._literals[1:-1]):
             raise ConfigurationError(
                 f"Ambiguous channel pattern {text!r}: put a dot between two holes"
             )
         if len(set(self.holes)) < len(self.holes):
-            raise ConfigurationError(f"Channel pattern {text!r} names one hole twice")
+            raise ConfigurationError(
+                f"Channel pattern {text!r} names a hole twice: give each its own name"
+            )
         self._regex = re.compile(_FILLING.join(map(re.escape, self._literals)))
 
     def match(self, channel: str) -> dict[str, str] | None:
-        """Return what fills the holes, or None when `channel` is not of this pattern."""
-        found = self._regex.fullmatch(channel)
-        return dict(zip(self.holes, found.groups(), strict=True)) if found else None
+        """Return the text of each hole by its name; None for a channel of another pattern."""
+        match = self._regex.fullmatch(channel)
+        return dict(zip(self.holes, match.groups(), strict=True)) if match else None
 
     def overlaps(self, other: "ChannelPattern") -> bool:
-        """Tell whether any channel is of both patterns."""
+        """Return whether a channel can match both patterns."""
         mine, theirs = self._symbols(), other._symbols()
 
         @cache
         def meet(i: int, j: int) -> bool:
-            """Tell whether a common name continues from symbol `i` of mine and `j` of theirs."""
+            """Return whether a common rest follows symbol `i` of mine and `j` of theirs."""
             if i == len(mine) or j == len(theirs):
                 return i == len(mine) and j == len(theirs)
             if not _compatible(mine[i], theirs[j]):
@@ -97,7 +100,7 @@ class ChannelPattern:
         return meet(0, 0)
 
     def _symbols(self) -> list[str | None]:
-        """Spell the pattern, one character a symbol, None for a hole."""
+        """Return the pattern as characters, with None for each hole."""
         symbols: list[str | None] = list(self._literals[0])
         for literal in self._literals[1:]:
             symbols += [None, *literal]

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from inspect import Signature
 
 MAX_DATA_BYTES = 1024 * 1024
-"""The hard limit of an event's data, encoded."""
+"""Longest data of an event, in bytes of JSON."""
 
 MAX_EVENT_NAME = 64
 MAX_BATCH = 500
-"""The most events of one append."""
+"""Events of one append, at most."""
 
 
 class _EventMeta(StructMeta):
-    """What makes events: it checks and encodes what a caller says; a log's own pass by it."""
+    """Constructor of events, which checks and encodes; a log's stored events skip it."""
 
     @property
     def __signature__(cls) -> "Signature":  # noqa: N805 -- of a metaclass, an instance is a class
@@ -58,8 +58,8 @@ class _EventMeta(StructMeta):
         time: int | None = None,
         position: Position | None = None,
     ) -> Any:
-        """Do as `Event(…)` does, at two thirds of its cost: the call by name takes the rest."""
-        return _unchecked(
+        """Return the same as `Event(…)` in two thirds of its time: arguments by name are slow."""
+        return _construct(
             cls,
             check_channel(channel),
             _check_name(event),
@@ -72,41 +72,42 @@ class _EventMeta(StructMeta):
         )
 
 
-_unchecked: Callable[..., Any] = StructMeta.__call__
+# The constructor of msgspec itself, without the checks above.
+_construct: Callable[..., Any] = StructMeta.__call__
 
 
 class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
-    """One named message on a channel: checked when it is made, and never changed after.
+    """Named message on a channel, checked on creation and immutable.
 
-    The data is encoded at once, so that changing the object it was made from changes nothing here,
-    and an event that exists can be published.
+    The data is encoded at once: a later change of the original object has no effect, and every
+    event can be published.
 
     Args:
-        channel: where it flows, see `channels.check_channel`.
-        event: its name, 1 to 64 printable characters.
-        data: anything JSON can say, up to 1 MiB encoded. NaN and infinities become null.
-        id: the idempotency key; a UUIDv7 is made when absent.
-        key: what the event is about; the log keeps the latest event per key.
-        source: the client that caused it; that client's own handler skips it.
+        channel: name of the channel, see `model.channel.check_channel`.
+        event: name of the event, 1 to 64 printable characters.
+        data: any JSON value, up to 1 MiB encoded. NaN and infinities become null.
+        id: idempotency key; None creates a UUIDv7.
+        key: subject of the event; the log keeps the latest event per key.
+        source: id of the client that caused the event; that client's own handler skips it.
         time: milliseconds since the Unix epoch, given by the log.
-        position: its place in the channel, given by the log.
+        position: place in the channel, given by the log.
 
     Raises:
-        InvalidEventError: one of these is not so.
+        InvalidEventError: an argument is not valid.
 
     """
 
     channel: str
     event: str
     body: bytes
-    """The data, as JSON."""
+    """Data, as JSON."""
     id: str
     key: str | None
     source: str | None
     time: int | None
     position: Position | None
 
-    if TYPE_CHECKING:  # type checkers read this, and pass over a metaclass's call
+    if TYPE_CHECKING:  # type checkers ignore the call of a metaclass
 
         def __init__(
             self,
@@ -134,21 +135,22 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         time: int | None,
         position: Position | None,
     ) -> Self:
-        """Return an event as a log holds it: it was checked when it was made."""
-        made: Self = _unchecked(cls, channel, event, body, id, key, source, time, position)
-        return made
+        """Return an event of a log without checks: its creation has checked it."""
+        event_of_log: Self = _construct(cls, channel, event, body, id, key, source, time, position)
+        return event_of_log
 
     @property
     def data(self) -> Any:
-        """The data, decoded anew on each access."""
+        """Data, decoded on each access."""
         return orjson.loads(self.body)
 
     def with_position(self, position: Position | None, time: int) -> Self:
-        """Return the same event as the log holds it."""
+        """Return the same event with the position and the time that the log gave it."""
         return replace(self, time=time, position=position)
 
+    # Pickling calls the constructor, which would encode the body a second time.
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return _unchecked, (Event, *astuple(self))
+        return _construct, (Event, *astuple(self))
 
 
 def _check_name(name: str) -> str:
@@ -184,6 +186,6 @@ def _encode(data: Any) -> bytes:
     if len(body) > MAX_DATA_BYTES:
         raise InvalidEventError(
             f"The data is {len(body):,} bytes of JSON, over the limit of {MAX_DATA_BYTES:,}. "
-            "Store it elsewhere and publish where to find it"
+            "Store it elsewhere and publish its address"
         )
-    return b"%b" % body  # orjson's own takes a kilobyte's place, wherever that is free
+    return b"%b" % body  # a copy: the buffer of orjson occupies a kilobyte or more

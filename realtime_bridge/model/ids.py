@@ -1,26 +1,28 @@
-"""Identifiers nobody else has made: of events, epochs and clients."""
+"""Unique identifiers of events, epochs and clients."""
 
 import os
 import time
 
-_CROCKFORD = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
-"""The alphabet, once for each of the 256 bytes."""
+from realtime_bridge.model.fork import after_fork_in_child
 
+_CROCKFORD = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
+"""Crockford's base32 alphabet, repeated: a table from bytes to characters."""
 
 _COUNTS = [f"{count:02x}" for count in range(0xFF, -1, -1)]
 
 _tails: list[str] = []
-os.register_at_fork(after_in_child=_tails.clear)  # a child must not make its parent's ids
+# A forked child would create the ids of its parent.
+after_fork_in_child(_tails.clear)
 
 _this_millisecond = (0, "")
 
 
 def event_id() -> str:
-    """Make a UUIDv7 (RFC 9562 §5.7): unique, and sorted by the millisecond it was made in.
+    """Return a new UUIDv7 (RFC 9562 §5.7): unique, and sorted by its millisecond.
 
-    Its random part is drawn anew for every 256 ids; between, eight bits count (§6.2, method 1).
+    256 ids share one random part; eight bits count between them (§6.2, method 1).
     """
-    global _this_millisecond  # noqa: PLW0603 -- threads may each write it: it is one value
+    global _this_millisecond  # noqa: PLW0603 -- one value: threads may write it without a lock
     millisecond, head = _this_millisecond
     now = time.time_ns() // 1_000_000
     if now != millisecond:
@@ -42,10 +44,10 @@ def _refill() -> None:
 
 
 def epoch() -> str:
-    """Make the name of a new epoch: 8 random base32 characters, Crockford's alphabet."""
+    """Return a new epoch: 8 random characters of Crockford's base32."""
     return os.urandom(8).translate(_CROCKFORD).decode()
 
 
 def client_id() -> str:
-    """Make the name of a client, once per process or page load."""
+    """Return a new client id; a process or page load has one."""
     return f"c_{os.urandom(9).hex()}"

@@ -6,14 +6,14 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 
 PAGE_EVENTS = 500
-"""The most events of one page."""
+"""Events of one page, at most."""
 
 PAGE_BYTES = 512 * 1024
-"""The most bytes of data in one page, unless its first event alone is larger."""
+"""Bytes of data of one page, at most; a larger first event is a page alone."""
 
 
 class Page(Struct, frozen=True, kw_only=True, gc=False):
-    """Events in order, the channel's `top`, and whether there is `more` before it."""
+    """Events in order, the channel's `top`, and whether `more` events lie before it."""
 
     events: tuple[Event, ...]
     top: Position

@@ -8,20 +8,20 @@ from msgspec import Struct
 from msgspec.structs import force_setattr
 
 MAX_LABEL = 128
-"""The longest `id`, `key` or `source`, in characters."""
+"""Longest `id`, `key` or `source`, in characters."""
 
 MAX_OFFSET = 2**53 - 1
-"""The largest integer that JavaScript's numbers hold exactly."""
+"""Largest integer that a number of JavaScript represents exactly."""
 
 _EPOCH = re.compile(r"[0-9a-z]{8}")
 _POSITION = re.compile(r"([0-9a-z]{8}):(0|[1-9][0-9]{0,15})")
 
 
 class Position(Struct, frozen=True, gc=False, eq=False):
-    """An event's place in its channel: `offset` counts 1, 2, 3 … within `epoch`.
+    """Place of an event in its channel: `offset` counts 1, 2, 3 … within `epoch`.
 
-    `id` is that of the event at this place. It guards a client's position against a log that lost
-    its tail and grew again past the client; it plays no part in comparison.
+    `id` is the id of the event at this place. It shows a client that the log was rolled back and
+    has grown past the client's offset; comparison ignores it.
     """
 
     epoch: str
@@ -42,7 +42,7 @@ class Position(Struct, frozen=True, gc=False, eq=False):
         return self.offset == other.offset and self.epoch == other.epoch
 
     def __ne__(self, other: object) -> bool:
-        return not self == other  # a struct's own compares identities
+        return not self == other  # the `!=` of msgspec compares identities
 
     def __hash__(self) -> int:
         return hash((self.epoch, self.offset))
@@ -51,27 +51,27 @@ class Position(Struct, frozen=True, gc=False, eq=False):
         return f"{self.epoch}:{self.offset}"
 
     def next(self, event: str) -> "Position":
-        """Return the following place, given to the event of this id: unchecked, for it is ours."""
-        place = _twin(self)
-        force_setattr(place, "offset", self.offset + 1)
-        force_setattr(place, "id", event)
-        return place
+        """Return the following position, for the event of this id; a log is trusted: no checks."""
+        position = _copy(self)
+        force_setattr(position, "offset", self.offset + 1)
+        force_setattr(position, "id", event)
+        return position
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the text form, `k3v9q2wz:124`.
+        """Parse the text form, `k3v9q2wz:124`.
 
         Raises:
             ValueError: the text has another form.
 
         """
-        found = _POSITION.fullmatch(text)
-        if not found:
+        match = _POSITION.fullmatch(text)
+        if not match:
             raise ValueError(f"Bad position {text[:80]!r}: write EPOCH:OFFSET, like k3v9q2wz:124")
-        return cls(found[1], int(found[2]))
+        return cls(match[1], int(match[2]))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the wire form; `id` is left out where there is none."""
+        """Return the wire form; it omits an `id` of None."""
         fields: dict[str, Any] = {"epoch": self.epoch, "offset": self.offset}
         if self.id is not None:
             fields["id"] = self.id
@@ -79,10 +79,10 @@ class Position(Struct, frozen=True, gc=False, eq=False):
 
     @classmethod
     def from_json(cls, fields: Any) -> Self:
-        """Read the wire form.
+        """Parse the wire form.
 
         Raises:
-            ValueError: it is not an object of a valid `epoch`, `offset` and, optionally, `id`.
+            ValueError: `fields` is not an object of a valid `epoch`, `offset` and optional `id`.
 
         """
         if not isinstance(fields, dict):
@@ -90,9 +90,9 @@ class Position(Struct, frozen=True, gc=False, eq=False):
         return cls(fields.get("epoch", ""), fields.get("offset", -1), fields.get("id"))
 
 
-_twin: Callable[[Position], Position] = Struct.__copy__  # type: ignore[attr-defined]
+_copy: Callable[[Position], Position] = Struct.__copy__  # type: ignore[attr-defined]
 
 
 def is_label(value: object) -> bool:
-    """Return whether `value` can be an `id`, a `key` or a `source`."""
+    """Return whether a value can be an `id`, a `key` or a `source`."""
     return isinstance(value, str) and 0 < len(value) <= MAX_LABEL and value.isprintable()

@@ -6,13 +6,13 @@ from realtime_bridge.model.position import Position
 
 
 class Receipt(Struct, frozen=True, kw_only=True, gc=False):
-    """What became of one published event.
+    """Result of one published event.
 
     Args:
-        id: the event's idempotency key.
-        position: its place in the channel; None in signal mode, or when it is numbered later.
-        duplicate: this `id` was published before, and that publish's position is returned.
-        pushed: False when the log has it but the push failed; recovery delivers it.
+        id: idempotency key of the event.
+        position: place in the channel; None in signal mode, or when a commit gives it later.
+        duplicate: this `id` was published before; the position is that of the first publish.
+        pushed: False when the log has the event but its push failed; recovery delivers it.
 
     """
 

@@ -10,7 +10,7 @@ ResetReason = Literal["epoch", "truncated", "ahead", "regressed", "forbidden", "
 
 
 class Reset(Struct, frozen=True, kw_only=True, gc=False):
-    """There is no contiguous way on from the asked position: load a snapshot, go on from `top`."""
+    """Gap after the requested position: load a snapshot, and continue from `top`."""
 
     reason: ResetReason
     top: Position

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How much history a channel keeps: events, bytes of data, seconds after the last append."""
+    """Limits of a channel's history: events, bytes of data, seconds after the last append."""
 
     events: int = 1_000
     bytes: int = 1024 * 1024

@@ -1,11 +1,12 @@
-"""What an address says of where it leads, and how much of it may be shown."""
+"""Properties of URLs: loopback hosts, and the form without secrets."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether `host` can only be reached from this machine."""
+    """Return whether a host can only be reached from this machine."""
+    # RFC 6761 §6.3 keeps this name for loopback; other names may resolve to anything.
     if host == "localhost":
         return True
     try:
@@ -15,7 +16,7 @@ def is_loopback(host: str) -> bool:
 
 
 def redact(url: str) -> str:
-    """Return `url` without credentials and query, fit for a message."""
+    """Return a URL without credentials, query and fragment, for messages."""
     parts = urlsplit(url)
     # Not `hostname` and `port`: they fail on the several hosts of a Sentinel's or Cluster's URL.
     hosts = parts.netloc.rpartition("@")[2]

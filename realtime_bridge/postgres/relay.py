@@ -54,7 +54,7 @@ class RelayTiming:
     """Waiting times of a relay, in seconds.
 
     Args:
-        standby_seconds: between two tries to become active, and before the retry of a stuck channel.
+        standby_seconds: between two tries to become active, and before a stuck channel's retry.
         idle_seconds: the longest wait for a notification; then the relay reads without one.
 
     """

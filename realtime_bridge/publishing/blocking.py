@@ -124,6 +124,7 @@ class BlockingBroadcaster:
 
     def _submit(self, work: Callable[[Broadcaster], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start work on the thread's loop; start the thread first where there is none."""
+        # Under the lock: two first publishes must not start two threads.
         with self._lock:
             if self._loop_thread is None:
                 self._loop_thread = self._start()
@@ -136,6 +137,7 @@ class BlockingBroadcaster:
         if self._writer is None:
             self._writer = self._create()
         writing = self._writer.write(batch, transaction)
+        # An async connection returned a coroutine, which this thread has no loop for.
         if inspect.iscoroutine(writing):
             writing.close()
             raise ConfigurationError(
@@ -213,6 +215,7 @@ class _LoopThread:
 
     def stop(self) -> None:
         """Wait for the work in progress, close the broadcaster, and end the thread."""
+        # Publishes of other threads wait for their results: they must not be cancelled.
         wait(list(self._tasks))
         try:
             self.submit(self.broadcaster.__aexit__(None, None, None)).result()

@@ -71,7 +71,6 @@ class Broadcaster:
         self.unpushed = 0
         """Number of these events whose push failed: recovery delivers them."""
         self.tasks = TaskSet()
-        """Reports of jobs that are on their way."""
         self._limit_event_bytes = limit_event_bytes
         self._timing = timing
         self._prefix: str | None = None
@@ -98,16 +97,14 @@ class Broadcaster:
         from realtime_bridge.publishing.pipeline import worker_pipeline
 
         pipeline = worker_pipeline(settings)
-        broadcaster = cls(
-            log=pipeline.log,
-            backend=pipeline.backend,
-            limit_event_bytes=settings.limit_event_bytes,
-        )
+        limit = settings.limit_event_bytes
+        broadcaster = cls(log=pipeline.log, backend=pipeline.backend, limit_event_bytes=limit)
         broadcaster._prefix = settings.prefix
         return broadcaster
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
+            # The log first: it closes last, since a failover records its target there.
             for part in (self.log, self.backend):
                 if part is not None:
                     await exits.enter_async_context(part)
@@ -155,15 +152,13 @@ class Broadcaster:
         """Publish one event, and return its receipt; see `Event` for the arguments.
 
         With a `transaction`, a connection or session of the log's database, the event exists
-        exactly if that transaction commits. The event gets its position then: the receipt has
-        none.
+        exactly if that commits. The event gets its position then: the receipt has none.
 
         Raises:
             InvalidEventError: the event cannot be published at all.
             PublishError: the event was not published, or the log did not confirm it within 5 s.
                 Publishing the same `id` again is safe.
-            ConfigurationError: the log is in no database, or does not know the kind of
-                transaction.
+            ConfigurationError: the log cannot use the transaction.
 
         """
         published: Event = Event.create(channel, event, data, id, key, source)
@@ -182,10 +177,12 @@ class Broadcaster:
 
         """
         batch = validate_batch(events, self._limit_event_bytes)
+        # Within the transaction nothing is pushed: its rollback must leave no trace.
         if transaction is not None:
             if writing := self.write(batch, transaction):
                 await writing
             return _receipts_without_position(batch)
+        # The server's memory log is in this process: a call over the network would find another.
         server = local_server(self._prefix)
         if server is not None and server.broadcaster is not self:
             return await server.publish_many(batch)
@@ -223,8 +220,7 @@ class Broadcaster:
         return log.append(batch) if log.in_process else self._append_in_time(log, batch)
 
     async def _append_in_time(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
-        failure: PublishError | None = None
-        timing = self._timing
+        failure, timing = None, self._timing
         try:
             async with asyncio.timeout(timing.call_seconds):
                 for failures in range(1, timing.retries + 2):
@@ -243,6 +239,7 @@ class Broadcaster:
 
     async def _append_once(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
         """Append, and append again in a new epoch where the log was rolled back."""
+        # Read before the append: a concurrent one may record a later position meanwhile.
         before = self._positions.of(batch)
         receipts = await log.append(batch)
         rolled_back = rolled_back_channels(before, batch, receipts)
@@ -282,6 +279,7 @@ class Broadcaster:
         now = time.time_ns() // 1_000_000
         events: list[Event] = []
         for event, receipt in zip(batch, receipts, strict=True):
+            # A repeated id may carry other data: clients must get what the log has.
             if receipt.duplicate and receipt.position and self.log:
                 position = receipt.position
                 before = Position(position.epoch, position.offset - 1)

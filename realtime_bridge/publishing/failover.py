@@ -110,10 +110,12 @@ class Failover(Backend):
             PublishError: the target did not accept the events.
 
         """
+        # First, so that a process without failures of its own follows the others.
         await self.sync_active()
         try:
             await self._push_to_active(events)
         except _TARGET_FAILURES as error:
+            # A single failure is the publish's own: the log has the event, recovery delivers it.
             if not self._circuit_breaker.record_failure(self._clock()):
                 raise
             _logger.warning("push target failed target=%s error=%r", self.active.name, str(error))
@@ -199,5 +201,6 @@ class Failover(Backend):
             )
             self.switch_to(record)
             return
+        # Read back: the record of another process may have been first.
         self._synced_at = float("-inf")
         await self.sync_active()

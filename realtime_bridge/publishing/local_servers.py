@@ -28,6 +28,7 @@ class LocalServer:
     async def publish_many(self, batch: Sequence[Event]) -> list[Receipt]:
         """Publish through the server's broadcaster, from this loop or another."""
         publishing = self.broadcaster.publish_many(batch)
+        # The log belongs to the server's loop: another loop hands the coroutine over.
         if asyncio.get_running_loop() is self.loop:
             return await publishing
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(publishing, self.loop))

@@ -37,6 +37,7 @@ def worker_pipeline(settings: Settings) -> PublishPipeline:
 
     """
     log = log_class(settings)
+    # A backend that is the log itself stays in this process, such as memory in a test.
     if log and log.remote_access_via and settings.backend != _log_name(settings):
         remote = _as_log(settings, load_backend(log.remote_access_via))
         return PublishPipeline(log=_create_log(settings, remote), backend=None)
@@ -114,6 +115,7 @@ def _log_name(settings: Settings) -> str | None:
 
 
 def _is_configured(name: str) -> bool:
+    # An automatic log is optional: its package may be missing.
     try:
         return load_backend(name).is_configured()
     except (BackendNotFoundError, BackendNotInstalledError):

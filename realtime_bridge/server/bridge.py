@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.errors import ConfigurationError
@@ -103,7 +104,7 @@ class Bridge:
             ConfigurationError: the configuration is not valid; the message names the remedy.
 
         """
-        settings = Settings.load()
+        settings = load_settings()
         return cls(settings, authenticate=authenticate, dev=settings.dev if dev is None else dev)
 
     @property

@@ -1,15 +1,17 @@
-"""The contracts a backend must keep, as suites that pytest runs over yours.
+"""Contract suites for backends, and a proxy that injects network faults.
 
-    class TestMine(LogContract):
+A backend passes a contract when pytest runs a subclass of its suite without failures:
+
+    class TestMyBackend(LogContract):
         @pytest_asyncio.fixture
         async def sender(self) -> AsyncIterator[Log]:
             async with MyBackend(...) as backend:
                 yield backend
 
-A suite has a *sender* and a *receiver*: they may be one object, or the views of two processes.
+A suite has a *sender* and a *receiver*: one object, or the views of two processes.
 Install `realtime-bridge[testing]`, and put
-`pytest.register_assert_rewrite("realtime_bridge.testing")` into your `conftest.py`, so that
-a broken contract says which values differ.
+`pytest.register_assert_rewrite("realtime_bridge.testing")` into your `conftest.py`: the
+failures then show the values that differ.
 """
 
 from importlib import import_module
@@ -21,18 +23,18 @@ if TYPE_CHECKING:
     from realtime_bridge.testing.contracts.log import LogContract as LogContract
     from realtime_bridge.testing.proxy import FaultyProxy as FaultyProxy
 
-_HOMES = {
+_MODULES = {
     "BackendContract": "contracts.backend",
     "FeedContract": "contracts.feed",
     "LogContract": "contracts.log",
     "FaultyProxy": "proxy",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605 -- the list above is the one to keep
+__all__ = sorted(_MODULES)  # noqa: PLE0605 -- _MODULES is the single list of the names
 
 
 def __getattr__(name: str) -> object:
-    """Import a suite when it is first used: what is not one runs without pytest too."""
-    if name not in _HOMES:
+    """Import a suite at its first use: the other parts of the package need no pytest."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

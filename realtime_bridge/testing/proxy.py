@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real server, which fails as the test tells it."""
+"""TCP proxy between clients and a real server, with switchable network faults."""
 
 import asyncio
 import socket
@@ -11,24 +11,24 @@ from typing import Literal, Self
 CHUNK_BYTES = 64 * 1024
 UNLIMITED = float("inf")
 
-Way = Literal["up", "down"]
-"""Up is from the client to the server, down is back."""
+Direction = Literal["up", "down"]
+"""Up is from the client to the server, down the opposite direction."""
 
 
 class FaultyProxy:
-    """Carries each connection to the server at `port` of this machine, until told otherwise.
+    """Proxy to the server at `port` of this machine; an async context manager.
 
-    An async context manager; it listens on a free port of the loopback. A connection that lost
-    bytes stays silent for good: `heal` is for those that lost none, and for new ones.
+    It listens on a free port of the loopback. A connection that lost bytes stays silent, also
+    after `heal`: its stream has a gap.
     """
 
     def __init__(self, port: int) -> None:
         self.only = b""
-        """Faults hit connections that have this in the first bytes of the client."""
+        """Bytes that a client's first bytes contain; faults affect only such connections."""
         self.accepted = self.refused = self.dropped = 0
-        """Connections that clients made, those reset at once, and how often open ones were cut."""
-        self.carried: dict[Way, int] = {"up": 0, "down": 0}
-        """Bytes that were let through."""
+        """Number of client connections, of rejected connections, and of cuts."""
+        self.forwarded: dict[Direction, int] = {"up": 0, "down": 0}
+        """Number of forwarded bytes in each direction."""
         self._target = port
         self._port = 0
         self._links: set[_Link] = set()
@@ -38,7 +38,7 @@ class FaultyProxy:
 
     @property
     def url(self) -> str:
-        """The address that clients use instead of the server's."""
+        """Address that clients use instead of the server's address."""
         return f"http://127.0.0.1:{self._port}"
 
     async def __aenter__(self) -> Self:
@@ -52,49 +52,49 @@ class FaultyProxy:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.only = b""
+        self.only = b""  # the final drop resets every connection
         await self._exits.aclose()
 
     def heal(self) -> None:
-        """Let everything through again."""
+        """End every fault."""
         self._refusing = self._cutting = False
         self._delay = 0.0
-        self._allowance: dict[Way, float] = {"up": UNLIMITED, "down": UNLIMITED}
+        self._allowance: dict[Direction, float] = {"up": UNLIMITED, "down": UNLIMITED}
 
-    def drop(self, *, after: int | None = None, way: Way = "down") -> None:
-        """Cut all open connections with a reset: now, or when so many more bytes have passed."""
+    def drop(self, *, after: int | None = None, direction: Direction = "down") -> None:
+        """Reset all open connections: at once, or after the next `after` forwarded bytes."""
         if after is None:
-            hit = self._hit()
-            self.dropped += bool(hit)
-            for link in hit:
+            links = self._affected()
+            self.dropped += bool(links)
+            for link in links:
                 link.reset()
         else:
-            self._cutting, self._allowance[way] = True, after
+            self._cutting, self._allowance[direction] = True, after
 
     def refuse(self) -> None:
         """Reset every new connection."""
         self._refusing = True
 
     def delay(self, seconds: float) -> None:
-        """Hold everything for so long on each way."""
+        """Delay all bytes by this number of seconds in each direction."""
         self._delay = seconds
 
-    def swallow(self, *ways: Way, after: int = 0) -> None:
-        """Forward nothing more on these ways, or on both, when so many more bytes have passed."""
+    def swallow(self, *directions: Direction, after: int = 0) -> None:
+        """Discard all bytes in these directions, or in both, after `after` forwarded bytes."""
         self._cutting = False
-        self._allowance.update(dict.fromkeys(ways or ("up", "down"), after))
+        self._allowance.update(dict.fromkeys(directions or ("up", "down"), after))
 
     def half_open(self) -> None:
-        """End the open connections at the server, without a word to the clients."""
-        for link in self._hit():
+        """Close the server's side of the open connections; the clients receive no notice."""
+        for link in self._affected():
             link.lose_server()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until what passes here has made `condition` true."""
+        """Wait until connections or forwarded bytes have made `condition` true."""
         async with self._changed:
             await self._changed.wait_for(condition)
 
-    def _hit(self) -> list["_Link"]:
+    def _affected(self) -> list["_Link"]:
         return [link for link in self._links if self.only in link.first]
 
     def _accept(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -105,29 +105,31 @@ class FaultyProxy:
         self._links.add(link)
         await self._notify()
         with suppress(OSError):
+            # The first bytes decide whether the faults affect the connection.
             first = await link.client.read(CHUNK_BYTES) if self.only else b""
             if self._refusing and self.only in first:
                 self.refused += 1
                 link.reset()
             else:
-                await link.carry(self._target, first)
+                await link.run(self._target, first)
         link.close()
         self._links.discard(link)
         await self._notify()
 
-    async def _pass(self, way: Way, chunk: bytes, link: "_Link") -> bytes:
-        """Return as much of the chunk as goes on."""
+    async def forward(self, direction: Direction, chunk: bytes, link: "_Link") -> bytes:
+        """Return the part of a chunk that the faults let through."""
         await asyncio.sleep(self._delay)
-        allowed = self._allowance[way] if self.only in link.first else UNLIMITED
-        passed = chunk if allowed >= len(chunk) else chunk[: int(allowed)]
-        self._allowance[way] -= len(passed) if allowed < UNLIMITED else 0
-        self.carried[way] += len(passed)
+        allowance = self._allowance[direction] if self.only in link.first else UNLIMITED
+        forwarded_part = chunk if allowance >= len(chunk) else chunk[: int(allowance)]
+        self._allowance[direction] -= len(forwarded_part) if allowance < UNLIMITED else 0
+        self.forwarded[direction] += len(forwarded_part)
         await self._notify()
-        return passed
+        return forwarded_part
 
-    def _cut(self, way: Way) -> None:
+    def finish_drop(self, direction: Direction) -> None:
+        """Reset the open connections if `drop` has waited for the bytes that are used up."""
         if self._cutting:
-            self._cutting, self._allowance[way] = False, UNLIMITED
+            self._cutting, self._allowance[direction] = False, UNLIMITED
             self.drop()
 
     async def _notify(self) -> None:
@@ -136,24 +138,24 @@ class FaultyProxy:
 
 
 class _Link:
-    """A client's connection, and the one to the server that belongs to it."""
+    """Connection of a client, and the matching connection to the server."""
 
     def __init__(self, proxy: FaultyProxy, client: StreamReader, to_client: StreamWriter) -> None:
         self.client = client
         self.first = b""
         self._proxy = proxy
         self._writers = [to_client]
-        self._silent: set[Way] = set()
+        self._silent: set[Direction] = set()
 
-    async def carry(self, port: int, first: bytes) -> None:
-        """Carry bytes both ways, until one side ends it or, in silence, until the client does."""
+    async def run(self, port: int, first: bytes) -> None:
+        """Forward bytes until one side closes; a silenced link runs until the client closes."""
         server, to_server = await asyncio.open_connection("127.0.0.1", port)
         self._writers.append(to_server)
         down = asyncio.create_task(self._forward("down", server, self._writers[0]))
         up = asyncio.create_task(self._forward("up", self.client, to_server, first))
         try:
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
-            if self._silent:
+            if self._silent:  # the end of the server must stay hidden from the client
                 await up
         finally:
             up.cancel()
@@ -164,7 +166,7 @@ class _Link:
             _reset(writer)
 
     def lose_server(self) -> None:
-        self._silent |= {"up", "down"}
+        self._silent |= {"up", "down"}  # first: the reset below ends the reader of the server
         for writer in self._writers[1:]:
             _reset(writer)
 
@@ -173,27 +175,28 @@ class _Link:
             writer.close()
 
     async def _forward(
-        self, way: Way, reader: StreamReader, writer: StreamWriter, chunk: bytes = b""
+        self, direction: Direction, reader: StreamReader, writer: StreamWriter, chunk: bytes = b""
     ) -> None:
         with suppress(OSError):
             while chunk := chunk or await reader.read(CHUNK_BYTES):
-                self.first = self.first or (chunk if way == "up" else b"")
-                if way not in self._silent:
-                    await self._write(way, chunk, writer)
+                self.first = self.first or (chunk if direction == "up" else b"")
+                if direction not in self._silent:
+                    await self._write(direction, chunk, writer)
                 chunk = b""
 
-    async def _write(self, way: Way, chunk: bytes, writer: StreamWriter) -> None:
-        passed = await self._proxy._pass(way, chunk, self)
+    async def _write(self, direction: Direction, chunk: bytes, writer: StreamWriter) -> None:
+        forwarded_part = await self._proxy.forward(direction, chunk, self)
         with suppress(OSError):
-            writer.write(passed)
+            writer.write(forwarded_part)
             await writer.drain()
-        if passed != chunk:
-            self._silent.add(way)
-            self._proxy._cut(way)
+        if forwarded_part != chunk:
+            self._silent.add(direction)
+            self._proxy.finish_drop(direction)
 
 
 def _reset(writer: StreamWriter) -> None:
-    with suppress(OSError):  # it may be closed already
-        opened = writer.get_extra_info("socket")
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(OSError):  # the socket may be closed already
+        connection = writer.get_extra_info("socket")
+        # Without lingering, close() sends RST instead of FIN: the peer reads an error.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,14 +1,13 @@
-"""The memory backend keeps the contracts of a log and of a feed, and never grows for ever."""
+"""Memory backend: contracts of a log and of a feed, gaps, and expiry."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator
-from types import SimpleNamespace
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from realtime_bridge.backend import listener_queue as module
 from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.backend.listener_queue import CAPACITY
+from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
@@ -16,32 +15,7 @@ from realtime_bridge.protocol.publishing.history import DAY
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import FeedContract, LogContract
 from realtime_bridge.testing.contracts.samples import numbered
-from realtime_bridge_backends import memory
-from realtime_bridge_backends.memory import LOOK_SECONDS, MemoryBackend
-
-
-@pytest.fixture
-async def sender() -> AsyncIterator[MemoryBackend]:
-    async with MemoryBackend() as backend:
-        yield backend
-
-
-class TestTheLog(LogContract):
-    pass
-
-
-class TestTheLogWithAShortHistory(LogContract):
-    history_events = 600
-
-    @pytest.fixture
-    def sender(self) -> MemoryBackend:
-        return MemoryBackend(Retention(events=600))
-
-
-class TestTheFeed(FeedContract):
-    @pytest.fixture
-    def receiver(self, sender: MemoryBackend) -> MemoryBackend:
-        return sender
+from realtime_bridge_backends.memory import EXPIRE_SECONDS, MemoryBackend
 
 
 class Clock:
@@ -52,52 +26,74 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(memory, "time", SimpleNamespace(monotonic=clock, time_ns=time.time_ns))
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
-async def test_a_listener_that_lags_too_far_behind_is_interrupted_and_goes_on(
-    sender: MemoryBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_WAITING", 3)
+@pytest.fixture
+async def sender(clock: Clock) -> AsyncIterator[MemoryBackend]:
+    async with MemoryBackend(clock=clock) as backend:
+        yield backend
+
+
+class TestLog(LogContract):
+    pass
+
+
+class TestLogWithShortHistory(LogContract):
+    history_events = 600
+
+    @pytest.fixture
+    def sender(self) -> MemoryBackend:
+        return MemoryBackend(Retention(events=600))
+
+
+class TestFeed(FeedContract):
+    @pytest.fixture
+    def receiver(self, sender: MemoryBackend) -> MemoryBackend:
+        return sender
+
+
+async def test_slow_listener_gets_a_gap_and_later_events(sender: MemoryBackend) -> None:
     async with sender.listen() as listener:
         await listener.subscribe(["job.7"])
-        for event in numbered("job.7", 5):
-            await sender.append([event])
+        for start in range(1, CAPACITY, 500):
+            await sender.append(numbered("job.7", 500, start=start))
+        await sender.append(numbered("job.7", 2, start=CAPACITY + 1))
         stream = aiter(listener)
         assert await anext(stream) == FeedInterrupted()
-        heard = await anext(stream)
-        assert not isinstance(heard, FeedInterrupted)
-        assert [event.data["step"] for event in heard] == [4, 5]
+        assert await next_steps(stream) == [CAPACITY + 1, CAPACITY + 2]
         await sender.append(numbered("job.7", 1, start=6))
-        heard = await anext(stream)
-        assert not isinstance(heard, FeedInterrupted)
-        assert [event.data["step"] for event in heard] == [6]
+        assert await next_steps(stream) == [6]
 
 
-async def test_a_publisher_in_a_tight_loop_interrupts_no_listener(sender: MemoryBackend) -> None:
-    total = module.MAX_WAITING * 2
+async def next_steps(stream: AsyncIterator[Sequence[Event] | FeedInterrupted]) -> list[int]:
+    events = await anext(stream)
+    assert not isinstance(events, FeedInterrupted)
+    return [event.data["step"] for event in events]
+
+
+async def test_publisher_in_a_tight_loop_causes_no_gap(sender: MemoryBackend) -> None:
+    total = CAPACITY * 2
     async with sender.listen() as listener, asyncio.timeout(30):
         await listener.subscribe(["job.7"])
 
-        async def count_heard() -> int:
-            heard = 0
-            async for turn in listener:
-                assert not isinstance(turn, FeedInterrupted)
-                heard += len(turn)
-                if heard == total:
+        async def count_events() -> int:
+            count = 0
+            async for events in listener:
+                assert not isinstance(events, FeedInterrupted)
+                count += len(events)
+                if count == total:
                     break
-            return heard
+            return count
 
-        counting = asyncio.create_task(count_heard())
+        counting = asyncio.create_task(count_events())
         for _ in range(total // 200):
             await sender.append(numbered("job.7", 200))
         assert await counting == total
 
 
-async def test_a_channel_that_was_never_used_is_let_go_after_ten_minutes(
+async def test_unused_channel_expires_after_ten_minutes(
     sender: MemoryBackend, clock: Clock
 ) -> None:
     channels = [f"job.{number}" for number in range(10)]
@@ -106,13 +102,13 @@ async def test_a_channel_that_was_never_used_is_let_go_after_ten_minutes(
     assert await sender.positions(channels) == before
     clock.now += 2
     for _ in channels:
-        clock.now += 2 * LOOK_SECONDS
+        clock.now += 2 * EXPIRE_SECONDS
         await sender.append(numbered("busy", 1))
     after = await sender.positions(channels)
     assert all(after[channel].epoch != before[channel].epoch for channel in channels)
 
 
-async def test_a_used_channel_is_remembered_for_a_week(sender: MemoryBackend, clock: Clock) -> None:
+async def test_used_channel_expires_after_a_week(sender: MemoryBackend, clock: Clock) -> None:
     await sender.append(numbered("job.7", 3))
     before = (await sender.positions(["job.7"]))["job.7"]
     clock.now += 7 * DAY - 1
@@ -125,7 +121,7 @@ async def test_a_used_channel_is_remembered_for_a_week(sender: MemoryBackend, cl
     assert answer.reason == "epoch"
 
 
-async def test_history_ends_ten_minutes_after_the_last_append(
+async def test_history_expires_ten_minutes_after_last_append(
     sender: MemoryBackend, clock: Clock
 ) -> None:
     await sender.append(numbered("job.7", 3))
@@ -136,21 +132,19 @@ async def test_history_ends_ten_minutes_after_the_last_append(
     assert await sender.read("job.7", top) == Page(events=(), top=top)
 
 
-async def test_a_busy_log_lets_go_of_as_many_channels_as_it_makes(
-    sender: MemoryBackend, clock: Clock
-) -> None:
+async def test_log_with_many_channels_stays_small(sender: MemoryBackend, clock: Clock) -> None:
     for number in range(1_000):
         await sender.positions([f"job.{number}"])
         clock.now += 10
-    assert len(sender._channels) < 200
+    assert sender.channel_count < 200
 
 
-async def test_every_process_has_its_own_epochs() -> None:
+async def test_every_log_has_its_own_epochs() -> None:
     one, other = MemoryBackend(), MemoryBackend()
     assert await one.positions(["job.7"]) != await other.positions(["job.7"])
 
 
-async def test_it_keeps_what_the_settings_say() -> None:
+async def test_settings_limit_the_history() -> None:
     backend = MemoryBackend.from_settings(Settings(history_events=2))
     await backend.append(numbered("job.7", 4))
     top = (await backend.positions(["job.7"]))["job.7"]
@@ -158,5 +152,5 @@ async def test_it_keeps_what_the_settings_say() -> None:
     assert isinstance(await backend.read("job.7", type(top)(top.epoch, 2)), Reset)
 
 
-def test_it_says_what_it_is() -> None:
+def test_name_for_messages() -> None:
     assert str(MemoryBackend()) == "the memory log"

@@ -1,4 +1,4 @@
-"""The null backend takes everything and delivers nothing."""
+"""Null backend: accepts every event and delivers none."""
 
 import pytest
 
@@ -8,13 +8,13 @@ from realtime_bridge.testing import BackendContract
 from realtime_bridge_backends.null import NullBackend
 
 
-class TestTheBackend(BackendContract):
+class TestBackend(BackendContract):
     @pytest.fixture
     def backend(self) -> NullBackend:
         return NullBackend()
 
 
-async def test_publishing_through_it_succeeds_without_a_position() -> None:
+async def test_publish_succeeds_without_a_position() -> None:
     settings = Settings(backend="null")
     async with Broadcaster.from_settings(settings) as broadcaster:
         assert isinstance(broadcaster.backend, NullBackend)

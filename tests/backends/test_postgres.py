@@ -32,13 +32,13 @@ async def receiver(url: str) -> AsyncIterator[PostgresBackend]:
         yield backend
 
 
-class TestTheLog(LogContract):
+class TestLog(LogContract):
     @pytest.fixture
     def receiver(self, receiver: PostgresBackend) -> PostgresBackend:
         return receiver
 
 
-class TestTheLogWithAShortHistory(LogContract):
+class TestLogWithShortHistory(LogContract):
     history_events = 600
 
     @pytest.fixture
@@ -47,7 +47,7 @@ class TestTheLogWithAShortHistory(LogContract):
             yield backend
 
 
-class TestTheFeed(FeedContract):
+class TestFeed(FeedContract):
     @pytest.fixture
     def receiver(self, receiver: PostgresBackend) -> PostgresBackend:
         return receiver

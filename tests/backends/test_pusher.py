@@ -191,7 +191,7 @@ async def test_stale_connection_loses_no_event(pusher: LocalPusher, listener: Li
         port = int(proxy.url.rpartition(":")[2])
         async with create_backend(pusher, port=port) as backend:
             await backend.push([positioned_event(1)])
-            proxy.drop(after=0, way="up")
+            proxy.drop(after=0, direction="up")
             await backend.push([positioned_event(2, 2)])
         assert proxy.dropped == 1
     assert [(await listener.event())["offset"] for _ in range(2)] == [1, 2]

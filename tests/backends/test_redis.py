@@ -22,13 +22,13 @@ async def receiver(redis_server: RedisServer) -> AsyncIterator[RedisBackend]:
         yield backend
 
 
-class TestTheLog(LogContract):
+class TestLog(LogContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver
 
 
-class TestTheLogWithAShortHistory(LogContract):
+class TestLogWithShortHistory(LogContract):
     history_events = 600
 
     @pytest.fixture
@@ -37,7 +37,7 @@ class TestTheLogWithAShortHistory(LogContract):
             yield backend
 
 
-class TestTheFeed(FeedContract):
+class TestFeed(FeedContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver

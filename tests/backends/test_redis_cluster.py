@@ -21,13 +21,13 @@ async def receiver(redis_cluster: RedisCluster) -> AsyncIterator[RedisBackend]:
         yield backend
 
 
-class TestTheLog(LogContract):
+class TestLog(LogContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver
 
 
-class TestTheFeed(FeedContract):
+class TestFeed(FeedContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver

@@ -104,7 +104,7 @@ async def test_restart_without_data_begins_new_epochs(own_server: RedisServer) -
     async with RedisBackend(own_server.url) as log:
         before = await append_step(log, "job.7", 1)
         await asyncio.to_thread(own_server.stop)
-        own_server.forget()
+        own_server.delete_data()
         await asyncio.to_thread(own_server.start)
         after = await append_step(log, "job.7", 2)
         assert after.epoch != before.epoch

@@ -1,4 +1,4 @@
-"""The log of our own server, from another process: it keeps the contract, through kills too."""
+"""WebSocket backend: contract of a log, lost connections, restarts, threads and forks."""
 
 import asyncio
 import subprocess
@@ -25,7 +25,7 @@ from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.settings import DEVELOPMENT_SECRET
 from realtime_bridge.testing import FaultyProxy, LogContract
 from realtime_bridge.testing.contracts.samples import new_channel, numbered
-from realtime_bridge_backends.websocket import SLICE_BYTES, WebSocketBackend
+from realtime_bridge_backends.websocket import APPEND_BYTES, WebSocketBackend
 from tests.cli.processes import TIMEOUT, ServeProcess, environment
 
 FORKING = """
@@ -105,7 +105,7 @@ async def proxy(server: ServeProcess) -> AsyncIterator[FaultyProxy]:
 
 @pytest.fixture
 async def broadcaster(proxy: FaultyProxy) -> AsyncIterator[Broadcaster]:
-    """Publish through the proxy."""
+    """Broadcaster that publishes through the proxy."""
     log = WebSocketBackend(f"{proxy.url}/realtime", DEVELOPMENT_SECRET)
     async with Broadcaster(log=log) as broadcaster:
         yield broadcaster
@@ -116,26 +116,26 @@ def channel() -> str:
     return new_channel()
 
 
-class TestTheLog(LogContract):
+class TestLog(LogContract):
     @pytest.fixture
     def receiver(self, receiver: WebSocketBackend) -> WebSocketBackend:
         return receiver
 
 
-def place(receipt: Receipt) -> Position:
+def position_of(receipt: Receipt) -> Position:
     assert receipt.position
     return receipt.position
 
 
-async def test_publishes_at_once_share_a_connection_and_keep_their_order(
+async def test_parallel_publishes_share_a_connection_in_order(
     broadcaster: Broadcaster, proxy: FaultyProxy, channel: str
 ) -> None:
     receipts = await asyncio.gather(*(broadcaster.publish(channel, "x", n) for n in range(300)))
-    assert [place(receipt).offset for receipt in receipts] == [*range(1, 301)]
+    assert [position_of(receipt).offset for receipt in receipts] == [*range(1, 301)]
     assert proxy.accepted == 1
 
 
-async def test_calls_do_not_wait_for_each_others_answers_and_are_sent_again_when_lost(
+async def test_lost_calls_are_sent_again_without_duplicates(
     broadcaster: Broadcaster, proxy: FaultyProxy, receiver: WebSocketBackend, channel: str
 ) -> None:
     await broadcaster.publish(channel, "x", 0)
@@ -148,21 +148,21 @@ async def test_calls_do_not_wait_for_each_others_answers_and_are_sent_again_when
     proxy.drop()
     receipts = await asyncio.gather(*publishing)
     assert all(receipt.duplicate for receipt in receipts)
-    assert {place(receipt).offset for receipt in receipts} == {*range(2, 52)}
+    assert {position_of(receipt).offset for receipt in receipts} == {*range(2, 52)}
     assert (await receiver.positions([channel]))[channel].offset == 51
 
 
-async def test_a_batch_larger_than_one_call_is_cut(
+async def test_large_batch_is_divided_into_calls(
     sender: WebSocketBackend, proxy: FaultyProxy, channel: str
 ) -> None:
-    data = "x" * (SLICE_BYTES // 5)
+    data = "x" * (APPEND_BYTES // 5)
     events = [Event(channel=channel, event="x", data=data) for _ in range(11)]
     receipts = await sender.append(events)
     assert [receipt.id for receipt in receipts] == [event.id for event in events]
-    assert [place(receipt).offset for receipt in receipts] == [*range(1, 12)]
+    assert [position_of(receipt).offset for receipt in receipts] == [*range(1, 12)]
 
 
-async def test_another_secret_is_refused_with_a_cure_and_without_either(
+async def test_wrong_secret_fails_with_a_hint_and_redacted(
     server: ServeProcess, channel: str
 ) -> None:
     secret = "another secret, which is not the server's"
@@ -175,7 +175,7 @@ async def test_another_secret_is_refused_with_a_cure_and_without_either(
     assert DEVELOPMENT_SECRET not in str(caught.value)
 
 
-async def test_no_server_is_an_error_that_says_where_and_what_to_start(
+async def test_unreachable_server_error_names_url_and_command(
     proxy: FaultyProxy, channel: str
 ) -> None:
     proxy.refuse()
@@ -189,17 +189,17 @@ async def test_no_server_is_an_error_that_says_where_and_what_to_start(
     assert caught.value.retryable
 
 
-async def test_another_path_is_an_error_that_asks_for_the_mount_and_is_not_tried_again(
-    server: ServeProcess, channel: str
-) -> None:
+async def test_wrong_path_is_not_retried(server: ServeProcess, channel: str) -> None:
     url = f"http://127.0.0.1:{server.port}/elsewhere"
     async with WebSocketBackend(url, DEVELOPMENT_SECRET) as backend:
-        with pytest.raises(BackendUnavailableError, match="is the bridge mounted there") as caught:
+        with pytest.raises(
+            BackendUnavailableError, match="check that the bridge is mounted there"
+        ) as caught:
             await backend.append(numbered(channel, 1))
     assert not caught.value.retryable
 
 
-async def test_a_server_that_falls_silent_is_an_error_in_time_and_left_for_the_next_call(
+async def test_silent_server_times_out_and_is_reconnected(
     broadcaster: Broadcaster, proxy: FaultyProxy, channel: str
 ) -> None:
     await broadcaster.publish(channel, "x", 1)
@@ -212,10 +212,10 @@ async def test_a_server_that_falls_silent_is_an_error_in_time_and_left_for_the_n
     assert "Publishing the same id again is safe" in str(caught.value)
     proxy.heal()
     receipt = await broadcaster.publish(channel, "x", 2, id="two")
-    assert (place(receipt).offset, receipt.duplicate) == (2, False)
+    assert (position_of(receipt).offset, receipt.duplicate) == (2, False)
 
 
-async def test_a_caller_that_gives_up_disturbs_nobody_on_a_connection_that_works(
+async def test_cancelled_call_keeps_a_working_connection(
     broadcaster: Broadcaster, proxy: FaultyProxy, channel: str
 ) -> None:
     await broadcaster.publish(channel, "x", 0)
@@ -223,35 +223,35 @@ async def test_a_caller_that_gives_up_disturbs_nobody_on_a_connection_that_works
     await asyncio.wait({publishing[5]})
     publishing[-1].cancel()
     receipts = await asyncio.gather(*publishing[:-1])
-    assert [place(receipt).offset for receipt in receipts] == [*range(2, 50)]
+    assert [position_of(receipt).offset for receipt in receipts] == [*range(2, 50)]
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"])
-async def test_a_proxy_of_the_environment_is_not_asked_about_this_machine(
+async def test_environment_proxy_is_not_used_for_loopback(
     server: ServeProcess, channel: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with WebSocketBackend(server.url, DEVELOPMENT_SECRET) as backend:
         (receipt,) = await backend.append(numbered(channel, 1))
-    assert place(receipt).offset == 1
+    assert position_of(receipt).offset == 1
 
 
 class Publisher:
-    """Publishes one event after another, each until it has a receipt, and notes what came."""
+    """Publisher of one event after another; it retries each until it has a receipt."""
 
     def __init__(self, url: str, channel: str) -> None:
         self._log = WebSocketBackend(url, DEVELOPMENT_SECRET)
         self._channel = channel
-        self._more = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self.receipts: list[Receipt] = []
         self.failures = 0
 
     @property
     def epochs(self) -> dict[str, list[Receipt]]:
-        found: dict[str, list[Receipt]] = defaultdict(list)
+        by_epoch: dict[str, list[Receipt]] = defaultdict(list)
         for receipt in self.receipts:
-            found[place(receipt).epoch].append(receipt)
-        return found
+            by_epoch[position_of(receipt).epoch].append(receipt)
+        return by_epoch
 
     async def publish(self) -> None:
         timing = PublishTiming(retry_delay=lambda _: 0.05)
@@ -260,8 +260,8 @@ class Publisher:
             while True:
                 number += 1
                 self.receipts.append(await self._publish(broadcaster, number))
-                async with self._more:
-                    self._more.notify_all()
+                async with self._changed:
+                    self._changed.notify_all()
 
     async def _publish(self, broadcaster: Broadcaster, number: int) -> Receipt:
         while True:
@@ -272,80 +272,78 @@ class Publisher:
                     raise
                 self.failures += 1
 
-    async def published(self, count: int, *, epochs: int) -> None:
-        """Wait until that many were published in the latest of so many epochs."""
-        async with asyncio.timeout(TIMEOUT), self._more:
-            await self._more.wait_for(
+    async def wait_for_receipts(self, count: int, *, epochs: int) -> None:
+        """Wait until the latest of so many epochs has `count` receipts."""
+        async with asyncio.timeout(TIMEOUT), self._changed:
+            await self._changed.wait_for(
                 lambda: len(self.epochs) == epochs and len([*self.epochs.values()][-1]) >= count
             )
 
 
-async def test_a_server_that_is_killed_and_restarted_loses_no_publish_and_repeats_none(
-    channel: str, tmp_path: Path
-) -> None:
+async def test_restarted_server_neither_loses_nor_repeats(channel: str, tmp_path: Path) -> None:
     with ServeProcess("--dev", folder=tmp_path) as first:
         publisher = Publisher(first.url, channel)
         publishing = asyncio.create_task(publisher.publish())
-        await publisher.published(50, epochs=1)
+        await publisher.wait_for_receipts(50, epochs=1)
         first.kill()
     with await asyncio.to_thread(ServeProcess, "--dev", folder=tmp_path, port=first.port):
-        await publisher.published(50, epochs=2)
+        await publisher.wait_for_receipts(50, epochs=2)
         publishing.cancel()
         await asyncio.wait({publishing})
         before, after = publisher.epochs.values()
         for receipts in (before, after):
-            assert [place(one).offset for one in receipts] == [*range(1, len(receipts) + 1)]
-            assert len({one.id for one in receipts}) == len(receipts)
-        assert [one.id for one in publisher.receipts] == [
+            assert [position_of(receipt).offset for receipt in receipts] == [
+                *range(1, len(receipts) + 1)
+            ]
+            assert len({receipt.id for receipt in receipts}) == len(receipts)
+        assert [receipt.id for receipt in publisher.receipts] == [
             f"id-{n}" for n in range(1, len(publisher.receipts) + 1)
         ]
         async with WebSocketBackend(first.url, DEVELOPMENT_SECRET) as log:
-            page = await log.read(channel, Position(place(after[0]).epoch, 0))
+            page = await log.read(channel, Position(position_of(after[0]).epoch, 0))
         assert isinstance(page, Page)
         ids = [event.id for event in page.events]
         assert len(ids) == len(set(ids))
-        assert ids[: len(after)] == [one.id for one in after][: len(ids)]
+        assert ids[: len(after)] == [receipt.id for receipt in after][: len(ids)]
 
 
-async def test_a_server_that_was_restarted_between_publishes_is_not_noticed(
-    channel: str, tmp_path: Path
-) -> None:
+async def test_restart_between_publishes_causes_no_error(channel: str, tmp_path: Path) -> None:
     with ServeProcess("--dev", folder=tmp_path) as first:
         log = WebSocketBackend(first.url, DEVELOPMENT_SECRET)
         async with Broadcaster(log=log) as broadcaster:
-            one = await broadcaster.publish(channel, "x", 1)
+            before = await broadcaster.publish(channel, "x", 1)
             await asyncio.to_thread(first.kill)
             with await asyncio.to_thread(ServeProcess, "--dev", folder=tmp_path, port=first.port):
-                two = await broadcaster.publish(channel, "x", 2)
-    assert place(one).offset == place(two).offset == 1
-    assert place(one).epoch != place(two).epoch
+                after = await broadcaster.publish(channel, "x", 2)
+    assert position_of(before).offset == position_of(after).offset == 1
+    assert position_of(before).epoch != position_of(after).epoch
 
 
-async def listen_to(program: str, count: int, server: ServeProcess, folder: Path) -> list[Event]:
-    """Run a program that publishes, and return what a listener got of it."""
+async def events_of(program: str, count: int, server: ServeProcess, folder: Path) -> list[Event]:
+    """Run a program that publishes, and return the events that a client receives."""
     channel = new_channel()
     token = Tokens(DEVELOPMENT_SECRET, issuer="realtime").issue("ada", channels=[channel])
-    heard: list[Event] = []
+    events: list[Event] = []
     async with (
         asyncio.timeout(TIMEOUT),
         HybridClient(server.url, [channel], token=token) as client,
     ):
-        await client.subscribed()
+        await client.wait_subscribed()
         running = asyncio.create_task(asyncio.to_thread(run, program, channel, server, folder))
         async for item in client:
             assert isinstance(item, Event)
-            heard.append(item)
-            if len(heard) == count:
+            events.append(item)
+            if len(events) == count:
                 break
         await running
     async with WebSocketBackend(server.url, DEVELOPMENT_SECRET) as log:
         assert (await log.positions([channel]))[channel].offset == count
-    assert [event.position.offset for event in heard if event.position] == [*range(1, count + 1)]
-    return heard
+    assert [event.position.offset for event in events if event.position] == [*range(1, count + 1)]
+    return events
 
 
 def run(program: str, channel: str, server: ServeProcess, folder: Path) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program, channel],
         cwd=folder,
         env=environment({"REALTIME_WEBSOCKET_URL": server.url}),
@@ -354,13 +352,13 @@ def run(program: str, channel: str, server: ServeProcess, folder: Path) -> None:
         timeout=TIMEOUT,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
-async def test_forked_children_publish_from_many_threads_each_event_once_and_in_order(
+async def test_forked_children_publish_from_threads_in_order(
     server: ServeProcess, tmp_path: Path
 ) -> None:
-    first, *others = await listen_to(FORKING, 1_001, server, tmp_path)
+    first, *others = await events_of(FORKING, 1_001, server, tmp_path)
     assert first.event == "first"
     by_thread: dict[tuple[int, int], list[int]] = defaultdict(list)
     for event in others:
@@ -370,9 +368,9 @@ async def test_forked_children_publish_from_many_threads_each_event_once_and_in_
     assert all(numbers == [*range(125)] for numbers in by_thread.values())
 
 
-async def test_a_pool_of_forked_workers_publishes_through_an_inherited_broadcaster(
+async def test_forked_pool_uses_an_inherited_broadcaster(
     server: ServeProcess, tmp_path: Path
 ) -> None:
-    heard = await listen_to(POOL, 102, server, tmp_path)
-    assert [event.event for event in heard] == ["first", *["step"] * 100, "last"]
-    assert sorted(event.data[2] for event in heard[1:-1]) == [*range(100)]
+    events = await events_of(POOL, 102, server, tmp_path)
+    assert [event.event for event in events] == ["first", *["step"] * 100, "last"]
+    assert sorted(event.data[2] for event in events[1:-1]) == [*range(100)]

@@ -1,4 +1,4 @@
-"""One Chromium for all the tests here; each has a server, a proxy and a session of its own."""
+"""Chromium for all browser tests; each test has its own server, proxy and session."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
@@ -41,18 +41,18 @@ async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Site]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def stranger(browser: Browser, site: Site) -> AsyncGenerator[BrowserContext]:
-    """A browser that nobody has signed in with."""
+async def signed_out_context(browser: Browser, site: Site) -> AsyncGenerator[BrowserContext]:
+    """Return a browser context without a session."""
     context = await browser.new_context()
     yield context
     await context.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def context(stranger: BrowserContext, site: Site) -> BrowserContext:
-    """A browser of Ada's."""
-    await sign_in(stranger, site)
-    return stranger
+async def context(signed_out_context: BrowserContext, site: Site) -> BrowserContext:
+    """Return a browser context in which Ada is signed in."""
+    await sign_in(signed_out_context, site)
+    return signed_out_context
 
 
 @pytest_asyncio.fixture(loop_scope="module")

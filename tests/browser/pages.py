@@ -1,4 +1,4 @@
-"""A bare page, the server it came from, and the weather between them."""
+"""Test page, its server, and the faulty proxy between them."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -17,27 +17,27 @@ from tests.client.servers import Server, serving
 
 CHANNEL = "user-ada"
 SOCKETS = b"GET /realtime/ws"
-"""What the connections begin with that are made for a socket."""
+"""First bytes of the connections for WebSockets."""
 
 PAGE = Path(__file__).with_name("page.html")
 TIMEOUT = 15.0
-"""The longest that anything may take of which nothing is promised, in seconds."""
+"""Longest wait where no limit is promised, in seconds."""
 
-Place = tuple[str, str, int, int]
-"""An event's id, its epoch and offset, and the number it carries."""
+EventRecord = tuple[str, str, int, int]
+"""Id, epoch, offset and number of an event."""
 
 
 class Application(Bridge):
-    """A bridge with one page beside it."""
+    """Bridge that also serves the test page."""
 
-    swallows = False
-    """Whether sockets are accepted, and then nothing is ever said."""
+    is_silent = False
+    """True if sockets are accepted, but receive no message."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/":
             page = Response(body=PAGE.read_bytes(), headers={"content-type": "text/html"})
             await page.send(send)
-        elif scope["type"] == "websocket" and self.swallows:
+        elif scope["type"] == "websocket" and self.is_silent:
             await receive()
             await send({"type": "websocket.accept", "subprotocol": scope["subprotocols"][0]})
             while (await receive())["type"] != "websocket.disconnect":
@@ -47,17 +47,17 @@ class Application(Bridge):
 
 
 class Site:
-    """The server, the proxy that browsers come through, and what was published."""
+    """Server, proxy of the browsers, and published events."""
 
     def __init__(self, server: Server, proxy: FaultyProxy, exits: AsyncExitStack) -> None:
         self.server = server
         self.proxy = proxy
-        self.published: list[Place] = []
+        self.published: list[EventRecord] = []
         self._exits = exits
         self._steps = 0
 
-    async def publish(self, count: int = 5) -> list[Place]:
-        """Publish events that every page has to receive."""
+    async def publish(self, count: int = 5) -> list[EventRecord]:
+        """Publish events; every page has to receive them."""
         steps = range(self._steps + 1, self._steps + count + 1)
         self._steps += count
         events = [
@@ -73,19 +73,21 @@ class Site:
         self.published += published
         return published
 
-    def asked(self) -> dict[str, int]:
-        """Return how often pages have asked for what the client needs."""
-        return {path: self.server.asked[f"/realtime/{path}"] for path in ("connect", "poll", "ws")}
+    def request_counts(self) -> dict[str, int]:
+        """Return the number of requests of the client, by path."""
+        return {
+            path: self.server.requests[f"/realtime/{path}"] for path in ("connect", "poll", "ws")
+        }
 
     async def restart(self) -> None:
-        """Serve at the same port what has forgotten everything."""
+        """Replace the server by a new one with an empty log, at the same port."""
         port = self.server.port
         await self.server.stop()
         self.server = await self._exits.enter_async_context(serving(application(), port=port))
 
 
 class Tab:
-    """One page in the browser."""
+    """Page in the browser."""
 
     def __init__(self, page: Page, site: Site) -> None:
         self.page = page
@@ -96,7 +98,7 @@ class Tab:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     async def open(self, **options: int) -> None:
-        """Load the page; `options` are the client's, in milliseconds."""
+        """Load the page; `options` are the client's options, in milliseconds."""
         query = "&".join(f"{name}={value}" for name, value in options.items())
         await self.page.goto(f"{self._site.proxy.url}/?{query}")
 
@@ -104,7 +106,7 @@ class Tab:
         await self.shows("Real-time")
 
     async def shows(self, label: str, *, within: float = TIMEOUT) -> None:
-        """Wait until the page says how it is connected."""
+        """Wait until the page shows this status."""
         await expect(self.page.locator("#status")).to_have_text(label, timeout=within * 1_000)
 
     async def reason(self) -> str:
@@ -115,26 +117,26 @@ class Tab:
         return sum(not socket.is_closed() for socket in self.sockets)
 
     async def until(self, condition: str, *, within: float = TIMEOUT) -> None:
-        """Wait until a JavaScript expression is true there."""
+        """Wait until a JavaScript expression is true in the page."""
         await self.page.wait_for_function(condition, timeout=within * 1_000)
 
     async def value(self, expression: str) -> Any:
         return await self.page.evaluate(expression)
 
     async def labels(self) -> list[str]:
-        """Return what the page has said since it was opened."""
+        """Return the status texts since the page was opened."""
         return [entry["label"] for entry in await self.value("labels")]
 
     async def has_all(self, *, within: float = TIMEOUT, resets: int = 0) -> None:
-        """Wait for the last event that was published: it came once, as did all before, in order."""
+        """Wait for the last published event; check that each event came once and in order."""
         await self.until(f"received.length >= {len(self._site.published)}", within=within)
-        received = [_place(event) for event in await self.value("received")]
-        assert received == self._site.published
+        records = [_record_of(event) for event in await self.value("received")]
+        assert records == self._site.published
         assert len(await self.value("resets")) == resets
         assert not self.errors
 
-    async def goes_on(self) -> None:
-        """Make sure that what is published now comes, and nothing was lost or repeated before."""
+    async def check_delivery(self) -> None:
+        """Publish events, and check that every event so far came once and in order."""
         await self._site.publish()
         await self.has_all()
 
@@ -159,7 +161,7 @@ def application() -> Application:
 
 
 def kill_sockets_after(tab: Tab, site: Site, seconds: float) -> None:
-    """Be a proxy that lets sockets be made, and then resets each of them."""
+    """Reset each WebSocket `seconds` after its opening."""
     site.proxy.only = SOCKETS
     loop = asyncio.get_running_loop()
 
@@ -173,6 +175,6 @@ def _user(request: Request) -> str | None:
     return request.cookies.get("session")
 
 
-def _place(event: dict[str, Any]) -> Place:
+def _record_of(event: dict[str, Any]) -> EventRecord:
     position = event["position"]
     return event["id"], position["epoch"], position["offset"], event["data"]["step"]

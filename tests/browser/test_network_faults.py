@@ -1,4 +1,4 @@
-"""What a real Chromium makes of every kind of weather: no event lost, and no lie about it."""
+"""Network faults in a real Chromium: no event is lost, and the status is correct."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ from tests.browser.pages import SOCKETS, Application, Site, Tab, kill_sockets_af
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WENT_SILENT = "({ reason }) => reason === 'the socket went silent'"
-SEE = """state => {
+SET_VISIBILITY = """state => {
   Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
 
 
-async def test_a_bare_page_connects_and_gets_every_event(site: Site, tab: Tab) -> None:
+async def test_page_connects_and_receives_every_event(site: Site, tab: Tab) -> None:
     await tab.open()
     await tab.live()
 
@@ -29,54 +29,52 @@ async def test_a_bare_page_connects_and_gets_every_event(site: Site, tab: Tab) -
     assert await tab.value("client.state.get().transport") == "websocket"
 
 
-async def test_who_is_not_signed_in_is_told_so_until_they_are(
-    site: Site, stranger: BrowserContext
+async def test_page_without_session_shows_error_until_sign_in(
+    site: Site, signed_out_context: BrowserContext
 ) -> None:
-    tab = Tab(await stranger.new_page(), site)
+    tab = Tab(await signed_out_context.new_page(), site)
     await tab.open()
 
     await tab.shows("Error")
 
     assert "401" in await tab.reason()
-    assert site.asked() == {"connect": 2, "poll": 0, "ws": 0}, "renewed once, and no more"
-    await sign_in(stranger, site)
+    assert site.request_counts() == {"connect": 2, "poll": 0, "ws": 0}, (
+        "the credentials are renewed once"
+    )
+    await sign_in(signed_out_context, site)
     await tab.value("client.retry()")
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
 
 
-async def test_a_socket_that_is_cut_turns_yellow_within_a_second_and_data_still_arrives(
-    site: Site, tab: Tab
-) -> None:
+async def test_cut_socket_shows_polling_within_a_second(site: Site, tab: Tab) -> None:
     await tab.open(reconnectInterval=1_000)
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
     site.proxy.only = SOCKETS
     site.proxy.refuse()
-    cut = time.time()
+    cut_at = time.time()
 
     site.proxy.drop()
 
     await site.publish()
     await tab.shows("Polling")
-    said = (await tab.value("labels"))[-1]
-    assert said["label"] == "Polling"
-    assert said["at"] / 1_000 - cut < 1
+    status = (await tab.value("labels"))[-1]
+    assert status["label"] == "Polling"
+    assert status["at"] / 1_000 - cut_at < 1
     await tab.has_all()
-    await tab.goes_on()
+    await tab.check_delivery()
     assert await tab.value("client.state.get().updateSource") == "polling"
     site.proxy.heal()
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
     assert [label for label in await tab.labels() if label] == ["Real-time", "Polling", "Real-time"]
 
 
-async def test_a_socket_that_goes_silent_is_polling_within_20_s_and_real_time_once_it_heals(
-    site: Site, tab: Tab
-) -> None:
+async def test_silent_socket_is_replaced_by_polling_within_20_s(site: Site, tab: Tab) -> None:
     await tab.open(reconnectInterval=1_000)
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
     site.proxy.only = SOCKETS
 
     site.proxy.swallow()
@@ -86,95 +84,89 @@ async def test_a_socket_that_goes_silent_is_polling_within_20_s_and_real_time_on
     await tab.has_all()
     site.proxy.heal()
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
 
 
-async def test_a_proxy_that_accepts_sockets_and_swallows_everything_is_not_believed(
-    site: Site, tab: Tab
-) -> None:
+async def test_accepted_but_silent_socket_is_not_shown_as_live(site: Site, tab: Tab) -> None:
     bridge = site.server.bridge
     assert isinstance(bridge, Application)
-    bridge.swallows = True
+    bridge.is_silent = True
     await tab.open(pollingInterval=1_000)
 
     await tab.shows("Polling", within=10)
 
-    assert site.asked()["ws"] > 0
+    assert site.request_counts()["ws"] > 0
     assert "Real-time" not in await tab.labels()
-    await tab.goes_on()
-    bridge.swallows = False
+    await tab.check_delivery()
+    bridge.is_silent = False
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
 
 
-async def test_a_proxy_that_kills_each_socket_after_300_ms_makes_it_settle_on_polling(
-    site: Site, tab: Tab
-) -> None:
+async def test_sockets_reset_after_300_ms_lead_to_polling(site: Site, tab: Tab) -> None:
     kill_sockets_after(tab, site, 0.3)
     await tab.open(reconnectInterval=500)
     await tab.until("labels.filter(({ label }) => label === 'Real-time').length === 3")
     await tab.shows("Polling")
 
     for _ in range(4):
-        await tab.goes_on()
+        await tab.check_delivery()
 
     assert len(tab.sockets) == 3
     assert (await tab.labels()).count("Real-time") == 3
     await tab.shows("Polling")
 
 
-async def test_a_restarted_server_means_a_reset_and_a_fresh_snapshot(site: Site, tab: Tab) -> None:
+async def test_restarted_server_causes_reset_and_new_snapshot(site: Site, tab: Tab) -> None:
     await tab.open(snapshots=1, pollingInterval=1_000)
     await tab.live()
     await tab.until("snapshots.length === 1")
-    await tab.goes_on()
+    await tab.check_delivery()
     before = list(site.published)
     site.proxy.refuse()
 
     await site.restart()
 
-    covered = await site.publish()
+    events = await site.publish()
     site.proxy.heal()
     await tab.until("snapshots.length === 2")
     [reset] = await tab.value("resets")
     assert reset["reason"] == "epoch"
     latest = (await tab.value("snapshots"))[1]["events"]
-    assert [event["id"] for event in latest] == [covered[-1][0]]
+    assert [event["id"] for event in latest] == [events[-1][0]]
     await tab.live()
     site.published = before
     await site.publish()
     await tab.has_all(resets=1)
 
 
-async def test_without_any_way_through_it_turns_red_with_a_reason_and_recovers(
-    site: Site, tab: Tab
-) -> None:
+async def test_page_without_any_connection_shows_offline(site: Site, tab: Tab) -> None:
     await tab.open(pollingInterval=1_000)
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
     site.proxy.refuse()
-    cut = time.time()
+    cut_at = time.time()
 
     site.proxy.drop()
 
     await site.publish()
     await tab.shows("Offline", within=35)
-    assert time.time() - cut > 29
+    assert time.time() - cut_at > 29
     assert "socket closed" in await tab.reason()
     site.proxy.heal()
     await tab.has_all()
     await tab.shows("Polling")
     await tab.value("client.refresh()")
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
 
 
-async def test_the_browser_s_offline_switch_is_followed_on_and_off(
+async def test_offline_mode_of_the_browser_is_followed(
     site: Site, tab: Tab, context: BrowserContext
 ) -> None:
     await tab.open(reconnectInterval=20_000)
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
 
     await context.set_offline(True)
 
@@ -186,10 +178,12 @@ async def test_the_browser_s_offline_switch_is_followed_on_and_off(
     await context.set_offline(False)
     await tab.shows("Real-time", within=3)
     await tab.has_all()
-    await tab.goes_on()
+    await tab.check_delivery()
 
 
-async def test_five_tabs_of_one_user_are_all_exact(site: Site, context: BrowserContext) -> None:
+async def test_five_tabs_of_one_user_receive_every_event(
+    site: Site, context: BrowserContext
+) -> None:
     tabs = [Tab(await context.new_page(), site) for _ in range(5)]
     for tab in tabs:
         await tab.open(reconnectInterval=1_000)
@@ -212,11 +206,11 @@ async def test_five_tabs_of_one_user_are_all_exact(site: Site, context: BrowserC
     assert [tab.open_sockets for tab in tabs] == [1] * 5
 
 
-async def test_a_laptop_that_slept_for_an_hour_catches_up_as_it_wakes(site: Site, tab: Tab) -> None:
+async def test_laptop_recovers_events_after_an_hour_of_sleep(site: Site, tab: Tab) -> None:
     await tab.page.clock.install()
     await tab.open()
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
     site.proxy.only = SOCKETS
     site.proxy.half_open()
     await site.publish()
@@ -226,52 +220,48 @@ async def test_a_laptop_that_slept_for_an_hour_catches_up_as_it_wakes(site: Site
     await tab.has_all(within=5)
     await tab.until(f"client.state.get().transitions.some({WENT_SILENT})")
     await tab.live()
-    await tab.goes_on()
-    assert site.asked()["connect"] == 2, "its token was too old"
+    await tab.check_delivery()
+    assert site.request_counts()["connect"] == 2, "the token had expired"
 
 
-async def test_a_page_that_stood_still_while_its_socket_was_cut_catches_up(
-    site: Site, tab: Tab
-) -> None:
+async def test_paused_page_recovers_events_after_a_cut_socket(site: Site, tab: Tab) -> None:
     await tab.open()
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
     devtools = await tab.page.context.new_cdp_session(tab.page)
-    still = asyncio.Event()
-    devtools.on("Debugger.paused", lambda _: still.set())
+    paused = asyncio.Event()
+    devtools.on("Debugger.paused", lambda _: paused.set())
     await devtools.send("Debugger.enable")
 
     await devtools.send("Debugger.pause")
 
     await site.publish()
-    await still.wait()
+    await paused.wait()
     site.proxy.drop()
     await site.publish()
     await devtools.send("Debugger.resume")
     await tab.has_all()
     await tab.live()
-    await tab.goes_on()
+    await tab.check_delivery()
 
 
-async def test_a_hidden_tab_goes_on_pauses_after_five_minutes_and_catches_up_when_it_is_seen(
-    site: Site, tab: Tab
-) -> None:
+async def test_hidden_tab_pauses_after_five_minutes_and_recovers(site: Site, tab: Tab) -> None:
     await tab.page.clock.install()
     await tab.open()
     await tab.live()
 
-    await tab.page.evaluate(SEE, "hidden")
+    await tab.page.evaluate(SET_VISIBILITY, "hidden")
 
-    await tab.goes_on()
+    await tab.check_delivery()
     await tab.page.clock.fast_forward("05:01")
     await tab.shows("Paused")
-    asked = site.asked()
+    counts = site.request_counts()
     await site.publish()
     await tab.page.clock.fast_forward("30:00")
     await tab.value("fetch('./realtime/health/live').then(({ ok }) => ok)")
-    assert site.asked() == asked
+    assert site.request_counts() == counts
     assert not tab.open_sockets
-    await tab.page.evaluate(SEE, "visible")
+    await tab.page.evaluate(SET_VISIBILITY, "visible")
     await tab.live()
     await tab.has_all()
-    await tab.goes_on()
+    await tab.check_delivery()

@@ -1,4 +1,4 @@
-"""A server in development, as its own process."""
+"""Development server in a process of its own."""
 
 from collections.abc import Iterator
 
@@ -16,6 +16,6 @@ def development(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProce
 
 
 @pytest.fixture(scope="module")
-def there(development: ServeProcess) -> dict[str, str]:
-    """Return the environment of whoever publishes to that server."""
+def server_variables(development: ServeProcess) -> dict[str, str]:
+    """Return the environment of a publisher to that server."""
     return {"REALTIME_WEBSOCKET_URL": development.url}

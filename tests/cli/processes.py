@@ -1,4 +1,4 @@
-"""The command as its users have it: processes with an environment, output, and an end."""
+"""Processes of the command line, with their environment, output and exit status."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ TIMEOUT = 30.0
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this environment with these of our own variables alone."""
+    """Return this environment, with no other REALTIME_ variables than the given ones."""
     others = {name: value for name, value in os.environ.items() if "REALTIME_" not in name}
     return others | dict(variables or {})
 
 
 class Process:
-    """A running command; its standard error is read line by line while it runs."""
+    """Running command, whose standard error is read by lines."""
 
     def __init__(self, *command: str, folder: Path, variables: Mapping[str, str]) -> None:
         self.errors: list[str] = []
@@ -37,8 +37,9 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._reading = threading.Thread(target=self._read, daemon=True)
-        self._reading.start()
+        # A thread reads all the time: a full pipe would stop the process.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stderr
@@ -47,7 +48,7 @@ class Process:
         self._lines.put(None)
 
     def line(self, beginning: str) -> str:
-        """Wait until standard error has a line that begins so, and return it."""
+        """Wait for a line of standard error with this beginning, and return it."""
         while True:
             try:
                 line = self._lines.get(timeout=TIMEOUT)
@@ -58,21 +59,26 @@ class Process:
             if line.startswith(beginning):
                 return line
 
+    def output_line(self) -> str:
+        """Wait for the next line of standard output, and return it."""
+        assert self._process.stdout
+        return self._process.stdout.readline().rstrip("\n")
+
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     def finish(self) -> tuple[int, str]:
-        """Wait until it ends, and return its status and its standard output."""
+        """Wait for the end, and return the status and the rest of standard output."""
         assert self._process.stdout
         output = self._process.stdout.read()
         status = self._process.wait(TIMEOUT)
-        self._reading.join(TIMEOUT)
+        self._reader.join(TIMEOUT)
         while not self._lines.empty():
             self.errors.append(self._lines.get() or "")
         return status, output
 
     def kill(self) -> None:
-        """End it at once, and wait for that."""
+        """Kill the process, and wait for its end."""
         self._process.kill()
         self._process.wait(TIMEOUT)
 
@@ -81,14 +87,14 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._reading.join(TIMEOUT)
+        self._reader.join(TIMEOUT)
         for stream in (self._process.stdout, self._process.stderr):
             if stream:
                 stream.close()
 
 
 class ServeProcess(Process):
-    """`realtime-bridge serve`, and where it is."""
+    """Process of `realtime-bridge serve`, with its URL and port."""
 
     def __init__(
         self,
@@ -107,7 +113,7 @@ class ServeProcess(Process):
 def command(
     *arguments: str, folder: Path, variables: Mapping[str, str] | None = None
 ) -> Generator[Process]:
-    """Run the command beside the test."""
+    """Run the command in the background."""
     with Process(COMMAND, *arguments, folder=folder, variables=variables or {}) as process:
         yield process
 
@@ -115,7 +121,7 @@ def command(
 def run(
     *arguments: str, folder: Path, variables: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command, and return its result."""
     return subprocess.run(
         [COMMAND, *arguments],
         cwd=folder,
@@ -130,18 +136,18 @@ def run(
 def run_all(
     commands: Iterable[tuple[Sequence[str], Mapping[str, str]]], folder: Path
 ) -> list[subprocess.CompletedProcess[str]]:
-    """Run commands to their ends, two at a time."""
+    """Run commands, two at a time, and return their results."""
     with ThreadPoolExecutor(2) as pool:
-        runs = [
+        futures = [
             pool.submit(run, *arguments, folder=folder, variables=variables)
             for arguments, variables in commands
         ]
-        return [running.result() for running in runs]
+        return [future.result() for future in futures]
 
 
-def complaint(done: subprocess.CompletedProcess[str], *, status: int) -> str:
-    """Return what a command that failed clearly says: a sentence, and no traceback."""
-    assert done.returncode == status, done.stderr
-    assert "Traceback" not in done.stderr
-    assert SECRET not in done.stderr
-    return " ".join(done.stderr.replace("│", " ").split())
+def complaint(result: subprocess.CompletedProcess[str], *, status: int) -> str:
+    """Return the error text of a failed command, and check that it has no traceback or secret."""
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr
+    assert SECRET not in result.stderr
+    return " ".join(result.stderr.replace("│", " ").split())

@@ -1,4 +1,4 @@
-"""Three shells: one serves, one listens, one publishes."""
+"""Server, listener and publisher, each in a process of its own."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def listen(url: str, *options: str, user: str = "test-user") -> tuple[str, ...]:
 
 def publish(folder: Path, url: str, *percents: int, user: str = "test-user") -> None:
     for percent in percents:
-        done = run(
+        result = run(
             "publish",
             f"user-{user}",
             "job.progress",
@@ -24,48 +24,46 @@ def publish(folder: Path, url: str, *percents: int, user: str = "test-user") -> 
             folder=folder,
             variables={"REALTIME_WEBSOCKET_URL": url},
         )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout == ""
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == ""
 
 
-def heard(process: Process) -> list[dict[str, object]]:
+def received_events(process: Process) -> list[dict[str, object]]:
     status, output = process.finish()
     assert status == 0, process.errors
     return [json.loads(line) for line in output.splitlines()]
 
 
-@pytest.mark.parametrize("way", [(), ("--transport", "poll")], ids=["auto", "poll"])
-def test_a_listener_prints_what_another_shell_publishes(
-    tmp_path: Path, way: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("options", [(), ("--transport", "poll")], ids=["auto", "poll"])
+def test_events_of_another_process_are_printed(tmp_path: Path, options: tuple[str, ...]) -> None:
     with ServeProcess("--dev", folder=tmp_path) as server:
-        with command(*listen(server.url, "--count", "3", *way), folder=tmp_path) as listening:
-            said = listening.line("listening")
-            epoch = said.removeprefix("listening user-test-user ").removesuffix(":0")
-            assert said == f"listening user-test-user {epoch}:0"
+        with command(*listen(server.url, "--count", "3", *options), folder=tmp_path) as listener:
+            line = listener.line("listening")
+            epoch = line.removeprefix("listening user-test-user ").removesuffix(":0")
+            assert line == f"listening user-test-user {epoch}:0"
             assert len(epoch) == 8
             publish(tmp_path, server.url, *PERCENTS)
-            events = heard(listening)
+            events = received_events(listener)
         assert [event["offset"] for event in events] == [1, 2, 3]
         assert {event["epoch"] for event in events} == {epoch}
         assert [event["data"] for event in events] == [{"percent": n} for n in PERCENTS]
         assert {event["event"] for event in events} == {"job.progress"}
         assert {event["channel"] for event in events} == {"user-test-user"}
 
-        since = listen(server.url, "--since", f"{epoch}:1", "--count", "2", *way)
-        with command(*since, folder=tmp_path) as again:
-            assert again.line("listening") == f"listening user-test-user {epoch}:1"
-            assert heard(again) == events[1:]
+        since = listen(server.url, "--since", f"{epoch}:1", "--count", "2", *options)
+        with command(*since, folder=tmp_path) as second_listener:
+            assert second_listener.line("listening") == f"listening user-test-user {epoch}:1"
+            assert received_events(second_listener) == events[1:]
 
 
-def test_a_position_of_a_lost_log_prints_a_reset_and_goes_on(
+def test_position_of_a_lost_log_prints_reset_then_events(
     development: ServeProcess, tmp_path: Path
 ) -> None:
     options = ("--since", "aaaaaaaa:7", "--count", "1")
     arguments = listen(development.url, *options, user="ada")
-    with command(*arguments, folder=tmp_path) as listening:
-        listening.line("listening")
+    with command(*arguments, folder=tmp_path) as listener:
+        listener.line("listening")
         publish(tmp_path, development.url, 30, user="ada")
-        reset, *events = heard(listening)
+        reset, *events = received_events(listener)
     assert (reset["type"], reset["reason"], reset["offset"]) == ("reset", "epoch", 0)
     assert [event["offset"] for event in events] == [1]

@@ -1,4 +1,4 @@
-"""With Ably in between, a server, a listener and a publisher need no more than the environment."""
+"""Command `listen` through Ably, configured by the environment alone."""
 
 import json
 from collections.abc import Iterator
@@ -15,47 +15,45 @@ LISTEN = ("listen", "user-42", "--user", "42", "--count", "3")
 def variables(tmp_path: Path) -> Iterator[dict[str, str]]:
     with command("dev-provider", "ably", "--port", "0", folder=tmp_path) as provider:
         provider.line("a local ably runs")
-        assert provider._process.stdout
-        found: dict[str, str] = {"REALTIME_SECRET": SECRET}
-        while "REALTIME_ABLY_TLS" not in found:
-            line = provider._process.stdout.readline().strip().removeprefix("export ")
-            name, _, value = line.partition("=")
-            found[name] = value
-        yield found
+        exported: dict[str, str] = {"REALTIME_SECRET": SECRET}
+        while "REALTIME_ABLY_TLS" not in exported:
+            name, _, value = provider.output_line().removeprefix("export ").partition("=")
+            exported[name] = value
+        yield exported
 
 
-def heard(process: Process) -> list[dict[str, object]]:
+def received_events(process: Process) -> list[dict[str, object]]:
     status, output = process.finish()
-    began = next(n for n, line in enumerate(process.errors) if line.startswith("listening"))
-    assert (status, [line for line in process.errors[began + 1 :] if line]) == (0, [])
+    start = next(n for n, line in enumerate(process.errors) if line.startswith("listening"))
+    assert (status, [line for line in process.errors[start + 1 :] if line]) == (0, [])
     return [json.loads(line) for line in output.splitlines()]
 
 
 def publish(folder: Path, variables: dict[str, str]) -> None:
     for step in (1, 2, 3):
-        done = run("publish", "user-42", "job.step", str(step), folder=folder, variables=variables)
-        assert done.returncode == 0, done.stderr
+        result = run(
+            "publish", "user-42", "job.step", str(step), folder=folder, variables=variables
+        )
+        assert result.returncode == 0, result.stderr
 
 
-def test_a_listener_prints_what_another_shell_publishes(
-    tmp_path: Path, variables: dict[str, str]
-) -> None:
+def test_events_of_another_process_are_printed(tmp_path: Path, variables: dict[str, str]) -> None:
     variables["REALTIME_LOG"] = "memory"
     with ServeProcess(folder=tmp_path, variables=variables) as server:
-        there = variables | {"REALTIME_WEBSOCKET_URL": server.url}
-        with command(*LISTEN, folder=tmp_path, variables=there) as listening:
-            listening.line("listening user-42 ")
-            publish(tmp_path, there)
-            assert [event["offset"] for event in heard(listening)] == [1, 2, 3]
+        listener_variables = variables | {"REALTIME_WEBSOCKET_URL": server.url}
+        with command(*LISTEN, folder=tmp_path, variables=listener_variables) as listener:
+            listener.line("listening user-42 ")
+            publish(tmp_path, listener_variables)
+            assert [event["offset"] for event in received_events(listener)] == [1, 2, 3]
 
 
-def test_without_a_log_it_prints_a_reset_first(tmp_path: Path, variables: dict[str, str]) -> None:
+def test_reset_is_printed_first_without_a_log(tmp_path: Path, variables: dict[str, str]) -> None:
     variables["REALTIME_LOG"] = "none"
     with ServeProcess(folder=tmp_path, variables=variables) as server:
-        there = variables | {"REALTIME_WEBSOCKET_URL": server.url}
-        with command(*LISTEN, folder=tmp_path, variables=there) as listening:
-            assert listening.line("listening") == "listening user-42 00000000:0"
-            publish(tmp_path, there)
-            reset, *events = heard(listening)
+        listener_variables = variables | {"REALTIME_WEBSOCKET_URL": server.url}
+        with command(*LISTEN, folder=tmp_path, variables=listener_variables) as listener:
+            assert listener.line("listening") == "listening user-42 00000000:0"
+            publish(tmp_path, listener_variables)
+            reset, *events = received_events(listener)
     assert reset == {"type": "reset", "channel": "user-42", "reason": "signal"}
     assert [event["data"] for event in events] == [1, 2, 3]

@@ -36,7 +36,7 @@ def test_schema_is_installed_upgraded_and_removed(server: PostgresServer, tmp_pa
     assert orjson.loads(state.stdout) == {"version": 1, "channels": 1, "events": 1}
     healthy = run("doctor", folder=tmp_path, variables=variables)
     assert healthy.returncode == 0, healthy.stderr
-    assert "published and heard" in healthy.stderr
+    assert "published and received" in healthy.stderr
     for message in ("removed: schema realtime", "not found: schema realtime"):
         result = run("postgres", "uninstall", "--yes", folder=tmp_path, variables=variables)
         assert message in result.stderr

@@ -1,4 +1,4 @@
-"""`realtime-bridge serve`: whom it lets in, what it refuses to serve, and how it ends."""
+"""Command `serve`: authentication, mount path, own bridges and exit."""
 
 import signal
 import socket
@@ -28,7 +28,7 @@ def may_watch(user, job):
 
 @contextmanager
 def upgrade(port: int, target: str) -> Iterator[tuple[int, socket.socket]]:
-    """Ask for a WebSocket as curl would, and return the answer's status and the connection."""
+    """Send an upgrade request, and return the status of the response and the connection."""
     request = (
         f"GET {target} HTTP/1.1\r\n"
         f"Host: 127.0.0.1:{port}\r\n"
@@ -39,11 +39,11 @@ def upgrade(port: int, target: str) -> Iterator[tuple[int, socket.socket]]:
         connection.sendall(request.encode())
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            head += exactly(connection, 1)
+            head += receive_exactly(connection, 1)
         yield int(head.split()[1]), connection
 
 
-def exactly(connection: socket.socket, count: int) -> bytes:
+def receive_exactly(connection: socket.socket, count: int) -> bytes:
     received = b""
     while len(received) < count:
         chunk = connection.recv(count - len(received))
@@ -53,49 +53,47 @@ def exactly(connection: socket.socket, count: int) -> bytes:
 
 
 def close_code(connection: socket.socket) -> int:
-    """Read frames up to the close frame, and return its code."""
+    """Read up to the close frame, and return its code."""
     while True:
-        opcode, length = exactly(connection, 2)
+        opcode, length = receive_exactly(connection, 2)
         if length == 126:
-            (length,) = struct.unpack("!H", exactly(connection, 2))
-        payload = exactly(connection, length)
+            (length,) = struct.unpack("!H", receive_exactly(connection, 2))
+        payload = receive_exactly(connection, length)
         if opcode & 0x0F == 8:
             return int.from_bytes(payload[:2])
 
 
 @pytest.fixture(scope="module")
-def earnest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
-    folder = tmp_path_factory.mktemp("earnest")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
+    folder = tmp_path_factory.mktemp("production")
     with ServeProcess(folder=folder, variables=REAL) as server:
         yield server
 
 
-def test_in_development_the_address_may_name_a_user(development: ServeProcess) -> None:
+def test_development_server_accepts_a_user_in_the_url(development: ServeProcess) -> None:
     with upgrade(development.port, "/realtime/ws?userId=test-user") as (status, _):
         assert status == 101
 
 
-def test_otherwise_the_address_proves_nothing(earnest: ServeProcess) -> None:
-    with upgrade(earnest.port, "/realtime/ws?userId=test-user") as (status, _):
+def test_production_server_rejects_a_user_in_the_url(production: ServeProcess) -> None:
+    with upgrade(production.port, "/realtime/ws?userId=test-user") as (status, _):
         assert status == 401
 
 
-def test_who_does_not_introduce_himself_is_closed_after_five_seconds(
-    earnest: ServeProcess,
-) -> None:
-    with upgrade(earnest.port, "/realtime/ws") as (status, connection):
+def test_client_without_connect_message_is_closed(production: ServeProcess) -> None:
+    with upgrade(production.port, "/realtime/ws") as (status, connection):
         assert status == 101
         assert close_code(connection) == 4408
 
 
-def test_the_address_of_earlier_set_ups_is_known(tmp_path: Path) -> None:
+def test_path_option_sets_the_mount_path(tmp_path: Path) -> None:
     with ServeProcess("--dev", "--path", "/api", folder=tmp_path) as server:
         assert server.url == f"http://127.0.0.1:{server.port}/api"
         with upgrade(server.port, "/api/ws?userId=test-user") as (status, _):
             assert status == 101
 
 
-def test_the_path_may_stand_in_a_file(tmp_path: Path) -> None:
+def test_path_is_read_from_the_env_file(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("REALTIME_PATH=/elsewhere\n")
     with ServeProcess("--dev", folder=tmp_path) as server:
         assert server.url.endswith("/elsewhere")
@@ -103,7 +101,7 @@ def test_the_path_may_stand_in_a_file(tmp_path: Path) -> None:
             assert status == 101
 
 
-def test_a_bridge_of_ones_own_goes_by_its_rules(tmp_path: Path) -> None:
+def test_own_bridge_applies_its_rules(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN_RULES)
     with ServeProcess("own:bridge", folder=tmp_path, variables=REAL) as server:
 
@@ -111,15 +109,15 @@ def test_a_bridge_of_ones_own_goes_by_its_rules(tmp_path: Path) -> None:
             token = Tokens(SECRET, issuer="realtime").issue(user)
             return ("listen", channel, "--token", token, "--url", server.url)
 
-        with command(*listen("job.7", "ada"), folder=tmp_path) as listening:
-            assert listening.line("listening").startswith("listening job.7 ")
+        with command(*listen("job.7", "ada"), folder=tmp_path) as listener:
+            assert listener.line("listening").startswith("listening job.7 ")
         for channel, user in (("job.7", "bob"), ("task.7", "ada")):
-            done = run(*listen(channel, user), folder=tmp_path)
-            assert f"{user} may not listen to {channel}" in complaint(done, status=1)
+            result = run(*listen(channel, user), folder=tmp_path)
+            assert f"{user} may not listen to {channel}" in complaint(result, status=1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_well_when_it_is_told_to(tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_closes_clients_and_exits_with_zero(tmp_path: Path, number: signal.Signals) -> None:
     with ServeProcess("--dev", folder=tmp_path) as server:
         with upgrade(server.port, "/realtime/ws?userId=test-user") as (status, connection):
             assert status == 101
@@ -129,8 +127,8 @@ def test_it_ends_well_when_it_is_told_to(tmp_path: Path, number: signal.Signals)
         assert not any("Traceback" in line or "rror" in line for line in server.errors)
 
 
-def test_a_port_that_is_taken_is_named(development: ServeProcess, tmp_path: Path) -> None:
-    done = run("serve", "--dev", "--port", str(development.port), folder=tmp_path)
-    complained = complaint(done, status=1)
-    assert f"Port {development.port} of 127.0.0.1 cannot be used" in complained
-    assert "--port" in complained
+def test_occupied_port_is_named(development: ServeProcess, tmp_path: Path) -> None:
+    result = run("serve", "--dev", "--port", str(development.port), folder=tmp_path)
+    error = complaint(result, status=1)
+    assert f"Port {development.port} of 127.0.0.1 cannot be used" in error
+    assert "--port" in error

@@ -1,9 +1,9 @@
-"""A real server in the test's own event loop, and a client whose ups and downs can be awaited."""
+"""Server in the test's own event loop, and a client whose connections can be awaited."""
 
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from realtime_bridge.client import ChannelReset, HybridClient
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.commands import Options
 from realtime_bridge.protocol.client.status import Status
+from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.http.request import Receive, Scope, Send
@@ -21,13 +22,27 @@ from realtime_bridge.server.http.request import Receive, Scope, Send
 SECRET = "a secret for tests, of more than 32 bytes"
 TIMEOUT = 30.0
 
-IMPATIENT = Options(polling_interval=20, fallback_delay=20, reconnect_interval=10)
+QUICK = Options(polling_interval=20, fallback_delay=20, reconnect_interval=10)
+TIMING = Timing(
+    slow_connect=200,
+    subscribe_retry=20,
+    backoff_min=1,
+    backoff_max=20,
+    ban_min=20,
+    ban_max=20,
+    slow_reconnect=20,
+    restart_spread=20,
+    first_poll_spread=10,
+    next_page_delay=5,
+)
+"""Short waits; time limits are the usual ones, for a machine under load."""
 
 Item = Event | ChannelReset
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Server(uvicorn.Server):
-    """Serves a bridge, counts what is asked, and refuses sockets when told."""
+    """Server of a bridge that counts requests; another application can serve its WebSockets."""
 
     def __init__(self, bridge: Bridge) -> None:
         config = uvicorn.Config(
@@ -40,18 +55,15 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self.bridge = bridge
-        self.asked = Counter[str]()
-        self.refuses_sockets = False
+        self.requests = Counter[str]()
+        self.websockets: Application = bridge
         self.listening = asyncio.Event()
         self._stopped = asyncio.Event()
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.asked[scope.get("path", scope["type"])] += 1
-        if scope["type"] == "websocket" and self.refuses_sockets:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": ""})
-        else:
-            await self.bridge(scope, receive, send)
+        self.requests[scope.get("path", scope["type"])] += 1
+        application = self.websockets if scope["type"] == "websocket" else self.bridge
+        await application(scope, receive, send)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -66,7 +78,7 @@ class Server(uvicorn.Server):
         self._stopped.set()
 
     async def stop(self) -> None:
-        """Close everything, and go away."""
+        """Close all connections, and end."""
         self.should_exit = True
         await self._stopped.wait()
 
@@ -102,30 +114,39 @@ def token(user: str = "ada", **options: Any) -> str:
     return Tokens(SECRET, issuer="realtime").issue(user, **options)
 
 
-class Client(HybridClient):
-    """An impatient client that says when it has gone live on a socket."""
+async def refuse_websocket(_: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket, as a proxy without support for them does."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1008, "reason": ""})
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, options=IMPATIENT, on_status=self._note, **options)
+
+class Client(HybridClient):
+    """Client with short waits, whose live connections can be awaited."""
+
+    def __init__(self, *arguments: Any, timing: Timing = TIMING, **options: Any) -> None:
+        super().__init__(*arguments, options=QUICK, timing=timing, on_status=self._note, **options)
         self.lives: asyncio.Queue[None] = asyncio.Queue()
+        self.kinds: set[str] = set()
+        """Kinds of status since the start."""
         self._items: AsyncIterator[Item] | None = None
 
     def _note(self, status: Status) -> None:
+        self.kinds.add(status.kind)
         if status.kind == "realtime":
             self.lives.put_nowait(None)
 
     async def live(self) -> None:
-        """Wait until the client has gone live once more."""
+        """Wait until the client is live once more."""
         async with asyncio.timeout(TIMEOUT):
             await self.lives.get()
 
-    async def begun(self) -> Position:
-        """Wait until the client is subscribed, and return from where."""
+    async def started(self) -> Position:
+        """Wait until one channel is subscribed, and return its position."""
         async with asyncio.timeout(TIMEOUT):
-            return (await self.subscribed())[1]
+            return (await self.wait_subscribed())[1]
 
     async def next(self) -> Item:
-        """Return what comes next."""
+        """Return the next item."""
         self._items = self._items or aiter(self)
         async with asyncio.timeout(TIMEOUT):
             return await anext(self._items)
@@ -134,10 +155,10 @@ class Client(HybridClient):
         return [await self.next() for _ in range(count)]
 
     async def steps(self, count: int) -> list[int]:
-        """Return the numbers in the next events, which may be no resets."""
+        """Return the numbers in the next events, which must not be resets."""
         return [step(item) for item in await self.take(count)]
 
 
 def step(item: Item) -> int:
-    assert isinstance(item, Event), f"a hole: {item}"
+    assert isinstance(item, Event), f"a gap: {item}"
     return int(item.data["step"])

@@ -1,32 +1,44 @@
-"""The client against a real server, through weather of every kind: everything once, in order."""
+"""Client against a real server with network faults: each event once, in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from realtime_bridge import ConfigurationError, Event
-from realtime_bridge.client import ChannelReset, DeniedError, HybridClient, subscription_set
-from realtime_bridge.client import websocket_transport as client_websocket
+from realtime_bridge.client import ChannelReset, DeniedError, HybridClient
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol.client import machine, state, transitions
-from realtime_bridge.protocol.session import session
-from realtime_bridge.server.connections import websocket as server_websocket
-from realtime_bridge.server.endpoints import connect
+from realtime_bridge.protocol.client.status import Status
+from realtime_bridge.protocol.client.timing import Timing
+from realtime_bridge.server import Bridge
+from realtime_bridge.server.http.request import Message, Receive, Scope, Send
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge.testing.contracts.samples import numbered
-from tests.client.servers import TIMEOUT, Client, Server, serving, token
+from tests.client.servers import (
+    TIMEOUT,
+    TIMING,
+    Client,
+    Server,
+    refuse_websocket,
+    serving,
+    token,
+)
 
 CHANNEL = "user-ada"
 SOCKETS = b"Upgrade: websocket"
 
-every_way = pytest.mark.parametrize("way", ["websocket", "poll", "auto"])
+PINGING = replace(TIMING, silence_allowance=-9_900, ping_timeout=2_000)
+"""Silence is allowed for 100 ms, so that the client pings between two heartbeats (10 s)."""
+
+every_transport = pytest.mark.parametrize("transport", ["websocket", "sse", "poll", "auto"])
 
 
-def client(url: str, way: str = "auto", **options: Any) -> Client:
+def client(url: str, transport: str = "auto", **options: Any) -> Client:
     channels = options.pop("channels", [CHANNEL])
-    return Client(url, channels, **{"token": token(), "transport": way, **options})
+    return Client(url, channels, **{"token": token(), "transport": transport, **options})
 
 
 async def publish(server: Server, count: int, *, start: int = 1, channel: str = CHANNEL) -> None:
@@ -35,20 +47,20 @@ async def publish(server: Server, count: int, *, start: int = 1, channel: str = 
         await server.bridge.publish_many(events[begin : begin + 500])
 
 
-async def denied(listening: HybridClient) -> str:
-    """Return why the server refuses the client for good."""
+async def denial(listening: HybridClient) -> str:
+    """Return the reason for which the server denies the client."""
     with pytest.raises(DeniedError) as caught:
         async with asyncio.timeout(TIMEOUT), listening:
-            await listening.subscribed()
+            await listening.wait_subscribed()
     return str(caught.value)
 
 
-@every_way
-async def test_events_come_in_order_with_their_positions(
-    server: Server, url: str, way: str
+@every_transport
+async def test_events_arrive_in_order_with_positions(
+    server: Server, url: str, transport: str
 ) -> None:
-    async with client(url, way) as listening:
-        start = await listening.begun()
+    async with client(url, transport) as listening:
+        start = await listening.started()
         assert start.offset == 0
         await publish(server, 3)
         events = [item for item in await listening.take(3) if isinstance(item, Event)]
@@ -56,12 +68,12 @@ async def test_events_come_in_order_with_their_positions(
     assert [event.position for event in events] == [Position(start.epoch, n) for n in (1, 2, 3)]
 
 
-@every_way
-async def test_what_was_published_while_it_was_cut_off_comes_afterwards(
-    server: Server, proxy: FaultyProxy, url: str, way: str
+@every_transport
+async def test_events_during_an_outage_arrive_after_it(
+    server: Server, proxy: FaultyProxy, url: str, transport: str
 ) -> None:
-    async with client(url, way) as listening:
-        await listening.begun()
+    async with client(url, transport) as listening:
+        await listening.started()
         await publish(server, 3)
         assert await listening.steps(3) == [1, 2, 3]
         proxy.refuse()
@@ -72,12 +84,12 @@ async def test_what_was_published_while_it_was_cut_off_comes_afterwards(
         assert await listening.steps(700) == [*range(4, 704)]
 
 
-@every_way
-async def test_an_event_before_the_first_one_was_received_is_not_missed(
-    server: Server, proxy: FaultyProxy, url: str, way: str
+@every_transport
+async def test_event_before_the_first_received_one_arrives(
+    server: Server, proxy: FaultyProxy, url: str, transport: str
 ) -> None:
-    async with client(url, way) as listening:
-        await listening.begun()
+    async with client(url, transport) as listening:
+        await listening.started()
         proxy.refuse()
         proxy.drop()
         await publish(server, 1)
@@ -85,29 +97,26 @@ async def test_an_event_before_the_first_one_was_received_is_not_missed(
         assert await listening.steps(1) == [1]
 
 
-async def test_it_polls_while_no_socket_can_be_opened_and_returns_to_it(
-    server: Server, url: str
-) -> None:
-    server.refuses_sockets = True
+async def test_client_polls_while_websockets_are_refused(server: Server, url: str) -> None:
+    server.websockets = refuse_websocket
     async with client(url) as listening:
-        await listening.begun()
+        await listening.started()
         await publish(server, 2)
         assert await listening.steps(2) == [1, 2]
         assert listening.lives.empty()
-        server.refuses_sockets = False
+        server.websockets = server.bridge
         await listening.live()
         await publish(server, 2, start=3)
         assert await listening.steps(2) == [3, 4]
 
 
-async def test_it_polls_while_the_socket_is_swallowed_and_returns_to_it(
-    server: Server, proxy: FaultyProxy, url: str, monkeypatch: pytest.MonkeyPatch
+async def test_client_polls_while_the_handshake_hangs(
+    server: Server, proxy: FaultyProxy, url: str
 ) -> None:
-    monkeypatch.setattr(transitions, "OPEN_MS", 300)
     proxy.only = SOCKETS
     proxy.swallow("down")
-    async with client(url) as listening:
-        await listening.begun()
+    async with client(url, timing=replace(TIMING, open_timeout=300)) as listening:
+        await listening.started()
         await publish(server, 2)
         assert await listening.steps(2) == [1, 2]
         assert listening.lives.empty()
@@ -117,15 +126,14 @@ async def test_it_polls_while_the_socket_is_swallowed_and_returns_to_it(
         assert await listening.steps(2) == [3, 4]
 
 
-async def test_it_polls_when_the_socket_opens_but_nobody_says_welcome(
-    server: Server, proxy: FaultyProxy, url: str, monkeypatch: pytest.MonkeyPatch
+async def test_client_polls_while_no_welcome_comes(
+    server: Server, proxy: FaultyProxy, url: str
 ) -> None:
-    monkeypatch.setattr(machine, "PROBE_MS", 300)
-    monkeypatch.setattr(transitions, "OPEN_MS", 300)
+    timing = replace(TIMING, open_timeout=300, probe_timeout=300)
     proxy.only = SOCKETS
     proxy.swallow("up", after=400)
-    async with client(url, token=token(channels=["x" * 400])) as listening:
-        await listening.begun()
+    async with client(url, token=token(channels=["x" * 400]), timing=timing) as listening:
+        await listening.started()
         await publish(server, 2)
         assert await listening.steps(2) == [1, 2]
         proxy.heal()
@@ -133,19 +141,15 @@ async def test_it_polls_when_the_socket_opens_but_nobody_says_welcome(
 
 
 @pytest.mark.parametrize("fault", ["swallow", "half_open"])
-async def test_a_live_socket_that_falls_silent_is_given_up(
-    server: Server, proxy: FaultyProxy, url: str, fault: str, monkeypatch: pytest.MonkeyPatch
+async def test_silent_socket_is_given_up(
+    server: Server, proxy: FaultyProxy, url: str, fault: str
 ) -> None:
-    monkeypatch.setattr(connect, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.2)
-    monkeypatch.setattr(state, "SILENCE_MS", 100)
-    monkeypatch.setattr(state, "PING_MS", 100)
     proxy.only = SOCKETS
-    async with client(url) as listening:
+    async with client(url, timing=replace(PINGING, ping_timeout=300)) as listening:
         await listening.live()
         getattr(proxy, fault)()
         await publish(server, 2)
-        async with asyncio.timeout(5):  # not held up by a farewell that nobody answers
+        async with asyncio.timeout(5):  # the close frame, which has no answer, delays nothing
             assert await listening.steps(2) == [1, 2]
         proxy.heal()
         await listening.live()
@@ -153,32 +157,32 @@ async def test_a_live_socket_that_falls_silent_is_given_up(
         assert await listening.steps(2) == [3, 4]
 
 
-async def test_a_slow_first_connection_is_bridged_by_polling(
+async def test_client_polls_while_the_first_connection_is_slow(
     server: Server, proxy: FaultyProxy, url: str
 ) -> None:
     proxy.delay(0.1)
     async with client(url) as listening:
-        await listening.begun()
+        await listening.started()
         await publish(server, 2)
         assert await listening.steps(2) == [1, 2]
         await listening.live()
 
 
-async def test_nothing_is_polled_beside_a_live_socket(server: Server, url: str) -> None:
+async def test_client_does_not_poll_while_live(server: Server, url: str) -> None:
     async with client(url) as listening:
         await listening.live()
-        assert not {"slow", "poll"} & set(listening._driver._machine.timers)
         await publish(server, 1)
         await listening.steps(1)
-        assert server.asked["/realtime/poll"] == 0
+        await asyncio.sleep(0.5)  # much longer than the interval of polls
+        assert server.requests["/realtime/poll"] == 0
 
 
-@every_way
-async def test_a_restarted_server_is_a_reset_and_then_goes_on(way: str) -> None:
+@every_transport
+async def test_server_restart_is_a_reset(transport: str) -> None:
     async with serving() as first:
         port = first.port
-        async with client(f"http://127.0.0.1:{port}/realtime", way) as listening:
-            start = await listening.begun()
+        async with client(f"http://127.0.0.1:{port}/realtime", transport) as listening:
+            start = await listening.started()
             await publish(first, 2)
             assert await listening.steps(2) == [1, 2]
             await first.stop()
@@ -192,17 +196,15 @@ async def test_a_restarted_server_is_a_reset_and_then_goes_on(way: str) -> None:
                 assert await listening.steps(2) == [3, 4]
 
 
-@every_way
-async def test_a_history_that_is_too_short_is_a_reset_and_never_a_hole(
-    way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@every_transport
+async def test_short_history_is_a_reset(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_HISTORY_EVENTS", "10")
     async with (
         serving() as server,
         FaultyProxy(server.port) as proxy,
-        client(f"{proxy.url}/realtime", way) as listening,
+        client(f"{proxy.url}/realtime", transport) as listening,
     ):
-        start = await listening.begun()
+        start = await listening.started()
         proxy.refuse()
         proxy.drop()
         await publish(server, 50)
@@ -213,54 +215,106 @@ async def test_a_history_that_is_too_short_is_a_reset_and_never_a_hole(
         assert await listening.steps(2) == [51, 52]
 
 
-@every_way
-async def test_a_channel_of_somebody_else_is_denied(url: str, way: str) -> None:
-    said = await denied(client(url, way, channels=["user-bob"]))
-    assert "user-bob" in said
+@every_transport
+async def test_client_with_a_foreign_channel_alone_is_denied(url: str, transport: str) -> None:
+    assert "user-bob" in await denial(client(url, transport, channels=["user-bob"]))
 
 
-@every_way
-async def test_one_channel_of_somebody_else_is_enough(url: str, way: str) -> None:
-    assert "user-bob" in await denied(client(url, way, channels=[CHANNEL, "user-bob"]))
+@every_transport
+async def test_denied_channel_ends_alone(server: Server, url: str, transport: str) -> None:
+    async with client(url, transport, channels=[CHANNEL, "user-bob"]) as listening:
+        assert await listening.next() == ChannelReset("user-bob", "forbidden", None)
+        outcomes = [await outcome(listening), await outcome(listening)]
+        assert sorted(map(str, outcomes)) == [CHANNEL, f"user-bob: {listening.errors['user-bob']}"]
+        await publish(server, 2)
+        assert await listening.steps(2) == [1, 2]
+        assert set(listening.errors) == {"user-bob"}
 
 
-@every_way
-async def test_a_name_that_no_channel_has_is_denied(url: str, way: str) -> None:
-    assert "hannel" in await denied(client(url, way, channels=["no channel!"]))
+async def outcome(listening: HybridClient) -> str | DeniedError:
+    """Return the next channel that is subscribed, or the error of one that is denied."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return (await listening.wait_subscribed())[0]
+    except DeniedError as error:
+        return error
 
 
-@every_way
+@every_transport
+async def test_revoked_channel_ends_alone(server: Server, url: str, transport: str) -> None:
+    both = token(channels=["job.1", "job.2"])
+    async with client(url, transport, channels=["job.1", "job.2"], token=both) as listening:
+        await listening.started()
+        await listening.started()
+        await server.bridge.revoke(user="ada", channel="job.2")
+        assert await listening.next() == ChannelReset("job.2", "forbidden", None)
+        await publish(server, 1, channel="job.1")
+        assert await listening.steps(1) == [1]
+
+
+@every_transport
+async def test_failed_rule_delays_its_channel_alone(transport: str) -> None:
+    failures = iter([RuntimeError("the database is down")])
+
+    bridge = Bridge.from_env()
+
+    @bridge.channel("job.{number}")
+    def allow(user_id: str, number: str) -> bool:
+        if number == "2":
+            for failure in failures:
+                raise failure
+        return user_id == "ada"
+
+    async with (
+        serving(bridge) as server,
+        client(
+            f"http://127.0.0.1:{server.port}/realtime", transport, channels=["job.1", "job.2"]
+        ) as listening,
+    ):
+        await listening.started()
+        await listening.started()
+        await publish(server, 1, channel="job.1")
+        await publish(server, 1, channel="job.2")
+        assert await listening.steps(2) == [1, 1]
+
+
+@every_transport
+async def test_invalid_channel_name_is_denied(url: str, transport: str) -> None:
+    assert "hannel" in await denial(client(url, transport, channels=["no channel!"]))
+
+
+@every_transport
 @pytest.mark.parametrize("bad", ["nonsense", token(seconds=-60), token() + "x"])
-async def test_a_bad_token_is_denied(url: str, way: str, bad: str) -> None:
-    said = await denied(client(url, way, token=bad))
-    assert "token" in said
-    assert bad not in said
+async def test_bad_token_is_denied(url: str, transport: str, bad: str) -> None:
+    reason = await denial(client(url, transport, token=bad))
+    assert "token" in reason
+    assert bad not in reason
 
 
-@every_way
-async def test_bad_tokens_without_end_are_denied(url: str, way: str) -> None:
+@every_transport
+async def test_expired_tokens_alone_are_denied(url: str, transport: str) -> None:
     async def another() -> str:
         return token(seconds=-60)
 
-    assert "expired" in await denied(client(url, way, token=another))
+    assert "expired" in await denial(client(url, transport, token=another))
 
 
-@every_way
-async def test_an_expired_token_is_renewed(server: Server, url: str, way: str) -> None:
+@every_transport
+async def test_expired_token_is_renewed(server: Server, url: str, transport: str) -> None:
     tokens = iter([token(seconds=-60)])
 
     async def another() -> str:
         return next(tokens, token())
 
-    async with client(url, way, token=another) as listening:
-        await listening.begun()
+    async with client(url, transport, token=another) as listening:
+        await listening.started()
         await publish(server, 1)
         assert await listening.steps(1) == [1]
 
 
-@every_way
-async def test_a_token_that_cannot_be_had_now_is_asked_for_again(
-    server: Server, url: str, way: str
+@every_transport
+async def test_failing_token_function_is_called_again(
+    server: Server, url: str, transport: str
 ) -> None:
     failures: Sequence[Exception] = [ValueError("the site is down"), RuntimeError("still")]
     failing = iter(failures)
@@ -270,54 +324,55 @@ async def test_a_token_that_cannot_be_had_now_is_asked_for_again(
             raise failure
         return token()
 
-    async with client(url, way, token=flaky) as listening:
-        await listening.begun()
+    async with client(url, transport, token=flaky) as listening:
+        await listening.started()
         await publish(server, 1)
         assert await listening.steps(1) == [1]
 
 
-@every_way
-async def test_its_own_events_are_skipped(server: Server, url: str, way: str) -> None:
-    async with client(url, way) as listening:
-        start = await listening.begun()
+@every_transport
+async def test_own_events_are_skipped(server: Server, url: str, transport: str) -> None:
+    async with client(url, transport) as listening:
+        start = await listening.started()
         await server.bridge.publish(CHANNEL, "mine", {"step": 1}, source=listening.client)
         await publish(server, 1, start=2)
         assert await listening.steps(1) == [2]
         assert listening.positions == {CHANNEL: Position(start.epoch, 2)}
 
 
-@every_way
-async def test_another_client_goes_on_where_the_first_one_stopped(
-    server: Server, url: str, way: str
+@every_transport
+async def test_second_client_resumes_after_the_first(
+    server: Server, url: str, transport: str
 ) -> None:
-    async with client(url, way) as first:
-        await first.begun()
+    async with client(url, transport) as first:
+        await first.started()
         await publish(server, 10)
         assert await first.steps(3) == [1, 2, 3]
         positions = first.positions
-    async with client(url, way, channels=positions) as second:
-        assert (await second.begun()).offset == 3
+    async with client(url, transport, channels=positions) as second:
+        assert (await second.started()).offset == 3
         assert await second.steps(7) == [*range(4, 11)]
 
 
-@every_way
-async def test_a_first_client_that_took_nothing_leaves_everything_to_the_next(
-    server: Server, url: str, way: str
+@every_transport
+async def test_events_that_were_not_taken_are_left_to_the_next_client(
+    server: Server, proxy: FaultyProxy, url: str, transport: str
 ) -> None:
-    async with client(url, way) as first:
-        await first.begun()
+    async with client(url, transport) as first:
+        await first.started()
+        received = proxy.forwarded["down"]
         await publish(server, 5)
-        await asyncio.wait_for(first._stream.arrived(), TIMEOUT)
+        await proxy.until(lambda: proxy.forwarded["down"] >= received + 500)
         positions = first.positions
-    async with client(url, way, channels=positions) as second:
+    async with client(url, transport, channels=positions) as second:
         assert await second.steps(5) == [1, 2, 3, 4, 5]
 
 
-async def test_two_channels_are_kept_apart(server: Server, url: str) -> None:
+async def test_two_channels_keep_their_own_positions(server: Server, url: str) -> None:
     both = token(channels=["job.*"])
     async with client(url, "websocket", channels=["job.1", "job.2"], token=both) as listening:
-        await listening.begun()
-        await listening.begun()
+        await listening.started()
+        await listening.started()
         await publish(server, 2, channel="job.1")
         await publish(server, 1, channel="job.2")
         events = [item for item in await listening.take(3) if isinstance(item, Event)]
@@ -329,39 +384,49 @@ async def test_two_channels_are_kept_apart(server: Server, url: str) -> None:
         assert {at.offset for at in listening.positions.values() if at} == {1, 2}
 
 
-async def test_the_loss_of_the_last_event_is_noticed_by_the_heartbeat(
-    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr(
-        server_websocket.WebSocketConnection, "deliver", lambda *_: True, raising=True
-    )
+async def test_lost_last_event_is_fetched_after_a_heartbeat(server: Server, url: str) -> None:
+    server.websockets = LosingBridge(server)
     async with client(url, "websocket") as listening:
-        await listening.begun()
+        await listening.started()
         await publish(server, 1)
         assert await listening.steps(1) == [1]
 
 
-async def test_a_handler_slower_than_the_probe_loses_nothing(
-    server: Server, proxy: FaultyProxy, url: str, monkeypatch: pytest.MonkeyPatch
+class LosingBridge:
+    """Bridge that loses pushed events; a heartbeat with the offset follows each loss."""
+
+    def __init__(self, server: Server) -> None:
+        self._bridge = server.bridge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def lossy_send(message: Message) -> None:
+            text = message.get("text") or ""
+            fields = json.loads(text) if text else {}
+            if fields.get("type") == "event":
+                offsets = {fields["channel"]: fields["offset"]}
+                message = {**message, "text": json.dumps({"type": "heartbeat", "offsets": offsets})}
+            await send(message)
+
+        await self._bridge(scope, receive, lossy_send)
+
+
+async def test_slow_handler_keeps_the_connection(
+    server: Server, proxy: FaultyProxy, url: str
 ) -> None:
-    monkeypatch.setattr(subscription_set, "WAITING", 10)
-    monkeypatch.setattr(session, "HEARTBEAT_SECONDS", 0.05)
-    for limit in ("PROBE_MS", "SILENCE_MS", "PING_MS"):
-        monkeypatch.setattr(machine if limit == "PROBE_MS" else state, limit, 50)
+    async with client(url) as first:
+        start = await first.started()
     await publish(server, 400)
-    beginning = Position((await server.bridge._engine.log.positions([CHANNEL]))[CHANNEL].epoch, 0)
-    async with client(url, channels={CHANNEL: beginning}) as listening:
-        await listening.begun()
-        await asyncio.sleep(0.5)  # that is how slow the handler is
+    async with client(url, channels={CHANNEL: start}, timing=PINGING) as listening:
+        await listening.live()
+        await asyncio.sleep(0.5)  # the handler's time for one event
         connections = proxy.accepted
         assert await listening.steps(400) == [*range(1, 401)]
     assert proxy.accepted == connections
 
 
-async def test_a_handler_that_gives_up_waiting_loses_nothing(server: Server, url: str) -> None:
+async def test_handler_that_stops_waiting_loses_nothing(server: Server, url: str) -> None:
     async with client(url) as listening:
-        await listening.begun()
+        await listening.started()
         taken: list[int] = []
         publishing = asyncio.create_task(_publish_slowly(server, 200))
         while len(taken) < 200:
@@ -386,12 +451,11 @@ def _step(item: Event | ChannelReset) -> int:
     return int(item.data["step"])
 
 
-async def test_polling_goes_on_until_nothing_is_missing(
+async def test_long_recovery_by_polls_is_complete(
     server: Server, proxy: FaultyProxy, url: str
 ) -> None:
-    """A poll that was under way when the socket opened must not leave a recovery half done."""
     async with client(url, "poll") as listening:
-        await listening.begun()
+        await listening.started()
         proxy.refuse()
         proxy.drop()
         for start in (1, 501):
@@ -401,42 +465,75 @@ async def test_polling_goes_on_until_nothing_is_missing(
 
 
 @pytest.mark.parametrize("address", ["", "nonsense", "ftp://example.com", "http://", "//x"])
-def test_what_is_no_address_is_refused_at_once(address: str) -> None:
+def test_invalid_url_is_refused_at_once(address: str) -> None:
     with pytest.raises(ConfigurationError, match="is an address like"):
         HybridClient(address, [CHANNEL], token="t")
 
 
-@pytest.fixture
-async def impostor() -> AsyncIterator[str]:
-    """Serve what accepts sockets, and speaks another protocol."""
-    from websockets.asyncio.server import ServerConnection, serve
-
-    async def talk(socket: ServerConnection) -> None:
-        hello = await socket.recv()
-        nonce = hello.partition('"nonce":"')[2][:32] if isinstance(hello, str) else ""
-        await socket.send(f'{{"type":"welcome","nonce":"{nonce}"}}')
-        await socket.send('{"type":"subscribed"}')
-        await socket.wait_closed()
-
-    async with serve(talk, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+async def test_invalid_messages_lead_to_another_attempt(server: Server, url: str) -> None:
+    impostor = Impostor()
+    server.websockets = impostor
+    async with client(url) as listening:
+        async with asyncio.timeout(TIMEOUT):
+            await impostor.returned.wait()
+        server.websockets = server.bridge
+        await listening.live()
+        await publish(server, 1)
+        assert await listening.steps(1) == [1]
 
 
-async def test_nonsense_from_a_server_is_a_failure_like_any_other(
-    impostor: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failed = asyncio.Event()
-    monkeypatch.setattr(client_websocket._logger, "info", lambda *_: failed.set())
-    async with client(impostor, "websocket") as listening:
-        await asyncio.wait_for(failed.wait(), TIMEOUT)
-        assert listening._running
-        assert not listening._running.done()
+class Impostor:
+    """Application that accepts WebSockets, and sends an event without a channel."""
+
+    def __init__(self) -> None:
+        self.returned = asyncio.Event()
+        """Set when a client has connected twice."""
+        self._connections = 0
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        self._connections += 1
+        if self._connections > 1:
+            self.returned.set()
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": "realtime.v1"})
+        nonce = json.loads((await receive())["text"])["nonce"]
+        for message in ({"type": "welcome", "nonce": nonce}, {"type": "event"}):
+            await send({"type": "websocket.send", "text": json.dumps(message)})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
 
 
-@every_way
-async def test_a_client_that_is_ended_begins_nothing_more(url: str, way: str) -> None:
-    listening = client(url, way)
-    async with listening:
-        await listening.begun()
-    for name in ("refresh", "tick", "online"):
-        listening._driver.tell(name)
+@every_transport
+async def test_ended_client_sends_nothing_more(server: Server, url: str, transport: str) -> None:
+    async with client(url, transport) as listening:
+        await listening.started()
+    requests = server.requests.copy()
+    await asyncio.sleep(0.3)
+    assert server.requests == requests
+
+
+async def test_status_becomes_offline_without_any_input() -> None:
+    kinds: list[str] = []
+    offline = asyncio.Event()
+
+    def note(status: Status) -> None:
+        kinds.append(status.kind)
+        if status.kind == "offline":
+            offline.set()
+
+    timing = Timing(starting_period=20, offline_after=60, status_interval=10)
+    waiting = asyncio.Event()
+
+    async def token_without_end() -> str:
+        await waiting.wait()
+        return ""
+
+    async with HybridClient(
+        "http://127.0.0.1:1/realtime",
+        [CHANNEL],
+        token=token_without_end,
+        on_status=note,
+        timing=timing,
+    ):
+        await asyncio.wait_for(offline.wait(), TIMEOUT)
+    assert kinds == ["starting", "connecting", "offline"]

@@ -1,82 +1,76 @@
-"""What both transports share: nothing overtakes, and nothing is lost when one is cut short."""
-
-import asyncio
-from typing import Any, cast
-
-import pytest
-from websockets.asyncio.client import ClientConnection
+"""Channels of one client: order, positions and the limit of waiting items."""
 
 from realtime_bridge import Event
-from realtime_bridge.client import subscription_set as module
+from realtime_bridge.client import ChannelReset
 from realtime_bridge.client.subscription_set import SubscriptionSet
-from realtime_bridge.client.websocket_transport import WebSocketTransport
 from realtime_bridge.model.position import Position
 
 EPOCH = "aaaaaaaa"
+CHANNEL = "job.7"
 
 
-def page(first: int, last: int) -> dict[str, Any]:
-    """Return an answer of the log: the events from `first` to `last`."""
-    events = [
-        {"channel": "job.7", "event": "x", "id": f"id-{n}", "epoch": EPOCH, "offset": n, "data": n}
-        for n in range(first, last + 1)
-    ]
-    return {"epoch": EPOCH, "offset": last, "events": events, "more": False}
+def event(offset: int, channel: str = CHANNEL) -> Event:
+    position = Position(EPOCH, offset, f"id-{offset}")
+    return Event(channel=channel, event="x", data=offset, id=f"id-{offset}", position=position)
 
 
-def taken(stream: SubscriptionSet) -> list[int]:
-    items = iter(stream.take, None)
-    return [item.data for item in items if isinstance(item, Event)]
+def receive_page(channels: SubscriptionSet, first: int, last: int) -> None:
+    events = [event(offset) for offset in range(first, last + 1)]
+    channels.page(CHANNEL, events, Position(EPOCH, last), more=False)
 
 
-@pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> SubscriptionSet:
-    monkeypatch.setattr(module, "WAITING", 2)
-    return SubscriptionSet({"job.7": Position(EPOCH, 0)}, "a token")
+def taken(channels: SubscriptionSet) -> list[object]:
+    items = iter(channels.take, None)
+    return [item.data if isinstance(item, Event) else item for item in items]
 
 
-async def test_what_two_transports_bring_stays_in_order_when_the_handler_is_slow(
-    stream: SubscriptionSet,
-) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(stream.page("job.7", page(1, 5)))
-        tasks.create_task(stream.page("job.7", page(4, 9)))
-        await stream.arrived()
-        await asyncio.sleep(0)
-        assert taken(stream) == [*range(1, 10)]
+def new_set(**options: int) -> SubscriptionSet:
+    return SubscriptionSet({CHANNEL: Position(EPOCH, 0)}, "c_1", **options)
 
 
-async def test_a_transport_that_is_cut_while_it_waits_for_the_handler_loses_nothing(
-    stream: SubscriptionSet,
-) -> None:
-    bringing = asyncio.create_task(stream.page("job.7", page(1, 5)))
-    await stream.arrived()
-    bringing.cancel()
-    await asyncio.wait({bringing})
-    assert stream.positions == {"job.7": Position(EPOCH, 5)}
-    assert stream.taken == {"job.7": Position(EPOCH, 0)}
-    assert taken(stream) == [1, 2, 3, 4, 5]
-    assert stream.taken == {"job.7": Position(EPOCH, 5)}
+def test_overlapping_pages_are_taken_in_order_and_once() -> None:
+    channels = new_set()
+    receive_page(channels, 1, 5)
+    receive_page(channels, 4, 9)
+    assert taken(channels) == [*range(1, 10)]
 
 
-class Connection:
-    def __init__(self) -> None:
-        self.sent: list[str] = []
+def test_waiting_items_do_not_move_the_handled_position() -> None:
+    channels = new_set()
+    receive_page(channels, 1, 5)
+    assert channels.positions == {CHANNEL: Position(EPOCH, 5)}
+    assert channels.handled_positions == {CHANNEL: Position(EPOCH, 0)}
+    assert taken(channels) == [1, 2, 3, 4, 5]
+    assert channels.handled_positions == {CHANNEL: Position(EPOCH, 5)}
 
-    async def send(self, text: str) -> None:
-        self.sent.append(text)
+
+def test_too_many_waiting_items_become_a_reset() -> None:
+    channels = new_set(max_waiting=3)
+    receive_page(channels, 1, 4)
+    receive_page(channels, 5, 5)
+    reset = ChannelReset(CHANNEL, "truncated", Position(EPOCH, 4))
+    assert taken(channels) == [reset, 5]
 
 
-async def test_a_channel_is_not_asked_for_again_while_it_is_being_answered(
-    stream: SubscriptionSet,
-) -> None:
-    """Because the server takes that for a broken client, and closes for good."""
-    connection = Connection()
-    socket = WebSocketTransport("http://127.0.0.1:8000/realtime/ws", stream, lambda *_, **__: None)
-    socket._connection = cast("ClientConnection", connection)
-    await socket._subscribe("job.7", None)
-    await socket._subscribe("job.7", None)
-    assert len(connection.sent) == 1
-    await socket._on_subscribed({"channel": "job.7", **page(1, 1)})
-    await socket._subscribe("job.7", None)
-    assert len(connection.sent) == 2
+def test_overflow_of_one_channel_leaves_the_others() -> None:
+    start = Position(EPOCH, 0)
+    channels = SubscriptionSet({CHANNEL: start, "job.8": start}, "c_1", max_waiting=1)
+    channels.event(event(1, "job.8"))
+    receive_page(channels, 1, 2)
+    assert taken(channels) == [1, ChannelReset(CHANNEL, "truncated", Position(EPOCH, 2))]
+
+
+async def test_denied_channel_gives_a_reset_and_an_error() -> None:
+    channels = SubscriptionSet({CHANNEL: None, "job.8": None}, "c_1")
+    channels.deny("job.8", "no access")
+    assert taken(channels) == [ChannelReset("job.8", "forbidden", None)]
+    assert channels.errors == {"job.8": "no access"}
+    assert channels.names == [CHANNEL]
+    assert not channels.all_denied.is_set()
+
+
+async def test_last_denied_channel_ends_the_client() -> None:
+    channels = new_set()
+    channels.deny(CHANNEL, "no access")
+    assert taken(channels) == []
+    assert channels.all_denied.is_set()

@@ -1,4 +1,4 @@
-"""A running demo, and a browser to look at it."""
+"""Running demo, and a browser for its page."""
 
 import json
 import os
@@ -25,13 +25,13 @@ CHROMIUM = [
 ]
 COMMAND = [str(Path(sys.executable).with_name("realtime-bridge")), "demo"]
 TIMEOUT = 20_000
-"""The longest the page may take to show one thing, in milliseconds."""
+"""Time limit of each change of the page, in milliseconds."""
 
 expect.set_options(timeout=TIMEOUT)
 
 
 class Demo:
-    """One running demo, alone in its session as a shell would have it."""
+    """Running demo in a session of its own, like a command of a shell."""
 
     def __init__(
         self, *arguments: str | Path, command: Sequence[str] = COMMAND, **environment: str
@@ -49,25 +49,25 @@ class Demo:
         self.url = self.process.stdout.readline().strip()
 
     def processes(self, word: str = "") -> list[int]:
-        """Return the processes of its session with this word in their commands, oldest first."""
-        begun: dict[int, int] = {}
+        """Return the processes of the session with a word in their commands, the oldest first."""
+        start_times: dict[int, int] = {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             fields = _read(path).rpartition(")")[2].split()  # from the third on, see proc(5)
             if fields[3:4] == [str(self.process.pid)]:
-                begun[int(path.parent.name)] = int(fields[19])
+                start_times[int(path.parent.name)] = int(fields[19])
         return sorted(
-            (pid for pid in begun if word in _read(Path(f"/proc/{pid}/cmdline"))),
-            key=lambda pid: begun[pid],  # not by number: those begin anew at 32 768
+            (pid for pid in start_times if word in _read(Path(f"/proc/{pid}/cmdline"))),
+            key=lambda pid: start_times[pid],  # not by number: the numbers start again after 32 768
         )
 
     def press_ctrl_c(self) -> str:
-        """Interrupt its process group as a terminal does, and return what was said at the end."""
+        """Interrupt the process group like a terminal, and return the rest of standard error."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGINT)
         return self.process.communicate(timeout=15)[1]
 
-    def ask(self, path: str, body: bytes | None = None, **headers: str) -> Any:
-        """Ask the application, and return its JSON."""
+    def request(self, path: str, body: bytes | None = None, **headers: str) -> Any:
+        """Send a request to the application, and return the JSON of the response."""
         request = urllib.request.Request(
             self.url + path,
             body,
@@ -77,10 +77,10 @@ class Demo:
             return json.load(response)
 
     def poll(self, position: dict[str, Any] | None, *, wait: int = 0) -> Any:
-        """Return what the log holds after a position."""
+        """Return the events of the log after a position."""
         body = json.dumps({"positions": {"user-demo": position}, "wait": wait}).encode()
-        answer = self.ask("realtime/poll", body, content_type="application/json")
-        return answer["channels"]["user-demo"]
+        response = self.request("realtime/poll", body, content_type="application/json")
+        return response["channels"]["user-demo"]
 
     def events(self) -> Iterator[Any]:
         """Yield every event from the first on, as they come."""
@@ -96,14 +96,14 @@ Start = Callable[..., Demo]
 
 @pytest.fixture
 def start() -> Generator[Start]:
-    started: list[Demo] = []
+    demos: list[Demo] = []
 
     def start_one(*arguments: str | Path, **environment: str) -> Demo:
-        started.append(Demo(*arguments, **environment))
-        return started[-1]
+        demos.append(Demo(*arguments, **environment))
+        return demos[-1]
 
     yield start_one
-    for demo in started:
+    for demo in demos:
         demo.press_ctrl_c()
 
 

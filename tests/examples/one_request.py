@@ -1,20 +1,21 @@
-"""What a serverless host does for one request: import the application, ask it once, and end."""
+"""Process of a serverless host for one request: import the application, call it, and end."""
 
 import asyncio
 import base64
 import json
 import os
+import signal
 import sys
 from typing import Any
 
 sys.path.insert(0, "api")
 
 
-async def answer(asked: dict[str, Any]) -> dict[str, Any]:
+async def handle(request: dict[str, Any]) -> dict[str, Any]:
     from index import app  # type: ignore[import-not-found]
 
     sent: list[dict[str, Any]] = []
-    body = {"type": "http.request", "body": base64.b64decode(asked["body"]), "more_body": False}
+    body = {"type": "http.request", "body": base64.b64decode(request["body"]), "more_body": False}
 
     async def receive() -> dict[str, Any]:
         return body
@@ -26,13 +27,13 @@ async def answer(asked: dict[str, Any]) -> dict[str, Any]:
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": asked["method"],
+        "method": request["method"],
         "scheme": "https",
-        "path": asked["path"],
-        "raw_path": asked["path"].encode(),
-        "query_string": asked["query"].encode(),
+        "path": request["path"],
+        "raw_path": request["path"].encode(),
+        "query_string": request["query"].encode(),
         "root_path": "",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in asked["headers"]],
+        "headers": [(name.lower().encode(), value.encode()) for name, value in request["headers"]],
     }
     await app(scope, receive, send)
     text = b"".join(message.get("body", b"") for message in sent[1:])
@@ -41,8 +42,9 @@ async def answer(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def main() -> None:
-    print(json.dumps(await answer(json.load(sys.stdin))), flush=True)
-    os._exit(0)  # hosts freeze a process and kill it: nothing is closed
+    print(json.dumps(await handle(json.load(sys.stdin))), flush=True)
+    # A host freezes a process and kills it: nothing is closed.
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Pictures for the documentation, taken by the tests that look at pages."""
+"""Pictures for the documentation, made by the tests of pages."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from playwright.async_api import Page
 
 FOLDER = os.environ.get("REALTIME_SCREENSHOTS")
-"""The folder to keep them in, such as docs/images; without it none are taken."""
+"""Folder of the pictures, such as docs/images; without a folder, no picture is made."""
 
 
 async def picture(page: Page, name: str) -> None:
-    """Keep what the page shows, if pictures are kept."""
+    """Save a picture of the page, if there is a folder for pictures."""
     if FOLDER:
         await page.mouse.move(0, 0)
         await page.screenshot(

@@ -1,4 +1,4 @@
-"""A third party's plug-in is found by its entry point, and passes the shipped contract."""
+"""Backend of a third party: found by its entry point, and tested by the contract."""
 
 import json
 import os
@@ -15,7 +15,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_backend"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
-    """Return a folder in which the example is installed as its wheel would be, without network."""
+    """Return a folder with the example installed like its wheel, without the network."""
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())
     site = tmp_path / "site"
     site.mkdir()
@@ -37,19 +37,19 @@ def _as_ini(groups: dict[str, dict[str, str]]) -> str:
 
 
 def run(site: Path, *command: str, cwd: Path, **environment: str) -> str:
-    """Run Python with the plug-in installed, and nothing else of this test's environment set."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")}
-    done = subprocess.run(
+    """Run Python with the backend installed, and with no other REALTIME_ variables."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("REALTIME_")}
+    result = subprocess.run(
         [sys.executable, *command],
         cwd=cwd,
-        env={**kept, "PYTHONPATH": str(site), **environment},
+        env={**others, "PYTHONPATH": str(site), **environment},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 PUBLISH = """
@@ -59,7 +59,7 @@ with BlockingBroadcaster.from_env() as broadcaster:
 """
 
 
-def test_its_name_in_the_environment_is_all_it_takes(site: Path, tmp_path: Path) -> None:
+def test_backend_is_selected_by_its_name_alone(site: Path, tmp_path: Path) -> None:
     path = tmp_path / "lines"
     run(site, "-c", PUBLISH, cwd=tmp_path, REALTIME_BACKEND="jsonlines", JSONLINES_PATH=str(path))
     assert json.loads(path.read_text()) == {
@@ -72,16 +72,20 @@ def test_its_name_in_the_environment_is_all_it_takes(site: Path, tmp_path: Path)
     }
 
 
-def test_it_is_listed_beside_the_others(site: Path, tmp_path: Path) -> None:
-    program = "from realtime_bridge.backend.plugins import installed_backends; print(*installed_backends())"
+def test_backend_is_listed_with_the_built_in_ones(site: Path, tmp_path: Path) -> None:
+    program = (
+        "from realtime_bridge.backend.plugins import installed_backends; "
+        "print(*installed_backends())"
+    )
     assert "jsonlines" in run(site, "-c", program, cwd=tmp_path).split()
 
 
-def test_it_passes_the_contract_with_its_own_pytest(site: Path, tmp_path: Path) -> None:
+def test_backend_passes_the_contract_in_its_own_pytest(site: Path, tmp_path: Path) -> None:
     for file in ("pyproject.toml", "test_jsonlines.py"):
         shutil.copy(EXAMPLE / file, tmp_path)
-    # A pytest of root's closes the folder that all of root's share: PostgreSQL could not pass.
+    # By default pytest restricts the folder that all runs of a user share to that user. The
+    # PostgreSQL servers of other tests run as another user, and need their way through it.
     options = ("-q", "-p", "no:cacheprovider", "--basetemp=own")
-    said = run(site, "-m", "pytest", *options, cwd=tmp_path)
-    assert "passed" in said
-    assert "skipped" not in said
+    output = run(site, "-m", "pytest", *options, cwd=tmp_path)
+    assert "passed" in output
+    assert "skipped" not in output

@@ -1,4 +1,4 @@
-"""The processing queue on Celery: the page shows whatever becomes of a task."""
+"""Processing queue on Celery: every state of a task on the page."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that uploads are kept in."""
+    """Return the folder of the data."""
     return tmp_path_factory.mktemp("data")
 
 
@@ -47,7 +47,7 @@ def demo(url: str, data: Path) -> Iterator[Demo]:
     demo.press_ctrl_c()
 
 
-async def test_tasks_wait_and_are_retried_and_complete(
+async def test_tasks_wait_are_retried_and_complete(
     demo: Demo, data: Path, page: Page, tmp_path: Path
 ) -> None:
     await open_page(page, demo.url)
@@ -71,10 +71,10 @@ async def test_tasks_wait_and_are_retried_and_complete(
         assert await has_shown(job, "retrying")
 
 
-async def test_a_task_that_raises_has_failed(demo: Demo, url: str, page: Page) -> None:
+async def test_task_that_raises_has_failed(demo: Demo, url: str, page: Page) -> None:
     await open_page(page, demo.url)
 
-    arguments = {"user": "demo", "name": "gone.log", "path": "/nowhere/gone.log"}
+    arguments = {"user": "demo", "name": "missing.log", "path": "/nowhere/missing.log"}
     task = Celery(broker=url).send_task(TASK, kwargs=arguments, queue="processing_queue")
 
     job = page.locator(f'.rb-job[data-job="{task.id}"]')
@@ -82,9 +82,7 @@ async def test_a_task_that_raises_has_failed(demo: Demo, url: str, page: Page) -
     await expect(job).to_contain_text("No such file or directory")
 
 
-async def test_a_task_whose_process_is_killed_has_failed(
-    demo: Demo, page: Page, tmp_path: Path
-) -> None:
+async def test_task_of_a_killed_process_has_failed(demo: Demo, page: Page, tmp_path: Path) -> None:
     await open_page(page, demo.url)
     _, job = await upload(page, write(tmp_path / "long.log", LONG))
     await is_under_way(job)
@@ -97,9 +95,7 @@ async def test_a_task_whose_process_is_killed_has_failed(
     await expect(job).to_contain_text("signal 9 (SIGKILL)")
 
 
-async def test_a_task_that_is_revoked_is_cancelled(
-    demo: Demo, url: str, page: Page, tmp_path: Path
-) -> None:
+async def test_revoked_task_is_cancelled(demo: Demo, url: str, page: Page, tmp_path: Path) -> None:
     await open_page(page, demo.url)
     task, job = await upload(page, write(tmp_path / "long.log", LONG))
     await is_under_way(job)

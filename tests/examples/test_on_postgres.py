@@ -1,4 +1,4 @@
-"""The processing queue on PostgreSQL: whoever writes a row, the page shows it."""
+"""Processing queue on PostgreSQL: every change of a row on the page."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ from tests.services.postgres import PostgresServer
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run a PostgreSQL that has nothing of ours, and return where it is."""
+    """Run a PostgreSQL without our schemas, and return its URL."""
     with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
         yield server.url()
 
@@ -43,78 +43,76 @@ def demo(url: str) -> Iterator[Demo]:
     demo.press_ctrl_c()
 
 
-async def test_a_job_ends_as_its_worker_writes_it(
+async def test_page_shows_the_end_that_the_worker_writes(
     demo: Demo, url: str, page: Page, tmp_path: Path
 ) -> None:
     await open_page(page, demo.url)
-    good, shown_good = await upload(page, write(tmp_path / "good.log", SHORT))
-    bad, shown_bad = await upload(page, write(tmp_path / "bad.log", LONG))
+    good, good_card = await upload(page, write(tmp_path / "good.log", SHORT))
+    bad, bad_card = await upload(page, write(tmp_path / "bad.log", LONG))
 
-    await shows(shown_good, "completed")
-    await expect(shown_good).to_contain_text("20,000 lines, 60,000 words")
-    await is_under_way(shown_bad)
+    await shows(good_card, "completed")
+    await expect(good_card).to_contain_text("20,000 lines, 60,000 words")
+    await is_under_way(bad_card)
     write(path_of(url, bad), SHORT)
-    await shows(shown_bad, "failed")
-    await expect(shown_bad).to_contain_text("The file changed while it was being read")
+    await shows(bad_card, "failed")
+    await expect(bad_card).to_contain_text("The file changed while it was being read")
     assert [column(url, job, "status") for job in (good, bad)] == ["completed", "failed"]
 
 
-async def test_a_row_whose_worker_is_killed_is_taken_by_the_next(
+async def test_job_of_a_killed_worker_is_taken_by_the_next(
     demo: Demo, url: str, page: Page, tmp_path: Path
 ) -> None:
     await open_page(page, demo.url)
-    job, shown = await upload(page, write(tmp_path / "measurements.log", LONG))
-    await is_under_way(shown)
+    job, card = await upload(page, write(tmp_path / "measurements.log", LONG))
+    await is_under_way(card)
 
     for worker in demo.processes("on_postgres.worker"):
         os.kill(worker, signal.SIGKILL)
     write(path_of(url, job), SHORT)
 
-    await shows(shown, "completed")
+    await shows(card, "completed")
     assert column(url, job, "attempt") == 2
 
 
-async def test_the_page_shows_what_psql_writes(
-    demo: Demo, url: str, page: Page, tmp_path: Path
-) -> None:
+async def test_page_shows_changes_by_psql(demo: Demo, url: str, page: Page, tmp_path: Path) -> None:
     await open_page(page, demo.url)
-    job, shown = await upload(page, write(tmp_path / "access.log", LONG))
-    await is_under_way(shown)
+    job, card = await upload(page, write(tmp_path / "access.log", LONG))
+    await is_under_way(card)
 
     psql(url, f"UPDATE queue.jobs SET status = 'cancelled' WHERE id = {job}")
-    await shows(shown, "cancelled")
+    await shows(card, "cancelled")
 
-    _, another = await upload(page, write(tmp_path / "sensor.log", LONG))
-    await is_under_way(another)
+    _, second_card = await upload(page, write(tmp_path / "sensor.log", LONG))
+    await is_under_way(second_card)
     await picture(page, "queue-on-postgres")
     write(path_of(url, job), SHORT)
     psql(url, f"UPDATE queue.jobs SET status = 'queued', progress = 0 WHERE id = {job}")
-    await shows(shown, "completed")
+    await shows(card, "completed")
 
     psql(url, f"DELETE FROM queue.jobs WHERE id = {job}")
-    await expect(shown).to_have_count(0)
+    await expect(card).to_have_count(0)
 
 
-def test_the_worker_knows_nothing_of_us(tmp_path: Path) -> None:
-    asked = "import sys, on_postgres.worker; print([m for m in sys.modules if 'realtime' in m])"
+def test_worker_does_not_import_realtime_bridge(tmp_path: Path) -> None:
+    program = "import sys, on_postgres.worker; print([m for m in sys.modules if 'realtime' in m])"
     environment = os.environ | {"PYTHONPATH": str(EXAMPLE), "QUEUE_DATA": str(tmp_path)}
-    assert subprocess.check_output([sys.executable, "-c", asked], env=environment) == b"[]\n"
+    assert subprocess.check_output([sys.executable, "-c", program], env=environment) == b"[]\n"
 
 
 def psql(url: str, statement: str) -> None:
-    """Run a statement as an operator does."""
+    """Run a statement by psql."""
     subprocess.run(["psql", url, "-c", statement], check=True, capture_output=True)
 
 
 def path_of(url: str, job: str) -> Path:
-    """Return where a job's file is."""
+    """Return the path of a job's file."""
     return Path(column(url, job, "path"))
 
 
 def column(url: str, job: str, name: str) -> Any:
     """Return one column of a job's row."""
     with psycopg.connect(url) as connection:
-        asked = psycopg.sql.SQL("SELECT {} FROM queue.jobs WHERE id = %s")
-        row = connection.execute(asked.format(psycopg.sql.Identifier(name)), [job]).fetchone()
+        query = psycopg.sql.SQL("SELECT {} FROM queue.jobs WHERE id = %s")
+        row = connection.execute(query.format(psycopg.sql.Identifier(name)), [job]).fetchone()
         assert row
         return row[0]

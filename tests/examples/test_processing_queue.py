@@ -1,4 +1,4 @@
-"""The demo as people run it: real processes, a real browser, real files."""
+"""Demo with real processes, a real browser and real files."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.examples.conftest import Demo, Start
 
 
-async def test_nothing_is_lost_while_the_socket_is_cut(
+async def test_no_event_is_lost_while_the_socket_is_cut(
     start: "Start", page: Page, tmp_path: Path
 ) -> None:
     folder, file = tmp_path / "logs", tmp_path / "sensor-readings-2025.log"
@@ -25,7 +25,7 @@ async def test_nothing_is_lost_while_the_socket_is_cut(
     _write(folder / "access-2025-11-22.log", 4_000_000)
     _write(file, 50_000_000)
     demo = start(folder, QUEUE_BYTES_PER_SECOND="12000000")
-    opened = await _open(page, demo)
+    start_position = await _open(page, demo)
     job, status = page.locator(".job", has_text=file.name), page.locator("#status strong")
     await expect(status).to_have_text("Real-time")
 
@@ -38,7 +38,7 @@ async def test_nothing_is_lost_while_the_socket_is_cut(
     await _reaches(job, await _percent(job) + 5)
     await picture(page, "queue-polling")
 
-    await page.get_by_role("button", name="Let it return").click()
+    await page.get_by_role("button", name="Reconnect").click()
     await expect(status).to_have_text("Real-time")
     assert await _percent(job) < 100
     await expect(job.locator(".pill")).to_have_text("Completed")
@@ -47,10 +47,10 @@ async def test_nothing_is_lost_while_the_socket_is_cut(
     await expect(job).to_contain_text(hashlib.sha256(file.read_bytes()).hexdigest())
     await picture(page, "queue-completed")
 
-    await _has_applied_all_since(opened, page, demo)
+    await _has_applied_all_since(start_position, page, demo)
 
 
-async def test_the_button_cuts_the_socket_itself(start: "Start", page: Page) -> None:
+async def test_button_closes_the_socket(start: "Start", page: Page) -> None:
     async with page.expect_websocket() as socket:
         await _open(page, start())
     status = page.locator("#status strong")
@@ -74,14 +74,14 @@ async def test_each_file_of_a_folder_becomes_a_job(
     await _open(page, demo)
 
     await expect(page.locator(".pill")).to_have_text(["Completed", "Completed"])
-    jobs = {job["name"]: job for job in demo.ask("api/queue")["jobs"]}
+    jobs = {job["name"]: job for job in demo.request("api/queue")["jobs"]}
     assert jobs.keys() == {"within/notes.txt", "empty.txt"}
     assert jobs["within/notes.txt"]["result"].items() >= {"lines": 2, "words": 3}.items()
     assert jobs["empty.txt"]["result"]["sha256"] == hashlib.sha256().hexdigest()
     assert all(job["percent"] == 100 for job in jobs.values())
 
 
-async def test_a_job_that_fails_says_why(start: "Start", page: Page, tmp_path: Path) -> None:
+async def test_failed_job_shows_its_error(start: "Start", page: Page, tmp_path: Path) -> None:
     file = tmp_path / "growing.log"
     _write(file, 1_000_000)
     demo = start(file, QUEUE_BYTES_PER_SECOND="1000000")
@@ -95,98 +95,94 @@ async def test_a_job_that_fails_says_why(start: "Start", page: Page, tmp_path: P
     await expect(job).to_contain_text("The file changed while it was being read")
 
 
-async def test_events_out_of_order_and_twice_are_applied_once_in_order(
+async def test_shuffled_and_repeated_events_are_applied_once(
     start: "Start", page: Page, tmp_path: Path
 ) -> None:
     file = tmp_path / "measurements.log"
     _write(file, 1_000_000)
     demo = start(QUEUE_BYTES_PER_SECOND="1000000")
     shuffled = await _shuffle_events(page)
-    opened = await _open(page, demo)
+    start_position = await _open(page, demo)
     await expect(page.locator("#status strong")).to_have_text("Real-time")
 
     await page.set_input_files("input[type=file]", file)
 
     await expect(page.locator(".pill")).to_have_text("Completed")
     assert shuffled.count("job.progress") >= 6
-    await _has_applied_all_since(opened, page, demo)
+    await _has_applied_all_since(start_position, page, demo)
 
 
-def test_ctrl_c_in_the_middle_of_a_job_leaves_nothing_behind(
-    start: "Start", tmp_path: Path
-) -> None:
+def test_ctrl_c_during_a_job_leaves_no_process_or_file(start: "Start", tmp_path: Path) -> None:
     file = tmp_path / "large.csv"
     _write(file, 1_000_000)
     demo = start(file, QUEUE_BYTES_PER_SECOND="100000", TMPDIR=str(tmp_path))
     processes = demo.processes()
     assert len(processes) >= 3
 
-    said = demo.press_ctrl_c()
+    output = demo.press_ctrl_c()
 
     assert demo.process.returncode == 0
-    assert "Stopped." in said
-    assert "Traceback" not in said
+    assert "Stopped." in output
+    assert "Traceback" not in output
     assert demo.processes() == []
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_what_was_interrupted_begins_again_with_the_same_data(
-    start: "Start", tmp_path: Path
-) -> None:
+def test_interrupted_job_restarts_with_the_same_data(start: "Start", tmp_path: Path) -> None:
     file, data = tmp_path / "large.csv", tmp_path / "data"
     _write(file, 1_000_000)
     demo = start("--data", data, file, QUEUE_BYTES_PER_SECOND="500000")
     assert _first(demo, "job.progress")["percent"] > 0
     demo.press_ctrl_c()
 
-    again = start("--data", data, QUEUE_BYTES_PER_SECOND="0")
+    second_demo = start("--data", data, QUEUE_BYTES_PER_SECOND="0")
 
-    assert _first(again, "job.completed")["percent"] == 100
+    assert _first(second_demo, "job.completed")["percent"] == 100
 
 
-def test_when_one_process_dies_the_other_ends_too(start: "Start") -> None:
+def test_all_processes_end_when_the_server_is_killed(start: "Start") -> None:
     demo = start()
     server = next(pid for pid in demo.processes() if pid != demo.process.pid)
 
     os.kill(server, signal.SIGKILL)
 
-    said = demo.process.communicate(timeout=15)[1]
+    output = demo.process.communicate(timeout=15)[1]
     assert demo.process.returncode == 1
-    assert "The server ended with exit code -9" in said
+    assert "The server ended with exit code -9" in output
     assert demo.processes() == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "error"),
     [
-        (["--port", "{taken}"], "Port {taken} cannot be had (Address already in use)"),
+        (["--port", "{port}"], "Port {port} cannot be used (Address already in use)"),
         (["{empty}"], "There are no files in {empty}"),
     ],
-    ids=["port taken", "no files"],
+    ids=["occupied port", "no files"],
 )
-def test_what_cannot_start_says_why(
-    start: "Start", tmp_path: Path, arguments: list[str], said: str
+def test_failed_start_prints_its_reason(
+    start: "Start", tmp_path: Path, arguments: list[str], error: str
 ) -> None:
-    words = {"empty": tmp_path, "taken": start().url.rstrip("/").rpartition(":")[2]}
+    words = {"empty": tmp_path, "port": start().url.rstrip("/").rpartition(":")[2]}
 
     demo = start(*(argument.format(**words) for argument in arguments))
 
-    assert said.format(**words) in demo.process.communicate(timeout=15)[1]
+    assert error.format(**words) in demo.process.communicate(timeout=15)[1]
     assert demo.process.returncode == 1
 
 
-def test_an_upload_is_limited_and_its_name_is_only_shown(start: "Start", tmp_path: Path) -> None:
+def test_upload_is_limited_and_its_name_is_not_a_path(start: "Start", tmp_path: Path) -> None:
     demo = start("--data", tmp_path, QUEUE_UPLOAD_LIMIT="10000")
 
     job = _upload(demo, name="../../etc/pa\tsswd", content=b"some words\n")
-    refusals = [
-        _refusal(demo, name="large", content=b"x" * 10_001),
-        _refusal(demo, name="", content=b"", files=0),
-        _refusal(demo, name="two", content=b"x", files=2),
+    errors = [
+        _upload_error(demo, name="large", content=b"x" * 10_001),
+        _upload_error(demo, name="", content=b"", files=0),
+        _upload_error(demo, name="two", content=b"x", files=2),
     ]
 
     assert job["name"] == "passwd"
-    assert refusals == [
+    assert errors == [
         (413, "The file is over the limit of 10,000 bytes."),
         (400, "Send one file, as multipart/form-data."),
         (400, "Send one file, as multipart/form-data."),
@@ -195,35 +191,35 @@ def test_an_upload_is_limited_and_its_name_is_only_shown(start: "Start", tmp_pat
 
 
 async def _open(page: Page, demo: "Demo") -> dict[str, Any]:
-    """Open the page, and return the position of the snapshot it began with."""
+    """Open the page, and return the position of its first snapshot."""
     async with page.expect_response("**/api/queue") as response:
         await page.goto(demo.url)
     return _position(await response.value)
 
 
 async def _shuffle_events(page: Page) -> list[str]:
-    """Hand over every three events in the wrong order and twice; return their names."""
-    handed: list[str] = []
+    """Deliver every three events in the wrong order and twice; return their names."""
+    delivered: list[str] = []
 
     def route(socket: WebSocketRoute) -> None:
-        held: list[tuple[str, str | bytes]] = []
+        batch: list[tuple[str, str | bytes]] = []
 
         def receive(message: str | bytes) -> None:
             frame = json.loads(message)
             if frame["type"] != "event":
                 socket.send(message)
                 return
-            held.append((frame["event"], message))
-            if len(held) == 3 or frame["event"] == "job.completed":
-                for name, event in [*reversed(held), *held]:
-                    handed.append(name)
+            batch.append((frame["event"], message))
+            if len(batch) == 3 or frame["event"] == "job.completed":
+                for name, event in [*reversed(batch), *batch]:
+                    delivered.append(name)
                     socket.send(event)
-                held.clear()
+                batch.clear()
 
         socket.connect_to_server().on_message(receive)
 
     await page.route_web_socket("**/realtime/**", route)
-    return handed
+    return delivered
 
 
 def _position(response: Response) -> dict[str, Any]:
@@ -231,16 +227,16 @@ def _position(response: Response) -> dict[str, Any]:
     return {"epoch": epoch, "offset": int(offset)}
 
 
-async def _has_applied_all_since(opened: dict[str, Any], page: Page, demo: "Demo") -> None:
-    published = demo.poll(opened)
+async def _has_applied_all_since(start_position: dict[str, Any], page: Page, demo: "Demo") -> None:
+    published = demo.poll(start_position)
     applied = await page.evaluate("applied")
     assert [_flat(event) for event in applied] == published["events"]
-    offsets = range(opened["offset"] + 1, published["position"]["offset"] + 1)
+    offsets = range(start_position["offset"] + 1, published["position"]["offset"] + 1)
     assert [event["position"]["offset"] for event in applied] == list(offsets)
 
 
 def _flat(event: dict[str, Any]) -> dict[str, Any]:
-    """Return an event of the client package as it is on the wire."""
+    """Return an event of the client in the form of the wire."""
     fields = {name: value for name, value in event.items() if name != "position"}
     return {"type": "event", **fields, **event["position"]}
 
@@ -257,7 +253,7 @@ async def _reaches(job: Locator, percent: float) -> None:
 
 
 def _write(path: Path, size: int) -> None:
-    """Write measurements of exactly so many bytes."""
+    """Write measurements of exactly `size` bytes."""
     block = b"".join(b"station %04d 2025-11-23 %05.2f ok\n" % (n, n / 7) for n in range(30_000))
     path.write_bytes((block * (size // len(block) + 1))[:size])
 
@@ -272,11 +268,11 @@ def _upload(demo: "Demo", *, name: str, content: bytes, files: int = 1) -> Any:
         content,
     )
     body = part * files + b"--edge--\r\n"
-    return demo.ask("api/upload", body, content_type="multipart/form-data; boundary=edge")
+    return demo.request("api/upload", body, content_type="multipart/form-data; boundary=edge")
 
 
-def _refusal(demo: "Demo", *, name: str, content: bytes, files: int = 1) -> tuple[int, str]:
-    with pytest.raises(urllib.error.HTTPError) as caught:
+def _upload_error(demo: "Demo", *, name: str, content: bytes, files: int = 1) -> tuple[int, str]:
+    with pytest.raises(urllib.error.HTTPError) as error_info:
         _upload(demo, name=name, content=content, files=files)
-    with caught.value as error:
+    with error_info.value as error:
         return error.code, json.load(error)["detail"]

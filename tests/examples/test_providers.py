@@ -1,4 +1,4 @@
-"""The same application and the same page on every provider: the environment alone says which."""
+"""Same application and page on every provider, selected by the environment alone."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -59,7 +59,7 @@ async def transport(
         )
 
 
-async def test_one_page_shows_a_job_whatever_carries_it(
+async def test_page_shows_a_job_through_every_backend(
     transport: Any, page: Page, tmp_path: Path
 ) -> None:
     name, start = transport
@@ -68,9 +68,9 @@ async def test_one_page_shows_a_job_whatever_carries_it(
     demo = start()
     sockets: list[str] = []
     page.on("websocket", lambda socket: sockets.append(socket.url))
-    async with page.expect_response("**/api/queue") as answer:
+    async with page.expect_response("**/api/queue") as response:
         await page.goto(demo.url)
-    position = (await (await answer.value).all_headers())["realtime-position"].split()[1]
+    position = (await (await response.value).all_headers())["realtime-position"].split()[1]
     await expect(page.locator("#status strong")).to_have_text("Real-time")
     assert len([url for url in sockets if is_of(name, url)]) == len(sockets) == 1
 
@@ -88,5 +88,5 @@ async def test_one_page_shows_a_job_whatever_carries_it(
 
 
 def is_of(name: str, url: str) -> bool:
-    """Tell whether a socket's address is of this transport."""
+    """Return whether the URL of a socket belongs to a transport."""
     return {"websocket": "/realtime/ws", "pusher": "/app/", "ably": "access_token="}[name] in url

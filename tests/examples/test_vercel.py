@@ -1,4 +1,4 @@
-"""The example for serverless hosts: a new process for each request, and nothing kept between."""
+"""Example for serverless hosts: a new process per request, without state between them."""
 
 import asyncio
 import base64
@@ -30,16 +30,16 @@ Environment = dict[str, str]
 
 
 class Host:
-    """Answers each request with a process of its own."""
+    """Serverless host that runs a process per request."""
 
     def __init__(self, environment: Environment) -> None:
         self.processes = 0
         self.errors: list[str] = []
         self._environment = environment
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         self.processes += 1
-        asked = {
+        description = {
             "method": request.method,
             "path": request.path,
             "query": request.query_string,
@@ -55,13 +55,13 @@ class Host:
             stdout=PIPE,
             stderr=PIPE,
         )
-        said, errors = await process.communicate(json.dumps(asked).encode())
+        output, errors = await process.communicate(json.dumps(description).encode())
         self.errors += errors.decode().splitlines()
-        answer = json.loads(said)
+        response = json.loads(output)
         return web.Response(
-            status=answer["status"],
-            headers=[one for one in answer["headers"] if one[0] != "content-length"],
-            text=answer["body"],
+            status=response["status"],
+            headers=[field for field in response["headers"] if field[0] != "content-length"],
+            text=response["body"],
         )
 
 
@@ -83,7 +83,7 @@ async def host(environment: Environment) -> Host:
 @pytest.fixture
 async def url(host: Host) -> AsyncIterator[str]:
     app = web.Application()
-    app.add_routes([web.route("*", "/{path:.*}", host.answer)])
+    app.add_routes([web.route("*", "/{path:.*}", host.handle)])
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -99,48 +99,48 @@ def worker(environment: Environment) -> Iterator[None]:
 
 
 async def post(http: ClientSession, url: str, **options: Any) -> tuple[int, Any]:
-    async with http.post(url, **options) as answer:
-        return answer.status, await answer.json()
+    async with http.post(url, **options) as response:
+        return response.status, await response.json()
 
 
-async def test_every_route_answers_in_a_process_that_nobody_started(host: Host, url: str) -> None:
+async def test_every_route_works_in_a_new_process_per_request(host: Host, url: str) -> None:
     async with ClientSession() as http:
         status, descriptor = await post(http, f"{url}/realtime/connect", json={})
         assert (status, descriptor["mode"], descriptor["guarantee"]) == (200, "realtime", "log")
         name = descriptor["options"]["channel_prefix"] + CHANNEL
-        status, granted = await post(http, f"{url}/realtime/auth/ably", json={"channels": name})
-        assert (status, granted["clientId"]) == (200, "demo")
+        status, grant = await post(http, f"{url}/realtime/auth/ably", json={"channels": name})
+        assert (status, grant["clientId"]) == (200, "demo")
 
         positions = {"positions": {CHANNEL: None}}
-        status, begun = await post(http, f"{url}/realtime/poll", json=positions)
-        assert (status, begun["generation"]) == (200, descriptor["generation"])
-        before = begun["channels"][CHANNEL]["position"]
+        status, first_page = await post(http, f"{url}/realtime/poll", json=positions)
+        assert (status, first_page["generation"]) == (200, descriptor["generation"])
+        before = first_page["channels"][CHANNEL]["position"]
         status, queued = await post(http, f"{url}/api/exports")
         assert status == 202
         later = {"positions": {CHANNEL: before}, "wait": 20}
         status, page = await post(http, f"{url}/realtime/poll", json=later)
         (event,) = page["channels"][CHANNEL]["events"]
         assert (event["event"], event["data"]) == ("job.queued", queued)
-        async with http.get(f"{url}/realtime/latest?channel={CHANNEL}") as answer:
-            assert (await answer.json())["events"] == [event]
+        async with http.get(f"{url}/realtime/latest?channel={CHANNEL}") as response:
+            assert (await response.json())["events"] == [event]
     assert host.processes == 6
     assert host.errors == []
 
 
-async def test_what_the_worker_tells_arrives_once_and_in_order(
+async def test_events_of_the_worker_arrive_once_in_order(
     url: str, environment: Environment
 ) -> None:
-    heard: list[Event | ChannelReset] = []
-    client = HybridClient(f"{url}/realtime", [CHANNEL], token=access(environment))
+    items: list[Event | ChannelReset] = []
+    client = HybridClient(f"{url}/realtime", [CHANNEL], token=token(environment))
     with worker(environment):
         async with client, ClientSession() as http, asyncio.timeout(TIMEOUT):
-            _, start = await client.subscribed()
+            _, start = await client.wait_subscribed()
             await post(http, f"{url}/api/exports")
             async for item in client:
-                heard.append(item)
+                items.append(item)
                 if isinstance(item, Event) and item.event == "job.completed":
                     break
-    events = [item for item in heard if isinstance(item, Event)]
+    events = [item for item in items if isinstance(item, Event)]
     assert [event.event for event in events] == [
         "job.queued",
         *["job.progress"] * 10,
@@ -151,7 +151,7 @@ async def test_what_the_worker_tells_arrives_once_and_in_order(
     ]
 
 
-def access(environment: Environment) -> str:
+def token(environment: Environment) -> str:
     from realtime_bridge.server.auth.tokens import Tokens
 
     return Tokens(environment["REALTIME_SECRET"], issuer="realtime").issue("demo")

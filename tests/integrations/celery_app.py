@@ -1,4 +1,4 @@
-"""An application on Celery, as a worker and its clients have it."""
+"""Application on Celery, for a worker and its clients."""
 
 import os
 import signal
@@ -8,14 +8,14 @@ from typing import Any
 from celery import Celery
 
 from realtime_bridge import BlockingBroadcaster
-from realtime_bridge.integrations.celery import current_job, watch
+from realtime_bridge.integrations.celery import current_job, track_tasks
 
 REDIS = os.environ.get("REALTIME_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 app = Celery("tests", broker=REDIS, backend=REDIS)
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
 
-watch(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
+track_tasks(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
 
 
 @app.task
@@ -31,7 +31,7 @@ def raises(*, user: str) -> None:
 
 
 @app.task
-def dies(*, user: str) -> None:
+def is_killed(*, user: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -50,7 +50,7 @@ def is_retried_later(self: Any, *, user: str) -> None:
 
 
 @app.task(time_limit=1)
-def never_ends(*, user: str) -> None:
+def exceeds_time_limit(*, user: str) -> None:
     time.sleep(3_600)
 
 

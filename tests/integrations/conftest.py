@@ -1,4 +1,4 @@
-"""The broker, which is the log too."""
+"""Redis server that is the broker and the log."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -17,12 +17,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def variables(server: RedisServer) -> dict[str, str]:
-    """Return what workers and clients are configured with."""
+    """Return the environment of workers and clients."""
     return {"REALTIME_BACKEND": "redis", "REALTIME_REDIS_URL": server.url}
 
 
 @pytest.fixture
 async def log(server: RedisServer) -> AsyncIterator[RedisBackend]:
-    """Return the log that the jobs are told in."""
+    """Return the log of the jobs."""
     async with RedisBackend(server.url) as backend:
         yield backend

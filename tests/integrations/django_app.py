@@ -1,4 +1,4 @@
-"""A Django project in one module: a shop whose orders are told once they are paid."""
+"""Django project in one module: a shop that publishes an order when it is paid."""
 
 import os
 from pathlib import Path
@@ -14,8 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
 from realtime_bridge import BlockingBroadcaster
-from realtime_bridge.integrations.django import asgi, publish_on_commit, session_user
-from realtime_bridge.integrations.django import wsgi as beside
+from realtime_bridge.integrations.django import asgi as asgi_with_bridge
+from realtime_bridge.integrations.django import publish_on_commit, session_user
+from realtime_bridge.integrations.django import wsgi as wsgi_with_bridge
 from realtime_bridge.server import Bridge
 
 DATABASE = Path(os.environ["SHOP_DATABASE"])
@@ -56,7 +57,7 @@ def leave(request: HttpRequest) -> HttpResponse:
 
 
 def pay(request: HttpRequest) -> HttpResponse:
-    """Pay an order, whose payment fails in the end if the request says so."""
+    """Publish the payment of an order; the parameter `fails` rolls the transaction back."""
     with transaction.atomic():
         number = int(request.GET["order"])
         publish_on_commit(broadcaster, f"user-{request.user.pk}", "order.paid", {"order": number})
@@ -73,5 +74,5 @@ def _roll_back() -> HttpResponse:
 urlpatterns = [path("enter", enter), path("leave", leave), path("pay", pay)]
 
 bridge = Bridge.from_env(authenticate=session_user)
-asgi_application = asgi(get_asgi_application(), bridge)
-wsgi_application = beside(get_wsgi_application(), bridge)
+asgi_application = asgi_with_bridge(get_asgi_application(), bridge)
+wsgi_application = wsgi_with_bridge(get_wsgi_application(), bridge)

@@ -1,11 +1,11 @@
-"""An application on Huey, as consumers and clients have it."""
+"""Application on Huey, for a consumer and its clients."""
 
 from typing import Any
 
 from huey import RedisHuey
 
 from realtime_bridge import BlockingBroadcaster
-from realtime_bridge.integrations.huey import watch
+from realtime_bridge.integrations.huey import track_tasks
 from tests.integrations import work
 
 huey = RedisHuey("tests", url=work.REDIS)
@@ -16,4 +16,4 @@ is_retried = huey.task(retries=1)(work.is_retried)
 waits = huey.task()(work.waits)
 runs_too_long: Any = huey.task(timeout=1, name="runs_too_long")(work.waits)
 
-watch(huey, BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
+track_tasks(huey, BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")

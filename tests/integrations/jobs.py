@@ -1,4 +1,4 @@
-"""What was told of a job, read from the log."""
+"""Events of a job, read from the log."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from realtime_bridge_backends.redis import RedisBackend
 TIMEOUT = 30.0
 
 
-async def states(log: RedisBackend, channel: str, end: str) -> list[str]:
-    """Wait until a job's `end` was told, and return all that was."""
+async def wait_for_state(log: RedisBackend, channel: str, end: str) -> list[str]:
+    """Wait for the state `end` of a job, and return all its states."""
     async with log.listen() as listener, asyncio.timeout(TIMEOUT):
         await listener.subscribe([channel])
-        heard = aiter(listener)
-        while end not in (told := await told_on(log, channel)):
-            await anext(heard)
-    return told
+        turns = aiter(listener)
+        while end not in (states := await current_states(log, channel)):
+            await anext(turns)
+    return states
 
 
-async def told_on(log: RedisBackend, channel: str) -> list[str]:
-    """Return what was told on a channel so far."""
+async def current_states(log: RedisBackend, channel: str) -> list[str]:
+    """Return the states on a channel so far."""
     return [event.event.removeprefix("job.") for event in await _events(log, channel)]
 
 
-async def told_with(log: RedisBackend, channel: str, state: str) -> dict[str, Any]:
-    """Return the data that was told with a state."""
+async def state_data(log: RedisBackend, channel: str, state: str) -> dict[str, Any]:
+    """Return the data of the first event of a state."""
     return next(event.data for event in await _events(log, channel) if event.event.endswith(state))
 
 

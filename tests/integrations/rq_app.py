@@ -1,9 +1,9 @@
-"""An application on RQ, as workers and clients have it."""
+"""Application on RQ, for a worker and its clients."""
 
 import rq
 
 from realtime_bridge import BlockingBroadcaster
-from realtime_bridge.integrations.rq import watch
+from realtime_bridge.integrations.rq import track_tasks
 from realtime_bridge.integrations.tasks import Task
 
 
@@ -12,5 +12,5 @@ def channel(task: Task) -> str:
 
 
 broadcaster = BlockingBroadcaster.from_env()
-Queue, Worker = watch(broadcaster, channel)
-_, SimpleWorker = watch(broadcaster, channel, worker=rq.SimpleWorker)
+Queue, Worker = track_tasks(broadcaster, channel)
+_, SimpleWorker = track_tasks(broadcaster, channel, worker=rq.SimpleWorker)

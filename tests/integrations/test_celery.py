@@ -1,4 +1,4 @@
-"""Whatever becomes of a Celery task, its job tells it, from whichever process knows."""
+"""Job states of Celery tasks, reported by clients, workers and parent processes."""
 
 import sys
 import time
@@ -10,18 +10,18 @@ import pytest
 
 from realtime_bridge_backends.redis import RedisBackend
 from tests.cli.processes import Process
-from tests.integrations.jobs import states, told_with
+from tests.integrations.jobs import state_data, wait_for_state
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 only_processes = pytest.mark.parametrize("worker", ["prefork"], indirect=True)
-"""Threads can be neither killed nor timed."""
+"""Celery can neither kill a thread nor limit its time."""
 
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])
 def worker(variables: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
-    """Run a worker of two, and return its pool."""
+    """Run a worker with two processes or threads, and return its pool."""
     command = (sys.executable, "-m", "celery", "-A", "tests.integrations.celery_app", "worker")
     options = ("-c", "2", "-P", request.param, "-l", "info")
     with Process(*command, *options, folder=ROOT, variables=variables) as process:
@@ -32,7 +32,7 @@ def worker(variables: dict[str, str], request: pytest.FixtureRequest) -> Iterato
 
 @pytest.fixture
 def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the application, as a client process has it."""
+    """Return the application of a client process."""
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
     from tests.integrations import celery_app
@@ -48,53 +48,51 @@ def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
         ("is_retried", ["queued", "started", "retrying", "started", "completed"]),
     ],
 )
-async def test_what_a_task_does_is_told(
+async def test_every_state_of_a_task_is_reported(
     worker: str, app: Any, log: RedisBackend, task: str, expected: list[str]
 ) -> None:
     user = f"{worker}-{task}"
     getattr(app, task).delay(user=user)
-    assert await states(log, f"user-{user}", expected[-1]) == expected
+    assert await wait_for_state(log, f"user-{user}", expected[-1]) == expected
 
 
 @only_processes
-@pytest.mark.parametrize(("task", "said"), [("dies", "exited prematurely"), ("never_ends", "1")])
-async def test_a_task_that_is_killed_or_takes_too_long_has_failed(
-    worker: str, app: Any, log: RedisBackend, task: str, said: str
+@pytest.mark.parametrize(
+    ("task", "error"), [("is_killed", "exited prematurely"), ("exceeds_time_limit", "1")]
+)
+async def test_killed_or_timed_out_task_has_failed(
+    worker: str, app: Any, log: RedisBackend, task: str, error: str
 ) -> None:
     user = f"{worker}-{task}"
     getattr(app, task).delay(user=user)
-    assert (await states(log, f"user-{user}", "failed"))[-2:] == ["started", "failed"]
+    assert (await wait_for_state(log, f"user-{user}", "failed"))[-2:] == ["started", "failed"]
     (latest,) = (await log.latest(f"user-{user}")).events
-    assert said in latest.data["error"]
+    assert error in latest.data["error"]
 
 
 @only_processes
-async def test_a_task_that_is_revoked_is_cancelled(
-    worker: str, app: Any, log: RedisBackend
-) -> None:
+async def test_revoked_task_is_cancelled(worker: str, app: Any, log: RedisBackend) -> None:
     user = f"{worker}-revoked"
-    sent = app.waits.delay(user=user)
-    await states(log, f"user-{user}", "started")
-    sent.revoke(terminate=True)
-    assert (await states(log, f"user-{user}", "cancelled"))[-1] == "cancelled"
+    task = app.waits.delay(user=user)
+    await wait_for_state(log, f"user-{user}", "started")
+    task.revoke(terminate=True)
+    assert (await wait_for_state(log, f"user-{user}", "cancelled"))[-1] == "cancelled"
 
 
-async def test_a_task_that_is_tried_again_says_why(
-    worker: str, app: Any, log: RedisBackend
-) -> None:
+async def test_retry_is_reported_with_its_error(worker: str, app: Any, log: RedisBackend) -> None:
     user = f"{worker}-why"
     app.is_retried.delay(user=user)
-    await states(log, f"user-{user}", "completed")
-    assert "'not yet'" in (await told_with(log, f"user-{user}", "retrying"))["error"]
+    await wait_for_state(log, f"user-{user}", "completed")
+    assert "'not yet'" in (await state_data(log, f"user-{user}", "retrying"))["error"]
 
 
-async def test_a_task_that_is_tried_again_later_says_when(
+async def test_delayed_retry_is_reported_with_its_time(
     worker: str, app: Any, log: RedisBackend
 ) -> None:
     user = f"{worker}-when"
     before = time.time() * 1_000
     app.is_retried_later.delay(user=user)
-    await states(log, f"user-{user}", "retrying")
-    told = await told_with(log, f"user-{user}", "retrying")
-    assert told["error"] == "not yet"
-    assert told["retry_at"] >= before + 60_000
+    await wait_for_state(log, f"user-{user}", "retrying")
+    data = await state_data(log, f"user-{user}", "retrying")
+    assert data["error"] == "not yet"
+    assert data["retry_at"] >= before + 60_000

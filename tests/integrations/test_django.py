@@ -1,4 +1,4 @@
-"""Django, by ASGI and by WSGI: who has a session hears what was committed."""
+"""Django by ASGI and WSGI: users with a session receive committed events."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -23,7 +23,7 @@ SERVERS = {
 def origin(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Run the shop, in the way that Django's users do."""
+    """Run the shop on a server that Django recommends."""
     variables = {
         "REALTIME_BACKEND": "memory",
         "REALTIME_SECRET": SECRET,
@@ -39,29 +39,29 @@ def origin(
 
 @pytest.fixture
 async def browser(origin: str) -> AsyncIterator[ClientSession]:
-    """Return somebody who has a session."""
+    """Return an HTTP client with a cookie jar."""
     async with ClientSession(origin, cookie_jar=CookieJar(unsafe=True)) as browser:
         yield browser
 
 
 async def enter(browser: ClientSession, name: str) -> str:
-    async with browser.get(f"/enter?name={name}") as answer:
-        return f"user-{await answer.text()}"
+    async with browser.get(f"/enter?name={name}") as response:
+        return f"user-{await response.text()}"
 
 
 async def pay(browser: ClientSession, query: str) -> int:
-    async with browser.get(f"/pay?{query}") as answer:
-        return answer.status
+    async with browser.get(f"/pay?{query}") as response:
+        return response.status
 
 
-async def test_what_was_committed_is_heard_and_what_was_rolled_back_never_was(
+async def test_committed_event_arrives_and_rolled_back_one_does_not(
     origin: str, browser: ClientSession
 ) -> None:
     channel = await enter(browser, "ann")
-    async with browser.post("/realtime/connect", json={}) as answer:
-        token = (await answer.json())["token"]
+    async with browser.post("/realtime/connect", json={}) as response:
+        token = (await response.json())["token"]
     async with HybridClient(f"{origin}/realtime", [channel], token=token) as client:
-        await client.subscribed()
+        await client.wait_subscribed()
         assert await pay(browser, "order=1&fails=") == 402
         assert await pay(browser, "order=2") == 200
         event = await anext(aiter(client))
@@ -70,20 +70,20 @@ async def test_what_was_committed_is_heard_and_what_was_rolled_back_never_was(
     assert (event.data, event.position.offset) == ({"order": 2}, 1)
 
 
-async def test_only_who_has_a_session_is_let_in(browser: ClientSession) -> None:
-    async with browser.post("/realtime/connect", json={}) as answer:
-        assert answer.status == 401
+async def test_connect_requires_a_session(browser: ClientSession) -> None:
+    async with browser.post("/realtime/connect", json={}) as response:
+        assert response.status == 401
     await enter(browser, "ben")
-    async with browser.post("/realtime/connect", json={}) as answer:
-        assert answer.status == 200
-    async with browser.get("/leave"), browser.post("/realtime/connect", json={}) as answer:
-        assert answer.status == 401
+    async with browser.post("/realtime/connect", json={}) as response:
+        assert response.status == 200
+    async with browser.get("/leave"), browser.post("/realtime/connect", json={}) as response:
+        assert response.status == 401
 
 
-async def test_a_stream_is_refused_where_it_would_hold_a_worker(
+async def test_sse_without_channels_is_400_by_asgi_501_by_wsgi(
     origin: str, browser: ClientSession, request: pytest.FixtureRequest
 ) -> None:
     await enter(browser, "cleo")
     expected = {"asgi": 400, "wsgi": 501}[request.node.callspec.params["origin"]]
-    async with browser.get("/realtime/sse") as answer:
-        assert answer.status == expected
+    async with browser.get("/realtime/sse") as response:
+        assert response.status == expected

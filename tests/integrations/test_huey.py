@@ -1,4 +1,4 @@
-"""Whatever Huey knows of a task, its job tells it, from a thread or a process."""
+"""Job states of Huey tasks, run by threads and by processes."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from realtime_bridge_backends.redis import RedisBackend
 from tests.integrations import workers
-from tests.integrations.jobs import states, told_with
+from tests.integrations.jobs import state_data, wait_for_state
 
 CONSUMER = str(Path(sys.executable).with_name("huey_consumer"))
 
@@ -20,7 +20,7 @@ def worker(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    """Run a consumer with one worker, and return of what kind it is."""
+    """Run a consumer with one worker, and return the kind of worker."""
     options = ("-k", request.param, "-w", "1", "-d", "0.05", "-m", "0.1")
     command = (sys.executable, CONSUMER, "tests.integrations.huey_app.huey", *options)
     output = tmp_path_factory.mktemp("huey") / "consumer.log"
@@ -30,7 +30,7 @@ def worker(
 
 @pytest.fixture
 def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the application, as a client process has it."""
+    """Return the application of a client process."""
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
     from tests.integrations import huey_app
@@ -46,37 +46,33 @@ def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
         ("is_retried", ["queued", "started", "retrying", "started", "completed"]),
     ],
 )
-async def test_what_a_task_does_is_told(
+async def test_every_state_of_a_task_is_reported(
     worker: str, app: Any, log: RedisBackend, task: str, expected: list[str]
 ) -> None:
     user = f"{worker}-{task}"
     getattr(app, task)(user=user)
-    assert await states(log, f"user-{user}", expected[-1]) == expected
+    assert await wait_for_state(log, f"user-{user}", expected[-1]) == expected
 
 
-async def test_a_task_that_is_tried_again_says_why(
-    worker: str, app: Any, log: RedisBackend
-) -> None:
+async def test_retry_is_reported_with_its_error(worker: str, app: Any, log: RedisBackend) -> None:
     user = f"{worker}-why"
     app.is_retried(user=user)
-    await states(log, f"user-{user}", "completed")
-    assert (await told_with(log, f"user-{user}", "retrying"))["error"] == "not yet"
+    await wait_for_state(log, f"user-{user}", "completed")
+    assert (await state_data(log, f"user-{user}", "retrying"))["error"] == "not yet"
 
 
 @pytest.mark.parametrize("worker", ["process"], indirect=True)
-async def test_a_task_that_takes_too_long_has_failed(
-    worker: str, app: Any, log: RedisBackend
-) -> None:
+async def test_timed_out_task_has_failed(worker: str, app: Any, log: RedisBackend) -> None:
     user = f"{worker}-too-long"
     app.runs_too_long(user=user)
-    assert await states(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
+    assert await wait_for_state(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
 
 
-async def test_a_task_that_is_revoked_before_it_began_is_cancelled(
+async def test_task_revoked_before_its_start_is_cancelled(
     worker: str, app: Any, log: RedisBackend
 ) -> None:
     user = f"{worker}-revoked"
     app.waits(user=f"{user}-before")
     app.works(user=user).revoke()
     app.huey.storage.conn.rpush(f"go-{user}-before", "on")
-    assert await states(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]
+    assert await wait_for_state(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]

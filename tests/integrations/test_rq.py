@@ -1,4 +1,4 @@
-"""Whatever becomes of an RQ job, it is told, from the work horse or from its parent."""
+"""Job states of RQ jobs, reported by the work horse or its parent."""
 
 import sys
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from rq.command import send_stop_job_command
 
 from realtime_bridge_backends.redis import RedisBackend
 from tests.integrations import workers
-from tests.integrations.jobs import states, told_with
+from tests.integrations.jobs import state_data, wait_for_state
 from tests.services.redis import RedisServer
 
 RQ = str(Path(sys.executable).with_name("rq"))
 WORK = "tests.integrations.work"
 
 only_horses = pytest.mark.parametrize("worker", ["Worker"], indirect=True)
-"""A worker that works by itself can be neither killed nor stopped without ending."""
+"""A SimpleWorker runs jobs in its own process: it cannot kill or stop one and continue."""
 
 
 @pytest.fixture(scope="module", params=["Worker", "SimpleWorker"])
@@ -41,7 +41,7 @@ def worker(
 def queue(
     worker: str, server: RedisServer, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    """Return the worker's queue, as a client process has it."""
+    """Return the worker's queue for a client process."""
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
     from tests.integrations import rq_app
@@ -56,51 +56,49 @@ def queue(
         ("raises", ["queued", "started", "failed"]),
     ],
 )
-async def test_what_a_job_does_is_told(
+async def test_every_state_of_a_job_is_reported(
     worker: str, queue: Any, log: RedisBackend, task: str, expected: list[str]
 ) -> None:
     user = f"{worker}-{task}"
     queue.enqueue(f"{WORK}.{task}", user=user)
-    assert await states(log, f"user-{user}", expected[-1]) == expected
+    assert await wait_for_state(log, f"user-{user}", expected[-1]) == expected
 
 
-async def test_a_job_that_is_tried_again_says_why_and_then_completes(
+async def test_retried_job_reports_the_error_and_completes(
     worker: str, queue: Any, log: RedisBackend
 ) -> None:
     user = f"{worker}-retried"
     queue.enqueue(f"{WORK}.is_retried", user=user, retry=Retry(max=1))
-    told = await states(log, f"user-{user}", "completed")
-    assert told == ["queued", "started", "retrying", "started", "completed"]
-    assert (await told_with(log, f"user-{user}", "retrying"))["error"] == "not yet"
+    states = await wait_for_state(log, f"user-{user}", "completed")
+    assert states == ["queued", "started", "retrying", "started", "completed"]
+    assert (await state_data(log, f"user-{user}", "retrying"))["error"] == "not yet"
 
 
 @only_horses
 @pytest.mark.parametrize(
-    ("task", "options", "why"),
-    [("dies", {}, "signal 9"), ("waits", {"job_timeout": 1}, "maximum timeout")],
+    ("task", "options", "error"),
+    [("is_killed", {}, "signal 9"), ("waits", {"job_timeout": 1}, "maximum timeout")],
 )
-async def test_a_job_that_is_killed_or_takes_too_long_has_failed(
-    worker: str, queue: Any, log: RedisBackend, task: str, options: dict[str, Any], why: str
+async def test_killed_or_timed_out_job_has_failed(
+    worker: str, queue: Any, log: RedisBackend, task: str, options: dict[str, Any], error: str
 ) -> None:
     user = f"{worker}-{task}"
     queue.enqueue(f"{WORK}.{task}", user=user, **options)
-    assert await states(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
-    assert why in (await told_with(log, f"user-{user}", "failed"))["error"]
+    assert await wait_for_state(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
+    assert error in (await state_data(log, f"user-{user}", "failed"))["error"]
 
 
 @only_horses
-async def test_a_job_that_is_stopped_is_cancelled(
-    worker: str, queue: Any, log: RedisBackend
-) -> None:
+async def test_stopped_job_is_cancelled(worker: str, queue: Any, log: RedisBackend) -> None:
     user = f"{worker}-stopped"
     job = queue.enqueue(f"{WORK}.waits", user=user)
-    await states(log, f"user-{user}", "started")
+    await wait_for_state(log, f"user-{user}", "started")
     send_stop_job_command(queue.connection, job.id)
-    told = await states(log, f"user-{user}", "cancelled")
-    assert told == ["queued", "started", "cancelled"]
+    states = await wait_for_state(log, f"user-{user}", "cancelled")
+    assert states == ["queued", "started", "cancelled"]
 
 
-async def test_a_job_that_is_taken_back_before_it_began_is_cancelled(
+async def test_job_cancelled_before_its_start_is_cancelled(
     worker: str, queue: Any, log: RedisBackend
 ) -> None:
     user = f"{worker}-cancelled"
@@ -108,4 +106,4 @@ async def test_a_job_that_is_taken_back_before_it_began_is_cancelled(
     job = queue.enqueue(f"{WORK}.works", user=user)
     job.cancel()
     queue.connection.rpush(f"go-{user}-before", "on")
-    assert await states(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]
+    assert await wait_for_state(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]

@@ -1,4 +1,4 @@
-"""What tasks do, whichever queue runs them; what they wait for is in Redis, and ends with it."""
+"""Bodies of the tasks; they wait for lists in Redis, and so end with it."""
 
 import os
 import signal
@@ -26,10 +26,10 @@ def is_retried(*, user: str) -> None:
         raise ValueError("not yet")
 
 
-def dies(*, user: str) -> None:
+def is_killed(*, user: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def waits(*, user: str) -> None:
-    """Wait until the test puts something there."""
+    """Wait until the test pushes an item."""
     _redis.blpop([f"go-{user}"])

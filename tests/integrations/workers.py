@@ -1,4 +1,4 @@
-"""A queue's worker in a process group of its own, which ends with all its children."""
+"""Worker of a queue in a process group of its own, which ends with all its children."""
 
 import os
 import signal
@@ -15,14 +15,15 @@ TIMEOUT = 10.0
 
 @contextmanager
 def running(*command: str, variables: Mapping[str, str], output: Path) -> Iterator[None]:
-    """Run the worker; what it says goes to a file, which a child that outlives it cannot hold."""
-    with output.open("w") as said:
+    """Run a worker with its output in a file."""
+    # Not a pipe: a child that outlives the worker would keep it open.
+    with output.open("w") as file:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
             env=environment(variables),
-            stdout=said,
-            stderr=said,
+            stdout=file,
+            stderr=file,
             start_new_session=True,
         )
     try:

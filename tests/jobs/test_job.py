@@ -1,4 +1,4 @@
-"""A job's life: its states arrive in order, its end always, and nothing of it fails the work."""
+"""Jobs: updates in order, the end always, and no failure of the work."""
 
 import asyncio
 import os
@@ -23,8 +23,8 @@ from realtime_bridge.jobs.job import AsyncJob
 from realtime_bridge_backends.memory import MemoryBackend
 
 
-class Noting(MemoryBackend):
-    """A log that notes what it is told, and fails as often as it shall."""
+class RecordingLog(MemoryBackend):
+    """Log that records its events, after a number of failures."""
 
     def __init__(self, failures: int = 0) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class Noting(MemoryBackend):
 
 
 @pytest.fixture
-def log() -> Noting:
-    return Noting()
+def log() -> RecordingLog:
+    return RecordingLog()
 
 
 @pytest.fixture
-async def broadcaster(log: Noting) -> AsyncIterator[Broadcaster]:
+async def broadcaster(log: RecordingLog) -> AsyncIterator[Broadcaster]:
     async with Broadcaster(log=log) as broadcaster:
         yield broadcaster
 
@@ -65,8 +65,8 @@ def a_job(broadcaster: Broadcaster) -> AsyncJob:
     return broadcaster.job("user-42", id="a1", title="Transcribe call.mp3")
 
 
-async def test_a_job_that_ends_well_is_started_and_completed(
-    broadcaster: Broadcaster, log: Noting
+async def test_finished_job_is_started_and_completed(
+    broadcaster: Broadcaster, log: RecordingLog
 ) -> None:
     async with a_job(broadcaster):
         pass
@@ -77,7 +77,9 @@ async def test_a_job_that_ends_well_is_started_and_completed(
     assert end["version"] > log.events[0].data["version"]
 
 
-async def test_a_job_that_raises_failed_and_says_why(broadcaster: Broadcaster, log: Noting) -> None:
+async def test_job_that_raises_reports_its_error(
+    broadcaster: Broadcaster, log: RecordingLog
+) -> None:
     with pytest.raises(ValueError, match="no sound"):
         async with a_job(broadcaster):
             raise ValueError("no sound")
@@ -86,15 +88,15 @@ async def test_a_job_that_raises_failed_and_says_why(broadcaster: Broadcaster, l
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, asyncio.CancelledError])
-def test_a_job_that_is_interrupted_is_cancelled(log: Noting, end: type[BaseException]) -> None:
+def test_interrupted_job_is_cancelled(log: RecordingLog, end: type[BaseException]) -> None:
     with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
         with pytest.raises(end), broadcaster.job("user-42"):
             raise end
         assert log.names[-1] == "job.cancelled"
 
 
-async def test_of_much_progress_little_is_published_and_the_last_of_it_always(
-    broadcaster: Broadcaster, log: Noting
+async def test_progress_is_throttled_and_its_last_is_published(
+    broadcaster: Broadcaster, log: RecordingLog
 ) -> None:
     async with a_job(broadcaster) as job:
         for count in range(1_000):
@@ -104,8 +106,8 @@ async def test_of_much_progress_little_is_published_and_the_last_of_it_always(
     assert (last["progress"], last["message"], last["stage"]) == (0.999, "999", "align")
 
 
-async def test_the_trailing_progress_is_published_while_the_job_goes_on(
-    broadcaster: Broadcaster, log: Noting
+async def test_trailing_progress_is_published_during_the_job(
+    broadcaster: Broadcaster, log: RecordingLog
 ) -> None:
     async with asyncio.timeout(10), a_job(broadcaster) as job:
         job.progress(0.1)
@@ -116,8 +118,8 @@ async def test_the_trailing_progress_is_published_while_the_job_goes_on(
     assert [event.data["progress"] for event in log.events[1:3]] == [0.1, 0.3]
 
 
-async def test_tracked_items_are_the_progress_and_tell_the_time_left(
-    broadcaster: Broadcaster, log: Noting
+async def test_tracked_items_report_progress_and_seconds_left(
+    broadcaster: Broadcaster, log: RecordingLog
 ) -> None:
     async with a_job(broadcaster) as job:
         assert [row async for row in job.track("abcd")] == ["a", "b", "c", "d"]
@@ -125,30 +127,30 @@ async def test_tracked_items_are_the_progress_and_tell_the_time_left(
     assert log.events[-2].data["eta"] == 0
 
 
-def test_tracked_items_in_code_that_is_not_async(log: Noting) -> None:
+def test_blocking_job_tracks_items(log: RecordingLog) -> None:
     with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
         with broadcaster.job("user-42") as job:
             assert list(job.track(iter("abcd"), total=8)) == ["a", "b", "c", "d"]
         assert log.events[-2].data["progress"] == 0.5
 
 
-async def test_a_broadcaster_that_fails_does_not_fail_the_job_and_catches_up(
+async def test_failing_broadcaster_fails_no_job_and_catches_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    log = Noting(failures=2)
+    log = RecordingLog(failures=2)
     async with Broadcaster(log=log) as broadcaster, a_job(broadcaster):
         pass
     assert log.names == ["job.started", "job.completed"]
     assert "error='away'" in caplog.text
 
 
-async def test_a_job_on_no_valid_channel_does_not_begin(broadcaster: Broadcaster) -> None:
+async def test_job_on_an_invalid_channel_is_refused(broadcaster: Broadcaster) -> None:
     with pytest.raises(InvalidEventError):
         broadcaster.job("no channel")
 
 
-class Starting(Noting):
-    """A log that cannot be entered, as often as it shall."""
+class RefusingLog(RecordingLog):
+    """Log that refuses to connect a number of times."""
 
     def __init__(self, *refusals: PublishError) -> None:
         super().__init__()
@@ -160,10 +162,10 @@ class Starting(Noting):
         return await super().__aenter__()
 
 
-def test_what_a_job_has_to_tell_waits_for_a_broadcaster_that_cannot_start_yet(
+def test_report_waits_until_the_broadcaster_can_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    log = Starting(BackendUnavailableError("away"), BackendUnavailableError("still away"))
+    log = RefusingLog(BackendUnavailableError("away"), BackendUnavailableError("still away"))
     with (
         BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster,
         broadcaster.job("user-42"),
@@ -173,11 +175,11 @@ def test_what_a_job_has_to_tell_waits_for_a_broadcaster_that_cannot_start_yet(
     assert "error='away'" in caplog.text
 
 
-def test_a_broadcaster_that_can_never_start_is_not_waited_for(
+def test_report_ends_when_the_broadcaster_cannot_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     refused = (BackendAuthError("wrong key"), BackendAuthError("wrong key"))
-    log = Starting(*refused)
+    log = RefusingLog(*refused)
     with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
         with broadcaster.job("user-42") as job:
             pass
@@ -185,11 +187,11 @@ def test_a_broadcaster_that_can_never_start_is_not_waited_for(
         assert f"job reports nothing job={job.id} error='wrong key'" in caplog.text
 
 
-def test_a_child_that_is_forked_within_a_job_tells_by_itself_and_the_parent_goes_on() -> None:
-    logs: list[Noting] = []
+def test_child_forked_within_a_job_reports_beside_its_parent() -> None:
+    logs: list[RecordingLog] = []
 
     def make() -> Broadcaster:
-        logs.append(Noting())
+        logs.append(RecordingLog())
         return Broadcaster(log=logs[-1])
 
     with BlockingBroadcaster(make) as broadcaster, broadcaster.job("user-42", id="a1") as job:
@@ -198,14 +200,14 @@ def test_a_child_that_is_forked_within_a_job_tells_by_itself_and_the_parent_goes
         if not child:
             job.progress(0.5)
             job.report("retrying")
-            told = [(event.event, event.data["progress"]) for event in logs[-1].events]
-            os._exit(told != [("job.progress", 0.5), ("job.retrying", 0.5)])
+            reported = [(event.event, event.data["progress"]) for event in logs[-1].events]
+            os._exit(reported != [("job.progress", 0.5), ("job.retrying", 0.5)])
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     (log,) = logs
     assert log.names == ["job.started", "job.progress", "job.completed"]
 
 
-def test_many_threads_report_on_one_job(log: Noting) -> None:
+def test_many_threads_report_on_one_job(log: RecordingLog) -> None:
     with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
         with broadcaster.job("user-42") as job, ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda _: list(job.track(range(1_000))), range(8)))
@@ -215,24 +217,24 @@ def test_many_threads_report_on_one_job(log: Noting) -> None:
 
 
 @pytest.mark.timed
-async def test_a_thousand_jobs_of_a_thousand_calls_each_cost_four_events_a_second_each(
-    broadcaster: Broadcaster, log: Noting
+async def test_thousand_jobs_publish_four_events_a_second_each(
+    broadcaster: Broadcaster, log: RecordingLog
 ) -> None:
     async def work(number: int) -> None:
         async with broadcaster.job("user-42", id=str(number)) as job:
             async for _ in job.track(range(1_000)):
                 await asyncio.sleep(0)
 
-    began = time.monotonic()
+    started = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         for number in range(1_000):
             tasks.create_task(work(number))
-    seconds = time.monotonic() - began
-    told: dict[str, list[Event]] = {}
+    seconds = time.monotonic() - started
+    by_job: dict[str, list[Event]] = {}
     for event in log.events:
-        told.setdefault(event.data["job"], []).append(event)
-    assert len(told) == 1_000
-    for events in told.values():
+        by_job.setdefault(event.data["job"], []).append(event)
+    assert len(by_job) == 1_000
+    for events in by_job.values():
         states = [event.data["state"] for event in events]
         assert states == ["running"] * (len(states) - 1) + ["completed"]
         assert (events[-2].data["progress"], events[-2].data["eta"]) == (1, 0)

@@ -1,4 +1,4 @@
-"""What to tell of a job, and when: the vectors, and the bounds that they do not show."""
+"""Updates of a job and their times: the vectors, and bounds beyond them."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_vector(vector: dict[str, Any]) -> None:
             assert update.data | {"event": update.event} == data, step
 
 
-def test_what_is_told_is_what_the_model_says() -> None:
+def test_updates_match_the_model() -> None:
     state = JobState("a1", title="Transcribe call.mp3")
     state.set_progress(0.5, "Aligning", "align", 3.5)
     state.change("retrying", 1_000, error="timeout", retry_at=2_000)
@@ -55,7 +55,7 @@ def test_progress_is_due_an_interval_after_the_last() -> None:
     assert state.seconds_until_due(10) == PROGRESS_INTERVAL
 
 
-def test_nothing_is_due_after_an_end() -> None:
+def test_no_update_is_due_after_an_end_state() -> None:
     state = JobState("a1", title="A job")
     state.change("cancelled", 0)
     due(state, 0)
@@ -63,7 +63,7 @@ def test_nothing_is_due_after_an_end() -> None:
     assert state.seconds_until_due(100) is None
 
 
-def test_what_waits_is_bounded_and_the_newest_is_kept() -> None:
+def test_pending_updates_are_bounded_and_keep_the_newest() -> None:
     state = JobState("a1", title="A job")
     for _ in range(PENDING_LIMIT):
         state.change("retrying", 0)

@@ -1,4 +1,4 @@
-"""Channels' names and patterns: what is one, what is not, and which patterns meet."""
+"""Names of channels, and the patterns that match them."""
 
 from itertools import product
 from typing import Any
@@ -12,14 +12,14 @@ from realtime_bridge.model.channel import ChannelPattern, check_channel
 
 
 @pytest.mark.parametrize("name", ["a", "user-42", "job.7", "a_=@,.;-Z9", "x" * 128, "private_x"])
-def test_a_name_that_every_provider_takes_is_taken(name: str) -> None:
+def test_channel_name_of_the_alphabet_is_accepted(name: str) -> None:
     assert check_channel(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", "x" * 129, "job 7", "job:7", "job/7", "jöb", "job.7\n", "job#7", "{job}"]
 )
-def test_a_bad_name_is_refused_with_the_alphabet(name: str) -> None:
+def test_bad_channel_name_is_refused_with_the_alphabet(name: str) -> None:
     with pytest.raises(InvalidEventError) as caught:
         check_channel(name)
     assert str(caught.value) == (
@@ -28,14 +28,14 @@ def test_a_bad_name_is_refused_with_the_alphabet(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [None, 7, b"job.7", ["job.7"], {"job": 7}])
-def test_what_is_no_text_is_refused(name: Any) -> None:
-    with pytest.raises(InvalidEventError, match=r"^Bad channel name .*: it is a text, like job.7$"):
+def test_channel_name_that_is_no_text_is_refused(name: Any) -> None:
+    with pytest.raises(InvalidEventError, match=r"^Bad channel name .*: use a text, like job.7$"):
         check_channel(name)
 
 
 @pytest.mark.parametrize("prefix", ["private-", "presence-"])
-def test_a_providers_prefix_is_refused(prefix: str) -> None:
-    with pytest.raises(InvalidEventError, match=f"leave out '{prefix}'"):
+def test_prefix_of_a_provider_is_refused(prefix: str) -> None:
+    with pytest.raises(InvalidEventError, match=f"omit '{prefix}'"):
         check_channel(f"{prefix}job.7")
 
 
@@ -56,7 +56,7 @@ def test_a_providers_prefix_is_refused(prefix: str) -> None:
         ("news", "news2", None),
     ],
 )
-def test_a_pattern_is_fully_anchored_and_its_holes_take_no_dot(
+def test_pattern_matches_whole_names_and_holes_no_dot(
     pattern: str, channel: str, filled: dict[str, str] | None
 ) -> None:
     assert ChannelPattern(pattern).match(channel) == filled
@@ -65,21 +65,23 @@ def test_a_pattern_is_fully_anchored_and_its_holes_take_no_dot(
 @pytest.mark.parametrize(
     "text", ["", "job {id}", "job.{}", "job.{7}", "job.{id", "job.id}", "job.*", "jöb"]
 )
-def test_a_malformed_pattern_is_refused_with_an_example(text: str) -> None:
+def test_malformed_pattern_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^Bad channel pattern .*like 'job\.\{job_id\}'"):
         ChannelPattern(text)
 
 
 @pytest.mark.parametrize("text", ["{a}{b}", "{a}-{b}", "x.{a}_{b}"])
-def test_a_pattern_that_reads_in_two_ways_is_refused(text: str) -> None:
+def test_ambiguous_pattern_is_refused(text: str) -> None:
     with pytest.raises(
         ConfigurationError, match=r"^Ambiguous channel pattern .* put a dot between"
     ):
         ChannelPattern(text)
 
 
-def test_a_hole_has_one_name() -> None:
-    with pytest.raises(ConfigurationError, match=r"^Channel pattern '\{a\}\.\{a\}' names one hole"):
+def test_hole_named_twice_is_refused() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^Channel pattern '\{a\}\.\{a\}' names a hole twice"
+    ):
         ChannelPattern("{a}.{a}")
 
 
@@ -100,7 +102,7 @@ def patterns(draw: st.DrawFn) -> ChannelPattern:
 
 
 @given(patterns(), patterns())
-def test_patterns_overlap_exactly_when_a_name_is_of_both(
+def test_patterns_overlap_exactly_when_a_name_matches_both(
     one: ChannelPattern, other: ChannelPattern
 ) -> None:
     meet = any(one.match(name) is not None and other.match(name) is not None for name in NAMES)
@@ -119,5 +121,5 @@ def test_patterns_overlap_exactly_when_a_name_is_of_both(
         ("job.{id}", "job.", False),
     ],
 )
-def test_patterns_that_people_write_overlap_or_not(one: str, other: str, *, meet: bool) -> None:
+def test_customary_patterns_overlap_or_not(one: str, other: str, *, meet: bool) -> None:
     assert ChannelPattern(one).overlaps(ChannelPattern(other)) is meet

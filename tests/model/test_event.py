@@ -1,4 +1,4 @@
-"""An event is checked when it is made, and never changes."""
+"""Events: checks on creation, encoding, and immutability."""
 
 import copy
 import inspect
@@ -31,11 +31,11 @@ def event(**fields: Any) -> Event:
 
 
 @given(JSON)
-def test_all_that_json_can_say_comes_back(data: Any) -> None:
+def test_every_json_value_survives(data: Any) -> None:
     assert event(data=data).data == data
 
 
-def test_what_happens_to_the_object_later_does_not_happen_to_the_event() -> None:
+def test_later_change_of_the_data_changes_no_event() -> None:
     data = {"percent": 30}
     made = event(data=data)
     data["percent"] = 99
@@ -43,12 +43,12 @@ def test_what_happens_to_the_object_later_does_not_happen_to_the_event() -> None
     assert made.data == {"percent": 30}
 
 
-def test_an_event_cannot_be_changed() -> None:
+def test_event_is_immutable() -> None:
     with pytest.raises(AttributeError, match="immutable"):
         event().channel = "job.8"  # type: ignore[misc]
 
 
-def test_an_event_is_a_value() -> None:
+def test_events_compare_by_value() -> None:
     made = event(data=[1], id="one", key="k", source="c_1")
     assert made == event(data=[1], id="one", key="k", source="c_1")
     assert made != event(data=[2], id="one", key="k", source="c_1")
@@ -56,21 +56,21 @@ def test_an_event_is_a_value() -> None:
     assert len({made, copy.copy(made)}) == 1
 
 
-def test_help_shows_how_an_event_is_made() -> None:
+def test_help_shows_the_arguments_of_an_event() -> None:
     shown = str(inspect.signature(Event))
     assert shown.startswith("(*, channel: str, event: str, data: Any, id: str | None = None")
 
 
-def test_an_event_without_an_id_gets_one_of_its_own() -> None:
+def test_event_without_id_gets_its_own() -> None:
     assert uuid.UUID(event().id).version == 7
     assert event().id != event().id
 
 
-def test_what_json_cannot_hold_of_numbers_becomes_null() -> None:
+def test_numbers_that_json_lacks_become_null() -> None:
     assert event(data=[math.nan, math.inf, -math.inf]).data == [None, None, None]
 
 
-def test_the_log_places_an_event_without_changing_it() -> None:
+def test_position_of_the_log_changes_no_event() -> None:
     made = event(data={"a": 1}, id="one", key="k", source="c_1")
     placed = made.with_position(Position("k3v9q2wz", 3, "one"), 1_763_836_800_123)
     assert (placed.position, placed.time) == (Position("k3v9q2wz", 3), 1_763_836_800_123)
@@ -79,29 +79,29 @@ def test_the_log_places_an_event_without_changing_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65, "a\nb", "a\x00", "\ud800", 7, None, b"bytes"])
-def test_a_bad_event_name_is_refused_with_advice(name: Any) -> None:
+def test_bad_event_name_is_refused_with_a_hint(name: Any) -> None:
     with pytest.raises(InvalidEventError, match=r"^Bad event name .*: use 1 to 64 printable"):
         event(event=name)
 
 
 @pytest.mark.parametrize("name", ["x", "x" * 64, "job progress", "job.fortschritt-ü", "完了"])
-def test_a_printable_event_name_is_taken(name: str) -> None:
+def test_printable_event_name_is_accepted(name: str) -> None:
     assert event(event=name).event == name
 
 
 @pytest.mark.parametrize("field", ["id", "key", "source"])
 @pytest.mark.parametrize("value", ["", "x" * 129, "a\tb", 7])
-def test_a_bad_label_is_refused_by_its_name(field: str, value: Any) -> None:
+def test_bad_label_is_refused_by_its_name(field: str, value: Any) -> None:
     with pytest.raises(InvalidEventError, match=f"^Bad {field} .*use a text of 1 to 128 printable"):
         event(**{field: value})
 
 
 @pytest.mark.parametrize("field", ["id", "key", "source"])
-def test_a_label_may_be_as_long_as_the_limit(field: str) -> None:
+def test_label_may_be_as_long_as_the_limit(field: str) -> None:
     assert getattr(event(**{field: "x" * 128}), field) == "x" * 128
 
 
-def test_a_bad_channel_is_refused() -> None:
+def test_bad_channel_is_refused() -> None:
     with pytest.raises(InvalidEventError, match=r"^Bad channel name 'job 7'"):
         event(channel="job 7")
 
@@ -119,30 +119,30 @@ def test_data_that_contains_itself_is_refused() -> None:
         event(data=data)
 
 
-def test_the_limit_of_the_data_is_counted_in_encoded_bytes() -> None:
+def test_data_limit_counts_encoded_bytes() -> None:
     assert len(event(data="ü" * (MAX_DATA_BYTES // 2 - 1)).body) == MAX_DATA_BYTES
     with pytest.raises(InvalidEventError) as caught:
         event(data="ü" * (MAX_DATA_BYTES // 2))
     assert str(caught.value) == (
         "The data is 1,048,578 bytes of JSON, over the limit of 1,048,576. "
-        "Store it elsewhere and publish where to find it"
+        "Store it elsewhere and publish its address"
     )
 
 
-def test_refused_data_is_not_shown_whole() -> None:
+def test_refused_data_is_truncated_in_the_error() -> None:
     with pytest.raises(InvalidEventError) as caught:
         event(id="x" * 100_000)
     assert len(str(caught.value)) < 300
 
 
 @given(st.from_regex(r"[0-9a-z]{8}", fullmatch=True), st.integers(0, MAX_OFFSET))
-def test_a_position_survives_both_of_its_forms(epoch: str, offset: int) -> None:
+def test_position_survives_its_text_and_its_wire_form(epoch: str, offset: int) -> None:
     position = Position(epoch, offset)
     assert Position.parse(str(position)) == position
     assert Position.from_json(position.to_json()) == position
 
 
-def test_a_position_carries_its_id_on_the_wire_but_not_in_comparison() -> None:
+def test_position_has_its_id_on_the_wire_not_in_comparison() -> None:
     position = Position("k3v9q2wz", 124, "one")
     assert position.to_json() == {"epoch": "k3v9q2wz", "offset": 124, "id": "one"}
     assert Position.from_json(position.to_json()).id == "one"
@@ -158,7 +158,7 @@ def test_a_position_carries_its_id_on_the_wire_but_not_in_comparison() -> None:
     ["", "k3v9q2wz", "k3v9q2wz:", ":1", "k3v9q2wz:-1", "k3v9q2wz:01", "K3V9Q2WZ:1", "k3v9q2wz:1 ",
      "k3v9q2wz:1\n", "k3v9q2w:1", "k3v9q2wz:9007199254740992", "k3v9q2wz:99999999999999999"],
 )  # fmt: skip
-def test_a_malformed_position_is_refused(text: str) -> None:
+def test_malformed_position_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"(?i)position"):
         Position.parse(text)
 
@@ -172,12 +172,12 @@ def test_a_malformed_position_is_refused(text: str) -> None:
      {"epoch": "k3v9q2wz", "offset": 1, "id": 7}, {"epoch": "k3v9q2wz", "offset": 1, "id": ""},
      {"epoch": "k3v9q2wz", "offset": 1, "id": "x" * 129}],
 )  # fmt: skip
-def test_a_malformed_position_on_the_wire_is_refused(fields: Any) -> None:
+def test_malformed_position_on_the_wire_is_refused(fields: Any) -> None:
     with pytest.raises(ValueError, match="a position"):
         Position.from_json(fields)
 
 
-def test_an_event_of_a_subclass_is_one() -> None:
+def test_event_of_a_subclass_keeps_its_class() -> None:
     class Progress(Event, frozen=True, gc=False):
         """An application's own."""
 

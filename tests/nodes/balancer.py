@@ -1,4 +1,4 @@
-"""A load balancer: connections go round to the nodes that say they are ready."""
+"""Load balancer that distributes connections among the ready nodes, in turn."""
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
@@ -11,7 +11,7 @@ CHUNK_BYTES = 65_536
 
 
 class Balancer:
-    """Forwards each connection of a free loopback port to one of the nodes, in turn."""
+    """Balancer on a free loopback port, for nodes at the given ports."""
 
     def __init__(self, ports: Sequence[int]) -> None:
         self._ports = list(ports)
@@ -19,7 +19,7 @@ class Balancer:
         self._next = 0
         self._exits = AsyncExitStack()
         self.upgrades: list[float] = []
-        """When each socket was asked for, by the loop's clock."""
+        """Times of the socket upgrades, by the event loop's clock."""
 
     @property
     def url(self) -> str:
@@ -56,22 +56,22 @@ class Balancer:
                 first = await reader.read(CHUNK_BYTES)
                 if b"/realtime/ws" in first.partition(b"\r\n")[0]:
                     self.upgrades.append(asyncio.get_running_loop().time())
-                await self._carry(first, reader, writer)
+                await self._forward_both(first, reader, writer)
         finally:
             writer.transport.abort()
 
-    async def _carry(self, first: bytes, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _forward_both(self, first: bytes, reader: StreamReader, writer: StreamWriter) -> None:
         from_node, to_node = await asyncio.open_connection("127.0.0.1", self._choose())
         to_node.write(first)
-        ways = {
+        tasks = {
             asyncio.create_task(_forward(reader, to_node)),
             asyncio.create_task(_forward(from_node, writer)),
         }
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for way in ways:
-                way.cancel()
+            for task in tasks:
+                task.cancel()
             to_node.transport.abort()
 
     def _choose(self) -> int:
@@ -93,9 +93,9 @@ async def _is_ready(port: int) -> bool:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(b"GET /realtime/health/ready HTTP/1.0\r\n\r\n")
-                answer = await reader.read()
+                response = await reader.read()
             finally:
                 writer.transport.abort()
-            return b" 200 " in answer.partition(b"\r\n")[0]
+            return b" 200 " in response.partition(b"\r\n")[0]
     except (OSError, TimeoutError):
         return False

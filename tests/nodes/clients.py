@@ -1,4 +1,4 @@
-"""Many clients, each of which writes down what it got, and whether anything was missing."""
+"""Clients that record their events, and checks that no event is missing or repeated."""
 
 import asyncio
 from collections import defaultdict
@@ -16,79 +16,79 @@ from tests.nodes.cluster import Published
 OPENED_AT_ONCE = 50
 
 
-class Member:
-    """One client, and what it got."""
+class RecordingClient:
+    """HybridClient that records events, positions and resets."""
 
     def __init__(self, url: str, user: str, channels: Sequence[str]) -> None:
         token = Tokens(SECRET, issuer="realtime").issue(user, channels=channels, seconds=3_600)
         self.client = HybridClient(url, channels, token=token)
         self.channels = channels
-        self.here: dict[str, Position | None] = dict.fromkeys(channels)
+        self.positions: dict[str, Position | None] = dict.fromkeys(channels)
         self.ids: dict[str, list[str]] = defaultdict(list)
-        self.taken: list[tuple[str, Position, str]] = []
+        self.received: list[tuple[str, Position, str]] = []
         self.resets: list[ChannelReset] = []
-        self.moved = asyncio.Event()
+        self.changed = asyncio.Event()
 
-    async def begin(self) -> None:
+    async def subscribe(self) -> None:
         """Wait until all channels are subscribed."""
         for _ in self.channels:
-            channel, start = await self.client.subscribed()
-            self.here[channel] = self.here[channel] or start
+            channel, start = await self.client.wait_subscribed()
+            self.positions[channel] = self.positions[channel] or start
 
     async def listen(self) -> None:
-        """Take what comes: contiguous in one epoch, or a reset between."""
+        """Record the events; they are contiguous in one epoch, or follow a reset."""
         async for item in self.client:
             if isinstance(item, ChannelReset):
                 self.resets.append(item)
             else:
-                self._take(item)
-            self.here[item.channel] = item.position
-            self.moved.set()
+                self._record(item)
+            self.positions[item.channel] = item.position
+            self.changed.set()
 
-    def _take(self, event: Event) -> None:
-        here, place = self.here[event.channel], event.position
-        assert here
-        assert place == Position(here.epoch, here.offset + 1), f"{place} after {here}"
-        self.taken.append((event.channel, place, event.id))
+    def _record(self, event: Event) -> None:
+        last, position = self.positions[event.channel], event.position
+        assert last
+        assert position == Position(last.epoch, last.offset + 1), f"{position} after {last}"
+        self.received.append((event.channel, position, event.id))
         self.ids[event.channel].append(event.id)
 
-    async def reaches(self, tops: dict[str, Position]) -> None:
-        """Wait until it has all there is."""
-        while any(self.here[channel] != tops[channel] for channel in self.channels):
-            self.moved.clear()
-            await self.moved.wait()
+    async def wait_until_at(self, tops: dict[str, Position]) -> None:
+        """Wait until the client has every event up to these positions."""
+        while any(self.positions[channel] != tops[channel] for channel in self.channels):
+            self.changed.clear()
+            await self.changed.wait()
 
     def check(self, published: Published) -> None:
-        """Prove that each channel without a reset had each event once, and none twice."""
-        holes = {reset.channel for reset in self.resets}
+        """Check that no event came twice, and none is missing on channels without a reset."""
+        reset_channels = {reset.channel for reset in self.resets}
         for channel in self.channels:
-            got = self.ids[channel]
-            assert len(got) == len(set(got)), f"{channel}: an event came twice"
-            if channel not in holes:
-                missing = published.ids[channel] - set(got)
+            ids = self.ids[channel]
+            assert len(ids) == len(set(ids)), f"{channel}: an event came twice"
+            if channel not in reset_channels:
+                missing = published.ids[channel] - set(ids)
                 assert not missing, f"{channel}: {len(missing)} acknowledged events are missing"
 
 
-class Audience:
-    """So many members, spread over the channels, all listening through one address."""
+class Clients:
+    """Group of clients with one address; each subscribes to some of the channels."""
 
-    def __init__(self, url: str, members: int, channels: Sequence[str], *, each: int) -> None:
-        self.members = [
-            Member(url, f"user-{number}", _share(channels, number, each))
-            for number in range(members)
+    def __init__(self, url: str, clients: int, channels: Sequence[str], *, each: int) -> None:
+        self.clients = [
+            RecordingClient(url, f"user-{number}", _channels_of(channels, number, each))
+            for number in range(clients)
         ]
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
-            for start in range(0, len(self.members), OPENED_AT_ONCE):
-                some = self.members[start : start + OPENED_AT_ONCE]
-                for member in some:
-                    await exits.enter_async_context(member.client)
-                await asyncio.gather(*(member.begin() for member in some))
-                for member in some:
-                    exits.callback(tasks.create_task(member.listen()).cancel)
+            for start in range(0, len(self.clients), OPENED_AT_ONCE):
+                group = self.clients[start : start + OPENED_AT_ONCE]
+                for client in group:
+                    await exits.enter_async_context(client.client)
+                await asyncio.gather(*(client.subscribe() for client in group))
+                for client in group:
+                    exits.callback(tasks.create_task(client.listen()).cancel)
             self._exits = exits.pop_all()
         return self
 
@@ -97,28 +97,28 @@ class Audience:
 
     @property
     def resets(self) -> list[ChannelReset]:
-        return [reset for member in self.members for reset in member.resets]
+        return [reset for client in self.clients for reset in client.resets]
 
-    async def reach(self, tops: dict[str, Position], *, seconds: float) -> None:
-        """Wait until everybody has all there is."""
+    async def wait_until_at(self, tops: dict[str, Position], *, seconds: float) -> None:
+        """Wait until every client has every event up to these positions."""
         async with asyncio.timeout(seconds):
-            await asyncio.gather(*(member.reaches(tops) for member in self.members))
+            await asyncio.gather(*(client.wait_until_at(tops) for client in self.clients))
 
-    async def has(self, events: int) -> None:
-        """Wait until the first member has so many events: the load is under way."""
-        first = self.members[0]
+    async def until_received(self, events: int) -> None:
+        """Wait until the first client has received this number of events."""
+        first = self.clients[0]
         while sum(map(len, first.ids.values())) < events:
-            first.moved.clear()
-            await first.moved.wait()
+            first.changed.clear()
+            await first.changed.wait()
 
     def check(self, published: Published) -> None:
-        """Prove it of everybody, and that no place was ever held by two events."""
-        held: dict[tuple[str, Position], str] = {}
-        for member in self.members:
-            member.check(published)
-            for channel, place, event_id in member.taken:
-                assert held.setdefault((channel, place), event_id) == event_id, "histories merged"
+        """Check every client, and that each position has one event."""
+        ids: dict[tuple[str, Position], str] = {}
+        for client in self.clients:
+            client.check(published)
+            for channel, position, event_id in client.received:
+                assert ids.setdefault((channel, position), event_id) == event_id, "histories merged"
 
 
-def _share(channels: Sequence[str], number: int, each: int) -> list[str]:
+def _channels_of(channels: Sequence[str], number: int, each: int) -> list[str]:
     return [channels[(number * each + n) % len(channels)] for n in range(each)]

@@ -19,14 +19,14 @@ from tests.services.programs import free_port
 ROOT = Path(__file__).parent.parent.parent
 
 
-class Fleet:
-    """So many nodes, each on a port that stays its own when it is started again.
+class Cluster:
+    """Server nodes; a restarted node keeps its port.
 
     Args:
-        nodes: how many.
-        folder: where they run.
-        variables: of all nodes.
-        own: of one node alone, by its number.
+        nodes: the number of nodes.
+        folder: the working directory.
+        variables: the environment variables of all nodes and workers.
+        own: the additional variables of single nodes, by number.
 
     """
 
@@ -62,20 +62,20 @@ class Fleet:
         self._exits.close()
 
     def kill(self, number: int) -> None:
-        """End a node as `kill -9` does."""
+        """Kill a node with SIGKILL."""
         self._nodes[number].kill()
 
     async def restart(self, number: int) -> None:
-        """Stop a node as an operator does, and start it again when it has ended."""
+        """Stop a node with SIGTERM, and start it again after its end."""
         self._nodes[number].send(SIGTERM)
         status, _ = await asyncio.to_thread(self._nodes[number].finish)
         assert status == 0, self._nodes[number].errors
         await self.start(number)
 
     async def start(self, number: int) -> None:
-        """Start a node that was ended."""
-        started = await asyncio.to_thread(self._start, number)
-        self._nodes[number] = self._exits.enter_context(started)
+        """Start a stopped node."""
+        process = await asyncio.to_thread(self._start, number)
+        self._nodes[number] = self._exits.enter_context(process)
 
     def _start(self, number: int) -> ServeProcess:
         variables = {**self.variables, **self._own.get(number, {})}
@@ -86,24 +86,24 @@ class Fleet:
 
 @dataclass
 class Published:
-    """What the workers were told is in the log."""
+    """Events that the log acknowledged to the workers."""
 
     ids: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """By channel."""
-    refused: int = 0
-    """Publishes that raised `PublishError`, and were tried again."""
+    """Ids of the events, by channel."""
+    retries: int = 0
+    """Number of publishes that raised `PublishError`, and were repeated."""
 
 
 async def publish(
-    workers: int, events: int, channels: Sequence[str], *, seconds: float, fleet: Fleet
+    workers: int, events: int, channels: Sequence[str], *, seconds: float, cluster: Cluster
 ) -> Published:
-    """Let worker processes publish so many events each, spread over the channels and the time."""
-    with ExitStack() as exits:  # who is cancelled leaves no worker behind
+    """Run worker processes that publish `events` each, spread over channels and `seconds`."""
+    with ExitStack() as exits:  # a cancelled test leaves no worker process
         processes = []
         for number in range(workers):
-            order = orjson.dumps([number, events, channels, seconds]).decode()
-            command = (sys.executable, "-m", "tests.nodes.worker", order)
-            process = Process(*command, folder=ROOT, variables=fleet.variables)
+            task = orjson.dumps([number, events, channels, seconds]).decode()
+            command = (sys.executable, "-m", "tests.nodes.worker", task)
+            process = Process(*command, folder=ROOT, variables=cluster.variables)
             processes.append(exits.enter_context(process))
         reports = [asyncio.to_thread(_report, process) for process in processes]
         return _merge(await asyncio.gather(*reports))
@@ -120,8 +120,8 @@ def _merge(reports: Sequence[dict[str, object]]) -> Published:
     published = Published()
     for report in reports:
         assert isinstance(report["ids"], dict)
-        assert isinstance(report["refused"], int)
-        published.refused += report["refused"]
+        assert isinstance(report["retries"], int)
+        published.retries += report["retries"]
         for channel, ids in report["ids"].items():
             published.ids[channel].update(ids)
     return published

@@ -1,4 +1,4 @@
-"""So much load on two nodes, by worker processes and many clients, on whatever log is shared."""
+"""Load on two nodes with a shared log, by worker processes and many clients."""
 
 import asyncio
 import os
@@ -8,42 +8,42 @@ from pathlib import Path
 
 from realtime_bridge.backend.log import Log
 from tests.nodes.balancer import Balancer
-from tests.nodes.clients import Audience
-from tests.nodes.cluster import Fleet, Published, publish
+from tests.nodes.clients import Clients
+from tests.nodes.cluster import Cluster, Published, publish
 
 FULL = "FULL_LOAD" in os.environ
-"""`make load` has more of everything."""
+"""True in `make load`, which has more clients, events and time."""
 
 CHANNELS = [f"job.{number}" for number in range(50)]
 CLIENTS, EACH = (200, 2) if FULL else (50, 2)
 WORKERS, EVENTS = 4, 5_000 if FULL else 1_000
 SECONDS = 20.0 if FULL else 5.0
-"""How long the workers take."""
+"""Time in which the workers publish."""
 
 TIMEOUT = 60.0
 
 
 class Load:
-    """What goes on, and how it ended."""
+    """Running load: its cluster, its clients and its acknowledged events."""
 
-    def __init__(self, fleet: Fleet, audience: Audience, log: Log) -> None:
-        self.fleet = fleet
-        self.audience = audience
+    def __init__(self, cluster: Cluster, clients: Clients, log: Log) -> None:
+        self.cluster = cluster
+        self.clients = clients
         self.published = Published()
         self._log = log
 
-    async def under_way(self, share: float = 1 / 3) -> None:
-        """Wait until this share of it is done."""
+    async def until_published(self, share: float = 1 / 3) -> None:
+        """Wait until clients have received this share of the events."""
         async with asyncio.timeout(TIMEOUT):
-            await self.audience.has(int(WORKERS * EVENTS * EACH / len(CHANNELS) * share))
+            await self.clients.until_received(int(WORKERS * EVENTS * EACH / len(CHANNELS) * share))
 
-    async def finish(self, publishing: "asyncio.Task[Published]") -> None:
-        """Wait until everybody has all there is, and prove that nothing is missing."""
-        self.published = await publishing
+    async def finish(self, publish_task: "asyncio.Task[Published]") -> None:
+        """Wait until every client has every event, and check that none is missing."""
+        self.published = await publish_task
         async with self._log as log:
             tops = await log.positions(CHANNELS)
-        await self.audience.reach(tops, seconds=TIMEOUT)
-        self.audience.check(self.published)
+        await self.clients.wait_until_at(tops, seconds=TIMEOUT)
+        self.clients.check(self.published)
 
 
 @asynccontextmanager
@@ -54,24 +54,24 @@ async def load(
     *,
     own: Mapping[int, Mapping[str, str]] | None = None,
 ) -> AsyncGenerator[Load]:
-    """Publish to clients of two nodes; when the context ends, all must have arrived.
+    """Publish to clients of two nodes; at the end of the context every event has arrived.
 
     Args:
-        log: what all share, for this process.
-        variables: what says so to nodes and workers.
-        folder: where they run.
-        own: variables of one node alone.
+        log: the shared log, for this process.
+        variables: the environment variables of nodes and workers, which select the log.
+        folder: the working directory of the processes.
+        own: the additional variables of single nodes, by number.
 
     """
-    with Fleet(2, folder=folder, variables=variables, own=own) as fleet:
+    with Cluster(2, folder=folder, variables=variables, own=own) as cluster:
         async with (
-            Balancer(fleet.ports) as balancer,
-            Audience(balancer.url, CLIENTS, CHANNELS, each=EACH) as audience,
+            Balancer(cluster.ports) as balancer,
+            Clients(balancer.url, CLIENTS, CHANNELS, each=EACH) as clients,
         ):
-            running = Load(fleet, audience, log)
-            publishing = asyncio.create_task(
-                publish(WORKERS, EVENTS, CHANNELS, seconds=SECONDS, fleet=fleet)
+            active_load = Load(cluster, clients, log)
+            publish_task = asyncio.create_task(
+                publish(WORKERS, EVENTS, CHANNELS, seconds=SECONDS, cluster=cluster)
             )
-            await running.under_way()
-            yield running
-            await running.finish(publishing)
+            await active_load.until_published()
+            yield active_load
+            await active_load.finish(publish_task)

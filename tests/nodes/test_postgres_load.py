@@ -1,4 +1,4 @@
-"""Two nodes, workers and clients on one PostgreSQL, that restarts, or hangs up on listeners."""
+"""Nodes, workers and clients on one PostgreSQL that restarts, crashes or ends connections."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,32 +24,28 @@ def on_postgres(server: PostgresServer, folder: Path) -> AbstractAsyncContextMan
     return load(PostgresBackend(url), variables, folder)
 
 
-async def test_a_postgres_that_is_restarted_loses_nothing(
-    server: PostgresServer, tmp_path: Path
-) -> None:
-    async with on_postgres(server, tmp_path) as running:
+async def test_restarted_postgres_loses_no_event(server: PostgresServer, tmp_path: Path) -> None:
+    async with on_postgres(server, tmp_path) as active_load:
         await asyncio.to_thread(server.stop)
         await asyncio.to_thread(server.start)
-    assert running.audience.resets == []
+    assert active_load.clients.resets == []
 
 
-async def test_a_postgres_that_crashes_has_all_that_it_acknowledged(
+async def test_crashed_postgres_keeps_acknowledged_events(
     server: PostgresServer, tmp_path: Path
 ) -> None:
-    async with on_postgres(server, tmp_path) as running:
+    async with on_postgres(server, tmp_path) as active_load:
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
-    assert running.audience.resets == []
+    assert active_load.clients.resets == []
 
 
-async def test_a_listener_whose_backend_is_terminated_recovers(
-    server: PostgresServer, tmp_path: Path
-) -> None:
-    async with on_postgres(server, tmp_path) as running:
+async def test_terminated_listener_recovers(server: PostgresServer, tmp_path: Path) -> None:
+    async with on_postgres(server, tmp_path) as active_load:
         with server.connect() as connection:
-            ended = connection.execute(
+            result = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE application_name = 'realtime-bridge feed'"
             )
-            assert ended.rowcount
-    assert running.audience.resets == []
+            assert result.rowcount
+    assert active_load.clients.resets == []

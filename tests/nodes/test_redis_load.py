@@ -1,4 +1,4 @@
-"""Many nodes, workers and clients on one Redis, and something breaks: nothing lost, or twice."""
+"""Nodes, workers and clients on one Redis, under failures of nodes and of Redis."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,65 +21,65 @@ def on_redis(
     return load(RedisBackend(url), variables(url), folder, own=own)
 
 
-async def test_every_client_gets_each_event_of_its_channels_once_and_in_order(
+async def test_each_client_gets_each_event_once_and_in_order(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with on_redis(redis_server.url, tmp_path) as running:
+    async with on_redis(redis_server.url, tmp_path) as active_load:
         pass
-    assert running.audience.resets == []
-    assert running.published.refused == 0
-    assert sum(map(len, running.published.ids.values())) == WORKERS * EVENTS
+    assert active_load.clients.resets == []
+    assert active_load.published.retries == 0
+    assert sum(map(len, active_load.published.ids.values())) == WORKERS * EVENTS
 
 
-async def test_the_clients_of_a_node_that_is_killed_move_to_the_other(
+async def test_clients_of_a_killed_node_move_to_the_other_node(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with on_redis(redis_server.url, tmp_path) as running:
-        running.fleet.kill(0)
-    assert running.audience.resets == []
+    async with on_redis(redis_server.url, tmp_path) as active_load:
+        active_load.cluster.kill(0)
+    assert active_load.clients.resets == []
 
 
-async def test_a_redis_that_is_restarted_with_its_data_loses_nothing(
+async def test_redis_restart_with_data_loses_no_event(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with on_redis(redis_server.url, tmp_path) as running:
+    async with on_redis(redis_server.url, tmp_path) as active_load:
         await asyncio.to_thread(redis_server.stop)
         await asyncio.to_thread(redis_server.start)
-    assert running.audience.resets == []
+    assert active_load.clients.resets == []
 
 
-async def test_a_redis_that_is_restarted_without_its_data_resets_every_channel(
+async def test_redis_restart_without_data_resets_every_channel(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    async with on_redis(redis_server.url, tmp_path) as running:
+    async with on_redis(redis_server.url, tmp_path) as active_load:
         await asyncio.to_thread(redis_server.stop)
-        redis_server.forget()
+        redis_server.delete_data()
         await asyncio.to_thread(redis_server.start)
-    resets = running.audience.resets
+    resets = active_load.clients.resets
     assert {reset.channel for reset in resets} == {*CHANNELS}
     assert {reset.reason for reset in resets} == {"epoch"}
 
 
-async def test_a_node_whose_redis_falls_silent_recovers_all_when_it_is_back(
+async def test_node_recovers_every_event_after_a_silent_redis(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
     async with FaultyProxy(redis_server.port) as proxy:
         silent = {0: variables(proxy.url.replace("http", "redis"))}
-        async with on_redis(redis_server.url, tmp_path, own=silent) as running:
+        async with on_redis(redis_server.url, tmp_path, own=silent) as active_load:
             proxy.swallow()
-            await asyncio.sleep(20 if FULL else 6)  # the fault itself is that long
+            await asyncio.sleep(20 if FULL else 6)  # the length of the outage
             proxy.heal()
             proxy.drop()
-    assert running.audience.resets == []
+    assert active_load.clients.resets == []
 
 
-async def test_a_failover_that_loses_the_last_writes_merges_no_two_histories(
+async def test_failover_with_lost_writes_merges_no_histories(
     tmp_path: Path,
 ) -> None:
     with RedisPair(tmp_path / "pair") as pair:
-        async with on_redis(pair.url, tmp_path) as running:
-            pair.part()
-            await running.under_way(1 / 2)
+        async with on_redis(pair.url, tmp_path) as active_load:
+            pair.stop_replication()
+            await active_load.until_published(1 / 2)
             pair.master.kill()
-    assert {reset.reason for reset in running.audience.resets} <= {"regressed", "epoch", "ahead"}
-    assert running.audience.resets
+    assert {reset.reason for reset in active_load.clients.resets} <= {"regressed", "epoch", "ahead"}
+    assert active_load.clients.resets

@@ -1,4 +1,4 @@
-"""A worker process that publishes for a while, and says what it was told is in the log."""
+"""Worker process that publishes events, and reports the acknowledged ids."""
 
 import asyncio
 import sys
@@ -14,41 +14,43 @@ BATCH = 20
 
 
 async def work(number: int, count: int, channels: Sequence[str], seconds: float) -> None:
-    """Publish `count` events, evenly over so many seconds; what fails is tried again."""
+    """Publish `count` events, evenly over `seconds`; repeat failed publishes."""
     ids: dict[str, list[str]] = defaultdict(list)
-    refused = 0
+    retries = 0
     async with Broadcaster.from_env() as broadcaster:
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        started = loop.time()
         for start in range(0, count, BATCH):
-            batch = [made(number, n, channels) for n in range(start, min(start + BATCH, count))]
-            refused += await publish(broadcaster, batch)
+            batch = [
+                make_event(number, n, channels) for n in range(start, min(start + BATCH, count))
+            ]
+            retries += await publish(broadcaster, batch)
             for event in batch:
                 ids[event.channel].append(event.id)
-            await asyncio.sleep(begun + seconds * start / count - loop.time())
-    sys.stdout.write(orjson.dumps({"ids": ids, "refused": refused}).decode())
+            await asyncio.sleep(started + seconds * start / count - loop.time())
+    sys.stdout.write(orjson.dumps({"ids": ids, "retries": retries}).decode())
 
 
-def made(number: int, n: int, channels: Sequence[str]) -> Event:
-    """Make this worker's n-th event; it has its own way through the channels."""
+def make_event(number: int, n: int, channels: Sequence[str]) -> Event:
+    """Create this worker's n-th event; each worker has its own order of the channels."""
     channel = channels[(n * (2 * number + 1) + number) % len(channels)]
     data = {"worker": number, "n": n}
     return Event(channel=channel, event="job.step", data=data, id=event_id())
 
 
 async def publish(broadcaster: Broadcaster, batch: Sequence[Event]) -> int:
-    """Publish until it is in the log, and return how often it was not."""
-    refused = 0
+    """Publish until the log has the batch; return the number of failed attempts."""
+    retries = 0
     while True:
         try:
             await broadcaster.publish_many(batch)
         except PublishError as error:
             if not error.retryable:
                 raise
-            refused += 1
+            retries += 1
             await asyncio.sleep(0.1)
         else:
-            return refused
+            return retries
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Publishing from code that is not async: many threads, forked children, and the end."""
+"""Blocking publisher: many threads, forked children, and the end of the process."""
 
 import asyncio
 import json
@@ -29,8 +29,8 @@ from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.memory import MemoryBackend
 
 
-class Watched(MemoryBackend):
-    """A log that notes on which thread it lives, and whether it is open."""
+class WatchedLog(MemoryBackend):
+    """Log that records its threads, and whether it is open."""
 
     def __init__(self, failure: Exception | None = None) -> None:
         super().__init__()
@@ -52,18 +52,18 @@ class Watched(MemoryBackend):
         return await super().append(events)
 
 
-class Held(Watched):
-    """A log that answers only when it is let."""
+class WaitingLog(WatchedLog):
+    """Log that answers when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = threading.Event()
-        self.let = threading.Event()
+        self.called = threading.Event()
+        self.allowed = threading.Event()
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
-        self.asked.set()
-        await asyncio.to_thread(self.let.wait)
-        assert self.open, "the log was closed while it was asked"
+        self.called.set()
+        await asyncio.to_thread(self.allowed.wait)
+        assert self.open, "the log was closed during a call"
         return await super().append(events)
 
 
@@ -72,12 +72,12 @@ def our_threads() -> list[threading.Thread]:
 
 
 @pytest.fixture
-def log() -> Watched:
-    return Watched()
+def log() -> WatchedLog:
+    return WatchedLog()
 
 
 @pytest.fixture
-def broadcaster(log: Watched) -> Iterator[BlockingBroadcaster]:
+def broadcaster(log: WatchedLog) -> Iterator[BlockingBroadcaster]:
     with BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster:
         yield broadcaster
     assert our_threads() == []
@@ -87,9 +87,7 @@ def offsets(receipts: Sequence[Receipt]) -> list[int]:
     return [receipt.position.offset for receipt in receipts if receipt.position]
 
 
-def test_it_publishes_on_one_thread_of_its_own(
-    log: Watched, broadcaster: BlockingBroadcaster
-) -> None:
+def test_publishes_run_on_one_thread(log: WatchedLog, broadcaster: BlockingBroadcaster) -> None:
     first = broadcaster.publish("job.7", "job.progress", {"percent": 30}, id="one", key="k")
     rest = broadcaster.publish_many(numbered("job.7", 2))
     assert (first.id, offsets([first, *rest])) == ("one", [1, 2, 3])
@@ -97,16 +95,14 @@ def test_it_publishes_on_one_thread_of_its_own(
     assert len(our_threads()) == 1
 
 
-def test_nothing_is_connected_before_the_first_publish(
-    log: Watched, broadcaster: BlockingBroadcaster
-) -> None:
+def test_first_publish_connects(log: WatchedLog, broadcaster: BlockingBroadcaster) -> None:
     assert (log.open, our_threads()) == (0, [])
     broadcaster.publish("job.7", "job.progress")
     assert log.open == 1
 
 
 def test_many_threads_share_one_connection_and_lose_nothing(
-    log: Watched, broadcaster: BlockingBroadcaster
+    log: WatchedLog, broadcaster: BlockingBroadcaster
 ) -> None:
     ready = threading.Barrier(8)
 
@@ -123,8 +119,8 @@ def test_many_threads_share_one_connection_and_lose_nothing(
     assert log.open == 1
 
 
-def test_a_closed_one_starts_anew_on_the_next_publish(
-    log: Watched, broadcaster: BlockingBroadcaster
+def test_publish_after_close_starts_a_new_thread(
+    log: WatchedLog, broadcaster: BlockingBroadcaster
 ) -> None:
     broadcaster.publish("job.7", "job.progress")
     broadcaster.close()
@@ -134,14 +130,14 @@ def test_a_closed_one_starts_anew_on_the_next_publish(
     assert log.open == 1
 
 
-def test_closing_waits_for_what_other_threads_are_publishing() -> None:
-    log = Held()
+def test_close_waits_for_publishes_of_other_threads() -> None:
+    log = WaitingLog()
     broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=log))
     with ThreadPoolExecutor(2) as threads:
         publishing = threads.submit(broadcaster.publish, "job.7", "job.progress")
-        assert log.asked.wait(10)
+        assert log.called.wait(10)
         closing = threads.submit(broadcaster.close)
-        log.let.set()
+        log.allowed.set()
         assert offsets([publishing.result(10)]) == [1]
         closing.result(10)
     assert (log.open, our_threads()) == (0, [])
@@ -155,8 +151,8 @@ def test_errors_are_those_of_the_async_broadcaster(broadcaster: BlockingBroadcas
     assert offsets([broadcaster.publish("job.7", "job.progress")]) == [1]
 
 
-def test_a_start_that_fails_leaves_no_thread_and_is_tried_again() -> None:
-    logs = [Watched(BackendAuthError("bad signature")), Watched()]
+def test_failed_start_leaves_no_thread_and_is_repeated() -> None:
+    logs = [WatchedLog(BackendAuthError("bad signature")), WatchedLog()]
     broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=logs.pop(0)))
     with pytest.raises(BackendAuthError, match="bad signature"):
         broadcaster.publish("job.7", "job.progress")
@@ -165,9 +161,9 @@ def test_a_start_that_fails_leaves_no_thread_and_is_tried_again() -> None:
         assert offsets([broadcaster.publish("job.7", "job.progress")]) == [1]
 
 
-async def test_on_the_loop_of_its_own_server_it_refuses_instead_of_waiting_for_itself() -> None:
+async def test_publish_on_the_servers_loop_is_refused() -> None:
     settings = Settings(backend="memory", prefix="served")
-    log = Watched()
+    log = WatchedLog()
     with (
         register_local_server("served", Broadcaster(log=log)),
         BlockingBroadcaster(lambda: Broadcaster.from_settings(settings)) as broadcaster,
@@ -202,7 +198,7 @@ def test_check_reads_the_environment_at_once(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def in_child(work: Callable[[], Any]) -> Any:
-    """Return what `work` returns in a forked child of this process."""
+    """Run `work` in a forked child, and return its result."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -212,18 +208,18 @@ def in_child(work: Callable[[], Any]) -> Any:
             os._exit(0)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
-        said = answer.read()
+        result = answer.read()
     os.waitpid(child, 0)
-    assert said, "the child failed"
-    return json.loads(said)
+    assert result, "the child failed"
+    return json.loads(result)
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_forked_child_publishes_on_a_thread_and_connection_of_its_own() -> None:
-    opened: list[Watched] = []
+def test_forked_child_has_its_own_thread_and_connection() -> None:
+    opened: list[WatchedLog] = []
 
     def make() -> Broadcaster:
-        opened.append(Watched())
+        opened.append(WatchedLog())
         return Broadcaster(log=opened[-1])
 
     def publish() -> dict[str, Any]:
@@ -254,42 +250,42 @@ def test_a_forked_child_publishes_on_a_thread_and_connection_of_its_own() -> Non
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_child_forked_while_another_thread_publishes_is_not_blocked() -> None:
-    logs: list[Watched] = [Held(), Watched()]
-    held = logs[0]
-    assert isinstance(held, Held)
+def test_child_forked_during_a_publish_is_not_blocked() -> None:
+    logs: list[WatchedLog] = [WaitingLog(), WatchedLog()]
+    waiting = logs[0]
+    assert isinstance(waiting, WaitingLog)
     broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=logs.pop(0)))
     with ThreadPoolExecutor(1) as threads, broadcaster:
         publishing = threads.submit(broadcaster.publish, "job.7", "job.step")
-        assert held.asked.wait(10)
+        assert waiting.called.wait(10)
         assert in_child(lambda: offsets([broadcaster.publish("job.7", "job.step")])) == [1]
-        held.let.set()
+        waiting.allowed.set()
         assert offsets([publishing.result(10)]) == [1]
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_child_forked_while_another_thread_connects_is_not_blocked() -> None:
-    parent, connecting, let = os.getpid(), threading.Event(), threading.Event()
+def test_child_forked_during_a_connect_is_not_blocked() -> None:
+    parent, connecting, allowed = os.getpid(), threading.Event(), threading.Event()
 
     def make() -> Broadcaster:
         if os.getpid() == parent:
             connecting.set()
-            assert let.wait(10)
-        return Broadcaster(log=Watched())
+            assert allowed.wait(10)
+        return Broadcaster(log=WatchedLog())
 
     with ThreadPoolExecutor(1) as threads, BlockingBroadcaster(make) as publisher:
         publishing = threads.submit(publisher.publish, "job.7", "job.step")
         assert connecting.wait(10)
         assert in_child(lambda: offsets([publisher.publish("job.7", "job.step")])) == [1]
-        let.set()
+        allowed.set()
         assert offsets([publishing.result(10)]) == [1]
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-async def test_a_child_of_the_server_does_not_wait_for_its_parents_loop() -> None:
+async def test_child_of_the_server_uses_no_loop_of_its_parent() -> None:
     settings = Settings(backend="memory", prefix="served")
     publisher = BlockingBroadcaster(lambda: Broadcaster.from_settings(settings))
-    with register_local_server("served", Broadcaster(log=Watched())):
+    with register_local_server("served", Broadcaster(log=WatchedLog())):
         assert in_child(lambda: offsets([publisher.publish("job.7", "job.step")])) == [1]
 
 
@@ -299,7 +295,7 @@ from realtime_bridge import BlockingBroadcaster, Broadcaster
 from realtime_bridge_backends.memory import MemoryBackend
 
 class Recorder(MemoryBackend):
-    """Writes down which process did what."""
+    """Record the calls of each process."""
 
     def note(self, what):
         with open(sys.argv[1], "a") as file:
@@ -321,9 +317,9 @@ broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=Recorder()))
 
 
 def run(program: str, record: Path) -> list[list[str]]:
-    """Run a program with a module-level broadcaster; return each process's notes, the first first.
+    """Run a program with a module-level broadcaster; return the records of each process in order.
 
-    It fails on any warning, and on anything written to standard error.
+    It fails on any output on standard error, warnings included.
     """
     done = subprocess.run(
         [
@@ -349,12 +345,12 @@ def run(program: str, record: Path) -> list[list[str]]:
     return list(notes.values())
 
 
-def test_at_module_level_the_end_of_the_process_closes_it(tmp_path: Path) -> None:
+def test_end_of_the_process_closes_a_module_level_one(tmp_path: Path) -> None:
     program = 'broadcaster.publish("job.7", "job.step", "parent")'
     assert run(program, tmp_path / "record") == [["open", "parent", "close"]]
 
 
-def test_a_child_opens_and_closes_its_own_and_leaves_its_parents_alone(tmp_path: Path) -> None:
+def test_child_opens_and_closes_connections_of_its_own(tmp_path: Path) -> None:
     program = """
 broadcaster.publish("job.7", "job.step", "parent")
 children = []
@@ -373,7 +369,7 @@ broadcaster.publish("job.7", "job.step", "again")
     assert children == [["open", "child", "close"]] * 3
 
 
-def test_a_child_that_publishes_nothing_connects_to_nothing(tmp_path: Path) -> None:
+def test_child_without_a_publish_connects_to_nothing(tmp_path: Path) -> None:
     program = """
 broadcaster.publish("job.7", "job.step", "parent")
 child = os.fork()

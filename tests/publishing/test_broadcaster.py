@@ -1,4 +1,4 @@
-"""Publishing: the log decides success, retries keep the ids, and every failure says its cure."""
+"""Publishing: the log decides success, retries keep the ids, failures have a hint."""
 
 import asyncio
 import logging
@@ -30,19 +30,19 @@ from realtime_bridge_backends.memory import MemoryBackend
 from tests.server.fakes import SlowLog
 
 
-class Shaky(MemoryBackend):
-    """A log that fails as it is told, before or after it stored the events."""
+class FailingLog(MemoryBackend):
+    """Log with given failures, before or after it stores the events."""
 
     in_process = False
 
     def __init__(self, *failures: Exception, after: bool = False) -> None:
         super().__init__()
-        self.asked: list[list[str]] = []
+        self.appended_ids: list[list[str]] = []
         self._failures = list(failures)
         self._after = after
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
-        self.asked.append([event.id for event in events])
+        self.appended_ids.append([event.id for event in events])
         failure = self._failures.pop(0) if self._failures else None
         if failure and not self._after:
             raise failure
@@ -52,8 +52,8 @@ class Shaky(MemoryBackend):
         return receipts
 
 
-class Silent(MemoryBackend):
-    """A log that never answers."""
+class SilentLog(MemoryBackend):
+    """Log that never answers."""
 
     in_process = False
 
@@ -62,8 +62,8 @@ class Silent(MemoryBackend):
         raise AssertionError
 
 
-class Pusher(Backend):
-    """A backend that notes what it is handed, or fails as it is told."""
+class RecordingBackend(Backend):
+    """Backend that records its events, or fails."""
 
     limits = PushLimits(event_bytes=1024, events=10, channels=10)
 
@@ -118,41 +118,41 @@ async def events_of(log: MemoryBackend, channel: str = "job.7") -> list[Event]:
     return list(page.events)
 
 
-async def test_a_publish_returns_the_place_of_its_event(log: MemoryBackend) -> None:
+async def test_publish_returns_the_position_of_its_event(log: MemoryBackend) -> None:
     async with Broadcaster(log=log) as broadcaster:
         receipt = await broadcaster.publish(
             "job.7", "job.progress", {"percent": 30}, id="one", key="k", source="c_1"
         )
-    (held,) = await events_of(log)
-    assert receipt == Receipt(id="one", position=held.position)
-    assert (held.event, held.data) == ("job.progress", {"percent": 30})
-    assert (held.id, held.key, held.source) == ("one", "k", "c_1")
+    (stored,) = await events_of(log)
+    assert receipt == Receipt(id="one", position=stored.position)
+    assert (stored.event, stored.data) == ("job.progress", {"percent": 30})
+    assert (stored.id, stored.key, stored.source) == ("one", "k", "c_1")
 
 
-async def test_an_event_may_have_no_data(log: MemoryBackend) -> None:
+async def test_event_may_have_no_data(log: MemoryBackend) -> None:
     async with Broadcaster(log=log) as broadcaster:
         await broadcaster.publish("job.7", "job.done")
     assert (await events_of(log))[0].data is None
 
 
-async def test_many_are_published_in_order_with_one_append() -> None:
-    log = Shaky()
+async def test_batch_is_published_in_order_with_one_append() -> None:
+    log = FailingLog()
     async with Broadcaster(log=log) as broadcaster:
         receipts = await broadcaster.publish_many(numbered("job.7", 500))
     assert [receipt.position and receipt.position.offset for receipt in receipts] == [
         *range(1, 501)
     ]
-    assert len(log.asked) == 1
+    assert len(log.appended_ids) == 1
 
 
-async def test_publishing_none_is_no_error(log: MemoryBackend) -> None:
-    pusher = Pusher()
+async def test_empty_batch_is_no_error(log: MemoryBackend) -> None:
+    pusher = RecordingBackend()
     async with Broadcaster(log=log, backend=pusher) as broadcaster:
         assert await broadcaster.publish_many([]) == []
     assert pusher.pushed == []
 
 
-async def test_more_than_500_at_once_are_refused_before_any_is_published(
+async def test_batch_over_500_is_refused_before_the_append(
     log: MemoryBackend,
 ) -> None:
     async with Broadcaster(log=log) as broadcaster:
@@ -161,29 +161,29 @@ async def test_more_than_500_at_once_are_refused_before_any_is_published(
     assert await events_of(log) == []
 
 
-async def test_an_invalid_event_is_refused_before_the_log_is_asked() -> None:
-    log = Shaky()
+async def test_invalid_event_is_refused_before_the_append() -> None:
+    log = FailingLog()
     async with Broadcaster(log=log) as broadcaster:
         with pytest.raises(InvalidEventError):
             await broadcaster.publish("job 7", "job.progress", {})
-    assert log.asked == []
+    assert log.appended_ids == []
 
 
-def test_a_broadcaster_that_carries_nothing_is_refused() -> None:
+def test_broadcaster_without_log_and_backend_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="Nothing delivers the events"):
         Broadcaster()
 
 
-async def test_a_retryable_failure_is_tried_again_with_the_same_ids() -> None:
-    log = Shaky(BackendUnavailableError("cut"), BackendUnavailableError("cut"))
+async def test_retry_has_the_same_ids() -> None:
+    log = FailingLog(BackendUnavailableError("cut"), BackendUnavailableError("cut"))
     async with Broadcaster(log=log, timing=AT_ONCE) as broadcaster:
         receipt = await broadcaster.publish("job.7", "job.progress", {})
-    assert log.asked == [[receipt.id]] * 3
+    assert log.appended_ids == [[receipt.id]] * 3
     assert not receipt.duplicate
 
 
-async def test_an_answer_lost_after_the_append_gives_no_second_event() -> None:
-    log = Shaky(BackendUnavailableError("cut"), after=True)
+async def test_lost_answer_of_an_append_gives_no_second_event() -> None:
+    log = FailingLog(BackendUnavailableError("cut"), after=True)
     async with Broadcaster(log=log, timing=AT_ONCE) as broadcaster:
         receipt = await broadcaster.publish("job.7", "job.progress", {})
     assert len(await events_of(log)) == 1
@@ -191,25 +191,25 @@ async def test_an_answer_lost_after_the_append_gives_no_second_event() -> None:
     assert receipt.position.offset == 1
 
 
-async def test_a_failure_that_lasts_is_raised_after_the_retries() -> None:
+async def test_lasting_failure_is_raised_after_the_retries() -> None:
     failures = [BackendUnavailableError(f"cut {n}") for n in range(AT_ONCE.retries + 1)]
-    log = Shaky(*failures)
+    log = FailingLog(*failures)
     async with Broadcaster(log=log, timing=AT_ONCE) as broadcaster:
         with pytest.raises(BackendUnavailableError, match="cut 4"):
             await broadcaster.publish("job.7", "job.progress", {})
-    assert len(log.asked) == AT_ONCE.retries + 1
+    assert len(log.appended_ids) == AT_ONCE.retries + 1
 
 
-async def test_a_failure_that_will_not_pass_is_raised_at_once() -> None:
-    log = Shaky(BackendAuthError("bad signature"))
+async def test_failure_that_is_not_retryable_is_raised_at_once() -> None:
+    log = FailingLog(BackendAuthError("bad signature"))
     async with Broadcaster(log=log) as broadcaster:
         with pytest.raises(BackendAuthError, match="bad signature"):
             await broadcaster.publish("job.7", "job.progress", {})
-    assert len(log.asked) == 1
+    assert len(log.appended_ids) == 1
 
 
 async def test_timeout_of_the_log_is_an_error_with_a_hint() -> None:
-    async with Broadcaster(log=Silent(), timing=IMPATIENT) as broadcaster:
+    async with Broadcaster(log=SilentLog(), timing=IMPATIENT) as broadcaster:
         with pytest.raises(BackendUnavailableError) as caught:
             await broadcaster.publish("job.7", "job.progress", {})
     assert str(caught.value) == (
@@ -220,15 +220,15 @@ async def test_timeout_of_the_log_is_an_error_with_a_hint() -> None:
 
 
 async def test_timeout_between_retries_raises_the_last_failure() -> None:
-    log = Shaky(BackendUnavailableError("no server at example.org"))
+    log = FailingLog(BackendUnavailableError("no server at example.org"))
     timing = PublishTiming(call_seconds=0.01, retry_delay=lambda _: 60.0)
     async with Broadcaster(log=log, timing=timing) as broadcaster:
         with pytest.raises(BackendUnavailableError, match=r"no server at example\.org"):
             await broadcaster.publish("job.7", "job.progress", {})
 
 
-async def test_what_was_appended_is_pushed_with_its_place(log: MemoryBackend) -> None:
-    pusher = Pusher()
+async def test_appended_events_are_pushed_with_their_positions(log: MemoryBackend) -> None:
+    pusher = RecordingBackend()
     async with Broadcaster(log=log, backend=pusher) as broadcaster:
         await broadcaster.publish_many(numbered("job.7", 2))
     assert [event.position for event in pusher.pushed] == [
@@ -237,8 +237,8 @@ async def test_what_was_appended_is_pushed_with_its_place(log: MemoryBackend) ->
     assert all(event.time for event in pusher.pushed)
 
 
-async def test_of_a_repeated_id_the_stored_event_is_pushed_again(log: MemoryBackend) -> None:
-    pusher = Pusher()
+async def test_repeated_id_pushes_the_stored_event_again(log: MemoryBackend) -> None:
+    pusher = RecordingBackend()
     async with Broadcaster(log=log, backend=pusher) as broadcaster:
         await broadcaster.publish("job.7", "job.started", {})
         await broadcaster.publish("job.7", "job.progress", "first", id="same")
@@ -249,8 +249,8 @@ async def test_of_a_repeated_id_the_stored_event_is_pushed_again(log: MemoryBack
     ] * 2
 
 
-async def test_a_repeated_id_whose_event_was_trimmed_is_not_pushed_again() -> None:
-    pusher = Pusher()
+async def test_repeated_id_of_a_trimmed_event_is_not_pushed() -> None:
+    pusher = RecordingBackend()
     async with Broadcaster(log=MemoryBackend(Retention(events=2)), backend=pusher) as broadcaster:
         await broadcaster.publish("job.7", "job.progress", "first", id="same")
         await broadcaster.publish_many(numbered("job.7", 3))
@@ -262,14 +262,14 @@ async def test_a_repeated_id_whose_event_was_trimmed_is_not_pushed_again() -> No
 @pytest.mark.parametrize(
     ("pusher", "problem"),
     [
-        (Pusher(BackendUnavailableError("down")), "down"),
-        (Pusher(silent=True), "the pusher at example.org did not answer within"),
+        (RecordingBackend(BackendUnavailableError("down")), "down"),
+        (RecordingBackend(silent=True), "the pusher at example.org did not answer within"),
     ],
 )
-async def test_a_failed_push_after_the_append_is_a_warning_and_no_error(
+async def test_failed_push_after_the_append_is_a_warning(
     log: MemoryBackend,
     caplog: pytest.LogCaptureFixture,
-    pusher: Pusher,
+    pusher: RecordingBackend,
     problem: str,
 ) -> None:
     timing = PublishTiming(call_seconds=0.05)
@@ -281,8 +281,8 @@ async def test_a_failed_push_after_the_append_is_a_warning_and_no_error(
     assert problem in warning.getMessage()
 
 
-async def test_without_a_log_the_push_decides_success() -> None:
-    pusher = Pusher()
+async def test_push_decides_success_without_a_log() -> None:
+    pusher = RecordingBackend()
     async with Broadcaster(backend=pusher) as broadcaster:
         receipt = await broadcaster.publish("job.7", "job.progress", {}, id="one")
     assert receipt == Receipt(id="one")
@@ -290,40 +290,40 @@ async def test_without_a_log_the_push_decides_success() -> None:
 
 
 async def test_failed_push_without_a_log_is_an_error() -> None:
-    async with Broadcaster(backend=Pusher(BackendAuthError("bad key"))) as broadcaster:
+    async with Broadcaster(backend=RecordingBackend(BackendAuthError("bad key"))) as broadcaster:
         with pytest.raises(BackendAuthError, match="bad key"):
             await broadcaster.publish("job.7", "job.progress", {})
-    async with Broadcaster(backend=Pusher(silent=True), timing=IMPATIENT) as broadcaster:
+    async with Broadcaster(backend=RecordingBackend(silent=True), timing=IMPATIENT) as broadcaster:
         with pytest.raises(BackendUnavailableError, match=r"the pusher at example\.org did not"):
             await broadcaster.publish("job.7", "job.progress", {})
 
 
-async def test_leaving_closes_what_entering_opened() -> None:
-    pusher = Pusher()
+async def test_leaving_closes_the_parts() -> None:
+    pusher = RecordingBackend()
     async with Broadcaster(backend=pusher):
         assert pusher.open
     assert not pusher.open
 
 
-async def test_when_one_part_cannot_be_entered_the_other_is_closed() -> None:
-    class Watched(MemoryBackend):
+async def test_failure_of_one_part_closes_the_other() -> None:
+    class ClosingLog(MemoryBackend):
         closed = False
 
         async def __aexit__(self, *_: object) -> None:
             self.closed = True
 
-    log = Watched()
+    log = ClosingLog()
     with pytest.raises(OSError, match="no route"):
-        await Broadcaster(log=log, backend=Pusher(OSError("no route"))).__aenter__()
+        await Broadcaster(log=log, backend=RecordingBackend(OSError("no route"))).__aenter__()
     assert log.closed
 
 
-class TestInTheProcessOfItsServer:
+class TestPublisherInTheServersProcess:
     @pytest.fixture
     def settings(self) -> Settings:
         return Settings(backend="memory", prefix="served")
 
-    async def test_a_publish_goes_straight_to_the_servers_log(
+    async def test_publish_goes_to_the_servers_log(
         self, log: MemoryBackend, settings: Settings
     ) -> None:
         mine = Broadcaster.from_settings(settings)
@@ -335,7 +335,7 @@ class TestInTheProcessOfItsServer:
         assert isinstance(mine.log, MemoryBackend)
         assert await events_of(mine.log) == []
 
-    async def test_so_does_one_from_the_loop_of_another_thread(
+    async def test_publish_of_another_loop_goes_to_the_servers_log(
         self, log: MemoryBackend, settings: Settings
     ) -> None:
         def publish() -> tuple[Receipt, bool]:
@@ -348,28 +348,24 @@ class TestInTheProcessOfItsServer:
 
         with register_local_server("served", Broadcaster(log=log)):
             receipt, would_block = await asyncio.to_thread(publish)
-        (held,) = await events_of(log)
-        assert held.position == receipt.position
-        assert held.data != threading.get_ident()
+        (stored,) = await events_of(log)
+        assert stored.position == receipt.position
+        assert stored.data != threading.get_ident()
         assert not would_block
 
-    async def test_the_servers_own_broadcaster_does_not_go_round_in_circles(
-        self, settings: Settings
-    ) -> None:
+    async def test_servers_own_broadcaster_appends_itself(self, settings: Settings) -> None:
         own = Broadcaster.from_settings(settings)
         with register_local_server("served", own):
             receipt = await own.publish("job.7", "job.progress", {})
         assert receipt.position is not None
 
-    async def test_the_application_of_another_prefix_is_left_alone(
-        self, log: MemoryBackend
-    ) -> None:
+    async def test_application_of_another_prefix_has_its_own_log(self, log: MemoryBackend) -> None:
         other = Broadcaster.from_settings(Settings(backend="memory", prefix="other"))
         with register_local_server("served", Broadcaster(log=log)):
             await other.publish("job.7", "job.progress", {})
         assert await events_of(log) == []
 
-    async def test_after_the_server_stopped_nothing_reaches_it(
+    async def test_stopped_server_gets_no_publish(
         self, log: MemoryBackend, settings: Settings
     ) -> None:
         with register_local_server("served", Broadcaster(log=log)):
@@ -377,14 +373,14 @@ class TestInTheProcessOfItsServer:
         await Broadcaster.from_settings(settings).publish("job.7", "job.progress", {})
         assert await events_of(log) == []
 
-    async def test_its_errors_reach_the_other_thread(self, settings: Settings) -> None:
+    async def test_errors_of_the_server_reach_the_other_thread(self, settings: Settings) -> None:
         def publish() -> None:
             async def there() -> None:
                 await Broadcaster.from_settings(settings).publish("job.7", "job.progress", {})
 
             asyncio.run(there())
 
-        served = Broadcaster(log=Shaky(BackendAuthError("refused")))
+        served = Broadcaster(log=FailingLog(BackendAuthError("refused")))
         with (
             register_local_server("served", served),
             pytest.raises(BackendAuthError, match="refused"),
@@ -392,7 +388,7 @@ class TestInTheProcessOfItsServer:
             await asyncio.to_thread(publish)
 
 
-async def test_the_environment_describes_the_broadcaster(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_environment_describes_the_broadcaster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_BACKEND", "memory")
     monkeypatch.setenv("REALTIME_LOG", "auto")
     async with Broadcaster.from_env() as broadcaster:
@@ -401,8 +397,8 @@ async def test_the_environment_describes_the_broadcaster(monkeypatch: pytest.Mon
     assert receipt.position is not None
 
 
-class TestALogThatLostItsTail:
-    async def test_what_is_published_next_begins_a_new_epoch(self) -> None:
+class TestRolledBackLog:
+    async def test_publish_after_a_rollback_starts_a_new_epoch(self) -> None:
         log = SlowLog()
         async with Broadcaster(log=log) as broadcaster:
             *_, before = [await broadcaster.publish("job.7", "job.step", n) for n in range(5)]
@@ -414,7 +410,7 @@ class TestALogThatLostItsTail:
         assert (after.position.offset, after.duplicate) == (1, False)
         assert [event.data for event in await events_of(log.memory)] == [5]
 
-    async def test_other_channels_of_the_batch_are_left_alone(self) -> None:
+    async def test_other_channels_of_the_batch_keep_their_epoch(self) -> None:
         log = SlowLog()
         async with Broadcaster(log=log) as broadcaster:
             await broadcaster.publish_many([*numbered("job.7", 3), *numbered("job.8", 3)])
@@ -427,7 +423,7 @@ class TestALogThatLostItsTail:
         assert receipts[2].position
         assert receipts[0].position.epoch == receipts[2].position.epoch
 
-    async def test_publishes_at_once_that_are_answered_in_any_order_prove_nothing(self) -> None:
+    async def test_concurrent_publishes_are_no_rollback(self) -> None:
         log = SlowLog()
         async with Broadcaster(log=log) as broadcaster:
             receipts = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""When one carrier fails another carries on, in step with all processes, and nothing is lost."""
+"""Failover: switches of all processes together, and no lost event."""
 
 import asyncio
 from collections.abc import Sequence
@@ -23,28 +23,28 @@ from realtime_bridge.settings import Settings
 from realtime_bridge_backends.memory import MemoryBackend
 
 
-class Post(Backend):
-    """A carrier that keeps what it is handed, or fails."""
+class Target(Backend):
+    """Target that records its events, hangs, or fails."""
 
     limits = PushLimits(event_bytes=1_000, events=10, channels=1)
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self.hangs = False
-        self.carried: list[object] = []
-        self.tries = 0
+        self.pushed: list[object] = []
+        self.calls = 0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         return cls()
 
     async def push(self, events: Sequence[Event]) -> None:
-        self.tries += 1
+        self.calls += 1
         if self.hangs:
             await asyncio.Event().wait()
         if self.failure:
             raise self.failure
-        self.carried += [event.data for event in events]
+        self.pushed += [event.data for event in events]
 
 
 class Clock:
@@ -55,13 +55,14 @@ class Clock:
         return self.now
 
 
-class Node:
-    """One process that publishes: two carriers, then our own server."""
+TIMING = FailoverTiming()
 
-    def __init__(
-        self, log: MemoryBackend, clock: Clock, timing: FailoverTiming = FailoverTiming()
-    ) -> None:
-        self.first, self.second = Post(), Post()
+
+class Node:
+    """Publishing process with two targets, then our own server."""
+
+    def __init__(self, log: MemoryBackend, clock: Clock, timing: FailoverTiming = TIMING) -> None:
+        self.first, self.second = Target(), Target()
         targets = [
             FailoverTarget("first", self.first),
             FailoverTarget("second", self.second),
@@ -76,11 +77,11 @@ class Node:
         return self.failover.active.name
 
     async def publish(self, *data: object, apart: float = 1.0) -> list[bool]:
-        """Publish one after another, so many seconds apart, and return which were pushed."""
+        """Publish in turn, so many seconds apart, and return whether each was pushed."""
         pushed = []
-        for one in data:
+        for value in data:
             self._clock.now += apart
-            receipt = await self.broadcaster.publish("job.7", "job.step", one)
+            receipt = await self.broadcaster.publish("job.7", "job.step", value)
             assert receipt.position
             pushed.append(receipt.pushed)
         return pushed
@@ -104,26 +105,26 @@ def node(log: MemoryBackend, clock: Clock) -> Node:
 DOWN = BackendUnavailableError("it is down")
 
 
-async def test_the_first_one_carries_while_it_works(node: Node) -> None:
+async def test_first_target_is_active_while_it_works(node: Node) -> None:
     assert await node.publish(1, 2) == [True, True]
-    assert node.first.carried == [1, 2]
-    assert not node.second.tries
+    assert node.first.pushed == [1, 2]
+    assert not node.second.calls
 
 
-async def test_the_fifth_failure_goes_to_the_next_one_already(node: Node) -> None:
+async def test_fifth_failure_goes_through_the_next_target(node: Node) -> None:
     node.first.failure = DOWN
     assert await node.publish(1, 2, 3, 4, 5, 6) == [False] * 4 + [True, True]
-    assert (node.active, node.second.carried) == ("second", [5, 6])
+    assert (node.active, node.second.pushed) == ("second", [5, 6])
 
 
-async def test_where_all_providers_fail_our_own_server_delivers(node: Node) -> None:
+async def test_own_server_delivers_when_all_providers_fail(node: Node) -> None:
     node.first.failure = node.second.failure = DOWN
     await node.publish(*range(10))
     assert await node.publish(10) == [True]
     assert node.active == "websocket"
 
 
-async def test_an_event_that_is_refused_for_itself_is_no_failure_of_the_carrier(
+async def test_refused_event_is_no_failure_of_its_target(
     node: Node,
 ) -> None:
     node.first.failure = PublishError("too large")
@@ -135,10 +136,10 @@ async def test_push_that_times_out_is_a_failure(log: MemoryBackend, clock: Clock
     node = Node(log, clock, FailoverTiming(push_seconds=0.01))
     node.first.hangs = True
     assert await node.publish(*range(5)) == [False] * 4 + [True]
-    assert node.second.carried == [4]
+    assert node.second.pushed == [4]
 
 
-async def test_other_processes_move_too_without_a_failure_of_their_own(
+async def test_other_processes_switch_without_failures(
     node: Node, log: MemoryBackend, clock: Clock
 ) -> None:
     other = Node(log, clock)
@@ -146,10 +147,10 @@ async def test_other_processes_move_too_without_a_failure_of_their_own(
     node.first.failure = DOWN
     await node.publish(1, 2, 3, 4, 5)
     await other.publish(6, apart=5)
-    assert (other.active, other.second.carried) == ("second", [6])
+    assert (other.active, other.second.pushed) == ("second", [6])
 
 
-async def test_processes_that_fail_together_move_once(
+async def test_processes_that_fail_together_switch_once(
     node: Node, log: MemoryBackend, clock: Clock
 ) -> None:
     other = Node(log, clock)
@@ -161,29 +162,29 @@ async def test_processes_that_fail_together_move_once(
     assert (await log.positions([CHANNEL]))[CHANNEL].offset == 1
 
 
-async def test_a_process_that_starts_later_begins_where_the_others_are(
+async def test_late_process_starts_with_the_active_target(
     node: Node, log: MemoryBackend, clock: Clock
 ) -> None:
     node.first.failure = DOWN
     await node.publish(*range(5))
     late = Node(log, clock)
     await late.publish("late")
-    assert (late.first.tries, late.second.carried) == (0, ["late"])
+    assert (late.first.calls, late.second.pushed) == (0, ["late"])
 
 
-async def test_it_goes_back_when_the_first_has_worked_for_a_minute(node: Node) -> None:
+async def test_first_target_is_active_again_after_a_minute(node: Node) -> None:
     node.first.failure = DOWN
     await node.publish(*range(5))
     await node.publish("x", "x", apart=31)
-    assert node.first.tries == 5 + 2
+    assert node.first.calls == 5 + 2
     node.first.failure = None
     await node.publish("a", "b", apart=31)
     assert node.active == "second"
     await node.publish("c", apart=31)
     assert node.active == "first"
     await node.publish("d")
-    assert node.first.carried == ["a", "b", "c", "d"]
-    assert node.second.carried[-3:] == ["a", "b", "c"]
+    assert node.first.pushed == ["a", "b", "c", "d"]
+    assert node.second.pushed[-3:] == ["a", "b", "c"]
 
 
 class FragileLog(MemoryBackend):
@@ -210,17 +211,17 @@ async def test_targets_switch_while_the_log_is_down(clock: Clock) -> None:
     event = Event(channel="job.7", event="job.step", data=5)
     log.down = True
     await node.failover.push([event])
-    assert (node.active, node.second.carried) == ("second", [5])
+    assert (node.active, node.second.pushed) == ("second", [5])
 
 
-async def test_its_limits_are_those_of_the_carrier_in_use(node: Node) -> None:
+async def test_limits_are_those_of_the_active_target(node: Node) -> None:
     assert node.failover.limits.event_bytes == 1_000
     node.first.failure = node.second.failure = DOWN
     await node.publish(*range(10))
     assert node.failover.limits.event_bytes == MAX_DATA_BYTES
 
 
-def test_it_is_configured_in_order_and_needs_a_log() -> None:
+def test_failover_is_configured_in_order_and_needs_a_log() -> None:
     broadcaster = Broadcaster.from_settings(Settings(backend="memory", failover=("null",)))
     assert isinstance(broadcaster.backend, Failover)
     assert [target.name for target in broadcaster.backend.targets] == ["memory", "null"]

@@ -1,1 +1,1 @@
-"""Real servers for the tests: private, on free loopback ports, stopped by who started them."""
+"""Private servers for tests: Redis and PostgreSQL on free loopback ports."""

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server, and databases in it that nobody else uses."""
+"""Private PostgreSQL server with separate databases for tests."""
 
 import os
 import pwd
@@ -17,19 +17,19 @@ from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema
-from tests.services.programs import TIMEOUT, free_port, program, until
+from tests.services.programs import TIMEOUT, find_program, free_port, wait_until
 
 FOLDERS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 
 
 class PostgresServer:
-    """One `postgres` on a free loopback port, in a folder of its own.
+    """Server `postgres` on a free loopback port, in a separate folder.
 
-    PostgreSQL refuses to run as root: then it runs as the user that Debian made for it.
+    PostgreSQL does not run as root; for root, it runs as Debian's user `postgres`.
 
     Args:
-        folder: where its data is.
-        options: of its configuration, such as `fsync=off`.
+        folder: the folder of the data.
+        options: settings, such as `fsync=off`.
 
     """
 
@@ -41,15 +41,15 @@ class PostgresServer:
         self._numbers = count(1)
 
     def url(self, database: str = "postgres") -> str:
-        """Where a database is."""
+        """Return the URL of a database."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
     def connect(self, database: str = "postgres") -> psycopg.Connection:
-        """Open a connection, to look and to meddle."""
+        """Open a connection of the superuser."""
         return psycopg.connect(self.url(database), autocommit=True)
 
     def database(self, retention: Retention | None = None, *, prefix: str = "realtime") -> str:
-        """Make a database with the log in it, and return its address."""
+        """Create a database with the log's schema, and return its URL."""
         name = f"test_{next(self._numbers)}"
         with self.connect() as connection:
             connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
@@ -58,9 +58,9 @@ class PostgresServer:
         return self.url(name)
 
     def start(self) -> None:
-        """Start it, with the data that it has."""
+        """Start the server; keep existing data."""
         if not (self._folder / "data").exists():
-            self._make()
+            self._create()
         log = self._folder / "log"
         settings = (
             *("listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}"),
@@ -73,19 +73,19 @@ class PostgresServer:
                 [*_as_user(), *command, *options], stdout=output, stderr=output, cwd=self._folder
             )
         try:
-            until(self._answers, log=log)
+            wait_until(self._is_ready, log=log)
         except BaseException:
             self.kill()
             raise
 
     def stop(self) -> None:
-        """Stop it as an operator does in a hurry: connections are closed."""
+        """Shut the server down, with open connections closed (fast shutdown)."""
         assert self._process
         self._process.send_signal(SIGINT)
         self._process.wait(TIMEOUT)
 
     def kill(self) -> None:
-        """End it, and all of its processes, as `kill -9` does."""
+        """Kill the server and its child processes with SIGKILL."""
         assert self._process
         for pid in (*_children(self._process.pid), self._process.pid):
             with suppress(ProcessLookupError):
@@ -106,11 +106,12 @@ class PostgresServer:
         if self._process and self._process.poll() is None:
             self.kill()
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
             shutil.chown(self._folder, "postgres")
             for parent in self._folder.parents:
+                # pytest's folders are closed to others: the server's user must reach its own.
                 if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
                     parent.chmod(parent.stat().st_mode | 0o011)
         command = [_program("initdb"), "-D", str(self._folder / "data"), "-U", "postgres"]
@@ -119,14 +120,14 @@ class PostgresServer:
             [*_as_user(), *command, *options], check=True, capture_output=True, cwd=self._folder
         )
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         with suppress(psycopg.Error), self.connect():
             return True
         return False
 
 
 def _program(name: str) -> str:
-    return program(name, *FOLDERS, package="postgresql")
+    return find_program(name, *FOLDERS, package="postgresql")
 
 
 def _as_user() -> Sequence[str]:
@@ -137,5 +138,5 @@ def _as_user() -> Sequence[str]:
 
 
 def _children(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in listed.read_text().split()] if listed.exists() else []
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()] if children.exists() else []

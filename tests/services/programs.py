@@ -1,4 +1,4 @@
-"""Where a server's program is, and ports and folders of its own."""
+"""Paths of server programs, free ports, and waiting for a server."""
 
 import random
 import shutil
@@ -9,22 +9,22 @@ from contextlib import suppress
 from pathlib import Path
 
 TIMEOUT = 30.0
-"""The longest that a server may take to answer, in seconds."""
+"""Longest time until a server is ready, in seconds."""
 
 
-def program(name: str, *folders: str, package: str) -> str:
-    """Return the path of a program; a missing one is a failure that says what to install."""
-    search = [None, *folders]
-    for folder in search:
-        if found := shutil.which(name, path=folder):
-            return found
+def find_program(name: str, *folders: str, package: str) -> str:
+    """Return the path of a program; fail with the package to install if it is missing."""
+    for folder in (None, *folders):
+        if path := shutil.which(name, path=folder):
+            return path
     raise AssertionError(f"{name} is missing: apt-get install {package}, as `make test` does")
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now, and that no outgoing connection is given.
+    """Return a port that is free now, and that the kernel gives to no outgoing connection.
 
-    Those come from 32768 on (ip_local_port_range), and would take it before a server does.
+    Linux takes those from 32768 on (ip_local_port_range): one could occupy the port before the
+    server starts.
     """
     while True:
         port = random.randrange(15_000, 32_000)
@@ -33,9 +33,9 @@ def free_port() -> int:
             return port
 
 
-def until(answers: Callable[[], bool], *, log: Path) -> None:
-    """Wait until a server answers."""
+def wait_until(is_ready: Callable[[], bool], *, log: Path) -> None:
+    """Wait until a server is ready; fail with its log after `TIMEOUT`."""
     deadline = time.monotonic() + TIMEOUT
-    while not answers():
-        assert time.monotonic() < deadline, f"it does not answer: {log.read_text()[-2000:]}"
+    while not is_ready():
+        assert time.monotonic() < deadline, f"the server is not ready: {log.read_text()[-2000:]}"
         time.sleep(0.02)

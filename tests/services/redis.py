@@ -1,4 +1,4 @@
-"""Private Redis servers: one alone, a Cluster of three, a master with a replica and a Sentinel."""
+"""Private Redis servers: a single one, a Cluster, and a master with replica and Sentinel."""
 
 import subprocess
 from collections.abc import Sequence
@@ -10,64 +10,65 @@ from typing import Any, Self
 
 import redis
 
-from tests.services.programs import TIMEOUT, free_port, program, until
+from tests.services.programs import TIMEOUT, find_program, free_port, wait_until
 
 
 class RedisServer:
-    """One `redis-server` on a free loopback port, in a folder of its own.
+    """Server `redis-server` on a free loopback port, in a separate folder.
 
     Args:
-        folder: where its data is.
-        options: of its command line, such as `--appendonly yes`.
+        folder: the folder of the data.
+        options: command-line options, such as `--appendonly yes`.
+        sentinel: whether the server is a Sentinel.
 
     """
 
     def __init__(self, folder: Path, *options: str, sentinel: bool = False) -> None:
         self.port = free_port()
-        self._folder = folder
+        self.folder = folder
         self._options = options
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Address of the server."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self, **options: Any) -> "redis.Redis":
-        """Return a client, to look and to meddle."""
+        """Return a client of the server."""
         client: redis.Redis = redis.Redis.from_url(self.url, decode_responses=True, **options)
         return client
 
     def start(self) -> None:
-        """Start it, with the data that it has."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        log = self._folder / "log"
+        """Start the server; keep existing data."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(self._command(), stdout=output, stderr=output)
         try:
-            until(self._answers, log=log)
+            wait_until(self._is_ready, log=log)
         except BaseException:
             self.kill()
             raise
 
     def stop(self) -> None:
-        """Stop it as an operator does: it may save what it has."""
+        """Shut the server down with SIGTERM; it saves its data if configured."""
         assert self._process
         self._process.terminate()
         self._process.wait(TIMEOUT)
 
     def kill(self) -> None:
-        """End it as `kill -9` does."""
+        """Kill the server with SIGKILL."""
         assert self._process
         self._process.kill()
         self._process.wait(TIMEOUT)
 
-    def forget(self) -> None:
-        """Remove its data, while it is stopped."""
-        for kept in self._folder.rglob("*"):
-            if kept.is_file() and kept.suffix in (".rdb", ".aof", ".manifest"):
-                kept.unlink()
+    def delete_data(self) -> None:
+        """Delete the data of the stopped server."""
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path.suffix in (".rdb", ".aof", ".manifest"):
+                path.unlink()
 
     def __enter__(self) -> Self:
         self.start()
@@ -83,21 +84,20 @@ class RedisServer:
             self.kill()
 
     def _command(self) -> list[str]:
-        name = "redis-server"
-        command = [program(name, package="redis-server")]
+        command = [find_program("redis-server", package="redis-server")]
         if self._sentinel:
-            command += [str(self._folder / "sentinel.conf"), "--sentinel"]
-        placed = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder))
-        return [*command, *placed, "--enable-debug-command", "yes", *self._options]
+            command += [str(self.folder / "sentinel.conf"), "--sentinel"]
+        location = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder))
+        return [*command, *location, "--enable-debug-command", "yes", *self._options]
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         with suppress(redis.RedisError), self.client() as client:
             return bool(client.ping())
         return False
 
 
 class RedisCluster:
-    """Three masters that share the slots."""
+    """Cluster of three masters."""
 
     def __init__(self, folder: Path) -> None:
         options = ("--cluster-enabled", "yes", "--save", "", "--cluster-node-timeout", "2000")
@@ -109,7 +109,7 @@ class RedisCluster:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Address of the server."""
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
         return f"redis+cluster://{hosts}"
 
@@ -126,60 +126,60 @@ class RedisCluster:
 
     def _join(self) -> None:
         hosts = [f"127.0.0.1:{server.port}" for server in self.servers]
-        command = [program("redis-cli", package="redis-tools"), "--cluster", "create", *hosts]
+        command = [find_program("redis-cli", package="redis-tools"), "--cluster", "create", *hosts]
         subprocess.run([*command, "--cluster-yes"], check=True, capture_output=True)
         for server in self.servers:
-            until(partial(_is_whole, server), log=server._folder / "log")
+            wait_until(partial(_is_complete, server), log=server.folder / "log")
 
 
 class RedisPair:
-    """A master, a replica, and a Sentinel that turns the one into the other."""
+    """Master with a replica, and a Sentinel that promotes the replica."""
 
     service = "log"
 
     def __init__(self, folder: Path) -> None:
-        at_once = ("--repl-diskless-sync-delay", "0")  # not after 5 s, for others to join in
-        self.master = RedisServer(folder / "master", "--save", "", *at_once)
-        follow = f"127.0.0.1 {self.master.port}".split()
-        self.replica = RedisServer(folder / "replica", "--save", "", "--replicaof", *follow)
+        no_delay = ("--repl-diskless-sync-delay", "0")  # the default waits 5 s for more replicas
+        self.master = RedisServer(folder / "master", "--save", "", *no_delay)
+        master = f"127.0.0.1 {self.master.port}".split()
+        self.replica = RedisServer(folder / "replica", "--save", "", "--replicaof", *master)
         self.sentinel = RedisServer(folder / "sentinel", sentinel=True)
         self._exits = ExitStack()
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Address of the server."""
         return f"redis+sentinel://127.0.0.1:{self.sentinel.port}/{self.service}"
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
             for server in (self.master, self.replica):
                 exits.enter_context(server)
-            until(self._follows, log=self.replica._folder / "log")
-            self._watch()
+            wait_until(self._is_replicating, log=self.replica.folder / "log")
+            self._write_sentinel_configuration()
             exits.enter_context(self.sentinel)
-            until(self._is_known, log=self.sentinel._folder / "log")
+            wait_until(self._is_known, log=self.sentinel.folder / "log")
             self._exits = exits.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
-    def part(self) -> None:
-        """Let the replica miss what is written from now on; it may still be promoted."""
+    def stop_replication(self) -> None:
+        """Stop the replication; the replica may still be promoted, without the later writes."""
         with self.replica.client() as client:
             client.config_set("masterauth", "a password that the master does not have")
             client.client_kill_filter(_type="master")
 
-    def _watch(self) -> None:
-        self.sentinel._folder.mkdir(parents=True)
+    def _write_sentinel_configuration(self) -> None:
+        self.sentinel.folder.mkdir(parents=True)
         lines = (
             f"sentinel monitor {self.service} 127.0.0.1 {self.master.port} 1",
             f"sentinel down-after-milliseconds {self.service} 500",
             f"sentinel failover-timeout {self.service} 5000",
         )
-        (self.sentinel._folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
+        (self.sentinel.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
 
-    def _follows(self) -> bool:
+    def _is_replicating(self) -> bool:
         with self.replica.client() as client:
             state: dict[str, str] = client.info("replication")
             return state["master_link_status"] == "up"
@@ -190,7 +190,7 @@ class RedisPair:
             return len(state) > 0
 
 
-def _is_whole(server: RedisServer) -> bool:
+def _is_complete(server: RedisServer) -> bool:
     with server.client() as client:
         state = str(client.execute_command("CLUSTER", "INFO"))
         return "cluster_state" in state and "ok" in state.split("cluster_state")[1][:6]

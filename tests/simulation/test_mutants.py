@@ -1,4 +1,8 @@
-"""Bugs seeded on purpose: the simulation finds each of them, and says which promise it breaks."""
+"""Planted bugs: the simulation finds each, and reports the violated invariant.
+
+Each test replaces a part of the library by a faulty one. That is the purpose of these tests, and
+the only place where tests patch the library's private parts.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,29 +24,30 @@ from realtime_bridge.testing.simulation import (
     check_storm,
     search,
 )
-from realtime_bridge.testing.simulation.client import Client, Link
-from realtime_bridge.testing.simulation.server import Positions, Servers
+from realtime_bridge.testing.simulation.client import Client, ClientSocket
+from realtime_bridge.testing.simulation.connection import Positions
+from realtime_bridge.testing.simulation.server import Servers
 
 SEEDS = 4_000
 
 event, hold, reset = Reducer.event, Reducer._hold, Reducer.reset
 
 
-def drop_without_dedupe(reducer: Reducer, one: Event) -> list[Output]:
-    here, place = reducer.position, one.position
-    if here and place and place.epoch == here.epoch and place.offset <= here.offset:
+def deliver_duplicates(reducer: Reducer, one: Event) -> list[Output]:
+    last, new = reducer.position, one.position
+    if last and new and new.epoch == last.epoch and new.offset <= last.offset:
         return [Deliver(one)]
     return event(reducer, one)
 
 
 def resubscribe_without_position(
-    client: Client, link: Link, channel: str, position: Position | None
+    client: Client, socket: ClientSocket, channel: str, position: Position | None
 ) -> None:
-    link.asked[channel] = None
-    client._send(link, "subscribe", channel, None)
+    socket.requests[channel] = None
+    client._send(socket, "subscribe", channel, None)
 
 
-def forget_ids_at_an_epoch_change(
+def clear_ids_at_an_epoch_change(
     reducer: Reducer,
     reason: ResetReason,
     top: Position | None,
@@ -53,7 +58,7 @@ def forget_ids_at_an_epoch_change(
     return reset(reducer, reason, top, asked=asked)
 
 
-def two_polls_in_flight(cadence: PollSchedule) -> None:
+def two_polls_in_flight(schedule: PollSchedule) -> None:
     pass
 
 
@@ -61,12 +66,12 @@ def ignore_heartbeat_offsets(reducer: Reducer, offset: int) -> list[Output]:
     return []
 
 
-def advance_on_buffered_events(reducer: Reducer, place: Position, one: Event) -> None:
-    reducer.position = place if reducer.position else None
-    hold(reducer, place, one)
+def advance_on_buffered_events(reducer: Reducer, position: Position, one: Event) -> None:
+    reducer.position = position if reducer.position else None
+    hold(reducer, position, one)
 
 
-def swallow_resets(
+def ignore_resets(
     reducer: Reducer,
     reason: ResetReason,
     top: Position | None,
@@ -95,31 +100,31 @@ def poll_without_a_limit(state: State) -> None:
     state._do("poll")
 
 
-def not_notice_a_regression(servers: Servers, one: Event) -> bool:
+def ignore_a_log_rollback(servers: Servers, one: Event) -> bool:
     return False
 
 
-def answer_the_revoked(
+def answer_revoked_clients(
     servers: Servers, client: int, token: int, positions: Positions
 ) -> tuple[int, Any]:
-    answers = {name: servers._world.log.read(name, at) for name, at in positions.items()}
+    answers = {name: servers._simulation.log.read(name, at) for name, at in positions.items()}
     return 200, (answers, servers.generation, True)
 
 
 MUTANTS: list[tuple[type, str, Callable[..., Any], str]] = [
-    (Reducer, "event", drop_without_dedupe, "I3"),
+    (Reducer, "event", deliver_duplicates, "I3"),
     (Client, "subscribe", resubscribe_without_position, "I2|I4"),
-    (Reducer, "reset", forget_ids_at_an_epoch_change, "I3"),
+    (Reducer, "reset", clear_ids_at_an_epoch_change, "I3"),
     (PollSchedule, "begin", two_polls_in_flight, "I7"),
     (Reducer, "announced", ignore_heartbeat_offsets, "I2|I4"),
     (Reducer, "_hold", advance_on_buffered_events, "I1"),
-    (Reducer, "reset", swallow_resets, "I1"),
+    (Reducer, "reset", ignore_resets, "I1"),
     (Reducer, "page", apply_pages_in_any_order, "I1|I12"),
     (Transitions, "_on_silence", do_nothing, "I2|I4"),
     (Transitions, "_on_describe_again", do_nothing, "I2|I4|I5"),
     (State, "_on_poll", poll_without_a_limit, "I2|I4"),
-    (Servers, "_contradicts", not_notice_a_regression, "I12|I2|I4"),
-    (Servers, "poll", answer_the_revoked, "I8"),
+    (Servers, "_contradicts", ignore_a_log_rollback, "I12|I2|I4"),
+    (Servers, "poll", answer_revoked_clients, "I8"),
 ]
 
 
@@ -128,7 +133,7 @@ MUTANTS: list[tuple[type, str, Callable[..., Any], str]] = [
     MUTANTS,
     ids=[f"{m[2].__name__}-{m[1]}" for m in MUTANTS],
 )
-def test_the_mutant_is_found(
+def test_planted_bug_is_found(
     where: type,
     name: str,
     mutant: Callable[..., Any],
@@ -144,8 +149,8 @@ def test_the_mutant_is_found(
 
 
 def test_jitter_before_the_cap_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def clipped(attempt: int, draw: float, *, base: float = 3.0, cap: float = 20.0) -> float:
-        return max(backoff.FLOOR, min(cap, draw * base * 2.0**attempt))
+    def clipped(attempt: int, draw: float, *, base: float, floor: float, cap: float) -> float:
+        return max(floor, min(cap, draw * base * 2.0**attempt))
 
     monkeypatch.setattr(backoff, "delay", clipped)
     at_the_cap = next(storm for storm in STORMS if storm.failures == 3)
@@ -153,7 +158,7 @@ def test_jitter_before_the_cap_is_found(monkeypatch: pytest.MonkeyPatch) -> None
         check_storm(at_the_cap, seed=1)
 
 
-def test_a_server_whose_clients_all_return_at_once_is_found(
+def test_reconnection_at_one_moment_is_found(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(backoff, "delay", lambda *_, **__: 3.0)

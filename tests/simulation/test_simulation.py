@@ -1,4 +1,4 @@
-"""Many small deployments in which things go wrong: no promise of docs/specification.md §8 is broken."""
+"""Small deployments with faults: the invariants of docs/specification.md §8 hold."""
 
 import random
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.testing.simulation import (
-    KINDS,
+    FAULT_KINDS,
     STORMS,
     Fault,
     JobBoard,
@@ -24,65 +24,67 @@ from realtime_bridge.testing.simulation import (
     simulate,
 )
 
-FRESH = random.SystemRandom().randrange(10**9)
+TIMEOUT = 100.0
+
+FIRST_SEED = random.SystemRandom().randrange(10**9)
 
 
-def story(seed: int, **options: Any) -> list[str]:
+def trace(seed: int, **options: Any) -> list[str]:
     lines: list[str] = []
-    Simulation(seed, tell=lines.append, **options).run()
+    Simulation(seed, trace=lines.append, **options).run()
     return lines
 
 
-def test_a_thousand_fresh_seeds_break_no_promise() -> None:
-    print(f"python -m realtime_bridge.testing.simulation --seeds 1000 --from {FRESH}")
-    search(range(FRESH, FRESH + 1_000))
+def test_invariants_hold_for_a_thousand_new_seeds() -> None:
+    print(f"python -m realtime_bridge.testing.simulation --seeds 1000 --from {FIRST_SEED}")
+    search(range(FIRST_SEED, FIRST_SEED + 1_000))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_fault_alone_breaks_no_promise(kind: str) -> None:
+@pytest.mark.parametrize("kind", FAULT_KINDS)
+def test_invariants_hold_under_each_fault_alone(kind: str) -> None:
     for seed in range(20):
         Simulation(
-            seed, faults=[Fault(at=20_000, kind=kind, lasts=8_000, strength=seed / 20)]
+            seed, faults=[Fault(at=20_000, kind=kind, duration=8_000, strength=seed / 20)]
         ).run()
 
 
-def test_a_seed_always_tells_the_same_story() -> None:
-    assert story(7) == story(7)
-    assert story(7) != story(8)
+def test_same_seed_gives_the_same_trace() -> None:
+    assert trace(7) == trace(7)
+    assert trace(7) != trace(8)
 
 
-def test_a_script_is_what_happens() -> None:
-    lines = story(1, faults=[Fault(at=20_000, kind="half_open", client=0)])
-    told = "\n".join(line for line in lines if " c_0 " in line)
-    assert "LIVE → SUSPECT ping1 poll" in told
-    assert "SUSPECT → FALLBACK close1" in told
-    assert told.rindex("→ LIVE") > told.index("SUSPECT → FALLBACK")
+def test_given_faults_happen() -> None:
+    lines = trace(1, faults=[Fault(at=20_000, kind="half_open", client=0)])
+    text = "\n".join(line for line in lines if " c_0 " in line)
+    assert "LIVE → SUSPECT ping1 poll" in text
+    assert "SUSPECT → FALLBACK close1" in text
+    assert text.rindex("→ LIVE") > text.index("SUSPECT → FALLBACK")
 
 
-def test_every_part_of_the_machine_is_exercised() -> None:
-    told = "\n".join(line for seed in range(300) for line in story(seed))
+def test_every_mode_and_command_is_exercised() -> None:
+    text = "\n".join(line for seed in range(300) for line in trace(seed))
     modes = ("BOOT", "CONNECTING", "PROBING", "LIVE", "SUSPECT", "FALLBACK", "UPGRADING")
-    assert all(f"→ {mode}" in told for mode in (*modes, "PAUSED", "DENIED"))
+    assert all(f"→ {mode}" in text for mode in (*modes, "PAUSED", "DENIED"))
     commands = ("renew", "token1", "poll", "abandon", "ping1", "close1", "open9")
-    assert all(f" {command}" in told for command in commands)
+    assert all(f" {command}" in text for command in commands)
 
 
-class Forgetful(JobBoard):
-    """A page that does not load its state after a reset."""
+class WithoutSnapshots(JobBoard):
+    """Page that does not load its state after a reset."""
 
     def snapshot(self, channel: str, jobs: Mapping[str, Any]) -> None:
         pass
 
 
-class Strict(JobBoard):
-    """A page that believes there are never resets."""
+class WithoutResets(JobBoard):
+    """Page that fails at a reset."""
 
     def reset(self, channel: str, position: Position | None) -> None:
-        raise RuntimeError(f"{channel}: nobody told me of {position}")
+        raise RuntimeError(f"{channel}: unexpected reset at {position}")
 
 
 class Counting(JobBoard):
-    """A page that counts its calls."""
+    """Page that counts its events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,55 +95,55 @@ class Counting(JobBoard):
         self.calls += 1
 
 
-def test_a_page_of_ones_own_runs_in_it() -> None:
-    world = Simulation(3, options=Options(handler=Counting))
-    world.run()
-    boards = [client.channels.handler for client in world.clients]
+def test_own_page_receives_events() -> None:
+    simulation = Simulation(3, options=Options(handler=Counting))
+    simulation.run()
+    boards = [client.channels.handler for client in simulation.clients]
     assert all(isinstance(board, Counting) and board.calls for board in boards)
 
 
-def test_a_page_that_ignores_its_snapshot_is_found() -> None:
+def test_page_that_ignores_snapshots_is_found() -> None:
     with pytest.raises(SimulationFailedError, match="I4"):
-        search(range(1_000), options=Options(handler=Forgetful))
+        search(range(1_000), options=Options(handler=WithoutSnapshots))
 
 
-def test_a_failure_comes_with_its_seed_and_its_smallest_story() -> None:
-    with pytest.raises(SimulationFailedError, match="nobody told me") as failed:
-        search(range(1_000), options=Options(handler=Strict))
+def test_failure_contains_seed_and_fewest_faults() -> None:
+    with pytest.raises(SimulationFailedError, match="unexpected reset") as failed:
+        search(range(1_000), options=Options(handler=WithoutResets))
     failure = failed.value.failure
     assert str(failed.value).startswith(f"seed {failure.seed}: job.")
     assert len(failure.faults) <= 1
     assert all(fault.client in (None, 0, 1) for fault in failure.faults)
-    assert failure.story()
+    assert failure.trace()
     with pytest.raises(SimulationFailedError):
-        simulate(failure.seed, options=Options(handler=Strict))
+        simulate(failure.seed, options=Options(handler=WithoutResets))
 
 
 @pytest.mark.parametrize("storm", STORMS, ids=lambda storm: storm.name)
-def test_ten_thousand_clients_come_back_spread_over_the_window(storm: Storm) -> None:
-    check_storm(storm, seed=FRESH)
+def test_ten_thousand_clients_reconnect_spread_over_a_window(storm: Storm) -> None:
+    check_storm(storm, seed=FIRST_SEED)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "realtime_bridge.testing.simulation", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
 
 
-def test_the_command_tells_a_story() -> None:
-    told = run("--story", "7")
-    assert told.returncode == 0
-    assert told.stdout.splitlines() == story(7)
+def test_command_prints_a_trace() -> None:
+    process = run("--trace", "7")
+    assert process.returncode == 0
+    assert process.stdout.splitlines() == trace(7)
 
 
-def test_the_command_makes_storms() -> None:
-    done = run("--storms")
-    assert done.returncode == 0
-    assert len(done.stdout.splitlines()) == len(STORMS)
+def test_command_simulates_storms() -> None:
+    process = run("--storms")
+    assert process.returncode == 0
+    assert len(process.stdout.splitlines()) == len(STORMS)
 
 
-def test_the_command_says_what_it_did() -> None:
-    done = run("--seeds", "3", "--from", "5")
-    assert done.returncode == 0
-    assert done.stdout.startswith("3 seeds from 5, ")
-    assert done.stdout.endswith("every promise kept\n")
-    assert not done.stderr
+def test_command_prints_a_summary() -> None:
+    process = run("--seeds", "3", "--from", "5")
+    assert process.returncode == 0
+    assert process.stdout.startswith("3 seeds from 5, ")
+    assert process.stdout.endswith("every invariant holds\n")
+    assert not process.stderr

@@ -1,4 +1,4 @@
-"""An unmodified ably-js in a Node process, as far as a test talks to it."""
+"""Unmodified ably-js in a Node process, controlled by a test."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ Line = dict[str, Any]
 
 
 class NodeAbly:
-    """Reads what the process tells, and tells it what to do."""
+    """Process with an ably-js client: its reports, and commands for it."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -25,10 +25,10 @@ class NodeAbly:
     @classmethod
     @asynccontextmanager
     async def run(cls, *channels: str, **options: Any) -> AsyncIterator[Self]:
-        """Run a client that listens to these channels, until the block ends."""
-        what = json.dumps({"options": options, "channels": channels})
+        """Run a client that subscribes to these channels, until the block ends."""
+        configuration = json.dumps({"options": options, "channels": channels})
         process = await asyncio.create_subprocess_exec(
-            NODE, str(PROGRAM), what, stdin=PIPE, stdout=PIPE
+            NODE, str(PROGRAM), configuration, stdin=PIPE, stdout=PIPE
         )
         try:
             yield cls(process)
@@ -38,21 +38,21 @@ class NodeAbly:
             await asyncio.wait_for(process.wait(), TIMEOUT)
 
     async def line(self) -> Line:
-        """Return the next line."""
+        """Return the next report."""
         assert self._process.stdout
         async with asyncio.timeout(TIMEOUT):
             line: Line = json.loads(await self._process.stdout.readline())
             return line
 
-    async def until(self, **wanted: Any) -> Line:
-        """Read on to a line with these values, and return it."""
+    async def until(self, **values: Any) -> Line:
+        """Read lines up to a line with these values; return that line."""
         while True:
             line = await self.line()
-            if wanted.items() <= line.items():
+            if values.items() <= line.items():
                 return line
 
-    async def tell(self, *command: Any) -> None:
-        """Give it a command."""
+    async def send(self, *command: Any) -> None:
+        """Send a command to the client."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         await self._process.stdin.drain()

@@ -1,4 +1,4 @@
-"""The local Pusher is as strict as the hosted one: signatures, limits, close codes, presence."""
+"""Signatures, limits, close codes and presence of the local Pusher."""
 
 import asyncio
 import hashlib
@@ -19,11 +19,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime_bridge.testing.providers import LocalPusher
-from realtime_bridge.testing.providers.pusher_api import RefusedCall, check_signature
-from realtime_bridge.testing.providers.pusher_socket import CLIENT_EVENTS_PER_SECOND
+from realtime_bridge.testing.providers.pusher.api import CallError, check_signature
+from realtime_bridge.testing.providers.pusher.connection import CLIENT_EVENTS_PER_SECOND
 
 KNOWN = ("278d425bdf160c739803", "7ad3773142a6692b25b8")
-"""The key and secret of Pusher's own documentation."""
+"""Key and secret of the examples in Pusher's documentation."""
 
 
 @pytest_asyncio.fixture
@@ -43,7 +43,7 @@ def sdk_of(pusher: LocalPusher, **changes: Any) -> Pusher:
 
 
 class Client:
-    """What pusher-js does, by hand."""
+    """Client that sends the frames of pusher-js."""
 
     def __init__(self, socket: ClientConnection, sdk: Pusher) -> None:
         self.socket = socket
@@ -105,10 +105,8 @@ async def opening(pusher: LocalPusher) -> AsyncIterator[Connect]:
         yield Connect(pusher, exits)
 
 
-def test_the_known_answer_of_the_documentation_is_accepted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1353088179.0)
+def test_signature_of_documentation_example_is_valid() -> None:
+    now = 1353088179.0
     body = b'{"name":"foo","channels":["project-3"],"data":"{\\"some\\":\\"data\\"}"}'
     query = {
         "auth_key": KNOWN[0],
@@ -117,15 +115,14 @@ def test_the_known_answer_of_the_documentation_is_accepted(
         "body_md5": "ec365a775a4cd0599faeb73354201b6f",
         "auth_signature": "da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c",
     }
-    check_signature(*KNOWN, "POST", "/apps/3/events", query, body)
+    check_signature(*KNOWN, "POST", "/apps/3/events", query, body, now=now)
     for changed in (body + b" ", body[:-1]):
-        with pytest.raises(RefusedCall, match="body_md5"):
-            check_signature(*KNOWN, "POST", "/apps/3/events", query, changed)
-    with pytest.raises(RefusedCall, match="Invalid signature"):
-        check_signature(*KNOWN, "POST", "/apps/4/events", query, body)
-    monkeypatch.setattr(time, "time", lambda: 1353088179.0 + 601)
-    with pytest.raises(RefusedCall, match="Timestamp expired"):
-        check_signature(*KNOWN, "POST", "/apps/3/events", query, body)
+        with pytest.raises(CallError, match="body_md5"):
+            check_signature(*KNOWN, "POST", "/apps/3/events", query, changed, now=now)
+    with pytest.raises(CallError, match="Invalid signature"):
+        check_signature(*KNOWN, "POST", "/apps/4/events", query, body, now=now)
+    with pytest.raises(CallError, match="Timestamp expired"):
+        check_signature(*KNOWN, "POST", "/apps/3/events", query, body, now=now + 601)
 
 
 @pytest.mark.parametrize(
@@ -136,14 +133,14 @@ def test_the_known_answer_of_the_documentation_is_accepted(
         ({"app_id": "1"}, PusherBadStatus),
     ],
 )
-async def test_whoever_signs_wrongly_is_refused(
+async def test_call_with_wrong_signature_is_rejected(
     pusher: LocalPusher, changes: dict[str, str], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         await sdk_of(pusher, **changes).trigger("c", "e", "d")
 
 
-async def test_the_sdk_publishes_to_who_is_subscribed(sdk: Pusher, opening: Connect) -> None:
+async def test_sdk_publishes_to_subscribers(sdk: Pusher, opening: Connect) -> None:
     client = await opening.established()
     assert await client.subscribe("c") == {
         "event": "pusher_internal:subscription_succeeded",
@@ -157,7 +154,7 @@ async def test_the_sdk_publishes_to_who_is_subscribed(sdk: Pusher, opening: Conn
     assert frame == {"event": "b", "channel": "c", "data": "text"}
 
 
-async def test_who_caused_an_event_can_be_left_out_and_who_unsubscribed_is(
+async def test_excluded_and_unsubscribed_sockets_get_no_event(
     sdk: Pusher, opening: Connect
 ) -> None:
     one, other = await opening.established(), await opening.established()
@@ -176,16 +173,14 @@ async def test_who_caused_an_event_can_be_left_out_and_who_unsubscribed_is(
 LETTERS = [("a", 10_240), ("é", 5_120)]
 
 
-@pytest.mark.parametrize(("letter", "most"), LETTERS)
-async def test_data_is_limited_to_10_240_bytes_however_the_sdk_counts(
-    sdk: Pusher, letter: str, most: int
-) -> None:
-    assert await sdk.trigger("c", "e", letter * most) == {}
+@pytest.mark.parametrize(("letter", "limit"), LETTERS)
+async def test_data_is_limited_to_10240_bytes(sdk: Pusher, letter: str, limit: int) -> None:
+    assert await sdk.trigger("c", "e", letter * limit) == {}
     with pytest.raises(PusherBadStatus, match="413"):
-        await sdk.trigger("c", "e", letter * (most + 1))
+        await sdk.trigger("c", "e", letter * (limit + 1))
 
 
-async def test_the_limits_of_calls_are_kept(pusher: LocalPusher, sdk: Pusher) -> None:
+async def test_calls_over_a_limit_are_rejected(pusher: LocalPusher, sdk: Pusher) -> None:
     batch = [{"channel": "c", "name": "e", "data": "d"} for _ in range(11)]
     with pytest.raises(PusherBadRequest, match="up to 10"):
         await sdk.trigger_batch(batch)
@@ -196,7 +191,7 @@ async def test_the_limits_of_calls_are_kept(pusher: LocalPusher, sdk: Pusher) ->
         await sdk.trigger("c", "", "d")
 
 
-async def test_channels_are_told_to_who_asks(sdk: Pusher, opening: Connect) -> None:
+async def test_channel_queries_return_counts_and_users(sdk: Pusher, opening: Connect) -> None:
     client = await opening.established()
     await client.subscribe("c")
     await client.subscribe("presence-p", "ann")
@@ -209,12 +204,12 @@ async def test_channels_are_told_to_who_asks(sdk: Pusher, opening: Connect) -> N
         "subscription_count": 1,
     }
     assert await sdk.users_info("presence-p") == {"users": [{"id": "ann"}]}
-    for asking in (sdk.users_info("c"), sdk.channel_info("c", ["user_count"])):
+    for query in (sdk.users_info("c"), sdk.channel_info("c", ["user_count"])):
         with pytest.raises(PusherBadRequest):
-            await asking
+            await query
 
 
-async def test_private_channels_want_a_signature(opening: Connect, pusher: LocalPusher) -> None:
+async def test_private_channel_needs_a_signature(opening: Connect, pusher: LocalPusher) -> None:
     client = await opening.established()
     await client.send("pusher:subscribe", data={"channel": "private-c", "auth": "no:good"})
     frame = await client.frame()
@@ -223,7 +218,7 @@ async def test_private_channels_want_a_signature(opening: Connect, pusher: Local
     assert pusher.channels.subscribers("private-c") == 1
 
 
-async def test_a_user_is_present_once_however_many_sockets_there_are(opening: Connect) -> None:
+async def test_user_with_two_sockets_is_present_once(opening: Connect) -> None:
     ann, other = await opening.established(), await opening.established()
     bob = await opening.established()
     await ann.subscribe("presence-p", "ann")
@@ -246,7 +241,7 @@ async def test_a_user_is_present_once_however_many_sockets_there_are(opening: Co
     )
 
 
-async def test_a_cache_channel_has_the_last_event_for_who_comes_later(
+async def test_cache_channel_sends_last_event_to_new_subscriber(
     sdk: Pusher, opening: Connect
 ) -> None:
     client = await opening.established()
@@ -259,7 +254,7 @@ async def test_a_cache_channel_has_the_last_event_for_who_comes_later(
     assert (await later.frame())["data"] == 1
 
 
-async def test_clients_may_whisper_ten_times_a_second(opening: Connect) -> None:
+async def test_client_events_are_limited_to_ten_a_second(opening: Connect) -> None:
     one, other = await opening.established(), await opening.established()
     for client in (one, other):
         await client.subscribe("private-c")
@@ -272,7 +267,7 @@ async def test_clients_may_whisper_ten_times_a_second(opening: Connect) -> None:
     assert (await one.frame())["data"]["code"] == 4301
 
 
-async def test_a_user_signs_in_is_sent_to_and_can_be_ended(
+async def test_signed_in_user_receives_events_and_is_terminated(
     pusher: LocalPusher, sdk: Pusher, opening: Connect
 ) -> None:
     client = await opening.established()
@@ -284,7 +279,7 @@ async def test_a_user_signs_in_is_sent_to_and_can_be_ended(
     await client.subscribe("#server-to-user-u1")
     await sdk.send_to_user("u1", "hello", {"a": 1})
     assert (await client.frame())["event"] == "hello"
-    with pytest.raises(PusherBadStatus, match="404"):  # 3.3.4 asks at a wrong place
+    with pytest.raises(PusherBadStatus, match="404"):  # 3.3.4 posts to a wrong path
         await sdk.terminate_user_connections("u1")
     await signed_post(pusher, "/users/u1/terminate_connections")
     assert await client.closed() == 4009
@@ -299,11 +294,11 @@ async def signed_post(pusher: LocalPusher, route: str) -> None:
         "body_md5": hashlib.md5(b"{}").hexdigest(),
     }
     text = "\n".join(("POST", path, "&".join(f"{k}={query[k]}" for k in sorted(query))))
-    made = hmac.new(pusher.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-    sent: Mapping[str, str] = query | {"auth_signature": made}
+    signature = hmac.new(pusher.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    parameters: Mapping[str, str] = query | {"auth_signature": signature}
     url = f"http://127.0.0.1:{pusher.port}{path}"
-    async with ClientSession() as http, http.post(url, params=sent, data=b"{}") as answer:
-        assert answer.status == 200
+    async with ClientSession() as http, http.post(url, params=parameters, data=b"{}") as response:
+        assert response.status == 200
 
 
 @pytest.mark.parametrize(
@@ -316,14 +311,14 @@ async def signed_post(pusher: LocalPusher, route: str) -> None:
         (KNOWN[0], "", "enabled", 4008),
     ],
 )
-async def test_clients_that_are_not_let_in_are_told_by_the_close_code(
+async def test_rejected_client_gets_the_close_code(
     pusher: LocalPusher, opening: Connect, key: str, query: str, state: Any, code: int
 ) -> None:
     pusher.state = state
     assert await (await opening(query, key)).closed() == code
 
 
-async def test_calls_for_a_disabled_app_are_forbidden(pusher: LocalPusher, sdk: Pusher) -> None:
+async def test_call_for_disabled_app_is_forbidden(pusher: LocalPusher, sdk: Pusher) -> None:
     pusher.state = "disabled"
     with pytest.raises(PusherForbidden):
         await sdk.trigger("c", "e", "d")
@@ -358,7 +353,9 @@ async def test_faults_are_switched_on_and_off(
     assert await client.closed() == 1006
 
 
-async def test_all_clients_can_be_asked_to_come_back(pusher: LocalPusher, opening: Connect) -> None:
+async def test_close_all_sends_reconnect_code_to_every_client(
+    pusher: LocalPusher, opening: Connect
+) -> None:
     clients = [await opening.established() for _ in range(3)]
     await pusher.close_all()
     assert [await client.closed() for client in clients] == [4200] * 3

@@ -28,7 +28,7 @@ from realtime_bridge_backends.ably.batches import (
     split_into_requests,
 )
 from realtime_bridge_backends.ably.connection import AblyConnection
-from realtime_bridge_backends.ably.errors import error_from_response, to_publish_error
+from realtime_bridge_backends.ably.errors import raise_for_batch, to_publish_error
 from realtime_bridge_backends.ably.tokens import Signer, subscribe_capability
 
 if TYPE_CHECKING:
@@ -192,22 +192,13 @@ class AblyBackend(ListenableBackend):
             }
             for publication in publications
         ]
-        self._check(await rest.request("POST", "/messages", BATCH_VERSION, body=specs))
-
-    def _check(self, response: Any) -> None:
-        """Raise the first error of a batch response; `request` itself raises none."""
-        if not response.success:
-            message = self._redact(str(response.error_message))
-            raise error_from_response(int(response.error_code or 0), response.status_code, message)
-        results = (result for spec in response.items for result in spec.get("results", ()))
-        for result in results:
-            if error := result.get("error"):
-                message = self._redact(str(error.get("message")))
-                raise error_from_response(int(error["code"]), int(error["statusCode"]), message)
+        response = await rest.request("POST", "/messages", BATCH_VERSION, body=specs)
+        raise_for_batch(response, self._redact)
 
     def _client(self) -> AblyRest:
         """Return the SDK's client for the running loop."""
         loop = asyncio.get_running_loop()
+        # The kept connections belong to a loop: a client of a closed loop cannot send.
         if self._rest is None or self._loop is not loop:
             self._rest = AblyRest(auth_callback=self._create_token, **self._client_options)
             self._loop = loop
@@ -250,6 +241,7 @@ class AblyBackend(ListenableBackend):
                 f"{len(names)} channels requested: send channels=, with 1 to "
                 f"{CHANNELS_PER_CONNECTION} names at Ably, separated by spaces"
             )
+        # Denied channels are left out: one denied channel must not cost the client all others.
         allowed = [name for name in names if await self._may_subscribe(name, request)]
         if not allowed:
             return None
@@ -278,6 +270,7 @@ class AblyBackend(ListenableBackend):
             return self._signer.create_request(needed, seconds=60)
 
         try:
+            # A token request returns the granted capability, and publishes nothing.
             async with AblyRest(auth_callback=create_request, **self._client_options) as rest:
                 details = await rest.auth.request_token()
         except (AblyException, httpx.HTTPError, OSError) as error:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 from ably import AblyException
@@ -52,6 +53,20 @@ def error_from_response(code: int, status: int, message: str) -> PublishError:
     if status >= _SERVER_ERROR:
         return BackendUnavailableError(f"{response}: see status.ably.com")
     return PublishError(f"{response}: check that REALTIME_ABLY_ENDPOINT is an Ably server")
+
+
+def raise_for_batch(response: Any, redact: Callable[[str], str]) -> None:
+    """Raise the first error of a batch response.
+
+    The SDK's `request` raises none, and a batch that failed in part has the status of a success.
+    """
+    if not response.success:
+        message = redact(str(response.error_message))
+        raise error_from_response(int(response.error_code or 0), response.status_code, message)
+    for result in (result for spec in response.items for result in spec.get("results", ())):
+        if error := result.get("error"):
+            message = redact(str(error.get("message")))
+            raise error_from_response(int(error["code"]), int(error["statusCode"]), message)
 
 
 def to_publish_error(error: Exception, host: str, redact: Callable[[str], str]) -> PublishError:

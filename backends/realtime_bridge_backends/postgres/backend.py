@@ -81,6 +81,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
             max_size=MAX_CONNECTIONS,
             timeout=CONNECT_SECONDS,
             open=False,
+            # autocommit: each call is one statement, and so one transaction.
             kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
             configure=self._configure,
         )

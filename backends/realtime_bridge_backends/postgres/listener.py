@@ -22,7 +22,7 @@ otherwise stays silent without end."""
 
 ANSWER_SECONDS = 5.0
 EXPIRE_SECONDS, EXPIRE_CHANNELS = 60.0, 100
-"""How often each listener expires channels, and how many at most."""
+"""Interval in which each listener expires channels, and the most channels at once."""
 
 READ_EVENTS = 500
 """The most events of one channel in one read."""

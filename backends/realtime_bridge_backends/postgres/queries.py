@@ -8,7 +8,7 @@ from realtime_bridge.model.page import PAGE_BYTES, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.postgres.rows import COLUMNS, event_from_row
-from realtime_bridge.protocol.publishing.history import discontinuity
+from realtime_bridge.protocol.publishing.history import reset_reason
 
 AFTER = f"""
 SELECT c.epoch, c.top, c.top_id,
@@ -57,7 +57,7 @@ _CHANNEL, _EVENT = slice(0, 5), slice(5, None)
 def read_result(rows: Sequence[Sequence[Any]], after: Position, limit: int) -> Page | Reset:
     """Return the page after a position, or the reset if the history does not continue it."""
     epoch, top, top_id, first, id_at_offset = rows[0][_CHANNEL]
-    reason = discontinuity(after, Position(epoch, top, top_id), first=first, held=id_at_offset)
+    reason = reset_reason(after, Position(epoch, top, top_id), first=first, stored_id=id_at_offset)
     if reason:
         return Reset(reason=reason, top=Position(epoch, top, top_id))
     return page(rows, limit)

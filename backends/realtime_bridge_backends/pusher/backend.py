@@ -139,6 +139,7 @@ class PusherBackend(HostedBackend):
 
     async def _send(self, events: Sequence[dict[str, str]]) -> None:
         for batch in chunked(events, LIMITS.events):
+            # Encoded: the SDK would turn the frame, a text, into a JSON string.
             await self._pusher.trigger_batch(batch, already_encoded=True)
 
     def _encode(self, event: Event) -> dict[str, str]:
@@ -150,6 +151,7 @@ class PusherBackend(HostedBackend):
         self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
         """Return the signature of a subscription by pusher-js: `socket_id` and `channel_name`."""
+        # The names are signed as they come: Pusher compares the signature with the same text.
         name, socket_id = fields.get("channel_name", ""), fields.get("socket_id", "")
         presence_channel = self._presence.decode(name)
         channel = presence_channel or self._private.decode(name)
@@ -167,6 +169,7 @@ class PusherBackend(HostedBackend):
     async def check(self) -> list[CheckResult]:
         """Request the app's channels, which needs the right key and secret."""
         try:
+            # Each request is signed, so the cheapest one proves the key and the secret.
             await self._pusher.channels_info("private-", [])
         except PublishError as error:
             return [CheckResult(check="pusher", status="failed", detail=str(error))]

@@ -93,6 +93,8 @@ class HTTPAdapter:
         try:
             return await self._send(request)
         except (ServerDisconnectedError, ClientOSError) as error:
+            # A kept connection was stale, unless the host is unknown. With a log, clients ignore
+            # an event that Pusher received twice: they have its offset.
             if isinstance(error, ClientConnectorDNSError):
                 raise self._unreachable(error) from None
         except (ClientError, TimeoutError) as error:
@@ -109,7 +111,7 @@ class HTTPAdapter:
             URL(request.url, encoded=True),  # the signature covers the URL as it is
             data=request.body or None,
             headers=request.headers,
-            allow_redirects=False,
+            allow_redirects=False,  # a signed request must not reach another host
         ) as response:
             text = await response.text(errors="replace")
             if response.status in (200, 202):

@@ -213,7 +213,7 @@ def _chunks(events: Sequence[Event], indexes: Sequence[int]) -> Iterator[Sequenc
 
 
 def _receipts(events: Sequence[Event], answer: Sequence[Any]) -> list[Receipt]:
-    epoch = answer[0].decode()
+    epoch = answer[0].decode()  # then an offset and a duplicate flag per event
     return [
         Receipt(
             id=event.id,

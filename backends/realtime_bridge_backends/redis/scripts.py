@@ -29,7 +29,7 @@ ScriptMode = Literal["function", "script"]
 
 @dataclass(frozen=True, slots=True)
 class ScriptCall:
-    """One operation on the keys of one channel."""
+    """Operation of the script on the keys of one channel."""
 
     operation: str
     keys: Sequence[str]

@@ -1,9 +1,9 @@
-/** `?scene=badge` shows one scene, no query all of them. */
+/** Page of the gallery: `?scene=badge` renders one scene, no query all scenes. */
 
 import { createRoot } from 'react-dom/client';
 import { Scene, SCENES } from './scenes.js';
 
-const wanted = new URLSearchParams(location.search).get('scene');
-const shown = wanted ? [wanted] : SCENES;
+const scene = new URLSearchParams(location.search).get('scene');
+const names = scene ? [scene] : SCENES;
 
-createRoot(document.getElementById('root')!).render(shown.map((name) => <Scene key={name} name={name} />));
+createRoot(document.getElementById('root')!).render(names.map((name) => <Scene key={name} name={name} />));

@@ -1,4 +1,4 @@
-/** Every state that people can meet, played by a client that does as it is told. */
+/** Scenes with every visible state of the components, with a scripted client. */
 
 import type { ReactElement } from 'react';
 import { ConnectionBadge, ProcessingWidget, RealtimeProvider } from '../src/react/index.js';
@@ -8,11 +8,11 @@ import { FakeClient } from '../test/react/fake-client.js';
 const CHANNEL = 'user-42';
 const NOW = Date.now();
 
-type Told = readonly [event: string, data: Record<string, unknown>];
+type JobEvent = readonly [event: string, data: Record<string, unknown>];
 
 interface Act {
-  readonly jobs?: readonly Told[];
-  readonly live?: readonly Told[];
+  readonly jobs?: readonly JobEvent[];
+  readonly live?: readonly JobEvent[];
   readonly state?: Partial<ClientState>;
   readonly refused?: string;
   readonly loading?: boolean;
@@ -57,7 +57,7 @@ const BADGES: readonly (readonly [string, Partial<ClientState>])[] = [
   ['error, 403', { kind: 'error', label: 'Error', mode: 'DENIED', reason: 'closed with 4403: forbidden' }],
 ];
 
-const JOBS: readonly Told[] = [
+const JOBS: readonly JobEvent[] = [
   ['job.completed', { job: 'j1', title: 'quarterly-report.pdf', bytes_total: 4_812_000 }],
   ['job.cancelled', { job: 'j2', title: 'draft-notes.docx', percent: 12, message: 'Cancelled by you' }],
   ['job.progress', { job: 'j3', title: 'customers-2026.csv', percent: 63, bytes_done: 5_120_000, bytes_total: 8_130_000 }],
@@ -69,7 +69,7 @@ const JOBS: readonly Told[] = [
   ['job.queued', { job: 'j7', title: 'keynote.mov' }],
 ];
 
-const ENDS: readonly Told[] = [
+const ENDS: readonly JobEvent[] = [
   ['job.completed', { job: 'j6' }],
   ['job.failed', { job: 'j5', error: 'The disk of the search node is full.' }],
 ];
@@ -116,11 +116,11 @@ function play(client: FakeClient, act: Act): void {
   if (act.refused) client.channel(CHANNEL).merge({ error: act.refused });
   if (act.loading || act.refused) return;
   client.snapshot(CHANNEL, []);
-  client.snapshot(CHANNEL, (act.jobs ?? []).map((told, index) => eventOf(client, told, index)));
+  client.snapshot(CHANNEL, (act.jobs ?? []).map((event, index) => eventOf(client, event, index)));
   for (const [event, data] of act.live ?? []) client.emit(CHANNEL, event, data, { time: Date.now() });
 }
 
-function eventOf(client: FakeClient, [event, data]: Told, index: number): RealtimeEvent {
+function eventOf(client: FakeClient, [event, data]: JobEvent, index: number): RealtimeEvent {
   return client.event(CHANNEL, event, data, { time: NOW - 90_000 + index * 1_000, key: `job-${String(data['job'])}` });
 }
 

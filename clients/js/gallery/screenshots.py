@@ -1,4 +1,4 @@
-"""Draw every state of the React components into docs/images, light and dark.
+"""Screenshots of every state of the React components for docs/images, light and dark.
 
 Run from the root of the checkout: `.venv/bin/python clients/js/gallery/screenshots.py [SCENE ...]`.
 """
@@ -42,15 +42,15 @@ LOW: ViewportSize = {"width": 760, "height": 640}
 NARROW: ViewportSize = {"width": 390, "height": 900}
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves files, and says nothing of it."""
+class QuietHandler(SimpleHTTPRequestHandler):
+    """File server without log lines."""
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log line."""
 
 
 def build(folder: Path) -> None:
-    """Bundle the gallery as it is served."""
+    """Bundle the gallery into a folder."""
     entry, out = GALLERY / "main.tsx", folder / "main.js"
     command = [
         "node_modules/.bin/esbuild",
@@ -66,27 +66,27 @@ def build(folder: Path) -> None:
         shutil.copy(file, folder)
 
 
-def complain(text: str) -> None:
-    """Say what the page says: a policy that was broken, a script that failed."""
+def report(text: str) -> None:
+    """Print a message of the page's console, such as a policy violation or a script error."""
     sys.stderr.write(f"{text}\n")
 
 
 def draw(page: Page, origin: str, scene: str, name: str) -> None:
-    """Take one picture, and complain of whatever the page complains of."""
+    """Take one screenshot."""
     page.goto(f"{origin}/?scene={scene}")
     element = page.locator("[data-scene]")
     element.wait_for()
     page.wait_for_timeout(700)
-    # Notifications stand in the corner of the window, not in the widget.
-    shown = page if scene == "widget-notices" else element
-    shown.screenshot(path=IMAGES / f"{name}.png")
+    # Notices are in the corner of the window, outside the widget.
+    target = page if scene == "widget-notices" else element
+    target.screenshot(path=IMAGES / f"{name}.png")
 
 
 def main(scenes: list[str]) -> None:
-    """Build, serve, draw."""
+    """Build the gallery, serve it, and take the screenshots."""
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         build(Path(folder))
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         origin = f"http://127.0.0.1:{server.server_port}"
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
@@ -95,8 +95,8 @@ def main(scenes: list[str]) -> None:
                 page = browser.new_page(
                     viewport=viewport, color_scheme=scheme, device_scale_factor=1.5
                 )
-                page.on("console", lambda message: complain(message.text))
-                page.on("pageerror", lambda error: complain(str(error)))
+                page.on("console", lambda message: report(message.text))
+                page.on("pageerror", lambda error: report(str(error)))
                 for scene in scenes:
                     if scene == "widget-notices":
                         page.set_viewport_size(LOW)

@@ -1,4 +1,4 @@
-// Builds dist/: one ES module per entry, what they share in a chunk, and declarations.
+// Builds dist/: one ES module per entry, a chunk with the code that they share, and declarations.
 
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, readdirSync, rmSync } from 'node:fs';

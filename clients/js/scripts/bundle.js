@@ -1,5 +1,5 @@
-// Writes the files that the server hands out: client.js, and what that loads on demand, a provider's
-// SDK included; with --check, fails where one is stale.
+// Writes the files that the server serves: client.js, and the files that it loads on demand, which
+// include the providers' SDKs. With --check, fails where a file does not match the sources.
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
@@ -15,10 +15,10 @@ const ON_DEMAND = {
 const { version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
 const holder = readFileSync('../../LICENSE', 'utf8').match(/^Copyright.*$/m)?.[0] ?? '';
 
-// An SDK's own names stay as they are: what it calls private may be written in texts too.
-const { mangleProps, mangleCache, ...UNMANGLED } = OPTIONS;
+// An SDK's names stay as they are: its strings may contain names that look private.
+const { external, mangleProps, mangleCache, ...WITH_SDK } = OPTIONS;
 
-/** What is loaded on demand stays a file of its own, beside client.js. */
+/** Keep the files that are loaded on demand apart from client.js. */
 const apart = {
   name: 'apart',
   setup({ onResolve }) {
@@ -28,12 +28,18 @@ const apart = {
   },
 };
 
-// What a page without npm needs: the client; the cores of the hooks come with the package.
+// A page without npm needs the client only; the cores of the hooks come with the package.
 const MAIN = { ...OPTIONS, plugins: [...OPTIONS.plugins, apart] };
 await write('client.js', `export { HybridClient } from './src/index.ts'`, MAIN);
 for (const [path, name] of Object.entries(ON_DEMAND)) {
-  const options = path.startsWith('./hosted/') ? UNMANGLED : OPTIONS;
-  await write(name, `export * from './src/${path.replace(/\.js$/, '.ts')}'`, options);
+  const contents = await bundled(`export * from './src/transports/${path.replace(/\.js$/, '.ts')}'`);
+  await write(name, contents, WITH_SDK);
+}
+
+/** Return our own part of a file, with its private names shortened as in client.js. */
+async function bundled(contents) {
+  const { outputFiles } = await build({ ...OPTIONS, stdin: { contents, resolveDir: '.' }, write: false });
+  return outputFiles[0].text;
 }
 
 async function write(name, contents, options) {

@@ -1,8 +1,8 @@
-// What every build of the package has in common.
+// Options of every build of the package.
 
-import { privateNames, sources } from './names.js';
+import { privateNames, privatePattern, sources } from './names.js';
 
-/** Every file's imports of React become one, so that an application's minifier names it once. */
+/** Join the imports of React of all files, so that an application's minifier names them once. */
 const reactOnce = {
   name: 'react-once',
   setup({ onResolve, onLoad }) {
@@ -15,20 +15,24 @@ const reactOnce = {
   },
 };
 
-/** No more than is used: each version of React exports other names. */
+/** Return the names that are used: each version of React exports others. */
 function usedOfReact() {
   const imports = sources().flatMap((text) => text.match(/(?<=^import \{)[^}]*(?=\} from 'react';$)/gm) ?? []);
   const names = imports.flatMap((list) => list.split(',')).map((name) => name.trim());
   return [...new Set(names.filter((name) => !name.startsWith('type ')))];
 }
 
+/** SDKs of hosted providers; the package does not contain them. */
+export const SDKS = ['ably', 'pusher-js'];
+
 export const OPTIONS = {
   bundle: true,
+  external: SDKS,
   format: 'esm',
   target: 'es2022',
-  // "neutral" leaves process.env.NODE_ENV for the application's own bundler to replace.
+  // "neutral" leaves process.env.NODE_ENV to the application's bundler.
   platform: 'neutral',
-  mangleProps: /^_[a-z]/,
+  mangleProps: privatePattern(),
   mangleCache: privateNames(),
   jsx: 'automatic',
   plugins: [reactOnce],

@@ -1,5 +1,5 @@
-// Fails when what a browser has to load at first has grown beyond its budget: the package as an
-// application builds it for production, everything imported, minified and gzipped, without React.
+// Fails where the code that a browser loads first exceeds its limit: the package as an application
+// builds it for production, with everything imported, minified and gzipped, without React.
 
 import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
@@ -17,7 +17,7 @@ function check(name, size, limit) {
   if (size > limit) process.exitCode = 1;
 }
 
-/** What the page's first script loads; what it imports later, on demand, is not counted. */
+/** Return the size of the files that a page loads first; files loaded on demand do not count. */
 async function gzipped(contents) {
   const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: '.' },
@@ -38,12 +38,12 @@ async function gzipped(contents) {
   return files.reduce((sum, { contents: code }) => sum + zip(code), 0);
 }
 
-function loaded(name, outputs, found = new Set()) {
-  if (found.has(name) || !outputs[name]) return found;
-  found.add(name);
+function loaded(name, outputs, names = new Set()) {
+  if (names.has(name) || !outputs[name]) return names;
+  names.add(name);
   const imports = outputs[name].imports.filter(({ kind }) => kind !== 'dynamic-import');
-  for (const { path } of imports) loaded(path, outputs, found);
-  return found;
+  for (const { path } of imports) loaded(path, outputs, names);
+  return names;
 }
 
 function zip(code) {

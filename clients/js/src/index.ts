@@ -1,10 +1,10 @@
-/** `import { HybridClient } from 'realtime-bridge'` */
+/** Public names of `realtime-bridge`. */
 
-export { HybridClient } from './client.js';
-export { HybridUpdates } from './updates.js';
-export type { FetchData, HybridUpdatesOptions, UpdatesState } from './updates.js';
-export { ReconnectingSocket } from './socket.js';
-export type { SocketOptions, SocketState } from './socket.js';
-export { Store } from './store.js';
+export { HybridClient } from './hybrid-client.js';
+export { HybridUpdates } from './hybrid-updates.js';
+export type { FetchData, HybridUpdatesOptions, UpdatesState } from './hybrid-updates.js';
+export { ReconnectingSocket } from './browser/reconnecting-socket.js';
+export type { SocketOptions, SocketState } from './browser/reconnecting-socket.js';
+export { Store } from './browser/store.js';
 export type * from './payloads.js';
 export type * from './types.js';

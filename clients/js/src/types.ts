@@ -1,22 +1,22 @@
-/** The values that every part of this package, and every application that uses it, speaks of. */
+/** Values and interfaces of the package, shared by its parts and by applications. */
 
-/** An event's place in its channel; `id` is that of the event there, and guards against a log that lost its tail. */
+/** Place of an event in its channel; `id` is the event's id, and shows a log that was rolled back. */
 export interface Position {
   readonly epoch: string;
   readonly offset: number;
   readonly id?: string;
 }
 
-/** One named message on a channel. */
+/** Named message on a channel. */
 export interface RealtimeEvent<Data = unknown> {
   readonly channel: string;
   readonly event: string;
   readonly id: string;
   readonly data: Data;
   readonly key?: string;
-  /** The client that caused it. */
+  /** Id of the client that caused the event. */
   readonly source?: string;
-  /** Milliseconds since the Unix epoch, by the log. */
+  /** Unix time of the log, in milliseconds. */
   readonly time?: number;
   /** Absent in signal mode. */
   readonly position?: Position;
@@ -24,14 +24,14 @@ export interface RealtimeEvent<Data = unknown> {
 
 export type ResetReason = 'epoch' | 'truncated' | 'ahead' | 'regressed' | 'forbidden' | 'signal';
 
-/** There is a hole before what follows: reload what you show. */
+/** Notice that events are missing before `position`: reload the data that you show. */
 export interface Reset {
   readonly channel: string;
   readonly reason: ResetReason;
   readonly position: Position | null;
 }
 
-/** The latest event of each key, and the position at which that was so. */
+/** Latest event of each key, as of `position`. */
 export interface Snapshot {
   readonly channel: string;
   readonly events: readonly RealtimeEvent[];
@@ -40,25 +40,25 @@ export interface Snapshot {
 
 export type Phase = 'syncing' | 'current' | 'stale';
 
-/** What a page is told of one channel. */
+/** State of one channel. */
 export interface ChannelState {
   readonly phase: Phase;
   readonly position: Position | null;
-  /** Why this user gets nothing of it, if so. */
+  /** Reason why the server denies this channel; null: it does not. */
   readonly error: string | null;
 }
 
 export interface ChannelHandlers {
-  /** Called once for each event, in order, one at a time. */
+  /** Called once for each event, in order, one call at a time. */
   onEvent?: (event: RealtimeEvent) => void | Promise<void>;
-  /** Called where there is a hole, before what follows it. */
+  /** Called where events are missing, before the events that follow. */
   onReset?: (reset: Reset) => void | Promise<void>;
-  /** Called on first subscribe and after each reset with `latest`, when given; never replayed as events. */
+  /** Called with the latest events after the first subscribe and after each reset; `onEvent` does not get them again. */
   onSnapshot?: (snapshot: Snapshot) => void | Promise<void>;
-  /** Where to go on from; by default, now. */
+  /** Position to resume from; by default the current end of the channel. */
   position?: Position;
-  /** Whether to stay connected for it while nobody sees the page. */
-  keep?: boolean;
+  /** True if the client stays connected for this channel while the page is hidden. */
+  keepInBackground?: boolean;
 }
 
 export type Mode =
@@ -78,7 +78,7 @@ export type StatusKind = 'starting' | 'connecting' | 'realtime' | 'polling' | 'o
 
 export type TransportName = 'websocket' | 'sse' | 'poll' | 'pusher' | 'ably';
 
-/** What people are shown of the connection, and what a developer wants to see beside it. */
+/** State of a client: the status for users, and details for developers. */
 export interface ClientState {
   readonly kind: StatusKind;
   /** Real-time, Polling, Connecting, Offline, Error … */
@@ -91,22 +91,23 @@ export interface ClientState {
   readonly user: string | null;
   readonly client: string;
   readonly generation: number;
-  /** Unix milliseconds of the last sign that we are up to date. */
+  /** Unix time of the last confirmation that the client was up to date, in milliseconds. */
   readonly lastSync: number | null;
   /** Failures in a row. */
   readonly attempts: number;
-  /** The last transitions, the newest last. */
+  /** Last transitions, the newest last. */
   readonly transitions: readonly Transition[];
 }
 
 export interface Transition {
+  /** Unix time in milliseconds. */
   readonly at: number;
   readonly from: Mode;
   readonly to: Mode;
   readonly reason: string | null;
 }
 
-/** What `onTelemetry` gets: never a payload, never a token. */
+/** Entry for `onTelemetry`: never contains a payload or a token. `delay` is in milliseconds. */
 export type Telemetry =
   | ({ readonly type: 'transition' } & Transition)
   | { readonly type: 'recovery'; readonly channel: string; readonly events: number }
@@ -115,43 +116,43 @@ export type Telemetry =
   | { readonly type: 'delivery'; readonly channel: string; readonly delay: number };
 
 export interface ClientOptions {
-  /** Where the bridge is mounted; `/realtime` by default. */
+  /** URL at which the bridge is mounted; `/realtime` by default. */
   endpoint?: string;
-  /** A bearer token, or what gets a fresh one; by default the application's own session (cookies). */
+  /** Bearer token, or a function that returns a fresh one; by default the application's session (cookies). */
   token?: string | (() => string | Promise<string>);
-  /** `auto` by default: push with polling as its fallback. */
+  /** `auto` by default: push, with polling as its fallback. */
   transport?: 'auto' | 'websocket' | 'sse' | 'poll';
-  /** Milliseconds; 5 000 by default. */
+  /** Interval between polls in milliseconds; 5 000 by default. */
   pollingInterval?: number;
-  /** Milliseconds of silence, heartbeats counted, after which polling begins; 15 000 by default. */
+  /** Silence after which polling begins, heartbeats counted, in milliseconds; 15 000 by default. */
   fallbackDelay?: number;
-  /** Milliseconds, the upper bound of the first wait; 3 000 by default. */
+  /** Upper bound of the first wait before a reconnect, in milliseconds; 3 000 by default. */
   reconnectInterval?: number;
-  /** Failures in a row after which attempts slow to one a minute; 5 by default. */
+  /** Failures in a row after which attempts slow down to one a minute; 5 by default. */
   maxReconnectAttempts?: number;
-  /** Milliseconds: our own ping when nothing was sent for so long; 30 000 by default. */
+  /** Time without a message of ours after which the client sends a ping, in milliseconds; 30 000 by default. */
   heartbeatInterval?: number;
   websocketEnabled?: boolean;
   enableFeatureFlag?: boolean;
   onTelemetry?: (entry: Telemetry) => void;
 }
 
-/** A value that can be read and watched: what `useSyncExternalStore` wants. */
+/** Value that can be read and watched, in the form that `useSyncExternalStore` needs. */
 export interface ReadableStore<Value> {
   get(): Value;
   subscribe(listener: () => void): () => void;
 }
 
-/** What `new HybridClient(options)` gives. */
+/** Interface of `HybridClient`. */
 export interface Client {
   readonly state: ReadableStore<ClientState>;
   start(): void;
   stop(): void;
-  /** Try again after DENIED, STOPPED, or whenever a person asks. */
+  /** Connect again after DENIED or STOPPED, or when a user asks for it. */
   retry(): void;
-  /** Poll now, or make sure that the socket lives. */
+  /** Poll now, and check that the socket works. */
   refresh(): void;
-  /** Listen to a channel; returns what ends it. Several handlers of one channel share its subscription. */
+  /** Subscribe handlers to a channel, and return a function that unsubscribes them. Handlers of one channel share its subscription. */
   subscribe(channel: string, handlers: ChannelHandlers): () => void;
   channel(name: string): ReadableStore<ChannelState>;
 }

@@ -1,4 +1,4 @@
-/** The client against a real server, through a proxy that fails. */
+/** Client with a real server behind a proxy that fails on command. */
 
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { WebSocket as NodeWebSocket } from 'ws';
@@ -40,7 +40,7 @@ function connected(options: ClientOptions = {}): HybridClient {
   return client;
 }
 
-it('events arrive in order by the socket', async () => {
+it('events arrive in order by WebSocket', async () => {
   const client = connected();
   const journal = new Journal();
   client.subscribe(CHANNEL, journal);
@@ -50,7 +50,7 @@ it('events arrive in order by the socket', async () => {
   expect(await journal.until(3)).toEqual([1, 2, 3]);
 });
 
-it('a cut socket gives place to polling, and comes back, and nothing is missed', async () => {
+it('cut socket falls back to polling without a loss', async () => {
   const client = connected();
   const journal = new Journal();
   client.subscribe(CHANNEL, journal);
@@ -68,7 +68,7 @@ it('a cut socket gives place to polling, and comes back, and nothing is missed',
   expect(await journal.until(3)).toEqual([1, 2, 3]);
 });
 
-it('what was published while everything was down arrives afterwards, once', async () => {
+it('events published during an outage arrive once', async () => {
   const client = connected();
   const journal = new Journal();
   client.subscribe(CHANNEL, journal);
@@ -82,7 +82,7 @@ it('what was published while everything was down arrives afterwards, once', asyn
   expect(await journal.until(400)).toEqual(numbers);
 });
 
-it('a restarted server has another log: there is a reset, and the stream goes on', async () => {
+it('restarted server with a new log leads to a reset', async () => {
   const client = connected();
   const journal = new Journal();
   client.subscribe(CHANNEL, journal);
@@ -110,7 +110,7 @@ it.each(['sse', 'poll'] as const)('events arrive in order by %s', async (transpo
   expect(await journal.until(4)).toEqual([1, 2, 3, 4]);
 });
 
-it('a cut stream comes back', async () => {
+it('cut SSE stream reconnects', async () => {
   const client = connected({ transport: 'sse' });
   const journal = new Journal();
   client.subscribe(CHANNEL, journal);
@@ -123,7 +123,7 @@ it('a cut stream comes back', async () => {
   await when(client.state, ({ mode }) => mode === 'LIVE');
 });
 
-it('a channel that is subscribed later is added to the stream', async () => {
+it('later subscription is added to the SSE stream', async () => {
   const client = connected({ transport: 'sse', token: () => credentials });
   await when(client.state, ({ mode }) => mode === 'LIVE');
   const journal = new Journal();
@@ -133,7 +133,7 @@ it('a channel that is subscribed later is added to the stream', async () => {
   expect(await journal.until(1)).toEqual([1]);
 });
 
-it('a channel that this user may not listen to is refused, and the others go on', async () => {
+it('denied channel does not affect the others', async () => {
   const client = connected();
   const refused = new Journal();
   const journal = new Journal();
@@ -146,7 +146,7 @@ it('a channel that this user may not listen to is refused, and the others go on'
   expect(await journal.until(1)).toEqual([1]);
 });
 
-it('the snapshot comes before the events that follow it', async () => {
+it('snapshot is delivered before later events', async () => {
   await server.publish(CHANNEL, 1, 2);
   const client = connected();
   const journal = new Journal();
@@ -164,14 +164,14 @@ it('the snapshot comes before the events that follow it', async () => {
   expect(snapshots.map(({ events }) => events.map(({ data }) => data))).toEqual([[{ percent: 2 }]]);
 });
 
-it('a bad token is denied, with a reason', async () => {
+it('invalid token is denied with a reason', async () => {
   const client = connected({ token: 'nonsense' });
   const state = await whenKind(client, 'error');
   expect(state.mode).toBe('DENIED');
   expect(state.reason).toContain('401');
 });
 
-it('what a client published itself, it does not hear', async () => {
+it('own events are not delivered', async () => {
   const client = connected();
   const journal = new Journal();
   client.subscribe(CHANNEL, journal);
@@ -181,7 +181,7 @@ it('what a client published itself, it does not hear', async () => {
   expect(await journal.until(1)).toEqual([2]);
 });
 
-it('updates: one fetch for the start, and one for a burst', async () => {
+it('HybridUpdates fetches once at the start and once per burst', async () => {
   let calls = 0;
   const updates = new HybridUpdates(() => (calls += 1), 42, { endpoint: proxy.url, token: credentials });
   updates.start();

@@ -1,17 +1,18 @@
-/** The vectors that the twins in Python and TypeScript both replay: see tests/vectors/README.md. */
+/** Vectors that the Python and TypeScript clients both replay; see tests/vectors/README.md. */
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { delay } from '../src/backoff.js';
-import { Cadence } from '../src/cadence.js';
-import type { Command, Terms } from '../src/commands.js';
-import { Machine } from '../src/machine.js';
+import { delay } from '../src/machine/backoff.js';
+import { PollSchedule } from '../src/machine/poll-schedule.js';
+import type { Command, Terms } from '../src/machine/commands.js';
+import { DEFAULT_TIMING } from '../src/machine/timing.js';
+import { Machine } from '../src/machine/machine.js';
 import type { JobData } from '../src/payloads.js';
 import { reduceJobs, type Jobs } from '../src/react/jobs.js';
-import { Reducer } from '../src/reducer.js';
-import type { Output } from '../src/reducer.js';
-import { status } from '../src/status.js';
-import type { Position, RealtimeEvent, ResetReason } from '../src/types.js';
+import { Reducer } from '../src/channels/reducer.js';
+import type { Output } from '../src/channels/reducer.js';
+import { connectionStatus } from '../src/machine/status.js';
+import type { RealtimeEvent, ResetReason } from '../src/types.js';
 
 type Fields = Record<string, any>;
 
@@ -20,7 +21,7 @@ const FOLDER = new URL('../../../tests/vectors/', import.meta.url);
 const REPLAYS: Record<string, (vector: Fields) => void> = {
   'backoff.json': ({ given: { attempt, draw, ...rest }, seconds }) =>
     expect(delay(attempt, draw, rest)).toBe(seconds),
-  'cadence.json': replayCadence,
+  'poll_schedule.json': replayPollSchedule,
   'jobs.json': replayJobs,
   'machine.json': replayMachine,
   'reducer.json': replayReducer,
@@ -50,7 +51,7 @@ function replayMachine({ options = {}, steps }: Fields): void {
     for (const name of ['mode', 'wake_at', 'polling']) {
       if (name in step) expect((machine as Fields)[camel(name)], where).toBe(step[name]);
     }
-    expect(status(machine, step.at), where).toMatchObject(step.status ?? {});
+    expect(connectionStatus(machine, step.at), where).toMatchObject(step.status ?? {});
   });
 }
 
@@ -71,7 +72,7 @@ function replayJobs({ steps, shown }: Fields): void {
   let jobs: Jobs = [];
   let data = NEW_JOB;
   for (const step of steps as Fields[]) {
-    for (const { event, ...changes } of step.told) {
+    for (const { event, ...changes } of step.updates) {
       data = { ...data, ...changes };
       jobs = reduceJobs(jobs, { channel: 'user-42', event, id: event, key: 'job-a1', data });
     }
@@ -88,11 +89,11 @@ const DEFAULT_TERMS: Terms = {
   expires: 600_000,
 };
 
-/** Python names its arguments; here the first few have places. */
-const PLACES: Record<string, string[]> = {
+/** Positional arguments of inputs; Python passes them by name. */
+const POSITIONAL: Record<string, string[]> = {
   start: ['cached'],
-  described: ['terms'],
-  not_described: ['status'],
+  descriptor_received: ['terms'],
+  descriptor_failed: ['status'],
   opened: ['socket'],
   ready: ['socket'],
   frame: ['socket'],
@@ -104,48 +105,48 @@ const PLACES: Record<string, string[]> = {
 function give(machine: Machine, { at, draw = 0.5, input, args = {} }: Fields): Fields[] {
   machine.at(at, draw);
   const method = (machine as Fields)[camel(input)].bind(machine);
-  const places = PLACES[input];
+  const names = POSITIONAL[input];
   const terms = (name: string, value: Fields) =>
     name === 'terms' || name === 'cached' ? { ...DEFAULT_TERMS, ...camelKeys(value) } : value;
-  const done = () => machine.take().map(said);
-  if (!places) {
+  const done = () => machine.take().map(withoutNulls);
+  if (!names) {
     method(camelKeys(args));
     return done();
   }
-  expect(places, input).toEqual(expect.arrayContaining(Object.keys(args)));
-  method(...places.map((name) => (name in args ? terms(name, args[name]) : undefined)));
+  expect(names, input).toEqual(expect.arrayContaining(Object.keys(args)));
+  method(...names.map((name) => (name in args ? terms(name, args[name]) : undefined)));
   return done();
 }
 
-function said(command: Command): Fields {
+function withoutNulls(command: Command): Fields {
   return Object.fromEntries(Object.entries(command).filter(([, value]) => value !== null));
 }
 
-function replayCadence({ polling_interval, steps }: Fields): void {
-  const cadence: Fields = new Cadence(polling_interval);
-  const asks: Record<string, (given: Fields) => number> = {
-    interval: ({ now }) => cadence.interval(now),
-    next: ({ now, draw }) => cadence.next(now, draw),
-    soon: ({ now, draw, within }) => cadence.soon(now, draw, within),
+function replayPollSchedule({ polling_interval, steps }: Fields): void {
+  const pollSchedule: Fields = new PollSchedule(polling_interval, DEFAULT_TIMING);
+  const queries: Record<string, (args: Fields) => number> = {
+    interval: ({ now }) => pollSchedule.interval(now),
+    next: ({ now, draw }) => pollSchedule.next(now, draw),
+    soon: ({ now, draw, within }) => pollSchedule.soon(now, draw, within),
   };
   const inputs: Record<string, (args: Fields) => void> = {
-    begin: () => cadence.begin(),
-    answered: ({ asked }) => cadence.answered(asked),
+    begin: () => pollSchedule.begin(),
+    answered: ({ asked }) => pollSchedule.answered(asked),
     failed: ({ now, draw, status = null, retry_after = null }) =>
-      cadence.failed(now, draw, { status, retryAfter: retry_after }),
-    happened: ({ now }) => cadence.happened(now),
+      pollSchedule.failed(now, draw, { status, retryAfter: retry_after }),
+    event_received: ({ now }) => pollSchedule.eventReceived(now),
   };
-  const known = new Set(['hidden', 'offline', 'input', 'args', 'usual', 'in_flight', ...Object.keys(asks)]);
+  const allowed = new Set(['hidden', 'offline', 'input', 'args', 'usual', 'in_flight', ...Object.keys(queries)]);
   steps.forEach((step: Fields, number: number) => {
     const where = `step ${number}: ${JSON.stringify(step)}`;
-    expect(Object.keys(step).filter((name) => !known.has(name)), where).toEqual([]);
-    for (const name of ['hidden', 'offline']) if (name in step) cadence[name] = step[name];
+    expect(Object.keys(step).filter((name) => !allowed.has(name)), where).toEqual([]);
+    for (const name of ['hidden', 'offline']) if (name in step) pollSchedule[name] = step[name];
     if ('input' in step) inputs[step.input]!(step.args ?? {});
-    for (const [name, ask] of Object.entries(asks)) {
-      if (name in step) expect(ask(step[name]), where).toBe(step[name].gives);
+    for (const [name, query] of Object.entries(queries)) {
+      if (name in step) expect(query(step[name]), where).toBe(step[name].gives);
     }
     for (const name of ['usual', 'in_flight']) {
-      if (name in step) expect(cadence[camel(name)], where).toBe(step[name]);
+      if (name in step) expect(pollSchedule[camel(name)], where).toBe(step[name]);
     }
   });
 }
@@ -175,15 +176,14 @@ function take(reducer: Reducer, step: Fields): Output[] {
 }
 
 function event({ epoch, offset, id, ...rest }: Fields): RealtimeEvent {
-  const place = epoch === undefined ? {} : { position: { epoch, offset, id } };
-  return { channel: 'job.7', event: 'job.step', data: null, id, ...place, ...rest };
+  const position = epoch === undefined ? {} : { position: { epoch, offset, id } };
+  return { channel: 'job.7', event: 'job.step', data: null, id, ...position, ...rest };
 }
 
-function output(said: Output): Fields {
-  const place = (position: Position | null) => position;
-  if (said.do === 'deliver') return { deliver: said.event.id };
-  if (said.do === 'recover') return { recover: place(said.after) };
-  return { restart: said.reason, position: place(said.position) };
+function output(result: Output): Fields {
+  if (result.do === 'deliver') return { deliver: result.event.id };
+  if (result.do === 'recover') return { recover: result.after };
+  return { restart: result.reason, position: result.position };
 }
 
 function camel(name: string): string {

@@ -1,4 +1,4 @@
-"""The web application: an upload is a call of the task, and Celery's signals tell of that."""
+"""Web application: an upload calls the task, and Celery's signals report it."""
 
 from on_celery.tasks import process_file
 from realtime_bridge.server import Bridge
@@ -10,5 +10,5 @@ app = application(bridge, page=configuration.data / "page")
 
 @app.post("/api/upload", status_code=201)
 def upload(user: User, file: Uploaded) -> dict[str, str]:
-    """Take one file, and queue a job for it."""
+    """Accept a file, and queue a job for it."""
     return {"job": process_file.delay(user=user, name=file.name, path=str(file.path)).id}

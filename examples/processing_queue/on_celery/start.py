@@ -1,4 +1,4 @@
-"""The processing queue on Celery: jobs are tasks, and their signals tell of them."""
+"""Processing queue on Celery: jobs are tasks, and Celery's signals report them."""
 
 import os
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from variant import Files, LaunchError, Variant
 from widget.build import build
 
 WORKER = ("celery", "--quiet", "-A", "on_celery.tasks", "worker")
-HOW = ("--concurrency", "2", "--loglevel", "warning", "--without-mingle", "--without-gossip")
+OPTIONS = ("--concurrency", "2", "--loglevel", "warning", "--without-mingle", "--without-gossip")
 
 
 def environment() -> Mapping[str, str]:
-    """Let Redis be the broker, and the log too."""
+    """Return the variables with which Redis is the broker and the log."""
     url = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
     return {"REDIS_URL": url, "REALTIME_BACKEND": "redis", "REALTIME_REDIS_URL": url}
 
@@ -28,16 +28,14 @@ def begin(files: Files) -> None:
     try:
         app.connection_for_write().ensure_connection(max_retries=1)
     except OperationalError as error:
-        raise LaunchError(
-            f"Redis cannot be reached, say where it is by REDIS_URL: {error}"
-        ) from error
+        raise LaunchError(f"Redis cannot be reached ({error}): set REDIS_URL") from error
     for name, path in files:
         process_file.delay(user=USER, name=name, path=str(path))
 
 
 VARIANT = Variant(
     app="on_celery.app:app",
-    workers=[(*WORKER, *HOW)],
+    workers=[(*WORKER, *OPTIONS)],
     end=SIGQUIT,
     environment=environment,
     begin=begin,

@@ -1,4 +1,4 @@
-"""The web application: takes files, answers what became of them, and carries the bridge."""
+"""Web application: queues uploads, returns the jobs, and mounts the bridge."""
 
 import logging
 from typing import Any
@@ -20,27 +20,28 @@ app = application(bridge, page=STATIC)
 
 @app.get("/api/queue")
 async def queue(user: User, response: Response) -> dict[str, Any]:
-    """Return all jobs of this user, and in the header the position that they are at least at."""
+    """Return all jobs of a user; the header has a position that the jobs include."""
     channel = f"user-{user}"
+    # The position is read before the jobs: no event falls between the two.
     response.headers["Realtime-Position"] = f"{channel} {await bridge.position(channel)}"
     response.headers["Cache-Control"] = "no-store"
-    found = await run_in_threadpool(jobs.of, user)
-    return {"jobs": [job.view() for job in found], "upload_limit": configuration.upload_limit}
+    user_jobs = await run_in_threadpool(jobs.of, user)
+    return {"jobs": [job.view() for job in user_jobs], "upload_limit": configuration.upload_limit}
 
 
 @app.post("/api/upload", status_code=201)
 async def upload(user: User, file: Uploaded) -> dict[str, Any]:
-    """Take one file, and queue a job for it."""
+    """Accept a file, and queue a job for it."""
     job = Job(user=user, name=file.name, path=str(file.path), size=file.size)
     await run_in_threadpool(jobs.save, job)
-    await tell_queued(job)
+    await publish_queued(job)
     await run_in_threadpool(process, job.id)
     return job.view()
 
 
-async def tell_queued(job: Job) -> None:
-    """Publish that the job is there, before a worker can say that it has begun."""
+async def publish_queued(job: Job) -> None:
+    """Publish the new job, before a worker can report its start."""
     try:
         await bridge.publish(job.channel, "job.queued", job.view(), key=f"job-{job.id}")
     except PublishError as error:
-        logger.warning("job %s is queued, but that was not published: %s", job.id, error)
+        logger.warning("event not published event=job.queued job=%s error=%s", job.id, error)

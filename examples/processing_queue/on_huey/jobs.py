@@ -1,4 +1,4 @@
-"""The jobs and how far they are: this application's own state, in a table of SQLite."""
+"""Jobs and their progress: the application's own state, in a table of SQLite."""
 
 import json
 import sqlite3
@@ -17,7 +17,7 @@ State = Literal["queued", "started", "completed", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One file to process, and how far that is."""
+    """Job that processes a file, with its state and progress."""
 
     user: str
     name: str
@@ -33,28 +33,28 @@ class Job:
 
     @property
     def channel(self) -> str:
-        """The channel on which this job's user listens."""
+        """Channel of the job's user."""
         return f"user-{self.user}"
 
     @property
     def bytes_total(self) -> int:
-        """What the job reads in all: each stage reads the whole file."""
+        """Bytes that the job reads: each stage reads the whole file."""
         return self.size * len(STAGES)
 
     @property
     def percent(self) -> float:
-        """How much of the job is done, 100 only when all of it is."""
+        """Progress from 0 to 100; only a completed job has 100."""
         if self.state == "completed":
             return 100.0
         return self.bytes_done * 1000 // self.bytes_total / 10 if self.bytes_total else 0.0
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """True after the last change of state."""
         return self.state in ("completed", "failed")
 
     def view(self) -> dict[str, Any]:
-        """Return what the page shows: all of it, so that a later event replaces an earlier one."""
+        """Return the whole state for the page, so that an event replaces all earlier ones."""
         return {
             "job": self.id,
             "name": self.name,
@@ -75,7 +75,7 @@ COLUMNS = [column.name for column in fields(Job)]
 
 
 class Jobs:
-    """The table of jobs; several threads and processes may use it at the same time."""
+    """Table of jobs; several threads and processes may use it at the same time."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -86,19 +86,19 @@ class Jobs:
             )
 
     def save(self, job: Job) -> None:
-        """Insert or replace one job."""
+        """Insert or replace a job."""
         row = asdict(job) | {"result": json.dumps(job.result)}
-        holes = ", ".join(f":{column}" for column in COLUMNS)
+        placeholders = ", ".join(f":{column}" for column in COLUMNS)
         with self._connection() as connection:
-            connection.execute(f"REPLACE INTO job VALUES ({holes})", row)
+            connection.execute(f"REPLACE INTO job VALUES ({placeholders})", row)
 
     def get(self, job_id: str) -> Job | None:
-        """Return one job, if there is one of this id."""
-        found = self._select("id = ?", job_id)
-        return found[0] if found else None
+        """Return the job with an id, or None."""
+        jobs = self._select("id = ?", job_id)
+        return jobs[0] if jobs else None
 
     def of(self, user: str) -> list[Job]:
-        """Return all jobs of one user, the newest first."""
+        """Return all jobs of a user, the newest first."""
         return self._select("user = ?", user)
 
     def unfinished(self) -> list[Job]:

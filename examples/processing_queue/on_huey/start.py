@@ -1,4 +1,4 @@
-"""The processing queue on huey and SQLite, with a page in plain JavaScript."""
+"""Processing queue on huey and SQLite, with a page in plain JavaScript."""
 
 from huey.exceptions import HueyException
 
@@ -7,11 +7,11 @@ from variant import Files, LaunchError, Variant
 
 
 def begin(files: Files) -> None:
-    """Queue a job for each file, after those that an earlier run left unfinished."""
+    """Queue the unfinished jobs of an earlier run, then a job for each file."""
     try:
         _begin(files)
     except HueyException as error:
-        raise LaunchError(f"The queue refuses: {error}") from error
+        raise LaunchError(f"The jobs cannot be queued: {error}") from error
 
 
 def _begin(files: Files) -> None:
@@ -31,6 +31,6 @@ def _begin(files: Files) -> None:
 
 
 CONSUMER = ("huey.bin.huey_consumer", "on_huey.worker.huey")
-HOW = ("--workers", "2", "--max-delay", "0.25", "--no-periodic", "--quiet")
+OPTIONS = ("--workers", "2", "--max-delay", "0.25", "--no-periodic", "--quiet")
 
-VARIANT = Variant(app="on_huey.app:app", workers=[(*CONSUMER, *HOW)], begin=begin)
+VARIANT = Variant(app="on_huey.app:app", workers=[(*CONSUMER, *OPTIONS)], begin=begin)

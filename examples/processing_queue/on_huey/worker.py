@@ -1,6 +1,6 @@
-"""The work: a huey task that processes one file and publishes how far it is.
+"""Huey task that processes a file and publishes its progress.
 
-Its consumer is a process of its own: `huey_consumer on_huey.worker.huey`.
+The consumer is a process of its own: `huey_consumer on_huey.worker.huey`.
 """
 
 import hashlib
@@ -17,7 +17,10 @@ from reading import at_intervals, read_in_stages, size_of
 from realtime_bridge import BlockingBroadcaster, PublishError
 
 PROGRESS_INTERVAL = 0.25
-TELL_AGAIN_AFTER = 5
+"""Seconds between two events of a job's progress."""
+
+REPEAT_SECONDS = 5
+"""Seconds until the end of a job is published again after a failure."""
 
 
 def _queue(configuration: Configuration) -> Huey:
@@ -36,57 +39,60 @@ broadcaster = BlockingBroadcaster.from_env()
 
 @huey.task()  # type: ignore[untyped-decorator]
 def process(job_id: str) -> None:
-    """Process one job's file from the start, and end in `completed` or `failed`."""
+    """Process a job's file from the start, and end as `completed` or `failed`."""
     job = jobs.get(job_id)
     if job is None:
-        logger.warning("job %s is not known here", job_id)
+        logger.warning("job not found job=%s", job_id)
         return
     try:
         job = replace(job, state="started", bytes_done=0, size=size_of(Path(job.path)))
-        tell("job.started", job)
+        report("job.started", job)
         result = _read(job)
     except Exception as error:
-        # Whatever it was, people wait for an end.
-        logger.warning("job %s failed: %r", job_id, error)
-        said = str(error) or type(error).__name__
-        tell("job.failed", replace(jobs.get(job_id) or job, state="failed", error=said))
+        # Every error ends the job: its user waits for the end.
+        logger.warning("job failed job=%s error=%r", job_id, error)
+        message = str(error) or type(error).__name__
+        report("job.failed", replace(jobs.get(job_id) or job, state="failed", error=message))
     else:
-        done = replace(job, state="completed", bytes_done=job.bytes_total, result=result)
-        tell("job.completed", done)
+        job = replace(job, state="completed", bytes_done=job.bytes_total, result=result)
+        report("job.completed", job)
 
 
-def tell(event: str, job: Job) -> None:
-    """Save the job first, then publish it, so that no snapshot is behind its position."""
+def report(event: str, job: Job) -> None:
+    """Save the job, then publish it.
+
+    In this order, no snapshot is behind its position.
+    """
     jobs.save(job)
     try:
         _publish(event, job)
     except PublishError as error:
-        logger.warning("the job goes on, but its %s was not published: %s", event, error)
+        logger.warning("event not published event=%s job=%s error=%s", event, job.id, error)
         if job.ended:
-            tell_again.schedule((event, job.id), delay=TELL_AGAIN_AFTER)
+            report_again.schedule((event, job.id), delay=REPEAT_SECONDS)
 
 
 @huey.task()  # type: ignore[untyped-decorator]
-def tell_again(event: str, job_id: str) -> None:
-    """Publish a job's end, which no later event would make up for."""
+def report_again(event: str, job_id: str) -> None:
+    """Publish a job's end again: no later event would replace it."""
     job = jobs.get(job_id)
     if job:
-        tell(event, job)
+        report(event, job)
 
 
 def _publish(event: str, job: Job) -> None:
-    # A job ends once: with an id of its own, its end is published once however often we try.
-    end = f"{event}-{job.id}" if job.ended else None
-    broadcaster.publish(job.channel, event, job.view(), id=end, key=f"job-{job.id}")
+    # The end has an id of its own, so that several attempts publish it once.
+    event_id = f"{event}-{job.id}" if job.ended else None
+    broadcaster.publish(job.channel, event, job.view(), id=event_id, key=f"job-{job.id}")
 
 
 def _read(job: Job) -> dict[str, Any]:
-    def tell_progress(stage: str, done: int) -> None:
-        tell("job.progress", replace(job, stage=stage, bytes_done=done))
+    def report_progress(stage: str, done: int) -> None:
+        report("job.progress", replace(job, stage=stage, bytes_done=done))
 
     return read_in_stages(
         Path(job.path),
         job.size,
         rate=configuration.bytes_per_second,
-        tell=at_intervals(PROGRESS_INTERVAL, tell_progress),
+        report=at_intervals(PROGRESS_INTERVAL, report_progress),
     )

@@ -1,10 +1,10 @@
-"""The web application: an upload is a row, and the row is all that is written."""
+"""Web application: an upload inserts a row, and writes nothing else."""
 
 import os
 
 import psycopg
 
-from on_postgres.rows import add
+from on_postgres.rows import add_job
 from realtime_bridge.server import Bridge
 from web import Uploaded, User, application, configuration, current_user
 
@@ -14,6 +14,6 @@ app = application(bridge, page=configuration.data / "page")
 
 @app.post("/api/upload", status_code=201)
 def upload(user: User, file: Uploaded) -> dict[str, int]:
-    """Take one file, and queue a job for it."""
+    """Accept a file, and queue a job for it."""
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
-        return {"job": add(connection, user=user, title=file.name, path=file.path)}
+        return {"job": add_job(connection, user=user, title=file.name, path=file.path)}

@@ -1,4 +1,4 @@
--- The jobs: a row each, and all there is to know of them. Running this again changes nothing.
+-- Jobs, one row each, with their whole state. A second run changes nothing.
 
 CREATE SCHEMA IF NOT EXISTS queue;
 
@@ -16,10 +16,10 @@ CREATE TABLE IF NOT EXISTS queue.jobs (
     created_at timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,
     ended_at timestamptz,
-    -- The worker of this attempt has the row until then; each of its writes extends that.
+    -- Each write of the worker extends the lease. After it, another worker may take the job.
     attempt integer NOT NULL DEFAULT 0,
     leased_until timestamptz
 );
 
--- What workers look for.
+-- Workers look for the first open job.
 CREATE INDEX IF NOT EXISTS open_jobs ON queue.jobs (id) WHERE status IN ('queued', 'running');

@@ -1,15 +1,15 @@
-"""A job is queued by its row."""
+"""Insertion of a job's row, which queues the job."""
 
 from pathlib import Path
 
 import psycopg
 
-ADD = """
+INSERT = """
 INSERT INTO queue.jobs (user_id, title, path) VALUES (%s, %s, %s) RETURNING id
 """
 
 
-def add(connection: psycopg.Connection, *, user: str, title: str, path: Path) -> int:
-    """Queue a job, and return its id."""
-    (job,) = connection.execute(ADD, [user, title, str(path)]).fetchone() or (0,)
+def add_job(connection: psycopg.Connection, *, user: str, title: str, path: Path) -> int:
+    """Insert a job, and return its id."""
+    (job,) = connection.execute(INSERT, [user, title, str(path)]).fetchone() or (0,)
     return int(job)

@@ -1,4 +1,4 @@
-"""The processing queue in PostgreSQL: jobs are rows, and triggers tell of them."""
+"""Processing queue on PostgreSQL: jobs are rows, and triggers publish their changes."""
 
 import os
 import subprocess
@@ -9,45 +9,45 @@ from pathlib import Path
 import psycopg
 
 from configuration import USER
-from on_postgres.rows import add
+from on_postgres.rows import add_job
 from variant import Files, LaunchError, Variant
 from widget.build import build
 
 TABLE = Path(__file__).with_name("jobs.sql")
 COMMAND = Path(sys.executable).with_name("realtime-bridge")
-TOLD = "id,title,status,progress,stage,message,error,created_at"
+PUBLISHED_COLUMNS = "id,title,status,progress,stage,message,error,created_at"
 WATCH = (
     *("watch", "queue.jobs", "--channel", "user-{user_id}", "--event", "job.{op}"),
-    *("--columns", TOLD, "--key", "job-{id}"),
+    *("--columns", PUBLISHED_COLUMNS, "--key", "job-{id}"),
 )
 
 
 def environment() -> Mapping[str, str]:
-    """Let the server hear the log in the database."""
+    """Return the variables with which the server uses the log in the database."""
     url = os.environ.get("DATABASE_URL")
     if not url:
-        raise LaunchError("Say where PostgreSQL is: DATABASE_URL=postgresql://USER@HOST/DATABASE")
+        raise LaunchError("Set DATABASE_URL=postgresql://USER@HOST/DATABASE")
     return {"REALTIME_BACKEND": "postgres", "REALTIME_POSTGRES_URL": url}
 
 
 def begin(files: Files) -> None:
-    """Make the table, have it watched, and add a row for each file."""
+    """Create the table, watch it, and add a row per file."""
     build()
     try:
         with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
             connection.execute(TABLE.read_bytes())
     except psycopg.Error as error:
-        raise LaunchError(f"PostgreSQL: {error}") from error
+        raise LaunchError(f"PostgreSQL rejected jobs.sql: {error}") from error
     _run("postgres", "install")
     _run("postgres", *WATCH)
     with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
         for name, path in files:
-            add(connection, user=USER, title=name, path=path)
+            add_job(connection, user=USER, title=name, path=path)
 
 
 def _run(*arguments: str) -> None:
     if subprocess.run([COMMAND, *arguments], check=False).returncode:
-        raise LaunchError("The table cannot be watched; what was said is above.")
+        raise LaunchError(f"`realtime-bridge {' '.join(arguments)}` failed: see its message above.")
 
 
 VARIANT = Variant(

@@ -1,6 +1,7 @@
-"""The worker: takes a row, works, and writes rows. It knows PostgreSQL, and no broadcaster.
+"""Worker that takes a job's row, processes the file, and updates the row.
 
-Any number of them may run. One that dies leaves a row whose lease ends, and another takes that.
+It uses PostgreSQL alone, and no broadcaster. Any number of workers may run: when one is killed, the
+lease of its row ends, and another worker takes the row.
 """
 
 import logging
@@ -16,8 +17,10 @@ from reading import at_intervals, read_in_stages, size_of, summary
 from stages import STAGES
 
 PROGRESS_INTERVAL = 0.25
-LOOK_INTERVAL = 0.5
+POLL_INTERVAL = 0.5
+"""Seconds between two updates of the row, and between two looks for a job."""
 
+# SKIP LOCKED: two workers that look at the same time take different rows.
 TAKE = """
 UPDATE queue.jobs
 SET status = 'running', progress = 0, stage = NULL, message = NULL, error = NULL,
@@ -33,6 +36,7 @@ WHERE id = (
 RETURNING id, attempt, path
 """
 
+# attempt: a worker that lost its lease must not overwrite the next worker's progress.
 ADVANCE = """
 UPDATE queue.jobs
 SET progress = %(progress)s, stage = %(stage)s, leased_until = now() + interval '5 seconds'
@@ -55,12 +59,12 @@ logger = logging.getLogger("worker")
 configuration = Configuration.from_env()
 
 
-class TakenAwayError(Exception):
-    """The row is gone, or cancelled, or another worker's."""
+class JobLostError(Exception):
+    """The row was deleted or cancelled, or another worker has it."""
 
 
 class Attempt:
-    """One attempt at one job, which ends as soon as its row is not ours any more."""
+    """Attempt at a job; it ends when another worker has the row."""
 
     def __init__(self, connection: psycopg.Connection, job: int, attempt: int, path: str) -> None:
         self._connection = connection
@@ -68,43 +72,43 @@ class Attempt:
         self._path = Path(path)
 
     def run(self) -> None:
-        """Process the file from the start, and end in `completed` or `failed`."""
+        """Process the file, and set the row to `completed` or `failed`."""
         try:
             self._process()
-        except TakenAwayError:
-            logger.warning("job %(id)s was taken away from attempt %(attempt)s", self._row)
+        except JobLostError:
+            logger.warning("job lost: id=%(id)s attempt=%(attempt)s", self._row)
 
     def _process(self) -> None:
         try:
             size = size_of(self._path)
 
-            def tell(stage: str, done: int) -> None:
+            def report(stage: str, done: int) -> None:
                 self._write(ADVANCE, stage=stage, progress=done / (size * len(STAGES)))
 
-            told = at_intervals(PROGRESS_INTERVAL, tell)
+            throttled = at_intervals(PROGRESS_INTERVAL, report)
             rate = configuration.bytes_per_second
-            result = read_in_stages(self._path, size, rate=rate, tell=told)
-        except (TakenAwayError, psycopg.Error):
+            result = read_in_stages(self._path, size, rate=rate, report=throttled)
+        except (JobLostError, psycopg.Error):
             raise
         except Exception as error:
-            # Whatever it was, people wait for an end.
+            # Every job must end: its user waits for the result.
             self._write(FAIL, error=str(error) or type(error).__name__)
         else:
             self._write(COMPLETE, message=summary(result))
 
     def _write(self, statement: LiteralString, **columns: object) -> None:
         if self._connection.execute(statement, {**self._row, **columns}).rowcount == 0:
-            raise TakenAwayError
+            raise JobLostError
 
 
 def main() -> None:
-    """Take one row after the other, for ever."""
+    """Process one job after the other."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         while True:
             if row := connection.execute(TAKE).fetchone():
                 Attempt(connection, *row).run()
             else:
-                time.sleep(LOOK_INTERVAL)
+                time.sleep(POLL_INTERVAL)
 
 
 if __name__ == "__main__":

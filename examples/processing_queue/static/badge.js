@@ -1,27 +1,27 @@
-/** Says how this page is kept up to date, by colour, icon and words: what the client's state says. */
+/** Connection badge: the client's status as colour, icon and text. */
 
 const WORDS = {
   realtime: "Every change arrives through the WebSocket.",
-  polling: "This page asks what has changed, and misses nothing.",
-  connecting: "Getting up to date.",
-  offline: "Nothing heard for 30 seconds, trying again.",
-  error: "The server refuses this page.",
-  paused: "Nothing is asked for.",
+  polling: "This page asks for changes regularly. No event is missed.",
+  connecting: "Connecting to the server.",
+  offline: "No answer for 30 seconds. Trying again.",
+  error: "The server rejected this page.",
+  paused: "Updates are paused.",
 };
 
 export class Badge {
   #element;
-  #shown = "";
+  #content = "";
 
   constructor(element) {
     this.#element = element;
   }
 
-  /** A state without a label (`starting`) has nothing to say yet: what was shown stays. */
+  /** Shows a state; a state without a label (`starting`) changes nothing. */
   show({ kind, label, reason }) {
-    const shown = `${kind}: ${reason}`;
-    if (!label || shown === this.#shown) return;
-    this.#shown = shown;
+    const content = `${kind}: ${reason}`;
+    if (!label || content === this.#content) return;
+    this.#content = content;
     this.#element.dataset.status = kind;
     this.#part("use").setAttribute("href", `#icon-${kind}`);
     this.#part(".label").textContent = label;

@@ -1,9 +1,9 @@
-/** A switch that cuts this page's WebSockets for real, as something on the way would. */
+/** Switch that closes this page's WebSockets, like a fault in the network. */
 
 const sockets = new Set();
 let cut = false;
 
-/** Every WebSocket of the page, whoever opens it; while it is cut, none gets through. */
+/** WebSocket of the page that the switch can close; during a cut, a new one closes at once. */
 window.WebSocket = class extends WebSocket {
   constructor(...address) {
     super(...address);
@@ -22,6 +22,6 @@ export function cutSockets() {
   for (const socket of sockets) socket.close();
 }
 
-export function letSocketsReturn() {
+export function allowSockets() {
   cut = false;
 }

@@ -1,4 +1,4 @@
-/** Numbers as people read them. */
+/** Formats of numbers for people. */
 
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 

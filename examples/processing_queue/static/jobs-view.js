@@ -1,4 +1,4 @@
-/** Shows the jobs, one card each. */
+/** List of the jobs, with a card for each. */
 
 import { bytes, count, percent } from "./format.js";
 
@@ -73,7 +73,7 @@ class Card {
   }
 }
 
-/** Each stage reads the whole file. */
+/** Returns the amount to read as text: each stage reads the whole file. */
 function passes({ stages: names, size }) {
   return `${names.length} × ${bytes(size)}`;
 }

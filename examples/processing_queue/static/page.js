@@ -1,16 +1,16 @@
-/** Puts the page together: the queue's snapshot, the client that goes on from it, and what people see. */
+/** Page of the queue: snapshot, events from its position on, and views. */
 
 import { HybridClient } from "/realtime/client.js";
 
 import { Badge } from "./badge.js";
-import { cutSockets, isCut, letSocketsReturn } from "./cut.js";
+import { cutSockets, isCut, allowSockets } from "./cut.js";
 import { JobsView } from "./jobs-view.js";
 import { Queue } from "./queue.js";
 import { Upload } from "./upload.js";
 
 const CHANNEL = "user-demo";
-const AGAIN = 3_000;
-const REMEMBERED = 1_000;
+const RETRY_MS = 3_000;
+const MAX_APPLIED = 1_000;
 
 const element = (id) => document.getElementById(id);
 const client = new HybridClient();
@@ -18,21 +18,21 @@ const queue = new Queue();
 const view = new JobsView(element("jobs"));
 const badge = new Badge(element("status"));
 
-/** The events this page has applied, in order, for whoever wants to check. */
+/** Latest events that this page has applied, in order, for tests. */
 window.applied = [];
 let appliedCount = 0;
 
-/** Why the jobs shown are not to be trusted, if so. */
+/** Reason why the jobs on the page may be out of date, or null. */
 let problem = "the jobs are not loaded yet";
 let drawing = null;
 
-/** Takes the snapshot, at the start and where there is a hole; until it is there, no event is applied. */
+/** Loads the snapshot, at the start and after each reset; events wait until it is there. */
 async function load() {
-  while (!(await loaded())) await new Promise((resolve) => setTimeout(resolve, AGAIN));
+  while (!(await tryLoad())) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
   redraw();
 }
 
-async function loaded() {
+async function tryLoad() {
   problem = await queue.load(CHANNEL).then(
     () => null,
     ({ message }) => message,
@@ -44,16 +44,16 @@ async function loaded() {
 function apply(event) {
   if (!queue.apply(event)) return;
   window.applied.push(event);
-  if (window.applied.length > REMEMBERED) window.applied.shift();
+  if (window.applied.length > MAX_APPLIED) window.applied.shift();
   appliedCount += 1;
   redraw();
 }
 
-/** The best of connections is worth nothing without a snapshot. */
+/** Shows the client's status, or "Connecting" while the snapshot is missing. */
 function showStatus() {
   const state = client.state.get();
-  const good = state.kind === "realtime" || state.kind === "polling";
-  if (good && problem) badge.show({ kind: "connecting", label: "Connecting", reason: problem });
+  const isConnected = state.kind === "realtime" || state.kind === "polling";
+  if (isConnected && problem) badge.show({ kind: "connecting", label: "Connecting", reason: problem });
   else badge.show(state);
 }
 
@@ -76,15 +76,15 @@ function summary(jobs) {
   return jobs.length ? `${ended} of ${jobs.length} done` : "";
 }
 
-/** The client returns by itself, at its next attempt; somebody who pressed a button should not wait. */
+/** Cuts the socket or ends the cut. The client returns at its next attempt; `refresh` makes one now. */
 element("cut").onclick = ({ currentTarget }) => {
   if (isCut()) {
-    letSocketsReturn();
+    allowSockets();
     client.refresh();
   } else {
     cutSockets();
   }
-  currentTarget.querySelector(".label").textContent = isCut() ? "Let it return" : "Cut the socket";
+  currentTarget.querySelector(".label").textContent = isCut() ? "Reconnect" : "Cut the socket";
   currentTarget.classList.toggle("primary", isCut());
 };
 

@@ -1,18 +1,18 @@
-/** The jobs as this page knows them: what the snapshot says, then what each event changes. */
+/** Jobs of this page: a snapshot, then the changes of each event. */
 
 const ORDER = ["started", "queued", "failed", "completed"];
 const TIMEOUT = 8_000;
 
 export class Queue {
-  /** The place in the channel of the last thing that we know: {epoch, offset}. */
+  /** Position of the latest applied event or of the snapshot: {epoch, offset}. */
   position = null;
   uploadLimit = Infinity;
   #jobs = new Map();
 
-  /** Takes the application's snapshot, and the position it stands at. */
+  /** Loads the application's snapshot and its position. */
   async load(channel) {
     const response = await fetch("/api/queue", { signal: AbortSignal.timeout(TIMEOUT) });
-    if (!response.ok) throw new Error(`the queue answered ${response.status}`);
+    if (!response.ok) throw new Error(`the server returned status ${response.status}`);
     const position = positionOf(response.headers.get("realtime-position"), channel);
     const { jobs, upload_limit } = await response.json();
     this.#jobs = new Map(jobs.map((job) => [job.job, job]));
@@ -21,8 +21,8 @@ export class Queue {
   }
 
   /**
-   * Each event carries the whole job, so the newest one is all there is to know. Returns whether it
-   * was news: what follows a reset may be in the snapshot that was loaded for it.
+   * Applies an event, and returns whether it was new. Each event has the whole job, so the newest
+   * is enough. Events after a reset may be in the snapshot that was loaded for the reset.
    */
   apply({ data, position }) {
     const { epoch, offset } = this.position;
@@ -37,7 +37,7 @@ export class Queue {
   }
 }
 
-/** What is being done first, then what waits, the next one on top, then what ended last. */
+/** Orders running jobs first, then queued ones (oldest first), then ended ones (newest first). */
 function compare(one, other) {
   const ended = one.state === "completed" || one.state === "failed";
   const rank = ORDER.indexOf(one.state) - ORDER.indexOf(other.state);
@@ -46,7 +46,7 @@ function compare(one, other) {
 
 function positionOf(header, channel) {
   const [name, text] = (header ?? "").split(" ");
-  if (name !== channel) throw new Error(`the snapshot says no position of ${channel}`);
+  if (name !== channel) throw new Error(`the snapshot has no position of ${channel}`);
   const [epoch, offset] = text.split(":");
   return { epoch, offset: Number(offset) };
 }

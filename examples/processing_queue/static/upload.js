@@ -1,4 +1,4 @@
-/** Sends files to the application, one after the other, and shows how far each has come. */
+/** Upload of files to the application, one after the other, with their progress. */
 
 import { bytes } from "./format.js";
 
@@ -20,16 +20,16 @@ export class Upload {
     this.#listen(area);
   }
 
-  /** Takes files that are dropped anywhere: one that misses would replace the page. */
+  /** Accepts files dropped anywhere: the browser would open a file that misses the area. */
   #listen(area) {
-    const over = (event, yes) => {
+    const highlight = (event, on) => {
       event.preventDefault();
-      area.classList.toggle("over", yes);
+      area.classList.toggle("over", on);
     };
-    document.addEventListener("dragover", (event) => over(event, true));
-    document.addEventListener("dragleave", (event) => over(event, false));
+    document.addEventListener("dragover", (event) => highlight(event, true));
+    document.addEventListener("dragleave", (event) => highlight(event, false));
     document.addEventListener("drop", (event) => {
-      over(event, false);
+      highlight(event, false);
       this.#take(event.dataTransfer.files);
     });
   }
@@ -44,7 +44,7 @@ export class Upload {
   async #send(file, row) {
     try {
       const limit = this.#limit();
-      if (file.size > limit) throw new Error(`it is over the limit of ${bytes(limit)}`);
+      if (file.size > limit) throw new Error(`the file is over the limit of ${bytes(limit)}`);
       await post(file, (loaded) => row.progress(loaded, file.size));
       row.remove();
       this.#onsent();
@@ -59,7 +59,7 @@ class Row {
 
   constructor(list, name) {
     this.#part("name").textContent = name;
-    this.#part("words").textContent = "Waiting to be sent";
+    this.#part("words").textContent = "Waiting";
     this.#part("bar").setAttribute("aria-label", `Upload of ${name}`);
     this.#part("dismiss").onclick = () => this.remove();
     list.append(this.#element);
@@ -87,7 +87,7 @@ class Row {
   }
 }
 
-/** fetch cannot tell how far an upload is, so this is the older XMLHttpRequest. */
+/** Sends a file by XMLHttpRequest, because `fetch` does not report the progress of an upload. */
 function post(file, onprogress) {
   const form = new FormData();
   form.append("file", file);
@@ -98,9 +98,9 @@ function post(file, onprogress) {
   return new Promise((resolve, reject) => {
     request.onload = () => {
       if (request.status === 201) resolve();
-      else reject(new Error(request.response?.detail ?? `the server answered ${request.status}`));
+      else reject(new Error(request.response?.detail ?? `the server returned status ${request.status}`));
     };
-    request.onerror = () => reject(new Error("it could not be read, or the connection was lost"));
+    request.onerror = () => reject(new Error("the file could not be read, or the connection was lost"));
     request.send(form);
   });
 }

@@ -1,4 +1,4 @@
-"""Bundles the page of `ProcessingWidget`, as an application's own build would."""
+"""Bundle of the page with `ProcessingWidget`, made as an application's own build makes it."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ def build() -> None:
     """Write the page into the data folder.
 
     Raises:
-        LaunchError: what it takes is not there.
+        LaunchError: `clients/js` or its packages are missing.
 
     """
     page = Configuration.from_env().data / "page"
@@ -30,8 +30,8 @@ def build() -> None:
         f"--outdir={page}",
         "--log-level=warning",
     ]
-    found = os.environ | {"NODE_PATH": str(CLIENT / "node_modules")}
+    environment = os.environ | {"NODE_PATH": str(CLIENT / "node_modules")}
     try:
-        subprocess.run(command, env=found, check=True)
+        subprocess.run(command, env=environment, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError) as error:
         raise LaunchError(f"The page needs clients/js and its packages: {error}") from error

@@ -1,4 +1,4 @@
-/** The page: files go to the application, and the widget shows what becomes of them. */
+/** Page that uploads files to the application, and shows the jobs in the widget. */
 
 import { createRoot } from 'react-dom/client';
 import { ProcessingWidget } from 'realtime-bridge/react';

@@ -1,4 +1,4 @@
-"""The Python side: the bridge, and an endpoint that queues an export. Vercel serves `app`."""
+"""Python side: the bridge, and a route that queues an export. Vercel serves `app`."""
 
 import os
 import uuid
@@ -17,12 +17,13 @@ USER = "demo"
 
 
 def current_user(request: Any) -> str:
-    """Return who is asking: here always the one demo user; yours looks at the session."""
+    """Return the user of a request: the demo user; your application reads the session."""
     return USER
 
 
 async def start_export(request: Request) -> JSONResponse:
-    """Queue an export, and tell the page of it: what is not done before the answer may never be."""
+    """Queue an export, and publish that to the page."""
+    # Both happen before the response: the host may stop the process after it.
     job = uuid.uuid4().hex[:8]
     queued = {"job": job, "title": f"Export {job}"}
     await bridge.publish(f"user-{USER}", "job.queued", queued, key=f"job-{job}")

@@ -3,7 +3,7 @@
 import { ConnectionBadge, reduceJobs, useHybridUpdates } from 'realtime-bridge/react';
 import type { Jobs } from 'realtime-bridge/react';
 
-/** The user's exports, as far as their events say; they begin with the latest event of each. */
+/** The user's exports, from the latest event of each and the events after it. */
 export function Exports({ user }: { user: string }) {
   const { data: jobs } = useHybridUpdates<Jobs>(null, user, { reduce: reduceJobs });
   const start = () => fetch('/api/exports', { method: 'POST' });

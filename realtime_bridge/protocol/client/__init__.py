@@ -1,1 +1,1 @@
-"""Client's state machine and reducer, without I/O."""
+"""State machine and channel reducer of the client, without I/O."""

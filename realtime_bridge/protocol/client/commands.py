@@ -1,4 +1,4 @@
-"""The words of the hybrid client's state machine; all durations are in milliseconds."""
+"""Options and commands of the hybrid client's state machine; durations are in milliseconds."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,29 +18,50 @@ Mode = Literal[
 ]
 
 Action = Literal["describe", "renew", "open", "probe", "token", "ping", "close", "poll", "abandon"]
-"""What a shell can do.
+"""Action of a client runner.
 
-* `describe`: ask for a descriptor; `renew`: the same, with fresh credentials.
-* `open`: open a socket; `probe`: say `connect` on it, and subscribe; `token`: hand it the token of
-  the last descriptor; `ping`; `close`.
-* `poll`: ask the log; `abandon`: abort that request, and never report what became of it.
+* `describe`: request a descriptor; `renew`: the same, with fresh credentials.
+* `open`: open a transport; `probe`: send `connect` on it, then subscribe; `token`: send the token
+  of the last descriptor; `ping`; `close`.
+* `poll`: request events from the log; `abandon`: abort that request, and report no result of it.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the application chose, in milliseconds, by the names that the browser's client has."""
+    """Choices of the application, in milliseconds; the names are those of the browser's client.
+
+    Args:
+        polling_interval: Usual interval of polls.
+        fallback_delay: Silence after which polling begins; heartbeats count as messages.
+        reconnect_interval: Upper bound of the first wait before another attempt.
+        max_reconnect_attempts: Failures in a row after which attempts slow to one a minute.
+        heartbeat_interval: Time without a sent message after which the client sends a ping.
+        push: Whether the client opens transports that push.
+
+    """
 
     polling_interval: int = 5_000
     fallback_delay: int = 15_000
     reconnect_interval: int = 3_000
     max_reconnect_attempts: int = 5
+    heartbeat_interval: int = 30_000
     push: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What the machine has to know of a descriptor, in milliseconds."""
+    """Part of a descriptor that the machine uses, in milliseconds.
+
+    Args:
+        mode: `polling` where the server asks for no push.
+        heartbeat: Interval of the server's heartbeats.
+        max_age: Age at which a socket gets a successor; None: no limit.
+        generation: Version of the deployment's settings; a higher one means another backend or
+            address.
+        expires: Lifetime of the descriptor and its token.
+
+    """
 
     mode: Literal["realtime", "polling"] = "realtime"
     heartbeat: int = 10_000
@@ -51,7 +72,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the shell has to do; sockets are numbered in the order they are opened."""
+    """Action for the client runner; sockets are numbered in the order of their `open`."""
 
     do: Action
     socket: int | None = None

@@ -1,89 +1,103 @@
-"""When a client polls: soon after an event, seldom when nobody looks; times in milliseconds."""
+"""Times of a client's polls, in milliseconds."""
 
-BUSY_MS, BUSY_FOR_MS = 1_000, 10_000
-"""Between polls while things happen, and how long after an event they still do."""
-
-IDLE_MS = 60_000
-"""Between polls of a page that nobody sees, or whose browser believes there is no network."""
+from realtime_bridge.protocol.client.timing import Timing
 
 SPREAD = 0.2
-"""By how much an interval varies either way, so that clients do not poll together."""
-
-LIMIT_MS = 10_000
-"""How long one poll may take."""
-
-SHORTEST_MS, LONGEST_MS = 250, 600_000
-"""What a server may ask for is kept within these, so that no answer can stop or spin a client."""
+"""Random variation of an interval in both directions, so that clients do not poll together."""
 
 SLOW_DOWN = (429, 503)
-"""HTTP's words for "less often": without a number they mean twice the interval."""
+"""HTTP statuses that ask for fewer requests: without `Retry-After` they double the interval."""
 
 
 class PollSchedule:
-    """The polls of one client: one in flight at most.
+    """Schedule of one client's polls, with at most one poll in flight.
 
     Args:
-        polling_interval: the application's choice, in milliseconds.
+        polling_interval: The application's choice, in milliseconds.
+        timing: Durations of the client.
 
     """
 
-    def __init__(self, polling_interval: int) -> None:
+    def __init__(self, polling_interval: int, timing: Timing) -> None:
         self.in_flight = False
         self.hidden = self.offline = False
+        self.usual = polling_interval
+        """Interval between polls while no events arrive."""
+        self._timing = timing
         self._polling_interval = polling_interval
-        self._asked: int | None = None
+        self._requested: int | None = None
         self._last_event: int | None = None
         self._failing = False
         self._not_before = 0
 
-    @property
-    def usual(self) -> int:
-        """The milliseconds between polls when nothing happens."""
-        usual = max(self._asked or 0, self._polling_interval)
-        return max(IDLE_MS, usual) if self.hidden else usual
+    def set_reach(self, *, hidden: bool, offline: bool) -> None:
+        """Record whether the page is hidden, and whether the browser reports no network."""
+        self.hidden, self.offline = hidden, offline
+        self._update_usual()
 
     def begin(self) -> None:
-        """Note that a poll is on its way."""
+        """Record the start of a poll."""
         self.in_flight = True
 
-    def answered(self, asked: int | None) -> None:
-        """Note that it was answered; `asked` is the wait that the server wishes: it wins."""
+    def answered(self, requested: int | None) -> None:
+        """Record a poll's success.
+
+        Args:
+            requested: Wait that the server asked for; it takes precedence over the options.
+
+        """
         self.in_flight = self._failing = False
-        self._asked = None if asked is None else min(LONGEST_MS, max(SHORTEST_MS, asked))
+        if requested is not None:
+            # The limits keep a faulty server from stopping a client, or making it spin.
+            requested = max(self._timing.requested_interval_min, requested)
+            requested = min(self._timing.requested_interval_max, requested)
+        self._requested = requested
+        self._update_usual()
 
     def failed(
         self, now: int, draw: float, *, status: int | None = None, retry_after: int | None = None
     ) -> None:
-        """Note that it failed: the next one is in no hurry, and not before what the server says."""
+        """Record a poll's failure.
+
+        The next poll follows after the usual interval, or after the server's `Retry-After`.
+        """
         self.in_flight, self._failing = False, True
         if retry_after is None and status in SLOW_DOWN:
             retry_after = 2 * self._polling_interval
         if retry_after is not None:
-            self._not_before = now + round(min(LONGEST_MS, retry_after) * (1 + SPREAD * draw))
+            wait = min(self._timing.requested_interval_max, retry_after)
+            self._not_before = now + round(wait * (1 + SPREAD * draw))
 
     def event_received(self, now: int) -> None:
-        """Note that there was an event."""
+        """Record an event."""
         self._last_event = now
 
     def interval(self, now: int) -> int:
-        """Return the milliseconds between polls now."""
-        if self._asked is not None:
-            interval = self._asked
-        elif self._busy(now):
-            interval = min(BUSY_MS, self._polling_interval)
+        """Return the interval between polls at `now`."""
+        if self._requested is not None:
+            interval = self._requested
+        elif self._is_busy(now):
+            interval = min(self._timing.busy_interval, self._polling_interval)
         else:
             interval = self._polling_interval
-        return max(IDLE_MS, interval) if self.hidden or self.offline else interval
+        if self.hidden or self.offline:
+            return max(self._timing.idle_interval, interval)
+        return interval
 
     def next(self, now: int, draw: float) -> int:
-        """Return when to poll next."""
+        """Return the time of the next poll."""
         wait = round(self.interval(now) * (1 - SPREAD + 2 * SPREAD * draw))
         return max(self._not_before, now + wait)
 
     def soon(self, now: int, draw: float, within: int) -> int:
-        """Return when to poll, if it shall be within so long, at random."""
+        """Return a random time for a poll within `within` milliseconds."""
         return max(self._not_before, now + round(draw * within))
 
-    def _busy(self, now: int) -> bool:
-        recently = self._last_event is not None and now - self._last_event < BUSY_FOR_MS
-        return recently and not self._failing
+    def _update_usual(self) -> None:
+        usual = max(self._requested or 0, self._polling_interval)
+        self.usual = max(self._timing.idle_interval, usual) if self.hidden else usual
+
+    def _is_busy(self, now: int) -> bool:
+        if self._last_event is None or self._failing:
+            return False
+        return now - self._last_event < self._timing.busy_period

@@ -1,87 +1,106 @@
-"""When a lost socket may be tried again, given how earlier ones fared; times in milliseconds."""
+"""Times at which a lost socket may be opened again, in milliseconds."""
 
 from realtime_bridge.protocol import backoff
+from realtime_bridge.protocol.client.timing import Timing
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
-STABLE_MS = 10_000
-"""A connection that lasted so long, and said something, was a good one."""
+SHORT_UPTIMES = 3
+"""Number of short connections after which the client polls for a while."""
 
-SHORT_LIVES, SHORT_LIVES_MS = 3, 120_000
-"""So many short connections within so long: something in between opens and then kills them."""
-
-BAN_MS, MAX_BAN_MS = 60_000, 600_000
-"""No socket for so long then, doubling."""
-
-CROWDED, CROWDED_MS = 4409, 600_000
-"""The user has too many connections: this client polls for so long."""
-
-TIRED_MS = 60_000
-"""Between attempts, after too many failures in a row, whatever the last one was."""
-
-RESTART_MS = 5_000
-"""ConnectionRegistry of a server that restarts spread their return over so long, unless it said otherwise."""
+RESTART_CODES = (CloseCode.SERVICE_RESTART, *range(CloseCode.INTERNAL, 4600))
+"""Close codes after which the server expects the client to return: docs/specification.md §6."""
 
 
 class ReconnectPolicy:
-    """What is remembered of earlier connections.
+    """Record of earlier connections, and the schedule of the next one.
 
     Args:
-        reconnect_interval: the upper bound of the first wait.
-        max_attempts: failures in a row after which attempts slow to one a minute.
+        reconnect_interval: Upper bound of the first wait, in milliseconds.
+        max_attempts: Failures in a row after which attempts slow to one a minute.
+        timing: Durations of the client.
 
     """
 
-    def __init__(self, *, reconnect_interval: int, max_attempts: int) -> None:
+    def __init__(self, *, reconnect_interval: int, max_attempts: int, timing: Timing) -> None:
         self.failures = 0
         self._base = reconnect_interval / 1_000
         self._max_attempts = max_attempts
+        self._timing = timing
         self._step = 0
-        self._short_lives: list[int] = []
-        self._next_ban = BAN_MS
+        self._short_uptimes: list[int] = []
+        self._next_ban = timing.ban_min
         self._banned_until = 0
 
     def reset(self) -> None:
-        """Begin anew: the network came back, or a person asked."""
+        """Start the back-off again: the network returned, or a user asked for a retry."""
         self.failures = self._step = 0
 
-    def record_uptime(self, since: int, now: int, *, heard: bool) -> bool:
-        """Note how long a live connection has lasted, and tell whether that is long enough."""
-        if now - since < STABLE_MS:
+    def record_uptime(self, since: int, now: int, *, confirmed: bool) -> bool:
+        """Record the uptime of a live connection, and return whether it was stable.
+
+        Args:
+            since: Time at which the connection became live.
+            now: Time of this record.
+            confirmed: Whether a message arrived after `welcome`. Some proxies pass the first
+                messages alone.
+
+        """
+        if now - since < self._timing.stable_uptime:
             return False
-        self._next_ban = BAN_MS
-        if heard:
+        self._next_ban = self._timing.ban_min
+        if confirmed:
             self.reset()
         return True
 
-    def record_drop(self, since: int, now: int, *, heard: bool) -> None:
-        """Note that a live connection was lost."""
-        if self.record_uptime(since, now, heard=heard):
+    def record_drop(self, since: int, now: int, *, confirmed: bool) -> None:
+        """Record the loss of a live connection."""
+        if self.record_uptime(since, now, confirmed=confirmed):
             return
-        self._short_lives = [at for at in self._short_lives if now - at < SHORT_LIVES_MS] + [now]
-        if len(self._short_lives) >= SHORT_LIVES:
-            self._short_lives = []
+        window = self._timing.short_uptime_window
+        self._short_uptimes = [at for at in self._short_uptimes if now - at < window] + [now]
+        # Something on the way opens connections and then cuts them: polling works better there.
+        if len(self._short_uptimes) >= SHORT_UPTIMES:
+            self._short_uptimes = []
             self._banned_until = now + self._next_ban
-            self._next_ban = min(MAX_BAN_MS, 2 * self._next_ban)
+            self._next_ban = min(self._timing.ban_max, 2 * self._next_ban)
 
-    def next(self, now: int, draw: float, *, code: int = 1006, window: int | None = None) -> int:
-        """Return when to try again after a failure that ended with `code`."""
+    def next(
+        self,
+        now: int,
+        draw: float,
+        *,
+        code: int = CloseCode.ABNORMAL,
+        window: int | None = None,
+    ) -> int:
+        """Record a failure, and return the time of the next attempt.
+
+        Args:
+            now: Time of the failure.
+            draw: Random number in [0, 1).
+            code: Close code of the failed connection.
+            window: Window of the server's `drain`, if it sent one.
+
+        """
         self.failures += 1
-        if code == CROWDED:
-            self._banned_until = now + CROWDED_MS
+        if code == CloseCode.TOO_MANY_CONNECTIONS:
+            self._banned_until = now + self._timing.connection_limit_ban
         return max(self._banned_until, now + self._wait(draw, code, window))
 
     def soon(self, now: int, draw: float, within: int) -> int:
-        """Return when to try again at once, but not all clients together."""
+        """Return a random time within `within`, so that clients do not connect all at once."""
         return max(self._banned_until, now + round(draw * within))
 
     def backoff(self, draw: float) -> int:
         """Return the wait of the next step of the back-off."""
-        wait = backoff.delay(self._step, draw, base=self._base)
+        floor, cap = self._timing.backoff_min / 1_000, self._timing.backoff_max / 1_000
+        wait = backoff.delay(self._step, draw, base=self._base, floor=floor, cap=cap)
         self._step += 1
         return round(wait * 1_000)
 
     def _wait(self, draw: float, code: int, window: int | None) -> int:
         if self.failures >= self._max_attempts:
-            return round(TIRED_MS * (0.8 + 0.4 * draw))
-        if code == 1012 or 4500 <= code <= 4599:  # noqa: PLR2004 -- close codes, docs/specification.md §6
-            return round(draw * (RESTART_MS if window is None else window))
+            return round(self._timing.slow_reconnect * (0.8 + 0.4 * draw))
+        if code in RESTART_CODES:
+            # All clients of a server that restarts lose their connection together.
+            return round(draw * (self._timing.restart_spread if window is None else window))
         return self.backoff(draw)

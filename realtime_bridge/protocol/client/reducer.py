@@ -1,4 +1,4 @@
-"""One channel as a client sees it: duplicates dropped, gaps filled, order kept."""
+"""Reducer of one channel: drops duplicates, fills gaps and keeps the order."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,31 +8,31 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import ResetReason
 
 CAPACITY = 256
-"""Events held while a gap is being filled; beyond that the newest is dropped, and recovered."""
+"""Limit of events held while a gap is filled; a further one is dropped, and recovered later."""
 
-REMEMBERED = 256
-"""Ids of applied events that are remembered, across epochs too."""
+STORED_IDS = 256
+"""Limit of stored ids of applied events; they span epochs."""
 
 Phase = Literal["syncing", "current", "stale"]
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Call the handler with this event."""
+    """Call of the handler with an event."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class Recover:
-    """Ask the log for what follows this position; on hosted transports after a moment."""
+    """Request to the log for the events after a position."""
 
     after: Position | None
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Tell the handler to reload: the stream goes on from `position`, with a hole before it."""
+    """Call of the handler with a reset: events before `position` are missing."""
 
     reason: ResetReason
     position: Position | None
@@ -42,11 +42,11 @@ Output = Deliver | Recover | Restart
 
 
 class Reducer:
-    """The state of one channel; each method takes what arrived and returns what to do.
+    """State of one channel; each method handles an input and returns the outputs.
 
     Args:
-        client: this client's id: its own events advance the position and skip the handler.
-        position: where an earlier run left off, if it did.
+        client: Id of this client: its own events advance the position and skip the handler.
+        position: Position to resume from.
 
     """
 
@@ -62,7 +62,7 @@ class Reducer:
             self._move(position)
 
     def event(self, event: Event) -> list[Output]:
-        """Take one pushed event."""
+        """Handle a pushed event."""
         place = event.position
         if place is None:
             return self._handle(event)
@@ -77,7 +77,7 @@ class Reducer:
         return [*self._apply(place, event), *self._drain()]
 
     def page(self, events: tuple[Event, ...], *, top: Position, more: bool) -> list[Output]:
-        """Take what the log returned after our position; `top` is the channel's position then."""
+        """Handle a page of the log after our position; the channel stood at `top` then."""
         self._recovering = False
         outputs: list[Output] = []
         for event in events:
@@ -87,7 +87,7 @@ class Reducer:
         return outputs + self._settle(top)
 
     def start(self, top: Position) -> list[Output]:
-        """Begin at `top`: the answer to a subscription without a position."""
+        """Start at `top`, the answer to a subscription without a position."""
         self._recovering = False
         self._move(top)
         return self._settle(top)
@@ -95,10 +95,14 @@ class Reducer:
     def reset(
         self, reason: ResetReason, top: Position | None, *, asked: Position | None = None
     ) -> list[Output]:
-        """Begin anew at `top`, because there is no contiguous way there.
+        """Restart at `top`, since the log lacks events before it.
 
-        An answer to what was `asked` from a place that we have left says nothing of where we are
-        now: then the log is asked again.
+        Args:
+            reason: Reason of the reset.
+            top: Position of the channel; None without a log, or without access.
+            asked: Position in the request that this answers. Where the client stands elsewhere
+                by now, the answer proves nothing, and another request follows.
+
         """
         self._recovering = False
         if asked is not None and asked != self.position:
@@ -110,26 +114,26 @@ class Reducer:
         return [Restart(reason, top), *self._settle(top)]
 
     def announced(self, offset: int) -> list[Output]:
-        """Take a heartbeat's or a stub's word that the channel has reached `offset`."""
+        """Compare the offset of a heartbeat or stub with our position."""
         if self.position is None or offset <= self.position.offset:
             return []
         return self._recover()
 
     def interrupted(self) -> None:
-        """Note that the connection is gone, and with it any answer that was awaited."""
+        """Handle a lost connection: an expected answer will not arrive."""
         self._recovering = False
         if self.phase == "current":
             self.phase = "stale"
 
     def _settle(self, top: Position) -> list[Output]:
-        """Call the channel current, unless what is held or known shows another gap.
+        """Mark the channel as current, unless held events or `top` show another gap.
 
-        What was held of another epoch may be newer than the answer, so the log is asked once more.
+        Held events of another epoch may be newer than the answer, so another request follows.
         """
         outputs = self._drain()
         here = self.position
         assert here
-        strangers = any(epoch != here.epoch for epoch, _ in self._held)
+        has_other_epoch = any(epoch != here.epoch for epoch, _ in self._held)
         self._held = {
             (epoch, offset): event
             for (epoch, offset), event in self._held.items()
@@ -137,7 +141,7 @@ class Reducer:
         }
         if self._recovering:
             return outputs
-        if self._held or strangers or (here.epoch == top.epoch and here.offset < top.offset):
+        if self._held or has_other_epoch or (here.epoch == top.epoch and here.offset < top.offset):
             return outputs + self._recover()
         self.phase = "current"
         return outputs
@@ -149,9 +153,10 @@ class Reducer:
             self._applied[position.offset] = position.id
 
     def _apply(self, place: Position, event: Event) -> list[Output]:
-        self.position = Position(place.epoch, place.offset, event.id)
+        is_complete = place.id == event.id
+        self.position = place if is_complete else Position(place.epoch, place.offset, event.id)
         self._applied[place.offset] = event.id
-        if len(self._applied) > REMEMBERED:
+        if len(self._applied) > STORED_IDS:
             del self._applied[next(iter(self._applied))]
         return self._handle(event)
 
@@ -159,7 +164,7 @@ class Reducer:
         if event.id in self._ids:
             return []
         self._ids[event.id] = None
-        if len(self._ids) > REMEMBERED:
+        if len(self._ids) > STORED_IDS:
             del self._ids[next(iter(self._ids))]
         own = event.source is not None and event.source == self._client
         return [] if own else [Deliver(event)]
@@ -168,13 +173,13 @@ class Reducer:
         return self._applied.get(place.offset, event_id) != event_id
 
     def _hold(self, place: Position, event: Event) -> None:
-        """Keep the event until the gap is filled; where two contradict, the log shall decide."""
+        """Hold an event until the gap is filled; drop two with one offset: the log decides."""
         known = self._held.pop((place.epoch, place.offset), event)
         if known.id == event.id and len(self._held) < CAPACITY:
             self._held[place.epoch, place.offset] = known
 
     def _drain(self) -> list[Output]:
-        """Apply what was held and now continues the channel."""
+        """Apply held events that follow our position."""
         outputs: list[Output] = []
         while self._held and self.position:
             event = self._held.pop((self.position.epoch, self.position.offset + 1), None)

@@ -1,25 +1,53 @@
-"""What the hybrid client's state machine knows, and how it polls, listens and sets its timers.
+"""State of the hybrid client's machine, with its timers, polls and pings.
 
-All times are integers in milliseconds; rules and numbers are those of docs/specification.md §5.
+Times are integers in milliseconds; docs/specification.md §5 has the rules.
 """
 
 from realtime_bridge.protocol.client.commands import Action, Command, Mode, Options, Terms
-from realtime_bridge.protocol.client.poll_schedule import LIMIT_MS, PollSchedule
+from realtime_bridge.protocol.client.poll_schedule import PollSchedule
 from realtime_bridge.protocol.client.reconnect_policy import ReconnectPolicy
+from realtime_bridge.protocol.client.status import Kind, Status
+from realtime_bridge.protocol.client.timing import Timing
+from realtime_bridge.protocol.wire.close_codes import CloseCode
 
-PING_MS, SILENCE_MS = 3_000, 5_000
-"""How long an answer may take, and how much longer than a heartbeat silence may last."""
+CONNECTED: tuple[Mode, ...] = ("LIVE", "SUSPECT")
+"""Modes with a socket that was live."""
 
-NORMAL = 1000
+MISSED_POLLS = 3
+"""Number of intervals without a successful poll after which the status is not `polling`."""
+
+DEGRADED = "the server reports that its log or backend is down"
 
 
 class State:
-    """One client's state.
+    """State of one client.
 
-    `timers` holds what is due when; the timer called `x` is answered by `_on_x`.
+    `timers` holds the time at which each timer fires; the timer `x` calls `_on_x`.
     """
 
-    def __init__(self, options: Options) -> None:
+    _now = 0
+    _draw = 0.0
+    _sockets = 0
+    _live_since = 0
+    _refresh_at = 0
+    _socket: int | None = None
+    _successor: int | None = None
+    _cached: Terms | None = None
+    _window: int | None = None
+    """Window of the server's last `drain`."""
+    _renewed = False
+    """True after a renewal of the credentials, until a success confirms them."""
+    _hurry = False
+    """True where the next descriptor leads to a socket at once."""
+    _confirmed = False
+    """True after a message on the live socket."""
+    _polling_on = False
+    """True while polls go on beside a socket, until the first one ends while LIVE."""
+    _pausing = False
+    """True while the page is hidden and may pause."""
+
+    def __init__(self, options: Options, timing: Timing) -> None:
+        self.timing = timing
         self.mode: Mode = "IDLE"
         self.reason: str | None = None
         self.terms: Terms | None = None
@@ -28,25 +56,18 @@ class State:
         self.last_ok: int | None = None
         self.behind: int | None = None
         self.degraded = False
-        self.poll_schedule = PollSchedule(options.polling_interval)
+        self.poll_schedule = PollSchedule(options.polling_interval, timing)
         self.reconnect_policy = ReconnectPolicy(
             reconnect_interval=options.reconnect_interval,
             max_attempts=options.max_reconnect_attempts,
+            timing=timing,
         )
         self._options = options
-        self._now, self._draw = 0, 0.0
         self._commands: list[Command] = []
-        self._sockets, self._live_since, self._refresh_at = 0, 0, 0
-        self._socket: int | None = None
-        self._successor: int | None = None
-        self._cached: Terms | None = None
-        self._window: int | None = None
-        self._renewed = self._hurry = self._heard = False
-        self._polling_on = self._pausing = False
 
     @property
     def polling(self) -> bool:
-        """Whether polls are wanted now."""
+        """True while the client polls."""
         if self.mode in ("FALLBACK", "UPGRADING", "SUSPECT"):
             return True
         return self.mode in ("LIVE", "PROBING", "CONNECTING") and (
@@ -55,36 +76,25 @@ class State:
 
     @property
     def pushed(self) -> bool:
-        """Whether events come by a socket that is good, from a server that says it is well."""
+        """True while a live socket pushes events, and the server reports no fault."""
         return self.mode == "LIVE" and not self.degraded
 
-    @property
-    def _good(self) -> bool:
-        """Whether there is a socket that was good."""
-        return self.mode in ("LIVE", "SUSPECT")
-
-    @property
-    def _silence(self) -> int:
-        """The longest that nothing need be heard of the server."""
-        heartbeat = self.terms.heartbeat if self.terms else 0
-        return max(self._options.fallback_delay, heartbeat + SILENCE_MS)
-
     def _on_poll(self) -> None:
-        self.poll_schedule.begin()
-        self.timers["poll_limit"] = self._now + LIMIT_MS
         self._do("poll")
+        self.timers["poll_limit"] = self._now + self.timing.poll_timeout
+        self.poll_schedule.begin()
 
     def _on_poll_limit(self) -> None:
         self._abandon_poll()
 
     def _poll_within(self, milliseconds: int) -> None:
-        """Poll so soon, unless a poll is on its way, or comes sooner; `_settle` knows if at all."""
+        """Schedule a poll within `milliseconds`, unless one is in flight or due sooner."""
         if not self.poll_schedule.in_flight:
             at = self.poll_schedule.soon(self._now, self._draw, milliseconds)
             self.timers["poll"] = min(at, self.timers.get("poll", at))
 
-    def _poll_anew(self, within: int) -> None:
-        """Poll in place of one that may be stuck, or was sent with a token of before."""
+    def _replace_poll(self, within: int) -> None:
+        """Replace the poll in flight: it may hang, or carry an old token."""
         if self.polling:
             self._abandon_poll()
             self._poll_within(within)
@@ -95,13 +105,16 @@ class State:
             self.poll_schedule.failed(self._now, self._draw)
             self._do("abandon")
 
-    def _listen(self) -> None:
-        self.timers["silence"] = self._now + self._silence
+    def _expect_message(self) -> None:
+        """Restart the timer of the longest silence of a healthy server."""
+        # A heartbeat slower than `fallback_delay` would make each idle socket look dead.
+        heartbeat = (self.terms.heartbeat if self.terms else 0) + self.timing.silence_allowance
+        self.timers["silence"] = self._now + max(self._options.fallback_delay, heartbeat)
 
     def _ping(self) -> None:
-        """Ask whether anybody is there; to ask again meanwhile gives no more time."""
+        """Ping the server. A second ping keeps the time limit of the first."""
         if self.timers.get("ping", 0) <= self._now:
-            self.timers["ping"] = self._now + PING_MS
+            self.timers["ping"] = self._now + self.timing.ping_timeout
             self._do("ping", self._socket)
 
     def _open(self) -> int:
@@ -112,11 +125,16 @@ class State:
     def _close_sockets(self) -> None:
         for socket in (self._socket, self._successor):
             if socket is not None:
-                self._do("close", socket, NORMAL)
+                self._do("close", socket, CloseCode.NORMAL)
         self._socket = self._successor = self._window = None
 
-    def _settle(self) -> list[Command]:
-        """Bring the poll timer in line with the mode, and hand out the commands."""
+    @property
+    def wake_at(self) -> int | None:
+        """Time of the next `tick`; None where no timer runs."""
+        return min(self.timers.values(), default=None)
+
+    def take_commands(self) -> list[Command]:
+        """Bring the poll timer in line with the mode, and return the commands of all inputs."""
         if not self.polling:
             self._cancel("poll")
         elif not self.poll_schedule.in_flight and "poll" not in self.timers:
@@ -125,6 +143,39 @@ class State:
             self.last_ok = self._now
         commands, self._commands = self._commands, []
         return commands
+
+    def sync_changed(self, *, ok: bool) -> None:
+        """Record whether every channel has all its events; only the status shows it."""
+        if ok:
+            self.behind = None
+        elif self.behind is None:
+            self.behind = self._now
+
+    def connection_status(self, now: int) -> Status:
+        """Return the status for users at `now`: never better than the connection."""
+        if self.pushed and self.behind is None:
+            return Status("realtime")
+        if self.mode == "DENIED":
+            return Status("error", self.reason)
+        if self.mode in ("STOPPED", "IDLE", "PAUSED"):
+            return Status("paused", self.reason)
+        return Status(self._active_kind(now), DEGRADED if self.degraded else self.reason)
+
+    def _active_kind(self, now: int) -> Kind:
+        """Return the kind for a client that is neither at rest nor fully synchronized by push."""
+        if self.pushed and self.behind is not None:
+            return self._patient_kind(now - self.behind)
+        last_ok = self.last_ok
+        if self.polling and last_ok is not None:
+            limit = MISSED_POLLS * self.poll_schedule.usual
+            if now - last_ok < limit:
+                return "polling"
+        quiet = now - max(self.started, last_ok or 0)
+        return "offline" if quiet >= self.timing.offline_after else self._patient_kind(quiet)
+
+    def _patient_kind(self, elapsed: int) -> Kind:
+        """Return `starting` for a short while: most connections are ready before it is read."""
+        return "starting" if elapsed < self.timing.starting_period else "connecting"
 
     def _cancel(self, *names: str) -> None:
         for name in names:

@@ -16,6 +16,7 @@ def partition_by_channel(pairs: Iterable[tuple[str, T]], count: int) -> list[lis
     for channel, item in pairs:
         items = list_of.get(channel)
         if items is None:
+            # The shortest list: calls of about equal size end at about the same time.
             items = list_of[channel] = min(lists, key=len)
         items.append(item)
     return [items for items in lists if items]

@@ -54,6 +54,7 @@ class FailbackPolicy:
         """Return whether a probe is due; the next one is due an interval after a true result."""
         if now < self._next_probe:
             return False
+        # Set here, not by the result: concurrent publishes must not probe at the same time.
         self._next_probe = now + PROBE_SECONDS
         return True
 

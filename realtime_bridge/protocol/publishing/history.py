@@ -1,4 +1,4 @@
-"""What a log remembers of one channel: bounded, contiguous, and idempotent."""
+"""Events of one channel in a log: bounded, contiguous, and idempotent."""
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
@@ -15,35 +15,38 @@ from realtime_bridge.model.retention import Retention
 
 DAY = 86_400.0
 METADATA_SECONDS = 7 * DAY
-"""How long epoch, top and the latest event per key outlive the last append."""
+"""Seconds for which epoch, top and the latest event per key outlive the last append."""
 
 UNUSED_SECONDS = 600.0
-"""How long an epoch without any event is kept."""
+"""Seconds for which an epoch without an event is kept."""
 
 MIN_IDS, ID_SECONDS, MAX_IDS = 1_000, 300.0, 100_000
-"""Ids known for idempotency: the last 1 000 or 5 minutes' worth, whichever is more, bounded."""
+"""Ids stored for idempotency: the last 1 000, or those of 5 minutes if more, bounded."""
 
 MAX_KEYS, MAX_KEY_BYTES = 1_000, 1024 * 1024
-"""The latest events kept per channel, one a key."""
+"""Limits of the latest events per key of one channel."""
 
 
 class Appended(Struct, frozen=True, gc=False):
-    """What an append gives back, and the event to announce (none when a duplicate was trimmed)."""
+    """Result of an append: the receipt, and the event to announce.
+
+    A duplicate of a trimmed event announces nothing.
+    """
 
     receipt: Receipt
     announced: Event | None
 
 
-def discontinuity(
-    after: Position, top: Position, *, first: int, held: str | None
+def reset_reason(
+    after: Position, top: Position, *, first: int, stored_id: str | None
 ) -> ResetReason | None:
-    """Tell why what a log holds does not continue a position; None where it does.
+    """Return the reason for which a log cannot continue a position; None where it can.
 
     Args:
-        after: the position that is asked for.
-        top: where the channel stands.
-        first: the offset of the first event that is kept.
-        held: the id of the event that is kept at `after`, if one is.
+        after: requested position.
+        top: top of the channel.
+        first: offset of the first stored event.
+        stored_id: id of the stored event at `after`; None where none is stored.
 
     """
     if after.epoch != top.epoch:
@@ -54,7 +57,7 @@ def discontinuity(
         return _mismatch(after, top.id)
     if after.offset == 0:
         return None if first == 1 else "truncated"
-    return _mismatch(after, held) if held is not None else "truncated"
+    return _mismatch(after, stored_id) if stored_id is not None else "truncated"
 
 
 _NO_EVENTS: deque[Event] = deque(maxlen=0)
@@ -62,106 +65,110 @@ _NO_IDS: dict[str, int] = {}
 _NO_ORDER: deque[str] = deque(maxlen=0)
 _NO_TIMES: deque[float] = deque(maxlen=0)
 _NO_LATEST: OrderedDict[str, tuple[Event, float]] = OrderedDict()
-"""What channels without any event share: most are such, and they shall cost little."""
+"""Values that channels without an event share: most channels are such, and cost little memory."""
 
 
 class History:
-    """One channel's events. `now` is in seconds of a clock that never goes back."""
+    """Events of one channel; `now` is in seconds of a monotonic clock."""
 
     __slots__ = (
+        "_appended_at",
         "_bytes",
-        "_came",
         "_events",
+        "_id_times",
         "_ids",
         "_key_bytes",
         "_latest",
         "_order",
         "_retention",
-        "_touched",
         "top",
     )
 
     def __init__(self, epoch: str, *, now: float, retention: Retention) -> None:
         self.top = Position(epoch, 0)
         self._retention = retention
-        self._touched = now
+        self._appended_at = now
         self._events = _NO_EVENTS
         self._bytes = 0
         self._ids = _NO_IDS
         self._order = _NO_ORDER
-        """The known ids, oldest first."""
-        self._came = _NO_TIMES
-        """When each of these ids came."""
+        """Stored ids, oldest first."""
+        self._id_times = _NO_TIMES
+        """Times at which these ids were appended."""
         self._latest = _NO_LATEST
         self._key_bytes = 0
 
     def append(self, event: Event, *, now: float, time: int) -> Appended:
-        """Number and keep `event`, unless its id is known; `time` is in Unix milliseconds."""
-        if now != self._touched or len(self._order) > MAX_IDS:  # else we have just looked
+        """Store an event at the next offset, unless its id is known; `time` is in Unix ms."""
+        if now != self._appended_at or len(self._order) > MAX_IDS:  # else it has just run
             self.expire(now)
         if known := self._ids.get(event.id):
-            place = Position(self.top.epoch, known, event.id)
-            return Appended(Receipt(id=event.id, position=place, duplicate=True), self._at(known))
-        place = self.top.next(event.id)
-        stored = event.with_position(place, time)
-        self._keep(stored, place, now)
-        return Appended(Receipt(id=event.id, position=place), stored)
+            position = Position(self.top.epoch, known, event.id)
+            return Appended(
+                Receipt(id=event.id, position=position, duplicate=True), self._at(known)
+            )
+        position = self.top.next(event.id)
+        stored = event.with_position(position, time)
+        self._store(stored, position, now)
+        return Appended(Receipt(id=event.id, position=position), stored)
 
     def read(self, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
-        """Return what follows `after`, or why it cannot be continued."""
-        there = self._at(after.offset)
-        held = there.id if there else None
-        reason = discontinuity(after, self.top, first=self._first(), held=held)
+        """Return the events after a position, or a reset with the reason."""
+        stored = self._at(after.offset)
+        stored_id = stored.id if stored else None
+        reason = reset_reason(after, self.top, first=self._first(), stored_id=stored_id)
         if reason:
             return Reset(reason=reason, top=self.top)
         start = len(self._events) - (self.top.offset - after.offset)
         return self._page(islice(self._events, start, None), limit)
 
     def latest(self, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
-        """Return the latest event of each key beyond offset `after`."""
+        """Return the latest event of each key beyond the offset `after`."""
         newest = (event for event, _ in self._latest.values() if _offset(event) > after)
         return self._page(newest, limit)
 
     def expire(self, now: float) -> None:
-        """Forget what has outlived its time."""
-        if self._events and now - self._touched > self._retention.seconds:
+        """Remove events, ids and keys whose time is over."""
+        if self._events and now - self._appended_at > self._retention.seconds:
             self._events = _NO_EVENTS
             self._bytes = 0
         if len(self._order) > MIN_IDS:
-            self._forget_ids(now)
+            self._remove_old_ids(now)
         while self._latest and now - self._oldest_key()[1] > METADATA_SECONDS:
             self._evict_key()
 
-    def dead(self, now: float) -> bool:
-        """Tell whether even the epoch may be forgotten."""
-        kept = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
-        return now - self._touched > kept
+    def is_expired(self, now: float) -> bool:
+        """Return whether the epoch may be removed too."""
+        seconds = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
+        return now - self._appended_at > seconds
 
-    def _keep(self, event: Event, place: Position, now: float) -> None:
+    def _store(self, event: Event, position: Position, now: float) -> None:
         if self._events is _NO_EVENTS:
             self._events = deque()
         if self._ids is _NO_IDS:
-            self._ids, self._order, self._came = {}, deque(), deque()
-        self.top = place
-        self._touched = now
+            self._ids, self._order, self._id_times = {}, deque(), deque()
+        self.top = position
+        self._appended_at = now
         self._events.append(event)
         self._bytes += len(event.body)
-        self._ids[event.id] = place.offset
+        self._ids[event.id] = position.offset
         self._order.append(event.id)
-        self._came.append(now)
+        self._id_times.append(now)
         if event.key is not None:
-            self._keep_latest(event.key, event, now)
+            self._store_latest(event.key, event, now)
         if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
             self._trim()
 
     def _trim(self) -> None:
-        events, kept = self._events, self._retention
-        while len(events) > 1 and (len(events) > kept.events or self._bytes > kept.bytes):
+        # The last event stays, whatever its size: a client at the top before it can recover.
+        events, limit = self._events, self._retention
+        while len(events) > 1 and (len(events) > limit.events or self._bytes > limit.bytes):
             self._bytes -= len(events.popleft().body)
 
-    def _keep_latest(self, key: str, event: Event, now: float) -> None:
+    def _store_latest(self, key: str, event: Event, now: float) -> None:
         if self._latest is _NO_LATEST:
             self._latest = OrderedDict()
+        # Removed and inserted again: the order of the dictionary is that of the last events.
         replaced = self._latest.pop(key, None)
         if replaced:
             self._key_bytes -= len(replaced[0].body)
@@ -177,11 +184,11 @@ class History:
         _, (event, _) = self._latest.popitem(last=False)
         self._key_bytes -= len(event.body)
 
-    def _forget_ids(self, now: float) -> None:
+    def _remove_old_ids(self, now: float) -> None:
         while len(self._order) > MIN_IDS:
-            if len(self._order) <= MAX_IDS and now - self._came[0] <= ID_SECONDS:
+            if len(self._order) <= MAX_IDS and now - self._id_times[0] <= ID_SECONDS:
                 return
-            self._came.popleft()
+            self._id_times.popleft()
             del self._ids[self._order.popleft()]
 
     def _first(self) -> int:
@@ -192,14 +199,14 @@ class History:
         return self._events[index] if 0 <= index < len(self._events) else None
 
     def _page(self, events: Iterable[Event] | Iterator[Event], limit: int) -> Page:
-        taken: list[Event] = []
+        page: list[Event] = []
         size = 0
         for event in events:
             size += len(event.body)
-            if len(taken) >= min(limit, PAGE_EVENTS) or (taken and size > PAGE_BYTES):
-                return Page(events=tuple(taken), top=self.top, more=True)
-            taken.append(event)
-        return Page(events=tuple(taken), top=self.top)
+            if len(page) >= min(limit, PAGE_EVENTS) or (page and size > PAGE_BYTES):
+                return Page(events=tuple(page), top=self.top, more=True)
+            page.append(event)
+        return Page(events=tuple(page), top=self.top)
 
 
 def _offset(event: Event) -> int:
@@ -207,5 +214,5 @@ def _offset(event: Event) -> int:
     return event.position.offset
 
 
-def _mismatch(asked: Position, held: str | None) -> ResetReason | None:
-    return "regressed" if asked.id is not None and asked.offset and asked.id != held else None
+def _mismatch(asked: Position, stored_id: str | None) -> ResetReason | None:
+    return "regressed" if asked.id is not None and asked.offset and asked.id != stored_id else None

@@ -75,7 +75,7 @@ class Signatures:
             raise SignatureError(
                 "old_timestamp",
                 f"Realtime-Timestamp is {abs(now - signed_at):.0f} s away from this server's "
-                f"clock, over the limit of {SIGNATURE_SECONDS} s: check both clocks",
+                f"clock, over the limit of {SIGNATURE_SECONDS} s: sign again, check both clocks",
             )
 
     def once(self, timestamp: str, signature: str, *, now: float) -> None:

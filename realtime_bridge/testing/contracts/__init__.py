@@ -1,1 +1,1 @@
-"""Contract suites that every backend passes."""
+"""Contract suites for backends: tests that pytest runs over any implementation."""

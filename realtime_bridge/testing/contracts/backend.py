@@ -1,5 +1,5 @@
-"""What every `Backend` must do with the events it is handed."""
-# ruff: noqa: D102 -- a test's name is its sentence
+"""Contract of every `Backend`: a push accepts any valid event, or raises `PublishError`."""
+# ruff: noqa: D102 -- a test's name states its condition and result
 
 import asyncio
 
@@ -11,69 +11,68 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.testing.contracts.samples import HARD_DATA, LARGEST, new_channel, numbered
 
-PLENTY = 500
-"""More events or channels than most providers take in one call."""
+MANY = 500
+"""More events or channels than most providers accept in one call."""
 
 
 class BackendContract:
-    """Subclass it and give the fixture `backend`, entered and able to push.
+    """Tests of a backend; a subclass provides the fixture `backend`, opened and able to push.
 
-    A push is best effort, so that it arrives is for the backend's own tests. Here: whatever an
-    `Event` may be, a push takes it or raises a `PublishError`, and the backend goes on.
+    A push is best effort, so a backend's own tests check its delivery. These tests check that
+    a push accepts every valid `Event` or raises a `PublishError`, and that the backend
+    continues to work.
     """
 
     pytestmark = pytest.mark.asyncio
 
     @pytest.fixture
     def channel(self) -> str:
-        """Return a channel of this test alone."""
+        """Return a channel that no other test uses."""
         return new_channel()
 
-    async def test_its_limits_leave_room_for_an_event(self, backend: Backend) -> None:
+    async def test_limits_leave_room_for_an_event(self, backend: Backend) -> None:
         assert backend.limits.event_bytes > 0
         assert backend.limits.events > 0
         assert backend.limits.channels > 0
 
-    async def test_it_takes_no_events(self, backend: Backend) -> None:
+    async def test_empty_batch_is_accepted(self, backend: Backend) -> None:
         await backend.push([])
 
-    async def test_it_takes_events_with_and_without_a_position(
+    async def test_events_with_and_without_position_are_accepted(
         self, backend: Backend, channel: str
     ) -> None:
         await backend.push(numbered(channel, 1))
-        await backend.push(_placed(numbered(channel, 2)))
+        await backend.push(_with_positions(numbered(channel, 2)))
 
-    @pytest.mark.parametrize("sort", HARD_DATA)
-    async def test_it_takes_all_that_json_can_say(
-        self, backend: Backend, channel: str, sort: str
+    @pytest.mark.parametrize("kind", HARD_DATA)
+    async def test_every_kind_of_json_data_is_accepted(
+        self, backend: Backend, channel: str, kind: str
     ) -> None:
         event = Event(
-            channel=channel, event="contract.data", data=HARD_DATA[sort], key="k", source="c_1"
+            channel=channel, event="contract.data", data=HARD_DATA[kind], key="k", source="c_1"
         )
-        await backend.push(_placed([event]))
+        await backend.push(_with_positions([event]))
 
-    async def test_it_takes_the_largest_event_that_a_log_holds(
-        self, backend: Backend, channel: str
-    ) -> None:
-        await backend.push(_placed([Event(channel=channel, event="contract.large", data=LARGEST)]))
+    async def test_largest_event_of_a_log_is_accepted(self, backend: Backend, channel: str) -> None:
+        await backend.push(
+            _with_positions([Event(channel=channel, event="contract.large", data=LARGEST)])
+        )
 
-    async def test_it_slices_what_is_more_than_its_limits(
-        self, backend: Backend, channel: str
-    ) -> None:
-        await backend.push(_placed(numbered(channel, PLENTY)))
-        await backend.push([numbered(new_channel(), 1)[0] for _ in range(PLENTY)])
+    async def test_batch_over_the_limits_is_divided(self, backend: Backend, channel: str) -> None:
+        await backend.push(_with_positions(numbered(channel, MANY)))
+        await backend.push([numbered(new_channel(), 1)[0] for _ in range(MANY)])
 
-    async def test_it_takes_the_same_event_again(self, backend: Backend, channel: str) -> None:
-        events = _placed(numbered(channel, 1))
+    async def test_repeated_event_is_accepted(self, backend: Backend, channel: str) -> None:
+        events = _with_positions(numbered(channel, 1))
         await backend.push(events)
         await backend.push(events)
 
-    async def test_it_takes_many_pushes_at_once(self, backend: Backend, channel: str) -> None:
-        events = _placed(numbered(channel, 20))
+    async def test_concurrent_pushes_are_accepted(self, backend: Backend, channel: str) -> None:
+        events = _with_positions(numbered(channel, 20))
         await asyncio.gather(*(backend.push([event]) for event in events))
 
 
-def _placed(events: list[Event]) -> list[Event]:
+def _with_positions(events: list[Event]) -> list[Event]:
     epoch = ids.epoch()
     return [
         event.with_position(Position(epoch, offset, event.id), 1_763_836_800_123)

@@ -1,5 +1,5 @@
-"""What every `Feed` must let its process hear."""
-# ruff: noqa: D102 -- a test's name is its sentence
+"""Contract of every `Feed`: announcements of appended events, in order per channel."""
+# ruff: noqa: D102 -- a test's name states its condition and result
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -22,149 +22,150 @@ Stream = AsyncIterator[Sequence[Event] | FeedInterrupted]
 
 
 class FeedContract:
-    """Subclass it and give the fixtures `sender`, a `Log`, and `receiver`, the `Feed` under test.
+    """Tests of a feed; a subclass provides the fixtures `sender` and `receiver`.
 
-    They may be one object. Best they are two, as two processes would have them.
+    `sender` is a `Log`, `receiver` the `Feed` under test. They may be one object; two objects
+    test the way between two processes.
     """
 
     pytestmark = pytest.mark.asyncio
 
-    patience = 10.0
-    """The longest to wait for what must come, in seconds."""
+    timeout = 10.0
+    """Longest wait for an announcement, in seconds."""
 
     @pytest.fixture
     def channel(self) -> str:
-        """Return a channel of this test alone."""
+        """Return a channel that no other test uses."""
         return new_channel()
 
-    async def test_what_is_appended_after_a_channel_was_added_is_heard_in_order(
+    async def test_events_arrive_in_order_after_subscribing(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
-        async with self._hearing(receiver, channel) as (_, stream):
+        async with self._listen(receiver, channel) as (_, stream):
             for event in numbered(channel, 20):
                 await sender.append([event])
             await sender.append(numbered(channel, 80, start=21))
-            heard = await self._hear(stream, 100)
-        assert [event.data["step"] for event in heard] == list(range(1, 101))
-        assert [event.position and event.position.offset for event in heard] == [*range(1, 101)]
+            arrivals = await self._receive(stream, 100)
+        assert [event.data["step"] for event in arrivals] == list(range(1, 101))
+        assert [event.position and event.position.offset for event in arrivals] == [*range(1, 101)]
 
-    async def test_an_event_is_heard_exactly_as_it_was_numbered(
+    async def test_event_arrives_unchanged_with_its_position(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
         events = [
-            Event(channel=channel, event="contract.data", data=data, key=f"k {sort}", source="c_1")
-            for sort, data in HARD_DATA.items()
+            Event(channel=channel, event="contract.data", data=data, key=f"k {kind}", source="c_1")
+            for kind, data in HARD_DATA.items()
         ]
-        async with self._hearing(receiver, channel) as (_, stream):
+        async with self._listen(receiver, channel) as (_, stream):
             receipts = await sender.append(events)
-            heard = await self._hear(stream, len(events))
-        assert list(map(content, heard)) == list(map(content, events))
-        assert [event.position for event in heard] == [receipt.position for receipt in receipts]
-        assert all(event.time for event in heard)
+            arrivals = await self._receive(stream, len(events))
+        assert list(map(content, arrivals)) == list(map(content, events))
+        assert [event.position for event in arrivals] == [receipt.position for receipt in receipts]
+        assert all(event.time for event in arrivals)
 
-    async def test_the_largest_event_is_heard(
+    async def test_largest_event_arrives_unchanged(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
-        async with self._hearing(receiver, channel) as (_, stream):
+        async with self._listen(receiver, channel) as (_, stream):
             await sender.append([Event(channel=channel, event="contract.large", data=LARGEST)])
-            (heard,) = await self._hear(stream, 1)
-        assert heard.data == LARGEST
+            (event,) = await self._receive(stream, 1)
+        assert event.data == LARGEST
 
-    async def test_appends_at_once_are_heard_in_the_order_of_their_offsets(
+    async def test_concurrent_appends_arrive_in_order_of_offsets(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
-        async with self._hearing(receiver, channel) as (_, stream):
+        async with self._listen(receiver, channel) as (_, stream):
             await asyncio.gather(*(sender.append(numbered(channel, 5)) for _ in range(20)))
-            heard = await self._hear(stream, 100)
-        assert [event.position and event.position.offset for event in heard] == [*range(1, 101)]
+            arrivals = await self._receive(stream, 100)
+        assert [event.position and event.position.offset for event in arrivals] == [*range(1, 101)]
 
-    async def test_a_repeated_id_is_announced_again_with_the_first_data(
+    async def test_repeated_id_is_announced_with_its_first_data(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
-        async with self._hearing(receiver, channel) as (_, stream):
+        async with self._listen(receiver, channel) as (_, stream):
             for data in ("first", "second"):
                 await sender.append(
                     [Event(channel=channel, event="contract.again", data=data, id="same")]
                 )
-            first, again = await self._hear(stream, 2)
-        assert (again.data, again.position) == ("first", first.position)
+            first, repeated = await self._receive(stream, 2)
+        assert (repeated.data, repeated.position) == ("first", first.position)
 
-    async def test_channels_that_were_not_added_are_not_heard(
+    async def test_other_channels_do_not_arrive(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
-        async with self._hearing(receiver, channel) as (_, stream):
+        async with self._listen(receiver, channel) as (_, stream):
             await sender.append(numbered(new_channel(), 1))
             await sender.append(numbered(channel, 1))
-            (heard,) = await self._hear(stream, 1)
-        assert heard.channel == channel
+            (event,) = await self._receive(stream, 1)
+        assert event.channel == channel
 
-    async def test_a_channel_added_later_is_heard_from_then_on(
+    async def test_later_subscription_receives_later_events(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
-        async with self._hearing(receiver, new_channel()) as (listener, stream):
+        async with self._listen(receiver, new_channel()) as (listener, stream):
             await sender.append(numbered(channel, 1))
             await listener.subscribe([channel])
             await sender.append(numbered(channel, 1, start=2))
-            (heard,) = await self._hear(stream, 1)
-        assert heard.data == {"step": 2}
+            (event,) = await self._receive(stream, 1)
+        assert event.data == {"step": 2}
 
-    async def test_a_discarded_channel_is_heard_no_more(
+    async def test_unsubscribed_channel_does_not_arrive(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
         other = new_channel()
-        async with self._hearing(receiver, channel, other) as (listener, stream):
+        async with self._listen(receiver, channel, other) as (listener, stream):
             await listener.unsubscribe([channel])
             await sender.append(numbered(channel, 1))
             await sender.append(numbered(other, 1))
-            (heard,) = await self._hear(stream, 1)
-        assert heard.channel == other
+            (event,) = await self._receive(stream, 1)
+        assert event.channel == other
 
-    async def test_a_channel_may_be_discarded_and_added_again(
+    async def test_channel_is_subscribed_again_after_unsubscribing(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
-        async with self._hearing(receiver, channel) as (listener, stream):
+        async with self._listen(receiver, channel) as (listener, stream):
             await listener.unsubscribe([channel])
             await sender.append(numbered(channel, 1))
             await listener.subscribe([channel])
             await sender.append(numbered(channel, 1, start=2))
-            (heard,) = await self._hear(stream, 1)
-        assert heard.data == {"step": 2}
+            (event,) = await self._receive(stream, 1)
+        assert event.data == {"step": 2}
 
-    async def test_listeners_do_not_disturb_each_other(
+    async def test_unsubscribing_does_not_affect_other_listeners(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
         async with (
-            self._hearing(receiver, channel) as (_, mine),
-            self._hearing(receiver, channel) as (leaving, _),
+            self._listen(receiver, channel) as (_, stream),
+            self._listen(receiver, channel) as (other_listener, _),
         ):
-            await leaving.unsubscribe([channel])
+            await other_listener.unsubscribe([channel])
             await sender.append(numbered(channel, 3))
-            assert len(await self._hear(mine, 3)) == 3  # noqa: PLR2004 -- as many as appended
+            assert len(await self._receive(stream, 3)) == 3  # noqa: PLR2004 -- as many as appended
 
     async def test_closing_a_listener_ends_its_stream(self, receiver: Feed, channel: str) -> None:
         async with receiver.listen() as listener:
             await listener.subscribe([channel])
-            hearing = asyncio.create_task(_to_the_end(listener))
-            await asyncio.sleep(0)
-        async with asyncio.timeout(self.patience):
-            assert await hearing == []
+            stream_task = asyncio.create_task(_receive_all(listener))
+            await asyncio.sleep(0)  # the stream waits for events when the listener closes
+        async with asyncio.timeout(self.timeout):
+            assert await stream_task == []
 
     @asynccontextmanager
-    async def _hearing(self, feed: Feed, *channels: str) -> AsyncGenerator[tuple[Listener, Stream]]:
-        async with asyncio.timeout(3 * self.patience), feed.listen() as listener:
+    async def _listen(self, feed: Feed, *channels: str) -> AsyncGenerator[tuple[Listener, Stream]]:
+        async with asyncio.timeout(3 * self.timeout), feed.listen() as listener:
             await listener.subscribe(channels)
             yield listener, aiter(listener)
 
-    async def _hear(self, stream: Stream, count: int) -> list[Event]:
-        heard: list[Event] = []
-        async with asyncio.timeout(self.patience):
-            while len(heard) < count:
+    async def _receive(self, stream: Stream, count: int) -> list[Event]:
+        arrivals: list[Event] = []
+        async with asyncio.timeout(self.timeout):
+            while len(arrivals) < count:
                 turn = await anext(stream)
-                heard += [] if isinstance(turn, FeedInterrupted) else turn
-        return heard
+                arrivals += [] if isinstance(turn, FeedInterrupted) else turn
+        return arrivals
 
 
-async def _to_the_end(listener: Listener) -> list[Event]:
+async def _receive_all(listener: Listener) -> list[Event]:
     return [
         event async for turn in listener if not isinstance(turn, FeedInterrupted) for event in turn
     ]

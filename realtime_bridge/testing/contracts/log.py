@@ -1,5 +1,5 @@
-"""What every `Log` must promise, whoever asks it and from wherever."""
-# ruff: noqa: D102 -- a test's name is its sentence, its numbers are what it appended
+"""Contract of every `Log`: appends, reads, latest events and epochs."""
+# ruff: noqa: D102 -- a test's name states its condition and result
 
 import asyncio
 
@@ -8,23 +8,29 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.testing.contracts.log_append import AppendContract
-from realtime_bridge.testing.contracts.log_base import ANOTHER_EPOCH, fill, named, place, steps
+from realtime_bridge.testing.contracts.log_base import (
+    ANOTHER_EPOCH,
+    append_numbered,
+    make_event,
+    position_of,
+    read_steps,
+)
 from realtime_bridge.testing.contracts.log_read import ReadContract
 from realtime_bridge.testing.contracts.samples import numbered
 
 
 class LogContract(AppendContract, ReadContract):
-    """Subclass it and give the fixture `sender`: the log under test, entered.
+    """Tests of a log; a subclass provides the fixture `sender`, the opened log under test.
 
-    Give `receiver` too where another process's view of the same log can be had. The log has to
-    keep `history_events` a channel, at least 600, and 1 MiB of data.
+    The fixture `receiver` is optional: another process's view of the same log. The log keeps
+    `history_events` events in each channel, at least 600, and 1 MiB of data.
     """
 
-    async def test_latest_is_the_newest_event_of_each_key_in_order(
+    async def test_latest_returns_newest_event_of_each_key_in_order(
         self, sender: Log, receiver: Log, channel: str
     ) -> None:
         await sender.append(
-            [named(channel, n, key=key) for n, key in enumerate(["a", "b", None, "a", "c"])]
+            [make_event(channel, n, key=key) for n, key in enumerate(["a", "b", None, "a", "c"])]
         )
         page = await receiver.latest(channel)
         assert [(event.key, event.data) for event in page.events] == [("b", 1), ("a", 3), ("c", 4)]
@@ -33,54 +39,54 @@ class LogContract(AppendContract, ReadContract):
         ]
         assert (page.top.offset, page.more) == (5, False)
 
-    async def test_latest_comes_in_pages(self, sender: Log, receiver: Log, channel: str) -> None:
-        await sender.append([named(channel, n, key=f"k{n}") for n in range(5)])
+    async def test_latest_is_read_in_pages(self, sender: Log, receiver: Log, channel: str) -> None:
+        await sender.append([make_event(channel, n, key=f"k{n}") for n in range(5)])
         first = await receiver.latest(channel, limit=3)
         rest = await receiver.latest(channel, after=3, limit=3)
         assert ([event.data for event in first.events], first.more) == ([0, 1, 2], True)
         assert ([event.data for event in rest.events], rest.more) == ([3, 4], False)
 
-    async def test_latest_outlives_the_history(
+    async def test_latest_event_survives_trimming_of_history(
         self, sender: Log, receiver: Log, channel: str
     ) -> None:
-        await sender.append([named(channel, "done", key="job")])
-        top = await fill(sender, channel, 2 * self.history_events)
+        await sender.append([make_event(channel, "done", key="job")])
+        top = await append_numbered(sender, channel, 2 * self.history_events)
         page = await receiver.latest(channel)
         assert [event.data for event in page.events] == ["done"]
         assert page.top == top
 
-    async def test_latest_of_an_empty_channel_is_its_position(
+    async def test_latest_of_empty_channel_returns_its_position(
         self, sender: Log, receiver: Log, channel: str
     ) -> None:
         page = await receiver.latest(channel)
         assert page == Page(events=(), top=(await sender.positions([channel]))[channel])
 
-    async def test_rotating_begins_an_epoch_in_which_nothing_is_known(
+    async def test_rotated_epoch_starts_empty(
         self, sender: Log, receiver: Log, channel: str
     ) -> None:
-        before = place((await sender.append([named(channel, 1, key="k")]))[0].position)
+        before = position_of((await sender.append([make_event(channel, 1, key="k")]))[0])
         rotated = await receiver.rotate_epoch(channel, before.epoch)
         assert rotated.epoch != before.epoch
         assert rotated.offset == 0
         assert await sender.read(channel, before) == Reset(reason="epoch", top=rotated)
         assert (await sender.latest(channel)).events == ()
-        (receipt,) = await sender.append([named(channel, 2)])
+        (receipt,) = await sender.append([make_event(channel, 2)])
         assert receipt.position == Position(rotated.epoch, 1)
 
-    async def test_rotating_an_epoch_that_has_ended_changes_nothing(
+    async def test_rotating_an_ended_epoch_changes_nothing(
         self, sender: Log, receiver: Log, channel: str
     ) -> None:
         (receipt,) = await sender.append(numbered(channel, 1))
-        top = place(receipt.position)
+        top = position_of(receipt)
         assert await receiver.rotate_epoch(channel, ANOTHER_EPOCH) == top
-        assert await steps(receiver, channel) == [1]
+        assert await read_steps(receiver, channel) == [1]
 
-    async def test_many_who_rotate_the_same_epoch_begin_one(
+    async def test_concurrent_rotations_start_one_epoch(
         self, sender: Log, receiver: Log, channel: str
     ) -> None:
         (receipt,) = await sender.append(numbered(channel, 1))
-        seen = place(receipt.position).epoch
+        epoch = position_of(receipt).epoch
         rotated = await asyncio.gather(
-            *(log.rotate_epoch(channel, seen) for log in (sender, receiver) * 5)
+            *(log.rotate_epoch(channel, epoch) for log in (sender, receiver) * 5)
         )
         assert set(rotated) == {Position(rotated[0].epoch, 0)}

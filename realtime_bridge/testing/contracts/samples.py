@@ -1,4 +1,4 @@
-"""Channels nobody else uses, and events that are hard to carry."""
+"""Fresh channels, and events that are hard to store and to transport."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ HARD_DATA: dict[str, Any] = {
     "nothing": None,
     "true": True,
     "zero": 0,
-    "largest integer": 2**53 - 1,
+    "largest integer": 2**53 - 1,  # the integers that JavaScript represents exactly
     "smallest integer": -(2**53) + 1,
     "fractions": [0.1, -2.5, 1e300, 5e-324],
     "empty": [{}, [], ""],
@@ -19,19 +19,19 @@ HARD_DATA: dict[str, Any] = {
     "nested": {"a": [{"b": {"c": [[[1]], None]}}], "": {"ä": "ö"}},
     "order": {"z": 1, "a": 2, "m": 3},
 }
-"""Data that JSON can say, and that something on the way may be tempted to change."""
+"""JSON data that a faulty backend may change."""
 
 LARGEST = "x" * (MAX_DATA_BYTES - 2)
-"""Data of exactly the hard limit, encoded."""
+"""Data whose encoding has exactly the largest permitted size."""
 
 
 def new_channel() -> str:
-    """Make the name of a channel that nobody used, so that a shared server may be tested."""
+    """Return the name of an unused channel, also on a shared server."""
     return f"contract-{ids.event_id()}"
 
 
 def numbered(channel: str, count: int, *, start: int = 1) -> list[Event]:
-    """Make events that say their place in the test, from `start` on."""
+    """Create `count` events whose data holds their number in the test, from `start` on."""
     return [
         Event(channel=channel, event="contract.step", data={"step": step})
         for step in range(start, start + count)
@@ -39,5 +39,5 @@ def numbered(channel: str, count: int, *, start: int = 1) -> list[Event]:
 
 
 def content(event: Event) -> tuple[Any, ...]:
-    """Return what of an event no log and no feed may change."""
+    """Return the fields of an event that no log and no feed may change."""
     return (event.channel, event.event, event.data, event.id, event.key, event.source)

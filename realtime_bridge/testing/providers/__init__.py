@@ -1,8 +1,9 @@
-"""Local stand-ins for hosted providers: the real protocols, with faults at the turn of a switch.
+"""Local servers that implement the protocols of hosted providers, with switchable faults.
 
-Each is an async context manager that listens on a port of the loopback, checks signatures, keeps
-the provider's limits, and answers with its status codes. `environment` is what a deployment that
-uses it sets. `realtime-bridge dev-provider NAME` runs one for a developer without an account.
+Each server is an async context manager that listens on a port of the loopback. It checks
+signatures, enforces the provider's limits, and answers with the provider's status codes.
+`environment` holds the variables of a deployment that uses the server.
+`realtime-bridge dev-provider NAME` runs a server for a developer without an account.
 """
 
 from collections.abc import Mapping
@@ -13,45 +14,45 @@ from typing import TYPE_CHECKING, Protocol
 from realtime_bridge.errors import ExtraNotInstalledError
 
 if TYPE_CHECKING:
-    from realtime_bridge.testing.providers.ably import LocalAbly as LocalAbly
+    from realtime_bridge.testing.providers.ably.server import LocalAbly as LocalAbly
     from realtime_bridge.testing.providers.faults import Faults as Faults
-    from realtime_bridge.testing.providers.pusher import LocalPusher as LocalPusher
+    from realtime_bridge.testing.providers.pusher.server import LocalPusher as LocalPusher
 
 PROVIDERS = {"ably": "LocalAbly", "pusher": "LocalPusher"}
-"""The classes of the local providers, by the backend that uses them."""
+"""Classes of the local providers, by the name of the backend that uses each of them."""
 
-_HOMES = {"Faults": "faults", "LocalAbly": "ably", "LocalPusher": "pusher"}
+_MODULES = {"Faults": "faults", "LocalAbly": "ably.server", "LocalPusher": "pusher.server"}
 
 
 class LocalProvider(Protocol):
-    """What all of them are."""
+    """Interface that the local providers share."""
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What a deployment sets to use it."""
+        """Environment variables of a deployment that uses the provider."""
 
     @property
     def faults(self) -> "Faults":
-        """What goes wrong there."""
+        """Switches for the provider's faults."""
 
 
 def local_provider(name: str, *, port: int = 0) -> AbstractAsyncContextManager[LocalProvider]:
-    """Make the local provider of this name; 0 is any free port."""
-    made: AbstractAsyncContextManager[LocalProvider] = getattr(
+    """Create the local provider of this name; port 0 is any free port."""
+    provider: AbstractAsyncContextManager[LocalProvider] = getattr(
         import_module(__name__), PROVIDERS[name]
     )(port=port)
-    return made
+    return provider
 
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605 -- the list above is the one to keep
+__all__ = sorted(_MODULES)  # noqa: PLE0605 -- _MODULES is the single list of the names
 
 
 def __getattr__(name: str) -> object:
-    """Import a provider when it is first used."""
-    if name not in _HOMES:
+    """Import a provider at its first use: each needs packages that the others do without."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = import_module(f"{__name__}.{_HOMES[name]}")
+        module = import_module(f"{__name__}.{_MODULES[name]}")
     except ModuleNotFoundError as error:
         missing = error.name or "?"
         raise ExtraNotInstalledError(

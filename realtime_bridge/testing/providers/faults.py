@@ -1,4 +1,4 @@
-"""What goes wrong at a local provider: calls that fail, and messages that are lost on the way."""
+"""Faults of a local provider: failing API calls, and lost, repeated or reordered messages."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,51 +6,52 @@ from dataclasses import dataclass, field, fields
 from random import Random
 from typing import Generic, TypeVar
 
-HELD_SECONDS = 0.2
-"""How long a message that shall come late waits for another to overtake it."""
+HOLD_SECONDS = 0.2
+"""Longest wait of a held message for a later message that overtakes it."""
 
 
 @dataclass(kw_only=True)
 class Faults:
-    """Set what shall happen; `heal` ends it all.
+    """Switches for a provider's faults; `heal` resets them all.
 
     Args:
-        status: what every API call is answered with, such as 401, 413, 429 or 500.
-        message: the text of that answer.
-        seconds: how much later an API call is answered.
-        lose: the share of messages that never reach a subscriber, from 0 to 1; drawn for each.
-        duplicate: the share that comes twice.
-        reorder: the share that is overtaken by the next one.
-        refuse: whether new sockets are refused.
-        random: the dice.
+        status: the HTTP status of every API call, such as 401, 413, 429 or 500.
+        message: the text of that response.
+        seconds: the delay of every API call.
+        lose: the share of messages, from 0 to 1, that no subscriber receives; drawn for each.
+        duplicate: the share of messages that are delivered twice.
+        reorder: the share of messages that the next message overtakes.
+        refuse: whether new sockets are rejected.
+        random: the source of the draws.
 
     """
 
     status: int | None = None
-    message: str = "as the test wishes"
+    message: str = "a fault of the test"
     seconds: float = 0.0
     lose: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
     refuse: bool = False
-    random: Random = field(default_factory=lambda: Random(1))  # noqa: S311 -- repeatable on purpose
+    # A fixed seed: the same test draws the same faults again.
+    random: Random = field(default_factory=lambda: Random(1))  # noqa: S311
 
     def heal(self) -> None:
-        """Let everything go well again."""
-        for one in fields(self):
-            if one.name not in ("random", "message"):
-                setattr(self, one.name, one.default)
+        """Reset every fault."""
+        for setting in fields(self):
+            if setting.name not in ("random", "message"):
+                setattr(self, setting.name, setting.default)
 
 
 T = TypeVar("T")
 
 
-class Weather(Generic[T]):
-    """Hands one subscriber's messages on, as the faults say.
+class FaultyDelivery(Generic[T]):
+    """Delivery of messages to one subscriber, with the faults of its provider.
 
     Args:
-        faults: what shall go wrong.
-        send: takes a message that goes through.
+        faults: the provider's faults.
+        send: the function that delivers a message.
 
     """
 
@@ -59,14 +60,15 @@ class Weather(Generic[T]):
         self._send = send
         self._held: T | None = None
 
-    def carry(self, message: T) -> None:
-        """Send it: once, twice, later, or never."""
+    def deliver(self, message: T) -> None:
+        """Deliver a message once, twice, later or never."""
         faults, draw = self._faults, self._faults.random.random
         if draw() < faults.lose:
             return
         if self._held is None and draw() < faults.reorder:
             self._held = message
-            asyncio.get_running_loop().call_later(HELD_SECONDS, self._release)
+            # Without a later message the held message still arrives.
+            asyncio.get_running_loop().call_later(HOLD_SECONDS, self._release)
             return
         self._send(message)
         if draw() < faults.duplicate:
@@ -74,6 +76,6 @@ class Weather(Generic[T]):
         self._release()
 
     def _release(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            self._send(held)
+        message, self._held = self._held, None
+        if message is not None:
+            self._send(message)

@@ -1,34 +1,34 @@
-"""`python -m realtime_bridge.testing.simulation`: run many seeds, or tell the story of one."""
+"""Command that runs many seeds, or prints the trace of one seed."""
 
 import sys
 from argparse import ArgumentParser, Namespace
 from time import monotonic
 
+from realtime_bridge.testing.simulation.invariant_checker import InvariantViolation
 from realtime_bridge.testing.simulation.search import SimulationFailedError, search
+from realtime_bridge.testing.simulation.simulation import Simulation
 from realtime_bridge.testing.simulation.storm import CLIENTS, STORMS, check_storm
-from realtime_bridge.testing.simulation.witness import InvariantViolation
-from realtime_bridge.testing.simulation.world import Simulation
 
 WIDTH = 30
 REDRAW_SECONDS = 0.2
 
 
 class Progress:
-    """A bar on a terminal, and nothing elsewhere."""
+    """Progress bar on a terminal; no output elsewhere."""
 
     def __init__(self, seeds: int) -> None:
         self.done = 0
         self._seeds = seeds
-        self._began = monotonic()
+        self._started = monotonic()
         self._drawn = float("-inf")
 
     @property
     def rate(self) -> float:
-        """Seeds a second."""
-        return self.done / max(0.001, monotonic() - self._began)
+        """Number of seeds per second."""
+        return self.done / max(0.001, monotonic() - self._started)
 
     def step(self, _: int) -> None:
-        """Note that a seed was good."""
+        """Count a seed that passed."""
         self.done += 1
         if sys.stderr.isatty() and monotonic() - self._drawn > REDRAW_SECONDS:
             self._drawn = monotonic()
@@ -37,17 +37,17 @@ class Progress:
             sys.stderr.flush()
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if sys.stderr.isatty():
             sys.stderr.write("\r\033[K")
 
 
 def main() -> int:
-    """Run the command, and return its exit code."""
+    """Run the command; return its exit code."""
     arguments = _arguments()
     try:
-        if arguments.story is not None:
-            Simulation(arguments.story, tell=print).run()
+        if arguments.trace is not None:
+            Simulation(arguments.trace, trace=print).run()
         elif arguments.storms:
             _storm(arguments.first)
         else:
@@ -61,29 +61,31 @@ def main() -> int:
 def _search(first: int, seeds: int) -> None:
     progress = Progress(seeds)
     try:
-        search(range(first, first + seeds), done=progress.step)
+        search(range(first, first + seeds), on_passed=progress.step)
     finally:
         progress.clear()
     sys.stdout.write(
-        f"{seeds:,} seeds from {first:,}, {progress.rate:.0f} a second: every promise kept\n"
+        f"{seeds:,} seeds from {first:,}, {progress.rate:.0f} a second: every invariant holds\n"
     )
 
 
 def _storm(seed: int) -> None:
     for storm in STORMS:
         check_storm(storm, seed=seed)
-        sys.stdout.write(f"{CLIENTS:,} clients came back well spread: {storm.name}\n")
+        sys.stdout.write(f"{CLIENTS:,} clients reconnected within the limit: {storm.name}\n")
 
 
 def _arguments() -> Namespace:
     parser = ArgumentParser(
         prog="python -m realtime_bridge.testing.simulation",
-        description="Simulate deployments in which things go wrong, and check every promise.",
+        description="Simulate deployments with faults, and check the invariants.",
     )
-    parser.add_argument("--seeds", type=int, default=1_000, help="how many (1000)")
-    parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (0)")
-    parser.add_argument("--storms", action="store_true", help="10 000 clients reconnect, instead")
-    parser.add_argument("--story", type=int, metavar="SEED", help="tell what happens in this seed")
+    parser.add_argument("--seeds", type=int, default=1_000, help="number of seeds (1000)")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="first seed (0)")
+    parser.add_argument(
+        "--storms", action="store_true", help="simulate 10 000 reconnecting clients instead"
+    )
+    parser.add_argument("--trace", type=int, metavar="SEED", help="print the events of this seed")
     return parser.parse_args()
 
 

@@ -1,93 +1,101 @@
-"""The channels of one simulated client: what arrives goes through the reducers to the handler."""
+"""Channels of one simulated client: a reducer for each, and the handler of all."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.client.reducer import Deliver, Output, Reducer, Restart
-from realtime_bridge.testing.simulation.server import OK, Answer
+from realtime_bridge.testing.simulation.connection import OK, Answer
+from realtime_bridge.testing.simulation.deployment import Deployment, SimulatedClient
 
-if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.client import Client
-    from realtime_bridge.testing.simulation.world import Simulation
+TIMEOUT_MS = 10_000
+"""Time limit of an HTTP request."""
 
-LIMIT_MS, AGAIN_MS = 10_000, 1_000
+RETRY_MS = 1_000
+"""Wait before a failed HTTP request is repeated."""
 
 
 class Channels:
-    """A reducer each, and one handler; each method tells whether to ask the log again."""
+    """Reducers and handler of one client.
 
-    def __init__(self, world: "Simulation", client: "Client", names: tuple[str, ...]) -> None:
+    Each input returns whether the client has to read the log.
+    """
+
+    def __init__(
+        self, simulation: Deployment, client: SimulatedClient, names: tuple[str, ...]
+    ) -> None:
         self.reducers = {name: Reducer(client=client.name) for name in names}
-        self.handler = world.options.handler()
-        self._world = world
+        self.handler = simulation.options.handler()
+        self._simulation = simulation
         self._client = client
         self._current = True
         self._snapshots: dict[str, int] = {}
 
     @property
     def positions(self) -> dict[str, Position | None]:
-        """Where each channel stands."""
+        """Position of each channel."""
         return {name: reducer.position for name, reducer in self.reducers.items()}
 
-    def event(self, event: Event) -> bool:
-        """Take one pushed event."""
-        return self._hand_out(event.channel, self.reducers[event.channel].event(event))
+    def event_received(self, event: Event) -> bool:
+        """Apply a pushed event."""
+        return self._apply(event.channel, self.reducers[event.channel].event(event))
 
-    def announced(self, channel: str, offset: int) -> bool:
-        """Take a heartbeat's word."""
-        return self._hand_out(channel, self.reducers[channel].announced(offset))
+    def heartbeat_received(self, channel: str, offset: int) -> bool:
+        """Compare the position with the offset in a heartbeat."""
+        return self._apply(channel, self.reducers[channel].announced(offset))
 
-    def take(self, channel: str, answer: Answer, asked: Position | None) -> bool:
-        """Take what the log said; `asked` is where we were when we asked, if we did."""
+    def apply_answer(self, channel: str, answer: Answer, requested_after: Position | None) -> bool:
+        """Apply an answer of the log; `requested_after` is the position in the request."""
         reducer = self.reducers[channel]
         if isinstance(answer, Reset):
-            outputs = reducer.reset(answer.reason, answer.top, asked=asked)
-            return self._hand_out(channel, outputs)
+            outputs = reducer.reset(answer.reason, answer.top, asked=requested_after)
+            return self._apply(channel, outputs)
         if reducer.position is None:
-            self._world.witness.started(self._client, channel, answer.top)
+            # Before the reducer: it may deliver held events at once.
+            self._simulation.checker.record_start(self._client, channel, answer.top)
             self._load_snapshot(channel)
-            return self._hand_out(channel, reducer.start(answer.top))
+            return self._apply(channel, reducer.start(answer.top))
         outputs = reducer.page(answer.events, top=answer.top, more=answer.more)
-        return self._hand_out(channel, outputs)
+        return self._apply(channel, outputs)
 
-    def _hand_out(self, channel: str, outputs: list[Output]) -> bool:
-        """Give the handler what is for it."""
+    def _apply(self, channel: str, outputs: list[Output]) -> bool:
+        """Perform the outputs of a reducer."""
         recover = False
         for output in outputs:
             if isinstance(output, Deliver):
-                self._world.witness.delivered(self._client, output.event)
+                self._simulation.checker.check_delivery(self._client, output.event)
                 self.handler.event(output.event)
             elif isinstance(output, Restart):
-                self._world.witness.restarted(self._client, channel, output.position)
+                self._simulation.checker.record_reset(self._client, channel, output.position)
                 self.handler.reset(channel, output.position)
                 self._load_snapshot(channel)
             else:
                 recover = True
-        self._note_current()
+        self._update_sync()
         return recover
 
-    def _note_current(self) -> None:
+    def _update_sync(self) -> None:
         current = all(reducer.phase == "current" for reducer in self.reducers.values())
         if current != self._current:
             self._current = current
-            self._client.give("sync_changed", ok=current)
+            self._client.apply_input("sync_changed", ok=current)
 
     def _load_snapshot(self, channel: str) -> None:
-        """Load the application's own state; a newer wish makes an older answer worthless."""
+        """Load the application's own state."""
+        # A later load makes this one obsolete: its answer could replace newer steps.
         number = self._snapshots[channel] = self._snapshots.get(channel, 0) + 1
-        done = False
+        finished = False
 
-        def answered(status: int, jobs: Any) -> None:
-            nonlocal done
-            if done or self._snapshots[channel] != number:
+        def on_answer(status: int, jobs: Any) -> None:
+            nonlocal finished
+            if finished or self._snapshots[channel] != number:
                 return
-            done = True
+            finished = True
             if status == OK and not self._client.asleep:
                 self.handler.snapshot(channel, jobs)
             else:
-                self._world.after(AGAIN_MS, self._load_snapshot, channel)
+                self._simulation.call_later(RETRY_MS, self._load_snapshot, channel)
 
-        self._world.network.request(self._client, "snapshot", channel, answered)
-        self._world.after(LIMIT_MS, answered, 0, None)
+        self._simulation.network.request(self._client, "snapshot", channel, on_answer)
+        self._simulation.call_later(TIMEOUT_MS, on_answer, 0, None)

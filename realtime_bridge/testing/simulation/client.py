@@ -1,132 +1,146 @@
-"""One client of a simulation: the real machine and reducers, in a shell of virtual time."""
+"""Client of a simulation: the real state machine and reducers, in virtual time."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.client.commands import Command, Terms
 from realtime_bridge.protocol.client.machine import Machine
-from realtime_bridge.testing.simulation.channels import AGAIN_MS, LIMIT_MS, Channels
-from realtime_bridge.testing.simulation.server import OK, Answer, Connection, Message, Positions
-
-if TYPE_CHECKING:
-    from realtime_bridge.testing.simulation.world import Simulation
+from realtime_bridge.testing.simulation.channels import RETRY_MS, TIMEOUT_MS, Channels
+from realtime_bridge.testing.simulation.connection import OK, Answer, Connection, Message, Positions
+from realtime_bridge.testing.simulation.deployment import Deployment
 
 BUSY = 503
 HOSTED_RECOVERY_MS = (500, 750)
+"""Wait before a gap is filled on a provider, which may deliver the missing event late."""
+
 HOSTED_CHECK_MS = 30_000
+"""Interval of the position checks on a provider."""
 
 
 @dataclass(slots=True, eq=False)
-class Link:
-    """The client's end of a socket, and what it asked for: each channel once at a time."""
+class ClientSocket:
+    """Client side of a socket.
+
+    Args:
+        number: the number from the state machine.
+        connection: the server side.
+        requests: the position in the pending subscription of each channel.
+        ready: whether every channel has had its first answer.
+
+    """
 
     number: int
     connection: Connection
-    asked: dict[str, Position | None] = field(default_factory=dict)
+    requests: dict[str, Position | None] = field(default_factory=dict)
     ready: bool = False
 
 
 class Client:
-    """A page that listens to its channels."""
+    """Page that subscribes to channels."""
 
-    def __init__(self, world: "Simulation", number: int, channels: tuple[str, ...]) -> None:
+    def __init__(self, simulation: Deployment, number: int, channels: tuple[str, ...]) -> None:
         self.number = number
         self.name = f"c_{number}"
-        self.machine = Machine(world.options.client)
-        self.channels = Channels(world, self, channels)
+        self.machine = Machine(simulation.options.client)
+        self.channels = Channels(simulation, self, channels)
         self.asleep = False
         self.polls = 0
-        """Polls in flight."""
-        self._world = world
+        """Number of pending polls."""
+        self._simulation = simulation
         self._opening: set[int] = set()
-        self._links: dict[int, Link] = {}
+        self._sockets: dict[int, ClientSocket] = {}
         self._token = 0
         self._poll_number = 0
-        self._wakes: int | None = None
+        self._next_wakeup: int | None = None
 
-    def give(self, name: str, **args: Any) -> None:
-        """Tell the machine what happened, and do what it says."""
-        machine = self.machine.at(self._world.now, self._world.random.random())
+    def apply_input(self, name: str, **args: Any) -> None:
+        """Give the state machine an input, and perform its commands."""
+        # One draw per input, used or not: the commands do not shift the later draws.
+        machine = self.machine.at(self._simulation.now, self._simulation.random.random())
         before = machine.mode
-        commands: list[Command] = getattr(machine, name)(**args)
-        if self._world.telling:
-            said = " ".join(
-                f"{one.do}{'' if one.socket is None else one.socket}" for one in commands
+        getattr(machine, name)(**args)
+        commands = machine.take_commands()
+        if self._simulation.tracing:
+            names = " ".join(
+                f"{command.do}{'' if command.socket is None else command.socket}"
+                for command in commands
             )
-            self._world.tell(f"{self.name} {name} {args or ''}: {before} → {machine.mode} {said}")
+            self._simulation.log_line(
+                f"{self.name} {name} {args or ''}: {before} → {machine.mode} {names}"
+            )
         for command in commands:
             getattr(self, f"_do_{command.do}")(command)
-        self._world.witness.stepped(self)
+        self._simulation.checker.check_state(self)
         self._set_timer()
 
     def socket_opened(self, number: int, connection: Connection) -> None:
-        """Take the news that a socket is open."""
-        if number not in self._opening:
-            self._world.servers.drop(connection)
+        """Handle the opening of a socket."""
+        if number not in self._opening:  # the machine has closed it during the opening
+            self._simulation.servers.remove(connection)
         elif not self.asleep and connection.open:
             self._opening.remove(number)
-            self._links[number] = Link(number, connection)
-            self.give("opened", socket=number)
+            self._sockets[number] = ClientSocket(number, connection)
+            self.apply_input("opened", socket=number)
 
     def socket_closed(self, number: int, code: int) -> None:
-        """Take the news that a socket is closed."""
+        """Handle the end of a socket."""
         if not self.asleep:
             self._opening.discard(number)
-            self._unlink(number)
-            self.give("closed", socket=number, code=code)
+            self._remove_socket(number)
+            self.apply_input("closed", socket=number, code=code)
 
     def socket_message(self, connection: Connection, message: Message) -> None:
-        """Take a frame."""
-        link = self._links.get(connection.number)
-        if link is None or self.asleep:
+        """Handle a message."""
+        socket = self._sockets.get(connection.number)
+        if socket is None or self.asleep:
             return
-        self.give("frame", socket=link.number)
-        getattr(self, f"_on_{message[0]}")(link, *message[1:])
+        self.apply_input("message_received", socket=socket.number)
+        getattr(self, f"_on_{message[0]}")(socket, *message[1:])
 
     def sleep(self) -> None:
-        """Stop, as a laptop does: its sockets die unnoticed."""
+        """Suspend the client, as a laptop does; its sockets break unnoticed."""
         self.asleep = True
-        for connection in self._world.servers.connections:
+        for connection in self._simulation.servers.connections:
             if connection.client == self.number:
-                connection.deaf = True
+                connection.broken = True
 
     def wake(self, *, jumped: bool) -> None:
-        """Go on."""
+        """Resume the client; `jumped` is whether it notices a jump of the clock."""
         self.asleep = False
-        self._poll_number += 1
+        self._poll_number += 1  # the answers of earlier polls are lost
         if jumped:
-            self.give("resumed")
-        self.give("tick")
+            self.apply_input("resumed")
+        self.apply_input("tick")
 
     def _do_describe(self, command: Command) -> None:
         renew = command.do == "renew"
-        self._world.network.request(self, "describe", renew, self._on_described)
+        self._simulation.network.request(self, "describe", renew, self._on_described)
 
     _do_renew = _do_describe
 
     def _do_open(self, command: Command) -> None:
         assert command.socket is not None
         self._opening.add(command.socket)
-        self._world.network.open(self, command.socket)
+        self._simulation.network.open(self, command.socket)
 
     def _do_probe(self, command: Command) -> None:
-        self._send(self._link(command), "connect", self._token)
+        self._send(self._socket_of(command), "connect", self._token)
 
     def _do_token(self, command: Command) -> None:
-        self._send(self._link(command), "token", self._token)
+        self._send(self._socket_of(command), "token", self._token)
 
     def _do_ping(self, command: Command) -> None:
-        self._send(self._link(command), "ping")
+        self._send(self._socket_of(command), "ping")
 
     def _do_close(self, command: Command) -> None:
         assert command.socket is not None
         self._opening.discard(command.socket)
-        link = self._links.get(command.socket)
-        if link:
-            self._unlink(command.socket)
-            self._world.servers.drop(link.connection)
+        socket = self._sockets.get(command.socket)
+        if socket:
+            self._remove_socket(command.socket)
+            self._simulation.servers.remove(socket.connection)
 
     def _do_poll(self, _: Command) -> None:
         self._poll_number += 1
@@ -134,12 +148,12 @@ class Client:
         number = self._poll_number
         positions = self.channels.positions
 
-        def answered(status: int, answer: Any) -> None:
+        def on_answer(status: int, answer: Any) -> None:
             if number == self._poll_number and not self.asleep:
                 self.polls -= 1
                 self._on_polled(status, answer, positions)
 
-        self._world.network.request(self, "poll", (self._token, positions), answered)
+        self._simulation.network.request(self, "poll", (self._token, positions), on_answer)
 
     def _do_abandon(self, _: Command) -> None:
         self._poll_number += 1
@@ -149,151 +163,157 @@ class Client:
         if self.asleep:
             return
         if status != OK:
-            self.give("descriptor_failed", status=status or None)
+            self.apply_input("descriptor_failed", status=status or None)
             return
         self._token, generation, _ = answer
-        terms = Terms(generation=generation, max_age=self._world.max_age)
-        self.give("descriptor_received", terms=terms)
+        terms = Terms(generation=generation, max_age=self._simulation.max_age)
+        self.apply_input("descriptor_received", terms=terms)
 
-    def _on_polled(self, status: int, answer: Any, asked: Positions) -> None:
+    def _on_polled(self, status: int, answer: Any, requested: Positions) -> None:
         if status != OK:
-            self.give("poll_failed", status=status or None, retry_after=self._retry_after(status))
+            self.apply_input(
+                "poll_failed", status=status or None, retry_after=self._retry_after(status)
+            )
             return
-        answers, generation, well = answer
+        answers, generation, healthy = answer
         moved = more = False
         for channel, one in answers.items():
             moved |= isinstance(one, Reset) or bool(one.events)
-            more |= self.channels.take(channel, one, asked[channel])
-        self.give("poll_succeeded", moved=moved, more=more)
-        self.give("status", ok=well)
-        self.give("generation", generation=generation)
+            more |= self.channels.apply_answer(channel, one, requested[channel])
+        self.apply_input("poll_succeeded", moved=moved, more=more)
+        self.apply_input("status", ok=healthy)
+        self.apply_input("generation", generation=generation)
 
-    def _on_welcome(self, link: Link, _: int) -> None:
+    def _on_welcome(self, socket: ClientSocket, _: int) -> None:
         for channel, position in self.channels.positions.items():
-            self.subscribe(link, channel, position)
+            self.subscribe(socket, channel, position)
 
-    def _on_answer(self, link: Link, channel: str, answer: Answer) -> None:
-        asked = link.asked.pop(channel, None)
-        if self.channels.take(channel, answer, asked):
-            self.subscribe(link, channel, self.channels.positions[channel])
-        self._note_ready(link)
+    def _on_answer(self, socket: ClientSocket, channel: str, answer: Answer) -> None:
+        requested_after = socket.requests.pop(channel, None)
+        if self.channels.apply_answer(channel, answer, requested_after):
+            self.subscribe(socket, channel, self.channels.positions[channel])
+        self._update_ready(socket)
 
-    def _on_reset(self, link: Link, channel: str, reset: Answer) -> None:
-        if self.channels.take(channel, reset, link.asked.get(channel)):
-            self.subscribe(link, channel, self.channels.positions[channel])
+    def _on_reset(self, socket: ClientSocket, channel: str, reset: Answer) -> None:
+        if self.channels.apply_answer(channel, reset, socket.requests.get(channel)):
+            self.subscribe(socket, channel, self.channels.positions[channel])
 
-    def _on_joined(self, link: Link) -> None:
-        self._check_hosted(link)
+    def _on_joined(self, socket: ClientSocket) -> None:
+        self._check_positions(socket)
 
-    def _on_event(self, link: Link, event: Any) -> None:
-        self.give("event_received")
-        if self.channels.event(event):
-            self._recover(link, event.channel)
+    def _on_event(self, socket: ClientSocket, event: Any) -> None:
+        self.apply_input("event_received")
+        if self.channels.event_received(event):
+            self._recover(socket, event.channel)
 
-    def _on_heartbeat(self, link: Link, offsets: dict[str, int], generation: int) -> None:
+    def _on_heartbeat(self, socket: ClientSocket, offsets: dict[str, int], generation: int) -> None:
         for channel, offset in offsets.items():
-            if self.channels.announced(channel, offset):
-                self._recover(link, channel)
-        self.give("generation", generation=generation)
+            if self.channels.heartbeat_received(channel, offset):
+                self._recover(socket, channel)
+        self.apply_input("generation", generation=generation)
 
-    def _on_pong(self, link: Link) -> None:
+    def _on_pong(self, socket: ClientSocket) -> None:
         pass
 
-    def _on_status(self, _: Link, ok: bool) -> None:  # noqa: FBT001
-        self.give("status", ok=ok)
+    def _on_status(self, _: ClientSocket, ok: bool) -> None:  # noqa: FBT001
+        self.apply_input("status", ok=ok)
 
-    def _on_drain(self, link: Link, after: int, window: int) -> None:
-        self.give("drain", socket=link.number, after=after, window=window)
+    def _on_drain(self, socket: ClientSocket, after: int, window: int) -> None:
+        self.apply_input("drain", socket=socket.number, after=after, window=window)
 
-    def subscribe(self, link: Link, channel: str, position: Position | None) -> None:
-        """Ask for what follows a position, unless we wait for an answer: it will show the gap."""
-        if channel not in link.asked:
-            link.asked[channel] = position
-            self._send(link, "subscribe", channel, position)
+    def subscribe(self, socket: ClientSocket, channel: str, position: Position | None) -> None:
+        """Subscribe from a position, unless an answer is pending."""
+        # The pending answer shows the gap too; a second request would only repeat it.
+        if channel not in socket.requests:
+            socket.requests[channel] = position
+            self._send(socket, "subscribe", channel, position)
 
-    def _recover(self, link: Link, channel: str) -> None:
-        if link.connection.hosted:
-            self._world.after(
-                self._world.random.randint(*HOSTED_RECOVERY_MS), self._ask_hosted, link
+    def _recover(self, socket: ClientSocket, channel: str) -> None:
+        if socket.connection.hosted:
+            self._simulation.call_later(
+                self._simulation.random.randint(*HOSTED_RECOVERY_MS), self._read_log, socket
             )
         else:
-            self.subscribe(link, channel, self.channels.positions[channel])
+            self.subscribe(socket, channel, self.channels.positions[channel])
 
-    def _check_hosted(self, link: Link) -> None:
-        if self._links.get(link.number) is link:
-            self._ask_hosted(link)
-            self._world.after(self._check_ms(), self._check_hosted, link)
+    def _check_positions(self, socket: ClientSocket) -> None:
+        if self._sockets.get(socket.number) is socket:
+            self._read_log(socket)
+            self._simulation.call_later(self._check_interval_ms(), self._check_positions, socket)
 
-    def _check_ms(self) -> int:
-        return round(HOSTED_CHECK_MS * self._world.random.uniform(0.8, 1.2))
+    def _check_interval_ms(self) -> int:
+        return round(HOSTED_CHECK_MS * self._simulation.random.uniform(0.8, 1.2))
 
-    def _ask_hosted(self, link: Link) -> None:
-        """Read the log over HTTP, again and again until it answers or the socket is gone."""
-        if self._links.get(link.number) is not link or self.asleep:
+    def _read_log(self, socket: ClientSocket) -> None:
+        """Read the log over HTTP; repeat until it answers or the socket closes."""
+        if self._sockets.get(socket.number) is not socket or self.asleep:
             return
         positions = self.channels.positions
-        done = False
+        finished = False
 
-        def answered(status: int, answer: Any) -> None:
-            nonlocal done
-            if done or self._links.get(link.number) is not link or self.asleep:
+        def on_answer(status: int, answer: Any) -> None:
+            nonlocal finished
+            if finished or self._sockets.get(socket.number) is not socket or self.asleep:
                 return
-            done = True
+            finished = True
             if status != OK:
-                self._world.after(AGAIN_MS, self._ask_hosted, link)
+                self._simulation.call_later(RETRY_MS, self._read_log, socket)
                 return
-            said = answer[0].items()
-            again = [self.channels.take(name, one, positions[name]) for name, one in said]
-            if any(again):
-                self._ask_hosted(link)
-            link.asked.clear()
-            self._note_ready(link)
-            self.give("generation", generation=answer[1])
+            incomplete = [
+                self.channels.apply_answer(name, one, positions[name])
+                for name, one in answer[0].items()
+            ]
+            if any(incomplete):
+                self._read_log(socket)
+            socket.requests.clear()
+            self._update_ready(socket)
+            self.apply_input("generation", generation=answer[1])
 
-        self._world.network.request(self, "poll", (self._token, positions), answered)
-        self._world.after(LIMIT_MS, answered, 0, None)
+        self._simulation.network.request(self, "poll", (self._token, positions), on_answer)
+        self._simulation.call_later(TIMEOUT_MS, on_answer, 0, None)
 
-    def _note_ready(self, link: Link) -> None:
-        if not link.asked and not link.ready:
-            link.ready = True
-            self.give("ready", socket=link.number)
+    def _update_ready(self, socket: ClientSocket) -> None:
+        if not socket.requests and not socket.ready:
+            socket.ready = True
+            self.apply_input("ready", socket=socket.number)
 
-    def _unlink(self, number: int) -> None:
-        """Forget a socket; what was asked on it is asked on another, or by the next poll."""
-        link = self._links.pop(number, None)
-        if link is None:
+    def _remove_socket(self, number: int) -> None:
+        """Remove a socket; its pending requests move to another socket or to the next poll."""
+        socket = self._sockets.pop(number, None)
+        if socket is None:
             return
-        others = [other for other in self._links.values() if other.ready]
-        for channel in link.asked if others else self.channels.reducers:
+        # Only a ready socket can take requests over; an opening one subscribes by itself.
+        others = [other for other in self._sockets.values() if other.ready]
+        for channel in socket.requests if others else self.channels.reducers:
             self.channels.reducers[channel].interrupted()
             for other in others:
                 self._recover(other, channel)
 
-    def _link(self, command: Command) -> Link:
+    def _socket_of(self, command: Command) -> ClientSocket:
         assert command.socket is not None
-        return self._links[command.socket]
+        return self._sockets[command.socket]
 
-    def _send(self, link: Link, *message: Any) -> None:
-        self._world.network.up(link.connection, message)
+    def _send(self, socket: ClientSocket, *message: Any) -> None:
+        self._simulation.network.send_to_server(socket.connection, message)
 
     def _retry_after(self, status: int) -> int | None:
-        wishes = (None, 0, 2_000, 10_000)
-        return self._world.random.choice(wishes) if status == BUSY else None
+        delays = (None, 0, 2_000, 10_000)
+        return self._simulation.random.choice(delays) if status == BUSY else None
 
     def _set_timer(self) -> None:
-        """See that `tick` comes in time: one wake-up, moved only to an earlier time."""
+        """Schedule the next `tick`: one wake-up, moved only to an earlier time."""
         wake_at = self.machine.wake_at
-        if wake_at is not None and (self._wakes is None or wake_at < self._wakes):
-            self._wakes = wake_at
-            self._world.at(wake_at, self._wake_up, wake_at)
+        if wake_at is not None and (self._next_wakeup is None or wake_at < self._next_wakeup):
+            self._next_wakeup = wake_at
+            self._simulation.call_at(wake_at, self._on_timer, wake_at)
 
-    def _wake_up(self, planned: int) -> None:
-        if planned != self._wakes:
+    def _on_timer(self, scheduled_at: int) -> None:
+        if scheduled_at != self._next_wakeup:
             return
-        self._wakes = None
+        self._next_wakeup = None
         if self.asleep:
             return
-        if self.machine.wake_at is not None and self.machine.wake_at <= self._world.now:
-            self.give("tick")
+        if self.machine.wake_at is not None and self.machine.wake_at <= self._simulation.now:
+            self.apply_input("tick")
         else:
             self._set_timer()

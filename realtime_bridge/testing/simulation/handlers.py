@@ -1,4 +1,4 @@
-"""What an application does with its events: the part of a simulation that users replace."""
+"""Application of a simulated client: the replaceable part of a simulation."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -8,48 +8,48 @@ from realtime_bridge.model.position import Position
 
 
 class Handler(Protocol):
-    """One client's application; a simulation makes one for each client.
+    """Application of one client; a simulation creates a handler for each client.
 
-    Jobs are what is simulated: `event.key` names one, and `event.data` counts its steps.
+    The events describe jobs: `event.key` is the job's id, `event.data` the number of its step.
     """
 
     def event(self, event: Event) -> None:
-        """Take an event: each once, and in order."""
+        """Handle an event; each event arrives once and in order."""
 
     def reset(self, channel: str, position: Position | None) -> None:
-        """Take the word that there is a hole; a snapshot follows."""
+        """Handle a reset: events may be missing, and a snapshot follows."""
 
     def snapshot(self, channel: str, jobs: Mapping[str, Any]) -> None:
-        """Take what the application's database knows of the channel: the step of each job.
+        """Handle the state in the application's database: the step of each job.
 
-        Events that came while it was loaded may be newer, or older.
+        Events that arrived during the load may be newer or older than the snapshot.
         """
 
     def shows(self, event: Event) -> bool:
-        """Tell whether what people see is at least as new as this event."""
+        """Return whether the visible state is at least as new as this event."""
 
 
 class JobBoard:
-    """A page of jobs: the latest step of each, by events and by snapshots."""
+    """Page of jobs that shows the latest step of each, from events and snapshots."""
 
     def __init__(self) -> None:
         self.jobs: dict[str, int] = {}
 
     def event(self, event: Event) -> None:
-        """Show it."""
+        """Show the event's step."""
         assert event.key
         self._show(event.key, event.data)
 
     def reset(self, channel: str, position: Position | None) -> None:
-        """Go on showing what was shown, until the snapshot comes."""
+        """Keep the visible steps until the snapshot arrives."""
 
     def snapshot(self, channel: str, jobs: Mapping[str, Any]) -> None:  # noqa: ARG002
-        """Show what is newer than what is shown."""
+        """Show the steps that are newer than the visible steps."""
         for key, step in jobs.items():
             self._show(key, step)
 
     def shows(self, event: Event) -> bool:
-        """Tell whether the job has come so far."""
+        """Return whether the job has reached the event's step."""
         assert event.key
         return bool(self.jobs.get(event.key, 0) >= event.data)
 

@@ -1,4 +1,4 @@
-"""The log of a simulation: one history per channel, and the truth about what followed what."""
+"""Log of a simulation: a history per channel, and the true order of its events."""
 
 from collections.abc import Callable
 from random import Random
@@ -13,36 +13,43 @@ from realtime_bridge.protocol.publishing.history import History
 
 ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
-Place = tuple[str, int, str | None]
-"""An event's epoch, offset and id: what a regressed log tells apart."""
+FullPosition = tuple[str, int, str | None]
+"""Epoch, offset and id of an event; a rolled-back log has two events with one offset."""
 
 
 class SimulatedLog:
-    """What was appended, by the rules of the real logs, in a time that is told."""
+    """Log with the rules of the real logs, in virtual time.
+
+    Args:
+        random: the source of new epochs.
+        clock: the virtual time in milliseconds.
+        retention: the limits of each channel.
+
+    """
 
     def __init__(self, random: Random, clock: Callable[[], int], retention: Retention) -> None:
         self._random = random
         self._clock = clock
         self._retention = retention
         self._histories: dict[str, History] = {}
-        self.before: dict[Place, Place] = {}
-        """What each event follows; the first of an epoch follows offset 0."""
+        self.previous: dict[FullPosition, FullPosition] = {}
+        """The event before each event; before an epoch's first event it is offset 0."""
         self.sources: dict[str, str | None] = {}
-        """Who caused each event."""
+        """The source of each event, by id."""
 
     def append(self, event: Event) -> tuple[Receipt, Event | None]:
-        """Append one event; return its receipt, and what is to be announced."""
+        """Append an event; return its receipt, and the event to announce."""
         history = self._history(event.channel)
         top = history.top
-        appended = history.append(event, now=self._clock() / 1_000, time=self._clock())
-        if not appended.receipt.duplicate:
-            assert appended.announced
-            self.before[place(appended.announced.position)] = place(top)
+        result = history.append(event, now=self._clock() / 1_000, time=self._clock())
+        if not result.receipt.duplicate:
+            assert result.announced
+            self.previous[full_position(result.announced.position)] = full_position(top)
             self.sources[event.id] = event.source
-        return appended.receipt, appended.announced
+        return result.receipt, result.announced
 
     def read(self, channel: str, after: Position | None) -> Page | Reset:
-        """Return what follows `after`, or where the channel stands."""
+        """Return the events after a position; without a position, an empty page at the top."""
         history = self._history(channel)
         if after is None:
             return Page(events=(), top=history.top)
@@ -50,7 +57,7 @@ class SimulatedLog:
         return history.read(after)
 
     def top(self, channel: str) -> Position:
-        """Return where the channel stands."""
+        """Return the position of the channel's newest event."""
         return self._history(channel).top
 
     def rotate_epoch(self, channel: str) -> None:
@@ -62,14 +69,14 @@ class SimulatedLog:
         self._histories.clear()
 
     def lose_tail(self, channel: str, events: int) -> None:
-        """Forget the last events but not the epoch, as a failed-over Redis may."""
+        """Remove the newest events but keep the epoch, as a failed-over Redis can."""
         full = self._history(channel)
-        kept = History(full.top.epoch, now=self._clock() / 1_000, retention=self._retention)
+        remaining = History(full.top.epoch, now=self._clock() / 1_000, retention=self._retention)
         page = full.read(Position(full.top.epoch, 0))
         if isinstance(page, Page):
             for event in page.events[: max(0, len(page.events) - events)]:
-                kept.append(event, now=self._clock() / 1_000, time=event.time or 0)
-            self._histories[channel] = kept
+                remaining.append(event, now=self._clock() / 1_000, time=event.time or 0)
+            self._histories[channel] = remaining
 
     def _history(self, channel: str) -> History:
         history = self._histories.get(channel)
@@ -81,7 +88,7 @@ class SimulatedLog:
         return history
 
 
-def place(position: Position | None) -> Place:
-    """Return a position with its id, in a form that compares all three."""
+def full_position(position: Position | None) -> FullPosition:
+    """Return epoch, offset and id; the equality of `Position` ignores the id."""
     assert position
     return position.epoch, position.offset, position.id

@@ -1,18 +1,19 @@
-"""Looking for a seed that breaks a promise, and for the smallest story of how."""
+"""Search for seeds that violate an invariant, and reduction of their failures."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from realtime_bridge.testing.simulation.faults import Fault
-from realtime_bridge.testing.simulation.witness import InvariantViolation
-from realtime_bridge.testing.simulation.world import Options, Simulation
+from realtime_bridge.testing.simulation.invariant_checker import InvariantViolation
+from realtime_bridge.testing.simulation.options import Options
+from realtime_bridge.testing.simulation.simulation import Simulation
 
 LAST_LINES = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A seed that breaks a promise, with as few faults, clients and jobs as still do."""
+    """Seed that fails, reduced to the fewest faults, clients and jobs that still fail."""
 
     seed: int
     faults: tuple[Fault, ...]
@@ -25,20 +26,20 @@ class Failure:
                 f"seed {self.seed}: {self.error}",
                 f"clients: {self.options.clients}, jobs: {self.options.jobs}, faults:",
                 *(f"  {fault}" for fault in self.faults),
-                "the story's end:",
-                *(f"  {line}" for line in self.story()[-LAST_LINES:]),
+                "end of the trace:",
+                *(f"  {line}" for line in self.trace()[-LAST_LINES:]),
             )
         )
 
-    def story(self) -> list[str]:
-        """Return what happened, line by line."""
+    def trace(self) -> list[str]:
+        """Return the lines of the trace."""
         lines: list[str] = []
-        _failure(self.seed, self.faults, self.options, lines.append)
+        _run(self.seed, self.faults, self.options, lines.append)
         return lines
 
 
 class SimulationFailedError(AssertionError):
-    """A simulation failed; the message holds the seed and its smallest story."""
+    """Failed simulation; the message contains the seed and the end of its trace."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(str(failure))
@@ -49,46 +50,48 @@ def simulate(seed: int, *, options: Options | None = None) -> None:
     """Run one seed.
 
     Raises:
-        SimulationFailedError: a promise was broken, or a handler raised something.
+        SimulationFailedError: an invariant does not hold, or a handler raised an error.
 
     """
-    world = Simulation(seed, options=options)
+    simulation = Simulation(seed, options=options)
     try:
-        world.run()
+        simulation.run()
     except Exception as error:
-        raise SimulationFailedError(shrink(world, error)) from error
+        raise SimulationFailedError(shrink(simulation, error)) from error
 
 
 def search(
     seeds: Iterable[int],
     *,
     options: Options | None = None,
-    done: Callable[[int], None] = lambda _: None,
+    on_passed: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Run many seeds; `done` is told each that was good.
+    """Run many seeds; call `on_passed` with each seed that passed.
 
     Raises:
-        SimulationFailedError: a promise was broken, or a handler raised something.
+        SimulationFailedError: an invariant does not hold, or a handler raised an error.
 
     """
     for seed in seeds:
         simulate(seed, options=options)
-        done(seed)
+        on_passed(seed)
 
 
-def shrink(world: Simulation, error: Exception) -> Failure:
-    """Return the smallest failure of the same kind: without the faults that it does not need."""
-    sizes = replace(world.options, clients=len(world.clients), jobs=world.jobs)
-    failure = Failure(seed=world.seed, faults=tuple(world.faults), options=sizes, error=error)
+def shrink(simulation: Simulation, error: Exception) -> Failure:
+    """Reduce a failure: remove the faults, clients and jobs that it does not need."""
+    sizes = replace(simulation.options, clients=len(simulation.clients), jobs=simulation.jobs)
+    failure = Failure(
+        seed=simulation.seed, faults=tuple(simulation.faults), options=sizes, error=error
+    )
     while True:
-        smaller = next(filter(None, map(_tried(failure), _smaller(failure))), None)
-        if smaller is None:
+        reduced = next(filter(None, map(_reproduction(failure), _reductions(failure))), None)
+        if reduced is None:
             return failure
-        failure = smaller
+        failure = reduced
 
 
-def _smaller(failure: Failure) -> Iterable[Failure]:
-    """Yield what is a little less."""
+def _reductions(failure: Failure) -> Iterable[Failure]:
+    """Yield failures with one fault, client or job less."""
     for fault in failure.faults:
         fewer = tuple(other for other in failure.faults if other is not fault)
         yield replace(failure, faults=fewer)
@@ -100,26 +103,26 @@ def _smaller(failure: Failure) -> Iterable[Failure]:
             yield replace(failure, options=replace(failure.options, **{name: number - 1}))
 
 
-def _tried(failure: Failure) -> Callable[[Failure], Failure | None]:
-    """Return what tells whether a smaller story fails in the same way, and how."""
+def _reproduction(failure: Failure) -> Callable[[Failure], Failure | None]:
+    """Return a function that runs a reduction; its result fails with the same kind of error."""
 
-    def tried(smaller: Failure) -> Failure | None:
-        error = _failure(smaller.seed, smaller.faults, smaller.options, None)
+    def reproduce(reduction: Failure) -> Failure | None:
+        error = _run(reduction.seed, reduction.faults, reduction.options, None)
         same = error is not None and _kind(error) == _kind(failure.error)
-        return replace(smaller, error=error) if error and same else None
+        return replace(reduction, error=error) if error and same else None
 
-    return tried
+    return reproduce
 
 
 def _kind(error: Exception) -> str:
     return error.invariant if isinstance(error, InvariantViolation) else type(error).__name__
 
 
-def _failure(
-    seed: int, faults: tuple[Fault, ...], options: Options, tell: Callable[[str], None] | None
+def _run(
+    seed: int, faults: tuple[Fault, ...], options: Options, trace: Callable[[str], None] | None
 ) -> Exception | None:
     try:
-        Simulation(seed, faults=faults, options=options, tell=tell).run()
+        Simulation(seed, faults=faults, options=options, trace=trace).run()
     except Exception as error:
         return error
     return None

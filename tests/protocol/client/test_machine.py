@@ -1,4 +1,4 @@
-"""The hybrid client's state machine, whatever happens to it, in any order and at any time."""
+"""State machine of the hybrid client with any inputs, in any order and at any time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
-from realtime_bridge.protocol.client.status import status
 from realtime_bridge.protocol.client.transitions import RESTING
 
 draws = st.floats(0, 1, exclude_max=True)
@@ -57,34 +56,35 @@ inputs: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "resumed": st.just({}),
     "opened": st.just({}),
     "ready": st.just({}),
-    "frame": st.just({}),
+    "message_received": st.just({}),
     "closed": st.builds(dict, code=codes),
 }
-OF_SOCKETS = ("opened", "ready", "frame", "closed", "drain")
+SOCKET_INPUTS = ("opened", "ready", "message_received", "closed", "drain")
 
 
-class Shell:
-    """Does as the machine says, and holds it to what a shell relies on."""
+class Runner:
+    """Performs the machine's commands, and checks the promises that a client runner needs."""
 
     def __init__(self, chosen: Options) -> None:
         self.machine = Machine(chosen)
         self.push = chosen.push
         self.now = 0
         self.sockets: set[int] = set()
-        self.asking = False
+        self.is_polling = False
 
     def give(self, name: str, draw: float, **args: Any) -> list[Command]:
-        commands: list[Command] = getattr(self.machine.at(self.now, draw), name)(**args)
+        getattr(self.machine.at(self.now, draw), name)(**args)
+        commands = self.machine.take_commands()
         if name == "closed":
             self.sockets.discard(args["socket"])
         if name in ("poll_succeeded", "poll_failed"):
-            self.asking = False
+            self.is_polling = False
         for command in commands:
-            self.obey(command)
+            self.perform(command)
         self.check(ticked=name == "tick")
         return commands
 
-    def obey(self, command: Command) -> None:
+    def perform(self, command: Command) -> None:
         if command.do == "open":
             assert command.socket is not None
             self.sockets.add(command.socket)
@@ -94,24 +94,24 @@ class Shell:
             if command.do == "close":
                 self.sockets.remove(command.socket)
         elif command.do == "poll":
-            assert not self.asking, "two polls in flight"
-            self.asking = True
+            assert not self.is_polling, "two polls in flight"
+            self.is_polling = True
         elif command.do == "abandon":
-            assert self.asking
-            self.asking = False
+            assert self.is_polling
+            self.is_polling = False
 
     def check(self, *, ticked: bool) -> None:
         machine = self.machine
-        status(machine, self.now)
+        machine.connection_status(self.now)
         assert not ticked or machine.wake_at is None or machine.wake_at > self.now
-        assert self.asking == machine.poll_schedule.in_flight
+        assert self.is_polling == machine.poll_schedule.in_flight
         if machine.mode in RESTING:
             assert machine.wake_at is None
             assert not self.sockets
-            assert not self.asking
+            assert not self.is_polling
             return
         assert machine.wake_at is not None
-        assert machine.polling <= (self.asking or "poll" in machine.timers)
+        assert machine.polling <= (self.is_polling or "poll" in machine.timers)
         assert self.push or not self.sockets
         if machine.mode == "FALLBACK" and machine.terms and machine.terms.mode == "realtime":
             assert not self.push or machine.timers.keys() & {
@@ -121,7 +121,7 @@ class Shell:
             }
 
     def advance(self, milliseconds: int, draw: float) -> None:
-        """Let time pass, with a tick whenever one is due."""
+        """Let time pass, with each tick that is due."""
         end = self.now + milliseconds
         while self.machine.wake_at is not None and self.machine.wake_at <= end:
             self.now = max(self.now, self.machine.wake_at)
@@ -130,49 +130,49 @@ class Shell:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Inputs that make sense, and some that do not."""
+    """Sensible inputs, and others."""
 
     @initialize(chosen=options)
     def choose(self, chosen: Options) -> None:
-        self.shell = Shell(chosen)
+        self.runner = Runner(chosen)
 
     @rule(data=st.data(), name=st.sampled_from(sorted(inputs)), draw=draws)
-    def happen(self, data: st.DataObject, name: str, draw: float) -> None:
+    def give(self, data: st.DataObject, name: str, draw: float) -> None:
         args = data.draw(inputs[name])
-        if name in OF_SOCKETS:
-            args = args | {"socket": data.draw(st.sampled_from([*sorted(self.shell.sockets), 99]))}
-        self.shell.give(name, draw, **args)
+        if name in SOCKET_INPUTS:
+            args = args | {"socket": data.draw(st.sampled_from([*sorted(self.runner.sockets), 99]))}
+        self.runner.give(name, draw, **args)
 
     @rule(data=st.data(), draw=draws)
     def go_live(self, data: st.DataObject, draw: float) -> None:
-        self.shell.give("descriptor_received", draw, terms=data.draw(terms))
-        for socket in sorted(self.shell.sockets):
-            self.shell.give("opened", draw, socket=socket)
-            if socket in self.shell.sockets:
-                self.shell.give("ready", draw, socket=socket)
+        self.runner.give("descriptor_received", draw, terms=data.draw(terms))
+        for socket in sorted(self.runner.sockets):
+            self.runner.give("opened", draw, socket=socket)
+            if socket in self.runner.sockets:
+                self.runner.give("ready", draw, socket=socket)
 
     @rule(draw=draws, milliseconds=st.sampled_from([1, 100, 1_000, 3_000, 10_000, 70_000]))
     def wait(self, draw: float, milliseconds: int) -> None:
-        self.shell.advance(milliseconds, draw)
+        self.runner.advance(milliseconds, draw)
 
     @rule(draw=draws, milliseconds=st.sampled_from([20_000, 400_000, 10_000_000]))
-    def oversleep(self, draw: float, milliseconds: int) -> None:
-        self.shell.now += milliseconds
-        self.shell.give("tick", draw)
+    def sleep(self, draw: float, milliseconds: int) -> None:
+        self.runner.now += milliseconds
+        self.runner.give("tick", draw)
 
     @rule(draw=draws)
     def stop(self, draw: float) -> None:
-        self.shell.give("stop", draw)
+        self.runner.give("stop", draw)
 
     @invariant()
-    def time_is_told(self) -> None:
-        assert self.shell.machine.started <= self.shell.now
+    def start_is_not_in_the_future(self) -> None:
+        assert self.runner.machine.started <= self.runner.now
 
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=200, stateful_step_count=60)
 
-TROUBLES = st.lists(
+FAULTS = st.lists(
     st.tuples(
         st.sampled_from(
             sorted(set(inputs) - {"stop", "start", "hidden", "descriptor_received", "drain"})
@@ -187,7 +187,7 @@ Later = tuple[str, dict[str, Any]]
 Network = Callable[[Command], Later | None]
 
 
-def deaf(_: Command) -> Later | None:
+def silent(_: Command) -> Later | None:
     return None
 
 
@@ -195,25 +195,25 @@ def refuses(command: Command) -> Later | None:
     return ("closed", {"socket": command.socket, "code": 1006}) if command.do == "open" else None
 
 
-def mute(command: Command) -> Later | None:
+def opens_only(command: Command) -> Later | None:
     return ("opened", {"socket": command.socket}) if command.do == "open" else None
 
 
-def swallows(command: Command) -> Later | None:
+def works(command: Command) -> Later | None:
     answers = {"open": "opened", "probe": "ready"}
     if command.do in answers:
         return answers[command.do], {"socket": command.socket}
     return None
 
 
-def kills(command: Command) -> Later | None:
+def closes_on_ping(command: Command) -> Later | None:
     if command.do == "ping":
         return "closed", {"socket": command.socket, "code": 4401}
-    return swallows(command)
+    return works(command)
 
 
-class WorkingHTTP(Shell):
-    """A shell whose requests are all answered, after a moment."""
+class WorkingHTTP(Runner):
+    """Runner whose requests are all answered after 50 ms, once HTTP works."""
 
     def __init__(self, chosen: Options, network: Network, draw: float) -> None:
         super().__init__(chosen)
@@ -222,8 +222,8 @@ class WorkingHTTP(Shell):
         self._draw = draw
         self._pending: list[tuple[int, Later]] = []
 
-    def obey(self, command: Command) -> None:
-        super().obey(command)
+    def perform(self, command: Command) -> None:
+        super().perform(command)
         answer: Later | None
         if command.do in ("describe", "renew"):
             answer = ("descriptor_received", {"terms": Terms()})
@@ -237,7 +237,7 @@ class WorkingHTTP(Shell):
             self._pending.append((self.now + 50, answer))
 
     def step(self) -> None:
-        """Let the next thing happen."""
+        """Let the next answer or timer come."""
         wake = self.machine.wake_at
         assert wake is not None
         self._pending.sort(key=lambda later: later[0])
@@ -253,30 +253,30 @@ class WorkingHTTP(Shell):
 @settings(max_examples=300)
 @given(
     chosen=options,
-    troubles=TROUBLES,
+    faults=FAULTS,
     draw=draws,
-    network=st.sampled_from([deaf, refuses, mute, swallows, kills]),
+    network=st.sampled_from([silent, refuses, opens_only, works, closes_on_ping]),
     data=st.data(),
 )
-def test_while_http_works_it_is_never_long_neither_live_nor_polling(
+def test_client_is_live_or_polls_while_http_works(
     chosen: Options,
-    troubles: list[tuple[str, int]],
+    faults: list[tuple[str, int]],
     draw: float,
     network: Network,
     data: st.DataObject,
 ) -> None:
-    shell = WorkingHTTP(chosen, network, draw)
-    shell.give("start", draw)
-    for name, wait in troubles:
+    runner = WorkingHTTP(chosen, network, draw)
+    runner.give("start", draw)
+    for name, wait in faults:
         args = data.draw(inputs[name])
-        shell.give(name, draw, **(args | {"socket": 1} if name in OF_SOCKETS else args))
-        shell.advance(wait, draw)
-    shell.works = True
-    informed, limit = shell.now, max(chosen.fallback_delay, 15_000) + 3_000 + 50
+        runner.give(name, draw, **(args | {"socket": 1} if name in SOCKET_INPUTS else args))
+        runner.advance(wait, draw)
+    runner.works = True
+    informed, limit = runner.now, max(chosen.fallback_delay, 15_000) + 3_000 + 50
     for _ in range(200):
-        if shell.machine.mode in RESTING:
+        if runner.machine.mode in RESTING:
             return
-        fine = shell.machine.mode == "LIVE" or shell.machine.polling
-        shell.step()
-        informed = shell.now if fine else informed
-        assert shell.now - informed <= limit
+        fine = runner.machine.mode == "LIVE" or runner.machine.polling
+        runner.step()
+        informed = runner.now if fine else informed
+        assert runner.now - informed <= limit

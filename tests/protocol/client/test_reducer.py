@@ -1,4 +1,4 @@
-"""A client's channel: each event once and in order, or a restart between."""
+"""Reducer of one channel: each event once and in order, or a restart between."""
 
 import json
 from itertools import pairwise
@@ -18,7 +18,7 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.client.reducer import (
     CAPACITY,
-    REMEMBERED,
+    STORED_IDS,
     Deliver,
     Output,
     Recover,
@@ -35,18 +35,18 @@ def place(fields: dict[str, Any] | None) -> Position | None:
 
 
 def event(fields: dict[str, Any]) -> Event:
-    made = Event(
+    stored = Event(
         channel="job.7",
         event="job.step",
         data=None,
         id=fields["id"],
         source=fields.get("source"),
     )
-    return made.with_position(place(fields) if "epoch" in fields else None, 1)
+    return stored.with_position(place(fields) if "epoch" in fields else None, 1)
 
 
-def take(reducer: Reducer, step: dict[str, Any]) -> list[Output]:
-    """Hand the reducer one step of a vector."""
+def handle(reducer: Reducer, step: dict[str, Any]) -> list[Output]:
+    """Give the reducer the input of one step of a vector."""
     match step:
         case {"event": fields}:
             return reducer.event(event(fields))
@@ -64,7 +64,7 @@ def take(reducer: Reducer, step: dict[str, Any]) -> list[Output]:
     raise AssertionError(step)
 
 
-def said(output: Output) -> dict[str, Any]:
+def fields_of(output: Output) -> dict[str, Any]:
     """Return the output as the vectors write it."""
     match output:
         case Deliver(one):
@@ -79,13 +79,13 @@ def said(output: Output) -> dict[str, Any]:
 def test_vector(vector: dict[str, Any]) -> None:
     reducer = Reducer(client=vector.get("client"), position=place(vector.get("position")))
     for number, step in enumerate(vector["steps"]):
-        outputs = [said(output) for output in take(reducer, step)]
+        outputs = [fields_of(output) for output in handle(reducer, step)]
         assert outputs == step["expect"], f"step {number}"
         if "phase" in step:
             assert reducer.phase == step["phase"], f"step {number}"
         if "position" in step:
-            held = reducer.position and reducer.position.to_json()
-            assert held == step["position"], f"step {number}"
+            position = reducer.position and reducer.position.to_json()
+            assert position == step["position"], f"step {number}"
 
 
 def numbered(offset: int, epoch: str = "aaaaaaaa") -> Event:
@@ -96,7 +96,7 @@ def delivered(outputs: list[Output]) -> list[str]:
     return [output.event.id for output in outputs if isinstance(output, Deliver)]
 
 
-def test_when_too_much_is_held_the_newest_is_dropped_and_recovered() -> None:
+def test_event_beyond_capacity_is_dropped_and_recovered() -> None:
     reducer = Reducer(position=Position("aaaaaaaa", 0))
     for offset in range(2, CAPACITY + 4):
         reducer.event(numbered(offset))
@@ -106,36 +106,36 @@ def test_when_too_much_is_held_the_newest_is_dropped_and_recovered() -> None:
     assert settled == [Recover(Position("aaaaaaaa", CAPACITY + 1))]
 
 
-def test_an_event_that_is_held_already_needs_no_more_room() -> None:
+def test_held_event_that_repeats_takes_no_capacity() -> None:
     reducer = Reducer(position=Position("aaaaaaaa", 0))
     for offset in (*range(2, CAPACITY + 2), 2):
         reducer.event(numbered(offset))
     assert len(delivered(reducer.event(numbered(1)))) == CAPACITY + 1
 
 
-def test_an_id_is_remembered_for_256_events_and_an_epoch_does_not_matter() -> None:
+def test_id_is_stored_for_256_events_across_epochs() -> None:
     reducer = Reducer(position=Position("aaaaaaaa", 0))
-    for offset in range(1, REMEMBERED + 2):
+    for offset in range(1, STORED_IDS + 2):
         reducer.event(numbered(offset))
     reducer.reset("epoch", Position("bbbbbbbb", 0))
     known = event({"epoch": "bbbbbbbb", "offset": 1, "id": "aaaaaaaa-2"})
-    forgotten = event({"epoch": "bbbbbbbb", "offset": 2, "id": "aaaaaaaa-1"})
+    expired = event({"epoch": "bbbbbbbb", "offset": 2, "id": "aaaaaaaa-1"})
     assert reducer.event(known) == []
-    assert reducer.event(forgotten) == [Deliver(forgotten)]
+    assert reducer.event(expired) == [Deliver(expired)]
 
 
-def test_a_contradiction_is_seen_within_256_offsets() -> None:
+def test_contradiction_within_256_offsets_is_recovered() -> None:
     reducer = Reducer(position=Position("aaaaaaaa", 0))
-    for offset in range(1, REMEMBERED + 2):
+    for offset in range(1, STORED_IDS + 2):
         reducer.event(numbered(offset))
     assert reducer.event(event({"epoch": "aaaaaaaa", "offset": 1, "id": "x"})) == []
     assert reducer.event(event({"epoch": "aaaaaaaa", "offset": 2, "id": "x"})) != []
 
 
 class Faults(RuleBasedStateMachine):
-    """A log, pushes that are lost, repeated and disordered, and a client that recovers.
+    """Log, pushes that are lost, repeated and reordered, and a client that recovers.
 
-    Answers are what the log said when it was asked, and may come late or never.
+    Answers show the log at the time of the request, and may arrive late or never.
     """
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class Faults(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sources)
     @rule(data=st.data())
-    def let_a_worker_try_again(self, data: st.DataObject) -> None:
+    def retry_a_publish(self, data: st.DataObject) -> None:
         self._append(data.draw(st.integers(0, len(self.sources) - 1)))
 
     def _append(self, number: int) -> None:
@@ -211,7 +211,7 @@ class Faults(RuleBasedStateMachine):
         self._ask()
 
     @rule()
-    def hear_a_heartbeat(self) -> None:
+    def receive_a_heartbeat(self) -> None:
         self._do(self.reducer.announced(self.history.top.offset))
 
     @rule()
@@ -225,7 +225,7 @@ class Faults(RuleBasedStateMachine):
         assert {one.id for one in rest if one.source != "me"} <= self._handled_ids()
 
     def _follows(self, one: Event) -> bool:
-        """Tell whether an event of the present epoch comes after the last one handled."""
+        """Return whether an event of the current epoch comes after the last one handled."""
         last = _place(self.handled[-1])
         return last.epoch != _place(one).epoch or _place(one).offset > last.offset
 
@@ -251,13 +251,13 @@ class Faults(RuleBasedStateMachine):
                     self._ask()
 
     @invariant()
-    def no_event_is_handled_twice_and_none_of_ones_own(self) -> None:
+    def no_event_is_handled_twice_and_no_own_event(self) -> None:
         ids = [one.id for one in self.handled if isinstance(one, Event)]
         assert len(set(ids)) == len(ids)
         assert not any(isinstance(one, Event) and one.source == "me" for one in self.handled)
 
     @invariant()
-    def nothing_is_left_out_but_by_a_restart(self) -> None:
+    def no_event_is_skipped_without_a_restart(self) -> None:
         known: set[str] = set()
         for before, one in pairwise(self.handled):
             if isinstance(one, Event):
@@ -269,7 +269,7 @@ class Faults(RuleBasedStateMachine):
                 known.add(one.id)
 
     @invariant()
-    def an_epoch_once_heard_of_is_reached_when_all_is_answered(self) -> None:
+    def epoch_of_a_pushed_event_is_reached_after_all_answers(self) -> None:
         if not self.answers:
             assert self.reducer.position
             assert self._age(self.reducer.position) >= self.pushed_epoch

@@ -10,7 +10,8 @@ from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.protocol.client.poll_schedule import PollSchedule
-from realtime_bridge.protocol.client.status import Status, status
+from realtime_bridge.protocol.client.status import Status
+from realtime_bridge.protocol.client.timing import Timing
 
 FOLDER = Path(__file__).parents[2] / "vectors"
 REPLAYED = {
@@ -19,6 +20,7 @@ REPLAYED = {
     "jobs.json": "tests/jobs/test_state.py",
     "machine.json": "here",
     "reducer.json": "test_reducer.py",
+    "shell.json": "tests/client/test_shell_vectors.py",
     "status.json": "here",
 }
 
@@ -36,7 +38,7 @@ def test_every_file_of_vectors_is_replayed() -> None:
     assert {path.name for path in FOLDER.glob("*.json")} == set(REPLAYED)
 
 
-def said(command: Command) -> dict[str, Any]:
+def fields_of(command: Command) -> dict[str, Any]:
     fields = {"do": command.do, "socket": command.socket, "code": command.code}
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -48,11 +50,12 @@ def give(machine: Machine, step: dict[str, Any]) -> list[dict[str, Any]]:
         for name, value in step.get("args", {}).items()
     }
     machine.at(step["at"], step.get("draw", 0.5))
-    return [said(command) for command in getattr(machine, step["input"])(**args)]
+    getattr(machine, step["input"])(**args)
+    return [fields_of(command) for command in machine.take_commands()]
 
 
-def shown(told: Status) -> dict[str, Any]:
-    return {"kind": told.kind, "label": told.label, "reason": told.reason}
+def status_fields(current: Status) -> dict[str, Any]:
+    return {"kind": current.kind, "label": current.label, "reason": current.reason}
 
 
 @load("machine.json")
@@ -74,24 +77,24 @@ def replay(vector: dict[str, Any]) -> None:
         for name in ("mode", "wake_at", "polling"):
             if name in step:
                 assert getattr(machine, name) == step[name], where
-        told = shown(status(machine, step["at"]))
-        assert told.items() >= step.get("status", {}).items(), where
+        fields = status_fields(machine.connection_status(step["at"]))
+        assert fields.items() >= step.get("status", {}).items(), where
 
 
 @load("poll_schedule.json")
-def test_cadence(vector: dict[str, Any]) -> None:
-    cadence = PollSchedule(vector["polling_interval"])
+def test_poll_schedule(vector: dict[str, Any]) -> None:
+    schedule = PollSchedule(vector["polling_interval"], Timing())
     for number, step in enumerate(vector["steps"]):
-        for name in step.keys() & {"hidden", "offline"}:
-            setattr(cadence, name, step[name])
+        hidden = step.get("hidden", schedule.hidden)
+        schedule.set_reach(hidden=hidden, offline=step.get("offline", schedule.offline))
         if "input" in step:
-            getattr(cadence, step["input"])(**step.get("args", {}))
+            getattr(schedule, step["input"])(**step.get("args", {}))
         for name in step.keys() & {"interval", "next", "soon"}:
             given = dict(step[name])
             expected = given.pop("gives")
-            assert getattr(cadence, name)(**given) == expected, f"step {number}: {step}"
+            assert getattr(schedule, name)(**given) == expected, f"step {number}: {step}"
         for name in step.keys() & {"usual", "in_flight"}:
-            assert getattr(cadence, name) == step[name], f"step {number}: {step}"
+            assert getattr(schedule, name) == step[name], f"step {number}: {step}"
 
 
 @load("backoff.json")

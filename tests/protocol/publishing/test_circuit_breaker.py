@@ -1,4 +1,4 @@
-"""A carrier is given up after five failures in a row, and comes back when it has proved itself."""
+"""Failures that switch to another target, and probes that fail back."""
 
 from realtime_bridge.protocol.publishing.circuit_breaker import (
     MAX_PROBES,
@@ -12,15 +12,15 @@ def failures(circuit: CircuitBreaker, *times: float) -> list[bool]:
     return [circuit.record_failure(now) for now in times]
 
 
-def test_five_failures_within_30_seconds_are_too_many() -> None:
+def test_five_failures_within_30_seconds_switch_the_target() -> None:
     assert failures(CircuitBreaker(), 0, 7, 14, 21, 30) == [False, False, False, False, True]
 
 
-def test_failures_that_lie_further_apart_are_not() -> None:
+def test_failures_further_apart_switch_no_target() -> None:
     assert not any(failures(CircuitBreaker(), *range(0, 200, 8)))
 
 
-def test_a_success_in_between_shows_that_it_works() -> None:
+def test_success_resets_the_count_of_failures() -> None:
     circuit = CircuitBreaker()
     assert not any(failures(circuit, 0, 1, 2, 3))
     circuit.record_success()
@@ -40,7 +40,7 @@ def probes(policy: FailbackPolicy, start: float, *, well: bool = True) -> int:
     return tries
 
 
-def test_it_is_gone_back_to_after_a_minute_in_which_every_try_went_well() -> None:
+def test_three_successful_probes_fail_back() -> None:
     policy = FailbackPolicy()
     policy.record_switch(0)
     assert [policy.is_due(now) for now in (0, 29, 30, 31, 59, 60)] == [
@@ -51,7 +51,7 @@ def test_it_is_gone_back_to_after_a_minute_in_which_every_try_went_well() -> Non
     assert policy.record_probe(90, accepted=True)
 
 
-def test_one_try_that_fails_begins_it_anew() -> None:
+def test_failed_probe_resets_the_count() -> None:
     policy = FailbackPolicy()
     policy.record_switch(0)
     for now, well in ((30, True), (60, True), (90, False), (120, True), (150, True)):
@@ -59,7 +59,7 @@ def test_one_try_that_fails_begins_it_anew() -> None:
     assert policy.record_probe(180, accepted=True)
 
 
-def test_one_that_relapses_has_to_prove_itself_for_ever_longer() -> None:
+def test_relapsing_target_needs_more_probes() -> None:
     policy = FailbackPolicy()
     now, needed = 0.0, []
     for _ in range(5):

@@ -1,8 +1,7 @@
-"""One channel's history: bounded in every direction, and read whole or not at all."""
+"""History of one channel: its bounds, its resets, and its idempotency."""
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -13,8 +12,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing import history as module
-from realtime_bridge.protocol.publishing.history import DAY, History
+from realtime_bridge.protocol.publishing.history import DAY, MAX_IDS, History
 
 EPOCH = "k3v9q2wz"
 
@@ -40,7 +38,7 @@ def ids_after(history: History, offset: int) -> list[str] | str:
     return answer.reason if isinstance(answer, Reset) else [event.id for event in answer.events]
 
 
-def test_what_is_appended_is_announced_with_its_place_and_time() -> None:
+def test_appended_event_is_announced_with_position_and_time() -> None:
     appended = made().append(event("a", id="one"), now=0.0, time=1_763_836_800_123)
     assert appended.receipt == Receipt(id="one", position=Position(EPOCH, 1))
     assert appended.announced is not None
@@ -49,7 +47,7 @@ def test_what_is_appended_is_announced_with_its_place_and_time() -> None:
     assert (appended.announced.data, appended.announced.time) == ("a", 1_763_836_800_123)
 
 
-def test_a_known_id_announces_the_stored_event_again() -> None:
+def test_known_id_announces_the_stored_event_again() -> None:
     history = made()
     first = history.append(event("first", id="same"), now=0.0, time=1)
     again = history.append(event("second", id="same"), now=1.0, time=2)
@@ -57,14 +55,14 @@ def test_a_known_id_announces_the_stored_event_again() -> None:
     assert again.announced == first.announced
 
 
-def test_a_known_id_whose_event_was_trimmed_announces_nothing() -> None:
+def test_known_id_of_a_trimmed_event_announces_nothing() -> None:
     history = made(Retention(events=1))
     append(history, event(id="same"), event())
     again = history.append(event(id="same"), now=0.0, time=1)
     assert (again.receipt.duplicate, again.announced) == (True, None)
 
 
-def test_no_more_events_are_kept_than_told() -> None:
+def test_history_keeps_no_more_events_than_the_limit() -> None:
     history = made(Retention(events=3))
     append(history, *(event(id=str(n)) for n in range(1, 6)))
     assert [ids_after(history, n) for n in range(6)] == [
@@ -72,21 +70,21 @@ def test_no_more_events_are_kept_than_told() -> None:
     ]  # fmt: skip
 
 
-def test_no_more_bytes_are_kept_than_told() -> None:
+def test_history_keeps_no_more_bytes_than_the_limit() -> None:
     history = made(Retention(bytes=30))
     append(history, *(event("x" * 8, id=str(n)) for n in range(1, 6)))
     assert ids_after(history, 3) == ["4", "5"]
     assert ids_after(history, 2) == "truncated"
 
 
-def test_the_last_event_is_kept_however_large() -> None:
+def test_last_event_is_kept_at_any_size() -> None:
     history = made(Retention(bytes=1))
     append(history, event("a", id="a"), event("x" * 1000, id="b"))
     assert page_after(history, 2) == Page(events=(), top=Position(EPOCH, 2))
     assert ids_after(history, 1) == "truncated"
 
 
-def test_the_history_ends_some_time_after_the_last_append() -> None:
+def test_history_expires_some_time_after_the_last_append() -> None:
     history = made(Retention(seconds=600))
     append(history, event(id="1"))
     append(history, event(id="2"), now=600)
@@ -100,14 +98,14 @@ def test_the_history_ends_some_time_after_the_last_append() -> None:
     assert ids_after(history, 3) == []
 
 
-def test_the_top_outlives_the_history_by_a_week_and_an_unused_epoch_by_ten_minutes() -> None:
+def test_top_outlives_history_and_unused_epoch_expires() -> None:
     unused, used = made(), made()
     append(used, event())
-    assert (unused.dead(600), unused.dead(600.1)) == (False, True)
-    assert (used.dead(7 * DAY), used.dead(7 * DAY + 1)) == (False, True)
+    assert (unused.is_expired(600), unused.is_expired(600.1)) == (False, True)
+    assert (used.is_expired(7 * DAY), used.is_expired(7 * DAY + 1)) == (False, True)
 
 
-def test_the_last_thousand_ids_are_known_however_old() -> None:
+def test_last_thousand_ids_are_known_at_any_age() -> None:
     history = made()
     append(history, *(event(id=str(n)) for n in range(1_001)))
     history.expire(DAY)
@@ -124,15 +122,14 @@ def test_more_ids_are_known_for_five_minutes() -> None:
     assert not append(history, event(id="0"), now=300.1)[0].duplicate
 
 
-def test_never_more_ids_are_known_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_IDS", 1_500)
+def test_ids_are_known_up_to_the_limit() -> None:
     history = made()
-    append(history, *(event(id=str(n)) for n in range(1_501)))
+    append(history, *(event(id=str(n)) for n in range(MAX_IDS + 1)))
     assert append(history, event(id="1"))[0].duplicate
     assert not append(history, event(id="0"))[0].duplicate
 
 
-def test_the_latest_of_each_key_is_kept_beyond_the_history() -> None:
+def test_latest_event_per_key_outlives_the_history() -> None:
     history = made(Retention(events=1))
     append(history, event(1, key="a"), event(2, key="b"), event(3, key="a"), event(4), event(5))
     page = history.latest()
@@ -142,7 +139,7 @@ def test_the_latest_of_each_key_is_kept_beyond_the_history() -> None:
     assert history.latest(limit=1).more
 
 
-def test_the_key_untouched_longest_is_evicted_when_there_are_too_many() -> None:
+def test_oldest_key_is_evicted_beyond_the_count() -> None:
     history = made()
     append(history, *(event(key=f"k{n}") for n in range(1_000)))
     append(history, event(key="k0"), event(key="new"))
@@ -152,7 +149,7 @@ def test_the_key_untouched_longest_is_evicted_when_there_are_too_many() -> None:
     assert "k1" not in keys
 
 
-def test_the_key_untouched_longest_is_evicted_when_there_are_too_many_bytes() -> None:
+def test_oldest_key_is_evicted_beyond_the_bytes() -> None:
     history = made()
     third = "x" * (MAX_DATA_BYTES // 3)
     append(history, *(event(third, key=key) for key in "aabca"), event(third, key="d"))
@@ -161,7 +158,7 @@ def test_the_key_untouched_longest_is_evicted_when_there_are_too_many_bytes() ->
     assert _keys(history) == {"largest"}
 
 
-def test_a_key_is_forgotten_a_week_after_its_last_event() -> None:
+def test_key_is_removed_a_week_after_its_last_event() -> None:
     history = made()
     append(history, event(key="a"))
     append(history, event(key="b"), now=DAY)
@@ -177,7 +174,7 @@ def _keys(history: History) -> set[str | None]:
     return {event.key for event in (*first.events, *history.latest(after=after).events)}
 
 
-def test_a_page_has_at_most_500_events_and_says_that_there_is_more() -> None:
+def test_page_has_at_most_500_events_and_a_more_flag() -> None:
     history = made()
     append(history, *(event() for _ in range(PAGE_EVENTS + 1)))
     page = history.read(Position(EPOCH, 0), 10 * PAGE_EVENTS)
@@ -188,7 +185,7 @@ def test_a_page_has_at_most_500_events_and_says_that_there_is_more() -> None:
     assert (len(rest.events), rest.more) == (1, False)
 
 
-def test_a_page_has_at_most_512_kib_but_always_an_event() -> None:
+def test_page_has_at_most_512_kib_but_always_an_event() -> None:
     history = made(Retention(bytes=10 * MAX_DATA_BYTES))
     half, whole = "x" * (PAGE_BYTES // 2 - 2), "x" * (MAX_DATA_BYTES - 2)
     append(history, event(half), event(half), event(0), event(whole), event(1))
@@ -206,7 +203,7 @@ def test_a_page_has_at_most_512_kib_but_always_an_event() -> None:
     offset=st.integers(0, 12),
     knows=st.booleans(),
 )
-def test_a_position_is_answered_as_the_rule_says(
+def test_position_is_answered_by_the_rules(
     kept: int, appended: int, offset: int, *, knows: bool
 ) -> None:
     history = made(Retention(events=kept))

@@ -1,4 +1,4 @@
-"""A publisher remembers how far each channel got, and notices when a place is given out twice."""
+"""Last published positions, and rollbacks of a log that they show."""
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
@@ -26,12 +26,12 @@ def after(*offsets: int) -> PublishedPositions:
     return positions
 
 
-def test_the_next_place_is_no_regression() -> None:
+def test_next_position_is_no_rollback() -> None:
     batch = [event(), event()]
     assert rolled_back_channels(after(5).of(batch), batch, [receipt(6), receipt(7)]) == {}
 
 
-def test_a_place_that_was_given_out_before_is_one() -> None:
+def test_position_given_twice_is_a_rollback() -> None:
     batch = [event()]
     for offset in (3, 5):
         assert rolled_back_channels(after(5).of(batch), batch, [receipt(offset)]) == {
@@ -39,33 +39,33 @@ def test_a_place_that_was_given_out_before_is_one() -> None:
         }
 
 
-def test_a_duplicate_is_none() -> None:
+def test_duplicate_is_no_rollback() -> None:
     batch = [event()]
     assert rolled_back_channels(after(5).of(batch), batch, [receipt(3, duplicate=True)]) == {}
 
 
-def test_a_new_epoch_counts_from_one_and_is_none() -> None:
+def test_new_epoch_is_no_rollback() -> None:
     batch = [event()]
     assert rolled_back_channels(after(5).of(batch), batch, [receipt(1, epoch=ANOTHER)]) == {}
 
 
-def test_an_event_that_is_numbered_later_proves_nothing() -> None:
+def test_event_without_position_is_no_rollback() -> None:
     batch = [event()]
     assert rolled_back_channels(after(5).of(batch), batch, [Receipt(id="later")]) == {}
 
 
-def test_a_duplicate_does_not_take_the_top_back() -> None:
+def test_duplicate_does_not_move_the_position_back() -> None:
     positions = after(5)
     positions.record([event()], [receipt(2, duplicate=True)])
     assert positions.of([event()]) == {"job.7": Position(EPOCH, 5)}
 
 
-def test_channels_do_not_know_of_each_other() -> None:
+def test_channels_have_positions_of_their_own() -> None:
     batch = [event("job.8")]
     assert rolled_back_channels(after(5).of(batch), batch, [receipt(1)]) == {}
 
 
-def test_the_channel_that_was_noted_first_is_forgotten_first() -> None:
+def test_oldest_channel_is_dropped_first() -> None:
     positions = PublishedPositions()
     channels = [f"job.{number}" for number in range(module.MAX_CHANNELS + 1)]
     positions.record([event(name) for name in channels], [receipt(1)] * len(channels))

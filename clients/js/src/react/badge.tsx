@@ -1,44 +1,44 @@
 'use client';
-/** `ConnectionBadge`: whether what the page shows is up to date, in a colour, an icon and words. */
+/** Badge of the connection status: colour, icon and text. */
 
 import type { ReactElement } from 'react';
 import type { ClientState } from '../types.js';
 import { Icon } from './icons.js';
 import { useClient } from './provider.js';
+import { statusText, type StatusText } from './status-text.js';
 import { useConnectionStatus } from './use-connection-status.js';
-import { wordsFor, type Words } from './words.js';
 
 export interface ConnectionBadgeProps {
-  /** Where the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
+  /** URL at which the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
   readonly endpoint?: string | undefined;
   /** Further class names of the outer element. */
   readonly className?: string;
-  /** Other words, as in another language; by default English ones. */
-  readonly words?: (state: ClientState) => Words;
-  /** The text of the button that tries again. */
+  /** Function that returns the text, for instance in another language; English by default. */
+  readonly statusText?: (state: ClientState) => StatusText;
+  /** Text of the button that connects again. */
   readonly retryLabel?: string;
 }
 
 /**
- * Green Real-time, yellow Polling, grey Connecting, red Offline or Error with its reason and what to do.
+ * Green Real-time, yellow Polling, grey Connecting, red Offline or Error with reason and advice.
  *
- * Wants `realtime-bridge/react/styles.css` on the page.
+ * Needs `realtime-bridge/react/styles.css` on the page.
  */
 export function ConnectionBadge(props: ConnectionBadgeProps): ReactElement {
-  const { endpoint, className, words: wordsOf = wordsFor, retryLabel = 'Try again' } = props;
+  const { endpoint, className, statusText: textOf = statusText, retryLabel = 'Try again' } = props;
   const client = useClient(endpoint);
   const state = useConnectionStatus({ endpoint });
-  const words = wordsOf(state);
+  const text = textOf(state);
   return (
-    <span className={className ? `rb-badge ${className}` : 'rb-badge'} data-kind={state.kind} data-tone={words.tone}>
+    <span className={className ? `rb-badge ${className}` : 'rb-badge'} data-kind={state.kind} data-tone={text.tone}>
       <span className="rb-badge-status" role="status" aria-live="polite" aria-atomic="true">
-        <span className="rb-pill" title={words.tone === 'bad' ? undefined : words.detail || undefined}>
-          <Icon of={words.label ? state.kind : 'starting'} />
-          <span className="rb-pill-label">{words.label}</span>
+        <span className="rb-pill" title={text.tone === 'bad' ? undefined : text.detail || undefined}>
+          <Icon of={text.label ? state.kind : 'starting'} />
+          <span className="rb-pill-label">{text.label}</span>
         </span>
-        <Explanation words={words} />
+        <Explanation text={text} />
       </span>
-      {words.retry && (
+      {text.retry && (
         <button type="button" className="rb-button" onClick={() => client.retry()}>
           {retryLabel}
         </button>
@@ -47,14 +47,14 @@ export function ConnectionBadge(props: ConnectionBadgeProps): ReactElement {
   );
 }
 
-/** Seen when something is wrong; for screen readers alone otherwise. */
-function Explanation({ words }: { readonly words: Words }): ReactElement | null {
-  if (!words.detail) return null;
-  if (words.tone !== 'bad') return <span className="rb-hidden">{`. ${words.detail}`}</span>;
+/** Explanation of the status: visible for faults, for screen readers only otherwise. */
+function Explanation({ text }: { readonly text: StatusText }): ReactElement | null {
+  if (!text.detail) return null;
+  if (text.tone !== 'bad') return <span className="rb-hidden">{`. ${text.detail}`}</span>;
   return (
     <span className="rb-reason">
       <span className="rb-hidden">. </span>
-      {words.detail} {words.advice && <span className="rb-advice">{words.advice}</span>}
+      {text.detail} {text.advice && <span className="rb-advice">{text.advice}</span>}
     </span>
   );
 }

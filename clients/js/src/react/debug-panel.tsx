@@ -1,5 +1,5 @@
 'use client';
-/** What a developer wants to know of the connection. */
+/** Panel with details of the connection, for developers. */
 
 import type { ReactElement } from 'react';
 import type { ChannelState, ClientState, Position, Transition } from '../types.js';
@@ -7,7 +7,7 @@ import { formatMoment } from './format.js';
 
 declare const process: { readonly env: { readonly NODE_ENV?: string } };
 
-const TRANSITIONS_SHOWN = 8;
+const SHOWN_TRANSITIONS = 8;
 
 interface DebugPanelProps {
   readonly state: ClientState;
@@ -16,8 +16,10 @@ interface DebugPanelProps {
 }
 
 /**
- * Nothing but in a developer's build: bundlers replace `process.env.NODE_ENV`, and then drop what is
- * below. A browser without a bundler has no `process`, and counts as production.
+ * Panel in development builds, nothing in production.
+ *
+ * Bundlers replace `process.env.NODE_ENV`, and then drop the panel's code. A browser without a
+ * bundler has no `process`, and counts as production.
  */
 export function DebugPanel(props: DebugPanelProps): ReactElement | null {
   const isDevelopment = typeof process === 'undefined' ? false : process.env.NODE_ENV !== 'production';
@@ -25,14 +27,14 @@ export function DebugPanel(props: DebugPanelProps): ReactElement | null {
 }
 
 function Panel({ state, channel, channelState }: DebugPanelProps): ReactElement {
-  const facts = factsOf(state, channel, channelState);
+  const rows = rowsOf(state, channel, channelState);
   return (
     <details className="rb-debug" open>
       <summary>
         Debug <span className="rb-debug-note">not in production</span>
       </summary>
       <dl className="rb-debug-facts">
-        {facts.map(([name, value]) => (
+        {rows.map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>
             <dd title={value}>{value}</dd>
@@ -44,7 +46,7 @@ function Panel({ state, channel, channelState }: DebugPanelProps): ReactElement 
   );
 }
 
-function factsOf(state: ClientState, channel: string, { phase, position, error }: ChannelState): [string, string][] {
+function rowsOf(state: ClientState, channel: string, { phase, position, error }: ChannelState): [string, string][] {
   return [
     ['Source', state.updateSource],
     ['Status', `${state.websocketStatus}${state.transport ? ` (${state.transport})` : ''}`],
@@ -64,12 +66,12 @@ function asText({ epoch, offset }: Position): string {
 }
 
 function Transitions({ transitions }: { readonly transitions: readonly Transition[] }): ReactElement {
-  const shown = transitions.slice(-TRANSITIONS_SHOWN).reverse();
+  const latest = transitions.slice(-SHOWN_TRANSITIONS).reverse();
   return (
     <>
       <p className="rb-debug-title">Last transitions</p>
       <ol className="rb-debug-transitions">
-        {shown.map((transition, index) => (
+        {latest.map((transition, index) => (
           <li key={transitions.length - index}>
             <time dateTime={new Date(transition.at).toISOString()}>{formatMoment(transition.at)}</time>
             <span>

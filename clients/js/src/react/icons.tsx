@@ -1,5 +1,5 @@
 'use client';
-/** The icons, drawn here so that no page has to load or to allow anything. */
+/** Icons as inline SVG: a page needs no further file, and no exception in its content security policy. */
 
 import type { ReactElement } from 'react';
 import type { StatusKind } from '../types.js';
@@ -10,7 +10,7 @@ const CYCLE = 'M13 6A5 5 0 0 0 3 5M3 10a5 5 0 0 0 10 1M3 2v3h3M13 14v-3h-3';
 const BAN = 'M8 2a6 6 0 1 0 0 12A6 6 0 0 0 8 2M4 4l8 8';
 const WARNING = 'M8 2 15 14H1zM8 6v4M8 12h0';
 
-/** What is not among them is still to come: three dots. */
+/** Paths of the icons; others show three dots. */
 const PATHS: Partial<Record<StatusKind | JobState | 'dismiss', string>> = {
   realtime: 'M9 2 3 9h4l-1 5 6-7H8z',
   polling: CYCLE,
@@ -25,7 +25,7 @@ const PATHS: Partial<Record<StatusKind | JobState | 'dismiss', string>> = {
   dismiss: 'M4 4l8 8M12 4l-8 8',
 };
 
-/** Words beside it say the same, so it is hidden from screen readers. */
+/** Icon, hidden from screen readers: the text beside it has the same meaning. */
 export function Icon({ of }: { readonly of: keyof typeof PATHS }): ReactElement {
   return (
     <svg className={`rb-icon rb-icon-${of}`} viewBox="0 0 16 16" width="16" height="16" aria-hidden>

@@ -1,5 +1,5 @@
 'use client';
-/** `import { useHybridUpdates } from 'realtime-bridge/react'` */
+/** Public names of `realtime-bridge/react`. */
 
 export { ConnectionBadge } from './badge.js';
 export type { ConnectionBadgeProps } from './badge.js';
@@ -17,4 +17,4 @@ export { useWebSocket } from './use-web-socket.js';
 export type { WebSocketResult } from './use-web-socket.js';
 export { ProcessingWidget } from './widget.js';
 export type { ProcessingWidgetProps } from './widget.js';
-export type { Tone, Words } from './words.js';
+export type { StatusText, Tone } from './status-text.js';

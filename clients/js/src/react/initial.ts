@@ -1,8 +1,8 @@
-/** What is shown before a client has said anything, on a server too, so that hydration finds what was sent. */
+/** States before a client exists; a server renders the same, so that hydration finds no difference. */
 
 import type { ClientState } from '../types.js';
 
-export { NOT_SUBSCRIBED } from '../channels.js';
+export { NOT_SUBSCRIBED } from '../channels/subscription-set.js';
 
 export const STARTING: ClientState = {
   kind: 'starting',

@@ -1,38 +1,38 @@
-/** What an event says of its job, read from whatever words its producer uses. */
+/** Fields of a job, read from an event; producers use different names and units. */
 
 import type { RealtimeEvent } from '../types.js';
 
 export type JobState = 'queued' | 'running' | 'retrying' | 'completed' | 'failed' | 'cancelled';
 
-/** A value, `null` where the event says that there is none, `undefined` where it does not speak of it. */
-type Said<Value> = Value | null | undefined;
+/** Value of a field; `null`: the event clears it, `undefined`: the event does not contain it. */
+type Optional<Value> = Value | null | undefined;
 
 export interface JobFields {
   readonly id: string;
   readonly state: JobState | 'removed' | undefined;
-  readonly title: Said<string>;
-  readonly percent: Said<number>;
-  readonly stage: Said<string>;
-  readonly message: Said<string>;
-  readonly error: Said<string>;
+  readonly title: Optional<string>;
+  readonly percent: Optional<number>;
+  readonly stage: Optional<string>;
+  readonly message: Optional<string>;
+  readonly error: Optional<string>;
   /** Unix milliseconds. */
-  readonly retryAt: Said<number>;
+  readonly retryAt: Optional<number>;
   /** Bytes. */
-  readonly bytesDone: Said<number>;
+  readonly bytesDone: Optional<number>;
   /** Bytes. */
-  readonly bytesTotal: Said<number>;
-  /** Seconds that are left, as the worker estimates. */
-  readonly secondsLeft: Said<number>;
+  readonly bytesTotal: Optional<number>;
+  /** Remaining time in seconds, as the worker estimates it. */
+  readonly secondsLeft: Optional<number>;
   /** Unix milliseconds. */
-  readonly createdAt: Said<number>;
-  readonly version: Said<number>;
+  readonly createdAt: Optional<number>;
+  readonly version: Optional<number>;
 }
 
 type Data = Readonly<Record<string, unknown>>;
 
 const NAME = /^jobs?[.:_-](.+)$/;
 
-/** By the stems of their words, the ends first: `succeeded`, `in_progress`, `pending`, `REVOKED` … */
+/** States by parts of words, final states first: `succeeded`, `in_progress`, `pending`, `REVOKED` … */
 const STATES: readonly (readonly [JobState | 'removed', RegExp])[] = [
   ['completed', /complet|succe|finish|done/],
   ['failed', /fail|err/],
@@ -43,18 +43,18 @@ const STATES: readonly (readonly [JobState | 'removed', RegExp])[] = [
   ['queued', /queue|creat|pending|wait|schedul/],
 ];
 
-/** Returns what the event says of a job, or `null` when it is not about one. */
-export function readJob({ event, key, data: given, time }: RealtimeEvent): JobFields | null {
-  const word = NAME.exec(event)?.[1];
-  const data = dataOf(given);
+/** Return the job's fields of an event, or `null` where it is about no job. */
+export function readJob({ event, key, data: payload, time }: RealtimeEvent): JobFields | null {
+  const name = NAME.exec(event)?.[1];
+  const data = dataOf(payload);
   const id = first(data, 'job job_id task_id id', text) ?? key?.replace(NAME, '$1');
-  if (!word || !id) return null;
+  if (!name || !id) return null;
   const bytesDone = first(data, 'bytes_done', number);
   const bytesTotal = first(data, 'bytes_total size', number);
   const at = (value: unknown): number | undefined => moment(value, time);
   return {
     id,
-    state: stateOf(word) ?? stateOf(first(data, 'state status', text)),
+    state: stateOf(name) ?? stateOf(first(data, 'state status', text)),
     title: first(data, 'title name filename', text),
     percent: percentOf(data, bytesDone ?? first(data, 'done current', number), bytesTotal ?? first(data, 'total', number)),
     stage: first(data, 'stage', text),
@@ -69,35 +69,36 @@ export function readJob({ event, key, data: given, time }: RealtimeEvent): JobFi
   };
 }
 
-/** Jobs may be wrapped: `{job: {id, …}}`. */
+/** Return the job's data, which may be nested: `{job: {id, …}}`. */
 function dataOf(data: unknown): Data {
   if (!isRecord(data)) return {};
   const { job, ...rest } = data;
   return isRecord(job) ? { ...rest, ...job } : data;
 }
 
-function stateOf(word: Said<string>): JobState | 'removed' | undefined {
-  return STATES.find(([, stem]) => word && stem.test(word.toLowerCase()))?.[0];
+function stateOf(name: Optional<string>): JobState | 'removed' | undefined {
+  return STATES.find(([, stem]) => name && stem.test(name.toLowerCase()))?.[0];
 }
 
-/** `percent` counts to 100; `progress` to 1, or to 100 when it is beyond 1; else it is how much of how much. */
-function percentOf(data: Data, done: Said<number>, total: Said<number>): Said<number> {
+/** Return the percentage: `percent` of 100, `progress` of 1 (of 100 where it exceeds 1), or `done` of `total`. */
+function percentOf(data: Data, done: Optional<number>, total: Optional<number>): Optional<number> {
   const progress = first(data, 'progress', number);
   const percent = first(data, 'percent', number) ?? (progress && progress <= 1 ? progress * 100 : progress);
-  const known = percent ?? (done != null && total ? (100 * done) / total : percent);
-  return known && Math.min(100, Math.max(0, known));
+  const result = percent ?? (done != null && total ? (100 * done) / total : percent);
+  return result && Math.min(100, Math.max(0, result));
 }
 
-/** Unix milliseconds of a text of ISO 8601, Unix milliseconds, Unix seconds, or seconds from now. */
+/** Convert ISO 8601, Unix milliseconds, Unix seconds or seconds from now to Unix milliseconds. */
 function moment(value: unknown, now = NaN): number | undefined {
   const seconds = number(value);
   if (seconds === undefined) return number(Date.parse(String(value)));
+  // 1e11 ms and 1e8 s are both in 1973: later values tell milliseconds, seconds and waits apart.
   if (seconds >= 1e11) return seconds;
   return number(seconds >= 1e8 ? seconds * 1000 : now + seconds * 1000);
 }
 
-/** The first of these names that the event speaks of. */
-function first<Value>(data: Data, names: string, read: (value: unknown) => Value | undefined): Said<Value> {
+/** Read the first of these fields that the event contains. */
+function first<Value>(data: Data, names: string, read: (value: unknown) => Value | undefined): Optional<Value> {
   const value = data[names.split(' ').find((name) => data[name] !== undefined) ?? ''];
   return value === null ? null : read(value);
 }
@@ -106,7 +107,7 @@ function text(value: unknown): string | undefined {
   return typeof value === 'string' || typeof value === 'number' ? String(value).trim() || undefined : undefined;
 }
 
-/** Of `30`, `'30'` or `'30 %'`. */
+/** Read a number from `30`, `'30'` or `'30 %'`. */
 function number(value: unknown): number | undefined {
   const parsed = Number(text(value)?.replace('%', '') ?? NaN);
   return Number.isFinite(parsed) ? parsed : undefined;

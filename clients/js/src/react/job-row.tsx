@@ -1,5 +1,5 @@
 'use client';
-/** One job: its title, its state, how far it is, and what went wrong. */
+/** Row of one job: title, state, progress and error. */
 
 import { memo, useId, type ReactElement } from 'react';
 import { formatBytes, formatLeft, formatMoment, formatPercent } from './format.js';
@@ -10,7 +10,7 @@ function labelOf(state: JobState): string {
   return state.replace(/^./, (letter) => letter.toUpperCase());
 }
 
-/** Drawn again only when its own job changes. */
+/** Row of one job; it renders only when this job changes. */
 export const JobRow = memo(function JobRow({ job }: { readonly job: Job }): ReactElement {
   const title = useId();
   return (
@@ -36,7 +36,7 @@ export const JobRow = memo(function JobRow({ job }: { readonly job: Job }): Reac
   );
 });
 
-/** Its width is an attribute of SVG, not a style, which a content security policy could forbid. */
+/** Progress bar in SVG: its width is no style, which a content security policy may forbid. */
 function ProgressBar({ job, labelledBy }: { readonly job: Job; readonly labelledBy: string }): ReactElement {
   const percent = job.percent ?? (job.state === 'running' ? null : 0);
   return (

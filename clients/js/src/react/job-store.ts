@@ -1,35 +1,35 @@
-/** A user's jobs as a widget shows them, and what it has to tell of those that have just ended. */
+/** Jobs of one user for a widget, with notices of those that have just ended. */
 
-import { Store } from '../store.js';
+import { Store } from '../browser/store.js';
 import type { RealtimeEvent, Snapshot } from '../types.js';
 import { justEnded, loadJobs, reduceJobs, type Job, type Jobs } from './jobs.js';
 
 export interface JobsState {
   readonly jobs: Jobs;
-  /** Jobs that completed or failed while people watched, the newest last, until they are dismissed. */
+  /** Jobs that completed or failed since the page opened and were not dismissed, the newest last. */
   readonly notices: Jobs;
-  /** Whether it is known which jobs there are. */
+  /** True if the list of jobs is complete. */
   readonly loaded: boolean;
 }
 
 export const NO_JOBS: JobsState = { jobs: [], notices: [], loaded: false };
 
-/** Older ones make room for newer ones. */
-const NOTICES_KEPT = 20;
+/** Limit of notices; a newer one replaces the oldest. */
+const MAX_NOTICES = 20;
 
 export class JobStore extends Store<JobsState> {
   constructor() {
     super(NO_JOBS);
   }
 
-  /** Take one event. */
-  readonly take = (event: RealtimeEvent): void => {
-    this._show(reduceJobs(this.get().jobs, event), { strangers: true });
+  /** Handle an event. */
+  readonly handle = (event: RealtimeEvent): void => {
+    this._show(reduceJobs(this.get().jobs, event), { unknown: true });
   };
 
-  /** Take a snapshot: what ended while nobody could tell is told now, what is old is not. */
+  /** Load a snapshot: a known job that ended meanwhile leads to a notice, an unknown one does not. */
   readonly load = ({ events }: Snapshot): void => {
-    this._show(loadJobs(this.get().jobs, events), { strangers: false });
+    this._show(loadJobs(this.get().jobs, events), { unknown: false });
     this.merge({ loaded: true });
   };
 
@@ -37,16 +37,16 @@ export class JobStore extends Store<JobsState> {
     this.merge({ notices: this.get().notices.filter((other) => other !== notice) });
   };
 
-  private _show(jobs: Jobs, options: { readonly strangers: boolean }): void {
+  private _show(jobs: Jobs, options: { readonly unknown: boolean }): void {
     const { jobs: before, notices } = this.get();
     if (jobs === before) return;
-    const news = justEnded(before, jobs, options).filter(isNews);
-    const older = notices.filter((notice) => !news.some(({ id }) => id === notice.id));
-    this.merge({ jobs, notices: news.length > 0 ? [...older, ...news].slice(-NOTICES_KEPT) : notices });
+    const added = justEnded(before, jobs, options).filter(needsNotice);
+    const older = notices.filter((notice) => !added.some(({ id }) => id === notice.id));
+    this.merge({ jobs, notices: added.length > 0 ? [...older, ...added].slice(-MAX_NOTICES) : notices });
   }
 }
 
-/** Who cancelled a job knows that it is cancelled. */
-function isNews({ state }: Job): boolean {
+/** Return whether a job's end deserves a notice: a user who cancelled a job knows it. */
+function needsNotice({ state }: Job): boolean {
   return state !== 'cancelled';
 }

@@ -1,94 +1,94 @@
-/** A user's jobs, as the events tell them: pure. */
+/** Reducer of a user's jobs; all functions are pure. */
 
 import type { RealtimeEvent } from '../types.js';
 import { readJob, type JobFields, type JobState } from './job-fields.js';
 
 export type { JobState } from './job-fields.js';
 
-/** One job as people see it. */
+/** Job as a page shows it. */
 export interface Job {
   readonly id: string;
   readonly title: string;
   readonly state: JobState;
-  /** 0 to 100; `null` while nobody can say. */
+  /** 0 to 100; `null`: unknown. */
   readonly percent: number | null;
   readonly stage: string | null;
   readonly message: string | null;
   readonly error: string | null;
-  /** When the next attempt begins, in Unix milliseconds. */
+  /** Time of the next attempt, in Unix milliseconds. */
   readonly retryAt: number | null;
   /** Bytes. */
   readonly bytesDone: number | null;
   /** Bytes. */
   readonly bytesTotal: number | null;
-  /** Seconds that are left, as the worker estimates. */
+  /** Remaining time in seconds, as the worker estimates it. */
   readonly secondsLeft: number | null;
   /** Unix milliseconds. */
   readonly createdAt: number | null;
-  /** Unix milliseconds of the event that told this. */
+  /** Time of the last event of the job, in Unix milliseconds. */
   readonly updatedAt: number | null;
   readonly version: number | null;
 }
 
-/** The newest first. */
+/** Jobs, the newest first. */
 export type Jobs = readonly Job[];
 
-/** So many that have ended are remembered; the ones that go on always are. */
-export const ENDED_KEPT = 100;
+/** Limit of ended jobs in the list; active jobs have none. */
+export const MAX_ENDED = 100;
 
 const ENDED: readonly JobState[] = ['completed', 'failed', 'cancelled'];
 
-/** The event of a watched table's row: its table says how it is, after an end too. */
+/** Event names of a captured table row: the row is authoritative, also after the job's end. */
 const ROW = /(insert|update)$/;
 
-/** Whether the job is at its end: nothing changes it any more. */
+/** Return whether a job has ended; no further job event changes it. */
 export function hasEnded(job: Job): boolean {
   return ENDED.includes(job.state);
 }
 
-/** Returns the jobs after the event; the very same list when it changes none. For `reduce` of `useHybridUpdates`. */
+/** Return the jobs after an event, or the same list where it changes none. For `reduce` of `useHybridUpdates`. */
 export function reduceJobs(jobs: Jobs | null | undefined, event: RealtimeEvent): Jobs {
-  const known = jobs ?? [];
+  const before = jobs ?? [];
   const fields = readJob(event);
-  if (!fields) return known;
-  const job = known.find(({ id }) => id === fields.id);
-  if (fields.state === 'removed') return job ? known.filter((other) => other !== job) : known;
-  if (job && ((hasEnded(job) && !ROW.test(event.event)) || isOlder(fields, job))) return known;
+  if (!fields) return before;
+  const job = before.find(({ id }) => id === fields.id);
+  if (fields.state === 'removed') return job ? before.filter((other) => other !== job) : before;
+  if (job && ((hasEnded(job) && !ROW.test(event.event)) || isOlder(fields, job))) return before;
   const next = advance(job, fields, event.time ?? null);
-  return trim(job ? known.map((other) => (other === job ? next : other)) : [next, ...known]);
+  return trim(job ? before.map((other) => (other === job ? next : other)) : [next, ...before]);
 }
 
-/** Returns the jobs that a snapshot tells of, and those known ones which had ended: an end is never taken back. */
+/** Return the jobs of a snapshot together with known ended jobs, which an older state must not reopen. */
 export function loadJobs(jobs: Jobs, events: readonly RealtimeEvent[]): Jobs {
-  const told = events.reduce(reduceJobs, jobs.filter(hasEnded));
-  return [...told].sort((one, other) => (other.createdAt ?? 0) - (one.createdAt ?? 0));
+  const loaded = events.reduce(reduceJobs, jobs.filter(hasEnded));
+  return [...loaded].sort((one, other) => (other.createdAt ?? 0) - (one.createdAt ?? 0));
 }
 
-/** Returns those that have ended since `before`; of jobs that it did not know, only where `strangers` count. */
-export function justEnded(before: Jobs, after: Jobs, { strangers }: { readonly strangers: boolean }): Jobs {
+/** Return the jobs that have ended since `before`; with `unknown`, also ended jobs that it did not contain. */
+export function justEnded(before: Jobs, after: Jobs, { unknown }: { readonly unknown: boolean }): Jobs {
   return after.filter((job) => {
-    const known = before.find(({ id }) => id === job.id);
-    return hasEnded(job) && (known ? !hasEnded(known) : strangers);
+    const earlier = before.find(({ id }) => id === job.id);
+    return hasEnded(job) && (earlier ? !hasEnded(earlier) : unknown);
   });
 }
 
-/** Returns `limit` of them in their order: those that go on before those that have ended. */
+/** Return `limit` jobs in their order, active ones before ended ones. */
 export function foremost(jobs: Jobs, limit: number): Jobs {
   const ranked = [...jobs.filter((job) => !hasEnded(job)), ...jobs.filter(hasEnded)];
-  const chosen = new Set(ranked.slice(0, limit));
-  return jobs.filter((job) => chosen.has(job));
+  const visible = new Set(ranked.slice(0, limit));
+  return jobs.filter((job) => visible.has(job));
 }
 
 function isOlder(fields: JobFields, job: Job): boolean {
   return typeof fields.version === 'number' && job.version !== null && fields.version < job.version;
 }
 
-function advance(known: Job | undefined, fields: JobFields, at: number | null): Job {
-  const state = (fields.state ?? known?.state ?? 'queued') as JobState;
-  const before: Partial<Job> = known ? begin(known, state) : { createdAt: fields.createdAt ?? at };
-  const told = Object.entries(fields).map(([name, value]) => [name, value === undefined ? (before[name as keyof Job] ?? null) : value]);
+function advance(job: Job | undefined, fields: JobFields, at: number | null): Job {
+  const state = (fields.state ?? job?.state ?? 'queued') as JobState;
+  const before: Partial<Job> = job ? begin(job, state) : { createdAt: fields.createdAt ?? at };
+  const values = Object.entries(fields).map(([name, value]) => [name, value === undefined ? (before[name as keyof Job] ?? null) : value]);
   return settle({
-    ...(Object.fromEntries(told) as Job),
+    ...(Object.fromEntries(values) as Job),
     state,
     title: fields.title ?? before.title ?? `Job ${fields.id}`,
     createdAt: before.createdAt ?? null,
@@ -96,13 +96,13 @@ function advance(known: Job | undefined, fields: JobFields, at: number | null): 
   });
 }
 
-/** A new attempt starts from nothing: what the one before it said is no longer so. */
+/** Clear the progress of the attempt before when a new one starts. */
 function begin(job: Job, state: JobState): Job {
   if (job.state !== 'retrying' || state !== 'running') return job;
   return { ...job, percent: null, stage: null, message: null, bytesDone: null };
 }
 
-/** Drops what contradicts the state. */
+/** Remove values that contradict the state. */
 function settle(job: Job): Job {
   const { state } = job;
   const isWell = state === 'completed' || state === 'running';
@@ -117,5 +117,5 @@ function settle(job: Job): Job {
 
 function trim(jobs: Jobs): Jobs {
   let ended = 0;
-  return jobs.filter((job) => !hasEnded(job) || (ended += 1) <= ENDED_KEPT);
+  return jobs.filter((job) => !hasEnded(job) || (ended += 1) <= MAX_ENDED);
 }

@@ -1,24 +1,24 @@
-/** The options of `useHybridUpdates`, whose functions may be others at every render. */
+/** Options of `useHybridUpdates`, whose functions may change with each render. */
 
-import type { FetchData, HybridUpdatesOptions } from '../updates.js';
+import type { FetchData, HybridUpdatesOptions } from '../hybrid-updates.js';
 
-export interface Given<Data> extends HybridUpdatesOptions<Data> {
+export interface UpdatesOptions<Data> extends HybridUpdatesOptions<Data> {
   readonly fetchData: FetchData<Data> | null | undefined;
 }
 
-/** What begins anew when it differs: values, and which functions there are; never which function it is. */
-export function fingerprint<Data>({ client: _, ...given }: Given<Data>): string {
-  return JSON.stringify(given, (_name, value: unknown) => (typeof value === 'function' ? 'function' : value));
+/** Return a text that differs where new options need a new start: other values, or another set of functions. */
+export function fingerprint<Data>({ client: _, ...options }: UpdatesOptions<Data>): string {
+  return JSON.stringify(options, (_name, value: unknown) => (typeof value === 'function' ? 'function' : value));
 }
 
-/** The same options, with functions that look up the newest when they are called. */
-export function lateBound<Data>({ client: _, ...given }: Given<Data>, now: () => Given<Data>): Given<Data> {
-  const late = Object.entries(given).map(([name, value]: [string, unknown]) => [name, isFunction(value) ? newest(name) : value]);
-  return Object.fromEntries(late) as Given<Data>;
+/** Return the options with functions that call the latest version of each function. */
+export function lateBound<Data>({ client: _, ...options }: UpdatesOptions<Data>, now: () => UpdatesOptions<Data>): UpdatesOptions<Data> {
+  const entries = Object.entries(options).map(([name, value]: [string, unknown]) => [name, isFunction(value) ? latest(name) : value]);
+  return Object.fromEntries(entries) as UpdatesOptions<Data>;
 
-  function newest(name: string) {
+  function latest(name: string) {
     return (...values: unknown[]): unknown => {
-      const value = now()[name as keyof Given<Data>] as unknown;
+      const value = now()[name as keyof UpdatesOptions<Data>] as unknown;
       return isFunction(value) ? value(...values) : value;
     };
   }

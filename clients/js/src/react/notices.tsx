@@ -1,26 +1,26 @@
 'use client';
-/** What has just completed or failed, told once and politely. */
+/** Notices of jobs that completed or failed. */
 
 import { useEffect, useRef, useState, type ReactElement } from 'react';
 import { Icon } from './icons.js';
 import type { Job, Jobs } from './jobs.js';
 import { useLatest } from './use-store.js';
 
-const SHOWN = 3;
+const MAX_SHOWN = 3;
 
-/** Milliseconds after which good news goes by itself, unless somebody is at it; failures stay. */
-const GOOD_NEWS_MS = 8_000;
+/** Time after which a success notice closes by itself, in milliseconds; failures stay. */
+const SUCCESS_MS = 8_000;
 
 interface NoticesProps {
   readonly notices: Jobs;
   readonly onDismiss: (notice: Job) => void;
 }
 
-/** Always there, also when empty: screen readers announce only what is added to a region they know. */
+/** Region of the notices. It exists even when empty: screen readers announce additions to a known region only. */
 export function Notices({ notices, onDismiss }: NoticesProps): ReactElement {
   return (
     <div className="rb-notices" role="status" aria-live="polite" aria-atomic="false" aria-relevant="additions">
-      {notices.slice(-SHOWN).map((notice) => (
+      {notices.slice(-MAX_SHOWN).map((notice) => (
         <Notice key={notice.id} job={notice} onDismiss={onDismiss} />
       ))}
     </div>
@@ -29,12 +29,12 @@ export function Notices({ notices, onDismiss }: NoticesProps): ReactElement {
 
 function Notice({ job, onDismiss }: { readonly job: Job; readonly onDismiss: (job: Job) => void }): ReactElement {
   const element = useRef<HTMLDivElement>(null);
-  const [held, setHeld] = useState(false);
+  const [paused, setPaused] = useState(false);
   const dismiss = (): void => {
-    passFocusOn(element.current);
+    moveFocus(element.current);
     onDismiss(job);
   };
-  useGoodNewsTimer(held || job.state === 'failed', dismiss);
+  useSuccessTimer(paused || job.state === 'failed', dismiss);
   const verb = job.state === 'failed' ? 'failed' : 'is complete';
   return (
     <div
@@ -42,10 +42,10 @@ function Notice({ job, onDismiss }: { readonly job: Job; readonly onDismiss: (jo
       data-state={job.state}
       ref={element}
       onKeyDown={(event) => event.key === 'Escape' && dismiss()}
-      onPointerEnter={() => setHeld(true)}
-      onPointerLeave={() => setHeld(hasFocus(element.current))}
-      onFocus={() => setHeld(true)}
-      onBlur={() => setHeld(false)}
+      onPointerEnter={() => setPaused(true)}
+      onPointerLeave={() => setPaused(hasFocus(element.current))}
+      onFocus={() => setPaused(true)}
+      onBlur={() => setPaused(false)}
     >
       <Icon of={job.state} />
       <div className="rb-notice-text">
@@ -58,17 +58,17 @@ function Notice({ job, onDismiss }: { readonly job: Job; readonly onDismiss: (jo
   );
 }
 
-function useGoodNewsTimer(waits: boolean, dismiss: () => void): void {
+function useSuccessTimer(waits: boolean, dismiss: () => void): void {
   const latest = useLatest(dismiss);
   useEffect(() => {
     if (waits) return undefined;
-    const timer = setTimeout(() => latest.current(), GOOD_NEWS_MS);
+    const timer = setTimeout(() => latest.current(), SUCCESS_MS);
     return () => clearTimeout(timer);
   }, [waits, latest]);
 }
 
-/** Who dismisses by keyboard goes on to the next notice; focus is never taken from anything else. */
-function passFocusOn(leaving: HTMLElement | null): void {
+/** Move the focus of a dismissed notice to the next one, for keyboard users. */
+function moveFocus(leaving: HTMLElement | null): void {
   if (!hasFocus(leaving)) return;
   const next = leaving?.nextElementSibling ?? leaving?.previousElementSibling;
   next?.querySelector('button')?.focus();

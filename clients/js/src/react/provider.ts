@@ -1,8 +1,8 @@
 'use client';
-/** Which client the hooks of a page use. */
+/** Client of a page's hooks. */
 
 import { createContext, createElement, useContext, useEffect, useState, type ReactElement, type ReactNode } from 'react';
-import { HybridClient } from '../client.js';
+import { HybridClient } from '../hybrid-client.js';
 import type { Client, ClientOptions } from '../types.js';
 import { SharedClient } from './shared-client.js';
 
@@ -13,17 +13,17 @@ const ClientContext = createContext<Client | null>(null);
 const clients = new Map<string, SharedClient>();
 
 export interface RealtimeProviderProps {
-  /** A client of yours. It is started if it never was, and stopping it stays your part. */
+  /** Client of the application. The provider starts it where it is idle; the application stops it. */
   readonly client?: Client;
   /**
-   * Or how to make one, read once: it starts with the first hook that uses it and stops with the last.
-   * To begin anew, as when somebody else signs in, change the provider's `key`.
+   * Options of a client of the provider's own, read once. It starts with the first hook that uses it
+   * and stops after the last. For a new client, as after a sign-in, change the provider's `key`.
    */
   readonly options?: ClientOptions;
   readonly children?: ReactNode;
 }
 
-/** Gives all hooks and components inside one client; they then disregard an `endpoint` of their own. */
+/** Provides one client to all hooks and components inside, which then ignore their own `endpoint`. */
 export function RealtimeProvider({ client, options, children }: RealtimeProviderProps): ReactElement {
   const [own] = useState(() => new SharedClient(() => new HybridClient(options)));
   useEffect(() => {
@@ -32,16 +32,16 @@ export function RealtimeProvider({ client, options, children }: RealtimeProvider
   return createElement(ClientContext.Provider, { value: client ?? own }, children);
 }
 
-/** The client of the nearest provider, or the one that all share who name this endpoint (`/realtime` by default). */
+/** Return the client of the nearest provider, or the page's shared client of this endpoint (`/realtime` by default). */
 export function useClient(endpoint?: string): Client {
   return useContext(ClientContext) ?? sharedClient(endpoint);
 }
 
-/** On a server nothing is shared: its requests belong to different people. */
+/** Return the shared client of an endpoint. On a server nothing is shared: requests belong to different users. */
 function sharedClient(endpoint = ENDPOINT): SharedClient {
-  const known = clients.get(endpoint);
-  if (known) return known;
-  const made = new SharedClient((options) => new HybridClient({ ...options, endpoint }));
-  if (typeof window !== 'undefined') clients.set(endpoint, made);
-  return made;
+  const existing = clients.get(endpoint);
+  if (existing) return existing;
+  const client = new SharedClient((options) => new HybridClient({ ...options, endpoint }));
+  if (typeof window !== 'undefined') clients.set(endpoint, client);
+  return client;
 }

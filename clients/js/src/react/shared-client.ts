@@ -1,9 +1,9 @@
-/** One client for all who use it: it starts with the first of them, and stops after the last. */
+/** Client shared by its users: it starts with the first of them, and stops after the last. */
 
 import type { ChannelHandlers, ChannelState, Client, ClientOptions, ClientState, ReadableStore } from '../types.js';
 import { NOT_SUBSCRIBED, STARTING } from './initial.js';
 
-/** Whoever watches its state or listens to a channel uses it; nothing is contacted before. */
+/** Shared client. A subscription to its state or to a channel makes a user; before the first, it contacts nothing. */
 export class SharedClient implements Client {
   readonly state: ReadableStore<ClientState> = this._shared((client) => client.state, STARTING);
   private _inner: Client | null = null;
@@ -12,15 +12,15 @@ export class SharedClient implements Client {
 
   constructor(private readonly _make: (options: ClientOptions) => Client) {}
 
-  /** Ask for options: those asked for before the first use count, as a running client keeps its own. */
+  /** Set options for the next start; a running client keeps its own. */
   prefer(options: ClientOptions): void {
     if (!this._inner) this._options = { ...this._options, ...options };
   }
 
-  /** Nothing: its users start it. */
+  /** Do nothing: the first user starts it. */
   start(): void {}
 
-  /** Nothing: others may be using it, and the last one to leave stops it. */
+  /** Do nothing: it may have other users, and stops after the last. */
   stop(): void {}
 
   retry(): void {
@@ -49,10 +49,10 @@ export class SharedClient implements Client {
   private _use(begin: (client: Client) => () => void): () => void {
     this._users += 1;
     const end = begin(this._running());
-    let used = true;
+    let active = true;
     return () => {
-      if (!used) return;
-      used = false;
+      if (!active) return;
+      active = false;
       end();
       this._release();
     };
@@ -66,7 +66,7 @@ export class SharedClient implements Client {
     return this._inner;
   }
 
-  /** Not at once: StrictMode, and a change of page, leave and come back in the same breath. */
+  /** Release it later: StrictMode and page changes unsubscribe and subscribe again at once. */
   private _release(): void {
     this._users -= 1;
     if (this._users === 0) setTimeout(() => this._rest(), 0);

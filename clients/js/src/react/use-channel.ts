@@ -1,5 +1,5 @@
 'use client';
-/** `useChannel`: a channel's events, each exactly one call. */
+/** Hook for a channel's events: one call for each. */
 
 import { useEffect, useMemo, useRef } from 'react';
 import type { ChannelHandlers, ChannelState, Position } from '../types.js';
@@ -7,18 +7,18 @@ import { NOT_SUBSCRIBED } from './initial.js';
 import { useClient } from './provider.js';
 import { useLatest, useStore } from './use-store.js';
 
-export interface ChannelOptions extends Pick<ChannelHandlers, 'onReset' | 'onSnapshot' | 'keep'> {
-  /** Where the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
+export interface ChannelOptions extends Pick<ChannelHandlers, 'onReset' | 'onSnapshot' | 'keepInBackground'> {
+  /** URL at which the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
   readonly endpoint?: string | undefined;
 }
 
 /**
- * Listens to `channel` while the component is mounted, and returns its phase, position and error.
+ * Subscribe to `channel` while the component is mounted, and return its phase, position and error.
  *
- * `onEvent` is called outside rendering, once for each event and in order: keep state in it by an updater
- * (`setList((list) => [...list, event])`), and nothing is lost to batching. It may be another function at
- * every render. A component that React hides and shows again goes on after the last event it was called with,
- * where it alone listens to the channel.
+ * `onEvent` is called outside rendering, once for each event and in order. Change state in it by an
+ * updater (`setList((list) => [...list, event])`), so that React's batching drops nothing. It may change
+ * with each render. A component that React hides and shows again resumes after its last event, if it is
+ * the only subscriber of the channel.
  */
 export function useChannel(
   channel: string,
@@ -28,12 +28,12 @@ export function useChannel(
   const client = useClient(options.endpoint);
   const store = useMemo(() => client.channel(channel), [client, channel]);
   const latest = useLatest({ ...options, onEvent });
-  const left = useRef<{ channel: string; position: Position | null } | null>(null);
-  const [keep, wantsSnapshot] = [options.keep === true, options.onSnapshot !== undefined];
+  const last = useRef<{ channel: string; position: Position | null } | null>(null);
+  const [keepInBackground, hasSnapshot] = [options.keepInBackground === true, options.onSnapshot !== undefined];
   useEffect(() => {
     let position: Position | null = null;
     const handlers: ChannelHandlers = {
-      keep,
+      keepInBackground,
       onEvent: (event) => {
         position = event.position ? { ...event.position, id: event.id } : null;
         return latest.current.onEvent?.(event);
@@ -43,14 +43,14 @@ export function useChannel(
         return latest.current.onReset?.(reset);
       },
     };
-    // A snapshot makes up for whatever was missed.
-    if (wantsSnapshot) handlers.onSnapshot = (snapshot) => latest.current.onSnapshot?.(snapshot);
-    else if (left.current?.channel === channel && left.current.position) handlers.position = left.current.position;
+    // A snapshot contains what was missed, so that it needs no position.
+    if (hasSnapshot) handlers.onSnapshot = (snapshot) => latest.current.onSnapshot?.(snapshot);
+    else if (last.current?.channel === channel && last.current.position) handlers.position = last.current.position;
     const end = client.subscribe(channel, handlers);
     return () => {
-      left.current = { channel, position: position ?? store.get().position };
+      last.current = { channel, position: position ?? store.get().position };
       end();
     };
-  }, [client, channel, store, latest, keep, wantsSnapshot]);
+  }, [client, channel, store, latest, keepInBackground, hasSnapshot]);
   return useStore(store, NOT_SUBSCRIBED);
 }

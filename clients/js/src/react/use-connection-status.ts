@@ -1,5 +1,5 @@
 'use client';
-/** `useConnectionStatus`: the connection, as people are shown it. */
+/** Hook for the connection status. */
 
 import type { ClientState } from '../types.js';
 import { STARTING } from './initial.js';
@@ -7,11 +7,11 @@ import { useClient } from './provider.js';
 import { useStore } from './use-store.js';
 
 export interface ConnectionOptions {
-  /** Where the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
+  /** URL at which the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
   readonly endpoint?: string | undefined;
 }
 
-/** The state of the page's client; on a server, `starting`. */
+/** Return the state of the page's client; on a server, `starting`. */
 export function useConnectionStatus({ endpoint }: ConnectionOptions = {}): ClientState {
   return useStore(useClient(endpoint).state, STARTING);
 }

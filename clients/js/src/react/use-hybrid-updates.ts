@@ -1,8 +1,8 @@
 'use client';
-/** `useHybridUpdates`: one user's data, kept up to date by push or by polling. */
+/** Hook for the data of one user, updated by push or by polling. */
 
 import { useCallback, useEffect, useInsertionEffect, useMemo } from 'react';
-import { HybridUpdates, LOADING, type FetchData, type HybridUpdatesOptions, type UpdatesState } from '../updates.js';
+import { HybridUpdates, LOADING, type FetchData, type HybridUpdatesOptions, type UpdatesState } from '../hybrid-updates.js';
 import { fingerprint, lateBound } from './late-bound.js';
 import { useClient } from './provider.js';
 import { SharedClient } from './shared-client.js';
@@ -14,11 +14,12 @@ export interface HybridUpdatesResult<Data> extends UpdatesState<Data> {
 }
 
 /**
- * Returns `fetchData`'s data and keeps it up to date with the events of `user-{userId}`.
+ * Return the data of `fetchData`, updated by the events of `user-{userId}`.
  *
- * Without `reduce`, each burst of events triggers one `fetchData`, and polling is `fetchData`. With
- * `reduce(data, event)` the events change the data, and `fetchData` is called at the start and after a reset.
- * Intervals are in milliseconds. Functions may be others at every render; other values among the options begin anew.
+ * Without `reduce`, each burst of events leads to one `fetchData`, and polling calls `fetchData`. With
+ * `reduce(data, event)` the events change the data, and `fetchData` is called at the start and after a
+ * reset. Intervals are in milliseconds. Functions may change with each render; another value of an
+ * option starts again.
  */
 export function useHybridUpdates<Data>(
   fetchData: FetchData<Data> | null | undefined,
@@ -27,16 +28,16 @@ export function useHybridUpdates<Data>(
 ): HybridUpdatesResult<Data> {
   const shared = useClient(options.endpoint);
   const client = options.client ?? shared;
-  const given = { ...options, fetchData };
-  const latest = useLatest(given);
-  const same = fingerprint(given);
+  const all = { ...options, fetchData };
+  const latest = useLatest(all);
+  const identity = fingerprint(all);
   const updates = useMemo(() => {
-    const late = lateBound(given, () => latest.current);
+    const late = lateBound(all, () => latest.current);
     return new HybridUpdates<Data>(late.fetchData, userId, { ...late, client });
-  }, [client, userId, same, latest]);
+  }, [client, userId, identity, latest]);
   useInsertionEffect(() => {
-    if (client instanceof SharedClient) client.prefer(lateBound(given, () => latest.current));
-  }, [client, same, latest]);
+    if (client instanceof SharedClient) client.prefer(lateBound(all, () => latest.current));
+  }, [client, identity, latest]);
   useEffect(() => {
     updates.start();
     return () => updates.stop();

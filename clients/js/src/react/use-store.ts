@@ -1,10 +1,10 @@
 'use client';
-/** Stores and handlers, as hooks read them. */
+/** Hooks for stores and handlers. */
 
 import { useCallback, useInsertionEffect, useRef, useSyncExternalStore, type RefObject } from 'react';
 import type { ReadableStore } from '../types.js';
 
-/** The store's value; `initial` on a server, and while hydrating what it sent. */
+/** Return the store's value; `initial` on a server and during hydration. */
 export function useStore<Value>(store: ReadableStore<Value>, initial: Value): Value {
   const subscribe = useCallback((listener: () => void) => store.subscribe(listener), [store]);
   return useSyncExternalStore(
@@ -14,7 +14,7 @@ export function useStore<Value>(store: ReadableStore<Value>, initial: Value): Va
   );
 }
 
-/** Always what the last commit was given, so that no change of a handler's identity renews a subscription. */
+/** Return a reference to the value of the last commit, so that a new handler needs no new subscription. */
 export function useLatest<Value>(value: Value): Readonly<RefObject<Value>> {
   const latest = useRef(value);
   useInsertionEffect(() => {

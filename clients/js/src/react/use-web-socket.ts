@@ -1,44 +1,45 @@
 'use client';
-/** `useWebSocket`: a WebSocket to any server, which comes back by itself. */
+/** Hook for a WebSocket to any server that reconnects by itself. */
 
 import { useEffect, useMemo } from 'react';
-import { CLOSED, ReconnectingSocket, type SocketOptions, type SocketState } from '../socket.js';
-import { Store } from '../store.js';
+import { CLOSED, ReconnectingSocket, type SocketOptions, type SocketState } from '../browser/reconnecting-socket.js';
+import { Store } from '../browser/store.js';
 import { useLatest, useStore } from './use-store.js';
 
 type Message = Parameters<ReconnectingSocket['send']>[0];
 
 export interface WebSocketResult extends SocketState {
-  /** Send now; false when there is no open socket. Objects are sent as JSON. */
+  /** Send a message, objects as JSON; returns false where no socket is open. */
   readonly send: (message: Message) => boolean;
-  /** Begin anew at once, whatever was given up. */
+  /** Open a new socket at once, and count failures from zero. */
   readonly reconnect: () => void;
-  /** End it; only `reconnect` opens it again. */
+  /** Close the socket; only `reconnect` opens another. */
   readonly close: (code?: number, reason?: string) => void;
 }
 
-const NOWHERE = new Store(CLOSED);
+const UNCONNECTED = new Store(CLOSED);
 
 /**
- * Connects to `url` while the component is mounted; `null` connects to nothing.
+ * Connect to `url` while the component is mounted; `null` connects to nothing.
  *
- * `lastMessage` is for showing: React joins updates, so two quick messages may render once. `onMessage` gets
- * every one. Another `url` or another value among the options makes another connection; another handler does not.
+ * `lastMessage` is for display: React batches updates, so two quick messages may render once. `onMessage`
+ * gets each message. Another `url` or another value of an option opens another connection; another handler
+ * does not.
  */
 export function useWebSocket(url: string | URL | null, options: SocketOptions = {}): WebSocketResult {
   const latest = useLatest(options.onMessage);
   const address = url === null ? null : String(url);
-  const same = JSON.stringify({ ...options, onMessage: undefined });
+  const identity = JSON.stringify({ ...options, onMessage: undefined });
   const socket = useMemo(() => {
     const onMessage = (message: MessageEvent): void => latest.current?.(message);
     return address === null ? null : new ReconnectingSocket(address, { ...options, onMessage });
-  }, [address, same, latest]);
+  }, [address, identity, latest]);
   useEffect(() => {
     socket?.start();
     return () => socket?.close();
   }, [socket]);
   const calls = useMemo(() => callsOf(socket), [socket]);
-  return { ...useStore(socket?.state ?? NOWHERE, CLOSED), ...calls };
+  return { ...useStore(socket?.state ?? UNCONNECTED, CLOSED), ...calls };
 }
 
 function callsOf(socket: ReconnectingSocket | null): Omit<WebSocketResult, keyof SocketState> {

@@ -1,5 +1,5 @@
 'use client';
-/** `ProcessingWidget`: a user's jobs and how far they are. */
+/** Widget of a user's jobs and their progress. */
 
 import { useId, useMemo, useState, type ReactElement } from 'react';
 import type { ChannelState, ClientState } from '../types.js';
@@ -15,25 +15,25 @@ import { useConnectionStatus } from './use-connection-status.js';
 import { useStore } from './use-store.js';
 
 export interface ProcessingWidgetProps {
-  /** Whose jobs: the events `job.…` of the channel `user-{userId}`. */
+  /** User whose jobs are shown: events `job.…` of the channel `user-{userId}`. */
   readonly userId: string | number;
-  /** Where the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
+  /** URL at which the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
   readonly endpoint?: string | undefined;
   readonly title?: string;
-  /** How many jobs are shown before the rest is asked for; 8 by default. */
+  /** Number of jobs shown before a click on `Show all`; 8 by default. */
   readonly limit?: number;
-  /** Whether the connection's badge is shown in its head, as it is by default. */
+  /** True if the head contains the connection badge; true by default. */
   readonly badge?: boolean;
-  /** Whether developers see the connection’s inside; in builds for production (`NODE_ENV`) nobody does. */
+  /** True if development builds show the debug panel; true by default. Production builds (`NODE_ENV`) never do. */
   readonly debug?: boolean;
   /** Further class names of the outer element. */
   readonly className?: string;
 }
 
 /**
- * Shows each job with its progress, stage, error and time of retry, and tells when one completes or fails.
+ * Jobs with progress, stage, error and time of the next attempt, and notices of jobs that complete or fail.
  *
- * Wants `realtime-bridge/react/styles.css` on the page.
+ * Needs `realtime-bridge/react/styles.css` on the page.
  */
 export function ProcessingWidget(props: ProcessingWidgetProps): ReactElement {
   return <JobsOfUser key={props.userId} {...props} />;
@@ -43,7 +43,7 @@ function JobsOfUser(props: ProcessingWidgetProps): ReactElement {
   const { userId, endpoint, title = 'Jobs', limit = 8, badge = true, debug = true, className } = props;
   const channel = `user-${userId}`;
   const store = useMemo(() => new JobStore(), []);
-  const channelState = useChannel(channel, store.take, { endpoint, onSnapshot: store.load });
+  const channelState = useChannel(channel, store.handle, { endpoint, onSnapshot: store.load });
   const { jobs, notices, loaded } = useStore(store, NO_JOBS);
   const connection = useConnectionStatus({ endpoint });
   const heading = useId();
@@ -56,8 +56,8 @@ function JobsOfUser(props: ProcessingWidgetProps): ReactElement {
         <span className="rb-summary">{summary(jobs)}</span>
         {badge && <ConnectionBadge endpoint={endpoint} />}
       </header>
-      <Doubt connection={connection} channel={channelState} />
-      <JobList jobs={jobs} limit={limit} known={loaded || channelState.phase === 'current'} refused={channelState.error !== null} />
+      <Outdated connection={connection} channel={channelState} />
+      <JobList jobs={jobs} limit={limit} complete={loaded || channelState.phase === 'current'} denied={channelState.error !== null} />
       {debug && <DebugPanel state={connection} channel={channel} channelState={channelState} />}
       <Notices notices={notices} onDismiss={store.dismiss} />
     </section>
@@ -69,33 +69,33 @@ const SUMMARISED: readonly JobState[] = ['running', 'retrying', 'queued', 'faile
 function summary(jobs: Jobs): string {
   return SUMMARISED.map((state) => [jobs.filter((job) => job.state === state).length, state] as const)
     .filter(([count]) => count > 0)
-    .map((counted) => counted.join(' '))
+    .map((count) => count.join(' '))
     .join(' · ');
 }
 
-/** Says when what is shown may not be so any more. */
-function Doubt({ connection, channel }: { readonly connection: ClientState; readonly channel: ChannelState }): ReactElement | null {
-  const isCut = connection.kind === 'offline' || connection.kind === 'error';
-  if (channel.error) return <p className="rb-doubt">{`These jobs cannot be shown: ${channel.error}`}</p>;
-  if (!isCut || connection.lastSync === null) return null;
-  return <p className="rb-doubt">{`As of ${formatMoment(connection.lastSync)}. What came after is not shown yet.`}</p>;
+/** Warning that the jobs may be out of date, or that the server denies them. */
+function Outdated({ connection, channel }: { readonly connection: ClientState; readonly channel: ChannelState }): ReactElement | null {
+  const isDisconnected = connection.kind === 'offline' || connection.kind === 'error';
+  if (channel.error) return <p className="rb-outdated">{`These jobs cannot be shown: ${channel.error}`}</p>;
+  if (!isDisconnected || connection.lastSync === null) return null;
+  return <p className="rb-outdated">{`As of ${formatMoment(connection.lastSync)}. What came after is not shown yet.`}</p>;
 }
 
 interface JobListProps {
   readonly jobs: Jobs;
   readonly limit: number;
-  readonly known: boolean;
-  readonly refused: boolean;
+  readonly complete: boolean;
+  readonly denied: boolean;
 }
 
-function JobList({ jobs, limit, known, refused }: JobListProps): ReactElement | null {
+function JobList({ jobs, limit, complete, denied }: JobListProps): ReactElement | null {
   const [all, setAll] = useState(false);
-  if (jobs.length === 0) return refused ? null : <Empty known={known} />;
-  const shown = all ? jobs : foremost(jobs, limit);
+  if (jobs.length === 0) return denied ? null : <Empty complete={complete} />;
+  const visible = all ? jobs : foremost(jobs, limit);
   return (
     <>
       <ul className="rb-jobs">
-        {shown.map((job) => (
+        {visible.map((job) => (
           <JobRow key={job.id} job={job} />
         ))}
       </ul>
@@ -108,11 +108,11 @@ function JobList({ jobs, limit, known, refused }: JobListProps): ReactElement | 
   );
 }
 
-function Empty({ known }: { readonly known: boolean }): ReactElement {
+function Empty({ complete }: { readonly complete: boolean }): ReactElement {
   return (
     <div className="rb-empty">
-      <p className="rb-empty-title">{known ? 'No jobs yet' : 'Loading jobs …'}</p>
-      {known && <p>A job appears here as soon as it is queued.</p>}
+      <p className="rb-empty-title">{complete ? 'No jobs yet' : 'Loading jobs …'}</p>
+      {complete && <p>A job appears here as soon as it is queued.</p>}
     </div>
   );
 }

@@ -3,7 +3,7 @@ import { act, cleanup, fireEvent, render, screen } from '@testing-library/react'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ConnectionBadge, RealtimeProvider } from '../../src/react/index.js';
 import { STARTING } from '../../src/react/initial.js';
-import { wordsFor } from '../../src/react/words.js';
+import { statusText } from '../../src/react/status-text.js';
 import type { ClientState, StatusKind } from '../../src/types.js';
 import { FakeClient } from './fake-client.js';
 
@@ -39,14 +39,14 @@ test.each([
   ['connecting', 'quiet', 'Connecting'],
   ['offline', 'bad', 'Offline'],
   ['error', 'bad', 'Error'],
-] as const)('%s is told by colour, icon and words', (kind, tone, label) => {
+] as const)('status %s has a colour, an icon and a text', (kind, tone, label) => {
   const status = showKind(kind);
   expect(status.closest('.rb-badge')!.getAttribute('data-tone')).toBe(tone);
   expect(status.textContent).toContain(label);
   expect(status.querySelectorAll('svg[aria-hidden="true"]')).toHaveLength(1);
 });
 
-test('each kind has an icon of its own', () => {
+test('each kind has its own icon', () => {
   const shapes = (['realtime', 'polling', 'connecting', 'offline', 'error', 'paused'] as const).map((kind) => {
     const shape = showKind(kind).querySelector('path')!.getAttribute('d');
     cleanup();
@@ -55,14 +55,14 @@ test('each kind has an icon of its own', () => {
   expect(new Set(shapes).size).toBe(6);
 });
 
-test('changes are announced politely and whole', () => {
+test('changes are announced politely and completely', () => {
   const status = showKind('polling');
   expect(status.getAttribute('aria-live')).toBe('polite');
   expect(status.getAttribute('aria-atomic')).toBe('true');
 });
 
 test.each([{ kind: 'starting' as const }, { kind: 'paused' as const, label: 'Paused', mode: 'IDLE' as const }])(
-  'nothing is said at first, in the place where the words will be: %j',
+  'no text at first, with space reserved: %j',
   (fields) => {
     const status = show(fields);
     expect(status.textContent).toBe('');
@@ -70,8 +70,8 @@ test.each([{ kind: 'starting' as const }, { kind: 'paused' as const, label: 'Pau
   },
 );
 
-describe('red', () => {
-  test('says why, what to do, and tries again when asked', () => {
+describe('fault', () => {
+  test('shows reason, advice and a retry button', () => {
     const status = showKind('offline', { reason: 'the socket went silent' });
     expect(status.textContent).toContain('The server does not answer (the socket went silent).');
     expect(status.textContent).toContain('Check your network. We keep trying.');
@@ -82,8 +82,8 @@ describe('red', () => {
   test.each([
     ['no descriptor: 401', 'Sign in, then try again.'],
     ['closed with 4401: token', 'Sign in, then try again.'],
-    ['no descriptor: 403', 'Sign in as somebody who has.'],
-    ['closed with 4403: forbidden', 'Sign in as somebody who has.'],
+    ['no descriptor: 403', 'Sign in with an account that has access.'],
+    ['closed with 4403: forbidden', 'Sign in with an account that has access.'],
     ['closed with 4410: disabled', 'Try again, or reload'],
     ['closed with 4400: bad frame', 'Try again, or reload'],
     ['closed with 4409', 'Close other tabs'],
@@ -94,19 +94,19 @@ describe('red', () => {
   });
 });
 
-test.each(['realtime', 'polling', 'connecting', 'starting'] as const)('there is nothing to press while %s', (kind) => {
+test.each(['realtime', 'polling', 'connecting', 'starting'] as const)('there is no button while %s', (kind) => {
   showKind(kind);
   expect(screen.queryByRole('button')).toBeNull();
 });
 
-test('a stopped client can be asked again, a paused one comes back by itself', () => {
-  expect(wordsFor({ ...STARTING, kind: 'paused', mode: 'STOPPED' }).retry).toBe(true);
-  expect(wordsFor({ ...STARTING, kind: 'paused', mode: 'PAUSED' }).retry).toBe(false);
+test('stopped client has a retry button, paused client has none', () => {
+  expect(statusText({ ...STARTING, kind: 'paused', mode: 'STOPPED' }).retry).toBe(true);
+  expect(statusText({ ...STARTING, kind: 'paused', mode: 'PAUSED' }).retry).toBe(false);
 });
 
-test('words may be others', () => {
-  const words = (state: ClientState) => ({ ...wordsFor(state), label: 'Getrennt', retry: true });
-  render(<RealtimeProvider client={client}><ConnectionBadge words={words} retryLabel="Erneut" className="mine" /></RealtimeProvider>);
+test('texts can be replaced', () => {
+  const replaced = (state: ClientState) => ({ ...statusText(state), label: 'Getrennt', retry: true });
+  render(<RealtimeProvider client={client}><ConnectionBadge statusText={replaced} retryLabel="Erneut" className="mine" /></RealtimeProvider>);
   expect(screen.getByRole('status').textContent).toContain('Getrennt');
   expect(screen.getByRole('button').textContent).toBe('Erneut');
   expect(document.querySelector('.rb-badge.mine')).not.toBeNull();

@@ -15,7 +15,7 @@ test.each([['production', false], ['development', true], ['test', true]])('NODE_
   expect(isShown()).toBe(expected);
 });
 
-test('a browser without `process` counts as production', () => {
+test('browser without `process` counts as production', () => {
   const { process } = globalThis;
   try {
     Reflect.deleteProperty(globalThis, 'process');

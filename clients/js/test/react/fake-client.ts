@@ -1,7 +1,7 @@
-/** A client whose every move a test decides. */
+/** Client that a test controls. */
 
 import { STARTING } from '../../src/react/initial.js';
-import { Store } from '../../src/store.js';
+import { Store } from '../../src/browser/store.js';
 import type { ChannelHandlers, ChannelState, Client, ClientState, RealtimeEvent, Reset, Snapshot } from '../../src/types.js';
 
 const EPOCH = 'k3v9q2wz';
@@ -9,7 +9,7 @@ const EPOCH = 'k3v9q2wz';
 export class FakeClient implements Client {
   readonly state = new Store<ClientState>({ ...STARTING, kind: 'paused', label: 'Paused' });
   readonly calls: string[] = [];
-  /** Each subscription ever made, with what it was asked for. */
+  /** All subscriptions, ended ones included. */
   readonly subscriptions: { channel: string; handlers: ChannelHandlers; ended: boolean }[] = [];
   private readonly channels = new Map<string, Store<ChannelState>>();
   private offset = 0;
@@ -41,9 +41,9 @@ export class FakeClient implements Client {
   }
 
   channel(name: string): Store<ChannelState> {
-    const known = this.channels.get(name) ?? new Store<ChannelState>({ phase: 'syncing', position: null, error: null });
-    this.channels.set(name, known);
-    return known;
+    const store = this.channels.get(name) ?? new Store<ChannelState>({ phase: 'syncing', position: null, error: null });
+    this.channels.set(name, store);
+    return store;
   }
 
   get live(): ChannelHandlers[] {
@@ -54,19 +54,19 @@ export class FakeClient implements Client {
     this.state.merge(fields);
   }
 
-  /** All are connected, and in step. */
+  /** Show a connected client. */
   goLive(): void {
     this.show({ kind: 'realtime', label: 'Real-time', mode: 'LIVE', transport: 'websocket', updateSource: 'websocket', websocketStatus: 'connected' });
   }
 
   emit(channel: string, event: string, data: unknown = {}, more: Partial<RealtimeEvent> = {}): RealtimeEvent {
-    const made = this.event(channel, event, data, more);
+    const sent = this.event(channel, event, data, more);
     for (const { channel: name, handlers, ended } of [...this.subscriptions]) {
-      if (name === channel && !ended) void handlers.onEvent?.(made);
+      if (name === channel && !ended) void handlers.onEvent?.(sent);
     }
-    const { id, position } = made;
+    const { id, position } = sent;
     this.channel(channel).merge({ phase: 'current', position: position ? { ...position, id } : null });
-    return made;
+    return sent;
   }
 
   event(channel: string, event: string, data: unknown, more: Partial<RealtimeEvent> = {}): RealtimeEvent {

@@ -7,7 +7,7 @@ import { expect, test, vi } from 'vitest';
 import { ConnectionBadge, ProcessingWidget, RealtimeProvider } from '../../src/react/index.js';
 import { FakeClient } from './fake-client.js';
 
-test('a page rendered on a server comes alive without a mismatch', async () => {
+test('server-rendered page hydrates without a mismatch', async () => {
   const client = new FakeClient();
   const page: ReactElement = (
     <StrictMode>
@@ -17,11 +17,11 @@ test('a page rendered on a server comes alive without a mismatch', async () => {
       </RealtimeProvider>
     </StrictMode>
   );
-  const complaints = vi.spyOn(console, 'error');
+  const errors = vi.spyOn(console, 'error');
   const root = document.body.appendChild(document.createElement('div'));
   root.innerHTML = renderToString(page);
   client.goLive();
   await act(async () => void hydrateRoot(root, page, { onRecoverableError: (error) => expect.unreachable(String(error)) }));
-  expect(complaints).not.toHaveBeenCalled();
+  expect(errors).not.toHaveBeenCalled();
   expect(root.querySelector('.rb-pill-label')!.textContent).toBe('Real-time');
 });

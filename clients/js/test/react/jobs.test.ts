@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ENDED_KEPT, foremost, justEnded, loadJobs, reduceJobs, type Job, type Jobs } from '../../src/react/jobs.js';
+import { MAX_ENDED, foremost, justEnded, loadJobs, reduceJobs, type Job, type Jobs } from '../../src/react/jobs.js';
 import type { RealtimeEvent } from '../../src/types.js';
 
 const NOW = 1_763_836_800_000;
@@ -18,8 +18,8 @@ function only(...events: RealtimeEvent[]): Job {
   return jobs[0]!;
 }
 
-describe('a job’s life', () => {
-  test('it is queued, runs and completes', () => {
+describe('job states', () => {
+  test('job is queued, runs and completes', () => {
     const queued = event('job.queued', { job: 'a1', title: 'call.mp3' });
     const running = event('job.progress', { job: 'a1', percent: 30, stage: 'Aligning' });
     expect(only(queued)).toMatchObject({ id: 'a1', title: 'call.mp3', state: 'queued', percent: null });
@@ -28,25 +28,25 @@ describe('a job’s life', () => {
     expect(completed).toMatchObject({ state: 'completed', percent: 100, updatedAt: NOW });
   });
 
-  test('an end is never taken back, nor replaced by another end', () => {
+  test('ended job ignores later states', () => {
     const done = event('job.completed', { job: 'a1' });
     for (const late of ['job.progress', 'job.started', 'job.queued', 'job.failed', 'job.retrying']) {
       expect(only(done, event(late, { job: 'a1', percent: 10 }))).toMatchObject({ state: 'completed', percent: 100 });
     }
   });
 
-  test('the very same list comes back when nothing changes', () => {
+  test('unchanged jobs keep the list', () => {
     const jobs = fold(event('job.completed', { job: 'a1' }));
     expect(reduceJobs(jobs, event('job.progress', { job: 'a1' }))).toBe(jobs);
     expect(reduceJobs(jobs, event('message.new', { job: 'a1' }))).toBe(jobs);
   });
 
-  test('an older version of a state changes nothing', () => {
+  test('older version is ignored', () => {
     const new_ = event('job.progress', { job: 'a1', percent: 60, version: 7 });
     expect(only(new_, event('job.progress', { job: 'a1', percent: 20, version: 5 })).percent).toBe(60);
   });
 
-  test('a retry tells when and why, and the next attempt begins from nothing', () => {
+  test('retry shows its time, and the next attempt starts empty', () => {
     const retrying = event('job.retrying', { job: 'a1', error: 'timeout', retry_at: '2025-11-22T18:40:10Z' });
     const at = Date.parse('2025-11-22T18:40:10Z');
     expect(only(retrying)).toMatchObject({ state: 'retrying', error: 'timeout', retryAt: at });
@@ -54,21 +54,21 @@ describe('a job’s life', () => {
     expect(again).toMatchObject({ state: 'running', error: null, retryAt: null, percent: null });
   });
 
-  test('null takes a value back, silence keeps it', () => {
+  test('null clears a value, an absent field keeps it', () => {
     const running = event('job.progress', { job: 'a1', stage: 'Reading', message: 'page 3' });
     expect(only(running, event('job.progress', { job: 'a1', stage: null }))).toMatchObject({ stage: null, message: 'page 3' });
   });
 
-  test('a removed job is gone', () => {
+  test('removed job leaves the list', () => {
     expect(fold(event('job.queued', { job: 'a1' }), event('job.deleted', { job: 'a1' }))).toEqual([]);
   });
 });
 
-describe('a row of a watched table', () => {
+describe('captured table row', () => {
   const row = (operation: string, status: string, more: object = {}): RealtimeEvent =>
     event(`job.${operation}`, { id: 7, title: 'call.mp3', status, ...more }, { key: 'job-7' });
 
-  test('it is the job that its columns say', () => {
+  test('row defines the job', () => {
     const created = { created_at: '2025-11-22T18:40:10.123456+00:00' };
     expect(only(row('insert', 'queued', created))).toMatchObject({ id: '7', title: 'call.mp3', state: 'queued' });
     const columns = { ...created, progress: 0.3, stage: 'Aligning', message: null, error: null };
@@ -77,14 +77,14 @@ describe('a row of a watched table', () => {
     expect(only(row('update', 'failed', { error: 'disk full' }))).toMatchObject({ state: 'failed', error: 'disk full' });
   });
 
-  test('it may begin anew after its end, as its table says', () => {
+  test('row can restart an ended job', () => {
     const ended = fold(row('insert', 'queued'), row('update', 'failed', { error: 'disk full' }));
     const again = row('update', 'queued', { error: null });
     expect(reduceJobs(ended, again)).toMatchObject([{ state: 'queued', error: null }]);
     expect(loadJobs(ended, [again])).toMatchObject([{ state: 'queued', error: null }]);
   });
 
-  test('it is gone with its row, whatever its state was', () => {
+  test('deleted row removes the job in any state', () => {
     for (const status of ['running', 'completed']) {
       expect(fold(row('insert', 'queued'), row('update', status), row('delete', status))).toEqual([]);
     }
@@ -92,7 +92,7 @@ describe('a row of a watched table', () => {
   });
 });
 
-describe('whatever words its producer uses', () => {
+describe('names and units of producers', () => {
   test.each([
     [{ percent: 30 }, 30],
     [{ progress: 0.3 }, 30],
@@ -127,7 +127,7 @@ describe('whatever words its producer uses', () => {
     ['a number', event('job.started', { job_id: 1 })],
     ['an object', event('job.started', { job: { id: 'a1' } })],
     ['Celery', event('job.started', { task_id: 'a1' })],
-  ])('a job is known by %s', (_, started) => {
+  ])('job id comes from %s', (_, started) => {
     expect(only(started).id).toMatch(/^(a1|1)$/);
   });
 
@@ -142,12 +142,12 @@ describe('whatever words its producer uses', () => {
     expect(only(event(name, { id: 'a1', ...data })).state).toBe(state);
   });
 
-  test('an error may be a sentence or an object', () => {
+  test('error is a text or an object', () => {
     expect(only(event('job.failed', { job: 'a1', error: 'disk full' })).error).toBe('disk full');
     expect(only(event('job.failed', { job: 'a1', error: { type: 'E', message: 'disk full' } })).error).toBe('disk full');
   });
 
-  test.each([[null], [7], ['text'], [[]], [{ job: '' }], [{ job: { id: null } }]])('%j is survived', (data) => {
+  test.each([[null], [7], ['text'], [[]], [{ job: '' }], [{ job: { id: null } }]])('data %j is ignored', (data) => {
     expect(fold(event('job.progress', data))).toEqual([]);
   });
 });
@@ -156,28 +156,28 @@ describe('many jobs', () => {
   const started = (id: number): RealtimeEvent => event('job.started', { job: id });
   const done = (id: number): RealtimeEvent => event('job.completed', { job: id });
 
-  test('those that go on are all kept, those that have ended are bounded', () => {
-    const numbers = Array.from({ length: ENDED_KEPT + 50 }, (_, number) => number);
+  test('active jobs are all kept, ended jobs are limited', () => {
+    const numbers = Array.from({ length: MAX_ENDED + 50 }, (_, number) => number);
     const jobs = fold(started(-1), ...numbers.map(done));
-    expect(jobs).toHaveLength(ENDED_KEPT + 1);
+    expect(jobs).toHaveLength(MAX_ENDED + 1);
     expect(jobs.at(-1)).toMatchObject({ id: '-1', state: 'running' });
   });
 
-  test('those that go on are shown before those that have ended, in their order', () => {
+  test('active jobs come before ended ones', () => {
     const jobs = fold(started(1), done(2), done(3), started(4));
     expect(foremost(jobs, 3).map(({ id }) => id)).toEqual(['4', '3', '1']);
   });
 
-  test('a snapshot replaces what went on and keeps what had ended', () => {
+  test('snapshot replaces active jobs and keeps ended ones', () => {
     const before = fold(started(1), started(2), done(3));
     const after = loadJobs(before, [done(1), event('job.progress', { job: 4, percent: 5 })]);
     expect(new Map(after.map(({ id, state }) => [id, state]))).toEqual(
       new Map([['1', 'completed'], ['3', 'completed'], ['4', 'running']]),
     );
-    expect(justEnded(before, after, { strangers: false }).map(({ id }) => id)).toEqual(['1']);
+    expect(justEnded(before, after, { unknown: false }).map(({ id }) => id)).toEqual(['1']);
   });
 
-  test('a snapshot is ordered by age, whatever order it comes in', () => {
+  test('snapshot is sorted by age', () => {
     const at = (id: string, offset: number): RealtimeEvent =>
       event('job.started', { job: id }, { time: NOW + offset, position: { epoch: 'k', offset } });
     expect(loadJobs([], [at('b', 2), at('c', 3), at('a', 1)]).map(({ id }) => id)).toEqual(['c', 'b', 'a']);

@@ -6,15 +6,15 @@ import { ConnectionBadge, RealtimeProvider, useChannel, useHybridUpdates } from 
 import type { ClientOptions } from '../../src/types.js';
 import type { FakeClient } from './fake-client.js';
 
-const made = vi.hoisted(() => [] as { client: FakeClient; options: ClientOptions }[]);
+const clients = vi.hoisted(() => [] as { client: FakeClient; options: ClientOptions }[]);
 
-vi.mock('../../src/client.js', async () => {
+vi.mock('../../src/hybrid-client.js', async () => {
   const { FakeClient } = await import('./fake-client.js');
   return {
     HybridClient: class extends FakeClient {
       constructor(options: ClientOptions = {}) {
         super();
-        made.push({ client: this, options });
+        clients.push({ client: this, options });
       }
     },
   };
@@ -22,7 +22,7 @@ vi.mock('../../src/client.js', async () => {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  made.length = 0;
+  clients.length = 0;
 });
 afterEach(() => {
   cleanup();
@@ -41,14 +41,14 @@ function Updates({ options = {} }: { options?: ClientOptions }): null {
 }
 
 function show(page: ReactNode): ReturnType<typeof render> {
-  const shown = render(<StrictMode>{page}</StrictMode>);
+  const view = render(<StrictMode>{page}</StrictMode>);
   act(() => void vi.advanceTimersByTime(10));
-  return shown;
+  return view;
 }
 
-const calls = (): string[][] => made.map(({ client }) => client.calls);
+const calls = (): string[][] => clients.map(({ client }) => client.calls);
 
-test('without a provider all who name an endpoint share one client, from the first to the last of them', () => {
+test('hooks without a provider share a client per endpoint', () => {
   const page = (badge: boolean): ReactElement => (
     <StrictMode>
       <Channel />
@@ -67,32 +67,32 @@ test('without a provider all who name an endpoint share one client, from the fir
   expect(calls()).toEqual([['start', 'stop']]);
 });
 
-test('another endpoint is another client', () => {
+test('another endpoint has another client', () => {
   show(<><Channel /><Channel endpoint="/other" /></>);
-  expect(made.map(({ options }) => options.endpoint)).toEqual(['/realtime', '/other']);
+  expect(clients.map(({ options }) => options.endpoint)).toEqual(['/realtime', '/other']);
 });
 
-test('the options of `useHybridUpdates` count for the shared client, whoever comes first', () => {
+test('options of `useHybridUpdates` reach the shared client', () => {
   show(<><ConnectionBadge /><Updates options={{ pollingInterval: 2000, token: () => 't' }} /></>);
-  expect(made.map(({ options }) => options.pollingInterval)).toEqual([2000]);
-  expect((made[0]!.options.token as () => string)()).toBe('t');
+  expect(clients.map(({ options }) => options.pollingInterval)).toEqual([2000]);
+  expect((clients[0]!.options.token as () => string)()).toBe('t');
 });
 
-test('a provider’s options make its own client, which starts with the first user and stops after the last', () => {
+test('provider options create a client for its users', () => {
   const { unmount } = show(
     <RealtimeProvider options={{ endpoint: '/mine' }}>
       <Channel endpoint="/disregarded" />
       <Updates />
     </RealtimeProvider>,
   );
-  expect(made.map(({ options }) => options)).toEqual([{ endpoint: '/mine' }]);
+  expect(clients.map(({ options }) => options)).toEqual([{ endpoint: '/mine' }]);
   expect(calls()).toEqual([['start']]);
   unmount();
   vi.advanceTimersByTime(10);
   expect(calls()).toEqual([['start', 'stop']]);
 });
 
-test('a provider that nobody uses contacts nothing', () => {
+test('provider without users contacts nothing', () => {
   show(<RealtimeProvider options={{}}>{null}</RealtimeProvider>);
-  expect(made).toEqual([]);
+  expect(clients).toEqual([]);
 });

@@ -1,4 +1,4 @@
-/** In Node, where there is no window, no document and no socket. */
+/** Rendering in Node, without a window, a document or a WebSocket. */
 import type { ReactElement } from 'react';
 import { renderToString } from 'react-dom/server';
 import { expect, test, vi } from 'vitest';
@@ -23,7 +23,7 @@ function Hooks(): ReactElement {
   return <p>{text.map(String).join(' ')}</p>;
 }
 
-test('hooks render what is not known yet, and contact nothing', () => {
+test('hooks render the initial state and contact nothing', () => {
   vi.stubGlobal('fetch', () => expect.unreachable());
   expect(typeof window).toBe('undefined');
   expect(renderToString(<Hooks />)).toBe('<p>null true polling disconnected disconnected syncing starting</p>');
@@ -31,24 +31,24 @@ test('hooks render what is not known yet, and contact nothing', () => {
   vi.unstubAllGlobals();
 });
 
-test('the badge leaves room for its words', () => {
+test('badge reserves space for its text', () => {
   const page = renderToString(<ConnectionBadge />);
   expect(page).toContain('role="status"');
   expect(page).toContain('<span class="rb-pill-label"></span>');
 });
 
-test('components say the same whatever their client is doing, so that hydration agrees', () => {
+test('components render the same for any client state', () => {
   const client = new FakeClient();
   client.goLive();
   const page = renderToString(<RealtimeProvider client={client}><ConnectionBadge /></RealtimeProvider>);
   expect(page).toBe(renderToString(<ConnectionBadge />));
 });
 
-test('the widget is loading', () => {
+test('widget is loading', () => {
   expect(renderToString(<ProcessingWidget userId="u1" />)).toContain('Loading jobs …');
 });
 
-test('no markup has what a content security policy forbids', () => {
+test('markup needs no exception in a content security policy', () => {
   const page = renderToString(<><ProcessingWidget userId="u1" debug /><ConnectionBadge /></>);
   expect(page).not.toMatch(/ style=|<style|<script| on[a-z]+=/);
 });

@@ -26,7 +26,7 @@ test.each([
   ['good-fill', 'surface', GRAPHIC],
   ['bad-fill', 'sunken', GRAPHIC],
   ['fair-fill', 'surface', GRAPHIC],
-])('%s can be read on %s, in light and in dark', (front, back, least) => {
+])('contrast of %s on %s suffices in light and dark', (front, back, least) => {
   for (const scheme of [0, 1] as const) {
     expect(contrast(pairs.get(front)![scheme], pairs.get(back)![scheme])).toBeGreaterThanOrEqual(least);
   }
@@ -36,7 +36,7 @@ test('browsers without light-dark() get the light colours', () => {
   expect(Object.fromEntries(plain)).toEqual(Object.fromEntries([...pairs].map(([name, [light]]) => [name, light])));
 });
 
-test('motion is left out for who does not want it', () => {
+test('reduced motion disables every animation', () => {
   const still = css.slice(css.indexOf('prefers-reduced-motion'));
   const moving = [...css.matchAll(/^([^\n@{]+) \{[^}]*?(?:animation|transition): (?!none)/gm)].map(([, selector]) => selector);
   for (const selector of [...moving, '.rb-bar-unknown .rb-bar-fill']) expect(still).toContain(selector);

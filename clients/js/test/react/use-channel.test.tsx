@@ -16,7 +16,7 @@ function Listener({ channel = 'job.7', seen }: { channel?: string; seen: (event:
   const [ids, setIds] = useState<readonly string[]>([]);
   const { phase, position, error } = useChannel(channel, (event) => {
     seen(event);
-    setIds((known) => [...known, event.id]);
+    setIds((ids) => [...ids, event.id]);
   });
   return <p>{`${phase} ${position?.offset ?? '-'} ${error ?? 'fine'} ${ids.join()}`}</p>;
 }
@@ -26,7 +26,7 @@ function show(element: ReactElement, { strict = true } = {}): ReturnType<typeof 
   return render(strict ? <StrictMode>{page}</StrictMode> : page);
 }
 
-test('every event is exactly one call, in StrictMode and in one batch', () => {
+test('each event is one call in StrictMode and in a batch', () => {
   const seen = vi.fn();
   const { container } = show(<Listener seen={seen} />);
   act(() => {
@@ -43,7 +43,7 @@ test('StrictMode leaves one subscription', () => {
   expect(client.live).toHaveLength(0);
 });
 
-test('another handler at each render renews nothing, and the newest is called', () => {
+test('latest handler is called without a new subscription', () => {
   const [first, second] = [vi.fn(), vi.fn()];
   const { rerender } = render(<RealtimeProvider client={client}><Listener seen={first} /></RealtimeProvider>);
   client.emit('other', 'not ours');
@@ -54,7 +54,7 @@ test('another handler at each render renews nothing, and the newest is called', 
   expect([first.mock.calls.length, second.mock.calls.length]).toEqual([1, 1]);
 });
 
-test('another channel is another subscription, from now', () => {
+test('another channel starts at its current end', () => {
   const { rerender } = render(<RealtimeProvider client={client}><Listener seen={() => {}} /></RealtimeProvider>);
   act(() => void client.emit('job.7', 'a'));
   rerender(<RealtimeProvider client={client}><Listener channel="job.8" seen={() => {}} /></RealtimeProvider>);
@@ -62,7 +62,7 @@ test('another channel is another subscription, from now', () => {
   expect(client.subscriptions[1]!.handlers).not.toHaveProperty('position');
 });
 
-test('who listens again to the same channel goes on where it stopped', () => {
+test('resubscription resumes after the last event', () => {
   const other = new FakeClient();
   const { rerender } = render(<RealtimeProvider client={client}><Listener seen={() => {}} /></RealtimeProvider>);
   act(() => void client.emit('job.7', 'a'));
@@ -70,7 +70,7 @@ test('who listens again to the same channel goes on where it stopped', () => {
   expect(other.live[0]!.position).toEqual({ epoch: 'k3v9q2wz', offset: 1, id: 'e1' });
 });
 
-test('it is told of holes and of a refusal', () => {
+test('resets and denials reach the component', () => {
   const onReset = vi.fn();
   function Page(): ReactElement {
     const { error } = useChannel('job.7', undefined, { onReset });
@@ -85,10 +85,10 @@ test('it is told of holes and of a refusal', () => {
   expect(container.textContent).toBe('forbidden');
 });
 
-test('a snapshot is asked for by who takes it alone', () => {
+test('snapshot is requested only with onSnapshot', () => {
   const onSnapshot = vi.fn();
   function Page(): ReactElement {
-    useChannel('job.7', () => {}, { onSnapshot, keep: true });
+    useChannel('job.7', () => {}, { onSnapshot, keepInBackground: true });
     return <Listener seen={() => {}} />;
   }
   show(<Page />, { strict: false });
@@ -97,13 +97,13 @@ test('a snapshot is asked for by who takes it alone', () => {
   expect(onSnapshot).toHaveBeenCalledOnce();
 });
 
-test('the provider starts a client that never was, and leaves its end to its owner', () => {
+test('provider starts an idle client and does not stop it', () => {
   const { unmount } = show(<Listener seen={() => {}} />);
   unmount();
   expect(client.calls).toEqual(['start']);
 });
 
-test('the connection’s status is followed', () => {
+test('connection status is updated', () => {
   function Page(): ReactElement {
     return <p>{useConnectionStatus().kind}</p>;
   }

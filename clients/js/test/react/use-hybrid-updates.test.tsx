@@ -30,7 +30,7 @@ async function connected(channel = 'user-42'): Promise<void> {
   await soon();
 }
 
-test('it loads, then shows what was fetched and where updates come from', async () => {
+test('loading is followed by the data and its source', async () => {
   const fetchData = vi.fn(async () => ['a']);
   const { result } = renderHook(() => useHybridUpdates(fetchData, 42), { wrapper });
   expect(result.current).toMatchObject({ data: null, loading: true, updateSource: 'polling' });
@@ -39,7 +39,7 @@ test('it loads, then shows what was fetched and where updates come from', async 
   expect(fetchData).toHaveBeenCalledTimes(1);
 });
 
-test('a burst of events is one `fetchData`, and each of them one `onEvent`', async () => {
+test('burst leads to one `fetchData` and one `onEvent` per event', async () => {
   const [fetchData, onEvent] = [vi.fn(async () => ['a']), vi.fn()];
   renderHook(() => useHybridUpdates(fetchData, 42, { onEvent }), { wrapper });
   await connected();
@@ -51,7 +51,7 @@ test('a burst of events is one `fetchData`, and each of them one `onEvent`', asy
   expect(onEvent).toHaveBeenCalledTimes(3);
 });
 
-test('with `reduce`, events of one batch all change the data, by the newest function', async () => {
+test('latest `reduce` gets every event of a batch', async () => {
   const { result, rerender } = renderHook(
     ({ mark }) => useHybridUpdates<string[]>(async () => [], 42, { reduce: (data, event: RealtimeEvent) => [...(data ?? []), event.event + mark] }),
     { wrapper, initialProps: { mark: '1' } },
@@ -66,14 +66,14 @@ test('with `reduce`, events of one batch all change the data, by the newest func
   expect(client.live).toHaveLength(1);
 });
 
-test('without `fetchData` the snapshot is the start', async () => {
+test('snapshot is the first data without `fetchData`', async () => {
   const { result } = renderHook(() => useHybridUpdates<number>(null, 42, { onSnapshot: ({ events }) => events.length }), { wrapper });
   act(() => client.snapshot('user-42', [client.event('user-42', 'a', {})]));
   await soon();
   expect(result.current).toMatchObject({ data: 1, loading: false });
 });
 
-test('other functions at each render begin nothing anew; another user does', async () => {
+test('new functions keep the client, another user does not', async () => {
   const { rerender, unmount } = renderHook(({ user }) => useHybridUpdates(async () => ['a'], user, { pollingInterval: 2000, onEvent: () => {} }), {
     wrapper,
     initialProps: { user: 42 },
@@ -87,7 +87,7 @@ test('other functions at each render begin nothing anew; another user does', asy
   expect(client.live).toEqual([]);
 });
 
-test.each([{ websocketEnabled: false }, { enableFeatureFlag: false }])('%j polls `fetchData` and touches nothing else', async (options) => {
+test.each([{ websocketEnabled: false }, { enableFeatureFlag: false }])('%j polls `fetchData` only', async (options) => {
   const fetchData = vi.fn(async () => ['a']);
   const { result } = renderHook(() => useHybridUpdates(fetchData, 42, { ...options, pollingInterval: 1000 }), { wrapper });
   await soon(10);
@@ -113,7 +113,7 @@ test('`refresh` fetches, resolves, and keeps its identity', async () => {
   expect(result.current.refresh).toBe(refresh);
 });
 
-test('a client of one’s own is used before the provider’s', async () => {
+test('client option takes precedence over the provider', async () => {
   const own = new FakeClient();
   renderHook(() => useHybridUpdates(null, 42, { client: own }), { wrapper });
   expect(own.live).toHaveLength(1);

@@ -5,23 +5,23 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { useWebSocket } from '../../src/react/index.js';
 
 class FakeWebSocket {
-  static made: FakeWebSocket[] = [];
+  static created: FakeWebSocket[] = [];
   readyState = 0;
   readonly sent: unknown[] = [];
   onopen: (() => void) | null = null;
   onmessage: ((message: MessageEvent) => void) | null = null;
   onclose: (() => void) | null = null;
   constructor(readonly url: string) {
-    FakeWebSocket.made.push(this);
+    FakeWebSocket.created.push(this);
   }
   static get last(): FakeWebSocket {
-    return FakeWebSocket.made.at(-1)!;
+    return FakeWebSocket.created.at(-1)!;
   }
   open(): void {
     this.readyState = 1;
     this.onopen?.();
   }
-  say(data: string): void {
+  receive(data: string): void {
     this.onmessage?.(new MessageEvent('message', { data }));
   }
   send(message: unknown): void {
@@ -33,7 +33,7 @@ class FakeWebSocket {
 }
 
 beforeEach(() => {
-  FakeWebSocket.made = [];
+  FakeWebSocket.created = [];
   vi.stubGlobal('WebSocket', FakeWebSocket);
 });
 afterEach(() => {
@@ -43,7 +43,7 @@ afterEach(() => {
 
 const URL = 'wss://example.com/a';
 
-test('it connects, sends and closes', () => {
+test('hook connects, sends and closes', () => {
   const { result, unmount } = renderHook(() => useWebSocket(URL, { heartbeatInterval: 0 }));
   expect(result.current).toMatchObject({ status: 'connecting', attempts: 0, lastMessage: null });
   expect(result.current.send('early')).toBe(false);
@@ -55,33 +55,33 @@ test('it connects, sends and closes', () => {
   expect(FakeWebSocket.last.readyState).toBe(3);
 });
 
-test('`onMessage` gets every message, though React joins what it shows', () => {
-  const [onMessage, shown] = [vi.fn(), [] as unknown[]];
+test('`onMessage` gets every message despite batching', () => {
+  const [onMessage, rendered] = [vi.fn(), [] as unknown[]];
   function Page(): ReactElement {
     const { lastMessage } = useWebSocket(URL, { onMessage: (message) => onMessage(message.data) });
-    shown.push(lastMessage?.data);
+    rendered.push(lastMessage?.data);
     return <p>{String(lastMessage?.data)}</p>;
   }
   const { container } = render(<StrictMode><Page /></StrictMode>);
   act(() => {
     FakeWebSocket.last.open();
-    for (const data of ['a', 'b', 'c']) FakeWebSocket.last.say(data);
+    for (const data of ['a', 'b', 'c']) FakeWebSocket.last.receive(data);
   });
   expect(onMessage.mock.calls.flat()).toEqual(['a', 'b', 'c']);
   expect(container.textContent).toBe('c');
 });
 
-test('another handler keeps the connection, another address makes another', () => {
+test('new URL reconnects, new handler does not', () => {
   const { rerender, result } = renderHook(({ url }) => useWebSocket(url, { onMessage: () => {} }), { initialProps: { url: URL } });
   const { send } = result.current;
   rerender({ url: URL });
-  expect(FakeWebSocket.made).toHaveLength(1);
+  expect(FakeWebSocket.created).toHaveLength(1);
   expect(result.current.send).toBe(send);
   rerender({ url: 'wss://example.com/b' });
-  expect(FakeWebSocket.made.map(({ url, readyState }) => [url, readyState])).toEqual([[URL, 3], ['wss://example.com/b', 0]]);
+  expect(FakeWebSocket.created.map(({ url, readyState }) => [url, readyState])).toEqual([[URL, 3], ['wss://example.com/b', 0]]);
 });
 
-test('it can be ended and begun anew', () => {
+test('closed socket can be reconnected', () => {
   const { result } = renderHook(() => useWebSocket(URL));
   act(() => result.current.close());
   expect(result.current.status).toBe('disconnected');
@@ -89,9 +89,9 @@ test('it can be ended and begun anew', () => {
   expect(result.current.status).toBe('connecting');
 });
 
-test('nothing is contacted without an address', () => {
+test('null URL contacts nothing', () => {
   const { result } = renderHook(() => useWebSocket(null));
   expect(result.current.status).toBe('disconnected');
   result.current.reconnect();
-  expect(FakeWebSocket.made).toEqual([]);
+  expect(FakeWebSocket.created).toEqual([]);
 });

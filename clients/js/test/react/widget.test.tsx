@@ -25,7 +25,7 @@ function show(props: Partial<ProcessingWidgetProps> = {}): ReturnType<typeof ren
   );
 }
 
-function tell(event: string, data: object = {}, job = 'a1'): void {
+function emit(event: string, data: object = {}, job = 'a1'): void {
   act(() => void client.emit(CHANNEL, event, { job, title: `${job}.mp3`, ...data }, { key: `job-${job}` }));
 }
 
@@ -33,44 +33,44 @@ function rows(): (string | null)[] {
   return [...document.querySelectorAll('.rb-job')].map((row) => `${row.getAttribute('data-job')} ${row.getAttribute('data-state')}`);
 }
 
-describe('the list', () => {
-  test('it loads, then says that there is nothing, and how that changes', () => {
+describe('list of jobs', () => {
+  test('loading is followed by the empty text', () => {
     show();
     expect(screen.getByText('Loading jobs …')).toBeTruthy();
     act(() => client.snapshot(CHANNEL));
     expect(screen.getByText('No jobs yet')).toBeTruthy();
   });
 
-  test('a job runs before people’s eyes', () => {
+  test('running job updates in place', () => {
     show();
-    tell('job.queued');
+    emit('job.queued');
     expect(screen.getByText('Waiting for a worker')).toBeTruthy();
-    tell('job.progress', { percent: 41.7, stage: 'Aligning', bytes_done: 3_200_000, bytes_total: 8_100_000, eta: 130 });
+    emit('job.progress', { percent: 41.7, stage: 'Aligning', bytes_done: 3_200_000, bytes_total: 8_100_000, eta: 130 });
     const bar = screen.getByRole('progressbar', { name: 'a1.mp3' });
     expect(bar.getAttribute('aria-valuenow')).toBe('41');
     expect(bar.getAttribute('aria-valuetext')).toBe('Running · 41 % · Aligning');
     expect(bar.querySelector('rect')!.getAttribute('width')).toBe('41.7');
     expect(document.querySelector('.rb-job-facts')!.textContent).toBe('Aligningabout 2 min left · 3.2 MB of 8.1 MB · 41 %');
-    tell('job.completed');
+    emit('job.completed');
     expect(screen.getByRole('progressbar').getAttribute('aria-valuenow')).toBe('100');
-    tell('job.progress', { percent: 50 });
+    emit('job.progress', { percent: 50 });
     expect(rows()).toEqual(['a1 completed']);
   });
 
-  test('a job of unknown progress says so', () => {
+  test('unknown progress has no value', () => {
     show();
-    tell('job.started');
+    emit('job.started');
     expect(screen.getByRole('progressbar').hasAttribute('aria-valuenow')).toBe(false);
   });
 
-  test('an error and the time of the next attempt are shown', () => {
+  test('error and next attempt are shown', () => {
     show();
-    tell('job.retrying', { error: 'The disk is full', retry_at: '2025-11-22T18:40:10Z' });
+    emit('job.retrying', { error: 'The disk is full', retry_at: '2025-11-22T18:40:10Z' });
     expect(screen.getByText('The disk is full')).toBeTruthy();
     expect(document.querySelector('time')!.getAttribute('datetime')).toBe('2025-11-22T18:40:10.000Z');
   });
 
-  test('it begins with the snapshot', () => {
+  test('snapshot is shown first', () => {
     show();
     const events = [client.event(CHANNEL, 'job.completed', { job: 'a1' }), client.event(CHANNEL, 'job.progress', { job: 'a2', percent: 5 })];
     act(() => client.snapshot(CHANNEL, events));
@@ -78,15 +78,15 @@ describe('the list', () => {
     expect(screen.getByText('1 running')).toBeTruthy();
   });
 
-  test('many are shown when asked for', () => {
+  test('button shows all jobs', () => {
     show({ limit: 2 });
-    for (const job of ['a1', 'a2', 'a3']) tell('job.started', {}, job);
+    for (const job of ['a1', 'a2', 'a3']) emit('job.started', {}, job);
     expect(rows()).toHaveLength(2);
     fireEvent.click(screen.getByRole('button', { name: 'Show all 3' }));
     expect(rows()).toHaveLength(3);
   });
 
-  test('a burst in one batch loses nothing', () => {
+  test('burst in one batch loses no event', () => {
     show({ limit: 200 });
     act(() => {
       for (let job = 0; job < 100; job += 1) client.emit(CHANNEL, 'job.completed', { job });
@@ -94,9 +94,9 @@ describe('the list', () => {
     expect(rows()).toHaveLength(100);
   });
 
-  test('another user’s jobs are not those of the one before', () => {
+  test('another user starts with an empty list', () => {
     const { rerender } = show();
-    tell('job.started');
+    emit('job.started');
     rerender(<StrictMode><RealtimeProvider client={client}><ProcessingWidget userId={43} /></RealtimeProvider></StrictMode>);
     expect(rows()).toEqual([]);
     expect(client.live.length).toBe(1);
@@ -106,10 +106,10 @@ describe('the list', () => {
 describe('notifications', () => {
   const notices = (): HTMLElement[] => [...document.querySelectorAll<HTMLElement>('.rb-notice')];
 
-  test('one comes when a job completes, once, politely, without taking the focus', () => {
+  test('completed job leads to one polite notice', () => {
     show();
-    tell('job.started');
-    tell('job.completed');
+    emit('job.started');
+    emit('job.completed');
     const region = screen.getByRole('status');
     expect(region.getAttribute('aria-live')).toBe('polite');
     expect(within(region).getAllByText('a1.mp3')).toHaveLength(1);
@@ -117,10 +117,10 @@ describe('notifications', () => {
     expect(document.activeElement).toBe(document.body);
   });
 
-  test('a failure says why, and is dismissed by its button or by Escape', () => {
+  test('failure shows its error until dismissed', () => {
     show();
-    tell('job.failed', { error: 'The disk is full' });
-    tell('job.failed', {}, 'a2');
+    emit('job.failed', { error: 'The disk is full' });
+    emit('job.failed', {}, 'a2');
     expect(notices()[0]!.textContent).toBe('a1.mp3 failed. The disk is full');
     fireEvent.click(screen.getByRole('button', { name: 'Dismiss: a1.mp3 failed' }));
     expect(notices()).toHaveLength(1);
@@ -128,31 +128,31 @@ describe('notifications', () => {
     expect(notices()).toHaveLength(0);
   });
 
-  test('keyboard users are passed on to the next one', () => {
+  test('focus moves to the next notice', () => {
     show();
-    tell('job.failed');
-    tell('job.failed', {}, 'a2');
+    emit('job.failed');
+    emit('job.failed', {}, 'a2');
     const [first, second] = screen.getAllByRole('button');
     first!.focus();
     fireEvent.click(first!);
     expect(document.activeElement).toBe(second);
   });
 
-  test('good news goes by itself, though events go on, and bad news stays', () => {
+  test('success notice closes by itself, failure stays', () => {
     vi.useFakeTimers();
     show();
-    tell('job.completed');
-    tell('job.failed', {}, 'a2');
+    emit('job.completed');
+    emit('job.failed', {}, 'a2');
     act(() => void vi.advanceTimersByTime(5_000));
-    tell('job.progress', { percent: 3 }, 'a3');
+    emit('job.progress', { percent: 3 }, 'a3');
     act(() => void vi.advanceTimersByTime(3_100));
     expect(notices().map((notice) => notice.dataset['state'])).toEqual(['failed']);
   });
 
-  test('it waits while somebody is at it', () => {
+  test('notice stays while it has pointer or focus', () => {
     vi.useFakeTimers();
     show();
-    tell('job.completed');
+    emit('job.completed');
     fireEvent.pointerEnter(notices()[0]!);
     act(() => void vi.advanceTimersByTime(60_000));
     expect(notices()).toHaveLength(1);
@@ -161,34 +161,34 @@ describe('notifications', () => {
     expect(notices()).toHaveLength(0);
   });
 
-  test('what had ended before anybody looked is no news; what ended in a hole is', () => {
+  test('job that ended during a gap leads to a notice', () => {
     show();
     const done = (job: string) => client.event(CHANNEL, 'job.completed', { job });
     act(() => client.snapshot(CHANNEL, [done('a1')]));
     expect(notices()).toHaveLength(0);
-    tell('job.started', {}, 'a2');
+    emit('job.started', {}, 'a2');
     act(() => client.reset(CHANNEL));
     act(() => client.snapshot(CHANNEL, [done('a1'), done('a2')]));
     expect(notices()).toHaveLength(1);
   });
 
-  test('a cancelled job is no news', () => {
+  test('cancelled job leads to no notice', () => {
     show();
-    tell('job.cancelled');
+    emit('job.cancelled');
     expect(notices()).toHaveLength(0);
   });
 });
 
-describe('honesty', () => {
-  test('while cut off it says as of when this is', () => {
+describe('outdated data', () => {
+  test('offline widget shows the time of its data', () => {
     show();
     act(() => client.show({ kind: 'offline', label: 'Offline', lastSync: Date.now() }));
-    expect(document.querySelector('.rb-doubt')!.textContent).toMatch(/^As of .+\. What came after is not shown yet\.$/);
+    expect(document.querySelector('.rb-outdated')!.textContent).toMatch(/^As of .+\. What came after is not shown yet\.$/);
     act(() => client.goLive());
-    expect(document.querySelector('.rb-doubt')).toBeNull();
+    expect(document.querySelector('.rb-outdated')).toBeNull();
   });
 
-  test('a refused channel is no empty list', () => {
+  test('denied channel does not show an empty list', () => {
     show();
     act(() => client.channel(CHANNEL).merge({ error: 'forbidden' }));
     expect(screen.getByText('These jobs cannot be shown: forbidden')).toBeTruthy();
@@ -196,8 +196,8 @@ describe('honesty', () => {
   });
 });
 
-describe('the debug panel', () => {
-  test('it is there for developers alone', () => {
+describe('debug panel', () => {
+  test('panel is absent in production', () => {
     vi.stubEnv('NODE_ENV', 'production');
     render(<RealtimeProvider client={client}><ProcessingWidget userId={42} /></RealtimeProvider>);
     expect(document.querySelector('.rb-debug')).toBeNull();
@@ -208,7 +208,7 @@ describe('the debug panel', () => {
     vi.unstubAllEnvs();
   });
 
-  test('it shows source, status, health, user, session, last sync and transitions', () => {
+  test('panel shows the details of the connection', () => {
     show({ debug: true });
     act(() => {
       client.goLive();

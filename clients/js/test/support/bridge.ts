@@ -1,4 +1,4 @@
-/** A bridge made of nothing: scripted `fetch` and `WebSocket`, for tests with fake timers. */
+/** Scripted `fetch` and `WebSocket`, for tests with fake timers. */
 
 import { vi } from 'vitest';
 
@@ -18,7 +18,7 @@ export const DESCRIPTOR: Fields = {
   generation: 0,
 };
 
-/** One socket, as its server sees it. */
+/** WebSocket with the methods of its server side. */
 export class FakeSocket {
   static opened: FakeSocket[] = [];
   readyState = 0;
@@ -53,7 +53,7 @@ export class FakeSocket {
     this.onopen?.();
   }
 
-  say(frame: Fields): void {
+  receive(frame: Fields): void {
     this.onmessage?.({ data: JSON.stringify(frame) });
   }
 
@@ -62,33 +62,33 @@ export class FakeSocket {
     this.onclose?.({ code, reason: '' });
   }
 
-  asked(type: string): Fields[] {
+  requested(type: string): Fields[] {
     return this.sent.filter((frame) => frame.type === type);
   }
 
-  /** Open, welcome, and answer each subscription at this position. */
+  /** Open, send `welcome`, and answer each subscription with this position. */
   live(position: Fields = { epoch: 'aaaaaaaa', offset: 0 }): void {
     this.open();
-    this.say({ type: 'welcome', nonce: this.asked('connect')[0]!.nonce, client: 'c', user: '42' });
-    for (const { channel } of this.asked('subscribe')) this.answer(channel, position);
+    this.receive({ type: 'welcome', nonce: this.requested('connect')[0]!.nonce, client: 'c', user: '42' });
+    for (const { channel } of this.requested('subscribe')) this.answer(channel, position);
   }
 
   answer(channel: string, position: Fields, events: Fields[] = []): void {
-    this.say({ type: 'subscribed', channel, ...position, recovered: true, events, more: false });
+    this.receive({ type: 'subscribed', channel, ...position, recovered: true, events, more: false });
   }
 
   push(offset: number, more: Fields = {}): void {
-    this.say(eventFrame(offset, more));
+    this.receive(eventFrame(offset, more));
   }
 }
 
 export function eventFrame(offset: number, more: Fields = {}): Fields {
-  const place = { epoch: 'aaaaaaaa', offset, id: `e${offset}` };
-  return { type: 'event', channel: 'user-42', event: 'job.step', ...place, data: { offset }, ...more };
+  const position = { epoch: 'aaaaaaaa', offset, id: `e${offset}` };
+  return { type: 'event', channel: 'user-42', event: 'job.step', ...position, data: { offset }, ...more };
 }
 
 export class FakeBridge {
-  /** What each route answers; an Error is a network that fails, a number is a bare HTTP status. */
+  /** Responses by route; an Error is a failed network, a number an HTTP status without a body. */
   readonly answers: Record<string, Answer | number | Error> = {
     connect: DESCRIPTOR,
     poll: { channels: {}, next_ms: null, generation: 0, status: { log: 'ok', backend: 'ok' } },
@@ -102,7 +102,7 @@ export class FakeBridge {
     return this;
   }
 
-  asked(route: string): Fields[] {
+  requested(route: string): Fields[] {
     return this.requests.filter((request) => request.route === route).map(({ body }) => body);
   }
 
@@ -118,7 +118,7 @@ export class FakeBridge {
   }
 }
 
-/** Let everything that is ready happen. */
+/** Advance the fake timers, and run everything that is due. */
 export async function settle(milliseconds = 0): Promise<void> {
   await vi.advanceTimersByTimeAsync(milliseconds);
 }

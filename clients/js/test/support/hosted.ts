@@ -1,4 +1,4 @@
-/** Events by a hosted provider's own, unmodified SDK, through a local provider and a real server. */
+/** Integration tests with a provider's unmodified SDK, a local provider and a real server. */
 
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { HybridClient } from '../../src/index.js';
@@ -8,7 +8,7 @@ import { Server, token } from './server.js';
 
 const CHANNEL = 'user-42';
 
-/** What every provider has to hold; each has a file of its own, since files run side by side. */
+/** Register the tests of a provider. Each provider has its own file, since files run in parallel. */
 export function deliversBy(name: string): void {
   let provider: LocalProvider;
   let server: Server;
@@ -23,7 +23,7 @@ export function deliversBy(name: string): void {
     client.start();
   }
 
-  /** As fast as the server takes them. */
+  /** Publish in batches, as fast as the server accepts them. */
   async function publishAll(count: number): Promise<number[]> {
     const percents = Array.from({ length: count }, (_, index) => index + 1);
     for (let start = 0; start < count; start += 100) {
@@ -42,7 +42,7 @@ export function deliversBy(name: string): void {
     await provider.stop();
   });
 
-  it('what is published in Python arrives here, in order', async () => {
+  it('events published in Python arrive in order', async () => {
     await begin('memory');
     await whenKind(client, 'realtime');
     expect(client.state.get().transport).toBe(name);
@@ -51,7 +51,7 @@ export function deliversBy(name: string): void {
     expect(await journal.until(4)).toEqual([1, 2, 3, 4]);
   });
 
-  it('what is too large for the provider is fetched from the log', async () => {
+  it('oversized event is fetched from the log', async () => {
     await begin('memory');
     await whenKind(client, 'realtime');
     await server.publish(CHANNEL, 1);
@@ -60,7 +60,7 @@ export function deliversBy(name: string): void {
     expect(await journal.until(3)).toEqual([1, 200_000, 3]);
   });
 
-  it('without the provider there is polling, and when it is back nothing was missed', async () => {
+  it('polling replaces a stopped provider without a loss', async () => {
     await begin('memory');
     await whenKind(client, 'realtime');
     await server.publish(CHANNEL, 1);
@@ -75,7 +75,7 @@ export function deliversBy(name: string): void {
     expect(await journal.until(3)).toEqual([1, 2, 3]);
   });
 
-  it('a channel that this user may not listen to is refused, and the others go on', async () => {
+  it('denied channel does not affect the others', async () => {
     await begin('memory');
     const other = new Journal();
     client.subscribe('user-7', other);
@@ -86,7 +86,7 @@ export function deliversBy(name: string): void {
     expect(other.entries).toEqual(['reset forbidden']);
   });
 
-  it('a channel that is left and wanted again goes on', async () => {
+  it('unsubscribed channel can be subscribed again', async () => {
     await begin('memory');
     const remove = client.subscribe('user-42', {});
     remove();
@@ -100,7 +100,7 @@ export function deliversBy(name: string): void {
     expect(await later.until(1)).toEqual([1]);
   });
 
-  it('without a log each connection begins with a reset, and events are hints', async () => {
+  it('signal mode starts with a reset', async () => {
     await begin('none');
     await whenKind(client, 'realtime');
     expect(await journal.until(1)).toEqual(['reset signal']);
@@ -108,7 +108,7 @@ export function deliversBy(name: string): void {
     expect(await journal.until(3)).toEqual(['reset signal', 1, 2]);
   });
 
-  it('a provider that loses, repeats and reorders costs no client an event', { timeout: 60_000 }, async () => {
+  it('faulty provider costs no client an event', { timeout: 60_000 }, async () => {
     await provider.stop();
     const faults = ['--lose', '0.05', '--duplicate', '0.05', '--reorder', '0.1'];
     provider = await LocalProvider.start(name, 0, ...faults);
@@ -121,7 +121,7 @@ export function deliversBy(name: string): void {
     }
     await Promise.all([client, ...others].map((one) => whenKind(one, 'realtime')));
     const published = await publishAll(10_000);
-    await server.publish(CHANNEL, 0); // what follows shows that what was before is missing
+    await server.publish(CHANNEL, 0); // a later event reveals earlier losses
     for (const one of journals) expect(await one.until(10_001)).toEqual([...published, 0]);
     for (const other of others) other.stop();
   });

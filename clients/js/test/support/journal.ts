@@ -1,4 +1,4 @@
-/** What a client's handlers were called with, and a way to wait for it. */
+/** Records of handler calls, and waits for them. */
 
 import type { ChannelHandlers, Client, ClientState, ReadableStore } from '../../src/types.js';
 
@@ -7,11 +7,11 @@ export class Journal implements ChannelHandlers {
   private waiting: (() => void)[] = [];
 
   readonly onEvent: NonNullable<ChannelHandlers['onEvent']> = (event) => {
-    this.note((event.data as { percent: number }).percent);
+    this.record((event.data as { percent: number }).percent);
   };
 
   readonly onReset: NonNullable<ChannelHandlers['onReset']> = ({ reason }) => {
-    this.note(`reset ${reason}`);
+    this.record(`reset ${reason}`);
   };
 
   async until(length: number): Promise<unknown[]> {
@@ -21,18 +21,18 @@ export class Journal implements ChannelHandlers {
     return this.entries;
   }
 
-  private note(entry: unknown): void {
+  private record(entry: unknown): void {
     this.entries.push(entry);
     for (const wake of this.waiting.splice(0)) wake();
   }
 }
 
-/** Resolves when a store's value is as wanted. */
+/** Wait until a store's value fulfils a condition. */
 export async function when<Value>(
   store: ReadableStore<Value>,
-  wanted: (value: Value) => boolean,
+  condition: (value: Value) => boolean,
 ): Promise<Value> {
-  while (!wanted(store.get())) {
+  while (!condition(store.get())) {
     await new Promise<void>((resolve) => {
       const end = store.subscribe(() => {
         end();

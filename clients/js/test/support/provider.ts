@@ -1,4 +1,4 @@
-/** A local provider, `realtime-bridge dev-provider`, in a process of its own on a free port. */
+/** Local provider in a separate process (`realtime-bridge dev-provider`), on a free port. */
 
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -8,7 +8,7 @@ import { COMMAND } from './server.js';
 export class LocalProvider {
   private constructor(
     private readonly process: ChildProcess,
-    /** What a server that delivers by it is given. */
+    /** Environment of a server that delivers by this provider. */
     readonly environment: Record<string, string>,
   ) {}
 

@@ -1,12 +1,12 @@
-/** A TCP proxy that fails as the test tells it. */
+/** TCP proxy that fails on command. */
 
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 
 export class Proxy {
-  /** Upgrades are cut off at once. */
+  /** True if upgrades are cut off at once. */
   refusesSockets = false;
-  /** Everything is. */
+  /** True if each connection is cut off at once. */
   down = false;
   private readonly sockets = new Set<Socket>();
 
@@ -18,7 +18,7 @@ export class Proxy {
   static async start(target: number): Promise<Proxy> {
     const server = createServer();
     const proxy = new Proxy(server, target);
-    server.on('connection', (client) => proxy.carry(client));
+    server.on('connection', (client) => proxy.forward(client));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     return proxy;
   }
@@ -27,7 +27,7 @@ export class Proxy {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/realtime`;
   }
 
-  /** Cut what is open: WebSockets alone, or everything. */
+  /** Cut all open connections. */
   cut(): void {
     for (const socket of this.sockets) socket.destroy();
   }
@@ -37,7 +37,7 @@ export class Proxy {
     this.server.close();
   }
 
-  private carry(client: Socket): void {
+  private forward(client: Socket): void {
     if (this.down) {
       client.destroy();
       return;

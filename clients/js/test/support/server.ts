@@ -1,4 +1,4 @@
-/** A real bridge: `realtime-bridge serve` in a process of its own, on a free port. */
+/** Bridge in a separate process (`realtime-bridge serve`), on a free port. */
 
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -16,20 +16,20 @@ export class Server {
     readonly port: number,
   ) {}
 
-  /** Resolves when it serves; with `port` 0 it takes a free one. */
+  /** Start a server; `port` 0 means any free port. */
   static async start(port = 0, environment: Record<string, string> = {}): Promise<Server> {
     const env = { ...ENVIRONMENT, ...environment };
-    const served = spawn(COMMAND, ['serve', '--dev', '--port', String(port)], {
+    const running = spawn(COMMAND, ['serve', '--dev', '--port', String(port)], {
       env,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    let said = '';
-    for await (const line of createInterface({ input: served.stderr })) {
-      said += `${line}\n`;
-      const found = /http:\/\/127\.0\.0\.1:(\d+)/.exec(line);
-      if (found) return new Server(served, Number(found[1]));
+    let output = '';
+    for await (const line of createInterface({ input: running.stderr })) {
+      output += `${line}\n`;
+      const match = /http:\/\/127\.0\.0\.1:(\d+)/.exec(line);
+      if (match) return new Server(running, Number(match[1]));
     }
-    throw new Error(`the server did not start: ${said}`);
+    throw new Error(`the server did not start: ${output}`);
   }
 
   get url(): string {
@@ -45,7 +45,7 @@ export class Server {
     await this._publish(percents.map((percent) => ({ ...fields, data: { percent } })));
   }
 
-  /** The text is what is large about it; its length is what a journal notes. */
+  /** Publish a large text; a journal records its length. */
   publishText(channel: string, text: string): Promise<void> {
     const data = { percent: text.length, text };
     return this._publish([{ channel, event: 'job.progress', data }]);
@@ -74,7 +74,7 @@ export class Server {
   }
 }
 
-/** A token of `user`, by the command line. */
+/** Create a token of `user` by the command line. */
 export function token(user: string): string {
   return execFileSync(COMMAND, ['token', user], { env: ENVIRONMENT, encoding: 'utf8' }).trim();
 }

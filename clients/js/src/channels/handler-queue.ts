@@ -1,0 +1,155 @@
+/** Queue of calls to one pair of handlers: one call at a time, in order, whatever they throw. */
+
+import { report } from '../browser/report.js';
+import { httpStatus } from '../http/request.js';
+import { backoff } from '../machine/backoff.js';
+import type { ChannelHandlers, Position, RealtimeEvent, Reset, Snapshot } from '../types.js';
+
+/** Limit of calls that wait for a slow handler; beyond it, a reset replaces them. */
+export const CAPACITY = 10_000;
+
+type Item =
+  | { readonly event: RealtimeEvent }
+  | { readonly reset: Reset }
+  | { readonly snapshot: true };
+
+/** HTTP statuses after which a snapshot is not requested again. */
+const FINAL: readonly unknown[] = [400, 401, 403, 404];
+
+export class HandlerQueue {
+  private _items: Item[] = [];
+  private _running = false;
+  private _ended = false;
+  /** Position of the last snapshot. */
+  private _floor: Position | null = null;
+  private _failures = 0;
+  private _retry: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly _handlers: ChannelHandlers,
+    private readonly _latest: () => Promise<Snapshot>,
+  ) {}
+
+  get staysConnected(): boolean {
+    return this._handlers.keepInBackground ?? false;
+  }
+
+  event(event: RealtimeEvent): void {
+    if (this._items.length < CAPACITY) this._push({ event });
+    else this._overflow(event);
+  }
+
+  reset(reset: Reset): void {
+    this._push({ reset });
+    if (reset.reason !== 'forbidden') this.snapshot();
+  }
+
+  /** Queue a snapshot: later events wait for it. */
+  snapshot(): void {
+    if (this._handlers.onSnapshot) this._push({ snapshot: true });
+  }
+
+  /** Stop requests for snapshots until `resume`. */
+  pause(): void {
+    clearTimeout(this._retry);
+    this._retry = undefined;
+  }
+
+  resume(): void {
+    this._run();
+  }
+
+  end(): void {
+    this._ended = true;
+    this._items = [];
+    this.pause();
+  }
+
+  private _push(item: Item): void {
+    if (this._ended) return;
+    this._items.push(item);
+    this._run();
+  }
+
+  /** Call the handlers until one takes time. The current item stays first until its call ends. */
+  private _run(): void {
+    while (!this._running && !this._retry && this._items[0]) {
+      const item = this._items[0];
+      // Set before the call: a handler may lead here again while it runs.
+      this._running = true;
+      const pending = this._call(item);
+      if (pending) void pending.then((done) => this._finish(item, done)).then(() => this._run());
+      else this._finish(item, true);
+    }
+  }
+
+  private _finish(item: Item, done: boolean): void {
+    this._running = false;
+    // An overflow or `end` may have replaced the items during the call.
+    if (done && this._items[0] === item) this._items.shift();
+  }
+
+  /** Call a handler; return a promise of whether the item is done where the call takes time. */
+  private _call(item: Item): Promise<boolean> | null {
+    if ('snapshot' in item) return this._load();
+    try {
+      const { onEvent, onReset } = this._handlers;
+      const result = 'reset' in item ? onReset?.(item.reset) : this._isNew(item) && onEvent?.(item.event);
+      if (!isPromise(result)) return null;
+      return result.then(() => true, (error: unknown) => (report(error), true));
+    } catch (error) {
+      report(error);
+      return null;
+    }
+  }
+
+  /** Return whether the last snapshot lacks this event. */
+  private _isNew({ event: { position } }: { event: RealtimeEvent }): boolean {
+    const floor = this._floor;
+    return !floor || !position || position.epoch !== floor.epoch || position.offset > floor.offset;
+  }
+
+  private async _load(): Promise<boolean> {
+    let snapshot: Snapshot;
+    try {
+      snapshot = await this._latest();
+    } catch (error) {
+      return this._onLoadFailed(error);
+    }
+    this._failures = 0;
+    if (this._ended) return true;
+    this._floor = snapshot.position;
+    try {
+      await this._handlers.onSnapshot?.(snapshot);
+    } catch (error) {
+      report(error);
+    }
+    return true;
+  }
+
+  /** Retry until the snapshot is there; skip it where the server denies it. */
+  private _onLoadFailed(error: unknown): boolean {
+    if (FINAL.includes(httpStatus(error))) {
+      report(error);
+      return true;
+    }
+    if (this._ended) return true;
+    const wait = backoff(this._failures, Math.random(), 1_000);
+    this._failures += 1;
+    this._retry = setTimeout(() => {
+      this._retry = undefined;
+      this._run();
+    }, wait);
+    return false;
+  }
+
+  /** Replace the waiting items by a reset; the first one may be in a call. */
+  private _overflow({ channel, position }: RealtimeEvent): void {
+    this._items = this._items.slice(0, 1);
+    this.reset({ channel, reason: 'truncated', position: position ?? null });
+  }
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  return typeof (value as Promise<unknown> | null | undefined)?.then === 'function';
+}

@@ -1,0 +1,59 @@
+/** Results of polls, applied to a client's subscriptions. */
+
+import type { HTTPResult } from '../http/bridge-http.js';
+import { isFields, isHealthy, numberOr, readEvents, readPosition } from '../messages.js';
+import type { Fields } from '../messages.js';
+import type { Position, ResetReason } from '../types.js';
+import type { SubscriptionSet } from './subscription-set.js';
+
+export interface PollResult {
+  /** True if the poll brought events or a reset. */
+  moved: boolean;
+  /** Channels of which the log has more. */
+  recover: string[];
+  /** Wait that the server asked for, in milliseconds. */
+  nextMs: number | null;
+  generation: number;
+  /** True if the log and the backend work. */
+  ok: boolean;
+}
+
+/** Pass the result of each channel to its subscription. */
+export function applyPoll(subscriptions: SubscriptionSet, { positions, channels, fields }: HTTPResult): PollResult {
+  const result: PollResult = {
+    moved: false,
+    recover: [],
+    nextMs: numberOr(null, fields.next_ms),
+    generation: numberOr(0, fields.generation),
+    ok: isFields(fields.status) ? isHealthy(fields.status) : true,
+  };
+  for (const [name, answer] of Object.entries(channels)) {
+    // A channel may have been unsubscribed while the poll was in flight.
+    if (isFields(answer) && name in positions && !answer.error && subscriptions.has(name)) {
+      applyChannel(subscriptions, name, answer, positions[name] ?? null, result);
+    }
+  }
+  return result;
+}
+
+function applyChannel(
+  subscriptions: SubscriptionSet,
+  name: string,
+  answer: Fields,
+  requested: Position | null,
+  result: PollResult,
+): void {
+  if (answer.reset === 'forbidden') {
+    subscriptions.deny(name, 'this user may not listen to it');
+  } else if (answer.reset) {
+    result.moved = true;
+    const position = answer.position ? readPosition(answer.position) : null;
+    const reason = answer.reset as ResetReason;
+    if (subscriptions.reset(name, reason, position, requested)) result.recover.push(name);
+  } else {
+    const events = readEvents(answer.events);
+    result.moved ||= events.length > 0;
+    const page = { events, top: readPosition(answer.position), more: !!answer.more };
+    if (subscriptions.page(name, page)) result.recover.push(name);
+  }
+}

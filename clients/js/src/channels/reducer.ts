@@ -1,0 +1,197 @@
+/** Reducer of one channel: drops duplicates, fills gaps and keeps the order. Twin of reducer.py. */
+
+import type { Phase, Position, RealtimeEvent, ResetReason } from '../types.js';
+
+/** Limit of events held while a gap is filled; a further event is dropped, and recovered later. */
+export const CAPACITY = 256;
+
+/** Limit of stored ids of applied events; they span epochs. */
+export const STORED_IDS = 256;
+
+export type Output =
+  /** Call the handlers with this event. */
+  | { readonly do: 'deliver'; readonly event: RealtimeEvent }
+  /** Request the events after this position from the log. */
+  | { readonly do: 'recover'; readonly after: Position | null }
+  /** Call the handlers with a reset: events before `position` are missing. */
+  | { readonly do: 'restart'; readonly reason: ResetReason; readonly position: Position | null };
+
+/** Events that the log returned after our position; `top` is the channel's position then. */
+export interface Page {
+  readonly events: readonly RealtimeEvent[];
+  readonly top: Position;
+  readonly more: boolean;
+}
+
+export interface ReducerOptions {
+  /** Id of this client: its own events advance the position and skip the handlers. */
+  client?: string | null;
+  /** Position to resume from. */
+  position?: Position | null;
+}
+
+/** State of one channel; each method handles an input and returns the outputs. */
+export class Reducer {
+  position: Position | null = null;
+  phase: Phase = 'syncing';
+  private readonly _client: string | null;
+  private _heldEvents = new Map<string, RealtimeEvent>();
+  private readonly _ids = new Set<string>();
+  private readonly _appliedIds = new Map<number, string>();
+  private _recovering = false;
+
+  constructor({ client = null, position = null }: ReducerOptions = {}) {
+    this._client = client;
+    if (position) this._move(position);
+  }
+
+  /** Handle a pushed event. */
+  event(event: RealtimeEvent): Output[] {
+    const position = event.position;
+    if (!position) return this._handle(event);
+    if (!this.position) {
+      this._hold(position, event);
+      return [];
+    }
+    if (position.epoch !== this.position.epoch || position.offset > this.position.offset + 1) {
+      this._hold(position, event);
+      return this._recover();
+    }
+    if (position.offset <= this.position.offset) {
+      return this._contradicts(position, event.id) ? this._recover() : [];
+    }
+    return [...this._apply(position, event), ...this._drain()];
+  }
+
+  /** Handle a page of the log. */
+  page({ events, top, more }: Page): Output[] {
+    this._recovering = false;
+    const outputs = events.flatMap((event) => this.event(event));
+    return outputs.concat(more ? this._recover() : this._settle(top));
+  }
+
+  /** Start at `top`, the answer to a subscription without a position. */
+  start(top: Position): Output[] {
+    this._recovering = false;
+    this._move(top);
+    return this._settle(top);
+  }
+
+  /**
+   * Restart at `top`, since the events before it cannot be recovered. `requested` is the position
+   * that this answers to. If the channel has moved on from there, the answer is out of date, and the
+   * log is read again.
+   */
+  reset(reason: ResetReason, top: Position | null, requested: Position | null = null): Output[] {
+    this._recovering = false;
+    if (requested && !isSame(requested, this.position)) return this._recover();
+    const restart: Output = { do: 'restart', reason, position: top };
+    if (!top) {
+      this.phase = reason === 'signal' ? 'current' : 'stale';
+      return [restart];
+    }
+    this._move(top);
+    return [restart, ...this._settle(top)];
+  }
+
+  /** Compare the offset of a heartbeat or stub with our position. */
+  announced(offset: number): Output[] {
+    return !this.position || offset <= this.position.offset ? [] : this._recover();
+  }
+
+  /** Handle a lost connection: an expected answer will not arrive. */
+  interrupted(): void {
+    this._recovering = false;
+    if (this.phase === 'current') this.phase = 'stale';
+  }
+
+  /**
+   * Mark the channel current, unless held events or `top` show another gap. A held event of another
+   * epoch may be newer than the answer, so the log is read once more.
+   */
+  private _settle(top: Position): Output[] {
+    const outputs = this._drain();
+    const here = this.position as Position;
+    const events = [...this._heldEvents];
+    const otherEpoch = events.some(([, event]) => event.position?.epoch !== here.epoch);
+    this._heldEvents = new Map(events.filter(([, event]) => follows(event.position, here)));
+    if (this._recovering) return outputs;
+    const behind = here.epoch === top.epoch && here.offset < top.offset;
+    if (this._heldEvents.size || otherEpoch || behind) return outputs.concat(this._recover());
+    this.phase = 'current';
+    return outputs;
+  }
+
+  private _move(position: Position): void {
+    this.position = position;
+    this._appliedIds.clear();
+    if (position.id !== undefined) this._appliedIds.set(position.offset, position.id);
+  }
+
+  private _apply(position: Position, event: RealtimeEvent): Output[] {
+    this.position = { epoch: position.epoch, offset: position.offset, id: event.id };
+    this._appliedIds.set(position.offset, event.id);
+    if (this._appliedIds.size > STORED_IDS) deleteFirst(this._appliedIds);
+    return this._handle(event);
+  }
+
+  private _handle(event: RealtimeEvent): Output[] {
+    if (this._ids.has(event.id)) return [];
+    this._ids.add(event.id);
+    if (this._ids.size > STORED_IDS) deleteFirst(this._ids);
+    const own = event.source !== undefined && event.source === this._client;
+    return own ? [] : [{ do: 'deliver', event }];
+  }
+
+  private _contradicts(position: Position, id: string): boolean {
+    return (this._appliedIds.get(position.offset) ?? id) !== id;
+  }
+
+  /** Hold an event until the gap is filled; drop two that contradict each other, since the log decides. */
+  private _hold(position: Position, event: RealtimeEvent): void {
+    const key = keyOf(position.epoch, position.offset);
+    const first = this._heldEvents.get(key) ?? event;
+    this._heldEvents.delete(key);
+    if (first.id === event.id && this._heldEvents.size < CAPACITY) this._heldEvents.set(key, first);
+  }
+
+  /** Apply held events that follow our position. */
+  private _drain(): Output[] {
+    const outputs: Output[] = [];
+    while (this._heldEvents.size && this.position) {
+      const key = keyOf(this.position.epoch, this.position.offset + 1);
+      const event = this._heldEvents.get(key);
+      if (!event?.position) break;
+      this._heldEvents.delete(key);
+      outputs.push(...this._apply(event.position, event));
+    }
+    return outputs;
+  }
+
+  private _recover(): Output[] {
+    this.phase = 'stale';
+    if (this._recovering) return [];
+    this._recovering = true;
+    return [{ do: 'recover', after: this.position }];
+  }
+}
+
+function keyOf(epoch: string, offset: number): string {
+  return `${epoch}:${offset}`;
+}
+
+function isSame(one: Position, other: Position | null): boolean {
+  return one.epoch === other?.epoch && one.offset === other.offset;
+}
+
+function follows(position: Position | undefined, here: Position): boolean {
+  return position !== undefined && position.epoch === here.epoch && position.offset > here.offset;
+}
+
+/** Delete the oldest key: JavaScript's maps and sets keep the order of insertion. */
+function deleteFirst<Key>(keys: Map<Key, unknown> | Set<Key>): void {
+  for (const key of keys.keys()) {
+    keys.delete(key);
+    return;
+  }
+}

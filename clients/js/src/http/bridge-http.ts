@@ -1,0 +1,65 @@
+/** HTTP side of a bridge: polls, and the latest event of each key. */
+
+import { assertValid, isFields, readEvents, readPosition } from '../messages.js';
+import type { Fields } from '../messages.js';
+import type { Position, RealtimeEvent, Snapshot } from '../types.js';
+import type { DescriptorStore } from './descriptor.js';
+import { requestJSON } from './request.js';
+
+export type Positions = Readonly<Record<string, Position | null>>;
+
+/** Response to a poll. */
+export interface HTTPResult {
+  /** Positions that the request contained. */
+  readonly positions: Positions;
+  /** Results by channel: events, or a reset. */
+  readonly channels: Fields;
+  /** All fields of the response. */
+  readonly fields: Fields;
+}
+
+/** Requests to one bridge, with the token of its last descriptor. */
+export class BridgeHTTP {
+  constructor(private readonly _descriptors: DescriptorStore) {}
+
+  /** Request the events after the positions of `source`. */
+  async poll(source: { readonly positions: Positions }, signal: AbortSignal): Promise<HTTPResult> {
+    const token = await this._descriptors.token();
+    // Read after the token: subscriptions may have been added while the application fetched it.
+    const { positions } = source;
+    const fields = await requestJSON(this._descriptors.url('poll'), { body: { positions }, token, signal });
+    assertValid(isFields(fields.channels), 'the result of a poll');
+    return { positions, channels: fields.channels, fields };
+  }
+
+  /** Request the latest event of each key, page by page; the position of the last page holds for all. */
+  async latest(channel: string, signal: AbortSignal): Promise<Snapshot> {
+    const token = await this._descriptors.token();
+    const events = new Map<string, RealtimeEvent>();
+    let after: Position | undefined;
+    for (;;) {
+      const url = latestURL(this._descriptors.url('latest'), channel, after);
+      const fields = await requestJSON(url, { token, signal });
+      const position = readPosition(fields.position);
+      assertValid(!after || after.epoch === position.epoch, 'pages of one epoch');
+      const page = readEvents(fields.events);
+      for (const event of page) addLatest(events, event);
+      if (!fields.more) return { channel, events: [...events.values()], position };
+      after = page.at(-1)?.position ?? position;
+    }
+  }
+}
+
+function latestURL(base: string, channel: string, after?: Position): string {
+  const url = new URL(base);
+  url.searchParams.set('channel', channel);
+  if (after) url.searchParams.set('after', String(after.offset));
+  return url.href;
+}
+
+/** Replace the event of a key. Deleting first moves the key to the end, which keeps the channel's order. */
+function addLatest(events: Map<string, RealtimeEvent>, event: RealtimeEvent): void {
+  const key = event.key ?? event.id;
+  events.delete(key);
+  events.set(key, event);
+}

@@ -1,0 +1,177 @@
+/**
+ * State of the hybrid client's machine, with its timers, polls and pings.
+ * Times are integers in milliseconds; docs/semantics.md §5 has the rules. Twin of state.py.
+ */
+
+import { CloseCode } from '../close-codes.js';
+import type { Mode } from '../types.js';
+import { DEFAULTS } from './commands.js';
+import type { Action, Command, MachineOptions, Terms } from './commands.js';
+import { PollSchedule } from './poll-schedule.js';
+import { ReconnectPolicy } from './reconnect-policy.js';
+import { DEFAULT_TIMING } from './timing.js';
+import type { Timing } from './timing.js';
+
+export type TimerName =
+  | 'describe'
+  | 'describeAgain'
+  | 'refresh'
+  | 'poll'
+  | 'pollLimit'
+  | 'hidden'
+  | 'reconnect'
+  | 'slow'
+  | 'open'
+  | 'probe'
+  | 'silence'
+  | 'ping'
+  | 'successor'
+  | 'successorOpen'
+  | 'successorProbe';
+
+/** State of one client; `timers` holds the time at which each timer fires. */
+export abstract class State {
+  mode: Mode = 'IDLE';
+  reason: string | null = null;
+  terms: Terms | null = null;
+  readonly timers = new Map<TimerName, number>();
+  started = 0;
+  lastOk: number | null = null;
+  behind: number | null = null;
+  degraded = false;
+  readonly pollSchedule: PollSchedule;
+  readonly reconnectPolicy: ReconnectPolicy;
+  protected readonly _options: MachineOptions;
+  protected _now = 0;
+  protected _draw = 0;
+  protected _commands: Command[] = [];
+  protected _sockets = 0;
+  protected _liveSince = 0;
+  protected _refreshAt = 0;
+  protected _socket: number | null = null;
+  protected _successor: number | null = null;
+  protected _cached: Terms | null = null;
+  /** Window of the server's last `drain`. */
+  protected _window: number | null = null;
+  /** True if the credentials were renewed, and no success has confirmed them since. */
+  protected _renewed = false;
+  /** True if the next descriptor leads to a socket at once. */
+  protected _hurry = false;
+  /** True if a message arrived since the socket became live. */
+  protected _confirmed = false;
+  /** True if polls go on beside a socket, until the first one ends while LIVE. */
+  protected _pollingOn = false;
+  /** True if the page is hidden and may pause. */
+  protected _pausing = false;
+
+  constructor(
+    options: Partial<MachineOptions> = {},
+    readonly timing: Timing = DEFAULT_TIMING,
+  ) {
+    const chosen = Object.entries(options).filter(([, value]) => value !== undefined);
+    this._options = { ...DEFAULTS, ...Object.fromEntries(chosen) };
+    this.pollSchedule = new PollSchedule(this._options.pollingInterval, timing);
+    const { reconnectInterval, maxReconnectAttempts: maxAttempts } = this._options;
+    this.reconnectPolicy = new ReconnectPolicy({ reconnectInterval, maxAttempts }, timing);
+  }
+
+  /** True if the client polls now. */
+  get polling(): boolean {
+    if (['FALLBACK', 'UPGRADING', 'SUSPECT'].includes(this.mode)) return true;
+    const connected = ['LIVE', 'PROBING', 'CONNECTING'].includes(this.mode);
+    return connected && (this._pollingOn || this.degraded);
+  }
+
+  /** True if a live socket pushes events, and the server reports no fault. */
+  get pushed(): boolean {
+    return this.mode === 'LIVE' && !this.degraded;
+  }
+
+  /** True if there is a socket that was live. */
+  protected get _connected(): boolean {
+    return this.mode === 'LIVE' || this.mode === 'SUSPECT';
+  }
+
+  /** Longest silence of a healthy server. */
+  protected get _silenceLimit(): number {
+    // A heartbeat slower than `fallbackDelay` would make each idle socket look broken.
+    const heartbeat = (this.terms?.heartbeat ?? 0) + this.timing.silenceAllowance;
+    return Math.max(this._options.fallbackDelay, heartbeat);
+  }
+
+  protected _startPoll(): void {
+    this.pollSchedule.begin();
+    this._in('pollLimit', this.timing.pollTimeout);
+    this._do('poll');
+  }
+
+  /** Schedule a poll within `milliseconds`, unless one is in flight or due sooner. */
+  protected _pollWithin(milliseconds: number): void {
+    if (this.pollSchedule.inFlight) return;
+    const at = this.pollSchedule.soon(this._now, this._draw, milliseconds);
+    this.timers.set('poll', Math.min(at, this.timers.get('poll') ?? at));
+  }
+
+  /** Replace the poll in flight: it may hang, or carry an old token. */
+  protected _replacePoll(within: number): void {
+    if (!this.polling) return;
+    this._abandonPoll();
+    this._pollWithin(within);
+  }
+
+  protected _abandonPoll(): void {
+    this._cancel('pollLimit');
+    if (!this.pollSchedule.inFlight) return;
+    this.pollSchedule.failed(this._now, this._draw);
+    this._do('abandon');
+  }
+
+  protected _expectMessage(): void {
+    this._in('silence', this._silenceLimit);
+  }
+
+  /** Ping the server. A second ping keeps the time limit of the first. */
+  protected _ping(): void {
+    if ((this.timers.get('ping') ?? 0) > this._now) return;
+    this._in('ping', this.timing.pingTimeout);
+    this._do('ping', this._socket);
+  }
+
+  protected _open(): number {
+    this._sockets += 1;
+    this._do('open', this._sockets);
+    return this._sockets;
+  }
+
+  protected _closeSockets(): void {
+    for (const socket of [this._socket, this._successor]) {
+      if (socket !== null) this._do('close', socket, CloseCode.NORMAL);
+    }
+    this._socket = this._successor = this._window = null;
+  }
+
+  /** Bring the poll timer in line with the mode, and return the commands. */
+  take(): Command[] {
+    if (!this.polling) this._cancel('poll');
+    else if (!this.pollSchedule.inFlight && !this.timers.has('poll')) {
+      this.timers.set('poll', this.pollSchedule.next(this._now, this._draw));
+    }
+    if (this.pushed) this.lastOk = this._now;
+    const commands = this._commands;
+    this._commands = [];
+    return commands;
+  }
+
+  /** Set a timer to `milliseconds` from now. */
+  protected _in(name: TimerName, milliseconds: number): void {
+    this.timers.set(name, this._now + milliseconds);
+  }
+
+  protected _cancel(...names: readonly TimerName[]): void {
+    for (const name of names) this.timers.delete(name);
+  }
+
+  protected _do(action: Action, socket: number | null = null, code: number | null = null): void {
+    this._commands.push({ do: action, socket, code });
+  }
+}

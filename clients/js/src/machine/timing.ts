@@ -1,0 +1,151 @@
+/**
+ * Durations of the hybrid client, in milliseconds.
+ * Twin of timing.py: the same fields in snake_case, with the same defaults.
+ */
+export interface Timing {
+  // DescriptorStore
+  /** Time limit of a request for a descriptor. */
+  readonly descriptorTimeout: number;
+  /** Longest wait before the next request for a descriptor. */
+  readonly descriptorRetryMax: number;
+  /** Shortest time until a descriptor is refreshed, whatever its lifetime. */
+  readonly descriptorRefreshMin: number;
+  /** Age up to which a stored descriptor serves when the server gives none. */
+  readonly descriptorReuse: number;
+
+  // Transports
+  /** Time after which polling begins while the first transport still connects. */
+  readonly slowConnect: number;
+  /** Time limit for opening a transport. */
+  readonly openTimeout: number;
+  /** Time limit for `welcome` and the answers to all subscriptions. */
+  readonly probeTimeout: number;
+  /** Time limit for the answer to a ping. */
+  readonly pingTimeout: number;
+  /** Silence allowed beyond the heartbeat interval. */
+  readonly silenceAllowance: number;
+  /** Wait before a channel is requested again after a temporary refusal; varies by 20 %. */
+  readonly subscribeRetry: number;
+  /** Age of the last message up to which an SSE stream answers a ping by itself. */
+  readonly sseFreshness: number;
+
+  // Reconnecting
+  /** Uptime from which a connection counts as stable. */
+  readonly stableUptime: number;
+  /** Period in which short connections are counted. */
+  readonly shortUptimeWindow: number;
+  /** First pause after too many short connections; each later pause is twice as long. */
+  readonly banMin: number;
+  /** Longest pause after too many short connections. */
+  readonly banMax: number;
+  /** Pause after the server reported too many connections of this user (4409). */
+  readonly connectionLimitBan: number;
+  /** Wait between attempts after too many failures in a row; varies by 20 %. */
+  readonly slowReconnect: number;
+  /** Random spread of reconnects after a server restart without a drain window. */
+  readonly restartSpread: number;
+  /** Random spread of reconnects after the network returns. */
+  readonly wakeSpread: number;
+
+  // Polling
+  /** Random spread of the first poll after a transport is lost. */
+  readonly firstPollSpread: number;
+  /** Time limit of a poll. */
+  readonly pollTimeout: number;
+  /** Wait before the next page of a long poll result. */
+  readonly nextPageDelay: number;
+  /** Interval of polls shortly after an event. */
+  readonly busyInterval: number;
+  /** Time after an event during which polls use `busyInterval`. */
+  readonly busyPeriod: number;
+  /** Shortest interval of polls of a hidden page, or without a network. */
+  readonly idleInterval: number;
+  /** Shortest interval that a server can request. */
+  readonly requestedIntervalMin: number;
+  /** Longest interval that a server can request. */
+  readonly requestedIntervalMax: number;
+
+  // Page and status
+  /** Time after which a hidden page pauses. */
+  readonly hiddenPause: number;
+  /** Time without an answer during which the status shows no text. */
+  readonly startingPeriod: number;
+  /** Time without an answer after which the status is offline. */
+  readonly offlineAfter: number;
+  /** Interval at which the runner updates a status that changes with time. */
+  readonly statusInterval: number;
+  /** Longest timer of the runner: a computer's sleep is noticed within this time. */
+  readonly timerMax: number;
+  /** Delay of a timer that shows that the computer slept. */
+  readonly clockJump: number;
+  /** Smallest change of the last synchronization time that is published. */
+  readonly lastSyncStep: number;
+
+  // Hosted providers
+  /** Silence of a provider after which it gets a ping. */
+  readonly providerSilence: number;
+  /** Time in which an overtaken event can still fill a gap; up to half as much is added at random. */
+  readonly reorderAllowance: number;
+  /** Interval of position checks; varies by 20 %. */
+  readonly positionCheckInterval: number;
+  /** Time that an event may take by the provider after its position was read from the log. */
+  readonly lateEventAllowance: number;
+  /** Period in which a second missed event means that the provider delivers nothing. */
+  readonly missedEventWindow: number;
+  /** Time during which channels are collected into one request to the log. */
+  readonly fetchBatchDelay: number;
+  /** Time during which channels are collected into one request for a provider's token. */
+  readonly tokenBatchDelay: number;
+}
+
+export const DEFAULT_TIMING: Timing = {
+  // A request that hangs and the wait after it stay under the 18 s of invariant I5.
+  descriptorTimeout: 8_000,
+  descriptorRetryMax: 10_000,
+  descriptorRefreshMin: 1_000,
+  descriptorReuse: 3_600_000,
+
+  slowConnect: 2_500,
+  openTimeout: 10_000,
+  probeTimeout: 5_000,
+  pingTimeout: 3_000,
+  silenceAllowance: 5_000,
+  subscribeRetry: 5_000,
+  // One heartbeat (10 s) and the time limit of a ping.
+  sseFreshness: 13_000,
+
+  stableUptime: 10_000,
+  shortUptimeWindow: 120_000,
+  banMin: 60_000,
+  banMax: 600_000,
+  connectionLimitBan: 600_000,
+  slowReconnect: 60_000,
+  restartSpread: 5_000,
+  wakeSpread: 500,
+
+  firstPollSpread: 1_000,
+  pollTimeout: 10_000,
+  nextPageDelay: 250,
+  busyInterval: 1_000,
+  busyPeriod: 10_000,
+  idleInterval: 60_000,
+  requestedIntervalMin: 250,
+  requestedIntervalMax: 600_000,
+
+  hiddenPause: 300_000,
+  startingPeriod: 1_500,
+  offlineAfter: 30_000,
+  statusInterval: 500,
+  timerMax: 5_000,
+  clockJump: 15_000,
+  lastSyncStep: 1_000,
+
+  providerSilence: 10_000,
+  reorderAllowance: 500,
+  // With the variation of 20 % and `reorderAllowance`, a lost event is fetched within 35 s.
+  positionCheckInterval: 28_000,
+  lateEventAllowance: 2_000,
+  missedEventWindow: 300_000,
+  fetchBatchDelay: 10,
+  tokenBatchDelay: 5,
+};

@@ -1,0 +1,276 @@
+/** Rules of the hybrid client's states; machine.ts has the inputs. Twin of transitions.py. */
+
+import { CloseCode } from '../close-codes.js';
+import type { Mode } from '../types.js';
+import type { Terms } from './commands.js';
+import { State } from './state.js';
+import type { TimerName } from './state.js';
+
+/** Close codes after which the server would refuse each further attempt. */
+const FINAL: readonly number[] = [CloseCode.PROTOCOL, CloseCode.FORBIDDEN];
+const DENIED: readonly unknown[] = [401, 403];
+const RESTING: readonly Mode[] = ['IDLE', 'PAUSED', 'DENIED', 'STOPPED'];
+
+// prettier-ignore
+const SOCKET_TIMERS: readonly TimerName[] = [
+  'reconnect', 'slow', 'open', 'probe', 'silence', 'ping',
+  'successor', 'successorOpen', 'successorProbe',
+];
+
+/** Return whether an HTTP status means that the credentials are invalid. */
+export function isDenial(status: number | null): boolean {
+  return DENIED.includes(status);
+}
+
+/** State of one client with its transitions. */
+export abstract class Transitions extends State {
+  /** Action of each timer when it fires. */
+  protected readonly _due: Readonly<Record<TimerName, () => void>> = {
+    describe: () => this._onDescriptorFailed(null),
+    describeAgain: () => this._describe(),
+    refresh: () => this._describe(),
+    slow: () => {
+      this.mode = 'UPGRADING';
+      this._pollWithin(0);
+    },
+    open: () => this._giveUp('the socket did not open'),
+    probe: () => this._giveUp('the server did not answer on the socket'),
+    silence: () => {
+      this.mode = 'SUSPECT';
+      this._ping();
+      this._pollWithin(0);
+    },
+    ping: () => this._giveUp('the socket went silent'),
+    reconnect: () => this._connect('UPGRADING'),
+    successor: () => {
+      if (this._successor === null) this._openSuccessor();
+    },
+    successorOpen: () => this._dropSuccessor(),
+    successorProbe: () => this._dropSuccessor(),
+    hidden: () => this._rest('PAUSED', 'nobody is looking'),
+    poll: () => this._startPoll(),
+    pollLimit: () => this._abandonPoll(),
+  };
+
+  protected get _resting(): boolean {
+    return RESTING.includes(this.mode);
+  }
+
+  /** Start from rest with the descriptor at hand, if any. */
+  protected _begin(): void {
+    this.started = this._now;
+    this.reason = null;
+    this._renewed = this._hurry = false;
+    if (this.terms) this.timers.set('refresh', Math.max(this._now, this._refreshAt));
+    if (!this._options.push || this.terms?.mode === 'polling') {
+      this.mode = 'FALLBACK';
+    } else if (this.terms) {
+      this._pollingOn = true;
+      this._connectFirst();
+    } else {
+      this.mode = 'BOOT';
+      this._describe();
+    }
+    this._pollWithin(0);
+    this._pauseLater();
+  }
+
+  protected _describe(how: 'describe' | 'renew' = 'describe'): void {
+    this._cancel('describeAgain', 'refresh');
+    this._in('describe', this.timing.descriptorTimeout);
+    this._do(how);
+  }
+
+  /**
+   * Continue without a fresh descriptor: a cached descriptor serves meanwhile.
+   * A renewal without a response does not count: the next denial leads to another renewal.
+   */
+  protected _onDescriptorFailed(status: number | null): void {
+    this._cancel('describe');
+    const reason = `no descriptor: ${status || 'no answer'}`;
+    if (isDenial(status)) {
+      this._onDenied(reason);
+      return;
+    }
+    this._renewed = false;
+    if (this.mode === 'BOOT') {
+      this.reason = reason;
+      if (this._cached) {
+        [this.terms, this._cached] = [this._cached, null];
+        this._fall(reason);
+      }
+    }
+    const wait = this.reconnectPolicy.backoff(this._draw);
+    this._in('describeAgain', Math.min(wait, this.timing.descriptorRetryMax));
+  }
+
+  /** Renew the credentials once; a second denial is final. */
+  protected _onDenied(reason: string): void {
+    if (this._renewed) {
+      this._rest('DENIED', reason);
+      return;
+    }
+    this.reason = reason;
+    this._renewed = true;
+    this._describe('renew');
+  }
+
+  /** Apply a fresh descriptor. */
+  protected _follow(terms: Terms, before: Terms | null): void {
+    const hurry = this._hurry;
+    this._hurry = false;
+    const newer = before !== null && terms.generation > before.generation;
+    if (terms.mode === 'polling') {
+      this._closeSockets();
+      this._fall('the server asks for polling');
+    } else if (this.mode === 'BOOT') {
+      this.reconnectPolicy.reset();
+      // After a failed request the page has waited long enough: poll while the socket connects.
+      this._pollingOn = this.reason !== null;
+      this._connectFirst();
+      this._pollWithin(0);
+    } else if (this.mode === 'FALLBACK') {
+      if (hurry || newer || before?.mode === 'polling') {
+        this.timers.set('reconnect', this.reconnectPolicy.soon(this._now, this._draw, 0));
+      }
+    } else if (this._connected) {
+      this._renewed = false;
+      this._do('token', this._socket);
+      if (newer) this._openSuccessor();
+    } else if (newer) {
+      this._closeSockets();
+      this._connect('UPGRADING');
+    }
+  }
+
+  protected _connectFirst(): void {
+    this._connect('CONNECTING');
+    this._in('slow', this.timing.slowConnect);
+  }
+
+  protected _connect(mode: 'CONNECTING' | 'UPGRADING'): void {
+    this.mode = mode;
+    this._cancel(...SOCKET_TIMERS);
+    this._socket = this._open();
+    this._in('open', this.timing.openTimeout);
+  }
+
+  protected _goLive(): void {
+    this.mode = 'LIVE';
+    this.reason = this._window = null;
+    this._cancel(...SOCKET_TIMERS);
+    this._renewed = this._confirmed = false;
+    this._liveSince = this._now;
+    this._expectMessage();
+    const maxAge = this.terms?.maxAge ?? null;
+    if (maxAge !== null) {
+      // 80 to 95 % of the age: sockets that opened together do not all move together.
+      this._in('successor', Math.round(maxAge * (0.8 + 0.15 * this._draw)));
+    }
+    if (this._pollingOn) this._pollWithin(0);
+  }
+
+  /** Open a socket that replaces the current one once it is ready. */
+  protected _openSuccessor(): void {
+    if (this._successor !== null) this._do('close', this._successor, CloseCode.NORMAL);
+    this._cancel('successor', 'successorProbe');
+    this._successor = this._open();
+    this._in('successorOpen', this.timing.openTimeout);
+  }
+
+  protected _dropSuccessor(): void {
+    this._do('close', this._successor, CloseCode.NORMAL);
+    this._onSuccessorLost();
+  }
+
+  protected _onSuccessorLost(): void {
+    this._successor = null;
+    this._cancel('successorOpen', 'successorProbe');
+    this._in('successor', this.reconnectPolicy.backoff(this._draw));
+  }
+
+  protected _giveUp(reason: string): void {
+    this._do('close', this._socket, CloseCode.NORMAL);
+    this._onSocketLost(CloseCode.ABNORMAL, reason);
+  }
+
+  /** Continue without the socket: with its successor, by polling, or not at all. */
+  protected _onSocketLost(code: number, reason: string): void {
+    if (this.pushed) this.lastOk = this._now;
+    if (this._connected) this.reconnectPolicy.recordDrop(this._liveSince, this._now, { confirmed: this._confirmed });
+    this._socket = null;
+    if (FINAL.includes(code)) this._rest('DENIED', reason);
+    else if (code === CloseCode.DISABLED) this._rest('STOPPED', reason);
+    else if (this._successor !== null) this._promoteSuccessor(reason);
+    else {
+      this._fall(reason, code);
+      this._renewToken(code);
+    }
+  }
+
+  /** Continue with the successor at its current step, and poll meanwhile. */
+  protected _promoteSuccessor(reason: string): void {
+    const probing = this.timers.has('successorProbe');
+    const deadline = this.timers.get(probing ? 'successorProbe' : 'successorOpen') ?? this._now;
+    this._cancel(...SOCKET_TIMERS);
+    this.timers.set(probing ? 'probe' : 'open', deadline);
+    this.mode = probing ? 'PROBING' : 'UPGRADING';
+    this.reason = reason;
+    [this._socket, this._successor] = [this._successor, null];
+    this._pollingOn = true;
+    this._pollWithin(this.timing.firstPollSpread);
+  }
+
+  /** Renew an expired token before the next attempt, which then comes at once. */
+  protected _renewToken(code: number): void {
+    if (code !== CloseCode.TOKEN || this._renewed) return;
+    this._renewed = this._hurry = true;
+    this._cancel('reconnect');
+    this._describe('renew');
+  }
+
+  protected _fall(reason: string, code: number = CloseCode.ABNORMAL): void {
+    // A client that polled already keeps its interval: the lost attempt delays no events.
+    const urgent = this._connected || !this.polling;
+    this.mode = 'FALLBACK';
+    this.reason = reason;
+    this._pollingOn = false;
+    this._cancel(...SOCKET_TIMERS);
+    if (urgent) this._pollWithin(this.timing.firstPollSpread);
+    if (this.terms?.mode !== 'realtime') return;
+    const window = this._window;
+    this._window = null;
+    this.timers.set('reconnect', this.reconnectPolicy.next(this._now, this._draw, { code, window }));
+  }
+
+  /** Release sockets, timers and polls. */
+  protected _rest(mode: 'PAUSED' | 'DENIED' | 'STOPPED', reason: string): void {
+    this.mode = mode;
+    this.reason = reason;
+    this._closeSockets();
+    this._abandonPoll();
+    this.timers.clear();
+    this._pollingOn = this.degraded = false;
+  }
+
+  /** Catch up: the network, the page or the clock is back. */
+  protected _wake(): void {
+    const { wakeSpread, firstPollSpread } = this.timing;
+    this.reconnectPolicy.reset();
+    this._renewed &&= this.timers.has('describe');
+    if (this._connected) {
+      this._ping();
+      this._pollingOn = true;
+    }
+    if (this.timers.has('reconnect')) {
+      this.timers.set('reconnect', this.reconnectPolicy.soon(this._now, this._draw, wakeSpread));
+    }
+    if (this.timers.has('describeAgain')) this._in('describeAgain', Math.round(this._draw * wakeSpread));
+    this._replacePoll(this._connected ? 0 : firstPollSpread);
+  }
+
+  protected _pauseLater(): void {
+    if (!this._pausing) this._cancel('hidden');
+    else if (!this._resting && !this.timers.has('hidden')) this._in('hidden', this.timing.hiddenPause);
+  }
+}

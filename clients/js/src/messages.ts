@@ -1,0 +1,73 @@
+/** JSON messages between client and server; each is parsed and checked here, once. */
+
+import type { Position, RealtimeEvent } from './types.js';
+
+export const VERSION = 1;
+export const SUBPROTOCOL = 'realtime.v1';
+
+/** JSON object from outside: a field is checked before it is used. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** Message of a server. */
+export interface ServerMessage extends Fields {
+  readonly type: string;
+}
+
+/** Message of a client. */
+export type ClientMessage =
+  | { type: 'connect'; token: string; nonce: string; version: number }
+  | { type: 'subscribe'; channel: string; position?: Position }
+  | { type: 'unsubscribe'; channel: string }
+  | { type: 'ping'; nonce: string }
+  | { type: 'token'; token: string };
+
+/** Throw a `TypeError` where the server's data is not as expected. */
+export function assertValid(condition: unknown, expected: string): asserts condition {
+  if (!condition) throw new TypeError(`invalid data from the server: expected ${expected}`);
+}
+
+export function parseMessage(text: unknown): ServerMessage {
+  const fields: unknown = JSON.parse(text as string);
+  assertValid(isFields(fields) && isText(fields.type), 'a message');
+  return fields as ServerMessage;
+}
+
+export function readEvent(fields: unknown): RealtimeEvent {
+  assertValid(isFields(fields), 'an event');
+  const { type, epoch, offset, data = null, ...rest } = fields as Fields & RealtimeEvent;
+  assertValid([rest.channel, rest.event, rest.id].every(isText), 'an event');
+  return { ...rest, data, ...(epoch !== undefined && { position: readPosition(fields) }) };
+}
+
+export function readEvents(list: unknown): RealtimeEvent[] {
+  return Array.isArray(list) ? list.map(readEvent) : [];
+}
+
+/** Return a position from an object that may have other fields too. */
+export function readPosition(fields: unknown): Position {
+  const { epoch, offset, id } = fields as Partial<Position>;
+  assertValid(isText(epoch) && typeof offset === 'number', 'a position');
+  return isText(id) ? { epoch, offset, id } : { epoch, offset };
+}
+
+/** Return whether a `status` reports a working log and backend; an absent field reports no fault. */
+export function isHealthy({ log, backend }: Fields): boolean {
+  return [log, backend].every((report) => report === undefined || report === 'ok');
+}
+
+export function numberOr<Other>(otherwise: Other, value: unknown): number | Other {
+  return typeof value === 'number' ? value : otherwise;
+}
+
+/** Convert a server's seconds to milliseconds. */
+export function milliseconds(seconds: unknown, otherwise: number): number {
+  return typeof seconds === 'number' && seconds >= 0 ? Math.round(seconds * 1_000) : otherwise;
+}
+
+export function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+export function isText(value: unknown): value is string {
+  return typeof value === 'string';
+}

@@ -1,0 +1,230 @@
+/** Provider Ably, by ably-js with a token for our channels and without its own reconnects. */
+
+import type { ErrorInfo, Message, Realtime, RealtimeChannel, TokenDetails } from 'ably';
+import type { Fields } from '../../messages.js';
+import type { TransportHandlers, TransportTools } from '../transport.js';
+import { HostedTransport } from './hosted-transport.js';
+import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
+
+type Client = typeof Realtime;
+
+const FORBIDDEN = 403;
+const UNAVAILABLE = 503;
+
+/** Ably's code for a channel that the token does not cover. */
+const NOT_COVERED = 40160;
+
+export function ablyTransport(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
+  return new HostedTransport(openAbly, tools, handlers);
+}
+
+export async function openAbly(tools: ProviderTools, handlers: ProviderHandlers): Promise<Provider> {
+  const provider = new AblyProvider(await load(), tools, handlers);
+  void provider.open();
+  return provider;
+}
+
+async function load(): Promise<Client> {
+  // Within `try`, bundlers only warn about a missing package: it is needed where Ably is used.
+  try {
+    const sdk = await import('ably');
+    return sdk.Realtime ?? (sdk as unknown as { default: { Realtime: Client } }).default.Realtime;
+  } catch (cause) {
+    throw new Error('ably is missing, and this deployment delivers by Ably: npm install ably', { cause });
+  }
+}
+
+class AblyProvider implements Provider {
+  private readonly _ably: Realtime;
+  private _live = true;
+  private _isOpen = false;
+  /** Subscribed channels, by our names. */
+  private readonly _channels = new Set<string>();
+  /** Channels that wait for a token. */
+  private _waiting = new Set<string>();
+  /** Channels of the current token. */
+  private _covered = new Set<string>();
+  /** Token for the SDK's next request of one. */
+  private _token: TokenDetails | null = null;
+  private _timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    client: Client,
+    private readonly _tools: ProviderTools,
+    private readonly _handlers: ProviderHandlers,
+  ) {
+    this._ably = new client({
+      ...addressOf(_tools.options),
+      autoConnect: false,
+      // Where WebSockets are blocked, the client polls; the SDK would contact further hosts of Ably.
+      transports: ['web_socket'],
+      disableConnectivityCheck: true,
+      useBinaryProtocol: false,
+      logLevel: 0,
+      authCallback: (_, answer) => {
+        this._takeToken().then(
+          (details) => answer(null, details),
+          (error: Refusal) => answer(String(error), null),
+        );
+      },
+    });
+    const { connection } = this._ably;
+    connection.on('connected', () => this._onOpen());
+    // ably-js would reconnect by itself, but the machine decides when.
+    connection.on(['disconnected', 'suspended', 'failed', 'closed'], ({ current, reason }) =>
+      this._lose(`Ably is ${current}: ${reason?.message ?? 'no reason given'}`),
+    );
+  }
+
+  /** Connect with a token for the channels; without channels there is nothing to connect for. */
+  async open(): Promise<void> {
+    const channels = this._tools.channels();
+    try {
+      if (channels.length) await this._cover(channels);
+    } catch (error) {
+      if (this._live) this._handlers.refused(channels[0]!, statusOf(error), String(error));
+    }
+    if (!this._covered.size) this._onOpen();
+  }
+
+  subscribe(channel: string): void {
+    this._channels.add(channel);
+    if (this._covered.has(channel)) {
+      this._attach(channel);
+      return;
+    }
+    this._waiting.add(channel);
+    this._timer ??= setTimeout(() => void this._authorize(), this._tools.tokenBatchDelay);
+  }
+
+  unsubscribe(channel: string): void {
+    this._channels.delete(channel);
+    this._waiting.delete(channel);
+    const ablyChannel = this._channel(channel);
+    ablyChannel.unsubscribe();
+    ablyChannel.off();
+    ablyChannel.detach().catch(() => {});
+  }
+
+  ping(): void {
+    if (this._covered.size) this._ably.connection.ping().then(() => this._handlers.alive(), () => {});
+    else this._handlers.alive();
+  }
+
+  /** Do nothing: the SDK requests another token in time, with our token of that moment. */
+  renew(): void {}
+
+  close(): void {
+    this._live = false;
+    clearTimeout(this._timer);
+    this._ably.close();
+  }
+
+  private _onOpen(): void {
+    if (!this._live || this._isOpen) return;
+    this._isOpen = true;
+    this._handlers.connected();
+  }
+
+  private _lose(reason: string): void {
+    if (!this._live) return;
+    this._live = false;
+    this._handlers.lost(reason);
+  }
+
+  /** Get a token that covers the waiting channels too, then attach them. */
+  private async _authorize(): Promise<void> {
+    this._timer = undefined;
+    const channels = [...this._waiting];
+    this._waiting = new Set();
+    try {
+      await this._cover([...this._channels]);
+    } catch (error) {
+      for (const channel of channels) this._refuse(channel, statusOf(error), String(error));
+      return;
+    }
+    for (const channel of channels) {
+      if (this._covered.has(channel)) this._attach(channel);
+      else this._refuse(channel, FORBIDDEN, 'this user may not listen to it');
+    }
+  }
+
+  /** Give the connection a token for those channels that the user may listen to. */
+  private async _cover(channels: string[]): Promise<void> {
+    this._token = await this._requestToken(channels);
+    if (this._live && this._token) await this._ably.auth.authorize();
+  }
+
+  private async _takeToken(): Promise<TokenDetails> {
+    const details = this._token ?? (await this._requestToken([...this._channels]));
+    this._token = null;
+    if (!details) throw new Refusal(FORBIDDEN);
+    return details;
+  }
+
+  /** Request a token from the bridge; return null where it grants no channel. */
+  private async _requestToken(channels: string[]): Promise<TokenDetails | null> {
+    const response = await fetch(this._tools.authURL, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${this._tools.token()}`, 'content-type': 'application/json' },
+      credentials: 'include',
+      body: JSON.stringify({ channels: channels.map((name) => this._name(name)).join(' ') }),
+    });
+    const details = response.ok ? ((await response.json()) as TokenDetails) : null;
+    if (!details && response.status !== FORBIDDEN) throw new Refusal(response.status);
+    const names = Object.keys(JSON.parse(details?.capability ?? '{}') as Fields);
+    this._covered = new Set(channels.filter((name) => names.includes(this._name(name))));
+    return details;
+  }
+
+  private _attach(channel: string): void {
+    const ablyChannel = this._channel(channel);
+    ablyChannel.unsubscribe();
+    ablyChannel.off();
+    // `update` reports a loss of continuity: missing events are then read from the log.
+    ablyChannel.on(['attached', 'update'], () => this._live && this._handlers.subscribed(channel));
+    ablyChannel.on(['failed', 'suspended'], ({ reason }) => this._refuse(channel, attachStatus(reason), String(reason)));
+    void ablyChannel.subscribe(({ data }: Message) => this._handlers.received(parse(data))).catch(() => {});
+    if (ablyChannel.state === 'attached') this._handlers.subscribed(channel);
+  }
+
+  private _refuse(channel: string, status: number, message: string): void {
+    if (this._live && this._channels.has(channel)) this._handlers.refused(channel, status, message);
+  }
+
+  private _channel(channel: string): RealtimeChannel {
+    return this._ably.channels.get(this._name(channel));
+  }
+
+  private _name(channel: string): string {
+    return `${this._tools.options.channel_prefix}${channel}`;
+  }
+}
+
+/** Failed authorization request. */
+class Refusal extends Error {
+  constructor(readonly status: number) {
+    super(`the bridge answered the authorization request with ${status}`);
+  }
+}
+
+function statusOf(error: unknown): number {
+  return error instanceof Refusal ? error.status : UNAVAILABLE;
+}
+
+function attachStatus(reason: ErrorInfo | undefined): number {
+  return reason?.code === NOT_COVERED ? FORBIDDEN : UNAVAILABLE;
+}
+
+function addressOf({ endpoint, port, tls }: Fields): object {
+  const address = port == null ? {} : { [tls ? 'tlsPort' : 'port']: Number(port) };
+  return { endpoint: String(endpoint), tls: !!tls, ...address };
+}
+
+function parse(data: unknown): unknown {
+  try {
+    return JSON.parse(String(data));
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * Transport by a hosted provider: the provider pushes events, and the log is read over HTTP. The
+ * file is loaded on demand; it gets the client's code as `TransportTools`.
+ */
+
+import { CloseCode } from '../../close-codes.js';
+import type { ClientMessage, Fields, ServerMessage } from '../../messages.js';
+import type { Transport, TransportHandlers, TransportTools } from '../transport.js';
+import { LogFetcher } from './log-fetcher.js';
+import { PositionChecker } from './position-checker.js';
+import type { OpenProvider, Provider, ProviderHandlers } from './provider.js';
+
+const UNAUTHORIZED = 401;
+
+export class HostedTransport implements Transport, ProviderHandlers {
+  private _provider: Provider | null = null;
+  private _closed = false;
+  /** True if the provider gave a sign of life since the last look. */
+  private _alive = false;
+  /** Channels whose events the provider pushes. */
+  private readonly _subscribed = new Set<string>();
+  /** Channels of which the log has more: no late event can fill their gap. */
+  private readonly _urgent = new Set<string>();
+  private readonly _timers = new Set<ReturnType<typeof setTimeout>>();
+  private readonly _fetcher: LogFetcher;
+  private readonly _checker: PositionChecker;
+
+  constructor(
+    open: OpenProvider,
+    private readonly _tools: TransportTools,
+    private readonly _handlers: TransportHandlers,
+  ) {
+    this._fetcher = new LogFetcher(_tools, {
+      message: (message) => {
+        if (message.more) this._urgent.add(String(message.channel));
+        this._forward(message);
+      },
+      failed: (channels, status) => this._onFetchFailed(channels, status),
+    });
+    this._checker = new PositionChecker(_tools, {
+      channels: () => [...this._subscribed],
+      message: (message) => this._forward(message),
+      failed: () => this.lost('the provider delivers nothing'),
+    });
+    const { options, token, timing: { tokenBatchDelay } } = _tools;
+    const channels = () => Object.keys(_tools.positions());
+    const tools = { tokenBatchDelay, options: options(), authURL: _tools.url('auth'), token, channels };
+    open(tools, this).then(
+      // The transport may have been closed while the SDK was loaded.
+      (provider) => (this._closed ? provider.close() : (this._provider = provider)),
+      (error: unknown) => this.lost(String(error)),
+    );
+  }
+
+  send(message: ClientMessage): void {
+    if (message.type === 'connect') queueMicrotask(() => this._forward({ type: 'welcome', nonce: message.nonce }));
+    else if (message.type === 'subscribe') this._subscribe(message.channel);
+    else if (message.type === 'unsubscribe') this._unsubscribe(message.channel);
+    else if (message.type === 'ping') this._provider?.ping();
+    else this._provider?.renew();
+  }
+
+  close(): void {
+    this._closed = true;
+    for (const timer of this._timers) clearTimeout(timer);
+    this._checker.stop();
+    this._fetcher.stop();
+    this._provider?.close();
+  }
+
+  connected(): void {
+    if (this._closed) return;
+    this._handlers.opened();
+    this._watch();
+    if (this._tools.guarantee() === 'log') this._checker.start();
+  }
+
+  lost(reason: string, code: number = CloseCode.ABNORMAL): void {
+    if (this._closed) return;
+    this.close();
+    this._handlers.closed(code, reason);
+  }
+
+  alive(): void {
+    this._alive = true;
+    this._forward({ type: 'pong' });
+  }
+
+  subscribed(channel: string): void {
+    this._subscribed.add(channel);
+    if (this._tools.guarantee() === 'log') {
+      this._fetcher.request(channel);
+      return;
+    }
+    this._forward({ type: 'reset', channel, reason: 'signal' });
+    this._forward({ type: 'subscribed', channel });
+  }
+
+  refused(channel: string, status: number, message: string): void {
+    if (status === UNAUTHORIZED) this.lost(message, CloseCode.TOKEN);
+    else this._forward({ type: 'refused', channel, code: status, message });
+  }
+
+  received(data: unknown): void {
+    const { type, channel, ...rest } = (data ?? {}) as Fields;
+    if (this._closed || (type !== 'event' && type !== 'stub')) return;
+    this._checker.eventReceived();
+    if (type === 'stub') this._urgent.add(String(channel));
+    this._forward({ type, channel, ...rest });
+  }
+
+  /** Subscribe to the channel the first time; later, request missing events from the log. */
+  private _subscribe(channel: string): void {
+    if (!this._subscribed.has(channel)) this._provider?.subscribe(channel);
+    else if (this._urgent.delete(channel)) this._fetcher.request(channel);
+    else {
+      // Providers may deliver out of order: the missing event is often next.
+      const wait = this._tools.timing.reorderAllowance * (1 + Math.random() / 2);
+      this._later(wait, () => this._fetcher.request(channel));
+    }
+  }
+
+  private _unsubscribe(channel: string): void {
+    this._subscribed.delete(channel);
+    this._provider?.unsubscribe(channel);
+  }
+
+  private _onFetchFailed(channels: string[], status: number): void {
+    if (status === UNAUTHORIZED) this.lost('a poll was answered 401', CloseCode.TOKEN);
+    const message = 'the log does not answer';
+    for (const channel of channels) this._forward({ type: 'refused', channel, code: 503, message });
+  }
+
+  /** Ping the provider after each period without a sign of life. */
+  private _watch(): void {
+    this._later(this._tools.timing.providerSilence, () => {
+      if (!this._alive) this._provider?.ping();
+      this._alive = false;
+      this._watch();
+    });
+  }
+
+  private _later(milliseconds: number, call: () => void): void {
+    const timer = setTimeout(() => {
+      this._timers.delete(timer);
+      call();
+    }, milliseconds);
+    this._timers.add(timer);
+  }
+
+  private _forward(message: ServerMessage): void {
+    if (!this._closed) this._handlers.message(message);
+  }
+}

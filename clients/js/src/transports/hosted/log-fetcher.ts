@@ -1,0 +1,81 @@
+/** Reads events from the log over HTTP, several channels at once, and returns them as messages. */
+
+import type { Fields, ServerMessage } from '../../messages.js';
+import type { TransportTools } from '../transport.js';
+
+export interface LogFetcherListener {
+  message(message: ServerMessage): void;
+  /** Handle a failed request for these channels; `status` is 0 where no response arrived. */
+  failed(channels: string[], status: number): void;
+}
+
+export class LogFetcher {
+  private readonly _channels = new Set<string>();
+  private readonly _stopped = new AbortController();
+  private _timer: ReturnType<typeof setTimeout> | undefined;
+  private _busy = false;
+
+  constructor(
+    private readonly _tools: TransportTools,
+    private readonly _listener: LogFetcherListener,
+  ) {}
+
+  /** Request the events after our position; a `subscribed`, `reset` or `refused` message answers. */
+  request(channel: string): void {
+    this._channels.add(channel);
+    if (!this._busy) this._timer ??= setTimeout(() => void this._fetch(), this._tools.timing.fetchBatchDelay);
+  }
+
+  stop(): void {
+    clearTimeout(this._timer);
+    this._stopped.abort();
+  }
+
+  private async _fetch(): Promise<void> {
+    this._timer = undefined;
+    this._busy = true;
+    const channels = [...this._channels];
+    this._channels.clear();
+    try {
+      const fields = await fetchLog(this._tools, channels, this._stopped.signal);
+      this._forward(channels, fields);
+    } catch (error) {
+      const { status = 0 } = error as { status?: number };
+      if (!this._stopped.signal.aborted) this._listener.failed(channels, status);
+    }
+    this._busy = false;
+    for (const channel of this._channels) this.request(channel);
+  }
+
+  private _forward(channels: string[], { channels: answers, status, generation }: Fields): void {
+    for (const channel of channels) {
+      const answer = (answers as Record<string, Fields | undefined>)[channel];
+      for (const message of answer ? messagesOf(channel, answer) : []) this._listener.message(message);
+    }
+    this._listener.message({ type: 'status', ...(status as Fields) });
+    this._listener.message({ type: 'heartbeat', offsets: {}, generation });
+  }
+}
+
+/** Request the events after our positions in these channels. */
+export async function fetchLog(tools: TransportTools, channels: string[], signal: AbortSignal): Promise<Fields> {
+  const all = tools.positions();
+  const positions = Object.fromEntries(
+    channels.filter((name) => name in all).map((name) => [name, all[name] ?? null]),
+  );
+  const options = { body: { positions }, token: tools.token(), signal };
+  const response = await tools.request(tools.url('poll'), options);
+  return (await response.json()) as Fields;
+}
+
+/** Convert a poll's answer for one channel to messages. */
+function messagesOf(channel: string, answer: Fields): ServerMessage[] {
+  if (answer.error) return [{ type: 'refused', channel, ...(answer.error as Fields) }];
+  if (answer.reset === 'forbidden') {
+    return [{ type: 'refused', channel, code: 403, message: 'this user may not listen to it' }];
+  }
+  const position = answer.position as Fields;
+  const { events, more, reset } = answer;
+  const page = { type: 'subscribed', channel, ...position, events, more };
+  return reset ? [{ type: 'reset', channel, reason: reset, ...position }, page] : [page];
+}

@@ -1,0 +1,45 @@
+/** Interface between a hosted provider's SDK and its transport. */
+
+import type { Fields } from '../../messages.js';
+
+/** Connection by an SDK. It is closed when it is lost: the machine decides when to connect again. */
+export interface Provider {
+  /** Subscribe to a channel; the provider calls `subscribed` or `refused`. */
+  subscribe(channel: string): void;
+  unsubscribe(channel: string): void;
+  /** Request a sign of life; the provider calls `alive`. */
+  ping(): void;
+  /** Handle a fresh token of ours. */
+  renew(): void;
+  close(): void;
+}
+
+export interface ProviderHandlers {
+  connected(): void;
+  /** Handle a lost connection, whatever the SDK would do about it. */
+  lost(reason: string): void;
+  /** Handle any sign of life. */
+  alive(): void;
+  /** Handle the start of a channel's events. */
+  subscribed(channel: string): void;
+  /** Handle a refused channel; `status` is that of the response of `auth/{provider}`, or 500. */
+  refused(channel: string, status: number, message: string): void;
+  /** Handle the parsed data of a provider's message. */
+  received(data: unknown): void;
+}
+
+export interface ProviderTools {
+  /** `options` of the descriptor. */
+  readonly options: Fields;
+  /** URL at which the provider's client requests authorization. */
+  readonly authURL: string;
+  /** Time during which channels are collected into one request for a token, in milliseconds. */
+  readonly tokenBatchDelay: number;
+  /** Return the bearer token for `authURL`. */
+  token(): string;
+  /** Return the subscribed channels, for a provider that needs them before it connects. */
+  channels(): string[];
+}
+
+/** Loads the SDK and starts to connect; rejects where the SDK is missing. */
+export type OpenProvider = (tools: ProviderTools, handlers: ProviderHandlers) => Promise<Provider>;

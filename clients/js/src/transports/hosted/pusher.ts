@@ -1,0 +1,127 @@
+/** Provider Pusher Channels, by pusher-js without its own reconnects. */
+
+import type { Channel, Options, default as SDK } from 'pusher-js';
+import type { Fields } from '../../messages.js';
+import type { TransportHandlers, TransportTools } from '../transport.js';
+import { HostedTransport } from './hosted-transport.js';
+import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
+
+type Pusher = SDK.default;
+
+/** Name of all events that the bridge publishes by Pusher. */
+const EVENT = 'realtime';
+
+const INTERNAL_ERROR = 500;
+
+/** Pusher's code for a TLS-only application, which pusher-js handles by connecting again with TLS. */
+const TLS_ONLY = 4000;
+/** First of Pusher's codes after which the connection stays open. */
+const STAYS_OPEN = 4300;
+
+export function pusherTransport(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
+  return new HostedTransport(openPusher, tools, handlers);
+}
+
+export async function openPusher(tools: ProviderTools, handlers: ProviderHandlers): Promise<Provider> {
+  const Client = await load();
+  return new PusherProvider(new Client(String(tools.options.key), optionsOf(tools)), tools, handlers);
+}
+
+async function load(): Promise<typeof SDK.default> {
+  // Within `try`, bundlers only warn about a missing package: it is needed where Pusher is used.
+  try {
+    // The types describe an ES module, but the package exports the class itself.
+    return (await import('pusher-js')).default as unknown as typeof SDK.default;
+  } catch (cause) {
+    throw new Error('pusher-js is missing, and this deployment delivers by Pusher: npm install pusher-js', { cause });
+  }
+}
+
+class PusherProvider implements Provider {
+  private _live = true;
+
+  constructor(
+    private readonly _pusher: Pusher,
+    private readonly _tools: ProviderTools,
+    private readonly _handlers: ProviderHandlers,
+  ) {
+    const { connection } = _pusher;
+    connection.bind('connected', () => this._live && _handlers.connected());
+    connection.bind('message', () => this._live && _handlers.alive());
+    // pusher-js would reconnect by itself, but all clients at the same time, and after up to a minute.
+    for (const state of ['connecting_in', 'unavailable', 'failed', 'disconnected']) {
+      connection.bind(state, () => this._lose(state));
+    }
+    connection.bind('state_change', ({ previous, current }: Fields) => {
+      if (previous === 'connected') this._lose('the connection was lost');
+      else if (!this._live && current === 'connecting') this.close();
+    });
+    connection.bind('error', (error: Fields) => this._onError(error));
+  }
+
+  subscribe(channel: string): void {
+    const pusherChannel = this._pusher.subscribe(this._name(channel));
+    // pusher-js returns the same object for a repeated subscription.
+    pusherChannel.unbind_all();
+    this._bind(pusherChannel, channel);
+  }
+
+  unsubscribe(channel: string): void {
+    this._pusher.unsubscribe(this._name(channel));
+  }
+
+  ping(): void {
+    this._pusher.send_event('pusher:ping', {});
+  }
+
+  /** Do nothing: each authorization request reads the token of that moment. */
+  renew(): void {}
+
+  /** Disconnect later: within its own callbacks pusher-js would connect again, and may do so once even now. */
+  close(): void {
+    this._live = false;
+    queueMicrotask(() => this._pusher.disconnect());
+  }
+
+  private _bind(pusherChannel: Channel, channel: string): void {
+    pusherChannel.bind(EVENT, (data: unknown) => this._handlers.received(data));
+    pusherChannel.bind('pusher:subscription_succeeded', () => this._handlers.subscribed(channel));
+    pusherChannel.bind('pusher:subscription_error', ({ status, error }: Fields) =>
+      this._handlers.refused(channel, Number(status) || INTERNAL_ERROR, String(error)),
+    );
+  }
+
+  private _name(channel: string): string {
+    return `${this._tools.options.channel_prefix}${channel}`;
+  }
+
+  /** Close after an error during a handshake: pusher-js would connect again at once, without end. */
+  private _onError(error: Fields): void {
+    const { data } = (error.error ?? error) as { data?: Fields };
+    const code = Number(data?.code);
+    if (code > TLS_ONLY && code < STAYS_OPEN) this._lose(`${data?.message} (${code})`);
+  }
+
+  private _lose(reason: string): void {
+    if (!this._live) return;
+    this.close();
+    this._handlers.lost(`Pusher: ${reason}`);
+  }
+}
+
+/** Return the SDK's options. A host of one's own gets WebSockets only: pusher-js would also try Pusher's public hosts. */
+function optionsOf({ options, authURL, token }: ProviderTools): Options {
+  const { cluster, host, port, tls } = options;
+  const headersProvider = () => ({ authorization: `Bearer ${token()}` });
+  return {
+    cluster: String(cluster ?? 'local'),
+    channelAuthorization: { endpoint: authURL, transport: 'ajax', headersProvider },
+    ...(host !== undefined && {
+      wsHost: String(host),
+      wsPort: Number(port),
+      wssPort: Number(port),
+      forceTLS: !!tls,
+      enabledTransports: ['ws'],
+    }),
+  };
+}

@@ -1,0 +1,232 @@
+/** Session on one transport: its `connect` message, its subscriptions, and the messages it receives. */
+
+import { debug } from '../browser/debug.js';
+import { hex } from '../browser/ids.js';
+import type { SubscriptionSet } from '../channels/subscription-set.js';
+import type { MachineInput } from '../client-runner.js';
+import { CloseCode } from '../close-codes.js';
+import { spread } from '../machine/backoff.js';
+import type { Timing } from '../machine/timing.js';
+import { VERSION, isFields, isHealthy, milliseconds, readEvent, readEvents, readPosition } from '../messages.js';
+import type { ClientMessage, ServerMessage } from '../messages.js';
+import type { Position, ResetReason, TransportName } from '../types.js';
+import type { Transport, TransportHandlers } from './transport.js';
+
+/** Receiver of a session's progress. */
+export interface SessionListener {
+  /** Time without a sent message after which a ping is sent, in milliseconds. */
+  readonly heartbeatInterval: number;
+  readonly timing: Timing;
+  /** Pass an input to the machine. */
+  input(apply: MachineInput): void;
+  /** Handle readiness: `welcome` has our nonce, and each subscription was answered. */
+  ready(): void;
+  /** Handle the end; the session reports nothing afterwards. */
+  ended(): void;
+}
+
+export type PushName = Exclude<TransportName, 'poll'>;
+
+/** Codes of refusals that are final for a channel. */
+const FINAL = [400, 403];
+
+const log = debug('session');
+
+export class TransportSession implements TransportHandlers {
+  /** Name of the transport. */
+  push: PushName | null = null;
+  private _transport: Transport | null = null;
+  private readonly _nonce = hex(16);
+  private _heartbeat: ReturnType<typeof setTimeout> | undefined;
+  private _isWelcome = false;
+  private _isReady = false;
+  /** Channels whose first answer is needed for readiness. */
+  private _unanswered = new Set<string>();
+  /** Positions of requests without an answer yet. */
+  private readonly _requested = new Map<string, Position | null>();
+  /** Channels that are requested again after their answer. */
+  private readonly _again = new Set<string>();
+  private readonly _retries = new Set<ReturnType<typeof setTimeout>>();
+  /** Handlers by message type; newer servers may send further types, which are ignored. */
+  private readonly _messageHandlers: Readonly<Record<string, (message: ServerMessage) => void>> = {
+    welcome: (message) => this._onWelcome(message),
+    event: (message) => this._onEvent(message),
+    subscribed: (message) => this._onSubscribed(message),
+    reset: (message) => this._onReset(message),
+    stub: (message) => this._onOffset(String(message.channel), Number(message.offset)),
+    refused: (message) => this._onRefused(message),
+    heartbeat: (message) => this._onHeartbeat(message),
+    drain: (message) => this._onDrain(message),
+    status: (message) => this._input((machine) => machine.status({ ok: isHealthy(message) })),
+    error: (message) => log('server error: code=%s message=%s', message.code, message.message),
+  };
+
+  /** `socket` is the machine's number of this transport. */
+  constructor(
+    private readonly _socket: number,
+    private readonly _subscriptions: SubscriptionSet,
+    private readonly _listener: SessionListener,
+  ) {}
+
+  use(push: PushName, transport: Transport): void {
+    this.push = push;
+    this._transport = transport;
+  }
+
+  sendConnect(token: string): void {
+    this._send({ type: 'connect', token, nonce: this._nonce, version: VERSION });
+  }
+
+  sendToken(token: string): void {
+    if (this._isWelcome) this._send({ type: 'token', token });
+  }
+
+  ping(): void {
+    this._send({ type: 'ping', nonce: hex(8) });
+  }
+
+  /** Request the events after our position. The server takes one request at a time for a channel. */
+  subscribe(channel: string): void {
+    if (!this._isWelcome || !this._subscriptions.has(channel)) return;
+    if (this._requested.has(channel)) {
+      this._again.add(channel);
+      return;
+    }
+    const position = this._subscriptions.position(channel);
+    this._requested.set(channel, position);
+    this._send({ type: 'subscribe', channel, ...(position && { position }) });
+  }
+
+  unsubscribe(channel: string): void {
+    this._markAnswered(channel);
+    if (this._isWelcome) this._send({ type: 'unsubscribe', channel });
+    this._checkReady();
+  }
+
+  close(code: number): void {
+    this._release();
+    this._transport?.close(code);
+  }
+
+  opened(): void {
+    this._input((machine) => machine.opened(this._socket));
+  }
+
+  closed(code: number, reason: string): void {
+    log('closed: code=%s reason=%s', code, reason);
+    this._release();
+    this._listener.ended();
+    this._input((machine) => machine.closed(this._socket, code));
+  }
+
+  message(message: ServerMessage): void {
+    // Only a `welcome` with our nonce shows that a bridge answers, and not a proxy on the way.
+    if (!this._isWelcome && message.type !== 'welcome' && message.type !== 'error') return;
+    this._input((machine) => machine.frame(this._socket));
+    try {
+      this._messageHandlers[message.type]?.(message);
+    } catch (error) {
+      this.close(CloseCode.NORMAL);
+      this.closed(CloseCode.ABNORMAL, String(error));
+    }
+    // The message may have changed whether all channels are current: an empty input updates the status.
+    this._input(() => {});
+  }
+
+  private _onWelcome(message: ServerMessage): void {
+    if (this._isWelcome || message.nonce !== this._nonce) return;
+    this._isWelcome = true;
+    this._unanswered = new Set(this._subscriptions.names);
+    for (const channel of this._unanswered) this.subscribe(channel);
+    this._checkReady();
+  }
+
+  private _onEvent(message: ServerMessage): void {
+    const event = readEvent(message);
+    this._input((machine) => machine.eventReceived());
+    if (this._subscriptions.event(event)) this.subscribe(event.channel);
+  }
+
+  private _onSubscribed(message: ServerMessage): void {
+    const channel = String(message.channel);
+    const again = this._markAnswered(channel);
+    if (this._applyPage(channel, message) || again) this.subscribe(channel);
+    this._checkReady();
+  }
+
+  private _applyPage(channel: string, message: ServerMessage): boolean {
+    // In signal mode there is no log, and so no position to resume from.
+    if (!('epoch' in message)) return false;
+    const page = { events: readEvents(message.events), top: readPosition(message), more: !!message.more };
+    return this._subscriptions.page(channel, page);
+  }
+
+  private _onReset(message: ServerMessage): void {
+    const channel = String(message.channel);
+    const position = 'epoch' in message ? readPosition(message) : null;
+    const requested = this._requested.get(channel) ?? null;
+    const reason = message.reason as ResetReason;
+    if (this._subscriptions.reset(channel, reason, position, requested)) this.subscribe(channel);
+  }
+
+  private _onRefused(message: ServerMessage): void {
+    const channel = String(message.channel);
+    this._markAnswered(channel);
+    if (FINAL.includes(Number(message.code))) this._subscriptions.deny(channel, String(message.message));
+    else this._retryLater(channel);
+    this._checkReady();
+  }
+
+  private _onHeartbeat(message: ServerMessage): void {
+    const offsets = isFields(message.offsets) ? message.offsets : {};
+    for (const [channel, offset] of Object.entries(offsets)) this._onOffset(channel, Number(offset));
+    this._input((machine) => machine.generation(Number(message.generation)));
+  }
+
+  private _onOffset(channel: string, offset: number): void {
+    if (this._subscriptions.announced(channel, offset)) this.subscribe(channel);
+  }
+
+  private _onDrain(message: ServerMessage): void {
+    const after = milliseconds(message.after, 0);
+    const window = milliseconds(message.window, 0);
+    this._input((machine) => machine.drain(this._socket, after, window));
+  }
+
+  private _send(message: ClientMessage): void {
+    clearTimeout(this._heartbeat);
+    this._heartbeat = setTimeout(() => this.ping(), this._listener.heartbeatInterval);
+    this._transport?.send(message);
+  }
+
+  private _input(apply: MachineInput): void {
+    this._listener.input(apply);
+  }
+
+  /** Record an answer; return whether the channel is to be requested again. */
+  private _markAnswered(channel: string): boolean {
+    this._requested.delete(channel);
+    this._unanswered.delete(channel);
+    return this._again.delete(channel);
+  }
+
+  private _checkReady(): void {
+    if (this._isReady || !this._isWelcome || this._unanswered.size) return;
+    this._isReady = true;
+    this._listener.ready();
+  }
+
+  private _retryLater(channel: string): void {
+    const timer = setTimeout(() => {
+      this._retries.delete(timer);
+      this.subscribe(channel);
+    }, spread(this._listener.timing.subscribeRetry, Math.random()));
+    this._retries.add(timer);
+  }
+
+  private _release(): void {
+    this._isWelcome = false;
+    clearTimeout(this._heartbeat);
+    for (const timer of this._retries) clearTimeout(timer);
+  }
+}

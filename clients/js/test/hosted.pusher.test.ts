@@ -1,5 +1,0 @@
-/** Events by Pusher's own, unmodified SDK, through a local provider and a real server. */
-
-import { deliversBy } from './support/hosted.js';
-
-deliversBy('pusher');

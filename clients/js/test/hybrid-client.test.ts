@@ -1,0 +1,444 @@
+/** Client with a scripted bridge: requests, state and released resources. */
+
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { HybridClient } from '../src/index.js';
+import type { ChannelHandlers, ClientOptions, RealtimeEvent, Telemetry } from '../src/index.js';
+import { DESCRIPTOR, FakeBridge, FakeSocket, eventFrame, settle } from './support/bridge.js';
+
+const CHANNEL = 'user-42';
+const ENDPOINT = 'http://bridge.test/realtime';
+
+let bridge: FakeBridge;
+let client: HybridClient;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.spyOn(Math, 'random').mockReturnValue(0.5);
+  bridge = new FakeBridge().install();
+});
+
+afterEach(() => {
+  client.stop();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+function create(options: ClientOptions = {}): HybridClient {
+  client = new HybridClient({ endpoint: ENDPOINT, ...options });
+  return client;
+}
+
+/** Start a client that is live on one channel, and return the offsets of its handler's calls. */
+async function live(handlers: ChannelHandlers = {}, options: ClientOptions = {}): Promise<number[]> {
+  const offsets: number[] = [];
+  const onEvent = (event: RealtimeEvent) => void offsets.push(event.position!.offset);
+  create(options).start();
+  client.subscribe(CHANNEL, { onEvent, ...handlers });
+  await settle();
+  FakeSocket.last.live();
+  await settle();
+  return offsets;
+}
+
+it('client contacts nothing before start or when switched off', async () => {
+  for (const options of [{}, { websocketEnabled: false }, { enableFeatureFlag: false }]) {
+    create(options);
+    client.subscribe(CHANNEL, {});
+    if (Object.keys(options).length) client.start();
+    client.refresh();
+    await settle(60_000);
+  }
+  expect(bridge.requests).toEqual([]);
+  expect(FakeSocket.opened).toEqual([]);
+  expect(client.state.get()).toMatchObject({ updateSource: 'polling', websocketStatus: 'disconnected' });
+});
+
+it('connect message carries the token, and the URL does not', async () => {
+  await live();
+  const { url, sent } = FakeSocket.last;
+  expect(url).toBe('ws://bridge.test/realtime/ws');
+  expect(sent[0]).toMatchObject({ type: 'connect', token: 'token-1', version: 1 });
+  expect(sent[1]).toEqual({ type: 'subscribe', channel: CHANNEL });
+  expect(bridge.requested('connect')).toEqual([{ client: client.id }]);
+  expect(client.state.get()).toMatchObject({ kind: 'realtime', websocketStatus: 'connected', user: '42' });
+});
+
+it('welcome with another nonce is ignored', async () => {
+  create().start();
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.receive({ type: 'welcome', nonce: 'another' });
+  await settle(5_000);
+  expect(client.state.get().mode).toBe('FALLBACK');
+});
+
+it('invalid message closes the socket', async () => {
+  create().start();
+  await settle();
+  const socket = FakeSocket.last;
+  socket.open();
+  socket.onmessage?.({ data: '<html>sign in</html>' });
+  expect(socket.closedWith).toBe(1000);
+  expect(client.state.get().mode).toBe('FALLBACK');
+});
+
+it('gap is requested once from the position and filled in order', async () => {
+  const offsets = await live();
+  const socket = FakeSocket.last;
+  socket.push(1);
+  socket.push(3);
+  socket.push(4);
+  const position = { epoch: 'aaaaaaaa', offset: 1, id: 'e1' };
+  expect(socket.requested('subscribe').slice(1)).toEqual([{ type: 'subscribe', channel: CHANNEL, position }]);
+  expect(client.channel(CHANNEL).get().phase).toBe('stale');
+  socket.answer(CHANNEL, { epoch: 'aaaaaaaa', offset: 4, id: 'e4' }, [2, 3, 4].map((at) => eventFrame(at)));
+  expect(offsets).toEqual([1, 2, 3, 4]);
+  expect(client.channel(CHANNEL).get().phase).toBe('current');
+});
+
+it('heartbeat reveals a lost last event', async () => {
+  await live();
+  FakeSocket.last.receive({ type: 'heartbeat', offsets: { [CHANNEL]: 1 }, generation: 0 });
+  expect(FakeSocket.last.requested('subscribe')).toHaveLength(2);
+});
+
+it('second request for a channel waits for the first answer', async () => {
+  await live();
+  const socket = FakeSocket.last;
+  socket.push(2);
+  socket.receive({ type: 'heartbeat', offsets: { [CHANNEL]: 3 }, generation: 0 });
+  expect(socket.requested('subscribe')).toHaveLength(2);
+  socket.answer(CHANNEL, { epoch: 'aaaaaaaa', offset: 2, id: 'e2' }, [eventFrame(1), eventFrame(2)]);
+  socket.receive({ type: 'heartbeat', offsets: { [CHANNEL]: 3 }, generation: 0 });
+  expect(socket.requested('subscribe')).toHaveLength(3);
+});
+
+it('lost socket leads to a poll within a second', async () => {
+  const offsets = await live();
+  FakeSocket.last.push(1);
+  bridge.answers.poll = {
+    channels: { [CHANNEL]: { events: [eventFrame(2)], position: { epoch: 'aaaaaaaa', offset: 2, id: 'e2' }, more: false } },
+    next_ms: 1_000,
+  };
+  FakeSocket.last.end();
+  expect(client.state.get()).toMatchObject({ kind: 'polling', label: 'Polling', updateSource: 'polling' });
+  await settle(1_000);
+  expect(bridge.requested('poll')).toEqual([{ positions: { [CHANNEL]: { epoch: 'aaaaaaaa', offset: 1, id: 'e1' } } }]);
+  expect(offsets).toEqual([1, 2]);
+});
+
+it('reconnected socket resumes from the polled position', async () => {
+  await live();
+  FakeSocket.last.push(1);
+  FakeSocket.last.end();
+  await settle(2_000);
+  const socket = FakeSocket.last;
+  expect(FakeSocket.opened).toHaveLength(2);
+  socket.live({ epoch: 'aaaaaaaa', offset: 1, id: 'e1' });
+  expect(socket.requested('subscribe')[0]!.position).toEqual({ epoch: 'aaaaaaaa', offset: 1, id: 'e1' });
+  expect(client.state.get().kind).toBe('realtime');
+});
+
+it('further pages of a long poll result follow', async () => {
+  const offsets = await live({}, { transport: 'auto' });
+  const page = (offset: number, more: boolean) => ({
+    channels: {
+      [CHANNEL]: { events: [eventFrame(offset)], position: { epoch: 'aaaaaaaa', offset, id: `e${offset}` }, more },
+    },
+  });
+  let offset = 0;
+  bridge.answers.poll = () => page((offset += 1), offset < 3);
+  FakeSocket.last.end();
+  await settle(1_100);
+  expect(offsets).toEqual([1, 2, 3]);
+});
+
+it('drained socket is closed after its successor is ready', async () => {
+  const offsets = await live();
+  const old = FakeSocket.last;
+  old.receive({ type: 'drain', after: 0, window: 2 });
+  await settle(1_000);
+  const successor = FakeSocket.last;
+  expect(successor).not.toBe(old);
+  old.push(1);
+  successor.live({ epoch: 'aaaaaaaa', offset: 1, id: 'e1' });
+  expect(old.closedWith).toBe(1000);
+  successor.push(2);
+  expect(offsets).toEqual([1, 2]);
+  expect(client.state.get().kind).toBe('realtime');
+});
+
+it('open requests of a drained socket move to its successor', async () => {
+  await live();
+  const old = FakeSocket.last;
+  old.receive({ type: 'drain', after: 0, window: 0 });
+  await settle();
+  const successor = FakeSocket.last;
+  successor.open();
+  successor.receive({ type: 'welcome', nonce: successor.requested('connect')[0]!.nonce });
+  old.push(2);
+  successor.answer(CHANNEL, { epoch: 'aaaaaaaa', offset: 0 });
+  expect(old.closedWith).toBe(1000);
+  expect(successor.requested('subscribe')).toHaveLength(2);
+});
+
+it('fresh token is sent on the open socket', async () => {
+  await live();
+  bridge.answers.connect = { ...DESCRIPTOR, token: 'token-2' };
+  for (let second = 0; second < 480; second += 5) {
+    await settle(5_000);
+    FakeSocket.last.receive({ type: 'heartbeat', offsets: {}, generation: 0 });
+  }
+  expect(FakeSocket.last.requested('token')).toEqual([{ type: 'token', token: 'token-2' }]);
+  expect(FakeSocket.opened).toHaveLength(1);
+});
+
+it('idle socket sends a ping', async () => {
+  await live({}, { heartbeatInterval: 7_000 });
+  await settle(7_000);
+  expect(FakeSocket.last.requested('ping')).toHaveLength(1);
+});
+
+it('silence leads to a ping, a poll and a new socket', async () => {
+  await live();
+  await settle(15_000);
+  expect(client.state.get().mode).toBe('SUSPECT');
+  expect(FakeSocket.last.requested('ping')).toHaveLength(1);
+  await settle(3_000);
+  expect(client.state.get().mode).toBe('FALLBACK');
+  expect(bridge.requested('poll').length).toBeGreaterThan(0);
+});
+
+it('denied channel shows its reason and is retried on request', async () => {
+  await live();
+  const onReset = vi.fn();
+  client.subscribe('job.7', { onReset });
+  const socket = FakeSocket.last;
+  socket.receive({ type: 'refused', channel: 'job.7', code: 403, message: '42 may not listen to job.7' });
+  expect(client.channel('job.7').get().error).toBe('42 may not listen to job.7');
+  expect(onReset).toHaveBeenCalledWith({ channel: 'job.7', reason: 'forbidden', position: null });
+  expect(client.state.get().kind).toBe('realtime');
+  client.retry();
+  expect(client.channel('job.7').get().error).toBeNull();
+  expect(socket.requested('subscribe').at(-1)).toEqual({ type: 'subscribe', channel: 'job.7' });
+});
+
+it('temporary refusal is retried', async () => {
+  await live();
+  client.subscribe('job.7', {});
+  FakeSocket.last.receive({ type: 'refused', channel: 'job.7', code: 500, message: 'try again' });
+  await settle(5_000);
+  expect(FakeSocket.last.requested('subscribe').filter(({ channel }) => channel === 'job.7')).toHaveLength(2);
+});
+
+it('handlers of one channel share its subscription', async () => {
+  await live();
+  const first = client.subscribe('job.7', {});
+  const second = client.subscribe('job.7', {});
+  expect(FakeSocket.last.requested('subscribe')).toHaveLength(2);
+  first();
+  expect(FakeSocket.last.requested('unsubscribe')).toEqual([]);
+  second();
+  expect(FakeSocket.last.requested('unsubscribe')).toEqual([{ type: 'unsubscribe', channel: 'job.7' }]);
+});
+
+it('handlers run one at a time, and an error stops nothing', async () => {
+  const reported = vi.spyOn(console, 'error').mockReturnValue();
+  vi.stubGlobal('reportError', undefined);
+  const calls: string[] = [];
+  const onEvent = async ({ position }: RealtimeEvent) => {
+    calls.push(`begin ${position!.offset}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    calls.push(`end ${position!.offset}`);
+    if (position!.offset === 1) throw new Error('mine');
+  };
+  await live({ onEvent });
+  FakeSocket.last.push(1);
+  FakeSocket.last.push(2);
+  await settle(100);
+  expect(calls).toEqual(['begin 1', 'end 1', 'begin 2', 'end 2']);
+  expect(reported).toHaveBeenCalledTimes(1);
+});
+
+it('events wait for the snapshot, which replaces its own events', async () => {
+  const calls: unknown[] = [];
+  bridge.answers.latest = () => ({
+    channel: CHANNEL,
+    events: [eventFrame(2, { key: 'a' })],
+    position: { epoch: 'aaaaaaaa', offset: 2, id: 'e2' },
+    more: false,
+  });
+  await live({
+    onSnapshot: ({ events }) => void calls.push(events.map(({ data }) => data)),
+    onEvent: ({ position }) => void calls.push(position!.offset),
+  });
+  for (const offset of [1, 2, 3]) FakeSocket.last.push(offset);
+  await settle();
+  expect(calls).toEqual([[{ offset: 2 }], 3]);
+});
+
+it('failed snapshot is retried while events wait', async () => {
+  const calls: unknown[] = [];
+  bridge.answers.latest = 503;
+  await live({ onSnapshot: () => void calls.push('snapshot'), onEvent: () => void calls.push('event') });
+  FakeSocket.last.push(1);
+  await settle();
+  expect(calls).toEqual([]);
+  bridge.answers.latest = { events: [], position: { epoch: 'aaaaaaaa', offset: 0 }, more: false };
+  await settle(2_000);
+  expect(calls).toEqual(['snapshot', 'event']);
+});
+
+it('pages of a snapshot are joined by key', async () => {
+  const pages = [
+    { events: [eventFrame(1, { key: 'a' }), eventFrame(2, { key: 'b' })], more: true },
+    { events: [eventFrame(5, { key: 'a' })], more: false },
+  ];
+  bridge.answers.latest = () => ({ ...pages.shift(), position: { epoch: 'aaaaaaaa', offset: 5, id: 'e5' } });
+  const onSnapshot = vi.fn();
+  await live({ onSnapshot });
+  expect(onSnapshot.mock.calls[0]![0].events.map(({ id }: RealtimeEvent) => id)).toEqual(['e2', 'e5']);
+});
+
+it('reset is delivered before later events', async () => {
+  const calls: unknown[] = [];
+  await live({
+    onReset: ({ reason }) => void calls.push(reason),
+    onEvent: ({ id }) => void calls.push(id),
+  });
+  const socket = FakeSocket.last;
+  socket.receive({ type: 'reset', channel: CHANNEL, reason: 'truncated', epoch: 'aaaaaaaa', offset: 7, id: 'e7' });
+  socket.push(8);
+  expect(calls).toEqual(['truncated', 'e8']);
+});
+
+it('reset for an outdated position is requested again', async () => {
+  const onReset = vi.fn();
+  await live({ onReset });
+  const old = FakeSocket.last;
+  const top = { epoch: 'aaaaaaaa', offset: 9, id: 'e9' };
+  bridge.answers.poll = () => {
+    old.push(1);
+    return { channels: { [CHANNEL]: { reset: 'truncated', position: top } } };
+  };
+  client.refresh();
+  await settle();
+  expect(onReset).not.toHaveBeenCalled();
+  expect(old.requested('subscribe').at(-1)!.position).toMatchObject({ offset: 1 });
+});
+
+it('own events are not delivered', async () => {
+  const offsets = await live();
+  FakeSocket.last.push(1, { source: client.id });
+  FakeSocket.last.push(2, { source: 'c_other' });
+  expect(offsets).toEqual([2]);
+});
+
+it('denied credentials are renewed once by the token function', async () => {
+  const token = vi.fn().mockReturnValue('mine');
+  bridge.answers.connect = 401;
+  create({ token }).start();
+  await settle(1_000);
+  expect(token).toHaveBeenCalledTimes(2);
+  expect(client.state.get()).toMatchObject({ kind: 'error', mode: 'DENIED' });
+  bridge.answers.connect = DESCRIPTOR;
+  client.retry();
+  await settle();
+  expect(FakeSocket.opened).toHaveLength(1);
+});
+
+it('status is offline after 30 s without a server', async () => {
+  bridge.answers.connect = new TypeError('network');
+  bridge.answers.poll = new TypeError('network');
+  create().start();
+  await settle(1_000);
+  expect(client.state.get().label).toBe('');
+  await settle(1_000);
+  expect(client.state.get().kind).toBe('connecting');
+  await settle(30_000);
+  expect(client.state.get()).toMatchObject({ kind: 'offline', label: 'Offline' });
+  bridge.answers.connect = DESCRIPTOR;
+  await settle(20_000);
+  expect(FakeSocket.opened.length).toBeGreaterThan(0);
+});
+
+it('polling mode of the server opens no socket', async () => {
+  bridge.answers.connect = { ...DESCRIPTOR, mode: 'polling' };
+  create().start();
+  await settle(1_000);
+  expect(FakeSocket.opened).toEqual([]);
+  expect(client.state.get()).toMatchObject({ kind: 'polling', transport: 'poll' });
+});
+
+it('polls follow the option, or the longer wait of the server', async () => {
+  create({ transport: 'poll', pollingInterval: 2_000 }).start();
+  await settle(6_100);
+  expect(bridge.requested('poll')).toHaveLength(4);
+  bridge.answers.poll = { channels: {}, next_ms: 60_000 };
+  await settle(60_000);
+  expect(bridge.requested('poll')).toHaveLength(5);
+});
+
+it('poll is aborted after 10 s', async () => {
+  bridge.answers.poll = () => new Promise(() => {});
+  create({ transport: 'poll' }).start();
+  await settle(9_999);
+  expect(bridge.requests.at(-1)!.signal.aborted).toBe(false);
+  await settle(1);
+  expect(bridge.requests.find(({ route }) => route === 'poll')!.signal.aborted).toBe(true);
+});
+
+it('clock jump leads to a ping and a poll', async () => {
+  await live();
+  vi.setSystemTime(Date.now() + 60_000);
+  await settle(2_500);
+  expect(FakeSocket.last.requested('ping')).toHaveLength(1);
+  expect(bridge.requested('poll')).toHaveLength(1);
+});
+
+it('stopped client holds nothing and resumes on start', async () => {
+  await live();
+  FakeSocket.last.push(1);
+  client.stop();
+  expect(FakeSocket.last.closedWith).toBe(1000);
+  expect(vi.getTimerCount()).toBe(0);
+  expect(client.state.get()).toMatchObject({ kind: 'paused', mode: 'STOPPED' });
+  client.start();
+  await settle();
+  FakeSocket.last.live({ epoch: 'aaaaaaaa', offset: 1, id: 'e1' });
+  expect(FakeSocket.last.requested('subscribe')[0]!.position).toMatchObject({ offset: 1 });
+});
+
+it('telemetry contains no payload and no token', async () => {
+  const entries: Telemetry[] = [];
+  await live({}, { onTelemetry: (entry) => entries.push(entry) });
+  FakeSocket.last.push(1, { time: Date.now() - 30, data: { secret: 'payload' } });
+  FakeSocket.last.push(3);
+  FakeSocket.last.answer(CHANNEL, { epoch: 'aaaaaaaa', offset: 3, id: 'e3' }, [eventFrame(2), eventFrame(3)]);
+  FakeSocket.last.receive({ type: 'reset', channel: CHANNEL, reason: 'epoch', epoch: 'bbbbbbbb', offset: 0 });
+  expect(new Set(entries.map(({ type }) => type))).toEqual(
+    new Set(['transition', 'delivery', 'gap', 'recovery', 'reset']),
+  );
+  expect(entries.find(({ type }) => type === 'delivery')).toMatchObject({ delay: 30 });
+  expect(JSON.stringify(entries)).not.toMatch(/payload|token-1/);
+});
+
+it('stored descriptor serves without its token', async () => {
+  const stored = new Map<string, string>();
+  vi.stubGlobal('sessionStorage', {
+    getItem: (key: string) => stored.get(key) ?? null,
+    setItem: (key: string, value: string) => stored.set(key, value),
+  });
+  await live();
+  client.stop();
+  expect([...stored.values()].join()).not.toContain('token-1');
+  bridge.answers.connect = 503;
+  create().start();
+  await settle(1_000);
+  expect(client.state.get().mode).toBe('FALLBACK');
+  expect(bridge.requested('poll').length).toBeGreaterThan(0);
+  bridge.answers.connect = DESCRIPTOR;
+  await settle(10_000);
+  expect(FakeSocket.last.requested('connect')).toBeDefined();
+});

@@ -1,0 +1,5 @@
+/** Integration tests with ably-js. */
+
+import { deliversBy } from '../support/hosted.js';
+
+deliversBy('ably');

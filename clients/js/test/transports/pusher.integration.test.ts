@@ -1,0 +1,5 @@
+/** Integration tests with pusher-js. */
+
+import { deliversBy } from '../support/hosted.js';
+
+deliversBy('pusher');

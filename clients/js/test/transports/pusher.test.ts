@@ -1,0 +1,184 @@
+/** Provider Pusher with pusher-js and a local WebSocket server. */
+
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { WebSocketServer } from 'ws';
+import type { WebSocket } from 'ws';
+import { openPusher } from '../../src/transports/hosted/pusher.js';
+import type { Provider, ProviderHandlers } from '../../src/transports/hosted/provider.js';
+
+const ESTABLISHED = { socket_id: '1.2', activity_timeout: 120 };
+
+let http: Server;
+let server: WebSocketServer;
+let provider: Provider | null;
+let entries: unknown[];
+let waiting: (() => void)[];
+let requests: { authorization: string | undefined; body: string }[];
+let permission: number;
+
+function note(entry: unknown): void {
+  entries.push(entry);
+  for (const wake of waiting.splice(0)) wake();
+}
+
+async function until(count: number): Promise<unknown[]> {
+  while (entries.length < count) await new Promise<void>((resolve) => waiting.push(resolve));
+  return entries;
+}
+
+const handlers: ProviderHandlers = {
+  connected: () => note('connected'),
+  lost: (reason) => note(reason),
+  alive: () => {},
+  subscribed: (channel) => note(`subscribed ${channel}`),
+  refused: (channel, status) => note(`refused ${channel} ${status}`),
+  received: (frame) => note(frame),
+};
+
+function sendEvent(socket: WebSocket, event: string, data: object, channel?: string): void {
+  socket.send(JSON.stringify({ event, channel, data: JSON.stringify(data) }));
+}
+
+/** Handler of the provider for each socket. */
+let serve: (socket: WebSocket) => void;
+
+async function open(): Promise<void> {
+  const { port } = http.address() as AddressInfo;
+  provider = await openPusher(
+    {
+      options: { key: 'k', cluster: null, host: '127.0.0.1', port, tls: false, channel_prefix: 'private-app.' },
+      authURL: `http://127.0.0.1:${port}/auth`,
+      token: () => 'token-1',
+      channels: () => [],
+      tokenBatchDelay: 5,
+    },
+    handlers,
+  );
+}
+
+async function authorize(request: IncomingMessage): Promise<void> {
+  let body = '';
+  for await (const chunk of request) body += chunk;
+  requests.push({ authorization: request.headers.authorization, body });
+}
+
+beforeEach(async () => {
+  [entries, waiting, requests, permission, provider] = [[], [], [], 200, null];
+  http = createServer((request, response) => {
+    void authorize(request).then(() => response.writeHead(permission).end('{"auth":"k:signed"}'));
+  });
+  server = new WebSocketServer({ server: http });
+  server.on('connection', (socket) => serve(socket));
+  serve = (socket) => sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+  await new Promise<void>((resolve) => void http.listen(0, '127.0.0.1', resolve));
+});
+
+afterEach(() => {
+  provider?.close();
+  for (const socket of server.clients) socket.terminate();
+  http.closeAllConnections();
+  http.close();
+});
+
+it('requests authorization from the bridge with our token', async () => {
+  serve = (socket) => {
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.on('message', (text) => {
+      const { event, data } = JSON.parse(String(text));
+      if (event === 'pusher:subscribe') note(data);
+      sendEvent(socket, 'pusher_internal:subscription_succeeded', {}, data.channel);
+      sendEvent(socket, 'realtime', { type: 'event', data: 'text' }, data.channel);
+    });
+  };
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  expect(await until(4)).toEqual([
+    'connected',
+    { auth: 'k:signed', channel: 'private-app.job.7' },
+    'subscribed job.7',
+    { type: 'event', data: 'text' },
+  ]);
+  expect(requests).toEqual([
+    { authorization: 'Bearer token-1', body: 'socket_id=1.2&channel_name=private-app.job.7' },
+  ]);
+});
+
+it.each([401, 403, 500])('reports authorization status %s and can retry', async (status) => {
+  permission = status;
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  await until(2);
+  provider?.subscribe('job.7');
+  expect(await until(3)).toEqual(['connected', `refused job.7 ${status}`, `refused job.7 ${status}`]);
+});
+
+it('reports a refusal of the provider', async () => {
+  serve = (socket) => {
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.on('message', (text) => {
+      const { channel } = JSON.parse(String(text)).data;
+      sendEvent(socket, 'pusher:subscription_error', { type: 'AuthError', error: 'no', status: 401 }, channel);
+    });
+  };
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  expect(await until(2)).toEqual(['connected', 'refused job.7 401']);
+});
+
+it.each([4001, 4003, 4004, 4100, 4200])('is lost after close code %s without an SDK reconnect', async (code) => {
+  let connections = 0;
+  serve = (socket) => {
+    connections += 1;
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.close(code, 'test');
+  };
+  await open();
+  expect(await until(2)).toEqual(['connected', `Pusher: test (${code})`]);
+  await quiet();
+  expect([connections, entries.length]).toEqual([1, 2]);
+});
+
+it.each([4001, 4100, 4200])('is lost after close code %s during the handshake', async (code) => {
+  let connections = 0;
+  serve = (socket) => {
+    connections += 1;
+    socket.close(code, 'draining');
+  };
+  await open();
+  expect(await until(1)).toEqual([`Pusher: draining (${code})`]);
+  await quiet();
+  expect(connections).toBe(1);
+});
+
+it('is lost when the connection is cut', async () => {
+  serve = (socket) => {
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.terminate();
+  };
+  await open();
+  const [, ending] = await until(2);
+  expect(ending).toMatch(/^Pusher: (connecting_in|the connection was lost)$/);
+});
+
+it('stays open after an error of a client event', async () => {
+  serve = (socket) => {
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    sendEvent(socket, 'pusher:error', { code: 4301, message: 'too many client events' });
+    sendEvent(socket, 'realtime', {}, 'private-app.job.7');
+  };
+  await open();
+  await until(1);
+  await quiet();
+  expect(entries).toEqual(['connected']);
+});
+
+/** Wait long enough for hundreds of attempts. */
+function quiet(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 300));
+}

@@ -1,0 +1,117 @@
+"""Answers to polls: events, resets or errors of each channel."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from realtime_bridge.client.subscription_set import SubscriptionSet
+from realtime_bridge.client.transport import Message
+from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.messages import ProtocolError
+
+Positions = Mapping[str, Position | None]
+
+FORBIDDEN = "this user may not listen to it"
+
+
+@dataclass(slots=True)
+class PollAnswer:
+    """Effect of an answer on the channels.
+
+    Args:
+        next_ms: Wait that the server asked for, in milliseconds.
+        generation: Version of the deployment's settings.
+        ok: Whether the log and the backend work.
+        moved: Whether the answer brought events or a reset.
+        missing: Channels of which the log has more events.
+
+    """
+
+    next_ms: int | None
+    generation: int
+    ok: bool
+    moved: bool = False
+    missing: list[str] = field(default_factory=list)
+
+
+def request_fields(positions: Positions) -> dict[str, Any]:
+    """Return the body of a request for the events after positions."""
+    return {
+        "positions": {name: at.to_json() if at else None for name, at in positions.items()},
+    }
+
+
+def apply(fields: Mapping[str, Any], asked: Positions, channels: SubscriptionSet) -> PollAnswer:
+    """Hand the events and resets of an answer to the channels.
+
+    Args:
+        fields: JSON object of the response.
+        asked: Positions in the request.
+        channels: Channels of the client.
+
+    Raises:
+        ProtocolError, KeyError, TypeError, ValueError: it is not an answer to a poll.
+
+    """
+    by_channel = fields.get("channels")
+    if not isinstance(by_channel, dict):
+        raise ProtocolError("the answer to a poll has no channels")
+    next_ms, status = fields.get("next_ms"), fields.get("status")
+    answer = PollAnswer(
+        next_ms=next_ms if isinstance(next_ms, int) else None,
+        generation=fields.get("generation") or 0,
+        ok=not isinstance(status, dict) or is_healthy(status),
+    )
+    for name, part in by_channel.items():
+        if name in asked and isinstance(part, dict):
+            _apply_channel(answer, name, part, asked[name], channels)
+    return answer
+
+
+def is_healthy(fields: Message) -> bool:
+    """Return whether a `status` reports a working log and backend; absent means no fault."""
+    return all(fields.get(name, "ok") == "ok" for name in ("log", "backend"))
+
+
+def _apply_channel(
+    answer: PollAnswer,
+    name: str,
+    fields: Mapping[str, Any],
+    asked: Position | None,
+    channels: SubscriptionSet,
+) -> None:
+    # A rule that failed may succeed next time: the next poll includes the channel again.
+    if fields.get("error"):
+        return
+    reason = fields.get("reset")
+    if reason == "forbidden":
+        channels.deny(name, FORBIDDEN)
+        return
+    position = fields.get("position")
+    if reason:
+        answer.moved = True
+        top = messages.decode_position(position) if position else None
+        is_missing = channels.reset(name, reason, top, asked)
+    else:
+        events = [messages.decode_event(event) for event in fields.get("events") or ()]
+        answer.moved |= bool(events)
+        top = messages.decode_position(position)
+        is_missing = channels.page(name, events, top, more=bool(fields.get("more")))
+    if is_missing:
+        answer.missing.append(name)
+
+
+def as_messages(channel: str, fields: Mapping[str, Any]) -> Iterator[Message]:
+    """Yield one channel's part of an answer as messages of a connection."""
+    name = {"channel": channel}
+    if error := fields.get("error"):
+        yield {"type": "refused", **name, **error}
+    elif fields.get("reset") == "forbidden":
+        yield {"type": "refused", **name, "code": 403, "message": FORBIDDEN}
+    else:
+        position = fields.get("position") or {}
+        if reason := fields.get("reset"):
+            yield {"type": "reset", **name, "reason": reason, **position}
+        page = {"events": fields.get("events"), "more": fields.get("more")}
+        yield {"type": "subscribed", **name, **position, **page}

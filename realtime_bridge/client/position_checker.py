@@ -1,0 +1,88 @@
+"""Comparison of a provider's deliveries with the positions of the log."""
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from realtime_bridge.backend.provider_connection import ConnectionLostError
+from realtime_bridge.client.bridge_http import OK
+from realtime_bridge.client.log_fetcher import fetch
+from realtime_bridge.client.transport import Message, TransportTools
+
+ELSEWHERE = 2**53 - 1
+"""Offset that stands for a reset: beyond every offset, so that the log is read."""
+
+
+class PositionChecker:
+    """Finds events that the log has and the provider did not deliver.
+
+    Args:
+        tools: Parts of the client.
+        channels: Channels whose events the provider delivers.
+        receive: Receives the positions as a heartbeat.
+
+    """
+
+    def __init__(
+        self,
+        tools: TransportTools,
+        *,
+        channels: Collection[str],
+        receive: Callable[[Message], None],
+    ) -> None:
+        self._tools = tools
+        self._channels = channels
+        self._receive = receive
+        self._has_pushed = False
+        self._last_missed = float("-inf")
+
+    def pushed(self) -> None:
+        """Record that the provider delivered something."""
+        self._has_pushed = True
+
+    async def run(self) -> None:
+        """Check until cancelled.
+
+        Raises:
+            ConnectionLostError: two checks in a row found events that were never delivered.
+
+        """
+        interval = self._tools.timing.position_check_interval / 1_000
+        while True:
+            # At different times: all clients of a deployment would ask the log at once.
+            await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311
+            if self._channels:
+                await self._check()
+
+    async def _check(self) -> None:
+        result = await fetch(self._tools, list(self._channels))
+        if result.status != OK or not result.fields:
+            return  # The next request for missing events reports the failure.
+        fields = result.fields
+        offsets = _moved(fields.get("channels") or {})
+        is_silent = bool(offsets) and not self._has_pushed
+        self._has_pushed = False
+        generation = fields.get("generation")
+        self._receive({"type": "heartbeat", "offsets": offsets, "generation": generation})
+        self._receive({"type": "status", **(fields.get("status") or {})})
+        if is_silent:
+            await self._wait_for_late_events()
+
+    async def _wait_for_late_events(self) -> None:
+        timing, now = self._tools.timing, asyncio.get_running_loop().time
+        await asyncio.sleep(timing.late_event_allowance / 1_000)
+        if self._has_pushed:
+            return
+        if now() - self._last_missed < timing.missed_event_window / 1_000:
+            raise ConnectionLostError("the provider delivers nothing")
+        self._last_missed = now()
+
+
+def _moved(by_channel: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Return the channels that the log has events of, each with its offset there."""
+    return {
+        name: ELSEWHERE if fields.get("reset") else fields["position"]["offset"]
+        for name, fields in by_channel.items()
+        if fields.get("reset") or fields.get("events")
+    }

@@ -1,0 +1,250 @@
+"""Descriptors, transports and polls of one client, as its state machine commands."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any, Literal
+
+from realtime_bridge.client.bridge_http import OK, HTTPResult
+from realtime_bridge.client.descriptor import RouteMissingError, TokenUnavailableError
+from realtime_bridge.client.hosted_transport import HostedTransport, listenable_backend
+from realtime_bridge.client.poll_answer import Positions, apply, request_fields
+from realtime_bridge.client.runner import ClientRunner
+from realtime_bridge.client.sse_transport import SSETransport
+from realtime_bridge.client.subscription_set import DeniedError
+from realtime_bridge.client.transport import (
+    OpenTransport,
+    TransportHandlers,
+    TransportTools,
+)
+from realtime_bridge.client.transport_session import TransportSession
+from realtime_bridge.client.websocket_transport import WebSocketTransport
+from realtime_bridge.protocol.client.commands import Action, Command, Options
+from realtime_bridge.protocol.wire.close_codes import CloseCode
+from realtime_bridge.protocol.wire.messages import ProtocolError
+
+BAD_REQUEST = 400
+
+TransportName = Literal["auto", "websocket", "sse", "poll"]
+
+TRANSPORTS: Mapping[str, OpenTransport] = {
+    "websocket": WebSocketTransport,
+    "sse": SSETransport,
+    "hosted": HostedTransport,
+}
+
+_logger = logging.getLogger("realtime_bridge.client")
+
+
+class TransportManager:
+    """Performs the commands of one client's machine.
+
+    Args:
+        tools: Parts of the client.
+        runner: Runner of the machine.
+        tasks: Group in which all work runs.
+        transport: The application's choice.
+        options: Choices of the application.
+        transports: Ways to create a transport, by name.
+
+    """
+
+    def __init__(
+        self,
+        tools: TransportTools,
+        runner: ClientRunner,
+        tasks: asyncio.TaskGroup,
+        *,
+        transport: TransportName,
+        options: Options,
+        transports: Mapping[str, OpenTransport] = TRANSPORTS,
+    ) -> None:
+        self.denial = "the server denies this client"
+        """Reason of the last failed request, for users."""
+        self._tools = tools
+        self._channels = tools.channels
+        self._descriptors = tools.descriptors
+        self._machine = runner.machine
+        self._batch = runner.batch
+        self._transport = transport
+        self._options = options
+        self._transports = transports
+        self._tasks = tasks
+        self._sessions: dict[int, TransportSession] = {}
+        self._serving: dict[int, asyncio.Task[None]] = {}
+        self._main: TransportSession | None = None
+        """Session that is live: missing events are requested on it."""
+        self._describing: asyncio.Task[None] | None = None
+        self._polling: asyncio.Task[None] | None = None
+
+    def perform(self, command: Command) -> None:
+        """Perform a command of the machine."""
+        number = command.socket or 0
+        match command.do:
+            case "describe" | "renew":
+                self._start_describing()
+            case "open":
+                self._open(number)
+            case "close":
+                self._close(number)
+            case "poll":
+                self._start_poll()
+            case "abandon":
+                _cancel(self._polling)
+            case _:
+                self._send(command.do, self._sessions.get(number))
+
+    def _send(self, action: Action, session: TransportSession | None) -> None:
+        descriptor = self._descriptors.last
+        token = (descriptor and descriptor.token) or ""
+        match action:
+            case "probe" if session:
+                session.introduce(token)
+            case "token" if session:
+                session.renew(token)
+            case "ping" if session:
+                session.ping()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None] | None":
+        try:
+            return self._tasks.create_task(work)
+        except RuntimeError:
+            # The group ends, but a timer or a callback came first.
+            work.close()
+            return None
+
+    def _start_describing(self) -> None:
+        _cancel(self._describing)
+        self._describing = self._spawn(self._describe())
+
+    async def _describe(self) -> None:
+        result = await self._descriptors.fetch()
+        descriptor = self._descriptors.last
+        if result.status == OK and descriptor:
+            self._batch(self._machine.descriptor_received, descriptor.terms)
+        else:
+            self.denial = result.reason
+            self._batch(self._machine.descriptor_failed, result.status)
+
+    def _open(self, number: int) -> None:
+        session = self._sessions[number] = TransportSession(
+            number,
+            self._tools,
+            self._machine,
+            heartbeat_interval=self._options.heartbeat_interval,
+            on_ready=self._on_ready,
+            on_closed=self._lose,
+        )
+        if self._descriptors.is_usable:
+            self._connect(number, session)
+        elif waiting := self._spawn(self._connect_later(number, session)):
+            self._serving[number] = waiting
+
+    async def _connect_later(self, number: int, session: TransportSession) -> None:
+        """Connect with a fresh descriptor: a token that expired meanwhile would be denied."""
+        if self._describing is None or self._describing.done():
+            self._start_describing()
+        if self._describing:
+            await asyncio.wait([self._describing])
+        if self._descriptors.is_usable:
+            self._connect(number, session)
+        else:
+            self._batch(session.closed, CloseCode.ABNORMAL)
+
+    def _connect(self, number: int, session: TransportSession) -> None:
+        handlers = TransportHandlers(
+            opened=partial(self._batch, session.opened),
+            receive=partial(self._batch, session.receive),
+            closed=partial(self._batch, session.closed),
+        )
+        try:
+            transport = self._transports[self._push_name](self._tools, handlers)
+        except RouteMissingError as error:
+            _logger.info("transport not available: error=%s", error)
+            # Later, because the machine settles the command that opened this socket.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(handlers.closed, CloseCode.ABNORMAL)
+            return
+        session.use(transport)
+        if running := self._spawn(transport.run()):
+            self._serving[number] = running
+
+    @property
+    def _push_name(self) -> str:
+        if self._transport != "auto":
+            return self._transport
+        descriptor = self._descriptors.last
+        provider = descriptor.provider if descriptor else "websocket"
+        # Without the provider's SDK here, the server itself may still push.
+        return "hosted" if provider != "websocket" and listenable_backend(provider) else "websocket"
+
+    def _on_ready(self, number: int) -> None:
+        former, self._main = self._main, self._sessions.get(number)
+        self._machine.ready(number)
+        if former and self._main:
+            # The former connection closes, and owes the answers to these channels.
+            for channel in self._channels.names:
+                if channel in self._channels.behind:
+                    self._main.subscribe(channel)
+
+    def _close(self, number: int) -> None:
+        session = self._sessions.get(number)
+        if session:
+            session.close()
+        _cancel(self._serving.pop(number, None))
+        self._lose(number)
+
+    def _lose(self, number: int) -> None:
+        session = self._sessions.pop(number, None)
+        self._serving.pop(number, None)
+        if self._main is session:
+            self._main = None
+        if self._main is None:
+            self._channels.interrupted()
+
+    def _start_poll(self) -> None:
+        if self._transport in ("websocket", "sse"):
+            # The application chose this transport alone; the machine waits for its next attempt.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(lambda: self._batch(self._machine.poll_failed))
+        else:
+            self._polling = self._spawn(self._poll())
+
+    async def _poll(self) -> None:
+        positions = self._channels.positions
+        try:
+            token = await self._descriptors.token()
+            url = self._descriptors.url("poll")
+            result = await self._tools.http.post(url, request_fields(positions), token)
+        except (TokenUnavailableError, RouteMissingError) as error:
+            _logger.info("poll failed: error=%r", error)
+            result = HTTPResult()
+        if result.status == BAD_REQUEST:
+            # The request itself is invalid, and the next one would be the same.
+            raise DeniedError(result.reason)
+        self._batch(self._on_polled, result, positions)
+
+    def _on_polled(self, result: HTTPResult, asked: Positions) -> None:
+        if result.status != OK:
+            self.denial = result.reason
+            self._machine.poll_failed(result.status, result.retry_after)
+            return
+        try:
+            answer = apply(result.fields or {}, asked, self._channels)
+        except (ProtocolError, KeyError, TypeError, ValueError) as error:
+            _logger.info("invalid answer to a poll: error=%r", error)
+            self._machine.poll_failed()
+            return
+        if self._main:
+            for channel in answer.missing:
+                self._main.subscribe(channel)
+        more = self._main is None and bool(answer.missing)
+        self._machine.poll_succeeded(moved=answer.moved, more=more, next_ms=answer.next_ms)
+        self._machine.status(ok=answer.ok)
+        self._machine.generation(answer.generation)
+
+
+def _cancel(task: "asyncio.Task[None] | None") -> None:
+    if task:
+        task.cancel()

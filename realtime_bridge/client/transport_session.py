@@ -1,0 +1,250 @@
+"""Conversation on one transport: introduction, subscriptions and received messages."""
+
+import logging
+import random
+import uuid
+from collections.abc import Callable
+from typing import ClassVar
+
+from realtime_bridge.client.descriptor import milliseconds
+from realtime_bridge.client.poll_answer import is_healthy
+from realtime_bridge.client.transport import Handle, Message, Transport, TransportTools
+from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.client.machine import Machine
+from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.close_codes import CloseCode
+from realtime_bridge.protocol.wire.messages import ProtocolError
+
+FINAL = (400, 403)
+"""Codes of a refusal that would be repeated: the name is invalid, or the user has no access."""
+
+_logger = logging.getLogger("realtime_bridge.client")
+
+
+class TransportSession:
+    """Conversation on one transport.
+
+    Args:
+        number: Number of the socket in the machine's inputs and commands.
+        tools: Parts of the client.
+        machine: Receiver of the inputs.
+        heartbeat_interval: Time without a sent message after which a ping is sent, in ms.
+        on_ready: Called when `welcome` came and each subscription was answered.
+        on_closed: Called when the transport has ended, before the machine's input.
+
+    """
+
+    def __init__(
+        self,
+        number: int,
+        tools: TransportTools,
+        machine: Machine,
+        *,
+        heartbeat_interval: int,
+        on_ready: Callable[[int], None],
+        on_closed: Callable[[int], None],
+    ) -> None:
+        self._number = number
+        self._channels = tools.channels
+        self._timing = tools.timing
+        self._call_later = tools.call_later
+        self._machine = machine
+        self._heartbeat_interval = heartbeat_interval
+        self._on_ready = on_ready
+        self._on_closed = on_closed
+        self._transport: Transport | None = None
+        self._nonce = uuid.uuid4().hex
+        self._is_welcome = self._is_ready = self._is_over = False
+        self._unanswered: set[str] = set()
+        """Channels whose first answer makes the session ready."""
+        self._asked: dict[str, Position | None] = {}
+        """Positions in the subscriptions that have no answer yet."""
+        self._again: set[str] = set()
+        """Channels to request again after the answer that is due."""
+        self._retries: dict[str, Handle] = {}
+        self._keep_alive: Handle | None = None
+
+    def use(self, transport: Transport) -> None:
+        """Set the transport that carries the conversation."""
+        self._transport = transport
+
+    def introduce(self, token: str) -> None:
+        """Send `connect`."""
+        self._send("connect", token=token, nonce=self._nonce, version=messages.VERSION)
+
+    def renew(self, token: str) -> None:
+        """Send a fresh token."""
+        if self._is_welcome:
+            self._send("token", token=token)
+
+    def ping(self) -> None:
+        """Send a ping; any message answers it."""
+        self._send("ping", nonce=uuid.uuid4().hex[:16])
+
+    def subscribe(self, channel: str) -> None:
+        """Request the events after the channel's position.
+
+        The server closes a connection with two requests for one channel in flight, so the second
+        one follows the answer to the first.
+        """
+        if not self._is_welcome or not self._channels.has(channel):
+            return
+        if channel in self._asked:
+            self._again.add(channel)
+            return
+        position = self._channels.position(channel)
+        self._asked[channel] = position
+        fields = {"position": position.to_json()} if position else {}
+        self._send("subscribe", channel=channel, **fields)
+
+    def close(self) -> None:
+        """End the conversation at the machine's command."""
+        self._release()
+        if self._transport:
+            self._transport.close()
+
+    def opened(self) -> None:
+        """Handle a transport that can send."""
+        self._machine.opened(self._number)
+
+    def closed(self, code: int) -> None:
+        """Handle a transport that ended by itself."""
+        if self._is_over:
+            return
+        self._release()
+        self._on_closed(self._number)
+        self._machine.closed(self._number, code)
+
+    def receive(self, message: Message) -> None:
+        """Handle a message; an invalid one ends the conversation."""
+        kind = message.get("type")
+        # Another server could answer on this address: nothing counts before `welcome`.
+        if self._is_over or (not self._is_welcome and kind not in ("welcome", "error")):
+            return
+        self._machine.message_received(self._number)
+        handle = self._HANDLERS.get(kind) if isinstance(kind, str) else None
+        try:
+            if handle:
+                handle(self, message)
+        except (ProtocolError, KeyError, TypeError, ValueError) as error:
+            _logger.info("invalid message: type=%s error=%r", kind, error)
+            transport = self._transport
+            self.closed(CloseCode.ABNORMAL)
+            if transport:
+                transport.close()
+
+    def _on_welcome(self, message: Message) -> None:
+        if self._is_welcome or message.get("nonce") != self._nonce:
+            return
+        self._is_welcome = True
+        names = self._channels.names
+        self._unanswered = set(names)
+        for channel in names:
+            self.subscribe(channel)
+        self._check_ready()
+
+    def _on_event(self, message: Message) -> None:
+        event = messages.decode_event(message)
+        self._machine.event_received()
+        if self._channels.event(event):
+            self.subscribe(event.channel)
+
+    def _on_subscribed(self, message: Message) -> None:
+        channel = str(message.get("channel"))
+        is_wanted_again = self._answered(channel)
+        # Without a log there is neither a position nor a page.
+        if "epoch" in message:
+            top = messages.decode_position(message)
+            events = [messages.decode_event(event) for event in message.get("events") or ()]
+            more = bool(message.get("more"))
+            is_wanted_again |= self._channels.page(channel, events, top, more=more)
+        if is_wanted_again:
+            self.subscribe(channel)
+        self._check_ready()
+
+    def _on_reset(self, message: Message) -> None:
+        channel = str(message.get("channel"))
+        position = messages.decode_position(message) if "epoch" in message else None
+        if self._channels.reset(channel, message["reason"], position, self._asked.get(channel)):
+            self.subscribe(channel)
+
+    def _on_stub(self, message: Message) -> None:
+        self._on_offset(str(message.get("channel")), message["offset"])
+
+    def _on_refused(self, message: Message) -> None:
+        channel = str(message.get("channel"))
+        self._answered(channel)
+        reason = str(message.get("message"))
+        if message.get("code") in FINAL:
+            _logger.warning("channel denied: channel=%s reason=%s", channel, reason)
+            self._channels.deny(channel, reason)
+        else:
+            _logger.info("channel refused: channel=%s reason=%s", channel, reason)
+            self._retry(channel)
+        self._check_ready()
+
+    def _on_heartbeat(self, message: Message) -> None:
+        for channel, offset in (message.get("offsets") or {}).items():
+            self._on_offset(channel, offset)
+        self._machine.generation(message.get("generation") or 0)
+
+    def _on_drain(self, message: Message) -> None:
+        after, window = (milliseconds(message.get(name), 0) for name in ("after", "window"))
+        self._machine.drain(self._number, after, window)
+
+    def _on_status(self, message: Message) -> None:
+        self._machine.status(ok=is_healthy(message))
+
+    def _on_error(self, message: Message) -> None:
+        _logger.warning(
+            "error from the server: code=%s message=%s", message.get("code"), message.get("message")
+        )
+
+    _HANDLERS: ClassVar[dict[str, Callable[["TransportSession", Message], None]]] = {
+        "welcome": _on_welcome,
+        "event": _on_event,
+        "subscribed": _on_subscribed,
+        "reset": _on_reset,
+        "stub": _on_stub,
+        "refused": _on_refused,
+        "heartbeat": _on_heartbeat,
+        "drain": _on_drain,
+        "status": _on_status,
+        "error": _on_error,
+    }
+    """Handlers by type; other types are for newer clients."""
+
+    def _on_offset(self, channel: str, offset: int) -> None:
+        if self._channels.offset_announced(channel, offset):
+            self.subscribe(channel)
+
+    def _send(self, kind: str, **fields: object) -> None:
+        if self._keep_alive:
+            self._keep_alive.cancel()
+        self._keep_alive = self._call_later(self._heartbeat_interval / 1_000, self.ping)
+        if self._transport:
+            self._transport.send({"type": kind, **fields})
+
+    def _answered(self, channel: str) -> bool:
+        """Record the answer to a subscription, and return whether another one is wanted."""
+        self._asked.pop(channel, None)
+        self._unanswered.discard(channel)
+        is_wanted_again = channel in self._again
+        self._again.discard(channel)
+        return is_wanted_again
+
+    def _check_ready(self) -> None:
+        if self._is_welcome and not self._is_ready and not self._unanswered:
+            self._is_ready = True
+            self._on_ready(self._number)
+
+    def _retry(self, channel: str) -> None:
+        wait = self._timing.subscribe_retry * random.uniform(0.8, 1.2)  # noqa: S311 -- it spreads
+        self._retries[channel] = self._call_later(wait / 1_000, lambda: self.subscribe(channel))
+
+    def _release(self) -> None:
+        self._is_over = True
+        self._is_welcome = False
+        for handle in (self._keep_alive, *self._retries.values()):
+            if handle:
+                handle.cancel()

@@ -1,0 +1,109 @@
+"""Durations of the hybrid client."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Durations of the machine and of the parts around it, in milliseconds.
+
+    Twin of `machine/timing.ts`: the same fields with the same defaults, without those of a page.
+
+    Args:
+        descriptor_timeout: Time limit of a request for a descriptor.
+        descriptor_retry_max: Longest wait before the next request for a descriptor.
+        descriptor_refresh_min: Shortest time until a descriptor is refreshed.
+        slow_connect: Time after which polling begins while the first transport still connects.
+        open_timeout: Time limit for opening a transport.
+        probe_timeout: Time limit for `welcome` and the answers to all subscriptions.
+        ping_timeout: Time limit for the answer to a ping.
+        silence_allowance: Silence allowed beyond the heartbeat interval.
+        subscribe_retry: Wait before a channel is requested again after a temporary refusal;
+            varies by 20 %.
+        sse_freshness: Age of the last message up to which an SSE stream answers a ping by itself.
+        stable_uptime: Uptime from which a connection counts as stable.
+        short_uptime_window: Period in which short connections are counted.
+        ban_min: First pause after too many short connections; each later pause is twice as long.
+        ban_max: Longest pause after too many short connections.
+        connection_limit_ban: Pause after the server reported too many connections (4409).
+        backoff_min: Shortest wait of the back-off.
+        backoff_max: Longest wait of the back-off, before jitter.
+        slow_reconnect: Wait between attempts after too many failures in a row; varies by 20 %.
+        restart_spread: Random spread of reconnects after a restart without a drain window.
+        wake_spread: Random spread of reconnects after the network returns.
+        first_poll_spread: Random spread of the first poll after a transport is lost.
+        poll_timeout: Time limit of a poll.
+        next_page_delay: Wait before the next page of a long poll result.
+        busy_interval: Interval of polls shortly after an event.
+        busy_period: Time after an event during which polls use `busy_interval`.
+        idle_interval: Shortest interval of polls of a hidden page, or without a network.
+        requested_interval_min: Shortest interval that a server can request.
+        requested_interval_max: Longest interval that a server can request.
+        hidden_pause: Time after which a hidden page pauses.
+        starting_period: Time without an answer during which the status shows no text.
+        offline_after: Time without an answer after which the status is offline.
+        status_interval: Interval at which a status that changes with time is updated.
+        timer_max: Longest timer of the runner: a computer's sleep is noticed within this time.
+        clock_jump: Delay of a timer that shows that the computer slept.
+        close_timeout: Time limit for the server's answer to a close frame.
+        provider_silence: Silence of a provider after which it gets a ping.
+        reorder_allowance: Time in which an overtaken event can still fill a gap; up to half as
+            much is added at random.
+        position_check_interval: Interval of position checks; varies by 20 %.
+        late_event_allowance: Time that an event may take by the provider after its position was
+            read from the log.
+        missed_event_window: Period in which a second missed event means that the provider
+            delivers nothing.
+        fetch_batch_delay: Time during which channels are collected into one request to the log.
+
+    """
+
+    # A request that hangs and the wait after it stay under the 18 s of invariant I5.
+    descriptor_timeout: int = 8_000
+    descriptor_retry_max: int = 10_000
+    descriptor_refresh_min: int = 1_000
+
+    slow_connect: int = 2_500
+    open_timeout: int = 10_000
+    probe_timeout: int = 5_000
+    ping_timeout: int = 3_000
+    silence_allowance: int = 5_000
+    subscribe_retry: int = 5_000
+    # One heartbeat (10 s) and the time limit of a ping.
+    sse_freshness: int = 13_000
+
+    stable_uptime: int = 10_000
+    short_uptime_window: int = 120_000
+    ban_min: int = 60_000
+    ban_max: int = 600_000
+    connection_limit_ban: int = 600_000
+    backoff_min: int = 250
+    backoff_max: int = 20_000
+    slow_reconnect: int = 60_000
+    restart_spread: int = 5_000
+    wake_spread: int = 500
+
+    first_poll_spread: int = 1_000
+    poll_timeout: int = 10_000
+    next_page_delay: int = 250
+    busy_interval: int = 1_000
+    busy_period: int = 10_000
+    idle_interval: int = 60_000
+    requested_interval_min: int = 250
+    requested_interval_max: int = 600_000
+
+    hidden_pause: int = 300_000
+    starting_period: int = 1_500
+    offline_after: int = 30_000
+    status_interval: int = 500
+    timer_max: int = 5_000
+    clock_jump: int = 15_000
+    close_timeout: int = 1_000
+
+    provider_silence: int = 10_000
+    reorder_allowance: int = 500
+    # With the variation of 20 % and `reorder_allowance`, a lost event is fetched within 35 s.
+    position_check_interval: int = 28_000
+    late_event_allowance: int = 2_000
+    missed_event_window: int = 300_000
+    fetch_batch_delay: int = 10
