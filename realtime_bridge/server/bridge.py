@@ -81,16 +81,13 @@ class Bridge:
         self._revocations = Revocations()
         self._tokens = Tokens(secret, issuer=settings.prefix)
         self._signatures = Signatures(secret)
+        verifiers, origins = (self._tokens, self._revocations), settings.origins
         self._authenticator = Authenticator(
-            self._tokens,
-            self._revocations,
-            origins=settings.origins,
-            authenticate=authenticate,
-            dev=dev,
+            *verifiers, origins=origins, authenticate=authenticate, dev=dev
         )
         self._has_own_log = self._pipeline.log.remote_access_via is not None
-        self._use_idle_context()
         self._exits = AsyncExitStack()
+        self._use_idle_context()
 
     @classmethod
     def from_env(cls, *, authenticate: Authenticate | None = None, dev: bool | None = None) -> Self:
@@ -242,8 +239,8 @@ class Bridge:
             await context.hub.wait_until_ready(self._timing.start)
             for follower in context.followers():
                 exits.callback(tasks.create_task(follower).cancel)
-            broadcaster = self._pipeline.broadcaster
-            exits.enter_context(register_local_server(self._settings.prefix, broadcaster))
+            prefix, broadcaster = self._settings.prefix, self._pipeline.broadcaster
+            exits.enter_context(register_local_server(prefix, broadcaster))
             exits.enter_context(drained_first(self.drain))
             self._exits = exits.pop_all()
         context.status.is_started = True
@@ -262,8 +259,8 @@ class Bridge:
         """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await run_lifespan(self, lambda: self.state, scope, receive, send)
-            return
-        await self._routes(scope, receive, send)
+        else:
+            await self._routes(scope, receive, send)
 
     def _use_idle_context(self) -> None:
         """Answer without a start, where a provider delivers and the log is outside this process."""
@@ -285,7 +282,7 @@ class Bridge:
             tasks=tasks,
             is_serverless=is_serverless,
         )
-        refresh, parts = self._timing.lazy_refresh, (self._pipeline, self._revocations)
+        parts, refresh = (self._pipeline, self._revocations), self._timing.lazy_refresh
         lazy_start = LazyStart(*parts, context.status, refresh=refresh)
         self._lazy_start = lazy_start if is_serverless else None
         self._routes = Routes(context, self._lazy_start)

@@ -35,7 +35,6 @@ MAX_REASON = 120
 """The longest reason of a close, in characters; a close frame holds 123 bytes."""
 
 _NEVER = float("inf")
-
 _TIMING = SessionTiming()
 
 
@@ -87,8 +86,7 @@ class Session:
         self._pace = _PACES[int(draw * len(_PACES))]
         self._next_heartbeat = _NEVER
         self._expires = now + timing.connect
-        self._allowance = BURST_SECONDS * limits.frames_per_second
-        self._allowance_at = now
+        self._allowance, self._allowance_at = BURST_SECONDS * limits.frames_per_second, now
         self._denials = 0
         self._slow_reader: SlowReader | None = None
         self._closed = False
@@ -213,10 +211,10 @@ class Session:
         """Do the work that is due; `top` returns the offset that a channel was fanned out to."""
         if self._closed:
             return []
+        if now >= self._expires and self.user is None:
+            late = f"no connect within {self._timing.connect:g} s"
+            return self.reject(CloseCode.NO_CONNECT, late)
         if now >= self._expires:
-            if self.user is None:
-                late = f"no connect within {self._timing.connect:g} s"
-                return self.reject(CloseCode.NO_CONNECT, late)
             return self.reject(CloseCode.TOKEN, "the token has expired")
         if self._slow_reader and self._slow_reader.check(now, self._timing, unsent=unsent):
             return self.reject(CloseCode.SLOW, f"nothing read for {self._timing.stalled:g} s")
@@ -257,9 +255,8 @@ class Session:
     def _spend_allowance(self, now: float) -> bool:
         """Take one message from the token bucket; return False if the bucket is empty."""
         rate = self._limits.frames_per_second
-        earned = (now - self._allowance_at) * rate
-        self._allowance = min(BURST_SECONDS * rate, self._allowance + earned) - 1
-        self._allowance_at = now
+        allowance = self._allowance + (now - self._allowance_at) * rate
+        self._allowance, self._allowance_at = min(BURST_SECONDS * rate, allowance) - 1, now
         return self._allowance >= 0
 
     def _changed_offsets(self, top: Callable[[str], int | None]) -> dict[str, int]:

@@ -54,9 +54,8 @@ class Hub:
         """Fan-outs of the open channels, by channel."""
         self.opener = ChannelOpener(self._open_all)
         self._listener: Listener | None = None
-        self._changing = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
-        self._ready = asyncio.Event()
+        self._changing, self._ready = asyncio.Lock(), asyncio.Event()
 
     @property
     def ready(self) -> bool:
