@@ -96,7 +96,7 @@ const POSITIONAL: Record<string, string[]> = {
   descriptor_failed: ['status'],
   opened: ['socket'],
   ready: ['socket'],
-  frame: ['socket'],
+  message_received: ['socket'],
   closed: ['socket', 'code'],
   drain: ['socket', 'after', 'window'],
   generation: ['generation'],
@@ -131,7 +131,7 @@ function replayPollSchedule({ polling_interval, steps }: Fields): void {
   };
   const inputs: Record<string, (args: Fields) => void> = {
     begin: () => pollSchedule.begin(),
-    answered: ({ asked }) => pollSchedule.answered(asked),
+    answered: ({ requested }) => pollSchedule.answered(requested),
     failed: ({ now, draw, status = null, retry_after = null }) =>
       pollSchedule.failed(now, draw, { status, retryAfter: retry_after }),
     event_received: ({ now }) => pollSchedule.eventReceived(now),
