@@ -13,7 +13,7 @@ import { Reducer } from '../src/channels/reducer.js';
 import type { Output } from '../src/channels/reducer.js';
 import { connectionStatus } from '../src/machine/status.js';
 import type { RealtimeEvent, ResetReason } from '../src/types.js';
-import { camel, camelKeys } from './support/names.js';
+import { camel, camelKeys, snakeKeys } from './support/names.js';
 import type { Fields } from './support/names.js';
 import { replayShell } from './support/shell.js';
 
@@ -31,6 +31,7 @@ const REPLAYS: Record<string, Replay> = {
   'reducer.json': replayReducer,
   'shell.json': (vector, { starts }) => replayShell(vector, starts),
   'status.json': replayMachine,
+  'timing.json': ({ both, typescript }) => expect(snakeKeys({ ...DEFAULT_TIMING })).toEqual({ ...both, ...typescript }),
 };
 
 const files = readdirSync(FOLDER).filter((name) => name.endsWith('.json'));

@@ -1,6 +1,7 @@
 """The vectors that the twins in Python and TypeScript both replay: see tests/vectors/README.md."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,8 @@ def test_poll_schedule(vector: dict[str, Any]) -> None:
 @load("backoff.json")
 def test_backoff(vector: dict[str, Any]) -> None:
     assert backoff.delay(**vector["given"]) == vector["seconds"]
+
+
+@load("timing.json")
+def test_timing(vector: dict[str, Any]) -> None:
+    assert asdict(Timing()) == vector["both"] | vector["python"]
