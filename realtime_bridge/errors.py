@@ -27,7 +27,7 @@ class BackendNotFoundError(ConfigurationError):
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         super().__init__(f"Unknown backend {name!r}.{hint} Installed backends: {', '.join(known)}.")
         self.name = name
-        self.known = tuple(known)
+        self.known: tuple[str, ...] = tuple(known)
 
 
 class ExtraNotInstalledError(ConfigurationError, ImportError):
@@ -60,7 +60,7 @@ class BackendNotInstalledError(ExtraNotInstalledError):
 
     def __init__(self, name: str, *, missing: str, extra: str) -> None:
         super().__init__(f"Backend {name!r}", missing=missing, extra=extra)
-        self.name = name
+        self.name: str = name
 
 
 class InvalidEventError(RealtimeError, ValueError):

@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
@@ -81,7 +81,7 @@ class EnvironmentSettings(BaseSettings):
 
     """
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_file=".env",
         env_ignore_empty=True,
         extra="forbid",
@@ -174,7 +174,7 @@ class Settings(EnvironmentSettings):
     `Settings.load()` reads the environment; `Settings(backend="memory")` takes plain values.
     """
 
-    model_config = SettingsConfigDict(env_prefix="REALTIME_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="REALTIME_")
 
     backend: str = Field(
         default="websocket",

@@ -17,7 +17,7 @@ from realtime_bridge.cli.relay import relay
 from realtime_bridge.cli.serve import serve
 from realtime_bridge.cli.token import token
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,6 +58,6 @@ def demo(
         run_demo(files or (), port=port, data=data)
 
 
-for command in (serve, publish, listen, token, doctor, relay, dev_provider, demo):
-    app.command()(command)
+for _command in (serve, publish, listen, token, doctor, relay, dev_provider, demo):
+    app.command()(_command)
 app.add_typer(postgres.app, name="postgres")

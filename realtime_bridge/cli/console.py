@@ -8,7 +8,7 @@ from rich.console import Console
 
 from realtime_bridge.errors import RealtimeError
 
-stderr = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+stderr: Console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Console for people; standard output is for programs."""
 
 DEFAULT_URL = "http://127.0.0.1:8000/realtime"

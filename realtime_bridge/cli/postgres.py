@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import psycopg
     from psycopg.abc import Query
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     no_args_is_help=True, help="Manage the log in PostgreSQL (REALTIME_POSTGRES_URL)."
 )
 

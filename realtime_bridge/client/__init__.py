@@ -4,8 +4,8 @@ from realtime_bridge.errors import ExtraNotInstalledError
 
 try:
     import aiohttp as _aiohttp  # noqa: F401 -- the client's HTTP library, in an extra
-except ModuleNotFoundError as error:
-    raise ExtraNotInstalledError("The client", missing="aiohttp", extra="client") from error
+except ModuleNotFoundError as _error:
+    raise ExtraNotInstalledError("The client", missing="aiohttp", extra="client") from _error
 
 from realtime_bridge.client.hybrid import HybridClient
 from realtime_bridge.client.subscription_set import ChannelReset, DeniedError

@@ -64,7 +64,7 @@ class BridgeHTTP:
     def __init__(self, url: str, *, timeout: int) -> None:
         self._timeout = aiohttp.ClientTimeout(total=timeout / 1_000)
         self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 1_000)
-        self.is_remote = not is_loopback(urlsplit(url).hostname or "")
+        self.is_remote: bool = not is_loopback(urlsplit(url).hostname or "")
         """True where a proxy of the environment may lead to the bridge."""
         self._session: aiohttp.ClientSession | None = None
 

@@ -36,7 +36,7 @@ class ClientRunner:
         on_status: Callable[[Status], None] | None,
     ) -> None:
         self.machine = machine
-        self.is_over = asyncio.Event()
+        self.is_over: asyncio.Event = asyncio.Event()
         """Set when the machine has come to rest."""
         self._channels = channels
         self._on_status = on_status

@@ -75,8 +75,8 @@ class SubscriptionSet:
         self.client = client
         self.subscribed: asyncio.Queue[tuple[str, Position] | DeniedError] = asyncio.Queue()
         """First outcome of each channel's subscription."""
-        self.all_denied = asyncio.Event()
-        self.behind = set(channels)
+        self.all_denied: asyncio.Event = asyncio.Event()
+        self.behind: set[str] = set(channels)
         """Channels with missing events, as far as the server reported."""
         self._channels = {name: _Channel(name, client, at) for name, at in channels.items()}
         self._max_waiting = max_waiting

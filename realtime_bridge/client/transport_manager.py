@@ -60,7 +60,7 @@ class TransportManager:
         options: Options,
         transports: Mapping[str, OpenTransport] = TRANSPORTS,
     ) -> None:
-        self.denial = "the server denies this client"
+        self.denial: str = "the server denies this client"
         """Reason of the last failed request, for users."""
         self._tools = tools
         self._channels = tools.channels

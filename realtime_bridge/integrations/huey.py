@@ -30,7 +30,7 @@ __all__ = ["Task", "current_job", "track_tasks"]
 
 
 def track_tasks(
-    huey: Huey,
+    huey: Any,
     broadcaster: BlockingBroadcaster,
     channel: Channel,
     *,
@@ -39,7 +39,7 @@ def track_tasks(
     """Report every task from now on, in each process that calls this.
 
     Args:
-        huey: queue of the tasks.
+        huey: the `Huey` of the tasks; its package has no types, so it is `Any` here.
         broadcaster: publisher.
         channel: returns the channel of a task; None for a task without watchers.
         title: returns the title of a task; the last part of its name by default.

@@ -41,7 +41,7 @@ class Job:
     """
 
     def __init__(self, channel: str, id: str | None, title: str | None, submit: Submit) -> None:  # noqa: A002 -- as in `publish`
-        self.id = id or event_id()
+        self.id: str = id or event_id()
         self._channel = channel
         self._key = f"job-{self.id}"
         self._state = JobState(self.id, title=title or f"Job {self.id}")

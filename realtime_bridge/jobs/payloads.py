@@ -5,7 +5,7 @@ TypeScript types from that.
 """
 
 import sys
-from typing import Literal
+from typing import ClassVar, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 class JobData(BaseModel):
     """Data of every `job.*` event: the whole state of the job; an unknown value is null."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     job: str = Field(description="The job's id; the event's key is `job-{id}`.")
     title: str = Field(description="The job's name for people.")
@@ -32,5 +32,5 @@ class JobData(BaseModel):
 
 
 if __name__ == "__main__":
-    _, schema = models_json_schema([(JobData, "serialization")])
-    sys.stdout.buffer.write(orjson.dumps(schema))
+    _schema = models_json_schema([(JobData, "serialization")])[1]
+    sys.stdout.buffer.write(orjson.dumps(_schema))

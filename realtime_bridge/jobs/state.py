@@ -30,7 +30,7 @@ class JobState:
     """
 
     def __init__(self, job: str, *, title: str) -> None:
-        self.state = "queued"
+        self.state: str = "queued"
         self._fraction: float | None = None
         self._stage: str | None = None
         self._message: str | None = None

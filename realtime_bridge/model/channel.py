@@ -62,7 +62,7 @@ class ChannelPattern:
     def __init__(self, text: str) -> None:
         self.text = text
         self._literals = _HOLE.split(text)[::2]
-        self.holes = tuple(_HOLE.findall(text))
+        self.holes: tuple[str, ...] = tuple(_HOLE.findall(text))
         if not text or not all(_LITERAL.fullmatch(literal) for literal in self._literals):
             raise ConfigurationError(
                 f"Bad channel pattern {text!r}: write it like 'job.{{job_id}}', "

@@ -105,7 +105,7 @@ class Relay:
         self._target = target
         self._on_change = on_change
         self._timing = timing or RelayTiming()
-        self.dropped_events = 0
+        self.dropped_events: int = 0
         """Events that the backend rejected for good."""
 
     async def run(self) -> None:

@@ -1,5 +1,7 @@
 """Settings of the PostgreSQL log, its triggers and its relay."""
 
+from typing import ClassVar
+
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
@@ -10,7 +12,7 @@ from realtime_bridge.settings import EnvironmentSettings
 class PostgresSettings(EnvironmentSettings):
     """Database of the log, from `REALTIME_POSTGRES_URL` or the customary `DATABASE_URL`."""
 
-    model_config = SettingsConfigDict(env_prefix="REALTIME_POSTGRES_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="REALTIME_POSTGRES_")
 
     url: str | None = Field(
         default=None,

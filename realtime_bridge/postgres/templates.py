@@ -31,7 +31,7 @@ class Template:
         if not text or any("{" in literal or "}" in literal for literal in literals):
             raise ConfigurationError(f"Bad {purpose} {text!r}: write it like 'user-{{user_id}}'")
         self.text = text
-        self.columns = [name for name in _PLACEHOLDER.findall(text) if name != OPERATION]
+        self.columns: list[str] = [name for name in _PLACEHOLDER.findall(text) if name != OPERATION]
         unknown = [name for name in self.columns if name not in columns]
         if unknown:
             raise ConfigurationError(

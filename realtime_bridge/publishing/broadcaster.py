@@ -66,11 +66,11 @@ class Broadcaster:
             )
         self.log = log
         self.backend = backend
-        self.published = 0
+        self.published: int = 0
         """Number of events that the log, or without a log the backend, has accepted."""
-        self.unpushed = 0
+        self.unpushed: int = 0
         """Number of these events whose push failed: recovery delivers them."""
-        self.tasks = TaskSet()
+        self.tasks: TaskSet = TaskSet()
         self._limit_event_bytes = limit_event_bytes
         self._timing = timing
         self._prefix: str | None = None

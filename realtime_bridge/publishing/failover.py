@@ -63,8 +63,8 @@ class Failover(Backend):
         clock: Callable[[], float] = time.monotonic,
         timing: FailoverTiming = _TIMING,
     ) -> None:
-        self.targets = tuple(targets)
-        self.active = self.targets[0]
+        self.targets: tuple[FailoverTarget, ...] = tuple(targets)
+        self.active: FailoverTarget = self.targets[0]
         self._log = log
         self._clock = clock
         self._timing = timing

@@ -4,8 +4,8 @@ from realtime_bridge.errors import ExtraNotInstalledError
 
 try:
     import jwt as _jwt  # noqa: F401 -- PyJWT verifies the tokens; it is in an extra
-except ModuleNotFoundError as error:
-    raise ExtraNotInstalledError("The server", missing="PyJWT", extra="server") from error
+except ModuleNotFoundError as _error:
+    raise ExtraNotInstalledError("The server", missing="PyJWT", extra="server") from _error
 
 from realtime_bridge.server.auth.tokens import Principal
 from realtime_bridge.server.bridge import Bridge

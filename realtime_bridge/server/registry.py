@@ -37,7 +37,7 @@ class ConnectionRegistry:
     """
 
     def __init__(self, user_limit: int) -> None:
-        self.draining = False
+        self.draining: bool = False
         self.users: Counter[str] = Counter()
         """Number of connections of each user."""
         self._user_limit = user_limit

@@ -15,8 +15,9 @@ class TimerTarget(ABC):
 
     __slots__ = ("slot",)
 
-    slot: "_Slot | None"
-    """Slot in which the target is woken; None at first."""
+    def __init__(self) -> None:
+        self.slot: _Slot | None = None
+        """Slot in which the target is woken; None at first."""
 
     @abstractmethod
     def wake(self) -> None:
@@ -33,7 +34,7 @@ class _Slot(dict[TimerTarget, None]):
 
     def __init__(self, number: int) -> None:
         super().__init__()
-        self.number = number
+        self.number: int = number
 
 
 class TimerWheel:

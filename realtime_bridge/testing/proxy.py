@@ -23,10 +23,14 @@ class FaultyProxy:
     """
 
     def __init__(self, port: int) -> None:
-        self.only = b""
+        self.only: bytes = b""
         """Bytes that a client's first bytes contain; faults affect only such connections."""
-        self.accepted = self.refused = self.dropped = 0
-        """Number of client connections, of rejected connections, and of cuts."""
+        self.accepted: int = 0
+        """Number of client connections."""
+        self.refused: int = 0
+        """Number of rejected connections."""
+        self.dropped: int = 0
+        """Number of cuts."""
         self.forwarded: dict[Direction, int] = {"up": 0, "down": 0}
         """Number of forwarded bytes in each direction."""
         self._target = port
@@ -142,7 +146,7 @@ class _Link:
 
     def __init__(self, proxy: FaultyProxy, client: StreamReader, to_client: StreamWriter) -> None:
         self.client = client
-        self.first = b""
+        self.first: bytes = b""
         self._proxy = proxy
         self._writers = [to_client]
         self._silent: set[Direction] = set()

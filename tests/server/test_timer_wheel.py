@@ -9,7 +9,7 @@ from realtime_bridge.server.timer_wheel import SLOT_SECONDS, TimerTarget, TimerW
 
 class Sleeping(TimerTarget):
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
-        self.slot = None
+        super().__init__()
         self.woken: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.then = then
 

@@ -3,7 +3,7 @@
 The twin is `clients/js/src/machine/machine.ts`; both replay `tests/vectors/machine.json`.
 """
 
-from realtime_bridge.protocol.client.commands import Options, Terms
+from realtime_bridge.protocol.client.commands import Mode, Options, Terms
 from realtime_bridge.protocol.client.state import CONNECTED
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.client.transitions import DENIAL, RESTING, Transitions
@@ -22,6 +22,11 @@ class Machine(Transitions):
         timing: Durations of the client.
 
     """
+
+    # Declared again: from the assignments below, type checkers infer narrower types.
+    mode: Mode
+    last_ok: int | None
+    started: int
 
     def __init__(self, options: Options | None = None, timing: Timing | None = None) -> None:
         super().__init__(options or Options(), timing or Timing())

@@ -19,9 +19,10 @@ class PollSchedule:
     """
 
     def __init__(self, polling_interval: int, timing: Timing) -> None:
-        self.in_flight = False
-        self.hidden = self.offline = False
-        self.usual = polling_interval
+        self.in_flight: bool = False
+        self.hidden: bool = False
+        self.offline: bool = False
+        self.usual: int = polling_interval
         """Interval between polls while no events arrive."""
         self._timing = timing
         self._polling_interval = polling_interval

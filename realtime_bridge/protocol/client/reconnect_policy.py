@@ -22,7 +22,7 @@ class ReconnectPolicy:
     """
 
     def __init__(self, *, reconnect_interval: int, max_attempts: int, timing: Timing) -> None:
-        self.failures = 0
+        self.failures: int = 0
         self._base = reconnect_interval / 1_000
         self._max_attempts = max_attempts
         self._timing = timing

@@ -52,12 +52,12 @@ class State:
         self.reason: str | None = None
         self.terms: Terms | None = None
         self.timers: dict[str, int] = {}
-        self.started = 0
+        self.started: int = 0
         self.last_ok: int | None = None
         self.behind: int | None = None
         self.degraded = False
-        self.poll_schedule = PollSchedule(options.polling_interval, timing)
-        self.reconnect_policy = ReconnectPolicy(
+        self.poll_schedule: PollSchedule = PollSchedule(options.polling_interval, timing)
+        self.reconnect_policy: ReconnectPolicy = ReconnectPolicy(
             reconnect_interval=options.reconnect_interval,
             max_attempts=options.max_reconnect_attempts,
             timing=timing,

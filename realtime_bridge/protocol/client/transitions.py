@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from realtime_bridge.protocol.client.commands import Terms
+from realtime_bridge.protocol.client.commands import Mode, Terms
 from realtime_bridge.protocol.client.state import CONNECTED, State
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 
@@ -21,6 +21,12 @@ SOCKET_TIMERS = (
 
 class Transitions(State):
     """State of one client with its transitions."""
+
+    # Declared again: from the assignments below, type checkers infer narrower types.
+    mode: Mode
+    terms: Terms | None
+    last_ok: int | None
+    started: int
 
     def _on_describe(self) -> None:
         self._on_descriptor_failed(None)

@@ -85,7 +85,7 @@ class History:
     )
 
     def __init__(self, epoch: str, *, now: float, retention: Retention) -> None:
-        self.top = Position(epoch, 0)
+        self.top: Position = Position(epoch, 0)
         self._retention = retention
         self._appended_at = now
         self._events = _NO_EVENTS

@@ -98,7 +98,7 @@ class FrameParser:
     def __init__(self, limit: int) -> None:
         self.messages: deque[Received] = deque()
         """Complete messages in order; an error is the last."""
-        self.is_incomplete = False
+        self.is_incomplete: bool = False
         """Whether a part of a message was received."""
         self._limit = limit
         self._data = b""

@@ -40,7 +40,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
     __slots__ = ("_closing", "_drained", "_history_lock", "_principal", "_services", "_session")
 
     def __init__(self, services: ConnectionServices) -> None:
-        self.slot = None
+        super().__init__()
         self._services = services
         self._session = Session(
             services.limits,

@@ -80,8 +80,8 @@ class ChannelFanout:
     )
 
     def __init__(self, channel: str, position: Position) -> None:
-        self.channel = channel
-        self.position = position
+        self.channel: str = channel
+        self.position: Position = position
         self.subscribers: _Subscriptions = _EMPTY
         """Subscribers whose events go through `deliver`."""
         self.fast_subscribers: dict[FastSubscriber, WriteTarget] = {}
@@ -92,9 +92,9 @@ class ChannelFanout:
         """Subscribers whose events are buffered until their history is read."""
         self.paused: _Subscriptions = _EMPTY
         """Subscribers that receive resets only, until they subscribe again."""
-        self.recovering = False
+        self.recovering: bool = False
         """Whether events are read from the log, because the feed has a gap."""
-        self.missed = False
+        self.missed: bool = False
         """Whether events were announced while the log was read."""
 
     @property

@@ -19,7 +19,6 @@ from realtime_bridge.server.fanout.positions import differs_from, has_advanced, 
 from realtime_bridge.server.timing import ServerTiming
 
 _TIMING = ServerTiming()
-
 _logger = logging.getLogger("realtime_bridge.server")
 
 
@@ -42,17 +41,18 @@ class Hub:
         on_change: Callable[[], None] = lambda: None,
         timing: ServerTiming = _TIMING,
     ) -> None:
-        self._log = log
-        self._feed = feed
+        self._log, self._feed = log, feed
         self._on_change = on_change
         self._timing = timing
-        self.healthy = False
+        self.healthy: bool = False
         """Whether feed and log answer, so that all events are fanned out here."""
-        self.events = self.recoveries = self.resets = 0
+        self.events: int = 0
+        self.recoveries: int = 0
+        self.resets: int = 0
         """Number of events fanned out, of gaps read from the log, and of gaps that remain."""
         self.fanouts: dict[str, ChannelFanout] = {}
         """Fan-outs of the open channels, by channel."""
-        self.opener = ChannelOpener(self._open_all)
+        self.opener: ChannelOpener = ChannelOpener(self._open_all)
         self._listener: Listener | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._changing, self._ready = asyncio.Lock(), asyncio.Event()

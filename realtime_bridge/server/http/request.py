@@ -37,7 +37,7 @@ class HTTPError(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
 
 
 class ClientDisconnect(Exception):  # noqa: N818 -- Starlette's name for this event

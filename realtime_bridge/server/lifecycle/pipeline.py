@@ -54,9 +54,9 @@ class ServerPipeline:
 
     def _build(self, parts: PublishPipeline) -> None:
         self.log: Log = parts.log or NullLog()
-        self.has_log = parts.log is not None
+        self.has_log: bool = parts.log is not None
         """Whether there is a log; without one, events are hints."""
-        self.broadcaster = Broadcaster(
+        self.broadcaster: Broadcaster = Broadcaster(
             log=parts.log,
             backend=parts.backend,
             limit_event_bytes=self._settings.limit_event_bytes,

@@ -24,9 +24,9 @@ class ServerStatus:
         self._pipeline = pipeline
         self.is_serverless = is_serverless
         self.is_started = False
-        self.generation = 0
+        self.generation: int = 0
         """Generation of the delivery configuration; 0 until the log returns it."""
-        self.log_available = is_serverless
+        self.log_available: bool = is_serverless
         self.fields: dict[str, str] = {}
         """Fields of a status message."""
         self.set_log_available(available=is_serverless)

@@ -2,6 +2,7 @@
 # ruff: noqa: D102 -- a test's name states its condition and result
 
 import asyncio
+from typing import ClassVar
 
 import pytest
 
@@ -23,7 +24,7 @@ class BackendContract:
     continues to work.
     """
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.asyncio
 
     @pytest.fixture
     def channel(self) -> str:

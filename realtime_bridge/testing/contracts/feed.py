@@ -4,6 +4,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import pytest
 
@@ -28,9 +29,9 @@ class FeedContract:
     test the way between two processes.
     """
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.asyncio
 
-    timeout = 10.0
+    timeout: float = 10.0
     """Longest wait for an announcement, in seconds."""
 
     @pytest.fixture

@@ -1,5 +1,7 @@
 """Fixtures and helpers that the contracts of a log share."""
 
+from typing import ClassVar
+
 import pytest
 
 from realtime_bridge.backend.log import Log
@@ -15,7 +17,7 @@ ANOTHER_EPOCH = "zzzzzzzz"
 class LogContractBase:
     """Fixtures of a log's contracts: a sending view, a receiving view, and a channel."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.asyncio
 
     history_events = 1_000
     """Number of events that the log under test keeps in each channel."""

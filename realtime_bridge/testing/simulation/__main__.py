@@ -17,7 +17,7 @@ class Progress:
     """Progress bar on a terminal; no output elsewhere."""
 
     def __init__(self, seeds: int) -> None:
-        self.done = 0
+        self.done: int = 0
         self._seeds = seeds
         self._started = monotonic()
         self._drawn = float("-inf")

@@ -8,6 +8,7 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.client.reducer import Deliver, Output, Reducer, Restart
 from realtime_bridge.testing.simulation.connection import OK, Answer
 from realtime_bridge.testing.simulation.deployment import Deployment, SimulatedClient
+from realtime_bridge.testing.simulation.handlers import Handler
 
 TIMEOUT_MS = 10_000
 """Time limit of an HTTP request."""
@@ -25,8 +26,8 @@ class Channels:
     def __init__(
         self, simulation: Deployment, client: SimulatedClient, names: tuple[str, ...]
     ) -> None:
-        self.reducers = {name: Reducer(client=client.name) for name in names}
-        self.handler = simulation.options.handler()
+        self.reducers: dict[str, Reducer] = {name: Reducer(client=client.name) for name in names}
+        self.handler: Handler = simulation.options.handler()
         self._simulation = simulation
         self._client = client
         self._current = True

@@ -42,11 +42,11 @@ class Client:
 
     def __init__(self, simulation: Deployment, number: int, channels: tuple[str, ...]) -> None:
         self.number = number
-        self.name = f"c_{number}"
-        self.machine = Machine(simulation.options.client)
-        self.channels = Channels(simulation, self, channels)
-        self.asleep = False
-        self.polls = 0
+        self.name: str = f"c_{number}"
+        self.machine: Machine = Machine(simulation.options.client)
+        self.channels: Channels = Channels(simulation, self, channels)
+        self.asleep: bool = False
+        self.polls: int = 0
         """Number of pending polls."""
         self._simulation = simulation
         self._opening: set[int] = set()

@@ -24,12 +24,12 @@ class Servers:
 
     def __init__(self, simulation: Deployment, *, nodes: int, clients: int) -> None:
         self._simulation = simulation
-        self.nodes = [Node() for _ in range(nodes)]
+        self.nodes: list[Node] = [Node() for _ in range(nodes)]
         self.connections: list[Connection] = []
-        self.generation = 0
-        self.hosted = simulation.hosted
-        self.trouble = False
-        self.tokens = [0] * clients
+        self.generation: int = 0
+        self.hosted: bool = simulation.hosted
+        self.trouble: bool = False
+        self.tokens: list[int] = [0] * clients
         self.revoked: dict[int, int] = {}
         self.logged_out: set[int] = set()
         self._announced_ids: dict[str, tuple[str, dict[int, str]]] = {}

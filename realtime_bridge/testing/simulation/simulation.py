@@ -43,25 +43,34 @@ class Simulation:
         options: Options | None = None,
         trace: Callable[[str], None] | None = None,
     ) -> None:
-        self.seed, self.now, self.tracing = seed, 0, trace is not None
-        self.options = options or Options()
-        self.random = Random(f"{seed} run")  # noqa: S311 -- repeatable draws, no secrets
+        self.seed: int = seed
+        self.now: int = 0
+        self.tracing: bool = trace is not None
+        self.options: Options = options or Options()
+        self.random: Random = Random(f"{seed} run")  # noqa: S311 -- repeatable draws, no secrets
         # A source of its own: the deployment and the faults stay the same when the run
         # draws more or less.
         draw = Random(f"{seed} scene")  # noqa: S311
         parameters = self._draw_parameters(draw)
-        drawn_faults = draw_faults(draw, clients=parameters["clients"], span=SPAN_MS)
-        self.faults = drawn_faults if faults is None else sorted(faults)
+        self.faults: list[Fault] = (
+            draw_faults(draw, clients=parameters["clients"], span=SPAN_MS)
+            if faults is None
+            else sorted(faults)
+        )
         self.hosted: bool = parameters["hosted"]
         self.jobs: int = parameters["jobs"]
         self.memory: bool = parameters["memory"]
         self.max_age: int | None = parameters["max_age"]
         self.application: dict[str, dict[str, Any]] = {}
-        self.log = SimulatedLog(self.random, lambda: self.now, parameters["retention"])
-        self.network = Network(self)
-        self.servers = Servers(self, nodes=parameters["nodes"], clients=parameters["clients"])
-        self.checker = InvariantChecker(self)
-        self.clients = [
+        self.log: SimulatedLog = SimulatedLog(
+            self.random, lambda: self.now, parameters["retention"]
+        )
+        self.network: Network = Network(self)
+        self.servers: Servers = Servers(
+            self, nodes=parameters["nodes"], clients=parameters["clients"]
+        )
+        self.checker: InvariantChecker = InvariantChecker(self)
+        self.clients: list[Client] = [
             Client(self, number, self.options.channels) for number in range(parameters["clients"])
         ]
         self._trace = trace

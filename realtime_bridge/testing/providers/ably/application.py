@@ -74,11 +74,11 @@ class AblyApplication:
 
     def __init__(self, key: str) -> None:
         self.key = key
-        self.keys = Keys(key)
-        self.faults = Faults()
-        self.channels = Channels()
-        self.sessions = Sessions()
-        self.changes = Changes()
+        self.keys: Keys = Keys(key)
+        self.faults: Faults = Faults()
+        self.channels: Channels = Channels()
+        self.sessions: Sessions = Sessions()
+        self.changes: Changes = Changes()
         self.calls = self.accepted = 0
         """Number of API calls, and number of accepted connections, since the start."""
         self.renewal_seconds = RENEWAL_SECONDS

@@ -98,7 +98,8 @@ class Keys:
     """
 
     def __init__(self, key: str) -> None:
-        self.name, _, self._secret = key.partition(":")
+        name, _, self._secret = key.partition(":")
+        self.name: str = name
         self.state: AppState = "enabled"
         self.capability = EVERYTHING
         self._nonces: dict[str, int] = {}

@@ -27,7 +27,7 @@ class LocalAbly(AblyApplication):
         self, *, port: int = 0, key: str = "local.key:known-to-everyone-on-this-machine-alone"
     ) -> None:
         super().__init__(key)
-        self.port = port
+        self.port: int = port
         self._connections: set[AblyConnection] = set()
         self._exits = AsyncExitStack()
 

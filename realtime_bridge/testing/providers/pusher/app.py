@@ -43,9 +43,9 @@ class PusherApp:
         self.secret = secret
         self.activity_timeout = activity_timeout
         self.state: AppState = "enabled"
-        self.faults = Faults()
-        self.channels = Channels()
-        self.changes = Changes()
+        self.faults: Faults = Faults()
+        self.channels: Channels = Channels()
+        self.changes: Changes = Changes()
         self.open_connections: set[Connection] = set()
         self.calls = self.accepted = 0
         """Number of API calls, and number of accepted sockets, since the start."""

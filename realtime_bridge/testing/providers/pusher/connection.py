@@ -38,7 +38,7 @@ class PusherConnection:
         number: int,
     ) -> None:
         # The SDKs accept only digits, a dot and digits.
-        self.socket_id = f"{number}.{app.faults.random.randrange(10**9)}"
+        self.socket_id: str = f"{number}.{app.faults.random.randrange(10**9)}"
         self.user: str | None = None
         self._app = app
         self._socket = socket

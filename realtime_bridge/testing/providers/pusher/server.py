@@ -37,7 +37,7 @@ class LocalPusher(PusherApp):
         activity_timeout: int = 120,
     ) -> None:
         super().__init__(app_id=app_id, key=key, secret=secret, activity_timeout=activity_timeout)
-        self.port = port
+        self.port: int = port
         self._exits = AsyncExitStack()
 
     @property
