@@ -1,7 +1,7 @@
 """The bridge: the ASGI application that an application mounts and publishes through."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.hosted import HostedBackend
-from realtime_bridge.errors import ConfigurationError, RealtimeError
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
@@ -21,11 +21,10 @@ from realtime_bridge.server.auth.rules import ChannelAccess, ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
-from realtime_bridge.server.http.request import Message, Receive, Scope, Send
-from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
+from realtime_bridge.server.http.request import Receive, Scope, Send
+from realtime_bridge.server.lifecycle.asgi_lifespan import run_lifespan
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
-from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
 from realtime_bridge.server.routes import Routes
@@ -82,16 +81,13 @@ class Bridge:
         self._revocations = Revocations()
         self._tokens = Tokens(secret, issuer=settings.prefix)
         self._signatures = Signatures(secret)
+        verifiers, origins = (self._tokens, self._revocations), settings.origins
         self._authenticator = Authenticator(
-            self._tokens,
-            self._revocations,
-            origins=settings.origins,
-            authenticate=authenticate,
-            dev=dev,
+            *verifiers, origins=origins, authenticate=authenticate, dev=dev
         )
         self._has_own_log = self._pipeline.log.remote_access_via is not None
-        self._use_idle_context()
         self._exits = AsyncExitStack()
+        self._use_idle_context()
 
     @classmethod
     def from_env(cls, *, authenticate: Authenticate | None = None, dev: bool | None = None) -> Self:
@@ -236,16 +232,15 @@ class Bridge:
             await exits.enter_async_context(self._pipeline.broadcaster)
             exits.callback(self._use_idle_context)
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
-            context = self._build_context(tasks, is_serverless=False)
-            self._use(context)
+            context = self._use_context(tasks, is_serverless=False)
             exits.callback(tasks.create_task(context.hub.run()).cancel)
             # Exits run in reverse order: clients are closed while the hub still runs.
             exits.callback(context.registry.close)
             await context.hub.wait_until_ready(self._timing.start)
-            for follower in self._followers(context):
+            for follower in context.followers():
                 exits.callback(tasks.create_task(follower).cancel)
-            broadcaster = self._pipeline.broadcaster
-            exits.enter_context(register_local_server(self._settings.prefix, broadcaster))
+            prefix, broadcaster = self._settings.prefix, self._pipeline.broadcaster
+            exits.enter_context(register_local_server(prefix, broadcaster))
             exits.enter_context(drained_first(self.drain))
             self._exits = exits.pop_all()
         context.status.is_started = True
@@ -263,32 +258,20 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
-            return
-        await self._routes(scope, receive, send)
+            await run_lifespan(self, lambda: self.state, scope, receive, send)
+        else:
+            await self._routes(scope, receive, send)
 
     def _use_idle_context(self) -> None:
         """Answer without a start, where a provider delivers and the log is outside this process."""
         is_serverless = bool(self._pipeline.hosted_backends) and not self._has_own_log
-        self._use(self._build_context(None, is_serverless=is_serverless))
+        self._use_context(None, is_serverless=is_serverless)
 
-    def _use(self, context: ServerContext) -> None:
-        """Answer requests with the parts of this run."""
-        self._context = context
-        self._lazy_start = None
-        if context.status.is_serverless:
-            self._lazy_start = LazyStart(
-                self._pipeline,
-                self._revocations,
-                context.status,
-                refresh=self._timing.lazy_refresh,
-            )
-        self._routes = Routes(context, self._lazy_start)
-
-    def _build_context(
+    def _use_context(
         self, tasks: asyncio.TaskGroup | None, *, is_serverless: bool
     ) -> ServerContext:
-        return build_context(
+        """Answer requests with the parts of a new run, and return them."""
+        self._context = context = build_context(
             self._settings,
             self._pipeline,
             self._authenticator,
@@ -299,35 +282,11 @@ class Bridge:
             tasks=tasks,
             is_serverless=is_serverless,
         )
-
-    def _followers(self, context: ServerContext) -> Iterable[Coroutine[Any, Any, None]]:
-        """Return the tasks that follow the announcements of other servers."""
-        hub, retry, failover = context.hub, self._timing.restart, self._pipeline.failover
-        if failover:
-            yield FailoverFollower(failover, hub, context.status, retry=retry).run()
-        else:
-            yield context.status.wait_for_generation(retry)
-        yield RevocationFollower(
-            self._revocations, self._pipeline.log, hub, context.registry, retry=retry
-        ).run()
-
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run ASGI's lifespan protocol, for a bridge that is served alone."""
-        await receive()
-        try:
-            await self.__aenter__()
-        except RealtimeError as error:
-            await send(_message("lifespan.startup.failed", message=str(error)))
-            return
-        scope.get("state", {}).update(self.state)
-        await send(_message("lifespan.startup.complete"))
-        await receive()
-        await self.__aexit__(None, None, None)
-        await send(_message("lifespan.shutdown.complete"))
-
-
-def _message(kind: str, **fields: str) -> Message:
-    return {"type": kind, **fields}
+        parts, refresh = (self._pipeline, self._revocations), self._timing.lazy_refresh
+        lazy_start = LazyStart(*parts, context.status, refresh=refresh)
+        self._lazy_start = lazy_start if is_serverless else None
+        self._routes = Routes(context, self._lazy_start)
+        return context
 
 
 def _is_signal_mode(parts: PublishPipeline) -> bool:

@@ -1,7 +1,9 @@
 """Parts of one run of a server, for the routes and for the fast WebSocket."""
 
 import asyncio
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.protocol.session.session_commands import ConnectionLimits
@@ -9,12 +11,14 @@ from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Principal, Tokens
-from realtime_bridge.server.connections.services import ConnectionServices
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.request import HTTPError, Request
+from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.registry import ConnectionRegistry
+from realtime_bridge.server.services import ConnectionServices
 from realtime_bridge.server.timer_wheel import TimerWheel
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
@@ -56,6 +60,18 @@ class ServerContext:
         """The connected clients."""
         return self.connections.registry
 
+    def followers(self) -> Iterable[Coroutine[Any, Any, None]]:
+        """Return coroutines that follow the announcements of other servers."""
+        retry, failover = self.connections.timing.restart, self.pipeline.failover
+        if failover:
+            yield FailoverFollower(failover, self.hub, self.status, retry=retry).run()
+        else:
+            yield self.status.wait_for_generation(retry)
+        revocations = self.connections.access.revocations
+        yield RevocationFollower(
+            revocations, self.pipeline.log, self.hub, self.registry, retry=retry
+        ).run()
+
     def broadcast_status(self) -> None:
         """Send all clients the status; they poll while the log is down."""
         self.status.set_log_available(available=self.hub.healthy)
@@ -79,7 +95,7 @@ class ServerContext:
             raise HTTPError(
                 404,
                 "no_log",
-                "Without a log this server has nothing to push: the descriptor says who does",
+                "Without a log this server pushes no events: use the provider in the descriptor",
             )
 
     def authorize_upgrade(self, request: Request) -> Principal | None:
@@ -106,13 +122,17 @@ def build_context(
     is_serverless: bool,
 ) -> ServerContext:
     """Return the parts of one run; the events and locks in them belong to one event loop."""
+
+    def on_health_change() -> None:
+        context.broadcast_status()
+
     log = pipeline.log
     assert isinstance(log, Feed)
     status = ServerStatus(pipeline, is_serverless=is_serverless)
     connections = ConnectionServices(
         authenticator=authenticator,
         access=access,
-        hub=Hub(log, log, on_change=lambda: context.broadcast_status(), timing=timing),
+        hub=Hub(log, log, on_change=on_health_change, timing=timing),
         registry=ConnectionRegistry(settings.limit_connections_per_user),
         timers=TimerWheel(),
         status=status,

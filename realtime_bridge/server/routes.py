@@ -154,8 +154,7 @@ class Routes:
             elif route == "publish":
                 await self._worker_calls.serve(request, receive, send)
             else:
-                missing = "No WebSocket at this URL: connect to `ws` below the bridge"
-                raise HTTPError(404, "not_found", missing)
+                await Response.error(_no_socket()).deny(send, scope)
         except HTTPError as error:
             await Response.error(error).deny(send, scope)
 
@@ -172,3 +171,7 @@ class Routes:
             await rejection.send(send)
         else:
             await sse.StreamConnection(context.connections, request, send).serve(head, *start)
+
+
+def _no_socket() -> HTTPError:
+    return HTTPError(404, "not_found", "No WebSocket at this URL: connect to `ws` below the bridge")

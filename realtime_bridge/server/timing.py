@@ -1,6 +1,6 @@
 """Durations of a server."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from realtime_bridge.protocol.session.timing import SessionTiming
 
@@ -9,7 +9,7 @@ from realtime_bridge.protocol.session.timing import SessionTiming
 class ServerTiming:
     """Durations of one server, in seconds."""
 
-    session: SessionTiming = SessionTiming()
+    session: SessionTiming = field(default_factory=SessionTiming)
     """Durations of each client's session."""
 
     start: float = 5.0

@@ -1,4 +1,4 @@
-"""What the tests of the server share."""
+"""Fixtures of the server's tests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -32,8 +32,10 @@ async def serve(shell: str, caplog: pytest.LogCaptureFixture) -> AsyncIterator[S
     """Start servers; whatever a client did to them, none of their requests may have crashed."""
     async with Sites(shell) as sites:
         yield sites.start
-    said = [one.getMessage() for one in caplog.get_records("call") if one.name == "uvicorn.error"]
-    assert not [message for message in said if message.startswith("Exception in ASGI")]
+    messages = [
+        one.getMessage() for one in caplog.get_records("call") if one.name == "uvicorn.error"
+    ]
+    assert not [message for message in messages if message.startswith("Exception in ASGI")]
 
 
 @pytest.fixture

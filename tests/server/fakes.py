@@ -1,4 +1,4 @@
-"""A feed that does whatever a network may do, a log that takes its time, and who listens."""
+"""Fakes of feeds and logs with network faults, and a recording subscriber."""
 
 import asyncio
 import selectors
@@ -67,7 +67,7 @@ class Gate:
 
 
 class FakeListener(Listener):
-    """Hears what the test lets it hear."""
+    """Listener that receives what the test announces."""
 
     def __init__(self, feed: "FakeFeed") -> None:
         self._feed = feed
@@ -97,7 +97,7 @@ class FakeListener(Listener):
 
 
 class FakeFeed(Feed):
-    """Announces what the test tells it to: late, twice, or never."""
+    """Feed that announces what the test passes: late, twice, or never."""
 
     def __init__(self, pause: Pause | None = None) -> None:
         self.pause = pause or _at_once
@@ -121,14 +121,14 @@ class FakeFeed(Feed):
             self.listener = None
 
     def announce(self, *items: Sequence[Event] | FeedInterrupted | Exception | None) -> None:
-        """Let the listener hear these, if there is one that listens to their channel."""
+        """Announce these to the listener of their channel, if there is one."""
         if self.listener is None:
             return
         for item in items:
             if not isinstance(item, Sequence):
                 self.listener.items.put_nowait(item)
-            elif heard := [event for event in item if event.channel in self.listener.channels]:
-                self.listener.items.put_nowait(heard)
+            elif announced := [event for event in item if event.channel in self.listener.channels]:
+                self.listener.items.put_nowait(announced)
 
 
 class SlowLog(Log):

@@ -1,4 +1,4 @@
-"""A real server in the test's own loop, and clients that talk to it over loopback."""
+"""Real server in the test's event loop, and clients on loopback."""
 
 import asyncio
 import socket
@@ -66,9 +66,9 @@ def context_of(bridge: Bridge) -> ServerContext:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the loop run until the condition holds: for what no client is told of."""
+    """Wait until a condition holds that no message reports."""
     async with asyncio.timeout(TIMEOUT):
-        while not condition():  # noqa: ASYNC110 -- nothing tells of it
+        while not condition():  # noqa: ASYNC110 -- no event reports it
             await asyncio.sleep(0.002)
 
 
@@ -233,7 +233,7 @@ class Site:
         return self.tokens.issue(user, channels=channels or ("*",), seconds=seconds)
 
     async def open(self, query: str = "", **options: Any) -> Client:
-        """Open a socket, and say nothing on it yet."""
+        """Open a socket, and send nothing on it."""
         return Client(await self._open("ws" + query, options))
 
     async def connect(self, user: str = "42", *channels: str, **options: Any) -> Client:

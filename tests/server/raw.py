@@ -38,7 +38,7 @@ def frame(
     return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
 
 
-def said(kind: str, **fields: Any) -> bytes:
+def message_frame(kind: str, **fields: Any) -> bytes:
     """Make the text frame of one of our messages."""
     return frame(TEXT, messages.encode(kind, **fields))
 
@@ -59,7 +59,7 @@ def request(site: Site, **changed: str | None) -> bytes:
 
 @dataclass
 class Raw:
-    """One connection, below WebSocket."""
+    """A connection, below WebSocket."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -85,7 +85,7 @@ class Raw:
     async def connect(cls, site: Site, user: str = "42") -> Self:
         """Open a WebSocket, and introduce `user` on it."""
         raw = await cls.open(site)
-        raw.send(said("connect", token=site.token(user)))
+        raw.send(message_frame("connect", token=site.token(user)))
         assert (await raw.message())["type"] == "welcome"
         return raw
 
@@ -118,7 +118,7 @@ class Raw:
 
     async def pong(self) -> Any:
         """Prove that the server answers."""
-        self.send(said("ping", nonce="alive"))
+        self.send(message_frame("ping", nonce="alive"))
         answer = await self.message()
         assert answer == {"type": "pong", "nonce": "alive"}
 

@@ -1,4 +1,4 @@
-"""One timer wakes everybody at about the moment they asked for, and nobody else."""
+"""Tests of the timer that all connections share."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ class Sleeping(TimerTarget):
         self.then()
 
 
-async def test_each_is_woken_once_and_not_too_early() -> None:
+async def test_each_target_is_woken_once_and_not_too_early() -> None:
     wheel, begun = TimerWheel(), time.monotonic()
     moments = [begun + 0.3, begun + 0.01, begun + 0.3, begun + 0.15]
     sleepers = [Sleeping() for _ in moments]
@@ -28,7 +28,7 @@ async def test_each_is_woken_once_and_not_too_early() -> None:
         assert await sleeper.woken >= moment
 
 
-async def test_who_asks_anew_is_woken_at_the_new_moment_alone() -> None:
+async def test_rescheduled_target_is_woken_at_the_new_moment_alone() -> None:
     wheel, begun = TimerWheel(), time.monotonic()
     sleeper, last = Sleeping(), Sleeping()
     wheel.wake_at(begun + 0.05, sleeper)
@@ -38,7 +38,7 @@ async def test_who_asks_anew_is_woken_at_the_new_moment_alone() -> None:
     await last.woken
 
 
-async def test_who_wants_to_sleep_for_ever_is_not_woken() -> None:
+async def test_cancelled_target_is_not_woken() -> None:
     wheel, soon = TimerWheel(), time.monotonic() + 0.05
     forgotten, never, last = Sleeping(), Sleeping(), Sleeping()
     for sleeper in (forgotten, never):
@@ -51,7 +51,7 @@ async def test_who_wants_to_sleep_for_ever_is_not_woken() -> None:
     assert not never.woken.done()
 
 
-async def test_one_that_wakes_may_send_another_of_its_slot_to_sleep_for_ever() -> None:
+async def test_target_can_cancel_another_of_its_slot() -> None:
     wheel, soon = TimerWheel(), time.monotonic() + 0.05
     pair: list[Sleeping] = []
 

@@ -15,6 +15,7 @@ from realtime_bridge.protocol.session.session_commands import (
     Unsubscribe,
     VerifyToken,
 )
+from realtime_bridge.protocol.session.slow_reader import SlowReader
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
@@ -33,8 +34,7 @@ HEARTBEAT_OFFSETS = 50
 MAX_REASON = 120
 """The longest reason of a close, in characters; a close frame holds 123 bytes."""
 
-_NEVER, _LONG_AGO = float("inf"), float("-inf")
-
+_NEVER = float("inf")
 _TIMING = SessionTiming()
 
 
@@ -59,12 +59,9 @@ class Session:
         "_generation",
         "_limits",
         "_next_heartbeat",
-        "_next_progress_check",
         "_pace",
-        "_slow_at",
-        "_stalled_since",
+        "_slow_reader",
         "_timing",
-        "_unsent",
         "client",
         "subscriptions",
         "user",
@@ -89,12 +86,9 @@ class Session:
         self._pace = _PACES[int(draw * len(_PACES))]
         self._next_heartbeat = _NEVER
         self._expires = now + timing.connect
-        self._allowance = BURST_SECONDS * limits.frames_per_second
-        self._allowance_at = now
+        self._allowance, self._allowance_at = BURST_SECONDS * limits.frames_per_second, now
         self._denials = 0
-        self._slow_at = _LONG_AGO
-        self._stalled_since = self._next_progress_check = _NEVER
-        self._unsent = 0
+        self._slow_reader: SlowReader | None = None
         self._closed = False
 
     @property
@@ -102,28 +96,31 @@ class Session:
         """The moment at which `tick` has work, in seconds of the clock; infinity is never."""
         if self._closed:
             return _NEVER
-        stalled = self._stalled_since + self._timing.stalled
-        return min(self._next_heartbeat, self._expires, stalled, self._next_progress_check)
+        moment = min(self._next_heartbeat, self._expires)
+        slow = self._slow_reader
+        return min(moment, slow.next_wakeup(self._timing)) if slow else moment
 
     def receive(self, text: str | bytes, now: float) -> list[Command]:
         """Handle a message of the client; bytes are a binary message, which is an error."""
         if self._closed:
             return []
         try:
-            return self._handle(self._decode(text), now)
+            return self._handle(_decode(text, self._limits.frame_bytes), now)
         except ProtocolError as error:
-            return self._fail(CloseCode.PROTOCOL, str(error))
+            return self.reject(CloseCode.PROTOCOL, str(error))
 
     def reject_oversized(self) -> list[Command]:
         """Close the connection, because a message is over the limit."""
-        return [] if self._closed else self._fail(CloseCode.PROTOCOL, self._too_large())
+        if self._closed:
+            return []
+        return self.reject(CloseCode.PROTOCOL, _too_large(self._limits.frame_bytes))
 
     def accept(
         self, user: str, client: str, *, expires: float, now: float, nonce: str | None = None
     ) -> list[Command]:
         """Welcome a client whose token is valid until `expires`, or renew its token."""
         if self.user is not None and user != self.user:
-            return self._fail(CloseCode.TOKEN, "the token is another user's")
+            return self.reject(CloseCode.TOKEN, "the token is another user's")
         self._expires = expires + self._timing.token_skew
         if self.user is not None:
             return [Send(self._welcome(nonce))] if nonce is not None else []
@@ -131,9 +128,13 @@ class Session:
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
         return [Send(self._welcome(nonce))]
 
-    def reject(self, code: CloseCode, message: str) -> list[Command]:
-        """Close the connection with an error."""
-        return self._fail(code, message)
+    def reject(
+        self, close_code: CloseCode, message: str, *, code: int | None = None
+    ) -> list[Command]:
+        """Close the connection with an error, whose code is the close code by default."""
+        self._closed = True
+        error = messages.encode("error", code=code or close_code, message=message)
+        return [Send(error), Close(close_code, message[:MAX_REASON])]
 
     def notify(self, message: bytes) -> list[Command]:
         """Send a message for all clients, if this one was welcomed."""
@@ -191,77 +192,42 @@ class Session:
 
     def mark_slow(self, now: float, *, unsent: int) -> list[Command]:
         """Hold events back from a slow client, or close the connection the second time."""
-        if self._closed or self._stalled_since != _NEVER:
+        slow, timing = self._slow_reader, self._timing
+        if self._closed or (slow and slow.is_behind):
             return []
-        if now - self._slow_at < self._timing.slow_window:
-            return self._fail(CloseCode.SLOW, "too slow, twice in a minute")
-        self._slow_at = self._stalled_since = now
-        self._next_progress_check = now + self._timing.progress_check
-        self._unsent = unsent
+        if slow and now - slow.slow_at < timing.slow_window:
+            return self.reject(CloseCode.SLOW, "too slow, twice in a minute")
+        self._slow_reader = SlowReader(now, now, now + timing.progress_check, unsent)
         for subscription in self.subscriptions.values():
             subscription.behind = True
         return []
 
     def mark_progress(self, now: float, *, unsent: int) -> None:
         """Store that a slow client has read some bytes, and the bytes that still wait."""
-        if self._stalled_since == _NEVER:
-            return
-        self._stalled_since = now if unsent else _NEVER
-        if not unsent:
-            self._next_progress_check = _NEVER
+        if self._slow_reader and self._slow_reader.is_behind:
+            self._slow_reader.mark_progress(now, unsent=unsent)
 
     def tick(self, now: float, top: Callable[[str], int | None], *, unsent: int) -> list[Command]:
-        """Do the work that is due.
-
-        Args:
-            now: the moment, in seconds of the clock.
-            top: returns the offset that a channel was fanned out to.
-            unsent: the bytes that wait for the client.
-
-        """
+        """Do the work that is due; `top` returns the offset that a channel was fanned out to."""
         if self._closed:
             return []
+        if now >= self._expires and self.user is None:
+            late = f"no connect within {self._timing.connect:g} s"
+            return self.reject(CloseCode.NO_CONNECT, late)
         if now >= self._expires:
-            if self.user is None:
-                late = f"no connect within {self._timing.connect:g} s"
-                return self._fail(CloseCode.NO_CONNECT, late)
-            return self._fail(CloseCode.TOKEN, "the token has expired")
-        if self._stalled_since != _NEVER:
-            self._check_progress(now, unsent)
-        if now >= self._stalled_since + self._timing.stalled:
-            stalled = f"nothing read for {self._timing.stalled:g} s"
-            return self._fail(CloseCode.SLOW, stalled)
+            return self.reject(CloseCode.TOKEN, "the token has expired")
+        if self._slow_reader and self._slow_reader.check(now, self._timing, unsent=unsent):
+            return self.reject(CloseCode.SLOW, f"nothing read for {self._timing.stalled:g} s")
         if now < self._next_heartbeat:
             return []
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
         offsets = self._changed_offsets(top)
         return [Send(messages.encode("heartbeat", offsets=offsets, generation=self._generation))]
 
-    def _check_progress(self, now: float, unsent: int) -> None:
-        # A transport reports only that its buffer is empty, so partial progress is polled.
-        self._next_progress_check = now + self._timing.progress_check
-        if unsent < self._unsent:
-            self.mark_progress(now, unsent=unsent)
-        self._unsent = unsent
-
-    def _decode(self, text: str | bytes) -> messages.ClientFrame:
-        if isinstance(text, bytes):
-            raise ProtocolError("binary messages are not supported, send text")
-        # UTF-8 takes at most 4 bytes per character: short texts need not be encoded to be measured.
-        if len(text) > self._limits.frame_bytes or (
-            len(text) * 4 > self._limits.frame_bytes
-            and len(text.encode(errors="surrogatepass")) > self._limits.frame_bytes
-        ):
-            raise ProtocolError(self._too_large())
-        return messages.decode_client(text)
-
-    def _too_large(self) -> str:
-        return f"the frame is over {self._limits.frame_bytes:,} bytes"
-
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
         if not self._is_exempt(frame) and not self._spend_allowance(now):
             limit = f"over {self._limits.frames_per_second:g} frames a second"
-            return self._fail(CloseCode.PROTOCOL, limit, code=429)
+            return self.reject(CloseCode.PROTOCOL, limit, code=429)
         if isinstance(frame, messages.Connect):
             return [VerifyToken(frame.token, frame.nonce)]
         if self.user is None:
@@ -276,11 +242,9 @@ class Session:
         return [Unsubscribe(subscription)] if subscription else []
 
     def _is_exempt(self, frame: messages.ClientFrame) -> bool:
-        """Return whether the server caused this message, so that the rate limit spares it.
-
-        All channels of a connection can be subscribed at once; their number has its own limit.
-        The number of denials has a limit too, because each may have cost a rule's query.
-        """
+        """Return whether the server caused this message, so that the rate limit spares it."""
+        # All channels may be subscribed at once, as their number has its own limit. Denials have
+        # a limit too, because each may have cost a rule's query.
         if not isinstance(frame, messages.Subscribe):
             return False
         subscription = self.subscriptions.get(frame.channel)
@@ -291,9 +255,8 @@ class Session:
     def _spend_allowance(self, now: float) -> bool:
         """Take one message from the token bucket; return False if the bucket is empty."""
         rate = self._limits.frames_per_second
-        earned = (now - self._allowance_at) * rate
-        self._allowance = min(BURST_SECONDS * rate, self._allowance + earned) - 1
-        self._allowance_at = now
+        allowance = self._allowance + (now - self._allowance_at) * rate
+        self._allowance, self._allowance_at = min(BURST_SECONDS * rate, allowance) - 1, now
         return self._allowance >= 0
 
     def _changed_offsets(self, top: Callable[[str], int | None]) -> dict[str, int]:
@@ -321,9 +284,17 @@ class Session:
             version=messages.VERSION,
         )
 
-    def _fail(
-        self, close_code: CloseCode, message: str, *, code: int | None = None
-    ) -> list[Command]:
-        self._closed = True
-        error = messages.encode("error", code=code or close_code, message=message)
-        return [Send(error), Close(close_code, message[:MAX_REASON])]
+
+def _decode(text: str | bytes, limit: int) -> messages.ClientFrame:
+    if isinstance(text, bytes):
+        raise ProtocolError("binary messages are not supported, send text")
+    # UTF-8 takes at most 4 bytes per character: short texts need not be encoded to be measured.
+    if len(text) > limit or (
+        len(text) * 4 > limit and len(text.encode(errors="surrogatepass")) > limit
+    ):
+        raise ProtocolError(_too_large(limit))
+    return messages.decode_client(text)
+
+
+def _too_large(limit: int) -> str:
+    return f"the frame is over {limit:,} bytes"

@@ -1,1 +1,1 @@
-"""Client connections of every transport."""
+"""Connections of clients, on every transport."""

@@ -25,17 +25,17 @@ from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.server.auth.tokens import Principal, TokenError
-from realtime_bridge.server.connections.services import ConnectionServices
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.http.requested_positions import Positions
 from realtime_bridge.server.registry import RegisteredClient
+from realtime_bridge.server.services import ConnectionServices
 from realtime_bridge.server.timer_wheel import TimerTarget
 
 _logger = logging.getLogger("realtime_bridge.server")
 
 
 class Connection(Subscriber, RegisteredClient, TimerTarget):
-    """One open connection. Its subclass writes the messages, and ends it."""
+    """Open connection of a client. Its subclass writes the messages, and ends it."""
 
     __slots__ = ("_closing", "_drained", "_history_lock", "_principal", "_services", "_session")
 
@@ -70,7 +70,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
 
     @property
     def has_room(self) -> bool:
-        """Whether no more bytes wait for this client than allowed."""
+        """True while no more bytes wait for this client than allowed."""
         return self.unsent_bytes <= self._services.unsent_bytes
 
     async def wait_for_room(self) -> None:
@@ -230,17 +230,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
     ) -> None:
         channel = subscription.channel
         try:
-            denial = await self._authorize(channel)
-            if denial:
-                self._services.hub.unsubscribe(self, channel)
-                self._perform(self._session.deny_subscription(channel, *denial))
-            else:
-                # One channel after another: so at most one page waits to be written.
-                assert self._history_lock
-                async with self._history_lock:
-                    if self._drained:
-                        await self.wait_for_room()
-                    await self._services.hub.subscribe(self, subscription, position)
+            await self._authorize_and_read(subscription, position)
         except RealtimeError as error:
             _logger.warning("subscription failed: channel=%s error=%s", channel, error)
             failure = "the log cannot be read now"
@@ -257,6 +247,22 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
                     break
             else:
                 self._history_lock = None
+
+    async def _authorize_and_read(
+        self, subscription: ChannelSubscription, position: Position | None
+    ) -> None:
+        channel, hub = subscription.channel, self._services.hub
+        denial = await self._authorize(channel)
+        if denial:
+            hub.unsubscribe(self, channel)
+            self._perform(self._session.deny_subscription(channel, *denial))
+            return
+        assert self._history_lock
+        # One channel after another: so at most one page waits to be written.
+        async with self._history_lock:
+            if self._drained:
+                await self.wait_for_room()
+            await hub.subscribe(self, subscription, position)
 
     async def _authorize(self, channel: str) -> tuple[int, str] | None:
         """Return the code and message of a denial, or None where the user may subscribe."""

@@ -8,7 +8,6 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.tokens import Principal
 from realtime_bridge.server.connections.asgi import ASGIConnection
-from realtime_bridge.server.connections.services import ConnectionServices
 from realtime_bridge.server.http.request import HTTPError, Request, Send
 from realtime_bridge.server.http.requested_positions import (
     Positions,
@@ -16,6 +15,7 @@ from realtime_bridge.server.http.requested_positions import (
     read_positions,
 )
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.services import ConnectionServices
 
 RETRY_MS = 3_000
 """Wait of an `EventSource` before it reconnects."""

@@ -7,8 +7,8 @@ from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server.auth.rules import own_channel
 from realtime_bridge.server.auth.tokens import Principal
 from realtime_bridge.server.connections.asgi import DISCONNECTED, ASGIConnection
-from realtime_bridge.server.connections.services import ConnectionServices
 from realtime_bridge.server.http.request import Receive, Scope, Send
+from realtime_bridge.server.services import ConnectionServices
 
 
 async def serve(

@@ -1,1 +1,1 @@
-"""ChannelFanout-out of each event to the subscribers of its channel."""
+"""Fan-out of events to the subscribers of their channel."""

@@ -99,7 +99,7 @@ class ChannelFanout:
 
     @property
     def in_use(self) -> bool:
-        """Whether the channel has a subscriber, in any state."""
+        """True while the channel has a subscriber, in any state."""
         return bool(
             self.fast_subscribers
             or self.subscribers
@@ -169,9 +169,8 @@ class ChannelFanout:
         if not events:
             return
         self.position = _position_of(events[-1])
-        for subscription in self.reading_history.values():
-            if subscription.buffer is not None:
-                subscription.buffer.extend(events)
+        if self.reading_history:
+            self._buffer(events)
         if not (self.fast_subscribers or self.subscribers or self.ahead_of_feed):
             return
         messages = [encode_event(event) for event in events]
@@ -218,9 +217,12 @@ class ChannelFanout:
                 self._leave_ahead(subscriber, subscription)
         for subscriber in (*self.fast_subscribers, *self.subscribers, *self.paused):
             subscriber.reset(self.channel, reset)
+        self._buffer([reset])
+
+    def _buffer(self, items: Sequence[Event | Reset]) -> None:
         for subscription in self.reading_history.values():
             if subscription.buffer is not None:
-                subscription.buffer.append(reset)
+                subscription.buffer.extend(items)
 
     def _deliver_buffered(
         self,

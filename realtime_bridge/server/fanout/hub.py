@@ -28,7 +28,7 @@ class Hub:
 
     Args:
         log: the log, from which gaps are recovered.
-        feed: the feed that announces events; often the same object.
+        feed: the feed that announces events, often the same object.
         on_change: called when `healthy` has changed.
         timing: the durations of the server.
 
@@ -47,27 +47,25 @@ class Hub:
         self._on_change = on_change
         self._timing = timing
         self.healthy = False
-        """Whether feed and log answer, so that every event is fanned out here."""
+        """Whether feed and log answer, so that all events are fanned out here."""
         self.events = self.recoveries = self.resets = 0
         """Number of events fanned out, of gaps read from the log, and of gaps that remain."""
         self.fanouts: dict[str, ChannelFanout] = {}
         """Fan-outs of the open channels, by channel."""
         self.opener = ChannelOpener(self._open_all)
         self._listener: Listener | None = None
-        self._changing = asyncio.Lock()
         self._tasks: asyncio.TaskGroup | None = None
-        self._ready = asyncio.Event()
+        self._changing, self._ready = asyncio.Lock(), asyncio.Event()
 
     @property
     def ready(self) -> bool:
-        """Whether subscriptions can be answered."""
+        """True while subscriptions can be answered."""
         return self._ready.is_set()
 
     async def wait_until_ready(self, seconds: float) -> None:
         """Wait until subscriptions can be answered, at most this long."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._ready.wait()
+            await asyncio.wait_for(self._ready.wait(), seconds)
 
     async def run(self) -> None:
         """Listen to the feed until cancelled; when it breaks, reconnect and recover the gap."""
@@ -245,8 +243,8 @@ class Hub:
         return Reset(reason="regressed", top=await self._log.rotate_epoch(channel, here.epoch))
 
     async def _check_regularly(self) -> None:
+        timing = self._timing
         while True:
-            timing = self._timing
             await asyncio.sleep(timing.position_check if self.healthy else timing.restart)
             try:
                 await self._close_unused()
@@ -256,7 +254,7 @@ class Hub:
 
     async def _verify_positions(self) -> None:
         """Compare positions before the next event is fanned out; repeat until the log answers."""
-        while not await self._check_positions(confirm=0):
+        while not await self._check_positions(confirm=0):  # noqa: ASYNC110 -- a log sets no event
             await asyncio.sleep(self._timing.restart)
 
     async def _check_positions(self, *, confirm: float) -> bool:

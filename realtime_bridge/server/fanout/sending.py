@@ -1,30 +1,31 @@
-"""The same bytes to many sockets: in C where that was compiled, otherwise in Python."""
+"""Sending of the same bytes to many sockets, compiled where possible."""
 
 import os
 from collections.abc import Callable, Iterable
 
 WriteTarget = int | Callable[[bytes], int]
-"""The number of a socket that does not block; or what takes bytes, and returns how many it took."""
+"""Number of a non-blocking socket, or a function that returns how many bytes it took."""
 
 
-def in_python(outlets: Iterable[WriteTarget], ready: bytes) -> list[tuple[int, int]]:
-    """Write `ready` to each; tell who took less than all of it, by its place, and how much.
+def in_python(targets: Iterable[WriteTarget], data: bytes) -> list[tuple[int, int]]:
+    """Write `data` to each target; return index and bytes taken of each that did not take all.
 
-    One that cannot be written to has taken nothing: it is its transport that says why.
+    A target that cannot be written to took nothing: its transport reports the error.
     """
-    size = len(ready)
+    size = len(data)
     short: list[tuple[int, int]] = []
-    for place, outlet in enumerate(outlets):
+    for index, target in enumerate(targets):
         try:
-            sent = os.write(outlet, ready) if isinstance(outlet, int) else outlet(ready)
+            sent = os.write(target, data) if isinstance(target, int) else target(data)
         except OSError:
             sent = 0
         if sent != size:
-            short.append((place, sent))
+            short.append((index, sent))
     return short
 
 
 try:
     from realtime_bridge.server.fanout._sending import send_all as send_all  # noqa: PLC0414 -- it is exported
 except ImportError:
+    # No compiler at the installation: Python makes one call per socket, which is slower.
     send_all = in_python

@@ -13,7 +13,7 @@ from realtime_bridge.protocol.session.drain_schedule import RESERVE_SECONDS, slo
     ("clients", "grace", "seconds"),
     [(1, 30, 2), (1_000, 30, 2), (5_000, 30, 10), (50_000, 60, 30), (50_000, 30, 25), (9, 4, 0)],
 )
-def test_the_window_grows_with_the_clients_and_ends_before_the_grace(
+def test_window_grows_with_clients_and_ends_before_the_grace(
     clients: int, grace: float, seconds: float
 ) -> None:
     assert window(clients, grace=grace) == seconds

@@ -1,4 +1,4 @@
-"""One connection as the server sees it: everything it may ask, and everything it may not."""
+"""Tests of the server's session: each message, limit and timer."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -89,10 +89,10 @@ def refusal(commands: list[Command]) -> tuple[int, str]:
 
 
 def failure(commands: list[Command]) -> tuple[int, int, str]:
-    """Return the close code, and what the error before it said."""
-    said, close = commands
+    """Return the close code, and the error before it."""
+    error_command, close = commands
     assert isinstance(close, Close)
-    (error,) = sent([said])
+    (error,) = sent([error_command])
     assert error["type"] == "error"
     assert close.reason == error["message"][:120]
     return close.code, error["code"], error["message"]
@@ -138,7 +138,7 @@ class TestConnecting:
         code, _, message = failure(opened().receive(first, 0.0))
         assert (code, message) == (CloseCode.PROTOCOL, "the first frame is connect")
 
-    def test_who_does_not_connect_in_time_is_closed(self) -> None:
+    def test_client_that_does_not_connect_in_time_is_closed(self) -> None:
         session = opened()
         assert session.next_wakeup == TIMING.connect
         assert session.tick(TIMING.connect - 0.001, nothing, unsent=0) == []
@@ -222,7 +222,7 @@ class TestSubscribing:
         assert live(session, "job.7")
 
     @pytest.mark.parametrize("name", ["", "job 7", "x" * 129, "private-job", "job/7", "j\u00f6b"])
-    def test_a_bad_channel_name_is_refused_and_the_connection_goes_on(self, name: str) -> None:
+    def test_bad_channel_name_is_denied_and_connection_continues(self, name: str) -> None:
         session = admitted()
         code, message = refusal(session.receive(frame("subscribe", channel=name), 0.0))
         assert (code, "channel" in message) == (400, True)
@@ -244,7 +244,7 @@ class TestSubscribing:
         assert not live(session, "a")
         assert requested(session.receive(frame("subscribe", channel="b"), 0.0)) == [("b", None)]
 
-    def test_subscribing_again_while_it_is_being_opened_ends_the_connection(self) -> None:
+    def test_second_subscribe_while_opening_closes_the_connection(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
         code, _, message = failure(session.receive(frame("subscribe", channel="a"), 0.0))
@@ -255,7 +255,7 @@ class TestSubscribing:
         assert requested(session.receive(frame("subscribe", channel="a"), 0.0)) == [("a", None)]
         assert not live(session, "a")
 
-    def test_an_answer_to_what_was_given_up_meanwhile_is_not_sent(self) -> None:
+    def test_answer_to_an_ended_subscription_is_not_sent(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
         ended = session.subscriptions["a"]
@@ -269,7 +269,7 @@ class TestSubscribing:
         session.reject(CloseCode.TOKEN, "no")
         assert not answer(session, "a", 5, more=False)
 
-    def test_unsubscribing_from_what_was_not_subscribed_does_nothing(self) -> None:
+    def test_unsubscribe_without_subscription_does_nothing(self) -> None:
         assert admitted().receive(frame("unsubscribe", channel="a"), 0.0) == []
 
 
@@ -321,7 +321,7 @@ class TestBadInput:
 
 
 class TestRate:
-    def test_a_burst_of_two_seconds_is_taken_and_one_frame_more_is_not(self) -> None:
+    def test_burst_of_two_seconds_is_accepted_and_no_more(self) -> None:
         session = admitted()
         for _ in range(40):
             assert sent(session.receive(frame("ping", nonce="n"), 0.0)) == [
@@ -331,7 +331,7 @@ class TestRate:
         assert (code, error_code) == (4400, 429)
         assert message == "over 20 frames a second"
 
-    def test_the_steady_rate_can_go_on_for_ever(self) -> None:
+    def test_steady_rate_is_never_limited(self) -> None:
         session = admitted()
         for second in range(100):
             for _ in range(20):
@@ -363,7 +363,7 @@ class TestRate:
             text = frame("subscribe", channel=f"job.{number}")
             assert requested(session.receive(text, 1.0)) == [(f"job.{number}", None)]
 
-    def test_asking_again_and_again_for_what_is_refused_is_not_free(self) -> None:
+    def test_repeated_denied_subscriptions_are_rate_limited(self) -> None:
         session = admitted()
         asked = 0
         while commands := session.receive(frame("subscribe", channel="secret"), 0.0):
@@ -384,7 +384,7 @@ class TestRate:
 
 
 class TestHeartbeats:
-    def test_it_goes_out_every_ten_seconds_spread_by_a_tenth(self) -> None:
+    def test_heartbeats_are_sent_every_ten_seconds_spread_by_a_tenth(self) -> None:
         for draw, first in ((0.0, 9.0), (0.5, 10.0), (255 / 256, 10.9921875)):
             session = Session(ConnectionLimits(), TIMING, draw=draw, now=0.0)
             session.accept("42", "c", expires=AHEAD_OF_ALL, now=3.0)
@@ -394,7 +394,7 @@ class TestHeartbeats:
             assert heartbeat(session, due, {}) == {}
             assert session.next_wakeup == pytest.approx(due + first)
 
-    def test_it_tells_of_the_channels_that_moved_since_the_last_one(self) -> None:
+    def test_heartbeat_has_offsets_changed_since_the_last_one(self) -> None:
         session = subscribed("a", "b", offset=3)
         assert heartbeat(session, 10.0, {"a": 3, "b": 5}) == {"b": 5}
         assert heartbeat(session, 20.0, {"a": 4, "b": 5}) == {"a": 4}
@@ -404,12 +404,12 @@ class TestHeartbeats:
         session = subscribed("a", offset=9)
         assert heartbeat(session, 10.0, {"a": 2}) == {"a": 2}
 
-    def test_it_does_not_tell_of_what_is_being_opened_or_not_heard_here(self) -> None:
+    def test_heartbeat_omits_opening_and_unknown_channels(self) -> None:
         session = subscribed("a")
         session.receive(frame("subscribe", channel="b"), 0.0)
         assert heartbeat(session, 10.0, {"b": 7}) == {}
 
-    def test_it_tells_of_what_has_fallen_behind(self) -> None:
+    def test_heartbeat_includes_paused_channels(self) -> None:
         session = subscribed("a", offset=3)
         session.mark_slow(1.0, unsent=0)
         assert heartbeat(session, 10.0, {"a": 8}) == {"a": 8}
@@ -418,21 +418,21 @@ class TestHeartbeats:
         channels = [f"job.{number}" for number in range(120)]
         session = subscribed(*channels)
         tops = dict.fromkeys(channels, 1)
-        told = [heartbeat(session, now, tops) for now in (10.0, 20.0, 30.0)]
-        assert [len(offsets) for offsets in told] == [HEARTBEAT_OFFSETS, HEARTBEAT_OFFSETS, 20]
-        assert set().union(*told) == set(channels)
+        reported = [heartbeat(session, now, tops) for now in (10.0, 20.0, 30.0)]
+        assert [len(offsets) for offsets in reported] == [HEARTBEAT_OFFSETS, HEARTBEAT_OFFSETS, 20]
+        assert set().union(*reported) == set(channels)
 
-    def test_no_channel_starves_while_others_move_all_the_time(self) -> None:
+    def test_no_channel_starves_while_others_change(self) -> None:
         channels = [f"job.{number}" for number in range(128)]
         session = subscribed(*channels)
-        told: set[str] = set()
+        reported: set[str] = set()
         for beat in range(1, 4):
-            told |= heartbeat(session, beat * 10.0, dict.fromkeys(channels, beat)).keys()
-        assert told == set(channels)
+            reported |= heartbeat(session, beat * 10.0, dict.fromkeys(channels, beat)).keys()
+        assert reported == set(channels)
 
 
 class TestSlowReaders:
-    def test_who_is_demoted_gets_no_more_events_until_it_subscribes_again(self) -> None:
+    def test_slow_client_gets_no_events_until_it_subscribes_again(self) -> None:
         session = subscribed("a", "b")
         assert session.mark_slow(1.0, unsent=0) == []
         assert not live(session, "a")
@@ -467,7 +467,7 @@ class TestSlowReaders:
             assert session.mark_slow(now, unsent=0) == []
             session.mark_progress(now, unsent=0)
 
-    def test_who_reads_nothing_for_ten_seconds_is_closed(self) -> None:
+    def test_client_that_reads_nothing_for_ten_seconds_is_closed(self) -> None:
         session = subscribed("a")
         session.mark_slow(1.0, unsent=0)
         assert session.next_wakeup == min(10.0, 1.0 + TIMING.stalled)
@@ -480,21 +480,21 @@ class TestSlowReaders:
             "nothing read for 10 s",
         )
 
-    def test_who_reads_on_slowly_is_not_closed(self) -> None:
+    def test_client_that_reads_slowly_is_not_closed(self) -> None:
         session = subscribed("a")
         session.mark_slow(1.0, unsent=0)
         for now in range(2, 100, 9):
             session.mark_progress(float(now), unsent=10)
             assert all(isinstance(one, Send) for one in session.tick(now + 8.9, nothing, unsent=0))
 
-    def test_who_has_read_everything_is_not_slow_any_more(self) -> None:
+    def test_client_that_has_read_everything_is_not_slow(self) -> None:
         session = subscribed("a")
         session.mark_slow(1.0, unsent=0)
         session.mark_progress(2.0, unsent=0)
         session.tick(11.0, nothing, unsent=0)
         assert session.next_wakeup > 1.0 + TIMING.stalled
 
-    def test_progress_of_who_was_never_slow_is_no_news(self) -> None:
+    def test_progress_of_a_quick_client_changes_nothing(self) -> None:
         session = subscribed("a")
         session.mark_progress(2.0, unsent=500)
         assert session.next_wakeup == 10.0

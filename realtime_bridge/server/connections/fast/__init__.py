@@ -1,4 +1,7 @@
-"""The fast shell: `uvicorn --ws realtime_bridge.server.connections.fast:WebSocket`, as `serve` does."""
+"""WebSocket protocol for uvicorn, the fast one: `serve` uses it.
+
+Elsewhere: `uvicorn --ws realtime_bridge.server.connections.fast:WebSocket`.
+"""
 
 from realtime_bridge.server.connections.fast.upgrade import WebSocket
 

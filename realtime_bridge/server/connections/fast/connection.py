@@ -18,9 +18,9 @@ from realtime_bridge.protocol.wire.websocket_frames import (
     encode_frame,
 )
 from realtime_bridge.server.connections.connection import Connection
-from realtime_bridge.server.connections.services import ConnectionServices
 from realtime_bridge.server.fanout.channel_fanout import FastSubscriber
 from realtime_bridge.server.fanout.sending import WriteTarget
+from realtime_bridge.server.services import ConnectionServices
 
 
 class FastConnection(Connection, FastSubscriber, asyncio.Protocol):

@@ -1,4 +1,4 @@
-"""The opening handshake of RFC 6455 §4.2, on a request that an HTTP server has parsed."""
+"""Opening handshake of RFC 6455 §4.2, for a request that an HTTP server has parsed."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ _KEY_BYTES = 16
 
 
 def parse(data: bytes) -> Request:
-    """Read a request's first line and headers, which are well-formed, names in lower case."""
+    """Return the request of well-formed bytes, with header names in lower case."""
     first, *lines = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
     method, target, _ = first.split(b" ", 2)
     path, _, query = target.partition(b"?")
@@ -26,14 +26,14 @@ def parse(data: bytes) -> Request:
         "query_string": query,
         "headers": [tuple(line.split(b": ", 1)) for line in lines],
     }
-    return Request(scope, _nothing)
+    return Request(scope, _disconnect)
 
 
 def answer(request: Request) -> bytes:
-    """Return the answer that opens the WebSocket, without extensions.
+    """Return the response that opens the WebSocket, without extensions.
 
     Raises:
-        HTTPError: the request is none that a WebSocket could open with.
+        HTTPError: the request cannot open a WebSocket.
 
     """
     headers = request.headers
@@ -54,8 +54,8 @@ def answer(request: Request) -> bytes:
     return b"\r\n".join((*lines, b"", b""))
 
 
-def refusal(error: HTTPError) -> bytes:
-    """Return the answer that turns the client away."""
+def rejection(error: HTTPError) -> bytes:
+    """Return the response that rejects the client."""
     response = Response.error(error)
     head = response.start()
     lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
@@ -65,15 +65,15 @@ def refusal(error: HTTPError) -> bytes:
 
 
 def _accepted(key: str) -> bytes:
-    """Return what proves that the key was understood."""
+    """Return the proof that the server speaks WebSocket (RFC 6455 §4.2.2)."""
     try:
-        sound = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
+        is_valid = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
     except (binascii.Error, ValueError):
-        sound = False
-    if not sound:
+        is_valid = False
+    if not is_valid:
         raise HTTPError(400, "bad_upgrade", "Sec-WebSocket-Key is 16 bytes in base64")
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest())
 
 
-async def _nothing() -> dict[str, object]:
+async def _disconnect() -> dict[str, object]:
     return {"type": "websocket.disconnect"}

@@ -1,4 +1,4 @@
-"""What uvicorn hands an upgrade to: ours become connections, all others go to its own class."""
+"""Upgrades from uvicorn: those of the bridge become fast connections, others go to its class."""
 
 import asyncio
 from typing import Any, cast
@@ -15,12 +15,16 @@ from realtime_bridge.server.http.request import HTTPError
 
 
 class WebSocket(asyncio.Protocol):
-    """A WebSocket class for uvicorn's `ws=`.
+    """WebSocket class for uvicorn's `ws=`.
 
-    It serves the path `ws` below the bridge's `REALTIME_PATH`, where the lifespan state names the
-    bridge, and leaves every other path to uvicorn's standard class. It is between the two only
-    until this turn of the loop ends: uvicorn makes it the transport's protocol once more when its
-    first `data_received` returns.
+    It serves the path `ws` below the bridge's `REALTIME_PATH`, if the lifespan state has the
+    bridge's context, and leaves every other path to uvicorn's standard class.
+
+    Args:
+        config: uvicorn's configuration.
+        server_state: uvicorn's connections and tasks.
+        app_state: the lifespan state.
+
     """
 
     def __init__(
@@ -36,30 +40,31 @@ class WebSocket(asyncio.Protocol):
         self._inner: asyncio.Protocol | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport over from HTTP, whose protocol and parser hold each other."""
+        """Take the transport over from uvicorn's HTTP protocol."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's inherits from nothing
-        asyncio.get_running_loop().call_soon(_let_go, self._transport.get_protocol())
+        asyncio.get_running_loop().call_soon(_break_cycle, self._transport.get_protocol())
 
     def data_received(self, data: bytes) -> None:
-        """Take the request, as uvicorn has written it down anew; then pass everything on."""
+        """Answer the upgrade, which uvicorn writes out again; pass later data on."""
         if self._inner is None:
             self._inner = self._accept(data)
+            # Later in this turn uvicorn makes this object the transport's protocol again.
             asyncio.get_running_loop().call_soon(self._transport.set_protocol, self._inner)
         else:
             self._inner.data_received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Pass it on."""
+        """Pass the call on to the connection."""
         if self._inner:
             self._inner.connection_lost(error)
 
     def pause_writing(self) -> None:
-        """Pass it on."""
+        """Pass the call on to the connection."""
         if self._inner:
             self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass it on."""
+        """Pass the call on to the connection."""
         if self._inner:
             self._inner.resume_writing()
 
@@ -73,7 +78,7 @@ class WebSocket(asyncio.Protocol):
             principal = context.authorize_upgrade(request)
             answer = handshake.answer(request)
         except HTTPError as error:
-            self._transport.write(handshake.refusal(error))
+            self._transport.write(handshake.rejection(error))
             self._transport.close()
             return asyncio.Protocol()
         self._transport.write(answer)
@@ -90,6 +95,7 @@ class WebSocket(asyncio.Protocol):
         return inner
 
 
-def _let_go(http: Any) -> None:
+def _break_cycle(http: Any) -> None:
+    """Drop the parser of uvicorn's HTTP protocol: the two refer to each other."""
     if hasattr(http, "parser"):
         http.parser = None

@@ -1,4 +1,4 @@
-"""A log that lost its tail begins a new epoch; two histories are never one to anybody."""
+"""Tests of a log that lost its tail: a new epoch, and no merged history."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ async def at_five(hub: Hub, log: SlowLog, feed: FakeFeed) -> Recorder:
     return recorder
 
 
-async def is_begun_anew(recorder: Recorder) -> None:
+async def starts_a_new_epoch(recorder: Recorder) -> None:
     await recorder.sees(lambda: recorder.resets)
     (reset,) = recorder.resets
     assert reset.reason == "regressed"
@@ -56,24 +56,22 @@ async def is_begun_anew(recorder: Recorder) -> None:
     assert recorder.broken == []
 
 
-async def test_a_shorter_log_is_noticed_by_the_regular_check(
-    hub: Hub, log: SlowLog, feed: FakeFeed
-) -> None:
+async def test_position_check_finds_a_shorter_log(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     recorder = await at_five(hub, log, feed)
     log.lose(CHANNEL, 2)
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
 
 
-async def test_another_event_at_the_same_place_is_noticed_by_the_regular_check(
+async def test_position_check_finds_another_event_at_a_position(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
     log.lose(CHANNEL, 1)
     await log.append(others(1, start=5))
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
 
 
-async def test_an_announcement_of_an_earlier_place_is_noticed_at_once(
+async def test_announcement_of_an_earlier_position_is_a_rollback(
     log: SlowLog, feed: FakeFeed
 ) -> None:
     async with running_hub(log, feed, ServerTiming(position_check=3_600)) as hub:
@@ -81,20 +79,20 @@ async def test_an_announcement_of_an_earlier_place_is_noticed_at_once(
         await until(lambda: hub.healthy)
         log.lose(CHANNEL, 3)
         feed.announce(await log.from_trusted(others(1, start=3)))
-        await is_begun_anew(recorder)
+        await starts_a_new_epoch(recorder)
 
 
-async def test_what_was_numbered_anew_beyond_us_while_the_feed_was_away_does_not_follow_ours(
+async def test_rolled_back_log_is_not_merged_after_feed_outage(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
     log.lose(CHANNEL, 2)
     *_, sixth = await log.from_trusted(others(3, start=4))
     feed.announce(FeedInterrupted(), [sixth])
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
 
 
-async def test_while_the_log_cannot_be_asked_what_is_announced_does_not_follow_ours(
+async def test_rolled_back_log_is_not_merged_during_log_outage(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
@@ -105,11 +103,11 @@ async def test_while_the_log_cannot_be_asked_what_is_announced_does_not_follow_o
     await until(lambda: not hub.healthy)
     assert recorder.offsets == [1, 2, 3, 4, 5]
     log.fails = None
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
     assert hub.healthy
 
 
-async def test_a_gap_that_cannot_be_read_yet_is_read_before_anything_goes_on(
+async def test_unreadable_gap_is_read_before_later_events(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
@@ -121,21 +119,21 @@ async def test_a_gap_that_cannot_be_read_yet_is_read_before_anything_goes_on(
     feed.announce([sixth])
     await until(lambda: hub.fanouts[CHANNEL].missed)
     log.fails = None
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
 
 
-async def test_events_after_a_new_epoch_are_heard_by_all(
+async def test_events_after_a_new_epoch_are_received_by_all(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await at_five(hub, log, feed)
     log.lose(CHANNEL, 2)
-    await is_begun_anew(recorder)
+    await starts_a_new_epoch(recorder)
     feed.announce(await log.from_trusted(numbered(CHANNEL, 2, start=6)))
     await recorder.reaches(2)
     assert recorder.data == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_two_nodes_that_notice_it_agree_on_the_new_epoch(
+async def test_two_servers_agree_on_the_new_epoch_of_a_rollback(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     other_feed = FakeFeed()
@@ -144,7 +142,7 @@ async def test_two_nodes_that_notice_it_agree_on_the_new_epoch(
         there = Recorder()
         await there.subscribe(other, CHANNEL, Position(here.answers[0][0].top.epoch, 0))
         log.lose(CHANNEL, 2)
-        await asyncio.gather(is_begun_anew(here), there.sees(lambda: there.resets))
+        await asyncio.gather(starts_a_new_epoch(here), there.sees(lambda: there.resets))
         feed.announce(stored := await log.from_trusted(numbered(CHANNEL, 1, start=6)))
         other_feed.announce(stored)
         await here.reaches(1)
@@ -153,9 +151,7 @@ async def test_two_nodes_that_notice_it_agree_on_the_new_epoch(
     assert len(there.resets) == 1
 
 
-async def test_an_event_that_is_announced_again_is_no_regression(
-    hub: Hub, log: SlowLog, feed: FakeFeed
-) -> None:
+async def test_repeated_announcement_is_no_rollback(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     recorder = await at_five(hub, log, feed)
     page_start = Position(recorder.answers[0][0].top.epoch, 0)
     page = await log.memory.read(CHANNEL, page_start)

@@ -1,4 +1,4 @@
-"""A client's WebSocket: who gets in, what it hears, and how it ends."""
+"""Tests of a client's WebSocket: authorization, messages, and closing."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ SUBSCRIBE = messages.encode("subscribe", channel="slow")
 UNSUBSCRIBE = messages.encode("unsubscribe", channel="slow")
 
 
-async def test_a_client_hears_what_is_published(site: Site) -> None:
+async def test_client_receives_published_events(site: Site) -> None:
     client = await site.connect()
     subscribed = await client.subscribe(CHANNEL)
     assert (subscribed["offset"], subscribed["recovered"], subscribed["events"]) == (0, False, [])
@@ -32,7 +32,7 @@ async def test_a_client_hears_what_is_published(site: Site) -> None:
     assert (event["event"], event["data"]) == ("job.progress", {"percent": 30})
 
 
-async def test_a_client_hears_no_more_of_what_it_has_left(site: Site) -> None:
+async def test_client_receives_no_event_after_unsubscribe(site: Site) -> None:
     client = await site.connect()
     await client.subscribe("a")
     await client.subscribe("b")
@@ -81,7 +81,7 @@ async def test_one_user_may_connect_only_so_often(site: Site) -> None:
     await watcher.notices_nothing()
 
 
-async def test_another_users_token_ends_the_connection_and_moves_no_seat(site: Site) -> None:
+async def test_token_of_another_user_closes_the_connection(site: Site) -> None:
     watcher = await site.watch()
     victim = await site.connect("bob")
     attacker = await site.connect("ann")
@@ -145,7 +145,7 @@ async def test_a_forged_token_ends_the_connection(site: Site) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-async def test_what_is_no_frame_ends_the_connection_and_no_other(
+async def test_malformed_message_closes_only_its_connection(
     site: Site, text: str | bytes, wrong: str
 ) -> None:
     watcher = await site.watch()
@@ -174,7 +174,7 @@ async def test_too_many_frames_end_the_connection(site: Site) -> None:
     await watcher.notices_nothing()
 
 
-async def test_a_channel_that_is_refused_is_named_and_the_connection_goes_on(serve: Serve) -> None:
+async def test_denied_channel_leaves_the_connection_open(serve: Serve) -> None:
     site = await serve(limit_channels_per_connection=2)
     watcher = await site.watch()
     client = await site.connect("42", "job.*")
@@ -231,7 +231,7 @@ async def test_developers_too_may_connect_only_so_often(serve: Serve) -> None:
     await first.ping()
 
 
-async def test_who_does_not_connect_in_time_is_closed(
+async def test_client_that_does_not_connect_in_time_is_closed(
     serve: Serve,
 ) -> None:
     site = await serve(timing=ServerTiming(session=SessionTiming(connect=0.2)))
@@ -261,7 +261,7 @@ async def test_the_paths_of_no_socket_are_not_found(site: Site) -> None:
         assert caught.value.response.status_code == 404
 
 
-async def test_a_log_that_cannot_be_read_is_a_refusal_for_now(
+async def test_log_outage_denies_a_subscription_for_now(
     site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     watcher = await site.watch()
@@ -347,7 +347,7 @@ async def test_bytes_that_are_no_websocket_end_only_their_connection(site: Site)
         await until(lambda: len(site.context.registry.users) == 1)
 
 
-async def test_a_server_that_says_too_late_to_a_send_ends_the_connection_quietly() -> None:
+async def test_send_after_disconnect_ends_without_an_error() -> None:
     """Uvicorn raises RuntimeError for a send after it has closed by itself."""
     bridge = make_bridge(dev=True)
     sent: list[Any] = []
@@ -372,7 +372,7 @@ async def test_a_server_that_says_too_late_to_a_send_ends_the_connection_quietly
 
 
 class TestHeartbeats:
-    async def test_it_tells_what_the_channel_was_fanned_out_to(self, serve: Serve) -> None:
+    async def test_heartbeat_has_the_offset_fanned_out_to(self, serve: Serve) -> None:
         site = await serve(timing=ServerTiming(session=SessionTiming(heartbeat=0.02)))
         client = await site.connect()
         await client.subscribe(CHANNEL)
@@ -384,9 +384,7 @@ class TestHeartbeats:
         assert beats == {CHANNEL: 2}
 
 
-async def test_what_the_server_says_of_a_client_holds_no_token(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_errors_and_logs_hold_no_token(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "realtime_bridge")
     secret = Tokens("x" * 32, issuer="realtime").issue("42")
     client = await site.open()

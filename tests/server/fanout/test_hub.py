@@ -1,4 +1,4 @@
-"""Who listens here gets every event once and in order, whatever the feed and the log do."""
+"""Tests of the hub: each event once and in order, whatever feed and log do."""
 
 import asyncio
 import logging
@@ -68,7 +68,7 @@ async def joined(hub: Hub, after: Position | None = None, channel: str = CHANNEL
     return recorder
 
 
-async def test_what_is_published_reaches_everyone_encoded_once() -> None:
+async def test_event_is_encoded_once_for_all_subscribers() -> None:
     got: list[bytes] = []
 
     class Keeper(Recorder):
@@ -100,7 +100,7 @@ async def test_only_the_channels_own_subscribers_get_an_event(
     assert (here.data, there.data) == ([1, 2, 3], [1, 2, 3])
 
 
-async def test_a_subscription_from_now_gets_what_comes_and_from_a_position_what_was_missed(
+async def test_subscription_from_a_position_gets_the_missed_events(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     stored = await log.from_trusted(numbered(CHANNEL, 5))
@@ -116,7 +116,7 @@ async def test_a_subscription_from_now_gets_what_comes_and_from_a_position_what_
     assert new.broken + back.broken == []
 
 
-async def test_more_than_a_page_is_read_in_pages_and_nothing_is_pushed_between(
+async def test_no_event_is_pushed_between_pages_of_history(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     await log.append(numbered(CHANNEL, 600))
@@ -134,7 +134,7 @@ async def test_more_than_a_page_is_read_in_pages_and_nothing_is_pushed_between(
     assert (reader.offsets, reader.broken) == ([*range(1, 603)], [])
 
 
-async def test_a_position_of_another_epoch_is_reset_and_goes_on_from_the_top(
+async def test_position_of_another_epoch_is_reset_to_the_top(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     await log.append(numbered(CHANNEL, 3))
@@ -156,7 +156,7 @@ async def test_a_gap_in_the_feed_is_read_from_the_log_at_once(
     assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4, 5], [])
 
 
-async def test_what_is_announced_while_a_gap_is_read_is_read_too(feed: FakeFeed) -> None:
+async def test_event_announced_during_a_recovery_is_read_too(feed: FakeFeed) -> None:
     gate = Gate()
     log = SlowLog(gate.wait)
     async with running_hub(log, feed) as hub:
@@ -174,9 +174,7 @@ async def test_what_is_announced_while_a_gap_is_read_is_read_too(feed: FakeFeed)
 
 
 @frequent_checks
-async def test_the_loss_of_a_last_announcement_is_noticed_by_the_position_check(
-    hub: Hub, log: SlowLog
-) -> None:
+async def test_position_check_recovers_a_lost_last_announcement(hub: Hub, log: SlowLog) -> None:
     recorder = await joined(hub)
     await log.append(numbered(CHANNEL, 3))
     await recorder.reaches(3)
@@ -198,7 +196,7 @@ async def test_late_announcement_is_not_read_from_the_log(feed: FakeFeed) -> Non
     assert (recorder.offsets, log.reads) == ([1, 2, 3], 0)
 
 
-async def test_an_interrupted_feed_is_made_up_for_at_once(
+async def test_interrupted_feed_is_recovered_at_once(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     recorder = await joined(hub)
@@ -208,7 +206,7 @@ async def test_an_interrupted_feed_is_made_up_for_at_once(
     assert recorder.offsets == [1, 2, 3]
 
 
-async def test_a_new_epoch_is_a_reset_for_everyone_also_who_has_fallen_behind(
+async def test_new_epoch_resets_live_and_paused_subscribers(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     live, behind = await joined(hub), await joined(hub)
@@ -231,7 +229,7 @@ async def test_a_new_epoch_is_a_reset_for_everyone_also_who_has_fallen_behind(
 
 
 @pytest.mark.parametrize("feed_first", [True, False])
-async def test_a_new_epoch_while_history_is_read_does_not_repeat_what_the_history_had(
+async def test_new_epoch_during_history_repeats_no_event(
     feed: FakeFeed, *, feed_first: bool
 ) -> None:
     gate = Gate()
@@ -259,9 +257,7 @@ async def test_a_new_epoch_while_history_is_read_does_not_repeat_what_the_histor
     assert (late.offsets, late.broken, late.resets) == ([1, 2, 3], [], [])
 
 
-async def test_what_was_trimmed_before_it_was_heard_is_a_reset(
-    hub: Hub, log: SlowLog, feed: FakeFeed
-) -> None:
+async def test_gap_that_was_trimmed_is_a_reset(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
     recorder = await joined(hub)
     stored = [
         event
@@ -274,7 +270,7 @@ async def test_what_was_trimmed_before_it_was_heard_is_a_reset(
     assert (recorder.offsets, recorder.broken) == ([], [])
 
 
-async def test_who_takes_no_more_is_left_alone_until_it_joins_again(
+async def test_slow_subscriber_is_paused_until_it_subscribes_again(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     slow, quick = await joined(hub), await joined(hub)
@@ -291,7 +287,9 @@ async def test_who_takes_no_more_is_left_alone_until_it_joins_again(
     assert (slow.offsets, slow.broken) == ([1, 2, 3, 4, 5], [])
 
 
-async def test_who_has_left_gets_nothing_any_more(hub: Hub, log: SlowLog, feed: FakeFeed) -> None:
+async def test_unsubscribed_subscriber_gets_no_event(
+    hub: Hub, log: SlowLog, feed: FakeFeed
+) -> None:
     leaver, stayer = await joined(hub), await joined(hub)
     hub.unsubscribe(leaver, CHANNEL)
     hub.unsubscribe(leaver, "never.joined")
@@ -300,7 +298,7 @@ async def test_who_has_left_gets_nothing_any_more(hub: Hub, log: SlowLog, feed: 
     assert leaver.offsets == []
 
 
-async def test_who_leaves_while_the_history_is_read_is_not_subscribed(feed: FakeFeed) -> None:
+async def test_unsubscribe_during_history_ends_the_subscription(feed: FakeFeed) -> None:
     gate = Gate()
     log = SlowLog(gate.wait)
     async with running_hub(log, feed) as hub:
@@ -316,7 +314,7 @@ async def test_who_leaves_while_the_history_is_read_is_not_subscribed(feed: Fake
 
 
 @frequent_checks
-async def test_a_channel_that_nobody_listens_to_is_closed_and_can_be_opened_again(
+async def test_unused_channel_is_closed_and_can_be_opened_again(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
     kept, left = await joined(hub, channel="kept"), await joined(hub, channel="left")
@@ -332,7 +330,7 @@ async def test_a_channel_that_nobody_listens_to_is_closed_and_can_be_opened_agai
 
 
 @frequent_checks
-async def test_a_feed_that_cannot_forget_a_channel_goes_on(
+async def test_feed_that_fails_to_unsubscribe_continues(
     hub: Hub, log: SlowLog, feed: FakeFeed, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept, left = await joined(hub, channel="kept"), await joined(hub, channel="left")
@@ -347,7 +345,7 @@ async def test_a_feed_that_cannot_forget_a_channel_goes_on(
 
 
 class TestOpening:
-    async def test_a_channel_is_opened_once_however_many_ask(
+    async def test_channel_is_opened_once_for_many_requests(
         self, log: SlowLog, feed: FakeFeed
     ) -> None:
         added: list[str] = []
@@ -364,9 +362,7 @@ class TestOpening:
             await asyncio.gather(*(joined(hub) for _ in range(9)))
         assert added == [CHANNEL]
 
-    async def test_events_heard_before_the_position_is_known_are_not_lost_nor_doubled(
-        self, feed: FakeFeed
-    ) -> None:
+    async def test_event_before_the_position_is_not_repeated(self, feed: FakeFeed) -> None:
         gate = Gate()
         log = SlowLog(gate.wait)
         async with running_hub(log, feed) as hub:
@@ -382,9 +378,7 @@ class TestOpening:
         assert recorder.broken == []
         assert recorder.offsets == [3]
 
-    async def test_events_heard_after_the_position_was_read_are_delivered_at_once(
-        self, feed: FakeFeed
-    ) -> None:
+    async def test_event_after_the_position_is_delivered_at_once(self, feed: FakeFeed) -> None:
         gate = Gate()
         log = SlowLog(gate.wait)
         async with running_hub(log, feed) as hub:
@@ -400,7 +394,7 @@ class TestOpening:
         "problem", [BackendUnavailableError("it is down"), OSError("it is down"), KeyError("x")]
     )
     @pytest.mark.parametrize("where", ["feed", "log"])
-    async def test_an_opening_that_fails_is_an_error_to_all_who_asked_and_works_later(
+    async def test_failed_opening_fails_all_requests_and_works_later(
         self, hub: Hub, log: SlowLog, feed: FakeFeed, problem: Exception, where: str
     ) -> None:
         part = feed if where == "feed" else log
@@ -413,20 +407,19 @@ class TestOpening:
         await recorder.reaches(1)
         assert feed.opened == 1
 
-    async def test_before_the_feed_is_heard_nobody_can_join(self) -> None:
+    async def test_subscription_before_the_feed_connects_fails(self) -> None:
         hub = Hub(SlowLog(), FakeFeed())
         with pytest.raises(BackendUnavailableError, match="not connected"):
             await joined(hub)
         await hub.wait_until_ready(0.001)
         assert not hub.ready
 
-    @frequent_checks
-    async def test_a_feed_that_breaks_meanwhile_is_an_error_to_all_who_asked(
+    async def test_broken_feed_fails_all_pending_openings(
         self, feed: FakeFeed, caplog: pytest.LogCaptureFixture
     ) -> None:
         gate = Gate()
         log = SlowLog(gate.wait)
-        async with running_hub(log, feed) as hub:
+        async with running_hub(log, feed, FREQUENT_CHECKS) as hub:
             gate.close_after(0)
             asked = [asyncio.create_task(joined(hub)) for _ in range(3)]
             await until(lambda: hub.opener.early_events(CHANNEL) == 0)
@@ -447,7 +440,7 @@ class TestABrokenFeed:
         return ServerTiming(restart=0.005)
 
     @pytest.mark.parametrize("end", [OSError("the network is down"), None])
-    async def test_it_is_heard_anew_and_what_was_missed_is_made_up_for(
+    async def test_broken_feed_reconnects_and_recovers_the_gap(
         self, hub: Hub, log: SlowLog, feed: FakeFeed, end: Exception | None
     ) -> None:
         recorder = await joined(hub)
@@ -461,7 +454,7 @@ class TestABrokenFeed:
         assert (recorder.offsets, recorder.broken) == ([1, 2, 3, 4], [])
 
     @pytest.mark.parametrize("timing", [ServerTiming(restart=1_000.0)], ids=["late"])
-    async def test_while_it_is_broken_known_channels_can_be_joined_and_no_others(
+    async def test_broken_feed_allows_open_channels_and_no_others(
         self, hub: Hub, log: SlowLog, feed: FakeFeed
     ) -> None:
         await joined(hub)
@@ -471,7 +464,7 @@ class TestABrokenFeed:
         with pytest.raises(BackendUnavailableError):
             await joined(hub, channel="other")
 
-    async def test_a_recovery_that_it_cut_short_is_done_by_the_next(
+    async def test_recovery_cut_by_a_broken_feed_is_repeated(
         self, hub: Hub, log: SlowLog, feed: FakeFeed
     ) -> None:
         recorder = await joined(hub)
@@ -555,7 +548,7 @@ class AuthorizationRequest(Recorder):
             await self.sees(lambda: self.lost or self.here == top())
 
     def has_no_hole(self) -> bool:
-        """Tell whether all numbers follow each other, but where a reset lies between."""
+        """Return whether all numbers follow each other, but where a reset lies between."""
         return all(
             one is None or next_one is None or next_one == one + 1
             for one, next_one in pairwise(self.story)
@@ -621,7 +614,7 @@ def run(course: Course) -> None:
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=250)
-def test_whoever_joins_while_events_stream_gets_each_once_and_in_order(seed: int) -> None:
+def test_subscribers_during_a_stream_get_each_event_once(seed: int) -> None:
     course = Course(random.Random(seed))
     run(course)
     assert not any(visitor.lost or visitor.resets for visitor in course.visitors)
@@ -629,7 +622,7 @@ def test_whoever_joins_while_events_stream_gets_each_once_and_in_order(seed: int
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=250)
-def test_so_it_is_when_announcements_are_lost(seed: int) -> None:
+def test_lost_announcements_lose_no_event(seed: int) -> None:
     course = Course(random.Random(seed), drops=0.4)
     run(course)
     assert not any(visitor.lost or visitor.resets for visitor in course.visitors)
@@ -637,5 +630,5 @@ def test_so_it_is_when_announcements_are_lost(seed: int) -> None:
 
 @given(st.integers(0, 2**32))
 @settings(max_examples=250)
-def test_when_epochs_end_there_is_a_reset_and_no_hole_besides(seed: int) -> None:
+def test_epoch_rotation_gives_a_reset_and_no_other_gap(seed: int) -> None:
     run(Course(random.Random(seed), drops=0.2, rotations=0.1))

@@ -19,8 +19,8 @@ from tests.server.raw import (
     TEXT,
     Raw,
     frame,
+    message_frame,
     request,
-    said,
 )
 
 NONCE = messages.encode("ping", nonce="alive")
@@ -69,7 +69,7 @@ class TestHandshake:
             ({"sec_websocket_key": KEY[:-4]}, 400),
         ],
     )
-    async def test_what_opens_no_websocket_is_refused(
+    async def test_invalid_upgrade_is_rejected(
         self, site: Site, changed: dict[str, str | None], status: int
     ) -> None:
         raw = await Raw.dial(site)
@@ -93,7 +93,7 @@ class TestMessages:
         raw = await Raw.connect(site)
         empty = len(messages.encode("ping", nonce="a", x=""))
         padding = "x" * max(0, size - empty)
-        raw.send(said("ping", nonce="a", x=padding))
+        raw.send(message_frame("ping", nonce="a", x=padding))
         assert (await raw.message())["nonce"] == "a"
 
     async def test_lengths_wider_than_they_have_to_be_are_understood(self, raw: Raw) -> None:
@@ -107,26 +107,28 @@ class TestMessages:
             assert (await raw.message())["nonce"] == "alive"
 
     async def test_text_is_unicode(self, raw: Raw) -> None:
-        raw.send(said("ping", nonce="κόσμε \U0001f980 \u0000"))
+        raw.send(message_frame("ping", nonce="κόσμε \U0001f980 \u0000"))
         assert (await raw.message())["nonce"] == "κόσμε \U0001f980 \u0000"
 
     async def test_messages_that_arrive_together_are_all_answered_in_order(self, raw: Raw) -> None:
-        raw.send(b"".join(said("ping", nonce=str(number)) for number in range(20)))
+        raw.send(b"".join(message_frame("ping", nonce=str(number)) for number in range(20)))
         assert [(await raw.message())["nonce"] for _ in range(20)] == [str(n) for n in range(20)]
 
     @pytest.mark.parametrize("size", [1, 2, 3, 7])
     async def test_a_message_may_arrive_in_pieces(self, raw: Raw, size: int) -> None:
-        for piece in pieces(said("ping", nonce="a", x="x" * 130) + said("ping", nonce="b"), size):
+        for piece in pieces(
+            message_frame("ping", nonce="a", x="x" * 130) + message_frame("ping", nonce="b"), size
+        ):
             raw.send(piece)
             await raw.writer.drain()
         assert (await raw.message())["nonce"] == "a"
         assert (await raw.message())["nonce"] == "b"
 
-    async def test_who_does_not_wait_for_the_answer_is_turned_away(self, serve: Serve) -> None:
+    async def test_data_before_the_upgrade_response_is_dropped(self, serve: Serve) -> None:
         """HTTP servers drop what comes with an upgrade, and no client may send it."""
         site = await serve(timing=ServerTiming(session=SessionTiming(connect=0.02)))
         raw = await Raw.dial(site)
-        raw.send(request(site) + said("connect", token=site.token()))
+        raw.send(request(site) + message_frame("connect", token=site.token()))
         assert (await raw.answer())[0] == 101
         assert (await raw.message())["code"] == 4408
         assert await raw.closed() == 4408
@@ -149,7 +151,7 @@ class TestFragments:
     async def test_control_frames_may_come_in_between(self, raw: Raw) -> None:
         raw.send(frame(TEXT, NONCE[:9], final=False), frame(PING, b"between"))
         assert await raw.frame() == (0x80 | PONG, b"between")
-        raw.send(frame(PONG, b"nobody asked"), frame(CONTINUATION, NONCE[9:]))
+        raw.send(frame(PONG, b"unsolicited"), frame(CONTINUATION, NONCE[9:]))
         assert (await raw.message())["nonce"] == "alive"
 
     async def test_together_they_are_no_larger_than_one_frame_may_be(self, raw: Raw) -> None:
@@ -178,11 +180,11 @@ class TestFragments:
 
 class TestControl:
     @pytest.mark.parametrize("payload", [b"", b"hello", bytes(range(125)), b"\xff\xfe\x00"])
-    async def test_a_ping_is_answered_with_what_it_carried(self, raw: Raw, payload: bytes) -> None:
+    async def test_pong_has_the_payload_of_the_ping(self, raw: Raw, payload: bytes) -> None:
         raw.send(frame(PING, payload))
         assert await raw.frame() == (0x80 | PONG, payload)
 
-    async def test_a_pong_that_nobody_asked_for_is_ignored(self, raw: Raw) -> None:
+    async def test_unsolicited_pong_is_ignored(self, raw: Raw) -> None:
         raw.send(frame(PONG, b"hello"))
         await raw.pong()
 
@@ -212,7 +214,9 @@ class TestText:
     @pytest.mark.parametrize(
         "payload", [b"\xff", b"\xce\xba\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\xce"]
     )
-    async def test_what_is_not_utf8_ends_the_connection(self, raw: Raw, payload: bytes) -> None:
+    async def test_text_that_is_not_utf8_closes_the_connection(
+        self, raw: Raw, payload: bytes
+    ) -> None:
         raw.send(frame(TEXT, payload))
         assert await raw.closed() == BAD_TEXT
 
@@ -253,8 +257,10 @@ class TestClosing:
         raw.send(frame(CLOSE, b"\x03\xe8\xff"))
         assert await raw.closed() == BAD_TEXT
 
-    async def test_what_follows_a_close_is_ignored(self, raw: Raw) -> None:
-        raw.send(frame(CLOSE, b"\x03\xe8") + frame(PING, b"late") + said("ping", nonce="late"))
+    async def test_data_after_a_close_is_ignored(self, raw: Raw) -> None:
+        raw.send(
+            frame(CLOSE, b"\x03\xe8") + frame(PING, b"late") + message_frame("ping", nonce="late")
+        )
         assert await raw.frame() == (0x80 | CLOSE, b"\x03\xe8")
         await raw.ended()
 
@@ -262,10 +268,12 @@ class TestClosing:
         raw.send(frame(TEXT, b"nonsense"))
         assert (await raw.message())["type"] == "error"
         assert (await raw.frame())[0] == 0x80 | CLOSE
-        raw.send(frame(PING, b"late"), said("ping", nonce="late"), frame(CLOSE, b"\x03\xe8"))
+        raw.send(
+            frame(PING, b"late"), message_frame("ping", nonce="late"), frame(CLOSE, b"\x03\xe8")
+        )
         await raw.ended()
 
-    async def test_who_never_agrees_to_our_close_is_given_up(self, serve: Serve) -> None:
+    async def test_client_that_never_answers_the_close_is_aborted(self, serve: Serve) -> None:
         site = await serve(timing=ServerTiming(close=0.02))
         raw = await Raw.connect(site)
         raw.send(frame(TEXT, b"nonsense"))
@@ -273,10 +281,10 @@ class TestClosing:
         await raw.frame()
         await raw.ended()
 
-    async def test_half_a_frame_and_then_nothing_leaves_nothing_behind(self, serve: Serve) -> None:
+    async def test_partial_frame_before_disconnect_leaves_no_state(self, serve: Serve) -> None:
         site = await serve()
         raw = await Raw.connect(site)
-        raw.send(said("ping", nonce="cut")[:7])
+        raw.send(message_frame("ping", nonce="cut")[:7])
         await raw.writer.drain()
         raw.writer.close()
         await site.left_nothing()

@@ -62,24 +62,25 @@ class TestSlowReaders:
         return count
 
     async def read_until_heartbeat(self, reader: Client) -> tuple[list[int], Frame]:
-        """Read until a heartbeat tells that there is more; return what came, and the last event."""
-        offsets, told = [0], 0
+        """Read until a heartbeat reports more; return the offsets, and the last event."""
+        offsets, reported = [0], 0
         last: Frame = {}
-        while told <= offsets[-1]:
+        while reported <= offsets[-1]:
             frame = await reader.receive()
             if frame["type"] == "event":
                 offsets.append(frame["offset"])
                 last = frame
             else:
-                told = frame["offsets"].get(CHANNEL, told)
+                reported = frame["offsets"].get(CHANNEL, reported)
         return offsets[1:], last
 
     async def test_slow_reader_delays_no_other_and_gets_each_event_once(self, serve: Serve) -> None:
-        site = await self.serve_narrow(serve, heartbeat=0.02)
+        site = await self.serve_narrow(serve, heartbeat=0.1)
         quick = await site.connect("quick")
-        await quick.subscribe(CHANNEL)
         reader = await site.connect_slowly()
-        await reader.subscribe(CHANNEL)
+        for client in (quick, reader):
+            await client.send("subscribe", channel=CHANNEL)
+            await client.skip_to("subscribed")
         slow = site.connection_of("slow")
         count = await self.mark_slow(site, quick, slow)
         waiting = slow.unsent_bytes
@@ -142,9 +143,7 @@ class TestSlowReaders:
         code, error = await reader.failed()
         assert (code, error["message"]) == (4508, "too slow, twice in a minute")
 
-    async def test_reader_that_requests_pages_and_reads_none_fills_no_memory(
-        self, serve: Serve
-    ) -> None:
+    async def test_reader_of_unread_pages_fills_no_memory(self, serve: Serve) -> None:
         site, gate = await self.serve_narrow(serve), Gate()
         site.bridge.channel("job.{number}")(gate.allow)
         channels = [f"job.{number}" for number in range(20)]

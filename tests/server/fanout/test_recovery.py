@@ -34,9 +34,7 @@ class TestRecovery:
         subscribed = await client.subscribe(CHANNEL, {"epoch": before["epoch"], "offset": 0})
         assert [event["data"] for event in subscribed["events"]] == [1]
 
-    async def test_a_long_absence_is_made_up_for_in_pages_while_events_go_on(
-        self, serve: Serve
-    ) -> None:
+    async def test_long_absence_is_recovered_in_pages_during_a_stream(self, serve: Serve) -> None:
         site = await serve(history_events=5_000)
         epoch = (await site.bridge.publish(CHANNEL, "job.step", 1)).position
         assert epoch
@@ -62,7 +60,7 @@ class TestRecovery:
             ({"offset": 0}, "truncated"),
         ],
     )
-    async def test_what_cannot_be_continued_is_reset_and_goes_on(
+    async def test_position_that_cannot_continue_is_reset(
         self, serve: Serve, position: dict[str, Any], reason: str
     ) -> None:
         site = await serve(history_events=3)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from realtime_bridge.protocol.session.timing import SessionTiming
+from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.testing.providers import LocalPusher
 from tests.server.harness import SECRET, Serve, Site, until
 from tests.services.redis import RedisServer
@@ -20,6 +22,8 @@ with BlockingBroadcaster.from_env() as broadcaster:
     for number in range(6):
         print(broadcaster.publish("job.7", "job.step", number).pushed)
 """
+
+NO_HEARTBEATS = ServerTiming(session=SessionTiming(heartbeat=600.0))
 
 
 @pytest_asyncio.fixture
@@ -53,7 +57,7 @@ async def provider(site: Site) -> object:
 async def test_failover_of_a_worker_reaches_server_and_clients(
     pusher: LocalPusher, serve: Serve
 ) -> None:
-    site = await serve(backend="pusher", failover=("websocket",))
+    site = await serve(backend="pusher", failover=("websocket",), timing=NO_HEARTBEATS)
     await until(lambda: site.context.status.generation)
     before = site.context.status.generation
     assert await provider(site) == "pusher"

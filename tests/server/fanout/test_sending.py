@@ -42,11 +42,11 @@ def test_every_socket_gets_all(send_all: SendAll, pairs: Pairs) -> None:
     assert [far.recv(10_000) for _, far in pairs] == [READY] * 5
 
 
-def test_nobody_is_nothing_to_do(send_all: SendAll) -> None:
+def test_empty_list_of_targets_is_valid(send_all: SendAll) -> None:
     assert send_all([], READY) == []
 
 
-def test_a_full_socket_is_named_with_what_it_took(send_all: SendAll, pairs: Pairs) -> None:
+def test_full_socket_is_returned_with_its_bytes(send_all: SendAll, pairs: Pairs) -> None:
     near, far = pairs[3]
     far.setblocking(False)
     large = b"y" * 3_000_000
@@ -61,13 +61,13 @@ def test_a_full_socket_is_named_with_what_it_took(send_all: SendAll, pairs: Pair
     assert [far.recv(10_000) for _, far in pairs[:3] + pairs[4:]] == [READY] * 4
 
 
-def test_one_whose_other_end_is_gone_took_nothing(send_all: SendAll, pairs: Pairs) -> None:
+def test_closed_socket_takes_nothing(send_all: SendAll, pairs: Pairs) -> None:
     pairs[1][1].close()
     assert send_all(numbers(pairs), READY) == [(1, 0)]
     assert pairs[4][1].recv(10_000) == READY
 
 
-def test_what_is_no_socket_is_called(send_all: SendAll, pairs: Pairs) -> None:
+def test_function_target_is_called(send_all: SendAll, pairs: Pairs) -> None:
     called: list[bytes] = []
 
     def takes_all(data: bytes) -> int:
@@ -84,16 +84,16 @@ def test_what_is_no_socket_is_called(send_all: SendAll, pairs: Pairs) -> None:
 
 
 @pytest.mark.parametrize("outlet", [None, "text"])
-def test_what_is_no_outlet_is_an_error(send_all: SendAll, outlet: WriteTarget) -> None:
+def test_invalid_target_raises_type_error(send_all: SendAll, outlet: WriteTarget) -> None:
     with pytest.raises(TypeError):
         send_all([outlet], READY)
 
 
-def test_it_is_c_where_it_was_compiled_as_here() -> None:
+def test_compiled_function_is_used_if_present() -> None:
     assert sending.send_all is _sending.send_all
 
 
-def test_it_is_python_where_nothing_was_compiled() -> None:
+def test_python_is_used_without_the_compiled_module() -> None:
     program = (
         "import sys; sys.modules['realtime_bridge.server.fanout._sending'] = None\n"
         "from realtime_bridge.server.fanout import sending\n"
