@@ -133,7 +133,9 @@ class SubscriptionSet:
     def event(self, event: Event) -> bool:
         """Handle a pushed event."""
         channel = self._channels.get(event.channel)
-        return channel is not None and self._perform(channel, channel.reducer.event(event))
+        if channel is None or channel.error is not None:
+            return False
+        return self._perform(channel, channel.reducer.event(event))
 
     def page(self, name: str, events: Sequence[Event], top: Position, *, more: bool) -> bool:
         """Handle a page of the log, whose channel stands at `top`."""
@@ -161,7 +163,9 @@ class SubscriptionSet:
     def offset_announced(self, name: str, offset: int) -> bool:
         """Handle the offset of a channel in a heartbeat or a stub."""
         channel = self._channels.get(name)
-        return channel is not None and self._perform(channel, channel.reducer.announced(offset))
+        if channel is None or channel.error is not None:
+            return False
+        return self._perform(channel, channel.reducer.announced(offset))
 
     def deny(self, name: str, reason: str) -> None:
         """End one channel of this client: the server denies it for good."""

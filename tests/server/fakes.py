@@ -214,7 +214,7 @@ class Recorder(Subscriber):
         self.takes = True
         self.patience = TIMEOUT
         self.broken: list[str] = []
-        self._news = asyncio.Event()
+        self.news = asyncio.Event()
 
     async def subscribe(self, hub: Hub, channel: str, after: Position | None) -> None:
         await hub.subscribe(self, ChannelSubscription(channel), after)
@@ -234,12 +234,12 @@ class Recorder(Subscriber):
             self._step(event.position, event.data)
         if not page.more:
             self.here = page.top
-        self._news.set()
+        self.news.set()
 
     def reset(self, channel: str, reset: Reset) -> None:
         self.resets.append(reset)
         self.here = reset.top
-        self._news.set()
+        self.news.set()
 
     def _step(self, place: Position, data: Any) -> None:
         follows = self.here and place == Position(self.here.epoch, self.here.offset + 1)
@@ -248,7 +248,7 @@ class Recorder(Subscriber):
         self.here = place
         self.offsets.append(place.offset)
         self.data.append(data)
-        self._news.set()
+        self.news.set()
 
     async def reaches(self, offset: int) -> None:
         await self.sees(lambda: self.here is not None and self.here.offset >= offset)
@@ -256,8 +256,8 @@ class Recorder(Subscriber):
     async def sees(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(self.patience):
             while not condition():
-                self._news.clear()
-                await self._news.wait()
+                self.news.clear()
+                await self.news.wait()
 
 
 @asynccontextmanager

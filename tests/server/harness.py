@@ -234,7 +234,7 @@ class Site:
 
     async def open(self, query: str = "", **options: Any) -> Client:
         """Open a socket, and send nothing on it."""
-        return Client(await self._open("ws" + query, options))
+        return Client(await self.open_route("ws" + query, options))
 
     async def connect(self, user: str = "42", *channels: str, **options: Any) -> Client:
         """Open a socket as `user`, who may listen to these channels, by default to all."""
@@ -261,7 +261,7 @@ class Site:
         return connection
 
     async def watch(self, channel: str = "watched") -> Watcher:
-        watcher = Watcher(await self._open("ws", {}), self, channel)
+        watcher = Watcher(await self.open_route("ws", {}), self, channel)
         await watcher.introduce(self.token("watcher"))
         await watcher.subscribe(channel)
         return watcher
@@ -269,7 +269,7 @@ class Site:
     async def worker(self) -> ClientConnection:
         """Open a worker's signed socket."""
         headers = signed_headers(SECRET, f"{time.time():.6f}", b"")
-        return await self._open("publish", {"additional_headers": headers})
+        return await self.open_route("publish", {"additional_headers": headers})
 
     async def post(self, route: str, body: object, **headers: str) -> tuple[int, Frame]:
         """Send JSON, and return the status and the answer."""
@@ -297,7 +297,7 @@ class Site:
         for one in data:
             await self.bridge.publish(channel, "job.step", one)
 
-    async def _open(self, route: str, options: dict[str, Any]) -> ClientConnection:
+    async def open_route(self, route: str, options: dict[str, Any]) -> ClientConnection:
         url = f"{self.url.replace('http', 'ws', 1)}/{route}"
         opening = connect(url, compression=None, max_size=None, proxy=None, **options)
         socket = await self.exits.enter_async_context(opening)

@@ -13,19 +13,25 @@ import { Reducer } from '../src/channels/reducer.js';
 import type { Output } from '../src/channels/reducer.js';
 import { connectionStatus } from '../src/machine/status.js';
 import type { RealtimeEvent, ResetReason } from '../src/types.js';
-
-type Fields = Record<string, any>;
+import { camel, camelKeys, snakeKeys } from './support/names.js';
+import type { Fields } from './support/names.js';
+import { replayShell } from './support/shell.js';
 
 const FOLDER = new URL('../../../tests/vectors/', import.meta.url);
 
-const REPLAYS: Record<string, (vector: Fields) => void> = {
+/** Replays one vector; `file` is the content of its file. */
+type Replay = (vector: Fields, file: Fields) => void | Promise<void>;
+
+const REPLAYS: Record<string, Replay> = {
   'backoff.json': ({ given: { attempt, draw, ...rest }, seconds }) =>
     expect(delay(attempt, draw, rest)).toBe(seconds),
   'poll_schedule.json': replayPollSchedule,
   'jobs.json': replayJobs,
   'machine.json': replayMachine,
   'reducer.json': replayReducer,
+  'shell.json': (vector, { starts }) => replayShell(vector, starts),
   'status.json': replayMachine,
+  'timing.json': ({ both, typescript }) => expect(snakeKeys({ ...DEFAULT_TIMING })).toEqual({ ...both, ...typescript }),
 };
 
 const files = readdirSync(FOLDER).filter((name) => name.endsWith('.json'));
@@ -37,9 +43,9 @@ it('every file of vectors is replayed', () => {
 describe.each(files)('%s', (file) => {
   const content = JSON.parse(readFileSync(new URL(file, FOLDER), 'utf8'));
   const vectors: Fields[] = Array.isArray(content) ? content : content.vectors;
-  it.each(vectors.map((vector) => [vector.name, vector] as const))('%s', (_, vector) => {
+  it.each(vectors.map((vector) => [vector.name, vector] as const))('%s', async (_, vector) => {
     expect(REPLAYS[file]).toBeDefined();
-    REPLAYS[file]?.(vector);
+    await REPLAYS[file]?.(vector, content);
   });
 });
 
@@ -96,7 +102,7 @@ const POSITIONAL: Record<string, string[]> = {
   descriptor_failed: ['status'],
   opened: ['socket'],
   ready: ['socket'],
-  frame: ['socket'],
+  message_received: ['socket'],
   closed: ['socket', 'code'],
   drain: ['socket', 'after', 'window'],
   generation: ['generation'],
@@ -131,7 +137,7 @@ function replayPollSchedule({ polling_interval, steps }: Fields): void {
   };
   const inputs: Record<string, (args: Fields) => void> = {
     begin: () => pollSchedule.begin(),
-    answered: ({ asked }) => pollSchedule.answered(asked),
+    answered: ({ requested }) => pollSchedule.answered(requested),
     failed: ({ now, draw, status = null, retry_after = null }) =>
       pollSchedule.failed(now, draw, { status, retryAfter: retry_after }),
     event_received: ({ now }) => pollSchedule.eventReceived(now),
@@ -164,7 +170,7 @@ function replayReducer({ client = null, position = null, steps }: Fields): void 
 function take(reducer: Reducer, step: Fields): Output[] {
   if (step.event) return reducer.event(event(step.event));
   if (step.start) return reducer.start(step.start);
-  if (step.reset) return reducer.reset(step.reset.reason as ResetReason, step.reset.top ?? null, step.reset.asked);
+  if (step.reset) return reducer.reset(step.reset.reason as ResetReason, step.reset.top ?? null);
   if ('announced' in step) return reducer.announced(step.announced);
   if (step.page) {
     const { events, top, more } = step.page;
@@ -184,12 +190,4 @@ function output(result: Output): Fields {
   if (result.do === 'deliver') return { deliver: result.event.id };
   if (result.do === 'recover') return { recover: result.after };
   return { restart: result.reason, position: result.position };
-}
-
-function camel(name: string): string {
-  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function camelKeys(fields: Fields): Fields {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [camel(name), value]));
 }

@@ -46,7 +46,7 @@ class Machine(Transitions):
         if self.mode in CONNECTED:
             self._wake()
             return
-        self._rest("STOPPED", "asked to try again")
+        self._rest("STOPPED", "retry requested")
         self._cached, self.terms = self.terms or self._cached, None
         self.reconnect_policy.reset()
         self._begin()

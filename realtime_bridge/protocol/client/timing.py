@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Timing:
     """Durations of the machine and of the parts around it, in milliseconds.
 
-    Twin of `machine/timing.ts`: the same fields with the same defaults, without those of a page.
+    Twin of `machine/timing.ts`, without the fields of a page; both replay
+    `tests/vectors/timing.json`.
 
     Args:
         descriptor_timeout: Time limit of a request for a descriptor.

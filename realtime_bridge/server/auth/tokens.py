@@ -99,7 +99,7 @@ class Tokens:
             token, self._key, audience=AUDIENCE, issuer=self._issuer, now=time.time()
         )
         if claims is None:
-            claims = self._decode(token)
+            claims = self.decode(token)
         channels = claims.get("channels")
         if channels is not None and not _is_texts(channels):
             raise TokenError(
@@ -113,7 +113,13 @@ class Tokens:
             issued=float(claims.get("iat", 0)),
         )
 
-    def _decode(self, token: str) -> dict[str, Any]:
+    def decode(self, token: str) -> dict[str, Any]:
+        """Return the claims of a token, checked by PyJWT.
+
+        Raises:
+            TokenError: the token is expired, forged, malformed, or for another audience.
+
+        """
         try:
             return jwt.decode(
                 token,

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,17 +15,21 @@ _OURS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
-def only_worker(prefix: str) -> Iterator[None]:
+def only_worker(prefix: str, *, is_worker: Callable[[], bool] | None = None) -> Iterator[None]:
     """Hold a lock that the other workers of the same parent process cannot acquire.
 
     Under `gunicorn -w 4` each worker would have its own log in memory. A client would then
     silently miss the events of the other workers.
 
+    Args:
+        prefix: the application's prefix.
+        is_worker: returns whether the process has siblings; detected by default.
+
     Raises:
         ConfigurationError: another worker holds the lock.
 
     """
-    if not _is_worker():
+    if not (is_worker or has_sibling_workers)():
         yield
         return
     import fcntl  # Windows has none, and this module is imported there too
@@ -48,14 +52,20 @@ def only_worker(prefix: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _is_worker() -> bool:
-    """Return whether this process is one of several workers of its parent."""
+def has_sibling_workers(command_line: Callable[[str], bytes | None] | None = None) -> bool:
+    """Return whether this process is one of several workers of its parent.
+
+    Args:
+        command_line: returns the command line of a process id; read from /proc by default.
+
+    """
+    read = command_line or _command_line
     # uvicorn spawns workers by multiprocessing; gunicorn forks them from its arbiter.
     if multiprocessing.parent_process() is not None or "gunicorn.arbiter" in sys.modules:
         return True
     # A plain fork without exec keeps the parent's command line.
-    command_line = _command_line("self")
-    return command_line is not None and command_line == _command_line(str(os.getppid()))
+    own = read("self")
+    return own is not None and own == read(str(os.getppid()))
 
 
 def _command_line(pid: str) -> bytes | None:

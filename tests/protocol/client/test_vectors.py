@@ -1,6 +1,7 @@
 """The vectors that the twins in Python and TypeScript both replay: see tests/vectors/README.md."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,18 @@ from realtime_bridge.protocol.client.poll_schedule import PollSchedule
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.protocol.client.timing import Timing
 
-FOLDER = Path(__file__).parents[2] / "vectors"
-REPLAYED = {
-    "backoff.json": "here",
-    "poll_schedule.json": "here",
-    "jobs.json": "tests/jobs/test_state.py",
-    "machine.json": "here",
-    "reducer.json": "test_reducer.py",
-    "shell.json": "tests/client/test_shell_vectors.py",
-    "status.json": "here",
+TESTS = Path(__file__).parents[2]
+FOLDER = TESTS / "vectors"
+REPLAYED_ELSEWHERE = {
+    "jobs.json": "jobs/test_state.py",
+    "reducer.json": "protocol/client/test_reducer.py",
+    "shell.json": "client/test_shell_vectors.py",
 }
+loaded: set[str] = set()
 
 
 def load(name: str) -> pytest.MarkDecorator:
+    loaded.add(name)
     vectors = json.loads((FOLDER / name).read_text())["vectors"]
     return pytest.mark.parametrize(
         "vector",
@@ -35,7 +35,12 @@ def load(name: str) -> pytest.MarkDecorator:
 
 
 def test_every_file_of_vectors_is_replayed() -> None:
-    assert {path.name for path in FOLDER.glob("*.json")} == set(REPLAYED)
+    assert {path.name for path in FOLDER.glob("*.json")} == {*loaded, *REPLAYED_ELSEWHERE}
+
+
+@pytest.mark.parametrize(("vectors", "test"), REPLAYED_ELSEWHERE.items())
+def test_other_tests_load_their_vectors(vectors: str, test: str) -> None:
+    assert f'"{vectors}"' in (TESTS / test).read_text()
 
 
 def fields_of(command: Command) -> dict[str, Any]:
@@ -100,3 +105,8 @@ def test_poll_schedule(vector: dict[str, Any]) -> None:
 @load("backoff.json")
 def test_backoff(vector: dict[str, Any]) -> None:
     assert backoff.delay(**vector["given"]) == vector["seconds"]
+
+
+@load("timing.json")
+def test_timing(vector: dict[str, Any]) -> None:
+    assert asdict(Timing()) == vector["both"] | vector["python"]

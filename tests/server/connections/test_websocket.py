@@ -257,7 +257,7 @@ async def test_the_connection_ends_with_its_token(
 async def test_the_paths_of_no_socket_are_not_found(site: Site) -> None:
     for route in ("nothing", "poll", "ws/more"):
         with pytest.raises(InvalidStatus) as caught:
-            await site._open(route, {})
+            await site.open_route(route, {})
         assert caught.value.response.status_code == 404
 
 

@@ -169,7 +169,7 @@ class TestWorkerSocket:
     ) -> None:
         watcher = await site.watch()
         with pytest.raises(InvalidStatus) as caught:
-            await site._open("publish", {"additional_headers": headers})
+            await site.open_route("publish", {"additional_headers": headers})
         assert caught.value.response.status_code == 401
         await watcher.notices_nothing()
 

@@ -74,7 +74,7 @@ async def test_event_is_encoded_once_for_all_subscribers() -> None:
     class Keeper(Recorder):
         def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
             got.extend(messages)
-            self._news.set()
+            self.news.set()
             return True
 
     backend = MemoryBackend()
@@ -517,7 +517,7 @@ class TestABrokenFeed:
         assert asyncio.all_tasks() == before
 
 
-class AuthorizationRequest(Recorder):
+class BriefSubscriber(Recorder):
     """A subscriber that joins again, as a client does, where what it gets does not follow."""
 
     def __init__(self, after: Position | None) -> None:
@@ -534,7 +534,7 @@ class AuthorizationRequest(Recorder):
             self.story.append(data)
         else:
             self.lost = True
-            self._news.set()
+            self.news.set()
 
     def reset(self, channel: str, reset: Reset) -> None:
         super().reset(channel, reset)
@@ -567,7 +567,7 @@ class Course:
         self.published = 0
         self.places: list[Position] = []
         self.end: Position | None = None
-        self.visitors: list[AuthorizationRequest] = []
+        self.visitors: list[BriefSubscriber] = []
 
     async def pause(self) -> None:
         for _ in range(self.dice.randrange(4)):
@@ -584,7 +584,7 @@ class Course:
             await self.publish(1)
             self.end = self.places[-1]
             for visitor in self.visitors:
-                visitor._news.set()
+                visitor.news.set()
 
     async def publish(self, count: int) -> None:
         if self.dice.random() < self.rotations and self.places:
@@ -596,7 +596,7 @@ class Course:
             self.feed.announce([*events[: self.dice.randrange(2)], *events])
 
     async def visit(self, hub: Hub) -> None:
-        visitor = AuthorizationRequest(self.dice.choice([None, *self.places[-9:]]))
+        visitor = BriefSubscriber(self.dice.choice([None, *self.places[-9:]]))
         self.visitors.append(visitor)
         if self.dice.random() < 0.7:
             await visitor.stay(hub, lambda: self.end)

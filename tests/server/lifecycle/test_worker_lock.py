@@ -7,14 +7,14 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.server.lifecycle import worker_lock
-from realtime_bridge.server.lifecycle.worker_lock import only_worker
+from realtime_bridge.server.lifecycle.worker_lock import has_sibling_workers, only_worker
 from tests.server.harness import SECRET
 
 REJECTED = "events would be lost: run one worker, or set REALTIME_LOG"
@@ -122,40 +122,40 @@ async def test_two_servers_of_one_parent_start(run: Run) -> None:
     await asyncio.gather(output(first, STARTED), output(second, STARTED))
 
 
+def locked(prefix: str) -> AbstractContextManager[None]:
+    return only_worker(prefix, is_worker=lambda: True)
+
+
 class TestLock:
     @pytest.fixture(autouse=True)
     def _as_a_worker(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(worker_lock, "_is_worker", lambda: True)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def test_lock_is_released_when_the_worker_ends(self, tmp_path: Path) -> None:
         for _ in range(2):
             with (
-                only_worker("realtime"),
+                locked("realtime"),
                 pytest.raises(ConfigurationError, match="run one worker"),
-                only_worker("realtime"),
+                locked("realtime"),
             ):
                 pass
         assert list(tmp_path.iterdir()) == []
 
     def test_two_applications_have_separate_locks(self) -> None:
-        with only_worker("one"), only_worker("other"):
+        with locked("one"), locked("other"):
             pass
 
     def test_lock_file_is_private_and_follows_no_link(self, tmp_path: Path) -> None:
-        with only_worker("realtime"):
+        with locked("realtime"):
             (lock,) = tmp_path.iterdir()
             assert lock.stat().st_mode & 0o077 == 0
         other_file = tmp_path / "precious"
         other_file.write_text("data")
         lock.symlink_to(other_file)
-        with pytest.raises(OSError, match="symbolic links"), only_worker("realtime"):
+        with pytest.raises(OSError, match="symbolic links"), locked("realtime"):
             pass
         assert other_file.read_text() == "data"
 
 
-def test_process_without_proc_is_not_taken_for_a_worker(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(worker_lock, "_command_line", lambda _: None)
-    assert not worker_lock._is_worker()
+def test_process_without_proc_is_not_taken_for_a_worker() -> None:
+    assert not has_sibling_workers(command_line=lambda _: None)

@@ -89,7 +89,7 @@ export class SubscriptionSet {
 
   /** Handle a pushed event. */
   event(event: RealtimeEvent): boolean {
-    const subscription = this._subscriptions.get(event.channel);
+    const subscription = this._allowed(event.channel);
     if (!subscription) return false;
     if (event.time !== undefined) {
       const delay = Date.now() - event.time;
@@ -100,7 +100,7 @@ export class SubscriptionSet {
 
   /** Handle events that the log returned after our position. */
   page(name: string, page: Page): boolean {
-    const subscription = this._subscriptions.get(name);
+    const subscription = this._allowed(name);
     if (!subscription) return false;
     const { reducer } = subscription;
     if (reducer.position) return this._performRecovered(subscription, reducer.page(page));
@@ -116,21 +116,21 @@ export class SubscriptionSet {
     position: Position | null,
     requested: Position | null,
   ): boolean {
-    const subscription = this._subscriptions.get(name);
+    const subscription = this._allowed(name);
     if (!subscription) return false;
     return this._perform(subscription, subscription.reducer.reset(reason, position, requested));
   }
 
   /** Handle the offset of a heartbeat or stub. */
   announced(name: string, offset: number): boolean {
-    const subscription = this._subscriptions.get(name);
+    const subscription = this._allowed(name);
     if (!subscription) return false;
     return this._performPushed(subscription, subscription.reducer.announced(offset));
   }
 
   /** Mark a channel denied until `retryDenied`. */
   deny(name: string, message: string): void {
-    const subscription = this._subscriptions.get(name);
+    const subscription = this._allowed(name);
     if (!subscription) return;
     subscription.error = message;
     this._perform(subscription, subscription.reducer.reset('forbidden', null));
@@ -160,6 +160,12 @@ export class SubscriptionSet {
 
   resume(): void {
     for (const queue of this._queues()) queue.resume();
+  }
+
+  /** Return a subscription, unless the server denies it: after `forbidden` its handlers get nothing. */
+  private _allowed(name: string): Subscription | null {
+    const subscription = this._subscriptions.get(name);
+    return subscription && subscription.error === null ? subscription : null;
   }
 
   private _open(name: string, position: Position | undefined): Subscription {

@@ -12,10 +12,10 @@ export const CAP = 20;
  * `draw` is a random number in [0, 1). `base` is the upper bound of the first wait, in seconds. The
  * jitter covers the capped wait: a cap after the jitter would make many clients wait equally long.
  */
-export function delay(attempt: number, draw: number, { base = 3, cap = CAP } = {}): number {
+export function delay(attempt: number, draw: number, { base = 3, floor = FLOOR, cap = CAP } = {}): number {
   // 2 ** 63 is far beyond any cap; the limit keeps the power finite.
   const bound = Math.min(cap, base * 2 ** Math.min(attempt, 63));
-  return Math.max(FLOOR, draw * bound);
+  return Math.max(floor, draw * bound);
 }
 
 /** Return the milliseconds to wait after `attempt` failures; `base` is the upper bound of the first wait. */

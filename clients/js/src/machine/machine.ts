@@ -122,7 +122,7 @@ export class Machine extends Transitions {
   }
 
   /** Record the arrival of any message on a socket. */
-  frame(socket: number): void {
+  messageReceived(socket: number): void {
     if (socket === this._socket && this._connected) {
       this.mode = 'LIVE';
       this._confirmed = true;

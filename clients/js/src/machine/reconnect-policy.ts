@@ -1,7 +1,7 @@
 /** Times at which a lost socket may be opened again; in milliseconds. Twin of reconnect_policy.py. */
 
 import { CloseCode } from '../close-codes.js';
-import { backoff, spread } from './backoff.js';
+import { delay, spread } from './backoff.js';
 import type { Timing } from './timing.js';
 
 /** Number of short connections after which the client polls for a while. */
@@ -80,9 +80,11 @@ export class ReconnectPolicy {
 
   /** Return the wait of the next step of the back-off. */
   backoff(draw: number): number {
-    const wait = backoff(this._step, draw, this._options.reconnectInterval);
+    const base = this._options.reconnectInterval / 1_000;
+    const [floor, cap] = [this._timing.backoffMin / 1_000, this._timing.backoffMax / 1_000];
+    const wait = delay(this._step, draw, { base, floor, cap });
     this._step += 1;
-    return Math.round(wait);
+    return Math.round(wait * 1_000);
   }
 
   private _wait(draw: number, code: number, window: number | null): number {

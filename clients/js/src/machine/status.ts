@@ -6,7 +6,7 @@ import type { Machine } from './machine.js';
 /** Number of intervals without a successful poll after which the status is no longer `polling`. */
 const MISSED_POLLS = 3;
 
-const DEGRADED = 'the server says that its log or its backend is down';
+const DEGRADED = 'the server reports that its log or backend is down';
 
 /** Text of each kind; where it is empty, a page keeps the text before. */
 export const LABELS: Readonly<Record<StatusKind, string>> = {

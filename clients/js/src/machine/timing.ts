@@ -1,6 +1,6 @@
 /**
  * Durations of the hybrid client, in milliseconds.
- * Twin of timing.py: the same fields in snake_case, with the same defaults.
+ * Twin of timing.py, except for the fields of a page; both replay `tests/vectors/timing.json`.
  */
 export interface Timing {
   // DescriptorStore
@@ -40,6 +40,10 @@ export interface Timing {
   readonly banMax: number;
   /** Pause after the server reported too many connections of this user (4409). */
   readonly connectionLimitBan: number;
+  /** Shortest wait of the back-off. */
+  readonly backoffMin: number;
+  /** Longest wait of the back-off, before jitter. */
+  readonly backoffMax: number;
   /** Wait between attempts after too many failures in a row; varies by 20 %. */
   readonly slowReconnect: number;
   /** Random spread of reconnects after a server restart without a drain window. */
@@ -119,6 +123,8 @@ export const DEFAULT_TIMING: Timing = {
   banMin: 60_000,
   banMax: 600_000,
   connectionLimitBan: 600_000,
+  backoffMin: 250,
+  backoffMax: 20_000,
   slowReconnect: 60_000,
   restartSpread: 5_000,
   wakeSpread: 500,

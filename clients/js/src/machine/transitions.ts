@@ -47,7 +47,7 @@ export abstract class Transitions extends State {
     },
     successorOpen: () => this._dropSuccessor(),
     successorProbe: () => this._dropSuccessor(),
-    hidden: () => this._rest('PAUSED', 'nobody is looking'),
+    hidden: () => this._rest('PAUSED', 'the page is hidden'),
     poll: () => this._startPoll(),
     pollLimit: () => this._abandonPoll(),
   };

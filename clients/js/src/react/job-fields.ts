@@ -92,7 +92,7 @@ function percentOf(data: Data, done: Optional<number>, total: Optional<number>):
 function moment(value: unknown, now = NaN): number | undefined {
   const seconds = number(value);
   if (seconds === undefined) return number(Date.parse(String(value)));
-  // 1e11 ms and 1e8 s are both in 1973: later values tell milliseconds, seconds and waits apart.
+  // 1e11 ms and 1e8 s are both in 1973: this distinguishes milliseconds, seconds and waits.
   if (seconds >= 1e11) return seconds;
   return number(seconds >= 1e8 ? seconds * 1000 : now + seconds * 1000);
 }

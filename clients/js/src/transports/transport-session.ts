@@ -122,7 +122,7 @@ export class TransportSession implements TransportHandlers {
   message(message: ServerMessage): void {
     // Only a `welcome` with our nonce shows that a bridge answers, and not a proxy on the way.
     if (!this._isWelcome && message.type !== 'welcome' && message.type !== 'error') return;
-    this._input((machine) => machine.frame(this._socket));
+    this._input((machine) => machine.messageReceived(this._socket));
     try {
       this._messageHandlers[message.type]?.(message);
     } catch (error) {
