@@ -25,12 +25,18 @@ def check_channel(name: str) -> str:
     """
     if not isinstance(name, str):
         raise InvalidEventError(f"Bad channel name {str(name)[:140]!r}: use a text, like job.7")
-    return _checked(name)
+    return check_channel_text(name)
 
 
-# Publishers repeat few names: the cache saves the match of each publish.
+# Publishers repeat few names: the cache saves the match and a Python call of each publish.
 @lru_cache(maxsize=1024)
-def _checked(name: str) -> str:
+def check_channel_text(name: str) -> str:
+    """Return `name` if it is a channel name; the caller knows that it is a text.
+
+    Raises:
+        InvalidEventError: as for `check_channel`.
+
+    """
     if _NAME.fullmatch(name):
         return name
     shown = name[:140]

@@ -22,7 +22,7 @@ from realtime_bridge.protocol.publishing.published_positions import (
     rolled_back_channels,
 )
 from realtime_bridge.publishing.batch import validate_batch
-from realtime_bridge.publishing.local_servers import local_server
+from realtime_bridge.publishing.local_servers import local_servers
 from realtime_bridge.publishing.task_set import TaskSet
 from realtime_bridge.publishing.timing import PublishTiming
 
@@ -183,7 +183,7 @@ class Broadcaster:
                 await writing
             return _receipts_without_position(batch)
         # The server's memory log is in this process: a call over the network would find another.
-        server = local_server(self._prefix)
+        server = local_servers.get(self._prefix)
         if server is not None and server.broadcaster is not self:
             return await server.publish_many(batch)
         log = self.log
@@ -212,7 +212,7 @@ class Broadcaster:
 
     def is_on_server_loop(self) -> bool:
         """Return whether the running event loop is that of the server this publishes to."""
-        server = local_server(self._prefix)
+        server = local_servers.get(self._prefix)
         return server is not None and asyncio._get_running_loop() is server.loop
 
     def _append(self, log: Log, batch: Sequence[Event]) -> Awaitable[list[Receipt]]:

@@ -34,21 +34,18 @@ class LocalServer:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(publishing, self.loop))
 
 
-_local_servers: dict[str, LocalServer] = {}
+local_servers: dict[str | None, LocalServer] = {}
+"""Running servers of this process by their prefix."""
+
 # A forked child inherits the dictionary, but not the server's loop.
-after_fork_in_child(_local_servers.clear)
-
-
-def local_server(prefix: str | None) -> LocalServer | None:
-    """Return the server of this prefix in this process, if one runs."""
-    return None if prefix is None else _local_servers.get(prefix)
+after_fork_in_child(local_servers.clear)
 
 
 @contextmanager
 def register_local_server(prefix: str, broadcaster: BatchPublisher) -> Iterator[None]:
     """Route the publishes of every broadcaster of `prefix` in this process through this one."""
-    _local_servers[prefix] = LocalServer(broadcaster, asyncio.get_running_loop())
+    local_servers[prefix] = LocalServer(broadcaster, asyncio.get_running_loop())
     try:
         yield
     finally:
-        _local_servers.pop(prefix, None)
+        local_servers.pop(prefix, None)
