@@ -68,7 +68,7 @@ ERROR_CASES = (
     ErrorCase("token ada", ("REALTIME_SECRET is not set",), FAILED, REMOTE),
     ErrorCase(AS_ADA, ("REALTIME_SECRET is not set",), FAILED, REMOTE),
     ErrorCase(f"{AS_ADA} --since yesterday", ("EPOCH:OFFSET",), WRONG_USAGE),
-    ErrorCase("listen user-ada", ("--user USER, or --token TOKEN",), WRONG_USAGE),
+    ErrorCase("listen user-ada", ("--user USER or --token TOKEN",), WRONG_USAGE),
     ErrorCase("listen user-ada --token forged", ("token",)),
     ErrorCase("listen user-ada --token forged --url nonsense", ("address like",)),
 )

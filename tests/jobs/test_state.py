@@ -70,3 +70,24 @@ def test_pending_updates_are_bounded_and_keep_the_newest() -> None:
     state.change("failed", 0)
     names = [update.event for update in due(state, 0)]
     assert (len(names), names[-1]) == (PENDING_LIMIT, "job.failed")
+
+
+def test_removal_of_a_dropped_update_keeps_the_next() -> None:
+    state = JobState("a1", title="A job")
+    state.change("started", 0)
+    dropped = state.next_update(0, 0)
+    assert dropped is not None
+    for _ in range(PENDING_LIMIT):
+        state.change("retrying", 0)
+    state.remove(dropped)
+    assert len(due(state, 0)) == PENDING_LIMIT
+
+
+def test_removal_from_discarded_updates_does_nothing() -> None:
+    state = JobState("a1", title="A job")
+    state.change("started", 0)
+    update = state.next_update(0, 0)
+    assert update is not None
+    state.discard_pending()
+    state.remove(update)
+    assert state.next_update(100, 100_000) is None

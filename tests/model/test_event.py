@@ -153,6 +153,11 @@ def test_position_has_its_id_on_the_wire_not_in_comparison() -> None:
     assert Position("k3v9q2wz", 124).to_json() == {"epoch": "k3v9q2wz", "offset": 124}
 
 
+def test_position_differs_from_its_text() -> None:
+    position: object = Position("k3v9q2wz", 124)
+    assert position != "k3v9q2wz:124"
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "k3v9q2wz", "k3v9q2wz:", ":1", "k3v9q2wz:-1", "k3v9q2wz:01", "K3V9Q2WZ:1", "k3v9q2wz:1 ",

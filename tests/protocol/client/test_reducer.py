@@ -106,6 +106,22 @@ def test_event_beyond_capacity_is_dropped_and_recovered() -> None:
     assert settled == [Recover(Position("aaaaaaaa", CAPACITY + 1))]
 
 
+def test_reset_of_an_earlier_position_is_requested_again() -> None:
+    requested = Position("aaaaaaaa", 0)
+    reducer = Reducer(position=requested)
+    reducer.event(numbered(1))
+    outputs = reducer.reset("truncated", Position("aaaaaaaa", 9), asked=requested)
+    assert outputs == [Recover(Position("aaaaaaaa", 1))]
+    assert reducer.position == Position("aaaaaaaa", 1)
+
+
+def test_reset_of_the_current_position_restarts_there() -> None:
+    requested, top = Position("aaaaaaaa", 1), Position("aaaaaaaa", 9)
+    reducer = Reducer(position=requested)
+    assert reducer.reset("truncated", top, asked=requested) == [Restart("truncated", top)]
+    assert (reducer.position, reducer.phase) == (top, "current")
+
+
 def test_held_event_that_repeats_takes_no_capacity() -> None:
     reducer = Reducer(position=Position("aaaaaaaa", 0))
     for offset in (*range(2, CAPACITY + 2), 2):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -195,6 +196,23 @@ def test_page_has_at_most_512_kib_but_always_an_event() -> None:
         assert isinstance(page, Page)
         sizes.append((len(page.events), page.more))
     assert sizes == [(2, True), (1, True), (1, True), (1, False)]
+
+
+@pytest.mark.parametrize(
+    ("position", "reason"),
+    [
+        (Position("other000", 1), "epoch"),
+        (Position(EPOCH, 3), "ahead"),
+        (Position(EPOCH, 2, "other"), "regressed"),
+        (Position(EPOCH, 1, "other"), "regressed"),
+    ],
+)
+def test_position_that_is_not_in_the_log_is_a_reset(position: Position, reason: str) -> None:
+    history = made()
+    append(history, event(id="e1"), event(id="e2"))
+    answer = history.read(position)
+    assert isinstance(answer, Reset)
+    assert (answer.reason, answer.top.offset, answer.top.id) == (reason, 2, "e2")
 
 
 @given(

@@ -19,6 +19,15 @@ def test_window_grows_with_clients_and_ends_before_the_grace(
     assert window(clients, grace=grace) == seconds
 
 
+def test_slots_are_spread_evenly_and_close_after_the_move() -> None:
+    schedule = [(slot.after, slot.closes) for slot in slots(4, grace=30)]
+    assert schedule == [(0.0, 1.5), (0.5, 2.0), (1.0, 2.5), (1.5, 3.0)]
+
+
+def test_schedule_without_clients_is_empty() -> None:
+    assert list(slots(0, grace=30)) == []
+
+
 @given(st.integers(100, 20_000), st.floats(8, 60))
 def test_no_second_has_over_twice_the_mean(clients: int, grace: float) -> None:
     seconds = window(clients, grace=grace)

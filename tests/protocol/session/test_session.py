@@ -78,6 +78,14 @@ def subscribed(*channels: str, now: float = 0.0, offset: int = 0, **limits: Any)
     return session
 
 
+def slow_at_one_second() -> Session:
+    """Return a session whose client became slow at 1 s, with 100 unsent bytes."""
+    session = Session(ConnectionLimits(), SessionTiming(), draw=0.5, now=0.0)
+    session.accept("42", "c_8f", expires=AHEAD_OF_ALL, now=0.0)
+    session.mark_slow(1.0, unsent=100)
+    return session
+
+
 def sent(commands: Iterable[Command]) -> list[dict[str, Any]]:
     return [orjson.loads(command.message) for command in commands if isinstance(command, Send)]
 
@@ -319,6 +327,30 @@ class TestBadInput:
         commands = session.receive(text, 0.0)
         assert failure(commands)[0] == CloseCode.PROTOCOL
 
+    def test_oversized_message_closes_the_connection_once(self) -> None:
+        session = admitted(frame_bytes=100)
+        code, _, message = failure(session.reject_oversized())
+        assert (code, message) == (CloseCode.PROTOCOL, "the frame is over 100 bytes")
+        assert session.reject_oversized() == []
+
+
+class TestServerMessages:
+    def test_notice_is_sent_between_welcome_and_close(self) -> None:
+        session, notice = opened(), b'{"type":"status"}'
+        assert session.notify(notice) == []
+        session.accept("42", "c_8f", expires=AHEAD_OF_ALL, now=0.0)
+        assert session.notify(notice) == [Send(notice)]
+        session.close(CloseCode.DRAINING, "the server stops")
+        assert session.notify(notice) == []
+
+    def test_close_by_the_server_reports_no_error_and_is_final(self) -> None:
+        session = subscribed("a")
+        closing = [Close(CloseCode.DRAINING, "the server stops")]
+        assert session.close(CloseCode.DRAINING, "the server stops") == closing
+        assert session.close(CloseCode.DISABLED, "push is switched off") == []
+        assert session.receive(frame("ping"), 0.0) == []
+        assert session.next_wakeup == float("inf")
+
 
 class TestRate:
     def test_burst_of_two_seconds_is_accepted_and_no_more(self) -> None:
@@ -493,6 +525,27 @@ class TestSlowReaders:
         session.mark_progress(2.0, unsent=0)
         session.tick(11.0, nothing, unsent=0)
         assert session.next_wakeup > 1.0 + TIMING.stalled
+
+    def test_partial_progress_restarts_the_stalled_time(self) -> None:
+        session = slow_at_one_second()
+        assert session.next_wakeup == 2.0
+        assert session.tick(2.0, nothing, unsent=60) == []
+        assert session.next_wakeup == 3.0
+        # The heartbeat of 10 s is due as well; the client is closed 10 s after its progress.
+        assert sent(session.tick(11.9, nothing, unsent=60))[0]["type"] == "heartbeat"
+        assert session.next_wakeup == 12.0
+        commands = session.tick(12.0, nothing, unsent=60)
+        assert failure(commands)[::2] == (CloseCode.SLOW, "nothing read for 10 s")
+
+    def test_more_unsent_bytes_are_no_progress(self) -> None:
+        session = slow_at_one_second()
+        assert session.tick(2.0, nothing, unsent=120) == []
+        assert failure(session.tick(11.0, nothing, unsent=120))[0] == CloseCode.SLOW
+
+    def test_client_found_without_unsent_bytes_is_not_slow(self) -> None:
+        session = slow_at_one_second()
+        assert session.tick(2.0, nothing, unsent=0) == []
+        assert session.next_wakeup == 10.0
 
     def test_progress_of_a_quick_client_changes_nothing(self) -> None:
         session = subscribed("a")

@@ -151,6 +151,31 @@ def test_arbitrary_fields_are_decoded_or_rejected(kind: str, fields: dict[str, A
         decode_client(orjson.dumps({"type": kind, **fields}))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"channel": "job 7"},
+        {"id": ""},
+        {"offset": -1},
+        {"epoch": "short"},
+        {"epoch": None},
+    ],
+)
+def test_event_with_an_invalid_field_is_rejected(change: dict[str, Any]) -> None:
+    fields = decode_object(messages.encode_event(positioned_event()))
+    assert decode_event(fields) == positioned_event()
+    with pytest.raises(ProtocolError, match="event is malformed"):
+        decode_event(fields | change)
+
+
+@pytest.mark.parametrize("name", ["channel", "event", "id", "offset"])
+def test_event_without_a_required_field_is_rejected(name: str) -> None:
+    fields = decode_object(messages.encode_event(positioned_event()))
+    del fields[name]
+    with pytest.raises(ProtocolError, match=f"event is malformed: '{name}'"):
+        decode_event(fields)
+
+
 @given(json.filter(lambda fields: isinstance(fields, dict)))
 def test_arbitrary_object_is_rejected_as_event(
     fields: dict[str, Any],
@@ -206,6 +231,26 @@ def test_subscribed_frame_has_the_position_after_the_page() -> None:
             "recovered": True,
             "more": page.more,
         }
+
+
+def test_page_of_a_poll_has_the_position_after_it() -> None:
+    event = positioned_event("a", 4)
+    page = Page(events=(event,), top=Position(EPOCH, 9, "e9"), more=True)
+    assert orjson.loads(orjson.dumps(messages.encode_page(page))) == {
+        "events": [orjson.loads(messages.encode_event(event))],
+        "position": {"epoch": EPOCH, "offset": 4, "id": "e4"},
+        "more": True,
+    }
+
+
+def test_stub_frame_has_channel_and_position() -> None:
+    assert decode_object(messages.encode_stub("job.7", Position(EPOCH, 9, "e9"))) == {
+        "type": "stub",
+        "channel": "job.7",
+        "epoch": EPOCH,
+        "offset": 9,
+        "id": "e9",
+    }
 
 
 def test_empty_page_reaches_the_top() -> None:

@@ -42,6 +42,18 @@ def test_signature_is_hmac_of_timestamp_and_body() -> None:
     }
 
 
+@pytest.mark.parametrize("labels", [{}, {"key": "a1"}, {"source": "c_8f"}])
+def test_packed_event_has_its_labels_and_no_others(labels: dict[str, Any]) -> None:
+    event = Event(channel="job.7", event="job.step", data=1, id="e1", **labels)
+    assert json_round_trip(rpc.pack_event(event)) == {
+        "channel": "job.7",
+        "event": "job.step",
+        "data": 1,
+        "id": "e1",
+        **labels,
+    }
+
+
 @given(json, st.none() | st.just("a1"), st.none() | st.just("c_8f"))
 def test_packed_event_is_unpacked_unchanged(data: Any, key: str | None, source: str | None) -> None:
     event = Event(channel="job.7", event="job.step", data=data, key=key, source=source)

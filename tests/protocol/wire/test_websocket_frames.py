@@ -15,7 +15,7 @@ from realtime_bridge.protocol.wire.websocket_frames import (
     WireError,
     encode_frame,
 )
-from tests.server.raw import BINARY, CONTINUATION, PING, TEXT, frame
+from tests.server.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
 
 LIMIT = 1_000
 
@@ -105,3 +105,48 @@ def test_long_close_reason_is_cut_between_characters() -> None:
     data = websocket_frames.encode_close(4400, "κ" * 100)
     assert data[1] <= 125
     assert data[4:].decode() == "κ" * 61
+
+
+def test_message_in_single_bytes_is_parsed_when_complete() -> None:
+    parser = FrameParser(LIMIT)
+    data = frame(TEXT, b"first ", final=False) + frame(PING, b"p") + frame(CONTINUATION, b"last")
+    for position in range(len(data) - 1):
+        parser.feed(data[position : position + 1])
+    assert (list(parser.messages), parser.is_incomplete) == ([ControlFrame(PING, b"p")], True)
+    parser.feed(data[-1:])
+    assert (parser.messages[-1], parser.is_incomplete) == ("first last", False)
+
+
+def test_close_frame_is_parsed_with_its_payload() -> None:
+    assert read(frame(CLOSE, b"\x03\xe8bye")) == [ControlFrame(CLOSE, b"\x03\xe8bye")]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (frame(TEXT, b"x", reserved=0x40), "reserved bit or opcode is set"),
+        (frame(3, b"x"), "reserved bit or opcode is set"),
+        (frame(TEXT, b"x", mask=None), "frame is not masked"),
+        (frame(PING, b"x", final=False), "control frame is fragmented or over 125 bytes"),
+        (frame(PING, b"x" * 126), "control frame is fragmented or over 125 bytes"),
+        (frame(CONTINUATION, b"x"), "fragment is out of order"),
+        (frame(TEXT, b"x", final=False) + frame(TEXT, b"x"), "fragment is out of order"),
+        (frame(CLOSE, b"\x03"), "invalid close code"),
+    ],
+)
+def test_violation_is_an_error_after_earlier_messages(data: bytes, reason: str) -> None:
+    parser = FrameParser(LIMIT)
+    parser.feed(frame(TEXT, b"before") + data)
+    message, error = parser.messages
+    assert message == "before"
+    assert isinstance(error, WireError)
+    assert (error.code, error.reason) == (CloseCode.PROTOCOL_ERROR, reason)
+
+
+@pytest.mark.parametrize("data", [frame(TEXT, b"\xff"), frame(CLOSE, b"\x03\xe8\xff")])
+def test_text_that_is_not_utf8_is_an_error(data: bytes) -> None:
+    parser = FrameParser(LIMIT)
+    parser.feed(data)
+    (error,) = parser.messages
+    assert isinstance(error, WireError)
+    assert (error.code, error.reason) == (CloseCode.INVALID_TEXT, "text is not UTF-8")
