@@ -66,21 +66,26 @@ import sys
 sys.modules["{package}"] = None
 from realtime_bridge import ExtraNotInstalledError
 try:
-    import {module}
+    {statement}
 except ExtraNotInstalledError as error:
     print(error)
 """
 
 
 @pytest.mark.parametrize(
-    ("package", "module", "extra"),
+    ("package", "statement", "extra"),
     [
-        ("aiohttp", "realtime_bridge.client", "client"),
-        ("jwt", "realtime_bridge.server", "server"),
+        ("aiohttp", "import realtime_bridge.client", "client"),
+        ("jwt", "import realtime_bridge.server", "server"),
+        (
+            "msgpack",
+            "from realtime_bridge.testing.providers import LocalAbly",
+            "testing,ably",
+        ),
     ],
 )
-def test_missing_package_names_the_extra(package: str, module: str, extra: str) -> None:
-    program = WITHOUT.format(package=package, module=module)
+def test_missing_package_names_the_extra(package: str, statement: str, extra: str) -> None:
+    program = WITHOUT.format(package=package, statement=statement)
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
