@@ -9,5 +9,7 @@ except ModuleNotFoundError as _error:
 
 from realtime_bridge.client.hybrid import HybridClient
 from realtime_bridge.client.subscription_set import ChannelReset, DeniedError
+from realtime_bridge.protocol.client.commands import Options
+from realtime_bridge.protocol.client.status import Status
 
-__all__ = ["ChannelReset", "DeniedError", "HybridClient"]
+__all__ = ["ChannelReset", "DeniedError", "HybridClient", "Options", "Status"]
