@@ -1,4 +1,4 @@
-"""Compiles the one module in C; without a compiler, the wheel does the same in Python, slower."""
+"""Build hook for the module in C; without a compiler, the wheel uses Python, which is slower."""
 
 import shutil
 import sys
@@ -16,35 +16,35 @@ SOURCE = "realtime_bridge/server/fanout/_sending.c"
 
 
 class Native(BuildHookInterface[Any]):
-    """Puts the module into a wheel, or beside its source for an editable install."""
+    """Build hook: module in a wheel, or beside its source for an editable install."""
 
     _folder: str | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build it, if that can be done here."""
+        """Compile the module if a compiler works here."""
         if self.target_name != "wheel" or sys.platform == "win32":
             return
         self._folder = tempfile.mkdtemp(prefix="realtime-bridge-")
         try:
-            built = compiled(Path(self.root, SOURCE), self._folder)
+            library = compile_module(Path(self.root, SOURCE), self._folder)
         except (BaseError, CCompilerError) as error:
             self.app.display_warning(f"Events will be sent from Python, not from C: {error}")
             return
         if version == "editable":
-            shutil.copy(built, Path(self.root, SOURCE).parent)
+            shutil.copy(library, Path(self.root, SOURCE).parent)
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["force_include"][str(built)] = str(Path(SOURCE).with_name(built.name))
+        build_data["force_include"][str(library)] = str(Path(SOURCE).with_name(library.name))
 
-    def finalize(self, *_built: object) -> None:
-        """Leave nothing behind."""
+    def finalize(self, *_artifacts: object) -> None:
+        """Remove the temporary folder."""
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def compiled(source: Path, folder: str) -> Path:
-    """Compile the module into a folder, and return where it is."""
+def compile_module(source: Path, folder: str) -> Path:
+    """Compile the module into a folder, and return the path of the library."""
     extension = Extension(MODULE, [str(source)])
     command = build_ext(Distribution({"name": "realtime-bridge", "ext_modules": [extension]}))
     command.build_temp = command.build_lib = folder

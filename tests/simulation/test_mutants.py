@@ -24,8 +24,8 @@ from realtime_bridge.testing.simulation import (
     check_storm,
     search,
 )
-from realtime_bridge.testing.simulation.client import Client, ClientSocket
-from realtime_bridge.testing.simulation.connection import Positions
+from realtime_bridge.testing.simulation.client import Client
+from realtime_bridge.testing.simulation.connection import ClientSocket, Positions
 from realtime_bridge.testing.simulation.server import Servers
 
 SEEDS = 4_000

@@ -1,6 +1,5 @@
 """Client of a simulation: the real state machine and reducers, in virtual time."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from realtime_bridge.model.position import Position
@@ -8,7 +7,14 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.client.commands import Command, Terms
 from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.testing.simulation.channels import RETRY_MS, TIMEOUT_MS, Channels
-from realtime_bridge.testing.simulation.connection import OK, Answer, Connection, Message, Positions
+from realtime_bridge.testing.simulation.connection import (
+    OK,
+    Answer,
+    ClientSocket,
+    Connection,
+    Message,
+    Positions,
+)
 from realtime_bridge.testing.simulation.deployment import Deployment
 
 BUSY = 503
@@ -17,24 +23,6 @@ HOSTED_RECOVERY_MS = (500, 750)
 
 HOSTED_CHECK_MS = 30_000
 """Interval of the position checks on a provider."""
-
-
-@dataclass(slots=True, eq=False)
-class ClientSocket:
-    """Client side of a socket.
-
-    Args:
-        number: the number from the state machine.
-        connection: the server side.
-        requests: the position in the pending subscription of each channel.
-        ready: whether every channel has had its first answer.
-
-    """
-
-    number: int
-    connection: Connection
-    requests: dict[str, Position | None] = field(default_factory=dict)
-    ready: bool = False
 
 
 class Client:

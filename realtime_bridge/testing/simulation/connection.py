@@ -55,3 +55,21 @@ class Node:
 
     up: bool = True
     draining: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class ClientSocket:
+    """Client side of a socket.
+
+    Args:
+        number: the number from the state machine.
+        connection: the server side.
+        requests: the position in the pending subscription of each channel.
+        ready: whether every channel has had its first answer.
+
+    """
+
+    number: int
+    connection: Connection
+    requests: dict[str, Position | None] = field(default_factory=dict)
+    ready: bool = False
