@@ -24,8 +24,8 @@ def docstrings(path: Path, text: str) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each Python docstring or JSDoc comment."""
     if path.suffix == ".py":
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                yield (node.body[0].lineno if node.body else 1), ast.get_docstring(node) or ""
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                yield node.lineno, str(node.value.value)  # of a definition, or below a name
     elif path.suffix in {".ts", ".tsx"}:
         for comment in re.finditer(r"/\*\*(.*?)\*/", text, re.DOTALL):
             yield text.count("\n", 0, comment.start()) + 1, comment[1]

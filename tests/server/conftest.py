@@ -9,7 +9,7 @@ import uvloop
 from tests.server.harness import FAST, PORTABLE, Serve, Site, Sites
 
 BOTH_LOOPS = ("test_conformance", "test_slow_readers", "test_tls")
-"""What depends on how a loop's transports behave."""
+"""Tests that depend on the transports of the event loop."""
 
 
 def pytest_asyncio_loop_factories(

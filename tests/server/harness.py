@@ -36,7 +36,7 @@ TIMEOUT = 10.0
 """The longest to wait for what must come; nothing that works comes near it."""
 
 PORTABLE, FAST = "websockets-sansio", "realtime_bridge.server.connections.fast:WebSocket"
-"""What uvicorn's `ws` is: its own class, so that we are reached through ASGI, or ours."""
+"""Values of uvicorn's `ws`: its own class, which reaches the bridge by ASGI, or ours."""
 
 Frame = dict[str, Any]
 Application = Callable[..., Awaitable[None]]

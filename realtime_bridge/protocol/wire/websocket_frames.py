@@ -99,7 +99,7 @@ class FrameParser:
         self.messages: deque[Received] = deque()
         """Complete messages in order; an error is the last."""
         self.is_incomplete: bool = False
-        """Whether a part of a message was received."""
+        """True after the first part of a message, until its last one."""
         self._limit = limit
         self._data = b""
         self._at = 0

@@ -93,9 +93,9 @@ class ChannelFanout:
         self.paused: _Subscriptions = _EMPTY
         """Subscribers that receive resets only, until they subscribe again."""
         self.recovering: bool = False
-        """Whether events are read from the log, because the feed has a gap."""
+        """True while events are read from the log, because the feed has a gap."""
         self.missed: bool = False
-        """Whether events were announced while the log was read."""
+        """True if events were announced while the log was read."""
 
     @property
     def in_use(self) -> bool:

@@ -45,7 +45,7 @@ class Hub:
         self._on_change = on_change
         self._timing = timing
         self.healthy: bool = False
-        """Whether feed and log answer, so that all events are fanned out here."""
+        """True while feed and log answer, so that all events are fanned out here."""
         self.events: int = 0
         self.recoveries: int = 0
         self.resets: int = 0
