@@ -14,13 +14,13 @@ class ServerPipeline:
 
     Args:
         settings: the configuration.
-        parts: the log and the backend, in place of the configured ones.
+        parts: the log and the backend.
 
     """
 
-    def __init__(self, settings: Settings, parts: PublishPipeline | None = None) -> None:
+    def __init__(self, settings: Settings, parts: PublishPipeline) -> None:
         self._settings = settings
-        self._build(parts or server_pipeline(settings))
+        self._build(parts)
 
     def rebuild(self) -> None:
         """Make log and broadcaster again: their connections belong to another event loop."""
@@ -55,7 +55,7 @@ class ServerPipeline:
     def _build(self, parts: PublishPipeline) -> None:
         self.log: Log = parts.log or NullLog()
         self.has_log: bool = parts.log is not None
-        """Whether there is a log; without one, events are hints."""
+        """True if there is a log; without one, events are hints."""
         self.broadcaster: Broadcaster = Broadcaster(
             log=parts.log,
             backend=parts.backend,
