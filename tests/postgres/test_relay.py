@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -25,23 +25,6 @@ from tests.services.postgres import PostgresServer
 
 TIMEOUT = 30.0
 WRITE = "INSERT INTO realtime.outbox (channel, event, body, key) VALUES (%s, 'job.step', %s, %s)"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: PostgresServer) -> str:
-    return server.database()
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 class Target(MemoryBackend):

@@ -1,6 +1,6 @@
 """Watched tables: changed rows become events in the same transaction."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
@@ -11,26 +11,8 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.postgres import triggers, watches
 from realtime_bridge_backends.postgres import PostgresBackend
-from tests.services.postgres import PostgresServer
 
 JOBS = "CREATE TABLE jobs (id int PRIMARY KEY, user_id int, status text, note text)"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
-        yield server
-
-
-@pytest.fixture
-def url(server: PostgresServer) -> str:
-    return server.database()
-
-
-@pytest.fixture
-def database(url: str) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture
