@@ -34,8 +34,9 @@ def received_events(process: Process) -> list[dict[str, object]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-@pytest.mark.parametrize("options", [(), ("--transport", "poll")], ids=["auto", "poll"])
-def test_events_of_another_process_are_printed(tmp_path: Path, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("transport", ["auto", "websocket", "sse", "poll"])
+def test_events_of_another_process_are_printed(tmp_path: Path, transport: str) -> None:
+    options = ("--transport", transport)
     with ServeProcess("--dev", folder=tmp_path) as server:
         with command(*listen(server.url, "--count", "3", *options), folder=tmp_path) as listener:
             line = listener.line("listening")
