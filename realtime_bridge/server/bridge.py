@@ -140,15 +140,17 @@ class Bridge:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
-        new_event: Event = Event.create(channel, event, data, id, key, source)
-        (receipt,) = await self.publish_many([new_event], transaction=transaction)
+        if self._lazy_start:
+            await self._lazy_start.prepare()
+        events = [Event.create(channel, event, data, id, key, source)]
+        (receipt,) = await self._pipeline.broadcaster.publish_many(events, transaction=transaction)
         return receipt
 
     async def publish_many(
         self, events: Iterable[Event], *, transaction: object = None
     ) -> list[Receipt]:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
-        if self._lazy_start and not self._context.status.is_started:
+        if self._lazy_start:
             await self._lazy_start.prepare()
         return await self._pipeline.broadcaster.publish_many(events, transaction=transaction)
 
@@ -229,7 +231,7 @@ class Bridge:
         async with AsyncExitStack() as exits:
             if self._has_own_log:
                 exits.enter_context(only_worker(self._settings.prefix))
-            await exits.enter_async_context(self._pipeline.broadcaster)
+            broadcaster = await exits.enter_async_context(self._pipeline.broadcaster)
             exits.callback(self._use_idle_context)
             tasks = await exits.enter_async_context(asyncio.TaskGroup())
             context = self._use_context(tasks, is_serverless=False)
@@ -239,8 +241,7 @@ class Bridge:
             await context.hub.wait_until_ready(self._timing.start)
             for follower in context.followers():
                 exits.callback(tasks.create_task(follower).cancel)
-            prefix, broadcaster = self._settings.prefix, self._pipeline.broadcaster
-            exits.enter_context(register_local_server(prefix, broadcaster))
+            exits.enter_context(register_local_server(self._settings.prefix, broadcaster))
             exits.enter_context(drained_first(self.drain))
             self._exits = exits.pop_all()
         context.status.is_started = True
@@ -295,6 +296,4 @@ def _is_signal_mode(parts: PublishPipeline) -> bool:
 
 
 def _secret(settings: Settings, *, dev: bool) -> str:
-    if dev and settings.secret is None:
-        return DEVELOPMENT_SECRET
-    return settings.server_secret()
+    return DEVELOPMENT_SECRET if dev and settings.secret is None else settings.server_secret()
