@@ -12,17 +12,13 @@ from msgspec.structs import replace
 
 from realtime_bridge.backend.log import Log, TransactionalLog
 from realtime_bridge.backend.push import Backend
-from realtime_bridge.errors import BackendUnavailableError, ConfigurationError, PublishError
-from realtime_bridge.model.event import MAX_DATA_BYTES, Event
+from realtime_bridge.errors import ConfigurationError, InvalidEventError, PublishError
+from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
-from realtime_bridge.protocol.publishing.published_positions import (
-    PublishedPositions,
-    rolled_back_channels,
-)
-from realtime_bridge.publishing.batch import validate_batch
 from realtime_bridge.publishing.local_servers import local_servers
+from realtime_bridge.publishing.log_writer import LogWriter, timed_out
 from realtime_bridge.publishing.task_set import TaskSet
 from realtime_bridge.publishing.timing import PublishTiming
 
@@ -73,8 +69,9 @@ class Broadcaster:
         self.tasks: TaskSet = TaskSet()
         self._limit_event_bytes = limit_event_bytes
         self._timing = timing
+        # A log in this process cannot time out: it saves the cost of a timeout per publish.
+        self._writer = log if log is None or log.in_process else LogWriter(log, timing)
         self._prefix: str | None = None
-        self._positions = PublishedPositions()
         self._exits = AsyncExitStack()
 
     @classmethod
@@ -176,7 +173,7 @@ class Broadcaster:
             ConfigurationError: as for `publish`.
 
         """
-        batch = validate_batch(events, self._limit_event_bytes)
+        batch = self._check_batch(events)
         # Within the transaction nothing is pushed: its rollback must leave no trace.
         if transaction is not None:
             if writing := self.write(batch, transaction):
@@ -186,8 +183,8 @@ class Broadcaster:
         server = local_servers.get(self._prefix)
         if server is not None and server.broadcaster is not self:
             return await server.publish_many(batch)
-        log = self.log
-        receipts = await self._append(log, batch) if log else _receipts_without_position(batch)
+        writer = self._writer
+        receipts = await writer.append(batch) if writer else _receipts_without_position(batch)
         if self.backend is not None and batch:
             receipts = await self._push(batch, receipts)
         self.published += len(batch)
@@ -215,55 +212,32 @@ class Broadcaster:
         server = local_servers.get(self._prefix)
         return server is not None and asyncio._get_running_loop() is server.loop
 
-    def _append(self, log: Log, batch: Sequence[Event]) -> Awaitable[list[Receipt]]:
-        # A log in this process cannot time out: it saves the cost of a timeout per publish.
-        return log.append(batch) if log.in_process else self._append_in_time(log, batch)
-
-    async def _append_in_time(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
-        failure, timing = None, self._timing
-        try:
-            async with asyncio.timeout(timing.call_seconds):
-                for failures in range(1, timing.retries + 2):
-                    try:
-                        return await self._append_once(log, batch)
-                    except PublishError as error:
-                        if not error.retryable or failures > timing.retries:
-                            raise
-                        failure = error
-                    _logger.info("append failed attempt=%d error=%r", failures, str(failure))
-                    await asyncio.sleep(timing.retry_delay(failures))
-        except TimeoutError as error:
-            # The last failure explains more than the fact that time ran out.
-            raise failure or self._timed_out(log) from error
-        raise AssertionError("unreachable")
-
-    async def _append_once(self, log: Log, batch: Sequence[Event]) -> list[Receipt]:
-        """Append, and append again in a new epoch where the log was rolled back."""
-        # Read before the append: a concurrent one may record a later position meanwhile.
-        before = self._positions.of(batch)
-        receipts = await log.append(batch)
-        rolled_back = rolled_back_channels(before, batch, receipts)
-        if rolled_back:
-            _logger.warning("log rolled back channels=%s", ",".join(rolled_back))
-            for channel, epoch in rolled_back.items():
-                await log.rotate_epoch(channel, epoch)
-            # The first append gave positions that clients may have seen with other events.
-            repeated = [event for event in batch if event.channel in rolled_back]
-            repeated_receipts = iter(await log.append(repeated))
-            receipts = [
-                next(repeated_receipts) if event.channel in rolled_back else receipt
-                for event, receipt in zip(batch, receipts, strict=True)
-            ]
-        self._positions.record(batch, receipts)
-        return receipts
+    def _check_batch(self, events: Iterable[Event]) -> list[Event]:
+        """Return the events as a list, after a check of their number and sizes."""
+        batch, limit = list(events), self._limit_event_bytes
+        if len(batch) > MAX_BATCH:
+            raise InvalidEventError(
+                f"{len(batch)} events at once are over the limit of {MAX_BATCH}: "
+                "publish them in several batches"
+            )
+        for event in batch:
+            if len(event.body) > limit:
+                raise InvalidEventError(
+                    f"The data of {event.event} on {event.channel} has {len(event.body):,} bytes, "
+                    f"over the limit of {limit:,}: publish less, or raise "
+                    "REALTIME_LIMIT_EVENT_BYTES"
+                )
+        return batch
 
     async def _push(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Receipt]:
         assert self.backend
+        seconds = self._timing.call_seconds
         try:
-            async with asyncio.timeout(self._timing.call_seconds):
+            async with asyncio.timeout(seconds):
                 await self.backend.push(await self._stored_events(batch, receipts))
         except (PublishError, TimeoutError) as error:
-            failure = error if isinstance(error, PublishError) else self._timed_out(self.backend)
+            is_answer = isinstance(error, PublishError)
+            failure = error if is_answer else timed_out(self.backend, seconds)
             if self.log is None:
                 raise failure from error
             # The log has the events: clients fetch them from there, so the publish succeeded.
@@ -288,12 +262,6 @@ class Broadcaster:
             else:
                 events.append(event.with_position(receipt.position, now))
         return events
-
-    def _timed_out(self, part: Log | Backend) -> BackendUnavailableError:
-        return BackendUnavailableError(
-            f"{part} did not answer within {self._timing.call_seconds:g} s: check that it runs "
-            "and can be reached. Publishing the same id again is safe"
-        )
 
 
 def _receipts_without_position(batch: Iterable[Event]) -> list[Receipt]:
