@@ -1,9 +1,9 @@
-"""Bounded queue of received events; reports a gap when it overflows."""
+"""Bounded queue of received events, and the listener that fills it within a process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
-from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.backend.feed import FeedInterrupted, Listener
 from realtime_bridge.model.event import Event
 
 CAPACITY = 10_000
@@ -11,7 +11,7 @@ CAPACITY = 10_000
 
 
 class ListenerQueue:
-    """Stream of one listener, filled by its backend.
+    """Stream of one listener, filled by its backend; an overflow is a gap.
 
     Args:
         capacity: number of events that may wait.
@@ -25,16 +25,15 @@ class ListenerQueue:
         self._wake = asyncio.Event()
         self._closed = False
 
-    def __len__(self) -> int:
-        return len(self._events)
-
-    def put(self, events: Sequence[Event]) -> None:
-        """Append received events, in order."""
+    def put(self, events: Sequence[Event]) -> int:
+        """Append received events, in order, and return the number of waiting events."""
         # Old events go, not new ones: recovery reads the log from the client's position anyway.
         if len(self._events) + len(events) > self._capacity:
             self.mark_gap()
         self._events += events
-        self._wake.set()
+        if self._events:
+            self._wake.set()
+        return len(self._events)
 
     def mark_gap(self) -> None:
         """Drop the waiting events, and report a gap before the next ones."""
@@ -58,3 +57,32 @@ class ListenerQueue:
             events, self._events = self._events, []
             if events:
                 yield events
+
+
+class LocalListener(Listener):
+    """Listener of a feed in this process, which hands it every appended event."""
+
+    def __init__(self) -> None:
+        self._queue = ListenerQueue()
+        self._channels: dict[str, None] = {}
+        """A dictionary: a set of thousands takes three times its memory."""
+
+    def receive(self, events: Sequence[Event]) -> int:
+        """Queue the events of subscribed channels, and return the number of waiting events."""
+        return self._queue.put([event for event in events if event.channel in self._channels])
+
+    async def subscribe(self, channels: Iterable[str]) -> None:
+        """Subscribe to channels."""
+        self._channels.update(dict.fromkeys(channels))
+
+    async def unsubscribe(self, channels: Iterable[str]) -> None:
+        """End the subscriptions to channels."""
+        for channel in channels:
+            self._channels.pop(channel, None)
+
+    def close(self) -> None:
+        """End the stream."""
+        self._queue.close()
+
+    def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
+        return aiter(self._queue)

@@ -11,11 +11,11 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing.history import DAY
+from realtime_bridge.protocol.publishing.history import DAY, EXPIRE_SECONDS
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import FeedContract, LogContract
 from realtime_bridge.testing.contracts.samples import numbered
-from realtime_bridge_backends.memory import EXPIRE_SECONDS, MemoryBackend
+from realtime_bridge_backends.memory import MemoryBackend
 
 
 class Clock:

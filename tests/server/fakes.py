@@ -180,11 +180,11 @@ class SlowLog(Log):
 
     def lose(self, channel: str, count: int) -> None:
         """Lose the last events of a channel, as a failover to a lagging replica does."""
-        before = self.memory._channels[channel]
+        before = self.memory._histories.of(channel, time.monotonic())
         after = History(before.top.epoch, now=time.monotonic(), retention=Retention())
         for event in list(before._events)[: before.top.offset - count]:
             after.append(event, now=time.monotonic(), time=1)
-        self.memory._channels[channel] = after
+        self.memory._histories._by_channel[channel] = after
 
     async def _wait(self) -> None:
         await self._pause()

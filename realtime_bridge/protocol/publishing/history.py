@@ -1,10 +1,11 @@
-"""Events of one channel in a log: bounded, contiguous, and idempotent."""
+"""Events of the channels in a log: bounded, contiguous, and idempotent."""
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_BYTES, PAGE_EVENTS, Page
@@ -22,6 +23,12 @@ UNUSED_SECONDS = 600.0
 
 MIN_IDS, ID_SECONDS, MAX_IDS = 1_000, 300.0, 100_000
 """Ids stored for idempotency: the last 1 000, or those of 5 minutes if more, bounded."""
+
+EXPIRE_SECONDS = 0.001
+"""The shortest time between two appends that expire channels."""
+
+EXPIRE_CHANNELS = 2
+"""Channels checked at once. Two per new channel delete at least as many as are created."""
 
 MAX_KEYS, MAX_KEY_BYTES = 1_000, 1024 * 1024
 """Limits of the latest events per key of one channel."""
@@ -107,10 +114,8 @@ class History:
             return Appended(
                 Receipt(id=event.id, position=position, duplicate=True), self._at(known)
             )
-        position = self.top.next(event.id)
-        stored = event.with_position(position, time)
-        self._store(stored, position, now)
-        return Appended(Receipt(id=event.id, position=position), stored)
+        stored = self._store(event, now, time)
+        return Appended(Receipt(id=event.id, position=stored.position), stored)
 
     def read(self, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset with the reason."""
@@ -127,8 +132,8 @@ class History:
         newest = (event for event, _ in self._latest.values() if _offset(event) > after)
         return self._page(newest, limit)
 
-    def expire(self, now: float) -> None:
-        """Remove events, ids and keys whose time is over."""
+    def expire(self, now: float) -> bool:
+        """Remove events, ids and keys whose time is over; return whether the epoch is over too."""
         if self._events and now - self._appended_at > self._retention.seconds:
             self._events = _NO_EVENTS
             self._bytes = 0
@@ -136,28 +141,29 @@ class History:
             self._remove_old_ids(now)
         while self._latest and now - self._oldest_key()[1] > METADATA_SECONDS:
             self._evict_key()
-
-    def is_expired(self, now: float) -> bool:
-        """Return whether the epoch may be removed too."""
         seconds = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
         return now - self._appended_at > seconds
 
-    def _store(self, event: Event, position: Position, now: float) -> None:
+    def _store(self, event: Event, now: float, time: int) -> Event:
+        """Store an event at the next offset, and return it with its position and time."""
+        position = self.top.next(event.id)
+        stored = replace(event, position=position, time=time)
         if self._events is _NO_EVENTS:
             self._events = deque()
         if self._ids is _NO_IDS:
             self._ids, self._order, self._id_times = {}, deque(), deque()
         self.top = position
         self._appended_at = now
-        self._events.append(event)
+        self._events.append(stored)
         self._bytes += len(event.body)
         self._ids[event.id] = position.offset
         self._order.append(event.id)
         self._id_times.append(now)
         if event.key is not None:
-            self._store_latest(event.key, event, now)
+            self._store_latest(event.key, stored, now)
         if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
             self._trim()
+        return stored
 
     def _trim(self) -> None:
         # The last event stays, whatever its size: a client at the top before it can recover.
@@ -207,6 +213,71 @@ class History:
                 return Page(events=tuple(page), top=self.top, more=True)
             page.append(event)
         return Page(events=tuple(page), top=self.top)
+
+
+class Histories:
+    """Histories of a log's channels, each created on first use.
+
+    Channels expire a few at a time: no append takes long, and every channel is deleted in the end.
+
+    Args:
+        retention: limits of each channel.
+        new_epoch: returns a new epoch.
+
+    """
+
+    def __init__(self, retention: Retention, new_epoch: Callable[[], str]) -> None:
+        self._retention = retention
+        self._new_epoch = new_epoch
+        self._by_channel: dict[str, History] = {}
+        self._expiry_order: deque[str] = deque()
+        """Channels in the order of their next check."""
+        self._next_expiry = 0.0
+
+    def __len__(self) -> int:
+        return len(self._by_channel)
+
+    def append(self, events: Iterable[Event], *, now: float, time: int) -> list[Appended]:
+        """Store events, each in its channel; `time` is in Unix ms."""
+        if now >= self._next_expiry:
+            self._next_expiry = now + EXPIRE_SECONDS
+            self._expire(now)
+        appended = []
+        for event in events:
+            # Most channels exist: without the call, a publish takes 3 % less.
+            history = self._by_channel.get(event.channel) or self.of(event.channel, now)
+            appended.append(history.append(event, now=now, time=time))
+        return appended
+
+    def of(self, channel: str, now: float) -> History:
+        """Return the history of a channel."""
+        history = self._by_channel.get(channel)
+        if history is None:
+            self._expire(now)
+            history = self.begin(channel, now)
+            self._expiry_order.append(channel)
+        return history
+
+    def current(self, channel: str, now: float) -> History:
+        """Return the history of a channel, without what has expired."""
+        history = self.of(channel, now)
+        history.expire(now)
+        return history
+
+    def begin(self, channel: str, now: float) -> History:
+        """Return a new history of a channel, in place of the old one."""
+        history = History(self._new_epoch(), now=now, retention=self._retention)
+        self._by_channel[channel] = history
+        return history
+
+    def _expire(self, now: float) -> None:
+        """Check the channels whose last check is the oldest, and delete the expired ones."""
+        for _ in range(min(EXPIRE_CHANNELS, len(self._expiry_order))):
+            channel = self._expiry_order.popleft()
+            if self._by_channel[channel].expire(now):
+                del self._by_channel[channel]
+            else:
+                self._expiry_order.append(channel)
 
 
 def _offset(event: Event) -> int:

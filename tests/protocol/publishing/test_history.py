@@ -1,5 +1,6 @@
-"""History of one channel: its bounds, its resets, and its idempotency."""
+"""Histories of channels: their bounds, resets, idempotency and expiry."""
 
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -13,7 +14,13 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing.history import DAY, MAX_IDS, History
+from realtime_bridge.protocol.publishing.history import (
+    DAY,
+    EXPIRE_CHANNELS,
+    MAX_IDS,
+    Histories,
+    History,
+)
 
 EPOCH = "k3v9q2wz"
 
@@ -102,8 +109,24 @@ def test_history_expires_some_time_after_the_last_append() -> None:
 def test_top_outlives_history_and_unused_epoch_expires() -> None:
     unused, used = made(), made()
     append(used, event())
-    assert (unused.is_expired(600), unused.is_expired(600.1)) == (False, True)
-    assert (used.is_expired(7 * DAY), used.is_expired(7 * DAY + 1)) == (False, True)
+    assert (unused.expire(600), unused.expire(600.1)) == (False, True)
+    assert (used.expire(7 * DAY), used.expire(7 * DAY + 1)) == (False, True)
+
+
+def test_append_expires_a_few_channels_and_keeps_the_used_one() -> None:
+    epochs = (f"{number:08}" for number in count())
+    histories = Histories(Retention(), new_epoch=lambda: next(epochs))
+    unused = [f"unused.{number}" for number in range(2 * EXPIRE_CHANNELS)]
+    for channel in unused:
+        histories.of(channel, 0.0)
+    histories.append([event()], now=1.0, time=1)
+    sizes = [len(histories)]
+    for second in range(4):
+        histories.append([event()], now=700.0 + second, time=1)
+        sizes.append(len(histories))
+    assert max(before - after for before, after in pairwise(sizes)) == EXPIRE_CHANNELS
+    assert (sizes[0], sizes[-1]) == (len(unused) + 1, 1)
+    assert histories.of("job.7", 704.0).top.offset == 5
 
 
 def test_last_thousand_ids_are_known_at_any_age() -> None:
