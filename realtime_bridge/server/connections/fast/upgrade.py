@@ -42,7 +42,10 @@ class WebSocket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport over from uvicorn's HTTP protocol."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's inherits from nothing
-        asyncio.get_running_loop().call_soon(_break_cycle, self._transport.get_protocol())
+        http: Any = self._transport.get_protocol()
+        if hasattr(http, "parser"):
+            # It has ended, but refers to the protocol: the two would wait for a collection.
+            http.parser = None
 
     def data_received(self, data: bytes) -> None:
         """Answer the upgrade, which uvicorn writes out again; pass later data on."""
@@ -93,9 +96,3 @@ class WebSocket(asyncio.Protocol):
         inner.connection_made(self._transport)
         inner.data_received(data)
         return inner
-
-
-def _break_cycle(http: Any) -> None:
-    """Drop the parser of uvicorn's HTTP protocol: the two refer to each other."""
-    if hasattr(http, "parser"):
-        http.parser = None
