@@ -78,6 +78,20 @@ class _EventFrame(Struct, frozen=True, gc=False, kw_only=True, tag="event", omit
     data: Raw
 
 
+class _SubscribedFrame(
+    Struct, frozen=True, gc=False, kw_only=True, tag="subscribed", omit_defaults=True
+):
+    """Confirmation of a subscription."""
+
+    channel: str
+    recovered: bool
+    events: list[Raw]
+    more: bool
+    epoch: str
+    offset: int
+    id: str | None = None
+
+
 _encode_frame = json.Encoder().encode
 
 
@@ -130,14 +144,18 @@ def reached(page: Page) -> Position:
 def encode_subscribed(channel: str, page: Page, *, recovered: bool) -> tuple[int, bytes]:
     """Return the offset that a page ends with, and the confirmation of a subscription."""
     position = reached(page)
-    fields = {
-        "type": "subscribed",
-        "channel": channel,
-        "recovered": recovered,
-        "events": encode_events(page.events),
-        "more": page.more,
-    }
-    return position.offset, orjson.dumps(fields | position.to_json())
+    message = _encode_frame(
+        _SubscribedFrame(
+            channel=channel,
+            recovered=recovered,
+            events=[Raw(encode_event(event)) for event in page.events],
+            more=page.more,
+            epoch=position.epoch,
+            offset=position.offset,
+            id=position.id,
+        )
+    )
+    return position.offset, message
 
 
 def encode_page(page: Page) -> dict[str, Any]:
