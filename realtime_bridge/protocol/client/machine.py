@@ -3,11 +3,16 @@
 The twin is `clients/js/src/machine/machine.ts`; both replay `tests/vectors/machine.json`.
 """
 
+from operator import itemgetter
+
 from realtime_bridge.protocol.client.commands import Mode, Options, Terms
 from realtime_bridge.protocol.client.state import CONNECTED
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.client.transitions import DENIAL, RESTING, Transitions
 from realtime_bridge.protocol.wire.close_codes import CloseCode
+
+_TIME_AND_NAME = itemgetter(1, 0)
+"""Order in which timers fire."""
 
 
 class Machine(Transitions):
@@ -228,7 +233,7 @@ class Machine(Transitions):
     def tick(self) -> None:
         """Fire the timers that are due: the earliest first, equal ones in alphabetical order."""
         while self.timers:
-            due, name = min((due, name) for name, due in self.timers.items())
+            name, due = min(self.timers.items(), key=_TIME_AND_NAME)
             if due > self._now:
                 return
             # Deleted before the action, which may set the same timer again.
