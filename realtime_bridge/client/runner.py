@@ -88,12 +88,11 @@ class ClientRunner:
         if is_current != (machine.behind is None):
             machine.sync_changed(ok=is_current)
         commands, current = machine.take_commands(), machine.connection_status(now)
-        wake_at = machine.wake_at
-        for command in commands:
-            perform(command)
-        self._set_timer(now, wake_at, is_settled=current.kind in SETTLED)
+        self._set_timer(now, machine.wake_at, is_settled=current.kind in SETTLED)
         if machine.mode != before:
             self._on_mode_changed(before)
+        for command in commands:
+            perform(command)
         if current != self._last_status:
             self._last_status = current
             if self._on_status:
