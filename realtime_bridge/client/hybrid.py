@@ -142,7 +142,7 @@ class HybridClient:
         """
         while True:
             while (item := self._channels.take()) is None:
-                await self._or_failure(self._channels.available())
+                await self._or_failure(self._channels.available.wait())
             yield item
 
     async def _run(self) -> None:

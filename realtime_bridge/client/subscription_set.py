@@ -76,12 +76,13 @@ class SubscriptionSet:
         self.subscribed: asyncio.Queue[tuple[str, Position] | DeniedError] = asyncio.Queue()
         """First outcome of each channel's subscription."""
         self.all_denied: asyncio.Event = asyncio.Event()
+        self.available: asyncio.Event = asyncio.Event()
+        """Set while `take` has an item."""
         self.behind: set[str] = set(channels)
         """Channels with missing events, as far as the server reported."""
         self._channels = {name: _Channel(name, client, at) for name, at in channels.items()}
         self._max_waiting = max_waiting
         self._items: deque[Event | ChannelReset] = deque()
-        self._available = asyncio.Event()
 
     @property
     def names(self) -> list[str]:
@@ -114,10 +115,6 @@ class SubscriptionSet:
         """Return the position of a channel."""
         return self._channels[name].reducer.position
 
-    async def available(self) -> None:
-        """Wait until `take` has an item."""
-        await self._available.wait()
-
     def take(self) -> Event | ChannelReset | None:
         """Return the next item for the handler; None when no item waits."""
         if not self._items:
@@ -127,7 +124,7 @@ class SubscriptionSet:
         channel.handled = item.position
         channel.waiting -= 1
         if not self._items:
-            self._available.clear()
+            self.available.clear()
         return item
 
     def event(self, event: Event) -> bool:
@@ -185,7 +182,8 @@ class SubscriptionSet:
         """Record that the connection was lost, and with it the answers that it owed."""
         for channel in self._channels.values():
             channel.reducer.interrupted()
-            self._note_phase(channel)
+            if channel.error is None:
+                self.behind.add(channel.name)
 
     def _announce(self, channel: _Channel, outcome: tuple[str, Position] | DeniedError) -> None:
         if not channel.is_announced:
@@ -221,4 +219,4 @@ class SubscriptionSet:
     def _push(self, channel: _Channel, item: Event | ChannelReset) -> None:
         self._items.append(item)
         channel.waiting += 1
-        self._available.set()
+        self.available.set()
