@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
+from msgspec import json
 
 from realtime_bridge.model.urls import is_loopback
 
@@ -86,7 +87,7 @@ class BridgeHTTP:
         """Send a JSON object; a network failure or an invalid body is a result without status."""
         assert self._session, "use it as a context manager"
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        body = orjson.dumps(fields)
+        body = json.encode(fields)
         try:
             async with self._session.post(url, data=body, headers=headers) as response:
                 return _read(response.status, await response.read(), response.headers)
@@ -109,7 +110,7 @@ class BridgeHTTP:
             "content-type": "application/json",
         }
         request = self._session.post(
-            url, data=orjson.dumps(fields), headers=headers, timeout=self._stream_timeout
+            url, data=json.encode(fields), headers=headers, timeout=self._stream_timeout
         )
         try:
             async with request as response:

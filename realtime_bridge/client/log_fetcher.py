@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from realtime_bridge.client.bridge_http import OK, HTTPResult
-from realtime_bridge.client.poll_answer import as_messages, request_fields
+from realtime_bridge.client.poll_answer import as_messages
 from realtime_bridge.client.transport import Message, TransportTools
 
 
@@ -18,9 +18,9 @@ async def fetch(tools: TransportTools, channels: Collection[str]) -> HTTPResult:
 
     """
     positions = tools.channels.positions
-    fields = request_fields({name: positions[name] for name in channels if name in positions})
+    wanted = {name: positions[name] for name in channels if name in positions}
     token = await tools.descriptors.token()
-    return await tools.http.post(tools.descriptors.url("poll"), fields, token)
+    return await tools.http.post(tools.descriptors.url("poll"), {"positions": wanted}, token)
 
 
 class LogFetcher:

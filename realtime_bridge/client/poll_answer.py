@@ -35,13 +35,6 @@ class PollAnswer:
     missing: list[str] = field(default_factory=list)
 
 
-def request_fields(positions: Positions) -> dict[str, Any]:
-    """Return the body of a request for the events after positions."""
-    return {
-        "positions": {name: at.to_json() if at else None for name, at in positions.items()},
-    }
-
-
 def apply(fields: Mapping[str, Any], asked: Positions, channels: SubscriptionSet) -> PollAnswer:
     """Hand the events and resets of an answer to the channels.
 
@@ -91,12 +84,12 @@ def _apply_channel(
     position = fields.get("position")
     if reason:
         answer.moved = True
-        top = messages.decode_position(position) if position else None
+        top = Position.from_json(position) if position else None
         is_missing = channels.reset(name, reason, top, asked)
     else:
         events = [messages.decode_event(event) for event in fields.get("events") or ()]
         answer.moved |= bool(events)
-        top = messages.decode_position(position)
+        top = Position.from_json(position)
         is_missing = channels.page(name, events, top, more=bool(fields.get("more")))
     if is_missing:
         answer.missing.append(name)

@@ -7,7 +7,6 @@ from typing import Any
 
 from realtime_bridge.client.bridge_http import StreamFailedError
 from realtime_bridge.client.descriptor import RouteMissingError
-from realtime_bridge.client.poll_answer import request_fields
 from realtime_bridge.client.transport import Message, TransportHandlers, TransportTools
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -100,9 +99,9 @@ class SSETransport:
             return
         if self._stream:
             self._stream.cancel()
-        fields = request_fields(self._tools.channels.positions)
-        self._asked = dict(fields["positions"])
-        self._stream = asyncio.create_task(self._read(fields))
+        positions = self._tools.channels.positions
+        self._asked = dict(positions)
+        self._stream = asyncio.create_task(self._read({"positions": positions}))
 
     async def _read(self, fields: dict[str, Any]) -> None:
         code: int = CloseCode.ABNORMAL

@@ -10,7 +10,7 @@ from realtime_bridge.client.subscription_set import SubscriptionSet
 from realtime_bridge.protocol.client.timing import Timing
 
 Message = Mapping[str, Any]
-"""JSON message between client and server; `type` names its kind."""
+"""Message between client and server, of JSON values and positions; `type` names its kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from realtime_bridge.client.bridge_http import OK, HTTPResult
 from realtime_bridge.client.descriptor import RouteMissingError, TokenUnavailableError
 from realtime_bridge.client.hosted_transport import HostedTransport, listenable_backend
-from realtime_bridge.client.poll_answer import Positions, apply, request_fields
+from realtime_bridge.client.poll_answer import Positions, apply
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.sse_transport import SSETransport
 from realtime_bridge.client.subscription_set import DeniedError
@@ -216,7 +216,7 @@ class TransportManager:
         try:
             token = await self._descriptors.token()
             url = self._descriptors.url("poll")
-            result = await self._tools.http.post(url, request_fields(positions), token)
+            result = await self._tools.http.post(url, {"positions": positions}, token)
         except (TokenUnavailableError, RouteMissingError) as error:
             _logger.info("poll failed: error=%r", error)
             result = HTTPResult()

@@ -94,7 +94,7 @@ class TransportSession:
             return
         position = self._channels.position(channel)
         self._asked[channel] = position
-        fields = {"position": position.to_json()} if position else {}
+        fields = {"position": position} if position else {}
         self._send("subscribe", channel=channel, **fields)
 
     def close(self) -> None:
@@ -154,8 +154,8 @@ class TransportSession:
         is_wanted_again = self._answered(channel)
         # Without a log there is neither a position nor a page.
         if "epoch" in message:
-            top = messages.decode_position(message)
             events = [messages.decode_event(event) for event in message.get("events") or ()]
+            top = Position.from_json(message)
             more = bool(message.get("more"))
             is_wanted_again |= self._channels.page(channel, events, top, more=more)
         if is_wanted_again:
@@ -164,7 +164,7 @@ class TransportSession:
 
     def _on_reset(self, message: Message) -> None:
         channel = str(message.get("channel"))
-        position = messages.decode_position(message) if "epoch" in message else None
+        position = Position.from_json(message) if "epoch" in message else None
         if self._channels.reset(channel, message["reason"], position, self._asked.get(channel)):
             self.subscribe(channel)
 

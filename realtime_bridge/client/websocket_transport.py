@@ -4,7 +4,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-import orjson
+from msgspec import json
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
@@ -53,7 +53,7 @@ class WebSocketTransport:
 
     def send(self, message: Message) -> None:
         """Send a message after those before it."""
-        self._outgoing.put_nowait(orjson.dumps(message).decode())
+        self._outgoing.put_nowait(json.encode(message).decode())
 
     def close(self) -> None:
         """End the connection without waiting for the other side, which may be unreachable."""

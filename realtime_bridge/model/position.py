@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Self
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.structs import force_setattr
 
 MAX_LABEL = 128
@@ -17,7 +17,7 @@ _EPOCH = re.compile(r"[0-9a-z]{8}")
 _POSITION = re.compile(r"([0-9a-z]{8}):(0|[1-9][0-9]{0,15})")
 
 
-class Position(Struct, frozen=True, gc=False, eq=False):
+class Position(Struct, frozen=True, gc=False, eq=False, omit_defaults=True):
     """Place of an event in its channel: `offset` counts 1, 2, 3 … within `epoch`.
 
     `id` is the id of the event at this place. It shows a client that the log was rolled back and
@@ -71,10 +71,8 @@ class Position(Struct, frozen=True, gc=False, eq=False):
         return cls(match[1], int(match[2]))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the wire form; it omits an `id` of None."""
-        fields: dict[str, Any] = {"epoch": self.epoch, "offset": self.offset}
-        if self.id is not None:
-            fields["id"] = self.id
+        """Return the wire form, as msgspec encodes it; it omits an `id` of None."""
+        fields: dict[str, Any] = to_builtins(self)
         return fields
 
     @classmethod

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import to_builtins
 
 from realtime_bridge import Event
 from realtime_bridge.client.bridge_http import BridgeHTTP, HTTPResult
@@ -69,7 +70,7 @@ class HTTP:
 
     async def post(self, url: str, fields: Mapping[str, Any], token: str) -> HTTPResult:
         route = url.removeprefix(f"{URL}/")
-        self.requests.append({"route": route, "body": fields, "token": token})
+        self.requests.append({"route": route, "body": to_builtins(fields), "token": token})
         response: asyncio.Future[HTTPResult] = asyncio.get_running_loop().create_future()
         self.pending.append(response)
         return await response
@@ -124,7 +125,7 @@ class RecordingTransport:
         if message["type"] == "connect":
             self.nonce = message["nonce"]
         nonce = {"nonce": "NONCE"} if "nonce" in message else {}
-        self.sent.append({**message, **nonce})
+        self.sent.append({**to_builtins(message), **nonce})
 
     def close(self) -> None:
         self.is_closed = True
