@@ -154,20 +154,19 @@ class TransportManager:
 
     def _connect(self, number: int, session: TransportSession) -> None:
         handlers = TransportHandlers(
-            opened=partial(self._batch, session.opened),
+            opened=partial(self._batch, self._machine.opened, number),
             receive=partial(self._batch, session.receive),
             closed=partial(self._batch, session.closed),
         )
         try:
-            transport = self._transports[self._push_name](self._tools, handlers)
+            session.transport = self._transports[self._push_name](self._tools, handlers)
         except RouteMissingError as error:
             _logger.info("transport not available: error=%s", error)
             # Later, because the machine settles the command that opened this socket.
             loop = asyncio.get_running_loop()
             loop.call_soon(handlers.closed, CloseCode.ABNORMAL)
             return
-        session.use(transport)
-        if running := self._spawn(transport.run()):
+        if running := self._spawn(session.transport.run()):
             self._serving[number] = running
 
     @property

@@ -52,7 +52,8 @@ class TransportSession:
         self._heartbeat_interval = heartbeat_interval
         self._on_ready = on_ready
         self._on_closed = on_closed
-        self._transport: Transport | None = None
+        self.transport: Transport | None = None
+        """Transport that carries the conversation; None before it is created."""
         self._nonce = uuid.uuid4().hex
         self._is_welcome = self._is_ready = self._is_over = False
         self._unanswered: set[str] = set()
@@ -63,10 +64,6 @@ class TransportSession:
         """Channels to request again after the answer that is due."""
         self._retries: dict[str, Handle] = {}
         self._keep_alive: Handle | None = None
-
-    def use(self, transport: Transport) -> None:
-        """Set the transport that carries the conversation."""
-        self._transport = transport
 
     def introduce(self, token: str) -> None:
         """Send `connect`."""
@@ -100,12 +97,8 @@ class TransportSession:
     def close(self) -> None:
         """End the conversation at the machine's command."""
         self._release()
-        if self._transport:
-            self._transport.close()
-
-    def opened(self) -> None:
-        """Handle a transport that can send."""
-        self._machine.opened(self._number)
+        if self.transport:
+            self.transport.close()
 
     def closed(self, code: int) -> None:
         """Handle a transport that ended by itself."""
@@ -128,7 +121,7 @@ class TransportSession:
                 handle(self, message)
         except (ProtocolError, KeyError, TypeError, ValueError) as error:
             _logger.info("invalid message: type=%s error=%r", kind, error)
-            transport = self._transport
+            transport = self.transport
             self.closed(CloseCode.ABNORMAL)
             if transport:
                 transport.close()
@@ -139,9 +132,9 @@ class TransportSession:
         self._is_welcome = True
         names = self._channels.names
         self._unanswered = set(names)
+        self._check_ready()
         for channel in names:
             self.subscribe(channel)
-        self._check_ready()
 
     def _on_event(self, message: Message) -> None:
         event = messages.decode_event(message)
@@ -222,8 +215,8 @@ class TransportSession:
         if self._keep_alive:
             self._keep_alive.cancel()
         self._keep_alive = self._call_later(self._heartbeat_interval / 1_000, self.ping)
-        if self._transport:
-            self._transport.send({"type": kind, **fields})
+        if self.transport:
+            self.transport.send({"type": kind, **fields})
 
     def _answered(self, channel: str) -> bool:
         """Record the answer to a subscription, and return whether another one is wanted."""
