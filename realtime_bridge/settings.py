@@ -6,7 +6,6 @@ This module loads pydantic: import it where the configuration is read, not in ea
 import hashlib
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -47,10 +46,10 @@ _SENTENCES = {
 
 def text_of(pattern: str, form: str) -> AfterValidator:
     """Return a validator of texts that match a pattern; its error is the description `form`."""
-    compiled = re.compile(pattern)
 
     def check(value: str) -> str:
-        if not compiled.fullmatch(value):
+        # Compiled here: a cold start pays for the variables that are set, not for all.
+        if not re.fullmatch(pattern, value):
             raise ValueError(form)
         return value
 
@@ -143,6 +142,8 @@ class EnvironmentSettings(BaseSettings):
     def _describe(cls, problem: Any, given: Mapping[str, str]) -> str:
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
+            from difflib import get_close_matches
+
             nearest = "".join(get_close_matches(name, cls.model_fields, n=1))
             hint = f", did you mean {nearest!r}?" if nearest else ""
             return f"{cls.__name__} has no setting {name!r}{hint}"

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import cache
 
 from pydantic_settings import DotEnvSettingsSource
@@ -47,6 +46,8 @@ def _unknown_variables() -> set[str]:
 
 def _nearest(variable: str) -> str | None:
     """Return the known variable that this one resembles, if one does."""
+    from difflib import get_close_matches
+
     known = _variables(Settings).union(*map(_backend_variables, BUILT_IN))
     # The common prefix would make all names similar.
     names = [name.removeprefix(PREFIX) for name in known if name.startswith(PREFIX)]
