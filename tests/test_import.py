@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from realtime_bridge.backend.plugins import BUILT_IN
+
 HEAVY = {
     "pydantic", "pydantic_settings", "dotenv", "aiohttp", "jwt", "websockets",
     "redis", "psycopg", "pusher", "ably",
@@ -12,15 +14,18 @@ HEAVY = {
 }  # fmt: skip
 
 
+def printed_by(program: str) -> set[str]:
+    """Return the words that a fresh interpreter prints as it runs `program`."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return set(done.stdout.split())
+
+
 def loaded_by(program: str) -> set[str]:
     """Return the top-level modules in a fresh interpreter that ran `program`."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules)"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return {name.partition(".")[0] for name in done.stdout.split()}
+    modules = printed_by(f"{program}\nimport sys; print(*sys.modules)")
+    return {name.partition(".")[0] for name in modules}
 
 
 def test_package_alone_loads_no_library() -> None:
@@ -53,6 +58,39 @@ from realtime_bridge_backends.pusher import PusherBackend
 Broadcaster(backend=PusherBackend("1", "key", "secret"))
 """
     assert not loaded_by(program) & {"pydantic", "pydantic_settings"}
+
+
+def test_correct_environment_loads_no_search_for_names() -> None:
+    program = """
+import os
+os.environ |= {"REALTIME_BACKEND": "memory", "REALTIME_PREFIX": "app"}
+from realtime_bridge import Broadcaster
+Broadcaster.from_env()
+"""
+    loaded = loaded_by(program)
+    assert "pydantic_settings" in loaded
+    assert "difflib" not in loaded
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_publish_path_defines_no_dataclass(name: str) -> None:
+    # The definition of each one costs a cold start about a millisecond, that of a struct a tenth.
+    program = f"""
+import sys
+from realtime_bridge.backend.environment import load_settings
+from realtime_bridge.backend.plugins import load_backend
+from realtime_bridge.jobs import job
+from realtime_bridge.publishing import blocking, pipeline
+load_backend({name!r})
+modules = [module for name, module in sys.modules.items() if name.startswith("realtime_bridge")]
+values = [value for module in modules for value in vars(module).values()]
+classes = [value for value in values if isinstance(value, type)]
+print(*(
+    f"{{one.__module__}}.{{one.__name__}}" for one in classes
+    if hasattr(one, "__dataclass_fields__") and one.__module__.startswith("realtime_bridge")
+))
+"""
+    assert not printed_by(program)
 
 
 @pytest.mark.parametrize("name", ["ably", "pusher", "redis"])

@@ -1,13 +1,13 @@
 """Base of logs, feeds and push backends: life cycle and self-check."""
 
 from abc import ABC
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
+
+class CheckResult(Struct, frozen=True, kw_only=True):
     """Result of one check of `realtime-bridge doctor`.
 
     Args:

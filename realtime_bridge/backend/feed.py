@@ -3,14 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from realtime_bridge.backend.component import Component
 from realtime_bridge.model.event import Event
 
 
-@dataclass(frozen=True, slots=True)
-class FeedInterrupted:
+class FeedInterrupted(Struct, frozen=True):
     """Gap in a feed: announcements may be missing; compare positions, and recover."""
 
 

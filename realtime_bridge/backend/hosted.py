@@ -2,8 +2,9 @@
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from msgspec import Struct
 
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.plugins import SHARED_LOGS
@@ -11,8 +12,7 @@ from realtime_bridge.backend.provider_connection import Authorize, ProviderConne
 from realtime_bridge.backend.push import Backend
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorizationRequest:
+class AuthorizationRequest(Struct, frozen=True, kw_only=True):
     """Request of a user for a provider's permission.
 
     Args:

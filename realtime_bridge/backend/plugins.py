@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.errors import (
@@ -14,7 +16,7 @@ from realtime_bridge.errors import (
 GROUP = "realtime_bridge.backends"
 
 
-class BuiltIn(NamedTuple):
+class BuiltIn(Struct, frozen=True):
     """Classes of a built-in backend, each as `module:class`; a settings module loads no SDK."""
 
     plugin: str

@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from realtime_bridge.backend.component import Component
 from realtime_bridge.model.event import Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushLimits:
+class PushLimits(Struct, frozen=True, kw_only=True):
     """Limits of one call of `push`.
 
     Args:

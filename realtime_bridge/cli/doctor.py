@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated
 
 import orjson
 import typer
+from msgspec.structs import asdict
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.cli.console import stderr

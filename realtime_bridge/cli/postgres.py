@@ -2,12 +2,12 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
+from msgspec.structs import asdict
 
 from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.errors import BackendNotInstalledError

@@ -1,8 +1,9 @@
 """State of one job as absolute updates, and the times at which they are due."""
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress updates of one job: people see no difference in more of them."""
@@ -13,8 +14,7 @@ PENDING_LIMIT = 16
 END_STATES = frozenset({"completed", "failed", "cancelled"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobUpdate:
+class JobUpdate(Struct, frozen=True, kw_only=True):
     """Absolute state of a job, and the name of its event."""
 
     event: str

@@ -1,10 +1,9 @@
 """Amount of history that a channel keeps."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
+class Retention(Struct, frozen=True, kw_only=True):
     """Limits of a channel's history: events, bytes of data, seconds after the last append."""
 
     events: int = 1_000

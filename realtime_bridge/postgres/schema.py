@@ -1,9 +1,9 @@
 """Installation, upgrade, status and removal of the log's schema."""
 
-from dataclasses import dataclass
 from importlib.resources import files
 
 import psycopg
+from msgspec import Struct
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from realtime_bridge.errors import ConfigurationError
@@ -13,8 +13,7 @@ VERSION = 1
 """Version of the tables; every install replaces the functions."""
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaStatus:
+class SchemaStatus(Struct, frozen=True):
     """Version of the installed schema (None: not installed), and the size of the log."""
 
     version: int | None

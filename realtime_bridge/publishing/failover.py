@@ -5,9 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.log import Log
@@ -33,8 +34,7 @@ _TIMING = FailoverTiming()
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 
-@dataclass(frozen=True, slots=True)
-class FailoverTarget:
+class FailoverTarget(Struct, frozen=True):
     """Backend by its name; None is our own server, which delivers from the log by itself."""
 
     name: str

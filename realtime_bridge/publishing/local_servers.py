@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
@@ -18,8 +19,7 @@ class BatchPublisher(Protocol):
         """Publish the events in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalServer:
+class LocalServer(Struct, frozen=True):
     """Broadcaster of a server in this process, and the event loop that runs the server."""
 
     broadcaster: BatchPublisher

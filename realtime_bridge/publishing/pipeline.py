@@ -1,7 +1,8 @@
 """Log and backend that a publish passes through, as the configuration describes them."""
 
 import logging
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.backend.log import Log
@@ -19,8 +20,7 @@ from realtime_bridge.settings import Settings
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishPipeline:
+class PublishPipeline(Struct, frozen=True, kw_only=True):
     """Parts of a publish: the log gives positions, then the backend pushes."""
 
     log: Log | None

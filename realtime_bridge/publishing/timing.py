@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from realtime_bridge.protocol import backoff
 
@@ -12,8 +13,7 @@ def _retry_delay(failures: int) -> float:
     return backoff.delay(failures - 1, random.random(), base=0.2)  # noqa: S311 -- jitter, no secret
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishTiming:
+class PublishTiming(Struct, frozen=True, kw_only=True):
     """Limits of one publish.
 
     Args:
@@ -28,8 +28,7 @@ class PublishTiming:
     retry_delay: Callable[[int], float] = _retry_delay
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailoverTiming:
+class FailoverTiming(Struct, frozen=True, kw_only=True):
     """Durations of failover, in seconds.
 
     Args:

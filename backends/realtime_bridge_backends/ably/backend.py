@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 from ably import AblyException, AblyRest
 from ably.types.message import Message
+from msgspec import Struct
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.hosted import AuthorizationRequest, ListenableBackend
@@ -53,8 +53,7 @@ ERROR_TEXT = 200
 """Longest text of Ably's in an error, in characters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AblyTiming:
+class AblyTiming(Struct, frozen=True, kw_only=True):
     """Durations of an Ably backend, in seconds.
 
     Args:

@@ -1,7 +1,8 @@
 """Division of a push into requests to Ably's REST API, with each channel's order kept."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 MAX_PUBLICATION_BYTES = 65_536
 """Ably's limit for one publication: the names and data of its messages together."""
@@ -16,8 +17,7 @@ MAX_REQUEST_BYTES = 1024 * 1024
 """The most bytes of one request. Ably accepts 2 MiB, its encoding included."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodedEvent:
+class EncodedEvent(Struct, frozen=True, kw_only=True):
     """Event for Ably: the channel's name at Ably, the event's id, and its frame."""
 
     channel: str
@@ -25,8 +25,7 @@ class EncodedEvent:
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class Publication(Struct, frozen=True, kw_only=True):
     """Messages that Ably publishes on one channel together: in order, and all or none."""
 
     channel: str

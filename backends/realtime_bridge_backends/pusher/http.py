@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +13,7 @@ from aiohttp import (
     ClientTimeout,
     ServerDisconnectedError,
 )
+from msgspec import Struct
 from pusher.http import Request, process_response
 from yarl import URL
 
@@ -32,8 +32,7 @@ ERROR_TEXT = 200
 """Longest text of Pusher's in an error, in characters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PusherTiming:
+class PusherTiming(Struct, frozen=True, kw_only=True):
     """Time limits of requests, in seconds.
 
     Args:

@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Literal
 
+from msgspec import Struct
 from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -27,8 +27,7 @@ Argument = str | bytes | int
 ScriptMode = Literal["function", "script"]
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptCall:
+class ScriptCall(Struct, frozen=True):
     """Operation of the script on the keys of one channel."""
 
     operation: str

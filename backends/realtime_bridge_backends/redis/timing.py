@@ -1,10 +1,9 @@
 """Time limits of a Redis backend."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisTiming:
+class RedisTiming(Struct, frozen=True, kw_only=True):
     """Time limits, in seconds.
 
     Args:

@@ -1,13 +1,12 @@
 """Reversible mapping of channel names to a hosted provider's names."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderNames:
+class ProviderNames(Struct, frozen=True):
     """Mapping that puts one prefix, such as `private-app.`, before each channel name.
 
     Args:
