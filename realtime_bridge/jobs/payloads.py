@@ -28,7 +28,10 @@ class JobData(BaseModel):
     error: str | None = Field(description="The reason of the failure.")
     retry_at: int | None = Field(description="The time of the next attempt, in Unix milliseconds.")
     eta: float | None = Field(description="The estimated seconds until the end.")
-    version: int = Field(description="Grows with every state; the greatest is the newest.")
+    version: int = Field(
+        description="Grows with every state of one process. The order of the events decides, not "
+        "this number: the clocks of two hosts differ."
+    )
 
 
 if __name__ == "__main__":

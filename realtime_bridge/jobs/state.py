@@ -26,7 +26,8 @@ class JobState:
 
     Each change of state is an update of its own; of progress only the newest is, every
     `PROGRESS_INTERVAL` seconds. An end state is final. Versions are Unix milliseconds and always
-    grow, so that an attempt in another process continues after this one.
+    grow within one process. They order nothing between processes, whose clocks differ: the order
+    of the events does.
     """
 
     def __init__(self, job: str, *, title: str) -> None:

@@ -33,6 +33,8 @@ def test_vector(vector: dict[str, Any]) -> None:
                 state.change(now_ms=step["at"], **step["args"])
             case "set_progress":
                 state.set_progress(**step["args"])
+            case "process":
+                state = JobState("a1", title="Transcribe call.mp3")
         for update, changes in zip(due(state, step["at"]), step["updates"], strict=True):
             data |= {"version": update.data["version"]} | changes
             assert update.data | {"event": update.event} == data, step

@@ -41,7 +41,7 @@ export interface JobData {
    */
   eta: number | null;
   /**
-   * Grows with every state; the greatest is the newest.
+   * Grows with every state of one process. The order of the events decides, not this number: the clocks of two hosts differ.
    */
   version: number;
 }

@@ -33,15 +33,18 @@ export interface Job {
 /** Jobs, the newest first. */
 export type Jobs = readonly Job[];
 
-/** Limit of ended jobs in the list; active jobs have none. */
+/** Limit of ended jobs in the list, the last that ended; active jobs have none. */
 export const MAX_ENDED = 100;
 
 const ENDED: readonly JobState[] = ['completed', 'failed', 'cancelled'];
 
-/** Event names of a captured table row: the row is authoritative, also after the job's end. */
-const ROW = /(insert|update)$/;
+/**
+ * Event names that change a job after its end too: the captured row of a table is authoritative, and a start begins a new run,
+ * as of a task that its queue delivers again.
+ */
+const AFTER_END = /(insert|update|started)$/;
 
-/** Return whether a job has ended; no further job event changes it. */
+/** Return whether a job has ended; only a new run, or the row of a table, changes it then. */
 export function hasEnded(job: Job): boolean {
   return ENDED.includes(job.state);
 }
@@ -53,14 +56,17 @@ export function reduceJobs(jobs: Jobs | null | undefined, event: RealtimeEvent):
   if (!fields) return before;
   const job = before.find(({ id }) => id === fields.id);
   if (fields.state === 'removed') return job ? before.filter((other) => other !== job) : before;
-  if (job && ((hasEnded(job) && !ROW.test(event.event)) || isOlder(fields, job))) return before;
+  if (job && !isNews(job, fields, event)) return before;
   const next = advance(job, fields, event.time ?? null);
-  return trim(job ? before.map((other) => (other === job ? next : other)) : [next, ...before]);
+  return trim(job ? before.map((other) => (other === job ? next : other)) : [next, ...before], next);
 }
 
-/** Return the jobs of a snapshot together with known ended jobs, which an older state must not reopen. */
+/** Return the jobs of a snapshot together with known ended jobs, which an older state of a restored log must not reopen. */
 export function loadJobs(jobs: Jobs, events: readonly RealtimeEvent[]): Jobs {
-  const loaded = events.reduce(reduceJobs, jobs.filter(hasEnded));
+  const isOutdated = ({ id, updatedAt }: Job): boolean =>
+    events.some((event) => (event.time ?? 0) > (updatedAt ?? 0) && readJob(event)?.id === id);
+  const known = jobs.filter((job) => hasEnded(job) && !isOutdated(job));
+  const loaded = events.reduce(reduceJobs, known);
   return [...loaded].sort((one, other) => (other.createdAt ?? 0) - (one.createdAt ?? 0));
 }
 
@@ -79,8 +85,14 @@ export function foremost(jobs: Jobs, limit: number): Jobs {
   return jobs.filter((job) => visible.has(job));
 }
 
-function isOlder(fields: JobFields, job: Job): boolean {
-  return typeof fields.version === 'number' && job.version !== null && fields.version < job.version;
+/**
+ * Return whether an event changes a known job. The order of the events decides, which is the log's: `version` comes from the
+ * clock of one host, and the clocks of two hosts differ.
+ */
+function isNews(job: Job, { state }: JobFields, { event }: RealtimeEvent): boolean {
+  // The process that enqueues publishes `queued`: it may be later than the worker's start.
+  const isLate = state === 'queued' ? job.state !== 'queued' : hasEnded(job);
+  return !isLate || AFTER_END.test(event);
 }
 
 function advance(job: Job | undefined, fields: JobFields, at: number | null): Job {
@@ -98,7 +110,7 @@ function advance(job: Job | undefined, fields: JobFields, at: number | null): Jo
 
 /** Clear the progress of the attempt before when a new one starts. */
 function begin(job: Job, state: JobState): Job {
-  if (job.state !== 'retrying' || state !== 'running') return job;
+  if ((job.state !== 'retrying' && !hasEnded(job)) || state !== 'running') return job;
   return { ...job, percent: null, stage: null, message: null, bytesDone: null };
 }
 
@@ -115,7 +127,9 @@ function settle(job: Job): Job {
   };
 }
 
-function trim(jobs: Jobs): Jobs {
-  let ended = 0;
-  return jobs.filter((job) => !hasEnded(job) || (ended += 1) <= MAX_ENDED);
+/** Remove the job whose end is the oldest, where there are too many; `next` has just changed. */
+function trim(jobs: Jobs, next: Job): Jobs {
+  const at = (job: Job): number => (job === next ? Infinity : (job.updatedAt ?? 0));
+  const [oldest] = jobs.filter(hasEnded).sort((one, other) => at(other) - at(one)).slice(MAX_ENDED);
+  return oldest ? jobs.filter((job) => job !== oldest) : jobs;
 }

@@ -30,9 +30,16 @@ describe('job states', () => {
 
   test('ended job ignores later states', () => {
     const done = event('job.completed', { job: 'a1' });
-    for (const late of ['job.progress', 'job.started', 'job.queued', 'job.failed', 'job.retrying']) {
+    for (const late of ['job.progress', 'job.queued', 'job.failed', 'job.retrying']) {
       expect(only(done, event(late, { job: 'a1', percent: 10 }))).toMatchObject({ state: 'completed', percent: 100 });
     }
+  });
+
+  test('start after the end is a new run without the former progress', () => {
+    const failed = [event('job.progress', { job: 'a1', percent: 40 }), event('job.failed', { job: 'a1', error: 'timeout' })];
+    const again = event('job.started', { job: 'a1' });
+    expect(only(...failed, again)).toMatchObject({ state: 'running', percent: null, error: null });
+    expect(only(...failed, again, event('job.completed', { job: 'a1' }))).toMatchObject({ state: 'completed' });
   });
 
   test('unchanged jobs keep the list', () => {
@@ -41,9 +48,27 @@ describe('job states', () => {
     expect(reduceJobs(jobs, event('message.new', { job: 'a1' }))).toBe(jobs);
   });
 
-  test('older version is ignored', () => {
-    const new_ = event('job.progress', { job: 'a1', percent: 60, version: 7 });
-    expect(only(new_, event('job.progress', { job: 'a1', percent: 20, version: 5 })).percent).toBe(60);
+  const log = (offset: number): Partial<RealtimeEvent> => ({ position: { epoch: 'k', offset } });
+
+  test.each([
+    ['a log', log],
+    ['signal mode', () => ({})],
+  ])('order of %s decides, not the clocks of the hosts', (_, at) => {
+    const queued = event('job.queued', { job: 'a1', version: 90_000 }, at(1));
+    const started = event('job.started', { job: 'a1', version: 20_000 }, at(2));
+    const retrying = event('job.retrying', { job: 'a1', version: 20_001 }, at(3));
+    const again = event('job.started', { job: 'a1', version: 10_000 }, at(4));
+    expect(only(queued, started).state).toBe('running');
+    expect(only(queued, started, retrying, again).state).toBe('running');
+    expect(only(queued, started, event('job.completed', { job: 'a1', version: 3 }, at(5))).state).toBe('completed');
+  });
+
+  test('queued after the start is ignored', () => {
+    const late = event('job.queued', { job: 'a1', title: 'call.mp3', version: 9 });
+    for (const known of ['job.started', 'job.retrying', 'job.completed', 'job.cancelled']) {
+      const before = fold(event(known, { job: 'a1', version: 1 }));
+      expect(reduceJobs(before, late)).toBe(before);
+    }
   });
 
   test('retry shows its time, and the next attempt starts empty', () => {
@@ -163,6 +188,23 @@ describe('many jobs', () => {
     expect(jobs.at(-1)).toMatchObject({ id: '-1', state: 'running' });
   });
 
+  test('job that ends after a hundred newer ones is kept', () => {
+    const after = (at: number, ended: RealtimeEvent): RealtimeEvent => ({ ...ended, time: NOW + at });
+    const newer = Array.from({ length: MAX_ENDED }, (_, number) => after(number, done(number)));
+    const jobs = fold(started(-1), ...newer, after(MAX_ENDED, done(-1)));
+    expect(jobs).toHaveLength(MAX_ENDED);
+    expect(jobs.find(({ id }) => id === '-1')).toMatchObject({ state: 'completed' });
+    expect(jobs.find(({ id }) => id === '0')).toBeUndefined();
+    expect(loadJobs([], [started(-1), ...newer, after(MAX_ENDED, done(-1))]).at(-1)).toMatchObject({ id: '-1' });
+  });
+
+  test('ended job without a time is kept when it has just ended', () => {
+    const timeless = ({ time: _, ...ended }: RealtimeEvent): RealtimeEvent => ended;
+    const numbers = Array.from({ length: MAX_ENDED }, (_, number) => number);
+    const jobs = fold(started(-1), ...numbers.map((number) => timeless(done(number))), timeless(done(-1)));
+    expect(jobs.some(({ id }) => id === '-1')).toBe(true);
+  });
+
   test('active jobs come before ended ones', () => {
     const jobs = fold(started(1), done(2), done(3), started(4));
     expect(foremost(jobs, 3).map(({ id }) => id)).toEqual(['4', '3', '1']);
@@ -175,6 +217,13 @@ describe('many jobs', () => {
       new Map([['1', 'completed'], ['3', 'completed'], ['4', 'running']]),
     );
     expect(justEnded(before, after, { unknown: false }).map(({ id }) => id)).toEqual(['1']);
+  });
+
+  test('snapshot changes an ended job by a later event alone', () => {
+    const at = (time: number, name: string): RealtimeEvent => event(name, { job: 1 }, { time: NOW + time });
+    const ended = fold(at(5, 'job.failed'));
+    expect(loadJobs(ended, [at(9, 'job.progress')])).toMatchObject([{ state: 'running' }]);
+    expect(loadJobs(ended, [at(4, 'job.progress')])).toMatchObject([{ state: 'failed' }]);
   });
 
   test('snapshot is sorted by age', () => {
