@@ -1,65 +1,46 @@
 """Jobs that report: started, progress, and one of completed, failed or cancelled."""
 
 import asyncio
-import logging
-import random
-import threading
 import time
-import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from realtime_bridge.errors import PublishError, RealtimeError
-from realtime_bridge.jobs.publisher import Publisher, Submit
-from realtime_bridge.jobs.state import JobState
-from realtime_bridge.model.event import Event
-from realtime_bridge.model.fork import after_fork_in_child
+from realtime_bridge.jobs.publisher import ReportRunner
+from realtime_bridge.jobs.reporter import JobReporter
+from realtime_bridge.jobs.values import error_text, to_job_id, to_number, to_text
 from realtime_bridge.model.ids import event_id
-from realtime_bridge.protocol import backoff
 
 T = TypeVar("T")
 
-REPORT_SECONDS = 5.0
-"""Longest wait for a report at the end of a job: as long as one publish may take."""
-
-_logger = logging.getLogger("realtime_bridge.jobs")
+_CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
 
 
 class Job:
     """Base of both kinds of job: reports progress, and never fails the work.
 
+    Its texts and numbers may be values of any kind, see `realtime_bridge.jobs.values`.
+
     Args:
         channel: channel of the reports.
-        id: the job's id; None creates one.
+        id: the job's id; None creates one. A long one is shortened, see `values.to_job_id`.
         title: name of the job for people.
-        submit: starts the publishing of reports.
+        runner: runs the reports.
 
     Raises:
-        InvalidEventError: the channel, or the id within the key `job-{id}`, is not valid.
+        InvalidEventError: the channel is not valid.
 
     """
 
-    def __init__(self, channel: str, id: str | None, title: str | None, submit: Submit) -> None:  # noqa: A002 -- as in `publish`
-        self.id: str = id or event_id()
-        self._channel = channel
-        self._key = f"job-{self.id}"
-        self._state = JobState(self.id, title=title or f"Job {self.id}")
-        self._submit = submit
-        self._reset_for_process()
-        # Events check their channel and key: a mistake is raised here, before the work starts.
-        Event(channel=channel, event="job.started", data=None, key=self._key)
-        _instances.add(self)
-
-    def _reset_for_process(self) -> None:
-        """Create the lock and the report of this process; a parent sends its own updates."""
-        # Part of the updates' ids: a child must not reuse those of its parent.
-        self._attempt = event_id()
-        self._lock = threading.Lock()
-        self._is_reporting = False
-        self._reported = threading.Event()
-        self._report_task: asyncio.Task[None] | None = None
-        self._state.discard_pending()
+    def __init__(
+        self,
+        channel: str,
+        id: str | None,  # noqa: A002 -- as in `publish`
+        title: str | None,
+        runner: ReportRunner,
+    ) -> None:
+        self.id: str = ("" if id is None else to_job_id(id)) or event_id()
+        self._reporter = JobReporter(channel, self.id, to_text(title) or f"Job {self.id}", runner)
 
     def progress(
         self, fraction: float | None = None, message: str | None = None, *, stage: str | None = None
@@ -75,89 +56,26 @@ class Job:
             stage: name of the current step.
 
         """
-        with self._lock:
-            self._state.set_progress(fraction, message, stage)
-        self._start_report()
+        # Before the reporter's lock: a value's `__str__` may call this job itself.
+        self._reporter.set_progress(to_number(fraction), to_text(message), to_text(stage))
 
-    def _change(self, name: str, *, error: str | None = None, retry_at: int | None = None) -> None:
-        with self._lock:
-            self._state.change(name, _now_ms(), error=error, retry_at=retry_at)
-        self._start_report()
+    def _change(self, name: str, *, error: object = None, retry_at: object = None) -> None:
+        at = to_number(retry_at)
+        text = error_text(error) if isinstance(error, BaseException) else to_text(error)
+        self._reporter.change(name, error=text, retry_at=None if at is None else int(at))
 
     def _end(self, error: BaseException | None) -> None:
-        if error is None:
+        # `sys.exit()` and `sys.exit(0)` are the ends of a program whose work is done.
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self._change("completed")
-        elif isinstance(error, KeyboardInterrupt | asyncio.CancelledError):
+        elif isinstance(error, _CANCELLATIONS):
             self._change("cancelled")
         else:
-            self._change("failed", error=str(error) or type(error).__name__)
+            self._change("failed", error=error)
 
-    def _count(self, total: int | None, started: float, done: int) -> None:
-        if total:
-            left = (time.monotonic() - started) * max(0, total - done) / done
-            with self._lock:
-                self._state.set_progress(min(1.0, done / total), seconds_left=round(left, 1))
-            self._start_report()
-
-    def _start_report(self) -> None:
-        # One report at a time: the running one publishes this update too, in order.
-        with self._lock:
-            if self._is_reporting:
-                return
-            self._is_reporting = True
-            self._reported.clear()
-        self._report_task = self._submit(self._report)
-
-    async def _report(self, publisher: Publisher) -> None:
-        failures = 0
-        try:
-            while (wait := self._next_wait()) is not None:
-                await asyncio.sleep(wait)
-                failures = 0 if await self._publish_next(publisher) else failures + 1
-                if failures:
-                    await asyncio.sleep(_pause(failures))
-        except asyncio.CancelledError:
-            _logger.warning("job updates lost job=%s reason=broadcaster closed", self.id)
-            self._stop_reporting()
-            raise
-
-    async def _publish_next(self, publisher: Publisher) -> bool:
-        """Publish the next update; return False where it stays pending."""
-        with self._lock:
-            update = self._state.next_update(time.monotonic(), _now_ms())
-        if update is None:
-            return True
-        # Attempts to publish one update share its id: the log stores the first and drops others.
-        update_id = f"{self._attempt}-{update.data['version']}"
-        try:
-            await publisher.publish(
-                self._channel, update.event, update.data, id=update_id, key=self._key
-            )
-        except RealtimeError as error:
-            if _is_retryable(error):
-                _logger.warning(
-                    "job update delayed job=%s event=%s error=%r", self.id, update.event, str(error)
-                )
-                return False
-            _logger.warning(
-                "job update lost job=%s event=%s error=%r", self.id, update.event, str(error)
-            )
-        # A lost update is removed too: it would block the ones after it.
-        with self._lock:
-            self._state.remove(update)
-        return True
-
-    def _stop_reporting(self) -> None:
-        self._is_reporting = False
-        self._reported.set()
-
-    def _next_wait(self) -> float | None:
-        # One lock for both: else an update between them would start no report.
-        with self._lock:
-            wait = self._state.seconds_until_due(time.monotonic())
-            if wait is None:
-                self._stop_reporting()
-            return wait
+    def _count(self, total: float, started: float, done: int) -> None:
+        left = (time.monotonic() - started) * max(0.0, total - done) / done
+        self._reporter.set_progress(min(1.0, done / total), seconds_left=round(left, 1))
 
 
 class BlockingJob(Job):
@@ -174,44 +92,34 @@ class BlockingJob(Job):
         trace: TracebackType | None,
     ) -> None:
         self._end(error)
-        self._reported.wait(REPORT_SECONDS)
+        self._reporter.wait()
 
-    def _start_report(self) -> None:
-        try:
-            super()._start_report()
-        except RealtimeError as error:
-            self._delay_report(error, failures=1)
-
-    def _delay_report(self, error: RealtimeError, failures: int) -> None:
-        """Start the report later, when the broadcaster may be able to connect."""
-        if not _is_retryable(error):
-            _logger.warning("job reports nothing job=%s error=%r", self.id, str(error))
-            self._stop_reporting()
-            return
-        _logger.warning("job report delayed job=%s error=%r", self.id, str(error))
-        timer = threading.Timer(_pause(failures), self._retry_report, [failures])
-        timer.daemon = True  # a delayed report must not keep the process alive
-        timer.start()
-
-    def _retry_report(self, failures: int) -> None:
-        try:
-            self._submit(self._report)
-        except RealtimeError as error:
-            self._delay_report(error, failures + 1)
-
-    def report(self, state: str, *, error: str | None = None, retry_at: int | None = None) -> None:
+    def report(self, state: str, *, error: object = None, retry_at: float | None = None) -> bool:
         """Report a state by hand, for a queue that knows the result of the work.
 
-        The call waits until the report is published, at most 5 s.
+        The call waits until the report is published: at most 1 s, and not at all while the log
+        does not answer. The report goes on in the background.
 
         Args:
             state: queued, started, retrying, completed, failed or cancelled.
-            error: reason of the failure.
+            error: reason of the failure: a text, or an exception.
             retry_at: time of the next attempt, in Unix milliseconds.
+
+        Returns:
+            Whether the report is published.
 
         """
         self._change(state, error=error, retry_at=retry_at)
-        self._reported.wait(REPORT_SECONDS)
+        return self._reporter.wait()
+
+    def unsent(self) -> bytes | None:
+        """Return the newest update that is not published, for `forward` in another process."""
+        return self._reporter.unsent()
+
+    def forward(self, fields: dict[str, Any]) -> bool:
+        """Publish what `unsent` returned in another process, decoded; wait as `report` does."""
+        self._reporter.forward(fields)
+        return self._reporter.wait()
 
     def track(self, items: Iterable[T], *, total: int | None = None) -> Iterator[T]:
         """Yield the items, and report the progress after each one.
@@ -221,11 +129,12 @@ class BlockingJob(Job):
             total: number of items; `len(items)` by default.
 
         """
-        total = total if total is not None else _length(items)
+        count = _total(items, total)
         started = time.monotonic()
         for done, item in enumerate(items, 1):
             yield item
-            self._count(total, started, done)
+            if count:
+                self._count(count, started, done)
 
 
 class AsyncJob(Job):
@@ -242,20 +151,20 @@ class AsyncJob(Job):
         trace: TracebackType | None,
     ) -> None:
         self._end(error)
-        if self._report_task:
-            await asyncio.wait({self._report_task}, timeout=REPORT_SECONDS)
+        await self._reporter.wait_async()
 
     async def track(
         self, items: Iterable[T] | AsyncIterable[T], *, total: int | None = None
     ) -> AsyncIterator[T]:
         """Yield the items, and report the progress after each one; see `BlockingJob.track`."""
-        total = total if total is not None else _length(items)
+        count = _total(items, total)
         started = time.monotonic()
         done = 0
         async for item in _iterate(items):
             yield item
             done += 1
-            self._count(total, started, done)
+            if count:
+                self._count(count, started, done)
 
 
 async def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
@@ -267,31 +176,11 @@ async def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
             yield item
 
 
-def _length(items: Any) -> int | None:
+def _total(items: Any, total: Any) -> float | None:
+    """Return the number of items; None where it is unknown."""
     try:
-        return len(items)
-    except TypeError:
+        count = to_number(len(items) if total is None else total)
+    except Exception:
+        # An iterator has no length, and the application's own `__len__` may fail.
         return None
-
-
-def _is_retryable(error: RealtimeError) -> bool:
-    return isinstance(error, PublishError) and error.retryable
-
-
-def _pause(failures: int) -> float:
-    return backoff.delay(failures - 1, random.random(), base=0.2, cap=5.0)  # noqa: S311 -- jitter
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-_instances: weakref.WeakSet[Job] = weakref.WeakSet()
-
-
-def _reset_all_for_process() -> None:
-    for job in _instances:
-        job._reset_for_process()
-
-
-after_fork_in_child(_reset_all_for_process)
+    return count if count and count > 0 else None

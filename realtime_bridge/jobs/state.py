@@ -5,6 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from realtime_bridge.jobs.values import SHORT_TEXT_BYTES, to_text
+
 PROGRESS_INTERVAL = 0.25
 """Seconds between two progress updates of one job: people see no difference in more of them."""
 
@@ -19,6 +21,13 @@ class JobUpdate(Struct, frozen=True, kw_only=True):
 
     event: str
     data: dict[str, Any]
+
+    def reduced(self) -> "JobUpdate":
+        """Return the update with short texts, and without those that its meaning does not need."""
+        short = {name: to_text(self.data[name], SHORT_TEXT_BYTES) for name in ("title", "error")}
+        return JobUpdate(
+            event=self.event, data={**self.data, **short, "stage": None, "message": None}
+        )
 
 
 class JobState:
@@ -104,6 +113,23 @@ class JobState:
         # A full queue may have dropped the update in the meantime.
         if self._pending and self._pending[0] is update:
             self._pending.popleft()
+
+    def reduce(self, update: JobUpdate) -> bool:
+        """Replace a refused update by a reduced one; remove it, and return False, if it is that."""
+        reduced = update.reduced()
+        if reduced == update or not self._pending or self._pending[0] is not update:
+            self.remove(update)
+            return False
+        self._pending[0] = reduced
+        return True
+
+    def newest_pending(self) -> JobUpdate | None:
+        """Return the newest change of state that is not published."""
+        return self._pending[-1] if self._pending else None
+
+    def adopt(self, update: JobUpdate) -> None:
+        """Add the update of another process as a pending one."""
+        self._pending.append(update)
 
     def discard_pending(self) -> None:
         """Discard all updates; another process publishes them."""

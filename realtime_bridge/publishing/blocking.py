@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future, wait
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -14,11 +15,12 @@ from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.publishing.blocking_reports import BlockingReports
 from realtime_bridge.publishing.broadcaster import Broadcaster
+from realtime_bridge.publishing.reports import Reports, publish_batch
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.job import BlockingJob
-    from realtime_bridge.jobs.publisher import Report
 
 T = TypeVar("T")
 
@@ -37,6 +39,7 @@ class BlockingBroadcaster:
 
     def __init__(self, create: Callable[[], Broadcaster]) -> None:
         self._create = create
+        self._reports = BlockingReports(self._submit, self._running_reports)
         self._lock = threading.Lock()
         self._loop_thread: _LoopThread | None = None
         self._writer: Broadcaster | None = None
@@ -87,10 +90,28 @@ class BlockingBroadcaster:
         source: str | None = None,
         transaction: object = None,
     ) -> Receipt:
-        """Publish one event; arguments, result and errors are those of `Broadcaster.publish`."""
+        """Publish one event; arguments, result and errors are those of `Broadcaster.publish`.
+
+        While the log is down, each call takes up to 5 s and then raises. A request that must not
+        wait uses `publish_in_background`.
+        """
         published: Event = Event.create(channel, event, data, id, key, source)
         (receipt,) = self.publish_many([published], transaction=transaction)
         return receipt
+
+    def publish_in_background(self, events: Iterable[Event]) -> None:
+        """Publish up to 500 events, and wait for the log at most 1 s; in an outage, not at all.
+
+        It is for a request or a task that must not wait for a log that is down. The events are
+        published as soon as the log answers, in order, or lost when the process ends before. A
+        failure is logged.
+
+        Raises:
+            ConfigurationError: the configuration cannot work.
+            PublishError: the broadcaster can never publish here.
+
+        """
+        self._reports.run(partial(publish_batch, list(events)))
 
     def publish_many(self, events: Iterable[Event], *, transaction: object = None) -> list[Receipt]:
         """Publish up to 500 events; see `Broadcaster.publish_many`."""
@@ -109,18 +130,16 @@ class BlockingBroadcaster:
         """Return a job that reports on the channel: `with broadcaster.job(…) as job`.
 
         Raises:
-            InvalidEventError: the channel, or the id within the key `job-{id}`, is not valid.
+            InvalidEventError: the channel is not valid.
 
         """
         from realtime_bridge.jobs.job import BlockingJob
 
-        return BlockingJob(channel, id, title, self._submit_report)
+        return BlockingJob(channel, id, title, self._reports)
 
-    def _submit_report(self, report: "Report") -> None:
-        async def spawn(broadcaster: Broadcaster) -> None:
-            broadcaster.tasks.spawn(report(broadcaster))
-
-        self._submit(spawn)
+    def _running_reports(self) -> Reports | None:
+        loop_thread = self._loop_thread
+        return loop_thread.broadcaster.reports if loop_thread else None
 
     def _submit(self, work: Callable[[Broadcaster], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start work on the thread's loop; start the thread first where there is none."""
@@ -148,8 +167,10 @@ class BlockingBroadcaster:
     def close(self) -> None:
         """Finish the publishes in progress, close the connections and end the thread.
 
-        A later publish starts a new thread.
+        It waits at most 5 s for a publish, and 5 s for work in the background, such as the
+        reports of jobs. A later publish starts a new thread.
         """
+        self._reports.close()
         with self._lock:
             loop_thread, self._loop_thread = self._loop_thread, None
         if loop_thread:
@@ -167,6 +188,7 @@ class BlockingBroadcaster:
         # A reference keeps finalisers from closing the sockets of the parent.
         self._inherited += (self._loop_thread,)
         self._loop_thread = None
+        self._reports.reset_after_fork()
 
 
 def _check_not_on_server_loop(broadcaster: Broadcaster) -> None:

@@ -19,7 +19,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.local_servers import local_servers
 from realtime_bridge.publishing.log_writer import LogWriter, timed_out
-from realtime_bridge.publishing.task_set import TaskSet
+from realtime_bridge.publishing.reports import Reports
 from realtime_bridge.publishing.timing import PublishTiming
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ class Broadcaster:
         """Number of events that the log, or without a log the backend, has accepted."""
         self.unpushed: int = 0
         """Number of these events whose push failed: recovery delivers them."""
-        self.tasks: TaskSet = TaskSet()
         self._limit_event_bytes = limit_event_bytes
         self._timing = timing
         # A log in this process cannot time out: it saves the cost of a timeout per publish.
         self._writer = log if log is None or log.in_process else LogWriter(log, timing)
+        self.reports: Reports = Reports(self, timing)
         self._prefix: str | None = None
         self._exits = AsyncExitStack()
 
@@ -105,6 +105,8 @@ class Broadcaster:
             for part in (self.log, self.backend):
                 if part is not None:
                     await exits.enter_async_context(part)
+            # Reports need the log: they end before it closes.
+            await exits.enter_async_context(self.reports)
             self._exits = exits.pop_all()
         return self
 
@@ -114,8 +116,6 @@ class Broadcaster:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Reports need the log: they end before it closes.
-        await self.tasks.cancel_all()
         await self._exits.aclose()
 
     def job(
@@ -128,12 +128,12 @@ class Broadcaster:
         """Return a job that reports on the channel: `async with broadcaster.job(…) as job`.
 
         Raises:
-            InvalidEventError: the channel or the id is not valid.
+            InvalidEventError: the channel is not valid.
 
         """
         from realtime_bridge.jobs.job import AsyncJob
 
-        return AsyncJob(channel, id, title, lambda report: self.tasks.spawn(report(self)))
+        return AsyncJob(channel, id, title, self.reports)
 
     async def publish(
         self,

@@ -19,6 +19,17 @@ class TaskSet:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def finish(self, seconds: float) -> int:
+        """Wait for the tasks, cancel those that still run then, and return their number."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        unfinished = len(self._tasks)
+        await self.cancel_all()
+        return unfinished
+
     async def cancel_all(self) -> None:
         """Cancel the tasks that still run, and wait until they have ended."""
         tasks = list(self._tasks)

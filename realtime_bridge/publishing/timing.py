@@ -20,12 +20,17 @@ class PublishTiming(Struct, frozen=True, kw_only=True):
         call_seconds: longest duration of an append with its retries, and of a push.
         retries: appends after the first one, while the failure is retryable.
         retry_delay: seconds to wait after a number of failures in a row.
+        report_seconds: longest wait of a caller for work in the background, such as a job's
+            report; in an outage there is none.
+        close_seconds: longest wait of a close for work in the background.
 
     """
 
     call_seconds: float = 5.0
     retries: int = 4
     retry_delay: Callable[[int], float] = _retry_delay
+    report_seconds: float = 1.0
+    close_seconds: float = 5.0
 
 
 class FailoverTiming(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,83 @@
+"""Outage of the log, as the background work of one broadcaster sees it."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+
+from realtime_bridge.errors import BackendAuthError, PublishError, RealtimeError
+from realtime_bridge.protocol import backoff
+
+_logger = logging.getLogger("realtime_bridge.jobs")
+
+
+class Outage:
+    """State of an outage: one warning at its start, one at its end, one attempt at a time.
+
+    Without that bound, every job would call a log that does not answer, again and again, and all
+    of them would call at the moment of its return.
+    """
+
+    def __init__(self) -> None:
+        self.is_on: bool = False
+        """True from the first failure until the next success; any thread may read it."""
+        self._failures = 0
+        self._turn = asyncio.Lock()
+
+    def begin(self, reason: str) -> None:
+        """Record that publishing does not work for now; any thread may call it."""
+        if not self.is_on:
+            self.is_on = True
+            _logger.warning("job updates delayed error=%r", reason)
+
+    async def attempt(
+        self,
+        send: Callable[[], Awaitable[object]],
+        is_superseded: Callable[[], Awaitable[bool]] | None = None,
+    ) -> bool:
+        """Make one attempt; after a failure that may pass, wait, and return False.
+
+        Args:
+            send: publishes.
+            is_superseded: returns whether another process has published something newer; called
+                before an attempt that an outage may have delayed.
+
+        Raises:
+            Exception: a failure that another attempt would repeat.
+
+        """
+        is_late = self.is_on
+        async with self._turn if is_late else nullcontext():
+            try:
+                if not (is_late and is_superseded and await is_superseded()):
+                    await send()
+            except Exception as error:
+                # Credentials that are refused may be in the middle of their rotation.
+                if not is_retryable(error) and not isinstance(error, BackendAuthError):
+                    raise
+                self._failures += 1
+                self.begin(str(error) or type(error).__name__)
+                await asyncio.sleep(retry_delay(self._failures))
+                return False
+        self._end()
+        return True
+
+    def _end(self) -> None:
+        if self.is_on:
+            _logger.warning("job updates published again failures=%d", self._failures)
+        self.is_on = False
+        self._failures = 0
+
+
+def is_retryable(error: Exception) -> bool:
+    """Return whether the same publish may succeed later."""
+    # An error of another library has no such mark: uvloop's RuntimeError is a lost connection.
+    if not isinstance(error, RealtimeError):
+        return True
+    return isinstance(error, PublishError) and error.retryable
+
+
+def retry_delay(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row, at most 5."""
+    return backoff.delay(failures - 1, random.random(), base=0.2, cap=5.0)  # noqa: S311 -- jitter
