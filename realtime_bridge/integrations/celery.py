@@ -13,18 +13,22 @@ import threading
 from datetime import datetime
 from typing import Any
 
-from celery import current_app, signals
+from billiard.process import current_process
+from celery import current_app, signals, states
+from celery.app.task import Task as CeleryTask
+from celery.exceptions import Reject
 from celery.utils.time import maybe_make_aware
 
+from realtime_bridge.integrations.handover import Handover
 from realtime_bridge.integrations.tasks import (
     Channel,
     Task,
     TaskReporter,
     Title,
     current_job,
-    error_text,
     unix_ms_after,
 )
+from realtime_bridge.jobs.values import error_text, to_text
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 __all__ = ["Task", "current_job", "track_tasks"]
@@ -49,6 +53,9 @@ def track_tasks(
         (signals.task_success, receiver.completed),
         (signals.task_failure, receiver.failed),
         (signals.task_revoked, receiver.revoked),
+        (signals.task_postrun, receiver.finished),
+        (signals.worker_before_create_process, receiver.create_handover),
+        (signals.worker_process_shutdown, receiver.shut_down),
     ):
         # Celery keeps weak references by default, and these methods have no other owner.
         signal.connect(handler, weak=False)
@@ -60,6 +67,7 @@ class _SignalReceiver:
     def __init__(self, jobs: TaskReporter) -> None:
         self._jobs = jobs
         self._delayed = threading.local()
+        self._handover: Handover | None = None
 
     def sent(self, sender: str, body: Any, headers: dict[str, Any], **_: Any) -> None:
         """Report a call or a retry, before a worker can start it."""
@@ -74,13 +82,13 @@ class _SignalReceiver:
         """Report an immediate retry; `retried` reports a later one, with its reason."""
         self._delayed.retry_at = retry_at if retry_at and retry_at > unix_ms_after(1) else None
         if self._delayed.retry_at is None:
-            error = sys.exception()
-            self._jobs.retrying(task, error_text(error) if error else None, retry_at)
+            self._jobs.retrying(task, _text(_retry_error()), retry_at)
 
-    def retried(self, request: Any, reason: Any, **_: Any) -> None:
-        """Report a delayed retry and its reason."""
-        if retry_at := getattr(self._delayed, "retry_at", None):
-            error = error_text(reason.exc) if reason.exc else None
+    def retried(self, request: Any, reason: Any = None, **_: Any) -> None:
+        """Report a delayed retry and its reason; without a reason, the worker lost its broker."""
+        retry_at = getattr(self._delayed, "retry_at", None)
+        if retry_at or reason is None:
+            error = "the worker lost its connection" if reason is None else _text(reason.exc)
             self._jobs.retrying(_task_of(request), error, retry_at)
 
     def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
@@ -92,11 +100,49 @@ class _SignalReceiver:
     def failed(
         self, sender: Any, task_id: str, exception: Any, args: Any, kwargs: Any, **_: Any
     ) -> None:
+        # `finished` has reported it, with the reason: this is the parent's signal for it.
+        if isinstance(exception, Reject):
+            return
         task = Task(id=task_id, name=sender.name, args=tuple(args or ()), kwargs=kwargs or {})
         self._jobs.failed(task, error_text(exception))
 
-    def revoked(self, request: Any, **_: Any) -> None:
-        self._jobs.cancelled(_task_of(request))
+    def revoked(self, request: Any, expired: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002 -- Celery's arguments
+        if expired:
+            self._jobs.failed(_task_of(request), "expired before the start")
+        else:
+            self._jobs.cancelled(_task_of(request))
+
+    def finished(self, sender: Any, state: str | None, retval: Any, **_: Any) -> None:
+        """Report the ends without a signal of their own: Ignore, Reject, SystemExit."""
+        task = _task_of(sender.request)
+        if state == states.IGNORED:
+            self._jobs.cancelled(task, _reason(retval))
+        elif state == states.REJECTED and retval.requeue:
+            self._jobs.retrying(task, _reason(retval))
+        elif state == states.REJECTED:
+            self._jobs.failed(task, _reason(retval) or "rejected")
+        elif state is None and current_process().name == "MainProcess":
+            # In a pool of processes, the parent reports the process that ends.
+            self._jobs.failed(task, _text(sys.exception()) or "the worker ended")
+
+    def create_handover(self, **_: Any) -> None:
+        """Prepare the parent of a pool for the ends that its processes cannot publish."""
+        if self._handover is None:
+            self._handover = Handover()
+            threading.Thread(
+                target=self._take_over,
+                args=[self._handover],
+                name="realtime-bridge-ends",
+                daemon=True,
+            ).start()
+
+    def _take_over(self, handover: Handover) -> None:
+        while True:
+            self._jobs.take_over(handover.receive())
+
+    def shut_down(self, **_: Any) -> None:
+        """Finish the reports of a process of the pool, which ends without its exit handlers."""
+        self._jobs.close(self._handover)
 
 
 def _task_of(request: Any) -> Task:
@@ -104,6 +150,25 @@ def _task_of(request: Any) -> Task:
     return Task(
         id=request.id, name=name, args=tuple(request.args or ()), kwargs=request.kwargs or {}
     )
+
+
+def _text(error: BaseException | None) -> str | None:
+    return None if error is None else error_text(error)
+
+
+def _reason(error: Any) -> str | None:
+    """Return the reason of an Ignore or Reject; it may be an exception."""
+    reason = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    return error_text(reason) if isinstance(reason, BaseException) else to_text(reason)
+
+
+def _retry_error() -> BaseException | None:
+    """Return the `exc` of the `Task.retry` that sends this message, or the error in treatment."""
+    frame = sys._getframe()
+    while frame.f_back and frame.f_code is not CeleryTask.retry.__code__:
+        frame = frame.f_back
+    error = frame.f_locals.get("exc") if frame.f_code is CeleryTask.retry.__code__ else None
+    return error if isinstance(error, BaseException) else sys.exception()
 
 
 def _retry_at(eta: str | None) -> int | None:

@@ -11,6 +11,8 @@ Call it in the module of the tasks: clients and consumers both need it.
 import sys
 import traceback
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from huey import CancelExecution, Huey, RetryTask, signals
@@ -21,9 +23,9 @@ from realtime_bridge.integrations.tasks import (
     TaskReporter,
     Title,
     current_job,
-    error_text,
     unix_ms_after,
 )
+from realtime_bridge.jobs.values import error_text
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 __all__ = ["Task", "current_job", "track_tasks"]
@@ -56,6 +58,8 @@ def track_tasks(
     ):
         huey.signal(signal)(handler)
     huey.post_execute(name=__name__)(receiver.executed)
+    # A worker process ends without its exit handlers.
+    huey.on_shutdown(name=__name__)(receiver.shut_down)
 
 
 class _SignalReceiver:
@@ -74,7 +78,23 @@ class _SignalReceiver:
 
     def executing(self, _: str, task: Any) -> None:
         self._started.add(task)
+        # Huey runs no hook after SystemExit, which ends its worker.
+        if "execute" not in vars(task):
+            task.execute = partial(self._execute, task, task.execute)
         self._jobs.started(_task_of(task))
+
+    def _execute(self, task: Any, execute: Callable[[], Any]) -> Any:
+        try:
+            return execute()
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._jobs.failed(_task_of(task), error_text(error))
+            raise
+
+    def shut_down(self) -> None:
+        """Finish the reports of a worker that ends."""
+        self._jobs.close()
 
     def executed(self, task: Any, _: Any, error: BaseException | None) -> None:
         """Report the outcome; only this hook of Huey's receives errors of every kind."""

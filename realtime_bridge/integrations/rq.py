@@ -21,15 +21,16 @@ from rq.exceptions import AbandonedJobError, DeserializationError
 from rq.job import Job, Retry
 from rq.worker import BaseWorker
 
+from realtime_bridge.integrations.handover import Handover
 from realtime_bridge.integrations.tasks import (
     Channel,
     Task,
     TaskReporter,
     Title,
     current_job,
-    error_text,
     unix_ms_after,
 )
+from realtime_bridge.jobs.values import error_text
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 __all__ = ["Task", "current_job", "track_tasks"]
@@ -98,6 +99,21 @@ class _Worker(BaseWorker):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._exc_handlers.append(self._report_abandoned)
+        self._handover = Handover()
+
+    def execute_job(self, job: Job, queue: rq.Queue) -> None:
+        """Publish what the work horse could not, since the log was down until its end."""
+        super().execute_job(job, queue)
+        for body in self._handover.received():
+            self._jobs.take_over(body)
+
+    def perform_job(self, job: Job, *args: Any, **options: Any) -> bool:
+        """Finish the reports in the work horse, which ends without its exit handlers."""
+        try:
+            return super().perform_job(job, *args, **options)
+        finally:
+            if self.is_horse:
+                self._jobs.close(self._handover)
 
     def prepare_job_execution(self, job: Job, *args: Any, **options: Any) -> None:
         """Report the start once RQ can stop the job; runs in the process of the job."""

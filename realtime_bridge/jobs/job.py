@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from realtime_bridge.jobs.publisher import ReportRunner
 from realtime_bridge.jobs.reporter import JobReporter
-from realtime_bridge.jobs.values import error_text, to_job_id, to_number, to_text
+from realtime_bridge.jobs.values import FAILURES, error_text, to_job_id, to_number, to_text
 from realtime_bridge.model.ids import event_id
 
 T = TypeVar("T")
@@ -116,10 +116,9 @@ class BlockingJob(Job):
         """Return the newest update that is not published, for `forward` in another process."""
         return self._reporter.unsent()
 
-    def forward(self, fields: dict[str, Any]) -> bool:
-        """Publish what `unsent` returned in another process, decoded; wait as `report` does."""
+    def forward(self, fields: dict[str, Any]) -> None:
+        """Publish what `unsent` returned in another process, decoded, in the background."""
         self._reporter.forward(fields)
-        return self._reporter.wait()
 
     def track(self, items: Iterable[T], *, total: int | None = None) -> Iterator[T]:
         """Yield the items, and report the progress after each one.
@@ -180,7 +179,7 @@ def _total(items: Any, total: Any) -> float | None:
     """Return the number of items; None where it is unknown."""
     try:
         count = to_number(len(items) if total is None else total)
-    except Exception:
+    except FAILURES:
         # An iterator has no length, and the application's own `__len__` may fail.
         return None
     return count if count and count > 0 else None

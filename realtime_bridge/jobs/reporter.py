@@ -5,8 +5,7 @@ import logging
 import threading
 import time
 import weakref
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as WaitTimeoutError
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any
 
@@ -14,9 +13,13 @@ import orjson
 
 from realtime_bridge.jobs.publisher import Publisher, ReportRunner
 from realtime_bridge.jobs.state import JobState, JobUpdate
+from realtime_bridge.jobs.values import FAILURES
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.ids import event_id
+
+MAX_UNSENT_BYTES = 64 * 1024
+"""Longest update for another process: such a message is written and read as a whole."""
 
 _logger = logging.getLogger("realtime_bridge.jobs")
 
@@ -75,12 +78,11 @@ class JobReporter:
 
     def wait(self) -> bool:
         """Wait until all is reported, for as long as a caller may wait; return whether it is."""
-        try:
-            self._reported.result(self._runner.wait_seconds())
-        except WaitTimeoutError:
+        # Not `result`: a TimeoutError of the task's own alarm has to reach the task.
+        done, _ = wait({self._reported}, self._runner.wait_seconds())
+        if not done:
             self._runner.begin_outage("no answer yet")
-            return False
-        return True
+        return bool(done)
 
     async def wait_async(self) -> None:
         """Do the same in an event loop."""
@@ -96,7 +98,11 @@ class JobReporter:
         if update is None:
             return None
         fields = {"channel": self._channel, "job": self._job, "attempt": self._attempt}
-        return orjson.dumps({**fields, "event": update.event, "data": update.data})
+        whole = orjson.dumps({**fields, "event": update.event, "data": update.data})
+        # JSON escapes may make it too long for a message between processes.
+        if len(whole) <= MAX_UNSENT_BYTES:
+            return whole
+        return orjson.dumps({**fields, "event": update.event, "data": update.reduced().data})
 
     def forward(self, fields: dict[str, Any]) -> None:
         """Publish the newest update of another process, under the id that it has there."""
@@ -114,16 +120,18 @@ class JobReporter:
             self._reported = _pending_future()
         try:
             self._runner.start(self._report)
-        except Exception as error:
-            # Whatever it is, it must not fail the work.
-            _logger.warning("job reports nothing job=%s error=%r", self._job, str(error))
+        except BaseException as error:
             with self._lock:
                 self._stop()
+            if not isinstance(error, FAILURES):
+                raise
+            # A failure of the report must not fail the work.
+            _logger.warning("job reports nothing job=%s error=%r", self._job, str(error))
 
     async def _report(self, publisher: Publisher) -> None:
         try:
-            while (wait := self._next_wait()) is not None:
-                await asyncio.sleep(wait)
+            while (seconds := self._next_wait()) is not None:
+                await asyncio.sleep(seconds)
                 await self._publish_next(publisher)
         except BaseException:
             # The broadcaster closes: another one may publish what is left.

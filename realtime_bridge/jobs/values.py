@@ -20,6 +20,7 @@ from datetime import date, time
 from enum import Enum
 from typing import Any
 
+from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.position import MAX_LABEL
 
 TEXT_BYTES = 8 * 1024
@@ -27,6 +28,20 @@ TEXT_BYTES = 8 * 1024
 
 SHORT_TEXT_BYTES = 512
 """Longest text of an update that was refused as a whole."""
+
+FAILURES = (
+    ArithmeticError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RealtimeError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""Errors of code that goes wrong by itself. A queue interrupts a task by an exception of its own,
+such as SoftTimeLimitExceeded, wherever the task is: that one has to reach the task."""
 
 _HASH_DIGITS = 32
 _MAX_ID = MAX_LABEL - len("job-")

@@ -5,8 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as WaitTimeoutError
+from concurrent.futures import Future, wait
 from typing import Any
 
 from realtime_bridge.errors import RealtimeError
@@ -81,9 +80,7 @@ class BlockingReports:
                 done.set_result(None)
 
         self.start(run)
-        try:
-            done.result(self.wait_seconds())
-        except WaitTimeoutError:
+        if not wait({done}, self.wait_seconds()).done:
             self.begin_outage("no answer yet")
 
     def wait_seconds(self) -> float:

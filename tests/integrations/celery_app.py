@@ -6,16 +6,18 @@ import time
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import Ignore, Reject
 
 from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.celery import current_job, track_tasks
+from tests.integrations import work
 
-REDIS = os.environ.get("REALTIME_REDIS_URL", "redis://127.0.0.1:6379/0")
+REDIS = os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 app = Celery("tests", broker=REDIS, backend=REDIS)
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
 
-track_tasks(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
+track_tasks(BlockingBroadcaster.from_env(), work.channel)
 
 
 @app.task
@@ -52,6 +54,58 @@ def is_retried_later(self: Any, *, user: str) -> None:
 @app.task(time_limit=1)
 def exceeds_time_limit(*, user: str) -> None:
     time.sleep(3_600)
+
+
+@app.task
+def ignores(*, user: str) -> None:
+    raise Ignore("nothing to do")
+
+
+@app.task
+def rejects(*, user: str) -> None:
+    raise Reject("no such queue", requeue=False)
+
+
+@app.task
+def rejects_with_error(*, user: str) -> None:
+    raise Reject(ValueError("bad input"))
+
+
+@app.task(acks_late=True)
+def requeues(*, user: str) -> None:
+    if work.count(user) == 1:
+        raise Reject("not yet", requeue=True)
+
+
+@app.task
+def exits(*, user: str) -> None:
+    raise SystemExit(3)
+
+
+@app.task
+def fails_oddly(*, user: str) -> None:
+    raise work.UnreadableError
+
+
+@app.task
+def fails_at_length(*, user: str) -> None:
+    raise ValueError("x" * 2_000_000)
+
+
+@app.task(soft_time_limit=1)
+def exceeds_soft_time_limit(*, user: str) -> None:
+    time.sleep(3_600)
+
+
+@app.task(bind=True, max_retries=1)
+def is_retried_without_a_handled_error(self: Any, *, user: str) -> None:
+    if not self.request.retries:
+        raise self.retry(exc=ValueError("not yet"), countdown=0)
+
+
+@app.task
+def waits_for_item(*, user: str) -> None:
+    work.waits(user=user)
 
 
 @app.task

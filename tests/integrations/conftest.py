@@ -18,7 +18,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def variables(server: RedisServer) -> dict[str, str]:
     """Return the environment of workers and clients."""
-    return {"REALTIME_BACKEND": "redis", "REALTIME_REDIS_URL": server.url}
+    return {
+        "REALTIME_BACKEND": "redis",
+        "REALTIME_REDIS_URL": server.url,
+        "QUEUE_REDIS_URL": server.url,
+    }
 
 
 @pytest.fixture

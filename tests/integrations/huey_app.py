@@ -1,19 +1,29 @@
 """Application on Huey, for a consumer and its clients."""
 
+import os
 from typing import Any
 
-from huey import RedisHuey
+from huey import CancelExecution, RedisHuey
 
 from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.huey import track_tasks
 from tests.integrations import work
 
-huey = RedisHuey("tests", url=work.REDIS)
+huey = RedisHuey("tests", url=os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0"))
 
 works = huey.task()(work.works)
 raises = huey.task()(work.raises)
 is_retried = huey.task(retries=1)(work.is_retried)
+exits = huey.task()(work.exits)
+fails_oddly = huey.task()(work.fails_oddly)
+fails_at_length = huey.task()(work.fails_at_length)
 waits = huey.task()(work.waits)
 runs_too_long: Any = huey.task(timeout=1, name="runs_too_long")(work.waits)
 
-track_tasks(huey, BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user']}")
+
+@huey.task()
+def cancels_itself(*, user: str) -> None:
+    raise CancelExecution("not needed")
+
+
+track_tasks(huey, BlockingBroadcaster.from_env(), work.channel)

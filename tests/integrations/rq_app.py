@@ -7,8 +7,9 @@ from realtime_bridge.integrations.rq import track_tasks
 from realtime_bridge.integrations.tasks import Task
 
 
-def channel(task: Task) -> str:
-    return f"user-{task.kwargs['user']}"
+def channel(task: Task) -> str | None:
+    user = task.kwargs["user"]
+    return f"user-{user}" if user else None
 
 
 broadcaster = BlockingBroadcaster.from_env()

@@ -46,6 +46,11 @@ def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
         ("works", ["queued", "started", "progress", "completed"]),
         ("raises", ["queued", "started", "failed"]),
         ("is_retried", ["queued", "started", "retrying", "started", "completed"]),
+        ("ignores", ["queued", "started", "cancelled"]),
+        ("rejects", ["queued", "started", "failed"]),
+        ("requeues", ["queued", "started", "retrying", "started", "completed"]),
+        ("fails_oddly", ["queued", "started", "failed"]),
+        ("fails_at_length", ["queued", "started", "failed"]),
     ],
 )
 async def test_every_state_of_a_task_is_reported(
@@ -56,9 +61,69 @@ async def test_every_state_of_a_task_is_reported(
     assert await wait_for_state(log, f"user-{user}", expected[-1]) == expected
 
 
+@pytest.mark.parametrize(
+    ("task", "state", "error"),
+    [
+        ("ignores", "cancelled", "nothing to do"),
+        ("rejects", "failed", "no such queue"),
+        ("rejects_with_error", "failed", "bad input"),
+        ("is_retried_without_a_handled_error", "retrying", "not yet"),
+        ("fails_oddly", "failed", "UnreadableError without a readable text"),
+    ],
+)
+async def test_end_is_reported_with_its_reason(
+    worker: str, app: Any, log: RedisBackend, task: str, state: str, error: str
+) -> None:
+    user = f"{worker}-{task}-why"
+    getattr(app, task).delay(user=user)
+    await wait_for_state(log, f"user-{user}", state)
+    assert (await state_data(log, f"user-{user}", state))["error"] == error
+
+
+@pytest.mark.parametrize("worker", ["threads"], indirect=True)
+async def test_task_that_ends_its_thread_has_failed(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-exits"
+    app.exits.delay(user=user)
+    await wait_for_state(log, f"user-{user}", "failed")
+    assert (await state_data(log, f"user-{user}", "failed"))["error"] == "SystemExit: 3"
+
+
+async def test_task_revoked_before_its_start_is_cancelled(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-before"
+    app.works.apply_async(kwargs={"user": user}, countdown=2).revoke()
+    assert await wait_for_state(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]
+
+
+async def test_expired_task_has_failed(worker: str, app: Any, log: RedisBackend) -> None:
+    user = f"{worker}-expired"
+    app.works.apply_async(kwargs={"user": user}, expires=-1)
+    assert await wait_for_state(log, f"user-{user}", "failed") == ["queued", "failed"]
+
+
+@pytest.mark.parametrize("length", [200, 300])
+async def test_task_with_a_long_id_is_one_job(
+    worker: str, app: Any, log: RedisBackend, length: int
+) -> None:
+    user = f"{worker}-{length}"
+    app.works.apply_async(kwargs={"user": user}, task_id=f"{user}-".ljust(length, "x"))
+    await wait_for_state(log, f"user-{user}", "completed")
+    (latest,) = (await log.latest(f"user-{user}")).events
+    assert latest.data["state"] == "completed"
+
+
 @only_processes
 @pytest.mark.parametrize(
-    ("task", "error"), [("is_killed", "exited prematurely"), ("exceeds_time_limit", "1")]
+    ("task", "error"),
+    [
+        ("is_killed", "exited prematurely"),
+        ("exceeds_time_limit", "1"),
+        ("exceeds_soft_time_limit", "SoftTimeLimitExceeded"),
+        ("exits", "exited prematurely"),
+    ],
 )
 async def test_killed_or_timed_out_task_has_failed(
     worker: str, app: Any, log: RedisBackend, task: str, error: str

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
         ("works", ["queued", "started", "progress", "completed"]),
         ("raises", ["queued", "started", "failed"]),
         ("is_retried", ["queued", "started", "retrying", "started", "completed"]),
+        ("fails_oddly", ["queued", "started", "failed"]),
+        ("fails_at_length", ["queued", "started", "failed"]),
+        ("cancels_itself", ["queued", "started", "cancelled"]),
     ],
 )
 async def test_every_state_of_a_task_is_reported(
@@ -59,6 +63,23 @@ async def test_retry_is_reported_with_its_error(worker: str, app: Any, log: Redi
     app.is_retried(user=user)
     await wait_for_state(log, f"user-{user}", "completed")
     assert (await state_data(log, f"user-{user}", "retrying"))["error"] == "not yet"
+
+
+async def test_expired_task_has_failed(worker: str, app: Any, log: RedisBackend) -> None:
+    user = f"{worker}-expired"
+    task = app.works.s(user=user)
+    task.expires = datetime(2020, 1, 1, tzinfo=UTC)
+    app.huey.enqueue(task)
+    assert await wait_for_state(log, f"user-{user}", "failed") == ["queued", "failed"]
+
+
+async def test_task_that_ends_its_worker_has_failed(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-exits"
+    app.exits(user=user)
+    assert await wait_for_state(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
+    assert (await state_data(log, f"user-{user}", "failed"))["error"] == "SystemExit: 3"
 
 
 @pytest.mark.parametrize("worker", ["process"], indirect=True)

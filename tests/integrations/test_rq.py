@@ -54,6 +54,10 @@ def queue(
     [
         ("works", ["queued", "started", "progress", "completed"]),
         ("raises", ["queued", "started", "failed"]),
+        ("returns_retry", ["queued", "started", "retrying", "started", "completed"]),
+        ("exits", ["queued", "started", "failed"]),
+        ("fails_oddly", ["queued", "started", "failed"]),
+        ("fails_at_length", ["queued", "started", "failed"]),
     ],
 )
 async def test_every_state_of_a_job_is_reported(
@@ -72,6 +76,17 @@ async def test_retried_job_reports_the_error_and_completes(
     states = await wait_for_state(log, f"user-{user}", "completed")
     assert states == ["queued", "started", "retrying", "started", "completed"]
     assert (await state_data(log, f"user-{user}", "retrying"))["error"] == "not yet"
+
+
+@pytest.mark.parametrize("length", [200, 300])
+async def test_job_with_a_long_id_is_one_job(
+    worker: str, queue: Any, log: RedisBackend, length: int
+) -> None:
+    user = f"{worker}-{length}"
+    queue.enqueue(f"{WORK}.works", user=user, job_id=f"{user}-".ljust(length, "x"))
+    await wait_for_state(log, f"user-{user}", "completed")
+    (latest,) = (await log.latest(f"user-{user}")).events
+    assert latest.data["state"] == "completed"
 
 
 @only_horses

@@ -1,6 +1,8 @@
 """Ends of jobs that are published whatever their values are, and whatever fails."""
 
+import asyncio
 import math
+import signal
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
 from pathlib import PurePosixPath
@@ -23,11 +25,11 @@ class FailingLog(MemoryBackend):
     def __init__(self, *errors: Exception) -> None:
         super().__init__()
         self.events: list[Event] = []
-        self._errors = list(errors)
+        self.errors = list(errors)
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
-        if self._errors:
-            raise self._errors.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         self.events += events
         return await super().append(events)
 
@@ -178,7 +180,61 @@ def test_unsent_end_is_published_once_by_another_process() -> None:
     assert body
     with BlockingBroadcaster(lambda: Broadcaster(log=log)) as parent:
         for _ in range(2):
-            assert parent.job("user-42", id="a1").forward(orjson.loads(body))
+            parent.job("user-42", id="a1").forward(orjson.loads(body))
     (page_event,) = {event.id: event for event in log.events}.values()
     assert page_event.key == "job-a1"
     assert (page_event.data["title"], page_event.data["error"]) == ("A job", "no sound")
+
+
+class TimeLimitError(Exception):
+    """Exception by which a queue interrupts a task, wherever it is."""
+
+
+@pytest.mark.parametrize("error", [TimeLimitError(), KeyboardInterrupt()])
+def test_interruption_during_a_report_reaches_the_work(
+    log: FailingLog, error: BaseException
+) -> None:
+    broadcasters = [None, Broadcaster(log=log)]
+
+    def create() -> Broadcaster:
+        broadcaster = broadcasters.pop(0)
+        if broadcaster is None:
+            raise error
+        return broadcaster
+
+    with BlockingBroadcaster(create) as broadcaster:
+        job = broadcaster.job("user-42")
+        with pytest.raises(type(error)):
+            job.progress(0.5)
+        job.report("failed", error=error)
+    assert log.names == ["job.progress", "job.failed"]
+
+
+class HangingLog(FailingLog):
+    """Log that a test stops."""
+
+    in_process = False
+    is_hanging = False
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if self.is_hanging:
+            await asyncio.sleep(3_600)
+        return await super().append(events)
+
+
+def test_alarm_of_the_task_is_not_taken_for_a_wait() -> None:
+    def ring(*_: object) -> None:
+        raise TimeoutError("alarm of the task")
+
+    log = HangingLog()
+    timing = PublishTiming(report_seconds=10, close_seconds=0)
+    former = signal.signal(signal.SIGALRM, ring)
+    try:
+        with BlockingBroadcaster(lambda: Broadcaster(log=log, timing=timing)) as broadcaster:
+            broadcaster.job("user-42").report("started")
+            log.is_hanging = True
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(TimeoutError, match="of the task"):
+                broadcaster.job("user-42").report("started")
+    finally:
+        signal.signal(signal.SIGALRM, former)
