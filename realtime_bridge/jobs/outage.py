@@ -21,15 +21,10 @@ class Outage:
 
     def __init__(self) -> None:
         self.is_on: bool = False
-        """True from the first failure until the next success; any thread may read it."""
+        """True from the first failure, or from a wait in vain, until the next success; any thread
+        may read and set it."""
         self._failures = 0
         self._turn = asyncio.Lock()
-
-    def begin(self, reason: str) -> None:
-        """Record that publishing does not work for now; any thread may call it."""
-        if not self.is_on:
-            self.is_on = True
-            _logger.warning("job updates delayed error=%r", reason)
 
     async def attempt(
         self,
@@ -56,15 +51,20 @@ class Outage:
                 # Credentials that are refused may be in the middle of their rotation.
                 if not is_retryable(error) and not isinstance(error, BackendAuthError):
                     raise
-                self._failures += 1
-                self.begin(str(error) or type(error).__name__)
+                self._record(error)
                 await asyncio.sleep(retry_delay(self._failures))
                 return False
         self._end()
         return True
 
+    def _record(self, error: Exception) -> None:
+        self.is_on = True
+        self._failures += 1
+        if self._failures == 1:
+            _logger.warning("job updates delayed error=%r", str(error) or type(error).__name__)
+
     def _end(self) -> None:
-        if self.is_on:
+        if self._failures:
             _logger.warning("job updates published again failures=%d", self._failures)
         self.is_on = False
         self._failures = 0

@@ -71,5 +71,5 @@ class ReportRunner(Protocol):
     def wait_seconds(self) -> float:
         """Return the longest time that a caller may wait for a report; 0 in an outage."""
 
-    def begin_outage(self, reason: str) -> None:
+    def begin_outage(self) -> None:
         """Record that a wait was in vain: the next caller does not wait."""

@@ -81,7 +81,7 @@ class JobReporter:
         # Not `result`: a TimeoutError of the task's own alarm has to reach the task.
         done, _ = wait({self._reported}, self._runner.wait_seconds())
         if not done:
-            self._runner.begin_outage("no answer yet")
+            self._runner.begin_outage()
         return bool(done)
 
     async def wait_async(self) -> None:
@@ -89,7 +89,7 @@ class JobReporter:
         reported = asyncio.wrap_future(self._reported)
         done, _ = await asyncio.wait({reported}, timeout=self._runner.wait_seconds())
         if not done:
-            self._runner.begin_outage("no answer yet")
+            self._runner.begin_outage()
 
     def unsent(self) -> bytes | None:
         """Return the newest update that is not published, for `forward` in another process."""

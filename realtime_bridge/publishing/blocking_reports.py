@@ -81,7 +81,7 @@ class BlockingReports:
 
         self.start(run)
         if not wait({done}, self.wait_seconds()).done:
-            self.begin_outage("no answer yet")
+            self.begin_outage()
 
     def wait_seconds(self) -> float:
         """Return the longest time that a caller may wait; 0 in an outage."""
@@ -90,10 +90,10 @@ class BlockingReports:
         reports = self._running()
         return reports.wait_seconds() if reports else _TIMING.report_seconds
 
-    def begin_outage(self, reason: str) -> None:
+    def begin_outage(self) -> None:
         """Record that a wait was in vain."""
         if reports := self._running():
-            reports.begin_outage(reason)
+            reports.begin_outage()
 
     def close(self) -> None:
         """Start the reports that wait, or log them as lost after 5 s: the broadcaster closes."""

@@ -94,9 +94,9 @@ class Reports:
         """Return the longest time that a caller may wait for a report; 0 in an outage."""
         return 0.0 if self.outage.is_on else self._timing.report_seconds
 
-    def begin_outage(self, reason: str) -> None:
+    def begin_outage(self) -> None:
         """Record that a wait was in vain."""
-        self.outage.begin(reason)
+        self.outage.is_on = True
 
     async def has_key(self, channel: str, key: str) -> bool:
         """Return whether the log has an event of the key."""

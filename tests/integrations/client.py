@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 
+from realtime_bridge import Broadcaster
 from tests.integrations import work
 
 
@@ -32,8 +33,9 @@ def rq_queue(application: Any) -> Any:
 
 def main(queue: str, user: str, count: str) -> None:
     call = call_of(queue)
-    # A task without a job: it connects to the queue.
+    # A task without a job connects to the queue, and the backend is imported.
     call(user="")
+    Broadcaster.from_env()
     started = time.monotonic()
     call(user=user)
     first = time.monotonic()
