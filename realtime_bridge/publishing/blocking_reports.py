@@ -6,13 +6,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.jobs.outage import is_retryable, retry_delay
-from realtime_bridge.jobs.publisher import Publisher, Report
 from realtime_bridge.publishing.reports import MAX_REPORTS, Reports
 from realtime_bridge.publishing.timing import PublishTiming
+
+if TYPE_CHECKING:
+    from realtime_bridge.jobs.publisher import Publisher, Report
 
 Submit = Callable[[Callable[[Any], Coroutine[Any, Any, None]]], Future[None]]
 """Runs a coroutine function with the broadcaster, on the broadcaster's thread."""
@@ -42,7 +44,7 @@ class BlockingReports:
         self._waiting: deque[Report] = deque()
         self._failures = 0
 
-    def start(self, report: Report) -> None:
+    def start(self, report: "Report") -> None:
         """Start a report, now or when the broadcaster can connect.
 
         Raises:
@@ -64,7 +66,7 @@ class BlockingReports:
                 self._add(report)
                 self._start_timer()
 
-    def run(self, report: Report) -> None:
+    def run(self, report: "Report") -> None:
         """Start a report, and wait for its end as long as a caller may wait.
 
         Raises:
@@ -73,7 +75,7 @@ class BlockingReports:
         """
         done: Future[None] = Future()
 
-        async def run(publisher: Publisher) -> None:
+        async def run(publisher: "Publisher") -> None:
             try:
                 await report(publisher)
             finally:
@@ -109,13 +111,13 @@ class BlockingReports:
         if lost:
             _logger.warning("job updates lost jobs=%d reason=%r", lost, "no connection")
 
-    def _spawn(self, report: Report) -> None:
+    def _spawn(self, report: "Report") -> None:
         async def spawn(broadcaster: Any) -> None:
             broadcaster.reports.start(report)
 
         self._submit(spawn)
 
-    def _add(self, report: Report) -> None:
+    def _add(self, report: "Report") -> None:
         if len(self._waiting) >= MAX_REPORTS:
             raise RuntimeError(f"{MAX_REPORTS:,} reports wait for a connection")
         self._waiting.append(report)

@@ -4,15 +4,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from realtime_bridge.backend.log import Log
 from realtime_bridge.jobs.outage import Outage
-from realtime_bridge.jobs.publisher import Publisher, Report
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.task_set import TaskSet
 from realtime_bridge.publishing.timing import PublishTiming
+
+if TYPE_CHECKING:
+    from realtime_bridge.jobs.publisher import Publisher, Report
 
 MAX_REPORTS = 10_000
 """Reports at once. More of them wait only in a long outage, where each takes some kilobytes."""
@@ -79,7 +81,7 @@ class Reports:
                 "job updates lost jobs=%d reason=%r", lost, "the broadcaster was closed"
             )
 
-    def start(self, report: Report) -> None:
+    def start(self, report: "Report") -> None:
         """Start a report; in another thread, soon."""
         if len(self._tasks) >= MAX_REPORTS:
             raise RuntimeError(f"{MAX_REPORTS:,} reports wait for the log")
@@ -112,7 +114,7 @@ class Reports:
         return False
 
 
-async def publish_batch(batch: Sequence[Event], publisher: Publisher) -> None:
+async def publish_batch(batch: Sequence[Event], publisher: "Publisher") -> None:
     """Publish a batch until the log has it, or refuses it; batches stay in order."""
     try:
         async with publisher.batch_turn:
