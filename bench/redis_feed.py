@@ -14,6 +14,7 @@ from statistics import median
 from time import perf_counter, process_time
 
 from realtime_bridge import Broadcaster, Event
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
@@ -48,9 +49,9 @@ class Counter(Subscriber):
 
 async def measure(url: str) -> tuple[float, float]:
     """Return events per second of time, and per second of this process's CPU time."""
-    async with RedisBackend(url) as log:
+    async with RedisBackend(url) as log, Supervisor() as tasks:
         hub, counter = Hub(log, log), Counter()
-        hub_task = asyncio.create_task(hub.run())
+        tasks.run("feed", hub.run)
         await hub.wait_until_ready(5)
         await hub.subscribe(counter, CHANNEL, None)
         command = (sys.executable, "-m", "bench.redis_feed", url)
@@ -68,7 +69,6 @@ async def measure(url: str) -> tuple[float, float]:
         rates = rest / (perf_counter() - start), rest / (process_time() - cpu_start)
         publisher.stdin.close()
         await publisher.wait()
-        hub_task.cancel()
     return rates
 
 

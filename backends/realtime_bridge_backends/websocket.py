@@ -11,9 +11,11 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
+from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import (
     BackendAuthError,
     BackendUnavailableError,
@@ -57,6 +59,7 @@ class WebSocketBackend(Log, Plugin):
         self._secret = secret
         self._connection: _RPCConnection | None = None
         self._connect_lock = asyncio.Lock()
+        self._supervisor = Supervisor()
 
     def __str__(self) -> str:
         return f"the server at {redact(self._url)}"
@@ -78,6 +81,7 @@ class WebSocketBackend(Log, Plugin):
         connection, self._connection = self._connection, None
         if connection:
             await connection.close()
+        await self._supervisor.close()
 
     async def check(self) -> list[CheckResult]:
         """Call the server, and report whether it answers and has the same secret."""
@@ -126,7 +130,7 @@ class WebSocketBackend(Log, Plugin):
             connection = await self._connect()
         try:
             answer = await connection.call(name, fields)
-        except ConnectionClosed as error:
+        except (ConnectionClosed, *CONNECTION_ERRORS) as error:
             raise BackendUnavailableError(
                 f"{self} closed the connection during {name!r}: publish again with the same id"
             ) from error
@@ -137,7 +141,7 @@ class WebSocketBackend(Log, Plugin):
     async def _connect(self) -> "_RPCConnection":
         async with self._connect_lock:  # parallel first calls share one connection
             if self._connection is None or self._connection.is_lost:
-                self._connection = _RPCConnection(await self._open())
+                self._connection = _RPCConnection(await self._open(), self._supervisor)
             return self._connection
 
     async def _open(self) -> ClientConnection:
@@ -155,7 +159,7 @@ class WebSocketBackend(Log, Plugin):
             raise self._rejection(error) from error
         except InvalidURI as error:
             raise ConfigurationError(f"REALTIME_WEBSOCKET_URL is malformed: {error}") from error
-        except (OSError, InvalidHandshake, TimeoutError) as error:
+        except (InvalidHandshake, *CONNECTION_ERRORS) as error:
             raise BackendUnavailableError(
                 f"{self} cannot be reached ({error or 'no answer in time'}): start it with "
                 "`realtime-bridge serve`, or set REALTIME_WEBSOCKET_URL to its address"
@@ -175,12 +179,12 @@ class WebSocketBackend(Log, Plugin):
 class _RPCConnection:
     """Open connection with numbered calls: answers may arrive in any order."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, supervisor: Supervisor) -> None:
         self._connection = connection
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_number = 0
         self._received = 0
-        self._reader = asyncio.create_task(self._read())
+        self._reader = supervisor.spawn("answers of the server", self._read())
 
     @property
     def is_lost(self) -> bool:
@@ -207,7 +211,7 @@ class _RPCConnection:
 
     async def close(self) -> None:
         await self._connection.close()
-        await self._reader
+        await asyncio.wait([self._reader])
 
     async def _read(self) -> None:
         try:
@@ -217,11 +221,15 @@ class _RPCConnection:
                 future = self._answers.get(answer["number"])
                 if future and not future.done():
                     future.set_result(answer)
-        except ConnectionClosed as error:
+        except ConnectionClosed:
+            return  # an ordinary end; the supervisor logs any other
+        finally:
+            # Whatever ended the reader: the calls must not wait, and the next one connects again.
+            self._connection.transport.abort()
             for future in self._answers.values():
                 if not future.done():
-                    future.set_exception(error)
-                    future.exception()  # mark it as retrieved: `send` may have raised it already
+                    future.set_exception(ConnectionResetError("the connection is lost"))
+                    future.exception()  # mark it as retrieved: `send` may have raised already
 
 
 def _chunks(events: Sequence[Event]) -> Iterator[Sequence[Event]]:

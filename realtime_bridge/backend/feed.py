@@ -11,7 +11,17 @@ from realtime_bridge.model.event import Event
 
 
 class FeedInterrupted(Struct, frozen=True):
-    """Gap in a feed: announcements may be missing; compare positions, and recover."""
+    """Gap in a feed: announcements may be missing; compare positions, and recover.
+
+    Args:
+        channel: the only channel with a gap; None where all channels may have one.
+        connected: False while no announcement arrives. Another report follows when the feed
+            works again.
+
+    """
+
+    channel: str | None = None
+    connected: bool = True
 
 
 class Listener(ABC):

@@ -21,7 +21,8 @@ class ListenerQueue:
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._events: list[Event] = []
-        self._has_gap = False
+        self._gap: FeedInterrupted | None = None
+        self._gap_channels: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._closed = False
 
@@ -29,16 +30,24 @@ class ListenerQueue:
         """Append received events, in order, and return the number of waiting events."""
         # Old events go, not new ones: recovery reads the log from the client's position anyway.
         if len(self._events) + len(events) > self._capacity:
-            self.mark_gap()
+            self._drop(self._gap or FeedInterrupted())
         self._events += events
         if self._events:
             self._wake.set()
         return len(self._events)
 
-    def mark_gap(self) -> None:
-        """Drop the waiting events, and report a gap before the next ones."""
-        self._events.clear()
-        self._has_gap = True
+    def mark_gap(self, *, connected: bool = True) -> None:
+        """Drop the waiting events, and report a gap before the next ones.
+
+        Args:
+            connected: whether announcements arrive from now on.
+
+        """
+        self._drop(FeedInterrupted(connected=connected))
+
+    def mark_channel_gap(self, channel: str) -> None:
+        """Report a gap of one channel before the next events."""
+        self._gap_channels[channel] = None
         self._wake.set()
 
     def close(self) -> None:
@@ -50,13 +59,22 @@ class ListenerQueue:
         while not self._closed:
             await self._wake.wait()
             self._wake.clear()
-            if self._has_gap:
-                self._has_gap = False
-                yield FeedInterrupted()
+            gap, self._gap = self._gap, None
+            if gap:
+                yield gap
+            channels, self._gap_channels = self._gap_channels, {}
+            for channel in channels:
+                yield FeedInterrupted(channel)
             # One list per turn: the consumer handles all waiting events at once.
             events, self._events = self._events, []
             if events:
                 yield events
+
+    def _drop(self, gap: FeedInterrupted) -> None:
+        self._events.clear()
+        self._gap_channels.clear()  # the gap of all channels includes them
+        self._gap = gap
+        self._wake.set()
 
 
 class LocalListener(Listener):

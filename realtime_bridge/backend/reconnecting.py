@@ -1,8 +1,6 @@
 """Listener that reconnects, and reports a gap for the time without a connection."""
 
 import asyncio
-import logging
-import random
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
@@ -10,30 +8,31 @@ from typing import Self
 
 from realtime_bridge.backend.feed import FeedInterrupted, Listener
 from realtime_bridge.backend.listener_queue import ListenerQueue
-from realtime_bridge.errors import PublishError
+from realtime_bridge.backend.supervisor import Supervisor, SupervisorTiming
+from realtime_bridge.errors import BackendUnavailableError, PublishError
 from realtime_bridge.model.event import Event
-from realtime_bridge.protocol import backoff
 
-_logger = logging.getLogger("realtime_bridge.feed")
-
-
-def reconnect_delay(failures: int) -> float:
-    """Return the seconds to wait after so many failures in a row."""
-    return backoff.delay(failures, random.random(), base=0.5, cap=5)  # noqa: S311 -- jitter
+_TIMING = SupervisorTiming()
+_WORK = "feed"
 
 
 class ReconnectingListener(Listener):
     """Base of listeners that hold a connection.
 
     It reports a gap when the connection is lost, so that positions are compared at once, and
-    another one when it is connected again: announcements in between are missing.
+    another one when it is connected again: announcements in between are missing. Whatever ends
+    `_listen_until_lost` is a lost connection.
+
+    Args:
+        timing: durations between reconnections.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timing: SupervisorTiming = _TIMING) -> None:
         self._queue = ListenerQueue()
         self._connected = asyncio.Event()
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._running: asyncio.Task[None] | None = None
+        self._supervisor = Supervisor(timing=timing)
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -42,11 +41,11 @@ class ReconnectingListener(Listener):
             PublishError: the first attempt failed.
 
         """
-        self._running = asyncio.create_task(self._run())
+        self._supervisor.run(_WORK, self._connect, confirms=True)
         try:
             await self._first
         except BaseException:
-            self._running.cancel()
+            await self._supervisor.close()
             raise
         return self
 
@@ -56,37 +55,48 @@ class ReconnectingListener(Listener):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._running
-        self._running.cancel()
-        await asyncio.wait([self._running])
+        await self._supervisor.close()
         self._queue.close()
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
         return aiter(self._queue)
 
     @abstractmethod
-    async def _listen_until_lost(self) -> PublishError:
-        """Connect, call `_on_connected`, and put events into `_queue`; return the failure."""
+    async def _listen_until_lost(self) -> None:
+        """Connect, call `_on_connected`, and put events into `_queue` until the connection ends.
+
+        Raises:
+            Exception: the reason of the end, of any class.
+
+        """
+
+    @abstractmethod
+    def _to_publish_error(self, error: Exception) -> PublishError:
+        """Return our error for an error of `_listen_until_lost`: what failed, and what to do."""
 
     def _on_connected(self) -> None:
         """Mark the listener as connected: from now on no announcement is missed."""
         self._connected.set()
+        self._supervisor.confirm(_WORK)
         if self._first.done():
             self._queue.mark_gap()
         else:
             self._first.set_result(None)
 
-    async def _run(self) -> None:
-        """Stay connected; a failure of the first attempt is the caller's error."""
-        failures = 0
-        while True:
-            failure = await self._listen_until_lost()
+    async def _connect(self) -> None:
+        """Listen until the connection is lost; a failure of the first attempt is the caller's."""
+        try:
+            await self._listen_until_lost()
+        except Exception as error:
+            failure = self._to_publish_error(error)
+            if self._first.done():
+                raise failure from error
+            self._first.set_exception(failure)
+            # The caller reports the failure, and closes this listener.
+            await asyncio.Event().wait()
+        finally:
             if not self._first.done():
-                self._first.set_exception(failure)
-                return
-            failures = 0 if self._connected.is_set() else failures + 1
+                self._first.set_exception(BackendUnavailableError("Connecting was cancelled"))
             self._connected.clear()
             # At once: the hub compares positions with the log while there is no feed.
-            self._queue.mark_gap()
-            _logger.warning("feed lost error=%r", str(failure))
-            await asyncio.sleep(reconnect_delay(failures))
+            self._queue.mark_gap(connected=False)

@@ -63,6 +63,11 @@ class Supervisor:
         await self.close()
 
     @property
+    def running(self) -> int:
+        """Number of the tasks that run."""
+        return len(self._tasks)
+
+    @property
     def failing(self) -> list[str]:
         """Names of the work that ended and does not work again yet."""
         return list(self._failing)
@@ -95,6 +100,14 @@ class Supervisor:
         task = self._start(name, work)
         task.add_done_callback(_log_failure)
         return task
+
+    async def finish(self, seconds: float) -> int:
+        """Wait for the work, cancel what still runs then, and return the number of its tasks."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        unfinished = len(self._tasks)
+        await self.close()
+        return unfinished
 
     async def close(self) -> None:
         """Cancel the tasks, and wait until they have ended."""

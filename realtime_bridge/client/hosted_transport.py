@@ -16,7 +16,12 @@ from realtime_bridge.client.bridge_http import OK
 from realtime_bridge.client.descriptor import RouteMissingError, TokenUnavailableError
 from realtime_bridge.client.log_fetcher import LogFetcher
 from realtime_bridge.client.position_checker import PositionChecker
-from realtime_bridge.client.transport import Message, TransportHandlers, TransportTools
+from realtime_bridge.client.transport import (
+    Message,
+    TransportHandlers,
+    TransportTools,
+    log_connection_failure,
+)
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -197,11 +202,14 @@ class HostedTransport:
 
 
 def _close_code(error: BaseException) -> int:
-    """Return the close code of an error of the connection; raise every other error."""
+    """Return the close code of an error: whatever its class, the connection is lost."""
     if isinstance(error, AccessDeniedError) and error.status == UNAUTHORIZED:
         return CloseCode.TOKEN
     expected = ConnectionLostError, AccessDeniedError, ProtocolError
     if isinstance(error, (*expected, RouteMissingError, TokenUnavailableError, KeyError)):
         _logger.info("provider's connection failed: error=%r", error)
-        return CloseCode.ABNORMAL
-    raise error
+    elif isinstance(error, Exception):
+        log_connection_failure(_logger, "provider's connection failed", error)
+    else:
+        raise error
+    return CloseCode.ABNORMAL

@@ -7,7 +7,12 @@ from typing import Any
 
 from realtime_bridge.client.bridge_http import StreamFailedError
 from realtime_bridge.client.descriptor import RouteMissingError
-from realtime_bridge.client.transport import Message, TransportHandlers, TransportTools
+from realtime_bridge.client.transport import (
+    Message,
+    TransportHandlers,
+    TransportTools,
+    log_connection_failure,
+)
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
@@ -117,7 +122,14 @@ class SSETransport:
             code = CODES.get(error.status, self._code)
         except (ProtocolError, RouteMissingError) as error:
             _logger.info("stream failed: error=%s", error)
-        if not self._end.done():
+        except Exception as error:  # uvloop's RuntimeError of a reset among them
+            log_connection_failure(_logger, "stream failed", error)
+        finally:
+            self._end_unless_replaced(code)
+
+    def _end_unless_replaced(self, code: int) -> None:
+        # Another stream may serve already; the end of the one before it means nothing.
+        if self._stream is asyncio.current_task() and not self._end.done():
             self._end.set_result(code)
 
     def _receive(self, message: Message) -> None:

@@ -1,9 +1,11 @@
 """Transport: one way on which a server pushes messages to a client."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from realtime_bridge.backend.outage_log import is_connection_error
 from realtime_bridge.client.bridge_http import BridgeHTTP
 from realtime_bridge.client.descriptor import DescriptorStore
 from realtime_bridge.client.subscription_set import SubscriptionSet
@@ -66,3 +68,11 @@ class Transport(Protocol):
 
 OpenTransport = Callable[[TransportTools, TransportHandlers], Transport]
 """Creates a transport of one kind, before it connects."""
+
+
+def log_connection_failure(logger: logging.Logger, event: str, error: Exception) -> None:
+    """Log an error that ended a connection; a mistake in code with its traceback."""
+    if is_connection_error(error):
+        logger.info("%s: error=%r", event, error)
+    else:
+        logger.warning("%s: error=%r", event, error, exc_info=error)

@@ -8,7 +8,12 @@ from msgspec import json
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from realtime_bridge.client.transport import Message, TransportHandlers, TransportTools
+from realtime_bridge.client.transport import (
+    Message,
+    TransportHandlers,
+    TransportTools,
+    log_connection_failure,
+)
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
@@ -47,8 +52,10 @@ class WebSocketTransport:
                 await self._receive(self._connection)
         except ConnectionClosed as error:
             code = error.rcvd.code if error.rcvd else code
-        except (OSError, InvalidHandshake, TimeoutError, ProtocolError) as error:
+        except (OSError, InvalidHandshake, ProtocolError) as error:
             _logger.info("WebSocket failed: url=%s error=%r", self._url, error)
+        except Exception as error:  # uvloop's RuntimeError of a reset among them
+            log_connection_failure(_logger, "WebSocket failed", error)
         self._handlers.closed(code)
 
     def send(self, message: Message) -> None:
@@ -82,7 +89,12 @@ class WebSocketTransport:
             sending.cancel()
 
     async def _send_all(self, connection: ClientConnection) -> None:
-        # The receiving side reports the end of the connection, with its code.
-        with suppress(ConnectionClosed):
-            while True:
-                await connection.send(await self._outgoing.get())
+        try:
+            # The receiving side reports the end of the connection, with its code.
+            with suppress(ConnectionClosed):
+                while True:
+                    await connection.send(await self._outgoing.get())
+        except Exception as error:
+            log_connection_failure(_logger, "WebSocket failed", error)
+        finally:
+            connection.transport.abort()  # nothing more can be sent, so this connection is lost

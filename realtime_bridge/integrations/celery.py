@@ -19,6 +19,7 @@ from celery.app.task import Task as CeleryTask
 from celery.exceptions import Reject
 from celery.utils.time import maybe_make_aware
 
+from realtime_bridge.backend.repeating_thread import repeat_in_thread
 from realtime_bridge.integrations.handover import Handover
 from realtime_bridge.integrations.tasks import (
     Channel,
@@ -128,17 +129,10 @@ class _SignalReceiver:
     def create_handover(self, **_: Any) -> None:
         """Prepare the parent of a pool for the ends that its processes cannot publish."""
         if self._handover is None:
-            self._handover = Handover()
-            threading.Thread(
-                target=self._take_over,
-                args=[self._handover],
-                name="realtime-bridge-ends",
-                daemon=True,
-            ).start()
-
-    def _take_over(self, handover: Handover) -> None:
-        while True:
-            self._jobs.take_over(handover.receive())
+            handover = self._handover = Handover()
+            repeat_in_thread(
+                "realtime-bridge-ends", lambda: self._jobs.take_over(handover.receive())
+            )
 
     def shut_down(self, **_: Any) -> None:
         """Finish the reports of a process of the pool, which ends without its exit handlers."""

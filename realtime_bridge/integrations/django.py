@@ -22,6 +22,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
+from realtime_bridge.backend.loop_thread import LoopThread
 from realtime_bridge.model.event import Event
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
@@ -133,9 +134,13 @@ class _ThreadedBridge:
         return self._wsgi_application(environ, start_response)
 
     def _start(self) -> WSGIApplication:
-        loop = asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, name="realtime-bridge-wsgi", daemon=True).start()
-        asyncio.run_coroutine_threadsafe(self._bridge.__aenter__(), loop).result()
+        thread = LoopThread("realtime-bridge-wsgi")
+        loop = thread.loop
+        try:
+            asyncio.run_coroutine_threadsafe(self._bridge.__aenter__(), loop).result()
+        except BaseException:
+            thread.stop()  # each request would start another one
+            raise
         atexit.register(self._stop, loop)
         return cast("WSGIApplication", ASGIMiddleware(cast("Any", self._bridge), loop=loop))
 

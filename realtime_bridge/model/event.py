@@ -139,6 +139,45 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         event_of_log: Self = _construct(cls, channel, event, body, id, key, source, time, position)
         return event_of_log
 
+    @classmethod
+    def from_storage(
+        cls,
+        channel: str,
+        event: str,
+        body: bytes,
+        *,
+        id: str,  # noqa: A002 -- the field's name on the wire
+        key: str | None,
+        source: str | None,
+        time: int,
+        epoch: str,
+        offset: int,
+    ) -> Self:
+        """Return an event of a log that other programs can write to, with all its checks.
+
+        Raises:
+            ValueError: a part is not valid; a client could not read the event.
+
+        """
+        orjson.loads(body)  # a check: it rejects half a surrogate too, as other parsers do
+        if b"\n" in body or b"\r" in body:
+            # JSON has them between values alone, and lines separate server-sent events.
+            body = body.replace(b"\n", b" ").replace(b"\r", b" ")
+        if id is None or type(time) is not int:
+            raise InvalidEventError("The stored event has no id or no time in milliseconds")
+        event_of_log: Self = _construct(
+            cls,
+            check_channel(channel),
+            _check_name(event),
+            body,
+            id,
+            key if key is None else _check_label("key", key),
+            source if source is None else _check_label("source", source),
+            time,
+            Position(epoch, offset, id),  # it checks the id
+        )
+        return event_of_log
+
     @property
     def data(self) -> Any:
         """Data, decoded on each access."""

@@ -11,11 +11,14 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composed, Identifier
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import TransactionalLog
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.push import Backend
+from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
 from realtime_bridge.errors import ConfigurationError, PublishError, RealtimeError
 from realtime_bridge.model.event import Event
-from realtime_bridge.postgres.errors import to_database_error
+from realtime_bridge.postgres.errors import server_name, to_database_error
 from realtime_bridge.postgres.rows import COLUMNS, event_from_row
 from realtime_bridge.protocol import backoff
 from realtime_bridge.publishing.broadcaster import Broadcaster
@@ -47,6 +50,8 @@ _logger = logging.getLogger("realtime_bridge.relay")
 
 
 RelayState = Literal["standby", "active"]
+Place = tuple[str, int]
+"""Channel and offset of a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +110,15 @@ class Relay:
         self._target = target
         self._on_change = on_change
         self._timing = timing or RelayTiming()
+        self._outage = OutageLog(
+            _logger, "database connection lost, reconnecting", "relay works again"
+        )
+        self._push_outage = OutageLog(
+            _logger, "channels wait for retry", "all channels are relayed"
+        )
+        self._unreadable = UnreadableEvents(server_name(url))
         self.dropped_events: int = 0
-        """Events that the backend rejected for good."""
+        """Events that the backend rejected for good, or that cannot be read."""
 
     async def run(self) -> None:
         """Relay until cancelled; reconnect when the database is unreachable.
@@ -123,12 +135,15 @@ class Relay:
                 ) as connection:
                     await self._stand_by(connection)
                     attempt = 0
+                    self._outage.works()
                     await self._relay(connection)
-            except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-                message = str(error).strip().partition("\n")[0]
-                _logger.warning("database connection lost, reconnecting: error=%r", message)
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                # The lines after the first may hold values of rows.
+                self._outage.failed(str(error).strip().partition("\n")[0])
             except psycopg.Error as error:
                 raise to_database_error(error, self._url) from error
+            except Exception as error:  # uvloop's RuntimeError of a reset among them
+                self._outage.failed(error)
             await asyncio.sleep(backoff.delay(attempt, random.random(), base=0.5, cap=5))  # noqa: S311
             attempt += 1
 
@@ -159,23 +174,62 @@ class Relay:
     async def _relay_queue(self, connection: AsyncConnection[Any]) -> bool:
         """Relay the queue, channel after channel; return whether to read it again at once."""
         last, stuck, any_relayed = ("", 0), set[str](), False
-        while events := await self._read_queue(connection, last, stuck):
-            assert events[-1].position
-            last = events[-1].channel, events[-1].position.offset
+        while rows := await self._read_queue(connection, last, stuck):
+            last = _place(rows[-1])
+            events, dropped, failed_channels = await self._read_events(rows)
+            stuck |= failed_channels
             relayed, failed_channels = await self._push_batch(events)
             stuck |= failed_channels
-            any_relayed |= bool(relayed)
-            await self._delete_relayed(connection, relayed)
-        if stuck:
+            places = [(event.channel, event.position.offset) for event in relayed if event.position]
+            any_relayed |= bool(places or dropped)
+            await self._delete_relayed(connection, places + dropped)
+        if not stuck:
+            self._push_outage.works()
+        else:
             await asyncio.sleep(self._timing.standby_seconds)
         return any_relayed or bool(stuck)
 
     async def _read_queue(
         self, connection: AsyncConnection[Any], last: tuple[str, int], stuck: set[str]
-    ) -> list[Event]:
+    ) -> list[Sequence[Any]]:
         values = [*last, list(stuck), BATCH_EVENTS]
         cursor = await connection.execute(self._sql(_QUEUED), values)
-        return [event_from_row(row) for row in await cursor.fetchall()]
+        return await cursor.fetchall()
+
+    async def _read_events(
+        self, rows: Sequence[Sequence[Any]]
+    ) -> tuple[list[Event], list[Place], set[str]]:
+        """Return the events of rows, the places of unreadable rows, and channels to retry."""
+        events: list[Event] = []
+        dropped: list[Place] = []
+        stuck: set[str] = set()
+        for row in rows:
+            channel, offset = _place(row)
+            try:
+                events.append(event_from_row(row))
+            except UNREADABLE as error:
+                self._unreadable.skip(channel, error)
+                if await self._reset_target(channel):
+                    self.dropped_events += 1
+                    dropped.append((channel, offset))
+                else:
+                    stuck.add(channel)
+        return events, dropped, stuck
+
+    async def _reset_target(self, channel: str) -> bool:
+        """Reset the clients of a channel of which an event is skipped; return False to retry."""
+        log = self._target.log
+        if log is None or isinstance(log, TransactionalLog):
+            # Clients find the gap themselves: this database's log answers them with a reset.
+            return True
+        try:
+            with backend_call(log):
+                top = (await log.positions([channel]))[channel]
+                await log.rotate_epoch(channel, top.epoch)
+        except RealtimeError as error:
+            self._push_outage.failed(error, channel=channel)
+            return False
+        return True
 
     async def _push_batch(self, events: Sequence[Event]) -> tuple[list[Event], set[str]]:
         """Push events together, or one by one if that fails.
@@ -183,7 +237,8 @@ class Relay:
         Return the events to delete from the queue, and the channels to retry later.
         """
         try:
-            await self._push(events)
+            if events:
+                await self._push(events)
         except RealtimeError:
             return await self._push_one_by_one(events)
         return list(events), set()
@@ -198,9 +253,7 @@ class Relay:
                 await self._push([event])
             except RealtimeError as error:
                 if isinstance(error, PublishError) and error.retryable:
-                    _logger.warning(
-                        "channel waits for retry: channel=%s error=%s", event.channel, error
-                    )
+                    self._push_outage.failed(error, channel=event.channel)
                     stuck.add(event.channel)
                     continue
                 self.dropped_events += 1
@@ -212,17 +265,23 @@ class Relay:
 
     async def _push(self, events: Sequence[Event]) -> None:
         if isinstance(self._backend, Backend):
-            await self._backend.push(events)
+            with backend_call(self._backend):
+                await self._backend.push(events)
         else:
             await self._target.publish_many(events)
 
     async def _delete_relayed(
-        self, connection: AsyncConnection[Any], events: Sequence[Event]
+        self, connection: AsyncConnection[Any], places: Sequence[Place]
     ) -> None:
-        places = [(event.channel, event.position.offset) for event in events if event.position]
         if places:
             columns = [list(column) for column in zip(*places, strict=True)]
             await connection.execute(self._sql(_DELETE_RELAYED), columns)
 
     def _sql(self, text: str) -> Composed:
         return SQL(text).format(schema=Identifier(self._prefix))
+
+
+def _place(row: Sequence[Any]) -> Place:
+    """Return the place of a row with `COLUMNS`."""
+    channel, _, offset, *_ = row
+    return channel, offset

@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.position import Position
+from realtime_bridge.model.position import Position, is_label
 
 COLUMNS = 'e.channel, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.key, e.source'
 """The columns that `event_from_row` expects, of a table with the alias `e`."""
 
 
 def event_from_row(row: Sequence[Any]) -> Event:
-    """Return the event of a row with `COLUMNS`."""
+    """Return the event of a row with `COLUMNS`.
+
+    Raises:
+        ValueError: SQL wrote the row by itself, and clients could not read the event.
+
+    """
     channel, epoch, offset, time, event_id, name, body, key, source = row
-    # Unchecked: the log stores only events that were checked when they were published.
-    return Event.from_trusted(
+    return Event.from_storage(
         channel,
         name,
         body.encode(),
@@ -22,5 +26,13 @@ def event_from_row(row: Sequence[Any]) -> Event:
         key=key,
         source=source,
         time=time,
-        position=Position(epoch, offset, event_id),
+        epoch=epoch,
+        offset=offset,
     )
+
+
+def position_from_row(row: Sequence[Any]) -> Position:
+    """Return the position of a row with epoch, offset and id."""
+    epoch, offset, event_id = row
+    # SQL can write an id that no client accepts: the position then has none.
+    return Position(epoch, offset, event_id if is_label(event_id) else None)

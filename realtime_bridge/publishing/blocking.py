@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from realtime_bridge.backend.loop_thread import LoopThread
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
@@ -204,16 +205,13 @@ class _LoopThread:
 
     def __init__(self, broadcaster: Broadcaster) -> None:
         self.broadcaster = broadcaster
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="realtime-bridge", daemon=True
-        )
+        self._thread = LoopThread("realtime-bridge")
+        self._loop = self._thread.loop
         self._tasks: dict[Future[Any], asyncio.Task[Any] | None] = {}
-        self._thread.start()
         try:
             self.submit(broadcaster.__aenter__()).result()
         except BaseException:
-            self._end()
+            self._thread.stop()
             raise
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
@@ -228,6 +226,10 @@ class _LoopThread:
         self._tasks[future] = asyncio.current_task()
         try:
             result = await work
+        except asyncio.CancelledError as error:
+            cancelled = PublishError("The call was cancelled: publish again with the same id")
+            cancelled.__cause__ = error
+            future.set_exception(cancelled)
         except BaseException as error:
             future.set_exception(error)
         else:
@@ -242,12 +244,7 @@ class _LoopThread:
         try:
             self.submit(self.broadcaster.__aexit__(None, None, None)).result()
         finally:
-            self._end()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+            self._thread.stop()
 
 
 _instances: weakref.WeakSet[BlockingBroadcaster] = weakref.WeakSet()

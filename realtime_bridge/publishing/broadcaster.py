@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.structs import replace
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log, TransactionalLog
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.push import Backend
 from realtime_bridge.errors import ConfigurationError, InvalidEventError, PublishError
 from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
@@ -72,6 +74,9 @@ class Broadcaster:
         self._writer = log if log is None or log.in_process else LogWriter(log, timing)
         self.reports: Reports = Reports(self, timing)
         self._prefix: str | None = None
+        self._push_outage = OutageLog(
+            _logger, "push failed", "pushes work again", quiet=timing.quiet_seconds
+        )
         self._exits = AsyncExitStack()
 
     @classmethod
@@ -178,7 +183,7 @@ class Broadcaster:
         if transaction is not None:
             if writing := self.write(batch, transaction):
                 await writing
-            return _receipts_without_position(batch)
+            return [Receipt(id=event.id) for event in batch]
         # The server's memory log is in this process: a call over the network would find another.
         server = local_servers.get(self._prefix)
         if server is not None and server.broadcaster is not self:
@@ -234,7 +239,8 @@ class Broadcaster:
         seconds = self._timing.call_seconds
         try:
             async with asyncio.timeout(seconds):
-                await self.backend.push(await self._stored_events(batch, receipts))
+                with backend_call(self.backend):
+                    await self.backend.push(await self._stored_events(batch, receipts))
         except (PublishError, TimeoutError) as error:
             is_answer = isinstance(error, PublishError)
             failure = error if is_answer else timed_out(self.backend, seconds)
@@ -242,8 +248,9 @@ class Broadcaster:
                 raise failure from error
             # The log has the events: clients fetch them from there, so the publish succeeded.
             self.unpushed += len(batch)
-            _logger.warning("push failed events=%d error=%r", len(batch), str(failure))
+            self._push_outage.failed(failure, events=len(batch))
             return [replace(receipt, pushed=False) for receipt in receipts]
+        self._push_outage.works()
         return receipts
 
     async def _stored_events(
@@ -257,7 +264,8 @@ class Broadcaster:
             if receipt.duplicate and receipt.position and self.log:
                 position = receipt.position
                 before = Position(position.epoch, position.offset - 1)
-                page = await self.log.read(event.channel, before, 1)
+                with backend_call(self.log):
+                    page = await self.log.read(event.channel, before, 1)
                 events += page.events if isinstance(page, Page) else ()
             else:
                 events.append(event.with_position(receipt.position, now))

@@ -10,8 +10,10 @@ from typing import Self
 
 from msgspec import Struct
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.push import Backend, PushLimits
 from realtime_bridge.errors import (
     BackendAuthError,
@@ -72,6 +74,10 @@ class Failover(Backend):
         self._failback = FailbackPolicy()
         self._record_offset = 0
         self._synced_at = float("-inf")
+        self._sync_outage = OutageLog(
+            _logger, "active push target unknown", "active push target known again"
+        )
+        self._probe_outage = OutageLog(_logger, "probe failed", "probes are accepted again")
         self._exits = AsyncExitStack()
 
     def __str__(self) -> str:
@@ -132,10 +138,12 @@ class Failover(Backend):
         # Set before the read: concurrent publishes do not read the record again.
         self._synced_at = now
         try:
-            page = await self._log.latest(CHANNEL)
+            with backend_call(self._log):
+                page = await self._log.latest(CHANNEL)
         except PublishError as error:
-            _logger.warning("active push target unknown error=%r", str(error))
+            self._sync_outage.failed(error)
             return False
+        self._sync_outage.works()
         return bool(page.events) and self.switch_to(page.events[-1])
 
     def switch_to(self, event: Event) -> bool:
@@ -162,7 +170,8 @@ class Failover(Backend):
             return
         try:
             async with asyncio.timeout(seconds):
-                await backend.push(events)
+                with backend_call(backend):
+                    await backend.push(events)
         except TimeoutError:
             raise BackendUnavailableError(
                 f"{backend} did not accept events within {seconds:g} s: check that it can be "
@@ -176,10 +185,13 @@ class Failover(Backend):
             return
         try:
             async with asyncio.timeout(self._timing.probe_seconds):
-                await first.backend.push(events)
+                with backend_call(first.backend):
+                    await first.backend.push(events)
             accepted = True
-        except (PublishError, TimeoutError):
+            self._probe_outage.works()
+        except (PublishError, TimeoutError) as error:
             accepted = False
+            self._probe_outage.failed(error, target=first.name)
         if self._failback.record_probe(now, accepted=accepted):
             await self._announce(first)
 
@@ -194,7 +206,8 @@ class Failover(Backend):
             key="backend",
         )
         try:
-            await self._log.append([record])
+            with backend_call(self._log):
+                await self._log.append([record])
         except PublishError as error:
             _logger.warning(
                 "push target change not recorded target=%s error=%r", target.name, str(error)

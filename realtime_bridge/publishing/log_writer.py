@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
 from realtime_bridge.errors import BackendUnavailableError, PublishError
 from realtime_bridge.model.event import Event
@@ -43,7 +44,8 @@ class LogWriter:
             async with asyncio.timeout(timing.call_seconds):
                 for failures in range(1, timing.retries + 2):
                     try:
-                        return await self._append_once(batch)
+                        with backend_call(self._log):
+                            return await self._append_once(batch)
                     except PublishError as error:
                         if not error.retryable or failures > timing.retries:
                             raise

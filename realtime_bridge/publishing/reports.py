@@ -6,11 +6,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.jobs.outage import Outage
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.receipt import Receipt
-from realtime_bridge.publishing.task_set import TaskSet
 from realtime_bridge.publishing.timing import PublishTiming
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Reports:
         )
         self._broadcaster = broadcaster
         self._timing = timing
-        self._tasks = TaskSet()
+        self._tasks = Supervisor()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
@@ -83,14 +84,14 @@ class Reports:
 
     def start(self, report: "Report") -> None:
         """Start a report; in another thread, soon."""
-        if len(self._tasks) >= MAX_REPORTS:
+        if self._tasks.running >= MAX_REPORTS:
             raise RuntimeError(f"{MAX_REPORTS:,} reports wait for the log")
         loop = asyncio._get_running_loop()
         if loop is None or loop is not (self._loop or loop):
             assert self._loop, "the broadcaster is not entered"
             self._loop.call_soon_threadsafe(self.start, report)
             return
-        self._tasks.spawn(report(self))
+        self._tasks.spawn("job report", report(self))
 
     def wait_seconds(self) -> float:
         """Return the longest time that a caller may wait for a report; 0 in an outage."""
@@ -104,7 +105,8 @@ class Reports:
         """Return whether the log has an event of the key."""
         log, after = self._broadcaster.log, 0
         while log:
-            page = await log.latest(channel, after=after)
+            with backend_call(log):
+                page = await log.latest(channel, after=after)
             if any(event.key == key for event in page.events):
                 return True
             last = page.events[-1].position if page.events else None

@@ -23,6 +23,8 @@ class PublishTiming(Struct, frozen=True, kw_only=True):
         report_seconds: longest wait of a caller for work in the background, such as a job's
             report; in an outage there is none.
         close_seconds: longest wait of a close for work in the background.
+        quiet_seconds: time without a failed push after which an outage counts as over in the log
+            of the process.
 
     """
 
@@ -31,6 +33,7 @@ class PublishTiming(Struct, frozen=True, kw_only=True):
     retry_delay: Callable[[int], float] = _retry_delay
     report_seconds: float = 1.0
     close_seconds: float = 5.0
+    quiet_seconds: float = 5.0
 
 
 class FailoverTiming(Struct, frozen=True, kw_only=True):

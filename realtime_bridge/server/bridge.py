@@ -1,14 +1,15 @@
 """The bridge: the ASGI application that an application mounts and publishes through."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.hosted import HostedBackend
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
@@ -180,7 +181,8 @@ class Bridge:
             PublishError: the log is unavailable.
 
         """
-        return (await self._pipeline.log.positions([channel]))[channel]
+        with backend_call(self._pipeline.log):
+            return (await self._pipeline.log.positions([channel]))[channel]
 
     async def revoke(self, *, user: str | None = None, channel: str | None = None) -> None:
         """Revoke access on all servers within a second.
@@ -233,16 +235,16 @@ class Bridge:
                 exits.enter_context(only_worker(self._settings.prefix))
             broadcaster = await exits.enter_async_context(self._pipeline.broadcaster)
             exits.callback(self._use_idle_context)
-            tasks = await exits.enter_async_context(asyncio.TaskGroup())
+            tasks = await exits.enter_async_context(Supervisor(timing=self._timing.supervision))
             context = self._use_context(tasks, is_serverless=False)
-            exits.callback(tasks.create_task(context.hub.run()).cancel)
+            tasks.run("feed", lambda: context.hub.run(lambda: tasks.confirm("feed")), confirms=True)
             # Exits run in reverse order: clients are closed while the hub still runs.
             exits.callback(context.registry.close)
             await context.hub.wait_until_ready(self._timing.start)
-            for follower in context.followers():
-                exits.callback(tasks.create_task(follower).cancel)
+            for name, work in context.background_work().items():
+                tasks.run(name, work)
             exits.enter_context(register_local_server(self._settings.prefix, broadcaster))
-            exits.enter_context(drained_first(self.drain))
+            exits.enter_context(drained_first(self.drain, tasks))
             self._exits = exits.pop_all()
         context.status.is_started = True
         return self
@@ -268,9 +270,7 @@ class Bridge:
         is_serverless = bool(self._pipeline.hosted_backends) and not self._has_own_log
         self._use_context(None, is_serverless=is_serverless)
 
-    def _use_context(
-        self, tasks: asyncio.TaskGroup | None, *, is_serverless: bool
-    ) -> ServerContext:
+    def _use_context(self, tasks: Supervisor | None, *, is_serverless: bool) -> ServerContext:
         """Answer requests with the parts of a new run, and return them."""
         self._context = context = build_context(
             self._settings,

@@ -1,11 +1,10 @@
 """Parts of one run of a server, for the routes and for the fast WebSocket."""
 
-import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from realtime_bridge.backend.feed import Feed
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.protocol.session.session_commands import ConnectionLimits
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.rules import ChannelAccess
@@ -14,6 +13,7 @@ from realtime_bridge.server.auth.tokens import Principal, Tokens
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
+from realtime_bridge.server.lifecycle.file_watch import FileWatch
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.status import ServerStatus
@@ -60,17 +60,27 @@ class ServerContext:
         """The connected clients."""
         return self.connections.registry
 
-    def followers(self) -> Iterable[Coroutine[Any, Any, None]]:
-        """Return coroutines that follow the announcements of other servers."""
-        retry, failover = self.connections.timing.restart, self.pipeline.failover
-        if failover:
-            yield FailoverFollower(failover, self.hub, self.status, retry=retry).run()
-        else:
-            yield self.status.wait_for_generation(retry)
-        revocations = self.connections.access.revocations
-        yield RevocationFollower(
-            revocations, self.pipeline.log, self.hub, self.registry, retry=retry
-        ).run()
+    @property
+    def failing(self) -> list[str]:
+        """Names of this run's background work that does not run now."""
+        tasks = self.connections.tasks
+        return self.hub.failing + (tasks.failing if tasks else [])
+
+    def background_work(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """Return the work of a started server beside its hub, by name; none of it ends."""
+        timing, failover = self.connections.timing, self.pipeline.failover
+        retry, revocations = timing.restart, self.connections.access.revocations
+        return {
+            "revocations": RevocationFollower(
+                revocations, self.pipeline.log, self.hub, self.registry, retry=retry
+            ).run,
+            "delivery configuration": FailoverFollower(
+                failover, self.hub, self.status, retry=retry
+            ).run
+            if failover
+            else lambda: self.status.keep_generation(retry),
+            "file descriptors": FileWatch(interval=timing.restart).run,
+        }
 
     def broadcast_status(self) -> None:
         """Send all clients the status; they poll while the log is down."""
@@ -118,7 +128,7 @@ def build_context(
     tokens: Tokens,
     signatures: Signatures,
     timing: ServerTiming,
-    tasks: asyncio.TaskGroup | None,
+    tasks: Supervisor | None,
     is_serverless: bool,
 ) -> ServerContext:
     """Return the parts of one run; the events and locks in them belong to one event loop."""
@@ -128,7 +138,7 @@ def build_context(
 
     log = pipeline.log
     assert isinstance(log, Feed)
-    status = ServerStatus(pipeline, is_serverless=is_serverless)
+    status = ServerStatus(pipeline, is_serverless=is_serverless, quiet=timing.quiet)
     connections = ConnectionServices(
         authenticator=authenticator,
         access=access,

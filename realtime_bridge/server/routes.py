@@ -20,6 +20,9 @@ from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 Route = Callable[[Request], Awaitable[Response]]
 Table = dict[str, dict[str, Route]]
 
+_LOG_ROUTES = {"poll", "latest", "publish"}
+"""Routes whose success shows that the log answers."""
+
 
 class Routes:
     """ASGI application that answers requests and upgrades of one server.
@@ -80,7 +83,8 @@ class Routes:
     def _reports(self) -> Table:
         context = self._context
         parts = context.pipeline, context.status, context.hub, context.registry
-        health, metrics = Health(*parts), Metrics(context.settings.prefix, *parts)
+        health = Health(*parts, lambda: context.failing)
+        metrics = Metrics(context.settings.prefix, *parts)
         return {
             "health": {"GET": lambda _: health.report()},
             "health/live": {"GET": lambda _: health.live()},
@@ -115,9 +119,12 @@ class Routes:
                 return self._cors.preflight(request)
             if not self._context.status.is_started:
                 await self._prepare()
-            return await self._find(route, method)(request)
+            response = await self._find(route, method)(request)
         except Exception as error:
-            return failure(route, error)
+            return failure(route, error, self._context.status.requests)
+        if route in _LOG_ROUTES:
+            self._context.status.requests.works()
+        return response
 
     async def _prepare(self) -> None:
         if self._lazy_start is None:
@@ -165,7 +172,7 @@ class Routes:
             limit = context.settings.limit_channels_per_connection
             start = await sse.open_stream(context.authenticator, request, limit=limit)
         except Exception as error:
-            rejection = failure("sse", error)
+            rejection = failure("sse", error, context.status.requests)
         self._cors.permit(request, rejection or head)
         if rejection:
             await rejection.send(send)

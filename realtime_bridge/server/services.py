@@ -1,8 +1,8 @@
 """Parts of the server that every connection uses."""
 
-import asyncio
 from dataclasses import dataclass
 
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.protocol.session.session_commands import ConnectionLimits
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.rules import ChannelAccess
@@ -24,7 +24,7 @@ class ConnectionServices:
         registry: the connected clients.
         timers: wakes the connections.
         status: the generation, and whether the log answers.
-        tasks: the tasks of a started server.
+        tasks: owner of the tasks of a started server.
         limits: the limits of one connection.
         unsent_bytes: the bytes that may wait for a client before it counts as slow.
         timing: the durations of the server.
@@ -37,7 +37,7 @@ class ConnectionServices:
     registry: ConnectionRegistry
     timers: TimerWheel
     status: ServerStatus
-    tasks: asyncio.TaskGroup | None
+    tasks: Supervisor | None
     limits: ConnectionLimits
     unsent_bytes: int
     timing: ServerTiming

@@ -1,8 +1,11 @@
 """Timer that all connections share: it wakes each at about the requested moment."""
 
 import asyncio
+import logging
 import time
 from abc import ABC, abstractmethod
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 _NEVER = float("inf")
 
@@ -71,6 +74,13 @@ class TimerWheel:
             del target.slot[target]
         target.slot = None
 
+    def _wake(self, target: TimerTarget) -> None:
+        try:
+            target.wake()
+        except Exception:
+            # One target's failure must not stop the timer of all others.
+            _logger.exception("timer target failed target=%s", type(target).__name__)
+
     def _set_timer(self) -> None:
         """Set the event loop's timer to the earliest slot."""
         earliest = min(self._slots)
@@ -91,6 +101,6 @@ class TimerWheel:
             while slot:
                 target, _ = slot.popitem()
                 target.slot = None
-                target.wake()
+                self._wake(target)
         if self._slots and self._timer is None:
             self._set_timer()

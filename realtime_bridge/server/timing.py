@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from realtime_bridge.backend.supervisor import SupervisorTiming
 from realtime_bridge.protocol.session.timing import SessionTiming
 
 
@@ -24,6 +25,9 @@ class ServerTiming:
     restart: float = 1.0
     """Wait before a broken feed, or a log that does not answer, is tried again."""
 
+    quiet: float = 5.0
+    """Time without a failure after which an outage counts as over in the process's log."""
+
     close: float = 1.0
     """Time for a client to read the last messages before its connection is aborted."""
 
@@ -35,3 +39,10 @@ class ServerTiming:
 
     lazy_refresh: float = 5.0
     """Age at which a server that never starts reads again what the other servers announced."""
+
+    @property
+    def supervision(self) -> SupervisorTiming:
+        """Durations of background work's restarts."""
+        return SupervisorTiming(
+            restart=self.restart, longest=5 * self.restart, settled=self.restart
+        )

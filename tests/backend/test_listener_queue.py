@@ -47,3 +47,19 @@ async def test_closed_queue_ends_the_stream() -> None:
     await asyncio.sleep(0)
     queue.close()
     assert await reading is None
+
+
+async def test_gap_of_one_channel_keeps_the_waiting_events() -> None:
+    queue = ListenerQueue()
+    queue.put(numbered("job.7", 1))
+    queue.mark_channel_gap("job.8")
+    stream = aiter(queue)
+    assert await anext(stream) == FeedInterrupted("job.8")
+    assert steps(await anext(stream)) == [1]
+
+
+async def test_overflow_without_a_connection_reports_no_connection() -> None:
+    queue = ListenerQueue(capacity=1)
+    queue.mark_gap(connected=False)
+    queue.put(numbered("job.7", 2))
+    assert await anext(aiter(queue)) == FeedInterrupted(connected=False)

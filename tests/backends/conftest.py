@@ -1,11 +1,25 @@
 """Redis and PostgreSQL servers for the backends' tests."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisCluster, RedisServer
+
+BOTH_LOOPS = ("test_resets",)
+"""Tests that depend on the transports of the event loop."""
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run these on asyncio's own loop, and on that of `realtime-bridge serve`."""
+    if item.path.stem in BOTH_LOOPS:
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import orjson
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from realtime_bridge import (
     BackendAuthError,
@@ -374,3 +376,22 @@ async def test_forked_pool_uses_an_inherited_broadcaster(
     events = await events_of(POOL, 102, server, tmp_path)
     assert [event.event for event in events] == ["first", *["step"] * 100, "last"]
     assert sorted(event.data[2] for event in events[1:-1]) == [*range(100)]
+
+
+async def test_unreadable_answer_is_a_lost_connection(caplog: pytest.LogCaptureFixture) -> None:
+    answers = [b"no JSON", b"[1]"]
+
+    async def answer(socket: ServerConnection) -> None:
+        call = orjson.loads(await socket.recv())
+        good = orjson.dumps({"number": call["number"], "positions": {}})
+        await socket.send(answers.pop(0) if answers else good)
+        await socket.wait_closed()
+
+    async with serve(answer, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with WebSocketBackend(f"http://127.0.0.1:{port}", "a secret") as log:
+            for _ in range(2):
+                with pytest.raises(BackendUnavailableError, match="closed the connection"):
+                    await log.positions([])
+            assert await log.positions([]) == {}
+    assert caplog.text.count("background work failed work=answers of the server") == 2

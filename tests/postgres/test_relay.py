@@ -132,6 +132,36 @@ async def test_rejected_event_is_dropped_and_logged(
     assert "event dropped: channel=job.7 event=job.step error=it cannot be" in caplog.text
 
 
+async def test_unreadable_row_is_skipped_and_resets_its_channel(
+    url: str, database: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.execute("ALTER TABLE realtime.events DROP CONSTRAINT IF EXISTS events_body_check")
+    target = Target()
+    (before,) = (await target.positions(["job.7"])).values()
+    async with running_relay(url, target) as (relay, active):
+        await active.wait()
+        database.execute(WRITE, ["job.7", "1", None])
+        await target.wait_for_events("job.7", 1)
+        with database.transaction():
+            # Rows of an older version, which had no checks.
+            database.execute("SET LOCAL session_replication_role = replica")
+            database.execute(
+                'INSERT INTO realtime.events (channel, epoch, "offset", "time", id, event, body)'
+                " SELECT channel, epoch, 2, 1, E'order\\t7', 'job.step', '{'"
+                " FROM realtime.channels WHERE channel = 'job.7'"
+            )
+            database.execute("UPDATE realtime.channels SET top = 2 WHERE channel = 'job.7'")
+            database.execute("INSERT INTO realtime.relay_queue VALUES ('job.7', 2)")
+        database.execute(WRITE, ["job.8", "8", None])
+        database.execute(WRITE, ["job.7", "3", None])
+        assert await target.wait_for_events("job.8", 1) == [8]
+        assert await target.wait_for_events("job.7", 2) == [1, 3]
+        assert relay.dropped_events == 1
+    (after,) = (await target.positions(["job.7"])).values()
+    assert after.epoch != before.epoch
+    assert caplog.text.count("unreadable event skipped channel=job.7") == 1
+
+
 async def test_retryable_failure_delays_its_channel_alone(
     url: str, database: psycopg.Connection
 ) -> None:

@@ -11,6 +11,7 @@ import orjson
 
 from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
 from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
@@ -268,13 +269,10 @@ async def running_hub(
 ) -> AsyncGenerator[Hub]:
     """Run a hub."""
     hub = Hub(log, feed, timing=timing)
-    running = asyncio.create_task(hub.run())
-    await hub.wait_until_ready(TIMEOUT)
-    try:
+    async with Supervisor(timing=timing.supervision) as tasks:
+        tasks.run("feed", hub.run)
+        await hub.wait_until_ready(TIMEOUT)
         yield hub
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
 
 
 class _Skipping(selectors.SelectSelector):

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import pytest
+
 from realtime_bridge.server.timer_wheel import SLOT_SECONDS, TimerTarget, TimerWheel
 
 
@@ -66,3 +68,18 @@ async def test_target_can_cancel_another_of_its_slot() -> None:
     wheel.wake_at(soon + 2 * SLOT_SECONDS, last)
     await last.woken
     assert [sleeper.woken.done() for sleeper in pair].count(True) == 1
+
+
+async def test_target_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise KeyError("a mistake")
+
+    wheel, soon = TimerWheel(), time.monotonic() + 0.05
+    sleepers = [Sleeping(), Sleeping(fail), Sleeping()]
+    for sleeper in sleepers:
+        wheel.wake_at(soon, sleeper)
+    later = Sleeping()
+    wheel.wake_at(soon + 2 * SLOT_SECONDS, later)
+    for sleeper in (*sleepers, later):
+        await sleeper.woken
+    assert caplog.text.count("timer target failed target=Sleeping") == 1

@@ -10,10 +10,12 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.log import TransactionalLog
 from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
@@ -23,6 +25,7 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema, transactions
 from realtime_bridge.postgres.errors import server_name
+from realtime_bridge.postgres.rows import position_from_row
 from realtime_bridge_backends.postgres import queries
 from realtime_bridge_backends.postgres.checks import run_checks
 from realtime_bridge_backends.postgres.errors import to_publish_error
@@ -54,6 +57,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
         self._prefix = prefix
         self._retention = retention or Retention()
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
+        self._unreadable = UnreadableEvents(self._server)
 
     def __str__(self) -> str:
         return self._server
@@ -126,7 +130,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
         if not rows:  # no such channel, or expired: `positions` begins an epoch
             top = (await self.positions([channel]))[channel]
             rows = [(top.epoch, top.offset, top.id, 1, None, *[None] * 9)]
-        return queries.read_result(rows, after, limit)
+        return queries.read_result(rows, after, limit, self._unreadable)
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
@@ -134,7 +138,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
         if not names:
             return {}
         rows = await self._query("SELECT * FROM {}.positions(%s)", [names])
-        return {name: Position(epoch, top, top_id) for name, epoch, top, top_id in rows}
+        return {name: position_from_row(place) for name, *place in rows}
 
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Return the latest event of each key."""
@@ -142,7 +146,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
         rows = await self._query(queries.LATEST, [after, limit + 1, channel])
         if not rows:
             return Page(events=(), top=(await self.positions([channel]))[channel])
-        return queries.page(rows, limit)
+        return queries.latest_page(rows, limit, self._unreadable)
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch if `expected_epoch` is still the channel's."""
@@ -158,7 +162,11 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
     async def listen(self) -> AsyncGenerator[Listener]:
         """Open a listener on a separate connection."""
         listener = PostgresListener(
-            self._url, self._prefix, positions=self.positions, server=self._server
+            self._url,
+            self._prefix,
+            positions=self.positions,
+            server=self._server,
+            unreadable=self._unreadable,
         )
         async with listener:
             yield listener
@@ -179,7 +187,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
                 return await (await connection.execute(statement, values)).fetchall()
         except PoolTimeout as error:
             raise await self._connection_error(error) from error
-        except (psycopg.Error, OSError) as error:
+        except (psycopg.Error, *CONNECTION_ERRORS) as error:
             raise to_publish_error(error, self._server) from error
 
     async def _connection_error(self, pool_error: PoolTimeout) -> PublishError:

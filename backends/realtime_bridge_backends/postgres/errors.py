@@ -8,9 +8,6 @@ from psycopg_pool import PoolTimeout
 
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
 
-CONNECTION_ERRORS = (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError)
-"""Errors of a lost connection or an unreachable server."""
-
 _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], str], ...] = (
     (
         (
@@ -43,7 +40,7 @@ _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
         "Try again",
     ),
     (
-        (*CONNECTION_ERRORS, PoolTimeout),
+        (psycopg.OperationalError, psycopg.InterfaceError, OSError, PoolTimeout),
         BackendUnavailableError,
         "Check that it runs, and that REALTIME_POSTGRES_URL has its address",
     ),
@@ -70,9 +67,13 @@ def to_publish_error(error: Exception, server: str) -> PublishError:
     for kinds, error_class, hint in _RULES:
         if isinstance(error, kinds):
             return error_class(f"{message}. {hint}")
+    if not isinstance(error, psycopg.Error):  # uvloop's RuntimeError of a reset among them
+        return BackendUnavailableError(f"{message}. {_RULES[-1][2]}")
     return PublishError(message)
 
 
 def _first_line(error: Exception) -> str:
     """Return the first line of the message; the lines after it may hold values of rows."""
-    return str(error).strip().partition("\n")[0] or "no answer in time"
+    return str(error).strip().partition("\n")[0] or (
+        "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    )

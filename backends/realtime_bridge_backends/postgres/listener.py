@@ -1,19 +1,19 @@
 """Feed of PostgreSQL: NOTIFY wakes a connection, which then reads the newly committed events."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import psycopg
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.backend.reconnecting import ReconnectingListener
+from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
 from realtime_bridge.errors import PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.postgres.rows import event_from_row
-from realtime_bridge_backends.postgres.errors import CONNECTION_ERRORS, to_publish_error
+from realtime_bridge_backends.postgres.errors import to_publish_error
 from realtime_bridge_backends.postgres.queries import SINCE
 
 WAKE_SECONDS = 10.0
@@ -69,6 +69,7 @@ class PostgresListener(ReconnectingListener):
         prefix: the schema, and the name of the notifications.
         positions: returns the tops of channels.
         server: the server's name, for messages.
+        unreadable: counts the events that cannot be read.
 
     """
 
@@ -79,12 +80,14 @@ class PostgresListener(ReconnectingListener):
         *,
         positions: Callable[[Iterable[str]], Awaitable[dict[str, Position]]],
         server: str,
+        unreadable: UnreadableEvents,
     ) -> None:
         super().__init__()
         self._url = url
         self._schema = Identifier(prefix)
         self._positions = positions
         self._server = server
+        self._unreadable = unreadable
         self._known: dict[str, tuple[str, int]] = {}
         """Epoch and offset of the last event queued, by channel."""
         self._last_expiry = asyncio.get_running_loop().time()
@@ -100,18 +103,18 @@ class PostgresListener(ReconnectingListener):
         for channel in channels:
             self._known.pop(channel, None)
 
-    async def _listen_until_lost(self) -> PublishError:
-        try:
-            async with await AsyncConnection.connect(self._url, **OPTIONS) as connection:
-                # LISTEN, snapshot, read: in this order no commit falls between two of them.
-                await connection.execute(SQL("LISTEN {}").format(self._schema))
-                ((snapshot,),) = await self._execute(connection, SNAPSHOT, [])
-                self._on_connected()
-                await self._catch_up(connection)
-                while True:
-                    snapshot = await self._wait_and_read(connection, snapshot)
-        except (psycopg.Error, *CONNECTION_ERRORS) as error:
-            return to_publish_error(error, self._server)
+    async def _listen_until_lost(self) -> None:
+        async with await AsyncConnection.connect(self._url, **OPTIONS) as connection:
+            # LISTEN, snapshot, read: in this order no commit falls between two of them.
+            await connection.execute(SQL("LISTEN {}").format(self._schema))
+            ((snapshot,),) = await self._execute(connection, SNAPSHOT, [])
+            self._on_connected()
+            await self._catch_up(connection)
+            while True:
+                snapshot = await self._wait_and_read(connection, snapshot)
+
+    def _to_publish_error(self, error: Exception) -> PublishError:
+        return to_publish_error(error, self._server)
 
     async def _wait_and_read(self, connection: AsyncConnection[Any], snapshot: str) -> str:
         """Wait for a notification, read what was committed since, and return the new snapshot."""
@@ -144,11 +147,7 @@ class PostgresListener(ReconnectingListener):
         while reads:
             columns = [list(column) for column in zip(*reads, strict=True)]
             event_rows = await self._execute(connection, SINCE, [*columns, READ_EVENTS])
-            # A channel may have been unsubscribed while the query ran.
-            events = [event_from_row(row) for row in event_rows if row[0] in self._known]
-            for event in events:
-                assert event.position
-                self._move(event.channel, event.position)
+            events = list(self._events(event_rows))
             self._queue.put([*events, *_repeated(events, reads)])
             reads = self._unfinished(reads, event_rows)
 
@@ -166,10 +165,23 @@ class PostgresListener(ReconnectingListener):
                 self._known[channel] = epoch, after
         return reads
 
-    def _move(self, channel: str, position: Position) -> None:
-        epoch, offset = self._known[channel]
-        if position.epoch != epoch or position.offset > offset:
-            self._known[channel] = position.epoch, position.offset
+    def _events(self, rows: Iterable[Sequence[Any]]) -> Iterator[Event]:
+        """Yield the events of rows; one that cannot be read is a gap of its channel alone."""
+        for row in rows:
+            channel, epoch, offset = row[:3]
+            if channel not in self._known:  # it was unsubscribed while the query ran
+                continue
+            self._move(channel, epoch, offset)
+            try:
+                yield event_from_row(row)
+            except UNREADABLE as error:
+                self._unreadable.skip(channel, error)
+                self._queue.mark_channel_gap(channel)
+
+    def _move(self, channel: str, epoch: str, offset: int) -> None:
+        known_epoch, known_offset = self._known[channel]
+        if epoch != known_epoch or offset > known_offset:
+            self._known[channel] = epoch, offset
 
     def _unfinished(
         self, reads: Sequence[_Read], event_rows: Sequence[Sequence[Any]]

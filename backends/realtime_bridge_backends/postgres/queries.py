@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_BYTES, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.postgres.rows import COLUMNS, event_from_row
+from realtime_bridge.postgres.rows import COLUMNS, event_from_row, position_from_row
 from realtime_bridge.protocol.publishing.history import reset_reason
 
 AFTER = f"""
@@ -51,24 +52,41 @@ JOIN LATERAL (
 """  # noqa: S608, E501 -- constant columns
 """Events after known positions of several channels, and the events that were sent again."""
 
-_CHANNEL, _EVENT = slice(0, 5), slice(5, None)
+_CHANNEL, _EVENT, _TOP = slice(0, 5), slice(5, None), slice(0, 3)
 
 
-def read_result(rows: Sequence[Sequence[Any]], after: Position, limit: int) -> Page | Reset:
+def read_result(
+    rows: Sequence[Sequence[Any]], after: Position, limit: int, unreadable: UnreadableEvents
+) -> Page | Reset:
     """Return the page after a position, or the reset if the history does not continue it."""
-    epoch, top, top_id, first, id_at_offset = rows[0][_CHANNEL]
-    reason = reset_reason(after, Position(epoch, top, top_id), first=first, stored_id=id_at_offset)
+    *place, first, id_at_offset = rows[0][_CHANNEL]
+    top = position_from_row(place)
+    reason = reset_reason(after, top, first=first, stored_id=id_at_offset)
     if reason:
-        return Reset(reason=reason, top=Position(epoch, top, top_id))
-    return page(rows, limit)
-
-
-def page(rows: Sequence[Sequence[Any]], limit: int) -> Page:
-    """Return the events of rows as one page; `limit + 1` rows mean that more follow."""
-    epoch, top, top_id, *_ = rows[0]
-    events = [event_from_row(row[_EVENT]) for row in rows if row[_EVENT][0] is not None]
+        return Reset(reason=reason, top=top)
+    event_rows = _event_rows(rows)
+    events = _readable(event_rows, unreadable)
+    if len(events) < len(event_rows):  # a page may have no gap
+        return Reset(reason="truncated", top=top)
     fitting = tuple(_fit(events, limit))
-    return Page(events=fitting, top=Position(epoch, top, top_id), more=len(fitting) < len(events))
+    return Page(events=fitting, top=top, more=len(fitting) < len(events))
+
+
+def latest_page(rows: Sequence[Sequence[Any]], limit: int, unreadable: UnreadableEvents) -> Page:
+    """Return the latest events of rows as one page; `limit + 1` rows mean that more follow."""
+    event_rows = _event_rows(rows)
+    events = _readable(event_rows, unreadable)
+    fitting = tuple(_fit(events, limit))
+    more = len(fitting) < len(events) or len(event_rows) > limit
+    return Page(events=fitting, top=position_from_row(rows[0][_TOP]), more=more)
+
+
+def _event_rows(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    return [row[_EVENT] for row in rows if row[_EVENT][0] is not None]
+
+
+def _readable(rows: Sequence[Sequence[Any]], unreadable: UnreadableEvents) -> list[Event]:
+    return list(unreadable.read_all(rows[0][0], rows, event_from_row)) if rows else []
 
 
 def _fit(events: Iterable[Event], limit: int) -> Iterator[Event]:

@@ -13,10 +13,11 @@ from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_BYTES, PAGE_EVENTS, Page
-from realtime_bridge.model.position import Position
+from realtime_bridge.model.position import Position, is_label
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
@@ -73,6 +74,7 @@ class RedisBackend(Log, Feed, Plugin):
         self._scripts = ScriptRunner(self._client)
         self._publish = "SPUBLISH" if isinstance(self._client, RedisCluster) else "PUBLISH"
         self._limits = (limits.events, limits.bytes, round(limits.seconds * 1_000))
+        self._unreadable = UnreadableEvents(self._server)
         # redis-py raises when its pool has no free connection; a semaphore waits.
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
@@ -123,9 +125,13 @@ class RedisBackend(Log, Feed, Plugin):
         limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
         call = self._call("read", channel, after.epoch, after.offset, after.id or "", *limits)
         (answer,) = await self._run([call])
+        top = _position(answer[1:4])
         if answer[0]:
-            return Reset(reason=answer[0].decode(), top=_position(answer[1:4]))
-        return _page(answer)
+            return Reset(reason=answer[0].decode(), top=top)
+        events = self._events(channel, answer[5:])
+        if len(events) < len(answer) - 5:  # a page may have no gap
+            return Reset(reason="truncated", top=top)
+        return Page(events=events, top=top, more=bool(answer[4]))
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
@@ -137,7 +143,8 @@ class RedisBackend(Log, Feed, Plugin):
         """Return the latest event of each key."""
         limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
         (answer,) = await self._run([self._call("latest", channel, after, *limits)])
-        return _page(answer)
+        events = self._events(channel, answer[5:])
+        return Page(events=events, top=_position(answer[1:4]), more=bool(answer[4]))
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch if `expected_epoch` is still the channel's."""
@@ -154,7 +161,11 @@ class RedisBackend(Log, Feed, Plugin):
     async def listen(self) -> AsyncGenerator[Listener]:
         """Open a listener on separate connections."""
         listener = RedisListener(
-            self._create_client, self._prefix, server=self._server, timing=self._timing
+            self._create_client,
+            self._prefix,
+            server=self._server,
+            timing=self._timing,
+            unreadable=self._unreadable,
         )
         async with listener:
             yield listener
@@ -181,6 +192,10 @@ class RedisBackend(Log, Feed, Plugin):
     def _call(self, operation: str, channel: str, *arguments: Argument) -> ScriptCall:
         # Redis starts math.random from the same seed in every run, so the epoch comes from here.
         return ScriptCall(operation, _keys(self._prefix, channel), (ids.epoch(), *arguments))
+
+    def _events(self, channel: str, frames: Iterable[bytes]) -> tuple[Event, ...]:
+        """Return the events of stored frames, without those that cannot be read."""
+        return tuple(self._unreadable.read_all(channel, frames, messages.held_event))
 
     def _append_call(self, events: Sequence[Event]) -> ScriptCall:
         channel = events[0].channel
@@ -226,9 +241,5 @@ def _receipts(events: Sequence[Event], answer: Sequence[Any]) -> list[Receipt]:
 
 def _position(answer: Sequence[Any]) -> Position:
     epoch, offset, event_id = answer
-    return Position(epoch.decode(), offset, event_id.decode() or None)
-
-
-def _page(answer: Sequence[Any]) -> Page:
-    events = tuple(map(messages.held_event, answer[5:]))
-    return Page(events=events, top=_position(answer[1:4]), more=bool(answer[4]))
+    label = event_id.decode(errors="replace")
+    return Position(epoch.decode(), offset, label if is_label(label) else None)

@@ -16,9 +16,10 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 -- Redis's own, not Python's
 )
 
+from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
 
-CALL_ERRORS = (RedisError, OSError, AttributeError)
+CALL_ERRORS = (RedisError, *CONNECTION_ERRORS, AttributeError)
 """Errors that a call may raise. redis-py raises AttributeError when a change of the Cluster closes
 a connection that is being opened."""
 
@@ -54,7 +55,7 @@ _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
         "all connections of this process are in use: publish less at the same time",
     ),
     (
-        (ConnectionError, TimeoutError, ClusterError, OSError, AttributeError),
+        (ConnectionError, TimeoutError, ClusterError),
         BackendUnavailableError,
         "check that it runs, and that REALTIME_REDIS_URL has its address",
     ),
@@ -71,6 +72,9 @@ def to_publish_error(error: Exception, server: str) -> PublishError:
     for kinds, error_class, hint in _RULES:
         if isinstance(error, kinds):
             return error_class(f"{server} failed ({error or 'no answer'}): {hint}")
+    if not isinstance(error, RedisError):
+        text = str(error) or type(error).__name__
+        return BackendUnavailableError(f"{server} failed ({text}): {_RULES[-1][2]}")
     return PublishError(
         f"{server} rejected the call: {error}", retryable=str(error).startswith(_RETRYABLE)
     )

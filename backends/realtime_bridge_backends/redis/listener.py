@@ -1,18 +1,22 @@
 """Feed of Redis: events published on the pub/sub channels of the log's channels."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 
-from redis.exceptions import RedisError
-
 from realtime_bridge.backend.reconnecting import ReconnectingListener
+from realtime_bridge.backend.supervisor import Supervisor
+from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
 from realtime_bridge.errors import PublishError
+from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire.messages import held_event
 from realtime_bridge_backends.redis.client_factory import Client, close_client
 from realtime_bridge_backends.redis.errors import to_publish_error
 from realtime_bridge_backends.redis.pubsub_pool import PubSubPool
 from realtime_bridge_backends.redis.timing import RedisTiming
+
+LENGTH_DIGITS = 12
+"""The most characters of an event's length and its colon."""
 
 
 def pubsub_channel(prefix: str, channel: str) -> str:
@@ -28,11 +32,18 @@ class RedisListener(ReconnectingListener):
         prefix: the beginning of the pub/sub channels.
         server: the server's name, for messages.
         timing: time limits.
+        unreadable: counts the events that cannot be read.
 
     """
 
     def __init__(
-        self, create_client: Callable[[], Client], prefix: str, *, server: str, timing: RedisTiming
+        self,
+        create_client: Callable[[], Client],
+        prefix: str,
+        *,
+        server: str,
+        timing: RedisTiming,
+        unreadable: UnreadableEvents,
     ) -> None:
         super().__init__()
         self._create_client = create_client
@@ -41,6 +52,7 @@ class RedisListener(ReconnectingListener):
         self._timing = timing
         self._channels: set[str] = set()
         self._pool: PubSubPool | None = None
+        self._unreadable = unreadable
 
     async def subscribe(self, channels: Iterable[str]) -> None:
         """Subscribe to channels, and wait until Redis has confirmed it.
@@ -56,7 +68,7 @@ class RedisListener(ReconnectingListener):
                 await self._connected.wait()
                 assert self._pool
                 await self._pool.subscribe(self._pubsub_channels(new))
-        except (RedisError, OSError) as error:
+        except Exception as error:
             self._channels -= new
             raise to_publish_error(error, self._server) from error
 
@@ -66,24 +78,24 @@ class RedisListener(ReconnectingListener):
         self._channels -= old
         if self._pool:
             # A failure means a lost connection: the next one does not subscribe them.
-            with suppress(RedisError, OSError):
+            with suppress(Exception):
                 await self._pool.unsubscribe(self._pubsub_channels(old))
 
-    async def _listen_until_lost(self) -> PublishError:
-        failures: list[Exception] = []
+    async def _listen_until_lost(self) -> None:
         try:
-            async with self._client() as client, asyncio.TaskGroup() as tasks:
+            async with self._client() as client, Supervisor() as tasks:
                 pool = PubSubPool(client, tasks, self._receive, timing=self._timing)
                 await pool.open()
                 # Subscribe before `_on_connected`: after it, no event may be missed.
                 await pool.subscribe(self._pubsub_channels(self._channels))
                 self._pool = pool
                 self._on_connected()
-                await asyncio.Event().wait()  # until a task of the group fails
-        except* (RedisError, OSError) as group:
-            failures += group.exceptions
-        self._pool = None
-        return to_publish_error(failures[0], self._server)
+                await pool.lost
+        finally:
+            self._pool = None
+
+    def _to_publish_error(self, error: Exception) -> PublishError:
+        return to_publish_error(error, self._server)
 
     @asynccontextmanager
     async def _client(self) -> AsyncGenerator[Client]:
@@ -96,6 +108,34 @@ class RedisListener(ReconnectingListener):
     def _pubsub_channels(self, channels: Iterable[str]) -> list[str]:
         return [pubsub_channel(self._prefix, channel) for channel in channels]
 
-    def _receive(self, payload: bytes) -> None:
-        # A frame is JSON in one line, so a newline separates two.
-        self._queue.put([held_event(frame) for frame in payload.split(b"\n")])
+    def _receive(self, name: bytes, payload: bytes) -> None:
+        """Queue the events of a message; one that cannot be read is a gap of its channel."""
+        channel = name.decode()[len(self._prefix) + 2 : -1]
+        try:
+            self._queue.put(list(_events(channel, payload)))
+        except UNREADABLE as error:
+            self._unreadable.skip(channel, error)
+            self._queue.mark_channel_gap(channel)
+
+
+def _events(channel: str, payload: bytes) -> Iterator[Event]:
+    """Yield the events of a message: each has its length in bytes before it, `LENGTH:EVENT`.
+
+    Raises:
+        ValueError: a part is malformed, or belongs to another channel.
+
+    """
+    start = 0
+    while start < len(payload):
+        length, colon, _ = payload[start : start + LENGTH_DIGITS].partition(b":")
+        if not colon or not length.isdigit():
+            raise ValueError("an event has no length before it")
+        start += len(length) + 1
+        end = start + int(length)
+        if end > len(payload):
+            raise ValueError("the message is shorter than the length in it")
+        event = held_event(payload[start:end])
+        if event.channel != channel:
+            raise ValueError(f"the event is of another channel, {event.channel[:140]!r}")
+        yield event
+        start = end

@@ -84,14 +84,16 @@ local function store_latest(keys, bytes, key, offset, frame)
   return bytes
 end
 
--- Publish frames, in messages of a limited size: a listener reads each as a whole.
+-- Publish frames, in messages of a limited size: a listener reads each as a whole. Each frame has
+-- its length before it, since no separator is safe: SQL's JSON may contain newlines.
 local function notify(command, channel, frames)
-  local first, size = 1, 0
+  local parts, size = {}, 0
   for number, frame in ipairs(frames) do
+    parts[#parts + 1] = #frame .. ':' .. frame
     size = size + #frame
     if size >= MESSAGE_BYTES or number == #frames then
-      redis.call(command, channel, table.concat(frames, '\n', first, number))
-      first, size = number + 1, 0
+      redis.call(command, channel, table.concat(parts))
+      parts, size = {}, 0
     end
   end
 end

@@ -7,9 +7,12 @@ from typing import Any
 import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from realtime_bridge_backends.redis.timing import RedisTiming
+
+OnMessage = Callable[[bytes, bytes], None]
+"""Receives the pub/sub channel and the payload of a message."""
 
 READ_BYTES = 262_144
 COMMAND_CHANNELS = 1_000
@@ -26,7 +29,7 @@ class PubSubConnection:
         connection: one of redis-py's for RESP2, not connected yet.
         sharded: whether the node is of a Cluster. Its channels have slots, and its commands are
             SSUBSCRIBE and SUNSUBSCRIBE.
-        on_message: called with the payload of each message.
+        on_message: called with the pub/sub channel and the payload of each message.
         timing: time limits.
 
     """
@@ -36,7 +39,7 @@ class PubSubConnection:
         connection: AbstractConnection,
         *,
         sharded: bool,
-        on_message: Callable[[bytes], None],
+        on_message: OnMessage,
         timing: RedisTiming,
     ) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -48,33 +51,32 @@ class PubSubConnection:
         self._parser = hiredis.Reader()
         self._unconfirmed: dict[bytes, asyncio.Future[None]] = {}
         self._unsubscribing: set[bytes] = set()
-        self._pong = asyncio.Event()
 
-    async def run(self) -> None:
-        """Connect, then read until the connection is lost; every waiting call gets the reason.
+    async def run(self) -> Exception:
+        """Connect, read until the connection is lost, and return the reason.
 
-        Raises:
-            RedisError: the connection failed or was lost.
-
+        Every waiting call gets the reason too.
         """
+        reason: Exception = RedisConnectionError("the connection was closed")
         try:
             await self._connection.connect()
             self.opened.set_result(None)
-            await asyncio.gather(self._read(), self._ping())
-        except (RedisError, OSError) as error:
+            await self._read()
+        except Exception as error:  # uvloop and hiredis have their own classes
+            reason = error
+        finally:
             for future in (self.opened, *self._unconfirmed.values()):
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(reason)
                     future.exception()  # mark it as retrieved: the waiting task may be gone
-            raise
-        finally:
             await self._connection.disconnect(nowait=True)
+        return reason
 
     async def subscribe(self, channels: Iterable[str]) -> None:
         """Subscribe to channels, and wait until Redis has confirmed all.
 
         Raises:
-            RedisError: the connection is lost.
+            Exception: the connection is lost.
 
         """
         await asyncio.shield(self.opened)  # a cancelled call must not cancel it for the others
@@ -105,39 +107,41 @@ class PubSubConnection:
             # No health check: it would read the reply that `_read` waits for.
             await self._connection.send_packed_command(packed, check_health=False)
 
-    async def _ping(self) -> None:
-        while True:
-            await asyncio.sleep(self._timing.ping_seconds)
-            self._pong.clear()
-            await self._connection.send_command("PING", check_health=False)
-            try:
-                async with asyncio.timeout(self._timing.pong_seconds):
-                    await self._pong.wait()
-            except TimeoutError:
-                raise RedisConnectionError(
-                    f"no PONG within {self._timing.pong_seconds:g} s"
-                ) from None
-
     async def _read(self) -> None:
         stream = self._connection._reader  # redis-py has no public way to read raw bytes
         assert stream
-        while chunk := await stream.read(READ_BYTES):
+        while chunk := await self._next_chunk(stream):
             self._parser.feed(chunk)
             while (reply := self._parser.gets()) is not False:
                 self._handle(reply)
         raise RedisConnectionError("Redis closed the connection")
+
+    async def _next_chunk(self, stream: asyncio.StreamReader) -> bytes:
+        """Return received bytes; after a silence, ask for some with a PING."""
+        try:
+            async with asyncio.timeout(self._timing.ping_seconds):
+                return await stream.read(READ_BYTES)
+        except TimeoutError:
+            pass
+        try:
+            async with asyncio.timeout(self._timing.pong_seconds):
+                await self._connection.send_command("PING", check_health=False)
+                return await stream.read(READ_BYTES)
+        except TimeoutError:
+            raise RedisConnectionError(f"no PONG within {self._timing.pong_seconds:g} s") from None
 
     def _handle(self, reply: Any) -> None:
         if not isinstance(reply, list):
             raise ResponseError(str(reply))
         kind = reply[0]
         if kind in (b"message", b"smessage"):
-            self._on_message(reply[2])
+            self._on_message(reply[1], reply[2])
         elif kind in (b"subscribe", b"ssubscribe"):
-            if confirmation := self._unconfirmed.pop(reply[1], None):
+            confirmation = self._unconfirmed.pop(reply[1], None)
+            if confirmation and not confirmation.done():  # the waiting call may be cancelled
                 confirmation.set_result(None)
         elif kind == b"pong":
-            self._pong.set()
+            pass  # its arrival alone shows that the connection works
         elif reply[1] in self._unsubscribing:
             self._unsubscribing.discard(reply[1])
         else:  # an SUNSUBSCRIBE that the node sent by itself

@@ -2,24 +2,26 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from redis.asyncio import RedisCluster
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
 
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge_backends.redis.client_factory import Client
-from realtime_bridge_backends.redis.pubsub_connection import PubSubConnection
+from realtime_bridge_backends.redis.pubsub_connection import OnMessage, PubSubConnection
 from realtime_bridge_backends.redis.timing import RedisTiming
 
 
 class PubSubPool:
-    """Subscriptions on the nodes of their channels; one lost connection ends the task group.
+    """Subscriptions on the nodes of their channels; one lost connection is the loss of all.
 
     Args:
         client: a client for this pool alone. When a Cluster's client learns of new nodes, it
             closes connections, and other users would lose theirs.
-        tasks: the task group of the connections.
-        on_message: called with the payload of each message.
+        tasks: owner of the connections' tasks.
+        on_message: called with the pub/sub channel and the payload of each message.
         timing: time limits.
 
     """
@@ -27,11 +29,13 @@ class PubSubPool:
     def __init__(
         self,
         client: Client,
-        tasks: asyncio.TaskGroup,
-        on_message: Callable[[bytes], None],
+        tasks: Supervisor,
+        on_message: OnMessage,
         *,
         timing: RedisTiming,
     ) -> None:
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when a connection has ended, with the reason as its exception."""
         self._client = client
         self._tasks = tasks
         self._on_message = on_message
@@ -88,8 +92,16 @@ class PubSubPool:
                 timing=self._timing,
             )
             self._connections[node] = connection
-            self._tasks.create_task(connection.run())
+            running = self._tasks.spawn("Redis subscriptions", connection.run())
+            running.add_done_callback(self._record_loss)
         return connection
+
+    def _record_loss(self, running: "asyncio.Task[Exception]") -> None:
+        if not self.lost.done():
+            # A cancellation that the owner did not ask for is a lost connection too.
+            cancelled = RedisConnectionError("the connection's task was cancelled")
+            self.lost.set_exception(cancelled if running.cancelled() else running.result())
+            self.lost.exception()  # mark it as retrieved: opening may have failed first
 
     def _create(self, node: str) -> AbstractConnection:
         if not isinstance(self._client, RedisCluster):

@@ -230,21 +230,29 @@ def decode_event(fields: Mapping[str, Any]) -> Event:
 
 
 def held_event(frame: bytes) -> Event:
-    """Return the event of a message that a log of this project stores."""
-    # The data stays bytes: parsing and encoding it again costs more than the rest of the read.
+    """Return the event of a message that a log of this project stores.
+
+    Raises:
+        ProtocolError: another program wrote the message, and clients could not read it.
+
+    """
+    # The data stays bytes: encoding it again costs more than the rest of the read.
     head, _, data = frame.partition(_DATA)
-    fields = orjson.loads(head + b"}")
-    event_id = fields["id"]
-    return Event.from_trusted(
-        fields["channel"],
-        fields["event"],
-        data[:-1],
-        id=event_id,
-        key=fields.get("key"),
-        source=fields.get("source"),
-        time=fields["time"],
-        position=Position(fields["epoch"], fields["offset"], event_id),
-    )
+    try:
+        fields = orjson.loads(head + b"}")
+        return Event.from_storage(
+            fields["channel"],
+            fields["event"],
+            data.removesuffix(b"}"),
+            id=fields["id"],
+            key=fields.get("key"),
+            source=fields.get("source"),
+            time=fields["time"],
+            epoch=fields["epoch"],
+            offset=fields["offset"],
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ProtocolError(f"the stored event is malformed: {error}") from error
 
 
 _DATA = b',"data":'

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
 from realtime_bridge.model.event import Event
 from realtime_bridge.server.auth.tokens import SKEW_SECONDS, TOKEN_SECONDS, Principal
@@ -64,7 +65,8 @@ class Revocations(dict[Revocation, float]):
         revocations: list[Revocation] = []
         after, more = 0, True
         while more:
-            page = await log.latest(CONTROL, after=after)
+            with backend_call(log):
+                page = await log.latest(CONTROL, after=after)
             for event in page.events:
                 assert event.position
                 assert event.time is not None

@@ -73,8 +73,10 @@ class ASGIConnection(Connection):
         return self._queued_bytes
 
     async def _receive(self) -> None:
-        await self.receive_all()
-        self._ended.set()
+        try:
+            await self.receive_all()
+        finally:
+            self._ended.set()
 
     async def _send_all(self) -> None:
         try:
@@ -84,6 +86,8 @@ class ASGIConnection(Connection):
                 while self._send_queue:
                     await self._send_next()
         except DISCONNECTED:
+            pass
+        finally:
             self._ended.set()
 
     async def _send_next(self) -> None:

@@ -188,7 +188,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
                 assert self._services.tasks
                 self._history_lock = self._history_lock or asyncio.Lock()
                 work = self._subscribe(command.subscription, command.position)
-                command.subscription.task = self._services.tasks.create_task(work)
+                command.subscription.task = self._services.tasks.spawn("subscription", work)
             elif isinstance(command, Unsubscribe):
                 self._end_subscription(command.subscription)
             else:
@@ -232,9 +232,15 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         try:
             await self._authorize_and_read(subscription, position)
         except RealtimeError as error:
-            _logger.warning("subscription failed: channel=%s error=%s", channel, error)
+            self._services.status.requests.failed(error, channel=channel)
             failure = "the log cannot be read now"
             self._perform(self._session.deny_subscription(channel, 500, failure))
+        except asyncio.CancelledError:
+            if subscription.task is asyncio.current_task():
+                # Not this connection ended the task: the client must not wait without end.
+                failure = "the subscription was interrupted"
+                self._perform(self._session.deny_subscription(channel, 500, failure))
+            raise
         except Exception:
             _logger.exception("subscription failed: channel=%s", channel)
             self.close(CloseCode.INTERNAL, "the server failed")

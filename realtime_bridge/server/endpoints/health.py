@@ -1,5 +1,7 @@
 """Liveness, readiness and a summary of this server."""
 
+from collections.abc import Callable, Sequence
+
 from realtime_bridge.server.auth.rules import INTERNAL
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.response import Response
@@ -16,6 +18,7 @@ class Health:
         status: the status of this run.
         hub: the open channels.
         registry: the connected clients.
+        failing: returns the names of background work that does not run now.
 
     """
 
@@ -25,11 +28,13 @@ class Health:
         status: ServerStatus,
         hub: Hub,
         registry: ConnectionRegistry,
+        failing: Callable[[], Sequence[str]],
     ) -> None:
         self._pipeline = pipeline
         self._status = status
         self._hub = hub
         self._registry = registry
+        self._failing = failing
 
     async def live(self) -> Response:
         """Answer `GET health/live` with 200: the process works and needs no restart."""
@@ -56,5 +61,7 @@ class Health:
     def _state(self) -> str:
         if self._registry.draining:
             return "draining"
-        works = self._status.is_serverless or (self._hub.ready and self._hub.healthy)
+        if self._status.is_serverless:
+            return "ok"
+        works = self._hub.ready and self._hub.healthy and not self._failing()
         return "ok" if works else "not ready"

@@ -84,6 +84,6 @@ class Metrics:
             ("published", "Events published by this process", broadcaster.published),
             ("unpushed", "Events in the log that the backend failed to push", broadcaster.unpushed),
             ("events", "Events fanned out by this process", hub.events),
-            ("recoveries", "Gaps recovered from the log", hub.recoveries),
-            ("resets", "Resets sent for gaps that the log cannot fill", hub.resets),
+            ("recoveries", "Gaps recovered from the log", hub.recovery.started),
+            ("resets", "Resets sent for gaps that the log cannot fill", hub.recovery.resets),
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
@@ -91,8 +92,10 @@ class LogCache:
 
     async def _read_log(self, channel: str, after: Position | None) -> Page | Reset:
         if after is not None or not self._pipeline.has_log:
-            return await self._pipeline.log.read(channel, after or NOWHERE)
-        tops = await self._pipeline.log.positions([channel])
+            with backend_call(self._pipeline.log):
+                return await self._pipeline.log.read(channel, after or NOWHERE)
+        with backend_call(self._pipeline.log):
+            tops = await self._pipeline.log.positions([channel])
         return Page(events=(), top=tops[channel])
 
 
@@ -167,7 +170,8 @@ class Polls:
         await self._require_access(principal, channel)
         if not self._pipeline.has_log:
             raise HTTPError(404, "no_log", "This server stores no events: set REALTIME_LOG")
-        page = await self._pipeline.log.latest(channel, after=int(after))
+        with backend_call(self._pipeline.log):
+            page = await self._pipeline.log.latest(channel, after=int(after))
         return Response.json(
             {
                 "channel": channel,

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.errors import InvalidEventError, PublishError, RealtimeError
 from realtime_bridge.model.channel import check_channel
 from realtime_bridge.protocol.session.session import MAX_REASON
@@ -119,21 +120,27 @@ class WorkerCalls:
     async def _read(self, fields: Fields) -> dict[str, Any]:
         after = messages.decode_position(fields.get("after"))
         limit = _number(fields, "limit", 1)
-        return rpc.pack_answer(await self._pipeline.log.read(_channel(fields), after, limit))
+        log, channel = self._pipeline.log, _channel(fields)
+        with backend_call(log):
+            return rpc.pack_answer(await log.read(channel, after, limit))
 
     async def _latest(self, fields: Fields) -> dict[str, Any]:
         after, limit = _number(fields, "after", 0), _number(fields, "limit", 1)
-        page = await self._pipeline.log.latest(_channel(fields), after=after, limit=limit)
-        return rpc.pack_answer(page)
+        log, channel = self._pipeline.log, _channel(fields)
+        with backend_call(log):
+            return rpc.pack_answer(await log.latest(channel, after=after, limit=limit))
 
     async def _positions(self, fields: Fields) -> dict[str, Any]:
-        channels = rpc.unpack_channels(fields.get("channels"))
-        tops = await self._pipeline.log.positions(map(check_channel, channels))
+        channels = list(map(check_channel, rpc.unpack_channels(fields.get("channels"))))
+        with backend_call(self._pipeline.log):
+            tops = await self._pipeline.log.positions(channels)
         return {"positions": {channel: top.to_json() for channel, top in tops.items()}}
 
     async def _rotate_epoch(self, fields: Fields) -> dict[str, Any]:
         expected = str(fields.get("expected_epoch"))
-        top = await self._pipeline.log.rotate_epoch(_channel(fields), expected)
+        log, channel = self._pipeline.log, _channel(fields)
+        with backend_call(log):
+            top = await log.rotate_epoch(channel, expected)
         return {"position": top.to_json()}
 
 

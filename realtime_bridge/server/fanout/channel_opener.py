@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.model.event import Event
 
@@ -43,6 +44,7 @@ class ChannelOpener:
         self._openings: dict[str, _Opening] = {}
         self._requested: list[str] = []
         self._wake = asyncio.Event()
+        self._outage = OutageLog(_logger, "channels cannot be opened", "channels open again")
 
     def __len__(self) -> int:
         return len(self._openings)
@@ -97,8 +99,13 @@ class ChannelOpener:
         try:
             await self._open_all(channels)
         except Exception as error:
-            _logger.warning("channels cannot be opened: count=%d error=%r", len(channels), error)
+            self._outage.failed(error, count=len(channels))
             self._fail(channels, error)
+        else:
+            self._outage.works()
+        finally:
+            # Also if this task is cancelled: a request must not wait without end.
+            self._fail(channels, "opening was cancelled")
 
     def _fail(self, channels: list[str], problem: object) -> None:
         for channel in channels:

@@ -7,6 +7,8 @@ from contextlib import suppress
 
 from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
 from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.outage_log import OutageLog
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import BackendUnavailableError, RealtimeError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
@@ -14,8 +16,9 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.fanout.channel_fanout import ChannelFanout, FastSubscriber, Subscriber
-from realtime_bridge.server.fanout.channel_opener import MAX_CHANNELS, ChannelOpener
+from realtime_bridge.server.fanout.channel_opener import ChannelOpener
 from realtime_bridge.server.fanout.positions import differs_from, has_advanced, includes
+from realtime_bridge.server.fanout.recovery import Recovery
 from realtime_bridge.server.timing import ServerTiming
 
 _TIMING = ServerTiming()
@@ -41,21 +44,37 @@ class Hub:
         on_change: Callable[[], None] = lambda: None,
         timing: ServerTiming = _TIMING,
     ) -> None:
-        self._log, self._feed = log, feed
+        self._feed = feed
         self._on_change = on_change
         self._timing = timing
         self.healthy: bool = False
         """True while feed and log answer, so that all events are fanned out here."""
-        self.events: int = 0
-        self.recoveries: int = 0
-        self.resets: int = 0
-        """Number of events fanned out, of gaps read from the log, and of gaps that remain."""
+        self.recovery: Recovery = Recovery(log, timing)
+        """Recovery of gaps in the feed."""
         self.fanouts: dict[str, ChannelFanout] = {}
         """Fan-outs of the open channels, by channel."""
         self.opener: ChannelOpener = ChannelOpener(self._open_all)
+        self._announced = 0
+        self._has_feed = False
         self._listener: Listener | None = None
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: Supervisor | None = None
+        self._outage = OutageLog(
+            _logger, "positions cannot be compared", "positions are compared again"
+        )
+        self._check_outage = OutageLog(
+            _logger, "the position check failed", "the position check works again"
+        )
         self._changing, self._ready = asyncio.Lock(), asyncio.Event()
+
+    @property
+    def events(self) -> int:
+        """Number of events fanned out."""
+        return self._announced + self.recovery.events
+
+    @property
+    def failing(self) -> list[str]:
+        """Names of the hub's background work that does not run now."""
+        return self._tasks.failing if self._tasks else []
 
     @property
     def ready(self) -> bool:
@@ -67,14 +86,26 @@ class Hub:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), seconds)
 
-    async def run(self) -> None:
-        """Listen to the feed until cancelled; when it breaks, reconnect and recover the gap."""
-        while True:
+    async def run(self, confirm: Callable[[], None] = lambda: None) -> None:
+        """Listen to the feed until it is lost; a supervisor runs this again.
+
+        Args:
+            confirm: called once the feed is connected.
+
+        Raises:
+            Exception: the reason of the loss, of any class.
+
+        """
+        async with (
+            self._feed.listen() as listener,
+            Supervisor(timing=self._timing.supervision) as tasks,
+        ):
+            self._listener, self._tasks = listener, tasks
+            self._has_feed = True
             try:
-                await self._listen()
-            except* Exception:
-                _logger.exception("the feed broke: retry_s=%g", self._timing.restart)
-            await asyncio.sleep(self._timing.restart)
+                await self._follow(listener, tasks, confirm)
+            finally:
+                self._on_feed_lost()
 
     def top(self, channel: str) -> int | None:
         """Return the offset that a channel was fanned out to, or None if it is not open."""
@@ -97,7 +128,7 @@ class Hub:
         try:
             answer: Page | Reset = Page(events=(), top=fanout.position)
             if after is not None:
-                answer = await self._log.read(subscription.channel, after)
+                answer = await self.recovery.read(subscription.channel, after)
             if fanout.reading_history.get(subscriber) is not subscription:
                 return
             if isinstance(answer, Page) and answer.more:
@@ -138,30 +169,24 @@ class Hub:
         async with self._changing:
             await self._listener.subscribe(channels)
         # Listening comes first: an event appended between the two calls is announced, not lost.
-        tops = await self._log.positions(channels)
+        tops = await self.recovery.tops(channels)
         for channel in channels:
             fanout = self.fanouts[channel] = ChannelFanout(channel, tops[channel])
             early = self.opener.finish(channel)
             self._accept(fanout, [event for event in early if not includes(fanout.position, event)])
 
-    async def _listen(self) -> None:
-        async with self._feed.listen() as listener, asyncio.TaskGroup() as tasks:
-            self._listener, self._tasks = listener, tasks
-            try:
-                await self._follow(listener)
-            finally:
-                self._on_feed_lost()
-
-    async def _follow(self, listener: Listener) -> None:
-        assert self._tasks
+    async def _follow(
+        self, listener: Listener, tasks: Supervisor, confirm: Callable[[], None]
+    ) -> None:
         await listener.subscribe(list(self.fanouts))
         await self._verify_positions()
-        self._tasks.create_task(self._check_regularly())
-        self._tasks.create_task(self.opener.run())
+        tasks.run("position check", self._check_regularly)
+        tasks.run("channel opener", self.opener.run)
         self._ready.set()
+        confirm()
         async for item in listener:
             if isinstance(item, FeedInterrupted):
-                await self._verify_positions()
+                await self._on_gap(item)
             else:
                 self._dispatch(item)
         raise BackendUnavailableError("The feed ended without an error")
@@ -175,15 +200,32 @@ class Hub:
         for fanout in self.fanouts.values():
             fanout.recovering = False
 
+    async def _on_gap(self, gap: FeedInterrupted) -> None:
+        if gap.channel is None:
+            self._has_feed = gap.connected
+            await self._verify_positions()
+        elif fanout := self.fanouts.get(gap.channel):
+            fanout.missed = True
+            self._recover(fanout)
+
     def _dispatch(self, events: Sequence[Event]) -> None:
         by_channel: dict[str, list[Event]] = {}
         for event in events:
             by_channel.setdefault(event.channel, []).append(event)
         for channel, channel_events in by_channel.items():
             if fanout := self.fanouts.get(channel):
-                self._accept(fanout, channel_events)
+                self._try_accept(fanout, channel_events)
             else:
                 self.opener.buffer(channel, channel_events)
+
+    def _try_accept(self, fanout: ChannelFanout, events: Iterable[Event]) -> None:
+        """Fan out events; a subscriber that fails costs its channel a reset, and others nothing."""
+        try:
+            self._accept(fanout, events)
+        except Exception:
+            _logger.exception("fan-out failed: channel=%s", fanout.channel)
+            self.recovery.resets += 1
+            fanout.reset(Reset(reason="truncated", top=fanout.position))
 
     def _accept(self, fanout: ChannelFanout, events: Iterable[Event]) -> None:
         if fanout.recovering:
@@ -193,54 +235,14 @@ class Hub:
         if count is None:
             self._recover(fanout)
         else:
-            self.events += count
+            self._announced += count
 
     def _recover(self, fanout: ChannelFanout) -> None:
         if fanout.recovering:
             return
         assert self._tasks
         fanout.recovering = True
-        self.recoveries += 1
-        self._tasks.create_task(self._recover_channel(fanout))
-
-    async def _recover_channel(self, fanout: ChannelFanout) -> None:
-        """Read a channel up to the log's top."""
-        _logger.info("recovering: channel=%s from=%s", fanout.channel, fanout.position)
-        while await self._try_read_page(fanout):
-            pass
-        fanout.recovering = False
-
-    async def _try_read_page(self, fanout: ChannelFanout) -> bool:
-        """Read a page, and return whether there is more; after a failure, wait and return True."""
-        try:
-            return await self._read_page(fanout)
-        except Exception as error:
-            _logger.warning("recovery failed: channel=%s error=%r", fanout.channel, error)
-            await asyncio.sleep(self._timing.restart)
-            return True
-
-    async def _read_page(self, fanout: ChannelFanout) -> bool:
-        # An announcement that arrives during the read may be past the page: the loop reads again.
-        fanout.missed = False
-        here = fanout.position
-        answer = await self._log.read(fanout.channel, here)
-        if isinstance(answer, Reset):
-            self.resets += 1
-            fanout.reset(await self._rotate_if_rolled_back(fanout.channel, answer, here))
-            return fanout.missed
-        self.events += len(answer.events)
-        fanout.fan_out(answer.events)
-        return answer.more or fanout.missed
-
-    async def _rotate_if_rolled_back(self, channel: str, answer: Reset, here: Position) -> Reset:
-        """Rotate the epoch of a log that lost events which were announced here.
-
-        The events that the log has at their offsets must never follow what clients received.
-        """
-        if answer.top.epoch != here.epoch or answer.reason not in ("ahead", "regressed"):
-            return answer
-        _logger.warning("the log lost delivered events, rotating the epoch: channel=%s", channel)
-        return Reset(reason="regressed", top=await self._log.rotate_epoch(channel, here.epoch))
+        self._tasks.spawn("recovery", self.recovery.run(fanout))
 
     async def _check_regularly(self) -> None:
         timing = self._timing
@@ -249,8 +251,10 @@ class Hub:
             try:
                 await self._close_unused()
                 await self._check_positions(confirm=timing.announcement)
-            except Exception:
-                _logger.exception("the position check failed: next_s=%g", timing.position_check)
+            except Exception as error:
+                self._check_outage.failed(error)
+            else:
+                self._check_outage.works()
 
     async def _verify_positions(self) -> None:
         """Compare positions before the next event is fanned out; repeat until the log answers."""
@@ -264,12 +268,13 @@ class Hub:
         """
         before = {channel: fanout.position for channel, fanout in self.fanouts.items()}
         try:
-            tops = await self._positions(list(before))
+            tops = await self.recovery.tops(list(before))
         except RealtimeError as error:
-            _logger.warning("positions cannot be compared: error=%s", error)
+            self._outage.failed(error)
             self._set_health(healthy=False)
             return False
-        self._set_health(healthy=True)
+        self._outage.works()
+        self._set_health(healthy=self._has_feed)
         suspects = [name for name, top in tops.items() if differs_from(before[name], top)]
         if suspects and confirm:
             await asyncio.sleep(confirm)
@@ -283,12 +288,6 @@ class Hub:
         if healthy != self.healthy:
             self.healthy = healthy
             self._on_change()
-
-    async def _positions(self, channels: list[str]) -> dict[str, Position]:
-        tops: dict[str, Position] = {}
-        for start in range(0, len(channels), MAX_CHANNELS):
-            tops |= await self._log.positions(channels[start : start + MAX_CHANNELS])
-        return tops
 
     async def _close_unused(self) -> None:
         unused = [channel for channel, fanout in self.fanouts.items() if not fanout.in_use]

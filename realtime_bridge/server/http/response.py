@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import PublishError
 from realtime_bridge.server.http.request import ClientDisconnect, HTTPError, Scope, Send
 
@@ -65,15 +66,22 @@ class Response:
         return {"status": self.status, "headers": encoded}
 
 
-def failure(route: str, error: Exception) -> Response:
-    """Return the response to a request that raised `error`, and log faults of the server."""
+def failure(route: str, error: Exception, outage: OutageLog) -> Response:
+    """Return the response to a request that raised `error`, and log faults of the server.
+
+    Args:
+        route: the path below the mount point.
+        error: the exception.
+        outage: reporter of requests that fail because of the log.
+
+    """
     if isinstance(error, HTTPError):
         return Response.error(error)
     if isinstance(error, ClientDisconnect):
         # The connection is closed: the ASGI server drops this response.
         return Response(status=400)
     if isinstance(error, PublishError):
-        _logger.warning("log unavailable: route=%s error=%s", route, error)
+        outage.failed(error, route=route)
         headers = {"retry-after": "1"}
         return Response.error(HTTPError(503, "log_unavailable", str(error), headers=headers))
     _logger.error("request failed: route=%s", route, exc_info=error)

@@ -1,19 +1,23 @@
 """Follower of the failover's choice: clients reconnect when the backend in use changes."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 import orjson
 
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
-from realtime_bridge.protocol.wire.messages import decode_event
+from realtime_bridge.protocol.wire.messages import ProtocolError, decode_event
 from realtime_bridge.publishing.failover import CHANNEL, Failover
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.lifecycle.status import ServerStatus
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 
 class FailoverFollower(Subscriber):
@@ -33,6 +37,11 @@ class FailoverFollower(Subscriber):
         self._status = status
         self._retry = retry
         self._changed = asyncio.Event()
+        self._outage = OutageLog(
+            _logger,
+            "backend changes are not followed",
+            "backend changes are followed",
+        )
 
     async def run(self) -> None:
         """Use the backend that all processes use, now and after each change."""
@@ -41,8 +50,10 @@ class FailoverFollower(Subscriber):
                 # Subscribing comes first, so that no change falls between the two.
                 await self._hub.subscribe(self, ChannelSubscription(CHANNEL), None)
                 await self._failover.sync_active()
+                self._outage.works()
                 await self._follow()
-            except RealtimeError:
+            except RealtimeError as error:
+                self._outage.failed(error)
                 await asyncio.sleep(self._retry)
 
     async def _follow(self) -> None:
@@ -53,7 +64,11 @@ class FailoverFollower(Subscriber):
 
     def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:  # noqa: ARG002
         """Switch to the backend that was announced."""
-        self._failover.switch_to(decode_event(orjson.loads(messages[-1])))
+        try:
+            self._failover.switch_to(decode_event(orjson.loads(messages[-1])))
+        except (ProtocolError, KeyError, TypeError) as error:
+            # Another program wrote it: the hub's other channels must not depend on it.
+            _logger.warning("malformed change of the backend ignored: error=%r", str(error))
         self._changed.set()
         return True
 

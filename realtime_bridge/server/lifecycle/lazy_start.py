@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.server.auth.revocations import Revocations
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -38,6 +39,11 @@ class LazyStart:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = asyncio.Lock()
         self._refreshed = float("-inf")
+        self._outage = OutageLog(
+            _logger,
+            "announcements of other servers cannot be read",
+            "announcements of other servers are read again",
+        )
 
     async def prepare(self) -> None:
         """Prepare for a request."""
@@ -63,5 +69,7 @@ class LazyStart:
             await self._revocations.read(self._pipeline.log)
             await self._status.read_generation()
         except RealtimeError as error:
-            _logger.warning("announcements of other servers cannot be read: error=%s", error)
+            self._outage.failed(error)
+        else:
+            self._outage.works()
         self._refreshed = time.monotonic()

@@ -1,11 +1,13 @@
 """Follower of revocations: connected clients lose what any server revokes."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 import orjson
 
 from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
@@ -14,6 +16,8 @@ from realtime_bridge.server.auth.revocations import CONTROL, Revocations
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.registry import ConnectionRegistry
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 
 class RevocationFollower(Subscriber):
@@ -42,30 +46,43 @@ class RevocationFollower(Subscriber):
         self._hub = hub
         self._registry = registry
         self._retry = retry
+        self._has_gap = asyncio.Event()
+        self._outage = OutageLog(
+            _logger, "revocations of other servers are not followed", "revocations are followed"
+        )
 
     async def run(self) -> None:
-        """Subscribe, then read the revocations from before."""
+        """Subscribe, then read the revocations from before; read again after each gap."""
         while True:
+            self._has_gap.clear()
             try:
                 # Subscribing comes first, so that no revocation falls between the two.
                 await self._hub.subscribe(self, ChannelSubscription(CONTROL), None)
                 for revocation in await self._revocations.read(self._log):
                     self._registry.revoke(revocation.user, revocation.channel)
-            except RealtimeError:
+            except RealtimeError as error:
+                self._outage.failed(error)
                 await asyncio.sleep(self._retry)
             else:
-                return
+                self._outage.works()
+                await self._has_gap.wait()
 
     def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:  # noqa: ARG002
         """Revoke access of the connected clients."""
         for message in messages:
             event = orjson.loads(message)
-            revocation = self._revocations.add_event(event["data"], event["time"])
-            self._registry.revoke(revocation.user, revocation.channel)
+            try:
+                revocation = self._revocations.add_event(event["data"], event["time"])
+            except (KeyError, TypeError) as error:
+                # Another program wrote it: the hub's other channels must not depend on it.
+                _logger.warning("malformed revocation ignored: error=%r", str(error))
+            else:
+                self._registry.revoke(revocation.user, revocation.channel)
         return True
 
     def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
         """Ignore the history: it is read from the log."""
 
-    def reset(self, channel: str, reset: Reset) -> None:
-        """Keep the revocations that this process has received."""
+    def reset(self, channel: str, reset: Reset) -> None:  # noqa: ARG002
+        """Read the revocations again: some may have been missed."""
+        self._has_gap.set()

@@ -8,15 +8,23 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from realtime_bridge.backend.supervisor import Supervisor
+
 Handler = Callable[[int, FrameType | None], Any]
+Drain = Callable[[], Coroutine[Any, Any, None]]
 
 
 @contextmanager
-def drained_first(drain: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
+def drained_first(drain: Drain, tasks: Supervisor) -> Iterator[None]:
     """Run `drain` on SIGTERM, then call the previous handler.
 
     A second SIGTERM is passed on at once. Without a previous handler, or outside the main thread,
     nothing changes.
+
+    Args:
+        drain: drains the connections.
+        tasks: owner of the task that drains.
+
     """
     # uvicorn closes all sockets before it ends the lifespan. Draining there would be too late, so
     # the bridge handles the signal first.
@@ -25,7 +33,7 @@ def drained_first(drain: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[No
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    handler = _Draining(drain, before)
+    handler = _Draining(drain, before, tasks)
     signal.signal(signal.SIGTERM, handler)
     try:
         yield
@@ -39,9 +47,10 @@ def drained_first(drain: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[No
 class _Draining:
     """Handler of SIGTERM while a bridge runs; afterwards it passes each signal on."""
 
-    def __init__(self, drain: Callable[[], Coroutine[Any, Any, None]], before: Handler) -> None:
+    def __init__(self, drain: Drain, before: Handler, tasks: Supervisor) -> None:
         self.ended = False
         self._drain = drain
+        self._tasks = tasks
         self._before = before
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
@@ -54,5 +63,5 @@ class _Draining:
             self._loop.call_soon_threadsafe(self._begin, number)
 
     def _begin(self, number: int) -> None:
-        self._task = self._loop.create_task(self._drain())
+        self._task = self._tasks.spawn("drain", self._drain())
         self._task.add_done_callback(lambda _: self._before(number, None))

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 
+from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server.http.request import HTTPError
@@ -17,13 +19,26 @@ class ServerStatus:
     Args:
         pipeline: the log, which counts the generations of the configuration.
         is_serverless: whether requests are answered without a start; the log counts as available.
+        quiet: the seconds without a failed request after which the log counts as working.
 
     """
 
-    def __init__(self, pipeline: ServerPipeline, *, is_serverless: bool = False) -> None:
+    def __init__(
+        self, pipeline: ServerPipeline, *, is_serverless: bool = False, quiet: float = 0.0
+    ) -> None:
         self._pipeline = pipeline
         self.is_serverless = is_serverless
+        self._generation_outage = OutageLog(
+            _logger, "the generation cannot be read", "the generation was read"
+        )
         self.is_started = False
+        self.requests: OutageLog = OutageLog(
+            _logger,
+            "log unavailable, requests fail",
+            "log available, requests are answered",
+            quiet=quiet,
+        )
+        """Reporter of requests and subscriptions that fail because of the log."""
         self.generation: int = 0
         """Generation of the delivery configuration; 0 until the log returns it."""
         self.log_available: bool = is_serverless
@@ -62,7 +77,8 @@ class ServerStatus:
             RealtimeError: the log does not answer.
 
         """
-        self.generation = await self._pipeline.log.generation(self._pipeline.delivery)
+        with backend_call(self._pipeline.log):
+            self.generation = await self._pipeline.log.generation(self._pipeline.delivery)
 
     async def wait_for_generation(self, retry: float) -> None:
         """Read the generation from the log; retry every `retry` seconds until the log answers."""
@@ -70,7 +86,13 @@ class ServerStatus:
             try:
                 await self.read_generation()
             except RealtimeError as error:
-                _logger.warning("the generation cannot be read: error=%s", error)
+                self._generation_outage.failed(error)
                 await asyncio.sleep(retry)
             else:
+                self._generation_outage.works()
                 return
+
+    async def keep_generation(self, retry: float) -> None:
+        """Read the generation once the log answers; never end, as all background work."""
+        await self.wait_for_generation(retry)
+        await asyncio.Event().wait()

@@ -279,3 +279,62 @@ def test_halves_around_a_position_are_the_event_frame(data: object, more: dict[s
     positioned = event.with_position(Position("k3v9q2wz", 124), 1763836800123)
     assert head + position + tail == messages.encode_event(positioned)
     assert messages.held_event(head + position + tail) == positioned
+
+
+HELD = {
+    "type": "event",
+    "channel": "job.7",
+    "event": "job.step",
+    "id": "e1",
+    "epoch": EPOCH,
+    "offset": 1,
+    "time": 1763836800123,
+    "data": {"step": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channel": "no channel"},
+        {"channel": 7},
+        {"event": "a\nb"},
+        {"event": ["list"]},
+        {"id": None},
+        {"id": "order\t7"},
+        {"key": ""},
+        {"source": 1},
+        {"epoch": "EPOCH"},
+        {"offset": -1},
+        {"offset": 1.5},
+        {"time": "now"},
+    ],
+    ids=str,
+)
+def test_held_event_with_an_odd_field_is_rejected(changes: dict[str, object]) -> None:
+    assert messages.held_event(orjson.dumps(HELD)).data == {"step": 1}
+    with pytest.raises(ProtocolError, match="malformed"):
+        messages.held_event(orjson.dumps(HELD | changes))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"hello",
+        b"[]",
+        b"{}",
+        b'{"data":1}',
+        orjson.dumps(HELD)[:-1],
+        orjson.dumps(HELD) + b"x",
+    ],
+)
+def test_held_event_that_is_no_frame_is_rejected(frame: bytes) -> None:
+    with pytest.raises(ProtocolError, match="malformed"):
+        messages.held_event(frame)
+
+
+def test_held_event_has_its_newlines_replaced() -> None:
+    frame = orjson.dumps(HELD).replace(b'{"step":1}', b'{\r\n"step":\n"a\\nb"}')
+    event = messages.held_event(frame)
+    assert event.body == b'{  "step": "a\\nb"}'

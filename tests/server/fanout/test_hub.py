@@ -431,7 +431,7 @@ class TestOpening:
                 await until(lambda: feed.opened == 2)
                 await hub.wait_until_ready(TIMEOUT)
                 await joined(hub)
-        assert "the feed broke" in caplog.text
+        assert "background work ended, restarting work=feed" in caplog.text
 
 
 class TestABrokenFeed:

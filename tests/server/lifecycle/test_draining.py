@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.server.lifecycle.signals import drained_first
 from tests.server.harness import TIMEOUT, Client, Serve, Site, until
 
@@ -115,8 +116,9 @@ class TestSigterm:
             drain_started.set()
             await may_end.wait()
 
-        with drained_first(drain):
-            yield drain_started, may_end.set
+        async with Supervisor() as tasks:
+            with drained_first(drain, tasks):
+                yield drain_started, may_end.set
 
     async def test_signal_reaches_the_server_after_the_drain(
         self, received_signals: list[int], drain_control: tuple[asyncio.Event, Callable[[], object]]
@@ -140,7 +142,7 @@ class TestSigterm:
     async def test_default_handler_is_not_replaced(self) -> None:
         before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
-            with drained_first(asyncio.Event().wait):  # type: ignore[arg-type]  # never called
+            with drained_first(asyncio.Event().wait, Supervisor()):  # type: ignore[arg-type]  # never called
                 assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         finally:
             signal.signal(signal.SIGTERM, before)
@@ -151,7 +153,7 @@ class TestSigterm:
         async def drain() -> None:
             raise AssertionError
 
-        with drained_first(drain):
+        with drained_first(drain, Supervisor()):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
         await until(lambda: received_signals == [signal.SIGTERM])
