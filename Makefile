@@ -73,6 +73,7 @@ check-python: .venv
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 	.venv/bin/python scripts/check_language.py
+	.venv/bin/python scripts/check_tasks.py
 	git ls-files -z | xargs -0 .venv/bin/codespell
 	.venv/bin/pyright
 	.venv/bin/python scripts/type_completeness.py realtime_bridge --at-least $(TYPED)
