@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -35,9 +36,23 @@ from realtime_bridge.protocol.wire import rpc
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
-CONNECT_SECONDS = 2.0
 APPEND_BYTES = rpc.MAX_CALL_BYTES // 2
 """The most bytes of data in one append: names and ids have the other half of the call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketTiming:
+    """Time limits, in seconds.
+
+    Args:
+        connect_seconds: to open the connection, and to close it.
+        call_seconds: for one call, with the time to connect. It is below the broadcaster's limit
+            of 5 s.
+
+    """
+
+    connect_seconds: float = 2.0
+    call_seconds: float = 4.0
 
 
 class WebSocketBackend(Log, Plugin):
@@ -49,14 +64,16 @@ class WebSocketBackend(Log, Plugin):
     Args:
         url: the server's address, such as `https://example.com/realtime`.
         secret: the server's `REALTIME_SECRET`.
+        timing: time limits.
 
     """
 
     default_logs = ("memory",)
 
-    def __init__(self, url: str, secret: str) -> None:
+    def __init__(self, url: str, secret: str, *, timing: WebSocketTiming | None = None) -> None:
         self._url = url.rstrip("/")
         self._secret = secret
+        self._timing = timing or WebSocketTiming()
         self._connection: _RPCConnection | None = None
         self._connect_lock = asyncio.Lock()
         self._supervisor = Supervisor()
@@ -125,11 +142,18 @@ class WebSocketBackend(Log, Plugin):
         return Position.from_json(answer["position"])
 
     async def _call(self, name: str, **fields: Any) -> dict[str, Any]:
-        connection = self._connection
-        if connection is None or connection.is_lost:
-            connection = await self._connect()
         try:
-            answer = await connection.call(name, fields)
+            # A call that its deadline cancels closes a silent connection: see `_RPCConnection`.
+            async with asyncio.timeout(self._timing.call_seconds):
+                connection = self._connection
+                if connection is None or connection.is_lost:
+                    connection = await self._connect()
+                answer = await connection.call(name, fields)
+        except TimeoutError as error:
+            raise BackendUnavailableError(
+                f"{self} did not answer {name!r} within {self._timing.call_seconds:g} s: check "
+                "that it runs and can be reached. Publishing the same id again is safe"
+            ) from error
         except (ConnectionClosed, *CONNECTION_ERRORS) as error:
             raise BackendUnavailableError(
                 f"{self} closed the connection during {name!r}: publish again with the same id"
@@ -152,7 +176,8 @@ class WebSocketBackend(Log, Plugin):
                 additional_headers=rpc.signed_headers(self._secret, timestamp, b""),
                 compression=None,  # events are small, and the connection is usually local
                 max_size=2 * rpc.MAX_CALL_BYTES,  # a page of events, with its JSON around it
-                open_timeout=CONNECT_SECONDS,
+                open_timeout=self._timing.connect_seconds,
+                close_timeout=self._timing.connect_seconds,
                 proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
             )
         except InvalidStatus as error:
@@ -184,11 +209,12 @@ class _RPCConnection:
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_number = 0
         self._received = 0
+        self._is_aborted = False
         self._reader = supervisor.spawn("answers of the server", self._read())
 
     @property
     def is_lost(self) -> bool:
-        return self._reader.done()
+        return self._is_aborted or self._reader.done()
 
     async def call(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
         self._last_number += 1
@@ -204,6 +230,7 @@ class _RPCConnection:
             # No answer to any call since this one began: the connection may be half-open, so the
             # next call must open another. A connection with other answers works, and stays.
             if self._received == received:
+                self._is_aborted = True
                 self._connection.transport.abort()
             raise
         finally:

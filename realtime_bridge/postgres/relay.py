@@ -4,11 +4,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncCursor
 from psycopg.sql import SQL, Composed, Identifier
 
 from realtime_bridge.backend.calls import backend_call
@@ -16,9 +15,16 @@ from realtime_bridge.backend.log import TransactionalLog
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.push import Backend
 from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
-from realtime_bridge.errors import ConfigurationError, PublishError, RealtimeError
+from realtime_bridge.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    PublishError,
+    RealtimeError,
+)
 from realtime_bridge.model.event import Event
+from realtime_bridge.postgres.connection import Connection, connect
 from realtime_bridge.postgres.errors import server_name, to_database_error
+from realtime_bridge.postgres.relay_timing import RelayTiming
 from realtime_bridge.postgres.rows import COLUMNS, event_from_row
 from realtime_bridge.protocol import backoff
 from realtime_bridge.publishing.broadcaster import Broadcaster
@@ -41,6 +47,7 @@ DELETE FROM {schema}.relay_queue q USING unnest(%s::text[], %s::bigint[]) AS r (
 WHERE q.channel = r.channel AND q."offset" = r."offset"
 """
 
+_ENABLE = "UPDATE {schema}.settings SET relay_enabled = true"
 _DISABLE = """
 WITH disabled AS (UPDATE {schema}.settings SET relay_enabled = false)
 DELETE FROM {schema}.relay_queue
@@ -52,20 +59,6 @@ _logger = logging.getLogger("realtime_bridge.relay")
 RelayState = Literal["standby", "active"]
 Place = tuple[str, int]
 """Channel and offset of a row."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayTiming:
-    """Waiting times of a relay, in seconds.
-
-    Args:
-        standby_seconds: between two tries to become active, and before a stuck channel's retry.
-        idle_seconds: the longest wait for a notification; then the relay reads without one.
-
-    """
-
-    standby_seconds: float = 1.0
-    idle_seconds: float = 5.0
 
 
 def discard_pending(connection: psycopg.Connection, prefix: str) -> int:
@@ -130,9 +123,7 @@ class Relay:
         attempt = 0
         while True:
             try:
-                async with await AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=2, options=_KEEPALIVE
-                ) as connection:
+                async with await self._connect() as connection:
                     await self._stand_by(connection)
                     attempt = 0
                     self._outage.works()
@@ -147,31 +138,48 @@ class Relay:
             await asyncio.sleep(backoff.delay(attempt, random.random(), base=0.5, cap=5))  # noqa: S311
             attempt += 1
 
-    async def _stand_by(self, connection: AsyncConnection[Any]) -> None:
+    async def _connect(self) -> Connection:
+        async with self._deadline():
+            return await connect(self._url, options=_KEEPALIVE)
+
+    def _deadline(self) -> asyncio.Timeout:
+        """Return the limit of one answer; after it the connection is closed without waiting."""
+        return asyncio.timeout(self._timing.answer_seconds)
+
+    async def _execute(
+        self,
+        connection: Connection,
+        query: Composed | LiteralString,
+        values: Sequence[Any] | None = None,
+    ) -> AsyncCursor[Any]:
+        async with self._deadline():
+            return await connection.execute(query, values)
+
+    async def _stand_by(self, connection: Connection) -> None:
         """Wait until no other relay is active."""
         self._on_change("standby")
         while True:
             if await self._lock(connection):
                 break
             await asyncio.sleep(self._timing.standby_seconds)
-        await connection.execute(self._sql("UPDATE {schema}.settings SET relay_enabled = true"))
+        await self._execute(connection, self._sql(_ENABLE))
         # LISTEN before the first read: an event committed between the two sends a notification.
-        await connection.execute(self._sql("LISTEN {schema}"))
+        await self._execute(connection, self._sql("LISTEN {schema}"))
         self._on_change("active")
 
-    async def _lock(self, connection: AsyncConnection[Any]) -> bool:
+    async def _lock(self, connection: Connection) -> bool:
         # A session lock: PostgreSQL frees it when the connection ends, however that happens.
         query = "SELECT pg_try_advisory_lock(hashtext(%s), hashtext('relay'))"
-        row = await (await connection.execute(query, [self._prefix])).fetchone()
+        row = await (await self._execute(connection, query, [self._prefix])).fetchone()
         return bool(row and row[0])
 
-    async def _relay(self, connection: AsyncConnection[Any]) -> None:
+    async def _relay(self, connection: Connection) -> None:
         while True:
             if not await self._relay_queue(connection):
                 async for _ in connection.notifies(timeout=self._timing.idle_seconds, stop_after=1):
                     pass
 
-    async def _relay_queue(self, connection: AsyncConnection[Any]) -> bool:
+    async def _relay_queue(self, connection: Connection) -> bool:
         """Relay the queue, channel after channel; return whether to read it again at once."""
         last, stuck, any_relayed = ("", 0), set[str](), False
         while rows := await self._read_queue(connection, last, stuck):
@@ -190,10 +198,10 @@ class Relay:
         return any_relayed or bool(stuck)
 
     async def _read_queue(
-        self, connection: AsyncConnection[Any], last: tuple[str, int], stuck: set[str]
+        self, connection: Connection, last: tuple[str, int], stuck: set[str]
     ) -> list[Sequence[Any]]:
         values = [*last, list(stuck), BATCH_EVENTS]
-        cursor = await connection.execute(self._sql(_QUEUED), values)
+        cursor = await self._execute(connection, self._sql(_QUEUED), values)
         return await cursor.fetchall()
 
     async def _read_events(
@@ -264,18 +272,23 @@ class Relay:
         return finished, stuck
 
     async def _push(self, events: Sequence[Event]) -> None:
-        if isinstance(self._backend, Backend):
-            with backend_call(self._backend):
-                await self._backend.push(events)
-        else:
-            await self._target.publish_many(events)
+        if not isinstance(self._backend, Backend):
+            await self._target.publish_many(events)  # it has a limit of its own
+            return
+        try:
+            async with asyncio.timeout(self._timing.push_seconds):
+                with backend_call(self._backend):
+                    await self._backend.push(events)
+        except TimeoutError as error:
+            raise BackendUnavailableError(
+                f"{self._backend} did not answer within {self._timing.push_seconds:g} s: check "
+                "that it can be reached"
+            ) from error
 
-    async def _delete_relayed(
-        self, connection: AsyncConnection[Any], places: Sequence[Place]
-    ) -> None:
+    async def _delete_relayed(self, connection: Connection, places: Sequence[Place]) -> None:
         if places:
             columns = [list(column) for column in zip(*places, strict=True)]
-            await connection.execute(self._sql(_DELETE_RELAYED), columns)
+            await self._execute(connection, self._sql(_DELETE_RELAYED), columns)
 
     def _sql(self, text: str) -> Composed:
         return SQL(text).format(schema=Identifier(self._prefix))

@@ -2,9 +2,11 @@
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import trustme
@@ -132,6 +134,58 @@ async def test_silent_subscription_is_detected_and_replaced(
         await wait_until_connected(listener)
         await log.append(numbered(channel, 1, start=2))
         assert await steps(stream, 2) == [2]
+
+
+class TestDeadlines:
+    @pytest.mark.parametrize("directions", [("up",), ("down",)])
+    async def test_publish_over_silent_link_fails_in_time(
+        self, redis_server: RedisServer, directions: tuple[Literal["up", "down"], ...]
+    ) -> None:
+        async with FaultyProxy(redis_server.port) as proxy:
+            log = RedisBackend(proxy.url.replace("http", "redis"))
+            async with Broadcaster(log=log) as broadcaster:
+                await broadcaster.publish("job.7", "job.step", 1)
+                proxy.swallow(*directions)
+                start = time.monotonic()
+                with pytest.raises(BackendUnavailableError, match=r"no answer within 4 s"):
+                    await broadcaster.publish("job.7", "job.step", 2)
+                assert time.monotonic() - start < 5.5
+                proxy.heal()
+                await broadcaster.publish("job.7", "job.step", 3)
+
+    async def test_calls_beyond_the_pool_have_a_deadline(self, redis_server: RedisServer) -> None:
+        async with FaultyProxy(redis_server.port) as proxy:
+            url, timing = proxy.url.replace("http", "redis"), RedisTiming(call_seconds=0.5)
+            async with RedisBackend(url, timing=timing) as log:
+                await log.positions(["job.7"])
+                proxy.swallow()
+                async with asyncio.timeout(5):
+                    results = await asyncio.gather(
+                        *(log.positions(["job.7"]) for _ in range(100)), return_exceptions=True
+                    )
+                assert {type(result) for result in results} == {BackendUnavailableError}
+                proxy.heal()
+                assert "job.7" in await log.positions(["job.7"])
+
+    async def test_check_over_silent_link_fails_in_time(self, redis_server: RedisServer) -> None:
+        async with FaultyProxy(redis_server.port) as proxy:
+            url, timing = proxy.url.replace("http", "redis"), RedisTiming(check_seconds=0.3)
+            proxy.swallow("down")
+            async with RedisBackend(url, timing=timing) as log, asyncio.timeout(3):
+                (result,) = await log.check()
+        assert result.status == "failed"
+
+    async def test_listening_over_silent_link_fails_in_time(
+        self, redis_server: RedisServer
+    ) -> None:
+        async with FaultyProxy(redis_server.port) as proxy:
+            url = proxy.url.replace("http", "redis")
+            timing = RedisTiming(subscribe_seconds=0.3, connect_seconds=0.2)
+            proxy.swallow("down")
+            async with RedisBackend(url, timing=timing) as log, asyncio.timeout(3):
+                with pytest.raises(BackendUnavailableError):
+                    async with log.listen() as listener:
+                        await listener.subscribe(["job.7"])
 
 
 async def test_flushed_script_is_loaded_again(own_server: RedisServer) -> None:

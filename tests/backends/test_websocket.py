@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import orjson
@@ -27,7 +27,7 @@ from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.settings import DEVELOPMENT_SECRET
 from realtime_bridge.testing import FaultyProxy, LogContract
 from realtime_bridge.testing.contracts.samples import new_channel, numbered
-from realtime_bridge_backends.websocket import APPEND_BYTES, WebSocketBackend
+from realtime_bridge_backends.websocket import APPEND_BYTES, WebSocketBackend, WebSocketTiming
 from tests.cli.processes import TIMEOUT, ServeProcess, environment
 
 FORKING = """
@@ -215,6 +215,29 @@ async def test_silent_server_times_out_and_is_reconnected(
     proxy.heal()
     receipt = await broadcaster.publish(channel, "x", 2, id="two")
     assert (position_of(receipt).offset, receipt.duplicate) == (2, False)
+
+
+@pytest.mark.parametrize("call", ["append", "read", "positions", "latest", "rotate"])
+async def test_every_call_over_silent_link_has_a_deadline(
+    proxy: FaultyProxy, channel: str, call: str
+) -> None:
+    timing = WebSocketTiming(call_seconds=0.4, connect_seconds=0.2)
+    url = f"{proxy.url}/realtime"
+    async with WebSocketBackend(url, DEVELOPMENT_SECRET, timing=timing) as log:
+        top = (await log.positions([channel]))[channel]
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "append": lambda: log.append(numbered(channel, 1)),
+            "read": lambda: log.read(channel, top),
+            "positions": lambda: log.positions([channel]),
+            "latest": lambda: log.latest(channel),
+            "rotate": lambda: log.rotate_epoch(channel, top.epoch),
+        }
+        proxy.swallow("down")
+        async with asyncio.timeout(3):
+            with pytest.raises(BackendUnavailableError, match=r"within 0\.4 s"):
+                await calls[call]()
+        proxy.heal()
+        assert channel in await log.positions([channel])
 
 
 async def test_cancelled_call_keeps_a_working_connection(

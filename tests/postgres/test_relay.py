@@ -17,7 +17,9 @@ from realtime_bridge import (
     Receipt,
 )
 from realtime_bridge.postgres.errors import DatabaseError
-from realtime_bridge.postgres.relay import Relay, RelayState, RelayTiming, discard_pending
+from realtime_bridge.postgres.relay import Relay, RelayState, discard_pending
+from realtime_bridge.postgres.relay_timing import RelayTiming
+from realtime_bridge.testing import FaultyProxy
 from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.null import NullBackend
 from realtime_bridge_backends.postgres import PostgresBackend
@@ -59,7 +61,7 @@ class Target(MemoryBackend):
 
 @asynccontextmanager
 async def running_relay(
-    url: str, target: MemoryBackend | Broadcaster
+    url: str, target: MemoryBackend | Broadcaster, timing: RelayTiming | None = None
 ) -> AsyncGenerator[tuple[Relay, asyncio.Event]]:
     """Run a relay; the event is set once it is active."""
     active = asyncio.Event()
@@ -69,7 +71,7 @@ async def running_relay(
             active.set()
 
     broadcaster = target if isinstance(target, Broadcaster) else Broadcaster(log=target)
-    timing = RelayTiming(standby_seconds=0.02)
+    timing = timing or RelayTiming(standby_seconds=0.02)
     relay = Relay(url, "realtime", broadcaster, on_change=on_change, timing=timing)
     task = asyncio.create_task(relay.run())
     try:
@@ -105,6 +107,49 @@ async def test_backlog_is_relayed_in_order_per_channel(
             assert await target.wait_for_events(f"job.{channel}", 500) == [
                 *range(channel, 1_500, 3)
             ]
+
+
+async def test_relay_over_silent_link_reconnects(
+    server: PostgresServer, url: str, database: psycopg.Connection
+) -> None:
+    target = Target()
+    timing = RelayTiming(standby_seconds=0.02, idle_seconds=0.2, answer_seconds=0.3)
+    async with FaultyProxy(server.port) as proxy:
+        address = proxy.url.replace("http://", "postgresql://postgres@")
+        near = f"{address}/{url.rpartition('/')[2]}"
+        async with running_relay(near, target, timing) as (_, active):
+            await active.wait()
+            accepted = proxy.accepted
+            proxy.swallow()
+            database.execute(WRITE, ["job.7", "1", None])
+            async with asyncio.timeout(TIMEOUT):
+                await proxy.until(lambda: proxy.accepted > accepted)
+            proxy.heal()
+            assert await target.wait_for_events("job.7", 1) == [1]
+
+
+async def test_push_without_answer_is_tried_again(url: str, database: psycopg.Connection) -> None:
+    class Silent(NullBackend):
+        def __init__(self) -> None:
+            self.pushes: list[object] = []
+            self.pushed_twice = asyncio.Event()
+
+        async def push(self, events: Sequence[Event]) -> None:
+            self.pushes += [event.data for event in events]
+            if len(self.pushes) >= 3:
+                self.pushed_twice.set()
+            else:
+                await asyncio.Event().wait()
+
+    backend = Silent()
+    timing = RelayTiming(standby_seconds=0.02, push_seconds=0.1)
+    broadcaster = Broadcaster(log=PostgresBackend(url), backend=backend)
+    async with running_relay(url, broadcaster, timing) as (relay, active):
+        await active.wait()
+        database.execute(WRITE, ["job.7", "1", None])
+        async with asyncio.timeout(TIMEOUT):
+            await backend.pushed_twice.wait()
+        assert relay.dropped_events == 0
 
 
 async def test_event_beyond_history_stays_until_relayed(

@@ -1,14 +1,13 @@
 """Log and feed in PostgreSQL: offsets assigned under a lock on the channel's row."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
-from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.backend.component import CheckResult
@@ -16,7 +15,6 @@ from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.log import TransactionalLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
-from realtime_bridge.errors import PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
@@ -24,19 +22,18 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema, transactions
+from realtime_bridge.postgres.connection import Connection, connect
 from realtime_bridge.postgres.errors import server_name
 from realtime_bridge.postgres.rows import position_from_row
 from realtime_bridge_backends.postgres import queries
 from realtime_bridge_backends.postgres.checks import run_checks
 from realtime_bridge_backends.postgres.errors import to_publish_error
 from realtime_bridge_backends.postgres.listener import PostgresListener
+from realtime_bridge_backends.postgres.pool import ConnectionPool
+from realtime_bridge_backends.postgres.timing import PostgresTiming
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
-
-CONNECT_SECONDS = 2
-MAX_CONNECTIONS = 8
-"""Connections of one process, and so its parallel calls; each is a process of the server."""
 
 
 class PostgresBackend(TransactionalLog, Feed, Plugin):
@@ -46,17 +43,24 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
         url: the database's address: a URL or another text that libpq accepts.
         prefix: the name of the schema.
         retention: the history that a channel keeps.
+        timing: time limits.
 
     """
 
     def __init__(
-        self, url: str, *, prefix: str = "realtime", retention: Retention | None = None
+        self,
+        url: str,
+        *,
+        prefix: str = "realtime",
+        retention: Retention | None = None,
+        timing: PostgresTiming | None = None,
     ) -> None:
         self._url = url
         self._server = server_name(url)
         self._prefix = prefix
         self._retention = retention or Retention()
-        self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
+        self._timing = timing or PostgresTiming()
+        self._pool: ConnectionPool | None = None
         self._unreadable = UnreadableEvents(self._server)
 
     def __str__(self) -> str:
@@ -79,17 +83,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
         return PostgresSettings.load().url is not None
 
     async def __aenter__(self) -> Self:
-        self._pool = AsyncConnectionPool(
-            self._url,
-            min_size=0,  # connect on use: a worker may never publish
-            max_size=MAX_CONNECTIONS,
-            timeout=CONNECT_SECONDS,
-            open=False,
-            # autocommit: each call is one statement, and so one transaction.
-            kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
-            configure=self._configure,
-        )
-        await self._pool.open()
+        self._pool = ConnectionPool(self._connect, self._timing)
         return self
 
     async def __aexit__(
@@ -100,7 +94,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
     ) -> None:
         pool, self._pool = self._pool, None
         if pool:
-            await pool.close()
+            pool.close()
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append in one call, and so in one transaction: all events or none."""
@@ -167,6 +161,7 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
             positions=self.positions,
             server=self._server,
             unreadable=self._unreadable,
+            timing=self._timing,
         )
         async with listener:
             yield listener
@@ -175,30 +170,28 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
         """Check the database and its schema."""
         return await run_checks(self._url, self._prefix, self._server)
 
-    async def _configure(self, connection: AsyncConnection[Any]) -> None:
-        """Store the retention, once per connection."""
-        await connection.execute(schema.set_retention(self._prefix, self._retention))
+    async def _connect(self) -> Connection:
+        """Open a connection, and store the retention once per connection."""
+        connection = await connect(self._url)
+        try:
+            await connection.execute(schema.set_retention(self._prefix, self._retention))
+        except BaseException:
+            connection.abandon()
+            raise
+        return connection
 
     async def _query(self, query: str, values: Sequence[Any]) -> list[Any]:
         assert self._pool, "enter the backend's context first"
         statement = SQL(query).format(Identifier(self._prefix))
         try:
-            async with self._pool.connection() as connection:
+            # The deadline includes the waits for a free connection and for a new one.
+            async with (
+                asyncio.timeout(self._timing.call_seconds),
+                self._pool.connection() as connection,
+            ):
                 return await (await connection.execute(statement, values)).fetchall()
-        except PoolTimeout as error:
-            raise await self._connection_error(error) from error
+        except TimeoutError as error:
+            late = TimeoutError(f"no answer within {self._timing.call_seconds:g} s")
+            raise to_publish_error(late, self._server) from error
         except (psycopg.Error, *CONNECTION_ERRORS) as error:
             raise to_publish_error(error, self._server) from error
-
-    async def _connection_error(self, pool_error: PoolTimeout) -> PublishError:
-        """Return the reason of a pool's timeout: connect once without it, and see what fails.
-
-        The pool retries in the background and reports no cause.
-        """
-        try:
-            connecting = AsyncConnection.connect(self._url, connect_timeout=CONNECT_SECONDS)
-            async with await connecting as connection:
-                await self._configure(connection)
-        except (psycopg.Error, OSError) as error:
-            return to_publish_error(error, self._server)
-        return to_publish_error(pool_error, self._server)

@@ -1,19 +1,22 @@
 """Checks of a PostgreSQL server and of the log's schema, for `realtime-bridge doctor`."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.backend.component import CheckResult
+from realtime_bridge.postgres.connection import Connection, connect
 from realtime_bridge.postgres.schema import VERSION
 from realtime_bridge_backends.postgres.errors import to_publish_error
 
 MIN_VERSION = 130_000
 """PostgreSQL 13 is the first with xid8 and pg_current_snapshot()."""
+
+CHECK_SECONDS = 8.0
+"""Longest duration of all checks; the wait for a notification is a part of it."""
 
 MAX_SKEW_SECONDS = 5.0
 NOTIFY_SECONDS = 2.0
@@ -30,17 +33,14 @@ SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
 async def run_checks(url: str, prefix: str, server: str) -> list[CheckResult]:
     """Return the results; an unreachable server is the only result."""
     try:
-        options: dict[str, Any] = {"autocommit": True, "connect_timeout": 2}
-        async with await AsyncConnection.connect(url, **options) as connection:
+        async with asyncio.timeout(CHECK_SECONDS), await connect(url) as connection:
             return [result async for result in _results(connection, prefix, server)]
-    except (psycopg.Error, OSError) as error:
+    except (psycopg.Error, OSError) as error:  # TimeoutError is an OSError
         detail = str(to_publish_error(error, server))
         return [CheckResult(check="postgres", status="failed", detail=detail)]
 
 
-async def _results(
-    connection: AsyncConnection[Any], prefix: str, server: str
-) -> AsyncIterator[CheckResult]:
+async def _results(connection: Connection, prefix: str, server: str) -> AsyncIterator[CheckResult]:
     facts = await (await connection.execute(FACTS)).fetchone()
     assert facts
     version, standby, clock, synchronous_commit, used, limit = facts
@@ -97,7 +97,7 @@ def _check_synchronous_commit(value: str) -> CheckResult:
     return CheckResult(check=check, status="ok", detail=value)
 
 
-async def _check_schema(connection: AsyncConnection[Any], prefix: str, server: str) -> CheckResult:
+async def _check_schema(connection: Connection, prefix: str, server: str) -> CheckResult:
     check = "postgres schema"
     hint = "Run `realtime-bridge postgres install`"
     version_query = SQL("SELECT version FROM {}.settings").format(Identifier(prefix))
@@ -115,7 +115,7 @@ async def _check_schema(connection: AsyncConnection[Any], prefix: str, server: s
     return CheckResult(check=check, status="ok", detail=f"{prefix}, version {version}")
 
 
-async def _check_relay(connection: AsyncConnection[Any], prefix: str) -> CheckResult:
+async def _check_relay(connection: Connection, prefix: str) -> CheckResult:
     """Report events that wait for a relay while none is active: the log keeps them all."""
     query = SQL(
         "SELECT (SELECT count(*) FROM {}.relay_queue), "
@@ -129,7 +129,7 @@ async def _check_relay(connection: AsyncConnection[Any], prefix: str) -> CheckRe
     return CheckResult(check="postgres relay", status="ok", detail=detail)
 
 
-async def _check_notifications(connection: AsyncConnection[Any], prefix: str) -> CheckResult:
+async def _check_notifications(connection: Connection, prefix: str) -> CheckResult:
     """Send a notification to this connection; a pooler in transaction mode loses it."""
     check = "postgres LISTEN"
     await connection.execute(SQL("LISTEN {}").format(Identifier(prefix)))

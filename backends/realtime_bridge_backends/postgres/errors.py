@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import psycopg
 from psycopg import errors
-from psycopg_pool import PoolTimeout
 
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
 
@@ -40,7 +39,7 @@ _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
         "Try again",
     ),
     (
-        (psycopg.OperationalError, psycopg.InterfaceError, OSError, PoolTimeout),
+        (psycopg.OperationalError, psycopg.InterfaceError, OSError),
         BackendUnavailableError,
         "Check that it runs, and that REALTIME_POSTGRES_URL has its address",
     ),

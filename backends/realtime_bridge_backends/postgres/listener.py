@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.backend.reconnecting import ReconnectingListener
@@ -12,15 +11,12 @@ from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
 from realtime_bridge.errors import PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
+from realtime_bridge.postgres.connection import Connection, connect
 from realtime_bridge.postgres.rows import event_from_row
 from realtime_bridge_backends.postgres.errors import to_publish_error
 from realtime_bridge_backends.postgres.queries import SINCE
+from realtime_bridge_backends.postgres.timing import PostgresTiming
 
-WAKE_SECONDS = 10.0
-"""The longest wait for a notification. The read after it also detects a dead connection, which
-otherwise stays silent without end."""
-
-ANSWER_SECONDS = 5.0
 EXPIRE_SECONDS, EXPIRE_CHANNELS = 60.0, 100
 """Interval in which each listener expires channels, and the most channels at once."""
 
@@ -42,15 +38,6 @@ SNAPSHOT = "SELECT pg_current_snapshot()::text"
 APPLICATION_NAME = "realtime-bridge feed"
 """The connection's name in pg_stat_activity, for operators."""
 
-# With these the kernel reports a dead peer after 20 s (10, then twice 5).
-KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
-OPTIONS: dict[str, Any] = {
-    "autocommit": True,
-    "connect_timeout": 2,
-    "application_name": APPLICATION_NAME,
-    **KEEPALIVE,
-}
-
 
 class _Read(NamedTuple):
     """Events to read: those after an offset of a channel, and one that was sent again."""
@@ -70,6 +57,7 @@ class PostgresListener(ReconnectingListener):
         positions: returns the tops of channels.
         server: the server's name, for messages.
         unreadable: counts the events that cannot be read.
+        timing: time limits.
 
     """
 
@@ -81,6 +69,7 @@ class PostgresListener(ReconnectingListener):
         positions: Callable[[Iterable[str]], Awaitable[dict[str, Position]]],
         server: str,
         unreadable: UnreadableEvents,
+        timing: PostgresTiming,
     ) -> None:
         super().__init__()
         self._url = url
@@ -88,6 +77,7 @@ class PostgresListener(ReconnectingListener):
         self._positions = positions
         self._server = server
         self._unreadable = unreadable
+        self._timing = timing
         self._known: dict[str, tuple[str, int]] = {}
         """Epoch and offset of the last event queued, by channel."""
         self._last_expiry = asyncio.get_running_loop().time()
@@ -104,9 +94,10 @@ class PostgresListener(ReconnectingListener):
             self._known.pop(channel, None)
 
     async def _listen_until_lost(self) -> None:
-        async with await AsyncConnection.connect(self._url, **OPTIONS) as connection:
+        async with await self._open() as connection:
             # LISTEN, snapshot, read: in this order no commit falls between two of them.
-            await connection.execute(SQL("LISTEN {}").format(self._schema))
+            async with self._deadline():
+                await connection.execute(SQL("LISTEN {}").format(self._schema))
             ((snapshot,),) = await self._execute(connection, SNAPSHOT, [])
             self._on_connected()
             await self._catch_up(connection)
@@ -116,32 +107,38 @@ class PostgresListener(ReconnectingListener):
     def _to_publish_error(self, error: Exception) -> PublishError:
         return to_publish_error(error, self._server)
 
-    async def _wait_and_read(self, connection: AsyncConnection[Any], snapshot: str) -> str:
+    async def _open(self) -> Connection:
+        async with self._deadline():
+            return await connect(self._url, application_name=APPLICATION_NAME)
+
+    def _deadline(self) -> asyncio.Timeout:
+        """Return the limit of one answer; after it the connection is closed without waiting."""
+        return asyncio.timeout(self._timing.answer_seconds)
+
+    async def _wait_and_read(self, connection: Connection, snapshot: str) -> str:
         """Wait for a notification, read what was committed since, and return the new snapshot."""
-        async for _ in connection.notifies(timeout=WAKE_SECONDS, stop_after=1):
+        # The wait ends without an answer of the server: `_read_since` then finds a dead link.
+        async for _ in connection.notifies(timeout=self._timing.wake_seconds, stop_after=1):
             pass
-        async with asyncio.timeout(ANSWER_SECONDS):
-            snapshot = await self._read_since(connection, snapshot)
+        snapshot = await self._read_since(connection, snapshot)
         now = asyncio.get_running_loop().time()
         if now - self._last_expiry > EXPIRE_SECONDS:
             self._last_expiry = now
             await self._execute(connection, "SELECT {}.expire_channels(%s)", [EXPIRE_CHANNELS])
         return snapshot
 
-    async def _catch_up(self, connection: AsyncConnection[Any]) -> None:
+    async def _catch_up(self, connection: Connection) -> None:
         """Read the events that were committed while no connection listened."""
         rows = await self._execute(connection, TOPS, [list(self._known)])
         await self._read_changed(connection, rows)
 
-    async def _read_since(self, connection: AsyncConnection[Any], snapshot: str) -> str:
+    async def _read_since(self, connection: Connection, snapshot: str) -> str:
         """Read the events committed since a snapshot, and return the next snapshot."""
         rows = await self._execute(connection, CHANGED, [snapshot])
         await self._read_changed(connection, rows)
         return str(rows[0][0])
 
-    async def _read_changed(
-        self, connection: AsyncConnection[Any], rows: Sequence[tuple[Any, ...]]
-    ) -> None:
+    async def _read_changed(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """Read the new events of changed channels, page by page, and queue them."""
         reads = self._reads(rows)
         while reads:
@@ -197,10 +194,11 @@ class PostgresListener(ReconnectingListener):
         ]
 
     async def _execute(
-        self, connection: AsyncConnection[Any], query: str, values: Sequence[Any]
+        self, connection: Connection, query: str, values: Sequence[Any]
     ) -> list[tuple[Any, ...]]:
         statement = SQL(query).format(self._schema)
-        return await (await connection.execute(statement, values)).fetchall()
+        async with self._deadline():
+            return await (await connection.execute(statement, values)).fetchall()
 
 
 def _repeated(events: Sequence[Event], reads: Sequence[_Read]) -> list[Event]:

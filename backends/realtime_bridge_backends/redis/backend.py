@@ -172,16 +172,21 @@ class RedisBackend(Log, Feed, Plugin):
 
     async def check(self) -> list[CheckResult]:
         """Check the server and its configuration."""
+        keys = _keys(self._prefix, "doctor")
         return await run_checks(
-            self._client, self._server, keys=_keys(self._prefix, "doctor"), prefix=self._prefix
+            self._client, self._server, keys=keys, prefix=self._prefix, timing=self._timing
         )
 
     async def _run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         if not calls:
             return []
         try:
-            async with self._slots:
+            # The deadline includes the wait for a slot, and redis-py's own retries.
+            async with asyncio.timeout(self._timing.call_seconds), self._slots:
                 answers = await self._scripts.run(calls)
+        except TimeoutError as error:
+            late = TimeoutError(f"no answer within {self._timing.call_seconds:g} s")
+            raise to_publish_error(late, self._server) from error
         except CALL_ERRORS as error:
             raise to_publish_error(error, self._server) from error
         for answer in answers:

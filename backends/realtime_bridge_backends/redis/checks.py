@@ -1,5 +1,6 @@
 """Checks of a Redis server, for `realtime-bridge doctor`."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ from realtime_bridge.backend.component import CheckResult
 from realtime_bridge_backends.redis.client_factory import Client
 from realtime_bridge_backends.redis.errors import to_publish_error
 from realtime_bridge_backends.redis.scripts import ScriptCall, ScriptRunner
+from realtime_bridge_backends.redis.timing import RedisTiming
 
 MIN_VERSION, FUNCTIONS_VERSION = (6, 2), (7, 0)
 MAX_SKEW_SECONDS = 5.0
@@ -17,7 +19,7 @@ MEMORY_WARNING = 0.9
 
 
 async def run_checks(
-    client: Client, server: str, *, keys: Sequence[str], prefix: str
+    client: Client, server: str, *, keys: Sequence[str], prefix: str, timing: RedisTiming
 ) -> list[CheckResult]:
     """Return the results; an unreachable server is the only result.
 
@@ -26,16 +28,19 @@ async def run_checks(
         server: the server's name, for messages.
         keys: the keys of a channel for the check alone.
         prefix: the beginning of all keys, for the hint on permissions.
+        timing: time limits.
 
     """
+    results: list[CheckResult] = []
     try:
-        info = _first_node(await client.info())
-    except (RedisError, OSError) as error:
+        async with asyncio.timeout(timing.check_seconds):
+            info = _first_node(await client.info())
+            results += [_check_version(info), _check_persistence(info), *_check_memory(info)]
+            results.append(await _check_clock(client))
+            results.append(await _check_scripts(client, server, keys, prefix))
+    except (RedisError, OSError) as error:  # TimeoutError is an OSError
         detail = str(to_publish_error(error, server))
-        return [CheckResult(check="redis", status="failed", detail=detail)]
-    results = [_check_version(info), _check_persistence(info), *_check_memory(info)]
-    results.append(await _check_clock(client))
-    results.append(await _check_scripts(client, server, keys, prefix))
+        results.append(CheckResult(check="redis", status="failed", detail=detail))
     return results
 
 

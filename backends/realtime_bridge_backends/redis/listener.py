@@ -79,15 +79,18 @@ class RedisListener(ReconnectingListener):
         if self._pool:
             # A failure means a lost connection: the next one does not subscribe them.
             with suppress(Exception):
-                await self._pool.unsubscribe(self._pubsub_channels(old))
+                async with asyncio.timeout(self._timing.subscribe_seconds):
+                    await self._pool.unsubscribe(self._pubsub_channels(old))
 
     async def _listen_until_lost(self) -> None:
         try:
             async with self._client() as client, Supervisor() as tasks:
                 pool = PubSubPool(client, tasks, self._receive, timing=self._timing)
-                await pool.open()
+                async with asyncio.timeout(self._timing.subscribe_seconds):
+                    await pool.open()
                 # Subscribe before `_on_connected`: after it, no event may be missed.
-                await pool.subscribe(self._pubsub_channels(self._channels))
+                async with asyncio.timeout(self._timing.subscribe_seconds):
+                    await pool.subscribe(self._pubsub_channels(self._channels))
                 self._pool = pool
                 self._on_connected()
                 await pool.lost

@@ -8,9 +8,12 @@ class RedisTiming(Struct, frozen=True, kw_only=True):
 
     Args:
         connect_seconds: to open a connection.
-        call_seconds: for one answer. It is below the broadcaster's limit of 5 s, so that the
+        call_seconds: for one call, with its wait for a free connection, the time to connect and
+            redis-py's retries. It is below the broadcaster's limit of 5 s, so that the
             broadcaster reports Redis's error and not a timeout of its own.
-        subscribe_seconds: for the confirmation of subscriptions.
+        check_seconds: for all checks of `realtime-bridge doctor`.
+        subscribe_seconds: to open a subscription connection, and for the confirmation of
+            subscriptions.
         ping_seconds: between two PINGs on a subscription connection. A half-open connection stays
             silent without them (redis-py#2417, kombu#2590).
         pong_seconds: for the answer to a PING.
@@ -19,6 +22,7 @@ class RedisTiming(Struct, frozen=True, kw_only=True):
 
     connect_seconds: float = 2.0
     call_seconds: float = 4.0
+    check_seconds: float = 8.0
     subscribe_seconds: float = 5.0
     ping_seconds: float = 10.0
     pong_seconds: float = 5.0
