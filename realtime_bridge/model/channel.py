@@ -8,8 +8,10 @@ from realtime_bridge.errors import ConfigurationError, InvalidEventError
 ALPHABET = "A-Za-z0-9_=@,.;-"
 """Characters that every provider accepts in the name of a channel."""
 
-_RESERVED = ("private-", "presence-")
-_NAME = re.compile(rf"(?!{'|'.join(_RESERVED)})[{ALPHABET}]{{1,128}}")
+RESERVED = ("private-", "presence-")
+"""Prefixes that a provider's backend adds to the name of a channel."""
+
+_NAME = re.compile(rf"(?!{'|'.join(RESERVED)})[{ALPHABET}]{{1,128}}")
 _LITERAL = re.compile(rf"[{ALPHABET}]*")
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _FILLING = f"([{ALPHABET.replace('.', '')}]+)"
@@ -40,7 +42,7 @@ def check_channel_text(name: str) -> str:
     if _NAME.fullmatch(name):
         return name
     shown = name[:140]
-    for prefix in _RESERVED:
+    for prefix in RESERVED:
         if name.startswith(prefix):
             raise InvalidEventError(
                 f"Bad channel name {shown!r}: omit {prefix!r}, the provider's backend adds it"

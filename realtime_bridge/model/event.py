@@ -12,12 +12,16 @@ from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel, check_channel_text
 from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.position import MAX_LABEL, Position, is_label
+from realtime_bridge.model.text import is_printable
 
 if TYPE_CHECKING:
     from inspect import Signature
 
 MAX_DATA_BYTES = 1024 * 1024
 """Longest data of an event, in bytes of JSON."""
+
+MAX_DEPTH = 254
+"""Most levels of nested arrays and objects in the data of an event: the limit of orjson."""
 
 MAX_EVENT_NAME = 64
 MAX_BATCH = 500
@@ -203,7 +207,7 @@ def _check_name(name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _is_name(name: str) -> bool:
-    return 0 < len(name) <= MAX_EVENT_NAME and name.isprintable()
+    return 0 < len(name) <= MAX_EVENT_NAME and is_printable(name)
 
 
 def _check_label(field_name: str, value: str) -> str:

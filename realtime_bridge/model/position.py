@@ -7,6 +7,8 @@ from typing import Any, Self
 from msgspec import Struct, to_builtins
 from msgspec.structs import force_setattr
 
+from realtime_bridge.model.text import is_printable
+
 MAX_LABEL = 128
 """Longest `id`, `key` or `source`, in characters."""
 
@@ -93,4 +95,4 @@ _copy: Callable[[Position], Position] = Struct.__copy__  # type: ignore[attr-def
 
 def is_label(value: object) -> bool:
     """Return whether a value can be an `id`, a `key` or a `source`."""
-    return isinstance(value, str) and 0 < len(value) <= MAX_LABEL and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= MAX_LABEL and is_printable(value)

@@ -212,7 +212,7 @@ BEGIN
         RETURN NULL;
     END IF;
     WITH assigned AS (
-        SELECT o.channel, a.epoch, a."offset", u.id, o.event, o.body, o.key, o.source
+        SELECT o.channel, a.epoch, a."offset", u.id, o.event, {schema}.compact_json(o.body) AS body, o.key, o.source
         FROM {schema}.assign_offsets(names, event_ids, sizes, generated) AS a
         JOIN unnest(numbers, event_ids) WITH ORDINALITY AS u (number, id, n) USING (n)
         JOIN {schema}.outbox o ON o.number = u.number AND o.writer = NEW.writer

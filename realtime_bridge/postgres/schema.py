@@ -7,10 +7,28 @@ from msgspec import Struct
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.model.channel import ALPHABET, RESERVED
+from realtime_bridge.model.event import MAX_DATA_BYTES, MAX_DEPTH, MAX_EVENT_NAME
+from realtime_bridge.model.position import MAX_LABEL
 from realtime_bridge.model.retention import Retention
+from realtime_bridge.model.text import UNPRINTABLE
+from realtime_bridge.postgres import triggers
 
-VERSION = 1
-"""Version of the tables; every install replaces the functions."""
+VERSION = 2
+"""Version of the tables; every install replaces the functions. 2: constraints of the outbox."""
+
+_FUNCTIONS = ("rules", "functions")
+_RULES = {
+    # Without the lookahead and the bounds of Python's pattern: both are slow in PostgreSQL.
+    "channel_characters": Literal(f"^[{ALPHABET}]+$"),
+    "reserved": Literal(f"^(?:{'|'.join(RESERVED)})"),
+    "unprintable": Literal(UNPRINTABLE),
+    "max_name": Literal(MAX_EVENT_NAME),
+    "max_label": Literal(MAX_LABEL),
+    "max_bytes": Literal(MAX_DATA_BYTES),
+    "max_depth": Literal(MAX_DEPTH),
+}
+"""Rules of the fields of an event, which Python and the database share."""
 
 
 class SchemaStatus(Struct, frozen=True):
@@ -22,23 +40,25 @@ class SchemaStatus(Struct, frozen=True):
 
 
 def load_sql(prefix: str, name: str) -> Composed:
-    """Return the SQL of `name` (`schema` or `functions`) for an application's prefix."""
+    """Return the SQL of the file `name` for an application's prefix."""
     text = files(__package__).joinpath(f"{name}.sql").read_text()
-    return SQL(text).format(schema=Identifier(prefix), notice=Literal(prefix))
+    return SQL(text).format(schema=Identifier(prefix), notice=Literal(prefix), **_RULES)
 
 
 def install_script(prefix: str) -> str:
     """Return the SQL of a first install as text."""
     begin = SQL("CREATE SCHEMA {};\n").format(Identifier(prefix))
-    parts = (begin, load_sql(prefix, "schema"), _insert_settings(prefix))
-    return "\n".join(part.as_string() for part in (*parts, load_sql(prefix, "functions")))
+    names = ("schema", *_FUNCTIONS, "constraints")
+    files_of_schema = (load_sql(prefix, name) for name in names)
+    return "\n".join(part.as_string() for part in (begin, *files_of_schema, _store_version(prefix)))
 
 
 def install(connection: psycopg.Connection, prefix: str, retention: Retention) -> int | None:
     """Create or upgrade the schema, and return the earlier version if there was one.
 
     Raises:
-        ConfigurationError: a later version of this package created the schema.
+        ConfigurationError: a later version of this package created the schema, the database has
+            another encoding than UTF-8, or a watch names a column that is gone.
         psycopg.Error: the database rejected a statement.
 
     """
@@ -52,10 +72,16 @@ def install(connection: psycopg.Connection, prefix: str, retention: Retention) -
                 "upgrade realtime-bridge here too"
             )
         if before is None:
+            _check_encoding(connection)
             connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(prefix)))
             connection.execute(load_sql(prefix, "schema"))
-            connection.execute(_insert_settings(prefix))
-        connection.execute(load_sql(prefix, "functions"))
+        for name in _FUNCTIONS:
+            connection.execute(load_sql(prefix, name))
+        if before is None or before < VERSION:
+            connection.execute(load_sql(prefix, "constraints"))
+            connection.execute(_store_version(prefix))
+        for statement in triggers.recreate_triggers(connection, prefix):
+            connection.execute(statement)
         connection.execute(set_retention(prefix, retention))
     return before
 
@@ -110,7 +136,16 @@ def version(connection: psycopg.Connection, prefix: str) -> int | None:
     return int(row[0]) if row else None
 
 
-def _insert_settings(prefix: str) -> Composed:
-    return SQL("INSERT INTO {}.settings (version) VALUES ({});\n").format(
-        Identifier(prefix), Literal(VERSION)
-    )
+def _check_encoding(connection: psycopg.Connection) -> None:
+    (encoding,) = connection.execute("SHOW server_encoding").fetchone() or ("",)
+    if encoding != "UTF8":  # the rules of printable characters need all of Unicode
+        raise ConfigurationError(
+            f"The database has the encoding {encoding}: create it with ENCODING 'UTF8'"
+        )
+
+
+def _store_version(prefix: str) -> Composed:
+    return SQL(
+        "INSERT INTO {}.settings (version) VALUES ({version}) "
+        "ON CONFLICT (single) DO UPDATE SET version = {version};\n"
+    ).format(Identifier(prefix), version=Literal(VERSION))

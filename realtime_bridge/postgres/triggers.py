@@ -3,12 +3,19 @@
 from collections.abc import Sequence
 from typing import LiteralString
 
+import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from realtime_bridge.model.channel import ALPHABET
 from realtime_bridge.model.event import MAX_DATA_BYTES, MAX_EVENT_NAME
 from realtime_bridge.model.position import MAX_LABEL
-from realtime_bridge.postgres.watches import Table, Watch, delete_watch, insert_watch
+from realtime_bridge.model.text import UNPRINTABLE
+from realtime_bridge.postgres.watches import (
+    Table,
+    Watch,
+    delete_watch,
+    insert_watch,
+    load_watches,
+)
 
 INSERT, UPDATE, DELETE = "insert", "update", "delete"
 TRANSITION_TABLES: dict[str, tuple[LiteralString, ...]] = {
@@ -23,9 +30,11 @@ ALIASES = {"NEW": "new_row", "OLD": "old_row"}
 
 # OFFSET 0 keeps the planner from inlining the subquery: the data is then built once per row.
 # MATERIALIZED: `checked` has two readers, and its expressions are evaluated once.
-# NOT is_valid leaves out NULL: a row without a channel is skipped on purpose, without a warning.
+# NOT is_named leaves out NULL: a row without a channel is skipped on purpose, without a warning.
 BODY: LiteralString = """
-DECLARE skipped bigint;
+DECLARE
+  unnamed bigint;
+  unreadable bigint;
 BEGIN
   WITH changed AS (
     SELECT {channel} AS channel, {event} AS event, {key} AS key,
@@ -34,22 +43,36 @@ BEGIN
     FROM {rows} CROSS JOIN LATERAL (SELECT {data}::text AS data OFFSET 0) AS payload
     WHERE {condition}
   ), checked AS MATERIALIZED (
-    SELECT *, channel ~ {alphabet} AND length(channel) <= 128 AS is_valid FROM changed
+    SELECT *, {schema}.is_channel(channel) AS is_named, {schema}.is_readable(body) AS is_readable
+    FROM changed
   ), written AS (
     INSERT INTO {schema}.outbox (channel, event, body, key)
-    SELECT channel, coalesce(nullif(left(event, {max_name}), ''), {operation}), body,
-      nullif(left(key, {max_label}), '')
-    FROM checked WHERE is_valid
+    SELECT channel,
+      coalesce(nullif(left(regexp_replace(event, {unprintable}, {mark}, 'g'), {max_name}), ''),
+        {operation}),
+      body, nullif(left(regexp_replace(key, {unprintable}, {mark}, 'g'), {max_label}), '')
+    FROM checked WHERE is_named AND is_readable
   )
-  SELECT count(*) INTO skipped FROM checked WHERE NOT is_valid;
-  IF skipped > 0 THEN
-    RAISE WARNING 'realtime: % rows of % name no channel', skipped, TG_TABLE_NAME;
+  SELECT count(*) FILTER (WHERE NOT is_named),
+    count(*) FILTER (WHERE is_named AND NOT is_readable)
+  INTO unnamed, unreadable FROM checked;
+  IF unnamed > 0 THEN
+    RAISE WARNING 'realtime: % rows of % name no channel', unnamed, TG_TABLE_NAME;
   END IF;
+  IF unreadable > 0 THEN
+    RAISE WARNING 'realtime: % rows of % have JSON that no client reads', unreadable, TG_TABLE_NAME;
+  END IF;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  RAISE WARNING 'realtime: changes of % are not published: %. Watch the table again',
+    TG_TABLE_NAME, SQLERRM;
   RETURN NULL;
 END
 """
-"""Body of the trigger function. No value of a row makes it fail: the application's own statement
-would fail with it."""
+"""Body of the trigger function. The application's own statement never fails with it: a row that
+cannot be an event is skipped with a warning, and so is the statement after any other failure."""
+
+_MARK = "\N{REPLACEMENT CHARACTER}"
 
 
 def create_triggers(watch: Watch, prefix: str) -> list[Composed]:
@@ -60,6 +83,17 @@ def create_triggers(watch: Watch, prefix: str) -> list[Composed]:
         for part in (_function(watch, operation, prefix), _trigger(watch, operation, prefix))
     ]
     return [*drop_triggers(watch.table, prefix), insert_watch(watch, prefix), *created]
+
+
+def recreate_triggers(connection: psycopg.Connection, prefix: str) -> list[Composed]:
+    """Return the SQL that creates the triggers of all watches again, as this version has them.
+
+    Raises:
+        ConfigurationError: a watch names a column that is gone.
+
+    """
+    watches = load_watches(connection, prefix)
+    return [part for watch in watches for part in create_triggers(watch, prefix)]
 
 
 def drop_triggers(table: Table, prefix: str) -> list[Composed]:
@@ -96,7 +130,8 @@ def _body(watch: Watch, operation: str, prefix: str) -> Composed:
         max_name=Literal(MAX_EVENT_NAME),
         max_label=Literal(MAX_LABEL),
         max_bytes=Literal(MAX_DATA_BYTES),
-        alphabet=Literal(f"^[{ALPHABET}]+$"),
+        unprintable=Literal(UNPRINTABLE),
+        mark=Literal(_MARK),
     )
 
 
@@ -156,11 +191,12 @@ def _rows(table: str) -> Identifier:
 
 
 def _json_object(columns: Sequence[str], row: str) -> Composed:
-    pairs = [
-        SQL("{}::text, {}.{}").format(Literal(name), Identifier(row), Identifier(name))
-        for name in columns
-    ]
-    return SQL("json_build_object({})").format(SQL(", ").join(pairs))
+    """Return the SQL of a JSON object of columns.
+
+    A function takes 100 arguments, a row has all columns of a table. jsonb would sort the keys.
+    """
+    values = SQL(", ").join(Identifier(row, name) for name in columns)
+    return SQL("(SELECT row_to_json(chosen) FROM (SELECT {}) AS chosen)").format(values)
 
 
 def _name(table: Table, operation: str, prefix: str) -> Identifier:

@@ -138,6 +138,27 @@ def list_watches(connection: psycopg.Connection, prefix: str) -> list[dict[str, 
     return [dict(zip(("table", "channel", "event", "key"), row, strict=True)) for row in rows]
 
 
+def load_watches(connection: psycopg.Connection, prefix: str) -> list[Watch]:
+    """Return the stored watches, without the columns that their tables have lost.
+
+    Raises:
+        ConfigurationError: a template names a column that is gone.
+
+    """
+    query = SQL(
+        "SELECT relation::text, channel, event, columns, key FROM {}.watches "
+        "JOIN pg_class ON pg_class.oid = relation ORDER BY number"
+    )
+    watches = []
+    for name, channel, event, columns, key in connection.execute(query.format(Identifier(prefix))):
+        table = find_table(connection, name)
+        remaining = [column for column in columns if column in table.columns]
+        watches.append(
+            create_watch(table, channel=channel, event=event, columns=remaining, key=key)
+        )
+    return watches
+
+
 _TABLE = """
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text,
     ARRAY(SELECT attname::text FROM pg_attribute

@@ -9,7 +9,8 @@ from realtime_bridge import ConfigurationError, Event
 from realtime_bridge.model.event import MAX_DATA_BYTES
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.postgres import triggers, watches
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.postgres import schema, triggers, watches
 from realtime_bridge_backends.postgres import PostgresBackend
 
 JOBS = "CREATE TABLE jobs (id int PRIMARY KEY, user_id int, status text, note text)"
@@ -116,6 +117,86 @@ async def test_row_without_channel_is_skipped(
     database.execute("INSERT INTO jobs VALUES (1, NULL), (2, 'no channel!'), (3, '42')")
     assert await changes(log) == [("job.insert", {"id": 3, "user_id": "42"})]
     assert notices == ["realtime: 1 rows of jobs name no channel"]
+
+
+@pytest.mark.parametrize("count", [1, 50, 51, 200, 1_600])
+async def test_wide_table_is_watched(
+    database: psycopg.Connection, log: PostgresBackend, count: int
+) -> None:
+    kinds = ("int", "text", "jsonb", "timestamptz", "numeric", "uuid", "bytea", "point", "text[]")
+    names = ["user_id", *(f"column_{n}" for n in range(1, count))]
+    columns = [f"{name} {kinds[n % len(kinds)]}" for n, name in enumerate(names)]
+    database.execute(f"CREATE TABLE jobs ({', '.join(columns)})")
+    watch(database, "jobs")
+    database.execute("INSERT INTO jobs (user_id) VALUES (42)")
+    database.execute(f"UPDATE jobs SET {names[-1]} = {names[-1]}")
+    database.execute("DELETE FROM jobs")
+    row = dict.fromkeys(names) | {"user_id": 42}
+    assert await changes(log) == [(f"job.{op}", row) for op in ("insert", "update", "delete")]
+    events = await events_of(log, "user-42")
+    assert [list(event.data) for event in events] == [names] * 3, "the columns' order is kept"
+
+
+async def test_updated_wide_table_with_primary_key_is_compared(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    columns = ", ".join(f"column_{n} int" for n in range(1_598))
+    database.execute(f"CREATE TABLE jobs (id int PRIMARY KEY, user_id int, {columns})")
+    watch(database, "jobs")
+    database.execute("INSERT INTO jobs (id, user_id) VALUES (1, 42)")
+    database.execute("UPDATE jobs SET column_1597 = column_1597")
+    database.execute("UPDATE jobs SET column_1597 = 7")
+    assert [name for name, _ in await changes(log)] == ["job.insert", "job.update"]
+
+
+async def test_statement_succeeds_after_watched_column_is_dropped(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute(JOBS)
+    watch(database, "jobs")
+    notices: list[str] = []
+    database.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    database.execute("ALTER TABLE jobs DROP COLUMN note")
+    database.execute("INSERT INTO jobs VALUES (1, 42, 'queued')")
+    assert database.execute("SELECT id FROM jobs").fetchall() == [(1,)]
+    (notice,) = notices
+    assert notice.startswith("realtime: changes of jobs are not published: column")
+    schema.install(database, "realtime", Retention())
+    database.execute("UPDATE jobs SET status = 'done'")
+    assert await changes(log) == [("job.update", {"id": 1, "user_id": 42, "status": "done"})]
+
+
+async def test_row_with_unreadable_json_is_skipped(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute("CREATE TABLE jobs (id int PRIMARY KEY, user_id int, data json)")
+    watch(database, "jobs")
+    notices: list[str] = []
+    database.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    database.execute(
+        r"""INSERT INTO jobs VALUES (1, 42, '"\ud800"'), (2, 42, '1e999'), (3, 42, '[ 1 ]')"""
+    )
+    assert await changes(log) == [("job.insert", {"id": 3, "user_id": 42, "data": [1]})]
+    assert notices == ["realtime: 2 rows of jobs have JSON that no client reads"]
+
+
+async def test_unprintable_key_and_name_are_replaced(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute("CREATE TABLE jobs (id text, user_id int)")
+    watch(database, "jobs", event="job.{id}", key="job-{id}")
+    database.execute("INSERT INTO jobs VALUES (E'a\\tb\\u200d', 42)")
+    (event,) = await events_of(log, "user-42")
+    assert (event.event, event.key) == ("job.a\ufffdb\ufffd", "job-a\ufffdb\ufffd")
+
+
+async def test_reserved_channel_is_skipped(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute("CREATE TABLE jobs (user_id text)")
+    watch(database, "jobs", channel="{user_id}")
+    database.execute("INSERT INTO jobs VALUES ('private-42'), ('user-42')")
+    assert len(await changes(log)) == 1
 
 
 async def test_too_large_row_is_reduced_to_its_primary_key(
