@@ -230,9 +230,8 @@ class Settings(EnvironmentSettings):
     history_seconds: Annotated[float, Field(gt=0)] = Field(
         default=600.0, description="Seconds for which a channel keeps events after its last one."
     )
-    limit_connections_per_user: Count = Field(
-        default=20, description="Connections that one user may have open."
-    )
+    log_bytes: Count = Field(default=256 * 1024**2, description="Bytes of a log in memory.")
+    limit_connections_per_user: Count = Field(default=20, description="Connections of one user.")
     limit_channels_per_connection: Count = Field(
         default=128, description="Channels that one connection may subscribe to."
     )

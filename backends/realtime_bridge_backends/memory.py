@@ -17,10 +17,13 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing.history import Histories
+from realtime_bridge.protocol.publishing.histories import Histories
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
+
+MAX_BYTES = 256 * 1024 * 1024
+"""Memory of all events, by default."""
 
 YIELD_EVENTS = 256
 """Queued events of a listener from which an append lets listeners run: a publisher in a tight loop
@@ -34,6 +37,7 @@ class MemoryBackend(Log, Feed, Plugin):
 
     Args:
         retention: the history that a channel keeps.
+        max_bytes: memory of all events; beyond it, the oldest go first.
         clock: returns seconds, and never goes back.
 
     """
@@ -42,10 +46,14 @@ class MemoryBackend(Log, Feed, Plugin):
     in_process = True
 
     def __init__(
-        self, retention: Retention | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        retention: Retention | None = None,
+        *,
+        max_bytes: int = MAX_BYTES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._histories = Histories(retention or Retention(), ids.epoch)
+        self._histories = Histories(retention or Retention(), ids.epoch, max_bytes=max_bytes)
         self._listeners: set[LocalListener] = set()
         self._configuration: str | None = None
         self._generation = 0
@@ -58,10 +66,15 @@ class MemoryBackend(Log, Feed, Plugin):
         """Number of channels in memory."""
         return len(self._histories)
 
+    @property
+    def byte_count(self) -> int:
+        """Memory of all events, in bytes."""
+        return self._histories.size
+
     @classmethod
     def from_settings(cls, settings: "Settings") -> Self:
-        """Return a log with the retention of `REALTIME_HISTORY_*`."""
-        return cls(settings.retention)
+        """Return a log with the limits of `REALTIME_HISTORY_*` and `REALTIME_LOG_BYTES`."""
+        return cls(settings.retention, max_bytes=settings.log_bytes)
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append events, and queue them for the listeners."""

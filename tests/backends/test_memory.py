@@ -7,13 +7,17 @@ import pytest
 
 from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.backend.listener_queue import CAPACITY
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing.history import DAY, EXPIRE_SECONDS
+from realtime_bridge.protocol.publishing.histories import EXPIRE_SECONDS
+from realtime_bridge.protocol.publishing.history import DAY
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import FeedContract, LogContract
+from realtime_bridge.testing.contracts.log_base import make_event
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.memory import MemoryBackend
 
@@ -154,3 +158,66 @@ async def test_settings_limit_the_history() -> None:
 
 def test_name_for_messages() -> None:
     assert str(MemoryBackend()) == "the memory log"
+
+
+class TestBound:
+    def create(self, *, max_bytes: int = 100_000) -> MemoryBackend:
+        return MemoryBackend(max_bytes=max_bytes)
+
+    async def test_oldest_channel_loses_its_history_first(self) -> None:
+        log = self.create()
+        data = "x" * 9_000
+        for number in range(9):
+            await log.append([make_event(f"job.{number}", data)])
+        await log.append([make_event("job.0", data)])  # job.1 is the oldest now
+        await log.append([make_event("job.10", data)])
+        assert log.byte_count <= 100_000
+        tops = await log.positions(["job.0", "job.1", "job.10"])
+        start = {name: Position(top.epoch, 0) for name, top in tops.items()}
+        lost = await log.read("job.1", start["job.1"])
+        assert lost == Reset(reason="truncated", top=tops["job.1"])
+        assert isinstance(await log.read("job.10", start["job.10"]), Page)
+        (receipt,) = await log.append([make_event("job.1", data)])
+        assert receipt.position == Position(tops["job.1"].epoch, 2)
+
+    async def test_history_goes_before_latest_events(self) -> None:
+        log = self.create()
+        await log.append([make_event("job.0", "done", key="k")])
+        for number in range(1, 20):
+            await log.append([make_event(f"job.{number}", "x" * 9_000)])
+        assert log.byte_count <= 100_000
+        assert [event.data for event in (await log.latest("job.0")).events] == ["done"]
+
+    async def test_latest_events_of_oldest_channel_go_with_its_epoch(self) -> None:
+        log = self.create()
+        (before,) = await log.append([make_event("job.0", "x" * 9_000, key="k")])
+        for number in range(1, 20):
+            await log.append([make_event(f"job.{number}", "x" * 9_000, key="k")])
+        assert log.byte_count <= 100_000
+        assert before.position
+        answer = await log.read("job.0", before.position)
+        assert isinstance(answer, Reset)
+        assert answer.reason == "epoch"
+        assert (await log.latest("job.0")).events == ()
+        assert len((await log.latest("job.19")).events) == 1
+
+    async def test_last_event_stays_even_beyond_the_bound(self) -> None:
+        log = self.create(max_bytes=1)
+        for step in range(3):
+            (receipt,) = await log.append([make_event("job.7", step)])
+        assert receipt.position == Position(receipt.position.epoch if receipt.position else "", 3)
+        page = await log.read("job.7", Position(receipt.position.epoch, 2))
+        assert page == Reset(reason="truncated", top=receipt.position)
+
+    async def test_expired_channels_give_their_bytes_back(self, clock: Clock) -> None:
+        log = MemoryBackend(clock=clock)
+        await log.append([make_event("job.7", 1, key="k"), make_event("job.7", 2)])
+        assert log.byte_count > 1_000
+        clock.now += 8 * DAY
+        await log.positions(["job.8", "job.9"])
+        assert (log.byte_count, log.channel_count) == (0, 2)
+
+    def test_bound_is_a_setting(self) -> None:
+        assert Settings().log_bytes == 256 * 1024 * 1024
+        with pytest.raises(ConfigurationError, match="REALTIME_LOG_BYTES"):
+            Settings(log_bytes=0)

@@ -14,13 +14,8 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing.history import (
-    DAY,
-    EXPIRE_CHANNELS,
-    MAX_IDS,
-    Histories,
-    History,
-)
+from realtime_bridge.protocol.publishing.histories import EXPIRE_CHANNELS, Histories
+from realtime_bridge.protocol.publishing.history import DAY, MAX_IDS, History
 
 EPOCH = "k3v9q2wz"
 
@@ -44,6 +39,19 @@ def page_after(history: History, offset: int) -> Page | Reset:
 def ids_after(history: History, offset: int) -> list[str] | str:
     answer = page_after(history, offset)
     return answer.reason if isinstance(answer, Reset) else [event.id for event in answer.events]
+
+
+def test_dropped_events_give_a_reset_and_their_memory_back() -> None:
+    history = made()
+    append(history, *(event("x" * 1_000, id=f"id {n}") for n in range(4)))
+    before = history.size
+    history.drop_events(keep=1)
+    assert history.size < before / 3
+    assert (ids_after(history, 2), ids_after(history, 4)) == ("truncated", [])
+    history.drop_events()
+    assert history.size == 0
+    append(history, event(id="new"))
+    assert (ids_after(history, 3), ids_after(history, 4)) == ("truncated", "truncated")
 
 
 def test_appended_event_is_announced_with_position_and_time() -> None:
@@ -115,7 +123,7 @@ def test_top_outlives_history_and_unused_epoch_expires() -> None:
 
 def test_append_expires_a_few_channels_and_keeps_the_used_one() -> None:
     epochs = (f"{number:08}" for number in count())
-    histories = Histories(Retention(), new_epoch=lambda: next(epochs))
+    histories = Histories(Retention(), lambda: next(epochs), max_bytes=10**6)
     unused = [f"unused.{number}" for number in range(2 * EXPIRE_CHANNELS)]
     for channel in unused:
         histories.of(channel, 0.0)
