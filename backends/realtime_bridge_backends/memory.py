@@ -121,7 +121,7 @@ class MemoryBackend(Log, Feed, Plugin):
         now = self._clock()
         history = self._histories.of(channel, now)
         if history.top.epoch == expected_epoch:
-            history = self._histories.begin(channel, now)
+            history = self._histories.rotate(channel, now)
         return history.top
 
     @asynccontextmanager

@@ -58,7 +58,10 @@ class Log(Component):
 
     @abstractmethod
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
-        """Start a new epoch if the channel's is `expected_epoch`, and return the channel's top."""
+        """Start a new epoch if the channel's is `expected_epoch`, and return the channel's top.
+
+        The latest event of each key stays, at the offsets from 1 on.
+        """
 
 
 class TransactionalLog(Log):

@@ -248,14 +248,33 @@ CREATE TRIGGER register_transaction AFTER INSERT ON {schema}.outbox
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.register_transaction();
 
 -- Begin a new epoch if `expected_epoch` is still the channel's. The comparison runs under the lock,
--- so of several callers with the same expectation one rotates.
+-- so of several callers with the same expectation one rotates. The latest event of each key stays:
+-- these events get the offsets from 1 on, as if all but the last one had been trimmed. Their ids are
+-- not known: a publisher may append them again.
 CREATE OR REPLACE FUNCTION {schema}.rotate_epoch(name text, expected_epoch text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    begun text := {schema}.new_epoch();
+    newest record;
 BEGIN
     PERFORM {schema}.lock_channels(ARRAY[name]);
-    IF (SELECT epoch FROM {schema}.channels WHERE channel = name) = expected_epoch THEN
-        PERFORM {schema}.clear_channels(ARRAY[name]);
-        PERFORM pg_notify({notice}, '');
+    IF (SELECT epoch FROM {schema}.channels WHERE channel = name) <> expected_epoch THEN
+        RETURN;
     END IF;
+    DELETE FROM {schema}.events WHERE channel = name;
+    DELETE FROM {schema}.relay_queue WHERE channel = name;
+    DELETE FROM {schema}.ids WHERE channel = name;
+    UPDATE {schema}.latest l SET epoch = begun, "offset" = moved.n
+    FROM (SELECT key, row_number() OVER (ORDER BY "offset") AS n FROM {schema}.latest WHERE channel = name) AS moved
+    WHERE l.channel = name AND l.key = moved.key;
+    INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source)
+    SELECT l.channel, l.epoch, l."offset", l."time", l.id, l.event, l.body, l.key, l.source
+    FROM {schema}.latest l WHERE l.channel = name ORDER BY l."offset" DESC LIMIT 1
+    RETURNING "offset" AS top, id, octet_length(body) AS bytes INTO newest;
+    UPDATE {schema}.channels SET epoch = begun, top = coalesce(newest.top, 0), top_id = newest.id,
+        first = coalesce(newest.top, 1), bytes = coalesce(newest.bytes, 0),
+        appended_at = clock_timestamp(), changed_by = pg_current_xact_id(), duplicate_offset = NULL
+    WHERE channel = name;
+    PERFORM pg_notify({notice}, '');
 END $$;
 
 -- Return the generation of a configuration. A new configuration gets a number above every earlier
@@ -264,6 +283,10 @@ CREATE OR REPLACE FUNCTION {schema}.generation_for(requested text) RETURNS bigin
 DECLARE
     stored record;
 BEGIN
+    SELECT configuration, generation INTO stored FROM {schema}.settings;
+    IF stored.configuration = requested THEN  -- a lock is a write, which a full disk refuses
+        RETURN stored.generation;
+    END IF;
     SELECT configuration, generation INTO stored FROM {schema}.settings FOR UPDATE;
     IF stored.configuration <> requested THEN
         UPDATE {schema}.settings SET configuration = requested,

@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+import psycopg
 import pytest
+from psycopg import errors
 
 from realtime_bridge import BackendAuthError, BackendUnavailableError, Event, PublishError
 from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.postgres import PostgresBackend
+from realtime_bridge_backends.postgres.errors import to_publish_error
 from tests.services.postgres import PostgresServer
 
 TIMEOUT = 30.0
@@ -136,3 +139,20 @@ async def test_prefix_with_capitals_and_dashes_works(
         await listener.subscribe(["job.7"])
         await log.append(numbered("job.7", 1))
         assert await steps(aiter(listener), 1) == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "hint"),
+    [
+        (errors.DiskFull("could not extend file"), PublishError, "free space there"),
+        (errors.TooManyConnections("too many clients"), BackendUnavailableError, "Check that it"),
+        (errors.DeadlockDetected("deadlock detected"), PublishError, "Try again"),
+    ],
+)
+def test_error_of_the_server_has_a_hint_and_is_retryable(
+    error: psycopg.Error, kind: type[PublishError], hint: str
+) -> None:
+    converted = to_publish_error(error, "PostgreSQL at db")
+    assert type(converted) is kind
+    assert hint in str(converted)
+    assert converted.retryable

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -227,13 +227,100 @@ async def test_sentinel_failover_moves_to_the_new_master(tmp_path: Path) -> None
     assert after == Position(before.epoch, 2)
 
 
-async def test_full_redis_error_has_a_hint(own_server: RedisServer) -> None:
-    async with RedisBackend(own_server.url) as log:
-        with own_server.client() as client:
-            client.config_set("maxmemory", "1mb")
-        with pytest.raises(PublishError, match="raise its maxmemory") as caught:
-            await log.append(numbered("job.7", 1))
-    assert caught.value.retryable
+@pytest.mark.parametrize("mode", ["function", "script"])
+async def test_full_redis_answers_reads_and_refuses_writes(tmp_path: Path, mode: str) -> None:
+    options = ("--rename-command", "FCALL", "") if mode == "script" else ()
+    with RedisServer(tmp_path / "full", "--save", "", *options) as server:
+        async with RedisBackend(server.url) as log:
+            event = Event(channel="job.7", event="job.step", data=1, key="k")
+            (receipt,) = await log.append([event])
+            generation = await log.generation("a")
+            with server.client() as client:
+                client.config_set("maxmemory", "1mb")
+            top = receipt.position
+            assert top
+            assert await log.positions(["job.7"]) == {"job.7": top}
+            page = await log.read("job.7", Position(top.epoch, 0))
+            assert isinstance(page, Page)
+            assert [event.data for event in page.events] == [1]
+            assert [event.key for event in (await log.latest("job.7")).events] == ["k"]
+            assert await log.generation("a") == generation
+            for channel in ("job.7", "job.8"):
+                with pytest.raises(PublishError, match="raise its maxmemory") as caught:
+                    await log.append(numbered(channel, 1))
+                assert caught.value.retryable
+            with pytest.raises(PublishError, match="raise its maxmemory"):
+                await log.positions(["job.8"])
+            with server.client() as client:
+                client.config_set("maxmemory", "0")
+            (receipt,) = await log.append(numbered("job.7", 1))
+            assert receipt.position == Position(top.epoch, 2)
+
+
+class TestEviction:
+    @pytest.fixture
+    async def log(self, redis_server: RedisServer) -> AsyncIterator[RedisBackend]:
+        async with RedisBackend(redis_server.url) as log:
+            yield log
+
+    async def append_and_evict(
+        self, log: RedisBackend, server: RedisServer, part: str
+    ) -> tuple[str, Position]:
+        """Append events, delete one of the channel's keys, and return the channel and its top."""
+        channel = new_channel()
+        events = [
+            Event(channel=channel, event="job.step", data=n, id=f"id {n}", key=key)
+            for n, key in enumerate(["a", "b", "a", None])
+        ]
+        *_, last = await log.append(events)
+        with server.client() as client:
+            assert client.delete(f"realtime:{{{channel}}}:{part}") == 1
+        assert last.position
+        return channel, last.position
+
+    @pytest.mark.parametrize("part", ["meta", "ids", "latest", "order"])
+    @pytest.mark.parametrize("call", ["positions", "read", "latest", "append"])
+    async def test_evicted_key_begins_a_new_epoch(
+        self, log: RedisBackend, redis_server: RedisServer, part: str, call: str
+    ) -> None:
+        channel, before = await self.append_and_evict(log, redis_server, part)
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "positions": lambda: log.positions([channel]),
+            "read": lambda: log.read(channel, before),
+            "latest": lambda: log.latest(channel),
+            "append": lambda: log.append(numbered(channel, 1)),
+        }
+        await calls[call]()
+        top = (await log.positions([channel]))[channel]
+        assert top.epoch != before.epoch
+        assert await log.read(channel, before) == Reset(reason="epoch", top=top)
+        latest = [(event.key, event.data) for event in (await log.latest(channel)).events]
+        assert latest == ([("b", 1), ("a", 2)] if part in ("meta", "ids") else [])
+
+    async def test_evicted_history_gives_resets_and_no_hole(
+        self, log: RedisBackend, redis_server: RedisServer
+    ) -> None:
+        channel, top = await self.append_and_evict(log, redis_server, "events")
+        await log.append(numbered(channel, 1))
+        after = Position(top.epoch, 5)
+        for offset in range(5):
+            answer = await log.read(channel, Position(top.epoch, offset))
+            assert answer == Reset(reason="truncated", top=after)
+        assert len((await log.latest(channel)).events) == 2
+
+    async def test_keys_older_than_a_week_are_left_out(
+        self, log: RedisBackend, redis_server: RedisServer
+    ) -> None:
+        channel = new_channel()
+        keyed = [Event(channel=channel, event="a", data=n, key=f"k{n}") for n in range(7)]
+        await log.append(keyed)
+        name = f"realtime:{{{channel}}}:latest"
+        with redis_server.client() as client:
+            for n in range(5):
+                frame = str(client.hget(name, f"k{n}"))
+                client.hset(name, f"k{n}", frame.replace('"time":1', '"time":0'))
+        page = await log.latest(channel, limit=2)
+        assert ([event.data for event in page.events], page.more) == ([5, 6], False)
 
 
 async def test_unreachable_server_is_named() -> None:

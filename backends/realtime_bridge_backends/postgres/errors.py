@@ -39,6 +39,11 @@ _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
         "Try again",
     ),
     (
+        (errors.DiskFull,),
+        lambda message: PublishError(message, retryable=True),
+        "The database's disk is full: free space there. Reads are still answered",
+    ),
+    (
         (psycopg.OperationalError, psycopg.InterfaceError, OSError),
         BackendUnavailableError,
         "Check that it runs, and that REALTIME_POSTGRES_URL has its address",

@@ -124,7 +124,7 @@ class RedisBackend(Log, Feed, Plugin):
         """Return the events after a position, or a reset."""
         limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
         call = self._call("read", channel, after.epoch, after.offset, after.id or "", *limits)
-        (answer,) = await self._run([call])
+        (answer,) = await self._read([call])
         top = _position(answer[1:4])
         if answer[0]:
             return Reset(reason=answer[0].decode(), top=top)
@@ -136,25 +136,29 @@ class RedisBackend(Log, Feed, Plugin):
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
         names = list(channels)
-        answers = await self._run([self._call("position", name) for name in names])
+        answers = await self._read([self._call("position", name) for name in names])
         return dict(zip(names, map(_position, answers), strict=True))
 
     async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
         """Return the latest event of each key."""
         limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
-        (answer,) = await self._run([self._call("latest", channel, after, *limits)])
+        (answer,) = await self._read([self._call("latest", channel, after, *limits)])
         events = self._events(channel, answer[5:])
         return Page(events=events, top=_position(answer[1:4]), more=bool(answer[4]))
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch if `expected_epoch` is still the channel's."""
-        (answer,) = await self._run([self._call("rotate_epoch", channel, expected_epoch)])
+        call = self._call("rotate_epoch", channel, ids.epoch(), expected_epoch)
+        (answer,) = await self._run([call])
         return _position(answer)
 
     async def generation(self, configuration: str) -> int:
         """Return the generation of this configuration, stored in Redis."""
         key = f"{self._prefix}:generation"
-        (answer,) = await self._run([ScriptCall("generation", [key], [configuration])])
+        for operation in ("known_generation", "generation"):
+            (answer,) = await self._run([ScriptCall(operation, [key], [configuration])])
+            if answer is not None:
+                break
         return int(answer)
 
     @asynccontextmanager
@@ -177,6 +181,18 @@ class RedisBackend(Log, Feed, Plugin):
             self._client, self._server, keys=keys, prefix=self._prefix, timing=self._timing
         )
 
+    async def _read(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run calls that read; open the channels that do not exist, and read them again."""
+        answers = await self._run(calls)
+        missing = [number for number, answer in enumerate(answers) if answer is None]
+        if missing:
+            # The epoch comes from here: math.random of Redis has the same seed in every run.
+            await self._run([ScriptCall("open", calls[n].keys, [ids.epoch()]) for n in missing])
+            repeated = await self._run([calls[number] for number in missing])
+            for number, answer in zip(missing, repeated, strict=True):
+                answers[number] = answer
+        return answers
+
     async def _run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         if not calls:
             return []
@@ -195,8 +211,7 @@ class RedisBackend(Log, Feed, Plugin):
         return answers
 
     def _call(self, operation: str, channel: str, *arguments: Argument) -> ScriptCall:
-        # Redis starts math.random from the same seed in every run, so the epoch comes from here.
-        return ScriptCall(operation, _keys(self._prefix, channel), (ids.epoch(), *arguments))
+        return ScriptCall(operation, _keys(self._prefix, channel), arguments)
 
     def _events(self, channel: str, frames: Iterable[bytes]) -> tuple[Event, ...]:
         """Return the events of stored frames, without those that cannot be read."""
@@ -205,6 +220,7 @@ class RedisBackend(Log, Feed, Plugin):
     def _append_call(self, events: Sequence[Event]) -> ScriptCall:
         channel = events[0].channel
         arguments: list[Argument] = [
+            ids.epoch(),
             self._publish,
             pubsub_channel(self._prefix, channel),
             *self._limits,

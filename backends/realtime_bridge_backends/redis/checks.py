@@ -106,7 +106,7 @@ async def _check_scripts(
 ) -> CheckResult:
     scripts = ScriptRunner(client)
     try:
-        (answer,) = await scripts.run([ScriptCall("position", keys, ["doctor00"])])
+        (answer,) = await scripts.run([ScriptCall("open", keys, ["doctor00"])])
         if isinstance(answer, ResponseError):
             raise answer
     except NoPermissionError as error:

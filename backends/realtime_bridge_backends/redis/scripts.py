@@ -16,10 +16,17 @@ _SOURCE = files(__package__).joinpath("log.lua").read_text()
 _LIBRARY_NAME = f"realtime_{hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]}"
 """Named after its source, so that two versions of this package can share one Redis."""
 
+_READER_NAME = f"{_LIBRARY_NAME}_read"
 _LIBRARY = (
     f"#!lua name={_LIBRARY_NAME}\n{_SOURCE}\n"
     f"redis.register_function('{_LIBRARY_NAME}', run_operation)\n"
+    f"redis.register_function{{function_name='{_READER_NAME}', callback=run_operation, "
+    "flags={'no-writes'}}\n"
 )
+READING: frozenset[str] = frozenset({"position", "read", "latest", "known_generation"})
+"""Operations without writes. A full Redis calls only functions that are flagged so; of a script it
+refuses the first write."""
+
 _SCRIPT = f"{_SOURCE}\nreturn run_operation(KEYS, ARGV)\n"
 _SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -81,9 +88,10 @@ class ScriptRunner:
         return answers
 
     def _command(self, call: ScriptCall) -> tuple[Argument, ...]:
-        command, name = (
-            ("FCALL", _LIBRARY_NAME) if self.mode == "function" else ("EVALSHA", _SCRIPT_SHA)
-        )
+        command, name = "EVALSHA", _SCRIPT_SHA
+        if self.mode == "function":
+            command = "FCALL"
+            name = _READER_NAME if call.operation in READING else _LIBRARY_NAME
         return (command, name, len(call.keys), *call.keys, call.operation, *call.arguments)
 
     async def _load(self, error: ResponseError | None, loads: int) -> None:

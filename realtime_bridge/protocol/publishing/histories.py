@@ -91,6 +91,12 @@ class Histories:
         self._by_channel[channel] = history
         return history
 
+    def rotate(self, channel: str, now: float) -> History:
+        """Return the history of a new epoch, which keeps the latest event of each key."""
+        history = self.of(channel, now).rotated(self._new_epoch(), now=now)
+        self._by_channel[channel] = history
+        return history
+
     def _expire(self, now: float) -> None:
         """Check the channels whose last check is the oldest, and delete the expired ones."""
         for _ in range(min(EXPIRE_CHANNELS, len(self._expiry_order))):

@@ -110,6 +110,24 @@ class History:
         count = len(self._events) + len(self._latest)
         return self._bytes + self._key_bytes + count * EVENT_BYTES
 
+    def rotated(self, epoch: str, *, now: float) -> "History":
+        """Return the history of a new epoch, which begins with the latest event of each key.
+
+        These events get the offsets from 1 on, as if they had been appended, and all but the last
+        one trimmed. Their ids are not known: a publisher may append them again.
+        """
+        history = History(epoch, now=now, retention=self._retention)
+        for event, appended_at in self._latest.values():
+            assert event.time is not None
+            history._store(event, appended_at, event.time)
+        history.drop_events(keep=1)  # the event at the top: a client there is compared by its id
+        history._forget_ids(now)
+        return history
+
+    def _forget_ids(self, now: float) -> None:
+        self.appended_at = now
+        self._ids, self._order, self._id_times = _NO_IDS, _NO_ORDER, _NO_TIMES
+
     def drop_events(self, *, keep: int = 0) -> None:
         """Remove the oldest events except `keep`: a client that has not read them gets a reset."""
         while len(self._events) > keep:

@@ -41,6 +41,31 @@ def ids_after(history: History, offset: int) -> list[str] | str:
     return answer.reason if isinstance(answer, Reset) else [event.id for event in answer.events]
 
 
+def test_rotated_history_begins_with_latest_event_of_each_key() -> None:
+    history = made()
+    keyed = [event(n, id=f"id {n}", key=key) for n, key in enumerate(["a", None, "b", "a"])]
+    append(history, *keyed)
+    rotated = history.rotated("bbbbbbbb", now=5.0)
+    assert (rotated.top, rotated.top.id) == (Position("bbbbbbbb", 2), "id 3")
+    assert [(one.data, one.position) for one in rotated.latest().events] == [
+        (2, Position("bbbbbbbb", 1)),
+        (3, Position("bbbbbbbb", 2)),
+    ]
+    assert rotated.read(rotated.top) == Page(events=(), top=rotated.top)
+    (receipt,) = append(rotated, keyed[3], now=5.0)
+    assert (receipt.position, receipt.duplicate) == (Position("bbbbbbbb", 3), False)
+    assert not rotated.expire(6 * DAY)
+
+
+def test_rotated_history_without_keys_is_empty() -> None:
+    history = made()
+    append(history, event(1))
+    rotated = history.rotated("bbbbbbbb", now=5.0)
+    assert (rotated.top, rotated.size) == (Position("bbbbbbbb", 0), 0)
+    append(rotated, event(2, id="two"))
+    assert rotated.size > 0
+
+
 def test_dropped_events_give_a_reset_and_their_memory_back() -> None:
     history = made()
     append(history, *(event("x" * 1_000, id=f"id {n}") for n in range(4)))
