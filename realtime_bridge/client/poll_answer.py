@@ -1,5 +1,6 @@
 """Answers to polls: events, resets or errors of each channel."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from realtime_bridge.protocol.wire.messages import ProtocolError
 Positions = Mapping[str, Position | None]
 
 FORBIDDEN = "this user may not listen to it"
+
+_logger = logging.getLogger("realtime_bridge.client")
 
 
 @dataclass(slots=True)
@@ -87,12 +90,32 @@ def _apply_channel(
         top = Position.from_json(position) if position else None
         is_missing = channels.reset(name, reason, top, asked)
     else:
-        events = [messages.decode_event(event) for event in fields.get("events") or ()]
-        answer.moved |= bool(events)
-        top = Position.from_json(position)
-        is_missing = channels.page(name, events, top, more=bool(fields.get("more")))
+        answer.moved |= bool(fields.get("events"))
+        is_missing = apply_page(channels, name, fields, Position.from_json(position), asked)
     if is_missing:
         answer.missing.append(name)
+
+
+def apply_page(
+    channels: SubscriptionSet,
+    name: str,
+    fields: Mapping[str, Any],
+    top: Position,
+    asked: Position | None,
+) -> bool:
+    """Hand a page of the log to its channel, and return whether the log has more events.
+
+    An event that breaks the rules makes the page a gap: the next request begins after the page, so
+    that no client asks for such an event again and again.
+    """
+    more = bool(fields.get("more"))
+    try:
+        events = [messages.decode_event(event) for event in fields.get("events") or ()]
+    except (ProtocolError, TypeError) as error:
+        _logger.warning("unreadable event: channel=%s error=%s", name, error)
+        # A server sends the next page, and live events after it, only on request.
+        return channels.reset(name, "truncated", top, asked) or more
+    return channels.page(name, events, top, more=more)
 
 
 def as_messages(channel: str, fields: Mapping[str, Any]) -> Iterator[Message]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from realtime_bridge.client.descriptor import milliseconds
-from realtime_bridge.client.poll_answer import is_healthy
+from realtime_bridge.client.poll_answer import apply_page, is_healthy
 from realtime_bridge.client.transport import Handle, Message, Transport, TransportTools
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.machine import Machine
@@ -137,20 +137,32 @@ class TransportSession:
             self.subscribe(channel)
 
     def _on_event(self, message: Message) -> None:
-        event = messages.decode_event(message)
+        try:
+            event = messages.decode_event(message)
+        except (ProtocolError, TypeError) as error:
+            self._skip(message, error)
+            return
         self._machine.event_received()
         if self._channels.event(event):
             self.subscribe(event.channel)
 
+    def _skip(self, message: Message, error: Exception) -> None:
+        """Handle a pushed event that breaks the rules; a page of the log resets the channel."""
+        channel, offset = str(message.get("channel")), message.get("offset")
+        _logger.warning("unreadable event: channel=%s error=%s", channel, error)
+        if isinstance(offset, int):
+            self._on_offset(channel, offset)
+        else:
+            self._channels.reset(channel, "signal", None, None)
+
     def _on_subscribed(self, message: Message) -> None:
         channel = str(message.get("channel"))
+        asked = self._asked.get(channel)
         is_wanted_again = self._answered(channel)
         # Without a log there is neither a position nor a page.
         if "epoch" in message:
-            events = [messages.decode_event(event) for event in message.get("events") or ()]
             top = Position.from_json(message)
-            more = bool(message.get("more"))
-            is_wanted_again |= self._channels.page(channel, events, top, more=more)
+            is_wanted_again |= apply_page(self._channels, channel, message, top, asked)
         if is_wanted_again:
             self.subscribe(channel)
         self._check_ready()

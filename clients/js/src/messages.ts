@@ -1,9 +1,12 @@
 /** JSON messages between client and server; each is parsed and checked here, once. */
 
+import { debug } from './browser/debug.js';
 import type { Position, RealtimeEvent } from './types.js';
 
 export const VERSION = 1;
 export const SUBPROTOCOL = 'realtime.v1';
+
+const log = debug('messages');
 
 /** JSON object from outside: a field is checked before it is used. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -32,14 +35,24 @@ export function parseMessage(text: unknown): ServerMessage {
   return fields as ServerMessage;
 }
 
-export function readEvent(fields: unknown): RealtimeEvent {
+function parseEvent(fields: unknown): RealtimeEvent {
   assertValid(isFields(fields), 'an event');
   const { type, epoch, offset, data = null, ...rest } = fields as Fields & RealtimeEvent;
   assertValid([rest.channel, rest.event, rest.id].every(isText), 'an event');
   return { ...rest, data, ...(epoch !== undefined && { position: readPosition(fields) }) };
 }
 
-export function readEvents(list: unknown): RealtimeEvent[] {
+/** Return the event of a message; null, with a line for developers, if it breaks the rules. */
+export function readEvent(fields: unknown): RealtimeEvent | null {
+  try {
+    return parseEvent(fields);
+  } catch (error) {
+    log('unreadable event: %s', error);
+    return null;
+  }
+}
+
+export function readEvents(list: unknown): (RealtimeEvent | null)[] {
   return Array.isArray(list) ? list.map(readEvent) : [];
 }
 

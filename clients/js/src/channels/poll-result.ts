@@ -51,9 +51,27 @@ function applyChannel(
     const reason = answer.reset as ResetReason;
     if (subscriptions.reset(name, reason, position, requested)) result.recover.push(name);
   } else {
-    const events = readEvents(answer.events);
-    result.moved ||= events.length > 0;
-    const page = { events, top: readPosition(answer.position), more: !!answer.more };
-    if (subscriptions.page(name, page)) result.recover.push(name);
+    result.moved ||= !!(answer.events as unknown[] | undefined)?.length;
+    const top = readPosition(answer.position);
+    if (applyPage(subscriptions, name, answer, top, requested)) result.recover.push(name);
   }
+}
+
+/**
+ * Pass a page of the log to its channel; return whether the log has more events. An unreadable event
+ * makes the page a gap: the next request begins after the page, so that it is not requested again
+ * and again.
+ */
+export function applyPage(
+  subscriptions: SubscriptionSet,
+  name: string,
+  fields: Fields,
+  top: Position,
+  requested: Position | null,
+): boolean {
+  const events = readEvents(fields.events);
+  const more = !!fields.more;
+  if (events.every((event) => event !== null)) return subscriptions.page(name, { events, top, more });
+  // A server sends the next page, and live events after it, only on request.
+  return subscriptions.reset(name, 'truncated', top, requested) || more;
 }

@@ -42,7 +42,7 @@ export class BridgeHTTP {
       const fields = await requestJSON(url, { token, signal });
       const position = readPosition(fields.position);
       assertValid(!after || after.epoch === position.epoch, 'pages of one epoch');
-      const page = readEvents(fields.events);
+      const page = readEvents(fields.events).filter((event) => event !== null);
       for (const event of page) addLatest(events, event);
       if (!fields.more) return { channel, events: [...events.values()], position };
       after = page.at(-1)?.position ?? position;

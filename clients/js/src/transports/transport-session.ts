@@ -2,12 +2,13 @@
 
 import { debug } from '../browser/debug.js';
 import { hex } from '../browser/ids.js';
+import { applyPage } from '../channels/poll-result.js';
 import type { SubscriptionSet } from '../channels/subscription-set.js';
 import type { MachineInput } from '../client-runner.js';
 import { CloseCode } from '../close-codes.js';
 import { spread } from '../machine/backoff.js';
 import type { Timing } from '../machine/timing.js';
-import { VERSION, isFields, isHealthy, milliseconds, readEvent, readEvents, readPosition } from '../messages.js';
+import { VERSION, isFields, isHealthy, milliseconds, readEvent, readPosition } from '../messages.js';
 import type { ClientMessage, ServerMessage } from '../messages.js';
 import type { Position, ResetReason, TransportName } from '../types.js';
 import type { Transport, TransportHandlers } from './transport.js';
@@ -143,22 +144,26 @@ export class TransportSession implements TransportHandlers {
 
   private _onEvent(message: ServerMessage): void {
     const event = readEvent(message);
+    if (!event) return this._skip(message);
     this._input((machine) => machine.eventReceived());
     if (this._subscriptions.event(event)) this.subscribe(event.channel);
   }
 
-  private _onSubscribed(message: ServerMessage): void {
-    const channel = String(message.channel);
-    const again = this._markAnswered(channel);
-    if (this._applyPage(channel, message) || again) this.subscribe(channel);
-    this._checkReady();
+  /** Handle a pushed event that is unreadable; a page of the log resets the channel. */
+  private _skip({ channel, offset }: ServerMessage): void {
+    if (typeof offset === 'number') this._onOffset(String(channel), offset);
+    else this._subscriptions.reset(String(channel), 'signal', null, null);
   }
 
-  private _applyPage(channel: string, message: ServerMessage): boolean {
+  private _onSubscribed(message: ServerMessage): void {
+    const channel = String(message.channel);
+    const requested = this._requested.get(channel) ?? null;
+    const again = this._markAnswered(channel);
     // In signal mode there is no log, and so no position to resume from.
-    if (!('epoch' in message)) return false;
-    const page = { events: readEvents(message.events), top: readPosition(message), more: !!message.more };
-    return this._subscriptions.page(channel, page);
+    const recover =
+      'epoch' in message && applyPage(this._subscriptions, channel, message, readPosition(message), requested);
+    if (recover || again) this.subscribe(channel);
+    this._checkReady();
   }
 
   private _onReset(message: ServerMessage): void {
