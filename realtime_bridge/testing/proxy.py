@@ -38,6 +38,7 @@ class FaultyProxy:
         self._links: set[_Link] = set()
         self._changed = asyncio.Condition()
         self._exits = AsyncExitStack()
+        self._thawed = asyncio.Event()
         self.heal()
 
     @property
@@ -48,10 +49,10 @@ class FaultyProxy:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
             self._tasks = await exits.enter_async_context(asyncio.TaskGroup())
-            server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+            await self.open_port()
             exits.callback(self.drop)
-            exits.callback(server.close)
-            self._port = server.sockets[0].getsockname()[1]
+            exits.callback(self.close_port)
+            exits.callback(self.heal)  # a frozen connection ends too
             self._exits = exits.pop_all()
         return self
 
@@ -60,10 +61,22 @@ class FaultyProxy:
         await self._exits.aclose()
 
     def heal(self) -> None:
-        """End every fault."""
+        """End every fault, except a closed port."""
         self._refusing = self._cutting = False
         self._delay = 0.0
+        self._rate = self._received_limit = UNLIMITED
+        self._frozen: set[Direction] = set()
+        self._thawed.set()
         self._allowance: dict[Direction, float] = {"up": UNLIMITED, "down": UNLIMITED}
+
+    async def open_port(self) -> None:
+        """Listen again after `close_port`."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def close_port(self) -> None:
+        """Stop listening: the kernel refuses new connections. Open connections continue."""
+        self._server.close()
 
     def drop(self, *, after: int | None = None, direction: Direction = "down") -> None:
         """Reset all open connections: at once, or after the next `after` forwarded bytes."""
@@ -82,6 +95,19 @@ class FaultyProxy:
     def delay(self, seconds: float) -> None:
         """Delay all bytes by this number of seconds in each direction."""
         self._delay = seconds
+
+    def throttle(self, bytes_per_second: float) -> None:
+        """Limit each direction of each connection to this rate."""
+        self._rate = bytes_per_second
+
+    def freeze(self, *directions: Direction) -> None:
+        """Hold all bytes and ends of streams in these directions, or in both, until `heal`."""
+        self._frozen.update(directions or ("up", "down"))
+        self._thawed.clear()
+
+    def lose_requests(self, *, received: int) -> None:
+        """Discard a connection's bytes to the server once its client received so many bytes."""
+        self._received_limit = received
 
     def swallow(self, *directions: Direction, after: int = 0) -> None:
         """Discard all bytes in these directions, or in both, after `after` forwarded bytes."""
@@ -122,13 +148,27 @@ class FaultyProxy:
 
     async def forward(self, direction: Direction, chunk: bytes, link: "_Link") -> bytes:
         """Return the part of a chunk that the faults let through."""
-        await asyncio.sleep(self._delay)
-        allowance = self._allowance[direction] if self.only in link.first else UNLIMITED
+        await asyncio.sleep(self._delay + len(chunk) / self._rate)
+        await self.until_thawed(direction, link)
+        allowance = self._allowance_of(direction, link)
         forwarded_part = chunk if allowance >= len(chunk) else chunk[: int(allowance)]
         self._allowance[direction] -= len(forwarded_part) if allowance < UNLIMITED else 0
         self.forwarded[direction] += len(forwarded_part)
+        link.received += len(forwarded_part) if direction == "down" else 0
         await self._notify()
         return forwarded_part
+
+    async def until_thawed(self, direction: Direction, link: "_Link") -> None:
+        """Wait until the connection is not frozen in this direction."""
+        while direction in self._frozen and self.only in link.first:
+            await self._thawed.wait()
+
+    def _allowance_of(self, direction: Direction, link: "_Link") -> float:
+        if self.only not in link.first:
+            return UNLIMITED
+        if direction == "up" and link.received >= self._received_limit:
+            return 0
+        return self._allowance[direction]
 
     def finish_drop(self, direction: Direction) -> None:
         """Reset the open connections if `drop` has waited for the bytes that are used up."""
@@ -147,6 +187,7 @@ class _Link:
     def __init__(self, proxy: FaultyProxy, client: StreamReader, to_client: StreamWriter) -> None:
         self.client = client
         self.first: bytes = b""
+        self.received: int = 0
         self._proxy = proxy
         self._writers = [to_client]
         self._silent: set[Direction] = set()
@@ -187,6 +228,7 @@ class _Link:
                 if direction not in self._silent:
                     await self._write(direction, chunk, writer)
                 chunk = b""
+        await self._proxy.until_thawed(direction, self)  # also the end of a stream is held
 
     async def _write(self, direction: Direction, chunk: bytes, writer: StreamWriter) -> None:
         forwarded_part = await self._proxy.forward(direction, chunk, self)

@@ -135,3 +135,63 @@ async def test_a_delay_holds_everything(proxy: FaultyProxy) -> None:
         start = clock()
         assert await connection[0].readexactly(5) == b"hello"
         assert clock() - start >= 0.09
+
+
+async def test_throttled_bytes_take_their_time(proxy: FaultyProxy) -> None:
+    proxy.throttle(100)
+    clock = asyncio.get_running_loop().time
+    async with connected(proxy) as connection:
+        start = clock()
+        assert await connection[0].readexactly(5) == b"hello"
+        assert clock() - start >= 0.09
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_frozen_bytes_arrive_after_heal(proxy: FaultyProxy, direction: str) -> None:
+    proxy.freeze("up" if direction == "up" else "down")
+    async with connected(proxy) as connection:
+        read_task = asyncio.create_task(connection[0].readexactly(5))
+        await proxy.until(lambda: proxy.accepted == 1)
+        if direction == "down":
+            await proxy.until(lambda: proxy.forwarded["up"] == 5)
+        assert not read_task.done()
+        assert proxy.forwarded["down"] == 0
+        proxy.heal()
+        assert await read_task == b"hello"
+
+
+async def test_end_of_a_frozen_stream_is_held(proxy: FaultyProxy) -> None:
+    async with connected(proxy) as connection:
+        await connection[0].readexactly(5)
+        proxy.freeze("up")
+        connection[1].write_eof()
+        read_task = asyncio.create_task(connection[0].read(1))
+        async with connected(proxy):
+            await proxy.until(lambda: proxy.accepted == 2)
+        assert not read_task.done()
+        proxy.heal()
+        assert await read_task == b""
+
+
+async def test_closed_port_refuses_until_it_is_open(proxy: FaultyProxy) -> None:
+    async with connected(proxy) as connection:
+        await connection[0].readexactly(5)
+        proxy.close_port()
+        with pytest.raises(ConnectionRefusedError):
+            async with connected(proxy):
+                pass
+        assert await answers(connection, b"still open")
+    await proxy.open_port()
+    async with connected(proxy) as another:
+        assert await another[0].readexactly(5) == b"hello"
+
+
+async def test_requests_are_lost_after_the_received_bytes(proxy: FaultyProxy) -> None:
+    proxy.lose_requests(received=10)
+    async with connected(proxy) as connection:
+        await connection[0].readexactly(5)
+        assert await answers(connection, b"again")
+        connection[1].write(b"lost")
+        async with connected(proxy) as another:
+            await another[0].readexactly(5)
+        assert proxy.forwarded["up"] == 15
