@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ class Process:
 
     def __init__(self, *command: str, folder: Path, variables: Mapping[str, str]) -> None:
         self.errors: list[str] = []
+        self.log: list[tuple[float, str]] = []
+        """All lines of standard error so far, each with its Unix time."""
         self._lines: Queue[str | None] = Queue()
         self._process = subprocess.Popen(
             command,
@@ -44,6 +47,7 @@ class Process:
     def _read(self) -> None:
         assert self._process.stderr
         for line in self._process.stderr:
+            self.log.append((time.time(), line.rstrip("\n")))
             self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
 
@@ -63,6 +67,10 @@ class Process:
         """Wait for the next line of standard output, and return it."""
         assert self._process.stdout
         return self._process.stdout.readline().rstrip("\n")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

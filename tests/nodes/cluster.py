@@ -3,11 +3,11 @@
 import asyncio
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGTERM, Signals
 from types import TracebackType
 from typing import Self
 
@@ -44,6 +44,7 @@ class Cluster:
         self._folder = folder
         self._exits = ExitStack()
         self._nodes: list[ServeProcess] = []
+        self._former: list[tuple[int, ServeProcess]] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as exits:
@@ -61,6 +62,20 @@ class Cluster:
     ) -> None:
         self._exits.close()
 
+    def pid(self, number: int) -> int:
+        """Return the process id of a node."""
+        return self._nodes[number].pid
+
+    def send(self, number: int, signal: Signals) -> None:
+        """Send a signal to a node."""
+        self._nodes[number].send(signal)
+
+    def logs(self) -> Iterator[tuple[int, float, str]]:
+        """Yield the number, Unix time and text of each log line, of former processes too."""
+        for number, process in [*self._former, *enumerate(self._nodes)]:
+            for at, line in process.log:
+                yield number, at, line
+
     def kill(self, number: int) -> None:
         """Kill a node with SIGKILL."""
         self._nodes[number].kill()
@@ -75,6 +90,7 @@ class Cluster:
     async def start(self, number: int) -> None:
         """Start a stopped node."""
         process = await asyncio.to_thread(self._start, number)
+        self._former.append((number, self._nodes[number]))
         self._nodes[number] = self._exits.enter_context(process)
 
     def _start(self, number: int) -> ServeProcess:

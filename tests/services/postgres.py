@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Signals
 from types import TracebackType
 from typing import Self
 
@@ -87,11 +87,23 @@ class PostgresServer:
     def kill(self) -> None:
         """Kill the server and its child processes with SIGKILL."""
         assert self._process
-        for pid in (*_children(self._process.pid), self._process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, 9)
+        self._send(SIGKILL)
         self._process.wait(TIMEOUT)
         (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def pause(self) -> None:
+        """Stop the server and its child processes with SIGSTOP; connections stay open."""
+        self._send(SIGSTOP)
+
+    def resume(self) -> None:
+        """Continue a paused server."""
+        self._send(SIGCONT)
+
+    def _send(self, number: Signals) -> None:
+        assert self._process
+        for pid in (*_children(self._process.pid), self._process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def __enter__(self) -> Self:
         self.start()

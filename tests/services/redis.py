@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,6 +64,16 @@ class RedisServer:
         assert self._process
         self._process.kill()
         self._process.wait(TIMEOUT)
+
+    def pause(self) -> None:
+        """Stop the process with SIGSTOP; its connections stay open."""
+        assert self._process
+        self._process.send_signal(SIGSTOP)
+
+    def resume(self) -> None:
+        """Continue a paused process."""
+        assert self._process
+        self._process.send_signal(SIGCONT)
 
     def delete_data(self) -> None:
         """Delete the data of the stopped server."""
