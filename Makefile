@@ -38,7 +38,8 @@ help:
 	@echo "make coverage run the tests with branch coverage: protocol/ 100 %, the whole 95 %"
 	@echo "make pins     write the list of the public names, which a test compares"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
-	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have"
+	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have;"
+	@echo "              all schedules of the lab, two hours (python -m tests.lab NAMES runs some, --soak 30 its soak)"
 	@echo "make bench    measure against peers and the limit (ARGS=--quick, ARGS=fanout-1000)"
 	@echo "make .venv    only set up the development environment"
 	@echo "make clean    remove the environments and the caches"
@@ -88,8 +89,9 @@ pins: .venv
 payloads: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads
 
-load: test-packages .venv
+load: test-packages .venv $(CLIENT)/node_modules/.installed
 	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_many_jobs.py $(ARGS)
+	.venv/bin/python -m tests.lab --long
 
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --seeds 1000000 --from "$$(date +%s)000" $(ARGS)

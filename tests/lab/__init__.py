@@ -1,0 +1,1 @@
+"""Fault lab: real servers, clients and publishers under schedules of faults, and an oracle."""
