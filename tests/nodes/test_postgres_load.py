@@ -38,14 +38,3 @@ async def test_crashed_postgres_keeps_acknowledged_events(
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
     assert active_load.clients.resets == []
-
-
-async def test_terminated_listener_recovers(server: PostgresServer, tmp_path: Path) -> None:
-    async with on_postgres(server, tmp_path) as active_load:
-        with server.connect() as connection:
-            result = connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'realtime-bridge feed'"
-            )
-            assert result.rowcount
-    assert active_load.clients.resets == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge_backends.redis import RedisBackend
-from tests.nodes.load import CHANNELS, EVENTS, FULL, WORKERS, Load, load
+from tests.nodes.load import EVENTS, FULL, WORKERS, Load, load
 from tests.services.redis import RedisPair, RedisServer
 
 
@@ -31,14 +31,6 @@ async def test_each_client_gets_each_event_once_and_in_order(
     assert sum(map(len, active_load.published.ids.values())) == WORKERS * EVENTS
 
 
-async def test_clients_of_a_killed_node_move_to_the_other_node(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
-    async with on_redis(redis_server.url, tmp_path) as active_load:
-        active_load.cluster.kill(0)
-    assert active_load.clients.resets == []
-
-
 async def test_redis_restart_with_data_loses_no_event(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -46,18 +38,6 @@ async def test_redis_restart_with_data_loses_no_event(
         await asyncio.to_thread(redis_server.stop)
         await asyncio.to_thread(redis_server.start)
     assert active_load.clients.resets == []
-
-
-async def test_redis_restart_without_data_resets_every_channel(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
-    async with on_redis(redis_server.url, tmp_path) as active_load:
-        await asyncio.to_thread(redis_server.stop)
-        redis_server.delete_data()
-        await asyncio.to_thread(redis_server.start)
-    resets = active_load.clients.resets
-    assert {reset.channel for reset in resets} == {*CHANNELS}
-    assert {reset.reason for reset in resets} == {"epoch"}
 
 
 async def test_node_recovers_every_event_after_a_silent_redis(
