@@ -21,12 +21,10 @@ from pydantic_settings import (
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import MAX_DATA_BYTES
 from realtime_bridge.model.retention import Retention
+from realtime_bridge.model.secret_list import check_secrets, split_secrets
 from realtime_bridge.model.urls import is_loopback, redact
 
-MIN_SECRET_BYTES = 32
-"""Length of the hash in HS256; RFC 7518 §3.2 demands a key of at least this length."""
-
-DEVELOPMENT_SECRET = "realtime-bridge development secret, known to everyone"  # noqa: S105 -- public by design
+DEVELOPMENT_SECRET = "realtime-bridge development secret: known to everyone"  # noqa: S105 -- public by design
 """Secret of `serve --dev`, and of publishers to a loopback address, when none is set."""
 
 _SENTENCES = {
@@ -162,13 +160,6 @@ class EnvironmentSettings(BaseSettings):
         return f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
-def _check_secret(secret: str) -> str:
-    length = len(secret.encode())  # HS256 signs with bytes, and a character may be several
-    if length < MIN_SECRET_BYTES:
-        raise ValueError(f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}")
-    return secret
-
-
 class Settings(EnvironmentSettings):
     """Settings that every part of an application shares; each backend has its own beside them.
 
@@ -191,11 +182,12 @@ class Settings(EnvironmentSettings):
         description="Backends that deliver when the first one fails, in order; separated by "
         "commas. They need a log.",
     )
-    secret: Annotated[str, AfterValidator(_check_secret)] | None = Field(
+    secret: Annotated[str, AfterValidator(check_secrets)] | None = Field(
         default=None,
         repr=False,
         examples=["$(openssl rand -hex 32)"],
-        description="Secret that signs tokens and calls between servers; at least 32 bytes.",
+        description="Secret that signs tokens and calls between servers; at least 32 bytes. "
+        "Several are separated by commas: the first signs, all verify.",
     )
     prefix: Annotated[
         str, text_of(r"[A-Za-z0-9_-]{1,64}", "use 1 to 64 letters, digits, _ and -")
@@ -264,7 +256,7 @@ class Settings(EnvironmentSettings):
         )
 
     def secret_for(self, url: str) -> str:
-        """Return the secret that signs calls to the server at `url`.
+        """Return the secret, or the list of secrets, that the server at `url` shares.
 
         Raises:
             ConfigurationError: no secret is set, and `url` is not on this machine.
@@ -281,10 +273,10 @@ class Settings(EnvironmentSettings):
         )
 
     def server_secret(self) -> str:
-        """Return the secret of a server that is no development server.
+        """Return the secret, or the list of secrets, of a server that is no development server.
 
         Raises:
-            ConfigurationError: no secret is set, or it is the development secret.
+            ConfigurationError: no secret is set, or the development secret is among them.
 
         """
         if self.secret is None:
@@ -292,9 +284,9 @@ class Settings(EnvironmentSettings):
                 "REALTIME_SECRET is not set: make one with `openssl rand -hex 32` and give it to "
                 "the server and its workers, or try things out with `realtime-bridge serve --dev`"
             )
-        if self.secret == DEVELOPMENT_SECRET:
+        if DEVELOPMENT_SECRET in split_secrets(self.secret):
             raise ConfigurationError(
-                "REALTIME_SECRET is the development secret, known to everyone: "
+                "REALTIME_SECRET has the development secret, known to everyone: "
                 "make your own with `openssl rand -hex 32`"
             )
         return self.secret

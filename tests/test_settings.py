@@ -81,6 +81,8 @@ def test_empty_variable_counts_as_unset(
     ("name", "value", "sentence"),
     [
         ("SECRET", "short", "5 bytes are too short, use at least 32"),
+        ("SECRET", f"{SECRET}, hunter2", "secret 2 of 2: 7 bytes are too short, use at least 32"),
+        ("SECRET", ", ,", "it has no secret: write one, or several separated by commas"),
         ("PREFIX", "a b", "use 1 to 64 letters, digits, _ and -"),
         ("PATH", "realtime", "start each part with / and use letters"),
         ("PATH", "/a?b", "start each part with / and use letters"),
@@ -268,6 +270,9 @@ def test_server_needs_a_secret_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
     ) as caught:
         Settings.load().server_secret()
     assert DEVELOPMENT_SECRET not in str(caught.value)
+    monkeypatch.setenv("REALTIME_SECRET", f"{SECRET},{DEVELOPMENT_SECRET}")
+    with pytest.raises(ConfigurationError, match="has the development secret"):
+        Settings.load().server_secret()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "LocalHost", "[::1]"])

@@ -1,6 +1,7 @@
 """Log of a bridge server, called from another process over one signed WebSocket."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,14 +31,19 @@ from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.model.urls import is_loopback, redact
+from realtime_bridge.protocol.publishing.server_clock import ServerClock
 from realtime_bridge.protocol.wire import rpc
+from realtime_bridge_backends.websocket_connection import RPCConnection
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 APPEND_BYTES = rpc.MAX_CALL_BYTES // 2
 """The most bytes of data in one append: names and ids have the other half of the call."""
+
+_logger = logging.getLogger("realtime_bridge.publishing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ class WebSocketBackend(Log, Plugin):
 
     Args:
         url: the server's address, such as `https://example.com/realtime`.
-        secret: the server's `REALTIME_SECRET`.
+        secret: the server's `REALTIME_SECRET`; of several, separated by commas, the first signs.
         timing: time limits.
 
     """
@@ -72,9 +78,10 @@ class WebSocketBackend(Log, Plugin):
 
     def __init__(self, url: str, secret: str, *, timing: WebSocketTiming | None = None) -> None:
         self._url = url.rstrip("/")
-        self._secret = secret
+        self._secret = split_secrets(secret)[0]
+        self._clock = ServerClock()
         self._timing = timing or WebSocketTiming()
-        self._connection: _RPCConnection | None = None
+        self._connection: RPCConnection | None = None
         self._connect_lock = asyncio.Lock()
         self._supervisor = Supervisor()
 
@@ -109,7 +116,14 @@ class WebSocketBackend(Log, Plugin):
             return [CheckResult(check="server", status="failed", detail=str(error), hint=hint)]
         except PublishError as error:
             return [CheckResult(check="server", status="failed", detail=str(error))]
-        return [CheckResult(check="server", status="ok", detail="answers, and has the same secret")]
+        same = CheckResult(check="server", status="ok", detail="answers, and has the same secret")
+        return [same, *self._check_clock()]
+
+    def _check_clock(self) -> Iterator[CheckResult]:
+        if correction := self._clock.correction:
+            detail = f"the server's is {correction:+.0f} s away; calls are signed with its time"
+            hint = "Synchronize the clocks of both machines"
+            yield CheckResult(check="clock", status="warning", detail=detail, hint=hint)
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append on the server, whose feed delivers to its clients."""
@@ -143,7 +157,7 @@ class WebSocketBackend(Log, Plugin):
 
     async def _call(self, name: str, **fields: Any) -> dict[str, Any]:
         try:
-            # A call that its deadline cancels closes a silent connection: see `_RPCConnection`.
+            # A call that its deadline cancels closes a silent connection: see `RPCConnection`.
             async with asyncio.timeout(self._timing.call_seconds):
                 connection = self._connection
                 if connection is None or connection.is_lost:
@@ -162,24 +176,25 @@ class WebSocketBackend(Log, Plugin):
             raise _to_error(answer["error"])
         return answer
 
-    async def _connect(self) -> "_RPCConnection":
+    async def _connect(self) -> RPCConnection:
         async with self._connect_lock:  # parallel first calls share one connection
             if self._connection is None or self._connection.is_lost:
-                self._connection = _RPCConnection(await self._open(), self._supervisor)
+                self._connection = RPCConnection(await self._open(), self._supervisor)
             return self._connection
 
     async def _open(self) -> ClientConnection:
-        timestamp = f"{time.time():.6f}"
         try:
-            return await connect(
-                f"{self._url.replace('http', 'ws', 1)}/publish",
-                additional_headers=rpc.signed_headers(self._secret, timestamp, b""),
-                compression=None,  # events are small, and the connection is usually local
-                max_size=2 * rpc.MAX_CALL_BYTES,  # a page of events, with its JSON around it
-                open_timeout=self._timing.connect_seconds,
-                close_timeout=self._timing.connect_seconds,
-                proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
-            )
+            try:
+                return await self._handshake()
+            except InvalidStatus as error:
+                if not self._clock.correct(_body(error), time.time()):
+                    raise
+                _logger.warning(
+                    "clock corrected: server=%s seconds=%+.1f; synchronize this machine's clock",
+                    redact(self._url),
+                    self._clock.correction,
+                )
+                return await self._handshake()
         except InvalidStatus as error:
             raise self._rejection(error) from error
         except InvalidURI as error:
@@ -190,6 +205,18 @@ class WebSocketBackend(Log, Plugin):
                 "`realtime-bridge serve`, or set REALTIME_WEBSOCKET_URL to its address"
             ) from error
 
+    async def _handshake(self) -> ClientConnection:
+        timestamp = self._clock.timestamp(time.time())
+        return await connect(
+            f"{self._url.replace('http', 'ws', 1)}/publish",
+            additional_headers=rpc.signed_headers(self._secret, timestamp, b""),
+            compression=None,  # events are small, and the connection is usually local
+            max_size=2 * rpc.MAX_CALL_BYTES,  # a page of events, with its JSON around it
+            open_timeout=self._timing.connect_seconds,
+            close_timeout=self._timing.connect_seconds,
+            proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
+        )
+
     def _rejection(self, error: InvalidStatus) -> PublishError:
         status = error.response.status_code
         if status in (401, 403):
@@ -199,64 +226,6 @@ class WebSocketBackend(Log, Plugin):
             "REALTIME_WEBSOCKET_URL",
             retryable=status >= 500,  # noqa: PLR2004 -- an error of the server, not of the address
         )
-
-
-class _RPCConnection:
-    """Open connection with numbered calls: answers may arrive in any order."""
-
-    def __init__(self, connection: ClientConnection, supervisor: Supervisor) -> None:
-        self._connection = connection
-        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._last_number = 0
-        self._received = 0
-        self._is_aborted = False
-        self._reader = supervisor.spawn("answers of the server", self._read())
-
-    @property
-    def is_lost(self) -> bool:
-        return self._is_aborted or self._reader.done()
-
-    async def call(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
-        self._last_number += 1
-        number = self._last_number
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._answers[number] = answer
-        received = self._received
-        try:
-            text = orjson.dumps({"call": name, "number": number, **fields}).decode()
-            await self._connection.send(text)
-            return await answer
-        except asyncio.CancelledError:
-            # No answer to any call since this one began: the connection may be half-open, so the
-            # next call must open another. A connection with other answers works, and stays.
-            if self._received == received:
-                self._is_aborted = True
-                self._connection.transport.abort()
-            raise
-        finally:
-            self._answers.pop(number, None)
-
-    async def close(self) -> None:
-        await self._connection.close()
-        await asyncio.wait([self._reader])
-
-    async def _read(self) -> None:
-        try:
-            while True:
-                answer: dict[str, Any] = orjson.loads(await self._connection.recv())
-                self._received += 1
-                future = self._answers.get(answer["number"])
-                if future and not future.done():
-                    future.set_result(answer)
-        except ConnectionClosed:
-            return  # an ordinary end; the supervisor logs any other
-        finally:
-            # Whatever ended the reader: the calls must not wait, and the next one connects again.
-            self._connection.transport.abort()
-            for future in self._answers.values():
-                if not future.done():
-                    future.set_exception(ConnectionResetError("the connection is lost"))
-                    future.exception()  # mark it as retrieved: `send` may have raised already
 
 
 def _chunks(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
@@ -280,6 +249,14 @@ def _to_error(fields: dict[str, Any]) -> RealtimeError:
 def _reason(error: InvalidStatus) -> str:
     """Return the server's message, which never holds a secret, or a hint."""
     try:
-        return str(orjson.loads(error.response.body or b"")["error"]["message"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return str(_body(error)["error"]["message"])
+    except (KeyError, TypeError):
         return "check that both have the same REALTIME_SECRET"
+
+
+def _body(error: InvalidStatus) -> Any:
+    """Return the JSON of a refusal, or None."""
+    try:
+        return orjson.loads(error.response.body or b"")
+    except orjson.JSONDecodeError:
+        return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
-SECRET = "a secret of the bench, 32 bytes long at least"
+SECRET = "a secret of the bench: 32 bytes long at least"
 
 PublishTurn = Callable[[list[tuple[str, dict[str, object]]]], Awaitable[None]]
 """Function that publishes the events of one loop turn: pairs of a channel and 200 bytes of data."""

@@ -11,6 +11,7 @@ from realtime_bridge.backend.log import Log
 from realtime_bridge.errors import ConfigurationError, RealtimeError
 from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
@@ -42,14 +43,17 @@ async def run_checks() -> AsyncGenerator[CheckResult]:
 
 
 def _secret(settings: Settings) -> CheckResult:
-    if settings.secret in (None, DEVELOPMENT_SECRET):
+    secrets = split_secrets(settings.secret) if settings.secret else ()
+    if not secrets or DEVELOPMENT_SECRET in secrets:
         return CheckResult(
             check="REALTIME_SECRET",
             status="warning",
             detail="not set: the development secret is public, and only --dev accepts it",
             hint="Make one with `openssl rand -hex 32`, and set it for the server and its workers",
         )
-    return CheckResult(check="REALTIME_SECRET", status="ok", detail="set")
+    several = f"{len(secrets)} secrets: the first signs, all verify"
+    detail = several if len(secrets) > 1 else "set"
+    return CheckResult(check="REALTIME_SECRET", status="ok", detail=detail)
 
 
 async def _check(part: Component | None) -> list[CheckResult]:

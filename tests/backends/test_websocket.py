@@ -3,13 +3,17 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request as WSRequest
+from websockets.http11 import Response as WSResponse
 
 from realtime_bridge import (
     BackendAuthError,
@@ -23,6 +27,7 @@ from realtime_bridge.client import HybridClient
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.publishing.timing import PublishTiming
+from realtime_bridge.server.auth.signatures import SignatureError, Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.settings import DEVELOPMENT_SECRET
 from realtime_bridge.testing import FaultyProxy, LogContract
@@ -175,6 +180,69 @@ async def test_wrong_secret_fails_with_a_hint_and_redacted(
     assert server.url in str(caught.value)
     assert secret not in str(caught.value)
     assert DEVELOPMENT_SECRET not in str(caught.value)
+
+
+class ServerOfAnotherTime:
+    """Server whose clock is some seconds ahead; it checks signatures, and answers no positions."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._signatures = Signatures(DEVELOPMENT_SECRET)
+        self.refusals = 0
+
+    def check(self, connection: ServerConnection, request: WSRequest) -> WSResponse | None:
+        headers, now = request.headers, time.time() + self._seconds
+        timestamp, signature = headers["Realtime-Timestamp"], headers["Realtime-Signature"]
+        try:
+            self._signatures.check(timestamp, signature, b"", now=now)
+        except SignatureError as error:
+            self.refusals += 1
+            fields = {"code": error.code, "message": str(error), "time": round(now * 1_000)}
+            return connection.respond(401, orjson.dumps({"error": fields}).decode())
+        return None
+
+    async def answer(self, connection: ServerConnection) -> None:
+        async for call in connection:
+            number = orjson.loads(call)["number"]
+            await connection.send(orjson.dumps({"number": number, "positions": {}}).decode())
+
+
+@asynccontextmanager
+async def clock_ahead(seconds: float) -> AsyncIterator[tuple[ServerOfAnotherTime, str]]:
+    other = ServerOfAnotherTime(seconds)
+    async with serve(other.answer, "127.0.0.1", 0, process_request=other.check) as running:
+        port = next(iter(running.sockets)).getsockname()[1]
+        yield other, f"http://127.0.0.1:{port}/realtime"
+
+
+@pytest.mark.parametrize("seconds", [400, -400])
+async def test_worker_signs_with_the_servers_time_after_a_refusal(
+    seconds: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with clock_ahead(seconds) as (other, url):
+        async with WebSocketBackend(url, DEVELOPMENT_SECRET) as backend:
+            assert await backend.positions([]) == {}
+            _, clock = await backend.check()
+        assert (other.refusals, clock.status) == (1, "warning")
+        assert f"{seconds:+.0f} s away" in clock.detail
+        assert "clock corrected: " in caplog.text
+
+
+async def test_worker_days_off_is_refused_with_both_clocks_named() -> None:
+    async with clock_ahead(10 * 86_400) as (other, url):
+        async with WebSocketBackend(url, DEVELOPMENT_SECRET) as backend:
+            with pytest.raises(BackendAuthError, match="check both clocks"):
+                await backend.positions([])
+        assert other.refusals == 1
+
+
+async def test_worker_of_a_rotation_signs_with_the_first_secret(server: ServeProcess) -> None:
+    other = "x" * 32
+    async with WebSocketBackend(server.url, f"{DEVELOPMENT_SECRET}, {other}") as backend:
+        assert await backend.positions([]) == {}
+    async with WebSocketBackend(server.url, f"{other},{DEVELOPMENT_SECRET}") as backend:
+        with pytest.raises(BackendAuthError, match="the same secret"):
+            await backend.positions([])
 
 
 async def test_unreachable_server_error_names_url_and_command(

@@ -14,7 +14,7 @@ from queue import Empty, Queue
 from typing import Self
 
 COMMAND = str(Path(sys.executable).with_name("realtime-bridge"))
-SECRET = "a secret for tests, of more than 32 bytes"
+SECRET = "a secret for tests of more than 32 bytes"
 TIMEOUT = 30.0
 
 

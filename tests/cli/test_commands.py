@@ -9,7 +9,7 @@ import pytest
 from realtime_bridge.settings import DEVELOPMENT_SECRET
 from tests.cli.processes import SECRET, ServeProcess, command, complaint, run, run_all
 
-ANOTHER = "another secret for tests, of more than 32 bytes"
+ANOTHER = "another secret for tests of more than 32 bytes"
 WITHOUT_TYPER = """
 import sys
 

@@ -19,7 +19,7 @@ from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.http.request import Receive, Scope, Send
 
-SECRET = "a secret for tests, of more than 32 bytes"
+SECRET = "a secret for tests of more than 32 bytes"
 TIMEOUT = 30.0
 
 QUICK = Options(polling_interval=20, fallback_delay=20, reconnect_interval=10)

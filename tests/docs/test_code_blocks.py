@@ -24,7 +24,7 @@ for code, name in json.load(sys.stdin):
 """
 SETTINGS = {
     "REALTIME_BACKEND": "memory",
-    "REALTIME_SECRET": "a secret of at least 32 bytes, for tests",
+    "REALTIME_SECRET": "a secret of at least 32 bytes for tests",
 }
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(

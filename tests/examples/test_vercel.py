@@ -70,7 +70,7 @@ async def environment(tmp_path: Path) -> AsyncIterator[Environment]:
     others = {name: value for name, value in os.environ.items() if "REALTIME_" not in name}
     with RedisServer(tmp_path, "--save", "") as redis:
         async with LocalAbly() as ably:
-            secret = "a secret for tests, of more than 32 bytes"
+            secret = "a secret for tests of more than 32 bytes"
             ours = {"REDIS_URL": redis.url, "REALTIME_SECRET": secret, "EXPORT_SECONDS": "0.5"}
             yield others | ours | ably.environment
 

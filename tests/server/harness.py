@@ -31,7 +31,7 @@ from realtime_bridge.server.context import STATE, ServerContext
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 
-SECRET = "a secret of the tests, 32 bytes long at least"
+SECRET = "a secret of the tests: 32 bytes long at least"
 TIMEOUT = 10.0
 """The longest to wait for what must come; nothing that works comes near it."""
 

@@ -129,12 +129,12 @@ class Session:
         return [Send(self._welcome(nonce))]
 
     def reject(
-        self, close_code: CloseCode, message: str, *, code: int | None = None
+        self, close: CloseCode, message: str, *, code: int | None = None, reason: str | None = None
     ) -> list[Command]:
-        """Close the connection with an error, whose code is the close code by default."""
+        """Close the connection with an error: a code, a stable word as reason, and a sentence."""
         self._closed = True
-        error = messages.encode("error", code=code or close_code, message=message)
-        return [Send(error), Close(close_code, message[:MAX_REASON])]
+        error = messages.encode("error", code=code or close, reason=reason, message=message)
+        return [Send(error), Close(close, message[:MAX_REASON])]
 
     def notify(self, message: bytes) -> list[Command]:
         """Send a message for all clients, if this one was welcomed."""
@@ -215,7 +215,7 @@ class Session:
             late = f"no connect within {self._timing.connect:g} s"
             return self.reject(CloseCode.NO_CONNECT, late)
         if now >= self._expires:
-            return self.reject(CloseCode.TOKEN, "the token has expired")
+            return self.reject(CloseCode.TOKEN, "the token has expired", reason="token_expired")
         if self._slow_reader and self._slow_reader.check(now, self._timing, unsent=unsent):
             return self.reject(CloseCode.SLOW, f"nothing read for {self._timing.stalled:g} s")
         if now < self._next_heartbeat:

@@ -116,7 +116,8 @@ class Authenticator:
         try:
             return self.verify(token)
         except TokenError as error:
-            raise HTTPError(401, error.code, str(error)) from error
+            now_ms = time.time_ns() // 1_000_000
+            raise HTTPError(401, error.code, str(error), time=now_ms) from error
 
     async def _ask_application(self, request: Request) -> Principal | None:
         if self._authenticate is None:

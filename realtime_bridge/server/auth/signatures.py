@@ -3,6 +3,7 @@
 import hmac
 from collections import OrderedDict
 
+from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.protocol.wire.rpc import sign
 
 SIGNATURE_SECONDS = 300
@@ -27,13 +28,13 @@ class Signatures:
     rejects all calls of that age and older, so that a replay never passes.
 
     Args:
-        secret: the secret that signs calls.
+        secret: the secret that signs calls; of several, separated by commas, each is valid.
         capacity: the largest number of stored signatures.
 
     """
 
     def __init__(self, secret: str, *, capacity: int = MAX_SIGNATURES) -> None:
-        self._secret = secret
+        self._secrets = split_secrets(secret)
         self._capacity = capacity
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._not_before = 0.0
@@ -61,10 +62,11 @@ class Signatures:
                 "bad_timestamp",
                 f"Realtime-Timestamp {timestamp[:40]!r} is no number: send the Unix time in s",
             ) from None
-        expected = sign(self._secret, timestamp, body)
         # Constant-time, so that its duration reveals no byte of the expected signature. Bytes,
         # because compare_digest raises TypeError for non-ASCII text.
-        if not hmac.compare_digest(expected.encode(), signature.lower().encode()):
+        given = signature.lower().encode()
+        expected = (sign(secret, timestamp, body).encode() for secret in self._secrets)
+        if not any(hmac.compare_digest(one, given) for one in expected):
             raise SignatureError(
                 "bad_signature",
                 "Realtime-Signature is not hex HMAC-SHA256(REALTIME_SECRET, timestamp.body): "

@@ -1,13 +1,14 @@
 """Principals, and the tokens with which clients connect."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jwt
 from msgspec import Struct
 
 from realtime_bridge.model import ids
+from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.server.auth.hs256 import verify_hs256
 
 TOKEN_SECONDS = 600
@@ -35,7 +36,14 @@ class Principal(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TokenError(Exception):
-    """The token is invalid; the message gives the reason, and nothing of the token."""
+    """The token is invalid; the message gives the reason, and nothing of the token.
+
+    Args:
+        message: sentence for people.
+        code: stable word for programs. After `token_expired`, `token_not_yet_valid` and
+            `token_unknown_key` a fresh token may be accepted.
+
+    """
 
     def __init__(self, message: str, *, code: str = "bad_token") -> None:
         super().__init__(message)
@@ -46,14 +54,13 @@ class Tokens:
     """Issuer and verifier of clients' tokens: JWTs signed with HS256.
 
     Args:
-        secret: the signing key.
+        secret: the signing key; of several, separated by commas, the first signs, all verify.
         issuer: the application's prefix, so that two applications may share a secret.
 
     """
 
     def __init__(self, secret: str, *, issuer: str) -> None:
-        self._secret = secret
-        self._key = secret.encode()
+        self._keys = [key.encode() for key in split_secrets(secret)]
         self._issuer = issuer
 
     def issue(
@@ -86,7 +93,7 @@ class Tokens:
         patterns = list(channels)
         if patterns:
             claims["channels"] = patterns
-        return jwt.encode(claims, self._secret, algorithm="HS256")
+        return jwt.encode(claims, self._keys[0], algorithm="HS256")
 
     def verify(self, token: str) -> Principal:
         """Return the principal of a token.
@@ -96,7 +103,7 @@ class Tokens:
 
         """
         claims = verify_hs256(
-            token, self._key, audience=AUDIENCE, issuer=self._issuer, now=time.time()
+            token, self._keys, audience=AUDIENCE, issuer=self._issuer, now=time.time()
         )
         if claims is None:
             claims = self.decode(token)
@@ -120,31 +127,62 @@ class Tokens:
             TokenError: the token is expired, forged, malformed, or for another audience.
 
         """
-        try:
-            return jwt.decode(
-                token,
-                self._secret,
-                algorithms=["HS256"],
-                audience=AUDIENCE,
-                issuer=self._issuer,
-                leeway=SKEW_SECONDS,
-                options={"require": ["exp", "sub", "aud", "iss"]},
-            )
-        # PyJWT parses with `json`, which raises RecursionError for deeply nested JSON.
-        except (jwt.InvalidTokenError, RecursionError) as error:
-            raise TokenError(_why(error)) from error
+        failure: Exception | None = None
+        for key in self._keys:
+            try:
+                return self._decode(token, key)
+            except jwt.InvalidSignatureError as error:
+                failure = error  # another key may have signed it
+            # PyJWT parses with `json`, which raises RecursionError for deeply nested JSON.
+            except (jwt.InvalidTokenError, RecursionError) as error:
+                failure = error
+                break
+        assert failure
+        raise _to_token_error(failure) from failure
+
+    def _decode(self, token: str, key: bytes) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=["HS256"],
+            audience=AUDIENCE,
+            issuer=self._issuer,
+            leeway=SKEW_SECONDS,
+            options={"require": ["exp", "sub", "aud", "iss"]},
+        )
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, jwt.ExpiredSignatureError):
-        return "the token has expired: get a new token"
-    if isinstance(error, jwt.InvalidAudienceError):
-        return f"the token is for another audience: issue it for {AUDIENCE!r}"
-    if isinstance(error, jwt.InvalidIssuerError):
-        return "the token is of another application: set the same REALTIME_PREFIX on both sides"
-    if isinstance(error, jwt.InvalidSignatureError):
-        return "the token is not signed with this server's REALTIME_SECRET: check both secrets"
-    return "the token is malformed: get a new token"
+def _to_token_error(error: Exception) -> TokenError:
+    for kind, code, message in _REASONS:
+        if isinstance(error, kind):
+            return TokenError(message, code=code)
+    return TokenError("the token is malformed: get a new token")
+
+
+_REASONS: Sequence[tuple[type[Exception], str, str]] = (
+    (jwt.ExpiredSignatureError, "token_expired", "the token has expired: get a new token"),
+    (
+        jwt.ImmatureSignatureError,
+        "token_not_yet_valid",
+        f"the token begins over {SKEW_SECONDS} s after this server's time: correct both clocks",
+    ),
+    (
+        jwt.InvalidSignatureError,
+        "token_unknown_key",
+        "the token is not signed with this server's REALTIME_SECRET: check both secrets",
+    ),
+    (
+        jwt.InvalidAudienceError,
+        "bad_token",
+        f"the token is for another audience: issue it for {AUDIENCE!r}",
+    ),
+    (
+        jwt.InvalidIssuerError,
+        "bad_token",
+        "the token is of another application: set the same REALTIME_PREFIX on both sides",
+    ),
+)
+"""Code and message of each of PyJWT's errors; the others are malformed tokens."""
 
 
 def _is_texts(value: object) -> bool:

@@ -203,7 +203,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         try:
             principal = self._services.authenticator.verify(command.token)
         except TokenError as error:
-            return self._session.reject(CloseCode.TOKEN, str(error))
+            return self._session.reject(CloseCode.TOKEN, str(error), reason=error.code)
         return self._accept(principal, command.nonce)
 
     def _accept(self, principal: Principal, nonce: str | None) -> list[Command]:

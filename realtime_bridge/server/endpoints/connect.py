@@ -75,6 +75,7 @@ class Descriptors:
                 principal.user, client=client, channels=principal.channels or (), seconds=seconds
             ),
             "expires": round(seconds),
+            "time": time.time_ns() // 1_000_000,
             "urls": self._urls(),
             "heartbeat": self._heartbeat,
             "max_age": None,

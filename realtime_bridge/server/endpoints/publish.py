@@ -94,10 +94,13 @@ class WorkerCalls:
         if not timestamp or not signature:
             names = f"{rpc.TIMESTAMP} and {rpc.SIGNATURE}"
             raise HTTPError(401, "not_signed", f"The call is not signed: send the headers {names}")
+        now = time.time()
         try:
-            self._signatures.check(timestamp, signature, body, now=time.time())
+            self._signatures.check(timestamp, signature, body, now=now)
         except SignatureError as error:
-            raise HTTPError(401, error.code, str(error)) from error
+            # With this server's time the caller corrects its clock, and signs again.
+            now_ms = round(now * 1_000)
+            raise HTTPError(401, error.code, str(error), time=now_ms) from error
         return timestamp, signature
 
     async def _answer(self, text: str | bytes) -> bytes:

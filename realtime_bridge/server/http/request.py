@@ -28,16 +28,24 @@ class HTTPError(Exception):
         code: stable word for programs, such as `bad_token`.
         message: sentence for people.
         headers: further response headers.
+        time: the server's time in ms since the Unix epoch, where the other clock may be wrong.
 
     """
 
     def __init__(
-        self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        time: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.headers: dict[str, str] = dict(headers or {})
+        self.time = time
 
 
 class ClientDisconnect(Exception):  # noqa: N818 -- Starlette's name for this event

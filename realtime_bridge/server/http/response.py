@@ -29,9 +29,10 @@ class Response:
     @classmethod
     def error(cls, error: HTTPError) -> "Response":
         """Create the response that reports an error."""
-        response = cls.json(
-            {"error": {"code": error.code, "message": str(error)}}, status=error.status
-        )
+        fields: dict[str, object] = {"code": error.code, "message": str(error)}
+        if error.time is not None:
+            fields["time"] = error.time
+        response = cls.json({"error": fields}, status=error.status)
         response.headers.update(error.headers)
         return response
 

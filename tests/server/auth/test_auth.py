@@ -23,6 +23,12 @@ from tests.server.harness import SECRET, Serve, Site, make_bridge
 TOKENS = Tokens(SECRET, issuer="realtime")
 
 
+OLD, NEW = "o" * 32, "n" * 32
+"""Secrets of a rotation."""
+
+CLAIMS_OF_42 = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": 4_000_000_000}
+
+
 def forged_token(**claims: Any) -> str:
     """Return a token with these claims instead of the valid ones."""
     good = {"iss": "realtime", "aud": "realtime", "sub": "42", "exp": time.time() + 600}
@@ -58,7 +64,7 @@ def test_fast_verification_agrees_with_pyjwt(claims: Any, headers: Any, secret: 
     payload = {name: claim for name, claim in (good | claims).items() if claim is not None}
     token = jwt.api_jws.encode(orjson.dumps(payload), secret, headers=headers)
     verified = verify_hs256(
-        token, SECRET.encode(), audience="realtime", issuer="realtime", now=time.time()
+        token, [b"y" * 32, SECRET.encode()], audience="realtime", issuer="realtime", now=time.time()
     )
     assert verified is None or verified == TOKENS.decode(token)
     if not claims and not headers and secret == SECRET:
@@ -90,7 +96,7 @@ class TestTokens:
             (lambda: forged_token(exp=None), "malformed"),
             (lambda: forged_token(exp="soon"), "malformed"),
             (lambda: forged_token(sub=None), "malformed"),
-            (lambda: forged_token(nbf=time.time() + 600), "malformed"),
+            (lambda: forged_token(nbf=time.time() + 600), "after this server's time"),
             (lambda: forged_token(channels="job.*"), "not a list of patterns"),
             (lambda: forged_token(channels=[7]), "not a list of patterns"),
             (lambda: "", "malformed"),
@@ -109,6 +115,41 @@ class TestTokens:
         with pytest.raises(TokenError, match=wrong) as caught:
             TOKENS.verify(text)
         assert not text or text not in str(caught.value)
+
+    @pytest.mark.parametrize("signer", [OLD, NEW, f"{NEW},{OLD}", f"{OLD}, {NEW}"])
+    def test_rotation_accepts_tokens_of_both_secrets(self, signer: str) -> None:
+        for verifier in (f"{NEW},{OLD}", f"{OLD},{NEW}"):
+            tokens = Tokens(verifier, issuer="realtime")
+            assert tokens.verify(Tokens(signer, issuer="realtime").issue("42")).user == "42"
+            without_iat = jwt.encode(CLAIMS_OF_42, signer.partition(",")[0])
+            assert tokens.verify(without_iat).user == "42"
+
+    def test_first_secret_signs(self) -> None:
+        token = Tokens(f"{NEW},{OLD}", issuer="realtime").issue("42")
+        assert Tokens(NEW, issuer="realtime").verify(token).user == "42"
+        with pytest.raises(TokenError, match="not signed with this"):
+            Tokens(OLD, issuer="realtime").verify(token)
+
+    @pytest.mark.parametrize(
+        ("token", "code"),
+        [
+            (lambda: TOKENS.issue("42", seconds=-SKEW_SECONDS - 5), "token_expired"),
+            (lambda: forged_token(iat=time.time() + 40), "token_not_yet_valid"),
+            (lambda: forged_token(nbf=time.time() + 40), "token_not_yet_valid"),
+            (lambda: Tokens(NEW, issuer="realtime").issue("42"), "token_unknown_key"),
+            (lambda: Tokens(SECRET, issuer="other").issue("42"), "bad_token"),
+            (lambda: "nonsense", "bad_token"),
+        ],
+    )
+    def test_refusal_has_its_own_code(self, token: Callable[[], str], code: str) -> None:
+        with pytest.raises(TokenError) as caught:
+            TOKENS.verify(token())
+        assert caught.value.code == code
+
+    @pytest.mark.parametrize("claim", ["iat", "nbf"])
+    def test_token_of_a_clock_within_the_skew_is_accepted(self, claim: str) -> None:
+        ahead = time.time() + SKEW_SECONDS - 5
+        assert TOKENS.verify(forged_token(**{claim: ahead})).user == "42"
 
     def test_token_expired_within_clock_skew_is_accepted(self) -> None:
         assert TOKENS.verify(TOKENS.issue("42", seconds=5 - SKEW_SECONDS)).user == "42"
@@ -135,6 +176,10 @@ class TestSignatures:
     @pytest.mark.parametrize("at", ["1000", "1000.5", "700", "1300"])
     def test_call_signed_within_five_minutes_is_accepted(self, at: str) -> None:
         Signatures(SECRET).check(*signed_call(at=at), now=1000.0)
+
+    @pytest.mark.parametrize("secret", [OLD, NEW])
+    def test_call_signed_with_any_secret_is_accepted(self, secret: str) -> None:
+        Signatures(f"{NEW}, {OLD}").check(*signed_call(secret=secret), now=1000.0)
 
     @pytest.mark.parametrize("at", ["699", "1301", "inf", "-inf", "nan"])
     def test_timestamp_over_five_minutes_away_is_rejected(self, at: str) -> None:

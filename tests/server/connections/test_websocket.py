@@ -119,6 +119,23 @@ async def test_a_token_that_is_not_good_ends_the_connection(
     await watcher.notices_nothing()
 
 
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"exp": 1}, "token_expired"),
+        ({"iat": 4_000_000_000}, "token_not_yet_valid"),
+        ({"iss": "other"}, "bad_token"),
+    ],
+)
+async def test_error_of_a_refused_token_has_its_reason(
+    site: Site, claims: dict[str, Any], reason: str
+) -> None:
+    client = await site.open()
+    await client.send("connect", token=token(site, **claims))
+    code, error = await client.failed()
+    assert (code, error["code"], error["reason"]) == (4401, 4401, reason)
+
+
 async def test_a_forged_token_ends_the_connection(site: Site) -> None:
     watcher = await site.watch()
     for forged in (Tokens("x" * 32, issuer="realtime").issue("42"), "nonsense", ""):

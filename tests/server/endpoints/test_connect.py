@@ -1,5 +1,6 @@
 """Tests of the descriptor, CORS, CSRF and the routes."""
 
+import time
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ async def test_descriptor_has_all_fields(serve: Serve) -> None:
     assert (principal.user, principal.client, principal.channels) == ("42", "c_8f", None)
     generation = descriptor.pop("generation")
     assert isinstance(generation, int)
+    assert abs(descriptor.pop("time") - time.time() * 1_000) < 60_000
     urls = descriptor.pop("urls")
     assert {name: urls[name] for name in ("connect", "websocket", "poll", "latest")} == {
         "connect": "connect",

@@ -179,7 +179,7 @@ async def test_poll_without_valid_token_is_401(site: Site) -> None:
         ("Basic NDI6", "not_signed_in"),
         ("Bearer ", "not_signed_in"),
         ("Bearer nonsense", "bad_token"),
-        (f"Bearer {site.token(seconds=-60)}", "bad_token"),
+        (f"Bearer {site.token(seconds=-60)}", "token_expired"),
     ):
         status, answer = await site.post("poll", {"positions": {}}, authorization=bearer)
         assert (status, answer["error"]["code"]) == (401, code), bearer

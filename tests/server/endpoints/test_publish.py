@@ -71,6 +71,7 @@ class TestSignatures:
         status, answer = await site.publish(batch(GOOD), **options)
         assert (status, answer["error"]["code"]) == (401, code)
         assert SECRET not in answer["error"]["message"]
+        assert abs(answer["error"]["time"] - time.time() * 1_000) < 60_000
         await watcher.notices_nothing()
 
     async def test_body_other_than_the_signed_one_is_rejected(self, site: Site) -> None:
