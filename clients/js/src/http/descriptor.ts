@@ -29,6 +29,7 @@ export interface DescriptorStoreOptions {
 /** Descriptors of one client; the last one is also stored in the tab, without its token. */
 export class DescriptorStore {
   private _current: Descriptor | null = null;
+  /** Time of the token's end on the monotonic clock: the wall clock may be wrong, and may jump. */
   private _expires = 0;
 
   constructor(private readonly _options: DescriptorStoreOptions) {}
@@ -39,7 +40,7 @@ export class DescriptorStore {
 
   /** True if there is a token that has not expired. */
   get usable(): boolean {
-    return this._current?.token != null && Date.now() < this._expires;
+    return this._current?.token != null && performance.now() < this._expires;
   }
 
   /** Return the URL of a route, or an empty text where the server has no such route. Without a descriptor, it is the usual URL. */
@@ -67,7 +68,7 @@ export class DescriptorStore {
     const fields = await requestJSON(url, { body: { client: this._options.client }, token, signal });
     const descriptor = readDescriptor(fields);
     this._current = descriptor;
-    this._expires = Date.now() + descriptor.terms.expires;
+    this._expires = performance.now() + descriptor.terms.expires;
     save(url, { ...fields, token: null });
     return descriptor;
   }
@@ -127,7 +128,8 @@ function saved(url: string, reuse: number): Fields | null {
   try {
     const text = globalThis.sessionStorage?.getItem(keyOf(url));
     const { at, fields } = JSON.parse(text ?? 'null') ?? {};
-    return Date.now() - at < reuse && isFields(fields) ? fields : null;
+    // Where the wall clock was set back the age is negative, and must not serve without an end.
+    return Math.abs(Date.now() - at) < reuse && isFields(fields) ? fields : null;
   } catch {
     return null;
   }
