@@ -11,6 +11,7 @@ from realtime_bridge.cli.console import exit_on_error
 from realtime_bridge.cli.demo import demo as run_demo
 from realtime_bridge.cli.dev_provider import dev_provider
 from realtime_bridge.cli.doctor import doctor
+from realtime_bridge.cli.forward import forward
 from realtime_bridge.cli.listen import listen
 from realtime_bridge.cli.publish import publish
 from realtime_bridge.cli.relay import relay
@@ -58,6 +59,6 @@ def demo(
         run_demo(files or (), port=port, data=data)
 
 
-for _command in (serve, publish, listen, token, doctor, relay, dev_provider, demo):
+for _command in (serve, publish, listen, token, doctor, relay, forward, dev_provider, demo):
     app.command()(_command)
 app.add_typer(postgres.app, name="postgres")

@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Identifier
 from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.feed import Feed, Listener
+from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.log import TransactionalLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 
-class PostgresBackend(TransactionalLog, Feed, Plugin):
+class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
     """Log and feed of all channels, in one schema; any process may append and listen.
 
     Args:
@@ -146,6 +147,11 @@ class PostgresBackend(TransactionalLog, Feed, Plugin):
         """Begin a new epoch if `expected_epoch` is still the channel's."""
         await self._query("SELECT {}.rotate_epoch(%s, %s)", [channel, expected_epoch])
         return (await self.positions([channel]))[channel]
+
+    async def channels(self) -> Sequence[str]:
+        """Return the channels of the schema."""
+        rows = await self._query("SELECT channel FROM {}.channels", [])
+        return [channel for (channel,) in rows]
 
     async def generation(self, configuration: str) -> int:
         """Return the generation of this configuration, stored in the database."""

@@ -11,7 +11,7 @@ from redis.asyncio import RedisCluster
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.feed import Feed, Listener
-from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.model import ids
@@ -40,10 +40,13 @@ if TYPE_CHECKING:
 CALL_BYTES = 1024 * 1024
 """The most bytes of one call: Redis serves no other client while a script runs."""
 
+SCAN_KEYS = 1_000
+"""Keys that one step of a scan looks at: Redis serves no other client meanwhile."""
+
 _KEY_PARTS = ("meta", "events", "ids", "latest", "order")
 
 
-class RedisBackend(Log, Feed, Plugin):
+class RedisBackend(ListableLog, Feed, Plugin):
     """Log and feed of all channels, each in a few keys of one slot; any process may append.
 
     Args:
@@ -151,6 +154,17 @@ class RedisBackend(Log, Feed, Plugin):
         call = self._call("rotate_epoch", channel, ids.epoch(), expected_epoch)
         (answer,) = await self._run([call])
         return _position(answer)
+
+    async def channels(self) -> Sequence[str]:
+        """Return the channels of this prefix, by a scan of the keys."""
+        before, after = (text.encode() for text in (f"{self._prefix}:{{", "}:meta"))
+        pattern = before + b"*" + after  # a prefix has no special character of patterns
+        try:
+            async with self._slots:
+                keys = {key async for key in self._client.scan_iter(pattern, count=SCAN_KEYS)}
+        except CALL_ERRORS as error:
+            raise to_publish_error(error, self._server) from error
+        return [key.removeprefix(before).removesuffix(after).decode() for key in keys]
 
     async def generation(self, configuration: str) -> int:
         """Return the generation of this configuration, stored in Redis."""
