@@ -24,12 +24,14 @@ class SupervisorTiming(Struct, frozen=True, kw_only=True):
         restart: the longest wait before the first restart; the wait doubles with each failure.
         longest: the longest wait before any restart.
         settled: the time after which restarted work counts as working.
+        cancel_again: the time that cancelled work has to end, before another cancellation.
 
     """
 
     restart: float = 0.5
     longest: float = 5.0
     settled: float = 1.0
+    cancel_again: float = 1.0
 
 
 _TIMING = SupervisorTiming()
@@ -112,11 +114,12 @@ class Supervisor:
     async def close(self) -> None:
         """Cancel the tasks, and wait until they have ended."""
         current = asyncio.current_task()
-        # Work that ends may start other work on its way out, so look again.
+        # Work that ends may start other work on its way out, so look again. And a library may lose
+        # a cancellation: before Python 3.12, `asyncio.wait_for` does if its result comes at once.
         while tasks := [task for task in self._tasks if task is not current]:
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.wait(tasks, timeout=self._timing.cancel_again)
 
     def _start(self, name: str, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         task = asyncio.get_running_loop().create_task(work, name=name)

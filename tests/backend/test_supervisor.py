@@ -146,6 +146,27 @@ async def test_close_ends_all_work_and_leaves_no_task() -> None:
     assert asyncio.all_tasks() == before
 
 
+async def test_work_that_loses_a_cancellation_is_cancelled_again() -> None:
+    supervisor = Supervisor(timing=SupervisorTiming(cancel_again=0.01))
+    started, cancellations = asyncio.Event(), 0
+
+    async def lose_one() -> None:
+        nonlocal cancellations
+        while cancellations < 2:
+            try:
+                started.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancellations += 1
+
+    task = supervisor.spawn("stubborn work", lose_one())
+    await started.wait()
+    async with asyncio.timeout(TIMEOUT):
+        await supervisor.close()
+
+    assert task.done()
+
+
 async def test_work_spawned_by_ending_work_is_ended_too() -> None:
     before = asyncio.all_tasks()
 
