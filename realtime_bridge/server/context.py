@@ -14,6 +14,7 @@ from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.file_watch import FileWatch
+from realtime_bridge.server.lifecycle.hand_over import HandOver
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.status import ServerStatus
@@ -79,6 +80,7 @@ class ServerContext:
             ).run
             if failover
             else lambda: self.status.keep_generation(retry),
+            "hand-over": HandOver(self.registry, self.status, timing).run,
             "file descriptors": FileWatch(interval=timing.restart).run,
         }
 
@@ -91,8 +93,8 @@ class ServerContext:
         """Check that connections are accepted.
 
         Raises:
-            HTTPError: 503, the server did not start, or drains; 404, a hosted provider delivers
-                and there is no log.
+            HTTPError: 503, the server did not start, drains, or was cut off from the log; 404, a
+                hosted provider delivers and there is no log.
 
         """
         if not self.status.is_started:
@@ -100,6 +102,13 @@ class ServerContext:
         if self.registry.draining:
             raise HTTPError(
                 503, "draining", "This server stops: try again", headers={"retry-after": "1"}
+            )
+        if self.status.is_cut_off(self.connections.timing.hand_over):
+            raise HTTPError(
+                503,
+                "log_unavailable",
+                "This server does not reach its log: try again, another one may answer",
+                headers={"retry-after": "1"},
             )
         if not self.pipeline.has_log:
             raise HTTPError(

@@ -84,6 +84,11 @@ class ConnectionRegistry:
         for client in list(self._clients):
             client.revoke(user, channel)
 
+    def hand_over(self) -> None:
+        """Ask all clients to connect elsewhere, and leave their connections open meanwhile."""
+        window = drain_schedule.spread(len(self._clients))
+        self.notify(messages.encode("drain", after=0, window=window))
+
     def close(self) -> None:
         """Close all clients."""
         for client in list(self._clients):

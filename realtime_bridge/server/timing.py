@@ -28,6 +28,9 @@ class ServerTiming:
     quiet: float = 5.0
     """Time without a failure after which an outage counts as over in the process's log."""
 
+    hand_over: float = 10.0
+    """Time without feed or log after which clients are sent to other servers."""
+
     close: float = 1.0
     """Time for a client to read the last messages before its connection is aborted."""
 

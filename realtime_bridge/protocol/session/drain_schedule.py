@@ -23,10 +23,14 @@ class Slot:
     closes: float
 
 
+def spread(clients: int) -> float:
+    """Return the seconds over which other processes can take so many clients."""
+    return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, clients / CLIENTS_A_SECOND))
+
+
 def window(clients: int, *, grace: float) -> float:
     """Return the seconds over which to spread the clients of a process that has `grace` seconds."""
-    needed = max(SHORTEST_SECONDS, clients / CLIENTS_A_SECOND)
-    return max(0.0, min(LONGEST_SECONDS, grace - RESERVE_SECONDS, needed))
+    return max(0.0, min(grace - RESERVE_SECONDS, spread(clients)))
 
 
 def slots(clients: int, *, grace: float) -> Iterator[Slot]:

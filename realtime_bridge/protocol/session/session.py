@@ -1,6 +1,7 @@
 """Server's state of one connection: messages and time in, commands out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel
@@ -35,6 +36,7 @@ MAX_REASON = 120
 """The longest reason of a close, in characters; a close frame holds 123 bytes."""
 
 _NEVER = float("inf")
+_NO_REPORT: Mapping[str, Any] = {}
 _TIMING = SessionTiming()
 
 
@@ -116,17 +118,34 @@ class Session:
         return self.reject(CloseCode.PROTOCOL, _too_large(self._limits.frame_bytes))
 
     def accept(
-        self, user: str, client: str, *, expires: float, now: float, nonce: str | None = None
+        self,
+        user: str,
+        client: str,
+        *,
+        expires: float,
+        now: float,
+        nonce: str | None = None,
+        report: Mapping[str, Any] = _NO_REPORT,
     ) -> list[Command]:
-        """Welcome a client whose token is valid until `expires`, or renew its token."""
+        """Welcome a client, or renew its token.
+
+        Args:
+            user: the user.
+            client: the id of the client.
+            expires: the moment at which the token expires.
+            now: the moment of this call.
+            nonce: the nonce of the request; without one a renewal is not answered.
+            report: the server's status, for the welcome.
+
+        """
         if self.user is not None and user != self.user:
             return self.reject(CloseCode.TOKEN, "the token is another user's")
         self._expires = expires + self._timing.token_skew
         if self.user is not None:
-            return [Send(self._welcome(nonce))] if nonce is not None else []
+            return [Send(self._welcome(nonce, report))] if nonce is not None else []
         self.user, self.client = user, client
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
-        return [Send(self._welcome(nonce))]
+        return [Send(self._welcome(nonce, report))]
 
     def reject(
         self, close: CloseCode, message: str, *, code: int | None = None, reason: str | None = None
@@ -207,8 +226,23 @@ class Session:
         if self._slow_reader and self._slow_reader.is_behind:
             self._slow_reader.mark_progress(now, unsent=unsent)
 
-    def tick(self, now: float, top: Callable[[str], int | None], *, unsent: int) -> list[Command]:
-        """Do the work that is due; `top` returns the offset that a channel was fanned out to."""
+    def tick(
+        self,
+        now: float,
+        top: Callable[[str], int | None],
+        *,
+        unsent: int,
+        report: Mapping[str, Any] = _NO_REPORT,
+    ) -> list[Command]:
+        """Do the work that is due.
+
+        Args:
+            now: the moment of this call.
+            top: returns the offset that a channel was fanned out to.
+            unsent: the bytes that wait for the client.
+            report: the server's status, which each heartbeat repeats: a client may have missed it.
+
+        """
         if self._closed:
             return []
         if now >= self._expires and self.user is None:
@@ -222,18 +256,19 @@ class Session:
             return []
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
         offsets = self._changed_offsets(top)
-        return [Send(messages.encode("heartbeat", offsets=offsets, generation=self._generation))]
+        heartbeat = messages.encode(
+            "heartbeat", offsets=offsets, generation=self._generation, **report
+        )
+        return [Send(heartbeat)]
 
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
         if not self._is_exempt(frame) and not self._spend_allowance(now):
             limit = f"over {self._limits.frames_per_second:g} frames a second"
             return self.reject(CloseCode.PROTOCOL, limit, code=429)
-        if isinstance(frame, messages.Connect):
-            return [VerifyToken(frame.token, frame.nonce)]
-        if self.user is None:
+        if self.user is None and not isinstance(frame, messages.Connect):
             raise ProtocolError("the first frame is connect")
-        if isinstance(frame, messages.Renew):
-            return [VerifyToken(frame.token, None)]
+        if isinstance(frame, messages.Connect | messages.Renew):
+            return [VerifyToken(frame.token, frame.nonce)]
         if isinstance(frame, messages.Ping):
             return [Send(messages.encode("pong", nonce=frame.nonce))]
         if isinstance(frame, messages.Subscribe):
@@ -273,7 +308,7 @@ class Session:
             self.subscriptions[channel] = self.subscriptions.pop(channel)
         return changed
 
-    def _welcome(self, nonce: str | None) -> bytes:
+    def _welcome(self, nonce: str | None, report: Mapping[str, Any]) -> bytes:
         return messages.encode(
             "welcome",
             nonce=nonce,
@@ -282,6 +317,7 @@ class Session:
             heartbeat=self._timing.heartbeat,
             generation=self._generation,
             version=messages.VERSION,
+            **report,
         )
 
 

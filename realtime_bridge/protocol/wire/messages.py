@@ -50,9 +50,10 @@ class Ping(Struct, frozen=True, gc=False):
 
 
 class Renew(Struct, frozen=True, gc=False):
-    """New token of the client."""
+    """New token of the client, answered by a welcome if it has a nonce."""
 
     token: str
+    nonce: str | None
 
 
 ClientFrame = Connect | Subscribe | Unsubscribe | Ping | Renew
@@ -297,5 +298,5 @@ _CLIENT_FRAMES: dict[str, Callable[[Mapping[str, Any]], ClientFrame]] = {
     "subscribe": _subscribe,
     "unsubscribe": lambda fields: Unsubscribe(_text(fields, "channel", MAX_TEXT)),
     "ping": lambda fields: Ping(_nonce(fields)),
-    "token": lambda fields: Renew(_text(fields, "token", MAX_TOKEN)),
+    "token": lambda fields: Renew(_text(fields, "token", MAX_TOKEN), _nonce(fields)),
 }

@@ -170,8 +170,11 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
 
     def wake(self) -> None:
         """Do the session's work that is due."""
-        hub, now = self._services.hub, time.monotonic()
-        self._perform(self._session.tick(now, hub.top, unsent=self.unsent_bytes))
+        services, unsent = self._services, self.unsent_bytes
+        report = services.status.report()
+        self._perform(
+            self._session.tick(time.monotonic(), services.hub.top, unsent=unsent, report=report)
+        )
         self._schedule()
 
     def _perform(self, commands: Iterable[Command]) -> None:
@@ -214,16 +217,14 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         if before is None or before.user == principal.user:
             self._principal = principal
         now = time.monotonic()
-        commands = self._session.accept(
+        return self._session.accept(
             principal.user,
             principal.client or "",
             expires=now + principal.expires - time.time(),
             now=now,
             nonce=nonce,
+            report=services.status.report(),
         )
-        if before or services.status.log_available:
-            return commands
-        return commands + self._session.notify(services.status.message())
 
     async def _subscribe(
         self, subscription: ChannelSubscription, position: Position | None

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import time
+from typing import Any
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.outage_log import OutageLog
@@ -41,15 +43,26 @@ class ServerStatus:
         """Reporter of requests and subscriptions that fail because of the log."""
         self.generation: int = 0
         """Generation of the delivery configuration; 0 until the log returns it."""
-        self.log_available: bool = is_serverless
         self.fields: dict[str, str] = {}
         """Fields of a status message."""
+        self._down_since: float | None = None
         self.set_log_available(available=is_serverless)
 
     def set_log_available(self, *, available: bool) -> None:
         """Store whether feed and log answer."""
-        self.log_available = available
+        if available:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = time.monotonic()
         self.fields = {"log": "ok" if available else "down", "backend": "ok"}
+
+    def is_cut_off(self, seconds: float) -> bool:
+        """Return whether feed or log have not answered for so many seconds."""
+        return self._down_since is not None and time.monotonic() - self._down_since >= seconds
+
+    def report(self) -> dict[str, Any]:
+        """Return the fields that each heartbeat repeats, with the time in ms since the epoch."""
+        return {**self.fields, "time": time.time_ns() // 1_000_000}
 
     def message(self) -> bytes:
         """Return the status message for clients; they poll while the log is down."""

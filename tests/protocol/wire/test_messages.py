@@ -55,7 +55,8 @@ def positioned_event(data: Any = None, offset: int = 1, **fields: Any) -> Event:
         ('{"type":"unsubscribe","channel":"job.7"}', Unsubscribe("job.7")),
         ('{"type":"ping"}', Ping(None)),
         ('{"type":"ping","nonce":"n","more":[1]}', Ping("n")),
-        (b'{"type":"token","token":"t"}', Renew("t")),
+        (b'{"type":"token","token":"t"}', Renew("t", None)),
+        (b'{"type":"token","token":"t","nonce":"n"}', Renew("t", "n")),
     ],
 )
 def test_each_client_frame_is_decoded(text: str | bytes, frame: object) -> None:

@@ -39,13 +39,13 @@ async def test_clients_learn_that_the_log_is_down_and_up_again(
     assert await client.expect("status") == {"type": "status"} | UP
 
 
-async def test_new_client_receives_the_status_after_its_welcome(
+async def test_new_client_receives_the_status_in_its_welcome(
     site: Site, backend: FakeBackend
 ) -> None:
     await (await site.connect()).subscribe("job.7")
     await interrupt(site.context.hub, backend)
-    late = await site.connect()
-    assert (await late.expect("status"))["log"] == "down"
+    late = await site.open()
+    assert (await late.introduce(site.token()))["log"] == "down"
     backend.fails = None
     assert (await late.expect("status"))["log"] == "ok"
 
