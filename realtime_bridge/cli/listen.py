@@ -12,6 +12,7 @@ from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error, stderr
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.urls import redact
+from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.settings import Settings
 
@@ -59,6 +60,8 @@ def listen(
             token=access,
             transport=transport.value,
             on_status=partial(_report, url),
+            # A person waits for the result, and no session is renewed meanwhile.
+            timing=Timing(denial_patience=0),
         )
         asyncio.run(_print_events(client, count))
 

@@ -11,6 +11,7 @@ import orjson
 from msgspec import json
 
 from realtime_bridge.model.urls import is_loopback
+from realtime_bridge.protocol.client.credentials import DENIAL
 
 OK = 200
 EVENT_STREAM = "text/event-stream"
@@ -21,7 +22,8 @@ class HTTPResult:
     """Result of a request.
 
     Args:
-        status: HTTP status; None where no valid response arrived.
+        status: HTTP status; None where no valid response arrived, or where something other than
+            the bridge denies access: the next attempt may reach the bridge.
         fields: JSON object of the response, or an empty one.
         retry_after: Milliseconds of `Retry-After`, where the server sent it as a number.
 
@@ -90,7 +92,7 @@ class BridgeHTTP:
         body = json.encode(fields)
         try:
             async with self._session.post(url, data=body, headers=headers) as response:
-                return _read(response.status, await response.read(), response.headers)
+                return read_response(response.status, await response.read(), response.headers)
         except (aiohttp.ClientError, OSError, TimeoutError):
             return HTTPResult()
 
@@ -116,7 +118,8 @@ class BridgeHTTP:
             async with request as response:
                 if response.status != OK or response.content_type != EVENT_STREAM:
                     message = f"the server answered {response.status} without a stream"
-                    raise StreamFailedError(response.status, message)
+                    result = read_response(response.status, await response.read(), response.headers)
+                    raise StreamFailedError(result.status, message)
                 parser = EventStreamParser()
                 # Not by lines: aiohttp limits a line to 64 KiB, less than an event may have.
                 async for chunk in response.content.iter_any():
@@ -145,14 +148,25 @@ def _data(block: bytes) -> str:
     return b"\n".join(line.removeprefix(b" ") for line in lines).decode()
 
 
-def _read(status: int, body: bytes, headers: Mapping[str, str]) -> HTTPResult:
+def read_response(status: int, body: bytes, headers: Mapping[str, str]) -> HTTPResult:
+    """Read a response; headers have names in lower case, or any case."""
     seconds = headers.get("retry-after", "")
     retry_after = int(seconds) * 1_000 if seconds.isdecimal() else None
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:
         fields = None
-    if isinstance(fields, dict):
-        return HTTPResult(status, fields, retry_after)
-    # A portal or a proxy answers 200 with HTML: that is not an answer of the bridge.
-    return HTTPResult(None if status == OK else status, {}, retry_after)
+    if not isinstance(fields, dict):
+        fields = {}
+    # A portal or a proxy may answer 200 with HTML, or deny what it does not know.
+    is_valid = bool(fields) if status == OK else status not in DENIAL
+    if not is_valid and not _is_refusal(fields, headers):
+        return HTTPResult(None, {}, retry_after)
+    return HTTPResult(status, fields, retry_after)
+
+
+def _is_refusal(fields: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+    """Return whether the bridge itself refused: its refusals are JSON, with a code in words."""
+    error = fields.get("error")
+    is_json = headers.get("content-type", "").startswith("application/json")
+    return is_json and isinstance(error, dict) and isinstance(error.get("code"), str)

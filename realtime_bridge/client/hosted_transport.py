@@ -87,7 +87,8 @@ class HostedTransport:
     def send(self, message: Message) -> None:
         """Translate a message into the provider's terms."""
         kind = message["type"]
-        if kind == "connect":
+        if kind in ("connect", "token"):
+            # The provider's authorization requests read the token of their moment.
             welcome = {"type": "welcome", "nonce": message["nonce"]}
             asyncio.get_running_loop().call_soon(self._handlers.receive, welcome)
         elif kind == "subscribe":

@@ -163,12 +163,13 @@ class HybridClient:
             raise group.exceptions[0] from None
 
     def _new_transports(self, tasks: asyncio.TaskGroup) -> TransportManager:
+        loop, batch = asyncio.get_running_loop(), self._runner.batch
         tools = TransportTools(
             timing=self._timing,
             http=self._http,
             descriptors=self._descriptors,
             channels=self._channels,
-            call_later=asyncio.get_running_loop().call_later,
+            call_later=lambda seconds, call: loop.call_later(seconds, batch, call),
         )
         return TransportManager(
             tools, self._runner, tasks, transport=self._transport, options=self._options

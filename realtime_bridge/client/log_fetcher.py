@@ -10,7 +10,7 @@ from realtime_bridge.client.transport import Message, TransportTools
 
 
 async def fetch(tools: TransportTools, channels: Collection[str]) -> HTTPResult:
-    """Request the events after the positions of channels.
+    """Request the events after the positions of channels; a hanging request is a failed one.
 
     Raises:
         TokenUnavailableError: the application has no token now.
@@ -19,8 +19,14 @@ async def fetch(tools: TransportTools, channels: Collection[str]) -> HTTPResult:
     """
     positions = tools.channels.positions
     wanted = {name: positions[name] for name in channels if name in positions}
-    token = await tools.descriptors.token()
-    return await tools.http.post(tools.descriptors.url("poll"), {"positions": wanted}, token)
+    try:
+        async with asyncio.timeout(tools.timing.fetch_timeout / 1_000):
+            token = await tools.descriptors.token()
+            return await tools.http.post(
+                tools.descriptors.url("poll"), {"positions": wanted}, token
+            )
+    except TimeoutError:
+        return HTTPResult()
 
 
 class LogFetcher:
@@ -69,6 +75,5 @@ class LogFetcher:
         for channel in channels:
             for message in as_messages(channel, by_channel.get(channel) or {}):
                 self._receive(message)
-        self._receive({"type": "status", **(fields.get("status") or {})})
         generation = fields.get("generation")
         self._receive({"type": "heartbeat", "offsets": {}, "generation": generation})

@@ -65,7 +65,6 @@ class PositionChecker:
         self._has_pushed = False
         generation = fields.get("generation")
         self._receive({"type": "heartbeat", "offsets": offsets, "generation": generation})
-        self._receive({"type": "status", **(fields.get("status") or {})})
         if is_silent:
             await self._wait_for_late_events()
 

@@ -84,9 +84,7 @@ class ClientRunner:
 
     def _settle(self, now: int, before: Mode, perform: Callable[[Command], None]) -> None:
         machine = self.machine
-        is_current = not self._channels.behind
-        if is_current != (machine.behind is None):
-            machine.sync_changed(ok=is_current)
+        machine.sync_changed(ok=not self._channels.behind)
         commands, current = machine.take_commands(), machine.connection_status(now)
         self._set_timer(now, machine.wake_at, is_settled=current.kind in SETTLED)
         if machine.mode != before:

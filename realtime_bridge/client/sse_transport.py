@@ -77,7 +77,7 @@ class SSETransport:
             if asked != message.get("position"):
                 self._restart()
         elif kind == "ping":
-            self._answer_ping(message["nonce"])
+            self._answer_ping()
 
     def close(self) -> None:
         """End the stream."""
@@ -86,11 +86,11 @@ class SSETransport:
         if not self._end.done():
             self._end.set_result(CloseCode.NORMAL)
 
-    def _answer_ping(self, nonce: str) -> None:
+    def _answer_ping(self) -> None:
         """Answer a ping for the server: its heartbeats show that the stream works."""
         age = self._loop.time() - self._last_message
         if age < self._tools.timing.sse_freshness / 1_000:
-            self._loop.call_soon(self._receive, {"type": "pong", "nonce": nonce})
+            self._loop.call_soon(self._receive, {"type": "pong"})
 
     def _restart(self) -> None:
         # Subscriptions of several channels come together: one request serves them all.
@@ -143,5 +143,6 @@ class SSETransport:
             self._code = message["code"]
         elif kind == "welcome":
             # The answer to our own request needs no nonce to be distinguished from an older one.
-            message = {**message, "nonce": self._nonce}
+            # Another server may answer, whose clock differs.
+            message = {**message, "nonce": self._nonce, "restarted": True}
         self._handlers.receive(message)

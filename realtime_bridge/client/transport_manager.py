@@ -12,7 +12,6 @@ from realtime_bridge.client.hosted_transport import HostedTransport, listenable_
 from realtime_bridge.client.poll_answer import Positions, apply
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.sse_transport import SSETransport
-from realtime_bridge.client.subscription_set import DeniedError
 from realtime_bridge.client.transport import (
     OpenTransport,
     TransportHandlers,
@@ -23,8 +22,6 @@ from realtime_bridge.client.websocket_transport import WebSocketTransport
 from realtime_bridge.protocol.client.commands import Action, Command, Options
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
-
-BAD_REQUEST = 400
 
 TransportName = Literal["auto", "websocket", "sse", "poll"]
 
@@ -219,9 +216,6 @@ class TransportManager:
         except (TokenUnavailableError, RouteMissingError) as error:
             _logger.info("poll failed: error=%r", error)
             result = HTTPResult()
-        if result.status == BAD_REQUEST:
-            # The request itself is invalid, and the next one would be the same.
-            raise DeniedError(result.reason)
         self._batch(self._on_polled, result, positions)
 
     def _on_polled(self, result: HTTPResult, asked: Positions) -> None:
@@ -235,12 +229,15 @@ class TransportManager:
             _logger.info("invalid answer to a poll: error=%r", error)
             self._machine.poll_failed()
             return
-        if self._main:
-            for channel in answer.missing:
+        more = False
+        for channel in answer.missing:
+            if self._main and not self._main.is_overdue(channel):
                 self._main.subscribe(channel)
-        more = self._main is None and bool(answer.missing)
-        self._machine.poll_succeeded(moved=answer.moved, more=more, next_ms=answer.next_ms)
-        self._machine.status(ok=answer.ok)
+            else:
+                more = True
+        self._machine.poll_succeeded(
+            moved=answer.moved, more=more, next_ms=answer.next_ms, ok=answer.ok
+        )
         self._machine.generation(answer.generation)
 
 

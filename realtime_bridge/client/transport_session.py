@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from realtime_bridge.client.descriptor import milliseconds
 from realtime_bridge.client.poll_answer import apply_page, is_healthy
+from realtime_bridge.client.questions import PING, TOKEN, Questions
 from realtime_bridge.client.transport import Handle, Message, Transport, TransportTools
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.machine import Machine
@@ -55,9 +56,13 @@ class TransportSession:
         self.transport: Transport | None = None
         """Transport that carries the conversation; None before it is created."""
         self._nonce = uuid.uuid4().hex
+        self._ping_nonce = ""
         self._is_welcome = self._is_ready = self._is_over = False
         self._unanswered: set[str] = set()
         """Channels whose first answer makes the session ready."""
+        self._questions = Questions(
+            number, machine, timing=tools.timing, call_later=tools.call_later
+        )
         self._asked: dict[str, Position | None] = {}
         """Positions in the subscriptions that have no answer yet."""
         self._again: set[str] = set()
@@ -70,13 +75,20 @@ class TransportSession:
         self._send("connect", token=token, nonce=self._nonce, version=messages.VERSION)
 
     def renew(self, token: str) -> None:
-        """Send a fresh token."""
+        """Send a fresh token; another `welcome` answers it."""
         if self._is_welcome:
-            self._send("token", token=token)
+            self._questions.ask(TOKEN)
+            self._send("token", token=token, nonce=self._nonce)
 
     def ping(self) -> None:
-        """Send a ping; any message answers it."""
-        self._send("ping", nonce=uuid.uuid4().hex[:16])
+        """Send a ping; a `pong` with its nonce answers it."""
+        self._ping_nonce = uuid.uuid4().hex[:16]
+        self._questions.ask(PING)
+        self._send("ping", nonce=self._ping_nonce)
+
+    def is_overdue(self, channel: str) -> bool:
+        """Return whether the answer for a channel is overdue, so that polls have to help."""
+        return self._questions.is_overdue(channel)
 
     def subscribe(self, channel: str) -> None:
         """Request the events after the channel's position.
@@ -91,6 +103,7 @@ class TransportSession:
             return
         position = self._channels.position(channel)
         self._asked[channel] = position
+        self._questions.ask(channel)
         fields = {"position": position} if position else {}
         self._send("subscribe", channel=channel, **fields)
 
@@ -127,7 +140,13 @@ class TransportSession:
                 transport.close()
 
     def _on_welcome(self, message: Message) -> None:
-        if self._is_welcome or message.get("nonce") != self._nonce:
+        if message.get("nonce") != self._nonce:
+            return
+        if message.get("restarted"):
+            self._machine.clock_changed(self._number)
+        self._report_health(message)
+        self._questions.answered(TOKEN)
+        if self._is_welcome:
             return
         self._is_welcome = True
         names = self._channels.names
@@ -191,14 +210,19 @@ class TransportSession:
     def _on_heartbeat(self, message: Message) -> None:
         for channel, offset in (message.get("offsets") or {}).items():
             self._on_offset(channel, offset)
+        self._report_health(message)
         self._machine.generation(message.get("generation") or 0)
+
+    def _on_pong(self, message: Message) -> None:
+        # The provider's and the stream's own pong shows nothing about the server.
+        self._questions.answered(PING, prompt=message.get("nonce") == self._ping_nonce)
 
     def _on_drain(self, message: Message) -> None:
         after, window = (milliseconds(message.get(name), 0) for name in ("after", "window"))
         self._machine.drain(self._number, after, window)
 
     def _on_status(self, message: Message) -> None:
-        self._machine.status(ok=is_healthy(message))
+        self._report_health(message)
 
     def _on_error(self, message: Message) -> None:
         _logger.warning(
@@ -213,11 +237,18 @@ class TransportSession:
         "stub": _on_stub,
         "refused": _on_refused,
         "heartbeat": _on_heartbeat,
+        "pong": _on_pong,
         "drain": _on_drain,
         "status": _on_status,
         "error": _on_error,
     }
     """Handlers by type; other types are for newer clients."""
+
+    def _report_health(self, message: Message) -> None:
+        sent = message.get("time")
+        self._machine.health(
+            self._number, ok=is_healthy(message), sent=sent if isinstance(sent, int) else None
+        )
 
     def _on_offset(self, channel: str, offset: int) -> None:
         if self._channels.offset_announced(channel, offset):
@@ -233,6 +264,7 @@ class TransportSession:
     def _answered(self, channel: str) -> bool:
         """Record the answer to a subscription, and return whether another one is wanted."""
         self._asked.pop(channel, None)
+        self._questions.answered(channel)
         self._unanswered.discard(channel)
         is_wanted_again = channel in self._again
         self._again.discard(channel)
@@ -250,6 +282,7 @@ class TransportSession:
     def _release(self) -> None:
         self._is_over = True
         self._is_welcome = False
+        self._questions.release()
         for handle in (self._keep_alive, *self._retries.values()):
             if handle:
                 handle.cancel()

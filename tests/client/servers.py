@@ -24,6 +24,7 @@ TIMEOUT = 30.0
 
 QUICK = Options(polling_interval=20, fallback_delay=20, reconnect_interval=10)
 TIMING = Timing(
+    denial_patience=100,
     slow_connect=200,
     subscribe_retry=20,
     backoff_min=1,
@@ -42,7 +43,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Server(uvicorn.Server):
-    """Server of a bridge that counts requests; another application can serve its WebSockets."""
+    """Server of a bridge that counts requests; other applications can take its place."""
 
     def __init__(self, bridge: Bridge) -> None:
         config = uvicorn.Config(
@@ -56,14 +57,18 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.bridge = bridge
         self.requests = Counter[str]()
+        self.requested = asyncio.Event()
+        """Set at each request."""
         self.websockets: Application = bridge
+        self.http: Application = bridge
         self.listening = asyncio.Event()
         self._stopped = asyncio.Event()
 
     async def application(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.requests[scope.get("path", scope["type"])] += 1
-        application = self.websockets if scope["type"] == "websocket" else self.bridge
-        await application(scope, receive, send)
+        self.requested.set()
+        applications = {"websocket": self.websockets, "http": self.http}
+        await applications.get(scope["type"], self.bridge)(scope, receive, send)
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -118,6 +123,18 @@ async def refuse_websocket(_: Scope, receive: Receive, send: Send) -> None:
     """Refuse a WebSocket, as a proxy without support for them does."""
     await receive()
     await send({"type": "websocket.close", "code": 1008, "reason": ""})
+
+
+def answers(status: int, body: bytes = b"<html>blocked</html>", **headers: str) -> Application:
+    """Return an application that answers each request alike, as a proxy on the way does."""
+    encoded = [(name.encode(), text.encode()) for name, text in headers.items()]
+
+    async def answer(_: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": status, "headers": encoded})
+        await send({"type": "http.response.body", "body": body})
+
+    return answer
 
 
 class Client(HybridClient):

@@ -12,7 +12,7 @@ import pytest
 from msgspec import to_builtins
 
 from realtime_bridge import Event
-from realtime_bridge.client.bridge_http import BridgeHTTP, HTTPResult
+from realtime_bridge.client.bridge_http import BridgeHTTP, HTTPResult, read_response
 from realtime_bridge.client.descriptor import DescriptorStore
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.subscription_set import SubscriptionSet
@@ -76,6 +76,22 @@ class HTTP:
         return await response
 
 
+def result_of(
+    status: int | None,
+    fields: Mapping[str, Any] | None = None,
+    text: str | None = None,
+    retry_after: int | None = None,
+) -> HTTPResult:
+    """Return the result of a response with JSON fields, or with a text of something else."""
+    if status is None:
+        return HTTPResult()
+    headers = {"content-type": "application/json" if text is None else "text/html"}
+    if retry_after is not None:
+        headers["retry-after"] = str(retry_after // 1_000)
+    body = json.dumps(fields or {}) if text is None else text
+    return read_response(status, body.encode(), headers)
+
+
 class Timers:
     """Timers in virtual time."""
 
@@ -114,7 +130,7 @@ class RecordingTransport:
     def __init__(self, handlers: TransportHandlers) -> None:
         self.handlers = handlers
         self.sent: list[dict[str, Any]] = []
-        self.nonce = ""
+        self.nonces: dict[str, str] = {}
         self.is_closed = False
         self.end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -122,8 +138,9 @@ class RecordingTransport:
         self.handlers.closed(await self.end)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == "connect":
-            self.nonce = message["nonce"]
+        if message["type"] in ("connect", "ping"):
+            name = "NONCE" if message["type"] == "connect" else "PING"
+            self.nonces[name] = message["nonce"]
         nonce = {"nonce": "NONCE"} if "nonce" in message else {}
         self.sent.append({**to_builtins(message), **nonce})
 
@@ -131,8 +148,9 @@ class RecordingTransport:
         self.is_closed = True
 
     def receive(self, message: Mapping[str, Any]) -> None:
-        nonce = {"nonce": self.nonce} if message.get("nonce") == "NONCE" else {}
-        self.handlers.receive({**message, **nonce})
+        nonce = message.get("nonce", "")
+        known = {"nonce": self.nonces[nonce]} if nonce in self.nonces else {}
+        self.handlers.receive({**message, **known})
 
 
 class Shell:
@@ -174,7 +192,7 @@ class Shell:
         elif "http" in step:
             response = self.http.pending.pop(0)
             if not response.done():  # an aborted request has no response
-                response.set_result(HTTPResult(**step["http"]))
+                response.set_result(result_of(**step["http"]))
         elif "advance" in step:
             self.timers.advance(step["advance"] / 1_000)
         else:

@@ -15,8 +15,8 @@ export interface RunnerListener {
   perform(command: Command): void;
   /** Handle the end of an input, when its commands were performed; `before` is the mode before it. */
   settled(before: Machine['mode']): void;
-  /** Return whether every channel has all its events. */
-  isCurrent(): boolean;
+  /** Return whether every channel has all its events, and every handler its snapshot. */
+  sync(): { ok: boolean; loaded: boolean };
   /** Return whether the client stays connected while the page is hidden. */
   staysConnected(): boolean;
 }
@@ -76,7 +76,7 @@ export class ClientRunner {
     if (!this._running) return;
     const before = this._machine.mode;
     apply(this._machine.at(this.now, Math.random()));
-    this._machine.syncChanged({ ok: this._listener.isCurrent() });
+    this._machine.syncChanged(this._listener.sync());
     for (const command of this._machine.take()) this._listener.perform(command);
     this._listener.settled(before);
     this._arm();

@@ -62,6 +62,7 @@ export class HybridClient implements Client {
       client: this.id,
       latest: (channel) => this._latest(channel),
       telemetry: (entry) => this._report(entry),
+      loaded: () => this._runner.input(() => {}),
     });
     this._runner = new ClientRunner({ ...options, push: transport !== 'poll' }, {
       perform: (command) => {
@@ -69,7 +70,7 @@ export class HybridClient implements Client {
         this._transports.perform(command);
       },
       settled: (before) => this._publish(before),
-      isCurrent: () => this._subscriptions.current,
+      sync: () => ({ ok: this._subscriptions.current, loaded: this._subscriptions.loaded }),
       staysConnected: () => this._subscriptions.staysConnected,
     }, DEFAULT_TIMING);
     this._transports = new TransportManager(

@@ -1,6 +1,7 @@
 /** Data of one user, updated by push or by polling: the core of `useHybridUpdates`. */
 
 import { isHidden, watchPage } from './browser/page-events.js';
+import type { PageEvent } from './browser/page-events.js';
 import { guarded } from './browser/report.js';
 import { Store } from './browser/store.js';
 import { spread } from './machine/backoff.js';
@@ -51,6 +52,9 @@ const FIRST_FETCH_MS = 1_000;
 /** Shortest interval of polls of a hidden page, in milliseconds. */
 const HIDDEN_POLLING_MS = 60_000;
 
+/** Events after which a page may show old data. */
+const WAKING: readonly PageEvent[] = ['visible', 'online', 'resumed'];
+
 const POLLING_MS = 5_000;
 const RETRY_MS = 3_000;
 
@@ -95,7 +99,7 @@ export class HybridUpdates<Data> {
     if (this._started) return;
     this._started = true;
     this._positioned = false;
-    this._releases = [watchPage((event) => event === 'hidden' || event === 'offline' || this._wake())];
+    this._releases = [watchPage((event) => WAKING.includes(event) && this._wake())];
     if (this.client) this._subscribe(this.client);
     else void this._fetch();
   }

@@ -22,7 +22,7 @@ export type ClientMessage =
   | { type: 'subscribe'; channel: string; position?: Position }
   | { type: 'unsubscribe'; channel: string }
   | { type: 'ping'; nonce: string }
-  | { type: 'token'; token: string };
+  | { type: 'token'; token: string; nonce: string };
 
 /** Throw a `TypeError` where the server's data is not as expected. */
 export function assertValid(condition: unknown, expected: string): asserts condition {

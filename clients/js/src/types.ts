@@ -74,14 +74,14 @@ export type Mode =
   | 'DENIED'
   | 'STOPPED';
 
-export type StatusKind = 'starting' | 'connecting' | 'realtime' | 'polling' | 'offline' | 'error' | 'paused';
+export type StatusKind = 'starting' | 'connecting' | 'realtime' | 'polling' | 'delayed' | 'offline' | 'error' | 'paused';
 
 export type TransportName = 'websocket' | 'sse' | 'poll' | 'pusher' | 'ably';
 
 /** State of a client: the status for users, and details for developers. */
 export interface ClientState {
   readonly kind: StatusKind;
-  /** Real-time, Polling, Connecting, Offline, Error … */
+  /** Real-time, Polling, Delayed, Connecting, Offline, Error … */
   readonly label: string;
   readonly reason: string | null;
   readonly mode: Mode;

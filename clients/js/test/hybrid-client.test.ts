@@ -190,7 +190,7 @@ it('fresh token is sent on the open socket', async () => {
     await settle(5_000);
     FakeSocket.last.receive({ type: 'heartbeat', offsets: {}, generation: 0 });
   }
-  expect(FakeSocket.last.requested('token')).toEqual([{ type: 'token', token: 'token-2' }]);
+  expect(FakeSocket.last.requested('token')).toEqual([{ type: 'token', token: 'token-2', nonce: expect.any(String) }]);
   expect(FakeSocket.opened).toHaveLength(1);
 });
 
@@ -202,6 +202,7 @@ it('idle socket sends a ping', async () => {
 
 it('silence leads to a ping, a poll and a new socket', async () => {
   await live();
+  FakeSocket.silent = true;
   await settle(15_000);
   expect(client.state.get().mode).toBe('SUSPECT');
   expect(FakeSocket.last.requested('ping')).toHaveLength(1);
@@ -337,7 +338,7 @@ it('own events are not delivered', async () => {
 
 it('denied credentials are renewed once by the token function', async () => {
   const token = vi.fn().mockReturnValue('mine');
-  bridge.answers.connect = 401;
+  bridge.answers.connect = 403;
   create({ token }).start();
   await settle(1_000);
   expect(token).toHaveBeenCalledTimes(2);
@@ -346,6 +347,97 @@ it('denied credentials are renewed once by the token function', async () => {
   client.retry();
   await settle();
   expect(FakeSocket.opened).toHaveLength(1);
+});
+
+const HTML = '<html>blocked</html>';
+const PAGE = { events: [], position: { epoch: 'aaaaaaaa', offset: 0 }, more: false };
+
+it.each([
+  ['a 404 of a missing route', new Response(HTML, { status: 404 })],
+  ['a 400', new Response(HTML, { status: 400 })],
+  ['a 401 of the bridge', 401],
+  ['a 403 of a proxy', new Response(HTML, { status: 403 })],
+  ['HTML with 200', new Response(HTML)],
+])('snapshot is requested again after %s, and missing meanwhile', async (_, answer) => {
+  bridge.answers.latest = answer;
+  const onSnapshot = vi.fn();
+  await live({ onSnapshot });
+  expect(client.state.get().kind).not.toBe('realtime');
+  expect(client.channel(CHANNEL).get().phase).toBe('syncing');
+  await settle(6_000);
+  expect(client.state.get()).toMatchObject({ kind: 'delayed', mode: 'LIVE', reason: 'missing data is being read' });
+  expect(bridge.requested('poll')).toEqual([]);
+  bridge.answers.latest = PAGE;
+  await settle(20_000);
+  expect(onSnapshot).toHaveBeenCalledOnce();
+  expect(client.channel(CHANNEL).get().phase).toBe('current');
+  expect(client.state.get().kind).toBe('realtime');
+});
+
+it('snapshot of a bridge without a log is not requested again', async () => {
+  vi.spyOn(console, 'error').mockReturnValue();
+  bridge.answers.latest = Response.json({ error: { code: 'no_log', message: 'no' } }, { status: 404 });
+  await live({ onSnapshot: vi.fn() });
+  await settle(10_000);
+  expect(bridge.requests.filter(({ route }) => route === 'latest')).toHaveLength(1);
+  expect(client.state.get().kind).toBe('realtime');
+});
+
+it('answers of a proxy never end the client', async () => {
+  for (const status of [400, 401, 403, 404, 413, 502]) {
+    bridge.answers.connect = bridge.answers.poll = new Response(HTML, { status });
+    create().start();
+    client.subscribe(CHANNEL, {});
+    await settle(120_000);
+    expect(client.state.get()).toMatchObject({ kind: 'offline', mode: 'BOOT' });
+    bridge.answers.connect = DESCRIPTOR;
+    await settle(15_000);
+    expect(client.state.get().mode).not.toBe('BOOT');
+    client.stop();
+  }
+});
+
+it('denied client connects again when its window gets the focus', async () => {
+  const page = Object.assign(new EventTarget(), { document: new EventTarget() });
+  vi.stubGlobal('window', page);
+  vi.stubGlobal('document', page.document);
+  bridge.answers.connect = 401;
+  create().start();
+  await settle(60_000);
+  expect(client.state.get()).toMatchObject({ kind: 'error', mode: 'DENIED' });
+  bridge.answers.connect = DESCRIPTOR;
+  page.dispatchEvent(new Event('focus'));
+  await settle();
+  expect(FakeSocket.opened).toHaveLength(1);
+});
+
+it('connection whose server is cut off is not Real-time, whatever polls report', async () => {
+  await live();
+  const health = { offsets: {}, generation: 0, backend: 'ok' };
+  FakeSocket.last.receive({ type: 'heartbeat', ...health, log: 'down' });
+  for (let second = 0; second < 60; second += 5) {
+    await settle(5_000);
+    FakeSocket.last.receive({ type: 'heartbeat', ...health, log: 'down' });
+    expect(client.state.get()).toMatchObject({ kind: 'polling', mode: 'LIVE' });
+    expect(client.state.get().reason).toContain('log');
+  }
+  FakeSocket.last.receive({ type: 'heartbeat', ...health, log: 'ok' });
+  expect(client.state.get().kind).toBe('realtime');
+});
+
+it('recovery without an answer is completed by polls, and the socket is replaced', async () => {
+  const offsets = await live();
+  FakeSocket.last.push(2);
+  bridge.answers.poll = {
+    channels: { [CHANNEL]: { events: [eventFrame(1)], position: { epoch: 'aaaaaaaa', offset: 1, id: 'e1' }, more: false } },
+    next_ms: null,
+    generation: 0,
+  };
+  await settle(6_000);
+  expect(offsets).toEqual([1, 2]);
+  expect(client.state.get().kind).not.toBe('realtime');
+  await settle(10_000);
+  expect(FakeSocket.opened).toHaveLength(2);
 });
 
 it('status is offline after 30 s without a server', async () => {

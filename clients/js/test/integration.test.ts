@@ -164,10 +164,10 @@ it('snapshot is delivered before later events', async () => {
   expect(snapshots.map(({ events }) => events.map(({ data }) => data))).toEqual([[{ percent: 2 }]]);
 });
 
-it('invalid token is denied with a reason', async () => {
+it('invalid token is retried at first, with a reason', async () => {
   const client = connected({ token: 'nonsense' });
-  const state = await whenKind(client, 'error');
-  expect(state.mode).toBe('DENIED');
+  const state = await whenKind(client, 'connecting');
+  expect(state.mode).toBe('BOOT');
   expect(state.reason).toContain('401');
 });
 

@@ -95,7 +95,7 @@ const DEFAULT_TERMS: Terms = {
   expires: 600_000,
 };
 
-/** Positional arguments of inputs; Python passes them by name. */
+/** Positional arguments of inputs; Python passes them by name. `*` stands for an object with the rest. */
 const POSITIONAL: Record<string, string[]> = {
   start: ['cached'],
   descriptor_received: ['terms'],
@@ -106,6 +106,11 @@ const POSITIONAL: Record<string, string[]> = {
   closed: ['socket', 'code'],
   drain: ['socket', 'after', 'window'],
   generation: ['generation'],
+  health: ['socket', '*'],
+  clock_changed: ['socket'],
+  answer_overdue: ['socket'],
+  answered: ['socket', '*'],
+  answer_missing: ['socket'],
 };
 
 function give(machine: Machine, { at, draw = 0.5, input, args = {} }: Fields): Fields[] {
@@ -119,8 +124,9 @@ function give(machine: Machine, { at, draw = 0.5, input, args = {} }: Fields): F
     method(camelKeys(args));
     return done();
   }
-  expect(names, input).toEqual(expect.arrayContaining(Object.keys(args)));
-  method(...names.map((name) => (name in args ? terms(name, args[name]) : undefined)));
+  if (!names.includes('*')) expect(names, input).toEqual(expect.arrayContaining(Object.keys(args)));
+  const all: Fields = { ...args, '*': camelKeys(args) };
+  method(...names.map((name) => (name in all ? terms(name, all[name]) : undefined)));
   return done();
 }
 

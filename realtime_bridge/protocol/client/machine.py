@@ -6,16 +6,18 @@ The twin is `clients/js/src/machine/machine.ts`; both replay `tests/vectors/mach
 from operator import itemgetter
 
 from realtime_bridge.protocol.client.commands import Mode, Options, Terms
+from realtime_bridge.protocol.client.credentials import DENIAL
+from realtime_bridge.protocol.client.link_inputs import LinkInputs
 from realtime_bridge.protocol.client.state import CONNECTED
 from realtime_bridge.protocol.client.timing import Timing
-from realtime_bridge.protocol.client.transitions import DENIAL, RESTING, Transitions
+from realtime_bridge.protocol.client.transitions import RESTING
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 _TIME_AND_NAME = itemgetter(1, 0)
 """Order in which timers fire."""
 
 
-class Machine(Transitions):
+class Machine(LinkInputs):
     """State machine of one client.
 
     Before inputs, `at` sets the time of a monotonic clock, in milliseconds, and a random number in
@@ -57,9 +59,7 @@ class Machine(Transitions):
             self._wake()
             return
         self._rest("STOPPED", "retry requested")
-        self._cached, self.terms = self.terms or self._cached, None
-        self.reconnect_policy.reset()
-        self._begin()
+        self._begin_again()
 
     def refresh(self) -> None:
         """Poll and check the socket at a user's request."""
@@ -78,7 +78,7 @@ class Machine(Transitions):
         if self.mode in RESTING:
             return
         self._cancel("describe", "describe_again")
-        if self._renewed:
+        if self.credentials.renewed:
             self._replace_poll(0)
         if self._options.push:
             self.timers["refresh"] = self._refresh_at
@@ -138,22 +138,19 @@ class Machine(Transitions):
             self._window = window
             self.timers["successor"] = self._now + after + round(self._draw * window)
 
-    def status(self, *, ok: bool) -> None:
-        """Handle the server's report, by message or poll, on whether its log and backend work."""
-        down = not ok
-        if down != self.degraded and self.mode not in RESTING:
-            self.degraded = down
-            self._poll_within(self.timing.first_poll_spread)
-
     def generation(self, generation: int) -> None:
         """Compare the generation of a heartbeat or poll: a newer one needs a fresh descriptor."""
         newer = self.terms is not None and generation > self.terms.generation
-        asking = "describe" in self.timers or "describe_again" in self.timers
-        if newer and not asking and self.mode not in RESTING:
+        if newer and not self.describing and self.mode not in RESTING:
             self._describe()
 
     def poll_succeeded(
-        self, *, moved: bool = False, more: bool = False, next_ms: int | None = None
+        self,
+        *,
+        moved: bool = False,
+        more: bool = False,
+        next_ms: int | None = None,
+        ok: bool = True,
     ) -> None:
         """Handle a successful poll.
 
@@ -164,14 +161,20 @@ class Machine(Transitions):
             moved: Whether the poll brought events or a reset.
             more: Whether the log has more events.
             next_ms: Wait that the server asked for, in milliseconds.
+            ok: Whether the log and backend of the server that answered work. After a fault, this
+                shows that another attempt may succeed; it does not concern the socket.
 
         """
         if not self.poll_schedule.in_flight:
             return
         self.timers.pop("poll_limit", None)
+        if ok and (self._poll_trouble or self.poll_schedule.failing):
+            self._reconnect_soon()
+        self._poll_trouble = not ok
         self.poll_schedule.answered(next_ms)
         self.last_ok = self._now
-        self._renewed &= "describe" in self.timers
+        if not self.describing:
+            self.credentials.confirm()
         if moved:
             self.poll_schedule.event_received(self._now)
         if self.mode == "LIVE":
@@ -191,8 +194,8 @@ class Machine(Transitions):
         if status in DENIAL:
             if self.mode in CONNECTED:
                 self._polling_on = False
-            elif "describe" not in self.timers:
-                self._on_denied(f"a poll was answered {status}")
+            elif not self.describing:
+                self._on_denied(f"a poll was answered {status}", status)
 
     def event_received(self) -> None:
         """Record a pushed event: polls that become necessary follow soon."""
@@ -223,6 +226,11 @@ class Machine(Transitions):
         if self.mode == "PAUSED":
             self._begin()
         else:
+            self._wake()
+
+    def focused(self) -> None:
+        """Handle a window that got the focus: the user may have signed in elsewhere."""
+        if self.mode == "DENIED":
             self._wake()
 
     def resumed(self) -> None:

@@ -28,7 +28,8 @@ class PollSchedule:
         self._polling_interval = polling_interval
         self._requested: int | None = None
         self._last_event: int | None = None
-        self._failing = False
+        self.failing: bool = False
+        """True after a failed poll, until another one succeeds."""
         self._not_before = 0
 
     def set_reach(self, *, hidden: bool, offline: bool) -> None:
@@ -47,7 +48,7 @@ class PollSchedule:
             requested: Wait that the server asked for; it takes precedence over the options.
 
         """
-        self.in_flight = self._failing = False
+        self.in_flight = self.failing = False
         if requested is not None:
             # The limits keep a faulty server from stopping a client, or making it spin.
             requested = max(self._timing.requested_interval_min, requested)
@@ -62,7 +63,7 @@ class PollSchedule:
 
         The next poll follows after the usual interval, or after the server's `Retry-After`.
         """
-        self.in_flight, self._failing = False, True
+        self.in_flight, self.failing = False, True
         if retry_after is None and status in SLOW_DOWN:
             retry_after = 2 * self._polling_interval
         if retry_after is not None:
@@ -99,6 +100,6 @@ class PollSchedule:
         self.usual = max(self._timing.idle_interval, usual) if self.hidden else usual
 
     def _is_busy(self, now: int) -> bool:
-        if self._last_event is None or self._failing:
+        if self._last_event is None or self.failing:
             return False
         return now - self._last_event < self._timing.busy_period

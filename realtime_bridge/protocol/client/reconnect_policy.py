@@ -7,6 +7,9 @@ from realtime_bridge.protocol.wire.close_codes import CloseCode
 SHORT_UPTIMES = 3
 """Number of short connections after which the client polls for a while."""
 
+PLANNED_CODES = (CloseCode.SERVICE_RESTART, CloseCode.DRAINING, CloseCode.ROTATED)
+"""Close codes of a deployment: they show no fault of the connection."""
+
 RESTART_CODES = (CloseCode.SERVICE_RESTART, *range(CloseCode.INTERNAL, 4600))
 """Close codes after which the server expects the client to return: docs/specification.md §6."""
 
@@ -71,6 +74,7 @@ class ReconnectPolicy:
         *,
         code: int = CloseCode.ABNORMAL,
         window: int | None = None,
+        planned: bool = False,
     ) -> int:
         """Record a failure, and return the time of the next attempt.
 
@@ -79,9 +83,10 @@ class ReconnectPolicy:
             draw: Random number in [0, 1).
             code: Close code of the failed connection.
             window: Window of the server's `drain`, if it sent one.
+            planned: Whether the server announced the end of a live connection: no failure.
 
         """
-        self.failures += 1
+        self.failures += not planned
         if code == CloseCode.TOO_MANY_CONNECTIONS:
             self._banned_until = now + self._timing.connection_limit_ban
         return max(self._banned_until, now + self._wait(draw, code, window))

@@ -4,6 +4,8 @@ Times are integers in milliseconds; docs/specification.md §5 has the rules.
 """
 
 from realtime_bridge.protocol.client.commands import Action, Command, Mode, Options, Terms
+from realtime_bridge.protocol.client.credentials import Credentials
+from realtime_bridge.protocol.client.link_health import LinkHealth
 from realtime_bridge.protocol.client.poll_schedule import PollSchedule
 from realtime_bridge.protocol.client.reconnect_policy import ReconnectPolicy
 from realtime_bridge.protocol.client.status import Kind, Status
@@ -16,7 +18,7 @@ CONNECTED: tuple[Mode, ...] = ("LIVE", "SUSPECT")
 MISSED_POLLS = 3
 """Number of intervals without a successful poll after which the status is not `polling`."""
 
-DEGRADED = "the server reports that its log or backend is down"
+BEHIND = "missing data is being read"
 
 
 class State:
@@ -35,8 +37,8 @@ class State:
     _cached: Terms | None = None
     _window: int | None = None
     """Window of the server's last `drain`."""
-    _renewed = False
-    """True after a renewal of the credentials, until a success confirms them."""
+    _may_return = False
+    """True where the credentials were denied: another session of the user may be valid."""
     _hurry = False
     """True where the next descriptor leads to a socket at once."""
     _confirmed = False
@@ -45,6 +47,8 @@ class State:
     """True while polls go on beside a socket, until the first one ends while LIVE."""
     _pausing = False
     """True while the page is hidden and may pause."""
+    _poll_trouble = False
+    """True where the server of the last successful poll reported a fault."""
 
     def __init__(self, options: Options, timing: Timing) -> None:
         self.timing = timing
@@ -55,14 +59,16 @@ class State:
         self.started: int = 0
         self.last_ok: int | None = None
         self.behind: int | None = None
-        self.degraded = False
         self.poll_schedule: PollSchedule = PollSchedule(options.polling_interval, timing)
         self.reconnect_policy: ReconnectPolicy = ReconnectPolicy(
             reconnect_interval=options.reconnect_interval,
             max_attempts=options.max_reconnect_attempts,
             timing=timing,
         )
+        self.credentials: Credentials = Credentials(timing.denial_patience)
         self._options = options
+        self._links: dict[int, LinkHealth] = {}
+        """Health of each open socket."""
         self._commands: list[Command] = []
 
     @property
@@ -71,13 +77,29 @@ class State:
         if self.mode in ("FALLBACK", "UPGRADING", "SUSPECT"):
             return True
         return self.mode in ("LIVE", "PROBING", "CONNECTING") and (
-            self._polling_on or self.degraded
+            self._polling_on or self.trouble is not None
         )
 
     @property
+    def trouble(self) -> str | None:
+        """Reason why events do not arrive in time by the socket; None while they do."""
+        link = None if self._socket is None else self._links.get(self._socket)
+        return link.trouble if link else None
+
+    @property
+    def describing(self) -> bool:
+        """True while a request for a descriptor is in flight or planned soon."""
+        return "describe" in self.timers or "describe_again" in self.timers
+
+    @property
     def pushed(self) -> bool:
-        """True while a live socket pushes events, and the server reports no fault."""
-        return self.mode == "LIVE" and not self.degraded
+        """True while a live socket pushes events, and shows no trouble."""
+        return self.mode == "LIVE" and self.trouble is None
+
+    @property
+    def complete(self) -> bool:
+        """True while a live socket pushes events, and no channel lacks any."""
+        return self.pushed and self.behind is None
 
     def _on_poll(self) -> None:
         self._do("poll")
@@ -111,6 +133,11 @@ class State:
         heartbeat = (self.terms.heartbeat if self.terms else 0) + self.timing.silence_allowance
         self.timers["silence"] = self._now + max(self._options.fallback_delay, heartbeat)
 
+    def _expect_heartbeat(self) -> None:
+        """Restart the timer of the next heartbeat, which the server varies by 10 %."""
+        heartbeat = (self.terms.heartbeat if self.terms else 0) * 11 // 10
+        self.timers["beat"] = self._now + heartbeat + self.timing.late_after
+
     def _ping(self) -> None:
         """Ping the server. A second ping keeps the time limit of the first."""
         if self.timers.get("ping", 0) <= self._now:
@@ -119,6 +146,9 @@ class State:
 
     def _open(self) -> int:
         self._sockets += 1
+        current = self._socket, self._successor
+        self._links = {number: link for number, link in self._links.items() if number in current}
+        self._links[self._sockets] = LinkHealth()
         self._do("open", self._sockets)
         return self._sockets
 
@@ -139,39 +169,42 @@ class State:
             self._cancel("poll")
         elif not self.poll_schedule.in_flight and "poll" not in self.timers:
             self.timers["poll"] = self.poll_schedule.next(self._now, self._draw)
-        if self.pushed:
+        if self.complete:
             self.last_ok = self._now
         commands, self._commands = self._commands, []
         return commands
 
-    def sync_changed(self, *, ok: bool) -> None:
-        """Record whether every channel has all its events; only the status shows it."""
-        if ok:
-            self.behind = None
-        elif self.behind is None:
-            self.behind = self._now
-
     def connection_status(self, now: int) -> Status:
         """Return the status for users at `now`: never better than the connection."""
-        if self.pushed and self.behind is None:
+        if self.complete:
             return Status("realtime")
         if self.mode == "DENIED":
             return Status("error", self.reason)
         if self.mode in ("STOPPED", "IDLE", "PAUSED"):
             return Status("paused", self.reason)
-        return Status(self._active_kind(now), DEGRADED if self.degraded else self.reason)
+        return Status(self._active_kind(now), self._active_reason)
 
     def _active_kind(self, now: int) -> Kind:
         """Return the kind for a client that is neither at rest nor fully synchronized by push."""
         if self.pushed and self.behind is not None:
-            return self._patient_kind(now - self.behind)
+            elapsed = now - self.behind
+            if elapsed < self.timing.late_after:
+                return self._patient_kind(elapsed)
         last_ok = self.last_ok
         if self.polling and last_ok is not None:
             limit = MISSED_POLLS * self.poll_schedule.usual
             if now - last_ok < limit:
                 return "polling"
+        if self.mode == "LIVE":
+            return "delayed"
         quiet = now - max(self.started, last_ok or 0)
         return "offline" if quiet >= self.timing.offline_after else self._patient_kind(quiet)
+
+    @property
+    def _active_reason(self) -> str | None:
+        if self.mode == "LIVE" and self.trouble is None:
+            return BEHIND
+        return self.trouble or self.reason
 
     def _patient_kind(self, elapsed: int) -> Kind:
         """Return `starting` for a short while: most connections are ready before it is read."""

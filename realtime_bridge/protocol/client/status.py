@@ -3,12 +3,22 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["starting", "connecting", "realtime", "polling", "offline", "error", "paused"]
+Kind = Literal[
+    "starting",
+    "connecting",
+    "realtime",
+    "polling",
+    "delayed",
+    "offline",
+    "error",
+    "paused",
+]
 LABELS: dict[Kind, str] = {
     "starting": "",
     "connecting": "Connecting",
     "realtime": "Real-time",
     "polling": "Polling",
+    "delayed": "Delayed",
     "offline": "Offline",
     "error": "Error",
     "paused": "Paused",

@@ -14,11 +14,14 @@ class Timing:
         descriptor_timeout: Time limit of a request for a descriptor.
         descriptor_retry_max: Longest wait before the next request for a descriptor.
         descriptor_refresh_min: Shortest time until a descriptor is refreshed.
+        denial_patience: Time during which a 401 is retried: the session may be renewed meanwhile.
         slow_connect: Time after which polling begins while the first transport still connects.
         open_timeout: Time limit for opening a transport.
         probe_timeout: Time limit for `welcome` and the answers to all subscriptions.
         ping_timeout: Time limit for the answer to a ping.
         silence_allowance: Silence allowed beyond the heartbeat interval.
+        late_after: Time after which an answer, a heartbeat or a missing event counts as late.
+        answer_timeout: Time limit for the answer to a question on a socket.
         subscribe_retry: Wait before a channel is requested again after a temporary refusal;
             varies by 20 %.
         sse_freshness: Age of the last message up to which an SSE stream answers a ping by itself.
@@ -55,6 +58,8 @@ class Timing:
             read from the log.
         missed_event_window: Period in which a second missed event means that the provider
             delivers nothing.
+        fetch_timeout: Time limit of a request to the log beside a provider; under
+            `answer_timeout`.
         fetch_batch_delay: Time during which channels are collected into one request to the log.
 
     """
@@ -63,12 +68,15 @@ class Timing:
     descriptor_timeout: int = 8_000
     descriptor_retry_max: int = 10_000
     descriptor_refresh_min: int = 1_000
+    denial_patience: int = 30_000
 
     slow_connect: int = 2_500
     open_timeout: int = 10_000
     probe_timeout: int = 5_000
     ping_timeout: int = 3_000
     silence_allowance: int = 5_000
+    late_after: int = 5_000
+    answer_timeout: int = 10_000
     subscribe_retry: int = 5_000
     # One heartbeat (10 s) and the time limit of a ping.
     sse_freshness: int = 13_000
@@ -107,4 +115,5 @@ class Timing:
     position_check_interval: int = 28_000
     late_event_allowance: int = 2_000
     missed_event_window: int = 300_000
+    fetch_timeout: int = 8_000
     fetch_batch_delay: int = 10

@@ -3,18 +3,17 @@
 from typing import Literal
 
 from realtime_bridge.protocol.client.commands import Mode, Terms
+from realtime_bridge.protocol.client.credentials import DENIAL
+from realtime_bridge.protocol.client.reconnect_policy import PLANNED_CODES
 from realtime_bridge.protocol.client.state import CONNECTED, State
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 FINAL = (CloseCode.PROTOCOL, CloseCode.FORBIDDEN)
 """Close codes after which the server would refuse each further attempt."""
 
-DENIAL = (401, 403)
-"""HTTP statuses of invalid credentials."""
-
 RESTING = ("IDLE", "PAUSED", "DENIED", "STOPPED")
 SOCKET_TIMERS = (
-    *("reconnect", "slow", "open", "probe", "silence", "ping"),
+    *("reconnect", "slow", "open", "probe", "silence", "ping", "beat", "stale"),
     *("successor", "successor_open", "successor_probe"),
 )
 
@@ -75,7 +74,8 @@ class Transitions(State):
     def _begin(self) -> None:
         """Start from rest with the descriptor at hand, if any."""
         self.started, self.reason = self._now, None
-        self._renewed = self._hurry = False
+        self._hurry = self._may_return = False
+        self.credentials.confirm()
         if self.terms:
             self.timers["refresh"] = max(self._now, self._refresh_at)
         if not self._options.push or (self.terms and self.terms.mode == "polling"):
@@ -88,6 +88,12 @@ class Transitions(State):
             self._describe()
         self._poll_within(0)
         self._pause_later()
+
+    def _begin_again(self) -> None:
+        """Start from rest with a fresh descriptor; the last one serves while there is none."""
+        self._cached, self.terms = self.terms or self._cached, None
+        self.reconnect_policy.reset()
+        self._begin()
 
     def _describe(self, do: Literal["describe", "renew"] = "describe") -> None:
         self._cancel("describe_again", "refresh")
@@ -102,25 +108,30 @@ class Transitions(State):
         self._cancel("describe")
         reason = f"no descriptor: {status or 'no answer'}"
         if status in DENIAL:
-            self._on_denied(reason)
+            self._on_denied(reason, status)
             return
-        self._renewed = False
+        self.credentials.confirm()
         if self.mode == "BOOT":
             self.reason = reason
             if self._cached:
                 self.terms, self._cached = self._cached, None
                 self._fall(reason)
+        self._describe_later()
+
+    def _describe_later(self) -> None:
         wait = min(self.reconnect_policy.backoff(self._draw), self.timing.descriptor_retry_max)
         self.timers["describe_again"] = self._now + wait
 
-    def _on_denied(self, reason: str) -> None:
-        """Renew the credentials once; a second denial is final."""
-        if self._renewed:
-            self._rest("DENIED", reason)
-            return
+    def _on_denied(self, reason: str, status: int | None) -> None:
         self.reason = reason
-        self._renewed = True
-        self._describe("renew")
+        match self.credentials.deny(self._now, status):
+            case "renew":
+                self._describe("renew")
+            case "retry":
+                self._describe_later()
+            case "final":
+                self._rest("DENIED", reason)
+                self._may_return = True
 
     def _follow(self, terms: Terms, before: Terms | None) -> None:
         """Apply a fresh descriptor."""
@@ -139,7 +150,7 @@ class Transitions(State):
             if hurry or newer or (before and before.mode == "polling"):
                 self.timers["reconnect"] = self.reconnect_policy.soon(self._now, self._draw, 0)
         elif self.mode in CONNECTED:
-            self._renewed = False
+            self.credentials.confirm()
             self._do("token", self._socket)
             if newer:
                 self._open_successor()
@@ -161,9 +172,12 @@ class Transitions(State):
         self.mode = "LIVE"
         self.reason = self._window = None
         self._cancel(*SOCKET_TIMERS)
-        self._renewed = self._confirmed = False
+        self._confirmed = False
+        self.credentials.confirm()
         self._live_since = self._now
         self._expect_message()
+        if self._socket in self._links and self._links[self._socket].is_timed:
+            self._expect_heartbeat()
         if self.terms and self.terms.max_age is not None:
             # 80 to 95 % of the age: sockets that opened together do not all move together.
             age = round(self.terms.max_age * (0.8 + 0.15 * self._draw))
@@ -190,12 +204,14 @@ class Transitions(State):
 
     def _on_socket_lost(self, code: int, reason: str) -> None:
         """Continue without the socket: with its successor, by polling, or not at all."""
-        if self.pushed:
+        if self.complete:
             self.last_ok = self._now
-        if self.mode in CONNECTED:
-            self.reconnect_policy.record_drop(
-                self._live_since, self._now, confirmed=self._confirmed
-            )
+        is_live = self.mode in CONNECTED
+        planned = is_live and (code in PLANNED_CODES or self._window is not None)
+        if is_live:
+            policy = self.reconnect_policy
+            record = policy.record_uptime if planned else policy.record_drop
+            record(self._live_since, self._now, confirmed=self._confirmed)
         self._socket = None
         if code in FINAL:
             self._rest("DENIED", reason)
@@ -204,7 +220,7 @@ class Transitions(State):
         elif self._successor is not None:
             self._promote_successor(reason)
         else:
-            self._fall(reason, code)
+            self._fall(reason, code, planned=planned)
             self._renew_token(code)
 
     def _promote_successor(self, reason: str) -> None:
@@ -220,12 +236,12 @@ class Transitions(State):
 
     def _renew_token(self, code: int) -> None:
         """Renew an expired token before the next attempt, which then comes at once."""
-        if code == CloseCode.TOKEN and not self._renewed:
-            self._renewed = self._hurry = True
+        if code == CloseCode.TOKEN and not self.credentials.renewed:
+            self.credentials.renewed = self._hurry = True
             self._cancel("reconnect")
             self._describe("renew")
 
-    def _fall(self, reason: str, code: int = CloseCode.ABNORMAL) -> None:
+    def _fall(self, reason: str, code: int = CloseCode.ABNORMAL, *, planned: bool = False) -> None:
         # A client that polled already keeps its interval: the lost attempt delays no events.
         urgent = self.mode in CONNECTED or not self.polling
         self.mode, self.reason = "FALLBACK", reason
@@ -235,8 +251,9 @@ class Transitions(State):
             self._poll_within(self.timing.first_poll_spread)
         if self.terms and self.terms.mode == "realtime":
             window, self._window = self._window, None
-            again = self.reconnect_policy.next(self._now, self._draw, code=code, window=window)
-            self.timers["reconnect"] = again
+            self.timers["reconnect"] = self.reconnect_policy.next(
+                self._now, self._draw, code=code, window=window, planned=planned
+            )
 
     def _rest(self, mode: Literal["PAUSED", "DENIED", "STOPPED"], reason: str) -> None:
         """Release sockets, timers and polls."""
@@ -244,12 +261,16 @@ class Transitions(State):
         self._close_sockets()
         self._abandon_poll()
         self.timers.clear()
-        self._polling_on = self.degraded = False
+        self._polling_on = False
 
     def _wake(self) -> None:
         """Catch up: the network, the page or the clock is back."""
+        if self.mode == "DENIED" and self._may_return:
+            self._begin_again()
+            return
         self.reconnect_policy.reset()
-        self._renewed &= "describe" in self.timers
+        if "describe" not in self.timers:
+            self.credentials.confirm()
         if self.mode in CONNECTED:
             self._ping()
             self._polling_on = True
@@ -259,6 +280,13 @@ class Transitions(State):
         if "describe_again" in self.timers:
             self.timers["describe_again"] = self._now + round(self._draw * self.timing.wake_spread)
         self._replace_poll(0 if self.mode in CONNECTED else self.timing.first_poll_spread)
+
+    def _reconnect_soon(self) -> None:
+        """Reconnect before the back-off ends: what made the attempts fail seems to be over."""
+        if "reconnect" in self.timers:
+            self.reconnect_policy.reset()
+            soon = self.reconnect_policy.soon(self._now, self._draw, self.timing.restart_spread)
+            self.timers["reconnect"] = min(self.timers["reconnect"], soon)
 
     def _pause_later(self) -> None:
         if not self._pausing:

@@ -168,8 +168,7 @@ class Client:
         for channel, one in answers.items():
             moved |= isinstance(one, Reset) or bool(one.events)
             more |= self.channels.apply_answer(channel, one, requested[channel])
-        self.apply_input("poll_succeeded", moved=moved, more=more)
-        self.apply_input("status", ok=healthy)
+        self.apply_input("poll_succeeded", moved=moved, more=more, ok=healthy)
         self.apply_input("generation", generation=generation)
 
     def _on_welcome(self, socket: ClientSocket, _: int) -> None:
@@ -194,17 +193,24 @@ class Client:
         if self.channels.event_received(event):
             self._recover(socket, event.channel)
 
-    def _on_heartbeat(self, socket: ClientSocket, offsets: dict[str, int], generation: int) -> None:
+    def _on_heartbeat(
+        self,
+        socket: ClientSocket,
+        offsets: dict[str, int],
+        generation: int,
+        ok: bool,  # noqa: FBT001
+    ) -> None:
         for channel, offset in offsets.items():
             if self.channels.heartbeat_received(channel, offset):
                 self._recover(socket, channel)
+        self._on_status(socket, ok)
         self.apply_input("generation", generation=generation)
 
     def _on_pong(self, socket: ClientSocket) -> None:
         pass
 
-    def _on_status(self, _: ClientSocket, ok: bool) -> None:  # noqa: FBT001
-        self.apply_input("status", ok=ok)
+    def _on_status(self, socket: ClientSocket, ok: bool) -> None:  # noqa: FBT001
+        self.apply_input("health", socket=socket.number, ok=ok)
 
     def _on_drain(self, socket: ClientSocket, after: int, window: int) -> None:
         self.apply_input("drain", socket=socket.number, after=after, window=window)

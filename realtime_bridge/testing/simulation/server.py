@@ -199,7 +199,8 @@ class Servers:
             if top != offset and not self.trouble:
                 offsets[channel] = connection.subscriptions[channel] = top
         generation = 0 if connection.hosted else self.generation
-        self._send(connection, "heartbeat", offsets, generation)
+        healthy = connection.hosted or not self.trouble
+        self._send(connection, "heartbeat", offsets, generation, healthy)
         self._simulation.call_later(self._heartbeat_ms(), self._heartbeat, connection)
 
     def _heartbeat_ms(self) -> int:

@@ -36,14 +36,22 @@ inputs: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "descriptor_received": st.builds(dict, terms=terms),
     "descriptor_failed": st.builds(dict, status=statuses),
     "drain": st.builds(dict, after=st.integers(0, 9_000), window=st.integers(0, 9_000)),
-    "status": st.builds(dict, ok=st.booleans()),
-    "sync_changed": st.builds(dict, ok=st.booleans()),
+    "health": st.builds(
+        dict, ok=st.booleans(), sent=st.none() | st.sampled_from([0, 9_000, 20_000])
+    ),
+    "answer_overdue": st.just({}),
+    "answered": st.builds(dict, prompt=st.booleans()),
+    "answer_missing": st.just({}),
+    "clock_changed": st.just({}),
+    "focused": st.just({}),
+    "sync_changed": st.builds(dict, ok=st.booleans(), loaded=st.booleans()),
     "generation": st.builds(dict, generation=st.integers(0, 4)),
     "poll_succeeded": st.builds(
         dict,
         moved=st.booleans(),
         more=st.booleans(),
         next_ms=st.sampled_from([None, 0, 1_000, 60_000]),
+        ok=st.booleans(),
     ),
     "poll_failed": st.builds(
         dict, status=statuses, retry_after=st.sampled_from([None, 0, 30_000, 10**9])
@@ -59,7 +67,10 @@ inputs: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "message_received": st.just({}),
     "closed": st.builds(dict, code=codes),
 }
-SOCKET_INPUTS = ("opened", "ready", "message_received", "closed", "drain")
+SOCKET_INPUTS = (
+    *("opened", "ready", "message_received", "closed", "drain", "health"),
+    *("answer_overdue", "answered", "answer_missing", "clock_changed"),
+)
 
 
 class Runner:

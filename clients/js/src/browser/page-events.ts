@@ -1,7 +1,7 @@
 /** Events of a page and of its network; outside browsers there are none. */
 
-/** `resumed`: the page returned from the browser's cache. */
-export type PageEvent = 'visible' | 'hidden' | 'online' | 'offline' | 'resumed';
+/** `resumed`: the page returned from the browser's cache; `focused`: its window got the focus. */
+export type PageEvent = 'visible' | 'focused' | 'hidden' | 'online' | 'offline' | 'resumed';
 
 export function isHidden(): boolean {
   return typeof document !== 'undefined' && document.visibilityState === 'hidden';
@@ -14,6 +14,7 @@ export function watchPage(handle: (event: PageEvent) => void): () => void {
   const options = { signal: released.signal };
   const handleVisibility = () => handle(isHidden() ? 'hidden' : 'visible');
   document.addEventListener('visibilitychange', handleVisibility, options);
+  window.addEventListener('focus', () => handle('focused'), options);
   window.addEventListener('online', () => handle('online'), options);
   window.addEventListener('offline', () => handle('offline'), options);
   window.addEventListener('pageshow', ({ persisted }) => persisted && handle('resumed'), options);

@@ -1,7 +1,7 @@
 /** Queue of calls to one pair of handlers: one call at a time, in order, whatever they throw. */
 
 import { report } from '../browser/report.js';
-import { httpStatus } from '../http/request.js';
+import { isFinal } from '../http/request.js';
 import { backoff } from '../machine/backoff.js';
 import type { ChannelHandlers, Position, RealtimeEvent, Reset, Snapshot } from '../types.js';
 
@@ -12,9 +12,6 @@ type Item =
   | { readonly event: RealtimeEvent }
   | { readonly reset: Reset }
   | { readonly snapshot: true };
-
-/** HTTP statuses after which a snapshot is not requested again. */
-const FINAL: readonly unknown[] = [400, 401, 403, 404];
 
 export class HandlerQueue {
   private _items: Item[] = [];
@@ -28,7 +25,14 @@ export class HandlerQueue {
   constructor(
     private readonly _handlers: ChannelHandlers,
     private readonly _latest: () => Promise<Snapshot>,
+    /** Called when a snapshot was handled. */
+    private readonly _loaded: () => void = () => {},
   ) {}
+
+  /** True while a snapshot is missing. */
+  get isLoading(): boolean {
+    return this._items.some((item) => 'snapshot' in item);
+  }
 
   get staysConnected(): boolean {
     return this._handlers.keepInBackground ?? false;
@@ -87,6 +91,7 @@ export class HandlerQueue {
     this._running = false;
     // An overflow or `end` may have replaced the items during the call.
     if (done && this._items[0] === item) this._items.shift();
+    if ('snapshot' in item) this._loaded();
   }
 
   /** Call a handler; return a promise of whether the item is done where the call takes time. */
@@ -127,9 +132,9 @@ export class HandlerQueue {
     return true;
   }
 
-  /** Retry until the snapshot is there; skip it where the server denies it. */
+  /** Retry until the snapshot is there; skip it where there is no log to read it from. */
   private _onLoadFailed(error: unknown): boolean {
-    if (FINAL.includes(httpStatus(error))) {
+    if (isFinal(error)) {
       report(error);
       return true;
     }

@@ -22,6 +22,8 @@ export interface SubscriptionSetOptions {
   client: string;
   latest: (channel: string) => Promise<Snapshot>;
   telemetry: (entry: Telemetry) => void;
+  /** Called when a snapshot was handled. */
+  loaded: () => void;
 }
 
 interface Subscription {
@@ -59,6 +61,11 @@ export class SubscriptionSet {
     return this.names.filter((name) => this._subscriptions.get(name)?.reducer.phase !== 'current');
   }
 
+  /** True if no handler waits for its snapshot. */
+  get loaded(): boolean {
+    return this.names.every((name) => !isLoading(this._subscriptions.get(name)));
+  }
+
   /** True if the client stays connected while the page is hidden. */
   get staysConnected(): boolean {
     return this._queues().some((queue) => queue.staysConnected);
@@ -81,9 +88,14 @@ export class SubscriptionSet {
   /** Add handlers; return a function that removes them and returns whether they were the last. */
   add(name: string, handlers: ChannelHandlers): () => boolean {
     const subscription = this._subscriptions.get(name) ?? this._open(name, handlers.position);
-    const queue = new HandlerQueue(handlers, () => this._latest(name));
+    const loaded = () => {
+      this._publish(subscription);
+      this._options.loaded();
+    };
+    const queue = new HandlerQueue(handlers, () => this._latest(name), loaded);
     subscription.queues.add(queue);
     if (subscription.reducer.position && !handlers.position) queue.snapshot();
+    this._publish(subscription);
     return () => this._remove(subscription, queue);
   }
 
@@ -106,6 +118,7 @@ export class SubscriptionSet {
     if (reducer.position) return this._performRecovered(subscription, reducer.page(page));
     const recover = this._perform(subscription, reducer.start(page.top));
     for (const queue of subscription.queues) queue.snapshot();
+    this._publish(subscription);
     return recover;
   }
 
@@ -213,13 +226,18 @@ export class SubscriptionSet {
     return recover;
   }
 
-  private _restart({ name, queues }: Subscription, reason: ResetReason, position: Position | null): void {
+  private _restart(subscription: Subscription, reason: ResetReason, position: Position | null): void {
+    const { name, queues } = subscription;
     this._options.telemetry({ type: 'reset', channel: name, reason });
     for (const queue of [...queues]) queue.reset({ channel: name, reason, position });
+    this._publish(subscription);
   }
 
-  private _publish({ name, reducer: { phase, position }, error }: Subscription): void {
-    this.state(name).merge({ phase, position, error });
+  private _publish(subscription: Subscription): void {
+    const { name, reducer, error } = subscription;
+    if (this._subscriptions.get(name) !== subscription) return;
+    const phase = reducer.phase === 'current' && isLoading(subscription) ? 'syncing' : reducer.phase;
+    this.state(name).merge({ phase, position: reducer.position, error });
   }
 
   /** Request a snapshot; handlers of one channel that ask at the same time share it. */
@@ -233,4 +251,8 @@ export class SubscriptionSet {
   private _queues(): HandlerQueue[] {
     return [...this._subscriptions.values()].flatMap(({ queues }) => [...queues]);
   }
+}
+
+function isLoading(subscription: Subscription | undefined): boolean {
+  return [...(subscription?.queues ?? [])].some((queue) => queue.isLoading);
 }

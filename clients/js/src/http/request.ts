@@ -1,13 +1,19 @@
 /** HTTP requests to a bridge. */
 
-import { assertValid, isFields } from '../messages.js';
+import { assertValid, isFields, isText } from '../messages.js';
 import type { Fields } from '../messages.js';
+
+/** HTTP statuses of invalid credentials. */
+const DENIED = [401, 403];
 
 /** Response with a status beyond 2xx. */
 export class HTTPError extends Error {
   constructor(
     message: string,
-    readonly status: number,
+    /** Null where something other than the bridge denies access: the next attempt may reach the bridge. */
+    readonly status: number | null,
+    /** Code of the bridge's own refusal; null: something else answered. */
+    readonly code: string | null = null,
     /** Wait that the server asked for, in milliseconds. */
     readonly retryAfter?: number,
   ) {
@@ -35,7 +41,18 @@ export async function request(url: string, options: HTTPRequest): Promise<Respon
     ...(options.body && { body: JSON.stringify(options.body) }),
   });
   if (response.ok) return response;
-  throw new HTTPError(`${url} answered ${response.status}`, response.status, retryAfter(response));
+  const { status } = response;
+  const code = await refusalCode(response);
+  const known = code === null && DENIED.includes(status) ? null : status;
+  throw new HTTPError(`${url} answered ${status}`, known, code, retryAfter(response));
+}
+
+/** Return the code of the bridge's own refusal; null where a proxy or a portal on the way answered. */
+async function refusalCode(response: Response): Promise<string | null> {
+  if (!response.headers.get('content-type')?.startsWith('application/json')) return null;
+  const fields: unknown = await response.json().catch(() => null);
+  const code = isFields(fields) && isFields(fields.error) && fields.error.code;
+  return isText(code) ? code : null;
 }
 
 /** Send a request and return the JSON object of the response; a proxy's HTML page is an error. */
@@ -44,6 +61,11 @@ export async function requestJSON(url: string, options: HTTPRequest): Promise<Fi
   const fields = await response.json().catch(() => null);
   assertValid(isFields(fields), 'a JSON object');
   return fields;
+}
+
+/** Return whether a server without a log refused: it refuses each further request too. */
+export function isFinal(error: unknown): boolean {
+  return error instanceof HTTPError && error.code === 'no_log';
 }
 
 /** Return the HTTP status of an error; null where no response arrived. */

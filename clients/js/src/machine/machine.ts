@@ -5,9 +5,10 @@
 
 import { CloseCode } from '../close-codes.js';
 import type { Terms } from './commands.js';
+import { isDenial } from './credentials.js';
+import { LinkInputs } from './link-inputs.js';
 import type { PollFailure } from './poll-schedule.js';
 import type { TimerName } from './state.js';
-import { Transitions, isDenial } from './transitions.js';
 
 export interface PollSuccess {
   /** True if the poll brought events or a reset. */
@@ -16,6 +17,11 @@ export interface PollSuccess {
   more?: boolean;
   /** Wait that the server asked for, in milliseconds. */
   nextMs?: number | null;
+  /**
+   * True if the log and backend of the server that answered work. After a fault, this shows that
+   * another attempt may succeed; it does not concern the socket.
+   */
+  ok?: boolean;
 }
 
 /**
@@ -25,7 +31,7 @@ export interface PollSuccess {
  * in [0, 1). After it, `take` returns the commands. The client runner sets one timer to `wakeAt`,
  * and calls `tick` then.
  */
-export class Machine extends Transitions {
+export class Machine extends LinkInputs {
   /** Time of the next `tick`. */
   get wakeAt(): number | null {
     return this.timers.size ? Math.min(...this.timers.values()) : null;
@@ -57,10 +63,7 @@ export class Machine extends Transitions {
       return;
     }
     this._rest('STOPPED', 'retry requested');
-    this._cached = this.terms ?? this._cached;
-    this.terms = null;
-    this.reconnectPolicy.reset();
-    this._begin();
+    this._beginAgain();
   }
 
   /** Poll and check the socket at a user's request. */
@@ -81,7 +84,7 @@ export class Machine extends Transitions {
     this._refreshAt = this._now + Math.max(this.timing.descriptorRefreshMin, Math.floor((terms.expires * 4) / 5));
     if (this._resting) return;
     this._cancel('describe', 'describeAgain');
-    if (this._renewed) this._replacePoll(0);
+    if (this._credentials.renewed) this._replacePoll(0);
     if (this._options.push) {
       this.timers.set('refresh', this._refreshAt);
       this._follow(terms, before);
@@ -145,37 +148,24 @@ export class Machine extends Transitions {
     }
   }
 
-  /** Handle the server's report, by message or poll, on whether its log and backend work. */
-  status({ ok }: { ok: boolean }): void {
-    if (ok === this.degraded && !this._resting) {
-      this.degraded = !ok;
-      this._pollWithin(this.timing.firstPollSpread);
-    }
-  }
-
-  /** Record whether every channel has all its events; only the status shows it. */
-  syncChanged({ ok }: { ok: boolean }): void {
-    if (ok) this.behind = null;
-    else this.behind ??= this._now;
-  }
-
   /** Compare the generation of a heartbeat or poll: a newer one leads to a fresh descriptor. */
   generation(generation: number): void {
     const newer = this.terms !== null && generation > this.terms.generation;
-    const asking = this.timers.has('describe') || this.timers.has('describeAgain');
-    if (newer && !asking && !this._resting) this._describe();
+    if (newer && !this._describing && !this._resting) this._describe();
   }
 
   /**
    * Handle a successful poll. The first one that ends while LIVE closes the overlap of polling and
    * push. Like `ready`, it confirms the credentials, unless a renewal is under way.
    */
-  pollSucceeded({ moved = false, more = false, nextMs = null }: PollSuccess = {}): void {
+  pollSucceeded({ moved = false, more = false, nextMs = null, ok = true }: PollSuccess = {}): void {
     if (!this.pollSchedule.inFlight) return;
     this._cancel('pollLimit');
+    if (ok && (this._pollTrouble || this.pollSchedule.failing)) this._reconnectSoon();
+    this._pollTrouble = !ok;
     this.pollSchedule.answered(nextMs);
     this.lastOk = this._now;
-    this._renewed &&= this.timers.has('describe');
+    if (!this._describing) this._credentials.confirm();
     if (moved) this.pollSchedule.eventReceived(this._now);
     if (this.mode === 'LIVE') this._pollingOn &&= more;
     if (more) this._in('poll', this.timing.nextPageDelay);
@@ -188,7 +178,7 @@ export class Machine extends Transitions {
     this.pollSchedule.failed(this._now, this._draw, { status, retryAfter });
     if (isDenial(status)) {
       if (this._connected) this._pollingOn = false;
-      else if (!this.timers.has('describe')) this._onDenied(`a poll was answered ${status}`);
+      else if (!this._describing) this._onDenied(`a poll was answered ${status}`, status);
     }
   }
 
@@ -223,6 +213,11 @@ export class Machine extends Transitions {
     this._cancel('hidden');
     if (this.mode === 'PAUSED') this._begin();
     else this._wake();
+  }
+
+  /** Handle a window that got the focus: the user may have signed in elsewhere. */
+  focused(): void {
+    if (this.mode === 'DENIED') this._wake();
   }
 
   /** Handle a computer's sleep, or a page that returned from the browser's cache. */

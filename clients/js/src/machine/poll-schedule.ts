@@ -18,9 +18,10 @@ export class PollSchedule {
   inFlight = false;
   hidden = false;
   offline = false;
+  /** True after a failed poll, until another one succeeds. */
+  failing = false;
   private _requested: number | null = null;
   private _lastEvent: number | null = null;
-  private _failing = false;
   private _notBefore = 0;
 
   /** `pollingInterval` is the application's choice. */
@@ -43,7 +44,7 @@ export class PollSchedule {
   /** Record a poll's success; `requested` is the wait that the server asked for, and takes precedence. */
   answered(requested: number | null): void {
     const { requestedIntervalMin, requestedIntervalMax } = this._timing;
-    this.inFlight = this._failing = false;
+    this.inFlight = this.failing = false;
     // The limits keep a faulty server from stopping a client, or making it spin.
     this._requested =
       requested === null ? null : Math.min(requestedIntervalMax, Math.max(requestedIntervalMin, requested));
@@ -52,7 +53,7 @@ export class PollSchedule {
   /** Record a poll's failure: the next poll uses the usual interval, or the server's `Retry-After`. */
   failed(now: number, draw: number, { status = null, retryAfter = null }: PollFailure = {}): void {
     this.inFlight = false;
-    this._failing = true;
+    this.failing = true;
     const slower = status !== null && SLOW_DOWN.includes(status) ? 2 * this._pollingInterval : null;
     const wait = retryAfter ?? slower;
     if (wait === null) return;
@@ -84,7 +85,7 @@ export class PollSchedule {
   }
 
   private _isBusy(now: number): boolean {
-    if (this._lastEvent === null || this._failing) return false;
+    if (this._lastEvent === null || this.failing) return false;
     return now - this._lastEvent < this._timing.busyPeriod;
   }
 }

@@ -4,6 +4,9 @@ import { CloseCode } from '../close-codes.js';
 import { delay, spread } from './backoff.js';
 import type { Timing } from './timing.js';
 
+/** Close codes of a deployment: they show no fault of the connection. */
+const PLANNED: readonly number[] = [CloseCode.RESTART, CloseCode.DRAINING, CloseCode.ROTATED];
+
 /** Number of short connections after which the client polls for a while. */
 const SHORT_UPTIMES = 3;
 
@@ -19,6 +22,8 @@ export interface Drop {
   code?: number;
   /** Window of the server's `drain`, if it sent one. */
   window?: number | null;
+  /** True if the server announced the end of a live connection: no failure. */
+  planned?: boolean;
 }
 
 /** Record of earlier connections, and the schedule of the next one. */
@@ -67,8 +72,8 @@ export class ReconnectPolicy {
   }
 
   /** Record a failure, and return the time of the next attempt. */
-  next(now: number, draw: number, { code = CloseCode.ABNORMAL, window = null }: Drop = {}): number {
-    this.failures += 1;
+  next(now: number, draw: number, { code = CloseCode.ABNORMAL, window = null, planned = false }: Drop = {}): number {
+    if (!planned) this.failures += 1;
     if (code === CloseCode.TOO_MANY) this._bannedUntil = now + this._timing.connectionLimitBan;
     return Math.max(this._bannedUntil, now + this._wait(draw, code, window));
   }
@@ -93,6 +98,11 @@ export class ReconnectPolicy {
     // All clients of a server that restarts lose their connection together.
     return isRestart(code) ? Math.round(draw * (window ?? restartSpread)) : this.backoff(draw);
   }
+}
+
+/** Return whether a deployment ends connections by this close code. */
+export function isPlanned(code: number): boolean {
+  return PLANNED.includes(code);
 }
 
 /** Return whether the server asked for a reconnect by this close code. */

@@ -7,6 +7,8 @@ import { CloseCode } from '../close-codes.js';
 import type { Mode } from '../types.js';
 import { DEFAULTS } from './commands.js';
 import type { Action, Command, MachineOptions, Terms } from './commands.js';
+import { Credentials } from './credentials.js';
+import { LinkHealth } from './link-health.js';
 import { PollSchedule } from './poll-schedule.js';
 import { ReconnectPolicy } from './reconnect-policy.js';
 import { DEFAULT_TIMING } from './timing.js';
@@ -25,6 +27,8 @@ export type TimerName =
   | 'probe'
   | 'silence'
   | 'ping'
+  | 'beat'
+  | 'stale'
   | 'successor'
   | 'successorOpen'
   | 'successorProbe';
@@ -38,9 +42,9 @@ export abstract class State {
   started = 0;
   lastOk: number | null = null;
   behind: number | null = null;
-  degraded = false;
   readonly pollSchedule: PollSchedule;
   readonly reconnectPolicy: ReconnectPolicy;
+  protected readonly _credentials: Credentials;
   protected readonly _options: MachineOptions;
   protected _now = 0;
   protected _draw = 0;
@@ -53,8 +57,12 @@ export abstract class State {
   protected _cached: Terms | null = null;
   /** Window of the server's last `drain`. */
   protected _window: number | null = null;
-  /** True if the credentials were renewed, and no success has confirmed them since. */
-  protected _renewed = false;
+  /** Health of each open socket. */
+  protected readonly _links = new Map<number, LinkHealth>();
+  /** True if the credentials were denied: another session of the user may be valid. */
+  protected _mayReturn = false;
+  /** True if the server of the last successful poll reported a fault. */
+  protected _pollTrouble = false;
   /** True if the next descriptor leads to a socket at once. */
   protected _hurry = false;
   /** True if a message arrived since the socket became live. */
@@ -70,6 +78,7 @@ export abstract class State {
   ) {
     const chosen = Object.entries(options).filter(([, value]) => value !== undefined);
     this._options = { ...DEFAULTS, ...Object.fromEntries(chosen) };
+    this._credentials = new Credentials(timing.denialPatience);
     this.pollSchedule = new PollSchedule(this._options.pollingInterval, timing);
     const { reconnectInterval, maxReconnectAttempts: maxAttempts } = this._options;
     this.reconnectPolicy = new ReconnectPolicy({ reconnectInterval, maxAttempts }, timing);
@@ -79,12 +88,27 @@ export abstract class State {
   get polling(): boolean {
     if (['FALLBACK', 'UPGRADING', 'SUSPECT'].includes(this.mode)) return true;
     const connected = ['LIVE', 'PROBING', 'CONNECTING'].includes(this.mode);
-    return connected && (this._pollingOn || this.degraded);
+    return connected && (this._pollingOn || this.trouble !== null);
   }
 
-  /** True if a live socket pushes events, and the server reports no fault. */
+  /** Reason why events do not arrive in time by the socket; null while they do. */
+  get trouble(): string | null {
+    return this._links.get(this._socket ?? 0)?.trouble ?? null;
+  }
+
+  /** True if a live socket pushes events, and shows no trouble. */
   get pushed(): boolean {
-    return this.mode === 'LIVE' && !this.degraded;
+    return this.mode === 'LIVE' && this.trouble === null;
+  }
+
+  /** True if a live socket pushes events, and no channel lacks any. */
+  get complete(): boolean {
+    return this.pushed && this.behind === null;
+  }
+
+  /** True if a request for a descriptor is in flight or planned soon. */
+  protected get _describing(): boolean {
+    return this.timers.has('describe') || this.timers.has('describeAgain');
   }
 
   /** True if there is a socket that was live. */
@@ -130,6 +154,15 @@ export abstract class State {
     this._in('silence', this._silenceLimit);
   }
 
+  /** Restart the timer of the next heartbeat, which the server varies by 10 %. */
+  protected _expectHeartbeat(): void {
+    this._in('beat', Math.floor(((this.terms?.heartbeat ?? 0) * 11) / 10) + this.timing.lateAfter);
+  }
+
+  protected _onTroubleChanged(before: string | null): void {
+    if ((this.trouble === null) !== (before === null)) this._pollWithin(this.timing.firstPollSpread);
+  }
+
   /** Ping the server. A second ping keeps the time limit of the first. */
   protected _ping(): void {
     if ((this.timers.get('ping') ?? 0) > this._now) return;
@@ -139,6 +172,10 @@ export abstract class State {
 
   protected _open(): number {
     this._sockets += 1;
+    for (const socket of this._links.keys()) {
+      if (socket !== this._socket && socket !== this._successor) this._links.delete(socket);
+    }
+    this._links.set(this._sockets, new LinkHealth());
     this._do('open', this._sockets);
     return this._sockets;
   }
@@ -156,7 +193,7 @@ export abstract class State {
     else if (!this.pollSchedule.inFlight && !this.timers.has('poll')) {
       this.timers.set('poll', this.pollSchedule.next(this._now, this._draw));
     }
-    if (this.pushed) this.lastOk = this._now;
+    if (this.complete) this.lastOk = this._now;
     const commands = this._commands;
     this._commands = [];
     return commands;

@@ -6,7 +6,7 @@ import type { Machine } from './machine.js';
 /** Number of intervals without a successful poll after which the status is no longer `polling`. */
 const MISSED_POLLS = 3;
 
-const DEGRADED = 'the server reports that its log or backend is down';
+const BEHIND = 'missing data is being read';
 
 /** Text of each kind; where it is empty, a page keeps the text before. */
 export const LABELS: Readonly<Record<StatusKind, string>> = {
@@ -14,6 +14,7 @@ export const LABELS: Readonly<Record<StatusKind, string>> = {
   connecting: 'Connecting',
   realtime: 'Real-time',
   polling: 'Polling',
+  delayed: 'Delayed',
   offline: 'Offline',
   error: 'Error',
   paused: 'Paused',
@@ -29,18 +30,22 @@ export interface ConnectionStatus {
 /** Return the status of a machine at `now`. */
 export function connectionStatus(machine: Machine, now: number): ConnectionStatus {
   const { mode, reason } = machine;
-  if (machine.pushed && machine.behind === null) return statusOf('realtime');
+  if (machine.complete) return statusOf('realtime');
   if (mode === 'DENIED') return statusOf('error', reason);
   if (mode === 'STOPPED' || mode === 'IDLE' || mode === 'PAUSED') return statusOf('paused', reason);
-  return statusOf(activeKind(machine, now), machine.degraded ? DEGRADED : reason);
+  const behind = machine.pushed ? BEHIND : null;
+  return statusOf(activeKind(machine, now), behind ?? machine.trouble ?? reason);
 }
 
 /** Return the kind for a client that is neither at rest nor fully synchronized by push. */
 function activeKind(machine: Machine, now: number): StatusKind {
   const { behind, lastOk, timing } = machine;
-  if (machine.pushed && behind !== null) return patientKind(machine, now - behind);
+  if (machine.pushed && behind !== null && now - behind < timing.lateAfter) {
+    return patientKind(machine, now - behind);
+  }
   const limit = MISSED_POLLS * machine.pollSchedule.usual;
   if (machine.polling && lastOk !== null && now - lastOk < limit) return 'polling';
+  if (machine.mode === 'LIVE') return 'delayed';
   const quiet = now - Math.max(machine.started, lastOk ?? 0);
   return quiet >= timing.offlineAfter ? 'offline' : patientKind(machine, quiet);
 }

@@ -10,6 +10,8 @@ export interface Timing {
   readonly descriptorRetryMax: number;
   /** Shortest time until a descriptor is refreshed, whatever its lifetime. */
   readonly descriptorRefreshMin: number;
+  /** Time during which a 401 is retried: the session may be renewed meanwhile. */
+  readonly denialPatience: number;
   /** Age up to which a stored descriptor serves when the server gives none. */
   readonly descriptorReuse: number;
 
@@ -24,6 +26,10 @@ export interface Timing {
   readonly pingTimeout: number;
   /** Silence allowed beyond the heartbeat interval. */
   readonly silenceAllowance: number;
+  /** Time after which an answer, a heartbeat or a missing event counts as late. */
+  readonly lateAfter: number;
+  /** Time limit for the answer to a question on a socket. */
+  readonly answerTimeout: number;
   /** Wait before a channel is requested again after a temporary refusal; varies by 20 %. */
   readonly subscribeRetry: number;
   /** Age of the last message up to which an SSE stream answers a ping by itself. */
@@ -96,6 +102,8 @@ export interface Timing {
   readonly lateEventAllowance: number;
   /** Period in which a second missed event means that the provider delivers nothing. */
   readonly missedEventWindow: number;
+  /** Time limit of a request to the log beside a provider; under that of an answer. */
+  readonly fetchTimeout: number;
   /** Time during which channels are collected into one request to the log. */
   readonly fetchBatchDelay: number;
   /** Time during which channels are collected into one request for a provider's token. */
@@ -107,6 +115,7 @@ export const DEFAULT_TIMING: Timing = {
   descriptorTimeout: 8_000,
   descriptorRetryMax: 10_000,
   descriptorRefreshMin: 1_000,
+  denialPatience: 30_000,
   descriptorReuse: 3_600_000,
 
   slowConnect: 2_500,
@@ -114,6 +123,8 @@ export const DEFAULT_TIMING: Timing = {
   probeTimeout: 5_000,
   pingTimeout: 3_000,
   silenceAllowance: 5_000,
+  lateAfter: 5_000,
+  answerTimeout: 10_000,
   subscribeRetry: 5_000,
   // One heartbeat (10 s) and the time limit of a ping.
   sseFreshness: 13_000,
@@ -152,6 +163,7 @@ export const DEFAULT_TIMING: Timing = {
   positionCheckInterval: 28_000,
   lateEventAllowance: 2_000,
   missedEventWindow: 300_000,
+  fetchTimeout: 8_000,
   fetchBatchDelay: 10,
   tokenBatchDelay: 5,
 };

@@ -3,24 +3,20 @@
 import { CloseCode } from '../close-codes.js';
 import type { Mode } from '../types.js';
 import type { Terms } from './commands.js';
+import { isDenial } from './credentials.js';
+import { isPlanned } from './reconnect-policy.js';
 import { State } from './state.js';
 import type { TimerName } from './state.js';
 
 /** Close codes after which the server would refuse each further attempt. */
 const FINAL: readonly number[] = [CloseCode.PROTOCOL, CloseCode.FORBIDDEN];
-const DENIED: readonly unknown[] = [401, 403];
 const RESTING: readonly Mode[] = ['IDLE', 'PAUSED', 'DENIED', 'STOPPED'];
 
 // prettier-ignore
 const SOCKET_TIMERS: readonly TimerName[] = [
-  'reconnect', 'slow', 'open', 'probe', 'silence', 'ping',
+  'reconnect', 'slow', 'open', 'probe', 'silence', 'ping', 'beat', 'stale',
   'successor', 'successorOpen', 'successorProbe',
 ];
-
-/** Return whether an HTTP status means that the credentials are invalid. */
-export function isDenial(status: number | null): boolean {
-  return DENIED.includes(status);
-}
 
 /** State of one client with its transitions. */
 export abstract class Transitions extends State {
@@ -41,6 +37,11 @@ export abstract class Transitions extends State {
       this._pollWithin(0);
     },
     ping: () => this._giveUp('the socket went silent'),
+    beat: () => this._onBeat(),
+    stale: () => {
+      this._pollingOn = true;
+      this._pollWithin(0);
+    },
     reconnect: () => this._connect('UPGRADING'),
     successor: () => {
       if (this._successor === null) this._openSuccessor();
@@ -60,7 +61,8 @@ export abstract class Transitions extends State {
   protected _begin(): void {
     this.started = this._now;
     this.reason = null;
-    this._renewed = this._hurry = false;
+    this._hurry = this._mayReturn = false;
+    this._credentials.confirm();
     if (this.terms) this.timers.set('refresh', Math.max(this._now, this._refreshAt));
     if (!this._options.push || this.terms?.mode === 'polling') {
       this.mode = 'FALLBACK';
@@ -73,6 +75,14 @@ export abstract class Transitions extends State {
     }
     this._pollWithin(0);
     this._pauseLater();
+  }
+
+  /** Start from rest with a fresh descriptor; the last one serves while there is none. */
+  protected _beginAgain(): void {
+    this._cached = this.terms ?? this._cached;
+    this.terms = null;
+    this.reconnectPolicy.reset();
+    this._begin();
   }
 
   protected _describe(how: 'describe' | 'renew' = 'describe'): void {
@@ -89,10 +99,10 @@ export abstract class Transitions extends State {
     this._cancel('describe');
     const reason = `no descriptor: ${status || 'no answer'}`;
     if (isDenial(status)) {
-      this._onDenied(reason);
+      this._onDenied(reason, status);
       return;
     }
-    this._renewed = false;
+    this._credentials.confirm();
     if (this.mode === 'BOOT') {
       this.reason = reason;
       if (this._cached) {
@@ -100,19 +110,23 @@ export abstract class Transitions extends State {
         this._fall(reason);
       }
     }
+    this._describeLater();
+  }
+
+  protected _describeLater(): void {
     const wait = this.reconnectPolicy.backoff(this._draw);
     this._in('describeAgain', Math.min(wait, this.timing.descriptorRetryMax));
   }
 
-  /** Renew the credentials once; a second denial is final. */
-  protected _onDenied(reason: string): void {
-    if (this._renewed) {
-      this._rest('DENIED', reason);
-      return;
-    }
+  protected _onDenied(reason: string, status: number | null): void {
     this.reason = reason;
-    this._renewed = true;
-    this._describe('renew');
+    const next = this._credentials.deny(this._now, status);
+    if (next === 'renew') this._describe('renew');
+    else if (next === 'retry') this._describeLater();
+    else {
+      this._rest('DENIED', reason);
+      this._mayReturn = true;
+    }
   }
 
   /** Apply a fresh descriptor. */
@@ -134,7 +148,7 @@ export abstract class Transitions extends State {
         this.timers.set('reconnect', this.reconnectPolicy.soon(this._now, this._draw, 0));
       }
     } else if (this._connected) {
-      this._renewed = false;
+      this._credentials.confirm();
       this._do('token', this._socket);
       if (newer) this._openSuccessor();
     } else if (newer) {
@@ -159,9 +173,11 @@ export abstract class Transitions extends State {
     this.mode = 'LIVE';
     this.reason = this._window = null;
     this._cancel(...SOCKET_TIMERS);
-    this._renewed = this._confirmed = false;
+    this._confirmed = false;
+    this._credentials.confirm();
     this._liveSince = this._now;
     this._expectMessage();
+    if (this._links.get(this._socket ?? 0)?.timed) this._expectHeartbeat();
     const maxAge = this.terms?.maxAge ?? null;
     if (maxAge !== null) {
       // 80 to 95 % of the age: sockets that opened together do not all move together.
@@ -196,14 +212,18 @@ export abstract class Transitions extends State {
 
   /** Continue without the socket: with its successor, by polling, or not at all. */
   protected _onSocketLost(code: number, reason: string): void {
-    if (this.pushed) this.lastOk = this._now;
-    if (this._connected) this.reconnectPolicy.recordDrop(this._liveSince, this._now, { confirmed: this._confirmed });
+    if (this.complete) this.lastOk = this._now;
+    const planned = this._connected && (isPlanned(code) || this._window !== null);
+    if (this._connected) {
+      const record = planned ? 'recordUptime' : 'recordDrop';
+      this.reconnectPolicy[record](this._liveSince, this._now, { confirmed: this._confirmed });
+    }
     this._socket = null;
     if (FINAL.includes(code)) this._rest('DENIED', reason);
     else if (code === CloseCode.DISABLED) this._rest('STOPPED', reason);
     else if (this._successor !== null) this._promoteSuccessor(reason);
     else {
-      this._fall(reason, code);
+      this._fall(reason, code, planned);
       this._renewToken(code);
     }
   }
@@ -223,13 +243,13 @@ export abstract class Transitions extends State {
 
   /** Renew an expired token before the next attempt, which then comes at once. */
   protected _renewToken(code: number): void {
-    if (code !== CloseCode.TOKEN || this._renewed) return;
-    this._renewed = this._hurry = true;
+    if (code !== CloseCode.TOKEN || this._credentials.renewed) return;
+    this._credentials.renewed = this._hurry = true;
     this._cancel('reconnect');
     this._describe('renew');
   }
 
-  protected _fall(reason: string, code: number = CloseCode.ABNORMAL): void {
+  protected _fall(reason: string, code: number = CloseCode.ABNORMAL, planned = false): void {
     // A client that polled already keeps its interval: the lost attempt delays no events.
     const urgent = this._connected || !this.polling;
     this.mode = 'FALLBACK';
@@ -240,7 +260,7 @@ export abstract class Transitions extends State {
     if (this.terms?.mode !== 'realtime') return;
     const window = this._window;
     this._window = null;
-    this.timers.set('reconnect', this.reconnectPolicy.next(this._now, this._draw, { code, window }));
+    this.timers.set('reconnect', this.reconnectPolicy.next(this._now, this._draw, { code, window, planned }));
   }
 
   /** Release sockets, timers and polls. */
@@ -250,14 +270,18 @@ export abstract class Transitions extends State {
     this._closeSockets();
     this._abandonPoll();
     this.timers.clear();
-    this._pollingOn = this.degraded = false;
+    this._pollingOn = false;
   }
 
   /** Catch up: the network, the page or the clock is back. */
   protected _wake(): void {
+    if (this.mode === 'DENIED' && this._mayReturn) {
+      this._beginAgain();
+      return;
+    }
     const { wakeSpread, firstPollSpread } = this.timing;
     this.reconnectPolicy.reset();
-    this._renewed &&= this.timers.has('describe');
+    if (!this.timers.has('describe')) this._credentials.confirm();
     if (this._connected) {
       this._ping();
       this._pollingOn = true;
@@ -267,6 +291,25 @@ export abstract class Transitions extends State {
     }
     if (this.timers.has('describeAgain')) this._in('describeAgain', Math.round(this._draw * wakeSpread));
     this._replacePoll(this._connected ? 0 : firstPollSpread);
+  }
+
+  /** Reconnect before the back-off ends: what made the attempts fail seems to be over. */
+  protected _reconnectSoon(): void {
+    const at = this.timers.get('reconnect');
+    if (at === undefined) return;
+    this.reconnectPolicy.reset();
+    const soon = this.reconnectPolicy.soon(this._now, this._draw, this.timing.restartSpread);
+    this.timers.set('reconnect', Math.min(at, soon));
+  }
+
+  private _onBeat(): void {
+    const link = this._links.get(this._socket ?? 0);
+    const before = this.trouble;
+    if (link) {
+      link.lagging = true;
+      this._do('ping', this._socket);
+    }
+    this._onTroubleChanged(before);
   }
 
   protected _pauseLater(): void {

@@ -20,7 +20,7 @@ export interface ConnectionBadgeProps {
 }
 
 /**
- * Green Real-time, yellow Polling, grey Connecting, red Offline or Error with reason and advice.
+ * Green Real-time, yellow Polling or Delayed, grey Connecting, red Offline or Error with reason and advice.
  *
  * Needs `realtime-bridge/react/styles.css` on the page.
  */

@@ -14,6 +14,7 @@ const WARNING = 'M8 2 15 14H1zM8 6v4M8 12h0';
 const PATHS: Partial<Record<StatusKind | JobState | 'dismiss', string>> = {
   realtime: 'M9 2 3 9h4l-1 5 6-7H8z',
   polling: CYCLE,
+  delayed: CYCLE,
   paused: 'M6 4v8M10 4v8',
   offline: BAN,
   error: WARNING,

@@ -28,12 +28,13 @@ const DENIALS: readonly (readonly [code: RegExp, detail: string, advice: string]
 
 /** Return the text for a state of the client. */
 export function statusText(state: ClientState): StatusText {
-  const { kind, label, mode } = state;
+  const { kind, label, mode, reason } = state;
   const text = (tone: Tone, detail: string): StatusText => ({ ...EMPTY, tone, label, detail });
   if (kind === 'starting' || mode === 'IDLE') return EMPTY;
   if (kind === 'connecting') return text('quiet', 'Looking for the server.');
   if (kind === 'realtime') return text('good', 'Updates arrive as they happen.');
   if (kind === 'polling') return text('fair', 'Updates arrive every few seconds.');
+  if (kind === 'delayed') return text('fair', `Updates arrive late (${reason}).`);
   if (kind === 'paused') return { ...text('quiet', 'No updates for now.'), retry: mode === 'STOPPED' };
   return { ...text('bad', ''), ...explanation(state), retry: true };
 }

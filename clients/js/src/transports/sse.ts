@@ -43,7 +43,7 @@ export class SSETransport implements Transport {
     if (message.type === 'connect') this._connect(message);
     else if (message.type === 'token') this._renew(message.token);
     else if (message.type === 'subscribe') this._subscribe(message.channel, message.position ?? null);
-    else if (message.type === 'ping') this._ping(message.nonce);
+    else if (message.type === 'ping') this._ping();
   }
 
   close(): void {
@@ -75,9 +75,9 @@ export class SSETransport implements Transport {
   }
 
   /** Answer a ping from the last message: a stream transports nothing to the server. */
-  private _ping(nonce: string): void {
+  private _ping(): void {
     if (Date.now() - this._lastMessage < this._tools.timing.sseFreshness) {
-      queueMicrotask(() => this._closed || this._handlers.message({ type: 'pong', nonce }));
+      queueMicrotask(() => this._closed || this._handlers.message({ type: 'pong' }));
     }
   }
 
@@ -100,7 +100,7 @@ export class SSETransport implements Transport {
     } catch (error) {
       if (signal.aborted || this._closed) return;
       this.close();
-      this._handlers.closed(CODES[(error as { status?: number }).status ?? 0] ?? this._code, String(error));
+      this._handlers.closed(CODES[(error as { status?: number | null }).status ?? 0] ?? this._code, String(error));
     }
   }
 
@@ -115,9 +115,12 @@ export class SSETransport implements Transport {
     this._handlers.message(message.type === 'welcome' ? this._welcome(message) : message);
   }
 
-  /** Add our nonce to `welcome`: it belongs to our own request, so the server sends none. */
+  /**
+   * Add our nonce to `welcome`: it belongs to our own request, so the server sends none. Another
+   * server may answer, whose clock differs.
+   */
   private _welcome(message: ServerMessage): ServerMessage {
-    return { ...message, nonce: this._nonce };
+    return { ...message, nonce: this._nonce, restarted: true };
   }
 }
 

@@ -179,10 +179,12 @@ export class TransportManager {
       const result = applyPoll(this._subscriptions, response);
       // A handler may have stopped the client.
       if (signal.aborted) return;
-      for (const name of result.recover) this._main?.subscribe(name);
-      const more = !this._main && result.recover.length > 0;
+      let more = false;
+      for (const name of result.recover) {
+        if (!this._main || this._main.isOverdue(name)) more = true;
+        else this._main.subscribe(name);
+      }
       this._input((machine) => machine.pollSucceeded({ ...result, more }));
-      this._input((machine) => machine.status({ ok: result.ok }));
       this._input((machine) => machine.generation(result.generation));
     } catch (error) {
       if (!signal.aborted) this._onPollFailed(error);

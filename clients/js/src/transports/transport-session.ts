@@ -8,9 +8,10 @@ import type { MachineInput } from '../client-runner.js';
 import { CloseCode } from '../close-codes.js';
 import { spread } from '../machine/backoff.js';
 import type { Timing } from '../machine/timing.js';
-import { VERSION, isFields, isHealthy, milliseconds, readEvent, readPosition } from '../messages.js';
+import { VERSION, isFields, isHealthy, milliseconds, numberOr, readEvent, readPosition } from '../messages.js';
 import type { ClientMessage, ServerMessage } from '../messages.js';
 import type { Position, ResetReason, TransportName } from '../types.js';
+import { PING, Questions, TOKEN } from './questions.js';
 import type { Transport, TransportHandlers } from './transport.js';
 
 /** Receiver of a session's progress. */
@@ -38,6 +39,8 @@ export class TransportSession implements TransportHandlers {
   push: PushName | null = null;
   private _transport: Transport | null = null;
   private readonly _nonce = hex(16);
+  private _pingNonce = '';
+  private readonly _questions: Questions;
   private _heartbeat: ReturnType<typeof setTimeout> | undefined;
   private _isWelcome = false;
   private _isReady = false;
@@ -57,8 +60,10 @@ export class TransportSession implements TransportHandlers {
     stub: (message) => this._onOffset(String(message.channel), Number(message.offset)),
     refused: (message) => this._onRefused(message),
     heartbeat: (message) => this._onHeartbeat(message),
+    // The provider's and the stream's own pong shows nothing about the server.
+    pong: ({ nonce }) => this._questions.answered(PING, nonce === this._pingNonce),
     drain: (message) => this._onDrain(message),
-    status: (message) => this._input((machine) => machine.status({ ok: isHealthy(message) })),
+    status: (message) => this._reportHealth(message),
     error: (message) => log('server error: code=%s message=%s', message.code, message.message),
   };
 
@@ -67,7 +72,9 @@ export class TransportSession implements TransportHandlers {
     private readonly _socket: number,
     private readonly _subscriptions: SubscriptionSet,
     private readonly _listener: SessionListener,
-  ) {}
+  ) {
+    this._questions = new Questions(_socket, _listener.timing, (apply) => this._input(apply));
+  }
 
   use(push: PushName, transport: Transport): void {
     this.push = push;
@@ -79,11 +86,20 @@ export class TransportSession implements TransportHandlers {
   }
 
   sendToken(token: string): void {
-    if (this._isWelcome) this._send({ type: 'token', token });
+    if (!this._isWelcome) return;
+    this._questions.ask(TOKEN);
+    this._send({ type: 'token', token, nonce: this._nonce });
   }
 
   ping(): void {
-    this._send({ type: 'ping', nonce: hex(8) });
+    this._pingNonce = hex(8);
+    this._questions.ask(PING);
+    this._send({ type: 'ping', nonce: this._pingNonce });
+  }
+
+  /** Return whether the answer for a channel is overdue, so that polls have to help. */
+  isOverdue(channel: string): boolean {
+    return this._questions.isOverdue(channel);
   }
 
   /** Request the events after our position. The server takes one request at a time for a channel. */
@@ -95,6 +111,7 @@ export class TransportSession implements TransportHandlers {
     }
     const position = this._subscriptions.position(channel);
     this._requested.set(channel, position);
+    this._questions.ask(channel);
     this._send({ type: 'subscribe', channel, ...(position && { position }) });
   }
 
@@ -135,7 +152,11 @@ export class TransportSession implements TransportHandlers {
   }
 
   private _onWelcome(message: ServerMessage): void {
-    if (this._isWelcome || message.nonce !== this._nonce) return;
+    if (message.nonce !== this._nonce) return;
+    if (message.restarted) this._input((machine) => machine.clockChanged(this._socket));
+    this._reportHealth(message);
+    this._questions.answered(TOKEN);
+    if (this._isWelcome) return;
     this._isWelcome = true;
     this._unanswered = new Set(this._subscriptions.names);
     for (const channel of this._unanswered) this.subscribe(channel);
@@ -185,7 +206,13 @@ export class TransportSession implements TransportHandlers {
   private _onHeartbeat(message: ServerMessage): void {
     const offsets = isFields(message.offsets) ? message.offsets : {};
     for (const [channel, offset] of Object.entries(offsets)) this._onOffset(channel, Number(offset));
+    this._reportHealth(message);
     this._input((machine) => machine.generation(Number(message.generation)));
+  }
+
+  private _reportHealth(message: ServerMessage): void {
+    const health = { ok: isHealthy(message), sent: numberOr(null, message.time) };
+    this._input((machine) => machine.health(this._socket, health));
   }
 
   private _onOffset(channel: string, offset: number): void {
@@ -211,6 +238,7 @@ export class TransportSession implements TransportHandlers {
   /** Record an answer; return whether the channel is to be requested again. */
   private _markAnswered(channel: string): boolean {
     this._requested.delete(channel);
+    this._questions.answered(channel);
     this._unanswered.delete(channel);
     return this._again.delete(channel);
   }
@@ -231,6 +259,7 @@ export class TransportSession implements TransportHandlers {
 
   private _release(): void {
     this._isWelcome = false;
+    this._questions.release();
     clearTimeout(this._heartbeat);
     for (const timer of this._retries) clearTimeout(timer);
   }

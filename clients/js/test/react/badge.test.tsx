@@ -18,6 +18,7 @@ const LABELS: Record<StatusKind, string> = {
   connecting: 'Connecting',
   realtime: 'Real-time',
   polling: 'Polling',
+  delayed: 'Delayed',
   paused: 'Paused',
   offline: 'Offline',
   error: 'Error',
@@ -36,6 +37,7 @@ function showKind(kind: StatusKind, fields: Partial<ClientState> = {}): HTMLElem
 test.each([
   ['realtime', 'good', 'Real-time'],
   ['polling', 'fair', 'Polling'],
+  ['delayed', 'fair', 'Delayed'],
   ['connecting', 'quiet', 'Connecting'],
   ['offline', 'bad', 'Offline'],
   ['error', 'bad', 'Error'],

@@ -3,7 +3,7 @@
 import { vi } from 'vitest';
 
 type Fields = Record<string, any>;
-type Answer = Fields | (() => Fields | Promise<Fields>);
+type Answer = Response | Fields | (() => Fields | Promise<Fields>);
 
 export const DESCRIPTOR: Fields = {
   provider: 'websocket',
@@ -21,6 +21,8 @@ export const DESCRIPTOR: Fields = {
 /** WebSocket with the methods of its server side. */
 export class FakeSocket {
   static opened: FakeSocket[] = [];
+  /** True if the server receives nothing. */
+  static silent = false;
   readyState = 0;
   readonly sent: Fields[] = [];
   closedWith: number | undefined;
@@ -40,7 +42,11 @@ export class FakeSocket {
   }
 
   send(text: string): void {
-    this.sent.push(JSON.parse(text));
+    const frame = JSON.parse(text);
+    this.sent.push(frame);
+    if (FakeSocket.silent) return;
+    if (frame.type === 'ping') queueMicrotask(() => this.receive({ type: 'pong', nonce: frame.nonce }));
+    if (frame.type === 'token') queueMicrotask(() => this.receive({ type: 'welcome', nonce: frame.nonce }));
   }
 
   close(code = 1000): void {
@@ -88,7 +94,7 @@ export function eventFrame(offset: number, more: Fields = {}): Fields {
 }
 
 export class FakeBridge {
-  /** Responses by route; an Error is a failed network, a number an HTTP status without a body. */
+  /** Responses by route; an Error is a failed network, a number a refusal of the bridge with this HTTP status. */
   readonly answers: Record<string, Answer | number | Error> = {
     connect: DESCRIPTOR,
     poll: { channels: {}, next_ms: null, generation: 0, status: { log: 'ok', backend: 'ok' } },
@@ -97,6 +103,7 @@ export class FakeBridge {
 
   install(): this {
     FakeSocket.opened = [];
+    FakeSocket.silent = false;
     vi.stubGlobal('WebSocket', FakeSocket);
     vi.stubGlobal('fetch', (url: string, init: RequestInit) => this.fetch(url, init));
     return this;
@@ -113,7 +120,10 @@ export class FakeBridge {
     this.requests.push({ route, body, token: authorization, signal: init.signal! });
     const answer = this.answers[route];
     if (answer instanceof Error) throw answer;
-    if (typeof answer === 'number') return new Response('<html>', { status: answer });
+    if (typeof answer === 'number') {
+      return Response.json({ error: { code: 'refused', message: 'no' } }, { status: answer });
+    }
+    if (answer instanceof Response) return answer.clone();
     return Response.json(typeof answer === 'function' ? await answer() : answer);
   }
 }

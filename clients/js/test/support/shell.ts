@@ -13,8 +13,10 @@ import type { Fields } from './names.js';
 const URL_OF_BRIDGE = 'https://example.com/realtime';
 const EFFECTS = ['inputs', 'requests', 'send', 'deliver'] as const;
 
-/** Arguments of the machine's inputs with their defaults; a list has the names of positional ones. */
-const SIGNATURES: Record<string, string[] | Fields> = {
+/** Arguments of an input: names of positional ones, or those in an object with their defaults. */
+type Signature = (string | Fields)[];
+
+const SIGNATURES: Record<string, Signature> = {
   descriptor_received: ['terms'],
   descriptor_failed: ['status'],
   opened: ['socket'],
@@ -24,9 +26,13 @@ const SIGNATURES: Record<string, string[] | Fields> = {
   closed: ['socket', 'code'],
   drain: ['socket', 'after', 'window'],
   generation: ['generation'],
-  status: { ok: null },
-  poll_succeeded: { moved: false, more: false, next_ms: null },
-  poll_failed: { status: null, retry_after: null },
+  health: ['socket', { ok: null, sent: null }],
+  clock_changed: ['socket'],
+  answer_overdue: ['socket'],
+  answered: ['socket', { prompt: null }],
+  answer_missing: ['socket'],
+  poll_succeeded: [{ moved: false, more: false, next_ms: null, ok: true }],
+  poll_failed: [{ status: null, retry_after: null }],
 };
 
 let sockets: FakeWebSocket[];
@@ -41,11 +47,12 @@ class FakeWebSocket {
   onclose: ((event: { code: number; reason: string }) => void) | null = null;
   closedByClient = false;
   private readonly _number = sockets.push(this);
-  private _nonce = '';
+  private readonly _nonces: Record<string, string> = {};
 
   send(text: string): void {
     const message = JSON.parse(text);
-    if (message.type === 'connect') this._nonce = message.nonce;
+    if (message.type === 'connect') this._nonces.NONCE = message.nonce;
+    if (message.type === 'ping') this._nonces.PING = message.nonce;
     effects.send.push([this._number, 'nonce' in message ? { ...message, nonce: 'NONCE' } : message]);
   }
 
@@ -54,8 +61,8 @@ class FakeWebSocket {
   }
 
   receive(message: Fields): void {
-    const nonce = message.nonce === 'NONCE' && { nonce: this._nonce };
-    this.onmessage?.({ data: JSON.stringify({ ...message, ...nonce }) });
+    const nonce = this._nonces[message.nonce];
+    this.onmessage?.({ data: JSON.stringify({ ...message, ...(nonce !== undefined && { nonce }) }) });
   }
 }
 
@@ -75,11 +82,14 @@ function fakeFetch(url: string, { body, headers, signal }: Fields): Promise<unkn
   });
 }
 
-function respond({ status, fields = {}, retry_after: retryAfter }: Fields): void {
+function respond({ status, fields = {}, text, retry_after: retryAfter }: Fields): void {
   const request = requests.shift()!;
-  const headers = new Headers(retryAfter && { 'retry-after': String(retryAfter / 1_000) });
+  const headers = {
+    'content-type': text === undefined ? 'application/json' : 'text/html',
+    ...(retryAfter && { 'retry-after': String(retryAfter / 1_000) }),
+  };
   if (status === null) request.reject(new TypeError('network failure'));
-  else request.resolve({ ok: status === 200, status, headers, json: async () => fields });
+  else request.resolve(new Response(text ?? JSON.stringify(fields), { status, headers }));
 }
 
 /** Machine that records its inputs with all arguments, and has no commands. */
@@ -90,16 +100,15 @@ const RECORDER = Object.fromEntries(
   ]),
 ) as unknown as Machine;
 
-function argumentsOf(signature: string[] | Fields, args: any[]): Fields {
-  if (Array.isArray(signature)) {
-    expect(args).toHaveLength(signature.length);
-    return Object.fromEntries(
-      signature.map((name, index) => [name, name === 'terms' ? snakeKeys(args[index]) : args[index]]),
-    );
-  }
-  const given = args[0] ?? {};
+function argumentsOf(signature: Signature, args: any[]): Fields {
+  expect(args.length).toBeLessThanOrEqual(signature.length);
+  return Object.assign({}, ...signature.map((part, index) => argumentOf(part, args[index])));
+}
+
+function argumentOf(part: string | Fields, value: any): Fields {
+  if (typeof part === 'string') return { [part]: part === 'terms' ? snakeKeys(value) : value };
   return Object.fromEntries(
-    Object.entries(signature).map(([name, otherwise]) => [name, given[camel(name)] ?? otherwise]),
+    Object.entries(part).map(([name, otherwise]) => [name, value?.[camel(name)] ?? otherwise]),
   );
 }
 
@@ -108,6 +117,7 @@ class Shell {
     client: 'c_1',
     latest: () => Promise.reject(new Error('no handler wants a snapshot')),
     telemetry: () => {},
+    loaded: () => {},
   });
   private readonly _manager: TransportManager;
 

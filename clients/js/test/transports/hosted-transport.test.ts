@@ -310,7 +310,7 @@ describe('the connection', () => {
   it('forwards a ping and a fresh token', async () => {
     await live();
     link.send({ type: 'ping', nonce: 'p' });
-    link.send({ type: 'token', token: 'token-2' });
+    link.send({ type: 'token', token: 'token-2', nonce: 'n' });
     link.send({ type: 'unsubscribe', channel: CHANNEL });
     expect(provider.calls.slice(-3)).toEqual(['ping', 'renew', `unsubscribe ${CHANNEL}`]);
   });

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { WebSocketServer } from 'ws';
 import type { WebSocket } from 'ws';
+import { request } from '../../src/http/request.js';
 import { openPusher } from '../../src/transports/hosted/pusher.js';
 import type { Provider, ProviderHandlers } from '../../src/transports/hosted/provider.js';
 
@@ -18,6 +19,8 @@ let entries: unknown[];
 let waiting: (() => void)[];
 let requests: { authorization: string | undefined; body: string }[];
 let permission: number;
+/** True if a proxy answers in place of the bridge. */
+let isProxy: boolean;
 
 function note(entry: unknown): void {
   entries.push(entry);
@@ -51,6 +54,7 @@ async function open(): Promise<void> {
     {
       options: { key: 'k', cluster: null, host: '127.0.0.1', port, tls: false, channel_prefix: 'private-app.' },
       authURL: `http://127.0.0.1:${port}/auth`,
+      request,
       token: () => 'token-1',
       channels: () => [],
       tokenBatchDelay: 5,
@@ -66,9 +70,12 @@ async function authorize(request: IncomingMessage): Promise<void> {
 }
 
 beforeEach(async () => {
-  [entries, waiting, requests, permission, provider] = [[], [], [], 200, null];
+  [entries, waiting, requests, permission, isProxy, provider] = [[], [], [], 200, false, null];
   http = createServer((request, response) => {
-    void authorize(request).then(() => response.writeHead(permission).end('{"auth":"k:signed"}'));
+    const [type, body] = isProxy
+      ? ['text/html', '<html>blocked</html>']
+      : ['application/json', JSON.stringify({ auth: 'k:signed', error: { code: 'refused', message: 'no' } })];
+    void authorize(request).then(() => response.writeHead(permission, { 'content-type': type }).end(body));
   });
   server = new WebSocketServer({ server: http });
   server.on('connection', (socket) => serve(socket));
@@ -103,7 +110,7 @@ it('requests authorization from the bridge with our token', async () => {
     { type: 'event', data: 'text' },
   ]);
   expect(requests).toEqual([
-    { authorization: 'Bearer token-1', body: 'socket_id=1.2&channel_name=private-app.job.7' },
+    { authorization: 'Bearer token-1', body: JSON.stringify({ socket_id: '1.2', channel_name: 'private-app.job.7' }) },
   ]);
 });
 
@@ -115,6 +122,14 @@ it.each([401, 403, 500])('reports authorization status %s and can retry', async 
   await until(2);
   provider?.subscribe('job.7');
   expect(await until(3)).toEqual(['connected', `refused job.7 ${status}`, `refused job.7 ${status}`]);
+});
+
+it('reports a refusal on the way as a failure', async () => {
+  [permission, isProxy] = [403, true];
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  expect(await until(2)).toEqual(['connected', 'refused job.7 500']);
 });
 
 it('reports a refusal of the provider', async () => {

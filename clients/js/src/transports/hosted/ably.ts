@@ -47,6 +47,7 @@ class AblyProvider implements Provider {
   /** Token for the SDK's next request of one. */
   private _token: TokenDetails | null = null;
   private _timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly _released = new AbortController();
 
   constructor(
     client: Client,
@@ -117,6 +118,7 @@ class AblyProvider implements Provider {
   close(): void {
     this._live = false;
     clearTimeout(this._timer);
+    this._released.abort();
     this._ably.close();
   }
 
@@ -164,14 +166,15 @@ class AblyProvider implements Provider {
 
   /** Request a token from the bridge; return null where it grants no channel. */
   private async _requestToken(channels: string[]): Promise<TokenDetails | null> {
-    const response = await fetch(this._tools.authURL, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${this._tools.token()}`, 'content-type': 'application/json' },
-      credentials: 'include',
-      body: JSON.stringify({ channels: channels.map((name) => this._name(name)).join(' ') }),
-    });
-    const details = response.ok ? ((await response.json()) as TokenDetails) : null;
-    if (!details && response.status !== FORBIDDEN) throw new Refusal(response.status);
+    const body = { channels: channels.map((name) => this._name(name)).join(' ') };
+    const options = { body, token: this._tools.token(), signal: this._released.signal };
+    const details = await this._tools.request(this._tools.authURL, options).then(
+      (response) => response.json() as Promise<TokenDetails>,
+      ({ status }: { status?: number | null }) => {
+        if (status !== FORBIDDEN) throw new Refusal(status ?? UNAVAILABLE);
+        return null;
+      },
+    );
     const names = Object.keys(JSON.parse(details?.capability ?? '{}') as Fields);
     this._covered = new Set(channels.filter((name) => names.includes(this._name(name))));
     return details;

@@ -42,9 +42,10 @@ export class HostedTransport implements Transport, ProviderHandlers {
       message: (message) => this._forward(message),
       failed: () => this.lost('the provider delivers nothing'),
     });
-    const { options, token, timing: { tokenBatchDelay } } = _tools;
+    const { options, request, token, timing: { tokenBatchDelay } } = _tools;
     const channels = () => Object.keys(_tools.positions());
-    const tools = { tokenBatchDelay, options: options(), authURL: _tools.url('auth'), token, channels };
+    const authURL = _tools.url('auth');
+    const tools = { tokenBatchDelay, options: options(), authURL, request, token, channels };
     open(tools, this).then(
       // The transport may have been closed while the SDK was loaded.
       (provider) => (this._closed ? provider.close() : (this._provider = provider)),
@@ -53,11 +54,14 @@ export class HostedTransport implements Transport, ProviderHandlers {
   }
 
   send(message: ClientMessage): void {
-    if (message.type === 'connect') queueMicrotask(() => this._forward({ type: 'welcome', nonce: message.nonce }));
+    if (message.type === 'connect') this._welcome(message.nonce);
     else if (message.type === 'subscribe') this._subscribe(message.channel);
     else if (message.type === 'unsubscribe') this._unsubscribe(message.channel);
     else if (message.type === 'ping') this._provider?.ping();
-    else this._provider?.renew();
+    else {
+      this._provider?.renew();
+      this._welcome(message.nonce);
+    }
   }
 
   close(): void {
@@ -107,6 +111,10 @@ export class HostedTransport implements Transport, ProviderHandlers {
     this._checker.eventReceived();
     if (type === 'stub') this._urgent.add(String(channel));
     this._forward({ type, channel, ...rest });
+  }
+
+  private _welcome(nonce: string): void {
+    queueMicrotask(() => this._forward({ type: 'welcome', nonce }));
   }
 
   /** Subscribe to the channel the first time; later, request missing events from the log. */

@@ -40,32 +40,40 @@ export class LogFetcher {
       const fields = await fetchLog(this._tools, channels, this._stopped.signal);
       this._forward(channels, fields);
     } catch (error) {
-      const { status = 0 } = error as { status?: number };
-      if (!this._stopped.signal.aborted) this._listener.failed(channels, status);
+      const { status } = error as { status?: number | null };
+      if (!this._stopped.signal.aborted) this._listener.failed(channels, status ?? 0);
     }
     this._busy = false;
     for (const channel of this._channels) this.request(channel);
   }
 
-  private _forward(channels: string[], { channels: answers, status, generation }: Fields): void {
+  private _forward(channels: string[], { channels: answers, generation }: Fields): void {
     for (const channel of channels) {
       const answer = (answers as Record<string, Fields | undefined>)[channel];
       for (const message of answer ? messagesOf(channel, answer) : []) this._listener.message(message);
     }
-    this._listener.message({ type: 'status', ...(status as Fields) });
     this._listener.message({ type: 'heartbeat', offsets: {}, generation });
   }
 }
 
-/** Request the events after our positions in these channels. */
+/** Request the events after our positions in these channels; a hanging request is a failed one. */
 export async function fetchLog(tools: TransportTools, channels: string[], signal: AbortSignal): Promise<Fields> {
   const all = tools.positions();
   const positions = Object.fromEntries(
     channels.filter((name) => name in all).map((name) => [name, all[name] ?? null]),
   );
-  const options = { body: { positions }, token: tools.token(), signal };
-  const response = await tools.request(tools.url('poll'), options);
-  return (await response.json()) as Fields;
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  const timer = setTimeout(abort, tools.timing.fetchTimeout);
+  signal.addEventListener('abort', abort);
+  try {
+    const options = { body: { positions }, token: tools.token(), signal: controller.signal };
+    const response = await tools.request(tools.url('poll'), options);
+    return (await response.json()) as Fields;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+  }
 }
 
 /** Convert a poll's answer for one channel to messages. */

@@ -59,7 +59,6 @@ export class PositionChecker {
     const silent = !this._received && Object.keys(offsets).length > 0;
     this._received = false;
     this._listener.message({ type: 'heartbeat', offsets, generation: fields.generation });
-    this._listener.message({ type: 'status', ...(fields.status as Fields) });
     // The event may still be on its way by the provider.
     if (silent) this._timer = setTimeout(() => this._judge(), this._tools.timing.lateEventAllowance);
   }

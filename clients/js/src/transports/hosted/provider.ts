@@ -1,5 +1,6 @@
 /** Interface between a hosted provider's SDK and its transport. */
 
+import type { HTTPRequest } from '../../http/request.js';
 import type { Fields } from '../../messages.js';
 
 /** Connection by an SDK. It is closed when it is lost: the machine decides when to connect again. */
@@ -35,6 +36,8 @@ export interface ProviderTools {
   readonly authURL: string;
   /** Time during which channels are collected into one request for a token, in milliseconds. */
   readonly tokenBatchDelay: number;
+  /** Send a request; an error has the `status`, null where something other than the bridge denies access. */
+  request(url: string, options: HTTPRequest): Promise<Response>;
   /** Return the bearer token for `authURL`. */
   token(): string;
   /** Return the subscribed channels, for a provider that needs them before it connects. */

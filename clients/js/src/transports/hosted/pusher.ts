@@ -8,6 +8,11 @@ import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
 
 type Pusher = SDK.default;
 
+/** Answer of the bridge for one channel. */
+interface Permission {
+  readonly auth: string;
+}
+
 /** Name of all events that the bridge publishes by Pusher. */
 const EVENT = 'realtime';
 
@@ -24,7 +29,9 @@ export function pusherTransport(tools: TransportTools, handlers: TransportHandle
 
 export async function openPusher(tools: ProviderTools, handlers: ProviderHandlers): Promise<Provider> {
   const Client = await load();
-  return new PusherProvider(new Client(String(tools.options.key), optionsOf(tools)), tools, handlers);
+  const statuses = new Map<string, number>();
+  const client = new Client(String(tools.options.key), optionsOf(tools, statuses));
+  return new PusherProvider(client, tools, handlers, statuses);
 }
 
 async function load(): Promise<typeof SDK.default> {
@@ -44,6 +51,8 @@ class PusherProvider implements Provider {
     private readonly _pusher: Pusher,
     private readonly _tools: ProviderTools,
     private readonly _handlers: ProviderHandlers,
+    /** HTTP status of each channel's last failed authorization, which pusher-js does not pass on. */
+    private readonly _statuses: ReadonlyMap<string, number>,
   ) {
     const { connection } = _pusher;
     connection.bind('connected', () => this._live && _handlers.connected());
@@ -86,8 +95,10 @@ class PusherProvider implements Provider {
   private _bind(pusherChannel: Channel, channel: string): void {
     pusherChannel.bind(EVENT, (data: unknown) => this._handlers.received(data));
     pusherChannel.bind('pusher:subscription_succeeded', () => this._handlers.subscribed(channel));
-    pusherChannel.bind('pusher:subscription_error', ({ status, error }: Fields) =>
-      this._handlers.refused(channel, Number(status) || INTERNAL_ERROR, String(error)),
+    pusherChannel.bind('pusher:subscription_error', ({ status, error }: Fields) => {
+      const code = Number(status) || (this._statuses.get(this._name(channel)) ?? INTERNAL_ERROR);
+      this._handlers.refused(channel, code, String(error));
+    }
     );
   }
 
@@ -110,12 +121,30 @@ class PusherProvider implements Provider {
 }
 
 /** Return the SDK's options. A host of one's own gets WebSockets only: pusher-js would also try Pusher's public hosts. */
-function optionsOf({ options, authURL, token }: ProviderTools): Options {
+function optionsOf({ options, authURL, request, token }: ProviderTools, statuses: Map<string, number>): Options {
   const { cluster, host, port, tls } = options;
-  const headersProvider = () => ({ authorization: `Bearer ${token()}` });
+  const { signal } = new AbortController();
+  // Not by pusher-js, to which each 403 on the way is a refusal of the bridge.
+  const authorize = async (channel: string, socket: string): Promise<Permission> => {
+    const body = { socket_id: socket, channel_name: channel };
+    const response = await request(authURL, { body, token: token(), signal });
+    return response.json() as Promise<Permission>;
+  };
   return {
     cluster: String(cluster ?? 'local'),
-    channelAuthorization: { endpoint: authURL, transport: 'ajax', headersProvider },
+    channelAuthorization: {
+      endpoint: authURL,
+      transport: 'ajax',
+      customHandler: ({ channelName, socketId }, answer) => {
+        authorize(channelName, socketId).then(
+          (data) => answer(null, data),
+          (error: Error & { status?: number | null }) => {
+            statuses.set(channelName, error.status ?? INTERNAL_ERROR);
+            answer(error, null);
+          },
+        );
+      },
+    },
     ...(host !== undefined && {
       wsHost: String(host),
       wsPort: Number(port),
