@@ -84,13 +84,15 @@ async def _print_events(client: "HybridClient", count: int | None) -> None:
 
 
 def _report(url: str, status: "Status") -> None:
-    """Report a server that does not answer."""
+    """Report a server that does not answer, or whose events arrive late."""
     if status.kind in ("connecting", "offline"):
         reason = f" ({status.reason})" if status.reason else ""
         stderr.print(
             f"{status.label.lower()}: no answer from {redact(url)}{reason}; "
             "check that `realtime-bridge serve` runs there"
         )
+    elif status.kind == "delayed":
+        stderr.print(f"delayed: events from {redact(url)} arrive late ({status.reason})")
 
 
 def _print(line: bytes) -> None:
