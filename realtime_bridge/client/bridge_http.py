@@ -10,11 +10,14 @@ import aiohttp
 import orjson
 from msgspec import json
 
+from realtime_bridge.client.network import Network
 from realtime_bridge.model.urls import is_loopback
 from realtime_bridge.protocol.client.credentials import DENIAL
 
 OK = 200
 EVENT_STREAM = "text/event-stream"
+
+_NETWORK = Network()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,12 @@ class BridgeHTTP:
     Args:
         url: URL of the bridge.
         timeout: Time limit of a request, in milliseconds; streams have none.
+        network: Opens the session.
 
     """
 
-    def __init__(self, url: str, *, timeout: int) -> None:
+    def __init__(self, url: str, *, timeout: int, network: Network = _NETWORK) -> None:
+        self._network = network
         self._timeout = aiohttp.ClientTimeout(total=timeout / 1_000)
         self._stream_timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout / 1_000)
         self.is_remote: bool = not is_loopback(urlsplit(url).hostname or "")
@@ -72,8 +77,8 @@ class BridgeHTTP:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        session = aiohttp.ClientSession(timeout=self._timeout, trust_env=self.is_remote)
-        self._session = session
+        open_session = self._network.open_session
+        self._session = open_session(timeout=self._timeout, trust_env=self.is_remote)
         return self
 
     async def __aexit__(

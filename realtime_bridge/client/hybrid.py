@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 from realtime_bridge.client.bridge_http import BridgeHTTP
 from realtime_bridge.client.descriptor import DescriptorStore, Token
+from realtime_bridge.client.network import Network
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.subscription_set import ChannelReset, DeniedError, SubscriptionSet
 from realtime_bridge.client.transport import TransportTools
@@ -51,6 +52,7 @@ class HybridClient:
         options: Intervals and limits, in milliseconds.
         on_status: Called with the connection status whenever it changes.
         timing: Durations of the client, in milliseconds; for tests.
+        network: Ways to reach the server; for a simulation.
 
     Raises:
         ConfigurationError: the url is invalid.
@@ -67,6 +69,7 @@ class HybridClient:
         options: Options | None = None,
         on_status: Callable[[Status], None] | None = None,
         timing: Timing | None = None,
+        network: Network | None = None,
     ) -> None:
         if not _URL.match(url):
             raise ConfigurationError(
@@ -75,13 +78,14 @@ class HybridClient:
         url = url.rstrip("/")
         url = url.replace("ws", "http", 1) if url.startswith("ws") else url
         options = replace(options or Options(), push=transport != "poll")
-        timing = timing or Timing()
+        timing, network = timing or Timing(), network or Network()
         positions = channels if isinstance(channels, Mapping) else dict.fromkeys(channels)
         self._channels = SubscriptionSet(positions, ids.client_id())
-        self._http = BridgeHTTP(url, timeout=timing.poll_timeout)
+        self._http = BridgeHTTP(url, timeout=timing.poll_timeout, network=network)
         self._descriptors = DescriptorStore(url, client=self.client, token=token, http=self._http)
         self._runner = ClientRunner(Machine(options, timing), self._channels, on_status=on_status)
         self._transport, self._options, self._timing = transport, options, timing
+        self._network = network
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -170,6 +174,7 @@ class HybridClient:
             descriptors=self._descriptors,
             channels=self._channels,
             call_later=lambda seconds, call: loop.call_later(seconds, batch, call),
+            network=self._network,
         )
         return TransportManager(
             tools, self._runner, tasks, transport=self._transport, options=self._options

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from realtime_bridge.backend.outage_log import is_connection_error
 from realtime_bridge.client.bridge_http import BridgeHTTP
 from realtime_bridge.client.descriptor import DescriptorStore
+from realtime_bridge.client.network import Network
 from realtime_bridge.client.subscription_set import SubscriptionSet
 from realtime_bridge.protocol.client.timing import Timing
 
@@ -51,6 +52,7 @@ class TransportTools:
     descriptors: DescriptorStore
     channels: SubscriptionSet
     call_later: CallLater
+    network: Network = field(default_factory=Network)
 
 
 class Transport(Protocol):

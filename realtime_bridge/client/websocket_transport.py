@@ -40,6 +40,7 @@ class WebSocketTransport:
         self._url = tools.descriptors.url("websocket").replace("http", "ws", 1)
         self._handlers = handlers
         self._timing = tools.timing
+        self._network = tools.network
         self._is_remote = tools.http.is_remote
         self._connection: ClientConnection | None = None
         self._outgoing: asyncio.Queue[str] = asyncio.Queue()
@@ -68,9 +69,9 @@ class WebSocketTransport:
             self._connection.transport.abort()
 
     def _connect(self) -> connect:
-        return connect(
+        return self._network.connect(
             self._url,
-            subprotocols=[messages.SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
+            subprotocols=[messages.SUBPROTOCOL],
             max_size=MAX_MESSAGE_BYTES,
             compression=None,
             # The machine has its own pings, which any message answers.
