@@ -94,7 +94,7 @@ load: test-packages .venv $(CLIENT)/node_modules/.installed
 	.venv/bin/python -m tests.lab --long
 
 soak: .venv
-	.venv/bin/python -m realtime_bridge.testing.simulation --seeds 1000000 --from "$$(date +%s)000" $(ARGS)
+	.venv/bin/python -m realtime_bridge.testing.simulation --minutes 60 --from "$$(date +%s)000" $(ARGS)
 
 # Peers have an environment of their own, so that the library does not depend on them.
 NATIVE = bench/native/load bench/native/limit

@@ -14,7 +14,6 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PUBLIC = {"_asdict", "_fields", "_make", "_replace", "_exit"}  # of named tuples and of `os`
 EXEMPT = {
-    "tests/simulation/test_mutants.py",  # plants bugs in the library on purpose
     "tests/server/fakes.py",  # removes events from a memory log, as a failover of Redis does
 }
 

@@ -5,32 +5,34 @@ from dataclasses import dataclass
 from random import Random
 
 CLIENT_FAULTS = (
-    *("cut", "half_open", "offline", "swallow", "refuse", "kill", "slow", "demote", "mangle"),
-    *("http_500", "http_503", "http_html", "http_hang", "sleep", "hide", "expire", "log_out"),
+    *("cut", "half_open", "black_hole", "refuse", "slow", "throttle", "sleep", "busy_handler"),
+    *("proxy_200", "proxy_302", "proxy_400", "proxy_403", "proxy_404", "proxy_502"),
+    *("log_out", "reload"),
 )
 """Faults of one client, or of its way to the server."""
 
-SERVER_FAULTS = (
-    *("restart", "crash", "new_epoch", "regress", "generation", "drain", "trouble", "reject"),
-    "lose_receipts",
+NODE_FAULTS = (
+    *("kill", "freeze", "restart", "log_refused", "log_black_hole", "log_raises", "feed_lost"),
+    *("feed_raises", "lost_answers", "lost_announcements", "repeated_announcements"),
+    "late_announcements",
 )
-"""Faults that affect every client."""
+"""Faults of one server, or of its way to the log."""
+
+SHARED_FAULTS = ("new_epoch", "roll_back", "log_full", "kill_worker", "worker_log_refused")
+"""Faults that affect all servers, or the workers."""
 
 RARE_FAULTS = ("revoke",)
 """Faults that end a client's part in the simulation, and are drawn seldom for that reason."""
 
 INSTANT_FAULTS = frozenset(
-    ("cut", "half_open", "demote", "expire", "log_out", "new_epoch", "regress", "generation")
+    (
+        *("cut", "half_open", "feed_lost", "feed_raises", "new_epoch", "roll_back"),
+        *("kill_worker", "reload", "revoke"),
+    )
 )
 """Faults without a duration."""
 
-HTTP_FAULTS = frozenset(
-    ("http_500", "http_503", "http_html", "http_hang", "offline", "sleep", "slow")
-)
-"""Faults during which a client's HTTP requests fail or are slow."""
-
-PAUSE_MS = 320_000
-"""Duration after which a hidden page has paused: over the machine's 5 minutes."""
+WAYS = ("up", "down", "both")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,16 +43,15 @@ class Fault:
         at: the begin, in milliseconds.
         kind: a name from `FAULT_KINDS`.
         duration: the duration in milliseconds.
-        client: the number of the affected client; None is every client.
-        strength: a number in [0, 1) that varies the effect. At "offline" it determines whether
-            the browser notices the fault, at "regress" the number of lost events.
+        target: the number of the affected client or server.
+        strength: a number in [0, 1) that varies the effect, such as the direction of a loss.
 
     """
 
     at: int
     kind: str
     duration: int = 0
-    client: int | None = None
+    target: int = 0
     strength: float = 0.5
 
     @property
@@ -58,38 +59,39 @@ class Fault:
         """End of the fault, in milliseconds."""
         return self.at + self.duration
 
+    @property
+    def way(self) -> str:
+        """Direction that is affected: `up` is from a client to its server."""
+        return WAYS[int(self.strength * len(WAYS))]
+
     def affects(self, client: int) -> bool:
-        """Return whether the fault affects this client."""
-        return self.client is None or self.client == client
+        """Return whether the fault can affect this client."""
+        return self.kind not in CLIENT_FAULTS + RARE_FAULTS or self.target == client
 
     def __str__(self) -> str:
-        clients = "every client" if self.client is None else f"client {self.client}"
+        subject = "client" if self.kind in CLIENT_FAULTS + RARE_FAULTS else "node"
+        of = "" if self.kind in SHARED_FAULTS else f" of {subject} {self.target}"
         duration = f" for {self.duration / 1_000:g} s" if self.duration else ""
-        return f"{self.at / 1_000:8.3f}  {self.kind}{duration}, {clients} ({self.strength:.2f})"
+        return f"{self.at / 1_000:8.3f}  {self.kind}{of}{duration} (strength {self.strength:.2f})"
 
 
-def draw_faults(random: Random, *, clients: int, span: int) -> list[Fault]:
+def draw_faults(random: Random, *, clients: int, nodes: int, span: int) -> list[Fault]:
     """Draw the faults of the first `span` milliseconds."""
-    number = random.choice((0, 1, 1, 2, 3, 4, 6, 8))
-    return sorted(_draw_fault(random, clients, span) for _ in range(number))
+    number = random.choice((0, 1, 1, 2, 2, 3, 4, 6))
+    return sorted(_draw_fault(random, clients, nodes, span) for _ in range(number))
 
 
-def _draw_fault(random: Random, clients: int, span: int) -> Fault:
-    groups = (CLIENT_FAULTS, SERVER_FAULTS, RARE_FAULTS)
-    kind = random.choice(random.choices(groups, weights=(70, 28, 2))[0])
-    one_client = kind in CLIENT_FAULTS or kind in RARE_FAULTS
+def _draw_fault(random: Random, clients: int, nodes: int, span: int) -> Fault:
+    groups = (CLIENT_FAULTS, NODE_FAULTS, SHARED_FAULTS, RARE_FAULTS)
+    kind = random.choice(random.choices(groups, weights=(50, 34, 14, 2))[0])
+    targets = clients if kind in CLIENT_FAULTS + RARE_FAULTS else nodes
     return Fault(
         at=random.randrange(span),
         kind=kind,
-        duration=0 if kind in INSTANT_FAULTS else _draw_duration(random, kind),
-        client=random.randrange(clients) if one_client else None,
+        duration=0 if kind in INSTANT_FAULTS else random.choice((300, 2_000, 8_000, 20_000)),
+        target=random.randrange(targets),
         strength=random.random(),
     )
-
-
-def _draw_duration(random: Random, kind: str) -> int:
-    durations = (300, 2_000, 8_000, 20_000)
-    return random.choice((*durations, *durations, PAUSE_MS) if kind == "hide" else durations)
 
 
 def end_of_quiet_period(

@@ -1,134 +1,153 @@
-"""Network of a simulation: ordered sockets, HTTP requests, and their faults."""
+"""Network between processes: delays, directions that are blocked, and ordered streams."""
 
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from random import Random
 from typing import Any
 
-from realtime_bridge.protocol.wire.close_codes import CloseCode
-from realtime_bridge.testing.simulation.connection import Connection, Message
-from realtime_bridge.testing.simulation.deployment import Deployment, OnAnswer, SimulatedClient
+from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 
-DELAY_MS = (5, 120)
-SLOW_MS = 2_000
-REORDER_MS = 500
-"""Largest delay by which a provider delivers a message after its successor."""
-
-KILLED_AFTER_MS = 300
-"""Uptime of a socket that a proxy resets (fault `kill`)."""
-
-NO_ANSWER = 0
-"""Status of a request without an answer."""
+SOCKET_BYTES = 4_096
+"""Bytes that a socket takes before its sender has to wait."""
 
 
-class Network:
-    """Connections and requests between the clients and the servers."""
+class Direction:
+    """Direction between two processes.
 
-    def __init__(self, simulation: Deployment) -> None:
-        self._simulation = simulation
-        self._random = simulation.random
+    Args:
+        loop: the event loop.
+        random: draws the delays.
+        delay: the usual delay, in seconds.
 
-    def open(self, client: SimulatedClient, number: int) -> None:
-        """Open a socket; at an offline client the attempt has no result."""
-        simulation, delay = self._simulation, self._delay(client.number)
-        if simulation.has_fault("offline", client.number):
-            return
-        if simulation.has_fault("refuse", client.number):
-            simulation.call_later(delay, client.socket_closed, number, CloseCode.ABNORMAL)
-            return
-        connection = simulation.servers.accept(client.number, number)
-        if connection is None:
-            simulation.call_later(delay, client.socket_closed, number, CloseCode.ABNORMAL)
-            return
-        connection.broken = simulation.has_fault("swallow", client.number)
-        # The first message arrives after the opening itself.
-        connection.last_arrival = connection.last_arrival_up = simulation.now + delay
-        simulation.call_later(delay, client.socket_opened, number, connection)
-        if simulation.has_fault("kill", client.number):
-            simulation.call_later(
-                delay + KILLED_AFTER_MS, simulation.servers.close, connection, CloseCode.ABNORMAL
-            )
+    """
 
-    def send_to_server(self, connection: Connection, message: Message) -> None:
-        """Send a message to the server."""
-        if not connection.broken:
-            # TCP keeps the order of messages, whatever the delay of each.
-            at = max(
-                connection.last_arrival_up, self._simulation.now + self._delay(connection.client)
-            )
-            connection.last_arrival_up = at
-            self._simulation.call_at(at, self._simulation.servers.receive, connection, message)
+    def __init__(self, loop: VirtualLoop, random: Random, delay: float) -> None:
+        self.delay: float = delay
+        self.extra_delay: float = 0.0
+        self.bytes_per_second: float | None = None
+        self._loop = loop
+        self._random = random
+        self._blocks = 0
+        self._waiting: deque[Callable[[], None]] = deque()
 
-    def send_to_client(self, connection: Connection, message: Message) -> None:
-        """Send a message to the client; a provider may lose, repeat or reorder events."""
-        if connection.broken or not connection.open:
-            return
-        client = self._simulation.clients[connection.client]
-        delay = self._delay(connection.client)
-        # A provider keeps no order between its messages.
-        if connection.hosted and message[0] == "event":
-            for extra in self._draw_copies(connection.client):
-                self._simulation.call_later(
-                    delay + extra, client.socket_message, connection, message
-                )
-            return
-        at = max(connection.last_arrival, self._simulation.now + delay)
-        connection.last_arrival = at
-        self._simulation.call_at(at, client.socket_message, connection, message)
+    @property
+    def is_blocked(self) -> bool:
+        """True while nothing passes; TCP sends it again afterwards."""
+        return self._blocks > 0
 
-    def deliver_close(self, connection: Connection, code: int) -> None:
-        """Notify the client of the end of a socket, after the messages on it."""
-        if not connection.broken:
-            client = self._simulation.clients[connection.client]
-            at = max(connection.last_arrival, self._simulation.now + self._delay(connection.client))
-            self._simulation.call_at(at, client.socket_closed, connection.number, code)
+    def block(self) -> None:
+        """Let nothing pass until `unblock`."""
+        self._blocks += 1
 
-    def request(
-        self, client: SimulatedClient, name: str, argument: Any, on_answer: OnAnswer
+    def unblock(self) -> None:
+        """Let through what waits, if no other fault blocks this direction."""
+        self._blocks -= 1
+        while self._waiting and not self._blocks:
+            self._waiting.popleft()()
+
+    def when_open(self, call: Callable[[], None]) -> None:
+        """Call a function when this direction is not blocked any more."""
+        self._waiting.append(call)
+
+    def latency(self, size: int) -> float:
+        """Return the seconds that so many bytes take now."""
+        slow = size / self.bytes_per_second if self.bytes_per_second else 0.0
+        return self.delay * (0.5 + self._random.random()) + self.extra_delay + slow
+
+    async def traverse(self, size: int = 0) -> None:
+        """Wait as long as a message takes, and while this direction is blocked."""
+        await asyncio.sleep(self.latency(size))
+        while self._blocks:
+            passed = self._loop.create_future()
+            self.when_open(partial(_finish, passed))
+            await passed
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class Link:
+    """Way between a client and a server, or between a server and its log."""
+
+    def __init__(self, loop: VirtualLoop, random: Random, *, delay: float) -> None:
+        self.up: Direction = Direction(loop, random, delay)
+        self.down: Direction = Direction(loop, random, delay)
+
+    def directions(self, which: str) -> list[Direction]:
+        """Return the directions that a fault affects: `up`, `down` or `both`."""
+        return [self.up, self.down] if which == "both" else [getattr(self, which)]
+
+
+class Pipe:
+    """Ordered stream of items in one direction, as one TCP connection has it.
+
+    Args:
+        loop: the event loop.
+        direction: the direction that it uses.
+        deliver: receives each item.
+        context: the context of the receiving process.
+
+    """
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        direction: Direction,
+        deliver: Callable[[Any], None],
+        context: Context,
     ) -> None:
-        """Send an HTTP request; a request that hangs has no answer."""
-        number, delay = client.number, self._delay(client.number)
-        fault = self._http_fault(number)
-        if fault == "http_hang":
-            return
-        if fault:
-            status = {"http_500": 500, "http_503": 503}.get(fault, NO_ANSWER)
-            self._simulation.call_later(2 * delay, on_answer, status, None)
-            return
-        self._simulation.call_later(delay, self._handle, client, name, argument, on_answer)
+        self.is_broken: bool = False
+        """True after a middlebox dropped the connection: what is sent vanishes."""
+        self.unacknowledged: int = 0
+        """Bytes that were sent and have not arrived."""
+        self.on_progress: Callable[[], None] | None = None
+        self._loop = loop
+        self._direction = direction
+        self._deliver = deliver
+        self._context = context
+        self._last = 0.0
+        self._stalled: deque[tuple[Any, int]] = deque()
 
-    def _handle(
-        self, client: SimulatedClient, name: str, argument: Any, on_answer: OnAnswer
-    ) -> None:
-        servers, delay = self._simulation.servers, self._delay(client.number)
-        if not servers.ready():
-            self._simulation.call_later(delay, on_answer, NO_ANSWER, None)
+    @property
+    def has_room(self) -> bool:
+        """True while the sender's socket takes more."""
+        return self.unacknowledged < SOCKET_BYTES
+
+    def send(self, item: Any, size: int = 0) -> None:
+        """Send an item after those before it."""
+        self.unacknowledged += size
+        if self.is_broken:
             return
-        if name == "describe":
-            status, answer = servers.describe(client.number, renew=argument)
-        elif name == "poll":
-            status, answer = servers.poll(client.number, *argument)
+        self._last = max(self._last, self._loop.now + self._direction.latency(size))
+        self._loop.call_at(self._last, self._arrive, item, size, context=self._context)
+
+    def _arrive(self, item: Any, size: int) -> None:
+        if self._direction.is_blocked or self._stalled:
+            if not self._stalled:
+                self._direction.when_open(self._resume)
+            self._stalled.append((item, size))
         else:
-            status, answer = 200, dict(self._simulation.application.get(argument, {}))
-        # The client may have gone offline during the request.
-        if not self._simulation.has_fault("offline", client.number):
-            self._simulation.call_later(delay, on_answer, status, answer)
+            self._accept(item, size)
 
-    def _http_fault(self, client: int) -> str | None:
-        if self._simulation.has_fault("offline", client):
-            return "http_hang"
-        for kind in ("http_hang", "http_500", "http_503", "http_html"):
-            if self._simulation.has_fault(kind, client):
-                return kind
-        return None
+    def _resume(self) -> None:
+        self._loop.call_soon(self._flush, context=self._context)
 
-    def _draw_copies(self, client: int) -> list[int]:
-        """Draw the extra delay of each copy of a provider's message; no copy is a lost message."""
-        chance = 0.5 if self._simulation.has_fault("mangle", client) else 0.05
-        copies = [0]
-        if self._random.random() < chance:
-            copies = self._random.choice(([], [0, 0], [REORDER_MS], [0, REORDER_MS]))
-        return copies
+    def _flush(self) -> None:
+        while self._stalled and not self._direction.is_blocked:
+            self._accept(*self._stalled.popleft())
+        if self._stalled:
+            self._direction.when_open(self._resume)
 
-    def _delay(self, client: int) -> int:
-        delay = self._random.randint(*DELAY_MS)
-        if self._simulation.has_fault("slow", client):
-            delay += self._random.randrange(SLOW_MS)
-        return delay
+    def _accept(self, item: Any, size: int) -> None:
+        # A connection can break while its bytes are under way.
+        if self.is_broken:
+            return
+        self.unacknowledged -= size
+        self._deliver(item)
+        if self.on_progress:
+            self.on_progress()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from realtime_bridge.client.transport_manager import TransportName
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.client.commands import Options as ClientOptions
 from realtime_bridge.testing.simulation.handlers import Handler, JobBoard
@@ -14,25 +15,31 @@ class Options:
 
     Args:
         clients: the number of clients.
-        channels: the channels that every client subscribes to.
+        channels: the number of channels that every client subscribes to.
         jobs: the number of jobs that workers publish.
         nodes: the number of server processes.
-        hosted: whether a provider delivers at the start.
         memory: whether a restart of a server loses the log.
-        max_age: the age at which clients replace a socket, in milliseconds.
+        transport: the transport that all clients use.
+        checks_readiness: whether the load balancer checks readiness.
+        unsent_bytes: the bytes that may wait for a client before it counts as slow.
         client: the options of every client.
         retention: the limits of the log.
         handler: the factory for each client's application.
+        skipped: numbers of invariants that are not checked, such as `I17`.
+        omitted: kinds of faults that are not drawn.
 
     """
 
     clients: int | None = None
-    channels: tuple[str, ...] = ("job.1", "job.2")
+    channels: int | None = None
     jobs: int | None = None
     nodes: int | None = None
-    hosted: bool | None = None
     memory: bool | None = None
-    max_age: int | None = None
+    transport: TransportName | None = None
+    checks_readiness: bool | None = None
+    unsent_bytes: int | None = None
     client: ClientOptions = field(default_factory=ClientOptions)
     retention: Retention | None = None
     handler: Callable[[], Handler] = JobBoard
+    skipped: frozenset[str] = frozenset()
+    omitted: frozenset[str] = frozenset()

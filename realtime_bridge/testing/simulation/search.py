@@ -1,19 +1,25 @@
 """Search for seeds that violate an invariant, and reduction of their failures."""
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
-from realtime_bridge.testing.simulation.faults import Fault
-from realtime_bridge.testing.simulation.invariant_checker import InvariantViolation
+from realtime_bridge.testing.simulation.faults import CLIENT_FAULTS, Fault
+from realtime_bridge.testing.simulation.invariants import InvariantViolation
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.simulation import Simulation
 
-LAST_LINES = 60
+LAST_LINES = 80
+
+CHUNK = 20
+"""Seeds that one process runs at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Seed that fails, reduced to the fewest faults, clients and jobs that still fail."""
+    """Seed that fails, reduced to the fewest faults, clients, servers and jobs that still fail."""
 
     seed: int
     faults: tuple[Fault, ...]
@@ -21,10 +27,11 @@ class Failure:
     error: Exception
 
     def __str__(self) -> str:
+        sizes = f"clients: {self.options.clients}, nodes: {self.options.nodes}"
         return "\n".join(
             (
                 f"seed {self.seed}: {self.error}",
-                f"clients: {self.options.clients}, jobs: {self.options.jobs}, faults:",
+                f"{sizes}, jobs: {self.options.jobs}, faults:",
                 *(f"  {fault}" for fault in self.faults),
                 "end of the trace:",
                 *(f"  {line}" for line in self.trace()[-LAST_LINES:]),
@@ -61,25 +68,35 @@ def simulate(seed: int, *, options: Options | None = None) -> None:
 
 
 def search(
-    seeds: Iterable[int],
+    seeds: Sequence[int],
     *,
     options: Options | None = None,
+    processes: int = 1,
     on_passed: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Run many seeds; call `on_passed` with each seed that passed.
+    """Run many seeds; call `on_passed` with the number of seeds that passed.
+
+    Args:
+        seeds: the seeds.
+        options: the size and shape of each deployment.
+        processes: the number of processes that run them; 0 is one for each processor.
+        on_passed: called after each seed, or after each group of seeds.
 
     Raises:
         SimulationFailedError: an invariant does not hold, or a handler raised an error.
 
     """
-    for seed in seeds:
-        simulate(seed, options=options)
-        on_passed(seed)
+    # The process that found a failure reports its seed alone: errors and traces are large.
+    for count, failed in _results(seeds, options, processes or os.cpu_count() or 1):
+        if failed is not None:
+            simulate(failed, options=options)
+        on_passed(count)
 
 
 def shrink(simulation: Simulation, error: Exception) -> Failure:
-    """Reduce a failure: remove the faults, clients and jobs that it does not need."""
-    sizes = replace(simulation.options, clients=len(simulation.clients), jobs=simulation.jobs)
+    """Reduce a failure: remove the faults, clients, servers and jobs that it does not need."""
+    shape = simulation.shape
+    sizes = replace(simulation.options, clients=shape.clients, jobs=shape.jobs, nodes=shape.nodes)
     failure = Failure(
         seed=simulation.seed, faults=tuple(simulation.faults), options=sizes, error=error
     )
@@ -90,14 +107,39 @@ def shrink(simulation: Simulation, error: Exception) -> Failure:
         failure = reduced
 
 
+def _results(
+    seeds: Sequence[int], options: Options | None, processes: int
+) -> Iterator[tuple[int, int | None]]:
+    """Yield the number of seeds that passed, and the seed that failed, if one did."""
+    if processes == 1:
+        for seed in seeds:
+            yield 1, _first_failure([seed], options)
+        return
+    chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
+    with ProcessPoolExecutor(processes) as pool:
+        try:
+            run = partial(_first_failure, options=options)
+            for chunk, failed in zip(chunks, pool.map(run, chunks), strict=True):
+                yield len(chunk), failed
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _first_failure(seeds: Sequence[int], options: Options | None) -> int | None:
+    for seed in seeds:
+        if _run(seed, None, options, None):
+            return seed
+    return None
+
+
 def _reductions(failure: Failure) -> Iterable[Failure]:
-    """Yield failures with one fault, client or job less."""
+    """Yield failures with one fault, client, server or job less."""
     for fault in failure.faults:
         fewer = tuple(other for other in failure.faults if other is not fault)
         yield replace(failure, faults=fewer)
-        if fault.client:
-            yield replace(failure, faults=(*fewer, replace(fault, client=0)))
-    for name in ("clients", "jobs"):
+        if fault.target and fault.kind in CLIENT_FAULTS:
+            yield replace(failure, faults=(*fewer, replace(fault, target=0)))
+    for name in ("clients", "nodes", "jobs"):
         number = getattr(failure.options, name)
         if number > 1:
             yield replace(failure, options=replace(failure.options, **{name: number - 1}))
@@ -119,7 +161,10 @@ def _kind(error: Exception) -> str:
 
 
 def _run(
-    seed: int, faults: tuple[Fault, ...], options: Options, trace: Callable[[str], None] | None
+    seed: int,
+    faults: tuple[Fault, ...] | None,
+    options: Options | None,
+    trace: Callable[[str], None] | None,
 ) -> Exception | None:
     try:
         Simulation(seed, faults=faults, options=options, trace=trace).run()

@@ -1,27 +1,44 @@
-"""Deployment in virtual time: clients, servers, a log, workers and faults."""
+"""Deployment in virtual time: the real servers, clients and publishers, and faults."""
 
-import heapq
+import time
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from random import Random
 from typing import Any
 
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.retention import Retention
-from realtime_bridge.testing.simulation.client import Client
+from realtime_bridge.publishing.pipeline import PublishPipeline
+from realtime_bridge.server.bridge import Bridge
+from realtime_bridge.settings import Settings
+from realtime_bridge.testing.simulation.balancer import Balancer
+from realtime_bridge.testing.simulation.client_network import ClientNetwork
+from realtime_bridge.testing.simulation.deployment import PREFIX, SECRET
+from realtime_bridge.testing.simulation.determinism import deterministic
 from realtime_bridge.testing.simulation.fault_effects import FaultEffects
 from realtime_bridge.testing.simulation.faults import Fault, draw_faults
-from realtime_bridge.testing.simulation.invariant_checker import InvariantChecker
-from realtime_bridge.testing.simulation.log import SimulatedLog
-from realtime_bridge.testing.simulation.network import Network
+from realtime_bridge.testing.simulation.invariants import InvariantChecker
+from realtime_bridge.testing.simulation.log_link import LogConnection, SimulatedLog
+from realtime_bridge.testing.simulation.log_store import LogStore
+from realtime_bridge.testing.simulation.network import Link
+from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.options import Options
-from realtime_bridge.testing.simulation.server import Servers
-from realtime_bridge.testing.simulation.worker import Worker
+from realtime_bridge.testing.simulation.page import Page
+from realtime_bridge.testing.simulation.shape import WIDE, Shape
+from realtime_bridge.testing.simulation.trace import trace_logs
+from realtime_bridge.testing.simulation.virtual_loop import START, VirtualLoop
+from realtime_bridge.testing.simulation.worker import Job, Worker
 
-SPAN_MS = 45_000
+SPAN_MS = 40_000
 """Period in which faults begin and jobs start."""
 
 RECOVERY_MS = 30_000
 """Time after the last fault in which the deployment recovers, before the final check."""
+
+STOP_SECONDS = 60.0
+"""Time for all tasks to end after the final check."""
+
+CONTACT_SECONDS = 5.0
+"""Interval at which the contact of clients is checked."""
 
 
 class Simulation:
@@ -44,125 +61,170 @@ class Simulation:
         trace: Callable[[str], None] | None = None,
     ) -> None:
         self.seed: int = seed
-        self.now: int = 0
-        self.tracing: bool = trace is not None
         self.options: Options = options or Options()
-        self.random: Random = Random(f"{seed} run")  # noqa: S311 -- repeatable draws, no secrets
+        # The parts of a loop that need sockets are missing.
+        self.loop: VirtualLoop = VirtualLoop()  # type: ignore[abstract]
+        self.application: dict[str, dict[str, Any]] = {}
         # A source of its own: the deployment and the faults stay the same when the run
         # draws more or less.
-        draw = Random(f"{seed} scene")  # noqa: S311
-        parameters = self._draw_parameters(draw)
-        self.faults: list[Fault] = (
-            draw_faults(draw, clients=parameters["clients"], span=SPAN_MS)
-            if faults is None
-            else sorted(faults)
-        )
-        self.hosted: bool = parameters["hosted"]
-        self.jobs: int = parameters["jobs"]
-        self.memory: bool = parameters["memory"]
-        self.max_age: int | None = parameters["max_age"]
-        self.application: dict[str, dict[str, Any]] = {}
-        self.log: SimulatedLog = SimulatedLog(
-            self.random, lambda: self.now, parameters["retention"]
-        )
-        self.network: Network = Network(self)
-        self.servers: Servers = Servers(
-            self, nodes=parameters["nodes"], clients=parameters["clients"]
-        )
-        self.checker: InvariantChecker = InvariantChecker(self)
-        self.clients: list[Client] = [
-            Client(self, number, self.options.channels) for number in range(parameters["clients"])
-        ]
+        draw = Random(f"{seed} shape")  # noqa: S311 -- repeatable draws, no secrets
+        self.shape: Shape = Shape.draw(draw, self.options)
+        self.faults: list[Fault] = self._draw_faults(draw) if faults is None else sorted(faults)
+        self.is_memory: bool = self.shape.memory
+        self._random = Random(f"{seed} run")  # noqa: S311
         self._trace = trace
-        self._calls: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._call_number = 0
-        self._active_faults: list[Fault] = []
-        self._fault_effects = FaultEffects(self)
         self._end = SPAN_MS
-        self._begin()
-
-    @property
-    def uses_provider(self) -> bool:
-        """True if a provider delivers at any time of the run."""
-        return self.hosted or any(fault.kind == "generation" for fault in self.faults)
+        self.store: LogStore
+        self.nodes: list[Node] = []
+        self.pages: list[Page] = []
+        self.worker: Worker
+        self.checker: InvariantChecker
 
     def run(self) -> None:
         """Run to the end.
 
         Raises:
             InvariantViolation: an invariant does not hold.
+            BusyLoopError: the code runs without end while no time passes.
 
         """
-        while self._calls:
-            at, _, call, args = heapq.heappop(self._calls)
-            if at > self._end:
-                break
-            self.now = at
-            call(*args)
-        self.now = self._end
-        self.checker.check_final_state()
+        with trace_logs(self._trace and self.log_line), deterministic(self.loop, self.seed):
+            try:
+                self._build()
+                self._begin()
+                self._run_until_end()
+                self.checker.check_final_state()
+            finally:
+                self._stop()
 
-    def call_at(self, when: int, call: Callable[..., None], *args: Any) -> None:
-        """Schedule a call for a time in milliseconds."""
-        # The number keeps the order of calls at the same time, and makes the entries comparable.
-        self._call_number += 1
-        heapq.heappush(self._calls, (max(when, self.now), self._call_number, call, args))
-
-    def call_later(self, wait: int, call: Callable[..., None], *args: Any) -> None:
-        """Schedule a call after a wait in milliseconds."""
-        self.call_at(self.now + wait, call, *args)
-
-    def has_fault(self, kind: str, client: int | None) -> bool:
-        """Return whether a fault of this kind affects the client now."""
-        return any(
-            fault.kind == kind and (client is None or fault.affects(client))
-            for fault in self._active_faults
-        )
-
-    def record_publish(self, event: Event, *, terminal: bool) -> None:
-        """Record an acknowledged publish, and schedule the check of a terminal state."""
-        for client in self.clients:
-            deadline = self.checker.deadline(client, self.now)
-            self._end = max(self._end, deadline + 1)
-            if terminal:
-                self.call_at(deadline, self.checker.check_shown, client, event)
-
-    def log_line(self, line: str) -> None:
+    def log_line(self, who: str, what: str) -> None:
         """Add a line to the trace."""
         if self._trace:
-            self._trace(f"{self.now / 1_000:8.3f}  {line}")
+            self._trace(f"{self.loop.now - START:8.3f}  {who:9} {what}")
 
-    def _draw_parameters(self, draw: Random) -> dict[str, Any]:
-        options = self.options
-        parameters: dict[str, Any] = {
-            "clients": draw.choice((1, 2, 3, 4)),
-            "jobs": draw.choice((2, 5, 10)),
-            "nodes": draw.choice((1, 2)),
-            "hosted": draw.choice((False, False, False, True)),
-            "memory": draw.choice((False, True)),
-            "max_age": draw.choice((None, None, None, 15_000)),
-            "retention": Retention(events=draw.choice((2, 1_000, 1_000))),
-        }
-        fixed = {name: getattr(options, name) for name in parameters}
-        return parameters | {name: value for name, value in fixed.items() if value is not None}
+    def _draw_faults(self, draw: Random) -> list[Fault]:
+        clients, nodes = self.shape.clients, self.shape.nodes
+        faults = draw_faults(draw, clients=clients, nodes=nodes, span=SPAN_MS)
+        return [fault for fault in faults if fault.kind not in self.options.omitted]
+
+    def _build(self) -> None:
+        shape, random, loop = self.shape, self._random, self.loop
+        self.store = LogStore(time.monotonic, time.time, shape.retention)
+        for number in range(shape.nodes):
+            delay = 0.0 if shape.memory else random.choice((0.0005, 0.002, 0.02))
+            log = LogConnection(loop, random, self.store, Link(loop, random, delay=delay))
+            self.nodes.append(
+                Node(
+                    loop,
+                    number,
+                    self._create_bridge,
+                    log=log,
+                    is_fast=random.choice((True, False)),
+                    clock_offset=random.uniform(-2, 2),
+                )
+            )
+        balancer = Balancer(random, self.nodes, checks_readiness=shape.checks_readiness)
+        channels = tuple(f"job.{number}" for number in range(shape.channels))
+        for number in range(shape.clients):
+            link = Link(loop, random, delay=random.choice((0.001, 0.02, 0.1)))
+            network = ClientNetwork(loop, number, link, balancer)
+            page = Page(self, number, channels, shape.transport, network)
+            network.on_poll = partial(self._check_polls, page)
+            self.pages.append(page)
+        self.checker = InvariantChecker(loop, self.store, self.options, self.faults, self.pages)
+        log = LogConnection(loop, random, self.store, Link(loop, random, delay=0.002))
+        self.worker = Worker(loop, random, log, self.application, self._on_published)
+
+    def _create_bridge(self, node: Node) -> Bridge:
+        pipeline = PublishPipeline(log=SimulatedLog(node.log), backend=None)
+        bridge = Bridge(_settings(self.shape.unsent_bytes), pipeline=pipeline)
+        bridge.channel("job.{id}")(_allow)
+        return bridge
 
     def _begin(self) -> None:
+        loop, effects = self.loop, FaultEffects(self)
+        for node in self.nodes:
+            node.start()
+        for page in self.pages:
+            loop.call_later(self._random.uniform(0, 2), page.start)
         for fault in self.faults:
-            self.call_at(fault.at, self._start_fault, fault)
+            loop.call_at(START + fault.at / 1_000, self._start_fault, fault, effects)
             self._end = max(self._end, fault.end + RECOVERY_MS)
-        for client in self.clients:
-            self.call_at(self.random.randrange(2_000), client.apply_input, "start")
-        for number in range(self.jobs):
-            Worker(self, number).start_job(self.random.randrange(SPAN_MS))
+        for number in range(self.shape.jobs):
+            loop.call_later(self._random.uniform(0, SPAN_MS / 1_000), self._start_job, number)
+        loop.call_later(CONTACT_SECONDS, self._check_contact)
 
-    def _start_fault(self, fault: Fault) -> None:
-        self.log_line(f"--- {fault}")
-        self._active_faults.append(fault)
-        self._fault_effects.begin(fault)
-        self.call_later(fault.duration, self._end_fault, fault)
+    def _run_until_end(self) -> None:
+        # A publish may put the end off: a terminal state has to be shown before.
+        while self.loop.now < START + self._end / 1_000:
+            self.loop.run_until_time(START + self._end / 1_000)
 
-    def _end_fault(self, fault: Fault) -> None:
+    def _start_job(self, number: int) -> None:
+        random, channels = self._random, self.pages[0].channels
+        is_wide = len(channels) == WIDE
+        page = random.choice(self.pages)
+        own = page.client_ids[-1] if page.client_ids and random.random() < 0.2 else None  # noqa: PLR2004
+        self.worker.start_job(
+            Job(
+                channels=channels if is_wide else (random.choice(channels),),
+                key=f"job-{number}",
+                steps=random.randint(1, 4 if is_wide else 10),
+                source=own,
+            )
+        )
+
+    def _on_published(self, batch: Sequence[Event], *, is_terminal: bool) -> None:
+        now = self.checker.now_ms
+        self.log_line(
+            "worker",
+            f"published {batch[0].id}" + (f" and {len(batch) - 1} more" if batch[1:] else ""),
+        )
+        for page in self.pages if is_terminal else ():
+            deadline = self.checker.deadline(page, now)
+            self._end = max(self._end, deadline + 1)
+            for event in batch:
+                moment = START + deadline / 1_000
+                self.loop.call_at(moment, self.checker.check_shown, page, event)
+
+    def _start_fault(self, fault: Fault, effects: FaultEffects) -> None:
+        self.log_line("fault", str(fault))
+        effects.begin(fault)
         if fault.duration:
-            self.log_line(f"--- end of {fault.kind}")
-        self._active_faults.remove(fault)
-        self._fault_effects.end(fault)
+            self.loop.call_later(fault.duration / 1_000, self._end_fault, fault, effects)
+
+    def _end_fault(self, fault: Fault, effects: FaultEffects) -> None:
+        if self.loop.is_stopping:
+            return
+        self.log_line("fault", f"end of {fault.kind}")
+        effects.end(fault)
+
+    def _check_polls(self, page: Page) -> None:
+        self.checker.check_polls(page)
+
+    def _check_contact(self) -> None:
+        if self.loop.is_stopping:
+            return
+        for page in self.pages:
+            self.checker.check_contact(page)
+        self.loop.call_later(CONTACT_SECONDS, self._check_contact)
+
+    def _stop(self) -> None:
+        """End all tasks, so that nothing of this run is left for the next."""
+        for page in self.pages:
+            page.stop()
+        for node in self.nodes:
+            node.kill()
+        self.worker.stop()
+        self.loop.failure = None
+        self.loop.is_stopping = True
+        self.loop.run_until_time(self.loop.now + STOP_SECONDS)
+        self.loop.close()
+
+
+@cache
+def _settings(unsent_bytes: int) -> Settings:
+    return Settings(prefix=PREFIX, secret=SECRET, limit_unsent_bytes=unsent_bytes, grace_seconds=6)
+
+
+async def _allow(user: str, id: str) -> bool:  # noqa: A002, ARG001 -- the rule's holes
+    return True

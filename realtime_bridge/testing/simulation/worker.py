@@ -1,68 +1,116 @@
-"""Worker of a simulation: it publishes the steps of jobs, and repeats unacknowledged ones."""
+"""Worker process of a simulation: it publishes the steps of jobs through the real broadcaster."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
 
 from realtime_bridge.model.event import Event
-from realtime_bridge.testing.simulation.deployment import Deployment
+from realtime_bridge.publishing.broadcaster import Broadcaster
+from realtime_bridge.testing.simulation.log_link import LogConnection, SimulatedLog
+from realtime_bridge.testing.simulation.process import Process
+from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 
-STEPS_MS = (50, 3_000)
-RETRY_MS = (200, 2_000)
-LOST_SHARE = 0.7
-"""Share of lost receipts during the fault `lose_receipts`."""
+STEP_SECONDS = (0.3, 5.0)
+RETRY_SECONDS = (0.2, 2.0)
+
+
+@dataclass(slots=True)
+class Job:
+    """Job whose steps are published one after another.
+
+    Args:
+        channels: each step is one batch with an event on each channel.
+        key: the key of its events.
+        steps: the number of steps.
+        source: the id of the client that began it.
+        step: the next step.
+
+    """
+
+    channels: Sequence[str]
+    key: str
+    steps: int
+    source: str | None
+    step: int = 1
 
 
 class Worker:
-    """Publisher of one job's events, each after the acknowledgement of the last."""
+    """Worker that repeats each publish until it is acknowledged, also after a restart.
 
-    def __init__(self, simulation: Deployment, number: int) -> None:
-        self._simulation = simulation
-        self._number = number
-        self._jobs = 0
+    Args:
+        loop: the event loop.
+        random: draws waits.
+        log: the way to the log.
+        application: the application's own state: the step of each job, by channel.
+        report: receives each acknowledged batch.
 
-    def start_job(self, at: int) -> None:
-        """Start a job at a time."""
-        self._jobs += 1
-        random = self._simulation.random
-        channel = random.choice(self._simulation.options.channels)
-        key = f"job-{self._number}-{self._jobs}"
-        steps = random.randint(1, 12)
-        source = random.choice((None, None, None, "c_0"))
-        self._simulation.call_at(at, self._publish_step, channel, key, 1, steps, source)
+    """
 
-    def _publish_step(
-        self, channel: str, key: str, step: int, steps: int, source: str | None
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        random: Random,
+        log: LogConnection,
+        application: dict[str, dict[str, Any]],
+        report: Any,
     ) -> None:
-        done = step == steps
-        event = Event(
-            channel=channel,
-            event="job.completed" if done else "job.progress",
-            data=step,
-            id=f"{key}-{step}",
-            key=key,
-            source=None if done else source,
-        )
-        self._simulation.application.setdefault(channel, {})[key] = step
-        self._publish(event, step, steps)
+        self.log: LogConnection = log
+        self._loop = loop
+        self._random = random
+        self._application = application
+        self._report = report
+        self._process = Process("worker")
+        self._jobs: dict[str, Job] = {}
+        self._broadcaster = Broadcaster(log=SimulatedLog(log))
 
-    def _publish(self, event: Event, step: int, steps: int) -> None:
-        """Publish an event until its acknowledgement; the log may store it before that."""
-        random, servers = self._simulation.random, self._simulation.servers
-        retry_ms = random.randint(*RETRY_MS)
-        if not servers.ready() or self._simulation.has_fault("reject", None):
-            self._simulation.call_later(retry_ms, self._publish, event, step, steps)
-            return
-        _, announcement = self._simulation.log.append(event)
-        if announcement:
-            servers.announce(announcement)
-        if self._simulation.has_fault("lose_receipts", None) and random.random() < LOST_SHARE:
-            # The log has the event: the repeated publish is a duplicate.
-            self._simulation.call_later(retry_ms, self._publish, event, step, steps)
-            return
-        self._on_receipt(event, step, steps)
+    def start_job(self, job: Job) -> None:
+        """Begin a job."""
+        self._jobs[job.key] = job
+        self._loop.spawn(self._process, self._run(job))
 
-    def _on_receipt(self, event: Event, step: int, steps: int) -> None:
-        self._simulation.record_publish(event, terminal=step == steps)
-        if step < steps:
-            wait = self._simulation.random.randint(*STEPS_MS)
-            assert event.key
-            self._simulation.call_later(
-                wait, self._publish_step, event.channel, event.key, step + 1, steps, event.source
-            )
+    def restart(self) -> None:
+        """Kill the process; a new one continues the jobs with their last steps."""
+        self._process.cancel_tasks()
+        self._process = Process("worker")
+        self._broadcaster = Broadcaster(log=SimulatedLog(self.log))
+        for job in list(self._jobs.values()):
+            self._loop.spawn(self._process, self._run(job))
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.cancel_tasks()
+
+    async def _run(self, job: Job) -> None:
+        while job.step <= job.steps:
+            await self._publish(job)
+            job.step += 1
+            await asyncio.sleep(self._random.uniform(*STEP_SECONDS))
+        del self._jobs[job.key]
+
+    async def _publish(self, job: Job) -> None:
+        batch = [_event(job, channel) for channel in job.channels]
+        for event in batch:
+            self._application.setdefault(event.channel, {})[job.key] = job.step
+        while True:
+            try:
+                await self._broadcaster.publish_many(batch)
+            except Exception:
+                await asyncio.sleep(self._random.uniform(*RETRY_SECONDS))
+                continue
+            self._report(batch, is_terminal=job.step == job.steps)
+            return
+
+
+def _event(job: Job, channel: str) -> Event:
+    done = job.step == job.steps
+    event: Event = Event.create(
+        channel,
+        "job.completed" if done else "job.progress",
+        job.step,
+        f"{job.key}-{job.step}-{channel}",
+        job.key,
+        None if done else job.source,
+    )
+    return event

@@ -1,0 +1,89 @@
+"""Replacement of clocks and random numbers, for the duration of one run."""
+
+import gc
+import os
+import random
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, tzinfo
+from random import Random
+from typing import Any, Self
+
+import jwt.api_jwt
+
+from realtime_bridge.testing.simulation.process import current_process
+from realtime_bridge.testing.simulation.virtual_loop import START, VirtualLoop
+
+EPOCH = 1_800_000_000.0
+"""Unix time at the begin of every run."""
+
+
+@contextmanager
+def deterministic(loop: VirtualLoop, seed: object) -> Iterator[None]:
+    """Take the time from a loop, and random numbers and bytes from a seed."""
+    drawn = Random(f"{seed} bytes")  # noqa: S311 -- repeatable draws, no secrets
+    state, hook = random.getstate(), sys.unraisablehook
+    was_collecting = gc.isenabled()
+    # A collection in the middle would run finalizers at a moment that depends on memory.
+    gc.disable()
+    random.seed(f"{seed} numbers")
+    sys.unraisablehook = _ignore
+    try:
+        clocks = _clocks(loop)
+        with (
+            warnings.catch_warnings(action="ignore"),
+            _replaced(os, urandom=drawn.randbytes),
+            _replaced(time, **clocks),
+            # PyJWT's clock, which Python itself does not take from `time`.
+            _replaced(jwt.api_jwt, datetime=_datetime(clocks["time"])),
+        ):
+            yield
+            gc.collect(0)
+    finally:
+        random.setstate(state)
+        sys.unraisablehook = hook
+        if was_collecting:
+            gc.enable()
+
+
+def _clocks(loop: VirtualLoop) -> dict[str, Callable[[], float]]:
+    def wall() -> float:
+        process = current_process.get()
+        return EPOCH + loop.now - START + (process.clock_offset if process else 0.0)
+
+    return {
+        "time": wall,
+        "time_ns": lambda: round(wall() * 1e9),
+        "monotonic": lambda: loop.now,
+        "monotonic_ns": lambda: int(loop.now * 1e9),
+        "perf_counter": lambda: loop.now,
+    }
+
+
+def _datetime(clock: Callable[[], float]) -> type[datetime]:
+    class VirtualDatetime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(clock(), tz)
+
+    return VirtualDatetime
+
+
+@contextmanager
+def _replaced(module: Any, **functions: Callable[..., Any]) -> Iterator[None]:
+    """Replace functions of a module of the standard library."""
+    originals = {name: getattr(module, name) for name in functions}
+    for name, function in functions.items():
+        setattr(module, name, function)
+    try:
+        yield
+    finally:
+        for name, function in originals.items():
+            setattr(module, name, function)
+
+
+def _ignore(_: object) -> None:
+    """Ignore what a coroutine raises that is dropped at the end of a run."""
