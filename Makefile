@@ -25,7 +25,7 @@ TYPED = 100
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: load soak help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: load soak mutants help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -37,6 +37,7 @@ help:
 	@echo "make payloads write the TypeScript types of the events that the library makes itself"
 	@echo "make coverage run the tests with branch coverage: protocol/ 100 %, the whole 95 %"
 	@echo "make pins     write the list of the public names, which a test compares"
+	@echo "make mutants  planted faults, which the simulation has to find"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have;"
 	@echo "              all schedules of the lab, two hours (python -m tests.lab NAMES runs some, --soak 30 its soak)"
@@ -95,6 +96,10 @@ load: test-packages .venv $(CLIENT)/node_modules/.installed
 
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --minutes 60 --from "$$(date +%s)000" $(ARGS)
+
+# Each patch of tests/mutants breaks the library; the simulation has to find it.
+mutants: .venv
+	.venv/bin/python scripts/mutants.py $(ARGS)
 
 # Peers have an environment of their own, so that the library does not depend on them.
 NATIVE = bench/native/load bench/native/limit

@@ -24,7 +24,6 @@ from realtime_bridge.testing.simulation.faults import (
     Fault,
 )
 from realtime_bridge.testing.simulation.handlers import Handler, JobBoard
-from realtime_bridge.testing.simulation.invariants import InvariantViolation
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.search import (
     Failure,
@@ -33,6 +32,7 @@ from realtime_bridge.testing.simulation.search import (
     simulate,
 )
 from realtime_bridge.testing.simulation.simulation import Simulation
+from realtime_bridge.testing.simulation.status_checker import InvariantViolation
 from realtime_bridge.testing.simulation.storm import STORMS, Storm, check_storm
 
 FAULT_KINDS = (*CLIENT_FAULTS, *NODE_FAULTS, *SHARED_FAULTS, *RARE_FAULTS)

@@ -4,10 +4,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from time import monotonic
 
-from realtime_bridge.testing.simulation.invariants import InvariantViolation
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.search import SimulationFailedError, search
 from realtime_bridge.testing.simulation.simulation import Simulation
+from realtime_bridge.testing.simulation.status_checker import InvariantViolation
 from realtime_bridge.testing.simulation.storm import CLIENTS, STORMS, check_storm
 
 WIDTH = 30

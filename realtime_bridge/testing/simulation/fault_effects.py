@@ -139,7 +139,8 @@ class FaultEffects:
         self._simulation.loop.thaw(self._node(fault).process)
 
     def _begin_log_refused(self, fault: Fault) -> None:
-        self._log(fault).is_refused = True
+        log = self._log(fault)
+        log.is_refused, log.refused_since = True, self._simulation.loop.now
         self._begin_feed_lost(fault)
 
     def _end_log_refused(self, fault: Fault) -> None:

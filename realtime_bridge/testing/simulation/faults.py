@@ -24,6 +24,22 @@ SHARED_FAULTS = ("new_epoch", "roll_back", "log_full", "kill_worker", "worker_lo
 RARE_FAULTS = ("revoke",)
 """Faults that end a client's part in the simulation, and are drawn seldom for that reason."""
 
+FREQUENT = ("feed_lost", "feed_lost", "log_refused", "late_announcements")
+"""Faults that are drawn more often, because their effects depend on the moment."""
+
+PAIRS = (
+    *(("roll_back", "kill_worker"), ("roll_back", "lost_answers"), ("new_epoch", "lost_answers")),
+    *(("restart", "new_epoch"), ("black_hole", "roll_back"), ("cut", "new_epoch")),
+    *(("reload", "new_epoch"), ("lost_announcements", "feed_lost"), ("cut", "late_announcements")),
+)
+"""Faults that often come together, such as a failover of the log and lost connections to it."""
+
+PAIR_SHARE = 0.3
+"""Share of deployments with a pair."""
+
+PAIR_MS = 1_500
+"""Longest time between the two."""
+
 INSTANT_FAULTS = frozenset(
     (
         *("cut", "half_open", "feed_lost", "feed_raises", "new_epoch", "roll_back"),
@@ -78,15 +94,21 @@ class Fault:
 def draw_faults(random: Random, *, clients: int, nodes: int, span: int) -> list[Fault]:
     """Draw the faults of the first `span` milliseconds."""
     number = random.choice((0, 1, 1, 2, 2, 3, 4, 6))
-    return sorted(_draw_fault(random, clients, nodes, span) for _ in range(number))
+    groups = (CLIENT_FAULTS, (*NODE_FAULTS, *FREQUENT), SHARED_FAULTS, RARE_FAULTS)
+    kinds = [random.choice(group) for group in random.choices(groups, (50, 34, 14, 2), k=number)]
+    faults = [_draw_fault(random, kind, clients, nodes, random.randrange(span)) for kind in kinds]
+    if random.random() < PAIR_SHARE:
+        at = random.randrange(span)
+        for kind in random.choice(PAIRS):
+            faults.append(_draw_fault(random, kind, clients, nodes, at))
+            at += random.randint(-PAIR_MS, PAIR_MS)
+    return sorted(faults)
 
 
-def _draw_fault(random: Random, clients: int, nodes: int, span: int) -> Fault:
-    groups = (CLIENT_FAULTS, NODE_FAULTS, SHARED_FAULTS, RARE_FAULTS)
-    kind = random.choice(random.choices(groups, weights=(50, 34, 14, 2))[0])
+def _draw_fault(random: Random, kind: str, clients: int, nodes: int, at: int) -> Fault:
     targets = clients if kind in CLIENT_FAULTS + RARE_FAULTS else nodes
     return Fault(
-        at=random.randrange(span),
+        at=max(0, at),
         kind=kind,
         duration=0 if kind in INSTANT_FAULTS else random.choice((300, 2_000, 8_000, 20_000)),
         target=random.randrange(targets),

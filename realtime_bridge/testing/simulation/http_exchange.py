@@ -50,6 +50,7 @@ class HTTPExchange:
         client_context = copy_context()
         self.up: Pipe = Pipe(loop, link.up, self._on_disconnect, process.context)
         self.down: Pipe = Pipe(loop, link.down, self.inbox.put, client_context)
+        self.opened_at: float = loop.now
         self._gone = loop.create_future()
         self._body: bytes | None = None
         self._head: Head | None = None

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from realtime_bridge.client.subscription_set import DeniedError
+from realtime_bridge.client.subscription_set import ChannelReset, DeniedError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.testing.simulation.faults import Fault, end_of_quiet_period
-from realtime_bridge.testing.simulation.log_store import FullPosition, LogStore, full_position
-from realtime_bridge.testing.simulation.options import Options
+from realtime_bridge.testing.simulation.log_store import FullPosition, full_position
 from realtime_bridge.testing.simulation.page import Page
-from realtime_bridge.testing.simulation.virtual_loop import START, TICK, VirtualLoop
+from realtime_bridge.testing.simulation.status_checker import InvariantViolation, StatusChecker
+from realtime_bridge.testing.simulation.virtual_loop import START
 
 SILENCE_MS = 18_000
 """Longest silence that a client takes for normal, and the time limit of a ping."""
@@ -20,84 +20,38 @@ SLACK_MS = 2_500
 REVOKED_SECONDS = 1.0
 """Longest time in which a revoked client may receive events (I8)."""
 
-HONEST_SECONDS = SILENCE_MS / 1_000
-"""Longest time for which a client shows `Real-time` although nothing can reach it (I17)."""
-
-FRESH_SECONDS = 3.0
+FRESH_SECONDS = 8.0
 """Age of an event that a client may not have yet at the end (I18)."""
+
+ROLLED_BACK = ("ahead", "regressed")
+"""Reasons of resets that a rolled-back log causes."""
 
 CURRENT = ("realtime", "polling")
 """Statuses of a client that is current, and reports that."""
 
 
-class InvariantViolation(AssertionError):  # noqa: N818 -- it reports a violated invariant
-    """Violation of one invariant.
-
-    Args:
-        invariant: its number in docs/specification.md §8, such as `I3`.
-        at: the time in milliseconds.
-        message: the client, and the observation that violates the invariant.
-
-    """
-
-    def __init__(self, invariant: str, at: int, message: str) -> None:
-        super().__init__(f"{invariant} at {at / 1_000:.3f} s: {message}")
-        self.invariant = invariant
-
-
-class InvariantChecker:
-    """Comparison of what clients receive and show with the log's true order.
-
-    Args:
-        loop: the event loop.
-        store: the log.
-        options: the skipped invariants, and the options of clients.
-        faults: the faults of the run.
-        pages: the clients.
-
-    """
-
-    def __init__(
-        self,
-        loop: VirtualLoop,
-        store: LogStore,
-        options: Options,
-        faults: list[Fault],
-        pages: list[Page],
-    ) -> None:
-        self.revoked: dict[int, float] = {}
-        """Moment of the revocation of a client."""
-        self.checks: int = 0
-        self._loop = loop
-        self._store = store
-        self._options = options
-        self._faults = faults
-        self._pages = pages
-        self._last: dict[tuple[int, str], FullPosition] = {}
-        self._delivered: dict[int, set[str]] = {}
-        self._outstanding: dict[int, dict[str, tuple[float, Event]]] = {}
-        store.on_stored = self._on_stored
-        store.on_lost = self._on_lost
-
-    @property
-    def now_ms(self) -> int:
-        """Time since the begin, in milliseconds."""
-        return round((self._loop.now - START) * 1_000)
+class InvariantChecker(StatusChecker):
+    """Comparison of what clients receive and show with the log's true order."""
 
     def record_start(self, page: Page, channel: str, position: Position) -> None:
         """Record the position at which a channel of a client begins."""
         self._last.setdefault((page.number, channel), full_position(position))
         self._cover(page, channel, position)
 
-    def record_reset(self, page: Page, channel: str, position: Position | None) -> None:
-        """Record a reset: it covers the events that were stored before it."""
-        if position:
-            self._last[page.number, channel] = full_position(position)
-            self._cover(page, channel, position)
+    def record_reset(self, page: Page, reset: ChannelReset) -> None:
+        """Record a reset: it covers the events that were stored before it (I1)."""
+        position, key = reset.position, (page.number, reset.channel)
+        if position is None:
+            return
+        last, new = self._last.get(key), full_position(position)
+        # The log itself has to go back before a reset may do that.
+        if last and last[0] == new[0] and last[1] > new[1] and reset.reason not in ROLLED_BACK:
+            self._fail("I1", page, f"a reset ({reset.reason}) moves it back from {last} to {new}")
+        self._last[key] = new
+        self._cover(page, reset.channel, position)
 
     def check_delivery(self, page: Page, event: Event) -> None:
         """Check an event that an application receives (I1, I3, I8, I12)."""
-        self.checks += 1
         key, ids = (page.number, event.channel), self._delivered_ids(page)
         if event.id in ids:
             self._fail("I3", page, f"{event.id} was delivered twice")
@@ -141,7 +95,9 @@ class InvariantChecker:
     def check_shown(self, page: Page, event: Event) -> None:
         """Check that an active client shows a terminal state in time (I4)."""
         is_active = self._is_active(page) and (page.always_polls or page.status == "realtime")
-        if is_active and not page.handler.shows(event):
+        # No client can know of an event that the log lost before the client received it.
+        is_lost = any(fault.kind == "roll_back" for fault in self._faults)
+        if is_active and not is_lost and not page.handler.shows(event):
             self._fail("I4", page, f"{event.id} is not shown; it shows {page.status}")
 
     def deadline(self, page: Page, at: int) -> int:
@@ -161,41 +117,6 @@ class InvariantChecker:
                 self._check_complete(page, channel)
             if page.status not in CURRENT:
                 self._fail("I18", page, f"everything works again, but it shows {page.status}")
-
-    def _on_stored(self, event: Event) -> None:
-        for page in self._pages:
-            if event.channel in page.channels and not self._is_own(page, event.source):
-                self._outstanding_of(page)[event.id] = (self._loop.now, event)
-                self._loop.call_later(HONEST_SECONDS, self._check_honesty, page, event)
-
-    def _on_lost(self, channel: str, first_offset: int) -> None:
-        """Expect no event any more that the log has lost."""
-        for page in self._pages:
-            outstanding = self._outstanding_of(page)
-            for key, (_, event) in list(outstanding.items()):
-                position = event.position
-                if event.channel == channel and position and position.offset >= first_offset:
-                    del outstanding[key]
-
-    def _cover(self, page: Page, channel: str, position: Position) -> None:
-        """Expect no event any more that lies before a client's start or reset."""
-        outstanding = self._outstanding_of(page)
-        for key, (_, event) in list(outstanding.items()):
-            if event.channel == channel and _is_before(event, position):
-                del outstanding[key]
-
-    def _check_honesty(self, page: Page, event: Event) -> None:
-        """Check that a client does not show `Real-time` while an event cannot reach it (I17)."""
-        stored_at, pending = self._outstanding_of(page).get(event.id, (0.0, None))
-        if pending is None or not self._is_active(page) or page.status != "realtime":
-            return
-        now = self._loop.now
-        since = max(stored_at, page.status_since, page.excused_until(now))
-        if now < since + HONEST_SECONDS - TICK:
-            self._loop.call_at(since + HONEST_SECONDS, self._check_honesty, page, event)
-        elif (page.number, event.channel) in self._last:
-            late = now - stored_at
-            self._fail("I17", page, f"shows Real-time; {event.id} is {late:.1f} s late")
 
     def _check_complete(self, page: Page, channel: str) -> None:
         key, top = (page.number, channel), self._store.top(channel)
@@ -247,31 +168,6 @@ class InvariantChecker:
         assert at[2] is not None
         return at[2] in self._delivered_ids(page) or self._is_own(page, self._store.sources[at[2]])
 
-    def _is_own(self, page: Page, source: str | None) -> bool:
-        return source in page.client_ids
-
-    def _delivered_ids(self, page: Page) -> set[str]:
-        return self._delivered.setdefault(page.number, set())
-
-    def _outstanding_of(self, page: Page) -> dict[str, tuple[float, Event]]:
-        return self._outstanding.setdefault(page.number, {})
-
-    def _is_active(self, page: Page) -> bool:
-        return page.is_started and not (page.has_ended or page.is_asleep or page.is_logged_out)
-
     def _quiet_end(self, start: int, length: int, page: Page) -> int:
         affects: Callable[[Fault], bool] = lambda fault: fault.affects(page.number)  # noqa: E731
         return end_of_quiet_period(self._faults, start, length, affects)
-
-    def _fail(self, invariant: str, page: Page, message: str) -> None:
-        if invariant in self._options.skipped or self._loop.is_stopping:
-            return
-        error = InvariantViolation(invariant, self.now_ms, f"{page.name}: {message}")
-        self._loop.failure = self._loop.failure or error
-        raise error
-
-
-def _is_before(event: Event, position: Position) -> bool:
-    """Return whether an event lies before a position, or in an epoch that ended."""
-    assert event.position
-    return event.position.epoch != position.epoch or event.position.offset <= position.offset

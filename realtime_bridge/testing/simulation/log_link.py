@@ -26,7 +26,7 @@ CALL_SECONDS = 4.0
 PING_SECONDS, PONG_SECONDS = 10.0, 5.0
 """Interval of a listener's own checks, and the time limit of each, as Redis' listener has them."""
 
-LOST_SHARE = 0.5
+LOST_SHARE = 0.7
 
 T = TypeVar("T")
 
@@ -48,6 +48,7 @@ class LogConnection:
         self.store: LogStore = store
         self.link: Link = link
         self.is_refused: bool = False
+        self.refused_since: float = 0.0
         self.raises: bool = False
         """True while calls and the feed raise an exception that no backend documents."""
         self.loses_answers: bool = False

@@ -14,6 +14,11 @@ SOCKET_BYTES = 4_096
 """Bytes that a socket takes before its sender has to wait."""
 
 
+LOSS_SHARE = 0.03
+RETRANSMISSIONS = (0.2, 0.6)
+"""Share of messages of which TCP sends a packet again, and the seconds until it arrives."""
+
+
 class Direction:
     """Direction between two processes.
 
@@ -54,8 +59,11 @@ class Direction:
 
     def latency(self, size: int) -> float:
         """Return the seconds that so many bytes take now."""
-        slow = size / self.bytes_per_second if self.bytes_per_second else 0.0
-        return self.delay * (0.5 + self._random.random()) + self.extra_delay + slow
+        random = self._random
+        seconds = self.delay * (0.5 + random.random()) + self.extra_delay
+        if self.bytes_per_second:
+            seconds += size / self.bytes_per_second
+        return seconds + (random.choice(RETRANSMISSIONS) if random.random() < LOSS_SHARE else 0.0)
 
     async def traverse(self, size: int = 0) -> None:
         """Wait as long as a message takes, and while this direction is blocked."""

@@ -69,7 +69,7 @@ class Page:
     @property
     def always_polls(self) -> bool:
         """True where the client polls while nothing pushes."""
-        return self._transport == "auto"
+        return self._transport in ("auto", "poll")
 
     def start(self, positions: Mapping[str, Position | None] | None = None) -> None:
         """Start the process."""
@@ -155,7 +155,7 @@ class Page:
             self.handler.event(item)
             return
         self._simulation.log_line(self.name, f"reset of {item.channel}: {item.reason}")
-        checker.record_reset(self, item.channel, item.position)
+        checker.record_reset(self, item)
         self.handler.reset(item.channel, item.position)
         self._load_snapshot(item.channel)
 

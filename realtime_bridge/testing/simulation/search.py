@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from realtime_bridge.testing.simulation.faults import CLIENT_FAULTS, Fault
-from realtime_bridge.testing.simulation.invariants import InvariantViolation
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.simulation import Simulation
+from realtime_bridge.testing.simulation.status_checker import InvariantViolation
 
 LAST_LINES = 80
 

@@ -29,14 +29,14 @@ class Shape:
     @classmethod
     def draw(cls, random: Random, options: Options) -> "Shape":
         """Draw the values that the options leave open."""
-        is_wide = random.random() < 0.08  # noqa: PLR2004 -- such deployments cost much time
+        is_wide = random.random() < 0.05  # noqa: PLR2004 -- such deployments cost much time
         values: dict[str, Any] = {
             "clients": 1 if is_wide else random.choice((1, 2, 3)),
             "channels": WIDE if is_wide else random.choice((1, 2)),
             "jobs": 3 if is_wide else random.choice((2, 4, 6)),
             "nodes": random.choice((1, 2, 2, 3)),
             "memory": random.random() < 0.15,  # noqa: PLR2004
-            "transport": random.choice(("auto", "auto", "auto", "auto", "sse")),
+            "transport": random.choice(("auto", "auto", "auto", "auto", "sse", "poll", "poll")),
             "checks_readiness": random.choice((True, False)),
             "unsent_bytes": random.choice((1_024, 1024**2)),
             "retention": Retention(events=random.choice((2, 1_000, 1_000))),

@@ -37,7 +37,7 @@ RECOVERY_MS = 30_000
 STOP_SECONDS = 60.0
 """Time for all tasks to end after the final check."""
 
-CONTACT_SECONDS = 5.0
+CONTACT_SECONDS = 1.0
 """Interval at which the contact of clients is checked."""
 
 
@@ -111,7 +111,9 @@ class Simulation:
         shape, random, loop = self.shape, self._random, self.loop
         self.store = LogStore(time.monotonic, time.time, shape.retention)
         for number in range(shape.nodes):
-            delay = 0.0 if shape.memory else random.choice((0.0005, 0.002, 0.02))
+            # The server reads channels one after another, so many channels need a near log.
+            delays = (0.0005, 0.005) if shape.channels == WIDE else (0.0005, 0.01, 0.1)
+            delay = 0.0 if shape.memory else random.choice(delays)
             log = LogConnection(loop, random, self.store, Link(loop, random, delay=delay))
             self.nodes.append(
                 Node(
@@ -170,6 +172,7 @@ class Simulation:
                 key=f"job-{number}",
                 steps=random.randint(1, 4 if is_wide else 10),
                 source=own,
+                is_burst=random.random() < 0.2,  # noqa: PLR2004
             )
         )
 
@@ -206,6 +209,7 @@ class Simulation:
             return
         for page in self.pages:
             self.checker.check_contact(page)
+            self.checker.check_way(page)
         self.loop.call_later(CONTACT_SECONDS, self._check_contact)
 
     def _stop(self) -> None:

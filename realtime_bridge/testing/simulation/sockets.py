@@ -30,6 +30,7 @@ class Socket:
         self.up: Pipe = Pipe(loop, link.up, self.on_client_item, node.process.context)
         self.down: Pipe = Pipe(loop, link.down, self.on_server_item, context)
         self.is_reset: bool = False
+        self.opened_at: float = loop.now
 
     def begin(self, path: str) -> None:
         """Send the handshake."""

@@ -13,6 +13,7 @@ from realtime_bridge.testing.simulation.process import Process
 from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 
 STEP_SECONDS = (0.3, 5.0)
+BURST_SECONDS = (0.0, 0.03)
 RETRY_SECONDS = (0.2, 2.0)
 
 
@@ -25,6 +26,7 @@ class Job:
         key: the key of its events.
         steps: the number of steps.
         source: the id of the client that began it.
+        is_burst: whether the steps follow one another within milliseconds.
         step: the next step.
 
     """
@@ -33,6 +35,7 @@ class Job:
     key: str
     steps: int
     source: str | None
+    is_burst: bool = False
     step: int = 1
 
 
@@ -86,7 +89,9 @@ class Worker:
         while job.step <= job.steps:
             await self._publish(job)
             job.step += 1
-            await asyncio.sleep(self._random.uniform(*STEP_SECONDS))
+            await asyncio.sleep(
+                self._random.uniform(*(BURST_SECONDS if job.is_burst else STEP_SECONDS))
+            )
         del self._jobs[job.key]
 
     async def _publish(self, job: Job) -> None:
