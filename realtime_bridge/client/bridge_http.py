@@ -29,12 +29,14 @@ class HTTPResult:
             the bridge denies access: the next attempt may reach the bridge.
         fields: JSON object of the response, or an empty one.
         retry_after: Milliseconds of `Retry-After`, where the server sent it as a number.
+        code: Code of the bridge's own refusal; None: something else answered.
 
     """
 
     status: int | None = None
     fields: Mapping[str, Any] | None = None
     retry_after: int | None = None
+    code: str | None = None
 
     @property
     def reason(self) -> str:
@@ -50,12 +52,14 @@ class StreamFailedError(Exception):
     Args:
         status: HTTP status of the response; None where none arrived.
         message: Reason of the failure.
+        code: Code of the bridge's own refusal.
 
     """
 
-    def __init__(self, status: int | None, message: str) -> None:
+    def __init__(self, status: int | None, message: str, code: str | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.code = code
 
 
 class BridgeHTTP:
@@ -124,7 +128,7 @@ class BridgeHTTP:
                 if response.status != OK or response.content_type != EVENT_STREAM:
                     message = f"the server answered {response.status} without a stream"
                     result = read_response(response.status, await response.read(), response.headers)
-                    raise StreamFailedError(result.status, message)
+                    raise StreamFailedError(result.status, message, result.code)
                 parser = EventStreamParser()
                 # Not by lines: aiohttp limits a line to 64 KiB, less than an event may have.
                 async for chunk in response.content.iter_any():
@@ -165,13 +169,15 @@ def read_response(status: int, body: bytes, headers: Mapping[str, str]) -> HTTPR
         fields = {}
     # A portal or a proxy may answer 200 with HTML, or deny what it does not know.
     is_valid = bool(fields) if status == OK else status not in DENIAL
-    if not is_valid and not _is_refusal(fields, headers):
+    code = _refusal_code(fields, headers)
+    if not is_valid and code is None:
         return HTTPResult(None, {}, retry_after)
-    return HTTPResult(status, fields, retry_after)
+    return HTTPResult(status, fields, retry_after, code)
 
 
-def _is_refusal(fields: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
-    """Return whether the bridge itself refused: its refusals are JSON, with a code in words."""
+def _refusal_code(fields: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
+    """Return the code of the bridge's own refusal; its refusals are JSON, with a code in words."""
     error = fields.get("error")
     is_json = headers.get("content-type", "").startswith("application/json")
-    return is_json and isinstance(error, dict) and isinstance(error.get("code"), str)
+    code = error.get("code") if is_json and isinstance(error, dict) else None
+    return code if isinstance(code, str) else None

@@ -120,6 +120,10 @@ class SSETransport:
         except StreamFailedError as error:
             _logger.info("stream failed: status=%s error=%s", error.status, error)
             code = CODES.get(error.status, self._code)
+            if error.code is not None:
+                # HTTP refuses where a WebSocket would send `error` before it closes.
+                fields = {"code": error.status, "reason": error.code, "message": str(error)}
+                self._receive({"type": "error", **fields})
         except (ProtocolError, RouteMissingError) as error:
             _logger.info("stream failed: error=%s", error)
         except Exception as error:  # uvloop's RuntimeError of a reset among them

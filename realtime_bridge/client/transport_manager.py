@@ -122,7 +122,7 @@ class TransportManager:
             self._batch(self._machine.descriptor_received, descriptor.terms)
         else:
             self.denial = result.reason
-            self._batch(self._machine.descriptor_failed, result.status)
+            self._batch(self._machine.descriptor_failed, result.status, result.code)
 
     def _open(self, number: int) -> None:
         session = self._sessions[number] = TransportSession(
@@ -221,7 +221,7 @@ class TransportManager:
     def _on_polled(self, result: HTTPResult, asked: Positions) -> None:
         if result.status != OK:
             self.denial = result.reason
-            self._machine.poll_failed(result.status, result.retry_after)
+            self._machine.poll_failed(result.status, result.retry_after, result.code)
             return
         try:
             answer = apply(result.fields or {}, asked, self._channels)

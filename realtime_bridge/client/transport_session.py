@@ -57,6 +57,8 @@ class TransportSession:
         """Transport that carries the conversation; None before it is created."""
         self._nonce = uuid.uuid4().hex
         self._ping_nonce = ""
+        self._refusal: str | None = None
+        """Code of the refusal in the server's last `error`."""
         self._is_welcome = self._is_ready = self._is_over = False
         self._unanswered: set[str] = set()
         """Channels whose first answer makes the session ready."""
@@ -119,7 +121,7 @@ class TransportSession:
             return
         self._release()
         self._on_closed(self._number)
-        self._machine.closed(self._number, code)
+        self._machine.closed(self._number, code, self._refusal)
 
     def receive(self, message: Message) -> None:
         """Handle a message; an invalid one ends the conversation."""
@@ -225,6 +227,8 @@ class TransportSession:
         self._report_health(message)
 
     def _on_error(self, message: Message) -> None:
+        reason = message.get("reason")
+        self._refusal = reason if isinstance(reason, str) else None
         _logger.warning(
             "error from the server: code=%s message=%s", message.get("code"), message.get("message")
         )

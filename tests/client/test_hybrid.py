@@ -14,10 +14,12 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.server import Bridge
+from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.http.request import Message, Receive, Scope, Send
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge.testing.contracts.samples import numbered
 from tests.client.servers import (
+    SECRET,
     TIMEOUT,
     TIMING,
     Client,
@@ -29,6 +31,7 @@ from tests.client.servers import (
 
 CHANNEL = "user-ada"
 SOCKETS = b"Upgrade: websocket"
+ANOTHER = "another secret for tests of more than 32 bytes"
 
 PINGING = replace(TIMING, silence_allowance=-9_900, ping_timeout=2_000)
 """Silence is allowed for 100 ms, so that the client pings between two heartbeats (10 s)."""
@@ -284,7 +287,7 @@ async def test_invalid_channel_name_is_denied(url: str, transport: str) -> None:
 
 
 @every_transport
-@pytest.mark.parametrize("bad", ["nonsense", token(seconds=-60), token() + "x"])
+@pytest.mark.parametrize("bad", ["nonsense", Tokens(SECRET, issuer="another").issue("ada")])
 async def test_bad_token_is_denied(url: str, transport: str, bad: str) -> None:
     reason = await denial(client(url, transport, token=bad))
     assert "token" in reason
@@ -292,11 +295,33 @@ async def test_bad_token_is_denied(url: str, transport: str, bad: str) -> None:
 
 
 @every_transport
-async def test_expired_tokens_alone_are_denied(url: str, transport: str) -> None:
-    async def another() -> str:
-        return token(seconds=-60)
+@pytest.mark.parametrize(
+    ("refused", "cause"),
+    [
+        (token(seconds=-60), "it has expired"),
+        (Tokens(ANOTHER, issuer="realtime").issue("ada"), "it is signed with another secret"),
+    ],
+)
+async def test_refused_token_is_retried_until_a_fresh_one(
+    server: Server, url: str, transport: str, refused: str, cause: str
+) -> None:
+    tokens = [refused]
 
-    assert "expired" in await denial(client(url, transport, token=another))
+    async def current() -> str:
+        return tokens[-1]
+
+    timing = replace(TIMING, denial_patience=1)
+    async with client(url, transport, token=current, timing=timing) as listening:
+        while server.requests["/realtime/connect"] < 8:
+            server.requested.clear()
+            async with asyncio.timeout(TIMEOUT):
+                await server.requested.wait()
+        assert listening.status.kind != "error"
+        assert listening.status.reason == f"the server refuses the token: {cause}"
+        tokens.append(token())
+        await listening.started()
+        await publish(server, 1)
+        assert await listening.steps(1) == [1]
 
 
 @every_transport

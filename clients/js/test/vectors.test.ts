@@ -99,11 +99,11 @@ const DEFAULT_TERMS: Terms = {
 const POSITIONAL: Record<string, string[]> = {
   start: ['cached'],
   descriptor_received: ['terms'],
-  descriptor_failed: ['status'],
+  descriptor_failed: ['status', 'code'],
   opened: ['socket'],
   ready: ['socket'],
   message_received: ['socket'],
-  closed: ['socket', 'code'],
+  closed: ['socket', 'code', 'reason'],
   drain: ['socket', 'after', 'window'],
   generation: ['generation'],
   health: ['socket', '*'],

@@ -6,7 +6,7 @@ The twin is `clients/js/src/machine/machine.ts`; both replay `tests/vectors/mach
 from operator import itemgetter
 
 from realtime_bridge.protocol.client.commands import Mode, Options, Terms
-from realtime_bridge.protocol.client.credentials import DENIAL
+from realtime_bridge.protocol.client.credentials import DENIAL, refusal_reason
 from realtime_bridge.protocol.client.link_inputs import LinkInputs
 from realtime_bridge.protocol.client.state import CONNECTED
 from realtime_bridge.protocol.client.timing import Timing
@@ -32,6 +32,7 @@ class Machine(LinkInputs):
 
     # Declared again: from the assignments below, type checkers infer narrower types.
     mode: Mode
+    reason: str | None
     last_ok: int | None
     started: int
 
@@ -84,10 +85,16 @@ class Machine(LinkInputs):
             self.timers["refresh"] = self._refresh_at
             self._follow(terms, before)
 
-    def descriptor_failed(self, status: int | None = None) -> None:
-        """Handle a failed request for a descriptor; `status` is None where no response arrived."""
+    def descriptor_failed(self, status: int | None = None, code: str | None = None) -> None:
+        """Handle a failed request for a descriptor.
+
+        Args:
+            status: HTTP status; None where no response arrived.
+            code: Code of the bridge's refusal.
+
+        """
         if "describe" in self.timers:
-            self._on_descriptor_failed(status)
+            self._on_descriptor_failed(status, code)
 
     def opened(self, socket: int) -> None:
         """Handle an open socket: send `connect` and wait for `welcome`."""
@@ -122,15 +129,24 @@ class Machine(LinkInputs):
             self._cancel("ping")
             self._expect_message()
 
-    def closed(self, socket: int, code: int = CloseCode.ABNORMAL) -> None:
+    def closed(
+        self, socket: int, code: int = CloseCode.ABNORMAL, reason: str | None = None
+    ) -> None:
         """Handle a socket that failed, or that was closed by the server.
 
         A session closes the socket after an invalid message, and reports that here too.
+
+        Args:
+            socket: Number of the socket.
+            code: Close code.
+            reason: Code of the refusal in the server's last `error`.
+
         """
         if socket == self._successor:
             self._on_successor_lost()
+            self._renew_token(code)
         elif socket == self._socket:
-            self._on_socket_lost(code, f"the socket closed with {code}")
+            self._on_socket_lost(code, refusal_reason(reason, f"the socket closed with {code}"))
 
     def drain(self, socket: int, after: int, window: int) -> None:
         """Handle the server's notice that it will close: move to a successor at a random time."""
@@ -177,15 +193,26 @@ class Machine(LinkInputs):
             self.credentials.confirm()
         if moved:
             self.poll_schedule.event_received(self._now)
+        if not self._options.push:
+            self.reason = None
         if self.mode == "LIVE":
             self._polling_on &= more
         if more:
             self.timers["poll"] = self._now + self.timing.next_page_delay
 
-    def poll_failed(self, status: int | None = None, retry_after: int | None = None) -> None:
-        """Handle a failed poll; `retry_after` is in milliseconds.
+    def poll_failed(
+        self,
+        status: int | None = None,
+        retry_after: int | None = None,
+        code: str | None = None,
+    ) -> None:
+        """Handle a failed poll. A denial changes nothing for a live socket, or during a renewal.
 
-        A denial changes nothing for a live socket, or during a renewal.
+        Args:
+            status: HTTP status; None where no response arrived.
+            retry_after: Wait that the server asked for, in milliseconds.
+            code: Code of the bridge's refusal.
+
         """
         if not self.poll_schedule.in_flight:
             return
@@ -194,8 +221,11 @@ class Machine(LinkInputs):
         if status in DENIAL:
             if self.mode in CONNECTED:
                 self._polling_on = False
-            elif not self.describing:
-                self._on_denied(f"a poll was answered {status}", status)
+            elif "describe_again" in self.timers:
+                latest = self._now + self.timing.descriptor_retry_max
+                self.timers["describe_again"] = min(self.timers["describe_again"], latest)
+            elif "describe" not in self.timers:
+                self._on_denied(f"a poll was answered {status}", status, code)
 
     def event_received(self) -> None:
         """Record a pushed event: polls that become necessary follow soon."""

@@ -41,6 +41,8 @@ class State:
     """True where the credentials were denied: another session of the user may be valid."""
     _hurry = False
     """True where the next descriptor leads to a socket at once."""
+    _token_refused = False
+    """True after a socket closed because of its token, until one is live."""
     _confirmed = False
     """True after a message on the live socket."""
     _polling_on = False

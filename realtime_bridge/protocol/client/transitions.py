@@ -3,7 +3,7 @@
 from typing import Literal
 
 from realtime_bridge.protocol.client.commands import Mode, Terms
-from realtime_bridge.protocol.client.credentials import DENIAL
+from realtime_bridge.protocol.client.credentials import DENIAL, refusal_reason
 from realtime_bridge.protocol.client.reconnect_policy import PLANNED_CODES
 from realtime_bridge.protocol.client.state import CONNECTED, State
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -28,7 +28,7 @@ class Transitions(State):
     started: int
 
     def _on_describe(self) -> None:
-        self._on_descriptor_failed(None)
+        self._on_descriptor_failed(None, None)
 
     def _on_describe_again(self) -> None:
         self._describe()
@@ -74,7 +74,7 @@ class Transitions(State):
     def _begin(self) -> None:
         """Start from rest with the descriptor at hand, if any."""
         self.started, self.reason = self._now, None
-        self._hurry = self._may_return = False
+        self._hurry = self._may_return = self._token_refused = False
         self.credentials.confirm()
         if self.terms:
             self.timers["refresh"] = max(self._now, self._refresh_at)
@@ -100,7 +100,7 @@ class Transitions(State):
         self.timers["describe"] = self._now + self.timing.descriptor_timeout
         self._do(do)
 
-    def _on_descriptor_failed(self, status: int | None) -> None:
+    def _on_descriptor_failed(self, status: int | None, code: str | None) -> None:
         """Continue without a fresh descriptor: a cached descriptor serves meanwhile.
 
         A renewal without a response does not count: the next denial leads to another renewal.
@@ -108,7 +108,7 @@ class Transitions(State):
         self._cancel("describe")
         reason = f"no descriptor: {status or 'no answer'}"
         if status in DENIAL:
-            self._on_denied(reason, status)
+            self._on_denied(reason, status, code)
             return
         self.credentials.confirm()
         if self.mode == "BOOT":
@@ -122,9 +122,9 @@ class Transitions(State):
         wait = min(self.reconnect_policy.backoff(self._draw), self.timing.descriptor_retry_max)
         self.timers["describe_again"] = self._now + wait
 
-    def _on_denied(self, reason: str, status: int | None) -> None:
-        self.reason = reason
-        match self.credentials.deny(self._now, status):
+    def _on_denied(self, reason: str, status: int | None, code: str | None) -> None:
+        self.reason = reason = refusal_reason(code, reason)
+        match self.credentials.deny(self._now, status, code):
             case "renew":
                 self._describe("renew")
             case "retry":
@@ -172,7 +172,7 @@ class Transitions(State):
         self.mode = "LIVE"
         self.reason = self._window = None
         self._cancel(*SOCKET_TIMERS)
-        self._confirmed = False
+        self._confirmed = self._token_refused = False
         self.credentials.confirm()
         self._live_since = self._now
         self._expect_message()
@@ -235,11 +235,18 @@ class Transitions(State):
         self._poll_within(self.timing.first_poll_spread)
 
     def _renew_token(self, code: int) -> None:
-        """Renew an expired token before the next attempt, which then comes at once."""
-        if code == CloseCode.TOKEN and not self.credentials.renewed:
-            self.credentials.renewed = self._hurry = True
-            self._cancel("reconnect")
+        """Get a fresh token before the next attempt: at once, and after that with back-off."""
+        if code != CloseCode.TOKEN:
+            return
+        is_first, self._token_refused, self._hurry = not self._token_refused, True, True
+        at = self.timers.pop("reconnect", None)
+        if "describe" in self.timers:
+            return
+        if is_first:
+            self.credentials.renewed = True
             self._describe("renew")
+        elif at is not None:
+            self.timers["describe_again"] = at
 
     def _fall(self, reason: str, code: int = CloseCode.ABNORMAL, *, planned: bool = False) -> None:
         # A client that polled already keeps its interval: the lost attempt delays no events.
@@ -270,6 +277,7 @@ class Transitions(State):
             return
         self.reconnect_policy.reset()
         if "describe" not in self.timers:
+            self._token_refused = False
             self.credentials.confirm()
         if self.mode in CONNECTED:
             self._ping()
@@ -283,10 +291,11 @@ class Transitions(State):
 
     def _reconnect_soon(self) -> None:
         """Reconnect before the back-off ends: what made the attempts fail seems to be over."""
-        if "reconnect" in self.timers:
+        name = "describe_again" if self._hurry else "reconnect"
+        if name in self.timers:
             self.reconnect_policy.reset()
             soon = self.reconnect_policy.soon(self._now, self._draw, self.timing.restart_spread)
-            self.timers["reconnect"] = min(self.timers["reconnect"], soon)
+            self.timers[name] = min(self.timers[name], soon)
 
     def _pause_later(self) -> None:
         if not self._pausing:

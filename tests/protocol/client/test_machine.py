@@ -9,11 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
+from realtime_bridge.protocol.client.poll_schedule import SLOW_DOWN
 from realtime_bridge.protocol.client.transitions import RESTING
 
 draws = st.floats(0, 1, exclude_max=True)
 statuses = st.sampled_from([None, 401, 403, 404, 429, 500, 503])
 codes = st.sampled_from([1000, 1006, 1012, 4400, 4401, 4403, 4408, 4409, 4410, 4500, 4503, 4508])
+refusals = st.sampled_from([None, "token_expired", "token_unknown_key", "revoked"])
 options = st.builds(
     Options,
     polling_interval=st.sampled_from([500, 5_000, 30_000]),
@@ -34,7 +36,7 @@ inputs: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "refresh": st.just({}),
     "stop": st.just({}),
     "descriptor_received": st.builds(dict, terms=terms),
-    "descriptor_failed": st.builds(dict, status=statuses),
+    "descriptor_failed": st.builds(dict, status=statuses, code=refusals),
     "drain": st.builds(dict, after=st.integers(0, 9_000), window=st.integers(0, 9_000)),
     "health": st.builds(
         dict, ok=st.booleans(), sent=st.none() | st.sampled_from([0, 9_000, 20_000])
@@ -54,7 +56,10 @@ inputs: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         ok=st.booleans(),
     ),
     "poll_failed": st.builds(
-        dict, status=statuses, retry_after=st.sampled_from([None, 0, 30_000, 10**9])
+        dict,
+        status=statuses,
+        retry_after=st.sampled_from([None, 0, 30_000, 10**9]),
+        code=refusals,
     ),
     "event_received": st.just({}),
     "offline": st.just({}),
@@ -65,7 +70,7 @@ inputs: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "opened": st.just({}),
     "ready": st.just({}),
     "message_received": st.just({}),
-    "closed": st.builds(dict, code=codes),
+    "closed": st.builds(dict, code=codes, reason=refusals),
 }
 SOCKET_INPUTS = (
     *("opened", "ready", "message_received", "closed", "drain", "health"),
@@ -308,6 +313,7 @@ def test_client_is_current_within_30_s_when_everything_works(
         # A server that asks for a long wait does not work again before its end.
         args = args | {"retry_after": None} if "retry_after" in args else args
         args = args | {"next_ms": None} if "next_ms" in args else args
+        args = args | {"status": 500} if args.get("status") in SLOW_DOWN else args
         runner.give(name, draw, **(args | {"socket": 1} if name in SOCKET_INPUTS else args))
         runner.advance(wait, draw)
     runner.works = True

@@ -68,11 +68,6 @@ export function isFinal(error: unknown): boolean {
   return error instanceof HTTPError && error.code === 'no_log';
 }
 
-/** Return the HTTP status of an error; null where no response arrived. */
-export function httpStatus(error: unknown): number | null {
-  return error instanceof HTTPError ? error.status : null;
-}
-
 function headers({ body, token, accept = 'application/json' }: HTTPRequest): Record<string, string> {
   return {
     accept,

@@ -5,10 +5,15 @@
 
 import { CloseCode } from '../close-codes.js';
 import type { Terms } from './commands.js';
-import { isDenial } from './credentials.js';
+import { isDenial, refusalReason } from './credentials.js';
 import { LinkInputs } from './link-inputs.js';
-import type { PollFailure } from './poll-schedule.js';
+import type { PollFailure as ScheduledFailure } from './poll-schedule.js';
 import type { TimerName } from './state.js';
+
+export interface PollFailure extends ScheduledFailure {
+  /** Code of the bridge's refusal. */
+  code?: string | null;
+}
 
 export interface PollSuccess {
   /** True if the poll brought events or a reset. */
@@ -91,9 +96,12 @@ export class Machine extends LinkInputs {
     }
   }
 
-  /** Handle a failed request for a descriptor; `status` is null where no response arrived. */
-  descriptorFailed(status: number | null = null): void {
-    if (this.timers.has('describe')) this._onDescriptorFailed(status);
+  /**
+   * Handle a failed request for a descriptor; `status` is null where no response arrived, and `code`
+   * is the bridge's refusal.
+   */
+  descriptorFailed(status: number | null = null, code: string | null = null): void {
+    if (this.timers.has('describe')) this._onDescriptorFailed(status, code);
   }
 
   /** Handle an open socket: send `connect` and wait for `welcome`. */
@@ -134,10 +142,17 @@ export class Machine extends LinkInputs {
     }
   }
 
-  /** Handle a socket that failed, or that the server or the session closed after an invalid message. */
-  closed(socket: number, code: number = CloseCode.ABNORMAL): void {
-    if (socket === this._successor) this._onSuccessorLost();
-    else if (socket === this._socket) this._onSocketLost(code, `the socket closed with ${code}`);
+  /**
+   * Handle a socket that failed, or that the server or the session closed after an invalid message;
+   * `reason` is the code of the refusal in the server's last `error`.
+   */
+  closed(socket: number, code: number = CloseCode.ABNORMAL, reason: string | null = null): void {
+    if (socket === this._successor) {
+      this._onSuccessorLost();
+      this._renewToken(code);
+    } else if (socket === this._socket) {
+      this._onSocketLost(code, refusalReason(reason, `the socket closed with ${code}`));
+    }
   }
 
   /** Handle the server's notice that it will close the socket: move to another at a random time. */
@@ -167,18 +182,20 @@ export class Machine extends LinkInputs {
     this.lastOk = this._now;
     if (!this._describing) this._credentials.confirm();
     if (moved) this.pollSchedule.eventReceived(this._now);
+    if (!this._options.push) this.reason = null;
     if (this.mode === 'LIVE') this._pollingOn &&= more;
     if (more) this._in('poll', this.timing.nextPageDelay);
   }
 
   /** Handle a failed poll. A denial changes nothing for a live socket, or during a renewal. */
-  pollFailed({ status = null, retryAfter = null }: PollFailure = {}): void {
+  pollFailed({ status = null, retryAfter = null, code = null }: PollFailure = {}): void {
     if (!this.pollSchedule.inFlight) return;
     this._cancel('pollLimit');
     this.pollSchedule.failed(this._now, this._draw, { status, retryAfter });
     if (isDenial(status)) {
       if (this._connected) this._pollingOn = false;
-      else if (!this._describing) this._onDenied(`a poll was answered ${status}`, status);
+      else if (this.timers.has('describeAgain')) this._hastenDescriptor();
+      else if (!this._describing) this._onDenied(`a poll was answered ${status}`, status, code);
     }
   }
 
@@ -237,6 +254,11 @@ export class Machine extends LinkInputs {
       this.timers.delete(name);
       this._due[name]();
     }
+  }
+
+  private _hastenDescriptor(): void {
+    const latest = this._now + this.timing.descriptorRetryMax;
+    this.timers.set('describeAgain', Math.min(this.timers.get('describeAgain') ?? latest, latest));
   }
 
   private _setReach({ hidden, offline }: { hidden: boolean; offline: boolean }): void {

@@ -65,6 +65,8 @@ export abstract class State {
   protected _pollTrouble = false;
   /** True if the next descriptor leads to a socket at once. */
   protected _hurry = false;
+  /** True after a socket closed because of its token, until one is live. */
+  protected _tokenRefused = false;
   /** True if a message arrived since the socket became live. */
   protected _confirmed = false;
   /** True if polls go on beside a socket, until the first one ends while LIVE. */

@@ -3,7 +3,7 @@
 import { CloseCode } from '../close-codes.js';
 import type { Mode } from '../types.js';
 import type { Terms } from './commands.js';
-import { isDenial } from './credentials.js';
+import { isDenial, refusalReason } from './credentials.js';
 import { isPlanned } from './reconnect-policy.js';
 import { State } from './state.js';
 import type { TimerName } from './state.js';
@@ -22,7 +22,7 @@ const SOCKET_TIMERS: readonly TimerName[] = [
 export abstract class Transitions extends State {
   /** Action of each timer when it fires. */
   protected readonly _due: Readonly<Record<TimerName, () => void>> = {
-    describe: () => this._onDescriptorFailed(null),
+    describe: () => this._onDescriptorFailed(null, null),
     describeAgain: () => this._describe(),
     refresh: () => this._describe(),
     slow: () => {
@@ -61,7 +61,7 @@ export abstract class Transitions extends State {
   protected _begin(): void {
     this.started = this._now;
     this.reason = null;
-    this._hurry = this._mayReturn = false;
+    this._hurry = this._mayReturn = this._tokenRefused = false;
     this._credentials.confirm();
     if (this.terms) this.timers.set('refresh', Math.max(this._now, this._refreshAt));
     if (!this._options.push || this.terms?.mode === 'polling') {
@@ -95,11 +95,11 @@ export abstract class Transitions extends State {
    * Continue without a fresh descriptor: a cached descriptor serves meanwhile.
    * A renewal without a response does not count: the next denial leads to another renewal.
    */
-  protected _onDescriptorFailed(status: number | null): void {
+  protected _onDescriptorFailed(status: number | null, code: string | null): void {
     this._cancel('describe');
     const reason = `no descriptor: ${status || 'no answer'}`;
     if (isDenial(status)) {
-      this._onDenied(reason, status);
+      this._onDenied(reason, status, code);
       return;
     }
     this._credentials.confirm();
@@ -118,9 +118,9 @@ export abstract class Transitions extends State {
     this._in('describeAgain', Math.min(wait, this.timing.descriptorRetryMax));
   }
 
-  protected _onDenied(reason: string, status: number | null): void {
-    this.reason = reason;
-    const next = this._credentials.deny(this._now, status);
+  protected _onDenied(otherwise: string, status: number | null, code: string | null): void {
+    const reason = (this.reason = refusalReason(code, otherwise));
+    const next = this._credentials.deny(this._now, status, code);
     if (next === 'renew') this._describe('renew');
     else if (next === 'retry') this._describeLater();
     else {
@@ -173,7 +173,7 @@ export abstract class Transitions extends State {
     this.mode = 'LIVE';
     this.reason = this._window = null;
     this._cancel(...SOCKET_TIMERS);
-    this._confirmed = false;
+    this._confirmed = this._tokenRefused = false;
     this._credentials.confirm();
     this._liveSince = this._now;
     this._expectMessage();
@@ -241,12 +241,18 @@ export abstract class Transitions extends State {
     this._pollWithin(this.timing.firstPollSpread);
   }
 
-  /** Renew an expired token before the next attempt, which then comes at once. */
+  /** Get a fresh token before the next attempt: at once, and after that with back-off. */
   protected _renewToken(code: number): void {
-    if (code !== CloseCode.TOKEN || this._credentials.renewed) return;
-    this._credentials.renewed = this._hurry = true;
+    if (code !== CloseCode.TOKEN) return;
+    const isFirst = !this._tokenRefused;
+    this._tokenRefused = this._hurry = true;
+    const at = this.timers.get('reconnect');
     this._cancel('reconnect');
-    this._describe('renew');
+    if (this.timers.has('describe')) return;
+    if (isFirst) {
+      this._credentials.renewed = true;
+      this._describe('renew');
+    } else if (at !== undefined) this.timers.set('describeAgain', at);
   }
 
   protected _fall(reason: string, code: number = CloseCode.ABNORMAL, planned = false): void {
@@ -281,7 +287,10 @@ export abstract class Transitions extends State {
     }
     const { wakeSpread, firstPollSpread } = this.timing;
     this.reconnectPolicy.reset();
-    if (!this.timers.has('describe')) this._credentials.confirm();
+    if (!this.timers.has('describe')) {
+      this._tokenRefused = false;
+      this._credentials.confirm();
+    }
     if (this._connected) {
       this._ping();
       this._pollingOn = true;
@@ -295,11 +304,12 @@ export abstract class Transitions extends State {
 
   /** Reconnect before the back-off ends: what made the attempts fail seems to be over. */
   protected _reconnectSoon(): void {
-    const at = this.timers.get('reconnect');
+    const name = this._hurry ? 'describeAgain' : 'reconnect';
+    const at = this.timers.get(name);
     if (at === undefined) return;
     this.reconnectPolicy.reset();
     const soon = this.reconnectPolicy.soon(this._now, this._draw, this.timing.restartSpread);
-    this.timers.set('reconnect', Math.min(at, soon));
+    this.timers.set(name, Math.min(at, soon));
   }
 
   private _onBeat(): void {

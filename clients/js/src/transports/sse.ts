@@ -99,8 +99,11 @@ export class SSETransport implements Transport {
       throw new Error('the stream ended');
     } catch (error) {
       if (signal.aborted || this._closed) return;
+      const { status, code } = error as { status?: number | null; code?: string | null };
+      // HTTP refuses where a WebSocket would send `error` before it closes.
+      if (code) this._handlers.message({ type: 'error', code: status, reason: code, message: String(error) });
       this.close();
-      this._handlers.closed(CODES[(error as { status?: number | null }).status ?? 0] ?? this._code, String(error));
+      this._handlers.closed(CODES[status ?? 0] ?? this._code, String(error));
     }
   }
 

@@ -7,7 +7,7 @@ import type { MachineInput } from '../client-runner.js';
 import { CloseCode } from '../close-codes.js';
 import type { BridgeHTTP } from '../http/bridge-http.js';
 import type { DescriptorStore } from '../http/descriptor.js';
-import { HTTPError, httpStatus, request } from '../http/request.js';
+import { HTTPError, request } from '../http/request.js';
 import type { Action, Command } from '../machine/commands.js';
 import type { Timing } from '../machine/timing.js';
 import { assertValid, isText, parseMessage } from '../messages.js';
@@ -97,7 +97,10 @@ export class TransportManager {
       .fetch(controller.signal)
       .then(
         ({ terms }): MachineInput => (machine) => machine.descriptorReceived(terms),
-        (error: unknown): MachineInput => (machine) => machine.descriptorFailed(httpStatus(error)),
+        (error: unknown): MachineInput => {
+          const { status, code } = failureOf(error);
+          return (machine) => machine.descriptorFailed(status, code);
+        },
       )
       .then((input) => controller.signal.aborted || this._input(input))
       .finally(() => {
@@ -192,7 +195,11 @@ export class TransportManager {
   }
 
   private _onPollFailed(error: unknown): void {
-    const { status = null, retryAfter = null } = error instanceof HTTPError ? error : {};
-    this._input((machine) => machine.pollFailed({ status, retryAfter }));
+    this._input((machine) => machine.pollFailed(failureOf(error)));
   }
+}
+
+function failureOf(error: unknown): { status: number | null; retryAfter: number | null; code: string | null } {
+  const { status = null, retryAfter = null, code = null } = error instanceof HTTPError ? error : {};
+  return { status, retryAfter, code };
 }

@@ -8,7 +8,7 @@ import type { MachineInput } from '../client-runner.js';
 import { CloseCode } from '../close-codes.js';
 import { spread } from '../machine/backoff.js';
 import type { Timing } from '../machine/timing.js';
-import { VERSION, isFields, isHealthy, milliseconds, numberOr, readEvent, readPosition } from '../messages.js';
+import { VERSION, isFields, isHealthy, isText, milliseconds, numberOr, readEvent, readPosition } from '../messages.js';
 import type { ClientMessage, ServerMessage } from '../messages.js';
 import type { Position, ResetReason, TransportName } from '../types.js';
 import { PING, Questions, TOKEN } from './questions.js';
@@ -40,6 +40,8 @@ export class TransportSession implements TransportHandlers {
   private _transport: Transport | null = null;
   private readonly _nonce = hex(16);
   private _pingNonce = '';
+  /** Code of the refusal in the server's last `error`. */
+  private _refusal: string | null = null;
   private readonly _questions: Questions;
   private _heartbeat: ReturnType<typeof setTimeout> | undefined;
   private _isWelcome = false;
@@ -64,7 +66,7 @@ export class TransportSession implements TransportHandlers {
     pong: ({ nonce }) => this._questions.answered(PING, nonce === this._pingNonce),
     drain: (message) => this._onDrain(message),
     status: (message) => this._reportHealth(message),
-    error: (message) => log('server error: code=%s message=%s', message.code, message.message),
+    error: (message) => this._onError(message),
   };
 
   /** `socket` is the machine's number of this transport. */
@@ -134,7 +136,7 @@ export class TransportSession implements TransportHandlers {
     log('closed: code=%s reason=%s', code, reason);
     this._release();
     this._listener.ended();
-    this._input((machine) => machine.closed(this._socket, code));
+    this._input((machine) => machine.closed(this._socket, code, this._refusal));
   }
 
   message(message: ServerMessage): void {
@@ -223,6 +225,11 @@ export class TransportSession implements TransportHandlers {
     const after = milliseconds(message.after, 0);
     const window = milliseconds(message.window, 0);
     this._input((machine) => machine.drain(this._socket, after, window));
+  }
+
+  private _onError({ code, reason, message }: ServerMessage): void {
+    log('server error: code=%s message=%s', code, message);
+    this._refusal = isText(reason) ? reason : null;
   }
 
   private _send(message: ClientMessage): void {

@@ -18,12 +18,12 @@ type Signature = (string | Fields)[];
 
 const SIGNATURES: Record<string, Signature> = {
   descriptor_received: ['terms'],
-  descriptor_failed: ['status'],
+  descriptor_failed: ['status', 'code'],
   opened: ['socket'],
   ready: ['socket'],
   message_received: ['socket'],
   event_received: [],
-  closed: ['socket', 'code'],
+  closed: ['socket', 'code', 'reason'],
   drain: ['socket', 'after', 'window'],
   generation: ['generation'],
   health: ['socket', { ok: null, sent: null }],
@@ -32,7 +32,7 @@ const SIGNATURES: Record<string, Signature> = {
   answered: ['socket', { prompt: null }],
   answer_missing: ['socket'],
   poll_succeeded: [{ moved: false, more: false, next_ms: null, ok: true }],
-  poll_failed: [{ status: null, retry_after: null }],
+  poll_failed: [{ status: null, retry_after: null, code: null }],
 };
 
 let sockets: FakeWebSocket[];
