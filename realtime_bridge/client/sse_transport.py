@@ -115,7 +115,9 @@ class SSETransport:
             async with aclosing(self._tools.http.stream(url, fields, self._token)) as stream:
                 async for data in stream:
                     self._last_message = self._loop.time()
-                    self._receive(messages.decode_object(data))
+                    # Answers for positions before a poll or an event: the next stream has others.
+                    if not self._is_restarting:
+                        self._receive(messages.decode_object(data))
             code = self._code
         except StreamFailedError as error:
             _logger.info("stream failed: status=%s error=%s", error.status, error)

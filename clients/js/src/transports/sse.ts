@@ -95,7 +95,10 @@ export class SSETransport implements Transport {
       const kind = response.headers.get('content-type');
       // A proxy may answer with a page of its own.
       if (!kind?.startsWith(accept)) throw new Error(`expected an event stream, got ${kind}`);
-      for await (const data of readData(response, signal)) this._receive(data);
+      for await (const data of readData(response, signal)) {
+        // Answers for positions before a poll or an event: the next stream has others.
+        if (!this._restarting && !signal.aborted) this._receive(data);
+      }
       throw new Error('the stream ended');
     } catch (error) {
       if (signal.aborted || this._closed) return;
