@@ -41,7 +41,8 @@ def listen(
         str | None, typer.Option(help="User to sign a token for with REALTIME_SECRET.")
     ] = None,
     transport: Annotated[
-        Transport, typer.Option(help="Transport; auto: WebSocket or provider, else polls.")
+        Transport,
+        typer.Option(help="Transport; auto: WebSocket or provider. While it fails, polls."),
     ] = Transport.auto,
     since: Annotated[
         str | None, typer.Option(metavar="EPOCH:OFFSET", help="Position to resume from.")

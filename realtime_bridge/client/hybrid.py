@@ -47,8 +47,8 @@ class HybridClient:
         channels: Names of the channels; or a mapping from each name to the position to resume
             from, None for now.
         token: Token, or an async function that returns a fresh one.
-        transport: `auto` polls while no transport pushes. `websocket` and `sse` (server-sent
-            events) push on that transport alone; `poll` only polls.
+        transport: `auto` takes the transport of the server's provider, `websocket` and `sse`
+            (server-sent events) that one; each polls while it pushes nothing. `poll` only polls.
         options: Intervals and limits, in milliseconds.
         on_status: Called with the connection status whenever it changes.
         timing: Durations of the client, in milliseconds; for tests.

@@ -86,7 +86,7 @@ class TransportManager:
             case "close":
                 self._close(number)
             case "poll":
-                self._start_poll()
+                self._polling = self._spawn(self._poll())
             case "abandon":
                 _cancel(self._polling)
             case _:
@@ -198,14 +198,6 @@ class TransportManager:
             self._main = None
         if self._main is None:
             self._channels.interrupted()
-
-    def _start_poll(self) -> None:
-        if self._transport in ("websocket", "sse"):
-            # The application chose this transport alone; the machine waits for its next attempt.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(lambda: self._batch(self._machine.poll_failed))
-        else:
-            self._polling = self._spawn(self._poll())
 
     async def _poll(self) -> None:
         positions = self._channels.positions

@@ -24,6 +24,7 @@ from tests.client.servers import (
     TIMING,
     Client,
     Server,
+    answers,
     refuse_websocket,
     serving,
     token,
@@ -100,14 +101,23 @@ async def test_event_before_the_first_received_one_arrives(
         assert await listening.steps(1) == [1]
 
 
-async def test_client_polls_while_websockets_are_refused(server: Server, url: str) -> None:
-    server.websockets = refuse_websocket
-    async with client(url) as listening:
+@pytest.mark.parametrize("transport", ["auto", "websocket", "sse"])
+async def test_client_polls_while_its_transport_is_refused(
+    server: Server, url: str, transport: str
+) -> None:
+    refuse_stream = answers(404)
+
+    async def refuse_streams(scope: Scope, receive: Receive, send: Send) -> None:
+        is_stream = scope["path"].endswith("/sse")
+        await (refuse_stream if is_stream else server.bridge)(scope, receive, send)
+
+    server.websockets, server.http = refuse_websocket, refuse_streams
+    async with client(url, transport) as listening:
         await listening.started()
         await publish(server, 2)
         assert await listening.steps(2) == [1, 2]
         assert listening.lives.empty()
-        server.websockets = server.bridge
+        server.websockets = server.http = server.bridge
         await listening.live()
         await publish(server, 2, start=3)
         assert await listening.steps(2) == [3, 4]

@@ -455,6 +455,14 @@ it('status is offline after 30 s without a server', async () => {
   expect(FakeSocket.opened.length).toBeGreaterThan(0);
 });
 
+it.each(['auto', 'websocket', 'sse'] as const)('client polls while its transport fails: %s', async (transport) => {
+  bridge.answers.sse = new Response(HTML, { status: 404 });
+  create({ transport }).start();
+  client.subscribe(CHANNEL, {});
+  await settle(30_000);
+  expect(client.state.get()).toMatchObject({ kind: 'polling', transport: 'poll' });
+});
+
 it('polling mode of the server opens no socket', async () => {
   bridge.answers.connect = { ...DESCRIPTOR, mode: 'polling' };
   create().start();
