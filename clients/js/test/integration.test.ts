@@ -6,7 +6,7 @@ import { HybridClient, HybridUpdates } from '../src/index.js';
 import type { ClientOptions, Snapshot } from '../src/index.js';
 import { Journal, when, whenCurrent, whenKind } from './support/journal.js';
 import { Proxy } from './support/proxy.js';
-import { Server, token } from './support/server.js';
+import { ANOTHER_SECRET, SLOW_CLOCK, Server, token } from './support/server.js';
 
 const CHANNEL = 'user-42';
 const OPTIONS = { reconnectInterval: 300, pollingInterval: 200 };
@@ -170,6 +170,30 @@ it('invalid token is retried at first, with a reason', async () => {
   expect(state.mode).toBe('BOOT');
   expect(state.reason).toContain('401');
 });
+
+it.each([
+  ['rotated secret', { REALTIME_SECRET: ANOTHER_SECRET }, 'it is signed with another secret'],
+  ['slow clock', SLOW_CLOCK, 'it is not valid yet, because two clocks differ'],
+])('client is current again within 30 s of the end of a %s', async (_, fault, cause) => {
+  const rotated = 'REALTIME_SECRET' in fault;
+  let secret: string | undefined;
+  const client = connected({ token: () => token('42', secret) });
+  const journal = new Journal();
+  client.subscribe(CHANNEL, journal);
+  await whenKind(client, 'realtime');
+  await server.stop();
+  server = await Server.start(server.port, fault);
+  await when(client.state, ({ reason }) => reason === `the server refuses the token: ${cause}`);
+  await server.stop();
+  secret = rotated ? ANOTHER_SECRET : undefined;
+  server = await Server.start(server.port, rotated ? fault : {});
+  const end = performance.now();
+  await whenKind(client, 'realtime');
+  expect(performance.now() - end).toBeLessThan(30_000);
+  const { length } = journal.entries;
+  await server.publish(CHANNEL, 7);
+  expect((await journal.until(length + 1)).slice(length)).toEqual([7]);
+}, 90_000);
 
 it('own events are not delivered', async () => {
   const client = connected();

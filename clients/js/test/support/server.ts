@@ -8,12 +8,21 @@ import { fileURLToPath } from 'node:url';
 
 export const COMMAND = fileURLToPath(new URL('../../../../.venv/bin/realtime-bridge', import.meta.url));
 const SECRET = 'only-for-tests-only-for-tests-only-for-tests';
+export const ANOTHER_SECRET = 'another-for-tests-another-for-tests-another';
+
+/** Environment of a server whose clock is 40 s slow. */
+export const SLOW_CLOCK = {
+  PYTHONPATH: fileURLToPath(new URL('../../../../tests/services/clock', import.meta.url)),
+  CLOCK_OFFSET: '-40',
+};
+
 const ENVIRONMENT = { ...process.env, REALTIME_SECRET: SECRET, REALTIME_BACKEND: 'websocket' };
 
 export class Server {
   private constructor(
     private readonly process: ChildProcess,
     readonly port: number,
+    private readonly _secret: string,
   ) {}
 
   /** Start a server; `port` 0 means any free port. */
@@ -27,7 +36,7 @@ export class Server {
     for await (const line of createInterface({ input: running.stderr })) {
       output += `${line}\n`;
       const match = /http:\/\/127\.0\.0\.1:(\d+)/.exec(line);
-      if (match) return new Server(running, Number(match[1]));
+      if (match) return new Server(running, Number(match[1]), env.REALTIME_SECRET);
     }
     throw new Error(`the server did not start: ${output}`);
   }
@@ -54,7 +63,7 @@ export class Server {
   private async _publish(events: object[]): Promise<void> {
     const body = JSON.stringify({ events });
     const timestamp = String(Math.floor(Date.now() / 1_000));
-    const signature = createHmac('sha256', SECRET).update(`${timestamp}.${body}`).digest('hex');
+    const signature = createHmac('sha256', this._secret).update(`${timestamp}.${body}`).digest('hex');
     const response = await fetch(`${this.url}/publish`, {
       method: 'POST',
       body,
@@ -75,6 +84,7 @@ export class Server {
 }
 
 /** Create a token of `user` by the command line. */
-export function token(user: string): string {
-  return execFileSync(COMMAND, ['token', user], { env: ENVIRONMENT, encoding: 'utf8' }).trim();
+export function token(user: string, secret = SECRET): string {
+  const env = { ...ENVIRONMENT, REALTIME_SECRET: secret };
+  return execFileSync(COMMAND, ['token', user], { env, encoding: 'utf8' }).trim();
 }
