@@ -122,7 +122,9 @@ class TransportManager:
             self._batch(self._machine.descriptor_received, descriptor.terms)
         else:
             self.denial = result.reason
-            self._batch(self._machine.descriptor_failed, result.status, result.code)
+            self._batch(
+                self._machine.descriptor_failed, result.status, result.code, result.retry_after
+            )
 
     def _open(self, number: int) -> None:
         session = self._sessions[number] = TransportSession(

@@ -99,7 +99,7 @@ const DEFAULT_TERMS: Terms = {
 const POSITIONAL: Record<string, string[]> = {
   start: ['cached'],
   descriptor_received: ['terms'],
-  descriptor_failed: ['status', 'code'],
+  descriptor_failed: ['status', 'code', 'retry_after'],
   opened: ['socket'],
   ready: ['socket'],
   message_received: ['socket'],

@@ -8,6 +8,7 @@ from operator import itemgetter
 from realtime_bridge.protocol.client.commands import Mode, Options, Terms
 from realtime_bridge.protocol.client.credentials import DENIAL, refusal_reason
 from realtime_bridge.protocol.client.link_inputs import LinkInputs
+from realtime_bridge.protocol.client.poll_schedule import SPREAD
 from realtime_bridge.protocol.client.state import CONNECTED
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.client.transitions import RESTING
@@ -85,16 +86,26 @@ class Machine(LinkInputs):
             self.timers["refresh"] = self._refresh_at
             self._follow(terms, before)
 
-    def descriptor_failed(self, status: int | None = None, code: str | None = None) -> None:
+    def descriptor_failed(
+        self,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
         """Handle a failed request for a descriptor.
 
         Args:
             status: HTTP status; None where no response arrived.
             code: Code of the bridge's refusal.
+            retry_after: Wait that the server asked for, in milliseconds.
 
         """
         if "describe" in self.timers:
             self._on_descriptor_failed(status, code)
+            if retry_after is not None and "describe_again" in self.timers:
+                wait = min(self.timing.requested_interval_max, retry_after)
+                earliest = self._now + round(wait * (1 + SPREAD * self._draw))
+                self.timers["describe_again"] = max(self.timers["describe_again"], earliest)
 
     def opened(self, socket: int) -> None:
         """Handle an open socket: send `connect` and wait for `welcome`."""

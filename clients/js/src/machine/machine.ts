@@ -97,11 +97,16 @@ export class Machine extends LinkInputs {
   }
 
   /**
-   * Handle a failed request for a descriptor; `status` is null where no response arrived, and `code`
-   * is the bridge's refusal.
+   * Handle a failed request for a descriptor; `status` is null where no response arrived, `code` is
+   * the bridge's refusal, and `retryAfter` the wait that the server asked for, in milliseconds.
    */
-  descriptorFailed(status: number | null = null, code: string | null = null): void {
-    if (this.timers.has('describe')) this._onDescriptorFailed(status, code);
+  descriptorFailed(status: number | null = null, code: string | null = null, retryAfter: number | null = null): void {
+    if (!this.timers.has('describe')) return;
+    this._onDescriptorFailed(status, code);
+    const at = this.timers.get('describeAgain');
+    if (retryAfter === null || at === undefined) return;
+    const wait = Math.min(this.timing.requestedIntervalMax, retryAfter);
+    this.timers.set('describeAgain', Math.max(at, this._now + Math.round(wait * (1 + 0.2 * this._draw))));
   }
 
   /** Handle an open socket: send `connect` and wait for `welcome`. */

@@ -98,8 +98,8 @@ export class TransportManager {
       .then(
         ({ terms }): MachineInput => (machine) => machine.descriptorReceived(terms),
         (error: unknown): MachineInput => {
-          const { status, code } = failureOf(error);
-          return (machine) => machine.descriptorFailed(status, code);
+          const { status, code, retryAfter } = failureOf(error);
+          return (machine) => machine.descriptorFailed(status, code, retryAfter);
         },
       )
       .then((input) => controller.signal.aborted || this._input(input))

@@ -18,7 +18,7 @@ type Signature = (string | Fields)[];
 
 const SIGNATURES: Record<string, Signature> = {
   descriptor_received: ['terms'],
-  descriptor_failed: ['status', 'code'],
+  descriptor_failed: ['status', 'code', 'retry_after'],
   opened: ['socket'],
   ready: ['socket'],
   message_received: ['socket'],
