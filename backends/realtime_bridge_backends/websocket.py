@@ -4,12 +4,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import orjson
+from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
@@ -46,8 +46,7 @@ APPEND_BYTES = rpc.MAX_CALL_BYTES // 2
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebSocketTiming:
+class WebSocketTiming(Struct, frozen=True, kw_only=True):
     """Time limits, in seconds.
 
     Args:

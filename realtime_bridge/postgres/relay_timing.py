@@ -1,10 +1,9 @@
 """Waiting times of a relay."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayTiming:
+class RelayTiming(Struct, frozen=True, kw_only=True):
     """Waiting times of a relay, in seconds.
 
     Args:

@@ -1,17 +1,16 @@
 """Watches: tables whose changed rows become events in the same transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
+from msgspec import Struct
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.postgres.templates import Template
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Table of the database's catalogue; `primary` has the columns of its primary key, if any."""
 
     oid: int
@@ -26,8 +25,7 @@ class Table:
         return Identifier(self.schema, self.name)
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """Rule that makes events of a table's changes.
 
     Args:

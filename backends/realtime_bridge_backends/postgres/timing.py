@@ -1,10 +1,9 @@
 """Time limits of a PostgreSQL backend."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PostgresTiming:
+class PostgresTiming(Struct, frozen=True, kw_only=True):
     """Time limits, in seconds.
 
     Args:

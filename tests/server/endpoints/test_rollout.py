@@ -62,6 +62,6 @@ def test_delivery_hash_has_only_settings_that_move_clients() -> None:
         settings: Settings = make_settings(**options)
         return settings.delivery
 
-    assert delivery() == delivery(secret="another secret, which is long enough too")
+    assert delivery() == delivery(secret="another secret that is long enough too")
     deliveries = [delivery(enabled=False), delivery(rollout_percent=10), delivery(log="memory")]
     assert len({delivery(), *deliveries}) == 4
