@@ -6,6 +6,7 @@ from typing import Protocol
 import psycopg
 
 from realtime_bridge.backend.log import Log
+from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema
 from realtime_bridge_backends.postgres import PostgresBackend
@@ -113,9 +114,10 @@ class PostgresLog:
 
     def garbage(self, channel: str) -> None:
         with self._connect() as connection:
+            # The outbox rejects it. A program that calls the function has no such check.
             connection.execute(
-                "INSERT INTO realtime.outbox (channel, event, body) VALUES (%s, 'job.odd', %s)",
-                (channel, "{odd\n"),
+                "SELECT FROM realtime.append(%s, '{job.odd}', %s, %s, '{NULL}', '{NULL}')",
+                ([channel], [event_id()], ["{odd\n"]),
             )
 
     def wipe(self) -> None:

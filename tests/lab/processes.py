@@ -1,12 +1,14 @@
 """Processes of clients and publishers, whose records the lab collects."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL
 from types import TracebackType
 from typing import Self
 
@@ -55,6 +57,7 @@ class Recorder:
                 stdout=PIPE,
                 stderr=errors,
                 limit=LINE_BYTES,
+                start_new_session=True,  # `node` is a script that starts the real one
             )
         self._reading = asyncio.create_task(self._read())
         return self
@@ -79,12 +82,12 @@ class Recorder:
         async with asyncio.timeout(END_SECONDS):
             await self._reading
             status = await self._process.wait()
-        assert status == 0, self._errors.read_text()[-2_000:]
+        assert status == 0, f"status {status}: {self._errors.read_text()[-2_000:]}"
 
     async def kill(self) -> None:
-        """Kill the process with SIGKILL."""
-        with suppress(ProcessLookupError):
-            self._process.kill()
+        """Kill the process and its children with SIGKILL."""
+        if self._process.returncode is None:  # later the number may be of another group
+            os.killpg(self._process.pid, SIGKILL)
         await self._process.wait()
         await self._reading
 
