@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.services.redis import RedisServer
 
 TIMEOUT = 30.0
 PUBLISHES = 100
+PARALLEL = 8
 
 CreateLog = Callable[[int], Log]
 """Returns a log on the server at a port."""
@@ -103,3 +105,17 @@ async def test_feed_under_resets_is_connected_again(
                 pass
     assert turn[0].data == {"step": 1}
     assert caplog.text.count("background work ended, restarting work=feed") <= 3
+
+
+async def test_calls_after_a_reset_are_answered_over_new_connections(
+    server: tuple[int, CreateLog], proxy: FaultyProxy
+) -> None:
+    channel = new_channel()
+    async with server[1](port_of(proxy)) as log:
+        await asyncio.gather(*(log.positions([channel]) for _ in range(PARALLEL)))
+        proxy.drop()
+        # After the end of this call, all resets have arrived; its own may interrupt it.
+        with suppress(PublishError):
+            await log.positions([channel])
+        answers = await asyncio.gather(*(log.positions([channel]) for _ in range(PARALLEL)))
+    assert answers == [answers[0]] * PARALLEL

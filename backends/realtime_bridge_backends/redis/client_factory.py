@@ -9,6 +9,8 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge_backends.redis.timing import RedisTiming
@@ -21,6 +23,10 @@ MAX_CONNECTIONS = 32
 PORT, SENTINEL_PORT = 6379, 26379
 
 _TLS = {"redis": False, "rediss": True}
+
+_RETRIED: Any = (RedisConnectionError, RedisTimeoutError, RuntimeError)
+"""Errors after which redis-py connects again. uvloop raises RuntimeError for a write to a
+connection that was reset while it was idle: after an outage, to each one of the pool."""
 
 
 def create_client(url: str, timing: RedisTiming) -> Client:
@@ -62,7 +68,7 @@ def _options(scheme: str, timing: RedisTiming) -> dict[str, Any]:
         "protocol": 2,  # PubSubConnection parses RESP2
         "socket_connect_timeout": timing.connect_seconds,
         "socket_timeout": timing.call_seconds,
-        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2, _RETRIED),
         "max_connections": MAX_CONNECTIONS,
         **tls,
     }
