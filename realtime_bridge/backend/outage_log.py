@@ -25,7 +25,8 @@ class OutageLog:
         start: the event of the first line, such as `feed lost`.
         end: the event of the last line, such as `feed works again`.
         quiet: the seconds without a failure after which a success ends the outage. Single
-            successes between failures end nothing, so that they cause no lines.
+            successes between failures end nothing, so that they cause no lines. A failure after
+            a success and these seconds begins another outage.
         clock: monotonic clock, in seconds.
 
     """
@@ -47,11 +48,16 @@ class OutageLog:
         self._quiet = quiet
         self._clock = clock
         self._began = self._last = 0.0
+        self._worked: float | None = None
+        """Time of the first success after the last failure."""
         self._classes: set[type] = set()
 
     def failed(self, error: BaseException | str, **fields: object) -> None:
         """Count a failure, and log it with these fields, if it is the first of its class."""
-        self._last = self._clock()
+        now = self._clock()
+        if self._worked is not None and now - self._last >= self._quiet:
+            self._finish(self._worked)  # long ago: only the call that reports it was missing
+        self._last, self._worked = now, None
         self.failures += 1
         if self.failures == 1:
             self._began = self._last
@@ -74,17 +80,22 @@ class OutageLog:
         if not self.failures:
             return
         now = self._clock()
-        if now - self._last < self._quiet:
-            return
+        if self._worked is None:
+            self._worked = now
+        if now - self._last >= self._quiet:
+            self._finish(now, **fields)
+
+    def _finish(self, at: float, **fields: object) -> None:
         # A warning too: who sees the first line by default has to see the last one.
         self._logger.warning(
             "%s%s failures=%d outage_s=%.1f",
             self._end,
             _pairs(fields),
             self.failures,
-            now - self._began,
+            at - self._began,
         )
         self.failures = 0
+        self._worked = None
 
 
 def _pairs(fields: dict[str, object]) -> str:

@@ -67,6 +67,22 @@ def test_success_between_failures_ends_no_outage(
     assert len(caplog.messages) == 2
 
 
+def test_failure_long_after_a_success_begins_another_outage(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    outage = outage_log(clock, quiet=5)
+    outage.failed("It is away")
+    clock.now += 1
+    outage.works()
+    clock.now += 3_600
+    outage.failed("It is away")
+    assert caplog.messages == [
+        "poll failed error='It is away'",
+        "polls work failures=1 outage_s=1.0",
+        "poll failed error='It is away'",
+    ]
+
+
 RESET = "unable to perform operation on <TCPTransport closed=True>; the handler is closed"
 
 
