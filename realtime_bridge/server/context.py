@@ -147,11 +147,12 @@ def build_context(
 
     log = pipeline.log
     assert isinstance(log, Feed)
-    status = ServerStatus(pipeline, is_serverless=is_serverless, quiet=timing.quiet)
+    hub = Hub(log, log, on_change=on_health_change, timing=timing)
+    status = ServerStatus(pipeline, hub.recovery.outage, is_serverless=is_serverless)
     connections = ConnectionServices(
         authenticator=authenticator,
         access=access,
-        hub=Hub(log, log, on_change=on_health_change, timing=timing),
+        hub=hub,
         registry=ConnectionRegistry(settings.limit_connections_per_user),
         timers=TimerWheel(),
         status=status,

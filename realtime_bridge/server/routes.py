@@ -121,9 +121,9 @@ class Routes:
                 await self._prepare()
             response = await self._find(route, method)(request)
         except Exception as error:
-            return failure(route, error, self._context.status.requests)
+            return failure(route, error, self._context.status.outage)
         if route in _LOG_ROUTES:
-            self._context.status.requests.works()
+            self._context.status.outage.works()
         return response
 
     async def _prepare(self) -> None:
@@ -172,7 +172,7 @@ class Routes:
             limit = context.settings.limit_channels_per_connection
             start = await sse.open_stream(context.authenticator, request, limit=limit)
         except Exception as error:
-            rejection = failure("sse", error, context.status.requests)
+            rejection = failure("sse", error, context.status.outage)
         self._cors.permit(request, rejection or head)
         if rejection:
             await rejection.send(send)

@@ -233,7 +233,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         try:
             await self._authorize_and_read(subscription, position)
         except RealtimeError as error:
-            self._services.status.requests.failed(error, channel=channel)
+            self._services.status.outage.failed(error, channel=channel)
             failure = "the log cannot be read now"
             self._perform(self._session.deny_subscription(channel, 500, failure))
         except asyncio.CancelledError:

@@ -58,9 +58,6 @@ class Hub:
         self._has_feed = False
         self._listener: Listener | None = None
         self._tasks: Supervisor | None = None
-        self._outage = OutageLog(
-            _logger, "positions cannot be compared", "positions are compared again"
-        )
         self._check_outage = OutageLog(
             _logger, "the position check failed", "the position check works again"
         )
@@ -270,10 +267,11 @@ class Hub:
         try:
             tops = await self.recovery.tops(list(before))
         except RealtimeError as error:
-            self._outage.failed(error)
+            self.recovery.outage.failed(error, work="positions")
             self._set_health(healthy=False)
             return False
-        self._outage.works()
+        # Regularly, so that the end of an outage is also reported where no request follows.
+        self.recovery.outage.works()
         self._set_health(healthy=self._has_feed)
         suspects = [name for name, top in tops.items() if differs_from(before[name], top)]
         if suspects and confirm:

@@ -33,9 +33,10 @@ class Recovery:
         """Number of recoveries, of events fanned out by them, and of gaps that remain."""
         self._log = log
         self._timing = timing
-        self._outage = OutageLog(
-            _logger, "recovery failed", "recovery works again", quiet=timing.quiet
+        self.outage: OutageLog = OutageLog(
+            _logger, "log unavailable", "log available", quiet=timing.quiet
         )
+        """Reporter of everything that fails because of the log: requests, checks, recoveries."""
 
     async def read(self, channel: str, after: Position) -> Page | Reset:
         """Return the events after a position, or a reset.
@@ -74,13 +75,11 @@ class Recovery:
     async def _try_read_page(self, fanout: ChannelFanout) -> bool:
         """Read a page, and return whether there is more; after a failure, wait and return True."""
         try:
-            has_more = await self._read_page(fanout)
+            return await self._read_page(fanout)
         except Exception as error:
-            self._outage.failed(error, channel=fanout.channel)
+            self.outage.failed(error, work="recovery", channel=fanout.channel)
             await asyncio.sleep(self._timing.restart)
             return True
-        self._outage.works(channel=fanout.channel)
-        return has_more
 
     async def _read_page(self, fanout: ChannelFanout) -> bool:
         # An announcement that arrives during the read may be past the page: the loop reads again.

@@ -73,7 +73,7 @@ def failure(route: str, error: Exception, outage: OutageLog) -> Response:
     Args:
         route: the path below the mount point.
         error: the exception.
-        outage: reporter of requests that fail because of the log.
+        outage: reporter of what fails because of the log.
 
     """
     if isinstance(error, HTTPError):

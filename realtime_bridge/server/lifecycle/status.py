@@ -20,13 +20,13 @@ class ServerStatus:
 
     Args:
         pipeline: the log, which counts the generations of the configuration.
+        outage: reporter of requests and subscriptions that fail because of the log.
         is_serverless: whether requests are answered without a start; the log counts as available.
-        quiet: the seconds without a failed request after which the log counts as working.
 
     """
 
     def __init__(
-        self, pipeline: ServerPipeline, *, is_serverless: bool = False, quiet: float = 0.0
+        self, pipeline: ServerPipeline, outage: OutageLog, *, is_serverless: bool = False
     ) -> None:
         self._pipeline = pipeline
         self.is_serverless = is_serverless
@@ -34,13 +34,7 @@ class ServerStatus:
             _logger, "the generation cannot be read", "the generation was read"
         )
         self.is_started = False
-        self.requests: OutageLog = OutageLog(
-            _logger,
-            "log unavailable, requests fail",
-            "log available, requests are answered",
-            quiet=quiet,
-        )
-        """Reporter of requests and subscriptions that fail because of the log."""
+        self.outage: OutageLog = outage
         self.generation: int = 0
         """Generation of the delivery configuration; 0 until the log returns it."""
         self.fields: dict[str, str] = {}

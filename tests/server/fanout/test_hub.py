@@ -50,7 +50,7 @@ async def hub(log: SlowLog, feed: FakeFeed, timing: ServerTiming) -> AsyncIterat
         yield hub
 
 
-FREQUENT_CHECKS = ServerTiming(position_check=0.005, announcement=0.001, restart=0.005)
+FREQUENT_CHECKS = ServerTiming(position_check=0.005, announcement=0.001, restart=0.005, quiet=0.05)
 
 
 @pytest.fixture
@@ -489,10 +489,23 @@ class TestABrokenFeed:
         stored = await log.from_trusted(numbered(CHANNEL, 3))
         log.fails = problem
         feed.announce(stored[2:])
-        await until(lambda: "recovery failed" in caplog.text)
+        await until(lambda: "log unavailable work=recovery" in caplog.text)
         log.fails = None
         await recorder.reaches(3)
         assert (recorder.offsets, recorder.broken, feed.opened) == ([1, 2, 3], [], 1)
+
+    @frequent_checks
+    async def test_end_of_failed_recovery_is_logged_without_another_one(
+        self, hub: Hub, log: SlowLog, feed: FakeFeed, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await joined(hub)
+        stored = await log.from_trusted(numbered(CHANNEL, 3))
+        log.fails = BackendUnavailableError("down")
+        feed.announce(stored[2:])
+        await until(lambda: "log unavailable work=recovery" in caplog.text)
+        log.fails = None
+        await until(lambda: "log available " in caplog.text)
+        assert caplog.text.count("log unavailable ") == 1
 
     @frequent_checks
     async def test_positions_that_cannot_be_compared_are_compared_later(
@@ -503,7 +516,7 @@ class TestABrokenFeed:
         log.fails = BackendUnavailableError("down")
         await log.append(numbered(CHANNEL, 3))
         feed.announce(FeedInterrupted())
-        await until(lambda: "positions cannot be compared" in caplog.text)
+        await until(lambda: "log unavailable work=positions" in caplog.text)
         log.fails = None
         await recorder.reaches(3)
 

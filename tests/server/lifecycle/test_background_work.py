@@ -111,8 +111,8 @@ async def test_log_that_raises_anything_is_unavailable_for_polls(
     await until(lambda: site.context.hub.healthy)
     while "log available" not in caplog.text:
         assert (await site.poll({"job.7": {"epoch": "abcdefgh", "offset": 1}}))[0] == 200
-    assert caplog.text.count("log unavailable, requests fail") == 1
-    assert caplog.text.count("log available, requests are answered") == 1
+    assert caplog.text.count("log unavailable ") == 1
+    assert caplog.text.count("log available ") == 1
 
 
 async def test_feed_without_a_connection_is_not_ready(site: Site, backend: FakeBackend) -> None:
