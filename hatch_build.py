@@ -31,7 +31,7 @@ class Native(BuildHookInterface[Any]):
             self.app.display_warning(f"Events will be sent from Python, not from C: {error}")
             return
         if version == "editable":
-            shutil.copy(library, Path(self.root, SOURCE).parent)
+            _replace(library, Path(self.root, SOURCE).with_name(library.name))
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
@@ -41,6 +41,16 @@ class Native(BuildHookInterface[Any]):
         """Remove the temporary folder."""
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Put a file at a path; processes that have loaded the earlier one keep it.
+
+    Written in place, it would change under their running code, and they would crash.
+    """
+    new = target.with_name(f"{target.name}.new")
+    shutil.copy(source, new)
+    new.replace(target)
 
 
 def compile_module(source: Path, folder: str) -> Path:

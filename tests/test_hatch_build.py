@@ -1,11 +1,15 @@
 """Wheels with the compiled module, and pure wheels without a compiler."""
 
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from hatch_build import SOURCE, Native
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,3 +41,15 @@ def test_broken_compiler_gives_a_wheel_for_any_machine(
     wheel = build_wheel(tmp_path)
     assert not has_compiled(wheel)
     assert wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_editable_build_keeps_the_file_of_a_loaded_module(tmp_path: Path) -> None:
+    source = tmp_path / SOURCE
+    source.parent.mkdir(parents=True)
+    shutil.copy(ROOT / SOURCE, source)
+    hook = Native(str(tmp_path), {}, None, None, str(tmp_path), "wheel")  # type: ignore[arg-type]
+    hook.initialize("editable", {})
+    (library,) = source.parent.glob("*.so")
+    with library.open("rb") as loaded:
+        hook.initialize("editable", {})
+        assert os.fstat(loaded.fileno()).st_ino != library.stat().st_ino
