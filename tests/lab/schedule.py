@@ -102,8 +102,8 @@ class Limits:
     """Growth of a node's memory after the first third, as a share."""
     lines: float = 200.0
     """Log lines of a node in an hour."""
-    lines_of_a_fault: int = 6
-    """Further log lines of a node for each fault."""
+    lines_of_a_fault: int = 5
+    """Further log lines of a node for each fault: start and end for feed and log, a hand-over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
