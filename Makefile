@@ -37,7 +37,7 @@ help:
 	@echo "make payloads write the TypeScript types of the events that the library makes itself"
 	@echo "make coverage run the tests with branch coverage: protocol/ 100 %, the whole 95 %"
 	@echo "make pins     write the list of the public names, which a test compares"
-	@echo "make mutants  planted faults, which the simulation has to find"
+	@echo "make mutants  planted faults, which a test or the simulation has to find"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have;"
 	@echo "              all schedules of the lab, two hours (python -m tests.lab NAMES runs some, --soak 30 its soak)"
@@ -97,7 +97,7 @@ load: test-packages .venv $(CLIENT)/node_modules/.installed
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --minutes 60 --from "$$(date +%s)000" $(ARGS)
 
-# Each patch of tests/mutants breaks the library; the simulation has to find it.
+# Each patch of tests/mutants breaks the library; its test, or the simulation, has to find it.
 mutants: .venv
 	.venv/bin/python scripts/mutants.py $(ARGS)
 

@@ -1,8 +1,9 @@
-"""Run of planted faults: each patch of `tests/mutants/` must make the simulation fail.
+"""Run of planted faults: for each patch of `tests/mutants/`, a test or the simulation must fail.
 
-A patch begins with a sentence that states what it breaks. A line such as `Test: pytest PATH` names
-a module that must fail in place of the simulation. Each patch is applied to a copy of the packages,
-which PYTHONPATH puts first. A seed that fails without the patch too does not count.
+A patch begins with a sentence that states what it breaks. A line such as `Test: pytest PATH` or
+`Test: vitest PATH` names the cheapest test that finds it; without one, the simulation must find it.
+Each patch is applied to a copy of the project. A test or seed that fails without the patch too
+does not count.
 """
 
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,87 +22,139 @@ from pathlib import Path
 from time import monotonic
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("realtime_bridge", "backends/realtime_bridge_backends")
+CLIENT = Path("clients/js")
+MODULES = CLIENT / "node_modules"
 TIMEOUT = 900.0
-FAILED = 1  # exit code of pytest for failed tests; others are errors of the run itself
+FAILED = 1  # exit code of pytest and vitest for failed tests
+FAILURE = re.compile(r"^(?:FAILED| FAIL ) (?:.*?(?:::| > ))?(.+?)(?: - .*)?$", re.MULTILINE)
+"""First failed test, in the output of pytest or vitest."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Planted fault, with its sentence and its test."""
+
+    number: str
+    text: str
+    sentence: str
+    test: str | None
+
+    @classmethod
+    def load(cls, path: Path) -> "Patch":
+        """Return the patch of a file."""
+        text = path.read_text(encoding="utf-8")
+        test = re.search(r"^Test: (.+)$", text, re.MULTILINE)
+        return cls(path.name[:2], text, text.partition("\n")[0], test[1] if test else None)
 
 
 @dataclass(frozen=True)
 class Result:
     """Result of one planted fault."""
 
-    name: str
-    outcome: str
+    patch: Patch
+    is_found: bool
+    found_by: str
     seconds: float
 
-    @property
-    def is_found(self) -> bool:
-        """True if the command failed, as it must."""
-        return self.outcome.startswith("found")
+
+def copy_project(folder: Path) -> None:
+    """Copy the project's files and its compiled module; link the packages of npm one by one."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    compiled = (path.relative_to(ROOT) for path in (ROOT / "realtime_bridge").rglob("*.so"))
+    for name in (*map(Path, names.split("\0")[:-1]), *compiled):
+        if (ROOT / name).is_file():  # a deleted file may still be in the index
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    # A link to the whole folder would let vitest write its cache into the checkout.
+    (folder / MODULES).mkdir(parents=True)
+    for package in (*(ROOT / MODULES).glob("[!.]*"), ROOT / MODULES / ".bin"):
+        (folder / MODULES / package.name).symlink_to(package)
 
 
-def copy_with(patch: str, folder: Path) -> None:
-    """Copy the packages into a folder, and apply the patch there."""
-    for package in PACKAGES:
-        shutil.copytree(ROOT / package, folder / package)
+def apply(patch: Patch, folder: Path) -> str | None:
+    """Apply a patch to a copy; return the problem if it does not apply."""
     applied = subprocess.run(
-        ["patch", "--strip=1", "--silent"],
-        cwd=folder, input=patch, text=True, capture_output=True, check=False,
+        ["patch", "--strip=1", "--silent", "--forward"],
+        cwd=folder, input=patch.text, text=True, capture_output=True, check=False,
     )  # fmt: skip
-    if applied.returncode:
-        raise ValueError(applied.stdout + applied.stderr)
+    return f"does not apply: {applied.stdout}{applied.stderr}" if applied.returncode else None
 
 
-def run(path: Path, arguments: list[str], *, first: int, seeds: int) -> Result:
-    """Plant one fault, and run its command until a seed fails because of the fault."""
-    patch, start = path.read_text(encoding="utf-8"), monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            copy_with(patch, Path(folder))
-        except ValueError as error:
-            return Result(path.stem, f"does not apply: {error}", 0)
-        named = re.search(r"^Test: (.+)$", patch, re.MULTILINE)
-        if named:
-            command = [*shlex.split(named[1])]
-            process = execute(command, folder)
-            text = "found by its test" if process.returncode == FAILED else process.stdout[-200:]
-            return Result(path.stem, text, monotonic() - start)
-        text = search(folder, arguments, first, first + seeds)
-    return Result(path.stem, text, monotonic() - start)
+def run(patch: Patch, arguments: list[str], *, original: Path, first: int, seeds: int) -> Result:
+    """Plant one fault, and run its test, or seeds until one fails because of the fault."""
+    start = monotonic()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copy_project(folder)
+        if problem := apply(patch, folder):
+            return Result(patch, is_found=False, found_by=problem, seconds=0)
+        if patch.test:
+            finding = failed_test(patch.test, execute(patch.test, folder))
+        else:
+            finding = search(folder, original, arguments, first, first + seeds)
+    found_by = finding or "NOT FOUND"
+    return Result(patch, finding is not None, found_by, monotonic() - start)
 
 
-def search(folder: str, arguments: list[str], first: int, end: int) -> str:
+def failed_test(command: str, process: subprocess.CompletedProcess[str]) -> str | None:
+    """Return the name of the test that failed; None if none did, or if tests could not run."""
+    if process.returncode != FAILED:
+        return None
+    if not command.startswith(("pytest", "vitest")):
+        return command
+    failure = FAILURE.search(process.stdout + process.stderr)
+    # vitest exits with the same code if a file cannot be loaded: then it has no failed test.
+    is_run = command.startswith("pytest") or re.search(r"Tests +\d+ failed", process.stdout)
+    return failure[1] if failure and is_run else None
+
+
+def search(folder: Path, original: Path, arguments: list[str], first: int, end: int) -> str | None:
     """Return a phrase for the first seed that fails with the fault, and passes without it."""
     while first < end:
         process = simulate(folder, first, end - first, arguments)
         failure = re.match(r"seed (\d+): (I\d+|\S+)", process.stdout)
         if failure is None:
-            return process.stderr[-300:] or "NOT FOUND"
+            return None
         seed = int(failure[1])
-        if simulate(None, seed, 1, arguments).returncode == 0:
-            return f"found: {failure[2]}, seed {seed}"
+        if simulate(original, seed, 1, arguments).returncode == 0:
+            return f"simulation: {failure[2]}, seed {seed}"
         first = seed + 1
-    return "NOT FOUND"
+    return None
 
 
 def simulate(
-    folder: str | None, first: int, seeds: int, arguments: list[str]
+    folder: Path, first: int, seeds: int, arguments: list[str]
 ) -> subprocess.CompletedProcess[str]:
-    """Run the simulation, with the packages of a folder or with those of the project."""
-    numbers = ["--from", str(first), "--seeds", str(seeds), "--processes", "1"]
-    return execute(["realtime_bridge.testing.simulation", *numbers, *arguments], folder)
+    """Run the simulation of a copy."""
+    numbers = f"--from {first} --seeds {seeds} --processes 1"
+    return execute(
+        shlex.join(["realtime_bridge.testing.simulation", *numbers.split(), *arguments]), folder
+    )
 
 
-def execute(module: list[str], folder: str | None) -> subprocess.CompletedProcess[str]:
-    """Run a Python module, with the packages of a folder or with those of the project."""
-    root = Path(folder or ROOT)
-    paths = os.pathsep.join(str((root / package).parent) for package in PACKAGES)
+def execute(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run vitest or a Python module in a copy."""
+    module, *arguments = shlex.split(command)
+    if module == "vitest":
+        words, cwd = [str(folder / MODULES / ".bin" / "vitest"), "run"], folder / CLIENT
+    else:
+        words, cwd = [sys.executable, "-P", "-m", module], folder
+    paths = os.pathsep.join([str(folder), str(folder / "backends")])
     return subprocess.run(
-        # -P: the working directory has the packages without the fault.
-        [sys.executable, "-P", "-m", *module],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": paths},
+        [*words, *arguments], cwd=cwd, env={**os.environ, "PYTHONPATH": paths, "NO_COLOR": "1"},
         capture_output=True, text=True, check=False, timeout=TIMEOUT,
     )  # fmt: skip
+
+
+def check_tests(patches: Iterable[Patch], folder: Path) -> list[str]:
+    """Return a line for each named test that fails without a patch."""
+    problems = []
+    for command in sorted({patch.test for patch in patches if patch.test}):
+        process = execute(command, folder)
+        if process.returncode:
+            problems.append(f"fails without a patch: {command}\n{process.stdout[-500:]}")
+    return problems
 
 
 def main() -> int:
@@ -115,18 +169,29 @@ def main() -> int:
     options = parser.parse_args()
     arguments = [part for name in options.skip for part in ("--skip", name)]
     arguments += [part for name in options.without for part in ("--without", name)]
-    patches = sorted((ROOT / "tests" / "mutants").glob("*.patch"))
-    chosen = [path for path in patches if not options.names or path.name[:2] in options.names]
-    results = []
-    with ThreadPoolExecutor(options.processes) as pool:
-        start = partial(run, arguments=arguments, first=options.first, seeds=options.seeds)
-        for result in pool.map(start, chosen):
-            results.append(result)
-            sys.stdout.write(f"{result.name:36} {result.seconds:5.0f} s  {result.outcome}\n")
-            sys.stdout.flush()
-    found = sum(result.is_found for result in results)
-    sys.stdout.write(f"{found} of {len(results)} planted faults were found\n")
-    return 0 if found == len(results) else 1
+    patches = [Patch.load(path) for path in sorted((ROOT / "tests/mutants").glob("*.patch"))]
+    chosen = [patch for patch in patches if not options.names or patch.number in options.names]
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(options.processes) as pool:
+        original = Path(name)
+        copy_project(original)
+        problems = check_tests(chosen, original)
+        start = partial(
+            run, arguments=arguments, original=original, first=options.first, seeds=options.seeds
+        )
+        found = sum(map(report, pool.map(start, chosen)))
+    for problem in problems:
+        sys.stdout.write(f"{problem}\n")
+    sys.stdout.write(f"{found} of {len(chosen)} planted faults were found\n")
+    return 0 if found == len(chosen) and not problems else 1
+
+
+def report(result: Result) -> bool:
+    """Print a row of the table, and return whether the fault was found."""
+    patch = result.patch
+    row = f"{patch.number}  {patch.sentence}  {result.found_by}  {result.seconds:.0f} s\n"
+    sys.stdout.write(row)
+    sys.stdout.flush()
+    return result.is_found
 
 
 if __name__ == "__main__":
