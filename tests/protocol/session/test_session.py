@@ -271,6 +271,15 @@ class TestSubscribing:
         assert not answer(session, ended, 5, more=False)
         assert not live(session, "a")
 
+    def test_answer_to_a_replaced_subscription_is_not_sent(self) -> None:
+        session = admitted()
+        session.receive(frame("subscribe", channel="a"), 0.0)
+        ended = session.subscriptions["a"]
+        session.receive(frame("unsubscribe", channel="a"), 0.0)
+        session.receive(frame("subscribe", channel="a"), 0.0)
+        assert not answer(session, ended, 5, more=False)
+        assert answer(session, "a", 6, more=False)
+
     def test_an_answer_after_the_end_is_not_sent(self) -> None:
         session = admitted()
         session.receive(frame("subscribe", channel="a"), 0.0)
