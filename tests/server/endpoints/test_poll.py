@@ -10,13 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime_bridge.errors import BackendUnavailableError
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
 from realtime_bridge.server.endpoints.poll import LogCache
 from realtime_bridge.server.http.request import HTTPError
 from realtime_bridge.server.http.requested_positions import read_positions
 from realtime_bridge.server.timing import ServerTiming
+from realtime_bridge_backends.memory import MemoryBackend
 from tests.server.fakes import FakeBackend
-from tests.server.harness import Frame, Serve, Site, make_bridge, until
+from tests.server.harness import TIMEOUT, Frame, Serve, Site, make_bridge, until
 
 CHANNEL = "job.7"
 
@@ -219,6 +223,23 @@ class TestLongPolls:
         position = (await poll_channel(site))["position"]
         await site.fill(CHANNEL, [1])
         result = await poll_channel(site, position, wait=20)
+        assert [event["data"] for event in result["events"]] == [1]
+
+    async def test_long_poll_ends_with_an_event_during_its_read(self, serve: Serve) -> None:
+        late = [Event(channel=CHANNEL, event="job.step", data=1)]
+
+        class BusyLog(MemoryBackend):
+            async def read(
+                self, channel: str, after: Position, limit: int = PAGE_EVENTS
+            ) -> Page | Reset:
+                answer = await super().read(channel, after, limit)
+                await self.append([late.pop()] if late else [])
+                return answer
+
+        site = await serve(with_log=BusyLog())
+        position = (await poll_channel(site))["position"]
+        async with asyncio.timeout(TIMEOUT):
+            result = await poll_channel(site, position, wait=12)
         assert [event["data"] for event in result["events"]] == [1]
 
     async def test_long_poll_without_events_ends_empty(self, site: Site) -> None:
