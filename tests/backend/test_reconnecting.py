@@ -55,6 +55,27 @@ async def test_lost_connection_is_reported_and_opened_again(
     assert len(caplog.records) == 2
 
 
+async def test_subscribing_waits_for_the_next_connection() -> None:
+    class Unreachable(FakeListener):
+        reachable = asyncio.Event()
+
+        async def subscribe(self, channels: Iterable[str]) -> None:
+            await self._connected.wait()
+
+        async def _listen_until_lost(self) -> None:
+            if self._first.done():
+                await self.reachable.wait()
+            await super()._listen_until_lost()
+
+    async with asyncio.timeout(TIMEOUT), Unreachable(OSError()) as listener:
+        assert await anext(aiter(listener)) == FeedInterrupted(connected=False)
+        subscribing = asyncio.create_task(listener.subscribe(["job.7"]))
+        await asyncio.sleep(0)
+        assert not subscribing.done()
+        listener.reachable.set()
+        await subscribing
+
+
 async def test_connection_that_returns_is_opened_again() -> None:
     class Returning(FakeListener):
         async def _listen_until_lost(self) -> None:
