@@ -59,15 +59,18 @@ TIMING = FailoverTiming()
 
 
 class Node:
-    """Publishing process with two targets, then our own server."""
+    """Publishing process with two targets and our own server, which comes last by default."""
 
-    def __init__(self, log: MemoryBackend, clock: Clock, timing: FailoverTiming = TIMING) -> None:
+    def __init__(
+        self,
+        log: MemoryBackend,
+        clock: Clock,
+        timing: FailoverTiming = TIMING,
+        order: Sequence[str] = ("first", "second", "websocket"),
+    ) -> None:
         self.first, self.second = Target(), Target()
-        targets = [
-            FailoverTarget("first", self.first),
-            FailoverTarget("second", self.second),
-            FailoverTarget("websocket", None),
-        ]
+        backends = {"first": self.first, "second": self.second, "websocket": None}
+        targets = [FailoverTarget(name, backends[name]) for name in order]
         self.failover = Failover(targets, log, clock=clock, timing=timing)
         self.broadcaster = Broadcaster(log=log, backend=self.failover)
         self._clock = clock
@@ -117,6 +120,15 @@ async def test_fifth_failure_goes_through_the_next_target(node: Node) -> None:
     assert (node.active, node.second.pushed) == ("second", [5, 6])
 
 
+async def test_success_between_failures_keeps_the_target(node: Node) -> None:
+    for _ in range(2):
+        node.first.failure = DOWN
+        await node.publish(1, 2, 3, 4)
+        node.first.failure = None
+        assert await node.publish(5) == [True]
+    assert node.active == "first"
+
+
 async def test_own_server_delivers_when_all_providers_fail(node: Node) -> None:
     node.first.failure = node.second.failure = DOWN
     await node.publish(*range(10))
@@ -160,6 +172,17 @@ async def test_processes_that_fail_together_switch_once(
         await other.publish("b", apart=0.1)
     assert (node.active, other.active) == ("second", "second")
     assert (await log.positions([CHANNEL]))[CHANNEL].offset == 1
+
+
+async def test_first_record_decides_between_two_choices(
+    node: Node, log: MemoryBackend, clock: Clock
+) -> None:
+    other = Node(log, clock, order=("first", "websocket", "second"))
+    node.first.failure = other.first.failure = DOWN
+    for _ in range(5):
+        await node.publish("a", apart=0.1)
+        await other.publish("b", apart=0.1)
+    assert (node.active, other.active) == ("second", "second")
 
 
 async def test_late_process_starts_with_the_active_target(
