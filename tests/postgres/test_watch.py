@@ -72,6 +72,16 @@ async def test_update_of_unpublished_columns_makes_no_event(
     assert len(await changes(log, "user-43")) == 1
 
 
+async def test_changed_primary_key_makes_an_event(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute(JOBS)
+    database.execute("INSERT INTO jobs VALUES (1, 42, 'queued', 'a')")
+    watch(database, "jobs", columns="id status")
+    database.execute("UPDATE jobs SET id = 2")
+    assert await changes(log) == [("job.update", {"id": 2, "status": "queued"})]
+
+
 async def test_columns_without_equality_are_compared(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
