@@ -402,6 +402,15 @@ class TestRetention:
             assert isinstance(await log.read(channel, Position(top.epoch, 12)), Page)
             assert isinstance(await log.read(channel, Position(top.epoch, 5)), Reset)
 
+    async def test_last_event_is_kept_at_any_size(self, redis_server: RedisServer) -> None:
+        channel = new_channel()
+        async with RedisBackend(redis_server.url, retention=Retention(bytes=1_000)) as log:
+            before = (await log.positions([channel]))[channel]
+            await log.append([Event(channel=channel, event="job.step", data="x" * 2_000)])
+            page = await log.read(channel, before)
+            assert isinstance(page, Page)
+            assert len(page.events) == 1
+
     async def test_expired_history_keeps_the_position(self, redis_server: RedisServer) -> None:
         channel = new_channel()
         events = f"realtime:{{{channel}}}:events"
