@@ -110,6 +110,18 @@ class FeedContract:
             (event,) = await self._receive(stream, 1)
         assert event.data == {"step": 2}
 
+    async def test_events_of_a_new_epoch_arrive(
+        self, sender: Log, receiver: Feed, channel: str
+    ) -> None:
+        async with self._listen(receiver, channel) as (_, stream):
+            await sender.append(numbered(channel, 3))
+            *_, last = await self._receive(stream, 3)
+            assert last.position
+            await sender.rotate_epoch(channel, last.position.epoch)
+            (receipt,) = await sender.append(numbered(channel, 1, start=4))
+            (event,) = await self._receive(stream, 1)
+        assert event.position == receipt.position
+
     async def test_unsubscribed_channel_does_not_arrive(
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:

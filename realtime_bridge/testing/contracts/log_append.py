@@ -69,9 +69,12 @@ class AppendContract(LogContractBase):
     async def test_id_repeated_within_a_batch_is_stored_once(
         self, sender: Log, channel: str
     ) -> None:
-        one, two = await sender.append([make_event(channel, n, id="same") for n in (1, 2)])
+        events = [make_event(channel, n, id="same") for n in (1, 2)]
+        one, two, other = await sender.append([*events, make_event(channel, 3)])
         assert (one.duplicate, two.duplicate) == (False, True)
         assert one.position == two.position
+        assert other.position
+        assert other.position.offset == 2
 
     async def test_same_id_on_another_channel_is_no_duplicate(
         self, sender: Log, channel: str
