@@ -23,6 +23,8 @@ export enum CloseCode {
   TOO_MANY = 4409,
   /** Push is switched off. */
   DISABLED = 4410,
+  /** The client sends too many messages. */
+  RATE_LIMIT = 4429,
   /** The server failed. */
   INTERNAL = 4500,
   /** The server drains its connections before it stops. */

@@ -209,6 +209,11 @@ class Session:
         self._denials += 1
         return [Send(messages.encode("refused", channel=channel, code=code, message=message))]
 
+    def mark_reset(self, channel: str) -> None:
+        """Store that a reset was sent, after which the client may subscribe again."""
+        if subscription := self.subscriptions.get(channel):
+            subscription.prompted = True
+
     def mark_slow(self, now: float, *, unsent: int) -> list[Command]:
         """Hold events back from a slow client, or close the connection the second time."""
         slow, timing = self._slow_reader, self._timing
@@ -264,7 +269,16 @@ class Session:
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
         if not self._is_exempt(frame) and not self._spend_allowance(now):
             limit = f"over {self._limits.frames_per_second:g} frames a second"
-            return self.reject(CloseCode.PROTOCOL, limit, code=429)
+            # Pages subscribe and leave whole lists at once: such messages may overdraw the limit.
+            if self._allowance < -self._limits.channels or not isinstance(
+                frame, messages.Subscribe | messages.Unsubscribe
+            ):
+                return self.reject(CloseCode.RATE_LIMIT, limit, code=429)
+            if isinstance(frame, messages.Subscribe):
+                return [
+                    *self._leave(frame.channel),
+                    *self.deny_subscription(frame.channel, 429, limit),
+                ]
         if self.user is None and not isinstance(frame, messages.Connect):
             raise ProtocolError("the first frame is connect")
         if isinstance(frame, messages.Connect | messages.Renew):
@@ -273,7 +287,10 @@ class Session:
             return [Send(messages.encode("pong", nonce=frame.nonce))]
         if isinstance(frame, messages.Subscribe):
             return self.subscribe(frame.channel, frame.position)
-        subscription = self.subscriptions.pop(frame.channel, None)
+        return self._leave(frame.channel)
+
+    def _leave(self, channel: str) -> list[Command]:
+        subscription = self.subscriptions.pop(channel, None)
         return [Unsubscribe(subscription)] if subscription else []
 
     def _is_exempt(self, frame: messages.ClientFrame) -> bool:
@@ -284,7 +301,7 @@ class Session:
             return False
         subscription = self.subscriptions.get(frame.channel)
         if subscription:
-            return subscription.behind
+            return subscription.behind or subscription.prompted
         return max(len(self.subscriptions), self._denials) < self._limits.channels
 
     def _spend_allowance(self, now: float) -> bool:
@@ -301,6 +318,7 @@ class Session:
             offset = None if subscription.opening else top(channel)
             if offset is not None and offset != subscription.offset:
                 changed[channel] = subscription.offset = offset
+                subscription.prompted = True
             if len(changed) == HEARTBEAT_OFFSETS:
                 break
         # Reported channels go to the end, so that busy channels do not starve the others.

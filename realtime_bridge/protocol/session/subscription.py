@@ -19,6 +19,7 @@ class ChannelSubscription(Struct, gc=False, eq=False):
         offset: the last offset that the client was informed of.
         opening: whether it is being authorized, or its history is being read.
         behind: whether events are held back: the client has to read history first.
+        prompted: whether a reset or a heartbeat lets the client subscribe again without a limit.
         buffer: events and resets that arrived while the history is read, else None.
         position: the position that the history ended with, while the feed is behind it.
         task: the task that authorizes it and reads its history, while that runs.
@@ -29,6 +30,7 @@ class ChannelSubscription(Struct, gc=False, eq=False):
     offset: int = 0
     opening: bool = True
     behind: bool = True
+    prompted: bool = False
     buffer: list[Event | Reset] | None = None
     position: Position | None = None
     task: Any = None
@@ -36,3 +38,4 @@ class ChannelSubscription(Struct, gc=False, eq=False):
     def restart(self) -> None:
         """Begin again: the client subscribes from another position."""
         self.opening = self.behind = True
+        self.prompted = False

@@ -369,7 +369,7 @@ class TestRate:
                 {"type": "pong", "nonce": "n"}
             ]
         code, error_code, message = failure(session.receive(frame("ping"), 0.0))
-        assert (code, error_code) == (4400, 429)
+        assert (code, error_code) == (4429, 429)
         assert message == "over 20 frames a second"
 
     def test_steady_rate_is_never_limited(self) -> None:
@@ -412,16 +412,58 @@ class TestRate:
                 break
             asked += 1
             session.deny_subscription("secret", 403, "no")
-        assert failure(commands)[1] == 429
+        assert refusal(commands)[0] == 429
         assert asked == 128 + 40
+
+    def test_over_the_limit_a_subscription_is_refused_for_now(self) -> None:
+        session = subscribed("a")
+        for _ in range(40):
+            session.receive(frame("subscribe", channel="a"), 0.0)
+            answer(session, "a", 1, more=False)
+        here = session.subscriptions["a"]
+        unsubscribe, *commands = session.receive(frame("subscribe", channel="a"), 0.0)
+        assert unsubscribe == Unsubscribe(here)
+        assert refusal(commands) == (429, "over 20 frames a second")
+        assert requested(session.receive(frame("subscribe", channel="a"), 5.0)) == [("a", None)]
+
+    def test_all_channels_can_be_left_at_once(self) -> None:
+        session = subscribed(*(f"job.{number}" for number in range(128)))
+        for number in range(128):
+            left = session.subscriptions[f"job.{number}"]
+            text = frame("unsubscribe", channel=f"job.{number}")
+            assert session.receive(text, 1.0) == [Unsubscribe(left)]
 
     def test_leaving_and_subscribing_again_is_not_free(self) -> None:
         session = admitted()
         commands: list[Command] = []
-        for _ in range(41):
-            session.receive(frame("subscribe", channel="a"), 0.0)
+        for _ in range(40 + 128 + 1):
+            assert session.receive(frame("subscribe", channel="a"), 0.0)
             commands = session.receive(frame("unsubscribe", channel="a"), 0.0)
-        assert failure(commands)[1] == 429
+        assert failure(commands)[:2] == (4429, 429)
+
+    def test_each_reset_allows_one_subscription_more(self) -> None:
+        names = [f"job.{number}" for number in range(128)]
+        session = subscribed(*names)
+        for name in names:
+            session.mark_reset(name)
+        session.mark_reset("elsewhere")
+        for name in names:
+            text = frame("subscribe", channel=name)
+            assert requested(session.receive(text, 1.0)) == [(name, None)]
+            answer(session, name, 1, more=False)
+        for name in names[:40]:
+            assert requested(session.receive(frame("subscribe", channel=name), 1.0))
+            answer(session, name, 1, more=False)
+        commands = session.receive(frame("subscribe", channel=names[40]), 1.0)
+        assert refusal(commands[1:])[0] == 429
+
+    def test_reported_channels_can_be_recovered_at_once(self) -> None:
+        names = [f"job.{number}" for number in range(50)]
+        session = subscribed(*names)
+        session.tick(11.0, lambda _: 7, unsent=0)
+        for name in names:
+            text = frame("subscribe", channel=name)
+            assert requested(session.receive(text, 11.0)) == [(name, None)]
 
 
 class TestHeartbeats:

@@ -187,7 +187,7 @@ async def test_too_many_frames_end_the_connection(site: Site) -> None:
     for _ in range(50):
         await client.send("ping")
     code, error = await client.failed()
-    assert (code, error["code"]) == (4400, 429)
+    assert (code, error["code"]) == (4429, 429)
     await watcher.notices_nothing()
 
 
