@@ -18,6 +18,7 @@ EXEMPT = {
     "realtime_bridge/backend/supervisor.py": "the supervisor itself",
     "realtime_bridge/backend/loop_thread.py": "a thread that runs its loop again after any end",
     "realtime_bridge/backend/repeating_thread.py": "a thread that repeats its work after any end",
+    "realtime_bridge/backend/calls.py": "its caller waits for the group, and gets its error",
     "realtime_bridge/publishing/blocking.py": "a future carries each error to the caller",
     "realtime_bridge/server/connections/asgi.py": "any end of a pump ends its connection",
     "realtime_bridge/cli/relay.py": "the command waits for its task, and raises its error",

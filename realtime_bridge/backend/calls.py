@@ -1,7 +1,10 @@
 """Calls of a backend: whatever error it raises becomes an error of this library."""
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from realtime_bridge.backend.component import Component
@@ -10,6 +13,12 @@ from realtime_bridge.errors import BackendUnavailableError, RealtimeError
 
 CONNECTION_ERRORS = (OSError, EOFError, RuntimeError)
 """Errors by which event loops report a lost connection; RuntimeError is uvloop's after a reset."""
+
+CALLS_AT_ONCE = 16
+"""The most calls of `call_for_each` at the same time."""
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 _logger = logging.getLogger("realtime_bridge.backend")
 
@@ -60,3 +69,33 @@ class backend_call:  # noqa: N801 -- a context manager, named like a function
             _logger.error(
                 "backend raised an unexpected error backend=%s", self._backend, exc_info=error
             )
+
+
+async def call_for_each(
+    arguments: Mapping[str, A], call: Callable[[str, A], Awaitable[R]]
+) -> dict[str, R]:
+    """Call a function for each channel, several at a time, and return the results.
+
+    One after another, the calls to a distant log would take longer than clients wait.
+
+    Args:
+        arguments: the channels, each with the function's second argument.
+        call: the function. Its first error cancels the other calls, and is raised.
+
+    """
+    room = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def call_one(channel: str, argument: A) -> R:
+        async with room:
+            return await call(channel, argument)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                name: group.create_task(call_one(name, argument))
+                for name, argument in arguments.items()
+            }
+    except BaseExceptionGroup as errors:
+        # The channels have one log, so its first error describes the others too.
+        raise errors.exceptions[0] from None
+    return {name: task.result() for name, task in tasks.items()}

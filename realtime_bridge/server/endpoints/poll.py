@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.backend.calls import backend_call, call_for_each
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
@@ -213,8 +213,10 @@ class Polls:
         self._registry.add(waiter)
         try:
             # Subscribing comes first: an event appended during the read ends the wait.
-            for channel in positions:
-                await self._hub.subscribe(waiter, ChannelSubscription(channel), None)
+            await call_for_each(
+                positions,
+                lambda name, _: self._hub.subscribe(waiter, ChannelSubscription(name), None),
+            )
             answers = await self._read_all(positions)
             if any(_has_news(answer) for answer in answers.values()):
                 return answers
@@ -226,9 +228,7 @@ class Polls:
                 self._hub.unsubscribe(waiter, channel)
 
     async def _read_all(self, positions: Positions) -> dict[str, Page | Reset]:
-        return {
-            channel: await self._cache.read(channel, after) for channel, after in positions.items()
-        }
+        return await call_for_each(positions, self._cache.read)
 
     def _wait_seconds(self, body: Mapping[str, Any]) -> float:
         """Return the seconds that the poll may be held; a server that stops holds none."""

@@ -111,8 +111,7 @@ class Simulation:
         shape, random, loop = self.shape, self._random, self.loop
         self.store = LogStore(time.monotonic, time.time, shape.retention)
         for number in range(shape.nodes):
-            # The server reads channels one after another, so many channels need a near log.
-            delays = (0.0005, 0.005) if shape.channels == WIDE else (0.0005, 0.01, 0.1)
+            delays = (0.0005, 0.01, 0.1)
             delay = 0.0 if shape.memory else random.choice(delays)
             log = LogConnection(loop, random, self.store, Link(loop, random, delay=delay))
             self.nodes.append(
