@@ -34,10 +34,14 @@ from realtime_bridge.server.timer_wheel import TimerTarget
 _logger = logging.getLogger("realtime_bridge.server")
 
 
+READS_AT_ONCE = 4
+"""The most channels of one connection whose history is read at the same time."""
+
+
 class Connection(Subscriber, RegisteredClient, TimerTarget):
     """Open connection of a client. Its subclass writes the messages, and ends it."""
 
-    __slots__ = ("_closing", "_drained", "_history_lock", "_principal", "_services", "_session")
+    __slots__ = ("_closing", "_drained", "_history_reads", "_principal", "_services", "_session")
 
     def __init__(self, services: ConnectionServices) -> None:
         super().__init__()
@@ -53,7 +57,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         self._closing: Close | None = None
         self._drained: asyncio.Future[None] | None = None
         """Done when the bytes that wait for the client are written; None while none wait."""
-        self._history_lock: asyncio.Lock | None = None
+        self._history_reads: asyncio.Semaphore | None = None
 
     @abstractmethod
     def send(self, *messages: bytes) -> None:
@@ -190,7 +194,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
                 self._services.timers.wake_at(self._session.next_wakeup, self)
             elif isinstance(command, Subscribe):
                 assert self._services.tasks
-                self._history_lock = self._history_lock or asyncio.Lock()
+                self._history_reads = self._history_reads or asyncio.Semaphore(READS_AT_ONCE)
                 work = self._subscribe(command.subscription, command.position)
                 command.subscription.task = self._services.tasks.spawn("subscription", work)
             elif isinstance(command, Unsubscribe):
@@ -249,12 +253,12 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         finally:
             if subscription.task is asyncio.current_task():
                 subscription.task = None
-            # An idle connection keeps no lock: 10,000 of them take a megabyte.
+            # An idle connection keeps no semaphore: 10,000 of them take a megabyte.
             for other in self._session.subscriptions.values():
                 if other.task:
                     break
             else:
-                self._history_lock = None
+                self._history_reads = None
 
     async def _authorize_and_read(
         self, subscription: ChannelSubscription, position: Position | None
@@ -265,9 +269,11 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
             hub.unsubscribe(self, channel)
             self._perform(self._session.deny_subscription(channel, *denial))
             return
-        assert self._history_lock
-        # One channel after another: so at most one page waits to be written.
-        async with self._history_lock:
+        assert self._history_reads
+        # All channels are opened in one call of the log. Few are read at a time, because each page
+        # waits in memory until it is written.
+        await hub.open(channel)
+        async with self._history_reads:
             if self._drained:
                 await self.wait_for_room()
             await hub.subscribe(self, subscription, position)

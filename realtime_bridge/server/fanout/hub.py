@@ -109,6 +109,19 @@ class Hub:
         fanout = self.fanouts.get(channel)
         return fanout.position.offset if fanout else None
 
+    async def open(self, channel: str) -> ChannelFanout:
+        """Return the channel's fan-out; open the channel once for all requests.
+
+        Raises:
+            RealtimeError: the feed is not connected, or the log cannot be read.
+
+        """
+        while (fanout := self.fanouts.get(channel)) is None:
+            if not self.ready:
+                raise BackendUnavailableError("The feed is not connected now")
+            await self.opener.open(channel)
+        return fanout
+
     async def subscribe(
         self, subscriber: Subscriber, subscription: ChannelSubscription, after: Position | None
     ) -> None:
@@ -120,7 +133,7 @@ class Hub:
             RealtimeError: the feed is not connected, or the log cannot be read.
 
         """
-        fanout = await self._open(subscription.channel)
+        fanout = await self.open(subscription.channel)
         fanout.start_reading(subscriber, subscription)
         try:
             answer: Page | Reset = Page(events=(), top=fanout.position)
@@ -151,14 +164,6 @@ class Hub:
         """Ask a subscriber for its write target, because the target has changed."""
         if fanout := self.fanouts.get(subscription.channel):
             fanout.update_route(subscriber, subscription)
-
-    async def _open(self, channel: str) -> ChannelFanout:
-        """Return the channel's fan-out; open the channel once for all requests."""
-        while (fanout := self.fanouts.get(channel)) is None:
-            if not self.ready:
-                raise BackendUnavailableError("The feed is not connected now")
-            await self.opener.open(channel)
-        return fanout
 
     async def _open_all(self, channels: list[str]) -> None:
         """Listen to these channels, then begin each at the log's position."""

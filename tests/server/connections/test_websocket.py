@@ -10,11 +10,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from realtime_bridge.errors import BackendUnavailableError
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server.auth.tokens import Tokens
+from realtime_bridge.server.connections.connection import READS_AT_ONCE
 from realtime_bridge.server.timing import ServerTiming
-from tests.server.fakes import Gate
+from tests.server.fakes import FakeBackend, Gate
 from tests.server.harness import SECRET, Serve, Site, context_of, make_bridge, until
 
 CHANNEL = "job.7"
@@ -207,6 +211,30 @@ async def test_denied_channel_leaves_the_connection_open(serve: Serve) -> None:
     await site.fill("user-42", [1])
     await client.events(1)
     await watcher.notices_nothing()
+
+
+async def test_channels_open_at_once_and_few_are_read_at_a_time(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, gate, reading = FakeBackend(), asyncio.Event(), list[str]()
+    read = backend.read
+
+    async def read_slowly(channel: str, after: Position, limit: int = 500) -> Page | Reset:
+        reading.append(channel)
+        await gate.wait()
+        return await read(channel, after, limit)
+
+    monkeypatch.setattr(backend, "read", read_slowly)
+    site = await serve(with_log=backend)
+    client = await site.connect("42", "job.*")
+    names = [f"job.{number}" for number in range(3 * READS_AT_ONCE)]
+    for name, top in (await backend.positions(names)).items():
+        await client.send("subscribe", channel=name, position=top.to_json())
+    await until(lambda: site.context.hub.fanouts.keys() >= {*names})
+    await until(lambda: len(reading) == READS_AT_ONCE)
+    gate.set()
+    answers = [await client.expect("subscribed") for _ in names]
+    assert {answer["channel"] for answer in answers} == {*names}
 
 
 async def test_a_page_of_another_origin_may_not_connect(serve: Serve) -> None:
