@@ -17,6 +17,11 @@ def is_connection_error(error: BaseException) -> bool:
     return isinstance(error, RealtimeError | OSError | EOFError)
 
 
+def _monotonic() -> float:
+    # Looked up at each call: a simulation replaces `time.monotonic` for the duration of a run.
+    return time.monotonic()
+
+
 class OutageLog:
     """Reporter of repeated failures: the first of each class is logged, then the return to work.
 
@@ -38,7 +43,7 @@ class OutageLog:
         end: str,
         *,
         quiet: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _monotonic,
     ) -> None:
         self.failures: int = 0
         """Number of failures in the outage; 0 while all works."""
