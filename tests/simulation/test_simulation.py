@@ -29,11 +29,6 @@ TIMEOUT = 100.0
 
 FIRST_SEED = random.SystemRandom().randrange(10**9)
 
-# The library breaks these promises today.
-SKIPPED = frozenset({"I17", "I18"})
-OMITTED = frozenset({"half_open"})
-KNOWN = Options(skipped=SKIPPED, omitted=OMITTED)
-
 
 def trace(seed: int, **arguments: Any) -> list[str]:
     lines: list[str] = []
@@ -43,28 +38,27 @@ def trace(seed: int, **arguments: Any) -> list[str]:
 
 def test_invariants_hold_for_a_thousand_new_seeds() -> None:
     print(f"python -m realtime_bridge.testing.simulation --seeds 1000 --from {FIRST_SEED}")
-    search(range(FIRST_SEED, FIRST_SEED + 1_000), options=KNOWN, processes=0)
+    search(range(FIRST_SEED, FIRST_SEED + 1_000), processes=0)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FAULT_KINDS if kind not in OMITTED])
+@pytest.mark.parametrize("kind", FAULT_KINDS)
 def test_invariants_hold_under_each_fault_alone(kind: str) -> None:
     for seed in range(8):
         fault = Fault(at=20_000, kind=kind, duration=8_000, strength=seed / 8)
-        Simulation(seed, faults=[fault], options=KNOWN).run()
+        Simulation(seed, faults=[fault]).run()
 
 
 def test_same_seed_gives_the_same_trace() -> None:
-    assert trace(7, options=KNOWN) == trace(7, options=KNOWN)
-    assert trace(7, options=KNOWN) != trace(8, options=KNOWN)
+    assert trace(7) == trace(7)
+    assert trace(7) != trace(8)
 
 
 def test_trace_does_not_depend_on_the_process() -> None:
     # Another seed of Python's hashes gives sets of texts another order.
     script = (
-        "from realtime_bridge.testing.simulation import Options, Simulation\n"
+        "from realtime_bridge.testing.simulation import Simulation\n"
         "for seed in range(40):\n"
-        f"    options = Options(skipped={SKIPPED!r}, omitted={OMITTED!r})\n"
-        "    Simulation(seed, trace=print, options=options).run()\n"
+        "    Simulation(seed, trace=print).run()\n"
     )
     traces = {
         subprocess.run(
@@ -81,14 +75,14 @@ def test_trace_does_not_depend_on_the_process() -> None:
 
 def test_given_faults_happen() -> None:
     fault = Fault(at=20_000, kind="half_open", target=0, strength=0.9)
-    options = Options(clients=1, channels=1, transport="auto", skipped=SKIPPED)
+    options = Options(clients=1, channels=1, transport="auto")
     text = "\n".join(trace(1, faults=[fault], options=options))
     assert "from=LIVE to=SUSPECT" in text
     assert text.rindex("to=LIVE") > text.index("from=SUSPECT to=FALLBACK")
 
 
 def test_every_mode_and_status_is_exercised() -> None:
-    text = "\n".join(line for seed in range(100) for line in trace(seed, options=KNOWN))
+    text = "\n".join(line for seed in range(100) for line in trace(seed))
     modes = ("BOOT", "CONNECTING", "PROBING", "LIVE", "SUSPECT", "FALLBACK", "UPGRADING", "DENIED")
     assert all(f" to={mode} " in text for mode in modes)
     kinds = ("starting", "connecting", "realtime", "polling", "error")
@@ -125,13 +119,13 @@ def test_own_page_receives_events() -> None:
 
 
 def test_page_that_ignores_snapshots_is_found() -> None:
-    options = Options(handler=WithoutSnapshots, skipped=SKIPPED, omitted=OMITTED)
+    options = Options(handler=WithoutSnapshots)
     with pytest.raises(SimulationFailedError, match="I4"):
         search(range(1_000), options=options)
 
 
 def test_failure_contains_seed_and_fewest_faults() -> None:
-    options = Options(handler=WithoutResets, omitted=OMITTED)
+    options = Options(handler=WithoutResets)
     with pytest.raises(SimulationFailedError, match="unexpected reset") as failed:
         search(range(1_000), options=options)
     failure = failed.value.failure

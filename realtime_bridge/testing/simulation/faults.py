@@ -27,18 +27,20 @@ RARE_FAULTS = ("revoke",)
 FREQUENT = ("feed_lost", "feed_lost", "log_refused", "late_announcements")
 """Faults that are drawn more often, because their effects depend on the moment."""
 
-PAIRS = (
+GROUPS = (
     *(("roll_back", "kill_worker"), ("roll_back", "lost_answers"), ("new_epoch", "lost_answers")),
     *(("restart", "new_epoch"), ("black_hole", "roll_back"), ("cut", "new_epoch")),
     *(("reload", "new_epoch"), ("lost_announcements", "feed_lost"), ("cut", "late_announcements")),
+    *(("late_announcements", "cut", "new_epoch"), ("late_announcements", "restart")),
+    *(("late_announcements", "reload", "roll_back"), ("restart", "cut"), ("slow", "new_epoch")),
 )
 """Faults that often come together, such as a failover of the log and lost connections to it."""
 
-PAIR_SHARE = 0.3
-"""Share of deployments with a pair."""
+GROUP_SHARE = 0.3
+"""Share of deployments with a group."""
 
-PAIR_MS = 1_500
-"""Longest time between the two."""
+GROUP_MS = 1_500
+"""Longest time between two faults of a group."""
 
 INSTANT_FAULTS = frozenset(
     (
@@ -97,11 +99,11 @@ def draw_faults(random: Random, *, clients: int, nodes: int, span: int) -> list[
     groups = (CLIENT_FAULTS, (*NODE_FAULTS, *FREQUENT), SHARED_FAULTS, RARE_FAULTS)
     kinds = [random.choice(group) for group in random.choices(groups, (50, 34, 14, 2), k=number)]
     faults = [_draw_fault(random, kind, clients, nodes, random.randrange(span)) for kind in kinds]
-    if random.random() < PAIR_SHARE:
+    if random.random() < GROUP_SHARE:
         at = random.randrange(span)
-        for kind in random.choice(PAIRS):
+        for kind in random.choice(GROUPS):
             faults.append(_draw_fault(random, kind, clients, nodes, at))
-            at += random.randint(-PAIR_MS, PAIR_MS)
+            at += random.randint(-GROUP_MS, GROUP_MS)
     return sorted(faults)
 
 

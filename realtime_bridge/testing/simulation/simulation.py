@@ -37,6 +37,9 @@ RECOVERY_MS = 30_000
 STOP_SECONDS = 60.0
 """Time for all tasks to end after the final check."""
 
+NEAR_SHARE, NEAR_SECONDS = 0.4, 1.5
+"""Share of jobs that start before a fault, and the seconds before it at most."""
+
 CONTACT_SECONDS = 1.0
 """Interval at which the contact of clients is checked."""
 
@@ -152,13 +155,20 @@ class Simulation:
             loop.call_at(START + fault.at / 1_000, self._start_fault, fault, effects)
             self._end = max(self._end, fault.end + RECOVERY_MS)
         for number in range(self.shape.jobs):
-            loop.call_later(self._random.uniform(0, SPAN_MS / 1_000), self._start_job, number)
+            loop.call_later(self._draw_job_start(), self._start_job, number)
         loop.call_later(CONTACT_SECONDS, self._check_contact)
 
     def _run_until_end(self) -> None:
         # A publish may put the end off: a terminal state has to be shown before.
         while self.loop.now < START + self._end / 1_000:
             self.loop.run_until_time(START + self._end / 1_000)
+
+    def _draw_job_start(self) -> float:
+        """Draw the second at which a job starts: often shortly before a fault."""
+        if self.faults and self._random.random() < NEAR_SHARE:
+            fault = self._random.choice(self.faults)
+            return max(0.0, fault.at / 1_000 - self._random.uniform(0, NEAR_SECONDS))
+        return self._random.uniform(0, SPAN_MS / 1_000)
 
     def _start_job(self, number: int) -> None:
         random, channels = self._random, self.pages[0].channels
@@ -172,6 +182,7 @@ class Simulation:
                 steps=random.randint(1, 4 if is_wide else 10),
                 source=own,
                 is_burst=random.random() < 0.2,  # noqa: PLR2004
+                steps_at_once=random.choice((1, 1, 1, 3)),
             )
         )
 

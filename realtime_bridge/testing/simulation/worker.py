@@ -22,11 +22,12 @@ class Job:
     """Job whose steps are published one after another.
 
     Args:
-        channels: each step is one batch with an event on each channel.
+        channels: each step has an event on each channel.
         key: the key of its events.
         steps: the number of steps.
         source: the id of the client that began it.
         is_burst: whether the steps follow one another within milliseconds.
+        steps_at_once: the number of steps in one batch.
         step: the next step.
 
     """
@@ -36,6 +37,7 @@ class Job:
     steps: int
     source: str | None
     is_burst: bool = False
+    steps_at_once: int = 1
     step: int = 1
 
 
@@ -87,34 +89,36 @@ class Worker:
 
     async def _run(self, job: Job) -> None:
         while job.step <= job.steps:
-            await self._publish(job)
-            job.step += 1
+            last = min(job.steps, job.step + job.steps_at_once - 1)
+            await self._publish(job, last)
+            job.step = last + 1
             await asyncio.sleep(
                 self._random.uniform(*(BURST_SECONDS if job.is_burst else STEP_SECONDS))
             )
         del self._jobs[job.key]
 
-    async def _publish(self, job: Job) -> None:
-        batch = [_event(job, channel) for channel in job.channels]
+    async def _publish(self, job: Job, last: int) -> None:
+        steps = range(job.step, last + 1)
+        batch = [_event(job, step, channel) for step in steps for channel in job.channels]
         for event in batch:
-            self._application.setdefault(event.channel, {})[job.key] = job.step
+            self._application.setdefault(event.channel, {})[job.key] = last
         while True:
             try:
                 await self._broadcaster.publish_many(batch)
             except Exception:
                 await asyncio.sleep(self._random.uniform(*RETRY_SECONDS))
                 continue
-            self._report(batch, is_terminal=job.step == job.steps)
+            self._report(batch, is_terminal=last == job.steps)
             return
 
 
-def _event(job: Job, channel: str) -> Event:
-    done = job.step == job.steps
+def _event(job: Job, step: int, channel: str) -> Event:
+    done = step == job.steps
     event: Event = Event.create(
         channel,
         "job.completed" if done else "job.progress",
-        job.step,
-        f"{job.key}-{job.step}-{channel}",
+        step,
+        f"{job.key}-{step}-{channel}",
         job.key,
         None if done else job.source,
     )
