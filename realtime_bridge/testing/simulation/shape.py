@@ -12,6 +12,10 @@ WIDE = 64
 """Channels of a client with many: more than one heartbeat reports."""
 
 
+SMALL_BUFFER = 1_024
+"""Bytes that may wait for a client where a burst makes it a slow reader."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """Size and kind of one deployment, drawn from its seed."""
@@ -38,7 +42,7 @@ class Shape:
             "memory": random.random() < 0.15,  # noqa: PLR2004
             "transport": random.choice(("auto", "auto", "auto", "auto", "sse", "poll", "poll")),
             "checks_readiness": random.choice((True, False)),
-            "unsent_bytes": random.choice((1_024, 1024**2)),
+            "unsent_bytes": random.choice((SMALL_BUFFER, 1024**2)),
             "retention": Retention(events=random.choice((2, 1_000, 1_000))),
         }
         fixed = {name: getattr(options, name) for name in values}

@@ -23,7 +23,7 @@ from realtime_bridge.testing.simulation.network import Link
 from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.page import Page
-from realtime_bridge.testing.simulation.shape import WIDE, Shape
+from realtime_bridge.testing.simulation.shape import SMALL_BUFFER, WIDE, Shape
 from realtime_bridge.testing.simulation.trace import trace_logs
 from realtime_bridge.testing.simulation.virtual_loop import START, VirtualLoop
 from realtime_bridge.testing.simulation.worker import Job, Worker
@@ -135,7 +135,14 @@ class Simulation:
             page = Page(self, number, channels, shape.transport, network)
             network.on_poll = partial(self._check_polls, page)
             self.pages.append(page)
-        self.checker = InvariantChecker(loop, self.store, self.options, self.faults, self.pages)
+        self.checker = InvariantChecker(
+            loop,
+            self.store,
+            self.options,
+            self.faults,
+            self.pages,
+            has_room=shape.unsent_bytes > SMALL_BUFFER,
+        )
         log = LogConnection(loop, random, self.store, Link(loop, random, delay=0.002))
         self.worker = Worker(loop, random, log, self.application, self._on_published)
 

@@ -15,6 +15,9 @@ HONEST_SECONDS = 18.0
 PROMPT_SECONDS = 4.0
 """Longest time until a client that shows `Real-time` has an event, after all faults (I19)."""
 
+HEARTBEAT_SECONDS = 12.0
+"""Longest time until a heartbeat reports what the server held back from a slow reader."""
+
 UNNOTICED_MS = {
     **dict.fromkeys(("lost_announcements", "roll_back", "new_epoch"), 12_000),
     **dict.fromkeys(("half_open", "black_hole", "log_black_hole", "freeze", "kill"), 22_000),
@@ -51,6 +54,7 @@ class StatusChecker:
         options: the skipped invariants, and the options of clients.
         faults: the faults of the run.
         pages: the clients.
+        has_room: whether a burst finds room at the server; a heartbeat reports it otherwise.
 
     """
 
@@ -61,6 +65,8 @@ class StatusChecker:
         options: Options,
         faults: list[Fault],
         pages: list[Page],
+        *,
+        has_room: bool,
     ) -> None:
         self.revoked: dict[int, float] = {}
         """Moment of the revocation of a client."""
@@ -69,6 +75,7 @@ class StatusChecker:
         self._options = options
         self._faults = faults
         self._pages = pages
+        self._prompt_seconds = PROMPT_SECONDS + (0 if has_room else HEARTBEAT_SECONDS)
         self._last: dict[tuple[int, str], FullPosition] = {}
         self._delivered: dict[int, set[str]] = {}
         self._outstanding: dict[int, dict[str, tuple[float, Event]]] = {}
@@ -139,9 +146,9 @@ class StatusChecker:
         now = self.now_ms
         quiet = now
         for fault in self._faults:
-            if fault.affects(page.number) and fault.at <= now + PROMPT_SECONDS * 1_000:
+            if fault.affects(page.number) and fault.at <= now + self._prompt_seconds * 1_000:
                 quiet = max(quiet, fault.end + UNNOTICED_MS.get(fault.kind, 0))
-        return START + quiet / 1_000 + PROMPT_SECONDS
+        return START + quiet / 1_000 + self._prompt_seconds
 
     def _check_prompt(self, page: Page, event: Event, deadline: float) -> None:
         """Check that a client which shows `Real-time` has an event soon after all faults (I19)."""
@@ -150,7 +157,10 @@ class StatusChecker:
             return
         since = max(page.status_since, page.excused_until(self._loop.now))
         later = self._prompt_deadline(page)
-        if since > deadline - PROMPT_SECONDS or later > deadline + PROMPT_SECONDS + TICK:
+        if (
+            since > deadline - self._prompt_seconds
+            or later > deadline + self._prompt_seconds + TICK
+        ):
             return
         if (page.number, event.channel) in self._last:
             late = self._loop.now - stored_at
