@@ -7,6 +7,7 @@ from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.session.rate_limit import RateLimit
 from realtime_bridge.protocol.session.session_commands import (
     Close,
     Command,
@@ -17,7 +18,7 @@ from realtime_bridge.protocol.session.session_commands import (
     VerifyToken,
 )
 from realtime_bridge.protocol.session.slow_reader import SlowReader
-from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.protocol.session.subscription import ChannelSubscription, changed_offsets
 from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -25,12 +26,6 @@ from realtime_bridge.protocol.wire.messages import ProtocolError
 
 # Heartbeats are spread by ±10 %. Connections share these floats: one each would cost 24 bytes.
 _PACES = [0.9 + 0.2 * step / 256 for step in range(256)]
-
-BURST_SECONDS = 2.0
-"""A client may send the messages of this many seconds at once."""
-
-HEARTBEAT_OFFSETS = 50
-"""The most channels in one heartbeat; the others wait for the next."""
 
 MAX_REASON = 120
 """The longest reason of a close, in characters; a close frame holds 123 bytes."""
@@ -53,8 +48,6 @@ class Session:
     """
 
     __slots__ = (
-        "_allowance",
-        "_allowance_at",
         "_closed",
         "_denials",
         "_expires",
@@ -62,6 +55,7 @@ class Session:
         "_limits",
         "_next_heartbeat",
         "_pace",
+        "_rate_limit",
         "_slow_reader",
         "_timing",
         "client",
@@ -88,7 +82,7 @@ class Session:
         self._pace = _PACES[int(draw * len(_PACES))]
         self._next_heartbeat = _NEVER
         self._expires = now + timing.connect
-        self._allowance, self._allowance_at = BURST_SECONDS * limits.frames_per_second, now
+        self._rate_limit = RateLimit.full(limits.frames_per_second, now)
         self._denials = 0
         self._slow_reader: SlowReader | None = None
         self._closed = False
@@ -260,17 +254,17 @@ class Session:
         if now < self._next_heartbeat:
             return []
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
-        offsets = self._changed_offsets(top)
+        offsets = changed_offsets(self.subscriptions, top)
         heartbeat = messages.encode(
             "heartbeat", offsets=offsets, generation=self._generation, **report
         )
         return [Send(heartbeat)]
 
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
-        if not self._is_exempt(frame) and not self._spend_allowance(now):
+        if not self._is_exempt(frame) and not self._rate_limit.spend(now):
             limit = f"over {self._limits.frames_per_second:g} frames a second"
             # Pages subscribe and leave whole lists at once: such messages may overdraw the limit.
-            if self._allowance < -self._limits.channels or not isinstance(
+            if self._rate_limit.allowance < -self._limits.channels or not isinstance(
                 frame, messages.Subscribe | messages.Unsubscribe
             ):
                 return self.reject(CloseCode.RATE_LIMIT, limit, code=429)
@@ -303,28 +297,6 @@ class Session:
         if subscription:
             return subscription.behind or subscription.prompted
         return max(len(self.subscriptions), self._denials) < self._limits.channels
-
-    def _spend_allowance(self, now: float) -> bool:
-        """Take one message from the token bucket; return False if the bucket is empty."""
-        rate = self._limits.frames_per_second
-        allowance = self._allowance + (now - self._allowance_at) * rate
-        self._allowance, self._allowance_at = min(BURST_SECONDS * rate, allowance) - 1, now
-        return self._allowance >= 0
-
-    def _changed_offsets(self, top: Callable[[str], int | None]) -> dict[str, int]:
-        """Return the offsets that the client was not informed of yet."""
-        changed: dict[str, int] = {}
-        for channel, subscription in self.subscriptions.items():
-            offset = None if subscription.opening else top(channel)
-            if offset is not None and offset != subscription.offset:
-                changed[channel] = subscription.offset = offset
-                subscription.prompted = True
-            if len(changed) == HEARTBEAT_OFFSETS:
-                break
-        # Reported channels go to the end, so that busy channels do not starve the others.
-        for channel in changed:
-            self.subscriptions[channel] = self.subscriptions.pop(channel)
-        return changed
 
     def _welcome(self, nonce: str | None, report: Mapping[str, Any]) -> bytes:
         return messages.encode(

@@ -1,5 +1,6 @@
 """State of one subscription to one channel."""
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -7,6 +8,9 @@ from msgspec import Struct
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
+
+HEARTBEAT_OFFSETS = 50
+"""The most channels in one heartbeat; the others wait for the next."""
 
 
 # A connection is traced by the garbage collector; its subscriptions are not: at 10,000 connections
@@ -39,3 +43,21 @@ class ChannelSubscription(Struct, gc=False, eq=False):
         """Begin again: the client subscribes from another position."""
         self.opening = self.behind = True
         self.prompted = False
+
+
+def changed_offsets(
+    subscriptions: dict[str, ChannelSubscription], top: Callable[[str], int | None]
+) -> dict[str, int]:
+    """Return offsets that the client was not informed of yet, for one heartbeat."""
+    changed: dict[str, int] = {}
+    for channel, subscription in subscriptions.items():
+        offset = None if subscription.opening else top(channel)
+        if offset is not None and offset != subscription.offset:
+            changed[channel] = subscription.offset = offset
+            subscription.prompted = True
+        if len(changed) == HEARTBEAT_OFFSETS:
+            break
+    # Reported channels go to the end, so that busy channels do not starve the others.
+    for channel in changed:
+        subscriptions[channel] = subscriptions.pop(channel)
+    return changed

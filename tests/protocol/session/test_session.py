@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol.session.session import HEARTBEAT_OFFSETS, Session
+from realtime_bridge.protocol.session.session import Session
 from realtime_bridge.protocol.session.session_commands import (
     Close,
     Command,
@@ -21,7 +21,7 @@ from realtime_bridge.protocol.session.session_commands import (
     Unsubscribe,
     VerifyToken,
 )
-from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.protocol.session.subscription import HEARTBEAT_OFFSETS, ChannelSubscription
 from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
