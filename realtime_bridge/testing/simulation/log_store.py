@@ -36,6 +36,8 @@ class LogStore:
         """The event before each event; before an epoch's first event it is offset 0."""
         self.sources: dict[str, str | None] = {}
         """The source of each event, by id."""
+        self.rolled_back: set[FullPosition] = set()
+        """Events that the log lost although their epoch went on."""
         self.listeners: dict[object, Announce] = {}
         self.on_stored: Callable[[Event], None] = lambda _: None
         self.on_lost: Callable[[str, int], None] = lambda _, __: None
@@ -106,8 +108,10 @@ class LogStore:
     def lose_tail(self, count: int) -> None:
         """Lose the last events of each channel, as a failover to a late replica does."""
         for channel, history in list(self._histories.items()):
-            kept = self._events[channel][: max(0, len(self._events[channel]) - count)]
-            epoch = history.top.epoch
+            events, epoch = self._events[channel], history.top.epoch
+            kept = events[: max(0, len(events) - count)]
+            lost = (event.position for event in events[len(kept) :])
+            self.rolled_back.update(full_position(position) for position in lost if position)
             self._forget(channel, len(kept) + 1, epoch=epoch)
             for event in kept:
                 self._histories[channel].append(event, now=self._clock(), time=event.time or 0)
