@@ -122,7 +122,7 @@ class Routes:
             response = await self._find(route, method)(request)
         except Exception as error:
             return failure(route, error, self._context.status.outage)
-        if route in _LOG_ROUTES:
+        if self._context.status.outage.failures and route in _LOG_ROUTES:
             self._context.status.outage.works()
         return response
 
