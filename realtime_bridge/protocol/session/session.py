@@ -203,10 +203,12 @@ class Session:
         self._denials += 1
         return [Send(messages.encode("refused", channel=channel, code=code, message=message))]
 
-    def mark_reset(self, channel: str) -> None:
-        """Store that a reset was sent, after which the client may subscribe again."""
+    def mark_reset(self, channel: str, offset: int) -> None:
+        """Store that a reset to an offset was sent, after which the client may subscribe again."""
         if subscription := self.subscriptions.get(channel):
             subscription.prompted = True
+            # The offset of the old epoch would hide the same one of the new epoch from heartbeats.
+            subscription.offset = offset
 
     def mark_slow(self, now: float, *, unsent: int) -> list[Command]:
         """Hold events back from a slow client, or close the connection the second time."""

@@ -148,7 +148,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
 
     def reset(self, channel: str, reset: Reset) -> None:
         """Inform the client of missing events."""
-        self._session.mark_reset(channel)
+        self._session.mark_reset(channel, reset.top.offset)
         self.send(wire.encode_reset(channel, reset))
 
     def notify(self, message: bytes) -> None:

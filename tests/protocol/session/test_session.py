@@ -445,8 +445,8 @@ class TestRate:
         names = [f"job.{number}" for number in range(128)]
         session = subscribed(*names)
         for name in names:
-            session.mark_reset(name)
-        session.mark_reset("elsewhere")
+            session.mark_reset(name, 1)
+        session.mark_reset("elsewhere", 1)
         for name in names:
             text = frame("subscribe", channel=name)
             assert requested(session.receive(text, 1.0)) == [(name, None)]
@@ -486,6 +486,12 @@ class TestHeartbeats:
     def test_an_offset_that_went_back_has_moved_too(self) -> None:
         session = subscribed("a", offset=9)
         assert heartbeat(session, 10.0, {"a": 2}) == {"a": 2}
+
+    def test_same_offset_in_a_new_epoch_is_reported_too(self) -> None:
+        session = subscribed("a", offset=3)
+        session.mark_reset("a", 0)
+        session.mark_slow(1.0, unsent=0)
+        assert heartbeat(session, 10.0, {"a": 3}) == {"a": 3}
 
     def test_heartbeat_omits_opening_and_unknown_channels(self) -> None:
         session = subscribed("a")
