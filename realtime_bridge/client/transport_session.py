@@ -147,8 +147,8 @@ class TransportSession:
         if message.get("restarted"):
             self._machine.clock_changed(self._number)
         self._report_health(message)
-        self._questions.answered(TOKEN)
         if self._is_welcome:
+            self._questions.answered(TOKEN)
             return
         self._is_welcome = True
         names = self._channels.names

@@ -95,4 +95,6 @@ _copy: Callable[[Position], Position] = Struct.__copy__  # type: ignore[attr-def
 
 def is_label(value: object) -> bool:
     """Return whether a value can be an `id`, a `key` or a `source`."""
-    return isinstance(value, str) and 0 < len(value) <= MAX_LABEL and is_printable(value)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL:
+        return False
+    return value.isprintable() or is_printable(value)  # the first alone accepts almost every label

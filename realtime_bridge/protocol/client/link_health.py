@@ -1,9 +1,5 @@
 """Health of one socket, as far as the messages on that socket show it."""
 
-DOWN = "the server reports that its log or backend is down"
-OVERDUE = "the server does not answer in time"
-LAGGING = "messages arrive late"
-
 
 class LinkHealth:
     """Health of one socket; nothing but that socket changes it. Times are in milliseconds."""
@@ -15,21 +11,8 @@ class LinkHealth:
         """True while the answer to a question is overdue."""
         self.is_lagging: bool = False
         """True while messages take longer than usual."""
-        self._quickest: int | None = None
-
-    @property
-    def trouble(self) -> str | None:
-        """Reason why events do not arrive in time by this socket; None while they do."""
-        if self.is_down:
-            return DOWN
-        if self.is_overdue:
-            return OVERDUE
-        return LAGGING if self.is_lagging else None
-
-    @property
-    def is_timed(self) -> bool:
-        """True after a message that had its time."""
-        return self._quickest is not None
+        self.quickest: int | None = None
+        """Shortest travel time of a message; None before a message that had its time."""
 
     def measure(self, now: int, sent: int, *, limit: int) -> None:
         """Compare the travel time of a message with that of the quickest one.
@@ -43,12 +26,12 @@ class LinkHealth:
 
         """
         travel = now - sent
-        self._quickest = travel if self._quickest is None else min(travel, self._quickest)
-        self.is_lagging = travel - self._quickest >= limit
+        self.quickest = travel if self.quickest is None else min(travel, self.quickest)
+        self.is_lagging = travel - self.quickest >= limit
 
     def restart_clock(self) -> None:
         """Forget the quickest message: the clock of another server follows, or the link is quick.
 
         Clocks drift apart in days. A quick answer shows that the link does not lag after all.
         """
-        self._quickest, self.is_lagging = None, False
+        self.quickest, self.is_lagging = None, False

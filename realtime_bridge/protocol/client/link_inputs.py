@@ -1,4 +1,4 @@
-"""Inputs about the health of sockets and the state of channels; `machine.py` has the others."""
+"""Inputs about the health of sockets; `machine.py` and `state.py` have the others."""
 
 from realtime_bridge.protocol.client.commands import Mode
 from realtime_bridge.protocol.client.state import CONNECTED
@@ -10,24 +10,6 @@ class LinkInputs(Transitions):
 
     # Declared again: from the assignments elsewhere, type checkers infer narrower types.
     mode: Mode
-    behind: int | None
-
-    def sync_changed(self, *, ok: bool, loaded: bool = True) -> None:
-        """Record whether every channel has all its events.
-
-        Args:
-            ok: Whether every channel has all its events. If not for a while, a poll reads them.
-            loaded: Whether every handler has its snapshot; only the status shows it.
-
-        """
-        if ok and loaded:
-            self.behind = None
-        elif self.behind is None:
-            self.behind = self._now
-        if ok or self.mode not in CONNECTED:
-            self._cancel("stale")
-        else:
-            self.timers.setdefault("stale", self._now + self.timing.late_after)
 
     def health(self, socket: int, *, ok: bool, sent: int | None = None) -> None:
         """Handle the report of a socket's server; polls and other sockets change nothing here.
@@ -94,7 +76,3 @@ class LinkInputs(Transitions):
     def _on_stale(self) -> None:
         self._polling_on = True
         self._poll_within(0)
-
-    def _on_trouble_changed(self, before: str | None) -> None:
-        if (self.trouble is None) != (before is None):
-            self._poll_within(self.timing.first_poll_spread)

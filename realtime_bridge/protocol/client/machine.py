@@ -155,7 +155,8 @@ class Machine(LinkInputs):
         """
         if socket == self._successor:
             self._on_successor_lost()
-            self._renew_token(code)
+            if code == CloseCode.TOKEN:
+                self._renew_token()
         elif socket == self._socket:
             self._on_socket_lost(code, refusal_reason(reason, f"the socket closed with {code}"))
 
@@ -200,7 +201,7 @@ class Machine(LinkInputs):
         self._poll_trouble = not ok
         self.poll_schedule.answered(next_ms)
         self.last_ok = self._now
-        if not self.describing:
+        if self.credentials.renewed and not self.describing:
             self.credentials.confirm()
         if moved:
             self.poll_schedule.event_received(self._now)

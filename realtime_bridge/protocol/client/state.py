@@ -19,6 +19,9 @@ MISSED_POLLS = 3
 """Number of intervals without a successful poll after which the status is not `polling`."""
 
 BEHIND = "missing data is being read"
+DOWN = "the server reports that its log or backend is down"
+OVERDUE = "the server does not answer in time"
+LAGGING = "messages arrive late"
 
 
 class State:
@@ -86,7 +89,13 @@ class State:
     def trouble(self) -> str | None:
         """Reason why events do not arrive in time by the socket; None while they do."""
         link = None if self._socket is None else self._links.get(self._socket)
-        return link.trouble if link else None
+        if link is None:
+            return None
+        if link.is_down:
+            return DOWN
+        if link.is_overdue:
+            return OVERDUE
+        return LAGGING if link.is_lagging else None
 
     @property
     def describing(self) -> bool:
@@ -103,6 +112,23 @@ class State:
         """True while a live socket pushes events, and no channel lacks any."""
         return self.pushed and self.behind is None
 
+    def sync_changed(self, *, ok: bool, loaded: bool = True) -> None:
+        """Record whether every channel has all its events.
+
+        Args:
+            ok: Whether every channel has all its events. If not for a while, a poll reads them.
+            loaded: Whether every handler has its snapshot; only the status shows it.
+
+        """
+        if ok and loaded:
+            self.behind = None
+        elif self.behind is None:
+            self.behind = self._now
+        if ok or self.mode not in CONNECTED:
+            self._cancel("stale")
+        else:
+            self.timers.setdefault("stale", self._now + self.timing.late_after)
+
     def _on_poll(self) -> None:
         self._do("poll")
         self.timers["poll_limit"] = self._now + self.timing.poll_timeout
@@ -116,6 +142,10 @@ class State:
         if not self.poll_schedule.in_flight:
             at = self.poll_schedule.soon(self._now, self._draw, milliseconds)
             self.timers["poll"] = min(at, self.timers.get("poll", at))
+
+    def _on_trouble_changed(self, before: str | None) -> None:
+        if (self.trouble is None) != (before is None):
+            self._poll_within(self.timing.first_poll_spread)
 
     def _replace_poll(self, within: int) -> None:
         """Replace the poll in flight: it may hang, or carry an old token."""

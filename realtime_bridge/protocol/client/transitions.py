@@ -173,10 +173,11 @@ class Transitions(State):
         self.reason = self._window = None
         self._cancel(*SOCKET_TIMERS)
         self._confirmed = self._token_refused = False
-        self.credentials.confirm()
+        if self.credentials.renewed:
+            self.credentials.confirm()
         self._live_since = self._now
         self._expect_message()
-        if self._socket in self._links and self._links[self._socket].is_timed:
+        if self._socket in self._links and self._links[self._socket].quickest is not None:
             self._expect_heartbeat()
         if self.terms and self.terms.max_age is not None:
             # 80 to 95 % of the age: sockets that opened together do not all move together.
@@ -221,7 +222,8 @@ class Transitions(State):
             self._promote_successor(reason)
         else:
             self._fall(reason, code, planned=planned)
-            self._renew_token(code)
+            if code == CloseCode.TOKEN:
+                self._renew_token()
 
     def _promote_successor(self, reason: str) -> None:
         """Continue with the successor at its current step, and poll meanwhile."""
@@ -234,10 +236,8 @@ class Transitions(State):
         self._polling_on = True
         self._poll_within(self.timing.first_poll_spread)
 
-    def _renew_token(self, code: int) -> None:
+    def _renew_token(self) -> None:
         """Get a fresh token before the next attempt: at once, and after that with back-off."""
-        if code != CloseCode.TOKEN:
-            return
         is_first, self._token_refused, self._hurry = not self._token_refused, True, True
         at = self.timers.pop("reconnect", None)
         if "describe" in self.timers:
