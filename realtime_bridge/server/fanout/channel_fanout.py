@@ -183,7 +183,7 @@ class ChannelFanout:
             for index, sent in sending.send_all(self.fast_subscribers.values(), frames):
                 subscribers[index].write_rest(frames[sent:])
         if self.ahead_of_feed:
-            self._catch_up_all(messages)
+            self._catch_up_all(events, messages)
 
     def go_live(
         self,
@@ -270,14 +270,20 @@ class ChannelFanout:
         subscription.position = None
         self._add(subscriber, subscription)
 
-    def _catch_up_all(self, messages: Sequence[bytes]) -> None:
+    def _catch_up_all(self, events: Sequence[Event], messages: Sequence[bytes]) -> None:
         """Make the subscribers live that the feed has caught up with."""
         for subscriber, subscription in list(self.ahead_of_feed.items()):
             here = subscription.position
-            if here and _has_reached(self.position, here):
-                self._leave_ahead(subscriber, subscription)
-                if missing := self.position.offset - here.offset:
-                    self._deliver([(subscriber, subscription)], messages[-missing:])
+            if not here or not _has_reached(self.position, here):
+                continue
+            self._leave_ahead(subscriber, subscription)
+            missing = self.position.offset - here.offset
+            here_now = events[-1 - missing] if missing < len(events) else None
+            if here_now and here.id and here_now.id != here.id:
+                # The log was rolled back after it was read: here it has another event by now.
+                subscriber.reset(self.channel, Reset(reason="regressed", top=self.position))
+            elif missing:
+                self._deliver([(subscriber, subscription)], messages[-missing:])
 
 
 def _has_reached(here: Position, there: Position) -> bool:

@@ -134,6 +134,9 @@ class LogStore:
 
     def _record(self, event: Event) -> None:
         new = full_position(event.position)
+        if new in self.rolled_back:
+            # Clients that have this event cannot know of others before it (specification, §2.4).
+            self.on_lost(event.channel, 1)
         stored = self._events[event.channel]
         before = full_position(stored[-1].position) if stored else (new[0], 0, None)
         self.previous[new[0], new[1], event.id] = before

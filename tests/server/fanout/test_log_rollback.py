@@ -133,6 +133,26 @@ async def test_events_after_a_new_epoch_are_received_by_all(
     assert recorder.data == [1, 2, 3, 4, 5, 6, 7]
 
 
+async def test_rollback_behind_a_subscriber_ahead_of_the_feed(log: SlowLog, feed: FakeFeed) -> None:
+    async with running_hub(log, feed, ServerTiming(position_check=3_600)) as hub:
+        behind, ahead = Recorder(), Recorder()
+        await behind.subscribe(hub, CHANNEL, None)
+        start = hub.fanouts[CHANNEL].position
+        events = await log.from_trusted(numbered(CHANNEL, 5))
+        await ahead.subscribe(hub, CHANNEL, start)
+        assert ahead.data == [1, 2, 3, 4, 5]
+        log.lose(CHANNEL, 1)
+        other = await log.from_trusted(others(1, start=5))
+
+        feed.announce([*events[:4], *other])
+
+        await behind.reaches(5)
+        await ahead.sees(lambda: ahead.resets)
+        assert (ahead.resets[0].reason, ahead.resets[0].top.offset) == ("regressed", 5)
+        assert behind.data == [1, 2, 3, 4, -5]
+        assert behind.resets == []
+
+
 async def test_two_servers_agree_on_the_new_epoch_of_a_rollback(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
