@@ -75,6 +75,7 @@ class StatusChecker:
         self._options = options
         self._faults = faults
         self._pages = pages
+        self._has_room = has_room
         self._prompt_seconds = PROMPT_SECONDS + (0 if has_room else HEARTBEAT_SECONDS)
         self._last: dict[tuple[int, str], FullPosition] = {}
         self._delivered: dict[int, set[str]] = {}
