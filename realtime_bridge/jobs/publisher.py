@@ -9,16 +9,8 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.receipt import Receipt
 
 
-class Publisher(Protocol):
-    """Publisher of single events in a broadcaster's event loop."""
-
-    @property
-    def outage(self) -> Outage:
-        """Outage of the log, if there is one."""
-
-    @property
-    def batch_turn(self) -> asyncio.Lock:
-        """Lock of the batches, which are published one after the other."""
+class EventPublisher(Protocol):
+    """Publisher of events in a broadcaster's event loop."""
 
     async def publish(
         self,
@@ -43,6 +35,18 @@ class Publisher(Protocol):
             RealtimeError: some of the events were not published.
 
         """
+
+
+class Publisher(EventPublisher, Protocol):
+    """Publisher of reports, which share the outage of their log."""
+
+    @property
+    def outage(self) -> Outage:
+        """Outage of the log, if there is one."""
+
+    @property
+    def batch_turn(self) -> asyncio.Lock:
+        """Lock of the batches, which are published one after the other."""
 
     async def has_key(self, channel: str, key: str) -> bool:
         """Return whether the log has an event of the key.

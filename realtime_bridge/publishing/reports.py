@@ -10,6 +10,7 @@ from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.jobs.outage import Outage
+from realtime_bridge.jobs.publisher import EventPublisher
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.timing import PublishTiming
@@ -23,24 +24,10 @@ MAX_REPORTS = 10_000
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 
-class EventPublisher(Protocol):
+class LoggedPublisher(EventPublisher, Protocol):
     """Broadcaster, as the reports need it."""
 
     log: Log | None
-
-    async def publish(
-        self,
-        channel: str,
-        event: str,
-        data: Any = None,
-        *,
-        id: str | None = None,  # noqa: A002 -- the field's name on the wire
-        key: str | None = None,
-    ) -> Receipt:
-        """Publish one event."""
-
-    async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
-        """Publish events in order."""
 
 
 class Reports:
@@ -52,7 +39,7 @@ class Reports:
 
     """
 
-    def __init__(self, broadcaster: EventPublisher, timing: PublishTiming) -> None:
+    def __init__(self, broadcaster: LoggedPublisher, timing: PublishTiming) -> None:
         self.outage: Outage = Outage()
         self.batch_turn: asyncio.Lock = asyncio.Lock()
         self.publish: Callable[..., Coroutine[Any, Any, Receipt]] = broadcaster.publish
