@@ -20,8 +20,8 @@ SELECTION = (
 LOST_LOG = Limits(silent_green=20, current=20)
 """A node without its log: clients notice within 20 s, and have everything 20 s after the end."""
 
-BANNED = Limits(green=60)
-"""Several short connections: clients use polling for 60 s."""
+BANNED = Limits(green=62)
+"""Several short connections: clients use polling for 60 s, and then connect."""
 
 ODD = Limits(delay=1.0, resets=None)
 """An odd event on one channel does not delay the others."""

@@ -128,7 +128,7 @@ export interface ClientOptions {
   fallbackDelay?: number;
   /** Upper bound of the first wait before a reconnect, in milliseconds; 3 000 by default. */
   reconnectInterval?: number;
-  /** Failures in a row after which attempts slow down to one a minute; 5 by default. */
+  /** Failures in a row after which attempts slow down to one every 45 s; 5 by default. */
   maxReconnectAttempts?: number;
   /** Time without a message of ours after which the client sends a ping, in milliseconds; 30 000 by default. */
   heartbeatInterval?: number;

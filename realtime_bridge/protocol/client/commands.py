@@ -35,7 +35,7 @@ class Options:
         polling_interval: Usual interval of polls.
         fallback_delay: Silence after which polling begins; heartbeats count as messages.
         reconnect_interval: Upper bound of the first wait before another attempt.
-        max_reconnect_attempts: Failures in a row after which attempts slow to one a minute.
+        max_reconnect_attempts: Failures in a row after which attempts slow to one every 45 s.
         heartbeat_interval: Time without a sent message after which the client sends a ping.
         push: Whether the client opens transports that push.
 

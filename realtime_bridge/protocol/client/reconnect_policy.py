@@ -19,7 +19,7 @@ class ReconnectPolicy:
 
     Args:
         reconnect_interval: Upper bound of the first wait, in milliseconds.
-        max_attempts: Failures in a row after which attempts slow to one a minute.
+        max_attempts: Failures in a row after which attempts slow to one every 45 s.
         timing: Durations of the client.
 
     """

@@ -13,7 +13,7 @@ const SHORT_UPTIMES = 3;
 export interface ReconnectOptions {
   /** Upper bound of the first wait. */
   reconnectInterval: number;
-  /** Failures in a row after which attempts slow down to one a minute. */
+  /** Failures in a row after which attempts slow down to one every 45 s. */
   maxAttempts: number;
 }
 
