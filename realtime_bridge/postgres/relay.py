@@ -231,9 +231,8 @@ class Relay:
             # Clients find the gap themselves: this database's log answers them with a reset.
             return True
         try:
-            with backend_call(log):
-                top = (await log.positions([channel]))[channel]
-                await log.rotate_epoch(channel, top.epoch)
+            top = (await backend_call(log, log.positions, [channel]))[channel]
+            await backend_call(log, log.rotate_epoch, channel, top.epoch)
         except RealtimeError as error:
             self._push_outage.failed(error, channel=channel)
             return False
@@ -277,8 +276,7 @@ class Relay:
             return
         try:
             async with asyncio.timeout(self._timing.push_seconds):
-                with backend_call(self._backend):
-                    await self._backend.push(events)
+                await backend_call(self._backend, self._backend.push, events)
         except TimeoutError as error:
             raise BackendUnavailableError(
                 f"{self._backend} did not answer within {self._timing.push_seconds:g} s: check "

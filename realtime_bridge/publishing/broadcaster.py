@@ -239,8 +239,8 @@ class Broadcaster:
         seconds = self._timing.call_seconds
         try:
             async with asyncio.timeout(seconds):
-                with backend_call(self.backend):
-                    await self.backend.push(await self._stored_events(batch, receipts))
+                events = await self._stored_events(batch, receipts)
+                await backend_call(self.backend, self.backend.push, events)
         except (PublishError, TimeoutError) as error:
             is_answer = isinstance(error, PublishError)
             failure = error if is_answer else timed_out(self.backend, seconds)
@@ -264,8 +264,7 @@ class Broadcaster:
             if receipt.duplicate and receipt.position and self.log:
                 position = receipt.position
                 before = Position(position.epoch, position.offset - 1)
-                with backend_call(self.log):
-                    page = await self.log.read(event.channel, before, 1)
+                page = await backend_call(self.log, self.log.read, event.channel, before, 1)
                 events += page.events if isinstance(page, Page) else ()
             else:
                 events.append(event.with_position(receipt.position, now))

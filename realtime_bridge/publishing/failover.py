@@ -138,8 +138,7 @@ class Failover(Backend):
         # Set before the read: concurrent publishes do not read the record again.
         self._synced_at = now
         try:
-            with backend_call(self._log):
-                page = await self._log.latest(CHANNEL)
+            page = await backend_call(self._log, self._log.latest, CHANNEL)
         except PublishError as error:
             self._sync_outage.failed(error)
             return False
@@ -170,8 +169,7 @@ class Failover(Backend):
             return
         try:
             async with asyncio.timeout(seconds):
-                with backend_call(backend):
-                    await backend.push(events)
+                await backend_call(backend, backend.push, events)
         except TimeoutError:
             raise BackendUnavailableError(
                 f"{backend} did not accept events within {seconds:g} s: check that it can be "
@@ -185,8 +183,7 @@ class Failover(Backend):
             return
         try:
             async with asyncio.timeout(self._timing.probe_seconds):
-                with backend_call(first.backend):
-                    await first.backend.push(events)
+                await backend_call(first.backend, first.backend.push, events)
             accepted = True
             self._probe_outage.works()
         except (PublishError, TimeoutError) as error:
@@ -206,8 +203,7 @@ class Failover(Backend):
             key="backend",
         )
         try:
-            with backend_call(self._log):
-                await self._log.append([record])
+            await backend_call(self._log, self._log.append, [record])
         except PublishError as error:
             _logger.warning(
                 "push target change not recorded target=%s error=%r", target.name, str(error)

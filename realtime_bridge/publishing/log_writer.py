@@ -44,8 +44,7 @@ class LogWriter:
             async with asyncio.timeout(timing.call_seconds):
                 for failures in range(1, timing.retries + 2):
                     try:
-                        with backend_call(self._log):
-                            return await self._append_once(batch)
+                        return await backend_call(self._log, self._append_once, batch)
                     except PublishError as error:
                         if not error.retryable or failures > timing.retries:
                             raise

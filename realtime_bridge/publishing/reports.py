@@ -92,8 +92,7 @@ class Reports:
         """Return whether the log has an event of the key."""
         log, after = self._broadcaster.log, 0
         while log:
-            with backend_call(log):
-                page = await log.latest(channel, after=after)
+            page = await backend_call(log, log.latest, channel, after=after)
             if any(event.key == key for event in page.events):
                 return True
             last = page.events[-1].position if page.events else None

@@ -181,8 +181,8 @@ class Bridge:
             PublishError: the log is unavailable.
 
         """
-        with backend_call(self._pipeline.log):
-            return (await self._pipeline.log.positions([channel]))[channel]
+        log = self._pipeline.log
+        return (await backend_call(log, log.positions, [channel]))[channel]
 
     async def revoke(self, *, user: str | None = None, channel: str | None = None) -> None:
         """Revoke access on all servers within a second.

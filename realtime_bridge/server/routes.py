@@ -7,6 +7,7 @@ from realtime_bridge.server.connections import sse, websocket
 from realtime_bridge.server.context import ServerContext
 from realtime_bridge.server.endpoints.connect import Descriptors
 from realtime_bridge.server.endpoints.health import Health
+from realtime_bridge.server.endpoints.latest import LatestEvents
 from realtime_bridge.server.endpoints.metrics import Metrics
 from realtime_bridge.server.endpoints.poll import Polls
 from realtime_bridge.server.endpoints.provider_auth import ProviderAuthorization
@@ -73,10 +74,11 @@ class Routes:
             connections.timing,
             max_channels=context.settings.limit_channels_per_connection,
         )
+        latest = LatestEvents(context.authenticator, connections.access, context.pipeline)
         return {
             "connect": {"POST": descriptors.connect},
             "poll": {"POST": polls.poll},
-            "latest": {"GET": polls.latest},
+            "latest": {"GET": latest.latest},
             "publish": {"POST": self._worker_calls.publish},
         }
 

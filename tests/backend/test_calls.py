@@ -1,12 +1,17 @@
 """Calls of a backend: every error becomes one of ours."""
 
 import asyncio
+from collections.abc import Awaitable
 
 import pytest
 
-from realtime_bridge.backend.calls import CALLS_AT_ONCE, backend_call, call_for_each
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.errors import BackendUnavailableError, InvalidEventError, PublishError
 from realtime_bridge_backends.memory import MemoryBackend
+
+
+async def fail(error: BaseException) -> None:
+    raise error
 
 
 @pytest.mark.parametrize(
@@ -20,10 +25,10 @@ from realtime_bridge_backends.memory import MemoryBackend
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_foreign_error_becomes_unavailable_with_its_cause(error: Exception) -> None:
+async def test_foreign_error_becomes_unavailable_with_its_cause(error: Exception) -> None:
     expected = pytest.raises(BackendUnavailableError, match=type(error).__name__)
-    with expected as caught, backend_call(MemoryBackend()):
-        raise error
+    with expected as caught:
+        await backend_call(MemoryBackend(), fail, error)
     assert caught.value.retryable
     assert caught.value.__cause__ is error
 
@@ -31,54 +36,34 @@ def test_foreign_error_becomes_unavailable_with_its_cause(error: Exception) -> N
 @pytest.mark.parametrize(
     "error", [PublishError("full"), InvalidEventError("bad name"), asyncio.CancelledError()]
 )
-def test_our_error_and_a_cancellation_pass(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, backend_call(MemoryBackend()):
-        raise error
+async def test_our_error_and_a_cancellation_pass(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        await backend_call(MemoryBackend(), fail, error)
     assert caught.value is error
 
 
-def test_mistake_of_a_backend_is_logged_once_with_its_traceback(
+async def test_error_before_the_first_await_becomes_unavailable() -> None:
+    def read(_: str) -> Awaitable[None]:
+        raise TypeError("a method without `async`")
+
+    with pytest.raises(BackendUnavailableError, match="without `async`"):
+        await backend_call(MemoryBackend(), read, "job.1")
+
+
+async def test_call_passes_its_arguments_and_returns_the_result() -> None:
+    async def latest(channel: str, *, after: int) -> str:
+        return f"{channel} {after}"
+
+    assert await backend_call(MemoryBackend(), latest, "job.1", after=7) == "job.1 7"
+
+
+async def test_mistake_of_a_backend_is_logged_once_with_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = MemoryBackend()
     for error in (TypeError("one"), TypeError("two"), OSError("the network is down")):
-        with pytest.raises(BackendUnavailableError), backend_call(backend):
-            raise error
+        with pytest.raises(BackendUnavailableError):
+            await backend_call(backend, fail, error)
     (record,) = caplog.records
     assert record.exc_info
     assert "unexpected error" in record.getMessage()
-
-
-async def test_calls_for_channels_run_together_up_to_a_limit() -> None:
-    running = most = 0
-
-    async def call(channel: str, number: int) -> str:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0)
-        running -= 1
-        return f"{channel} {number}"
-
-    numbers = {f"job.{number}": number for number in range(3 * CALLS_AT_ONCE)}
-    results = await call_for_each(numbers, call)
-    assert results == {name: f"{name} {number}" for name, number in numbers.items()}
-    assert most == CALLS_AT_ONCE
-
-
-async def test_first_error_ends_the_calls_for_other_channels() -> None:
-    ended: list[str] = []
-
-    async def call(channel: str, error: Exception | None) -> None:
-        if error:
-            raise error
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append(channel)
-
-    error = PublishError("full")
-    with pytest.raises(PublishError) as caught:
-        await call_for_each({"job.1": None, "job.2": error}, call)
-    assert caught.value is error
-    assert ended == ["job.1"]

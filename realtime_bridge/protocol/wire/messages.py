@@ -93,6 +93,14 @@ class _SubscribedFrame(
     id: str | None = None
 
 
+class _PageFields(Struct, frozen=True, gc=False):
+    """Channel in the answer to a poll."""
+
+    events: list[Raw]
+    position: Position
+    more: bool
+
+
 _encode_frame = json.Encoder().encode
 
 
@@ -159,13 +167,10 @@ def encode_subscribed(channel: str, page: Page, *, recovered: bool) -> tuple[int
     return position.offset, message
 
 
-def encode_page(page: Page) -> dict[str, Any]:
-    """Return the fields of a page in the answer to a poll."""
-    return {
-        "events": encode_events(page.events),
-        "position": reached(page).to_json(),
-        "more": page.more,
-    }
+def encode_page(page: Page) -> orjson.Fragment:
+    """Return a page as one channel in the answer to a poll."""
+    events = [Raw(encode_event(event)) for event in page.events]
+    return orjson.Fragment(_encode_frame(_PageFields(events, reached(page), page.more)))
 
 
 def encode_reset(channel: str, reset: Reset) -> bytes:

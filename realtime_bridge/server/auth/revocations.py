@@ -65,8 +65,7 @@ class Revocations(dict[Revocation, float]):
         revocations: list[Revocation] = []
         after, more = 0, True
         while more:
-            with backend_call(log):
-                page = await log.latest(CONTROL, after=after)
+            page = await backend_call(log, log.latest, CONTROL, after=after)
             for event in page.events:
                 assert event.position
                 assert event.time is not None

@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from realtime_bridge.backend.calls import backend_call, call_for_each
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
@@ -19,7 +18,7 @@ from realtime_bridge.server.auth.tokens import Principal
 from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.request import HTTPError, Request
-from realtime_bridge.server.http.requested_positions import Positions, read_channel, read_positions
+from realtime_bridge.server.http.requested_positions import Positions, read_positions
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.null_log import NOWHERE
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -30,7 +29,11 @@ from realtime_bridge.server.timing import ServerTiming
 MAX_CACHED = 10_000
 """The most answers of the log in the cache."""
 
-_OFFSET = re.compile(r"[0-9]{1,16}")
+CALLS_AT_ONCE = 16
+"""The most calls of `call_for_each` at the same time."""
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 _logger = logging.getLogger("realtime_bridge.server")
 
@@ -91,11 +94,10 @@ class LogCache:
         return self._hub.top(channel) in (None, answer.top.offset)
 
     async def _read_log(self, channel: str, after: Position | None) -> Page | Reset:
+        log = self._pipeline.log
         if after is not None or not self._pipeline.has_log:
-            with backend_call(self._pipeline.log):
-                return await self._pipeline.log.read(channel, after or NOWHERE)
-        with backend_call(self._pipeline.log):
-            tops = await self._pipeline.log.positions([channel])
+            return await backend_call(log, log.read, channel, after or NOWHERE)
+        tops = await backend_call(log, log.positions, [channel])
         return Page(events=(), top=tops[channel])
 
 
@@ -157,38 +159,6 @@ class Polls:
                 "status": self._status.fields,
             }
         )
-
-    async def latest(self, request: Request) -> Response:
-        """Answer `GET latest?channel=` with the latest event of each key, and the position."""
-        principal = await self._authenticator.identify(request)
-        channel = read_channel(request.query_params.get("channel", ""))
-        after = request.query_params.get("after", "0")
-        if not _OFFSET.fullmatch(after):
-            raise HTTPError(
-                400, "bad_position", f"after={after[:40]!r} is no offset: send a page's last offset"
-            )
-        await self._require_access(principal, channel)
-        if not self._pipeline.has_log:
-            raise HTTPError(404, "no_log", "This server stores no events: set REALTIME_LOG")
-        with backend_call(self._pipeline.log):
-            page = await self._pipeline.log.latest(channel, after=int(after))
-        return Response.json(
-            {
-                "channel": channel,
-                "events": wire.encode_events(page.events),
-                "position": page.top.to_json(),
-                "more": page.more,
-            }
-        )
-
-    async def _require_access(self, principal: Principal, channel: str) -> None:
-        denied = await self._denied(principal, {channel: None})
-        if "error" in denied.get(channel, {}):
-            raise HTTPError(500, "rule_failed", f"The rule of {channel} failed: try again")
-        if denied:
-            raise HTTPError(
-                403, "forbidden", f"{principal.user} may not subscribe to {channel}: check its rule"
-            )
 
     async def _denied(
         self, principal: Principal, channels: Mapping[str, Any]
@@ -278,8 +248,42 @@ def _has_news(answer: Page | Reset) -> bool:
     return isinstance(answer, Reset) or bool(answer.events)
 
 
-def _describe(answer: Page | Reset) -> dict[str, Any]:
+def _describe(answer: Page | Reset) -> Any:
     if isinstance(answer, Page):
         return wire.encode_page(answer)
     position = None if answer.reason == "signal" else answer.top.to_json()
     return {"reset": answer.reason, "position": position}
+
+
+async def call_for_each(
+    arguments: Mapping[str, A], call: Callable[[str, A], Awaitable[R]]
+) -> dict[str, R]:
+    """Call a function for each channel, several at a time, and return the results.
+
+    One after another, the calls to a distant log would take longer than clients wait.
+
+    Args:
+        arguments: the channels, each with the function's second argument.
+        call: the function. Its first error cancels the other calls, and is raised.
+
+    """
+    if len(arguments) == 1:
+        # Most clients have one channel, and need no task.
+        ((name, argument),) = arguments.items()
+        return {name: await call(name, argument)}
+    room = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def call_one(channel: str, argument: A) -> R:
+        async with room:
+            return await call(channel, argument)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {
+                name: group.create_task(call_one(name, argument))
+                for name, argument in arguments.items()
+            }
+    except BaseExceptionGroup as errors:
+        # The channels have one log, so its first error describes the others too.
+        raise errors.exceptions[0] from None
+    return {name: task.result() for name, task in tasks.items()}

@@ -124,26 +124,24 @@ class WorkerCalls:
         after = messages.decode_position(fields.get("after"))
         limit = _number(fields, "limit", 1)
         log, channel = self._pipeline.log, _channel(fields)
-        with backend_call(log):
-            return rpc.pack_answer(await log.read(channel, after, limit))
+        return rpc.pack_answer(await backend_call(log, log.read, channel, after, limit))
 
     async def _latest(self, fields: Fields) -> dict[str, Any]:
         after, limit = _number(fields, "after", 0), _number(fields, "limit", 1)
         log, channel = self._pipeline.log, _channel(fields)
-        with backend_call(log):
-            return rpc.pack_answer(await log.latest(channel, after=after, limit=limit))
+        page = await backend_call(log, log.latest, channel, after=after, limit=limit)
+        return rpc.pack_answer(page)
 
     async def _positions(self, fields: Fields) -> dict[str, Any]:
         channels = list(map(check_channel, rpc.unpack_channels(fields.get("channels"))))
-        with backend_call(self._pipeline.log):
-            tops = await self._pipeline.log.positions(channels)
+        log = self._pipeline.log
+        tops = await backend_call(log, log.positions, channels)
         return {"positions": {channel: top.to_json() for channel, top in tops.items()}}
 
     async def _rotate_epoch(self, fields: Fields) -> dict[str, Any]:
         expected = str(fields.get("expected_epoch"))
         log, channel = self._pipeline.log, _channel(fields)
-        with backend_call(log):
-            top = await log.rotate_epoch(channel, expected)
+        top = await backend_call(log, log.rotate_epoch, channel, expected)
         return {"position": top.to_json()}
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.outage_log import OutageLog
@@ -44,6 +45,7 @@ class Hub:
         on_change: Callable[[], None] = lambda: None,
         timing: ServerTiming = _TIMING,
     ) -> None:
+        self._log = log
         self._feed = feed
         self._on_change = on_change
         self._timing = timing
@@ -138,7 +140,7 @@ class Hub:
         try:
             answer: Page | Reset = Page(events=(), top=fanout.position)
             if after is not None:
-                answer = await self.recovery.read(subscription.channel, after)
+                answer = await backend_call(self._log, self._log.read, fanout.channel, after)
             if fanout.reading_history.get(subscriber) is not subscription:
                 return
             if isinstance(answer, Page) and answer.more:

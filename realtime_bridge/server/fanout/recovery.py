@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.outage_log import OutageLog
-from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.server.fanout.channel_fanout import ChannelFanout
@@ -38,16 +37,6 @@ class Recovery:
         )
         """Reporter of everything that fails because of the log: requests, checks, recoveries."""
 
-    async def read(self, channel: str, after: Position) -> Page | Reset:
-        """Return the events after a position, or a reset.
-
-        Raises:
-            RealtimeError: the log cannot be read.
-
-        """
-        with backend_call(self._log):
-            return await self._log.read(channel, after)
-
     async def tops(self, channels: Sequence[str]) -> dict[str, Position]:
         """Return the log's position of each channel.
 
@@ -57,8 +46,8 @@ class Recovery:
         """
         tops: dict[str, Position] = {}
         for start in range(0, len(channels), MAX_CHANNELS):
-            with backend_call(self._log):
-                tops |= await self._log.positions(channels[start : start + MAX_CHANNELS])
+            batch = channels[start : start + MAX_CHANNELS]
+            tops |= await backend_call(self._log, self._log.positions, batch)
         return tops
 
     async def run(self, fanout: ChannelFanout) -> None:
@@ -85,7 +74,7 @@ class Recovery:
         # An announcement that arrives during the read may be past the page: the loop reads again.
         fanout.missed = False
         here = fanout.position
-        answer = await self.read(fanout.channel, here)
+        answer = await backend_call(self._log, self._log.read, fanout.channel, here)
         if isinstance(answer, Reset):
             self.resets += 1
             fanout.reset(await self._rotate_if_rolled_back(fanout.channel, answer, here))
@@ -102,6 +91,5 @@ class Recovery:
         if answer.top.epoch != here.epoch or answer.reason not in ("ahead", "regressed"):
             return answer
         _logger.warning("the log lost delivered events, rotating the epoch: channel=%s", channel)
-        with backend_call(self._log):
-            top = await self._log.rotate_epoch(channel, here.epoch)
+        top = await backend_call(self._log, self._log.rotate_epoch, channel, here.epoch)
         return Reset(reason="regressed", top=top)

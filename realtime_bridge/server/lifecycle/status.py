@@ -84,8 +84,8 @@ class ServerStatus:
             RealtimeError: the log does not answer.
 
         """
-        with backend_call(self._pipeline.log):
-            self.generation = await self._pipeline.log.generation(self._pipeline.delivery)
+        log = self._pipeline.log
+        self.generation = await backend_call(log, log.generation, self._pipeline.delivery)
 
     async def wait_for_generation(self, retry: float) -> None:
         """Read the generation from the log; retry every `retry` seconds until the log answers."""

@@ -1,4 +1,4 @@
-"""Tests of polls, long polls, the poll cache and `latest`."""
+"""Tests of polls, long polls and the poll cache."""
 
 import asyncio
 import time
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime_bridge.errors import BackendUnavailableError
+from realtime_bridge.errors import BackendUnavailableError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.server.endpoints.poll import LogCache
+from realtime_bridge.server.endpoints.poll import CALLS_AT_ONCE, LogCache, call_for_each
 from realtime_bridge.server.http.request import HTTPError
 from realtime_bridge.server.http.requested_positions import read_positions
 from realtime_bridge.server.timing import ServerTiming
@@ -319,43 +319,42 @@ class TestCache:
         assert not len(cache)
 
 
-class TestLatest:
-    async def latest(self, site: Site, **query: str) -> tuple[int, Frame]:
-        headers = {"authorization": f"Bearer {site.token('42', 'job.*')}"}
-        async with site.http.get(f"{site.url}/latest", params=query, headers=headers) as answer:
-            assert answer.headers["cache-control"] == "no-store"
-            return answer.status, await answer.json()
-
-    async def test_latest_has_one_event_per_key_and_the_position(self, site: Site) -> None:
-        for key, data in (("a", 1), ("b", 2), ("a", 3), (None, 4)):
-            await site.bridge.publish(CHANNEL, "job.step", data, key=key)
-        status, answer = await self.latest(site, channel=CHANNEL)
-        assert status == 200
-        assert [(event["key"], event["data"]) for event in answer["events"]] == [("b", 2), ("a", 3)]
-        assert (answer["position"]["offset"], answer["more"]) == (4, False)
-
-    async def test_latest_is_paged(self, site: Site) -> None:
-        for number in range(600):
-            await site.bridge.publish(CHANNEL, "job.step", number, key=str(number))
-        _, first = await self.latest(site, channel=CHANNEL)
-        assert (len(first["events"]), first["more"]) == (500, True)
-        after = str(first["events"][-1]["offset"])
-        _, second = await self.latest(site, channel=CHANNEL, after=after)
-        assert (len(second["events"]), second["more"]) == (100, False)
-
-    @pytest.mark.parametrize("after", ["-1", "x", "1.5", "9" * 17, "\u0661", ""])
-    async def test_latest_after_malformed_offset_is_rejected(self, site: Site, after: str) -> None:
-        status, answer = await self.latest(site, channel=CHANNEL, after=after or " ")
-        assert (status, answer["error"]["code"]) == (400, "bad_position")
-
-    async def test_latest_of_invalid_channel_is_rejected(self, site: Site) -> None:
-        for query in ({}, {"channel": "job 7"}):
-            status, answer = await self.latest(site, **query)
-            assert (status, answer["error"]["code"]) == (400, "bad_channel")
-        assert (await self.latest(site, channel="secret"))[0] == 403
-
-
 async def test_user_in_poll_url_is_accepted_in_development(serve: Serve) -> None:
     site = await serve(make_bridge(dev=True))
     status, answer = await site.post("poll?userId=42", {"positions": {"user-42": None}})
     assert (status, answer["channels"]["user-42"]["events"]) == (200, [])
+
+
+async def test_calls_for_channels_run_together_up_to_a_limit() -> None:
+    running = most = 0
+
+    async def call(channel: str, number: int) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return f"{channel} {number}"
+
+    numbers = {f"job.{number}": number for number in range(3 * CALLS_AT_ONCE)}
+    results = await call_for_each(numbers, call)
+    assert results == {name: f"{name} {number}" for name, number in numbers.items()}
+    assert most == CALLS_AT_ONCE
+
+
+async def test_first_error_ends_the_calls_for_other_channels() -> None:
+    ended: list[str] = []
+
+    async def call(channel: str, error: Exception | None) -> None:
+        if error:
+            raise error
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(channel)
+
+    error = PublishError("full")
+    with pytest.raises(PublishError) as caught:
+        await call_for_each({"job.1": None, "job.2": error}, call)
+    assert caught.value is error
+    assert ended == ["job.1"]
