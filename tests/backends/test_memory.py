@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import count, pairwise
 
 import pytest
 
@@ -13,13 +14,17 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing.histories import EXPIRE_SECONDS
 from realtime_bridge.protocol.publishing.history import DAY
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import FeedContract, LogContract
 from realtime_bridge.testing.contracts.log_base import make_event
 from realtime_bridge.testing.contracts.samples import numbered
-from realtime_bridge_backends.memory import MemoryBackend
+from realtime_bridge_backends.memory import (
+    EXPIRE_CHANNELS,
+    EXPIRE_SECONDS,
+    Histories,
+    MemoryBackend,
+)
 
 
 class Clock:
@@ -221,3 +226,19 @@ class TestBound:
         assert Settings().log_bytes == 256 * 1024 * 1024
         with pytest.raises(ConfigurationError, match="REALTIME_LOG_BYTES"):
             Settings(log_bytes=0)
+
+
+def test_append_expires_a_few_channels_and_keeps_the_used_one() -> None:
+    epochs = (f"{number:08}" for number in count())
+    histories = Histories(Retention(), lambda: next(epochs), max_bytes=10**6)
+    unused = [f"unused.{number}" for number in range(2 * EXPIRE_CHANNELS)]
+    for channel in unused:
+        histories.of(channel, 0.0)
+    histories.append([make_event("job.7", None)], now=1.0, time=1)
+    sizes = [len(histories)]
+    for second in range(4):
+        histories.append([make_event("job.7", None)], now=700.0 + second, time=1)
+        sizes.append(len(histories))
+    assert max(before - after for before, after in pairwise(sizes)) == EXPIRE_CHANNELS
+    assert (sizes[0], sizes[-1]) == (len(unused) + 1, 1)
+    assert histories.of("job.7", 704.0).top.offset == 5

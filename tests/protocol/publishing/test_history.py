@@ -1,6 +1,5 @@
-"""Histories of channels: their bounds, resets, idempotency and expiry."""
+"""History of a channel: their bounds, resets, idempotency and expiry."""
 
-from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing.histories import EXPIRE_CHANNELS, Histories
 from realtime_bridge.protocol.publishing.history import DAY, MAX_IDS, History
 
 EPOCH = "k3v9q2wz"
@@ -144,22 +142,6 @@ def test_top_outlives_history_and_unused_epoch_expires() -> None:
     append(used, event())
     assert (unused.expire(600), unused.expire(600.1)) == (False, True)
     assert (used.expire(7 * DAY), used.expire(7 * DAY + 1)) == (False, True)
-
-
-def test_append_expires_a_few_channels_and_keeps_the_used_one() -> None:
-    epochs = (f"{number:08}" for number in count())
-    histories = Histories(Retention(), lambda: next(epochs), max_bytes=10**6)
-    unused = [f"unused.{number}" for number in range(2 * EXPIRE_CHANNELS)]
-    for channel in unused:
-        histories.of(channel, 0.0)
-    histories.append([event()], now=1.0, time=1)
-    sizes = [len(histories)]
-    for second in range(4):
-        histories.append([event()], now=700.0 + second, time=1)
-        sizes.append(len(histories))
-    assert max(before - after for before, after in pairwise(sizes)) == EXPIRE_CHANNELS
-    assert (sizes[0], sizes[-1]) == (len(unused) + 1, 1)
-    assert histories.of("job.7", 704.0).top.offset == 5
 
 
 def test_last_thousand_ids_are_known_at_any_age() -> None:
