@@ -1,19 +1,24 @@
 """Principals, and the tokens with which clients connect."""
 
+import hmac
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jwt
+import orjson
 from msgspec import Struct
 
 from realtime_bridge.model import ids
 from realtime_bridge.model.secret_list import split_secrets
-from realtime_bridge.server.auth.hs256 import verify_hs256
 
 TOKEN_SECONDS = 600
 SKEW_SECONDS = 30
 AUDIENCE = "realtime"
+
+_HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
+"""`{"alg":"HS256","typ":"JWT"}` in base64url, as PyJWT writes the header of each token."""
 
 
 class Principal(Struct, frozen=True, kw_only=True, gc=False):
@@ -150,6 +155,58 @@ class Tokens:
             leeway=SKEW_SECONDS,
             options={"require": ["exp", "sub", "aud", "iss"]},
         )
+
+
+def verify_hs256(
+    token: str, keys: Sequence[bytes], *, audience: str, issuer: str, now: float
+) -> dict[str, Any] | None:
+    """Return the claims of a valid token in the exact form that `Tokens` issues, else None.
+
+    None is no verdict: PyJWT then verifies the token and names the fault. This function takes a
+    tenth of PyJWT's time, which matters when thousands of clients reconnect at once.
+
+    Args:
+        token: a JWT in the compact form.
+        keys: the HMAC keys; one of them has to have signed the token.
+        audience: the required `aud`.
+        issuer: the required `iss`.
+        now: Unix time, in s.
+
+    """
+    signed, _, signature = token.rpartition(".")
+    if not signed.startswith(_HEADER) or not token.isascii():
+        return None
+    if not any(_is_signed_by(key, signed.encode(), signature.encode()) for key in keys):
+        return None
+    try:
+        # Two `=` pad any length: the decoder ignores padding beyond what it needs.
+        claims = orjson.loads(urlsafe_b64decode(signed[len(_HEADER) :] + "=="))
+    except ValueError:
+        return None
+    return claims if _hold(claims, audience, issuer, now) else None
+
+
+def _is_signed_by(key: bytes, signed: bytes, signature: bytes) -> bool:
+    digest = hmac.digest(key, signed, "sha256")
+    # JWTs carry base64url without its padding (RFC 7515 §2). The comparison takes the same time
+    # for every signature, so its duration reveals no byte of the expected one.
+    return hmac.compare_digest(urlsafe_b64encode(digest).rstrip(b"="), signature)
+
+
+def _hold(claims: Any, audience: str, issuer: str, now: float) -> bool:
+    """Return whether the claims have the issued types, the right parties, and are valid now."""
+    # Exact types: bool is an int in Python, and a list is a valid `aud`; PyJWT decides on those.
+    return (
+        isinstance(claims, dict)
+        and claims.get("aud") == audience
+        and claims.get("iss") == issuer
+        and type(claims.get("sub")) is str
+        and type(claims.get("exp")) is int
+        and claims["exp"] > now
+        and type(claims.get("iat")) in (int, float)
+        and claims["iat"] <= now
+        and "nbf" not in claims
+    )
 
 
 def _to_token_error(error: Exception) -> TokenError:
