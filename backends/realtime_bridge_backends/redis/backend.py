@@ -22,7 +22,6 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.urls import redact
-from realtime_bridge.protocol.wire import messages
 from realtime_bridge_backends.redis.checks import run_checks
 from realtime_bridge_backends.redis.client_factory import (
     MAX_CONNECTIONS,
@@ -32,6 +31,7 @@ from realtime_bridge_backends.redis.client_factory import (
 from realtime_bridge_backends.redis.errors import CALL_ERRORS, to_publish_error
 from realtime_bridge_backends.redis.listener import RedisListener, pubsub_channel
 from realtime_bridge_backends.redis.scripts import Argument, ScriptCall, ScriptRunner
+from realtime_bridge_backends.redis.stored_events import halves, held_event
 from realtime_bridge_backends.redis.timing import RedisTiming
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class RedisBackend(ListableLog, Feed, Plugin):
 
     def _events(self, channel: str, frames: Iterable[bytes]) -> tuple[Event, ...]:
         """Return the events of stored frames, without those that cannot be read."""
-        return tuple(self._unreadable.read_all(channel, frames, messages.held_event))
+        return tuple(self._unreadable.read_all(channel, frames, held_event))
 
     def _append_call(self, events: Sequence[Event]) -> ScriptCall:
         channel = events[0].channel
@@ -240,7 +240,7 @@ class RedisBackend(ListableLog, Feed, Plugin):
             *self._limits,
         ]
         for event in events:
-            arguments += (event.id, event.key or "", len(event.body), *messages.halves(event))
+            arguments += (event.id, event.key or "", len(event.body), *halves(event))
         return self._call("append", channel, *arguments)
 
 

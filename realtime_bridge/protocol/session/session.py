@@ -7,7 +7,6 @@ from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol.session.rate_limit import RateLimit
 from realtime_bridge.protocol.session.session_commands import (
     Close,
     Command,
@@ -17,7 +16,7 @@ from realtime_bridge.protocol.session.session_commands import (
     Unsubscribe,
     VerifyToken,
 )
-from realtime_bridge.protocol.session.slow_reader import SlowReader
+from realtime_bridge.protocol.session.slow_reader import NEVER, SlowReader
 from realtime_bridge.protocol.session.subscription import ChannelSubscription, changed_offsets
 from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire import messages
@@ -27,10 +26,12 @@ from realtime_bridge.protocol.wire.messages import ProtocolError
 # Heartbeats are spread by ±10 %. Connections share these floats: one each would cost 24 bytes.
 _PACES = [0.9 + 0.2 * step / 256 for step in range(256)]
 
+BURST_SECONDS = 2.0
+"""A client may send the messages of this many seconds at once."""
+
 MAX_REASON = 120
 """The longest reason of a close, in characters; a close frame holds 123 bytes."""
 
-_NEVER = float("inf")
 _NO_REPORT: Mapping[str, Any] = {}
 _TIMING = SessionTiming()
 
@@ -48,20 +49,9 @@ class Session:
     """
 
     __slots__ = (
-        "_closed",
-        "_denials",
-        "_expires",
-        "_generation",
-        "_limits",
-        "_next_heartbeat",
-        "_pace",
-        "_rate_limit",
-        "_slow_reader",
-        "_timing",
-        "client",
-        "subscriptions",
-        "user",
-    )
+        "_closed", "_denials", "_expires", "_generation", "_limits", "_next_heartbeat", "_pace",
+        "_sent", "_sent_at", "_slow_reader", "_timing", "client", "subscriptions", "user",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -80,9 +70,9 @@ class Session:
         self._timing = timing
         self._generation = generation
         self._pace = _PACES[int(draw * len(_PACES))]
-        self._next_heartbeat = _NEVER
+        self._next_heartbeat = NEVER
         self._expires = now + timing.connect
-        self._rate_limit = RateLimit.full(limits.frames_per_second, now)
+        self._sent, self._sent_at = 0.0, now
         self._denials = 0
         self._slow_reader: SlowReader | None = None
         self._closed = False
@@ -91,7 +81,7 @@ class Session:
     def next_wakeup(self) -> float:
         """The moment at which `tick` has work, in seconds of the clock; infinity is never."""
         if self._closed:
-            return _NEVER
+            return NEVER
         moment = min(self._next_heartbeat, self._expires)
         slow = self._slow_reader
         return min(moment, slow.next_wakeup(self._timing)) if slow else moment
@@ -101,15 +91,9 @@ class Session:
         if self._closed:
             return []
         try:
-            return self._handle(_decode(text, self._limits.frame_bytes), now)
+            return self._handle(messages.decode_client(text, self._limits.frame_bytes), now)
         except ProtocolError as error:
             return self.reject(CloseCode.PROTOCOL, str(error))
-
-    def reject_oversized(self) -> list[Command]:
-        """Close the connection, because a message is over the limit."""
-        if self._closed:
-            return []
-        return self.reject(CloseCode.PROTOCOL, _too_large(self._limits.frame_bytes))
 
     def accept(
         self,
@@ -135,16 +119,29 @@ class Session:
         if self.user is not None and user != self.user:
             return self.reject(CloseCode.TOKEN, "the token is another user's")
         self._expires = expires + self._timing.token_skew
-        if self.user is not None:
-            return [Send(self._welcome(nonce, report))] if nonce is not None else []
-        self.user, self.client = user, client
-        self._next_heartbeat = now + self._timing.heartbeat * self._pace
-        return [Send(self._welcome(nonce, report))]
+        if self.user is None:
+            self.user, self.client = user, client
+            self._next_heartbeat = now + self._timing.heartbeat * self._pace
+        elif nonce is None:
+            return []
+        welcome = messages.encode(
+            "welcome",
+            nonce=nonce,
+            client=self.client,
+            user=self.user,
+            heartbeat=self._timing.heartbeat,
+            generation=self._generation,
+            version=messages.VERSION,
+            **report,
+        )
+        return [Send(welcome)]
 
     def reject(
         self, close: CloseCode, message: str, *, code: int | None = None, reason: str | None = None
     ) -> list[Command]:
         """Close the connection with an error: a code, a stable word as reason, and a sentence."""
+        if self._closed:
+            return []
         self._closed = True
         error = messages.encode("error", code=code or close, reason=reason, message=message)
         return [Send(error), Close(close, message[:MAX_REASON])]
@@ -190,8 +187,7 @@ class Session:
         channel = subscription.channel
         if self._closed or self.subscriptions.get(channel) is not subscription:
             return None
-        subscription.opening = False
-        subscription.behind = page.more
+        subscription.opening, subscription.behind = False, page.more
         subscription.offset, message = messages.encode_subscribed(
             channel, page, recovered=recovered
         )
@@ -256,25 +252,20 @@ class Session:
         if now < self._next_heartbeat:
             return []
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
-        offsets = changed_offsets(self.subscriptions, top)
-        heartbeat = messages.encode(
-            "heartbeat", offsets=offsets, generation=self._generation, **report
-        )
-        return [Send(heartbeat)]
+        fields = {"offsets": changed_offsets(self.subscriptions, top), **report}
+        return [Send(messages.encode("heartbeat", generation=self._generation, **fields))]
 
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
-        if not self._is_exempt(frame) and not self._rate_limit.spend(now):
+        over = 0.0 if self._is_exempt(frame) else self._count_message(now)
+        if over > 0:
             limit = f"over {self._limits.frames_per_second:g} frames a second"
             # Pages subscribe and leave whole lists at once: such messages may overdraw the limit.
-            if self._rate_limit.allowance < -self._limits.channels or not isinstance(
-                frame, messages.Subscribe | messages.Unsubscribe
-            ):
+            list_frames = messages.Subscribe | messages.Unsubscribe
+            if over > self._limits.channels or not isinstance(frame, list_frames):
                 return self.reject(CloseCode.RATE_LIMIT, limit, code=429)
             if isinstance(frame, messages.Subscribe):
-                return [
-                    *self._leave(frame.channel),
-                    *self.deny_subscription(frame.channel, 429, limit),
-                ]
+                left = self._leave(frame.channel)
+                return left + self.deny_subscription(frame.channel, 429, limit)
         if self.user is None and not isinstance(frame, messages.Connect):
             raise ProtocolError("the first frame is connect")
         if isinstance(frame, messages.Connect | messages.Renew):
@@ -295,34 +286,14 @@ class Session:
         # a limit too, because each may have cost a rule's query.
         if not isinstance(frame, messages.Subscribe):
             return False
-        subscription = self.subscriptions.get(frame.channel)
-        if subscription:
+        if subscription := self.subscriptions.get(frame.channel):
             return subscription.behind or subscription.prompted
         return max(len(self.subscriptions), self._denials) < self._limits.channels
 
-    def _welcome(self, nonce: str | None, report: Mapping[str, Any]) -> bytes:
-        return messages.encode(
-            "welcome",
-            nonce=nonce,
-            client=self.client,
-            user=self.user,
-            heartbeat=self._timing.heartbeat,
-            generation=self._generation,
-            version=messages.VERSION,
-            **report,
-        )
-
-
-def _decode(text: str | bytes, limit: int) -> messages.ClientFrame:
-    if isinstance(text, bytes):
-        raise ProtocolError("binary messages are not supported, send text")
-    # UTF-8 takes at most 4 bytes per character: short texts need not be encoded to be measured.
-    if len(text) > limit or (
-        len(text) * 4 > limit and len(text.encode(errors="surrogatepass")) > limit
-    ):
-        raise ProtocolError(_too_large(limit))
-    return messages.decode_client(text)
-
-
-def _too_large(limit: int) -> str:
-    return f"the frame is over {limit:,} bytes"
+    def _count_message(self, now: float) -> float:
+        """Count one message, and return by how many the client is over its limit, if positive."""
+        # Token bucket, as the number of messages that the rate has not yet made up for.
+        rate = self._limits.frames_per_second
+        self._sent = max(0.0, self._sent - (now - self._sent_at) * rate) + 1
+        self._sent_at = now
+        return self._sent - BURST_SECONDS * rate

@@ -4,7 +4,8 @@ from msgspec import Struct
 
 from realtime_bridge.protocol.session.timing import SessionTiming
 
-_NEVER = float("inf")
+NEVER = float("inf")
+"""A moment that does not come."""
 
 
 class SlowReader(Struct, gc=False):
@@ -26,7 +27,7 @@ class SlowReader(Struct, gc=False):
     @property
     def is_behind(self) -> bool:
         """True while bytes from before wait for the client."""
-        return self.stalled_since != _NEVER
+        return self.stalled_since != NEVER
 
     def next_wakeup(self, timing: SessionTiming) -> float:
         """Return the moment at which the client is checked, or disconnected."""
@@ -34,9 +35,9 @@ class SlowReader(Struct, gc=False):
 
     def mark_progress(self, now: float, *, unsent: int) -> None:
         """Store that the client has read some bytes."""
-        self.stalled_since = now if unsent else _NEVER
+        self.stalled_since = now if unsent else NEVER
         if not unsent:
-            self.next_check = _NEVER
+            self.next_check = NEVER
 
     def check(self, now: float, timing: SessionTiming, *, unsent: int) -> bool:
         """Compare the unsent bytes; return whether the client has stalled for too long."""

@@ -66,7 +66,7 @@ def encode(kind: str, **fields: Any) -> bytes:
 
 
 class _EventFrame(Struct, frozen=True, gc=False, kw_only=True, tag="event", omit_defaults=True):
-    """Message of an event; the data is the last field, as `held_event` and `halves` require."""
+    """Message of an event; the data is the last field, as the log in Redis requires."""
 
     channel: str
     event: str
@@ -127,18 +127,6 @@ def encode_stub(channel: str, position: Position) -> bytes:
     return encode("stub", channel=channel, **position.to_json())
 
 
-def halves(event: Event) -> tuple[bytes, bytes]:
-    """Return an event's message in two parts, before and after `"epoch":…,"offset":…,"time":…`."""
-    # The log assigns the position, so a script in the log's server joins the two parts.
-    names = event.channel.encode(), orjson.dumps(event.event), orjson.dumps(event.id)
-    tail = b',"data":%b}' % event.body
-    for name, label in ((b"source", event.source), (b"key", event.key)):
-        if label is not None:
-            tail = b',"%b":%b%b' % (name, orjson.dumps(label), tail)
-    # A channel's name needs no escaping: its characters are restricted.
-    return b'{"type":"event","channel":"%b","event":%b,"id":%b' % names, tail
-
-
 def encode_events(events: Iterable[Event]) -> list[orjson.Fragment]:
     """Return the messages of events, for a list inside another message."""
     return [orjson.Fragment(encode_event(event)) for event in events]
@@ -194,13 +182,21 @@ def decode_object(text: str | bytes) -> dict[str, Any]:
     return fields
 
 
-def decode_client(text: str | bytes) -> ClientFrame:
-    """Return the message in a client's frame.
+def decode_client(text: str | bytes, limit: int) -> ClientFrame:
+    """Return the message in a client's frame; bytes are a binary message, which is an error.
 
     Raises:
-        ProtocolError: the text is not a JSON object, its type is unknown, or a field is not valid.
+        ProtocolError: the text has more than `limit` bytes or is not a JSON object, its type is
+            unknown, or a field is not valid.
 
     """
+    if isinstance(text, bytes):
+        raise ProtocolError("binary messages are not supported, send text")
+    # UTF-8 takes at most 4 bytes per character: short texts need not be encoded to be measured.
+    if len(text) > limit or (
+        len(text) * 4 > limit and len(text.encode(errors="surrogatepass")) > limit
+    ):
+        raise ProtocolError(oversized(limit))
     fields = decode_object(text)
     kind = fields.get("type")
     if not isinstance(kind, str):
@@ -209,6 +205,11 @@ def decode_client(text: str | bytes) -> ClientFrame:
     if read is None:
         raise ProtocolError(f"unknown frame type {kind[:40]!r}: use {', '.join(_CLIENT_FRAMES)}")
     return read(fields)
+
+
+def oversized(limit: int) -> str:
+    """Return the reason for the rejection of a message over the limit."""
+    return f"the frame is over {limit:,} bytes"
 
 
 def decode_event(fields: Mapping[str, Any]) -> Event:
@@ -233,36 +234,6 @@ def decode_event(fields: Mapping[str, Any]) -> Event:
         )
     except (KeyError, ValueError) as error:
         raise ProtocolError(f"the event is malformed: {error}") from error
-
-
-def held_event(frame: bytes) -> Event:
-    """Return the event of a message that a log of this project stores.
-
-    Raises:
-        ProtocolError: another program wrote the message, and clients could not read it.
-
-    """
-    # The data stays bytes: encoding it again costs more than the rest of the read.
-    head, _, data = frame.partition(_DATA)
-    try:
-        fields = orjson.loads(head + b"}")
-        return Event.from_storage(
-            fields["channel"],
-            fields["event"],
-            data.removesuffix(b"}"),
-            id=fields["id"],
-            key=fields.get("key"),
-            source=fields.get("source"),
-            time=fields["time"],
-            epoch=fields["epoch"],
-            offset=fields["offset"],
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ProtocolError(f"the stored event is malformed: {error}") from error
-
-
-_DATA = b',"data":'
-"""Start of the data; no earlier field can contain it, since JSON escapes quotes in strings."""
 
 
 def decode_position(fields: object) -> Position:

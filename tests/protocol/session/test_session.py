@@ -336,11 +336,11 @@ class TestBadInput:
         commands = session.receive(text, 0.0)
         assert failure(commands)[0] == CloseCode.PROTOCOL
 
-    def test_oversized_message_closes_the_connection_once(self) -> None:
-        session = admitted(frame_bytes=100)
-        code, _, message = failure(session.reject_oversized())
-        assert (code, message) == (CloseCode.PROTOCOL, "the frame is over 100 bytes")
-        assert session.reject_oversized() == []
+    def test_error_closes_the_connection_once(self) -> None:
+        session = admitted()
+        code, _, message = failure(session.reject(CloseCode.PROTOCOL, messages.oversized(1_000)))
+        assert (code, message) == (CloseCode.PROTOCOL, "the frame is over 1,000 bytes")
+        assert session.reject(CloseCode.PROTOCOL, "another error") == []
 
 
 class TestServerMessages:

@@ -9,6 +9,7 @@ from realtime_bridge.protocol.session.session_commands import Close
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import websocket_frames
 from realtime_bridge.protocol.wire.close_codes import CloseCode
+from realtime_bridge.protocol.wire.messages import oversized
 from realtime_bridge.protocol.wire.websocket_frames import (
     ControlFrame,
     FrameParser,
@@ -144,7 +145,8 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         if isinstance(message, str | bytes):
             self._perform(self._session.receive(message, time.monotonic()))
         elif isinstance(message, Oversized):
-            self._perform(self._session.reject_oversized())
+            limit = self._services.limits.frame_bytes
+            self._perform(self._session.reject(CloseCode.PROTOCOL, oversized(limit)))
         elif isinstance(message, WireError):
             self._fail(message)
         else:
