@@ -103,7 +103,7 @@ class ServerContext:
             raise HTTPError(
                 503, "draining", "This server stops: try again", headers={"retry-after": "1"}
             )
-        if self.status.is_cut_off(self.connections.timing.hand_over):
+        if self.status.is_cut_off:
             raise HTTPError(
                 503,
                 "log_unavailable",

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from abc import ABC, abstractmethod
+from typing import Protocol
 
 _logger = logging.getLogger("realtime_bridge.server")
 
@@ -13,21 +13,17 @@ SLOT_SECONDS = 0.05
 """The most that a target is woken too late; it is never woken too early."""
 
 
-class TimerTarget(ABC):
+class TimerTarget(Protocol):
     """Object that the wheel wakes."""
 
-    __slots__ = ("slot",)
+    slot: "Slot | None"
+    """Slot in which the target is woken; None at first."""
 
-    def __init__(self) -> None:
-        self.slot: _Slot | None = None
-        """Slot in which the target is woken; None at first."""
-
-    @abstractmethod
     def wake(self) -> None:
         """Do the work that is due, and request the next moment."""
 
 
-class _Slot(dict[TimerTarget, None]):
+class Slot(dict[TimerTarget, None]):
     """Targets that are woken together.
 
     Targets refer to their slot, which costs less memory than a number in each of them.
@@ -47,7 +43,7 @@ class TimerWheel:
     """
 
     def __init__(self) -> None:
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._next = 0
 
@@ -63,7 +59,7 @@ class TimerWheel:
             self.cancel(target)
         slot = self._slots.get(number)
         if slot is None:
-            slot = self._slots[number] = _Slot(number)
+            slot = self._slots[number] = Slot(number)
             self._set_timer()
         slot[target] = None
         target.slot = slot

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from realtime_bridge.server.timer_wheel import SLOT_SECONDS, TimerTarget, TimerWheel
+from realtime_bridge.server.timer_wheel import SLOT_SECONDS, Slot, TimerWheel
 
 
-class Sleeping(TimerTarget):
+class Sleeping:
     def __init__(self, then: Callable[[], None] = lambda: None) -> None:
-        super().__init__()
+        self.slot: Slot | None = None
         self.woken: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.then = then
 

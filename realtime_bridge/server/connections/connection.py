@@ -29,22 +29,24 @@ from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.http.requested_positions import Positions
 from realtime_bridge.server.registry import RegisteredClient
 from realtime_bridge.server.services import ConnectionServices
-from realtime_bridge.server.timer_wheel import TimerTarget
+from realtime_bridge.server.timer_wheel import Slot
 
 _logger = logging.getLogger("realtime_bridge.server")
-
 
 READS_AT_ONCE = 4
 """The most channels of one connection whose history is read at the same time."""
 
 
-class Connection(Subscriber, RegisteredClient, TimerTarget):
+class Connection(Subscriber, RegisteredClient):
     """Open connection of a client. Its subclass writes the messages, and ends it."""
 
-    __slots__ = ("_closing", "_drained", "_history_reads", "_principal", "_services", "_session")
+    __slots__ = (
+        "_closing", "_drained", "_history_reads", "_principal", "_services", "_session", "slot",
+    )  # fmt: skip
 
     def __init__(self, services: ConnectionServices) -> None:
-        super().__init__()
+        self.slot: Slot | None = None
+        """Slot of the timer in which the connection is woken."""
         self._services = services
         self._session = Session(
             services.limits,
@@ -175,10 +177,9 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
 
     def wake(self) -> None:
         """Do the session's work that is due."""
-        services, unsent = self._services, self.unsent_bytes
-        report = services.status.report()
+        top, unsent = self._services.hub.top, self.unsent_bytes
         self._perform(
-            self._session.tick(time.monotonic(), services.hub.top, unsent=unsent, report=report)
+            self._session.tick(time.monotonic(), top, unsent=unsent, report=self._report())
         )
         self._schedule()
 
@@ -207,6 +208,10 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         """Set the timer to the session's next work."""
         self._services.timers.wake_at(self._session.next_wakeup, self)
 
+    def _report(self) -> dict[str, object]:
+        """Return the server's status for a welcome or a heartbeat, with the time in Unix ms."""
+        return {**self._services.status.fields, "time": time.time_ns() // 1_000_000}
+
     def _verify(self, command: VerifyToken) -> list[Command]:
         try:
             principal = self._services.authenticator.verify(command.token)
@@ -215,7 +220,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         return self._accept(principal, command.nonce)
 
     def _accept(self, principal: Principal, nonce: str | None) -> list[Command]:
-        services, before = self._services, self._principal
+        services, before, report = self._services, self._principal, self._report()
         if before is None and not services.registry.acquire_slot(principal.user):
             too_many = "too many connections of this user"
             return self._session.reject(CloseCode.TOO_MANY_CONNECTIONS, too_many)
@@ -228,7 +233,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
             expires=now + principal.expires - time.time(),
             now=now,
             nonce=nonce,
-            report=services.status.report(),
+            report=report,
         )
 
     async def _subscribe(
@@ -264,8 +269,7 @@ class Connection(Subscriber, RegisteredClient, TimerTarget):
         self, subscription: ChannelSubscription, position: Position | None
     ) -> None:
         channel, hub = subscription.channel, self._services.hub
-        denial = await self._authorize(channel)
-        if denial:
+        if denial := await self._authorize(channel):
             hub.unsubscribe(self, channel)
             self._perform(self._session.deny_subscription(channel, *denial))
             return

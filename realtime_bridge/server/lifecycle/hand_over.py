@@ -32,11 +32,12 @@ class HandOver:
 
     async def run(self) -> None:
         """Watch the status until cancelled, and hand over once in each outage."""
-        is_done = False
+        status = self._status
         while True:
-            is_cut_off = self._status.is_cut_off(self._timing.hand_over)
-            if is_cut_off and not is_done and not self._registry.draining:
-                _logger.warning("clients are handed over: clients=%d", len(self._registry))
-                self._registry.hand_over()
-            is_done = is_cut_off
+            if not status.is_cut_off and status.down_seconds >= self._timing.hand_over:
+                # From here on `check_open` rejects new connections, until the log answers.
+                status.is_cut_off = True
+                if not self._registry.draining:
+                    _logger.warning("clients are handed over: clients=%d", len(self._registry))
+                    self._registry.hand_over()
             await asyncio.sleep(self._timing.restart)

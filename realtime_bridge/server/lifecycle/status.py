@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from typing import Any
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.outage_log import OutageLog
@@ -39,24 +38,23 @@ class ServerStatus:
         """Generation of the delivery configuration; 0 until the log returns it."""
         self.fields: dict[str, str] = {}
         """Fields of a status message."""
+        self.is_cut_off: bool = False
+        """True once feed or log have not answered for so long that clients go elsewhere."""
         self._down_since: float | None = None
         self.set_log_available(available=is_serverless)
 
     def set_log_available(self, *, available: bool) -> None:
         """Store whether feed and log answer."""
         if available:
-            self._down_since = None
+            self._down_since, self.is_cut_off = None, False
         elif self._down_since is None:
             self._down_since = time.monotonic()
         self.fields = {"log": "ok" if available else "down", "backend": "ok"}
 
-    def is_cut_off(self, seconds: float) -> bool:
-        """Return whether feed or log have not answered for so many seconds."""
-        return self._down_since is not None and time.monotonic() - self._down_since >= seconds
-
-    def report(self) -> dict[str, Any]:
-        """Return the fields that each heartbeat repeats, with the time in ms since the epoch."""
-        return {**self.fields, "time": time.time_ns() // 1_000_000}
+    @property
+    def down_seconds(self) -> float:
+        """The time for which feed or log have not answered; 0 while they do."""
+        return 0.0 if self._down_since is None else time.monotonic() - self._down_since
 
     def message(self) -> bytes:
         """Return the status message for clients; they poll while the log is down."""

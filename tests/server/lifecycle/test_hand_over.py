@@ -74,8 +74,9 @@ async def test_server_whose_feed_never_connected_accepts_no_client(
     serve: Serve, backend: FakeBackend
 ) -> None:
     backend.pause = asyncio.Event().wait  # type: ignore[assignment]  # its result does not matter
-    site = await serve(with_log=backend, timing=ServerTiming(start=0.01, hand_over=0.02))
-    await until(lambda: site.context.status.is_cut_off(0.02))
+    timing = ServerTiming(start=0.01, restart=0.005, hand_over=0.02)
+    site = await serve(with_log=backend, timing=timing)
+    await until(lambda: site.context.status.is_cut_off)
     assert await refused_upgrade(site) == (503, "1")
 
 
