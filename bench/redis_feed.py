@@ -17,8 +17,8 @@ from realtime_bridge import Broadcaster, Event
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge_backends.redis import RedisBackend
 from tests.services.redis import RedisServer
 

@@ -20,8 +20,8 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.publishing.history import History
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
-from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 from realtime_bridge_backends.memory import MemoryBackend

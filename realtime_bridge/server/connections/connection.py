@@ -25,7 +25,7 @@ from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.server.auth.tokens import Principal, TokenError
-from realtime_bridge.server.fanout.channel_fanout import Subscriber
+from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge.server.http.requested_positions import Positions
 from realtime_bridge.server.registry import RegisteredClient
 from realtime_bridge.server.services import ConnectionServices

@@ -15,8 +15,8 @@ from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.tokens import Principal
-from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.requested_positions import Positions, read_positions
 from realtime_bridge.server.http.response import Response

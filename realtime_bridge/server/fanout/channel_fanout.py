@@ -1,6 +1,5 @@
 """Fan-out of one channel: its position, and its subscribers."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -13,42 +12,7 @@ from realtime_bridge.protocol.wire.messages import encode_event
 from realtime_bridge.protocol.wire.websocket_frames import encode_frame
 from realtime_bridge.server.fanout import sending
 from realtime_bridge.server.fanout.sending import WriteTarget
-
-
-class Subscriber(ABC):
-    """Receiver of a channel's events. The hub's loop makes all calls, and never waits for one."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
-        """Receive the next events, encoded; False pauses delivery until it subscribes again."""
-
-    @abstractmethod
-    def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
-        """Receive the history; delivery begins after it, unless the page has more."""
-
-    @abstractmethod
-    def reset(self, channel: str, reset: Reset) -> None:
-        """Receive a reset: events are missing, and the channel continues elsewhere."""
-
-
-class FastSubscriber(Subscriber):
-    """Subscriber whose socket the fan-out writes to, as long as the socket takes everything."""
-
-    __slots__ = ()
-
-    @abstractmethod
-    def write_target(self, subscription: ChannelSubscription) -> WriteTarget | None:
-        """Return the target for events, or None while they have to go through `deliver`.
-
-        When the answer changes, the subscriber calls `Hub.update_route`.
-        """
-
-    @abstractmethod
-    def write_rest(self, rest: bytes) -> None:
-        """Write the bytes that the target did not take."""
-
+from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
 
 V = TypeVar("V")
 

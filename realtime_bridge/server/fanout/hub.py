@@ -16,10 +16,11 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
-from realtime_bridge.server.fanout.channel_fanout import ChannelFanout, FastSubscriber, Subscriber
+from realtime_bridge.server.fanout.channel_fanout import ChannelFanout
 from realtime_bridge.server.fanout.channel_opener import ChannelOpener
 from realtime_bridge.server.fanout.positions import differs_from, has_advanced, includes
 from realtime_bridge.server.fanout.recovery import Recovery
+from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
 from realtime_bridge.server.timing import ServerTiming
 
 _TIMING = ServerTiming()
@@ -45,10 +46,8 @@ class Hub:
         on_change: Callable[[], None] = lambda: None,
         timing: ServerTiming = _TIMING,
     ) -> None:
-        self._log = log
-        self._feed = feed
-        self._on_change = on_change
-        self._timing = timing
+        self._log, self._feed = log, feed
+        self._on_change, self._timing = on_change, timing
         self.healthy: bool = False
         """True while feed and log answer, so that all events are fanned out here."""
         self.recovery: Recovery = Recovery(log, timing)
@@ -56,8 +55,7 @@ class Hub:
         self.fanouts: dict[str, ChannelFanout] = {}
         """Fan-outs of the open channels, by channel."""
         self.opener: ChannelOpener = ChannelOpener(self._open_all)
-        self._announced = 0
-        self._has_feed = False
+        self._announced, self._has_feed = 0, False
         self._listener: Listener | None = None
         self._tasks: Supervisor | None = None
         self._check_outage = OutageLog(
@@ -143,16 +141,16 @@ class Hub:
                 answer = await backend_call(self._log, self._log.read, fanout.channel, after)
             if fanout.reading_history.get(subscriber) is not subscription:
                 return
-            if isinstance(answer, Page) and answer.more:
+            if isinstance(answer, Reset):
+                subscriber.reset(fanout.channel, answer)
+                no_events = Page(events=(), top=answer.top)
+                fanout.go_live(subscriber, subscription, no_events, recovered=False)
+            elif answer.more:
                 # The client asks for the next page. Live events would overtake that page.
                 fanout.pause(subscriber, subscription)
                 subscriber.subscribed(subscription, answer, recovered=True)
-                return
-            recovered = isinstance(answer, Page) and after is not None
-            if isinstance(answer, Reset):
-                subscriber.reset(subscription.channel, answer)
-                answer = Page(events=(), top=answer.top)
-            fanout.go_live(subscriber, subscription, answer, recovered=recovered)
+            else:
+                fanout.go_live(subscriber, subscription, answer, recovered=after is not None)
         finally:
             if fanout.reading_history.get(subscriber) is subscription:
                 fanout.stop_reading(subscriber)
@@ -242,11 +240,8 @@ class Hub:
             self._announced += count
 
     def _recover(self, fanout: ChannelFanout) -> None:
-        if fanout.recovering:
-            return
         assert self._tasks
-        fanout.recovering = True
-        self._tasks.spawn("recovery", self.recovery.run(fanout))
+        self.recovery.start(fanout, self._tasks)
 
     async def _check_regularly(self) -> None:
         timing = self._timing

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.outage_log import OutageLog
+from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.server.fanout.channel_fanout import ChannelFanout
@@ -50,8 +51,13 @@ class Recovery:
             tops |= await backend_call(self._log, self._log.positions, batch)
         return tops
 
-    async def run(self, fanout: ChannelFanout) -> None:
-        """Read a channel up to the log's top."""
+    def start(self, fanout: ChannelFanout, tasks: Supervisor) -> None:
+        """Start to read a channel up to the log's top, unless that runs already."""
+        if not fanout.recovering:
+            fanout.recovering = True
+            tasks.spawn("recovery", self._run(fanout))
+
+    async def _run(self, fanout: ChannelFanout) -> None:
         _logger.info("recovering: channel=%s from=%s", fanout.channel, fanout.position)
         self.started += 1
         try:

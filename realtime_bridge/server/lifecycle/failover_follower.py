@@ -13,8 +13,8 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire.messages import ProtocolError, decode_event
 from realtime_bridge.publishing.failover import CHANNEL, Failover
-from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge.server.lifecycle.status import ServerStatus
 
 _logger = logging.getLogger("realtime_bridge.server")

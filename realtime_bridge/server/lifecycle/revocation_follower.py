@@ -13,8 +13,8 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.auth.revocations import CONTROL, Revocations
-from realtime_bridge.server.fanout.channel_fanout import Subscriber
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge.server.registry import ConnectionRegistry
 
 _logger = logging.getLogger("realtime_bridge.server")

@@ -19,8 +19,8 @@ from realtime_bridge.protocol.wire.websocket_frames import (
     encode_frame,
 )
 from realtime_bridge.server.connections.connection import Connection
-from realtime_bridge.server.fanout.channel_fanout import FastSubscriber
 from realtime_bridge.server.fanout.sending import WriteTarget
+from realtime_bridge.server.fanout.subscriber import FastSubscriber
 from realtime_bridge.server.services import ConnectionServices
 
 
