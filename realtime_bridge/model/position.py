@@ -97,4 +97,5 @@ def is_label(value: object) -> bool:
     """Return whether a value can be an `id`, a `key` or a `source`."""
     if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL:
         return False
-    return value.isprintable() or is_printable(value)  # the first alone accepts almost every label
+    # `isprintable` is ten times as fast, and rejects a few characters too many.
+    return value.isprintable() or is_printable(value)

@@ -18,5 +18,4 @@ _UNPRINTABLE = re.compile(UNPRINTABLE)
 
 def is_printable(text: str) -> bool:
     """Return whether a text has printable characters alone."""
-    # `isprintable` is ten times as fast, and rejects a few characters too many.
-    return text.isprintable() or not _UNPRINTABLE.search(text)
+    return not _UNPRINTABLE.search(text)
