@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import BackendAuthError, PublishError, RealtimeError
 from realtime_bridge.protocol import backoff
 
@@ -13,7 +14,7 @@ _logger = logging.getLogger("realtime_bridge.jobs")
 
 
 class Outage:
-    """State of an outage: one warning at its start, one at its end, one attempt at a time.
+    """State of an outage, in which there is one attempt at a time.
 
     Without that bound, every job would call a log that does not answer, again and again, and all
     of them would call at the moment of its return.
@@ -23,7 +24,7 @@ class Outage:
         self.is_on: bool = False
         """True from the first failure, or from a wait in vain, until the next success; any thread
         may read and set it."""
-        self._failures = 0
+        self._log = OutageLog(_logger, "job updates delayed", "job updates published again")
         self._turn = asyncio.Lock()
 
     async def attempt(
@@ -51,23 +52,13 @@ class Outage:
                 # Credentials that are refused may be in the middle of their rotation.
                 if not is_retryable(error) and not isinstance(error, BackendAuthError):
                     raise
-                self._record(error)
-                await asyncio.sleep(retry_delay(self._failures))
+                self.is_on = True
+                self._log.failed(error)
+                await asyncio.sleep(retry_delay(self._log.failures))
                 return False
-        self._end()
-        return True
-
-    def _record(self, error: Exception) -> None:
-        self.is_on = True
-        self._failures += 1
-        if self._failures == 1:
-            _logger.warning("job updates delayed error=%r", str(error) or type(error).__name__)
-
-    def _end(self) -> None:
-        if self._failures:
-            _logger.warning("job updates published again failures=%d", self._failures)
         self.is_on = False
-        self._failures = 0
+        self._log.works()
+        return True
 
 
 def is_retryable(error: Exception) -> bool:

@@ -1,16 +1,10 @@
 """Durations of a publish and of failover; tests pass shorter ones."""
 
-import random
 from collections.abc import Callable
 
 from msgspec import Struct
 
-from realtime_bridge.protocol import backoff
-
-
-def _retry_delay(failures: int) -> float:
-    """Return the seconds to wait after so many failures in a row."""
-    return backoff.delay(failures - 1, random.random(), base=0.2)  # noqa: S311 -- jitter, no secret
+from realtime_bridge.jobs import outage
 
 
 class PublishTiming(Struct, frozen=True, kw_only=True):
@@ -30,7 +24,7 @@ class PublishTiming(Struct, frozen=True, kw_only=True):
 
     call_seconds: float = 5.0
     retries: int = 4
-    retry_delay: Callable[[int], float] = _retry_delay
+    retry_delay: Callable[[int], float] = outage.retry_delay
     report_seconds: float = 1.0
     close_seconds: float = 5.0
     quiet_seconds: float = 5.0
