@@ -9,9 +9,8 @@ from realtime_bridge.protocol.client.commands import Mode, Options, Terms
 from realtime_bridge.protocol.client.credentials import DENIAL, refusal_reason
 from realtime_bridge.protocol.client.link_inputs import LinkInputs
 from realtime_bridge.protocol.client.poll_schedule import SPREAD
-from realtime_bridge.protocol.client.state import CONNECTED
+from realtime_bridge.protocol.client.state import CONNECTED, RESTING
 from realtime_bridge.protocol.client.timing import Timing
-from realtime_bridge.protocol.client.transitions import RESTING
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 
 _TIME_AND_NAME = itemgetter(1, 0)

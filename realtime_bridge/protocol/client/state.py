@@ -15,6 +15,9 @@ from realtime_bridge.protocol.wire.close_codes import CloseCode
 CONNECTED: tuple[Mode, ...] = ("LIVE", "SUSPECT")
 """Modes with a socket that was live."""
 
+RESTING: tuple[Mode, ...] = ("IDLE", "PAUSED", "DENIED", "STOPPED")
+"""Modes without a socket, a timer or a poll."""
+
 MISSED_POLLS = 3
 """Number of intervals without a successful poll after which the status is not `polling`."""
 
@@ -189,6 +192,12 @@ class State:
             if socket is not None:
                 self._do("close", socket, CloseCode.NORMAL)
         self._socket = self._successor = self._window = None
+
+    def _pause_later(self) -> None:
+        if not self._pausing:
+            self._cancel("hidden")
+        elif self.mode not in RESTING:
+            self.timers.setdefault("hidden", self._now + self.timing.hidden_pause)
 
     @property
     def wake_at(self) -> int | None:

@@ -11,7 +11,6 @@ from realtime_bridge.protocol.wire.close_codes import CloseCode
 FINAL = (CloseCode.PROTOCOL, CloseCode.FORBIDDEN)
 """Close codes after which the server would refuse each further attempt."""
 
-RESTING = ("IDLE", "PAUSED", "DENIED", "STOPPED")
 SOCKET_TIMERS = (
     *("reconnect", "slow", "open", "probe", "silence", "ping", "beat", "stale"),
     *("successor", "successor_open", "successor_probe"),
@@ -296,9 +295,3 @@ class Transitions(State):
             self.reconnect_policy.reset()
             soon = self.reconnect_policy.soon(self._now, self._draw, self.timing.restart_spread)
             self.timers[name] = min(self.timers[name], soon)
-
-    def _pause_later(self) -> None:
-        if not self._pausing:
-            self._cancel("hidden")
-        elif self.mode not in RESTING:
-            self.timers.setdefault("hidden", self._now + self.timing.hidden_pause)

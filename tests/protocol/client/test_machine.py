@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.protocol.client.poll_schedule import SLOW_DOWN
-from realtime_bridge.protocol.client.transitions import RESTING
+from realtime_bridge.protocol.client.state import RESTING
 
 draws = st.floats(0, 1, exclude_max=True)
 statuses = st.sampled_from([None, 401, 403, 404, 429, 500, 503])
