@@ -9,9 +9,9 @@ from realtime_bridge.protocol.session.session_commands import ConnectionLimits
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.signatures import Signatures
-from realtime_bridge.server.auth.tokens import Principal, Tokens
+from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.fanout.hub import Hub
-from realtime_bridge.server.http.request import HTTPError, Request
+from realtime_bridge.server.http.request import HTTPError
 from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.file_watch import FileWatch
 from realtime_bridge.server.lifecycle.hand_over import HandOver
@@ -116,16 +116,6 @@ class ServerContext:
                 "no_log",
                 "Without a log this server pushes no events: use the provider in the descriptor",
             )
-
-    def authorize_upgrade(self, request: Request) -> Principal | None:
-        """Authorize an upgrade; return the principal where it is known before a token arrives.
-
-        Raises:
-            HTTPError: the client may not connect.
-
-        """
-        self.check_open()
-        return self.authenticator.authorize_upgrade(request)
 
 
 def build_context(

@@ -157,7 +157,7 @@ class Routes:
         try:
             self._context.check_open()
             if route == "ws":
-                principal = self._context.authorize_upgrade(request)
+                principal = self._context.authenticator.authorize_upgrade(request)
                 services = self._context.connections
                 await websocket.serve(services, principal, scope, receive, send)
             elif route == "publish":

@@ -87,7 +87,8 @@ class WebSocket(asyncio.Protocol):
         if context is None or path != f"{context.settings.path}/ws":
             return self._standard(data)
         try:
-            principal = context.authorize_upgrade(request)
+            context.check_open()
+            principal = context.authenticator.authorize_upgrade(request)
             answer = _answer(request)
         except HTTPError as error:
             self._transport.write(_rejection(error))
