@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.channel import check_channel
+from realtime_bridge.model.channel import check_channel_text
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.session.session_commands import (
@@ -165,7 +165,7 @@ class Session:
 
         """
         try:
-            check_channel(channel)
+            check_channel_text(channel)
         except InvalidEventError as error:
             return self.deny_subscription(channel, 400, str(error))
         subscription = self.subscriptions.get(channel)
