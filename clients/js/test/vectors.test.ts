@@ -176,7 +176,10 @@ function replayReducer({ client = null, position = null, steps }: Fields): void 
 function take(reducer: Reducer, step: Fields): Output[] {
   if (step.event) return reducer.event(event(step.event));
   if (step.start) return reducer.start(step.start);
-  if (step.reset) return reducer.reset(step.reset.reason as ResetReason, step.reset.top ?? null);
+  if (step.reset) {
+    const { reason, top, asked } = step.reset;
+    return reducer.reset(reason as ResetReason, top ?? null, asked ?? null);
+  }
   if ('announced' in step) return reducer.announced(step.announced);
   if (step.page) {
     const { events, top, more } = step.page;

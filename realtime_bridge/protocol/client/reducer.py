@@ -13,6 +13,9 @@ CAPACITY = 256
 STORED_IDS = 256
 """Limit of stored ids of applied events; they span epochs."""
 
+WENT_BACK = ("ahead", "regressed")
+"""Reasons of resets that move a client back within an epoch: the log lost its last events."""
+
 Phase = Literal["syncing", "current", "stale"]
 
 
@@ -101,11 +104,14 @@ class Reducer:
             reason: Reason of the reset.
             top: Position of the channel; None without a log, or without access.
             asked: Position in the request that this answers. Where the client stands elsewhere
-                by now, the answer proves nothing, and another request follows.
+                by now, the answer proves nothing, and another request follows. The same holds for
+                a reset from before our position, unless the answer reports that the log went back.
 
         """
         self._recovering = False
         if asked is not None and asked != self.position:
+            return self._recover()
+        if self._has_passed(top) and (asked is None or reason not in WENT_BACK):
             return self._recover()
         if top is None:
             self.phase = "current" if reason == "signal" else "stale"
@@ -124,6 +130,10 @@ class Reducer:
         self._recovering = False
         if self.phase == "current":
             self.phase = "stale"
+
+    def _has_passed(self, top: Position | None) -> bool:
+        here = self.position
+        return bool(here and top and here.epoch == top.epoch and here.offset > top.offset)
 
     def _settle(self, top: Position) -> list[Output]:
         """Mark the channel as current, unless held events or `top` show another gap.

@@ -54,8 +54,8 @@ def handle(reducer: Reducer, step: dict[str, Any]) -> list[Output]:
             return reducer.page(tuple(map(event, events)), top=Position.from_json(top), more=more)
         case {"start": top}:
             return reducer.start(Position.from_json(top))
-        case {"reset": {"reason": reason, "top": top}}:
-            return reducer.reset(reason, place(top))
+        case {"reset": {"reason": reason, "top": top, **rest}}:
+            return reducer.reset(reason, place(top), asked=place(rest.get("asked")))
         case {"announced": offset}:
             return reducer.announced(offset)
         case {"interrupted": True}:

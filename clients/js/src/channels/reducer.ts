@@ -80,11 +80,14 @@ export class Reducer {
   /**
    * Restart at `top`, since the events before it cannot be recovered. `requested` is the position
    * that this answers to. If the channel has moved on from there, the answer is out of date, and the
-   * log is read again.
+   * log is read again. So is a reset from before our position, unless it answers that the log went
+   * back.
    */
   reset(reason: ResetReason, top: Position | null, requested: Position | null = null): Output[] {
     this._recovering = false;
     if (requested && !isSame(requested, this.position)) return this._recover();
+    const wentBack = requested && (reason === 'ahead' || reason === 'regressed');
+    if (top && follows(this.position ?? undefined, top) && !wentBack) return this._recover();
     const restart: Output = { do: 'restart', reason, position: top };
     if (!top) {
       this.phase = reason === 'signal' ? 'current' : 'stale';
