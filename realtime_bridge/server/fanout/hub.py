@@ -18,7 +18,12 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.fanout.channel_fanout import ChannelFanout
 from realtime_bridge.server.fanout.channel_opener import ChannelOpener
-from realtime_bridge.server.fanout.positions import differs_from, has_advanced, includes
+from realtime_bridge.server.fanout.positions import (
+    contradicts,
+    differs_from,
+    has_advanced,
+    includes,
+)
 from realtime_bridge.server.fanout.recovery import Recovery
 from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
 from realtime_bridge.server.timing import ServerTiming
@@ -138,7 +143,7 @@ class Hub:
         try:
             answer: Page | Reset = Page(events=(), top=fanout.position)
             if after is not None:
-                answer = await backend_call(self._log, self._log.read, fanout.channel, after)
+                answer = await self._read_history(fanout, subscriber, subscription, after)
             if fanout.reading_history.get(subscriber) is not subscription:
                 return
             if isinstance(answer, Reset):
@@ -164,6 +169,35 @@ class Hub:
         """Ask a subscriber for its write target, because the target has changed."""
         if fanout := self.fanouts.get(subscription.channel):
             fanout.update_route(subscriber, subscription)
+
+    async def _read_history(
+        self,
+        fanout: ChannelFanout,
+        subscriber: Subscriber,
+        subscription: ChannelSubscription,
+        after: Position,
+    ) -> Page | Reset:
+        """Read the events after a position from a log that has all that was announced here.
+
+        Raises:
+            RealtimeError: the feed is not connected, or the log cannot be read.
+
+        """
+        while True:
+            announced = fanout.position
+            answer = await backend_call(self._log, self._log.read, fanout.channel, after)
+            if fanout.reading_history.get(subscriber) is not subscription:
+                return answer
+            if isinstance(answer, Reset) or answer.more or not contradicts(answer, announced):
+                return answer
+            # The log was rolled back: announced events would continue another history than this
+            # page. The recovery begins a new epoch.
+            if not self.ready:
+                raise BackendUnavailableError("The feed is not connected now")
+            self._recover(fanout)
+            await asyncio.sleep(self._timing.announcement)
+            if fanout.reading_history.get(subscriber) is subscription:
+                fanout.start_reading(subscriber, subscription)
 
     async def _open_all(self, channels: list[str]) -> None:
         """Listen to these channels, then begin each at the log's position."""

@@ -153,6 +153,45 @@ async def test_rollback_behind_a_subscriber_ahead_of_the_feed(log: SlowLog, feed
         assert behind.resets == []
 
 
+@pytest.mark.parametrize("refilled", [0, 1])
+async def test_history_of_a_rolled_back_log_is_not_merged_with_announced_events(
+    log: SlowLog, feed: FakeFeed, refilled: int
+) -> None:
+    async with running_hub(log, feed, ServerTiming(position_check=3_600, announcement=0)) as hub:
+        first, second = Recorder(), Recorder()
+        await first.subscribe(hub, CHANNEL, None)
+        start = hub.fanouts[CHANNEL].position
+        feed.announce(await log.from_trusted(numbered(CHANNEL, 5)))
+        await first.reaches(5)
+        last = await log.from_trusted(numbered(CHANNEL, 1, start=6))
+        log.lose(CHANNEL, 2)
+        await log.append(others(refilled, start=5))
+
+        subscribing = asyncio.create_task(second.subscribe(hub, CHANNEL, start))
+        feed.announce(last)
+        await subscribing
+
+        await second.sees(lambda: second.resets)
+        assert second.data == []
+        assert first.here == second.here
+        assert [reset.reason for reset in first.resets] == ["regressed"]
+
+
+async def test_history_of_a_rolled_back_log_without_a_feed_is_refused(
+    log: SlowLog, feed: FakeFeed
+) -> None:
+    async with running_hub(log, feed, ServerTiming(position_check=3_600)) as hub:
+        await at_five(hub, log, feed)
+        start = Position(hub.fanouts[CHANNEL].position.epoch, 0)
+        log.lose(CHANNEL, 1)
+        log.fails = BackendUnavailableError("down")
+        feed.announce(OSError("the network is down"))
+        await until(lambda: not hub.ready)
+        log.fails = None
+        with pytest.raises(BackendUnavailableError):
+            await Recorder().subscribe(hub, CHANNEL, start)
+
+
 async def test_two_servers_agree_on_the_new_epoch_of_a_rollback(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
