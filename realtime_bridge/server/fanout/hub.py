@@ -55,7 +55,8 @@ class Hub:
         self._on_change, self._timing = on_change, timing
         self.healthy: bool = False
         """True while feed and log answer, so that all events are fanned out here."""
-        self.recovery: Recovery = Recovery(log, timing)
+        self._check_now = asyncio.Event()
+        self.recovery: Recovery = Recovery(log, timing, on_failure=self._check_now.set)
         """Recovery of gaps in the feed."""
         self.fanouts: dict[str, ChannelFanout] = {}
         """Fan-outs of the open channels, by channel."""
@@ -280,7 +281,7 @@ class Hub:
     async def _check_regularly(self) -> None:
         timing = self._timing
         while True:
-            await asyncio.sleep(timing.position_check if self.healthy else timing.restart)
+            await self._wait_for_check(timing.position_check if self.healthy else timing.restart)
             try:
                 await self._close_unused()
                 await self._check_positions(confirm=timing.announcement)
@@ -288,6 +289,18 @@ class Hub:
                 self._check_outage.failed(error)
             else:
                 self._check_outage.works()
+
+    async def _wait_for_check(self, seconds: float) -> None:
+        """Wait until the next check of positions is due; a failed recovery makes it due at once.
+
+        The check decides whether the log answers, and clients poll where it does not.
+        """
+        self._check_now.clear()
+        if self.healthy:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._check_now.wait(), seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     async def _verify_positions(self) -> None:
         """Compare positions before the next event is fanned out; repeat until the log answers."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
@@ -23,16 +23,20 @@ class Recovery:
     Args:
         log: the log.
         timing: the durations of the server.
+        on_failure: called when a page of a recovery could not be read.
 
     """
 
-    def __init__(self, log: Log, timing: ServerTiming) -> None:
+    def __init__(
+        self, log: Log, timing: ServerTiming, *, on_failure: Callable[[], None] = lambda: None
+    ) -> None:
         self.started: int = 0
         self.events: int = 0
         self.resets: int = 0
         """Number of recoveries, of events fanned out by them, and of gaps that remain."""
         self._log = log
         self._timing = timing
+        self._on_failure = on_failure
         self.outage: OutageLog = OutageLog(
             _logger, "log unavailable", "log available", quiet=timing.quiet
         )
@@ -73,6 +77,7 @@ class Recovery:
             return await self._read_page(fanout)
         except Exception as error:
             self.outage.failed(error, work="recovery", channel=fanout.channel)
+            self._on_failure()
             await asyncio.sleep(self._timing.restart)
             return True
 

@@ -494,6 +494,20 @@ class TestABrokenFeed:
         await recorder.reaches(3)
         assert (recorder.offsets, recorder.broken, feed.opened) == ([1, 2, 3], [], 1)
 
+    async def test_recovery_that_fails_reports_the_log_at_once(
+        self, log: SlowLog, feed: FakeFeed
+    ) -> None:
+        async with running_hub(log, feed, ServerTiming(position_check=3_600)) as hub:
+            recorder = await joined(hub)
+            stored = await log.from_trusted(numbered(CHANNEL, 3))
+            assert hub.healthy
+            log.fails = BackendUnavailableError("down")
+            feed.announce(stored[2:])
+            await until(lambda: not hub.healthy)
+            log.fails = None
+            await until(lambda: hub.healthy)
+            await recorder.reaches(3)
+
     @frequent_checks
     async def test_end_of_failed_recovery_is_logged_without_another_one(
         self, hub: Hub, log: SlowLog, feed: FakeFeed, caplog: pytest.LogCaptureFixture
