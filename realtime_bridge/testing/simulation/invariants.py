@@ -47,6 +47,7 @@ class InvariantChecker(StatusChecker):
         position, key = reset.position, (page.number, reset.channel)
         if position is None:
             return
+        self._reset[key] = len(page.client_ids)
         last, new = self._last.get(key), full_position(position)
         # The log itself has to go back before a reset may do that. The server may not notice: its
         # reason is `epoch` where it missed both the new epoch and the events that were lost.
@@ -59,14 +60,17 @@ class InvariantChecker(StatusChecker):
     def check_delivery(self, page: Page, event: Event) -> None:
         """Check an event that an application receives (I1, I3, I8, I12)."""
         key, ids = (page.number, event.channel), self._delivered_ids(page)
-        if event.id in ids:
+        # A new process knows no ids: after a reset it receives again what the log lost and stored
+        # again, or announced before the loss.
+        process = len(page.client_ids)
+        if ids.get(event.id) == process or (event.id in ids and self._reset.get(key) != process):
             self._fail("I3", page, f"{event.id} was delivered twice")
         if page.client_ids and event.source == page.client_ids[-1]:
             self._fail("I3", page, f"{event.id} is the client's own")
         self._check_access(page, event)
         new = full_position(event.position)
         self._check_contiguous(page, key, new)
-        ids.add(event.id)
+        ids[event.id] = process
         self._last[key] = new
         self._outstanding_of(page).pop(event.id, None)
 

@@ -30,6 +30,10 @@ UNNOTICED_MS = {
 """Time after these faults in which their effects last: a position check, or a silence limit."""
 
 
+SILENT = ("half_open", "black_hole", "freeze")
+"""Faults that a client notices only by the silence of its connection."""
+
+
 class InvariantViolation(AssertionError):  # noqa: N818 -- it reports a violated invariant
     """Violation of one invariant.
 
@@ -78,7 +82,10 @@ class StatusChecker:
         self._has_room = has_room
         self._prompt_seconds = PROMPT_SECONDS + (0 if has_room else HEARTBEAT_SECONDS)
         self._last: dict[tuple[int, str], FullPosition] = {}
-        self._delivered: dict[int, set[str]] = {}
+        self._delivered: dict[int, dict[str, int]] = {}
+        """Ids that a client's application received, with the number of the process."""
+        self._reset: dict[tuple[int, str], int] = {}
+        """Number of the process in which a client's channel was last reset."""
         self._outstanding: dict[int, dict[str, tuple[float, Event]]] = {}
         store.on_stored = self._on_stored
         store.on_lost = self._on_lost
@@ -135,12 +142,25 @@ class StatusChecker:
         if pending is None or not self._is_active(page) or page.status != "realtime":
             return
         now = self._loop.now
-        since = max(stored_at, page.status_since, page.excused_until(now))
+        since = max(stored_at, page.status_since, page.excused_until(now), self._silent_since(page))
         if now < since + HONEST_SECONDS - TICK:
             self._loop.call_at(since + HONEST_SECONDS, self._check_honesty, page, event)
         elif (page.number, event.channel) in self._last:
             late = now - stored_at
             self._fail("I17", page, f"shows Real-time; {event.id} is {late:.1f} s late")
+
+    def _silent_since(self, page: Page) -> float:
+        """Return the last moment at which the client's connection may have become silent.
+
+        An event that another fault held back before that moment is not noticed any earlier.
+        """
+        now = self.now_ms
+        faults = (
+            fault.at
+            for fault in self._faults
+            if fault.kind in SILENT and fault.at <= now and fault.affects(page.number)
+        )
+        return START + max(faults, default=0) / 1_000
 
     def _prompt_deadline(self, page: Page) -> float:
         """Return the moment by which an event that is stored now is delivered (I19)."""
@@ -170,8 +190,8 @@ class StatusChecker:
     def _is_own(self, page: Page, source: str | None) -> bool:
         return source in page.client_ids
 
-    def _delivered_ids(self, page: Page) -> set[str]:
-        return self._delivered.setdefault(page.number, set())
+    def _delivered_ids(self, page: Page) -> dict[str, int]:
+        return self._delivered.setdefault(page.number, {})
 
     def _outstanding_of(self, page: Page) -> dict[str, tuple[float, Event]]:
         return self._outstanding.setdefault(page.number, {})
