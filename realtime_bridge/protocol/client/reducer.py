@@ -109,7 +109,7 @@ class Reducer:
 
         """
         self._recovering = False
-        if asked is not None and asked != self.position:
+        if asked is not None and not self._is_at(asked):
             return self._recover()
         if self._has_passed(top) and (asked is None or reason not in WENT_BACK):
             return self._recover()
@@ -130,6 +130,11 @@ class Reducer:
         self._recovering = False
         if self.phase == "current":
             self.phase = "stale"
+
+    def _is_at(self, asked: Position) -> bool:
+        """Return whether we stand where a request was made; a rolled-back log reuses offsets."""
+        here = self.position
+        return here is not None and here == asked and here.id == asked.id
 
     def _has_passed(self, top: Position | None) -> bool:
         here = self.position

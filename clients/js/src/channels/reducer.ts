@@ -184,7 +184,8 @@ function keyOf(epoch: string, offset: number): string {
 }
 
 function isSame(one: Position, other: Position | null): boolean {
-  return one.epoch === other?.epoch && one.offset === other.offset;
+  // A rolled-back log uses an offset for another event.
+  return one.epoch === other?.epoch && one.offset === other.offset && one.id === other.id;
 }
 
 function follows(position: Position | undefined, here: Position): boolean {
