@@ -19,10 +19,10 @@ from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.fanout.channel_fanout import ChannelFanout
 from realtime_bridge.server.fanout.channel_opener import ChannelOpener
 from realtime_bridge.server.fanout.positions import (
+    after_top,
     contradicts,
     differs_from,
     has_advanced,
-    includes,
 )
 from realtime_bridge.server.fanout.recovery import Recovery
 from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
@@ -210,7 +210,7 @@ class Hub:
         for channel in channels:
             fanout = self.fanouts[channel] = ChannelFanout(channel, tops[channel])
             early = self.opener.finish(channel)
-            self._accept(fanout, [event for event in early if not includes(fanout.position, event)])
+            self._accept(fanout, after_top(fanout.position, early))
 
     async def _follow(
         self, listener: Listener, tasks: Supervisor, confirm: Callable[[], None]

@@ -1,5 +1,7 @@
 """Comparison of the positions of the log, the feed and a subscriber."""
 
+from collections.abc import Sequence
+
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
@@ -15,10 +17,15 @@ def has_advanced(here: Position, before: Position, top: Position) -> bool:
     return here.epoch == top.epoch and here.offset >= top.offset > before.offset
 
 
-def includes(top: Position, event: Event) -> bool:
-    """Return whether the log's top already counts an announced event."""
-    position = event.position
-    return position is not None and position.epoch == top.epoch and position.offset <= top.offset
+def after_top(top: Position, events: Sequence[Event]) -> Sequence[Event]:
+    """Return the announced events that the log's top does not count.
+
+    These can have its offset, or an earlier one: the log was rolled back after it was read.
+    """
+    for index in reversed(range(len(events))):
+        if events[index].position == top and events[index].id == top.id:
+            return events[index + 1 :]
+    return [event for event in events if not _is_counted(event, top)]
 
 
 def contradicts(page: Page, here: Position) -> bool:
@@ -30,3 +37,10 @@ def contradicts(page: Page, here: Position) -> bool:
     if later == 0:
         stored_id = page.top.id
     return later < 0 or (None not in (stored_id, here.id) and stored_id != here.id)
+
+
+def _is_counted(event: Event, top: Position) -> bool:
+    position = event.position
+    if position is None or position.epoch != top.epoch:
+        return False
+    return position.offset < top.offset or (position == top and top.id in (None, event.id))

@@ -11,7 +11,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.timing import ServerTiming
-from tests.server.fakes import FakeFeed, Recorder, SlowLog, numbered, running_hub
+from tests.server.fakes import FakeFeed, Gate, Recorder, SlowLog, numbered, running_hub
 from tests.server.harness import until
 
 CHANNEL = "job.7"
@@ -190,6 +190,31 @@ async def test_history_of_a_rolled_back_log_without_a_feed_is_refused(
         log.fails = None
         with pytest.raises(BackendUnavailableError):
             await Recorder().subscribe(hub, CHANNEL, start)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_rollback_while_a_channel_is_opened(feed: FakeFeed, lost: int) -> None:
+    gate = Gate()
+    log = SlowLog(gate.wait)
+    async with running_hub(log, feed, ServerTiming(position_check=3_600)) as hub:
+        recorder = Recorder()
+        gate.close_after(0)
+        subscribing = asyncio.create_task(recorder.subscribe(hub, CHANNEL, None))
+        await gate.reached.wait()
+        feed.announce(stored := await log.from_trusted(numbered(CHANNEL, 5)))
+        assert stored[0].position
+        gate.open()
+        gate.reached.clear()
+        gate.close_after(0)
+        await gate.reached.wait()
+        log.lose(CHANNEL, lost)
+        feed.announce(await log.from_trusted(others(lost, start=6 - lost)))
+        await until(lambda: hub.opener.early_events(CHANNEL) == 5 + lost)
+        gate.open()
+        await subscribing
+        epoch = stored[0].position.epoch
+        await recorder.sees(lambda: recorder.here and recorder.here.epoch != epoch)
+        assert recorder.data == []
 
 
 async def test_two_servers_agree_on_the_new_epoch_of_a_rollback(
