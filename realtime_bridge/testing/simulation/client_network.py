@@ -1,7 +1,7 @@
 """Network of one simulated client: stands for aiohttp and websockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -23,13 +23,14 @@ from realtime_bridge.testing.simulation.balancer import Balancer
 from realtime_bridge.testing.simulation.fast_socket import FastSocket
 from realtime_bridge.testing.simulation.http_exchange import Body, Head, HTTPExchange, Lost
 from realtime_bridge.testing.simulation.network import Link
+from realtime_bridge.testing.simulation.observer import Observer
 from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 
 OPEN_SECONDS = 10.0
 """Time limit of a handshake: the default of `websockets`."""
 
 HTML = b"<!doctype html><title>Sign in</title>"
-ACCEPTED, FOUND, BAD_GATEWAY = 101, 302, 502
+ACCEPTED, OK, FOUND, BAD_GATEWAY = 101, 200, 302, 502
 NORMAL = 1000
 
 
@@ -51,7 +52,7 @@ class ClientNetwork:
         self.is_refused: bool = False
         self.proxy_status: int | None = None
         """Status with which a proxy answers everything, instead of the server."""
-        self.on_poll: Callable[[], object] = lambda: None
+        self.observer: Observer = Observer()
         self.polls: int = 0
         """Number of polls without a result."""
         self.last_contact: float = loop.now
@@ -204,7 +205,7 @@ class _Request:
         network.polls += self._is_poll
         if self._is_poll:
             network.last_contact = network.loop.now
-            network.on_poll()
+            network.observer.polled(network.polls)
         try:
             async with asyncio.timeout_at(self._deadline):
                 head, self._exchange = await network.request(*self._arguments)
@@ -229,7 +230,10 @@ class _Request:
 
     async def read(self) -> bytes:
         async with asyncio.timeout_at(self._deadline):
-            return b"".join([data async for data in self.iter_any()])
+            body = b"".join([data async for data in self.iter_any()])
+        if self._exchange and self.status == OK:
+            self._network.observer.answered(self._arguments[0], self._arguments[2], body)
+        return body
 
     async def iter_any(self) -> AsyncIterator[bytes]:
         if self._exchange is None:
@@ -281,6 +285,7 @@ class _Connection:
         item = await self._socket.inbox.get()
         self._network.last_contact = self._network.loop.now
         if isinstance(item, str):
+            self._network.observer.received(self, item)
             return item
         if isinstance(item, tuple):
             rcvd = Close(*item)
@@ -289,6 +294,7 @@ class _Connection:
         raise ConnectionClosedError(None, None)
 
     async def send(self, text: str) -> None:
+        self._network.observer.sent(text)
         self._socket.send_text(text)
 
     def abort(self) -> None:

@@ -17,9 +17,11 @@ class Deployment(Protocol):
     application: dict[str, dict[str, Any]]
     """The application's own state: the step of each job, by channel."""
     is_memory: bool
+    configuration: int
+    """Number of the last configuration; servers start with it one after another."""
     checker: Any
     store: Any
-    worker: Any
+    workers: list[Any]
     nodes: list[Any]
     pages: list[Any]
 

@@ -1,28 +1,17 @@
 """Effects of each fault at its begin and its end."""
 
-from realtime_bridge.errors import BackendUnavailableError, RealtimeError
-from realtime_bridge.testing.simulation.deployment import Deployment
-from realtime_bridge.testing.simulation.faults import Fault
-from realtime_bridge.testing.simulation.log_link import LogConnection
-from realtime_bridge.testing.simulation.network import Link
+from realtime_bridge.errors import RealtimeError
+from realtime_bridge.testing.simulation.faults import LATE_SECONDS, Fault
+from realtime_bridge.testing.simulation.log_fault_effects import LogFaultEffects
 from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.page import Page
-
-LATE_SECONDS = 2.5
-"""Longest extra delay of an announcement, or of a client's messages."""
 
 LEAST_BYTES, BYTES = 300, 3_000
 """Bytes per second of a throttled client."""
 
-TAIL = 4
-"""Most events that a log loses when it is rolled back."""
 
-
-class FaultEffects:
-    """Actions at the begin and the end of faults: `_begin_x` and `_end_x` of the fault `x`."""
-
-    def __init__(self, simulation: Deployment) -> None:
-        self._simulation = simulation
+class FaultEffects(LogFaultEffects):
+    """Actions at the begin and the end of all faults."""
 
     def begin(self, fault: Fault) -> None:
         """Perform the effects of a fault's begin."""
@@ -46,10 +35,10 @@ class FaultEffects:
         self._page(fault).network.break_silently(fault.way)
 
     def _begin_black_hole(self, fault: Fault) -> None:
-        _block(self._page(fault).network.link, fault)
+        self._page(fault).network.link.block(fault.way)
 
     def _end_black_hole(self, fault: Fault) -> None:
-        _unblock(self._page(fault).network.link, fault)
+        self._page(fault).network.link.unblock(fault.way)
 
     def _begin_refuse(self, fault: Fault) -> None:
         self._page(fault).network.is_refused = True
@@ -114,13 +103,30 @@ class FaultEffects:
         self._simulation.checker.revoked[page.number] = self._simulation.loop.now
 
     def _begin_kill(self, fault: Fault) -> None:
-        self._node(fault).kill()
-        if self._simulation.is_memory:
-            self._simulation.store.lose_everything()
+        self._kill(self._node(fault))
 
     def _end_kill(self, fault: Fault) -> None:
-        if not self._node(fault).is_running:
-            self._node(fault).start()
+        _start(self._node(fault))
+
+    def _begin_deploy(self, fault: Fault) -> None:
+        """Start one server with another configuration; the others follow at the end."""
+        self._simulation.configuration += 1
+        self._redeploy([self._node(fault)])
+
+    def _end_deploy(self, _: Fault) -> None:
+        self._redeploy(self._simulation.nodes)
+
+    def _redeploy(self, nodes: list[Node]) -> None:
+        for node in nodes:
+            if node.configuration != self._simulation.configuration:
+                node.configuration = self._simulation.configuration
+                self._kill(node)
+                node.start()
+
+    def _kill(self, node: Node) -> None:
+        node.kill()
+        if self._simulation.is_memory:
+            self._simulation.store.lose_everything()
 
     def _begin_restart(self, fault: Fault) -> None:
         node = self._node(fault)
@@ -138,96 +144,41 @@ class FaultEffects:
     def _end_freeze(self, fault: Fault) -> None:
         self._simulation.loop.thaw(self._node(fault).process)
 
-    def _begin_log_refused(self, fault: Fault) -> None:
-        log = self._log(fault)
-        log.is_refused, log.refused_since = True, self._simulation.loop.now
-        self._begin_feed_lost(fault)
+    def _begin_lose_zone(self, fault: Fault) -> None:
+        self._after_next_append(fault, self._lose_zone)
 
-    def _end_log_refused(self, fault: Fault) -> None:
-        self._log(fault).is_refused = False
+    def _end_lose_zone(self, _: Fault) -> None:
+        self._simulation.store.on_appended = None
+        for node in self._simulation.nodes:
+            _start(node)
 
-    def _begin_log_black_hole(self, fault: Fault) -> None:
-        _block(self._log(fault).link, fault)
-
-    def _end_log_black_hole(self, fault: Fault) -> None:
-        _unblock(self._log(fault).link, fault)
-
-    def _begin_log_raises(self, fault: Fault) -> None:
-        self._log(fault).raises = True
-
-    def _end_log_raises(self, fault: Fault) -> None:
-        self._log(fault).raises = False
-
-    def _begin_feed_lost(self, fault: Fault) -> None:
-        self._log(fault).break_feeds(BackendUnavailableError("the connection was reset"))
-
-    def _begin_feed_raises(self, fault: Fault) -> None:
-        self._log(fault).break_feeds(RuntimeError("the handler is closed"))
-
-    def _begin_lost_answers(self, fault: Fault) -> None:
-        for log in (self._log(fault), self._simulation.worker.log):
-            log.loses_answers = True
-
-    def _end_lost_answers(self, fault: Fault) -> None:
-        for log in (self._log(fault), self._simulation.worker.log):
-            log.loses_answers = False
-
-    def _begin_lost_announcements(self, fault: Fault) -> None:
-        self._log(fault).loses_announcements = True
-
-    def _end_lost_announcements(self, fault: Fault) -> None:
-        self._log(fault).loses_announcements = False
-
-    def _begin_repeated_announcements(self, fault: Fault) -> None:
-        self._log(fault).repeats_announcements = True
-
-    def _end_repeated_announcements(self, fault: Fault) -> None:
-        self._log(fault).repeats_announcements = False
-
-    def _begin_late_announcements(self, fault: Fault) -> None:
-        self._log(fault).announcement_delay = LATE_SECONDS * fault.strength
-
-    def _end_late_announcements(self, fault: Fault) -> None:
-        self._log(fault).announcement_delay = 0.0
-
-    def _begin_new_epoch(self, _: Fault) -> None:
-        self._simulation.store.lose_everything()
-
-    def _begin_roll_back(self, fault: Fault) -> None:
-        self._simulation.store.lose_tail(1 + int(TAIL * fault.strength))
-
-    def _begin_log_full(self, _: Fault) -> None:
-        self._simulation.store.is_full = True
-
-    def _end_log_full(self, _: Fault) -> None:
-        self._simulation.store.is_full = False
+    def _lose_zone(self, fault: Fault) -> None:
+        for node in self._simulation.nodes:
+            self._kill(node)
+        self._restart_workers()
+        self._fail_over(fault)
 
     def _begin_kill_worker(self, _: Fault) -> None:
-        self._simulation.worker.restart()
+        self._restart_workers()
 
     def _begin_worker_log_refused(self, _: Fault) -> None:
-        self._simulation.worker.log.is_refused = True
+        for log in self._worker_logs():
+            log.is_refused = True
 
     def _end_worker_log_refused(self, _: Fault) -> None:
-        self._simulation.worker.log.is_refused = False
+        for log in self._worker_logs():
+            log.is_refused = False
+
+    def _restart_workers(self) -> None:
+        for worker in self._simulation.workers:
+            worker.restart()
 
     def _page(self, fault: Fault) -> Page:
         pages: list[Page] = self._simulation.pages
         return pages[fault.target % len(pages)]
 
-    def _node(self, fault: Fault) -> Node:
-        nodes: list[Node] = self._simulation.nodes
-        return nodes[fault.target % len(nodes)]
 
-    def _log(self, fault: Fault) -> LogConnection:
-        return self._node(fault).log
-
-
-def _block(link: Link, fault: Fault) -> None:
-    for direction in link.directions(fault.way):
-        direction.block()
-
-
-def _unblock(link: Link, fault: Fault) -> None:
-    for direction in link.directions(fault.way):
-        direction.unblock()
+def _start(node: Node) -> None:
+    """Start a server, unless another fault's end has started it."""
+    if not node.is_running:
+        node.start()

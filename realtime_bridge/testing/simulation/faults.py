@@ -14,17 +14,23 @@ CLIENT_FAULTS = (
 NODE_FAULTS = (
     *("kill", "freeze", "restart", "log_refused", "log_black_hole", "log_raises", "feed_lost"),
     *("feed_raises", "lost_answers", "lost_announcements", "repeated_announcements"),
-    "late_announcements",
+    *("late_announcements", "shuffled_announcements"),
 )
 """Faults of one server, or of its way to the log."""
 
-SHARED_FAULTS = ("new_epoch", "roll_back", "log_full", "kill_worker", "worker_log_refused")
+SHARED_FAULTS = (
+    *("new_epoch", "roll_back", "fail_over", "log_full"),
+    *("kill_worker", "worker_log_refused", "lose_zone", "deploy"),
+)
 """Faults that affect all servers, or the workers."""
 
 RARE_FAULTS = ("revoke",)
 """Faults that end a client's part in the simulation, and are drawn seldom for that reason."""
 
-FREQUENT = ("feed_lost", "feed_lost", "log_refused", "late_announcements")
+FREQUENT = (
+    *("feed_lost", "feed_lost", "log_refused", "late_announcements"),
+    *("shuffled_announcements", "lost_announcements", "lost_announcements"),
+)
 """Faults that are drawn more often, because their effects depend on the moment."""
 
 GROUPS = (
@@ -33,14 +39,20 @@ GROUPS = (
     *(("reload", "new_epoch"), ("lost_announcements", "feed_lost"), ("cut", "late_announcements")),
     *(("late_announcements", "cut", "new_epoch"), ("late_announcements", "restart")),
     *(("late_announcements", "reload", "roll_back"), ("restart", "cut"), ("slow", "new_epoch")),
+    *(("shuffled_announcements", "cut"), ("shuffled_announcements", "reload")),
+    *(("lost_announcements", "cut"), ("lost_announcements", "cut", "cut"), ("deploy", "cut")),
+    *(("fail_over", "kill_worker"), ("fail_over", "cut"), ("fail_over", "sleep")),
 )
 """Faults that often come together, such as a failover of the log and lost connections to it."""
 
-GROUP_SHARE = 0.3
+GROUP_SHARE = 0.4
 """Share of deployments with a group."""
 
 GROUP_MS = 1_500
 """Longest time between two faults of a group."""
+
+ROLL_BACKS = ("roll_back", "fail_over", "lose_zone")
+"""Faults in which the log loses its last events."""
 
 INSTANT_FAULTS = frozenset(
     (
@@ -49,6 +61,9 @@ INSTANT_FAULTS = frozenset(
     )
 )
 """Faults without a duration."""
+
+LATE_SECONDS = 2.5
+"""Longest extra delay of an announcement, or of a client's messages, at strength 1."""
 
 WAYS = ("up", "down", "both")
 

@@ -1,11 +1,11 @@
 """Checker of the invariants of docs/specification.md §8."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from realtime_bridge.client.subscription_set import ChannelReset, DeniedError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
-from realtime_bridge.testing.simulation.faults import Fault, end_of_quiet_period
+from realtime_bridge.testing.simulation.faults import ROLL_BACKS, Fault, end_of_quiet_period
 from realtime_bridge.testing.simulation.log_store import FullPosition, full_position
 from realtime_bridge.testing.simulation.page import Page
 from realtime_bridge.testing.simulation.status_checker import (
@@ -74,19 +74,19 @@ class InvariantChecker(StatusChecker):
         self._last[key] = new
         self._outstanding_of(page).pop(event.id, None)
 
-    def check_polls(self, page: Page) -> None:
-        """Check that one poll is pending (I7)."""
-        if page.network.polls > 1:
-            self._fail("I7", page, "two polls are pending")
+    def affects(self, kinds: Collection[str], page: Page) -> bool:
+        """Return whether a fault of one of these kinds affects a client."""
+        return any(fault.kind in kinds and fault.affects(page.number) for fault in self._faults)
+
+    def fail(self, invariant: str, page: Page, message: str) -> None:
+        """Report a violation."""
+        self._fail(invariant, page, message)
 
     def check_end(self, page: Page, error: Exception) -> None:
         """Check that a client ends only if it lost its access (I18)."""
         if isinstance(error, InvariantViolation):
             raise error
-        denied = ("log_out", "revoke")
-        lost_access = page.is_logged_out or any(
-            fault.kind in denied and fault.affects(page.number) for fault in self._faults
-        )
+        lost_access = page.is_logged_out or self.affects(("log_out", "revoke"), page)
         if not (lost_access and isinstance(error, DeniedError)):
             self._fail("I18", page, f"ended permanently: {error!r}")
 
@@ -106,7 +106,7 @@ class InvariantChecker(StatusChecker):
         """Check that an active client shows a terminal state in time (I4)."""
         is_active = self._is_active(page) and (page.always_polls or page.status == "realtime")
         # No client can know of an event that the log lost before the client received it.
-        is_lost = any(fault.kind == "roll_back" for fault in self._faults)
+        is_lost = any(fault.kind in ROLL_BACKS for fault in self._faults)
         if is_active and not is_lost and not page.handler.shows(event):
             self._fail("I4", page, f"{event.id} is not shown; it shows {page.status}")
 

@@ -39,22 +39,35 @@ class LogConnection:
         random: draws delays and losses.
         store: the log.
         link: the way there.
+        answer_delay: the seconds by which the log answers later than it announces.
 
     """
 
-    def __init__(self, loop: VirtualLoop, random: Random, store: LogStore, link: Link) -> None:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        random: Random,
+        store: LogStore,
+        link: Link,
+        *,
+        answer_delay: float = 0.0,
+    ) -> None:
         self.loop: VirtualLoop = loop
         self.random: Random = random
         self.store: LogStore = store
         self.link: Link = link
+        self._answer_delay = answer_delay
         self.is_refused: bool = False
         self.refused_since: float = 0.0
         self.raises: bool = False
         """True while calls and the feed raise an exception that no backend documents."""
         self.loses_answers: bool = False
-        self.loses_announcements: bool = False
+        self.lost_share: float = 0.0
+        """Share of announcements that are lost."""
         self.repeats_announcements: bool = False
         self.announcement_delay: float = 0.0
+        self.announcement_spread: float = 0.0
+        """Longest random delay of an announcement: a later one may overtake it."""
         self.feeds: dict[SimulatedListener, None] = {}
 
     async def call(self, work: Callable[[], T]) -> T:
@@ -69,6 +82,8 @@ class LogConnection:
                 await self.link.up.traverse()
                 self._check()
                 result = work()
+                if self._answer_delay:
+                    await asyncio.sleep(self._answer_delay)
                 await self.link.down.traverse()
         except TimeoutError as error:
             raise BackendUnavailableError("the log did not answer in time") from error
@@ -76,6 +91,11 @@ class LogConnection:
         if self.loses_answers and self.random.random() < LOST_SHARE:
             raise BackendUnavailableError("the connection was lost before the answer")
         return result
+
+    def draw_announcement_delay(self) -> float:
+        """Return the seconds until an announcement is sent."""
+        spread = self.announcement_spread
+        return self.announcement_delay + (self.random.uniform(0, spread) if spread else 0.0)
 
     def break_feeds(self, error: Exception) -> None:
         """End the connections of all listeners."""
@@ -185,11 +205,13 @@ class SimulatedListener(ReconnectingListener):
         connection = self._connection
 
         def announce(events: Sequence[Event]) -> None:
-            if connection.loses_announcements:
-                return
             subscribed = [event for event in events if event.channel in self._channels]
+            if connection.lost_share and connection.random.random() < connection.lost_share:
+                connection.store.unannounced.update(event.id for event in subscribed)
+                return
             for _ in range(1 + connection.repeats_announcements if subscribed else 0):
-                connection.loop.call_later(connection.announcement_delay, pipe.send, subscribed)
+                delay = connection.draw_announcement_delay()
+                connection.loop.call_later(delay, pipe.send, subscribed)
 
         return announce
 

@@ -36,10 +36,14 @@ class LogStore:
         """The event before each event; before an epoch's first event it is offset 0."""
         self.sources: dict[str, str | None] = {}
         """The source of each event, by id."""
+        self.unannounced: set[str] = set()
+        """Ids of events whose announcement was lost on the way to a server."""
         self.rolled_back: set[FullPosition] = set()
         """Events that the log lost although their epoch went on."""
         self.listeners: dict[object, Announce] = {}
         self.on_stored: Callable[[Event], None] = lambda _: None
+        self.on_appended: Callable[[], None] | None = None
+        """Called after the next append."""
         self.on_lost: Callable[[str, int], None] = lambda _, __: None
         """Called with the channel and the offset from which the log lost its events."""
         self._clock = clock
@@ -48,7 +52,9 @@ class LogStore:
         self._histories: dict[str, History] = {}
         self._events: dict[str, list[Event]] = {}
         """All events of the epoch of each channel."""
-        self._generations: dict[str, int] = {}
+        self._configuration: str | None = None
+        self.last_generation: int = 0
+        """Generation of the configuration of the server that started last."""
 
     def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append events, and announce them.
@@ -70,6 +76,8 @@ class LogStore:
                 self._record(appended.announced)
         for announce in list(self.listeners.values()):
             announce(announced)
+        if self.on_appended:
+            self.on_appended()
         return receipts
 
     def read(self, channel: str, after: Position, limit: int) -> Page | Reset:
@@ -91,8 +99,11 @@ class LogStore:
         return full_position(self._history(channel).top)
 
     def generation(self, configuration: str) -> int:
-        """Return the generation of a configuration."""
-        return self._generations.setdefault(configuration, len(self._generations) + 1)
+        """Return the generation of a configuration; each other one has a greater generation."""
+        if configuration != self._configuration:
+            self._configuration = configuration
+            self.last_generation += 1
+        return self.last_generation
 
     def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch if `expected_epoch` is still the channel's."""

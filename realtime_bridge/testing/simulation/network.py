@@ -90,6 +90,16 @@ class Link:
         """Return the directions that a fault affects: `up`, `down` or `both`."""
         return [self.up, self.down] if which == "both" else [getattr(self, which)]
 
+    def block(self, which: str) -> None:
+        """Let nothing pass in these directions until `unblock`."""
+        for direction in self.directions(which):
+            direction.block()
+
+    def unblock(self, which: str) -> None:
+        """Let through what waits in these directions."""
+        for direction in self.directions(which):
+            direction.unblock()
+
 
 class Pipe:
     """Ordered stream of items in one direction, as one TCP connection has it.

@@ -45,6 +45,8 @@ class Node:
         self.loop = loop
         self.name: str = f"node {number}"
         self.log: LogConnection = log
+        self.configuration: int = 0
+        """Number of the configuration that the process starts with."""
         self.is_up: bool = False
         self.is_ready: bool = False
         """Result of the last readiness check."""

@@ -22,6 +22,7 @@ class Options:
         transport: the transport that all clients use.
         checks_readiness: whether the load balancer checks readiness.
         unsent_bytes: the bytes that may wait for a client before it counts as slow.
+        answer_delay: the seconds by which the log answers servers later than it announces.
         client: the options of every client.
         retention: the limits of the log.
         handler: the factory for each client's application.
@@ -38,6 +39,7 @@ class Options:
     transport: TransportName | None = None
     checks_readiness: bool | None = None
     unsent_bytes: int | None = None
+    answer_delay: float | None = None
     client: ClientOptions = field(default_factory=ClientOptions)
     retention: Retention | None = None
     handler: Callable[[], Handler] = JobBoard

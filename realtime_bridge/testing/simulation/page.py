@@ -71,6 +71,11 @@ class Page:
         """True where the client polls while nothing pushes."""
         return self._transport in ("auto", "poll")
 
+    @property
+    def positions(self) -> Mapping[str, Position | None]:
+        """Positions of the client, by channel."""
+        return self._client.positions if self._client else {}
+
     def start(self, positions: Mapping[str, Position | None] | None = None) -> None:
         """Start the process."""
         self.process = Process(self.name)

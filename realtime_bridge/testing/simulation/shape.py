@@ -29,6 +29,8 @@ class Shape:
     checks_readiness: bool
     unsent_bytes: int
     retention: Retention
+    answer_delay: float
+    """Seconds by which the log answers a server later than it announces."""
 
     @classmethod
     def draw(cls, random: Random, options: Options) -> "Shape":
@@ -42,9 +44,10 @@ class Shape:
             "memory": random.random() < 0.15,  # noqa: PLR2004
             "transport": random.choice(("auto", "auto", "auto", "auto", "sse", "poll", "poll")),
             "checks_readiness": random.choice((True, False)),
-            "unsent_bytes": random.choice((SMALL_BUFFER, 1024**2)),
+            "unsent_bytes": random.choice((SMALL_BUFFER, 1024**2, 1024**2, 1024**2)),
             "retention": Retention(events=random.choice((2, 1_000, 1_000))),
         }
+        values["answer_delay"] = 0.0 if values["memory"] else random.choice((0.0, 0.4))
         fixed = {name: getattr(options, name) for name in values}
         values |= {name: value for name, value in fixed.items() if value is not None}
         if values["memory"]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -26,6 +26,7 @@ from realtime_bridge.testing.simulation.page import Page
 from realtime_bridge.testing.simulation.shape import SMALL_BUFFER, WIDE, Shape
 from realtime_bridge.testing.simulation.trace import trace_logs
 from realtime_bridge.testing.simulation.virtual_loop import START, VirtualLoop
+from realtime_bridge.testing.simulation.wire_checker import WireChecker
 from realtime_bridge.testing.simulation.worker import Job, Worker
 
 SPAN_MS = 40_000
@@ -36,6 +37,9 @@ RECOVERY_MS = 30_000
 
 STOP_SECONDS = 60.0
 """Time for all tasks to end after the final check."""
+
+WORKERS = 2
+"""Processes that publish: one of them does not know what the log lost of another's events."""
 
 NEAR_SHARE, NEAR_SECONDS = 0.4, 1.5
 """Share of jobs that start before a fault, and the seconds before it at most."""
@@ -74,13 +78,14 @@ class Simulation:
         self.shape: Shape = Shape.draw(draw, self.options)
         self.faults: list[Fault] = self._draw_faults(draw) if faults is None else sorted(faults)
         self.is_memory: bool = self.shape.memory
+        self.configuration: int = 0
         self._random = Random(f"{seed} run")  # noqa: S311
         self._trace = trace
         self._end = SPAN_MS
         self.store: LogStore
         self.nodes: list[Node] = []
         self.pages: list[Page] = []
-        self.worker: Worker
+        self.workers: list[Worker] = []
         self.checker: InvariantChecker
 
     def run(self) -> None:
@@ -118,7 +123,13 @@ class Simulation:
         for number in range(shape.nodes):
             delays = (0.0005, 0.01, 0.1)
             delay = 0.0 if shape.memory else random.choice(delays)
-            log = LogConnection(loop, random, self.store, Link(loop, random, delay=delay))
+            log = LogConnection(
+                loop,
+                random,
+                self.store,
+                Link(loop, random, delay=delay),
+                answer_delay=shape.answer_delay,
+            )
             self.nodes.append(
                 Node(
                     loop,
@@ -135,7 +146,6 @@ class Simulation:
             link = Link(loop, random, delay=random.choice((0.001, 0.02, 0.1)))
             network = ClientNetwork(loop, number, link, balancer)
             page = Page(self, number, channels, shape.transport, network)
-            network.on_poll = partial(self._check_polls, page)
             self.pages.append(page)
         self.checker = InvariantChecker(
             loop,
@@ -145,12 +155,18 @@ class Simulation:
             self.pages,
             has_room=shape.unsent_bytes > SMALL_BUFFER,
         )
-        log = LogConnection(loop, random, self.store, Link(loop, random, delay=0.002))
-        self.worker = Worker(loop, random, log, self.application, self._on_published)
+        for page in self.pages:
+            page.network.observer = WireChecker(page, self.store, self.checker)
+        for number in range(WORKERS):
+            log = LogConnection(loop, random, self.store, Link(loop, random, delay=0.002))
+            self.workers.append(
+                Worker(loop, number, random, log, self.application, self._on_published)
+            )
 
     def _create_bridge(self, node: Node) -> Bridge:
         pipeline = PublishPipeline(log=SimulatedLog(node.log), backend=None)
-        bridge = Bridge(_settings(self.shape.unsent_bytes), pipeline=pipeline)
+        settings = _settings(self.shape.unsent_bytes, node.configuration)
+        bridge = Bridge(settings, pipeline=pipeline)
         bridge.channel("job.{id}")(_allow)
         return bridge
 
@@ -184,13 +200,13 @@ class Simulation:
         is_wide = len(channels) == WIDE
         page = random.choice(self.pages)
         own = page.client_ids[-1] if page.client_ids and random.random() < 0.2 else None  # noqa: PLR2004
-        self.worker.start_job(
+        random.choice(self.workers).start_job(
             Job(
                 channels=channels if is_wide else (random.choice(channels),),
                 key=f"job-{number}",
                 steps=random.randint(1, 4 if is_wide else 10),
                 source=own,
-                is_burst=random.random() < 0.2,  # noqa: PLR2004
+                pace=random.choice(("steady", "steady", "burst", "stutter", "stutter")),
                 steps_at_once=random.choice((1, 1, 1, 3)),
             )
         )
@@ -220,9 +236,6 @@ class Simulation:
         self.log_line("fault", f"end of {fault.kind}")
         effects.end(fault)
 
-    def _check_polls(self, page: Page) -> None:
-        self.checker.check_polls(page)
-
     def _check_contact(self) -> None:
         if self.loop.is_stopping:
             return
@@ -237,7 +250,8 @@ class Simulation:
             page.stop()
         for node in self.nodes:
             node.kill()
-        self.worker.stop()
+        for worker in self.workers:
+            worker.stop()
         self.loop.failure = None
         self.loop.is_stopping = True
         self.loop.run_until_time(self.loop.now + STOP_SECONDS)
@@ -245,8 +259,14 @@ class Simulation:
 
 
 @cache
-def _settings(unsent_bytes: int) -> Settings:
-    return Settings(prefix=PREFIX, secret=SECRET, limit_unsent_bytes=unsent_bytes, grace_seconds=6)
+def _settings(unsent_bytes: int, configuration: int) -> Settings:
+    return Settings(
+        prefix=PREFIX,
+        secret=SECRET,
+        limit_unsent_bytes=unsent_bytes,
+        grace_seconds=6,
+        log=("auto", "memory")[configuration % 2],  # any change raises the generation
+    )
 
 
 async def _allow(user: str, id: str) -> bool:  # noqa: A002, ARG001 -- the rule's holes

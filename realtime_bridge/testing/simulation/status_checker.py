@@ -2,7 +2,7 @@
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
-from realtime_bridge.testing.simulation.faults import Fault
+from realtime_bridge.testing.simulation.faults import LATE_SECONDS, Fault
 from realtime_bridge.testing.simulation.log_store import FullPosition, LogStore
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.page import Page
@@ -19,8 +19,9 @@ HEARTBEAT_SECONDS = 12.0
 """Longest time until a heartbeat reports what the server held back from a slow reader."""
 
 UNNOTICED_MS = {
-    **dict.fromkeys(("lost_announcements", "roll_back", "new_epoch"), 12_000),
-    **dict.fromkeys(("half_open", "black_hole", "log_black_hole", "freeze", "kill"), 22_000),
+    **dict.fromkeys(("roll_back", "fail_over", "new_epoch"), 12_000),
+    **dict.fromkeys(("half_open", "black_hole", "log_black_hole", "freeze"), 22_000),
+    **dict.fromkeys(("kill", "lose_zone"), 22_000),
     **dict.fromkeys(("log_refused", "refuse"), 6_000),
     "feed_lost": 1_000,
     **dict.fromkeys(
@@ -28,6 +29,12 @@ UNNOTICED_MS = {
     ),
 }
 """Time after these faults in which their effects last: a position check, or a silence limit."""
+
+LOST = "lost_announcements"
+"""Fault that delays only the events whose announcements it loses."""
+
+LATE = ("late_announcements", "shuffled_announcements")
+"""Faults that delay each event by their strength times `LATE_SECONDS` at most."""
 
 
 SILENT = ("half_open", "black_hole", "freeze")
@@ -168,13 +175,20 @@ class StatusChecker:
         quiet = now
         for fault in self._faults:
             if fault.affects(page.number) and fault.at <= now + self._prompt_seconds * 1_000:
-                quiet = max(quiet, fault.end + UNNOTICED_MS.get(fault.kind, 0))
+                end = fault.end + UNNOTICED_MS.get(fault.kind, 0)
+                if fault.kind == LOST:
+                    continue
+                if fault.kind in LATE:
+                    end = min(now, fault.end) + round(LATE_SECONDS * 1_000 * fault.strength)
+                quiet = max(quiet, end)
         return START + quiet / 1_000 + self._prompt_seconds
 
     def _check_prompt(self, page: Page, event: Event, deadline: float) -> None:
         """Check that a client which shows `Real-time` has an event soon after all faults (I19)."""
         stored_at, pending = self._outstanding_of(page).get(event.id, (0.0, None))
         if pending is None or page.status != "realtime" or not self._is_active(page):
+            return
+        if event.id in self._store.unannounced:
             return
         since = max(page.status_since, page.excused_until(self._loop.now))
         later = self._prompt_deadline(page)

@@ -213,6 +213,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             try:
                 handle.context.run(handle.callback, *handle.args)
             except Exception as error:
+                if handle.context.get(current_process) is None:
+                    raise  # the simulation itself is wrong
                 self.call_exception_handler({"message": "a callback raised", "exception": error})
 
     def _check_pace(self, handle: VirtualHandle) -> None:

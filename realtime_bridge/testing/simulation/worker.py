@@ -12,8 +12,12 @@ from realtime_bridge.testing.simulation.log_link import LogConnection, Simulated
 from realtime_bridge.testing.simulation.process import Process
 from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 
-STEP_SECONDS = (0.3, 5.0)
-BURST_SECONDS = (0.0, 0.03)
+PACES = {"steady": (0.3, 5.0), "burst": (0.0, 0.03), "stutter": (0.0, 0.6)}
+"""Seconds between two steps."""
+
+PAUSE_SECONDS, PAUSE_SHARE = (6.0, 12.0), 0.3
+"""Length of a stutter's pauses, and the share of its steps that precede one."""
+
 RETRY_SECONDS = (0.2, 2.0)
 
 
@@ -26,7 +30,7 @@ class Job:
         key: the key of its events.
         steps: the number of steps.
         source: the id of the client that began it.
-        is_burst: whether the steps follow one another within milliseconds.
+        pace: the name of the waits between steps.
         steps_at_once: the number of steps in one batch.
         step: the next step.
 
@@ -36,7 +40,7 @@ class Job:
     key: str
     steps: int
     source: str | None
-    is_burst: bool = False
+    pace: str = "steady"
     steps_at_once: int = 1
     step: int = 1
 
@@ -46,6 +50,7 @@ class Worker:
 
     Args:
         loop: the event loop.
+        number: the number of the worker.
         random: draws waits.
         log: the way to the log.
         application: the application's own state: the step of each job, by channel.
@@ -56,6 +61,7 @@ class Worker:
     def __init__(
         self,
         loop: VirtualLoop,
+        number: int,
         random: Random,
         log: LogConnection,
         application: dict[str, dict[str, Any]],
@@ -66,7 +72,8 @@ class Worker:
         self._random = random
         self._application = application
         self._report = report
-        self._process = Process("worker")
+        self._name = f"worker {number}"
+        self._process = Process(self._name)
         self._jobs: dict[str, Job] = {}
         self._broadcaster = Broadcaster(log=SimulatedLog(log))
 
@@ -78,7 +85,7 @@ class Worker:
     def restart(self) -> None:
         """Kill the process; a new one continues the jobs with their last steps."""
         self._process.cancel_tasks()
-        self._process = Process("worker")
+        self._process = Process(self._name)
         self._broadcaster = Broadcaster(log=SimulatedLog(self.log))
         for job in list(self._jobs.values()):
             self._loop.spawn(self._process, self._run(job))
@@ -92,10 +99,12 @@ class Worker:
             last = min(job.steps, job.step + job.steps_at_once - 1)
             await self._publish(job, last)
             job.step = last + 1
-            await asyncio.sleep(
-                self._random.uniform(*(BURST_SECONDS if job.is_burst else STEP_SECONDS))
-            )
+            await asyncio.sleep(self._draw_wait(job.pace))
         del self._jobs[job.key]
+
+    def _draw_wait(self, pace: str) -> float:
+        is_pause = pace == "stutter" and self._random.random() < PAUSE_SHARE
+        return self._random.uniform(*(PAUSE_SECONDS if is_pause else PACES[pace]))
 
     async def _publish(self, job: Job, last: int) -> None:
         steps = range(job.step, last + 1)
