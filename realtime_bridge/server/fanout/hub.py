@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.outage_log import OutageLog
@@ -18,12 +17,8 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.fanout.channel_fanout import ChannelFanout
 from realtime_bridge.server.fanout.channel_opener import ChannelOpener
-from realtime_bridge.server.fanout.positions import (
-    after_top,
-    contradicts,
-    differs_from,
-    has_advanced,
-)
+from realtime_bridge.server.fanout.history_reader import HistoryReader
+from realtime_bridge.server.fanout.positions import after_top, differs_from, has_advanced
 from realtime_bridge.server.fanout.recovery import Recovery
 from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
 from realtime_bridge.server.timing import ServerTiming
@@ -51,13 +46,13 @@ class Hub:
         on_change: Callable[[], None] = lambda: None,
         timing: ServerTiming = _TIMING,
     ) -> None:
-        self._log, self._feed = log, feed
+        self._feed = feed
         self._on_change, self._timing = on_change, timing
         self.healthy: bool = False
         """True while feed and log answer, so that all events are fanned out here."""
-        self._check_now = asyncio.Event()
-        self.recovery: Recovery = Recovery(log, timing, on_failure=self._check_now.set)
+        self.recovery: Recovery = Recovery(log, timing)
         """Recovery of gaps in the feed."""
+        self._history = HistoryReader(log, self._recover, wait=timing.announcement)
         self.fanouts: dict[str, ChannelFanout] = {}
         """Fan-outs of the open channels, by channel."""
         self.opener: ChannelOpener = ChannelOpener(self._open_all)
@@ -144,7 +139,7 @@ class Hub:
         try:
             answer: Page | Reset = Page(events=(), top=fanout.position)
             if after is not None:
-                answer = await self._read_history(fanout, subscriber, subscription, after)
+                answer = await self._history.read(fanout, subscriber, subscription, after)
             if fanout.reading_history.get(subscriber) is not subscription:
                 return
             if isinstance(answer, Reset):
@@ -170,35 +165,6 @@ class Hub:
         """Ask a subscriber for its write target, because the target has changed."""
         if fanout := self.fanouts.get(subscription.channel):
             fanout.update_route(subscriber, subscription)
-
-    async def _read_history(
-        self,
-        fanout: ChannelFanout,
-        subscriber: Subscriber,
-        subscription: ChannelSubscription,
-        after: Position,
-    ) -> Page | Reset:
-        """Read the events after a position from a log that has all that was announced here.
-
-        Raises:
-            RealtimeError: the feed is not connected, or the log cannot be read.
-
-        """
-        while True:
-            announced = fanout.position
-            answer = await backend_call(self._log, self._log.read, fanout.channel, after)
-            if fanout.reading_history.get(subscriber) is not subscription:
-                return answer
-            if isinstance(answer, Reset) or answer.more or not contradicts(answer, announced):
-                return answer
-            # The log was rolled back: announced events would continue another history than this
-            # page. The recovery begins a new epoch.
-            if not self.ready:
-                raise BackendUnavailableError("The feed is not connected now")
-            self._recover(fanout)
-            await asyncio.sleep(self._timing.announcement)
-            if fanout.reading_history.get(subscriber) is subscription:
-                fanout.start_reading(subscriber, subscription)
 
     async def _open_all(self, channels: list[str]) -> None:
         """Listen to these channels, then begin each at the log's position."""
@@ -275,13 +241,16 @@ class Hub:
             self._announced += count
 
     def _recover(self, fanout: ChannelFanout) -> None:
-        assert self._tasks
+        if self._tasks is None:
+            raise BackendUnavailableError("The feed is not connected now")
         self.recovery.start(fanout, self._tasks)
 
     async def _check_regularly(self) -> None:
         timing = self._timing
         while True:
-            await self._wait_for_check(timing.position_check if self.healthy else timing.restart)
+            # A failed recovery makes the check due: it decides whether clients have to poll.
+            wait = self.recovery.wait_for_failure if self.healthy else asyncio.sleep
+            await wait(timing.position_check if self.healthy else timing.restart)
             try:
                 await self._close_unused()
                 await self._check_positions(confirm=timing.announcement)
@@ -289,18 +258,6 @@ class Hub:
                 self._check_outage.failed(error)
             else:
                 self._check_outage.works()
-
-    async def _wait_for_check(self, seconds: float) -> None:
-        """Wait until the next check of positions is due; a failed recovery makes it due at once.
-
-        The check decides whether the log answers, and clients poll where it does not.
-        """
-        self._check_now.clear()
-        if self.healthy:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._check_now.wait(), seconds)
-        else:
-            await asyncio.sleep(seconds)
 
     async def _verify_positions(self) -> None:
         """Compare positions before the next event is fanned out; repeat until the log answers."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
 
 
 def differs_from(here: Position, top: Position) -> bool:
@@ -28,14 +29,16 @@ def after_top(top: Position, events: Sequence[Event]) -> Sequence[Event]:
     return [event for event in events if not _is_counted(event, top)]
 
 
-def contradicts(page: Page, here: Position) -> bool:
-    """Return whether a last page, read after `here` was announced, lacks the event of `here`."""
-    if page.top.epoch != here.epoch:
+def contradicts(answer: Page | Reset, here: Position) -> bool:
+    """Return whether an answer of the log, read after `here` was announced, lacks its event."""
+    events = answer.events if isinstance(answer, Page) else ()
+    is_last = isinstance(answer, Reset) or not answer.more
+    if answer.top.epoch != here.epoch or not is_last:
         return False
-    later = page.top.offset - here.offset
-    stored_id = page.events[-1 - later].id if 0 < later < len(page.events) else None
+    later = answer.top.offset - here.offset
+    stored_id = events[-1 - later].id if 0 < later < len(events) else None
     if later == 0:
-        stored_id = page.top.id
+        stored_id = answer.top.id
     return later < 0 or (None not in (stored_id, here.id) and stored_id != here.id)
 
 

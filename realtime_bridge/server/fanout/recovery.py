@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
@@ -23,20 +24,17 @@ class Recovery:
     Args:
         log: the log.
         timing: the durations of the server.
-        on_failure: called when a page of a recovery could not be read.
 
     """
 
-    def __init__(
-        self, log: Log, timing: ServerTiming, *, on_failure: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, log: Log, timing: ServerTiming) -> None:
         self.started: int = 0
         self.events: int = 0
         self.resets: int = 0
         """Number of recoveries, of events fanned out by them, and of gaps that remain."""
         self._log = log
         self._timing = timing
-        self._on_failure = on_failure
+        self._failed = asyncio.Event()
         self.outage: OutageLog = OutageLog(
             _logger, "log unavailable", "log available", quiet=timing.quiet
         )
@@ -54,6 +52,12 @@ class Recovery:
             batch = channels[start : start + MAX_CHANNELS]
             tops |= await backend_call(self._log, self._log.positions, batch)
         return tops
+
+    async def wait_for_failure(self, seconds: float) -> None:
+        """Wait until a page of a recovery cannot be read, at most this long."""
+        self._failed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._failed.wait(), seconds)
 
     def start(self, fanout: ChannelFanout, tasks: Supervisor) -> None:
         """Start to read a channel up to the log's top, unless that runs already."""
@@ -77,7 +81,7 @@ class Recovery:
             return await self._read_page(fanout)
         except Exception as error:
             self.outage.failed(error, work="recovery", channel=fanout.channel)
-            self._on_failure()
+            self._failed.set()
             await asyncio.sleep(self._timing.restart)
             return True
 

@@ -54,8 +54,9 @@ def handle(reducer: Reducer, step: dict[str, Any]) -> list[Output]:
             return reducer.page(tuple(map(event, events)), top=Position.from_json(top), more=more)
         case {"start": top}:
             return reducer.start(Position.from_json(top))
-        case {"reset": {"reason": reason, "top": top, **rest}}:
-            return reducer.reset(reason, place(top), asked=place(rest.get("asked")))
+        case {"reset": reset}:
+            asked = place(reset.get("asked"))
+            return reducer.reset(reset["reason"], place(reset["top"]), asked=asked)
         case {"announced": offset}:
             return reducer.announced(offset)
         case {"interrupted": True}:

@@ -153,9 +153,9 @@ async def test_rollback_behind_a_subscriber_ahead_of_the_feed(log: SlowLog, feed
         assert behind.resets == []
 
 
-@pytest.mark.parametrize("refilled", [0, 1])
+@pytest.mark.parametrize(("after", "refilled"), [(0, 0), (0, 1), (5, 0), (5, 1)])
 async def test_history_of_a_rolled_back_log_is_not_merged_with_announced_events(
-    log: SlowLog, feed: FakeFeed, refilled: int
+    log: SlowLog, feed: FakeFeed, after: int, refilled: int
 ) -> None:
     async with running_hub(log, feed, ServerTiming(position_check=3_600, announcement=0)) as hub:
         first, second = Recorder(), Recorder()
@@ -167,7 +167,8 @@ async def test_history_of_a_rolled_back_log_is_not_merged_with_announced_events(
         log.lose(CHANNEL, 2)
         await log.append(others(refilled, start=5))
 
-        subscribing = asyncio.create_task(second.subscribe(hub, CHANNEL, start))
+        position = first.here if after else start
+        subscribing = asyncio.create_task(second.subscribe(hub, CHANNEL, position))
         feed.announce(last)
         await subscribing
 
