@@ -84,6 +84,11 @@ class Reducer:
         self._recovering = False
         outputs: list[Output] = []
         for event in events:
+            place, here = event.position, self.position
+            is_known = place and here and place.epoch == here.epoch and place.offset <= here.offset
+            if place and is_known and self._contradicts(place, event.id):
+                # The log was rolled back before it was read: the page continues another history.
+                return outputs + self._recover()
             outputs += self.event(event)
         if more:
             return outputs + self._recover()

@@ -66,7 +66,16 @@ export class Reducer {
   /** Handle a page of the log. */
   page({ events, top, more }: Page): Output[] {
     this._recovering = false;
-    const outputs = events.flatMap((event) => this.event(event));
+    const outputs: Output[] = [];
+    for (const event of events) {
+      const { position, id } = event;
+      const known = position && this.position && !follows(position, this.position);
+      // The log was rolled back before it was read: the page continues another history.
+      if (known && position.epoch === this.position?.epoch && this._contradicts(position, id)) {
+        return outputs.concat(this._recover());
+      }
+      outputs.push(...this.event(event));
+    }
     return outputs.concat(more ? this._recover() : this._settle(top));
   }
 
