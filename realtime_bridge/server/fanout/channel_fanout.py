@@ -161,10 +161,16 @@ class ChannelFanout:
         # Nothing may run between these steps: an event fanned out meanwhile would be lost.
         buffered = self.stop_reading(subscriber)
         subscriber.subscribed(subscription, page, recovered=recovered)
-        here = page.top
+        here, is_slow = page.top, False
         for item in buffered:
-            here = self._deliver_buffered(subscriber, subscription, item, here)
-        if _has_reached(self.position, here):
+            if is_slow and not isinstance(item, Reset):
+                continue
+            reached = self._deliver_buffered(subscriber, subscription, item, here)
+            is_slow |= reached is None
+            here = reached or here
+        if is_slow:
+            self.pause(subscriber, subscription)
+        elif _has_reached(self.position, here):
             self._add(subscriber, subscription)
         else:
             subscription.position = here
@@ -194,8 +200,11 @@ class ChannelFanout:
         subscription: ChannelSubscription,
         item: Event | Reset,
         here: Position,
-    ) -> Position:
-        """Deliver what arrived while the history was read, unless the history had it."""
+    ) -> Position | None:
+        """Deliver what arrived while the history was read, unless the history had it.
+
+        Return the position afterwards, or None where the subscriber takes no more.
+        """
         if isinstance(item, Reset):
             if _has_reached(here, item.top):
                 return here
@@ -204,8 +213,7 @@ class ChannelFanout:
         position = item.position
         if position is None or position.epoch != here.epoch or position.offset <= here.offset:
             return here
-        subscriber.deliver(subscription, [encode_event(item)])
-        return position
+        return position if subscriber.deliver(subscription, [encode_event(item)]) else None
 
     def _deliver(
         self,

@@ -287,6 +287,28 @@ async def test_slow_subscriber_is_paused_until_it_subscribes_again(
     assert (slow.offsets, slow.broken) == ([1, 2, 3, 4, 5], [])
 
 
+async def test_slow_subscriber_is_paused_after_its_history(feed: FakeFeed) -> None:
+    gate = Gate()
+    log = SlowLog(gate.wait)
+    async with running_hub(log, feed) as hub:
+        first, slow = await joined(hub), Recorder()
+        start = hub.fanouts[CHANNEL].position
+        gate.close_after(1)
+        reading = asyncio.create_task(slow.subscribe(hub, CHANNEL, start))
+        await gate.reached.wait()
+        feed.announce(await log.from_trusted(numbered(CHANNEL, 2)))
+        await first.reaches(2)
+        slow.takes = False
+        gate.open()
+        await reading
+        slow.takes = True
+        feed.announce(await log.from_trusted(numbered(CHANNEL, 1, start=3)))
+        await first.reaches(3)
+        assert (slow.offsets, slow.broken) == ([], [])
+        await slow.subscribe(hub, CHANNEL, start)
+        assert slow.offsets == [1, 2, 3]
+
+
 async def test_unsubscribed_subscriber_gets_no_event(
     hub: Hub, log: SlowLog, feed: FakeFeed
 ) -> None:
