@@ -1,7 +1,7 @@
 """Effects of each fault at its begin and its end."""
 
 from realtime_bridge.errors import RealtimeError
-from realtime_bridge.testing.simulation.faults import LATE_SECONDS, Fault
+from realtime_bridge.testing.simulation.faults import INSTANT_FAULTS, LATE_SECONDS, Fault
 from realtime_bridge.testing.simulation.log_fault_effects import LogFaultEffects
 from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.page import Page
@@ -25,7 +25,7 @@ class FaultEffects(LogFaultEffects):
         """Perform the effects of a fault's end."""
         if fault.kind.startswith("proxy"):
             self._page(fault).network.proxy_status = None
-        elif fault.duration:
+        elif fault.kind not in INSTANT_FAULTS:
             getattr(self, f"_end_{fault.kind}")(fault)
 
     def _begin_cut(self, fault: Fault) -> None:
