@@ -13,6 +13,9 @@ PORT = 6001
 """Default port of soketi and Reverb, the self-hosted Pusher servers."""
 
 
+SWITCHES = ("error-in-body", "html", "refuse", "silent-refusals")
+"""Faults of `Faults` that are on or off."""
+
 Share = Annotated[float, typer.Option(min=0, max=1, help="Share of events affected, 0 to 1.")]
 
 
@@ -22,6 +25,12 @@ def dev_provider(
     lose: Share = 0.0,
     duplicate: Share = 0.0,
     reorder: Share = 0.0,
+    fault: Annotated[
+        list[str] | None, typer.Option(metavar="|".join(SWITCHES), help="Fault to switch on.")
+    ] = None,
+    max_name: Annotated[
+        int | None, typer.Option(min=1, help="Longest name of a channel, with its prefix.")
+    ] = None,
 ) -> None:
     """Run a local stand-in for a hosted provider, and print the variables that select it."""
     with exit_on_error():
@@ -29,17 +38,25 @@ def dev_provider(
             raise ConfigurationError(
                 f"Unknown provider {name!r}: choose one of {', '.join(PROVIDERS)}"
             )
-        asyncio.run(_serve(name, port, lose=lose, duplicate=duplicate, reorder=reorder))
+        switches = {_switch(one): True for one in fault or ()}
+        faults = {"lose": lose, "duplicate": duplicate, "reorder": reorder, "max_name": max_name}
+        asyncio.run(_serve(name, port, **faults, **switches))
 
 
-async def _serve(name: str, port: int, **shares: float) -> None:
+def _switch(name: str) -> str:
+    if name not in SWITCHES:
+        raise ConfigurationError(f"Unknown fault {name!r}: choose one of {', '.join(SWITCHES)}")
+    return name.replace("-", "_")
+
+
+async def _serve(name: str, port: int, **faults: float | bool | None) -> None:
     try:
         async with local_provider(name, port=port) as provider:
-            for fault, share in shares.items():
-                setattr(provider.faults, fault, share)
+            for fault, value in faults.items():
+                setattr(provider.faults, fault, value)
             stderr.print(f"a local {name} runs; in the server's and the workers' shells:")
-            for variable, value in provider.environment.items():
-                typer.echo(f"export {variable}={value}")
+            for variable, text in provider.environment.items():
+                typer.echo(f"export {variable}={text}")
             await asyncio.Event().wait()
     except OSError as error:
         raise ConfigurationError(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 import pytest_asyncio
@@ -59,9 +60,9 @@ async def within_timeout(wait: Awaitable[Any]) -> Any:
         return await wait
 
 
-def token(ably: LocalAbly, *, seconds: float = 600, capability: str = "") -> str:
+def token(ably: LocalAbly, *, seconds: float = 600, capability: str = "", **more: str) -> str:
     name, _, secret = ably.key.partition(":")
-    claims: dict[str, Any] = {"iat": int(time.time()), "exp": time.time() + seconds}
+    claims: dict[str, Any] = {"iat": int(time.time()), "exp": time.time() + seconds, **more}
     claims |= {"x-ably-capability": capability} if capability else {}
     return jwt.encode(claims, secret, "HS256", headers={"kid": name})
 
@@ -344,3 +345,43 @@ async def test_until_returns_when_a_client_subscribes(ably: LocalAbly) -> None:
         await subscribe(client)
         await within_timeout(wait)
     await within_timeout(ably.until(lambda: ably.connections == 0))
+
+
+async def test_failed_channel_leaves_the_connection(ably: LocalAbly) -> None:
+    async with realtime(ably) as client:
+        messages = await subscribe(client)
+        other = await subscribe(client, "job.8")
+        ably.fail_channel("job.7")
+        await ably.until(lambda: ably.subscribers("job.7") == 0)
+        async with rest(ably) as publisher:
+            await publisher.channels.get("job.8").publish("a", "x")
+        assert (await within_timeout(other.get())).data == "x"
+        assert messages.empty()
+        assert ably.connections == 1
+
+
+async def test_name_beyond_the_limit_is_refused_alone(ably: LocalAbly) -> None:
+    ably.faults.max_name, ably.faults.failing = 100, frozenset({"job.9"})
+    async with realtime(ably) as client:
+        assert await error_of(subscribe(client, "x" * 101)) == (400, 40010)
+        assert await error_of(subscribe(client, "job.9")) == (500, 50000)
+        await within_timeout(subscribe(client))
+
+
+@pytest.mark.parametrize("targets", [["clientId:ada"], ["channel:app:job.7"]])
+async def test_revoked_token_ends_its_connection(ably: LocalAbly, targets: list[str]) -> None:
+    credentials = ably.key.partition(":")[::2]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ably.port}") as http:
+        url, body = f"/keys/{ably.keys.name}/revokeTokens", {"targets": targets}
+        refusal = await http.post(url, json=body, auth=credentials)
+        assert refusal.json()["error"]["code"] == 40164
+        ably.keys.is_revocable = True
+        claims: dict[str, Any] = {
+            "x-ably-clientId": "ada",
+            "x-ably-capability": '{"app:job.7":["subscribe"]}',
+        }
+        async with realtime(ably, token=token(ably, **claims)) as client:
+            await within_timeout(subscribe(client, "app:job.7"))
+            response = await http.post(url, json=body, auth=credentials)
+            assert response.json()["successCount"] == 1
+            await ably.until(lambda: ably.connections == 0)

@@ -72,6 +72,11 @@ class Client:
         await self.send("pusher:ping", data={})
         assert (await self.frame())["event"] == "pusher:pong"
 
+    async def subscribe_to(self, name: str) -> dict[str, Any]:
+        """Subscribe with any name, which the SDK would not sign, and return the answer."""
+        await self.send("pusher:subscribe", data={"channel": name, "auth": "k:signature"})
+        return await self.frame()
+
     async def closed(self) -> int:
         try:
             while True:
@@ -360,3 +365,41 @@ async def test_close_all_sends_reconnect_code_to_every_client(
     await pusher.close_all()
     assert [await client.closed() for client in clients] == [4200] * 3
     await pusher.until(lambda: pusher.connections == 0)
+
+
+@pytest.mark.parametrize("name", ["private-" + "x" * 193, "a b", "a:b"])
+async def test_bad_channel_name_is_refused(
+    opening: Connect, pusher: LocalPusher, name: str
+) -> None:
+    client = await opening.established()
+    frame = await client.subscribe_to(name)
+    assert (frame["event"], frame["channel"]) == ("pusher:subscription_error", name)
+    assert pusher.channels.occupied() == []
+
+
+async def test_refusal_may_name_no_channel(opening: Connect, pusher: LocalPusher) -> None:
+    pusher.faults.silent_refusals, pusher.faults.max_name = True, 100
+    client = await opening.established()
+    frame = await client.subscribe_to("x" * 100)
+    assert frame["event"] == "pusher_internal:subscription_succeeded"
+    frame = await client.subscribe_to("x" * 101)
+    assert frame["event"] == "pusher:error"
+    assert "channel" not in frame
+
+
+async def test_refused_call_may_have_status_200(pusher: LocalPusher, sdk: Pusher) -> None:
+    pusher.faults.error_in_body = True
+    answer = await sdk.trigger("private-a", "realtime", "x" * 10_241)
+    assert answer["code"] == 413
+    assert "over 10240 bytes" in answer["error"]
+    pusher.faults.html = True
+    with pytest.raises(json.JSONDecodeError):
+        await sdk.trigger("private-a", "realtime", "1")
+
+
+async def test_channel_fails_or_is_never_answered(opening: Connect, pusher: LocalPusher) -> None:
+    pusher.faults.failing, pusher.faults.unanswered = frozenset({"a"}), frozenset({"b"})
+    client = await opening.established()
+    assert (await client.subscribe_to("a"))["event"] == "pusher:subscription_error"
+    await client.send("pusher:subscribe", data={"channel": "b"})
+    assert (await client.subscribe_to("c"))["channel"] == "c"

@@ -17,24 +17,40 @@ class Faults:
     Args:
         status: the HTTP status of every API call, such as 401, 413, 429 or 500.
         message: the text of that response.
+        error_in_body: whether refused API calls have the status 200, and the error in the body.
+        html: whether API calls are answered 200 with a page, as by a proxy.
         seconds: the delay of every API call.
         lose: the share of messages, from 0 to 1, that no subscriber receives; drawn for each.
         duplicate: the share of messages that are delivered twice.
         reorder: the share of messages that the next message overtakes.
         refuse: whether new sockets are rejected.
+        silent_refusals: whether the refusal of a subscription names no channel.
+        unanswered: channels whose subscriptions are never answered, by the provider's names.
+        failing: channels whose subscriptions fail, by the provider's names.
+        max_name: the longest name of a channel that is accepted, with its prefix.
         random: the source of the draws.
 
     """
 
     status: int | None = None
     message: str = "a fault of the test"
+    error_in_body: bool = False
+    html: bool = False
     seconds: float = 0.0
     lose: float = 0.0
     duplicate: float = 0.0
     reorder: float = 0.0
     refuse: bool = False
+    silent_refusals: bool = False
+    unanswered: frozenset[str] = frozenset()
+    failing: frozenset[str] = frozenset()
+    max_name: int | None = None
     # A fixed seed: the same test draws the same faults again.
     random: Random = field(default_factory=lambda: Random(1))  # noqa: S311
+
+    def accepts_name(self, name: str) -> bool:
+        """Return whether the name is within the limit."""
+        return self.max_name is None or len(name) <= self.max_name
 
     def heal(self) -> None:
         """Reset every fault."""

@@ -48,6 +48,7 @@ class AblyAPI:
             web.post(messages, self._handler(self._publish)),
             web.get("/channels/{channel}", self._handler(self._status)),
             web.post("/keys/{key}/requestToken", self._handler(self._request_token)),
+            web.post("/keys/{key}/revokeTokens", self._handler(self._revoke_tokens)),
             web.options("/{path:.*}", _preflight),
         ]
 
@@ -60,6 +61,10 @@ class AblyAPI:
                 status, value, headers = call(request, await _body(request))
             except AblyError as error:
                 status, value, headers = _error_response(error)
+                if self._application.faults.error_in_body:
+                    status, headers = HTTPStatus.OK, {}
+            if self._application.faults.html:
+                return web.Response(text="<html>", content_type="text/html", headers=CORS)
             # ably-python needs a content type, and browsers need the CORS headers.
             return web.Response(
                 status=status,
@@ -85,6 +90,14 @@ class AblyAPI:
 
     def _request_token(self, _: web.Request, body: Any) -> _Response:
         return 201, self._application.keys.exchange(_object(body)), {}
+
+    def _revoke_tokens(self, request: web.Request, body: Any) -> _Response:
+        application, targets = self._application, _as_list(_object(body).get("targets"))
+        application.keys.require_key(request.headers.get("Authorization", ""))
+        application.revoke([str(target) for target in targets])
+        times = {"issuedBefore": now(), "appliesAt": now()}
+        results = [{"target": target, **times} for target in targets]
+        return 201, {"successCount": len(results), "failureCount": 0, "results": results}, {}
 
     def _publish(self, request: web.Request, body: Any) -> _Response:
         grant = self._grant(request)

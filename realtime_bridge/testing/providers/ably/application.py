@@ -1,10 +1,12 @@
 """State of a local Ably application, shared by its REST API and its connections."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from realtime_bridge.testing.providers.ably.channels import Channels
-from realtime_bridge.testing.providers.ably.keys import Keys, now
+from realtime_bridge.testing.providers.ably.keys import Grant, Keys, now
 from realtime_bridge.testing.providers.ably.protocol import AblyError
 from realtime_bridge.testing.providers.changes import Changes
 from realtime_bridge.testing.providers.faults import Faults
@@ -64,6 +66,17 @@ class Sessions:
         }
 
 
+class Revocable(Protocol):
+    """Open connection of a client, as its application uses it."""
+
+    @property
+    def grant(self) -> Grant:
+        """Permissions of its token."""
+
+    def end(self, error: AblyError | None) -> None:
+        """End the connection with a reason."""
+
+
 class AblyApplication:
     """Keys, channels, sessions, faults and counters of one application.
 
@@ -76,10 +89,18 @@ class AblyApplication:
         self.key = key
         self.keys: Keys = Keys(key)
         self.faults: Faults = Faults()
-        self.channels: Channels = Channels()
+        self.channels: Channels = Channels(self.faults)
         self.sessions: Sessions = Sessions()
         self.changes: Changes = Changes()
         self.calls = self.accepted = 0
         """Number of API calls, and number of accepted connections, since the start."""
         self.renewal_seconds = RENEWAL_SECONDS
         """Time before a token's expiry at which its client is asked for a new token."""
+        self.open_connections: set[Revocable] = set()
+
+    def revoke(self, targets: Sequence[str]) -> None:
+        """Revoke tokens, and end the connections that use them."""
+        self.keys.revoke(targets)
+        for connection in list(self.open_connections):
+            if any(connection.grant.is_target(target) for target in targets):
+                connection.end(AblyError(40141, 401, "Token revoked"))

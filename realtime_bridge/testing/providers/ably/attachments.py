@@ -11,6 +11,8 @@ from realtime_bridge.testing.providers.ably.keys import Grant, now
 from realtime_bridge.testing.providers.ably.protocol import AblyError, Action, Flag, Frame
 from realtime_bridge.testing.providers.faults import FaultyDelivery
 
+CHANNEL_FAILED = AblyError(50000, 500, "The channel failed")
+
 _REWIND = re.compile(r"([1-9]\d{0,5})([sm]?)")
 
 
@@ -51,6 +53,10 @@ class Attachments:
 
         """
         name, params = str(frame.get("channel") or ""), frame.get("params") or {}
+        if name in self._application.faults.unanswered:
+            return
+        if name in self._application.faults.failing:
+            raise CHANNEL_FAILED
         channel = self._application.channels.get(name)
         modes = _modes(grant, name)
         self.unsubscribe(name)
@@ -73,6 +79,12 @@ class Attachments:
         if modes & Flag.SUBSCRIBE:
             self._subscribe(name, channel)
 
+    def fail(self, name: str, error: AblyError) -> None:
+        """End one channel with an error, if it is attached."""
+        if name in self._subscribers:
+            self.unsubscribe(name)
+            self._send({"action": Action.ERROR, "channel": name, "error": error.to_json()})
+
     def detach(self, frame: Frame) -> None:
         """Detach a channel."""
         name = str(frame.get("channel") or "")
@@ -82,9 +94,7 @@ class Attachments:
     def apply_grant(self, grant: Grant) -> None:
         """Detach the channels that a new grant does not cover."""
         for name in [one for one in self._subscribers if not grant.allows("subscribe", one)]:
-            self.unsubscribe(name)
-            lost = AblyError(40160, 401, "The new token does not cover the channel")
-            self._send({"action": Action.ERROR, "channel": name, "error": lost.to_json()})
+            self.fail(name, AblyError(40160, 401, "The new token does not cover the channel"))
 
     def unsubscribe(self, name: str) -> None:
         """End the delivery of one channel."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from realtime_bridge.testing.providers.ably.keys import now
 from realtime_bridge.testing.providers.ably.protocol import AblyError, Message, message_bytes
+from realtime_bridge.testing.providers.faults import Faults
 
 MESSAGE_BYTES = 65_536
 """Largest publish in bytes, all its messages together (Ably docs, limits: 64 KiB)."""
@@ -133,9 +134,15 @@ class Channel:
 
 
 class Channels:
-    """All channels of an application; a channel begins at its first use."""
+    """All channels of an application; a channel begins at its first use.
 
-    def __init__(self) -> None:
+    Args:
+        faults: the limit of names.
+
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
         self._channels: dict[str, Channel] = {}
 
     def get(self, name: str) -> Channel:
@@ -146,7 +153,8 @@ class Channels:
 
         """
         # Ably docs, channels: a name neither begins with `[` or `:` nor contains a newline.
-        if not name or name[0] in "[:" or "\n" in name or len(name) > _NAME_LENGTH:
+        is_valid = name and name[0] not in "[:" and "\n" not in name and len(name) <= _NAME_LENGTH
+        if not is_valid or not self._faults.accepts_name(name):
             raise AblyError(40010, 400, f"Invalid channel name: {name[:80]!r}")
         return self._channels.setdefault(name, Channel())
 

@@ -64,6 +64,11 @@ class AblyConnection:
             Action.AUTH: self._renew,
         }
 
+    @property
+    def grant(self) -> Grant:
+        """Permissions of the client's token."""
+        return self._grant
+
     async def serve(self, lost: AblyError | None) -> None:
         """Serve the client until it disconnects; `lost` is the reason of a failed resume."""
         tasks = [
@@ -88,9 +93,14 @@ class AblyConnection:
         except asyncio.QueueFull:
             self.cut()
 
-    def end(self, error: AblyError, action: Action = Action.DISCONNECTED) -> None:
-        """End the connection with a reason, as the service does."""
-        self.send({"action": action, "error": error.to_json()})
+    def end(self, error: AblyError | None, action: Action = Action.DISCONNECTED) -> None:
+        """End the connection, with a reason or without one, as the service does."""
+        reason = {"error": error.to_json()} if error else {}
+        self.send({"action": action, **reason})
+
+    def fail_channel(self, name: str, error: AblyError) -> None:
+        """End one channel with an error, if it is attached."""
+        self._attachments.fail(name, error)
 
     def cut(self) -> None:
         """Reset the connection without a closing handshake."""

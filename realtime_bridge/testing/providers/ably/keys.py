@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ class Grant:
         key: the capability of the key that signed the token; an upper bound.
         client: the client id of all messages; None permits no client id, `*` permits any.
         expires: the expiry in milliseconds since the Unix epoch; None is never.
+        issued: the time of issue in milliseconds since the Unix epoch; None for a key.
 
     """
 
@@ -47,6 +48,15 @@ class Grant:
     key: Capability = field(default_factory=lambda: EVERYTHING)
     client: str | None = None
     expires: float | None = None
+    issued: float | None = None
+
+    def is_target(self, target: str) -> bool:
+        """Return whether a target of a revocation means this token: `clientId:` or `channel:`."""
+        kind, _, value = target.partition(":")
+        return self.issued is not None and (
+            (kind == "clientId" and value == self.client)
+            or (kind == "channel" and value in self.capability)
+        )
 
     def allows(self, operation: str, channel: str) -> bool:
         """Return whether the grant covers this operation on this channel."""
@@ -102,6 +112,9 @@ class Keys:
         self.name: str = name
         self.state: AppState = "enabled"
         self.capability = EVERYTHING
+        self.is_revocable = False
+        """True if tokens of the key can be revoked; at Ably, a choice in the dashboard."""
+        self._revoked: dict[str, float] = {}
         self._nonces: dict[str, int] = {}
         self._tokens: dict[str, Grant] = {}
 
@@ -145,8 +158,29 @@ class Keys:
         """
         grant = self._tokens.get(token) or self._by_jwt(token)
         grant.check_time()
+        for target, moment in self._revoked.items():
+            # A JWT has its time in whole seconds.
+            if grant.is_target(target) and (grant.issued or 0) < moment - moment % 1_000:
+                raise AblyError(40141, 401, "Token revoked")
         self._check_state()
         return grant
+
+    def require_key(self, header: str) -> None:
+        """Check the credentials of a revocation, which a token cannot give.
+
+        Raises:
+            AblyError: 40162, it is not the key; 40164, the key has no revocable tokens.
+
+        """
+        if not header.lower().startswith("basic"):
+            raise AblyError(40162, 401, "Revocation needs basic authentication with the key")
+        self.by_header(header)
+        if not self.is_revocable:
+            raise AblyError(40164, 401, "Token revocation is not enabled for this key")
+
+    def revoke(self, targets: Sequence[str]) -> None:
+        """Revoke the tokens issued so far."""
+        self._revoked |= dict.fromkeys(targets, now())
 
     def _check_state(self) -> None:
         if self.state == "disabled":
@@ -194,6 +228,7 @@ class Keys:
             key=self.capability,
             client=fields["clientId"],
             expires=expires,
+            issued=issue_time,
         )
         details = {
             "token": token,
@@ -224,6 +259,7 @@ class Keys:
             key=self.capability,
             client=claims.get("x-ably-clientId"),
             expires=claims["exp"] * 1000,
+            issued=claims["iat"] * 1000,
         )
 
     def _mac(self, text: str) -> str:

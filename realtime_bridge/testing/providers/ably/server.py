@@ -71,10 +71,25 @@ class LocalAbly(AblyApplication):
         for connection in list(self._connections):
             connection.cut()
 
-    def end_all(self, code: int, status: int, message: str) -> None:
-        """End all connections with this error, as the service does."""
+    def end_all(self, code: int, status: int, message: str, *, fatal: bool = False) -> None:
+        """End all connections with this error, as the service does.
+
+        Args:
+            code: Ably's code; 0 sends no error.
+            status: the HTTP status that belongs to the code.
+            message: the description of the error.
+            fatal: whether clients may not connect again: ERROR in place of DISCONNECTED.
+
+        """
+        error = AblyError(code, status, message) if code else None
         for connection in list(self._connections):
-            connection.end(AblyError(code, status, message))
+            connection.end(error, Action.ERROR if fatal else Action.DISCONNECTED)
+
+    def fail_channel(self, name: str, code: int = 50000, status: int = 500) -> None:
+        """Send a channel's subscribers an ERROR, which ends this channel alone."""
+        error = AblyError(code, status, "The channel failed")
+        for connection in list(self._connections):
+            connection.fail_channel(name, error)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until connections or attachments have made `condition` true."""
@@ -110,12 +125,14 @@ class LocalAbly(AblyApplication):
             self, socket, request.transport, session, grant, form=form, echo=echo
         )
         self._connections.add(connection)
+        self.open_connections.add(connection)
         self.changes.notify()
         try:
             with suppress(ConnectionError):
                 await connection.serve(lost)
         finally:
             self._connections.discard(connection)
+            self.open_connections.discard(connection)
             self.changes.notify()
 
     def _grant(self, request: web.Request) -> Grant:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -14,16 +13,14 @@ import orjson
 from aiohttp import web
 
 from realtime_bridge.testing.providers.pusher.app import PusherApp
+from realtime_bridge.testing.providers.pusher.channels import is_channel_name
 
 # Limits of the HTTP API (Pusher docs, HTTP API reference, "publishing events").
 DATA_BYTES = 10_240
 CHANNELS = 100
 BATCH = 10
 NAME_LENGTH = 200
-CHANNEL_LENGTH = 164
 CLOCK_SECONDS = 600
-
-_CHANNEL = re.compile(rf"[A-Za-z0-9_=@,.;-]{{1,{CHANNEL_LENGTH}}}|#server-to-user-.{{1,128}}")
 
 _Call = Callable[[web.Request, bytes], dict[str, Any]]
 
@@ -66,9 +63,14 @@ class PusherAPI:
             body = await request.read()
             try:
                 await self._apply_faults()
+                if self._app.faults.html:
+                    return web.Response(text="<html>", content_type="text/html")
                 self._check(request, body)
                 return web.json_response(call(request, body))
             except CallError as error:
+                if self._app.faults.error_in_body:
+                    # As soketi answers: the status of its refusals is lost, and clients see 200.
+                    return web.json_response({"error": error.text, "code": error.status})
                 limited = error.status == HTTPStatus.TOO_MANY_REQUESTS
                 headers = {"Retry-After": "1"} if limited else {}
                 return web.Response(status=error.status, text=error.text, headers=headers)
@@ -99,7 +101,7 @@ class PusherAPI:
             raise CallError(400, f"More than {CHANNELS} channels")
         # All are checked before any is published: a rejected call has no effect.
         for channel in channels:
-            _check_event({**fields, "channel": channel})
+            self._check_event({**fields, "channel": channel})
         for channel in channels:
             self._publish({**fields, "channel": channel})
         return {}
@@ -109,10 +111,23 @@ class PusherAPI:
         if not isinstance(batch, list) or len(batch) > BATCH:
             raise CallError(400, f"A batch has up to {BATCH} events")
         for fields in batch:
-            _check_event(fields)
+            self._check_event(fields)
         for fields in batch:
             self._publish(fields)
         return {}
+
+    def _check_event(self, fields: object) -> None:
+        if not isinstance(fields, dict):
+            raise CallError(400, "The event is not an object")
+        channel, name, data = (fields.get(field) for field in ("channel", "name", "data"))
+        if not is_channel_name(channel, self._app.faults):
+            raise CallError(400, f"Invalid channel name {str(channel)[:80]!r}")
+        if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
+            raise CallError(400, f"An event's name has 1 to {NAME_LENGTH} characters")
+        if not isinstance(data, str):
+            raise CallError(400, "data is not a string")
+        if len(data.encode()) > DATA_BYTES:
+            raise CallError(413, f"The data of {name} is over {DATA_BYTES} bytes")
 
     def _publish(self, fields: Mapping[str, Any]) -> None:
         self._app.channels.publish(
@@ -206,20 +221,6 @@ def check_signature(
 
 
 _SIGNATURE = "auth_signature"
-
-
-def _check_event(fields: object) -> None:
-    if not isinstance(fields, dict):
-        raise CallError(400, "The event is not an object")
-    channel, name, data = (fields.get(field) for field in ("channel", "name", "data"))
-    if not isinstance(channel, str) or not _CHANNEL.fullmatch(channel):
-        raise CallError(400, f"Invalid channel name {str(channel)[:80]!r}")
-    if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
-        raise CallError(400, f"An event's name has 1 to {NAME_LENGTH} characters")
-    if not isinstance(data, str):
-        raise CallError(400, "data is not a string")
-    if len(data.encode()) > DATA_BYTES:
-        raise CallError(413, f"The data of {name} is over {DATA_BYTES} bytes")
 
 
 def _object(body: bytes) -> dict[str, Any]:

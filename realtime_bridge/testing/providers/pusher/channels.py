@@ -1,10 +1,23 @@
 """Channels of a local Pusher: subscriptions, presence, cached events and deliveries."""
 
+import re
 from typing import Any, Protocol
 
 import orjson
 
+from realtime_bridge.testing.providers.faults import Faults
+
+CHANNEL_LENGTH = 164
+"""Longest name with its prefix (Pusher docs, channels; the SDKs allow 200)."""
+
+_NAME = re.compile(rf"[A-Za-z0-9_=@,.;-]{{1,{CHANNEL_LENGTH}}}|#server-to-user-.{{1,128}}")
+
 Members = dict[str, Any]
+
+
+def is_channel_name(name: object, faults: Faults) -> bool:
+    """Return whether the app accepts a channel's name."""
+    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and faults.accepts_name(name)
 
 
 class Subscriber(Protocol):

@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 
 from realtime_bridge.testing.providers.faults import FaultyDelivery
 from realtime_bridge.testing.providers.pusher.app import UNAUTHORIZED, PusherApp
+from realtime_bridge.testing.providers.pusher.channels import is_channel_name
 
 PROTOCOLS = ("5", "6", "7")
 MAX_QUEUED = 10_000
@@ -110,12 +111,27 @@ class PusherConnection:
 
     def _subscribe(self, data: dict[str, Any]) -> None:
         channel, member = str(data.get("channel")), data.get("channel_data")
+        faults = self._app.faults
+        if channel in faults.unanswered:
+            return
+        if channel in faults.failing:
+            self._refuse(channel, "ServerError", "The channel failed", 500)
+            return
+        if not is_channel_name(channel, faults):
+            self._refuse(channel, "LimitReached", "The channel name is not valid", UNAUTHORIZED)
+            return
         if not self._may_subscribe(channel, data.get("auth"), member):
-            error = {"type": "AuthError", "error": "The auth signature is wrong", "status": 401}
-            self.send("pusher:subscription_error", error, channel=channel)
+            self._refuse(channel, "AuthError", "The auth signature is wrong", 401)
             return
         user = orjson.loads(str(member)) if channel.startswith("presence-") else None
         self._app.channels.subscribe(channel, self, user)
+
+    def _refuse(self, channel: str, kind: str, text: str, status: int) -> None:
+        if self._app.faults.silent_refusals:
+            self.send("pusher:error", {"code": None, "message": text})
+            return
+        error = {"type": kind, "error": text, "status": status}
+        self.send("pusher:subscription_error", error, channel=channel)
 
     def _may_subscribe(self, channel: str, auth: object, member: object) -> bool:
         # After a sign-in pusher-js subscribes to this channel by itself, with an empty `auth`.
