@@ -60,6 +60,20 @@ Broadcaster(backend=PusherBackend("1", "key", "secret"))
     assert not loaded_by(program) & {"pydantic", "pydantic_settings"}
 
 
+def test_signing_for_pusher_loads_no_http_library() -> None:
+    program = """
+import asyncio
+from realtime_bridge.backend.hosted import AuthorizationRequest
+from realtime_bridge_backends.pusher import PusherBackend
+async def allow(channel):
+    return True
+request = AuthorizationRequest(user="42", client="c_1", seconds=600, allow=allow)
+fields = {"socket_id": "1.2", "channel_name": "private-realtime.job.7"}
+assert asyncio.run(PusherBackend("1", "key", "secret").authorize(fields, request))
+"""
+    assert not loaded_by(program) & {"aiohttp", "yarl", "cryptography"}
+
+
 def test_correct_environment_loads_no_search_for_names() -> None:
     program = """
 import os

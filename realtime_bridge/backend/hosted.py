@@ -1,5 +1,7 @@
 """Backend whose browsers connect to a provider instead of our server."""
 
+import asyncio
+import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -10,6 +12,11 @@ from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.plugins import SHARED_LOGS
 from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
 from realtime_bridge.backend.push import Backend
+
+RULES_AT_ONCE = 16
+"""The most rules that one request asks at the same time."""
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 
 class AuthorizationRequest(Struct, frozen=True, kw_only=True):
@@ -28,6 +35,53 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True):
     client: str
     seconds: float
     allow: Callable[[str], Awaitable[bool]]
+
+
+class ChannelDecisions(Struct, frozen=True, kw_only=True):
+    """Decisions about several channels of one request.
+
+    Args:
+        allowed: the provider's names of the channels that the user may subscribe to.
+        failures: the errors of the rules that gave no decision, by the provider's names.
+
+    """
+
+    allowed: list[str]
+    failures: Mapping[str, Exception]
+
+    def raise_failure(self) -> None:
+        """Raise the first error of a rule, if there is any."""
+        for error in self.failures.values():
+            raise error
+
+
+async def decide_channels(
+    channels: Mapping[str, str | None], request: AuthorizationRequest
+) -> ChannelDecisions:
+    """Decide about several channels at once: a slow or failing rule holds back no other channel.
+
+    Args:
+        channels: our channels by the provider's names; None for a name that is not ours.
+        request: the user, and the application's rules.
+
+    """
+    failures: dict[str, Exception] = {}
+    room = asyncio.Semaphore(RULES_AT_ONCE)
+
+    async def allow(name: str, channel: str | None) -> bool:
+        try:
+            async with room:
+                return channel is not None and await request.allow(channel)
+        except Exception as error:
+            failures[name] = error
+            return False
+
+    decisions = await asyncio.gather(*(allow(*item) for item in channels.items()))
+    allowed = [name for name, is_allowed in zip(channels, decisions, strict=True) if is_allowed]
+    if allowed:
+        for name, error in failures.items():
+            _logger.error("channel rule failed: channel=%s", channels[name], exc_info=error)
+    return ChannelDecisions(allowed=allowed, failures=failures)
 
 
 class HostedBackend(Backend, Plugin):
@@ -61,6 +115,21 @@ class HostedBackend(Backend, Plugin):
             AuthRequestError: the provider's client never sends such fields.
 
         """
+
+    async def revoke(self, user: str | None, channel: str | None) -> Sequence[str]:
+        """End the access of a user, to a channel, or of a user to a channel, at the provider.
+
+        The server has announced the revocation to the clients of this library.
+
+        Returns:
+            Sentences about access that goes on.
+
+        Raises:
+            PublishError: the provider refused, or cannot be reached.
+
+        """
+        del user, channel
+        return [f"{self}: programs without this library keep their channels"]
 
 
 class ListenableBackend(HostedBackend):

@@ -30,6 +30,20 @@ class AccessDeniedError(Exception):
         self.status = status
 
 
+class ChannelFailedError(Exception):
+    """Channel that the provider does not serve now, while the connection goes on.
+
+    Args:
+        channel: name of the channel.
+        message: the provider's reason.
+
+    """
+
+    def __init__(self, channel: str, message: str) -> None:
+        super().__init__(message)
+        self.channel = channel
+
+
 class ProviderConnection(ABC):
     """Connection to a provider; entering the context connects.
 
@@ -57,8 +71,13 @@ class ProviderConnection(ABC):
         Raises:
             ConnectionLostError: the connection is lost.
             AccessDeniedError: the user may not subscribe to this channel.
+            ChannelFailedError: the provider does not serve this channel now.
 
         """
+
+    @abstractmethod
+    async def unsubscribe(self, channel: str) -> None:
+        """Unsubscribe from a channel; do nothing without a subscription or a connection."""
 
     @abstractmethod
     async def ping(self) -> None:
@@ -70,5 +89,5 @@ class ProviderConnection(ABC):
         """
 
     @abstractmethod
-    def __aiter__(self) -> AsyncIterator[str]:
-        """Yield our messages as they arrive, until the connection is lost."""
+    def __aiter__(self) -> AsyncIterator[str | ChannelFailedError]:
+        """Yield our messages, and subscribed channels that failed, until the connection is lost."""

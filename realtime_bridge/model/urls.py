@@ -3,6 +3,9 @@
 import ipaddress
 from urllib.parse import urlsplit
 
+HOST_PATTERN = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]"
+"""Name of a host, IPv4 address, or IPv6 address in brackets; without a port."""
+
 
 def is_loopback(host: str) -> bool:
     """Return whether a host can only be reached from this machine."""
@@ -10,7 +13,7 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
 

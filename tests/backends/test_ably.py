@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import traceback
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
@@ -34,6 +35,7 @@ from realtime_bridge.model.channel import ALPHABET
 from realtime_bridge.model.page import Page
 from realtime_bridge.protocol.wire.messages import encode_event
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
+from realtime_bridge.publishing.failover import Failover, FailoverTarget
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import BackendContract, FaultyProxy
 from realtime_bridge.testing.providers import LocalAbly
@@ -43,7 +45,7 @@ from realtime_bridge_backends.ably.batches import (
     EncodedEvent,
     split_into_requests,
 )
-from realtime_bridge_backends.ably.errors import error_from_response
+from realtime_bridge_backends.ably.errors import EventTooLargeError, error_from_response
 from realtime_bridge_backends.ably.tokens import Signer
 from realtime_bridge_backends.memory import MemoryBackend
 
@@ -262,6 +264,70 @@ async def test_expired_token_is_replaced(ably: LocalAbly, listener: Listener) ->
     assert [(await listener.event())["offset"] for _ in range(2)] == [1, 2]
 
 
+async def test_expired_token_of_a_batch_is_replaced(ably: LocalAbly) -> None:
+    async with create_backend(ably, timing=AblyTiming(token_seconds=1)) as backend:
+        await backend.push([positioned_event(1, 1)])
+        await asyncio.sleep(1.1)
+        await backend.push([positioned_event(2, 2), positioned_event(1, 1, "job.8")])
+    assert ably.channels.get("app:job.8").count == 1
+
+
+@pytest.mark.parametrize("channels", [["job.7"], ["job.7", "job.8"]])
+async def test_refusal_in_a_body_with_status_200_is_an_error(
+    ably: LocalAbly, backend: AblyBackend, channels: list[str]
+) -> None:
+    ably.faults.error_in_body = True
+    for status, error in ((401, BackendAuthError), (429, RateLimitedError)):
+        ably.faults.status = status
+        with pytest.raises(error):
+            await backend.push([positioned_event(1, 1, channel) for channel in channels])
+        (result,) = await backend.check()
+        assert result.status == "failed"
+
+
+async def test_page_of_a_proxy_fails_over(ably: LocalAbly) -> None:
+    ably.faults.html = True
+    targets = [FailoverTarget("ably", create_backend(ably)), FailoverTarget("own", None)]
+    async with MemoryBackend() as log, Failover(targets, log) as failover:
+        for offset in range(1, 5):
+            with pytest.raises(BackendUnavailableError, match="REALTIME_ABLY_ENDPOINT is an Ably"):
+                await failover.push([positioned_event(offset, offset)])
+        await failover.push([positioned_event(5, 5)])
+        assert failover.active.name == "own"
+        (result, *_) = await failover.check()
+    assert result.status == "failed"
+
+
+async def test_refused_channel_costs_the_others_nothing(
+    ably: LocalAbly, backend: AblyBackend
+) -> None:
+    ably.faults.max_name = 100
+    events = [positioned_event(n, n, f"job.{n}") for n in range(1, 120)]
+    with pytest.raises(PublishError, match="Invalid channel name"):
+        await backend.push([positioned_event(1, 1, "x" * 100), *events])
+    assert {ably.channels.get(f"app:job.{n}").count for n in range(1, 120)} == {1}
+
+
+@pytest.mark.parametrize("variable", ["ENDPOINT", "CLIENT_ENDPOINT"])
+@pytest.mark.parametrize("host", ["127.0.0.1:6001", "https://ably", "a b", "::1"])
+def test_endpoint_with_anything_else_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, ably: LocalAbly, variable: str, host: str
+) -> None:
+    monkeypatch.setenv("REALTIME_ABLY_KEY", "app.key:secret")
+    monkeypatch.setenv(f"REALTIME_ABLY_{variable}", host)
+    with pytest.raises(ConfigurationError, match=f"REALTIME_ABLY_{variable}: write the host al"):
+        AblyBackend.from_settings(Settings())
+    with pytest.raises(ConfigurationError, match=f"_{variable}=.* write the host alone"):
+        create_backend(ably, **{variable.lower(): host})
+
+
+def test_clients_may_reach_the_server_at_another_address(ably: LocalAbly) -> None:
+    outside = {"client_endpoint": "push.example.com", "client_port": 8443, "client_tls": True}
+    options = create_backend(ably, **outside).options
+    assert [options[name] for name in ("endpoint", "port", "tls")] == [*outside.values()]
+    assert create_backend(ably, client_endpoint="push.example.com").options["port"] is None
+
+
 async def test_secret_of_the_key_is_never_sent(
     ably: LocalAbly, backend: AblyBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +373,7 @@ async def test_first_push_creates_the_client(backend: AblyBackend) -> None:
 
 
 ERROR_RESPONSES: list[tuple[int, int, type[PublishError], str]] = [
-    (40009, 400, PublishError, "publish less in one event"),
+    (40009, 400, EventTooLargeError, "Raise the limit of the account"),
     (40101, 401, BackendAuthError, "REALTIME_ABLY_KEY.*clock"),
     (40104, 401, BackendAuthError, "this machine's clock"),
     (40110, 401, BackendAuthError, "enable the account"),
@@ -333,7 +399,8 @@ def test_error_response_has_its_class_and_hint(
     assert str(publish_error).startswith(f"Ably answered {status}, code {code} (the reason): ")
     with pytest.raises(PublishError, match=hint):
         raise publish_error
-    assert publish_error.retryable is (error in (RateLimitedError, BackendUnavailableError))
+    retryable = (RateLimitedError, EventTooLargeError, BackendUnavailableError)
+    assert publish_error.retryable is (error in retryable)
 
 
 @pytest.mark.parametrize(
@@ -465,7 +532,7 @@ FAILURES: dict[str, tuple[Break, str]] = {
     "disabled": (disabled, "enable the account"),
     "over its quota": (over_quota, "larger plan"),
     "rate limited": (responding(429), "publish less often"),
-    "too large": (responding(413), "publish less in one event"),
+    "too large": (responding(413), "Raise the limit of the account"),
     "down": (responding(500), "status.ably.com"),
 }
 
@@ -552,6 +619,45 @@ async def test_user_named_like_the_wildcard_gets_no_client_id(backend: AblyBacke
         assert "clientId" not in answer
 
 
+@pytest.mark.parametrize("count", [1, 40, 84, 200])
+async def test_token_fits_into_a_url(ably: LocalAbly, backend: AblyBackend, count: int) -> None:
+    names = [f"app:job.{uuid.uuid4()}" for _ in range(count)]
+    answer = await backend.authorize({"channels": " ".join(names)}, auth_request())
+    assert answer
+    assert set(json.loads(answer["capability"])) == set(names)
+    assert len(answer.get("token", "")) <= 6_144
+    assert ("mac" in answer) is (count > 40)
+
+
+async def test_rule_that_fails_costs_the_other_channels_nothing(backend: AblyBackend) -> None:
+    async def allow(channel: str) -> bool:
+        if channel == "job.8":
+            raise ValueError(channel)
+        return channel == "job.7"
+
+    request = AuthorizationRequest(user="42", client="c_1", seconds=600, allow=allow)
+    names = {"channels": "app:job.7 app:job.8 app:job.9"}
+    answer = await backend.authorize(names, request)
+    assert answer
+    assert json.loads(answer["capability"]) == {"app:job.7": ["subscribe"]}
+    assert answer["failed"] == ["app:job.8"]
+    with pytest.raises(ValueError, match=r"job\.8"):
+        await backend.authorize({"channels": "app:job.8 app:job.9"}, request)
+
+
+async def test_slow_rules_of_many_channels_are_asked_together(backend: AblyBackend) -> None:
+    together = asyncio.Barrier(10)
+
+    async def allow(_: str) -> bool:
+        await together.wait()
+        return True
+
+    request = AuthorizationRequest(user="42", client="c_1", seconds=600, allow=allow)
+    names = " ".join(f"app:job.{n}" for n in range(10))
+    async with asyncio.timeout(10):
+        assert await backend.authorize({"channels": names}, request)
+
+
 async def test_user_without_channels_gets_no_token(backend: AblyBackend) -> None:
     fields = {"channels": "app:job.7 other:job.7 app:* * app:"}
     assert await backend.authorize(fields, auth_request(allowed=lambda _: False)) is None
@@ -614,3 +720,38 @@ async def test_check_reports_the_capability_of_the_key(
     ably.keys.capability = {"app:job.7": ["publish"]}
     (result,) = await backend.check()
     assert result.status == "failed"
+
+
+@pytest.mark.parametrize("revoked", [("42", None), (None, "job.7"), ("42", "job.7")])
+async def test_revoked_tokens_end_their_connections(
+    ably: LocalAbly,
+    backend: AblyBackend,
+    listener: Listener,
+    revoked: tuple[str | None, str | None],
+) -> None:
+    ably.keys.is_revocable = True
+    assert listener.client.connection.state == "connected"
+    assert await backend.revoke(*revoked) == []
+    await ably.until(lambda: ably.connections == 0)
+
+
+async def test_key_without_revocable_tokens_is_in_the_answer(
+    ably: LocalAbly, backend: AblyBackend, listener: Listener
+) -> None:
+    (sentence,) = await backend.revoke("42", None)
+    assert "valid for up to 10 minutes" in sentence
+    assert "Enable revocable tokens" in sentence
+    assert ably.key.partition(":")[2] not in sentence
+    assert ably.connections == 1
+    (sentence,) = await backend.revoke("*", None)
+    assert "no client id" in sentence
+
+
+async def test_revocation_that_cannot_reach_ably_is_an_error(backend: AblyBackend) -> None:
+    async with create_backend_at(1) as elsewhere:
+        with pytest.raises(BackendUnavailableError):
+            await elsewhere.revoke("42", None)
+
+
+def create_backend_at(port: int) -> AblyBackend:
+    return AblyBackend("app.key:secret", endpoint="127.0.0.1", port=port, tls=False)

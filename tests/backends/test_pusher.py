@@ -5,6 +5,9 @@ import hashlib
 import hmac
 import json
 import logging
+import re
+import subprocess
+import sys
 import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -31,12 +34,14 @@ from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.model.channel import ALPHABET
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
 from realtime_bridge.publishing import pipeline
+from realtime_bridge.publishing.failover import Failover, FailoverTarget
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import BackendContract, FaultyProxy
 from realtime_bridge.testing.providers import LocalPusher
 from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.pusher import PusherBackend, PusherTiming
 from realtime_bridge_backends.pusher.backend import LONGEST_PREFIX
+from realtime_bridge_backends.pusher.errors import EventTooLargeError, read_answer
 
 EPOCH = "k3v9q2wz"
 
@@ -234,12 +239,13 @@ ERROR_RESPONSES: list[tuple[int, str, type[PublishError], str]] = [
         "REALTIME_PUSHER_APP_ID and REALTIME_PUSHER_CLUSTER",
     ),
     (400, "something else", PublishError, "check that REALTIME_PUSHER_HOST is a Pusher"),
-    (413, "too large", PublishError, "publish less in one event"),
+    (413, "too large", EventTooLargeError, "Raise the limit of the server or the quota"),
+    (422, "not valid", PublishError, "check that REALTIME_PUSHER_HOST is a Pusher"),
     (429, "slow down", RateLimitedError, "publish less often"),
     (500, "oh no", BackendUnavailableError, r"status\.pusher\.com"),
     (302, "elsewhere", PublishError, "check that REALTIME_PUSHER_HOST is a Pusher"),
 ]
-RETRYABLE = (RateLimitedError, BackendUnavailableError)
+RETRYABLE = (RateLimitedError, EventTooLargeError, BackendUnavailableError)
 
 
 @pytest.mark.parametrize(("status", "text", "error", "hint"), ERROR_RESPONSES)
@@ -257,6 +263,72 @@ async def test_error_response_has_its_class_and_hint(
     assert type(caught.value) is error
     assert caught.value.retryable is (error in RETRYABLE)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "text", "error", "hint"), ERROR_RESPONSES[:-1])
+async def test_refusal_in_a_body_with_status_200_is_the_same_error(
+    pusher: LocalPusher,
+    backend: PusherBackend,
+    status: int,
+    text: str,
+    error: type[PublishError],
+    hint: str,
+) -> None:
+    pusher.faults.error_in_body = True
+    pusher.faults.status, pusher.faults.message = status, text
+    with pytest.raises(error, match=hint):
+        await backend.push([positioned_event(1)])
+    (result,) = await backend.check()
+    assert result.status == "failed"
+
+
+async def test_refusal_without_a_status_is_a_refusal() -> None:
+    for body in ('{"error": "no"}', '{"error": "no", "code": 4009}', '{"error": {}, "code": "x"}'):
+        with pytest.raises(PublishError, match="Pusher answered 400"):
+            read_answer(200, body, {})
+    assert read_answer(202, '{"ok": true}', {}) == {"ok": True}
+
+
+@pytest.mark.parametrize("body", ["", "<html>", "[]", "null", "ok"])
+async def test_answer_of_another_server_is_unavailable(body: str) -> None:
+    with pytest.raises(BackendUnavailableError, match="REALTIME_PUSHER_HOST is a Pusher server"):
+        read_answer(200, body, {})
+
+
+async def test_page_of_a_proxy_fails_over(pusher: LocalPusher) -> None:
+    pusher.faults.html = True
+    targets = [FailoverTarget("pusher", create_backend(pusher)), FailoverTarget("own", None)]
+    async with MemoryBackend() as log, Failover(targets, log) as failover:
+        for offset in range(1, 5):
+            with pytest.raises(BackendUnavailableError):
+                await failover.push([positioned_event(offset, offset)])
+        await failover.push([positioned_event(5, 5)])
+        assert failover.active.name == "own"
+        (result, *_) = await failover.check()
+    assert result.status == "failed"
+
+
+async def test_lower_limit_of_a_server_fails_over(pusher: LocalPusher) -> None:
+    pusher.faults.status = 413
+    targets = [FailoverTarget("pusher", create_backend(pusher)), FailoverTarget("own", None)]
+    async with MemoryBackend() as log, Failover(targets, log) as failover:
+        for offset in range(1, 5):
+            with pytest.raises(EventTooLargeError):
+                await failover.push([positioned_event(offset, offset)])
+        await failover.push([positioned_event(5, 5)])
+        assert failover.active.name == "own"
+
+
+@pytest.mark.parametrize("in_body", [False, True])
+async def test_refused_channel_costs_the_others_of_its_batch_nothing(
+    pusher: LocalPusher, backend: PusherBackend, listener: Listener, *, in_body: bool
+) -> None:
+    pusher.faults.max_name, pusher.faults.error_in_body = 100, in_body
+    events = [positioned_event(n, n) for n in range(1, 10)]
+    long = positioned_event(0, 1, "x" * 100)
+    with pytest.raises(PublishError, match="Invalid channel name"):
+        await backend.push([*events[:4], long, *events[4:]])
+    assert [(await listener.event())["offset"] for _ in range(9)] == list(range(1, 10))
 
 
 async def test_rate_limit_error_has_retry_after(
@@ -409,11 +481,54 @@ async def test_user_without_access_gets_no_signature(backend: PusherBackend) -> 
     assert await backend.authorize(fields, auth_request(allowed=False)) is None
 
 
+async def test_many_channels_are_signed_in_one_request(
+    pusher: LocalPusher, backend: PusherBackend
+) -> None:
+    async def allow(channel: str) -> bool:
+        if channel == "job.8":
+            raise ValueError(channel)
+        return channel == "job.7"
+
+    request = AuthorizationRequest(user="42", client="c_1", seconds=600, allow=allow)
+    names = "private-app.job.7 private-app.job.8 private-app.job.9 private-other.job.7"
+    answer = await backend.authorize({"socket_id": "1.2", "channel_names": names}, request)
+    assert answer is not None
+    assert answer["channels"] == {
+        "private-app.job.7": {"auth": signature(pusher, "1.2:private-app.job.7")}
+    }
+    assert answer["failed"] == ["private-app.job.8"]
+    user_data = answer["user"]["user_data"]
+    assert answer["user"]["auth"] == signature(pusher, f"1.2::user::{user_data}")
+    assert await backend.authorize({"socket_id": "1.2"}, request) == answer["user"]
+
+
+@pytest.mark.parametrize(
+    ("user", "known"), [("42", "42"), ("auth0|1", None), ("é", None), ("a" * 200, None)]
+)
+async def test_user_has_a_valid_id_at_pusher(
+    backend: PusherBackend, user: str, known: str | None
+) -> None:
+    answer = await backend.authorize({"socket_id": "1.2"}, auth_request(user))
+    assert answer is not None
+    identity = json.loads(answer["user_data"])["id"]
+    assert re.fullmatch(r"[A-Za-z0-9_=@,.;-]{1,128}", identity)
+    assert known in (None, identity)
+
+
+@pytest.mark.parametrize("names", ["", " ", " ".join(f"private-app.{n}" for n in range(201))])
+async def test_number_of_requested_channels_is_limited(backend: PusherBackend, names: str) -> None:
+    with pytest.raises(AuthRequestError, match="channel_names"):
+        await backend.authorize({"socket_id": "1.2", "channel_names": names}, auth_request())
+
+
 @pytest.mark.parametrize("socket_id", ["", "1", "1.2:private-app.other", "a.b"])
 async def test_malformed_socket_id_is_rejected(backend: PusherBackend, socket_id: str) -> None:
-    fields = {"socket_id": socket_id, "channel_name": "private-app.job.7"}
+    for name in ("channel_name", "channel_names"):
+        fields = {"socket_id": socket_id, name: "private-app.job.7"}
+        with pytest.raises(AuthRequestError, match="socket_id"):
+            await backend.authorize(fields, auth_request())
     with pytest.raises(AuthRequestError, match="socket_id"):
-        await backend.authorize(fields, auth_request())
+        await backend.authorize({"socket_id": socket_id}, auth_request())
 
 
 @given(
@@ -467,7 +582,7 @@ def test_automatic_log_is_redis_if_its_url_is_set(
 def test_bad_settings_are_named_and_redacted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("REALTIME_PUSHER_APP_ID", "abc")
+    monkeypatch.setenv("REALTIME_PUSHER_APP_ID", "a b")
     monkeypatch.setenv("REALTIME_PUSHER_SECRET", "hush")
     with pytest.raises(ConfigurationError) as caught:
         PusherBackend.from_settings(Settings())
@@ -489,6 +604,116 @@ async def test_options_name_a_host_other_than_pusher(
     }
 
 
+def test_browsers_may_reach_the_server_at_another_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    variables = {"APP_ID": "app", "KEY": "k", "SECRET": "s", "HOST": "soketi", "PORT": "6001"}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"REALTIME_PUSHER_{name}", value)
+    monkeypatch.setenv("REALTIME_PUSHER_TLS", "off")
+    monkeypatch.setenv("REALTIME_PUSHER_CLIENT_HOST", "push.example.com")
+    monkeypatch.setenv("REALTIME_PUSHER_CLIENT_TLS", "on")
+    backend = PusherBackend.from_settings(Settings())
+    assert str(backend) == "Pusher (soketi)"
+    places = {name: backend.options[name] for name in ("host", "port", "tls")}
+    assert places == {"host": "push.example.com", "port": 443, "tls": True}
+
+
+@pytest.mark.parametrize("variable", ["HOST", "CLIENT_HOST"])
+@pytest.mark.parametrize("host", ["127.0.0.1:6001", "http://soketi", "a b", "::1", "soketi/", "-"])
+def test_host_with_anything_else_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, pusher: LocalPusher, variable: str, host: str
+) -> None:
+    for name, value in {"APP_ID": "7", "KEY": "k", "SECRET": "s", variable: host}.items():
+        monkeypatch.setenv(f"REALTIME_PUSHER_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"REALTIME_PUSHER_{variable}: write the host al"):
+        PusherBackend.from_settings(Settings())
+    with pytest.raises(ConfigurationError, match=f"_{variable}=.* write the host alone"):
+        create_backend(pusher, **{variable.lower(): host})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "my_soketi", "push.example.com"])
+def test_host_is_accepted(pusher: LocalPusher, host: str) -> None:
+    assert create_backend(pusher, host=host).options["host"] == host
+
+
+def test_publisher_and_browsers_have_one_cluster_by_default(pusher: LocalPusher) -> None:
+    backend = create_backend(pusher, host=None, port=None, tls=True)
+    assert backend.options["cluster"] == "mt1"
+    assert "host" not in backend.options
+    assert str(backend) == "Pusher (api-mt1.pusher.com)"
+
+
+async def test_app_id_is_a_name_at_another_server_alone() -> None:
+    async with LocalPusher(app_id="my-app") as pusher, create_backend(pusher) as backend:
+        await backend.push([positioned_event(1)])
+        assert pusher.calls == 1
+        with pytest.raises(ConfigurationError, match="'my-app' is no number"):
+            create_backend(pusher, host=None)
+
+
+def test_publish_without_a_context_leaves_no_open_session() -> None:
+    program = """
+import asyncio
+from realtime_bridge import Broadcaster
+from realtime_bridge.testing.providers import LocalPusher
+from realtime_bridge_backends.pusher import PusherBackend
+async def publish():
+    async with LocalPusher() as pusher:
+        backend = PusherBackend("1001", "local-key", "local-secret",
+                                host="127.0.0.1", port=pusher.port, tls=False)
+        await Broadcaster(backend=backend).publish("job.7", "job.step", 1)
+        assert pusher.calls == 1
+asyncio.run(publish())
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 async def test_check_reports_a_reachable_app(backend: PusherBackend) -> None:
     (result,) = await backend.check()
     assert (result.check, result.status) == ("pusher", "ok")
+
+
+async def sign_in(pusher: LocalPusher, backend: PusherBackend, user: str) -> ClientConnection:
+    url = f"ws://127.0.0.1:{pusher.port}/app/{pusher.key}?protocol=7&client=test"
+    socket = await connect(url, proxy=None)
+    listener = Listener(socket)
+    socket_id = json.loads((await listener.frame())["data"])["socket_id"]
+    data = await backend.authorize({"socket_id": socket_id}, auth_request(user))
+    await socket.send(json.dumps({"event": "pusher:signin", "data": data}))
+    assert (await listener.frame())["event"] == "pusher:signin_success"
+    return socket
+
+
+@pytest.mark.parametrize("user", ["42", "auth0|1", "a@b.c"])
+async def test_revoked_user_who_signed_in_is_disconnected(
+    pusher: LocalPusher, backend: PusherBackend, listener: Listener, user: str
+) -> None:
+    socket, other = [await sign_in(pusher, backend, name) for name in (user, "43")]
+    (sentence,) = await backend.revoke(user, None)
+    assert "did not sign in keep their channels" in sentence
+    async with asyncio.timeout(10):
+        await socket.wait_closed()
+    assert socket.close_code == 4009
+    await backend.push([positioned_event(1)])
+    assert (await listener.event())["offset"] == 1
+    await other.close()
+
+
+async def test_revoked_channel_remains_for_other_programs(
+    pusher: LocalPusher, backend: PusherBackend
+) -> None:
+    (sentence,) = await backend.revoke(None, "job.7")
+    assert "keep job.7 until they connect again" in sentence
+    assert pusher.calls == 0
+
+
+async def test_revocation_that_the_server_refuses_is_an_error(
+    pusher: LocalPusher, backend: PusherBackend
+) -> None:
+    pusher.faults.status = 404
+    with pytest.raises(BackendAuthError):
+        await backend.revoke("42", None)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realtime_bridge_backends.ably.backend import AblyBackend as AblyBackend
-    from realtime_bridge_backends.ably.backend import AblyTiming as AblyTiming
     from realtime_bridge_backends.ably.settings import AblySettings as AblySettings
+    from realtime_bridge_backends.ably.timing import AblyTiming as AblyTiming
 
-_HOMES = {"AblyBackend": "backend", "AblySettings": "settings", "AblyTiming": "backend"}
+_HOMES = {"AblyBackend": "backend", "AblySettings": "settings", "AblyTiming": "timing"}
 
 __all__ = ["AblyBackend", "AblySettings", "AblyTiming"]
 

@@ -6,11 +6,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from ably import AblyException, AblyRealtime
+from ably import AblyException, AblyRealtime, AblyRest
 
 from realtime_bridge.backend.provider_connection import (
     AccessDeniedError,
     Authorize,
+    ChannelFailedError,
     ConnectionLostError,
     ProviderConnection,
 )
@@ -25,6 +26,9 @@ CLOSE_SECONDS = 1.0
 _CLOSED_STATES = ("disconnected", "suspended", "failed", "closed")
 """The SDK's states without a connection. The client's state machine decides about reconnecting,
 so the SDK's own retries are not used."""
+
+_FAILED_STATES = ("failed", "suspended")
+"""States of a channel without its messages, while the connection goes on."""
 
 _CAPABILITY_MISSING = 40160
 _FORBIDDEN = 403
@@ -47,7 +51,9 @@ class AblyConnection(ProviderConnection):
         self._names = [self._name(channel) for channel in channels]
         self._authorize = authorize
         self._denied: AccessDeniedError | None = None
-        self._frames: asyncio.Queue[str | None] = asyncio.Queue(MAX_QUEUED)
+        self._failed: set[str] = set()
+        """Names of the channels whose rule failed: the token does not cover them for now."""
+        self._frames: asyncio.Queue[str | ChannelFailedError | None] = asyncio.Queue(MAX_QUEUED)
         self._client: AblyRealtime | None = None
         logs.install_filters()
 
@@ -60,6 +66,11 @@ class AblyConnection(ProviderConnection):
             raise
         for state in _CLOSED_STATES:
             self._client.connection.on(state, lambda _: self._end())
+        # The SDK reports no change of its state after DISCONNECTED with a status of 500 to 504, or
+        # without an error: it has no fallback host to try, and only stops to read.
+        transport = self._client.connection.connection_manager.transport
+        if transport and transport.read_loop:
+            transport.read_loop.add_done_callback(lambda _: self._end())
         return self
 
     async def _connect(self, client: AblyRealtime) -> None:
@@ -95,41 +106,85 @@ class AblyConnection(ProviderConnection):
         client, self._client = self._client, None
         if client is not None:
             client.connection.off()
-            with suppress(TimeoutError, AblyException):
+            # Whatever the SDK raises: the connection is over.
+            with suppress(Exception):
                 await asyncio.wait_for(client.close(), CLOSE_SECONDS)
 
     async def subscribe(self, channel: str) -> None:
         """Attach to a channel."""
+        client = self._open_client()
+        ably_channel = client.channels.get(self._name(channel))
+        # A channel that failed is attached again.
+        ably_channel.unsubscribe()
+        ably_channel.off()
         try:
-            await self._open_client().channels.get(self._name(channel)).subscribe(self._receive)
+            await ably_channel.subscribe(self._receive)
         except AblyException as error:
-            if error.code == _CAPABILITY_MISSING:
-                message = f"{channel}: this user may not subscribe to it"
-                raise AccessDeniedError(_FORBIDDEN, message) from error
+            message = f"Ably did not attach {channel}: {logs.redact_tokens(str(error))}"
+            if error.code == _CAPABILITY_MISSING and self._name(channel) not in self._failed:
+                raise AccessDeniedError(
+                    _FORBIDDEN, f"{channel}: this user may not subscribe to it"
+                ) from error
             # Without the cause: its message may hold a token.
-            raise ConnectionLostError(
-                f"Ably did not attach {channel}: {logs.redact_tokens(str(error))}"
-            ) from None
+            if client.connection.state == "connected":
+                raise ChannelFailedError(channel, message) from None
+            raise ConnectionLostError(message) from None
+        except Exception as error:
+            # The SDK raises errors of its WebSocket library where the socket has just closed.
+            raise ConnectionLostError(f"Ably did not attach {channel} ({error!r})") from None
+        for state in _FAILED_STATES:
+            ably_channel.on(state, lambda change: self._fail(channel, change.reason))
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Detach from a channel."""
+        if self._client is None:
+            return
+        ably_channel = self._client.channels.get(self._name(channel))
+        ably_channel.unsubscribe()
+        ably_channel.off()
+        with suppress(Exception):
+            await asyncio.wait_for(ably_channel.detach(), CLOSE_SECONDS)
 
     async def ping(self) -> None:
         """Wait for Ably's answer to a heartbeat."""
         try:
             await self._open_client().connection.ping()
-        except AblyException as error:
+        except ConnectionLostError:
+            raise
+        except Exception as error:
+            # Without the cause: its message may hold a token.
             raise ConnectionLostError(
                 f"Ably did not answer: {logs.redact_tokens(str(error))}"
             ) from None
 
-    async def __aiter__(self) -> AsyncIterator[str]:
+    async def __aiter__(self) -> AsyncIterator[str | ChannelFailedError]:
         while (frame := await self._frames.get()) is not None:
             yield frame
 
     async def _request_token(self, _: Any) -> Mapping[str, Any]:
         try:
-            return await self._authorize({"channels": " ".join(self._names)})
+            answer = await self._authorize({"channels": " ".join(self._names)})
         except AccessDeniedError as denied:
             self._denied = denied  # the SDK replaces it with an error of its own
             raise
+        self._failed = set(answer.get("failed") or ())
+        return answer if "token" in answer else await self._exchange(answer)
+
+    async def _exchange(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the token for a token request."""
+
+        async def give_request(_: Any) -> Mapping[str, Any]:
+            return request
+
+        # Not by the realtime client: its requests have the port in the name of the host.
+        host, port, tls = (self._options.get(name) for name in ("endpoint", "port", "tls"))
+        address = {"tls_port" if tls else "port": port} if port else {}
+        async with AblyRest(
+            auth_callback=give_request, endpoint=str(host), tls=bool(tls), **address
+        ) as rest:
+            details = await rest.auth.request_token()
+        answer: Mapping[str, Any] = details.to_dict()
+        return answer
 
     def _open_client(self) -> AblyRealtime:
         if self._client is None:
@@ -137,8 +192,15 @@ class AblyConnection(ProviderConnection):
         return self._client
 
     def _receive(self, message: Any) -> None:
+        self._put(str(message.data))
+
+    def _fail(self, channel: str, reason: Any) -> None:
+        words = logs.redact_tokens(str(reason)) if reason else "no reason given"
+        self._put(ChannelFailedError(channel, f"Ably ended {channel}: {words}"))
+
+    def _put(self, frame: str | ChannelFailedError) -> None:
         try:
-            self._frames.put_nowait(str(message.data))
+            self._frames.put_nowait(frame)
         except asyncio.QueueFull:
             self._end()
 

@@ -16,8 +16,17 @@ from realtime_bridge.errors import (
 
 _CREDENTIALS = "check REALTIME_ABLY_KEY, and this machine's clock: Ably allows 2 minutes"
 
+
+class EventTooLargeError(RateLimitedError):
+    """Refusal of an event whose size is within Ably's usual limit."""
+
+
 _RULES: list[tuple[range, Callable[[str], PublishError], str]] = [
-    (range(40009, 40010), PublishError, "publish less in one event"),
+    (
+        range(40009, 40010),
+        EventTooLargeError,
+        "the event is within Ably's usual limit of 65,536 bytes. Raise the limit of the account",
+    ),
     (range(40110, 40111), BackendAuthError, "enable the account in Ably's dashboard"),
     (range(40111, 40114), RateLimitedError, "wait until the quota is reset, or use a larger plan"),
     (range(40160, 40164), BackendAuthError, "give the key `publish` and `subscribe` at Ably"),
@@ -28,7 +37,11 @@ _RULES: list[tuple[range, Callable[[str], PublishError], str]] = [
         BackendAuthError,
         "no such app: check REALTIME_ABLY_KEY and REALTIME_ABLY_ENDPOINT",
     ),
-    (range(42900, 43000), RateLimitedError, "publish less often, or use a larger plan"),
+    (
+        range(42900, 43000),
+        RateLimitedError,
+        "publish less often (one channel takes 50 messages a second), or use a larger plan",
+    ),
     (range(50000, 60000), BackendUnavailableError, "see status.ably.com"),
 ]
 """Ably's documented codes, the class to raise, and the hint. The first match counts: 40100 to
@@ -55,25 +68,29 @@ def error_from_response(code: int, status: int, message: str) -> PublishError:
     return PublishError(f"{response}: check that REALTIME_ABLY_ENDPOINT is an Ably server")
 
 
-def raise_for_batch(response: Any, redact: Callable[[str], str]) -> None:
-    """Raise the first error of a batch response.
+def raise_for_refusal(response: Any, redact: Callable[[str], str]) -> None:
+    """Raise the first error of a response to a publish.
 
-    The SDK's `request` raises none, and a batch that failed in part has the status of a success.
+    The SDK's `request` raises none. A batch that failed in part has the status of a success, and
+    so may have the refusal of a server other than Ably's.
     """
+    for item in response.items:
+        for result in (item, *item.get("results", ())):
+            if error := result.get("error"):
+                message = redact(str(error.get("message")))
+                code, status = error.get("code") or 0, error.get("statusCode") or 0
+                raise error_from_response(int(code), int(status), message)
     if not response.success:
         message = redact(str(response.error_message))
         raise error_from_response(int(response.error_code or 0), response.status_code, message)
-    for result in (result for spec in response.items for result in spec.get("results", ())):
-        if error := result.get("error"):
-            message = redact(str(error.get("message")))
-            raise error_from_response(int(error["code"]), int(error["statusCode"]), message)
 
 
 def to_publish_error(error: Exception, host: str, redact: Callable[[str], str]) -> PublishError:
     """Return the error to raise for one of the SDK or of its HTTP client.
 
     Args:
-        error: an `AblyException`, or an exception of httpx: the SDK's publish does not wrap those.
+        error: an `AblyException`, an exception of httpx, which the SDK does not wrap, or one that
+            an answer in another form caused.
         host: the host of the call.
         redact: removes secrets from a text.
 
@@ -81,6 +98,11 @@ def to_publish_error(error: Exception, host: str, redact: Callable[[str], str]) 
     if isinstance(error, AblyException):
         return error_from_response(
             error.code or 0, error.status_code or 0, redact(str(error.message))
+        )
+    if isinstance(error, ValueError | LookupError | TypeError):
+        return BackendUnavailableError(
+            f"{host} gave an answer that is not Ably's ({type(error).__name__}): check that "
+            "REALTIME_ABLY_ENDPOINT is an Ably server, and that no proxy answers in its place"
         )
     if isinstance(error, httpx.TimeoutException):
         reason = "no answer in time: check the network"

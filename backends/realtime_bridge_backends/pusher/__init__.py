@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from realtime_bridge_backends.pusher.backend import PusherBackend as PusherBackend
-    from realtime_bridge_backends.pusher.http import PusherTiming as PusherTiming
     from realtime_bridge_backends.pusher.settings import PusherSettings as PusherSettings
+    from realtime_bridge_backends.pusher.timing import PusherTiming as PusherTiming
 
-_HOMES = {"PusherBackend": "backend", "PusherSettings": "settings", "PusherTiming": "http"}
+_HOMES = {"PusherBackend": "backend", "PusherSettings": "settings", "PusherTiming": "timing"}
 
 __all__ = ["PusherBackend", "PusherSettings", "PusherTiming"]
 

@@ -1,21 +1,27 @@
 """Pusher Channels: push over the HTTP API, and signatures for Pusher's client."""
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pusher import Pusher
+from pusher.http import Request as PusherRequest
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
 from realtime_bridge.backend.push import PushLimits
-from realtime_bridge.errors import AuthRequestError, ConfigurationError, PublishError
+from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.urls import HOST_PATTERN
 from realtime_bridge.protocol.publishing.chunks import chunked, partition_by_channel
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
 from realtime_bridge.protocol.wire.stubs import encode_or_stub
-from realtime_bridge_backends.pusher.http import HTTPAdapter, PusherTiming, SessionHolder
+from realtime_bridge_backends.pusher.adapter import HTTPAdapter, SessionHolder
+from realtime_bridge_backends.pusher.errors import EventTooLargeError
+from realtime_bridge_backends.pusher.signatures import Signatures, pusher_user
+from realtime_bridge_backends.pusher.timing import PusherTiming
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -31,6 +37,9 @@ MAX_CHANNEL = 164
 
 LONGEST_PREFIX = MAX_CHANNEL - len("presence-.") - 128
 
+DEFAULT_CLUSTER = "mt1"
+"""Cluster of `api.pusherapp.com`, to which the SDK sends where no cluster is named."""
+
 PARALLEL_BATCHES = 8
 """Batches sent at the same time, each with other channels than the rest."""
 
@@ -43,18 +52,22 @@ class PusherBackend(HostedBackend):
     request may have its own loop.
 
     Args:
-        app_id: the app's number.
+        app_id: the app's id; a number, unless `host` is given.
         key: the app's public key.
         secret: the app's secret, which signs requests and subscriptions.
-        cluster: the app's cluster, such as `eu`.
-        host: another server with Pusher's protocol, instead of Pusher.
+        cluster: the app's cluster, such as `eu`; by default `mt1`.
+        host: another server with Pusher's protocol, instead of Pusher; without its port.
         port: the port of that server; by default that of HTTPS or HTTP.
         tls: whether requests and sockets are encrypted.
+        client_host: the host at which browsers reach that server; by default the same one.
+        client_port: the port for browsers.
+        client_tls: whether connections of browsers are encrypted; by default as `tls`.
         prefix: the application's prefix, between `private-` and the channel.
         timing: time limits of requests.
 
     Raises:
-        ConfigurationError: the prefix is too long for Pusher's limit on channel names.
+        ConfigurationError: the prefix is too long for Pusher's limit on channel names, a host has
+            a port, or the id of Pusher's own app is no number.
 
     """
 
@@ -71,6 +84,9 @@ class PusherBackend(HostedBackend):
         host: str | None = None,
         port: int | None = None,
         tls: bool = True,
+        client_host: str | None = None,
+        client_port: int | None = None,
+        client_tls: bool | None = None,
         prefix: str = "realtime",
         timing: PusherTiming | None = None,
     ) -> None:
@@ -79,21 +95,46 @@ class PusherBackend(HostedBackend):
                 f"REALTIME_PREFIX={prefix!r} is too long: channel names at Pusher have up to "
                 f"{MAX_CHANNEL} characters. Use at most {LONGEST_PREFIX}"
             )
+        for name, address in (("HOST", host), ("CLIENT_HOST", client_host)):
+            if address and not re.fullmatch(HOST_PATTERN, address):
+                raise ConfigurationError(
+                    f"REALTIME_PUSHER_{name}={address!r} is no host: write the host alone, and the "
+                    f"port in REALTIME_PUSHER_{name.replace('HOST', 'PORT')}"
+                )
+        if not (host or app_id.isdecimal()):
+            raise ConfigurationError(
+                f"REALTIME_PUSHER_APP_ID={app_id!r} is no number, and Pusher's app ids are "
+                "numbers: copy it from the dashboard, or name your own server in "
+                "REALTIME_PUSHER_HOST"
+            )
         self._private = ProviderNames(f"private-{prefix}.")
-        self._presence = ProviderNames(f"presence-{prefix}.")
         self._sessions = SessionHolder(timing or PusherTiming())
+        if not (cluster or host):
+            cluster = DEFAULT_CLUSTER
         server = {"cluster": cluster, "host": host, "port": port, "ssl": tls}
         # The SDK passes options that it does not know to its backend.
         http = {"backend": HTTPAdapter, "sessions": self._sessions}
-        self._pusher = Pusher(app_id, key, secret, **server, **http)
+        # The SDK accepts digits alone, also where other servers have names for their apps.
+        is_number = app_id.isdecimal()
+        self._pusher = Pusher(app_id if is_number else "0", key, secret, **server, **http)
+        self._pusher._pusher_client._app_id = app_id
+        self._signatures = Signatures(
+            self._pusher, private=self._private, presence=ProviderNames(f"presence-{prefix}.")
+        )
         self._options: dict[str, Any] = {
             "key": key,
             "cluster": cluster,
             "channel_prefix": self._private.start,
         }
-        if host:
+        if host or client_host:
             port = self._pusher._pusher_client.port
-            self._options |= {"host": host, "port": port, "tls": tls}
+            is_encrypted = tls if client_tls is None else client_tls
+            default_port = port if is_encrypted == tls and not client_host else None
+            self._options |= {
+                "host": client_host or host,
+                "port": client_port or default_port or (443 if is_encrypted else 80),
+                "tls": is_encrypted,
+            }
 
     def __str__(self) -> str:
         return f"Pusher ({self._pusher._pusher_client.host})"
@@ -112,8 +153,16 @@ class PusherBackend(HostedBackend):
             host=chosen.host,
             port=chosen.port,
             tls=chosen.tls,
+            client_host=chosen.client_host,
+            client_port=chosen.client_port,
+            client_tls=chosen.client_tls,
             prefix=settings.prefix,
         )
+
+    async def __aenter__(self) -> Self:
+        # Loaded now: on a busy machine that takes seconds, and a push has few.
+        self._sessions.load()
+        return self
 
     async def __aexit__(
         self,
@@ -138,9 +187,24 @@ class PusherBackend(HostedBackend):
                 raise error
 
     async def _send(self, events: Sequence[dict[str, str]]) -> None:
-        for batch in chunked(events, LIMITS.events):
+        refusals = [await self._send_batch(batch) for batch in chunked(events, LIMITS.events)]
+        for refusal in filter(None, refusals):
+            raise refusal
+
+    async def _send_batch(self, batch: Sequence[dict[str, str]]) -> PublishError | None:
+        """Send a batch, and return the first refusal of one of its events."""
+        try:
             # Encoded: the SDK would turn the frame, a text, into a JSON string.
             await self._pusher.trigger_batch(batch, already_encoded=True)
+        except PublishError as error:
+            if not _concerns_an_event(error):
+                raise
+            if len(batch) == 1:
+                return error
+            # The server refuses a batch for one of its events: send the others.
+            refusals = [await self._send_batch([event]) for event in batch]
+            return next(filter(None, refusals), None)
+        return None
 
     def _encode(self, event: Event) -> dict[str, str]:
         frame = encode_or_stub(event, LIMITS.event_bytes, "Pusher")
@@ -150,28 +214,38 @@ class PusherBackend(HostedBackend):
     async def authorize(
         self, fields: Mapping[str, str], request: AuthorizationRequest
     ) -> Mapping[str, Any] | None:
-        """Return the signature of a subscription by pusher-js: `socket_id` and `channel_name`."""
-        # The names are signed as they come: Pusher compares the signature with the same text.
-        name, socket_id = fields.get("channel_name", ""), fields.get("socket_id", "")
-        presence_channel = self._presence.decode(name)
-        channel = presence_channel or self._private.decode(name)
-        if channel is None or not await request.allow(channel):
-            return None
-        member = {"user_id": request.user, "user_info": {}} if presence_channel else None
-        try:
-            signature: Mapping[str, Any] = self._pusher.authenticate(name, socket_id, member)
-        except ValueError as error:  # the SDK checks the form of socket_id
-            raise AuthRequestError(
-                f"Bad socket_id {socket_id[:80]!r}: send the one of pusher-js"
-            ) from error
-        return signature
+        """Return what pusher-js sends on: signatures of subscriptions, or of a user.
+
+        `socket_id` with `channel_name` is its own request for one channel, and `socket_id` alone
+        its sign-in. `channel_names` has several channels, separated by spaces; the result has the
+        answers of the allowed ones by name, the names whose rule failed, and the sign-in.
+        """
+        return await self._signatures.authorize(fields, request)
+
+    async def revoke(self, user: str | None, channel: str | None) -> Sequence[str]:
+        """End the connections of a user that signed in; return what Pusher cannot end."""
+        if user is None:
+            return [
+                f"{self}: programs without this library keep {channel} until they connect again"
+            ]
+        client = self._pusher._pusher_client
+        # Not by the SDK, whose path lacks the app.
+        path = f"/apps/{client.app_id}/users/{pusher_user(user)}/terminate_connections"
+        await client.http.send_request(PusherRequest(client, "POST", path, {}))
+        return [f"{self}: programs without this library that did not sign in keep their channels"]
 
     async def check(self) -> list[CheckResult]:
-        """Request the app's channels, which needs the right key and secret."""
+        """Publish to a channel that has no subscribers, which needs the right key and secret."""
         try:
-            # Each request is signed, so the cheapest one proves the key and the secret.
-            await self._pusher.channels_info("private-", [])
+            # Not a request for the app's state: some servers refuse the SDK's signature on those.
+            channel = self._private.encode("realtime-bridge.check")
+            await self._pusher.trigger([channel], EVENT_NAME, "{}")
         except PublishError as error:
             return [CheckResult(check="pusher", status="failed", detail=str(error))]
         detail = f"{self} answers, and accepts the key and secret"
         return [CheckResult(check="pusher", status="ok", detail=detail)]
+
+
+def _concerns_an_event(error: PublishError) -> bool:
+    """Return whether the server refused an event, so that it may accept others."""
+    return isinstance(error, EventTooLargeError) or type(error) is PublishError

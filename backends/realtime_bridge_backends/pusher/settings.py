@@ -5,9 +5,10 @@ from typing import Annotated
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
+from realtime_bridge.model.urls import HOST_PATTERN
 from realtime_bridge.settings import EnvironmentSettings, Port, text_of
 
-_HOST = text_of(r"[A-Za-z0-9.:-]+", "write a host's name or address")
+_HOST = text_of(HOST_PATTERN, "write the host alone; its port has a variable of its own")
 
 
 def _either(name: str) -> AliasChoices:
@@ -20,10 +21,10 @@ class PusherSettings(EnvironmentSettings):
 
     model_config = SettingsConfigDict(env_prefix="REALTIME_PUSHER_")
 
-    app_id: Annotated[str, text_of(r"[0-9]+", "write the app's number")] = Field(
+    app_id: Annotated[str, text_of(r"[\w.-]+", "write the app's id")] = Field(
         validation_alias=_either("APP_ID"),
         examples=["1234567"],
-        description="Number of the app.",
+        description="Id of the app; at Pusher, a number.",
     )
     key: Annotated[str, Field(min_length=1)] = Field(
         validation_alias=_either("KEY"),
@@ -40,7 +41,7 @@ class PusherSettings(EnvironmentSettings):
         default=None,
         validation_alias=_either("CLUSTER"),
         examples=["eu"],
-        description="Cluster of the app.",
+        description="Cluster of the app; without a cluster and a host, `mt1`.",
     )
     host: Annotated[str, _HOST] | None = Field(
         default=None,
@@ -58,4 +59,17 @@ class PusherSettings(EnvironmentSettings):
         default=True,
         validation_alias=_either("TLS"),
         description="Calls and connections are encrypted.",
+    )
+    client_host: Annotated[str, _HOST] | None = Field(
+        default=None,
+        examples=["push.example.com"],
+        description="Host at which browsers reach that server, if it is another one for them.",
+    )
+    client_port: Port | None = Field(
+        default=None, examples=[443], description="Port at which browsers reach that server."
+    )
+    client_tls: bool | None = Field(
+        default=None,
+        examples=[True],
+        description="Connections of browsers are encrypted; by default as `TLS`.",
     )
