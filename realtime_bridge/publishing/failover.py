@@ -72,6 +72,9 @@ class Failover(Backend):
         self._timing = timing
         self._circuit_breaker = CircuitBreaker()
         self._failback = FailbackPolicy()
+        self._former: FailoverTarget | None = None
+        """Target before a planned switch, to which clients listen for some more seconds."""
+        self._former_until = float("-inf")
         self._record_offset = 0
         self._synced_at = float("-inf")
         self._sync_outage = OutageLog(
@@ -128,6 +131,7 @@ class Failover(Backend):
             await self._announce(self._next_target())
             await self._push_to_active(events)
         self._circuit_breaker.record_success()
+        await self._push_to_former(events)
         await self._probe_first(events)
 
     async def sync_active(self) -> bool:
@@ -155,6 +159,10 @@ class Failover(Backend):
             return False
         if self.active is self.targets[0]:
             self._failback.record_switch(self._clock())
+        if named[0] is self.targets[0]:
+            # Planned: the former target works, and clients leave it within half a minute.
+            self._former = self.active
+            self._former_until = self._clock() + self._timing.both_seconds
         self.active = named[0]
         self._circuit_breaker.record_success()
         _logger.warning("push target changed target=%s", self.active.name)
@@ -175,6 +183,21 @@ class Failover(Backend):
                 f"{backend} did not accept events within {seconds:g} s: check that it can be "
                 "reached"
             ) from None
+
+    async def _push_to_former(self, events: Sequence[Event]) -> None:
+        """Push the events through the former target too, while clients still listen there."""
+        former = self._former
+        if former is None:
+            return
+        if former is self.active or self._clock() >= self._former_until:
+            self._former = None
+        elif former.backend:
+            try:
+                async with asyncio.timeout(self._timing.probe_seconds):
+                    await backend_call(former.backend, former.backend.push, events)
+            except (PublishError, TimeoutError) as error:
+                # The events are not lost: these clients fetch them from the log.
+                _logger.info("push to former target failed target=%s error=%r", former.name, error)
 
     async def _probe_first(self, events: Sequence[Event]) -> None:
         """Push the events through the first target too, when a probe is due."""

@@ -38,9 +38,12 @@ class FailoverTiming(Struct, frozen=True, kw_only=True):
         push_seconds: longest push through one target; it leaves a part of the publish's 5 s to
             the next target.
         probe_seconds: longest delay of a publish by a probe of the first target.
+        both_seconds: time after a planned switch in which the former target also gets the events;
+            clients of a provider notice the switch by their next position check.
 
     """
 
     sync_seconds: float = 5.0
     push_seconds: float = 3.0
     probe_seconds: float = 1.0
+    both_seconds: float = 40.0

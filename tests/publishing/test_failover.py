@@ -207,7 +207,25 @@ async def test_first_target_is_active_again_after_a_minute(node: Node) -> None:
     assert node.active == "first"
     await node.publish("d")
     assert node.first.pushed == ["a", "b", "c", "d"]
-    assert node.second.pushed[-3:] == ["a", "b", "c"]
+    assert node.second.pushed[-4:] == ["a", "b", "c", "d"]
+
+
+async def test_both_targets_get_the_events_of_a_planned_switch(node: Node) -> None:
+    node.first.failure = DOWN
+    await node.publish(*range(5))
+    node.first.failure = None
+    await node.publish("a", "b", "c", apart=31)
+    assert node.active == "first"
+    await node.publish("d")
+    node.second.hangs = True
+    await node.publish("e", apart=30)
+    node.second.hangs = False
+    node.second.failure = DOWN
+    await node.publish("f", apart=9)
+    node.second.failure = None
+    await node.publish("g", apart=2)
+    assert node.first.pushed[-4:] == ["d", "e", "f", "g"]
+    assert node.second.pushed[-2:] == ["c", "d"]
 
 
 class FragileLog(MemoryBackend):
