@@ -245,7 +245,11 @@ class Settings(EnvironmentSettings):
     def delivery(self) -> str:
         """Hash of the settings whose change makes clients connect again; it has no secret."""
         # Clients see it: a secret in it could be guessed offline.
-        parts = (self.backend, self.log, self.enabled, self.rollout_percent, self.path)
+        parts = (
+            *(self.backend, self.log, self.enabled, self.rollout_percent, self.path),
+            *(self.limit_channels_per_connection, self.limit_frame_bytes),
+            self.limit_frames_per_second,
+        )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property

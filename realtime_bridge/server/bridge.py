@@ -17,7 +17,7 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.local_servers import register_local_server
 from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
 from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
-from realtime_bridge.server.auth.revocations import Revocation, Revocations
+from realtime_bridge.server.auth.revocations import Revocation, RevocationReceipt, Revocations
 from realtime_bridge.server.auth.rules import ChannelAccess, ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
@@ -26,6 +26,7 @@ from realtime_bridge.server.http.request import Receive, Scope, Send
 from realtime_bridge.server.lifecycle.asgi_lifespan import run_lifespan
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.lifecycle.provider_revocation import revoke_at_providers
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
 from realtime_bridge.server.routes import Routes
@@ -184,8 +185,10 @@ class Bridge:
         log = self._pipeline.log
         return (await backend_call(log, log.positions, [channel]))[channel]
 
-    async def revoke(self, *, user: str | None = None, channel: str | None = None) -> None:
-        """Revoke access on all servers within a second.
+    async def revoke(
+        self, *, user: str | None = None, channel: str | None = None
+    ) -> RevocationReceipt:
+        """Revoke access on all servers within a second, and at the hosted providers.
 
         Earlier tokens become invalid. Make your rules and sessions deny access first, since a
         client that reconnects passes through them.
@@ -193,6 +196,9 @@ class Bridge:
         Args:
             user: close this user's connections with code 4403.
             channel: end all subscriptions to this channel; with `user`, that user's alone.
+
+        Returns:
+            What cannot be ended: connections to a provider of programs without this library.
 
         Raises:
             ConfigurationError: neither is given, or there is no log.
@@ -205,7 +211,10 @@ class Bridge:
             raise ConfigurationError(
                 "Servers announce a revocation through the log, and there is none: set REALTIME_LOG"
             )
-        await self.publish_many([Revocation(user=user, channel=channel).event()])
+        revocation = Revocation(user=user, channel=channel)
+        await self.publish_many([revocation.event()])
+        providers = self._pipeline.hosted_backends
+        return RevocationReceipt(remaining=await revoke_at_providers(providers, revocation))
 
     async def drain(self) -> None:
         """Drain the connections: clients leave one after another and reconnect elsewhere.

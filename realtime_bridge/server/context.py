@@ -76,13 +76,17 @@ class ServerContext:
                 revocations, self.pipeline.log, self.hub, self.registry, retry=retry
             ).run,
             "delivery configuration": FailoverFollower(
-                failover, self.hub, self.status, retry=retry
+                failover, self.hub, self.status, retry=retry, changed=self._on_generation
             ).run
             if failover
             else lambda: self.status.keep_generation(retry),
             "hand-over": HandOver(self.registry, self.status, timing).run,
             "file descriptors": FileWatch(interval=timing.restart).run,
         }
+
+    def _on_generation(self) -> None:
+        """Send the clients the new generation soon, but not all of them at the same time."""
+        self.registry.hasten_heartbeats(self.connections.timing.generation)
 
     def broadcast_status(self) -> None:
         """Send all clients the status; they poll while the log is down."""

@@ -27,6 +27,10 @@ class RegisteredClient(ABC):
     def revoke(self, user: str | None, channel: str | None) -> None:
         """Revoke a user's access, a channel, or one user's access to one channel."""
 
+    @abstractmethod
+    def hasten_heartbeat(self, within: float) -> None:
+        """Send the next heartbeat within some seconds."""
+
 
 class ConnectionRegistry:
     """Connected clients, the connections of each user, and the state of draining.
@@ -83,6 +87,11 @@ class ConnectionRegistry:
         """Revoke access of all clients that have it."""
         for client in list(self._clients):
             client.revoke(user, channel)
+
+    def hasten_heartbeats(self, within: float) -> None:
+        """Send all clients a heartbeat within some seconds, each at a moment of its own."""
+        for client in self._clients:
+            client.hasten_heartbeat(within)
 
     def hand_over(self) -> None:
         """Ask all clients to connect elsewhere, and leave their connections open meanwhile."""

@@ -40,6 +40,9 @@ class ServerTiming:
     poll_cache: float = 0.25
     """Time that an answer of the log serves other polls from the same position."""
 
+    generation: float = 3.0
+    """Time in which clients get to know another generation; their moves are spread over it."""
+
     lazy_refresh: float = 5.0
     """Age at which a server that never starts reads again what the other servers announced."""
 

@@ -44,12 +44,11 @@ class Session:
         timing: the durations of the session.
         draw: a random number in [0, 1) that spreads this connection's heartbeats.
         now: the moment at which the connection opened, in seconds of a monotonic clock.
-        generation: the generation of the delivery configuration; clients reconnect when it grows.
 
     """
 
     __slots__ = (
-        "_closed", "_denials", "_expires", "_generation", "_limits", "_next_heartbeat", "_pace",
+        "_closed", "_denials", "_expires", "_limits", "_next_heartbeat", "_pace",
         "_sent", "_sent_at", "_slow_reader", "_timing", "client", "subscriptions", "user",
     )  # fmt: skip
 
@@ -60,7 +59,6 @@ class Session:
         *,
         draw: float,
         now: float,
-        generation: int = 0,
     ) -> None:
         self.user: str | None = None
         self.client: str | None = None
@@ -68,7 +66,6 @@ class Session:
         """Subscriptions that were requested and not denied, by channel."""
         self._limits = limits
         self._timing = timing
-        self._generation = generation
         self._pace = _PACES[int(draw * len(_PACES))]
         self._next_heartbeat = NEVER
         self._expires = now + timing.connect
@@ -130,7 +127,6 @@ class Session:
             client=self.client,
             user=self.user,
             heartbeat=self._timing.heartbeat,
-            generation=self._generation,
             version=messages.VERSION,
             **report,
         )
@@ -218,6 +214,12 @@ class Session:
             subscription.behind = True
         return []
 
+    def hasten_heartbeat(self, now: float, *, within: float) -> None:
+        """Send the next heartbeat within some seconds, at another moment than other connections."""
+        if self.user is not None:
+            moment = now + within * (self._pace - _PACES[0]) / (_PACES[-1] - _PACES[0])
+            self._next_heartbeat = min(self._next_heartbeat, moment)
+
     def mark_progress(self, now: float, *, unsent: int) -> None:
         """Store that a slow client has read some bytes, and the bytes that still wait."""
         if self._slow_reader and self._slow_reader.is_behind:
@@ -253,7 +255,7 @@ class Session:
             return []
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
         fields = {"offsets": changed_offsets(self.subscriptions, top), **report}
-        return [Send(messages.encode("heartbeat", generation=self._generation, **fields))]
+        return [Send(messages.encode("heartbeat", **fields))]
 
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
         over = 0.0 if self._is_exempt(frame) else self._count_message(now)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
 from realtime_bridge.model.event import Event
@@ -28,6 +30,22 @@ class Revocation:
         data = {"user": self.user, "channel": self.channel}
         key = hashlib.sha256(repr(self).encode()).hexdigest()
         return Event(channel=CONTROL, event=EVENT, data=data, key=key)
+
+
+class RevocationReceipt(Struct, frozen=True, kw_only=True):
+    """Result of a revocation.
+
+    Args:
+        remaining: sentences about access that goes on elsewhere; empty if all of it has ended.
+
+    """
+
+    remaining: tuple[str, ...] = ()
+
+
+def control_channel(user: str) -> str:
+    """Return the channel that announces revocations to a user's clients at a provider."""
+    return f"{CONTROL}.user.{hashlib.sha256(user.encode()).hexdigest()[:32]}"
 
 
 class Revocations(dict[Revocation, float]):

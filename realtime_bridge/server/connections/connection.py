@@ -53,7 +53,6 @@ class Connection(Subscriber, RegisteredClient):
             services.timing.session,
             draw=random.random(),  # noqa: S311 -- it spreads heartbeats
             now=time.monotonic(),
-            generation=services.status.generation,
         )
         self._principal: Principal | None = None
         self._closing: Close | None = None
@@ -171,6 +170,11 @@ class Connection(Subscriber, RegisteredClient):
             self._end_subscription(subscription)
             self._perform(self._session.deny_subscription(channel, 403, "access was revoked"))
 
+    def hasten_heartbeat(self, within: float) -> None:
+        """Send the next heartbeat within some seconds."""
+        self._session.hasten_heartbeat(time.monotonic(), within=within)
+        self._schedule()
+
     def mark_progress(self) -> None:
         """Store that the client has read some bytes."""
         self._session.mark_progress(time.monotonic(), unsent=self.unsent_bytes)
@@ -210,7 +214,9 @@ class Connection(Subscriber, RegisteredClient):
 
     def _report(self) -> dict[str, object]:
         """Return the server's status for a welcome or a heartbeat, with the time in Unix ms."""
-        return {**self._services.status.fields, "time": time.time_ns() // 1_000_000}
+        # The generation of this moment: clients move when it grows while they are connected.
+        status, moment = self._services.status, time.time_ns() // 1_000_000
+        return {"generation": status.generation, **status.fields, "time": moment}
 
     def _verify(self, command: VerifyToken) -> list[Command]:
         try:

@@ -6,6 +6,7 @@ import time
 
 from realtime_bridge.model import ids
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.revocations import control_channel
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal, Tokens
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
@@ -86,6 +87,7 @@ class Descriptors:
                 "frames_per_second": settings.limit_frames_per_second,
             },
             "options": provider.options if provider else {},
+            "control": control_channel(principal.user) if provider else None,
         }
 
     def _urls(self) -> dict[str, str]:

@@ -236,6 +236,9 @@ class _LongPoll(Subscriber, RegisteredClient):
     def revoke(self, user: str | None, channel: str | None) -> None:  # noqa: ARG002
         self._changed.set()
 
+    def hasten_heartbeat(self, within: float) -> None:  # noqa: ARG002
+        self._changed.set()
+
     async def wait(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):

@@ -7,6 +7,7 @@ from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.model import ids
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.revocations import CONTROL, control_channel
 from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal
 from realtime_bridge.server.http.request import HTTPError, Request
@@ -56,5 +57,11 @@ class ProviderAuthorization:
             user=principal.user,
             client=principal.client or ids.client_id(),
             seconds=min(TOKEN_SECONDS, max(0.0, principal.expires - time.time())),
-            allow=partial(self._access.allow, principal),
+            allow=partial(self._allow, principal),
         )
+
+    async def _allow(self, principal: Principal, channel: str) -> bool:
+        # A pattern such as `*` in a token must not grant the announcements for other users.
+        if channel.startswith(f"{CONTROL}."):
+            return channel == control_channel(principal.user)
+        return await self._access.allow(principal, channel)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import orjson
 
@@ -28,14 +28,24 @@ class FailoverFollower(Subscriber):
         hub: the hub of this process.
         status: the status, whose generation grows with each change.
         retry: the seconds until a log that does not answer is asked again.
+        changed: called when the generation has grown.
 
     """
 
-    def __init__(self, failover: Failover, hub: Hub, status: ServerStatus, *, retry: float) -> None:
+    def __init__(
+        self,
+        failover: Failover,
+        hub: Hub,
+        status: ServerStatus,
+        *,
+        retry: float,
+        changed: Callable[[], None],
+    ) -> None:
         self._failover = failover
         self._hub = hub
         self._status = status
         self._retry = retry
+        self._report = changed
         self._changed = asyncio.Event()
         self._outage = OutageLog(
             _logger,
@@ -58,7 +68,10 @@ class FailoverFollower(Subscriber):
 
     async def _follow(self) -> None:
         while True:
+            before = self._status.generation
             await self._status.wait_for_generation(self._retry)
+            if self._status.generation != before:
+                self._report()
             await self._changed.wait()
             self._changed.clear()
 

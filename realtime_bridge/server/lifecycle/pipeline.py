@@ -1,5 +1,7 @@
 """Log and backend of the server, and the provider that delivers in place of the server."""
 
+import hashlib
+
 from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.backend.log import Log
 from realtime_bridge.publishing.broadcaster import Broadcaster
@@ -49,8 +51,15 @@ class ServerPipeline:
     @property
     def delivery(self) -> str:
         """The configuration of delivery; clients reconnect when it changes."""
-        failover = self.failover
-        return self._settings.delivery + (f" {failover.active.name}" if failover else "")
+        failover, provider = self.failover, self.provider
+        # The parts of the descriptor: clients of another app or host of a provider have to move.
+        parts = (
+            self._settings.delivery,
+            failover and failover.active.name,
+            provider and (provider.provider, sorted(provider.options.items())),
+            self.has_log,
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     def _build(self, parts: PublishPipeline) -> None:
         self.log: Log = parts.log or NullLog()

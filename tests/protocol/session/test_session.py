@@ -129,7 +129,6 @@ class TestConnecting:
             "client": "c_8f",
             "user": "42",
             "heartbeat": TIMING.heartbeat,
-            "generation": 0,
             "version": messages.VERSION,
         }
 
@@ -476,6 +475,23 @@ class TestHeartbeats:
             due = session.next_wakeup
             assert heartbeat(session, due, {}) == {}
             assert session.next_wakeup == pytest.approx(due + first)
+
+    def test_hastened_heartbeats_are_spread_and_repeat_the_report(self) -> None:
+        moments = []
+        for draw in (0.0, 0.5, 0.999):
+            session = Session(ConnectionLimits(), TIMING, draw=draw, now=99.0)
+            session.accept("42", "c", expires=AHEAD_OF_ALL, now=99.0)
+            session.hasten_heartbeat(100.0, within=3.0)
+            moments.append(session.next_wakeup)
+            (beat,) = sent(session.tick(103.0, nothing, unsent=0, report={"generation": 7}))
+            assert beat["generation"] == 7
+        assert moments == [100.0, pytest.approx(101.5, abs=0.02), pytest.approx(103.0, abs=0.02)]
+
+    def test_connection_without_a_user_is_hastened_in_nothing(self) -> None:
+        session = opened()
+        before = session.next_wakeup
+        session.hasten_heartbeat(1.0, within=0.0)
+        assert session.next_wakeup == before
 
     def test_heartbeat_has_offsets_changed_since_the_last_one(self) -> None:
         session = subscribed("a", "b", offset=3)

@@ -43,6 +43,7 @@ async def test_descriptor_has_all_fields(serve: Serve) -> None:
         "max_age": None,
         "limits": {"channels": 128, "frame_bytes": 65_536, "frames_per_second": 20.0},
         "options": {},
+        "control": None,
     }
 
 

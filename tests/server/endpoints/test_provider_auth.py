@@ -10,8 +10,12 @@ from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
 from realtime_bridge.backend.push import PushLimits
 from realtime_bridge.errors import AuthRequestError, BackendUnavailableError, ConfigurationError
 from realtime_bridge.model.event import Event
+from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.publishing import pipeline
 from realtime_bridge.publishing.failover import CHANNEL
+from realtime_bridge.server.auth.revocations import control_channel
+from realtime_bridge.server.lifecycle.provider_revocation import REVOKED
+from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 from tests.conftest import DeclareBackends
 from tests.server.harness import Frame, Serve, Site, context_of, make_bridge, until
@@ -70,6 +74,7 @@ async def test_descriptor_has_provider_and_options(serve: Serve) -> None:
     assert answer["provider"] == "postal"
     assert answer["options"] == {"office": "main"}
     assert answer["urls"]["auth"] == "auth/postal"
+    assert answer["control"] == control_channel("42")
     assert answer["guarantee"] == "log"
 
 
@@ -206,6 +211,53 @@ async def test_failback_raises_generation_and_restores_provider(serve: Serve) ->
     assert (await get_descriptor(site))["provider"] == "postal"
 
 
+async def test_open_socket_learns_of_another_generation_soon(serve: Serve) -> None:
+    timing = ServerTiming(session=SessionTiming(heartbeat=3_600), generation=0.1)
+    site = await serve(make_bridge(timing=timing, **FAILED_OVER))
+    await fail(site)
+    await until(lambda: site.context.pipeline.provider is None)
+    client = await site.connect()
+    log = site.context.pipeline.log
+    back = {"backend": "postal"}
+    await log.append([Event(channel=CHANNEL, event="moved", data=back, key="backend")])
+    heartbeat = await client.skip_to("heartbeat")
+    assert heartbeat["generation"] == site.context.status.generation
+    assert heartbeat["generation"] == (await get_descriptor(site))["generation"]
+
+
+def test_announcement_of_a_generation_leaves_time_to_move() -> None:
+    assert ServerTiming().generation <= 3.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"log": "none"},
+        {"limit_channels_per_connection": 1},
+        {"limit_frame_bytes": 2048},
+        {"limit_frames_per_second": 1.0},
+        {"rollout_percent": 50},
+        {"path": "/other"},
+    ],
+)
+def test_other_terms_for_clients_are_another_generation(change: dict[str, Any]) -> None:
+    before = {"backend": "postal", "log": "memory"}
+    deliveries = {
+        context_of(make_bridge(**options)).pipeline.delivery
+        for options in (before, before | change, {**before, "origins": ("https://a.example",)})
+    }
+    assert len(deliveries) == 2
+
+
+def test_other_options_of_a_provider_are_another_generation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = context_of(make_bridge(backend="postal", log="memory")).pipeline.delivery
+    monkeypatch.setattr(Postal, "options", {"office": "branch"})
+    after = context_of(make_bridge(backend="postal", log="memory")).pipeline.delivery
+    assert before != after
+
+
 async def test_later_server_starts_on_the_active_target(serve: Serve) -> None:
     bridge = make_bridge(**FAILED_OVER)
     moved = Event(channel=CHANNEL, event="moved", data={"backend": "websocket"}, key="backend")
@@ -219,3 +271,42 @@ async def test_failover_channel_is_forbidden_to_clients(serve: Serve) -> None:
     site = await serve(**FAILED_OVER)
     _, answer = await site.poll({CHANNEL: None})
     assert answer["channels"][CHANNEL] == {"reset": "forbidden", "position": None}
+
+
+async def test_user_may_subscribe_to_the_own_control_channel_alone(serve: Serve) -> None:
+    site = await serve(backend="postal", log="memory")
+    own, other = (f"channel={control_channel(user)}".encode() for user in ("42", "43"))
+    assert (await post_auth(site, own))[0] == 200
+    assert (await post_auth(site, other))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("revoked", "announced"),
+    [
+        ({"user": "42"}, control_channel("42")),
+        ({"user": "42", "channel": "job.7"}, control_channel("42")),
+        ({"channel": "job.7"}, "job.7"),
+    ],
+)
+async def test_revocation_is_announced_by_the_provider(
+    serve: Serve, revoked: dict[str, str], announced: str
+) -> None:
+    site = await serve(backend="postal", log="memory")
+    receipt = await site.bridge.revoke(**revoked)
+    event = Postal.pushed[-1]
+    assert (event.channel, event.event, event.data) == (announced, REVOKED, None)
+    (sentence,) = receipt.remaining
+    assert "programs without this library keep their channels" in sentence
+
+
+async def test_revocation_that_a_provider_fails_is_in_the_receipt(serve: Serve) -> None:
+    site = await serve(backend="postal", log="memory")
+    Postal.failure = BackendUnavailableError("it is down")
+    receipt = await site.bridge.revoke(user="42")
+    assert "the revocation failed (it is down)" in receipt.remaining[0]
+    await until(lambda: site.context.connections.access.revocations)
+
+
+async def test_revocation_without_a_provider_leaves_nothing(serve: Serve) -> None:
+    receipt = await (await serve(log="memory")).bridge.revoke(user="42")
+    assert receipt.remaining == ()
