@@ -2,17 +2,39 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from contextlib import aclosing
+from typing import Any
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.component import CheckResult, Component
 from realtime_bridge.backend.feed import Feed, FeedInterrupted
+from realtime_bridge.backend.hosted import (
+    AuthorizationRequest,
+    HostedBackend,
+    ListenableBackend,
+)
 from realtime_bridge.backend.log import Log
-from realtime_bridge.errors import ConfigurationError, RealtimeError
+from realtime_bridge.backend.provider_connection import (
+    AccessDeniedError,
+    ChannelFailedError,
+    ConnectionLostError,
+)
+from realtime_bridge.errors import BackendUnavailableError, ConfigurationError, RealtimeError
 from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.publishing.broadcaster import Broadcaster
+from realtime_bridge.publishing.failover import Failover
+from realtime_bridge.publishing.pipeline import server_pipeline
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 CHECK_SECONDS = 10.0
@@ -26,6 +48,8 @@ async def run_checks() -> AsyncGenerator[CheckResult]:
     try:
         settings = Settings.load()
         broadcaster = Broadcaster.from_settings(settings)
+        # Where the server pushes for its workers, its configuration has to work too.
+        backend = broadcaster.backend or server_pipeline(settings).backend
     except ConfigurationError as error:
         yield CheckResult(check="configuration", status="failed", detail=str(error))
         return
@@ -34,7 +58,7 @@ async def run_checks() -> AsyncGenerator[CheckResult]:
     yield CheckResult(check="configuration", status="ok", detail=chosen)
     yield _secret(settings)
     usable = True
-    for part in (broadcaster.log, broadcaster.backend):
+    for part in (broadcaster.log, backend):
         for result in await _check(part):
             usable &= result.status != "failed"
             yield result
@@ -60,21 +84,26 @@ async def _check(part: Component | None) -> list[CheckResult]:
     if part is None:
         return []
     try:
-        async with asyncio.timeout(CHECK_SECONDS), part:
-            return await part.check()
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await backend_call(part, _enter_and_check, part)
     except (RealtimeError, TimeoutError) as error:
         detail = str(error) or f"no answer in {CHECK_SECONDS:g} s"
         return [CheckResult(check=str(part), status="failed", detail=detail)]
 
 
+async def _enter_and_check(part: Component) -> list[CheckResult]:
+    async with part:
+        return await part.check()
+
+
 async def _publish(broadcaster: Broadcaster) -> CheckResult:
-    """Publish an event on a fresh channel, and receive it if the log is a feed."""
+    """Publish an event on a fresh channel, and receive it on the way that clients do."""
     channel = f"doctor-{ids.epoch()}"
     start = time.monotonic()
     try:
         async with asyncio.timeout(CHECK_SECONDS), broadcaster:
             outcome = await _publish_and_receive(broadcaster, channel)
-    except RealtimeError as error:
+    except (RealtimeError, ConnectionLostError, AccessDeniedError, ChannelFailedError) as error:
         return CheckResult(check="publish", status="failed", detail=str(error))
     except TimeoutError:
         detail = f"an event was published, and not received within {CHECK_SECONDS:g} s"
@@ -84,15 +113,52 @@ async def _publish(broadcaster: Broadcaster) -> CheckResult:
 
 
 async def _publish_and_receive(broadcaster: Broadcaster, channel: str) -> str:
-    log = broadcaster.log
+    async def publish() -> Receipt:
+        receipt = await broadcaster.publish(channel, EVENT)
+        if not receipt.pushed:
+            raise BackendUnavailableError(
+                f"an event is in the log, but {broadcaster.backend or 'the backend'} did not "
+                "accept it, so clients get it late: see the log line `push failed`"
+            )
+        return receipt
+
+    log, backend = broadcaster.log, broadcaster.backend
+    if isinstance(backend, Failover):
+        backend = backend.active.backend
+    if isinstance(backend, ListenableBackend):
+        await _receive_from_provider(backend, channel, publish)
+        return f"published and received by {backend}"
+    # With a provider, what the log announces shows nothing about the way to the clients.
+    if isinstance(backend, HostedBackend):
+        await publish()
+        return f"accepted by {backend}"
     if isinstance(log, Feed):
-        await _receive_one(log, channel, lambda: broadcaster.publish(channel, EVENT))
+        await _receive_one(log, channel, publish)
         return "published and received"
-    receipt = await broadcaster.publish(channel, EVENT)
+    receipt = await publish()
     if isinstance(log, Log) and receipt.position:
         await log.read(channel, receipt.position)
         return "published and read"
     return "accepted by the backend"
+
+
+async def _receive_from_provider(
+    backend: ListenableBackend, channel: str, publish: Callable[[], Awaitable[Receipt]]
+) -> None:
+    async def allow(_: str) -> bool:
+        return True
+
+    async def authorize(fields: Mapping[str, str]) -> Mapping[str, Any]:
+        request = AuthorizationRequest(user="doctor", client="doctor", seconds=60, allow=allow)
+        return await backend.authorize(fields, request) or {}
+
+    async with backend.create_connection(backend.options, [channel], authorize) as connection:
+        await connection.subscribe(channel)
+        receipt = await publish()
+        async for text in connection:
+            if isinstance(text, str) and receipt.id in text:
+                return
+    raise ConnectionLostError(f"{backend} ended the connection: see its status page")
 
 
 async def _receive_one(feed: Feed, channel: str, publish: Callable[[], Awaitable[object]]) -> None:

@@ -1,10 +1,15 @@
 """Command `doctor`: check results, hints and exit status."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
+import pytest
 
-from tests.cli.processes import SECRET, ServeProcess, complaint, run
+from tests.cli.processes import SECRET, Process, ServeProcess, command, complaint, run
+
+Variables = dict[str, str]
 
 
 def test_working_configuration_passes(
@@ -59,3 +64,68 @@ def test_missing_log_is_reported_once(tmp_path: Path) -> None:
         "doctor", folder=tmp_path, variables={**variables, **unreachable, "REALTIME_LOG": "none"}
     )
     assert result.stderr.count("has no log: a lost event stays lost") == 1
+
+
+def provider_variables(process: Process) -> dict[str, str]:
+    """Return the variables that `dev-provider` prints, with a log in memory."""
+    process.line("a local ")
+    variables = {"REALTIME_LOG": "none", "REALTIME_SECRET": SECRET}
+    while not any(name.endswith("_TLS") for name in variables):
+        name, _, value = process.output_line().removeprefix("export ").partition("=")
+        variables[name] = value
+    return variables
+
+
+@pytest.mark.parametrize("name", ["ably", "pusher"])
+@pytest.mark.parametrize("log", ["none", "memory"])
+def test_event_goes_by_the_provider(tmp_path: Path, name: str, log: str) -> None:
+    with command("dev-provider", name, "--port", "0", folder=tmp_path) as provider:
+        variables = provider_variables(provider)
+        with serving_for_workers(tmp_path, variables, log) as more:
+            result = run("doctor", "--json", folder=tmp_path, variables=variables | more)
+    results = orjson.loads(result.stdout)
+    assert result.returncode == 0, result.stdout
+    assert name in {check["check"] for check in results}
+    if log == "none":
+        outcome = {"ably": "received by Ably", "pusher": "accepted by Pusher"}[name]
+        assert outcome in results[-1]["detail"]
+
+
+@contextmanager
+def serving_for_workers(folder: Path, variables: dict[str, str], log: str) -> Iterator[Variables]:
+    """Run a server, if only it reaches the log."""
+    if log == "none":
+        yield {}
+        return
+    with ServeProcess(folder=folder, variables=variables | {"REALTIME_LOG": log}) as server:
+        yield {"REALTIME_LOG": log, "REALTIME_WEBSOCKET_URL": server.url}
+
+
+@pytest.mark.parametrize("name", ["ably", "pusher"])
+@pytest.mark.parametrize(
+    "faults",
+    [["--lose", "1"], ["--fault", "html"], ["--fault", "error-in-body", "--max-name", "5"]],
+)
+def test_provider_that_delivers_nothing_fails(tmp_path: Path, name: str, faults: list[str]) -> None:
+    with command("dev-provider", name, "--port", "0", *faults, folder=tmp_path) as provider:
+        variables = provider_variables(provider)
+        result = run("doctor", "--json", folder=tmp_path, variables=variables)
+    assert "Traceback" not in result.stderr
+    # No client of ours in Python listens to Pusher.
+    is_found = (name, faults[0]) != ("pusher", "--lose")
+    assert result.returncode == is_found, result.stdout
+
+
+def test_failover_target_of_the_server_is_checked(tmp_path: Path) -> None:
+    with ServeProcess(folder=tmp_path, variables={"REALTIME_SECRET": SECRET}) as server:
+        variables = {"REALTIME_SECRET": SECRET, "REALTIME_WEBSOCKET_URL": server.url}
+        failover = {"REALTIME_FAILOVER": "ably"}
+        error = complaint(run("doctor", folder=tmp_path, variables=variables | failover), status=1)
+        assert "REALTIME_ABLY_KEY: it is not set" in error
+        unreachable = {
+            "REALTIME_ABLY_KEY": "app.key:secret",
+            "REALTIME_ABLY_ENDPOINT": "127.0.0.1",
+            "REALTIME_ABLY_PORT": "9",
+        }
+        result = run("doctor", folder=tmp_path, variables=variables | failover | unreachable)
+        assert "failed ably: Ably at 127.0.0.1:9 cannot be reached" in complaint(result, status=1)
