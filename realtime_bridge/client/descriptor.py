@@ -39,6 +39,8 @@ class Descriptor:
         options: Settings of the provider's SDK.
         logged: Whether the server has a log, and with it the promise of delivery.
         urls: URLs of the routes, relative to that of `connect`.
+        control: Channel on which the server announces that this user's access was revoked, at a
+            provider.
         terms: Part that the state machine uses.
 
     """
@@ -48,6 +50,7 @@ class Descriptor:
     options: Mapping[str, Any]
     logged: bool
     urls: Mapping[str, Any]
+    control: str | None
     terms: Terms
 
     @classmethod
@@ -67,6 +70,7 @@ class Descriptor:
             options=fields.get("options") or {},
             logged=fields.get("guarantee") != "signal",
             urls=urls,
+            control=str(fields["control"]) if fields.get("control") else None,
             terms=_terms(fields),
         )
 

@@ -5,13 +5,22 @@ import random
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from realtime_bridge.backend.provider_connection import ConnectionLostError
-from realtime_bridge.client.bridge_http import OK
+from realtime_bridge.backend.provider_connection import AccessDeniedError, ConnectionLostError
+from realtime_bridge.client.bridge_http import OK, HTTPResult
 from realtime_bridge.client.log_fetcher import fetch
+from realtime_bridge.client.poll_answer import as_messages
 from realtime_bridge.client.transport import Message, TransportTools
+from realtime_bridge.protocol.client.credentials import DENIAL
 
 ELSEWHERE = 2**53 - 1
 """Offset that stands for a reset: beyond every offset, so that the log is read."""
+
+
+UNAUTHORIZED = 401
+
+
+class UndeliveredError(ConnectionLostError):
+    """Provider that delivers nothing, though it is connected."""
 
 
 class PositionChecker:
@@ -20,7 +29,7 @@ class PositionChecker:
     Args:
         tools: Parts of the client.
         channels: Channels whose events the provider delivers.
-        receive: Receives the positions as a heartbeat.
+        receive: Receives the positions as a heartbeat, and `refused` for denied channels.
 
     """
 
@@ -45,18 +54,42 @@ class PositionChecker:
         """Check until cancelled.
 
         Raises:
-            ConnectionLostError: two checks in a row found events that were never delivered.
+            UndeliveredError: two checks in a row found events that were never delivered.
+            AccessDeniedError: the bridge denies this client.
 
         """
         interval = self._tools.timing.position_check_interval / 1_000
         while True:
             # At different times: all clients of a deployment would ask the log at once.
-            await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311
+            await asyncio.sleep(interval * random.uniform(0.94, 1.06))  # noqa: S311
             if self._channels:
                 await self._check()
 
-    async def _check(self) -> None:
+    async def check_access(self) -> None:
+        """Ask the bridge soon whether this client still has access.
+
+        Raises:
+            AccessDeniedError: it has none.
+
+        """
+        # At different times: a channel may have many clients.
+        spread = self._tools.timing.wake_spread / 1_000
+        await asyncio.sleep(random.uniform(0, spread))  # noqa: S311
+        await self._fetch()
+
+    async def _fetch(self) -> HTTPResult:
+        """Request the log's positions, and report what the bridge denies."""
         result = await fetch(self._tools, list(self._channels))
+        if result.status in DENIAL:
+            raise AccessDeniedError(UNAUTHORIZED, f"the bridge answered {result.status}")
+        for channel, fields in ((result.fields or {}).get("channels") or {}).items():
+            if fields.get("reset") == "forbidden":
+                for message in as_messages(channel, fields):
+                    self._receive(message)
+        return result
+
+    async def _check(self) -> None:
+        result = await self._fetch()
         if result.status != OK or not result.fields:
             return  # The next request for missing events reports the failure.
         fields = result.fields
@@ -74,7 +107,7 @@ class PositionChecker:
         if self._has_pushed:
             return
         if now() - self._last_missed < timing.missed_event_window / 1_000:
-            raise ConnectionLostError("the provider delivers nothing")
+            raise UndeliveredError("the provider delivers nothing")
         self._last_missed = now()
 
 
@@ -83,5 +116,5 @@ def _moved(by_channel: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     return {
         name: ELSEWHERE if fields.get("reset") else fields["position"]["offset"]
         for name, fields in by_channel.items()
-        if fields.get("reset") or fields.get("events")
+        if fields.get("reset", "forbidden") != "forbidden" or fields.get("events")
     }

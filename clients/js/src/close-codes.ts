@@ -23,6 +23,8 @@ export enum CloseCode {
   TOO_MANY = 4409,
   /** Push is switched off. */
   DISABLED = 4410,
+  /** A hosted provider delivers nothing; never sent. */
+  UNDELIVERED = 4420,
   /** The client sends too many messages. */
   RATE_LIMIT = 4429,
   /** The server failed. */

@@ -73,6 +73,8 @@ class Machine(LinkInputs):
     def descriptor_received(self, terms: Terms) -> None:
         """Apply a fresh descriptor; at rest, store it only."""
         before, self.terms = self.terms, terms
+        if before and terms.generation > before.generation:
+            self.reconnect_policy.end_pause()
         # At 80 % of the lifetime, so that a failed request leaves time for another.
         lifetime = max(self.timing.descriptor_refresh_min, terms.expires * 4 // 5)
         self._refresh_at = self._now + lifetime

@@ -64,8 +64,16 @@ class ReconnectPolicy:
         # Something on the way opens connections and then cuts them: polling works better there.
         if len(self._short_uptimes) >= SHORT_UPTIMES:
             self._short_uptimes = []
-            self._banned_until = now + self._next_ban
-            self._next_ban = min(self._timing.ban_max, 2 * self._next_ban)
+            self.pause(now)
+
+    def pause(self, now: int) -> None:
+        """Begin a pause; each later one is twice as long, until a connection is stable."""
+        self._banned_until = now + self._next_ban
+        self._next_ban = min(self._timing.ban_max, 2 * self._next_ban)
+
+    def end_pause(self) -> None:
+        """End a pause: the server has another configuration."""
+        self._banned_until = 0
 
     def next(
         self,

@@ -51,9 +51,13 @@ class Timing:
         clock_jump: Delay of a timer that shows that the computer slept.
         close_timeout: Time limit for the server's answer to a close frame.
         provider_silence: Silence of a provider after which it gets a ping.
+        provider_answer: Time limit of a provider's answer to a subscription; under
+            `probe_timeout`.
         reorder_allowance: Time in which an overtaken event can still fill a gap; up to half as
             much is added at random.
-        position_check_interval: Interval of position checks; varies by 20 %.
+        fetch_after_subscribing: Wait before the log is read after a subscription at a provider:
+            servers keep its answers for 250 ms.
+        position_check_interval: Interval of position checks; varies by 6 %.
         late_event_allowance: Time that an event may take by the provider after its position was
             read from the log.
         missed_event_window: Period in which a second missed event means that the provider
@@ -111,9 +115,11 @@ class Timing:
     close_timeout: int = 1_000
 
     provider_silence: int = 10_000
+    provider_answer: int = 4_000
     reorder_allowance: int = 500
-    # With the variation of 20 % and `reorder_allowance`, a lost event is fetched within 35 s.
-    position_check_interval: int = 28_000
+    fetch_after_subscribing: int = 300
+    # With the variation and `reorder_allowance`, a lost event is fetched within 35 s.
+    position_check_interval: int = 31_500
     late_event_allowance: int = 2_000
     missed_event_window: int = 300_000
     fetch_timeout: int = 8_000

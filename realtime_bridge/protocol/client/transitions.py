@@ -206,12 +206,7 @@ class Transitions(State):
         """Continue without the socket: with its successor, by polling, or not at all."""
         if self.complete:
             self.last_ok = self._now
-        is_live = self.mode in CONNECTED
-        planned = is_live and (code in PLANNED_CODES or self._window is not None)
-        if is_live:
-            policy = self.reconnect_policy
-            record = policy.record_uptime if planned else policy.record_drop
-            record(self._live_since, self._now, confirmed=self._confirmed)
+        planned = self._record_end(code)
         self._socket = None
         if code in FINAL:
             self._rest("DENIED", reason)
@@ -223,6 +218,21 @@ class Transitions(State):
             self._fall(reason, code, planned=planned)
             if code == CloseCode.TOKEN:
                 self._renew_token()
+            elif code == CloseCode.UNDELIVERED and not self.describing:
+                # The server may deliver by another provider, or by another app of it.
+                self._describe()
+
+    def _record_end(self, code: int) -> bool:
+        """Record the end of a socket, and return whether the server planned it."""
+        is_live = self.mode in CONNECTED
+        planned = is_live and (code in PLANNED_CODES or self._window is not None)
+        if code == CloseCode.UNDELIVERED:
+            self.reconnect_policy.pause(self._now)
+        elif is_live:
+            policy = self.reconnect_policy
+            record = policy.record_uptime if planned else policy.record_drop
+            record(self._live_since, self._now, confirmed=self._confirmed)
+        return planned
 
     def _promote_successor(self, reason: str) -> None:
         """Continue with the successor at its current step, and poll meanwhile."""

@@ -32,6 +32,8 @@ class CloseCode(IntEnum):
     """The user has too many connections."""
     DISABLED = 4410
     """Push is switched off."""
+    UNDELIVERED = 4420
+    """A hosted provider delivers nothing; never sent."""
     RATE_LIMIT = 4429
     """The client sends too many messages."""
     INTERNAL = 4500

@@ -85,6 +85,7 @@ export class Machine extends LinkInputs {
   descriptorReceived(terms: Terms): void {
     const before = this.terms;
     this.terms = terms;
+    if (before && terms.generation > before.generation) this.reconnectPolicy.endPause();
     // At 80 % of the lifetime, so that a failed request leaves time for another.
     this._refreshAt = this._now + Math.max(this.timing.descriptorRefreshMin, Math.floor((terms.expires * 4) / 5));
     if (this._resting) return;

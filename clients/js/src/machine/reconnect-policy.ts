@@ -66,9 +66,19 @@ export class ReconnectPolicy {
     // Something on the way opens connections and then cuts them: polling works better there.
     if (this._shortUptimes.length >= SHORT_UPTIMES) {
       this._shortUptimes = [];
-      this._bannedUntil = now + this._nextBan;
-      this._nextBan = Math.min(this._timing.banMax, 2 * this._nextBan);
+      this.pause(now);
     }
+  }
+
+  /** Begin a pause; each later one is twice as long, until a connection is stable. */
+  pause(now: number): void {
+    this._bannedUntil = now + this._nextBan;
+    this._nextBan = Math.min(this._timing.banMax, 2 * this._nextBan);
+  }
+
+  /** End a pause: the server has another configuration. */
+  endPause(): void {
+    this._bannedUntil = 0;
   }
 
   /** Record a failure, and return the time of the next attempt. */

@@ -94,9 +94,13 @@ export interface Timing {
   // Hosted providers
   /** Silence of a provider after which it gets a ping. */
   readonly providerSilence: number;
+  /** Time limit of a provider's answer to a subscription; under `probeTimeout`. */
+  readonly providerAnswer: number;
   /** Time in which an overtaken event can still fill a gap; up to half as much is added at random. */
   readonly reorderAllowance: number;
-  /** Interval of position checks; varies by 20 %. */
+  /** Wait before the log is read after a subscription: servers keep its answers for 250 ms. */
+  readonly fetchAfterSubscribing: number;
+  /** Interval of position checks; varies by 6 %. */
   readonly positionCheckInterval: number;
   /** Time that an event may take by the provider after its position was read from the log. */
   readonly lateEventAllowance: number;
@@ -159,9 +163,11 @@ export const DEFAULT_TIMING: Timing = {
   lastSyncStep: 1_000,
 
   providerSilence: 10_000,
+  providerAnswer: 4_000,
   reorderAllowance: 500,
-  // With the variation of 20 % and `reorderAllowance`, a lost event is fetched within 35 s.
-  positionCheckInterval: 28_000,
+  fetchAfterSubscribing: 300,
+  // With the variation and `reorderAllowance`, a lost event is fetched within 35 s.
+  positionCheckInterval: 31_500,
   lateEventAllowance: 2_000,
   missedEventWindow: 300_000,
   fetchTimeout: 8_000,

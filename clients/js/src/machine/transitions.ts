@@ -213,11 +213,7 @@ export abstract class Transitions extends State {
   /** Continue without the socket: with its successor, by polling, or not at all. */
   protected _onSocketLost(code: number, reason: string): void {
     if (this.complete) this.lastOk = this._now;
-    const planned = this._connected && (isPlanned(code) || this._window !== null);
-    if (this._connected) {
-      const record = planned ? 'recordUptime' : 'recordDrop';
-      this.reconnectPolicy[record](this._liveSince, this._now, { confirmed: this._confirmed });
-    }
+    const planned = this._recordEnd(code);
     this._socket = null;
     if (FINAL.includes(code)) this._rest('DENIED', reason);
     else if (code === CloseCode.DISABLED) this._rest('STOPPED', reason);
@@ -225,7 +221,20 @@ export abstract class Transitions extends State {
     else {
       this._fall(reason, code, planned);
       this._renewToken(code);
+      // The server may deliver by another provider, or by another app of it.
+      if (code === CloseCode.UNDELIVERED && !this._describing) this._describe();
     }
+  }
+
+  /** Record the end of a socket, and return whether the server planned it. */
+  private _recordEnd(code: number): boolean {
+    const planned = this._connected && (isPlanned(code) || this._window !== null);
+    if (code === CloseCode.UNDELIVERED) this.reconnectPolicy.pause(this._now);
+    else if (this._connected) {
+      const record = planned ? 'recordUptime' : 'recordDrop';
+      this.reconnectPolicy[record](this._liveSince, this._now, { confirmed: this._confirmed });
+    }
+    return planned;
   }
 
   /** Continue with the successor at its current step, and poll meanwhile. */

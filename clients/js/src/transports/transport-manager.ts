@@ -149,6 +149,7 @@ export class TransportManager {
       token: () => this._token,
       options: () => fields().options as Fields,
       guarantee: () => (fields().guarantee === 'signal' ? 'signal' : 'log'),
+      control: () => (fields().control ?? null) as string | null,
     };
   }
 

@@ -36,6 +36,8 @@ export interface TransportTools {
   /** Return the provider's options of the last descriptor. */
   options(): Fields;
   guarantee(): 'log' | 'signal';
+  /** Return the channel on which the bridge announces that this user's access was revoked, if there is one. */
+  control(): string | null;
   isHidden(): boolean;
 }
 

@@ -86,6 +86,20 @@ export function deliversBy(name: string): void {
     expect(other.entries).toEqual(['reset forbidden']);
   });
 
+  it('many channels with long names go live by one request', async () => {
+    server = await Server.start(0, { ...provider.environment, REALTIME_LOG: 'memory' });
+    client = new HybridClient({ endpoint: server.url, token: token('42', undefined, 'job.*') });
+    const names = Array.from({ length: 90 }, () => `job.${crypto.randomUUID()}`);
+    for (const name of names) client.subscribe(name, {});
+    client.start();
+    await whenKind(client, 'realtime');
+    expect(client.state.get().transport).toBe(name);
+    journal = new Journal();
+    client.subscribe(names[89]!, journal);
+    await server.publish(names[89]!, 1);
+    expect(await journal.until(1)).toEqual([1]);
+  });
+
   it('unsubscribed channel can be subscribed again', async () => {
     await begin('memory');
     const remove = client.subscribe('user-42', {});

@@ -84,7 +84,8 @@ export class Server {
 }
 
 /** Create a token of `user` by the command line. */
-export function token(user: string, secret = SECRET): string {
+export function token(user: string, secret = SECRET, ...channels: string[]): string {
   const env = { ...ENVIRONMENT, REALTIME_SECRET: secret };
-  return execFileSync(COMMAND, ['token', user], { env, encoding: 'utf8' }).trim();
+  const options = channels.flatMap((channel) => ['--channel', channel]);
+  return execFileSync(COMMAND, ['token', user, ...options], { env, encoding: 'utf8' }).trim();
 }

@@ -54,6 +54,7 @@ const tools: TransportTools = {
   token: () => 'token-1',
   options: () => ({ key: 'k' }),
   guarantee: () => guarantee,
+  control: () => '@control',
   isHidden: () => hidden,
 };
 
@@ -79,7 +80,7 @@ async function live(offset = 5): Promise<void> {
   handlers.subscribed(CHANNEL);
   answer = () => page(offset);
   here = { [CHANNEL]: { epoch: 'aaaaaaaa', offset, id: `e${offset}` } };
-  await settle(10);
+  await settle(310);
   messages = [];
   polls = [];
 }
@@ -107,10 +108,10 @@ describe('subscribing', () => {
     expect([opened, messages]).toEqual([1, [{ type: 'welcome', nonce: 'n' }]]);
     link.send({ type: 'subscribe', channel: CHANNEL });
     await settle(1_000);
-    expect([provider.calls, polls]).toEqual([[`subscribe ${CHANNEL}`], []]);
+    expect([provider.calls, polls]).toEqual([['subscribe @control', `subscribe ${CHANNEL}`], []]);
     answer = () => page(5);
     handlers.subscribed(CHANNEL);
-    await settle(10);
+    await settle(310);
     expect(polls).toEqual([{ positions: { [CHANNEL]: null } }]);
     expect(received('subscribed')).toEqual([{ type: 'subscribed', channel: CHANNEL, ...TOP(5), events: [], more: false }]);
   });
@@ -120,7 +121,7 @@ describe('subscribing', () => {
     handlers.connected();
     here = { a: null, b: null };
     for (const channel of ['a', 'b']) handlers.subscribed(channel);
-    await settle(10);
+    await settle(310);
     expect(polls).toEqual([{ positions: { a: null, b: null } }]);
   });
 
@@ -129,7 +130,7 @@ describe('subscribing', () => {
     handlers.refused('user-7', 403, 'no');
     answer = () => ({ channels: { [CHANNEL]: { reset: 'forbidden', position: null } } });
     handlers.subscribed(CHANNEL);
-    await settle(10);
+    await settle(310);
     expect(received('refused').map(({ channel, code }) => [channel, code])).toEqual([
       ['user-7', 403],
       [CHANNEL, 403],
@@ -140,7 +141,7 @@ describe('subscribing', () => {
     await live();
     answer = () => ({ channels: { [CHANNEL]: { reset: 'truncated', position: TOP(90) } } });
     handlers.subscribed(CHANNEL);
-    await settle(10);
+    await settle(310);
     expect(messages.slice(0, 2).map(({ type, offset }) => [type, offset])).toEqual([
       ['reset', 90],
       ['subscribed', 90],
@@ -237,7 +238,7 @@ describe('position check with the longest interval', () => {
     await settle(37_000);
     expect(ended).toEqual([]);
     await settle(37_000);
-    expect(ended).toEqual([[1006, 'the provider delivers nothing']]);
+    expect(ended).toEqual([[CloseCode.UNDELIVERED, 'the provider delivers nothing']]);
     expect(provider.closed).toBe(true);
   });
 
@@ -295,6 +296,19 @@ describe('the connection', () => {
     expect(provider.closed).toBe(true);
   });
 
+  it('is silent for less than the limit of the client, whenever the last sign of life was', async () => {
+    await live();
+    for (const sign of [() => handlers.alive(), () => handlers.received(eventFrame(6))]) {
+      await settle(7_300);
+      provider.calls.length = 0;
+      sign();
+      await settle(9_999);
+      expect(provider.calls).toEqual([]);
+      await settle(1);
+      expect(provider.calls).toEqual(['ping']);
+    }
+  });
+
   it('pings the provider after ten seconds of silence', async () => {
     await live();
     for (let second = 0; second < 30; second += 5) {
@@ -323,8 +337,43 @@ describe('the connection', () => {
       throw new HTTPError('no', 401);
     };
     handlers.subscribed(CHANNEL);
-    await settle(10);
+    await settle(310);
     expect(ended.map(([code]) => code)).toEqual([CloseCode.TOKEN, CloseCode.TOKEN]);
+  });
+
+  it('closes with TOKEN after a 401 or 403 of a position check', async () => {
+    for (const status of [401, 403]) {
+      await live();
+      answer = () => {
+        throw new HTTPError('no', status);
+      };
+      await settle(34_200);
+    }
+    expect(ended.map(([code]) => code)).toEqual([CloseCode.TOKEN, CloseCode.TOKEN]);
+  });
+
+  it('goes on without a channel that the provider does not answer', async () => {
+    await live();
+    link.send({ type: 'subscribe', channel: 'slow' });
+    await settle(3_999);
+    expect(messages).toEqual([]);
+    await settle(1);
+    expect(received('refused').map(({ channel, code }) => [channel, code])).toEqual([['slow', 503]]);
+    handlers.subscribed('slow');
+    answer = () => ({ channels: { slow: { events: [], position: TOP(1), more: false } } });
+    here = { ...here, slow: null };
+    await settle(310);
+    expect(received('subscribed').map(({ channel }) => channel)).toEqual(['slow']);
+  });
+
+  it('subscribes again to a channel that failed', async () => {
+    await live();
+    handlers.refused(CHANNEL, 503, 'the channel failed');
+    provider.calls.length = 0;
+    link.send({ type: 'subscribe', channel: CHANNEL });
+    expect(provider.calls).toEqual([`subscribe ${CHANNEL}`]);
+    await settle(34_200);
+    expect(polls).toEqual([]);
   });
 
   it('refuses a channel temporarily when the log does not answer', async () => {
@@ -333,7 +382,56 @@ describe('the connection', () => {
       throw new TypeError('fetch failed');
     };
     handlers.subscribed(CHANNEL);
-    await settle(10);
+    await settle(310);
     expect(received('refused').map(({ code }) => code)).toEqual([503]);
+  });
+});
+
+describe('a revocation', () => {
+  const REVOKED = { type: 'event', channel: CHANNEL, event: '@realtime.revoked', id: 'r', data: null };
+
+  it('of the user ends the connection at once', async () => {
+    await live();
+    answer = () => {
+      throw new HTTPError('no', 401);
+    };
+    handlers.received({ ...REVOKED, channel: '@control' });
+    await settle(600);
+    expect(ended.map(([code]) => code)).toEqual([CloseCode.TOKEN]);
+    expect(messages).toEqual([]);
+  });
+
+  it('of a channel ends that channel, at the provider too', async () => {
+    await live();
+    answer = () => ({ channels: { [CHANNEL]: { reset: 'forbidden', position: null } }, generation: 7 });
+    provider.calls.length = 0;
+    handlers.received(REVOKED);
+    await settle(600);
+    expect(messages.map(({ type, code }) => [type, code])).toEqual([['refused', 403]]);
+    expect(provider.calls).toEqual([`unsubscribe ${CHANNEL}`]);
+    expect(ended).toEqual([]);
+  });
+
+  it('of others changes nothing', async () => {
+    await live();
+    handlers.received(REVOKED);
+    await settle(600);
+    expect([polls.length, messages, ended]).toEqual([1, [], []]);
+  });
+
+  it('that was not announced is noticed by the next position check', async () => {
+    await live();
+    answer = () => ({ channels: { [CHANNEL]: { reset: 'forbidden', position: null } }, generation: 7 });
+    await settle(34_200);
+    expect(received('refused').map(({ code }) => code)).toEqual([403]);
+    expect(received('heartbeat')).toEqual([{ type: 'heartbeat', offsets: {}, generation: 7 }]);
+  });
+
+  it('is announced on a channel of its own, from which the client forwards nothing', async () => {
+    await live();
+    handlers.subscribed('@control');
+    handlers.refused('@control', 503, 'no');
+    await settle(600);
+    expect([messages, polls]).toEqual([[], []]);
   });
 });

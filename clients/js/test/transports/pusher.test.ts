@@ -63,19 +63,32 @@ async function open(): Promise<void> {
   );
 }
 
-async function authorize(request: IncomingMessage): Promise<void> {
+async function authorize(request: IncomingMessage): Promise<string> {
   let body = '';
   for await (const chunk of request) body += chunk;
   requests.push({ authorization: request.headers.authorization, body });
+  return body;
+}
+
+/** Answer an authorization request as the bridge: it denies `denied`, and the rule of `broken` fails. */
+function answer(body: string): string {
+  const names = String(JSON.parse(body).channel_names).split(' ');
+  const allowed = names.filter((name) => !/denied|broken/.test(name));
+  return JSON.stringify({
+    channels: Object.fromEntries(allowed.map((name) => [name, { auth: 'k:signed' }])),
+    failed: names.filter((name) => name.includes('broken')),
+    user: { auth: 'k:user', user_data: '{"id":"42"}' },
+    error: { code: 'refused', message: 'no' },
+  });
 }
 
 beforeEach(async () => {
   [entries, waiting, requests, permission, isProxy, provider] = [[], [], [], 200, false, null];
   http = createServer((request, response) => {
-    const [type, body] = isProxy
-      ? ['text/html', '<html>blocked</html>']
-      : ['application/json', JSON.stringify({ auth: 'k:signed', error: { code: 'refused', message: 'no' } })];
-    void authorize(request).then(() => response.writeHead(permission, { 'content-type': type }).end(body));
+    void authorize(request).then((body) => {
+      const type = isProxy ? 'text/html' : 'application/json';
+      response.writeHead(permission, { 'content-type': type }).end(isProxy ? '<html>blocked</html>' : answer(body));
+    });
   });
   server = new WebSocketServer({ server: http });
   server.on('connection', (socket) => serve(socket));
@@ -96,6 +109,7 @@ it('requests authorization from the bridge with our token', async () => {
     socket.on('message', (text) => {
       const { event, data } = JSON.parse(String(text));
       if (event === 'pusher:subscribe') note(data);
+      if (event !== 'pusher:subscribe') return;
       sendEvent(socket, 'pusher_internal:subscription_succeeded', {}, data.channel);
       sendEvent(socket, 'realtime', { type: 'event', data: 'text' }, data.channel);
     });
@@ -110,8 +124,46 @@ it('requests authorization from the bridge with our token', async () => {
     { type: 'event', data: 'text' },
   ]);
   expect(requests).toEqual([
-    { authorization: 'Bearer token-1', body: JSON.stringify({ socket_id: '1.2', channel_name: 'private-app.job.7' }) },
+    { authorization: 'Bearer token-1', body: JSON.stringify({ socket_id: '1.2', channel_names: 'private-app.job.7' }) },
   ]);
+});
+
+/** Answer each subscription, and note what the client sends. */
+function answerAll(socket: WebSocket): void {
+  sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+  socket.on('message', (text) => {
+    const { event, data } = JSON.parse(String(text));
+    if (event === 'pusher:subscribe') sendEvent(socket, 'pusher_internal:subscription_succeeded', {}, data.channel);
+    if (event === 'pusher:signin') note(data);
+  });
+}
+
+it('requests the authorization of many channels at once, and each has its own answer', async () => {
+  serve = answerAll;
+  await open();
+  await until(1);
+  const names = Array.from({ length: 60 }, (_, index) => `job.${index}`);
+  for (const name of [...names, 'denied', 'broken']) provider?.subscribe(name);
+  const answers = (await until(64)).slice(1).filter((entry) => typeof entry === 'string');
+  expect(answers.sort()).toEqual([
+    'refused broken 500',
+    'refused denied 403',
+    ...names.map((name) => `subscribed ${name}`).sort(),
+  ]);
+  expect(requests).toHaveLength(1);
+});
+
+it('signs the user in, so that the provider can end the connection', async () => {
+  serve = answerAll;
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  const entries = await until(3);
+  expect(entries).toContainEqual({ auth: 'k:user', user_data: '{"id":"42"}' });
+  provider?.subscribe('job.8');
+  await until(4);
+  await quiet();
+  expect(entries).toHaveLength(4);
 });
 
 it.each([401, 403, 500])('reports authorization status %s and can retry', async (status) => {
@@ -132,18 +184,41 @@ it('reports a refusal on the way as a failure', async () => {
   expect(await until(2)).toEqual(['connected', 'refused job.7 500']);
 });
 
-it('reports a refusal of the provider', async () => {
+it('reports a refusal of the provider as temporary: our own token is valid', async () => {
   serve = (socket) => {
     sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
     socket.on('message', (text) => {
-      const { channel } = JSON.parse(String(text)).data;
+      const { event, data: { channel } } = JSON.parse(String(text));
+      if (event !== 'pusher:subscribe') return;
       sendEvent(socket, 'pusher:subscription_error', { type: 'AuthError', error: 'no', status: 401 }, channel);
     });
   };
   await open();
   await until(1);
   provider?.subscribe('job.7');
-  expect(await until(2)).toEqual(['connected', 'refused job.7 401']);
+  expect(await until(2)).toEqual(['connected', 'refused job.7 503']);
+});
+
+it.each(['refused', 'not answered'])('subscribes again to a channel that was %s', async (how) => {
+  let attempts = 0;
+  serve = (socket) => {
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.on('message', (text) => {
+      const { event, data: { channel } } = JSON.parse(String(text));
+      if (event !== 'pusher:subscribe') return;
+      attempts += 1;
+      const refusal = { type: 'LimitReached', error: 'no', status: 4009 };
+      if (attempts === 2) sendEvent(socket, 'pusher_internal:subscription_succeeded', {}, channel);
+      else if (how === 'refused') sendEvent(socket, 'pusher:subscription_error', refusal, channel);
+      else note('not answered');
+    });
+  };
+  await open();
+  await until(1);
+  provider?.subscribe('job.7');
+  await until(2);
+  provider?.subscribe('job.7');
+  expect(await until(3)).toContain('subscribed job.7');
 });
 
 it.each([4001, 4003, 4004, 4100, 4200])('is lost after close code %s without an SDK reconnect', async (code) => {

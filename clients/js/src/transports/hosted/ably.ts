@@ -1,6 +1,6 @@
 /** Provider Ably, by ably-js with a token for our channels and without its own reconnects. */
 
-import type { ErrorInfo, Message, Realtime, RealtimeChannel, TokenDetails } from 'ably';
+import type { ErrorInfo, Message, Realtime, RealtimeChannel, TokenDetails, TokenRequest } from 'ably';
 import type { Fields } from '../../messages.js';
 import type { TransportHandlers, TransportTools } from '../transport.js';
 import { HostedTransport } from './hosted-transport.js';
@@ -8,7 +8,12 @@ import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
 
 type Client = typeof Realtime;
 
+/** Answer of the bridge: a token, or where that would be too long for a URL, a request for one. */
+type Token = (TokenDetails | TokenRequest) & { failed?: string[] };
+
+const UNAUTHORIZED = 401;
 const FORBIDDEN = 403;
+const INTERNAL_ERROR = 500;
 const UNAVAILABLE = 503;
 
 /** Ably's code for a channel that the token does not cover. */
@@ -45,7 +50,9 @@ class AblyProvider implements Provider {
   /** Channels of the current token. */
   private _covered = new Set<string>();
   /** Token for the SDK's next request of one. */
-  private _token: TokenDetails | null = null;
+  private _token: Token | null = null;
+  /** Channels whose rule failed in the last request for a token. */
+  private _failed = new Set<string>();
   private _timer: ReturnType<typeof setTimeout> | undefined;
   private readonly _released = new AbortController();
 
@@ -65,7 +72,11 @@ class AblyProvider implements Provider {
       authCallback: (_, answer) => {
         this._takeToken().then(
           (details) => answer(null, details),
-          (error: Refusal) => answer(String(error), null),
+          (error: Refusal) => {
+            answer(String(error), null);
+            // A token was revoked: no further attempt of the SDK is needed to know it.
+            if (error.status === UNAUTHORIZED) this._handlers.refused('', UNAUTHORIZED, String(error));
+          },
         );
       },
     });
@@ -147,7 +158,7 @@ class AblyProvider implements Provider {
     }
     for (const channel of channels) {
       if (this._covered.has(channel)) this._attach(channel);
-      else this._refuse(channel, FORBIDDEN, 'this user may not listen to it');
+      else this._refuse(channel, this._failed.has(channel) ? INTERNAL_ERROR : FORBIDDEN, 'this user may not listen to it');
     }
   }
 
@@ -157,7 +168,7 @@ class AblyProvider implements Provider {
     if (this._live && this._token) await this._ably.auth.authorize();
   }
 
-  private async _takeToken(): Promise<TokenDetails> {
+  private async _takeToken(): Promise<Token> {
     const details = this._token ?? (await this._requestToken([...this._channels]));
     this._token = null;
     if (!details) throw new Refusal(FORBIDDEN);
@@ -165,11 +176,11 @@ class AblyProvider implements Provider {
   }
 
   /** Request a token from the bridge; return null where it grants no channel. */
-  private async _requestToken(channels: string[]): Promise<TokenDetails | null> {
+  private async _requestToken(channels: string[]): Promise<Token | null> {
     const body = { channels: channels.map((name) => this._name(name)).join(' ') };
     const options = { body, token: this._tools.token(), signal: this._released.signal };
     const details = await this._tools.request(this._tools.authURL, options).then(
-      (response) => response.json() as Promise<TokenDetails>,
+      (response) => response.json() as Promise<Token>,
       ({ status }: { status?: number | null }) => {
         if (status !== FORBIDDEN) throw new Refusal(status ?? UNAVAILABLE);
         return null;
@@ -177,6 +188,7 @@ class AblyProvider implements Provider {
     );
     const names = Object.keys(JSON.parse(details?.capability ?? '{}') as Fields);
     this._covered = new Set(channels.filter((name) => names.includes(this._name(name))));
+    this._failed = new Set(channels.filter((name) => details?.failed?.includes(this._name(name))));
     return details;
   }
 
@@ -186,8 +198,12 @@ class AblyProvider implements Provider {
     ablyChannel.off();
     // `update` reports a loss of continuity: missing events are then read from the log.
     ablyChannel.on(['attached', 'update'], () => this._live && this._handlers.subscribed(channel));
-    ablyChannel.on(['failed', 'suspended'], ({ reason }) => this._refuse(channel, attachStatus(reason), String(reason)));
-    void ablyChannel.subscribe(({ data }: Message) => this._handlers.received(parse(data))).catch(() => {});
+    ablyChannel.on(['failed', 'suspended'], ({ reason }) =>
+      this._refuse(channel, attachStatus(reason), `Ably does not attach the channel: ${reason?.message}`),
+    );
+    const listen = () => ablyChannel.subscribe(({ data }: Message) => this._handlers.received(parse(data)));
+    // A channel that failed refuses a subscription until it is attached again.
+    (ablyChannel.state === 'failed' ? ablyChannel.attach().then(listen) : listen()).catch(() => {});
     if (ablyChannel.state === 'attached') this._handlers.subscribed(channel);
   }
 

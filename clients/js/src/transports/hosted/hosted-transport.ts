@@ -11,12 +11,18 @@ import { PositionChecker } from './position-checker.js';
 import type { OpenProvider, Provider, ProviderHandlers } from './provider.js';
 
 const UNAUTHORIZED = 401;
+const FORBIDDEN = 403;
+const UNAVAILABLE = 503;
+
+/** Name of the events by which the bridge announces a revocation: ask it for this client's access. */
+const REVOKED = '@realtime.revoked';
 
 export class HostedTransport implements Transport, ProviderHandlers {
   private _provider: Provider | null = null;
   private _closed = false;
-  /** True if the provider gave a sign of life since the last look. */
-  private _alive = false;
+  private _silence: ReturnType<typeof setTimeout> | undefined;
+  /** Subscriptions without an answer of the provider, with their time limits. */
+  private readonly _unanswered = new Map<string, ReturnType<typeof setTimeout>>();
   /** Channels whose events the provider pushes. */
   private readonly _subscribed = new Set<string>();
   /** Channels of which the log has more: no late event can fill their gap. */
@@ -40,10 +46,11 @@ export class HostedTransport implements Transport, ProviderHandlers {
     this._checker = new PositionChecker(_tools, {
       channels: () => [...this._subscribed],
       message: (message) => this._forward(message),
-      failed: () => this.lost('the provider delivers nothing'),
+      failed: () => this.lost('the provider delivers nothing', CloseCode.UNDELIVERED),
+      denied: (status) => this.lost(`the bridge answered ${status}`, CloseCode.TOKEN),
     });
     const { options, request, token, timing: { tokenBatchDelay } } = _tools;
-    const channels = () => Object.keys(_tools.positions());
+    const channels = () => [...Object.keys(_tools.positions()), _tools.control()].filter((name) => name !== null);
     const authURL = _tools.url('auth');
     const tools = { tokenBatchDelay, options: options(), authURL, request, token, channels };
     open(tools, this).then(
@@ -66,7 +73,7 @@ export class HostedTransport implements Transport, ProviderHandlers {
 
   close(): void {
     this._closed = true;
-    for (const timer of this._timers) clearTimeout(timer);
+    for (const timer of [...this._timers, ...this._unanswered.values(), this._silence]) clearTimeout(timer);
     this._checker.stop();
     this._fetcher.stop();
     this._provider?.close();
@@ -76,6 +83,8 @@ export class HostedTransport implements Transport, ProviderHandlers {
     if (this._closed) return;
     this._handlers.opened();
     this._watch();
+    const control = this._tools.control();
+    if (control) this._provider?.subscribe(control);
     if (this._tools.guarantee() === 'log') this._checker.start();
   }
 
@@ -86,14 +95,17 @@ export class HostedTransport implements Transport, ProviderHandlers {
   }
 
   alive(): void {
-    this._alive = true;
+    this._watch();
     this._forward({ type: 'pong' });
   }
 
   subscribed(channel: string): void {
+    if (channel === this._tools.control()) return;
+    this._settle(channel);
     this._subscribed.add(channel);
     if (this._tools.guarantee() === 'log') {
-      this._fetcher.request(channel);
+      // An answer from before the subscription would lack events that the provider did not push yet.
+      this._later(this._tools.timing.fetchAfterSubscribing, () => this._fetcher.request(channel));
       return;
     }
     this._forward({ type: 'reset', channel, reason: 'signal' });
@@ -102,12 +114,17 @@ export class HostedTransport implements Transport, ProviderHandlers {
 
   refused(channel: string, status: number, message: string): void {
     if (status === UNAUTHORIZED) this.lost(message, CloseCode.TOKEN);
-    else this._forward({ type: 'refused', channel, code: status, message });
+    else if (channel !== this._tools.control()) this._refuse(channel, status, message);
   }
 
   received(data: unknown): void {
     const { type, channel, ...rest } = (data ?? {}) as Fields;
     if (this._closed || (type !== 'event' && type !== 'stub')) return;
+    this._watch();
+    if (rest.event === REVOKED) {
+      this._checker.checkAccess();
+      return;
+    }
     this._checker.eventReceived();
     if (type === 'stub') this._urgent.add(String(channel));
     this._forward({ type, channel, ...rest });
@@ -119,8 +136,11 @@ export class HostedTransport implements Transport, ProviderHandlers {
 
   /** Subscribe to the channel the first time; later, request missing events from the log. */
   private _subscribe(channel: string): void {
-    if (!this._subscribed.has(channel)) this._provider?.subscribe(channel);
-    else if (this._urgent.delete(channel)) this._fetcher.request(channel);
+    if (!this._subscribed.has(channel)) {
+      this._settle(channel);
+      this._unanswered.set(channel, setTimeout(() => this._onUnanswered(channel), this._tools.timing.providerAnswer));
+      this._provider?.subscribe(channel);
+    } else if (this._urgent.delete(channel)) this._fetcher.request(channel);
     else {
       // Providers may deliver out of order: the missing event is often next.
       const wait = this._tools.timing.reorderAllowance * (1 + Math.random() / 2);
@@ -129,23 +149,40 @@ export class HostedTransport implements Transport, ProviderHandlers {
   }
 
   private _unsubscribe(channel: string): void {
+    this._settle(channel);
     this._subscribed.delete(channel);
     this._provider?.unsubscribe(channel);
   }
 
-  private _onFetchFailed(channels: string[], status: number): void {
-    if (status === UNAUTHORIZED) this.lost('a poll was answered 401', CloseCode.TOKEN);
-    const message = 'the log does not answer';
-    for (const channel of channels) this._forward({ type: 'refused', channel, code: 503, message });
+  /** End the time limit of the provider's answer. */
+  private _settle(channel: string): void {
+    clearTimeout(this._unanswered.get(channel));
+    this._unanswered.delete(channel);
   }
 
-  /** Ping the provider after each period without a sign of life. */
+  /** Go on without a channel that the provider does not answer; a later answer still counts. */
+  private _onUnanswered(channel: string): void {
+    this._refuse(channel, UNAVAILABLE, 'the provider does not answer');
+  }
+
+  /** Report a channel that the provider does not push: for good, or until the next attempt. */
+  private _refuse(channel: string, code: number, message: string): void {
+    this._settle(channel);
+    this._subscribed.delete(channel);
+    this._forward({ type: 'refused', channel, code, message });
+  }
+
+  private _onFetchFailed(channels: string[], status: number): void {
+    if (status === UNAUTHORIZED || status === FORBIDDEN) this.lost(`a poll was answered ${status}`, CloseCode.TOKEN);
+    const message = 'the log does not answer';
+    for (const channel of channels) this._forward({ type: 'refused', channel, code: UNAVAILABLE, message });
+  }
+
+  /** Ping the provider after a period without a sign of life. */
   private _watch(): void {
-    this._later(this._tools.timing.providerSilence, () => {
-      if (!this._alive) this._provider?.ping();
-      this._alive = false;
-      this._watch();
-    });
+    if (this._closed) return;
+    clearTimeout(this._silence);
+    this._silence = setTimeout(() => this._provider?.ping(), this._tools.timing.providerSilence);
   }
 
   private _later(milliseconds: number, call: () => void): void {
@@ -157,6 +194,9 @@ export class HostedTransport implements Transport, ProviderHandlers {
   }
 
   private _forward(message: ServerMessage): void {
-    if (!this._closed) this._handlers.message(message);
+    if (this._closed) return;
+    // Nothing is delivered after a denial, whatever the provider still pushes.
+    if (message.type === 'refused' && message.code === FORBIDDEN) this._unsubscribe(String(message.channel));
+    this._handlers.message(message);
   }
 }

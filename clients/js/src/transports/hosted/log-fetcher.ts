@@ -3,6 +3,8 @@
 import type { Fields, ServerMessage } from '../../messages.js';
 import type { TransportTools } from '../transport.js';
 
+const FORBIDDEN = 403;
+
 export interface LogFetcherListener {
   message(message: ServerMessage): void;
   /** Handle a failed request for these channels; `status` is 0 where no response arrived. */
@@ -76,12 +78,15 @@ export async function fetchLog(tools: TransportTools, channels: string[], signal
   }
 }
 
+/** Return the message that ends a channel to which the user has no access. */
+export function forbidden(channel: string): ServerMessage {
+  return { type: 'refused', channel, code: FORBIDDEN, message: 'this user may not listen to it' };
+}
+
 /** Convert a poll's answer for one channel to messages. */
 function messagesOf(channel: string, answer: Fields): ServerMessage[] {
   if (answer.error) return [{ type: 'refused', channel, ...(answer.error as Fields) }];
-  if (answer.reset === 'forbidden') {
-    return [{ type: 'refused', channel, code: 403, message: 'this user may not listen to it' }];
-  }
+  if (answer.reset === 'forbidden') return [forbidden(channel)];
   const position = answer.position as Fields;
   const { events, more, reset } = answer;
   const page = { type: 'subscribed', channel, ...position, events, more };

@@ -2,17 +2,21 @@
 
 import type { Fields, ServerMessage } from '../../messages.js';
 import type { TransportTools } from '../transport.js';
-import { fetchLog } from './log-fetcher.js';
+import { fetchLog, forbidden } from './log-fetcher.js';
 
 export interface PositionCheckerListener {
   channels(): string[];
   message(message: ServerMessage): void;
   /** Handle a provider that delivers nothing: twice the log had new events, and none arrived. */
   failed(): void;
+  /** Handle a refusal of this client by the bridge, 401 or 403. */
+  denied(status: number): void;
 }
 
 /** Offset beyond any other: the client then reads the channel's position from the log. */
 const BEYOND = Number.MAX_SAFE_INTEGER;
+
+const DENIED = [401, 403];
 
 export class PositionChecker {
   private _timer: ReturnType<typeof setTimeout> | undefined;
@@ -27,7 +31,9 @@ export class PositionChecker {
   ) {}
 
   start(): void {
-    const wait = this._tools.timing.positionCheckInterval * (0.8 + 0.4 * Math.random());
+    const { positionCheckInterval } = this._tools.timing;
+    // Spread little: a lost event has to be found within 35 s, and a page may ask 5 times in 2 minutes.
+    const wait = positionCheckInterval * (0.94 + 0.12 * Math.random());
     this._timer = setTimeout(() => void this._check().finally(() => this._continue()), wait);
   }
 
@@ -41,6 +47,13 @@ export class PositionChecker {
     this._received = true;
   }
 
+  /** Ask the bridge soon whether this client still has access. */
+  checkAccess(): void {
+    // At different times: a channel may have many clients.
+    const wait = this._tools.timing.wakeSpread * Math.random();
+    setTimeout(() => void this._fetch(this._listener.channels()), wait);
+  }
+
   private _continue(): void {
     if (!this._stopped.signal.aborted) this.start();
   }
@@ -48,19 +61,31 @@ export class PositionChecker {
   private async _check(): Promise<void> {
     const channels = this._listener.channels();
     if (this._tools.isHidden() || !channels.length) return;
-    let fields: Fields;
-    try {
-      fields = await fetchLog(this._tools, channels, this._stopped.signal);
-    } catch {
-      // The next check repeats the request; requests for missing events report the failure.
-      return;
-    }
+    const fields = await this._fetch(channels);
+    if (!fields) return;
     const offsets = newOffsets(fields.channels as Record<string, Fields>);
     const silent = !this._received && Object.keys(offsets).length > 0;
     this._received = false;
     this._listener.message({ type: 'heartbeat', offsets, generation: fields.generation });
     // The event may still be on its way by the provider.
     if (silent) this._timer = setTimeout(() => this._judge(), this._tools.timing.lateEventAllowance);
+  }
+
+  /** Request the log's positions, and report what the bridge denies. */
+  private async _fetch(channels: string[]): Promise<Fields | null> {
+    if (this._stopped.signal.aborted) return null;
+    try {
+      const fields = await fetchLog(this._tools, channels, this._stopped.signal);
+      for (const [channel, { reset }] of Object.entries(fields.channels as Record<string, Fields>)) {
+        if (reset === 'forbidden') this._listener.message(forbidden(channel));
+      }
+      return fields;
+    } catch (error) {
+      const { status } = error as { status?: number | null };
+      if (DENIED.includes(Number(status))) this._listener.denied(Number(status));
+      // After another failure the next check repeats the request, and requests for missing events report it.
+      return null;
+    }
   }
 
   private _judge(): void {
@@ -73,7 +98,9 @@ export class PositionChecker {
 
 /** Return the log's offsets of the channels in which it has new events. */
 function newOffsets(answers: Record<string, Fields>): Record<string, number> {
-  const moved = Object.entries(answers).filter(([, { events, reset }]) => reset || (events as unknown[])?.length);
+  const moved = Object.entries(answers).filter(
+    ([, { events, reset }]) => (reset && reset !== 'forbidden') || (events as unknown[])?.length,
+  );
   return Object.fromEntries(
     moved.map(([name, { position, reset }]) => [name, reset ? BEYOND : Number((position as Fields).offset)]),
   );

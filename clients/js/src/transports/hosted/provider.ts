@@ -23,7 +23,10 @@ export interface ProviderHandlers {
   alive(): void;
   /** Handle the start of a channel's events. */
   subscribed(channel: string): void;
-  /** Handle a refused channel; `status` is that of the response of `auth/{provider}`, or 500. */
+  /**
+   * Handle a channel that is refused, or that was subscribed and failed. `status` is that of the
+   * response of `auth/{provider}`; where the provider itself refuses, 503.
+   */
   refused(channel: string, status: number, message: string): void;
   /** Handle the parsed data of a provider's message. */
   received(data: unknown): void;

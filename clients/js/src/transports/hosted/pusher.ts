@@ -4,19 +4,19 @@ import type { Channel, Options, default as SDK } from 'pusher-js';
 import type { Fields } from '../../messages.js';
 import type { TransportHandlers, TransportTools } from '../transport.js';
 import { HostedTransport } from './hosted-transport.js';
+import { Permissions } from './permissions.js';
 import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
 
 type Pusher = SDK.default;
 
-/** Answer of the bridge for one channel. */
-interface Permission {
-  readonly auth: string;
-}
+/** Data of pusher-js for a permission, and for a sign-in. */
+type Permission = { auth: string };
+type SignIn = { auth: string; user_data: string };
 
 /** Name of all events that the bridge publishes by Pusher. */
 const EVENT = 'realtime';
 
-const INTERNAL_ERROR = 500;
+const UNAVAILABLE = 503;
 
 /** Pusher's code for a TLS-only application, which pusher-js handles by connecting again with TLS. */
 const TLS_ONLY = 4000;
@@ -30,8 +30,9 @@ export function pusherTransport(tools: TransportTools, handlers: TransportHandle
 export async function openPusher(tools: ProviderTools, handlers: ProviderHandlers): Promise<Provider> {
   const Client = await load();
   const statuses = new Map<string, number>();
-  const client = new Client(String(tools.options.key), optionsOf(tools, statuses));
-  return new PusherProvider(client, tools, handlers, statuses);
+  const permissions = new Permissions(tools, () => client.signin());
+  const client: Pusher = new Client(String(tools.options.key), optionsOf(tools, permissions, statuses));
+  return new PusherProvider(client, tools, handlers, permissions, statuses);
 }
 
 async function load(): Promise<typeof SDK.default> {
@@ -51,6 +52,7 @@ class PusherProvider implements Provider {
     private readonly _pusher: Pusher,
     private readonly _tools: ProviderTools,
     private readonly _handlers: ProviderHandlers,
+    private readonly _permissions: Permissions,
     /** HTTP status of each channel's last failed authorization, which pusher-js does not pass on. */
     private readonly _statuses: ReadonlyMap<string, number>,
   ) {
@@ -69,6 +71,9 @@ class PusherProvider implements Provider {
   }
 
   subscribe(channel: string): void {
+    const known = this._pusher.channel(this._name(channel)) as Channel | undefined;
+    // After a refusal by the server pusher-js waits for its answer without an end, and sends nothing again.
+    if (known && !known.subscribed) known.subscriptionPending = false;
     const pusherChannel = this._pusher.subscribe(this._name(channel));
     // pusher-js returns the same object for a repeated subscription.
     pusherChannel.unbind_all();
@@ -89,6 +94,7 @@ class PusherProvider implements Provider {
   /** Disconnect later: within its own callbacks pusher-js would connect again, and may do so once even now. */
   close(): void {
     this._live = false;
+    this._permissions.release();
     queueMicrotask(() => this._pusher.disconnect());
   }
 
@@ -96,10 +102,10 @@ class PusherProvider implements Provider {
     pusherChannel.bind(EVENT, (data: unknown) => this._handlers.received(data));
     pusherChannel.bind('pusher:subscription_succeeded', () => this._handlers.subscribed(channel));
     pusherChannel.bind('pusher:subscription_error', ({ status, error }: Fields) => {
-      const code = Number(status) || (this._statuses.get(this._name(channel)) ?? INTERNAL_ERROR);
-      this._handlers.refused(channel, code, String(error));
-    }
-    );
+      // The provider's own refusal has a status: our token is valid, and other channels are not concerned.
+      const code = status ? UNAVAILABLE : this._statuses.get(this._name(channel));
+      this._handlers.refused(channel, code ?? UNAVAILABLE, `Pusher refuses the channel: ${error}`);
+    });
   }
 
   private _name(channel: string): string {
@@ -121,29 +127,25 @@ class PusherProvider implements Provider {
 }
 
 /** Return the SDK's options. A host of one's own gets WebSockets only: pusher-js would also try Pusher's public hosts. */
-function optionsOf({ options, authURL, request, token }: ProviderTools, statuses: Map<string, number>): Options {
+function optionsOf({ options, authURL }: ProviderTools, permissions: Permissions, statuses: Map<string, number>): Options {
   const { cluster, host, port, tls } = options;
-  const { signal } = new AbortController();
-  // Not by pusher-js, to which each 403 on the way is a refusal of the bridge.
-  const authorize = async (channel: string, socket: string): Promise<Permission> => {
-    const body = { socket_id: socket, channel_name: channel };
-    const response = await request(authURL, { body, token: token(), signal });
-    return response.json() as Promise<Permission>;
-  };
   return {
-    cluster: String(cluster ?? 'local'),
+    cluster: String(cluster ?? 'mt1'),
     channelAuthorization: {
       endpoint: authURL,
       transport: 'ajax',
-      customHandler: ({ channelName, socketId }, answer) => {
-        authorize(channelName, socketId).then(
-          (data) => answer(null, data),
-          (error: Error & { status?: number | null }) => {
-            statuses.set(channelName, error.status ?? INTERNAL_ERROR);
-            answer(error, null);
-          },
-        );
-      },
+      customHandler: ({ channelName, socketId }, answer) =>
+        permissions.request(channelName, socketId, (status, permission) => {
+          if (status) statuses.set(channelName, status);
+          const error = status ? new Error(`the bridge answered ${status}`) : null;
+          answer(error, permission as Permission | null);
+        }),
+    },
+    // A connection that is signed in ends at once when the user's access is revoked.
+    userAuthentication: {
+      endpoint: authURL,
+      transport: 'ajax',
+      customHandler: (_, answer) => answer(null, permissions.signIn as SignIn | null),
     },
     ...(host !== undefined && {
       wsHost: String(host),
