@@ -92,6 +92,7 @@ payloads: .venv $(CLIENT)/node_modules/.installed
 
 load: test-packages .venv $(CLIENT)/node_modules/.installed
 	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_many_jobs.py $(ARGS)
+	FULL_LOAD=1 .venv/bin/pytest --timeout 900 tests/browser/test_idle_page.py $(ARGS)
 	.venv/bin/python -m tests.lab --long
 
 soak: .venv
