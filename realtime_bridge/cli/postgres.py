@@ -128,8 +128,10 @@ def unwatch(
     with exit_on_error(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import triggers, watches
 
-        target = watches.find_table(connection, table)
-        _run_all(connection, triggers.drop_triggers(target, Settings.load().prefix))
+        prefix = Settings.load().prefix
+        target = watches.find_watched_table(connection, table, prefix)
+        if target:
+            _run_all(connection, triggers.drop_triggers(target, prefix))
         stderr.print(f"no longer watching {table}")
 
 
@@ -146,6 +148,8 @@ def list_watches(url: Url = None, as_json: Json = False) -> None:
         for rule in rules:
             key = f", key {rule['key']}" if rule["key"] else ""
             stderr.print(f"{rule['table']}: {rule['event']} on {rule['channel']}{key}")
+            if rule["problem"]:
+                stderr.print(f"  → {rule['problem']}")
         if not rules:
             stderr.print("no table is watched: see `realtime-bridge postgres watch --help`")
 

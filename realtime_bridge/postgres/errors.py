@@ -8,7 +8,12 @@ from psycopg import errors
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.urls import redact
 
-_NOT_INSTALLED = (errors.InvalidSchemaName, errors.UndefinedTable, errors.UndefinedFunction)
+_NOT_INSTALLED = (
+    errors.InvalidSchemaName,
+    errors.UndefinedTable,
+    errors.UndefinedFunction,
+    errors.UndefinedColumn,
+)
 
 
 class DatabaseError(RealtimeError):

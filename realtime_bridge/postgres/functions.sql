@@ -239,13 +239,20 @@ CREATE CONSTRAINT TRIGGER append_outbox_at_commit AFTER INSERT ON {schema}.outbo
 CREATE OR REPLACE FUNCTION {schema}.register_transaction() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    INSERT INTO {schema}.outbox_transactions (writer) VALUES (pg_current_xact_id()) ON CONFLICT DO NOTHING;
+    -- A watch may have found no event to insert: then this transaction needs no id.
+    IF EXISTS (SELECT FROM new_rows) THEN
+        INSERT INTO {schema}.outbox_transactions (writer) VALUES (pg_current_xact_id()) ON CONFLICT DO NOTHING;
+    END IF;
     RETURN NULL;
 END $$;
 
 DROP TRIGGER IF EXISTS register_transaction ON {schema}.outbox;
 CREATE TRIGGER register_transaction AFTER INSERT ON {schema}.outbox
-    FOR EACH STATEMENT EXECUTE FUNCTION {schema}.register_transaction();
+    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION {schema}.register_transaction();
+
+-- A role that may call these could make them run on a table with its own types and casts, and so
+-- get the rights of the schema's owner. A trigger that exists runs without this right.
+REVOKE ALL ON FUNCTION {schema}.append_outbox_at_commit(), {schema}.register_transaction() FROM PUBLIC;
 
 -- Begin a new epoch if `expected_epoch` is still the channel's. The comparison runs under the lock,
 -- so of several callers with the same expectation one rotates. The latest event of each key stays:

@@ -71,3 +71,12 @@ CREATE OR REPLACE FUNCTION {schema}.is_readable(body text) RETURNS boolean LANGU
     SELECT octet_length(body) <= {max_bytes} AND {schema}.has_depth(body, {max_depth})
         AND {schema}.has_whole_characters(body) AND {schema}.has_double_numbers(body)
 $$;
+
+-- Return JSON with integers that JavaScript rounds as texts: ids over 2^53 would name another row.
+CREATE OR REPLACE FUNCTION {schema}.text_of_large_integers(body text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN body !~ '[0-9]{{16}}' THEN body ELSE (
+        SELECT string_agg(CASE WHEN part[2] ~ '^-?[0-9]{{16,}}$' AND abs(part[2]::numeric) > 9007199254740991
+            THEN '"' || part[2] || '"' ELSE part[1] END, '' ORDER BY number)
+        FROM regexp_matches(body, '("(?:[^"\\]|\\.)*"|(-?[0-9][-+.0-9eE]*)|[^-"0-9]+)', 'g') WITH ORDINALITY AS m (part, number)
+    ) END
+$$;

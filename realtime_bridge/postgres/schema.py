@@ -1,6 +1,7 @@
 """Installation, upgrade, status and removal of the log's schema."""
 
 from importlib.resources import files
+from typing import LiteralString
 
 import psycopg
 from msgspec import Struct
@@ -14,10 +15,20 @@ from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.text import UNPRINTABLE
 from realtime_bridge.postgres import triggers
 
-VERSION = 2
-"""Version of the tables; every install replaces the functions. 2: constraints of the outbox."""
+VERSION = 3
+"""Version of the tables; every install replaces the functions. 2: constraints of the outbox.
+3: names of watched tables."""
+
+_CONSTRAINTS_VERSION, _NAMES_VERSION = 2, 3
 
 _FUNCTIONS = ("rules", "functions")
+
+# Ids of transactions have a meaning in one server only: a restored database has those of another.
+_FORGET_TRANSACTIONS: LiteralString = """
+UPDATE {schema}.channels SET changed_by = pg_current_xact_id(), duplicate_offset = NULL,
+    duplicate_by = NULL
+WHERE changed_by > pg_current_xact_id() OR duplicate_by > pg_current_xact_id()
+"""
 _RULES = {
     # Without the lookahead and the bounds of Python's pattern: both are slow in PostgreSQL.
     "channel_characters": Literal(f"^[{ALPHABET}]+$"),
@@ -77,9 +88,12 @@ def install(connection: psycopg.Connection, prefix: str, retention: Retention) -
             connection.execute(load_sql(prefix, "schema"))
         for name in _FUNCTIONS:
             connection.execute(load_sql(prefix, name))
-        if before is None or before < VERSION:
+        if before is None or before < _CONSTRAINTS_VERSION:
             connection.execute(load_sql(prefix, "constraints"))
-            connection.execute(_store_version(prefix))
+        if before is not None and before < _NAMES_VERSION:
+            connection.execute(load_sql(prefix, "names"))
+        connection.execute(_store_version(prefix))
+        connection.execute(SQL(_FORGET_TRANSACTIONS).format(schema=Identifier(prefix)))
         for statement in triggers.recreate_triggers(connection, prefix):
             connection.execute(statement)
         connection.execute(set_retention(prefix, retention))

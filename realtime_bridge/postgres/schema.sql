@@ -71,10 +71,12 @@ CREATE TABLE {schema}.relay_queue (
     PRIMARY KEY (channel, "offset")
 );
 
--- Tables whose changes are events. Each has three trigger functions in this schema.
+-- Tables whose changes are events. Each has three trigger functions in this schema. The name finds
+-- a table that was dropped and created again.
 CREATE TABLE {schema}.watches (
     number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     relation regclass NOT NULL UNIQUE,
+    name text NOT NULL,
     channel text NOT NULL,
     event text NOT NULL,
     columns text[] NOT NULL,

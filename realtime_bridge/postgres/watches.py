@@ -1,23 +1,44 @@
 """Watches: tables whose changed rows become events in the same transaction."""
 
 from collections.abc import Sequence
+from typing import LiteralString
 
 import psycopg
 from msgspec import Struct
+from msgspec.structs import asdict
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.postgres.templates import Template
+from realtime_bridge.postgres.watch_status import status_query, to_status
 
 
 class Table(Struct, frozen=True):
-    """Table of the database's catalogue; `primary` has the columns of its primary key, if any."""
+    """Table of the database's catalogue.
+
+    Args:
+        oid: its number in this database; a restored table has another one.
+        schema: its schema.
+        name: its name.
+        columns: its columns, in order.
+        primary: the columns of its primary key, if any.
+        owner: the role that owns it.
+        is_own: the owner is this connection's role.
+        is_controlled: this connection's role has the rights of the owner.
+        foreign_types: columns with a type of a role that is neither the owner nor a superuser,
+            each with that role.
+
+    """
 
     oid: int
     schema: str
     name: str
     columns: tuple[str, ...]
     primary: tuple[str, ...]
+    owner: str
+    is_own: bool = True
+    is_controlled: bool = True
+    foreign_types: dict[str, str] = {}
 
     @property
     def identifier(self) -> Identifier:
@@ -58,17 +79,27 @@ def find_table(connection: psycopg.Connection, name: str) -> Table:
 
     """
     try:
-        row = connection.execute(_TABLE, [name]).fetchone()
+        row = connection.execute(_TABLE, {"name": name}).fetchone()
     except psycopg.errors.InvalidName:
         row = None
     if row is None:
         raise ConfigurationError(
             f"The database has no table {name!r}: write it as SQL does, like app.jobs or '\"Jobs\"'"
         )
-    oid, schema, table, kind, columns, primary = row
+    oid, schema, table, kind, columns, primary, owner, is_own, is_controlled, foreign_types = row
     if kind not in ("r", "p"):  # an ordinary or a partitioned table: others have no row triggers
         raise ConfigurationError(f"{name!r} is not a table: watch the table of its rows")
-    return Table(oid, schema, table, tuple(columns), tuple(primary))
+    return Table(
+        oid=oid,
+        schema=schema,
+        name=table,
+        columns=tuple(columns),
+        primary=tuple(primary),
+        owner=owner,
+        is_own=is_own,
+        is_controlled=is_controlled,
+        foreign_types=foreign_types,
+    )
 
 
 def create_watch(
@@ -77,9 +108,16 @@ def create_watch(
     """Return a watch whose templates and columns fit the table.
 
     Raises:
-        ConfigurationError: a template or column does not fit.
+        ConfigurationError: a template or column does not fit, or the watch would give one role the
+            rights of another.
 
     """
+    # The triggers' functions run as the table's owner: only who has those rights may create them.
+    if not table.is_controlled:
+        raise ConfigurationError(
+            f"The table {table.name!r} belongs to the role {table.owner}: watch it as that role, "
+            "as a member of it, or as a superuser"
+        )
     unknown = [name for name in columns if name not in table.columns]
     if unknown:
         raise ConfigurationError(
@@ -92,25 +130,32 @@ def create_watch(
             f"The channel {channel!r} names no column, so all rows go to all subscribers: "
             "write it like 'user-{user_id}'"
         )
-    return Watch(
+    watch = Watch(
         table=table,
         channel=channel_template,
         event=Template(event, table.columns, purpose="event"),
         columns=tuple(columns) or table.columns,
         key=Template(key, table.columns, purpose="key") if key else None,
     )
+    for name in watch.published_columns:
+        if role := table.foreign_types.get(name):
+            # A conversion to text or JSON runs a cast, which the type's owner can define.
+            raise ConfigurationError(
+                f"The column {name!r} has a type of the role {role}, whose code would run with the "
+                f"rights of {table.owner}: omit the column, or change the owner of the type"
+            )
+    return watch
 
 
 def insert_watch(watch: Watch, prefix: str) -> Composed:
     """Return the SQL that stores a watch, in place of an earlier one of the table."""
     return SQL(
-        "INSERT INTO {schema}.watches (relation, channel, event, columns, key) "
-        "VALUES ({oid}, {channel}, {event}, {columns}, {key}) ON CONFLICT (relation) DO UPDATE SET "
-        "channel = excluded.channel, event = excluded.event, columns = excluded.columns, "
-        "key = excluded.key"
+        "INSERT INTO {schema}.watches (relation, name, channel, event, columns, key) "
+        "VALUES ({oid}, {name}, {channel}, {event}, {columns}, {key})"
     ).format(
         schema=Identifier(prefix),
         oid=Literal(watch.table.oid),
+        name=watch.table.identifier.as_string(),
         channel=watch.channel.text,
         event=watch.event.text,
         columns=list(watch.columns),
@@ -119,33 +164,58 @@ def insert_watch(watch: Watch, prefix: str) -> Composed:
 
 
 def delete_watch(table: Table, prefix: str) -> Composed:
-    """Return the SQL that deletes the watch of a table."""
-    return SQL("DELETE FROM {}.watches WHERE relation = {}").format(
-        Identifier(prefix), Literal(table.oid)
+    """Return the SQL that deletes the watch of a table, also of a dropped one of its name."""
+    return SQL(
+        "DELETE FROM {schema}.watches WHERE relation = {oid} OR (name = {name} "
+        "AND NOT EXISTS (SELECT FROM pg_class WHERE pg_class.oid = relation))"
+    ).format(
+        schema=Identifier(prefix),
+        oid=Literal(table.oid),
+        name=table.identifier.as_string(),
     )
 
 
 def list_watches(connection: psycopg.Connection, prefix: str) -> list[dict[str, str | None]]:
-    """Return the table, channel, event and key of each watch."""
-    # The join leaves out watches of tables that were dropped.
-    query = SQL(
-        "SELECT relation::text, channel, event, key FROM {}.watches "
-        "JOIN pg_class ON pg_class.oid = relation ORDER BY 1"
-    )
-    rows = connection.execute(query.format(Identifier(prefix))).fetchall()
-    return [dict(zip(("table", "channel", "event", "key"), row, strict=True)) for row in rows]
+    """Return the table, channel, event, key and problem of each watch; see `watch_status`."""
+    return [asdict(to_status(row)) for row in connection.execute(status_query(prefix))]
+
+
+def find_watched_table(connection: psycopg.Connection, name: str, prefix: str) -> Table | None:
+    """Return the watched table of a name; None for a dropped one, after deleting its watch.
+
+    Raises:
+        ConfigurationError: no table of this name is watched.
+
+    """
+    try:
+        table = find_table(connection, name)
+    except ConfigurationError:
+        query = SQL(_DELETE_DROPPED).format(Identifier(prefix))
+        if not connection.execute(query, {"name": name}).rowcount:
+            raise
+        return None
+    watched = [str(rule["table"]) for rule in list_watches(connection, prefix)]
+    (spelling,) = connection.execute(_SPELLING, [table.oid]).fetchone() or ("",)
+    if spelling not in watched:
+        others = f"watched are {', '.join(watched)}" if watched else "no table is watched"
+        raise ConfigurationError(f"The table {name} is not watched: {others}")
+    return table
 
 
 def load_watches(connection: psycopg.Connection, prefix: str) -> list[Watch]:
     """Return the stored watches, without the columns that their tables have lost.
+
+    A table that was dropped and created again is found by its name.
 
     Raises:
         ConfigurationError: a template names a column that is gone.
 
     """
     query = SQL(
-        "SELECT relation::text, channel, event, columns, key FROM {}.watches "
-        "JOIN pg_class ON pg_class.oid = relation ORDER BY number"
+        "SELECT coalesce(pg_class.oid::regclass, to_regclass(w.name))::text, "
+        "channel, event, columns, key "
+        "FROM {}.watches w LEFT JOIN pg_class ON pg_class.oid = relation "
+        "WHERE coalesce(pg_class.oid::regclass, to_regclass(w.name)) IS NOT NULL ORDER BY number"
     )
     watches = []
     for name, channel, event, columns, key in connection.execute(query.format(Identifier(prefix))):
@@ -157,13 +227,40 @@ def load_watches(connection: psycopg.Connection, prefix: str) -> list[Watch]:
     return watches
 
 
+_SPELLING = "SELECT %s::oid::regclass::text"
+
+_DELETE_DROPPED: LiteralString = """
+DELETE FROM {}.watches WHERE to_regclass(name) IS NULL
+    AND NOT EXISTS (SELECT FROM pg_class WHERE pg_class.oid = relation)
+    AND (parse_ident(name))[3 - cardinality(parse_ident(%(name)s)):] = parse_ident(%(name)s)
+"""
+"""A name without a schema stands for a table of any schema."""
+
+# Arrays, domains, composite types and ranges contain other types, each with an owner.
 _TABLE = """
+WITH RECURSIVE part (attname, type) AS (
+    SELECT attname, atttypid FROM pg_attribute
+    WHERE attrelid = to_regclass(%(name)s) AND attnum > 0 AND NOT attisdropped
+    UNION
+    SELECT part.attname, inner_type FROM part JOIN pg_type t ON t.oid = part.type
+    CROSS JOIN LATERAL (
+        SELECT unnest(ARRAY[t.typelem, t.typbasetype]) AS inner_type
+        UNION ALL SELECT atttypid FROM pg_attribute
+            WHERE attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped
+        UNION ALL SELECT rngsubtype FROM pg_range WHERE rngtypid = t.oid
+    ) AS contained WHERE inner_type <> 0
+)
 SELECT c.oid::bigint, n.nspname, c.relname, c.relkind::text,
     ARRAY(SELECT attname::text FROM pg_attribute
         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum),
     ARRAY(SELECT a.attname::text FROM pg_index i
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
-        WHERE i.indrelid = c.oid AND i.indisprimary)
+        WHERE i.indrelid = c.oid AND i.indisprimary),
+    pg_get_userbyid(c.relowner), pg_get_userbyid(c.relowner) = current_user,
+    pg_has_role(c.relowner, 'MEMBER'),
+    (SELECT coalesce(jsonb_object_agg(part.attname, rolname), '{}') FROM part
+        JOIN pg_type t ON t.oid = part.type JOIN pg_roles r ON r.oid = t.typowner
+        WHERE t.typowner <> c.relowner AND NOT rolsuper)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = to_regclass(%s)
+WHERE c.oid = to_regclass(%(name)s)
 """

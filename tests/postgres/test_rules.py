@@ -199,7 +199,7 @@ def test_install_upgrades_the_outbox_and_the_watches(server: PostgresServer) -> 
         rule = watches.create_watch(table, channel="user-{user_id}", event="job.{op}")
         for statement in triggers.create_triggers(rule, "realtime"):
             database.execute(statement)
-        make_version_1(database, table.oid)
+        make_version_1(database)
         assert insert(database, body="no JSON")
         with pytest.raises(psycopg.errors.DivisionByZero):
             database.execute("INSERT INTO jobs VALUES (1, 42, 'a')")
@@ -210,8 +210,9 @@ def test_install_upgrades_the_outbox_and_the_watches(server: PostgresServer) -> 
         assert schema.install(database, "realtime", Retention()) == schema.VERSION
 
 
-def make_version_1(database: psycopg.Connection, relation: int) -> None:
-    """Make the outbox as version 1 had it, with a trigger function that fails."""
+def make_version_1(database: psycopg.Connection) -> None:
+    """Make the schema as version 1 had it, with a trigger function that fails."""
+    database.execute("ALTER TABLE realtime.watches DROP COLUMN name")
     query = (
         "SELECT conname FROM pg_constraint WHERE conrelid = 'realtime.outbox'::regclass "
         "AND contype = 'c'"
@@ -222,8 +223,10 @@ def make_version_1(database: psycopg.Connection, relation: int) -> None:
         "ALTER TABLE realtime.outbox ADD CONSTRAINT outbox_body_check CHECK (body <> '')"
     )
     database.execute("UPDATE realtime.settings SET version = 1")
+    query = "SELECT tgfoid::regproc::text FROM pg_trigger WHERE tgname = 'realtime_insert'"
+    (name,) = database.execute(query).fetchone() or ("",)
     database.execute(
-        f"CREATE OR REPLACE FUNCTION realtime.watch_{relation}_insert() RETURNS trigger "
+        f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger "
         "LANGUAGE plpgsql AS 'BEGIN RETURN 1 / 0; END'"
     )
 

@@ -79,7 +79,103 @@ async def test_changed_primary_key_makes_an_event(
     database.execute("INSERT INTO jobs VALUES (1, 42, 'queued', 'a')")
     watch(database, "jobs", columns="id status")
     database.execute("UPDATE jobs SET id = 2")
-    assert await changes(log) == [("job.update", {"id": 2, "status": "queued"})]
+    assert await changes(log) == [
+        ("job.delete", {"id": 1, "status": "queued"}),
+        ("job.update", {"id": 2, "status": "queued"}),
+    ]
+
+
+async def test_row_that_changes_its_owner_is_deleted_for_the_old_one(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute(JOBS)
+    database.execute("INSERT INTO jobs VALUES (1, 42, 'running', 'secret of 43')")
+    watch(database, "jobs", columns="id status", key="job-{id}")
+    database.execute("UPDATE jobs SET user_id = 43, status = 'for 43'")
+    assert await changes(log) == [("job.delete", {"id": 1, "status": "running"})]
+    assert await changes(log, "user-43") == [("job.update", {"id": 1, "status": "for 43"})]
+    database.execute("UPDATE jobs SET user_id = NULL")
+    assert (await changes(log, "user-43"))[-1] == ("job.delete", {"id": 1, "status": "for 43"})
+
+
+async def test_keys_that_change_places_end_with_the_new_rows(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute("CREATE TABLE jobs (id int PRIMARY KEY, user_id int, place text)")
+    database.execute("INSERT INTO jobs VALUES (1, 42, 'a'), (2, 42, 'b')")
+    watch(database, "jobs", key="{place}")
+    database.execute("UPDATE jobs SET place = CASE place WHEN 'a' THEN 'b' ELSE 'a' END")
+    latest = (await log.latest("user-42")).events
+    assert {event.key: (event.event, event.data["id"]) for event in latest} == {
+        "a": ("job.update", 2),
+        "b": ("job.update", 1),
+    }
+
+
+async def test_row_without_a_valid_old_channel_is_not_deleted(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute("CREATE TABLE jobs (id int PRIMARY KEY, user_id text)")
+    database.execute("INSERT INTO jobs VALUES (1, NULL), (2, 'no channel!')")
+    watch(database, "jobs")
+    notices: list[str] = []
+    database.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    database.execute("UPDATE jobs SET user_id = '42'")
+    assert [name for name, _ in await changes(log)] == ["job.update", "job.update"]
+    assert notices == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE jobs SET status = '' WHERE id = (SELECT id FROM jobs FOR UPDATE SKIP LOCKED)",
+        "DELETE FROM jobs WHERE false",
+        "INSERT INTO jobs SELECT * FROM jobs WHERE false",
+    ],
+)
+def test_statement_without_rows_writes_nothing(
+    database: psycopg.Connection, statement: str
+) -> None:
+    database.execute(JOBS)
+    watch(database, "jobs")
+    with database.transaction():
+        database.execute(statement)
+        query = "SELECT pg_current_xact_id_if_assigned() IS NULL"
+        assert database.execute(query).fetchone() == (True,)
+
+
+def test_update_without_an_event_registers_no_transaction(database: psycopg.Connection) -> None:
+    database.execute(JOBS)
+    watch(database, "jobs", columns="id")
+    database.execute("INSERT INTO jobs VALUES (1, 42, 'queued', '')")
+    with database.transaction():
+        database.execute("UPDATE jobs SET note = 'b'")
+        rows = database.execute("SELECT * FROM realtime.outbox_transactions").fetchall()
+        assert rows == []
+
+
+async def test_integers_that_javascript_rounds_become_texts(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute(
+        "CREATE TABLE jobs (id bigint PRIMARY KEY, user_id int, n numeric, f float8, t text,"
+        " j json)"
+    )
+    watch(database, "jobs", key="job-{id}")
+    nested = '{"653247040368672768": [653247040368672768, -9007199254740992], "a" :1.5e20}'
+    text = '"653247040368672768", 9007199254740993'
+    values = [653247040368672768, 42, 9007199254740991, 0.1234567890123456, text, nested]
+    database.execute("INSERT INTO jobs VALUES (%s, %s, %s, %s, %s, %s)", values)
+    (event,) = await events_of(log, "user-42")
+    assert event.key == "job-653247040368672768"
+    assert event.data == {
+        "id": "653247040368672768",
+        "user_id": 42,
+        "n": 9007199254740991,
+        "f": 0.1234567890123456,
+        "t": text,
+        "j": {"653247040368672768": ["653247040368672768", "-9007199254740992"], "a": 1.5e20},
+    }
 
 
 async def test_columns_without_equality_are_compared(
@@ -226,9 +322,11 @@ async def test_any_quotable_name_works(database: psycopg.Connection, log: Postgr
     database.execute(f"INSERT INTO {table} VALUES (1, 42, 'it''s')")
     database.execute(f"""UPDATE {table} SET "a'b\\" = 'ü'""")
     events = await events_of(log, "user-42")
-    assert [event.data["a'b\\"] for event in events] == ["it's", "ü"]
-    assert [event.event for event in events] == ["$realtime$ insert'", "$realtime$ update'"]
-    assert [event.key for event in events] == ["it's", "ü"]
+    assert [event.data["a'b\\"] for event in events] == ["it's", "it's", "ü"], "the key changed"
+    assert [event.event for event in events] == [
+        f"$realtime$ {operation}'" for operation in ("insert", "delete", "update")
+    ]
+    assert [event.key for event in events] == ["it's", "it's", "ü"]
 
 
 async def test_without_primary_key_every_update_makes_an_event(
@@ -280,3 +378,80 @@ def test_name_without_table_is_rejected(database: psycopg.Connection, name: str)
     database.execute("CREATE VIEW the_view AS SELECT 1 AS user_id")
     with pytest.raises(ConfigurationError, match="table"):
         watch(database, name)
+
+
+def problems(database: psycopg.Connection) -> dict[str | None, str]:
+    rules = watches.list_watches(database, "realtime")
+    return {rule["table"]: rule["problem"] or "" for rule in rules}
+
+
+async def test_table_that_was_created_again_is_noticed_and_watched_by_install(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute(JOBS)
+    watch(database, "jobs", columns="id")
+    assert problems(database) == {"jobs": ""}
+    database.execute("DROP TABLE jobs")
+    (problem,) = problems(database).values()
+    assert "was dropped: run `realtime-bridge postgres unwatch" in problem
+    database.execute(JOBS)
+    (problem,) = problems(database).values()
+    assert "dropped and created again: run `realtime-bridge postgres install`" in problem
+    schema.install(database, "realtime", Retention())
+    assert problems(database) == {"jobs": ""}
+    database.execute("INSERT INTO jobs VALUES (1, 42, 'queued', '')")
+    assert await changes(log) == [("job.insert", {"id": 1})]
+    functions = "SELECT FROM pg_proc WHERE proname LIKE 'watch%'"
+    assert len(database.execute(functions).fetchall()) == 3, "those of the dropped table are gone"
+
+
+@pytest.mark.parametrize("name", ["jobs", "public.jobs", '"public"."jobs"'])
+def test_watch_of_a_dropped_table_ends_by_its_name(database: psycopg.Connection, name: str) -> None:
+    database.execute(JOBS)
+    watch(database, "jobs")
+    database.execute("DROP TABLE jobs")
+    with pytest.raises(ConfigurationError, match="no table 'other'"):
+        watches.find_watched_table(database, "other", "realtime")
+    assert watches.find_watched_table(database, name, "realtime") is None
+    assert problems(database) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("DROP TRIGGER realtime_update ON jobs", "its triggers are missing"),
+        ("ALTER TABLE jobs DISABLE TRIGGER realtime_insert", "its triggers are disabled"),
+        ("CREATE ROLE other; ALTER TABLE jobs OWNER TO other", "another owner"),
+        ("DELETE FROM realtime.watches", "triggers without a watch"),
+    ],
+)
+def test_watch_that_does_not_work_is_listed_with_its_problem(
+    database: psycopg.Connection, change: str, problem: str
+) -> None:
+    database.execute(JOBS)
+    watch(database, "jobs")
+    database.execute(change)
+    assert problem in problems(database)["jobs"]
+
+
+def test_unwatched_table_cannot_be_unwatched(database: psycopg.Connection) -> None:
+    database.execute(JOBS)
+    with pytest.raises(ConfigurationError, match="jobs is not watched: no table is watched"):
+        watches.find_watched_table(database, "jobs", "realtime")
+    database.execute("CREATE TABLE tasks (id int PRIMARY KEY, user_id int)")
+    watch(database, "tasks")
+    with pytest.raises(ConfigurationError, match="is not watched: watched are tasks"):
+        watches.find_watched_table(database, "jobs", "realtime")
+
+
+async def test_swapped_tables_keep_their_own_watches(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute(JOBS)
+    watch(database, "jobs", event="first.{op}", columns="id")
+    database.execute("ALTER TABLE jobs RENAME TO jobs_old")
+    database.execute(JOBS)
+    watch(database, "jobs", event="second.{op}", columns="id")
+    database.execute("INSERT INTO jobs_old VALUES (1, 42, '', '')")
+    database.execute("INSERT INTO jobs VALUES (2, 42, '', '')")
+    assert await changes(log) == [("first.insert", {"id": 1}), ("second.insert", {"id": 2})]

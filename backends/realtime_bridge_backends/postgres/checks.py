@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Identifier
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.postgres.connection import Connection, connect
 from realtime_bridge.postgres.schema import VERSION
+from realtime_bridge.postgres.watch_status import status_query, to_status
 from realtime_bridge_backends.postgres.errors import to_publish_error
 
 MIN_VERSION = 130_000
@@ -52,6 +53,8 @@ async def _results(connection: Connection, prefix: str, server: str) -> AsyncIte
     yield schema
     if schema.status == "ok":
         yield await _check_relay(connection, prefix)
+        for result in await _check_watches(connection, prefix):
+            yield result
     yield await _check_notifications(connection, prefix)
 
 
@@ -127,6 +130,27 @@ async def _check_relay(connection: Connection, prefix: str) -> CheckResult:
         hint = "Start `realtime-bridge relay`, or disable it with `relay --discard-pending`"
         return CheckResult(check="postgres relay", status="warning", detail=detail, hint=hint)
     return CheckResult(check="postgres relay", status="ok", detail=detail)
+
+
+async def _check_watches(connection: Connection, prefix: str) -> list[CheckResult]:
+    """Report watches whose triggers are missing or odd, as after a restore of a dump."""
+    statuses = [to_status(row) async for row in await connection.execute(status_query(prefix))]
+    problems = [(status.table, status.problem) for status in statuses if status.problem]
+    if not problems:
+        detail = f"{len(statuses)} tables, all with their triggers"
+        return [CheckResult(check="postgres watches", status="ok", detail=detail)]
+    results = []
+    for table, problem in problems:
+        detail, _, hint = problem.partition(": ")
+        results.append(
+            CheckResult(
+                check="postgres watches",
+                status="warning",
+                detail=f"{table}: {detail}",
+                hint=hint[:1].upper() + hint[1:],
+            )
+        )
+    return results
 
 
 async def _check_notifications(connection: Connection, prefix: str) -> CheckResult:

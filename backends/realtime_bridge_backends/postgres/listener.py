@@ -24,13 +24,17 @@ READ_EVENTS = 500
 """The most events of one channel in one read."""
 
 CHANGED = """
-SELECT pg_current_snapshot()::text, c.channel, c.epoch, c.top,
-    CASE WHEN NOT pg_visible_in_snapshot(c.duplicate_by, previous) THEN c.duplicate_offset END
-FROM coalesce(%s::pg_snapshot, pg_current_snapshot()) AS previous
+SELECT current::text, c.channel, c.epoch, c.top,
+    CASE WHEN NOT pg_visible_in_snapshot(c.duplicate_by, previous)
+        AND c.duplicate_by < pg_snapshot_xmax(current) THEN c.duplicate_offset END
+FROM pg_current_snapshot() AS current
+CROSS JOIN LATERAL coalesce(%s::pg_snapshot, current) AS previous
 LEFT JOIN {}.channels c ON c.changed_by >= pg_snapshot_xmin(previous)
+    AND c.changed_by < pg_snapshot_xmax(current)
 """
 """Channels that may have changed since a snapshot: those changed by a transaction that was not
-finished in it. Commits become visible in any order, so a counter would miss some."""
+finished in it. Commits become visible in any order, so a counter would miss some. An id beyond the
+current snapshot comes from the server of a dump: without that limit it would always be new."""
 
 TOPS = "SELECT NULL, channel, epoch, top, NULL::bigint FROM {}.channels WHERE channel = ANY(%s)"
 SNAPSHOT = "SELECT pg_current_snapshot()::text"
