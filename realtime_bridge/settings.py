@@ -4,6 +4,7 @@ This module loads pydantic: import it where the configuration is read, not in ea
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -135,6 +136,19 @@ class EnvironmentSettings(BaseSettings):
         if field and isinstance(field.validation_alias, AliasChoices):
             return [str(choice) for choice in field.validation_alias.choices]
         return [f"{cls.model_config['env_prefix']}{name.upper()}"]
+
+    @classmethod
+    def variable(cls, name: str) -> str:
+        """Return the variable that sets a field in this environment, for messages.
+
+        It is the first name if no variable is set: code may have passed the value.
+        """
+        names = cls.variables(name)
+        file = DotEnvSettingsSource(cls).env_vars if len(names) > 1 else {}
+        for variable in names:
+            if os.environ.get(variable) or file.get(variable.lower()):
+                return variable
+        return names[0]
 
     @classmethod
     def _describe(cls, problem: Any, given: Mapping[str, str]) -> str:

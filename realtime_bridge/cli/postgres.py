@@ -175,12 +175,15 @@ def connect(url: str | None) -> Generator["psycopg.Connection"]:
     """Connect to the database; raise `DatabaseError` for what it rejects."""
     import psycopg
 
+    from realtime_bridge.postgres.address import parse_address
+    from realtime_bridge.postgres.connection import network_options
     from realtime_bridge.postgres.errors import to_database_error
     from realtime_bridge.postgres.settings import PostgresSettings
 
-    address = url or PostgresSettings.required_url()
+    address = parse_address(url or PostgresSettings.required_url(), source="--url" if url else None)
     try:
-        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+        options = network_options(address)
+        with psycopg.connect(address, autocommit=True, **options) as connection:
             yield connection
     except psycopg.Error as error:
         raise to_database_error(error, address) from error

@@ -42,7 +42,7 @@ async def _relay() -> None:
     except ModuleNotFoundError as error:
         missing = error.name or "psycopg"
         raise BackendNotInstalledError("postgres", missing=missing, extra="postgres") from error
-    from realtime_bridge.postgres.errors import server_name
+    from realtime_bridge.postgres.address import server_name
     from realtime_bridge.postgres.settings import PostgresSettings
     from realtime_bridge.publishing.broadcaster import Broadcaster
 

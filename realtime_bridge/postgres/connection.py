@@ -94,22 +94,33 @@ async def connect(url: str, **options: Any) -> Connection:
     """Connect in autocommit mode: each statement is one transaction.
 
     Args:
-        url: the database's address.
+        url: the database's address, see `address.parse_address`.
         options: further options of libpq; those of the URL have priority.
 
     Raises:
         psycopg.Error: the server cannot be reached, or rejects the connection.
 
     """
-    return await Connection.connect(url, autocommit=True, **network_options(url, **options))
+    # PgBouncer in transaction mode gives each transaction another session of the server, where a
+    # prepared statement is missing, or has the name of another client's one.
+    return await Connection.connect(
+        url, autocommit=True, prepare_threshold=None, **network_options(url, **options)
+    )
 
 
 def network_options(url: str, **options: Any) -> dict[str, Any]:
-    """Return the limits of the network, and further options, that a URL does not name."""
+    """Return the limits of the network, and further options, that a URL does not name.
+
+    `options` of both are joined; the encoding is always the one of our texts.
+    """
     named = conninfo_to_dict(url)
-    return {
+    chosen = {
         name: value for name, value in {**NETWORK_OPTIONS, **options}.items() if name not in named
     }
+    if "options" in options and "options" in named:
+        # The last one counts: that of the URL.
+        chosen["options"] = f"{options['options']} {named['options']}"
+    return chosen | {"client_encoding": "utf8"}
 
 
 async def _send(cancellation: PGcancelConn) -> None:

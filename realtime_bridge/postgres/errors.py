@@ -1,12 +1,10 @@
 """Errors of the database, each with one thing to do."""
 
-from urllib.parse import urlsplit
-
 import psycopg
 from psycopg import errors
 
 from realtime_bridge.errors import RealtimeError
-from realtime_bridge.model.urls import redact
+from realtime_bridge.postgres.address import server_name
 
 _NOT_INSTALLED = (
     errors.InvalidSchemaName,
@@ -18,15 +16,6 @@ _NOT_INSTALLED = (
 
 class DatabaseError(RealtimeError):
     """PostgreSQL rejected a connection or a statement."""
-
-
-def server_name(url: str) -> str:
-    """Return the server's name for messages, without credentials.
-
-    libpq also accepts `host=… password=…`; such a text is not shown at all.
-    """
-    has_host = urlsplit(url).hostname is not None
-    return f"PostgreSQL at {redact(url) if has_host else 'its default address'}"
 
 
 def to_database_error(error: psycopg.Error, url: str) -> DatabaseError:

@@ -22,8 +22,9 @@ from realtime_bridge.errors import (
     RealtimeError,
 )
 from realtime_bridge.model.event import Event
+from realtime_bridge.postgres.address import parse_address, server_name
 from realtime_bridge.postgres.connection import Connection, connect
-from realtime_bridge.postgres.errors import server_name, to_database_error
+from realtime_bridge.postgres.errors import to_database_error
 from realtime_bridge.postgres.relay_timing import RelayTiming
 from realtime_bridge.postgres.rows import COLUMNS, event_from_row
 from realtime_bridge.protocol import backoff
@@ -98,7 +99,7 @@ class Relay:
                 "No relay is needed: servers listen to PostgreSQL's log directly. Use it with "
                 "REALTIME_BACKEND=redis, pusher or ably, or with a log in the server's memory"
             )
-        self._url = url
+        self._url = parse_address(url)
         self._prefix = prefix
         self._target = target
         self._on_change = on_change

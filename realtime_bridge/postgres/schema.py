@@ -82,8 +82,8 @@ def install(connection: psycopg.Connection, prefix: str, retention: Retention) -
                 f"Schema {prefix!r} has version {before}, this program needs {VERSION}: "
                 "upgrade realtime-bridge here too"
             )
+        _check_encoding(connection)
         if before is None:
-            _check_encoding(connection)
             connection.execute(SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(prefix)))
             connection.execute(load_sql(prefix, "schema"))
         for name in _FUNCTIONS:

@@ -6,6 +6,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
 from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.postgres.scheme import has_other_scheme
 from realtime_bridge.settings import EnvironmentSettings
 
 
@@ -21,6 +22,11 @@ class PostgresSettings(EnvironmentSettings):
         examples=["postgresql://USER:PASSWORD@HOST/DATABASE"],
         description="Address of the database, with its credentials.",
     )
+
+    @property
+    def is_postgres(self) -> bool:
+        """Whether a database is set: `DATABASE_URL` may name one of another kind."""
+        return self.url is not None and not has_other_scheme(self.url)
 
     @classmethod
     def required_url(cls) -> str:

@@ -7,10 +7,21 @@ from collections.abc import AsyncIterator, Iterator
 import psycopg
 import pytest
 from sqlalchemy import create_engine
-from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session
+from sqlalchemy.ext.asyncio import (
+    AsyncSession,
+    async_scoped_session,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from realtime_bridge import BlockingBroadcaster, Broadcaster, ConfigurationError, Event
+from realtime_bridge import (
+    BlockingBroadcaster,
+    Broadcaster,
+    ConfigurationError,
+    Event,
+    InvalidEventError,
+)
 from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
@@ -205,6 +216,60 @@ async def test_sqlalchemy_session_can_own_the_transaction(
     assert await data_of(log) == [1, 3]
 
 
+async def test_async_scoped_session_can_own_the_transaction(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    engine = create_async_engine(url.replace("postgresql", "postgresql+psycopg"))
+    scope = async_scoped_session(async_sessionmaker(engine), scopefunc=asyncio.current_task)
+    await broadcaster.publish("job.7", "job.step", 1, transaction=scope)
+    await scope.commit()
+    await broadcaster.publish("job.7", "job.step", 2, transaction=scope)
+    await scope.rollback()
+    await scope.remove()
+    await engine.dispose()
+    assert await data_of(log) == [1]
+
+
+EMOJI = {"smile": "😀", "text": 'ü "\\'}
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "sql_ascii", "utf8"])
+async def test_connection_with_another_encoding_writes_all_of_unicode(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str, encoding: str
+) -> None:
+    address = f"{url}?client_encoding={encoding}"
+    async with await psycopg.AsyncConnection.connect(address) as connection:
+        await broadcaster.publish("job.7", "job.step", EMOJI, transaction=connection)
+    assert await data_of(log) == [EMOJI]
+
+
+async def test_session_with_another_encoding_writes_all_of_unicode(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    address = f"{url}?client_encoding=latin1"
+    engine = create_async_engine(address.replace("postgresql", "postgresql+psycopg"))
+    async with AsyncSession(engine) as session:
+        await broadcaster.publish("job.7", "job.step", EMOJI, transaction=session)
+        await session.commit()
+    await engine.dispose()
+    assert await data_of(log) == [EMOJI]
+
+
+async def test_name_that_a_connection_cannot_encode_is_refused(
+    broadcaster: Broadcaster, url: str
+) -> None:
+    address = f"{url}?client_encoding=latin1"
+    async with await psycopg.AsyncConnection.connect(address) as connection:
+        with pytest.raises(InvalidEventError, match="connect with client_encoding=utf8"):
+            await broadcaster.publish("job.7", "job.step", key="😀", transaction=connection)
+
+
+async def test_address_with_another_encoding_reads_and_writes_unicode(url: str) -> None:
+    async with PostgresBackend(f"{url}?client_encoding=latin1") as log:
+        await Broadcaster(log=log).publish("job.7", "job.step", EMOJI, key="😀")
+        assert await data_of(log) == [EMOJI]
+
+
 class TestWithoutAsync:
     async def test_event_is_written_in_the_callers_thread(
         self, log: PostgresBackend, blocking: BlockingBroadcaster, url: str
@@ -225,6 +290,19 @@ class TestWithoutAsync:
             blocking.publish("job.7", "job.step", 2, transaction=connection)
         engine.dispose()
         assert await data_of(log) == [1, 2]
+
+    async def test_scoped_session_can_own_the_transaction(
+        self, log: PostgresBackend, blocking: BlockingBroadcaster, url: str
+    ) -> None:
+        engine = create_engine(url.replace("postgresql", "postgresql+psycopg"))
+        scope = scoped_session(sessionmaker(engine))  # `db.session` of Flask-SQLAlchemy is one
+        blocking.publish("job.7", "job.step", 1, transaction=scope)
+        scope.commit()
+        blocking.publish("job.7", "job.step", 2, transaction=scope)
+        scope.rollback()
+        scope.remove()
+        engine.dispose()
+        assert await data_of(log) == [1]
 
     async def test_async_transaction_is_rejected(
         self, blocking: BlockingBroadcaster, url: str

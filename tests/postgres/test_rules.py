@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from realtime_bridge import ConfigurationError, Event, InvalidEventError
+from realtime_bridge.cli.postgres import connect
 from realtime_bridge.model.event import MAX_DATA_BYTES, MAX_DEPTH
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
@@ -231,11 +232,23 @@ def make_version_1(database: psycopg.Connection) -> None:
     )
 
 
-def test_database_without_unicode_is_rejected(server: PostgresServer) -> None:
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_database_without_unicode_is_rejected(server: PostgresServer, encoding: str) -> None:
+    name = encoding.lower()
     with server.connect() as connection:
-        connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+        connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
     with (
-        server.connect("latin") as database,
-        pytest.raises(ConfigurationError, match="ENCODING 'UTF8'"),
+        connect(server.url(name)) as database,
+        pytest.raises(ConfigurationError, match=f"encoding {encoding}: create .* 'UTF8'"),
     ):
         schema.install(database, "realtime", Retention())
+
+
+async def test_doctor_reports_a_database_without_unicode(server: PostgresServer) -> None:
+    with server.connect() as connection:
+        connection.execute("CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0")
+    results = {
+        result.check: result for result in await PostgresBackend(server.url("ascii")).check()
+    }
+    assert results["postgres encoding"].detail == "SQL_ASCII"
+    assert results["postgres encoding"].status == "failed"

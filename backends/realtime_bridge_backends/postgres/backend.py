@@ -23,8 +23,8 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema, transactions
+from realtime_bridge.postgres.address import parse_address, server_name
 from realtime_bridge.postgres.connection import Connection, connect
-from realtime_bridge.postgres.errors import server_name
 from realtime_bridge.postgres.rows import position_from_row
 from realtime_bridge_backends.postgres import queries
 from realtime_bridge_backends.postgres.checks import run_checks
@@ -41,10 +41,13 @@ class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
     """Log and feed of all channels, in one schema; any process may append and listen.
 
     Args:
-        url: the database's address: a URL or another text that libpq accepts.
+        url: the database's address, see `realtime_bridge.postgres.address.parse_address`.
         prefix: the name of the schema.
         retention: the history that a channel keeps.
         timing: time limits.
+
+    Raises:
+        ConfigurationError: the address is not one of PostgreSQL.
 
     """
 
@@ -56,8 +59,8 @@ class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
         retention: Retention | None = None,
         timing: PostgresTiming | None = None,
     ) -> None:
-        self._url = url
-        self._server = server_name(url)
+        self._url = parse_address(url)
+        self._server = server_name(self._url)
         self._prefix = prefix
         self._retention = retention or Retention()
         self._timing = timing or PostgresTiming()
@@ -81,7 +84,7 @@ class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
         """Return whether the environment names a database."""
         from realtime_bridge.postgres.settings import PostgresSettings
 
-        return PostgresSettings.load().url is not None
+        return PostgresSettings.load().is_postgres
 
     async def __aenter__(self) -> Self:
         self._pool = ConnectionPool(self._connect, self._timing)

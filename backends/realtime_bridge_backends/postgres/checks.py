@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Identifier
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.postgres.connection import Connection, connect
 from realtime_bridge.postgres.schema import VERSION
+from realtime_bridge.postgres.scheme import url_variable
 from realtime_bridge.postgres.watch_status import status_query, to_status
 from realtime_bridge_backends.postgres.errors import to_publish_error
 
@@ -27,7 +28,7 @@ FACTS = """
 SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
     extract(epoch FROM clock_timestamp())::float8, current_setting('synchronous_commit'),
     (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
-    current_setting('max_connections')::int
+    current_setting('max_connections')::int, current_setting('server_encoding')
 """
 
 
@@ -35,17 +36,20 @@ async def run_checks(url: str, prefix: str, server: str) -> list[CheckResult]:
     """Return the results; an unreachable server is the only result."""
     try:
         async with asyncio.timeout(CHECK_SECONDS), await connect(url) as connection:
-            return [result async for result in _results(connection, prefix, server)]
+            return [result async for result in _results(connection, url, prefix, server)]
     except (psycopg.Error, OSError) as error:  # TimeoutError is an OSError
         detail = str(to_publish_error(error, server))
         return [CheckResult(check="postgres", status="failed", detail=detail)]
 
 
-async def _results(connection: Connection, prefix: str, server: str) -> AsyncIterator[CheckResult]:
+async def _results(
+    connection: Connection, url: str, prefix: str, server: str
+) -> AsyncIterator[CheckResult]:
     facts = await (await connection.execute(FACTS)).fetchone()
     assert facts
-    version, standby, clock, synchronous_commit, used, limit = facts
+    version, standby, clock, synchronous_commit, used, limit, encoding = facts
     yield _check_version(version, standby=standby)
+    yield _check_encoding(encoding)
     yield _check_clock(clock)
     yield _check_connections(used, limit)
     yield _check_synchronous_commit(synchronous_commit)
@@ -55,19 +59,28 @@ async def _results(connection: Connection, prefix: str, server: str) -> AsyncIte
         yield await _check_relay(connection, prefix)
         for result in await _check_watches(connection, prefix):
             yield result
-    yield await _check_notifications(connection, prefix)
+    yield await _check_notifications(connection, url, prefix)
 
 
 def _check_version(number: int, *, standby: bool) -> CheckResult:
     check, detail = "postgres version", f"{number // 10_000}.{number % 10_000}"
     if standby:
-        hint = "Name the primary in REALTIME_POSTGRES_URL (target_session_attrs=read-write)"
+        variable = url_variable()
+        hint = f"Name the primary in {variable} (target_session_attrs=read-write)"
         return CheckResult(check=check, status="failed", detail=f"{detail}, a standby", hint=hint)
     if number < MIN_VERSION:
         return CheckResult(
             check=check, status="failed", detail=detail, hint="Upgrade to PostgreSQL 13 or later"
         )
     return CheckResult(check=check, status="ok", detail=detail)
+
+
+def _check_encoding(encoding: str) -> CheckResult:
+    check = "postgres encoding"
+    if encoding != "UTF8":
+        hint = "Create a database with ENCODING 'UTF8' for the log"
+        return CheckResult(check=check, status="failed", detail=encoding, hint=hint)
+    return CheckResult(check=check, status="ok", detail=encoding)
 
 
 def _check_clock(clock: float) -> CheckResult:
@@ -153,17 +166,22 @@ async def _check_watches(connection: Connection, prefix: str) -> list[CheckResul
     return results
 
 
-async def _check_notifications(connection: Connection, prefix: str) -> CheckResult:
-    """Send a notification to this connection; a pooler in transaction mode loses it."""
+async def _check_notifications(connection: Connection, url: str, prefix: str) -> CheckResult:
+    """Send a notification to this connection from another one.
+
+    A pooler in transaction mode loses it. A notification of the connection itself would arrive,
+    as the pooler lends both transactions the same session of the server.
+    """
     check = "postgres LISTEN"
     await connection.execute(SQL("LISTEN {}").format(Identifier(prefix)))
-    await connection.execute("SELECT pg_notify(%s, '')", [prefix])
+    async with await connect(url) as sender:
+        await sender.execute("SELECT pg_notify(%s, '')", [prefix])
     async for _ in connection.notifies(timeout=NOTIFY_SECONDS, stop_after=1):
         return CheckResult(check=check, status="ok", detail="notifications arrive")
     return CheckResult(
         check=check,
         status="failed",
         detail="a notification did not arrive on the listening connection",
-        hint="PgBouncer in transaction mode loses LISTEN: name the database itself, or a pool in "
-        "session mode, in REALTIME_POSTGRES_URL",
+        hint="PgBouncer in transaction mode loses LISTEN: for servers name the database itself, or "
+        f"a pool in session mode, in {url_variable()}. Publishers may use it",
     )

@@ -6,6 +6,7 @@ import psycopg
 from psycopg import errors
 
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
+from realtime_bridge.postgres.scheme import url_variable
 
 _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], str], ...] = (
     (
@@ -46,7 +47,7 @@ _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
     (
         (psycopg.OperationalError, psycopg.InterfaceError, OSError),
         BackendUnavailableError,
-        "Check that it runs, and that REALTIME_POSTGRES_URL has its address",
+        "Check that it runs, and that {variable} has its address",
     ),
 )
 """Error classes, the class to raise, and the hint. The first match counts: the last rule's
@@ -67,13 +68,18 @@ def to_publish_error(error: Exception, server: str) -> PublishError:
     if isinstance(error, psycopg.OperationalError) and any(
         text in message for text in _LOGIN_FAILURES
     ):
-        return BackendAuthError(f"{message}. Check user and password in REALTIME_POSTGRES_URL")
+        variable = url_variable()
+        return BackendAuthError(f"{message}. Check user and password in {variable}")
     for kinds, error_class, hint in _RULES:
         if isinstance(error, kinds):
-            return error_class(f"{message}. {hint}")
+            return error_class(f"{message}. {_with_variable(hint)}")
     if not isinstance(error, psycopg.Error):  # uvloop's RuntimeError of a reset among them
-        return BackendUnavailableError(f"{message}. {_RULES[-1][2]}")
+        return BackendUnavailableError(f"{message}. {_with_variable(_RULES[-1][2])}")
     return PublishError(message)
+
+
+def _with_variable(hint: str) -> str:
+    return hint.format(variable=url_variable()) if "{" in hint else hint
 
 
 def _first_line(error: Exception) -> str:
