@@ -151,6 +151,15 @@ class EnvironmentSettings(BaseSettings):
         return names[0]
 
     @classmethod
+    def name_variables(cls, text: str) -> str:
+        """Return a text with the variables of this environment in place of their first names."""
+        for name in cls.model_fields:
+            first = cls.variables(name)[0]
+            if first in text:
+                text = text.replace(first, cls.variable(name))
+        return text
+
+    @classmethod
     def _describe(cls, problem: Any, given: Mapping[str, str]) -> str:
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":

@@ -12,7 +12,9 @@ from realtime_bridge.backend.plugins import BUILT_IN, import_object
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.urls import is_loopback, redact
+from realtime_bridge.postgres.settings import PostgresSettings
 from realtime_bridge.settings import DEVELOPMENT_SECRET, EnvironmentSettings, Settings
+from realtime_bridge_backends.postgres import PostgresBackend
 from realtime_bridge_backends.pusher.settings import PusherSettings
 from realtime_bridge_backends.redis.settings import RedisSettings
 
@@ -130,6 +132,45 @@ def test_error_names_the_vendors_variable_as_given(monkeypatch: pytest.MonkeyPat
         "REALTIME_PUSHER_SECRET: it is not set, for example REALTIME_PUSHER_SECRET=SECRET; "
         "PUSHER_PORT: use at least 1, for example PUSHER_PORT=443"
     )
+
+
+def test_messages_name_the_variable_that_is_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = "check REALTIME_PUSHER_KEY"
+    assert PusherSettings.name_variables(text) == text
+    monkeypatch.setenv("REALTIME_PUSHER_KEY", "")
+    (tmp_path / ".env").write_text("PUSHER_KEY=k\n")
+    assert PusherSettings.name_variables(text) == "check PUSHER_KEY"
+    monkeypatch.setenv("REDIS_URL", "redis://db")
+    assert RedisSettings.variable("url") == "REDIS_URL"
+    monkeypatch.setenv("REALTIME_REDIS_URL", "redis://log")
+    assert RedisSettings.variable("url") == "REALTIME_REDIS_URL"
+
+
+def test_empty_variable_does_not_hide_the_customary_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_POSTGRES_URL", "")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://db/app")
+    assert PostgresSettings.required_url() == "postgresql://db/app"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_log"),
+    [
+        ("postgresql+asyncpg://db/app", True),
+        ("postgis://db/app", True),
+        ("host=db", True),
+        ("mysql://db/app", False),
+        ("sqlite:///app.sqlite", False),
+        ("", False),
+    ],
+)
+def test_database_of_another_kind_is_no_automatic_log(
+    monkeypatch: pytest.MonkeyPatch, url: str, *, is_log: bool
+) -> None:
+    monkeypatch.delenv("REALTIME_POSTGRES_URL", raising=False)
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert PostgresBackend.is_configured() is is_log
 
 
 def test_own_variable_wins_over_the_vendors(monkeypatch: pytest.MonkeyPatch) -> None:

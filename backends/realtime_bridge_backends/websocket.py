@@ -196,8 +196,12 @@ class WebSocketBackend(Log, Plugin):
                 return await self._handshake()
         except InvalidStatus as error:
             raise self._rejection(error) from error
-        except InvalidURI as error:
-            raise ConfigurationError(f"REALTIME_WEBSOCKET_URL is malformed: {error}") from error
+        except (InvalidURI, ValueError):
+            # Without the error: it quotes the whole address.
+            raise ConfigurationError(
+                "REALTIME_WEBSOCKET_URL is malformed: write the address at which the server is "
+                "mounted, like https://example.com/realtime"
+            ) from None
         except (InvalidHandshake, *CONNECTION_ERRORS) as error:
             raise BackendUnavailableError(
                 f"{self} cannot be reached ({error or 'no answer in time'}): start it with "

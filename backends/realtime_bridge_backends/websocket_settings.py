@@ -2,10 +2,17 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
+from realtime_bridge.model.urls import is_well_formed
 from realtime_bridge.settings import EnvironmentSettings, text_of
+
+
+def _check_parts(url: str) -> str:
+    if not is_well_formed(url):
+        raise ValueError("write special characters of a password as codes, %2F for /")
+    return url
 
 
 class WebSocketSettings(EnvironmentSettings):
@@ -16,6 +23,7 @@ class WebSocketSettings(EnvironmentSettings):
     url: Annotated[
         str,
         text_of(r"(https?|wss?)://[^/?#]+[^?#]*", "write the address at which it is mounted"),
+        AfterValidator(_check_parts),
     ] = Field(
         default="http://127.0.0.1:8000/realtime",
         repr=False,

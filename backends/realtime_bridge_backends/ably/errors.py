@@ -62,10 +62,16 @@ def error_from_response(code: int, status: int, message: str) -> PublishError:
     response = f"Ably answered {status}, code {code} ({message})"
     for codes, error_class, hint in _RULES:
         if code in codes:
-            return error_class(f"{response}: {hint}")
+            return error_class(f"{response}: {_name_variables(hint)}")
     if status >= _SERVER_ERROR:
         return BackendUnavailableError(f"{response}: see status.ably.com")
     return PublishError(f"{response}: check that REALTIME_ABLY_ENDPOINT is an Ably server")
+
+
+def _name_variables(text: str) -> str:
+    from realtime_bridge_backends.ably.settings import AblySettings
+
+    return AblySettings.name_variables(text)
 
 
 def raise_for_refusal(response: Any, redact: Callable[[str], str]) -> None:

@@ -65,7 +65,8 @@ def to_publish_error(status: int, message: str, headers: Mapping[str, str]) -> P
     if status == HTTPStatus.BAD_REQUEST and "cluster" in message:
         status = HTTPStatus.NOT_FOUND  # an app of another cluster is a 400
     if status in _CREDENTIAL_HINTS:
-        return BackendAuthError(f"{response}: {_CREDENTIAL_HINTS[HTTPStatus(status)]}")
+        hint = name_variables(_CREDENTIAL_HINTS[HTTPStatus(status)])
+        return BackendAuthError(f"{response}: {hint}")
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         # No event over Pusher's limit is sent, so the server's own limit is lower.
         return EventTooLargeError(
@@ -95,3 +96,10 @@ _CREDENTIAL_HINTS = {
     HTTPStatus.FORBIDDEN: "enable the app in Pusher's dashboard",
     HTTPStatus.NOT_FOUND: "no such app: check REALTIME_PUSHER_APP_ID and REALTIME_PUSHER_CLUSTER",
 }
+
+
+def name_variables(text: str) -> str:
+    """Return a hint with the names of the variables that are set."""
+    from realtime_bridge_backends.pusher.settings import PusherSettings
+
+    return PusherSettings.name_variables(text)

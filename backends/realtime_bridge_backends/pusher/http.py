@@ -17,7 +17,7 @@ from yarl import URL
 
 from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.model.urls import is_loopback
-from realtime_bridge_backends.pusher.errors import read_answer
+from realtime_bridge_backends.pusher.errors import name_variables, read_answer
 from realtime_bridge_backends.pusher.timing import PusherTiming
 
 
@@ -100,4 +100,4 @@ def _unreachable(client: Any, error: Exception) -> BackendUnavailableError:
         reason = "no answer in time: check the network"
     else:
         reason = f"{type(error).__name__}: check REALTIME_PUSHER_HOST and the network"
-    return BackendUnavailableError(f"Pusher at {host} cannot be reached ({reason})")
+    return BackendUnavailableError(f"Pusher at {host} cannot be reached ({name_variables(reason)})")

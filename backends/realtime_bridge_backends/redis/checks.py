@@ -5,11 +5,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge_backends.redis.client_factory import Client
-from realtime_bridge_backends.redis.errors import to_publish_error
+from realtime_bridge_backends.redis.errors import CALL_ERRORS, describe
 from realtime_bridge_backends.redis.scripts import ScriptCall, ScriptRunner
 from realtime_bridge_backends.redis.timing import RedisTiming
 
@@ -38,10 +38,16 @@ async def run_checks(
             results += [_check_version(info), _check_persistence(info), *_check_memory(info)]
             results.append(await _check_clock(client))
             results.append(await _check_scripts(client, server, keys, prefix))
-    except (RedisError, OSError) as error:  # TimeoutError is an OSError
-        detail = str(to_publish_error(error, server))
-        results.append(CheckResult(check="redis", status="failed", detail=detail))
+    except CALL_ERRORS as error:  # TimeoutError is an OSError
+        results.append(_failure("redis", error, server))
     return results
+
+
+def _failure(check: str, error: Exception, server: str) -> CheckResult:
+    detail, hint, _ = describe(error, server)
+    return CheckResult(
+        check=check, status="failed", detail=detail, hint=hint[:1].upper() + hint[1:]
+    )
 
 
 def _first_node(info: dict[str, Any]) -> dict[str, Any]:
@@ -117,9 +123,8 @@ async def _check_scripts(
             hint=f"ACL SETUSER … ~{prefix}:* &{prefix}:* +@read +@write +@pubsub +@scripting "
             "+@connection +info +time",
         )
-    except (RedisError, OSError) as error:
-        detail = str(to_publish_error(error, server))
-        return CheckResult(check="redis scripts", status="failed", detail=detail)
+    except CALL_ERRORS as error:
+        return _failure("redis scripts", error, server)
     detail = "function library" if scripts.mode == "function" else "EVALSHA"
     return CheckResult(check="redis scripts", status="ok", detail=detail)
 

@@ -101,11 +101,21 @@ class ScriptRunner:
                 return
             if "unknown command" in str(error).lower():  # Redis before 7 has no FCALL
                 self.mode = "script"
-            if self.mode == "function":
-                await self._client.function_load(_LIBRARY, replace=True)
-            else:
+            if self.mode == "function" and not await self._load_functions():
+                self.mode = "script"
+            if self.mode == "script":
                 await self._client.script_load(_SCRIPT)
             self._loads += 1
+
+    async def _load_functions(self) -> bool:
+        """Load the library; return whether the server has a command for it."""
+        try:
+            await self._client.function_load(_LIBRARY, replace=True)
+        except ResponseError as error:
+            if "unknown command" in str(error).lower():  # renamed away by the server's operator
+                return False
+            raise
+        return True
 
 
 def _is_not_loaded(answer: object) -> bool:
