@@ -8,6 +8,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.model.known_secrets import add_secret
 from realtime_bridge.postgres.scheme import has_other_scheme, url_variable
 
 _HOST = re.compile(r"[A-Za-z0-9._:%/-]*")
@@ -32,7 +33,10 @@ def parse_address(text: str, *, source: str | None = None) -> str:
     if problem:
         raise ConfigurationError(f"{source or url_variable()} {problem}")
     scheme, separator, rest = text.partition("://")
-    return make_conninfo(f"postgresql://{rest}" if separator else scheme)
+    address = make_conninfo(f"postgresql://{rest}" if separator else scheme)
+    for name in ("password", "sslpassword"):
+        add_secret(str(conninfo_to_dict(address).get(name) or ""))
+    return address
 
 
 def server_name(address: str) -> str:

@@ -25,7 +25,7 @@ class PostgresSettings(EnvironmentSettings):
 
     @property
     def is_postgres(self) -> bool:
-        """Whether a database is set: `DATABASE_URL` may name one of another kind."""
+        """True if a database is set: `DATABASE_URL` may name one of another kind."""
         return self.url is not None and not has_other_scheme(self.url)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""PostgreSQL behind PgBouncer in transaction mode: publishers work, and doctor tells servers."""
+"""PostgreSQL behind PgBouncer in transaction mode: publishers work, and doctor detects it."""
 
 import asyncio
 from collections.abc import Iterator

@@ -9,8 +9,8 @@ from realtime_bridge import ConfigurationError
 from realtime_bridge.postgres import triggers, watches
 from tests.services.postgres import PostgresServer
 
-# A cast of a type runs code of the type's owner, with the rights of whoever casts. This one makes
-# its owner a superuser where it can.
+# A cast of a type runs code of the type's owner, with the rights of the role that casts. This one
+# makes its owner a superuser where it can.
 CAST = """
 CREATE TYPE {schema}.trap AS (number int);
 CREATE FUNCTION {schema}.spring(trap {schema}.trap) RETURNS {target} LANGUAGE plpgsql AS $$

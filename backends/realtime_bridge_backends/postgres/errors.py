@@ -6,6 +6,7 @@ import psycopg
 from psycopg import errors
 
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
+from realtime_bridge.model.known_secrets import hide_in_error
 from realtime_bridge.postgres.scheme import url_variable
 
 _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], str], ...] = (
@@ -64,6 +65,7 @@ _LOGIN_FAILURES = (
 
 def to_publish_error(error: Exception, server: str) -> PublishError:
     """Return the error to raise: what failed at which server, and what to do."""
+    hide_in_error(error)
     message = f"{server}: {_first_line(error)}"
     if isinstance(error, psycopg.OperationalError) and any(
         text in message for text in _LOGIN_FAILURES

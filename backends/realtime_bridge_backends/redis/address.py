@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.model.known_secrets import add_secret
 from realtime_bridge.model.urls import is_well_formed
 
 PORT, SENTINEL_PORT = 6379, 26379
@@ -86,12 +87,15 @@ def _parse(url: str) -> RedisAddress:
         raise ValueError(f"names no host: write {_FORMS}")
     if len(hosts) > 1 and not kind:
         raise ValueError(f"names several hosts: write {_FORMS}")
+    options = {**_credentials(parts), **options}
+    for secret in (options.get("password"), sentinel_options.get("password")):
+        add_secret(secret)
     return RedisAddress(
         kind=kind,
         hosts=hosts,
         path=unquote(parts.path) if is_socket else "",
         service=service,
-        options={**_credentials(parts), **options},
+        options=options,
         sentinel_options=sentinel_options,
     )
 

@@ -23,6 +23,7 @@ from redis.exceptions import (
 
 from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.errors import BackendAuthError, BackendUnavailableError, PublishError
+from realtime_bridge.model.known_secrets import hide_in_error
 from realtime_bridge_backends.redis.address import url_variable
 
 CALL_ERRORS = (RedisError, RedisClusterException, *CONNECTION_ERRORS, AttributeError)
@@ -127,6 +128,7 @@ def to_publish_error(error: Exception, server: str) -> PublishError:
 
 def describe(error: Exception, server: str) -> tuple[str, str, Callable[[str], PublishError]]:
     """Return what failed, one thing to do, and the class of the error to raise."""
+    hide_in_error(error)
     chain = [error, *_causes(error)]
     for text, fact, hint in _TEXT_RULES:
         if any(text in str(cause).lower() for cause in chain):
