@@ -9,10 +9,10 @@ from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.postgres.connection import Connection, connect
+from realtime_bridge.postgres.errors import describe
 from realtime_bridge.postgres.schema import VERSION
 from realtime_bridge.postgres.scheme import url_variable
 from realtime_bridge.postgres.watch_status import status_query, to_status
-from realtime_bridge_backends.postgres.errors import to_publish_error
 
 MIN_VERSION = 130_000
 """PostgreSQL 13 is the first with xid8 and pg_current_snapshot()."""
@@ -38,8 +38,8 @@ async def run_checks(url: str, prefix: str, server: str) -> list[CheckResult]:
         async with asyncio.timeout(CHECK_SECONDS), await connect(url) as connection:
             return [result async for result in _results(connection, url, prefix, server)]
     except (psycopg.Error, OSError) as error:  # TimeoutError is an OSError
-        detail = str(to_publish_error(error, server))
-        return [CheckResult(check="postgres", status="failed", detail=detail)]
+        detail, hint = describe(error, server)
+        return [CheckResult(check="postgres", status="failed", detail=detail, hint=hint)]
 
 
 async def _results(
@@ -122,8 +122,8 @@ async def _check_schema(connection: Connection, prefix: str, server: str) -> Che
         row = await (await connection.execute(version_query)).fetchone()
         await connection.execute(function_call)
     except psycopg.Error as error:
-        detail = str(to_publish_error(error, server))
-        return CheckResult(check=check, status="failed", detail=detail, hint=hint)
+        detail, cure = describe(error, server)
+        return CheckResult(check=check, status="failed", detail=detail, hint=cure or hint)
     version = row[0] if row else None
     if version != VERSION:
         detail = f"{prefix} has version {version}, this program needs {VERSION}"

@@ -69,11 +69,6 @@ _RULES: tuple[tuple[tuple[type[Exception], ...], Callable[[str], PublishError], 
         "the server is a node of a Cluster: write redis+cluster://HOST:PORT in {variable}",
     ),
     (
-        (MasterNotFoundError,),
-        BackendUnavailableError,
-        "check that the sentinels run, and that {variable} has their hosts and the service",
-    ),
-    (
         (SSLError,),
         BackendUnavailableError,
         "check TLS at this port: without it write redis://, with an own authority ssl_ca_certs",
@@ -130,6 +125,10 @@ def describe(error: Exception, server: str) -> tuple[str, str, Callable[[str], P
     """Return what failed, one thing to do, and the class of the error to raise."""
     hide_in_error(error)
     chain = [error, *_causes(error)]
+    if any(isinstance(cause, MasterNotFoundError) for cause in chain):
+        # Without its text: it describes each connection to a sentinel.
+        hint = "check that the sentinels run, and that {variable} has them and the service"
+        return f"{server} has no master", _with_variable(hint), BackendUnavailableError
     for text, fact, hint in _TEXT_RULES:
         if any(text in str(cause).lower() for cause in chain):
             return f"{server} {fact}", _with_variable(hint), PublishError
