@@ -2,7 +2,14 @@
 
 import asyncio
 import logging
-import threading
+from concurrent.futures import Future
+
+from realtime_bridge.backend.native_threads import (
+    create_event_loop,
+    create_future,
+    start_native_thread,
+    wait_for,
+)
 
 _logger = logging.getLogger("realtime_bridge.background")
 
@@ -16,23 +23,31 @@ class LoopThread:
     """
 
     def __init__(self, name: str) -> None:
-        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        self._name = name
         self._is_stopping = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._created: Future[asyncio.AbstractEventLoop] = create_future()
+        self._join = start_native_thread(self._run, name)
+        wait_for(self._created)
+        self.loop: asyncio.AbstractEventLoop = self._created.result()
 
     def stop(self) -> None:
         """End the thread, and close its loop."""
         self._is_stopping = True
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
+        self._join()
         self.loop.close()
 
     def _run(self) -> None:
+        try:
+            loop = create_event_loop()
+        except BaseException as error:
+            self._created.set_exception(error)
+            return
+        self._created.set_result(loop)
         while not self._is_stopping:
             try:
-                self.loop.run_forever()
+                loop.run_forever()
             except BaseException:
                 # A task that raises SystemExit or KeyboardInterrupt ends `run_forever`. Without
                 # the loop, all callers in other threads would wait without end.
-                _logger.exception("event loop ended, restarting thread=%s", self._thread.name)
+                _logger.exception("event loop ended, restarting thread=%s", self._name)

@@ -11,18 +11,20 @@ import asyncio
 import atexit
 import threading
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from a2wsgi import ASGIMiddleware
 from django.conf import settings
-from django.contrib.auth import aget_user
+from django.contrib.auth import aget_user, get_user
 from django.contrib.sessions.backends.base import SessionBase
-from django.db import transaction
+from django.db import connections, transaction
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from realtime_bridge.backend.loop_thread import LoopThread
+from realtime_bridge.backend.native_threads import has_greenlets, wait_for
 from realtime_bridge.model.event import Event
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
@@ -86,8 +88,22 @@ async def session_user(request: "Request") -> str | None:
     django_request = HttpRequest()
     store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
     django_request.session = store(request.cookies.get(settings.SESSION_COOKIE_NAME))
-    user = await aget_user(django_request)
+    if has_greenlets():
+        # asgiref's thread would be a greenlet of the loop's own thread, where Django refuses calls.
+        loop = asyncio.get_running_loop()
+        user = await loop.run_in_executor(None, _user_of, django_request)
+    else:
+        user = await aget_user(django_request)
     return str(user.pk) if user.is_authenticated and user.is_active else None
+
+
+def _user_of(request: HttpRequest) -> Any:
+    try:
+        user = get_user(request)
+        user.is_authenticated  # noqa: B018 -- it reads the user, which is lazy
+        return user
+    finally:
+        connections.close_all()  # this thread ends, and its connections with it
 
 
 def asgi(application: ASGIApplication, bridge: "Bridge") -> ASGIApplication:
@@ -137,7 +153,7 @@ class _ThreadedBridge:
         thread = LoopThread("realtime-bridge-wsgi")
         loop = thread.loop
         try:
-            asyncio.run_coroutine_threadsafe(self._bridge.__aenter__(), loop).result()
+            _wait_for_end(asyncio.run_coroutine_threadsafe(self._bridge.__aenter__(), loop))
         except BaseException:
             thread.stop()  # each request would start another one
             raise
@@ -146,4 +162,10 @@ class _ThreadedBridge:
 
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
         stop = self._bridge.__aexit__(None, None, None)
-        asyncio.run_coroutine_threadsafe(stop, loop).result(STOP_SECONDS)
+        _wait_for_end(asyncio.run_coroutine_threadsafe(stop, loop))
+
+
+def _wait_for_end(future: Future[Any]) -> None:
+    if not wait_for(future, STOP_SECONDS):
+        raise TimeoutError(f"the bridge did not answer within {STOP_SECONDS:g} s")
+    future.result()

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-import threading
 import time
 import weakref
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
 import orjson
 
+from realtime_bridge.backend.native_threads import create_future, create_lock, wait_for
 from realtime_bridge.jobs.publisher import Publisher, ReportRunner
 from realtime_bridge.jobs.state import JobState, JobUpdate
 from realtime_bridge.jobs.values import FAILURES
@@ -53,7 +53,7 @@ class JobReporter:
         """Create the lock and the report of this process; a parent sends its own updates."""
         # Part of the updates' ids: a child must not reuse those of its parent.
         self._attempt = event_id()
-        self._lock = threading.Lock()
+        self._lock = create_lock()
         self._is_reporting = False
         self._reported = _pending_future()
         self._state.discard_pending()
@@ -78,11 +78,10 @@ class JobReporter:
 
     def wait(self) -> bool:
         """Wait until all is reported, for as long as a caller may wait; return whether it is."""
-        # Not `result`: a TimeoutError of the task's own alarm has to reach the task.
-        done, _ = wait({self._reported}, self._runner.wait_seconds())
+        done = wait_for(self._reported, self._runner.wait_seconds())
         if not done:
             self._runner.begin_outage()
-        return bool(done)
+        return done
 
     async def wait_async(self) -> None:
         """Do the same in an event loop."""
@@ -192,7 +191,7 @@ class JobReporter:
 
 
 def _pending_future() -> Future[None]:
-    future: Future[None] = Future()
+    future: Future[None] = create_future()
     # So a waiting task that is cancelled does not cancel the future of all.
     future.set_running_or_notify_cancel()
     return future

@@ -6,12 +6,13 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from realtime_bridge.backend.loop_thread import LoopThread
+from realtime_bridge.backend.native_threads import create_future, wait_for
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
@@ -119,7 +120,9 @@ class BlockingBroadcaster:
         batch = list(events)
         if transaction is not None:
             return self._write(batch, transaction)
-        return self._submit(lambda broadcaster: broadcaster.publish_many(batch)).result()
+        receipts = self._submit(lambda broadcaster: broadcaster.publish_many(batch))
+        wait_for(receipts)
+        return receipts.result()
 
     def job(
         self,
@@ -209,14 +212,14 @@ class _LoopThread:
         self._loop = self._thread.loop
         self._tasks: dict[Future[Any], asyncio.Task[Any] | None] = {}
         try:
-            self.submit(broadcaster.__aenter__()).result()
+            self._run_to_end(broadcaster.__aenter__())
         except BaseException:
             self._thread.stop()
             raise
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine on the loop; faster than `run_coroutine_threadsafe`."""
-        future: Future[T] = Future()
+        future: Future[T] = create_future()
         self._tasks[future] = None
         self._loop.call_soon_threadsafe(self._loop.create_task, self._run(work, future))
         return future
@@ -240,11 +243,17 @@ class _LoopThread:
     def stop(self) -> None:
         """Wait for the work in progress, close the broadcaster, and end the thread."""
         # Publishes of other threads wait for their results: they must not be cancelled.
-        wait(list(self._tasks))
+        for future in list(self._tasks):
+            wait_for(future)
         try:
-            self.submit(self.broadcaster.__aexit__(None, None, None)).result()
+            self._run_to_end(self.broadcaster.__aexit__(None, None, None))
         finally:
             self._thread.stop()
+
+    def _run_to_end(self, work: Coroutine[Any, Any, object]) -> None:
+        future = self.submit(work)
+        wait_for(future)
+        future.result()
 
 
 _instances: weakref.WeakSet[BlockingBroadcaster] = weakref.WeakSet()

@@ -5,9 +5,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from realtime_bridge.backend.native_threads import create_future, wait_for
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.jobs.outage import is_retryable, retry_delay
 from realtime_bridge.publishing.reports import MAX_REPORTS, Reports
@@ -73,7 +74,7 @@ class BlockingReports:
             RealtimeError: the broadcaster can never connect.
 
         """
-        done: Future[None] = Future()
+        done: Future[None] = create_future()
 
         async def run(publisher: "Publisher") -> None:
             try:
@@ -82,7 +83,7 @@ class BlockingReports:
                 done.set_result(None)
 
         self.start(run)
-        if not wait({done}, self.wait_seconds()).done:
+        if not wait_for(done, self.wait_seconds()):
             self.begin_outage()
 
     def wait_seconds(self) -> float:

@@ -59,7 +59,7 @@ CASES = (
     ),
     Case(
         *redis("redis+sentinel://127.0.0.1:9/log", "doctor"),
-        "redis+sentinel://127.0.0.1:9/log has no master",
+        "redis: Redis at redis+sentinel://127.0.0.1:9/log",
         "→ Check that the sentinels run, and that REDIS_URL has them and the service",
     ),
     Case(

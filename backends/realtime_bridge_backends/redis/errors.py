@@ -111,6 +111,7 @@ _TEXT_RULES = (
 """Parts of errors for which redis-py has no class, in lower case, with the fact and a hint. None of
 them passes by itself."""
 
+_SENTINEL_HINT = "check that the sentinels run, and that {variable} has them and the service"
 _TLS_HINT = "check that it runs, and has TLS at this port: without TLS write redis:// in {variable}"
 _PLAIN_HINT = "check that it is a Redis, and has no TLS at this port: with TLS write rediss://"
 
@@ -127,8 +128,7 @@ def describe(error: Exception, server: str) -> tuple[str, str, Callable[[str], P
     chain = [error, *_causes(error)]
     if any(isinstance(cause, MasterNotFoundError) for cause in chain):
         # Without its text: it describes each connection to a sentinel.
-        hint = "check that the sentinels run, and that {variable} has them and the service"
-        return f"{server} has no master", _with_variable(hint), BackendUnavailableError
+        return f"{server} has no master", _with_variable(_SENTINEL_HINT), BackendUnavailableError
     for text, fact, hint in _TEXT_RULES:
         if any(text in str(cause).lower() for cause in chain):
             return f"{server} {fact}", _with_variable(hint), PublishError
@@ -153,6 +153,8 @@ def _specific(hint: str, error: BaseException, server: str) -> str:
     """Return the hint for an unreachable server, by TLS: the wrong choice looks like silence."""
     if hint is not _UNREACHABLE:
         return hint
+    if "+sentinel://" in server:
+        return _SENTINEL_HINT
     if "rediss" in server:
         return _TLS_HINT
     return _PLAIN_HINT if "closed by server" in str(error).lower() else hint
