@@ -10,6 +10,7 @@ from realtime_bridge.backend.native_threads import (
     start_native_thread,
     wait_for,
 )
+from realtime_bridge.errors import PublishError
 
 _logger = logging.getLogger("realtime_bridge.background")
 
@@ -20,13 +21,19 @@ class LoopThread:
     Args:
         name: the thread's name.
 
+    Raises:
+        PublishError: the interpreter ends, and starts no thread.
+
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._is_stopping = False
         self._created: Future[asyncio.AbstractEventLoop] = create_future()
-        self._join = start_native_thread(self._run, name)
+        try:
+            self._join = start_native_thread(self._run, name)
+        except RuntimeError as error:  # from Python 3.12 on, at the end of the interpreter
+            raise PublishError(f"No thread can start ({error}): publish before the end") from error
         wait_for(self._created)
         self.loop: asyncio.AbstractEventLoop = self._created.result()
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar
@@ -77,17 +78,26 @@ def wait_for(future: "Future[Any]", seconds: float | None = None) -> bool:
 
 def create_event_loop() -> asyncio.AbstractEventLoop:
     """Return an event loop for a real thread; call it in that thread."""
-    if not has_greenlets():
-        return asyncio.new_event_loop()
-    loop = asyncio.SelectorEventLoop(_create_selector())
-    loop.set_default_executor(_NativeExecutor())
+    if has_greenlets():
+        loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop(_create_selector())
+    else:
+        loop = asyncio.new_event_loop()
+    loop.set_default_executor(_Executor())
     return loop
 
 
-class _NativeExecutor(ThreadPoolExecutor):
-    """Executor of a loop's blocking calls, such as the resolver's: a real thread for each call."""
+class _Executor(ThreadPoolExecutor):
+    """Executor of a loop's blocking calls, such as the resolver's, until the process has ended.
+
+    Beside greenlets each call has a real thread. While the interpreter ends, no thread starts: the
+    last updates of jobs are published then, and a call runs in the loop's own thread.
+    """
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> "Future[T]":
+        greenlets = has_greenlets()
+        if not greenlets:
+            with suppress(RuntimeError):
+                return super().submit(call, *args, **options)
         future: Future[T] = create_future()
 
         def run() -> None:
@@ -96,7 +106,10 @@ class _NativeExecutor(ThreadPoolExecutor):
             except BaseException as error:
                 future.set_exception(error)
 
-        start_native_thread(run, "realtime-bridge-call")
+        if greenlets:
+            start_native_thread(run, "realtime-bridge-call")
+        else:
+            run()
         return future
 
 

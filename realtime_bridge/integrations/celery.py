@@ -26,6 +26,7 @@ from realtime_bridge.integrations.tasks import (
     Task,
     TaskReporter,
     Title,
+    arguments_by_name,
     current_job,
     unix_ms_after,
 )
@@ -73,7 +74,7 @@ class _SignalReceiver:
     def sent(self, sender: str, body: Any, headers: dict[str, Any], **_: Any) -> None:
         """Report a call or a retry, before a worker can start it."""
         args, kwargs, *_rest = body
-        task = Task(id=headers["id"], name=sender, args=tuple(args), kwargs=kwargs)
+        task = _task(headers["id"], sender, args, kwargs)
         if headers.get("retries"):
             self._report_retry(task, _retry_at(headers.get("eta")))
         else:
@@ -93,7 +94,7 @@ class _SignalReceiver:
             self._jobs.retrying(_task_of(request), error, retry_at)
 
     def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
-        self._jobs.started(Task(id=task_id, name=sender.name, args=tuple(args), kwargs=kwargs))
+        self._jobs.started(_task(task_id, sender.name, args, kwargs))
 
     def completed(self, sender: Any, **_: Any) -> None:
         self._jobs.completed(_task_of(sender.request))
@@ -104,7 +105,7 @@ class _SignalReceiver:
         # `finished` has reported it, with the reason: this is the parent's signal for it.
         if isinstance(exception, Reject):
             return
-        task = Task(id=task_id, name=sender.name, args=tuple(args or ()), kwargs=kwargs or {})
+        task = _task(task_id, sender.name, args, kwargs)
         self._jobs.failed(task, error_text(exception))
 
     def revoked(self, request: Any, expired: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002 -- Celery's arguments
@@ -141,9 +142,14 @@ class _SignalReceiver:
 
 def _task_of(request: Any) -> Task:
     name = request.task if isinstance(request.task, str) else request.task.name
-    return Task(
-        id=request.id, name=name, args=tuple(request.args or ()), kwargs=request.kwargs or {}
-    )
+    return _task(request.id, name, request.args, request.kwargs)
+
+
+def _task(task_id: str, name: str, args: Any, kwargs: Any) -> Task:
+    # A client may call a task of another application by its name: its function is not known.
+    function = getattr(current_app.tasks.get(name), "run", None)
+    named = arguments_by_name(function, args or (), kwargs or {})
+    return Task(id=task_id, name=name, args=tuple(args or ()), kwargs=named)
 
 
 def _text(error: BaseException | None) -> str | None:

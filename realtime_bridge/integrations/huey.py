@@ -22,6 +22,7 @@ from realtime_bridge.integrations.tasks import (
     Task,
     TaskReporter,
     Title,
+    arguments_by_name,
     current_job,
     unix_ms_after,
 )
@@ -121,7 +122,11 @@ class _SignalReceiver:
 
 
 def _task_of(task: Any) -> Task:
-    return Task(id=task.id, name=task.name, args=tuple(task.args), kwargs=dict(task.kwargs))
+    kind = type(task)
+    # Huey's decorator leaves a wrapper of the function under the name of the task's class.
+    wrapper = getattr(sys.modules.get(kind.__module__), kind.__name__, None)
+    named = arguments_by_name(getattr(wrapper, "func", None), task.args, dict(task.kwargs))
+    return Task(id=task.id, name=task.name, args=tuple(task.args), kwargs=named)
 
 
 def _was_started(error: BaseException | None) -> bool:

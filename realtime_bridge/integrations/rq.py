@@ -27,6 +27,7 @@ from realtime_bridge.integrations.tasks import (
     Task,
     TaskReporter,
     Title,
+    arguments_by_name,
     current_job,
     unix_ms_after,
 )
@@ -166,13 +167,18 @@ class _Worker(BaseWorker):
         _report(cls._jobs.retrying, job, reason, unix_ms_after(seconds) if seconds else None)
 
 
+def _function(job: Job) -> object:
+    # Not `job.func`: it imports the module, which a client may enqueue by name and never load.
+    module, _, name = (job.func_name or "").rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
+
+
 def _report(
     report: Callable[Concatenate[Task, P], None], job: Job, *args: P.args, **options: P.kwargs
 ) -> None:
     try:
-        task = Task(
-            id=job.id, name=job.func_name or "", args=tuple(job.args), kwargs=dict(job.kwargs)
-        )
+        named = arguments_by_name(_function(job), job.args, dict(job.kwargs))
+        task = Task(id=job.id, name=job.func_name or "", args=tuple(job.args), kwargs=named)
     except DeserializationError as error:
         _logger.warning("job not reported job=%s reason=unreadable error=%s", job.id, error)
         return

@@ -1,28 +1,50 @@
 """Tasks of a queue as jobs: the part that the integrations of all queues share."""
 
+import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from realtime_bridge.integrations.handover import Handover
-from realtime_bridge.jobs.job import BlockingJob
+from realtime_bridge.jobs.job import BlockingJob, SilentJob
 from realtime_bridge.jobs.values import FAILURES
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Call of a task: id, name and arguments."""
+    """Call of a task: id, name and arguments.
+
+    `kwargs` has the arguments by their names, also those that were given by position and the
+    defaults, where this process knows the task's function.
+    """
 
     id: str
     name: str
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def arguments_by_name(
+    function: object, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the arguments of a call by their names; only the named ones if the call cannot fit."""
+    if not callable(function):
+        return kwargs
+    try:
+        call = inspect.signature(function).bind_partial(*args, **kwargs)
+    except (TypeError, ValueError):
+        return kwargs
+    call.apply_defaults()
+    kinds = {name: parameter.kind for name, parameter in call.signature.parameters.items()}
+    unnamed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    named = {name: value for name, value in call.arguments.items() if kinds[name] not in unnamed}
+    return {**named, **kwargs}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +68,14 @@ _logger = logging.getLogger("realtime_bridge.integrations")
 _running = threading.local()
 
 
-def current_job() -> BlockingJob | None:
-    """Return the job of the task that runs in this thread, to report its progress."""
+def current_job() -> BlockingJob:
+    """Return the job of the task that runs in this thread, to report its progress.
+
+    It is a job that reports nothing where there is no other: the task has no channel, or its
+    function is called outside of a worker, as in a test.
+    """
     stack = _stack()
-    return stack[-1].job if stack else None
+    return (stack[-1].job if stack else None) or SilentJob()
 
 
 def _stack() -> "list[_Run]":

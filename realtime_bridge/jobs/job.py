@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from realtime_bridge.jobs.publisher import ReportRunner
+from realtime_bridge.jobs.queue_errors import end_of_task
 from realtime_bridge.jobs.reporter import JobReporter
 from realtime_bridge.jobs.values import FAILURES, error_text, to_job_id, to_number, to_text
 from realtime_bridge.model.ids import event_id
@@ -71,7 +72,9 @@ class Job:
         elif isinstance(error, _CANCELLATIONS):
             self._change("cancelled")
         else:
-            self._change("failed", error=error)
+            end = end_of_task(error)
+            if end.state:
+                self._change(end.state, error=end.error, retry_at=end.retry_at)
 
     def _count(self, total: float, started: float, done: int) -> None:
         left = (time.monotonic() - started) * max(0.0, total - done) / done
@@ -134,6 +137,44 @@ class BlockingJob(Job):
             yield item
             if count:
                 self._count(count, started, done)
+
+
+class SilentJob(BlockingJob):
+    """Job that reports nothing, for code that runs with and without a queue."""
+
+    def __init__(self) -> None:
+        self.id: str = event_id()
+
+    def progress(
+        self, fraction: float | None = None, message: str | None = None, *, stage: str | None = None
+    ) -> None:
+        """Report nothing."""
+
+    def report(self, state: str, *, error: object = None, retry_at: float | None = None) -> bool:  # noqa: ARG002 -- as in the base
+        """Report nothing; nothing is left to publish."""
+        return True
+
+    def unsent(self) -> bytes | None:
+        """Return None: no update waits."""
+        return None
+
+    def forward(self, fields: dict[str, Any]) -> None:
+        """Publish nothing."""
+
+    def track(self, items: Iterable[T], *, total: int | None = None) -> Iterator[T]:  # noqa: ARG002 -- as in the base
+        """Yield the items."""
+        yield from items
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return
 
 
 class AsyncJob(Job):

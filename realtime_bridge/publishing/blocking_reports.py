@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from realtime_bridge.backend.native_threads import create_future, wait_for
@@ -127,7 +128,8 @@ class BlockingReports:
         self._failures += 1
         timer = threading.Timer(retry_delay(self._failures), self._retry)
         timer.daemon = True  # a delayed report must not keep the process alive
-        timer.start()
+        with suppress(RuntimeError):  # the interpreter ends, and `close` tries the last time
+            timer.start()
 
     def _retry(self) -> None:
         if not self._start_waiting():

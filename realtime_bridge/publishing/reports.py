@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.supervisor import Supervisor
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.jobs.outage import Outage
 from realtime_bridge.jobs.publisher import EventPublisher
 from realtime_bridge.model.event import Event
@@ -75,7 +76,10 @@ class Reports:
             raise RuntimeError(f"{MAX_REPORTS:,} reports wait for the log")
         loop = asyncio._get_running_loop()
         if loop is None or loop is not (self._loop or loop):
-            assert self._loop, "the broadcaster is not entered"
+            if self._loop is None:
+                raise ConfigurationError(
+                    "The broadcaster is not entered: enter it by `async with` before its jobs"
+                )
             self._loop.call_soon_threadsafe(self.start, report)
             return
         self._tasks.spawn("job report", report(self))

@@ -8,7 +8,14 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from realtime_bridge import BackendAuthError, BackendUnavailableError, Event, PublishError
+from realtime_bridge import (
+    BackendAuthError,
+    BackendUnavailableError,
+    Broadcaster,
+    ConfigurationError,
+    Event,
+    PublishError,
+)
 from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing.contracts.samples import numbered
@@ -156,3 +163,8 @@ def test_error_of_the_server_has_a_hint_and_is_retryable(
     assert type(converted) is kind
     assert hint in str(converted)
     assert converted.retryable
+
+
+async def test_publish_before_the_broadcaster_is_entered_says_so(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="enter the broadcaster by `async with`"):
+        await Broadcaster(log=PostgresBackend(url)).publish("job.7", "job.step")

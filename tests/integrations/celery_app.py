@@ -17,14 +17,32 @@ REDIS = os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0")
 app = Celery("tests", broker=REDIS, backend=REDIS)
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
 
-track_tasks(BlockingBroadcaster.from_env(), work.channel)
+broadcaster = BlockingBroadcaster.from_env()
+track_tasks(broadcaster, work.channel)
 
 
 @app.task
 def works(*, user: str) -> None:
-    job = current_job()
-    assert job
-    job.progress(0.5, "Half way")
+    current_job().progress(0.5, "Half way")
+
+
+@app.task
+def takes_a_position(user: str, number: int = 1) -> None:
+    current_job().progress(0.5)
+
+
+@app.task
+def has_no_job(*, user: str = "", result: str) -> None:
+    for _ in current_job().track([1]):
+        current_job().progress(0.5)
+    work.push(result, "done")
+
+
+@app.task(bind=True, max_retries=1)
+def has_a_job_of_its_own(self: Any, *, user: str = "", channel: str) -> None:
+    with broadcaster.job(channel, id=self.request.id):
+        if not self.request.retries:
+            raise self.retry(exc=ValueError("not yet"), countdown=0)
 
 
 @app.task

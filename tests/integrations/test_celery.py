@@ -11,6 +11,7 @@ import pytest
 from realtime_bridge_backends.redis import RedisBackend
 from tests.cli.processes import Process
 from tests.integrations.jobs import state_data, wait_for_state
+from tests.services.redis import RedisServer
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -161,3 +162,28 @@ async def test_delayed_retry_is_reported_with_its_time(
     data = await state_data(log, f"user-{user}", "retrying")
     assert data["error"] == "not yet"
     assert data["retry_at"] >= before + 60_000
+
+
+async def test_argument_by_position_names_the_channel(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-position"
+    app.takes_a_position.delay(user, number=2)
+    states = await wait_for_state(log, f"user-{user}", "completed")
+    assert states == ["queued", "started", "progress", "completed"]
+
+
+async def test_task_without_a_channel_works(worker: str, app: Any, server: RedisServer) -> None:
+    result = f"{worker}-result"
+    app.has_no_job.delay(result=result)
+    with server.client() as client:
+        assert client.blpop([result], timeout=30) == (result, "done")
+
+
+async def test_job_in_a_block_of_a_retried_task_completes(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    channel = f"{worker}-block"
+    app.has_a_job_of_its_own.delay(channel=channel)
+    states = await wait_for_state(log, channel, "completed")
+    assert states == ["started", "started", "completed"]

@@ -19,7 +19,7 @@ from realtime_bridge import (
     PublishError,
     Receipt,
 )
-from realtime_bridge.jobs.job import AsyncJob
+from realtime_bridge.jobs.job import AsyncJob, BlockingJob
 from realtime_bridge_backends.memory import MemoryBackend
 
 
@@ -75,6 +75,21 @@ async def test_finished_job_is_started_and_completed(
     end = log.events[-1].data
     assert (end["state"], end["progress"], end["title"]) == ("completed", 1, "Transcribe call.mp3")
     assert end["version"] > log.events[0].data["version"]
+
+
+@pytest.mark.parametrize("job_id", [0, "0", False])
+async def test_falsy_id_is_an_id(broadcaster: Broadcaster, job_id: object) -> None:
+    assert broadcaster.job("user-42", id=job_id).id == str(job_id)  # type: ignore[arg-type]
+
+
+def test_job_of_a_broadcaster_that_is_not_entered_says_so(
+    log: RecordingLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = Broadcaster(log=log).reports
+    with BlockingJob("user-42", None, None, runner):
+        pass
+    assert "The broadcaster is not entered: enter it by `async with`" in caplog.text
+    assert log.names == []
 
 
 async def test_job_that_raises_reports_its_error(

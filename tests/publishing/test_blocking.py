@@ -27,6 +27,8 @@ from realtime_bridge.publishing.local_servers import register_local_server
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.memory import MemoryBackend
+from tests.cli.processes import environment
+from tests.services.redis import RedisServer
 
 
 class WatchedLog(MemoryBackend):
@@ -293,6 +295,8 @@ RECORDER = '''
 import os, sys
 from realtime_bridge import BlockingBroadcaster, Broadcaster
 from realtime_bridge_backends.memory import MemoryBackend
+from tests.cli.processes import environment
+from tests.services.redis import RedisServer
 
 class Recorder(MemoryBackend):
     """Record the calls of each process."""
@@ -377,3 +381,30 @@ if child:
     os.waitpid(child, 0)
 """
     assert run(program, tmp_path / "record") == [["open", "parent", "close"]]
+
+
+AT_EXIT = """
+import atexit, os, sys
+from realtime_bridge import BlockingBroadcaster
+
+broadcaster = BlockingBroadcaster.from_env()
+atexit.register(lambda: print(broadcaster.publish("user-42", "job.step").position.offset))
+"""
+
+
+def test_publish_at_exit_finds_a_host_by_its_name(tmp_path: Path) -> None:
+    # The resolver needs a thread, which Python's own executor no longer starts at that time.
+    with RedisServer(tmp_path, "--save", "") as server:
+        variables = {
+            "REALTIME_BACKEND": "redis",
+            "REALTIME_REDIS_URL": f"redis://localhost:{server.port}/0",
+        }
+        process = subprocess.run(
+            [sys.executable, "-c", AT_EXIT],
+            env=environment(variables),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (process.stdout, process.stderr) == ("1\n", "")

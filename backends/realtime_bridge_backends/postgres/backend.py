@@ -16,6 +16,7 @@ from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.log import TransactionalLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
@@ -190,7 +191,10 @@ class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
         return connection
 
     async def _query(self, query: str, values: Sequence[Any]) -> list[Any]:
-        assert self._pool, "enter the backend's context first"
+        if self._pool is None:
+            raise ConfigurationError(
+                f"{self} is not connected: enter the broadcaster by `async with` before a publish"
+            )
         statement = SQL(query).format(Identifier(self._prefix))
         try:
             # The deadline includes the waits for a free connection and for a new one.

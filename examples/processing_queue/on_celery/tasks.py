@@ -34,7 +34,6 @@ track_tasks(
 def process_file(*, user: str, name: str, path: str) -> None:
     """Process a file from the start."""
     job = current_job()
-    assert job
     size = size_of(Path(path))
 
     def report(stage: str, done: int) -> None:
