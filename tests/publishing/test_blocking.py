@@ -387,8 +387,9 @@ AT_EXIT = """
 import atexit, os, sys
 from realtime_bridge import BlockingBroadcaster
 
-broadcaster = BlockingBroadcaster.from_env()
-atexit.register(lambda: print(broadcaster.publish("user-42", "job.step").position.offset))
+first, second = BlockingBroadcaster.from_env(), BlockingBroadcaster.from_env()
+first.publish("user-42", "job.step")
+atexit.register(lambda: print(second.publish("user-42", "job.step").position.offset))
 """
 
 
@@ -407,4 +408,4 @@ def test_publish_at_exit_finds_a_host_by_its_name(tmp_path: Path) -> None:
             timeout=60,
             check=False,
         )
-    assert (process.stdout, process.stderr) == ("1\n", "")
+    assert (process.stdout, process.stderr) == ("2\n", "")
