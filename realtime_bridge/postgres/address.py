@@ -9,7 +9,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.known_secrets import add_secret
-from realtime_bridge.postgres.scheme import has_other_scheme, url_variable
+from realtime_bridge.postgres.scheme import has_other_scheme
+from realtime_bridge.postgres.url_variable import url_variable
 
 _HOST = re.compile(r"[A-Za-z0-9._:%/-]*")
 _PORT = re.compile(r"[0-9]*")

@@ -6,7 +6,7 @@ from psycopg import errors
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.known_secrets import hide_in_error
 from realtime_bridge.postgres.address import server_name
-from realtime_bridge.postgres.scheme import url_variable
+from realtime_bridge.postgres.url_variable import url_variable
 
 
 class DatabaseError(RealtimeError):

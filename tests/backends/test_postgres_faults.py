@@ -165,6 +165,6 @@ def test_error_of_the_server_has_a_hint_and_is_retryable(
     assert converted.retryable
 
 
-async def test_publish_before_the_broadcaster_is_entered_says_so(url: str) -> None:
+async def test_publish_before_the_broadcaster_is_entered_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="enter the broadcaster by `async with`"):
         await Broadcaster(log=PostgresBackend(url)).publish("job.7", "job.step")

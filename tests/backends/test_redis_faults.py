@@ -323,6 +323,29 @@ class TestEviction:
         assert ([event.data for event in page.events], page.more) == ([5, 6], False)
 
 
+async def test_server_without_the_function_command_gets_scripts(tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "--save", "", "--rename-command", "FUNCTION", "") as server:
+        async with RedisBackend(server.url) as log:
+            (receipt,) = await log.append(numbered("job.7", 1))
+            assert receipt.position
+            results = {result.check: result.detail for result in await log.check()}
+    assert results["redis scripts"] == "EVALSHA"
+
+
+@pytest.mark.parametrize("kind", ["redis+cluster", "redis+sentinel"])
+async def test_errors_of_other_kinds_of_servers_are_ours(
+    redis_server: RedisServer, kind: str
+) -> None:
+    for port in (redis_server.port, 9):
+        async with RedisBackend(
+            f"{kind}://127.0.0.1:{port}/{'log' * (kind[6:] != 'cluster')}"
+        ) as log:
+            with pytest.raises(PublishError):
+                await log.append(numbered("job.7", 1))
+            (result,) = [result for result in await log.check() if result.status == "failed"]
+            assert result.hint
+
+
 async def test_unreachable_server_is_named() -> None:
     async with RedisBackend("redis://ada:hunter2@127.0.0.1:9/0") as log:
         with pytest.raises(

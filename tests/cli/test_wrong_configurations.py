@@ -121,8 +121,8 @@ CASES = (
     ),
     # Rights and states of a database
     Case(
-        *postgres("postgresql://nobody:hunter2@127.0.0.1:{postgres}/app"),
-        'role "nobody" does not exist',
+        *postgres("postgresql://grace:hunter2@127.0.0.1:{postgres}/app"),
+        'role "grace" does not exist',
         "Check user and password in DATABASE_URL",
     ),
     Case(

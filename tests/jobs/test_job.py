@@ -82,7 +82,7 @@ async def test_falsy_id_is_an_id(broadcaster: Broadcaster, job_id: object) -> No
     assert broadcaster.job("user-42", id=job_id).id == str(job_id)  # type: ignore[arg-type]
 
 
-def test_job_of_a_broadcaster_that_is_not_entered_says_so(
+def test_job_of_a_broadcaster_that_is_not_entered_is_logged(
     log: RecordingLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     runner = Broadcaster(log=log).reports

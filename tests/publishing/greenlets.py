@@ -12,7 +12,7 @@ if LIBRARY == "gevent":
 
     monkey.patch_all()
 else:
-    warnings.simplefilter("ignore")  # it is deprecated, and says so
+    warnings.simplefilter("ignore")  # it warns that it is deprecated
     import eventlet
 
     eventlet.monkey_patch()

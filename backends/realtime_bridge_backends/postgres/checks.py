@@ -11,7 +11,7 @@ from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.postgres.connection import Connection, connect
 from realtime_bridge.postgres.errors import describe
 from realtime_bridge.postgres.schema import VERSION
-from realtime_bridge.postgres.scheme import url_variable
+from realtime_bridge.postgres.url_variable import url_variable
 from realtime_bridge.postgres.watch_status import status_query, to_status
 
 MIN_VERSION = 130_000
@@ -122,8 +122,8 @@ async def _check_schema(connection: Connection, prefix: str, server: str) -> Che
         row = await (await connection.execute(version_query)).fetchone()
         await connection.execute(function_call)
     except psycopg.Error as error:
-        detail, cure = describe(error, server)
-        return CheckResult(check=check, status="failed", detail=detail, hint=cure or hint)
+        detail, fix = describe(error, server)
+        return CheckResult(check=check, status="failed", detail=detail, hint=fix or hint)
     version = row[0] if row else None
     if version != VERSION:
         detail = f"{prefix} has version {version}, this program needs {VERSION}"
