@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-STARTERS = {"create_task", "ensure_future", "TaskGroup", "Thread"}
+STARTERS = {"create_task", "ensure_future", "TaskGroup", "Thread", "start_native_thread"}
 INSTEAD = "Supervisor of realtime_bridge/backend/supervisor.py, or a thread of its neighbours"
 
 # Files, and why they start tasks themselves.
 EXEMPT = {
     "realtime_bridge/backend/supervisor.py": "the supervisor itself",
     "realtime_bridge/backend/loop_thread.py": "a thread that runs its loop again after any end",
+    "realtime_bridge/backend/native_threads.py": "the start of real threads; a future has the end",
     "realtime_bridge/backend/repeating_thread.py": "a thread that repeats its work after any end",
     "realtime_bridge/publishing/blocking.py": "a future carries each error to the caller",
     "realtime_bridge/server/endpoints/poll.py": "a poll waits for its group, and gets its error",
