@@ -5,6 +5,8 @@ from typing import Any, assert_type
 
 from realtime_bridge import BlockingBroadcaster, Broadcaster, Event, Position, Receipt
 from realtime_bridge.client import ChannelReset, HybridClient
+from realtime_bridge.integrations.tasks import current_job
+from realtime_bridge.jobs.job import BlockingJob
 from realtime_bridge.server import Bridge, Principal, Request
 from realtime_bridge.testing import FaultyProxy
 
@@ -35,6 +37,11 @@ def report_a_job(broadcaster: BlockingBroadcaster, chunks: list[bytes]) -> None:
         job.progress(0.05, "Downloading", stage="download")
         assert_type(job.id, str)
         assert_type(job.track(chunks, total=3), Iterator[bytes])
+
+
+def report_in_a_task() -> None:
+    assert_type(current_job(), BlockingJob)
+    current_job().progress(0.5, "Half way")
 
 
 async def report_an_async_job(broadcaster: Broadcaster, bridge: Bridge) -> None:
