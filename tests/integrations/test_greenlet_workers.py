@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import ClientSession, CookieJar
@@ -12,10 +11,18 @@ from aiohttp import ClientSession, CookieJar
 from realtime_bridge import Event
 from realtime_bridge.client import HybridClient
 from realtime_bridge_backends.redis import RedisBackend
-from tests.cli.processes import SECRET, Process
+from tests.cli.processes import SECRET, Process, environment
 from tests.integrations.jobs import wait_for_state
 
 ROOT = Path(__file__).parent.parent.parent
+# A process of its own: the application reads its broker's address once.
+CALL = """
+import sys
+from tests.integrations import celery_app
+
+for user in sys.argv[2:]:
+    getattr(celery_app, sys.argv[1]).delay(user=user)
+"""
 GUNICORN = ("gunicorn", "-k", "gevent", "-b", "127.0.0.1:0")
 
 
@@ -30,16 +37,6 @@ def worker(variables: dict[str, str], request: pytest.FixtureRequest) -> Iterato
         yield request.param
 
 
-@pytest.fixture
-def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the application of a client process."""
-    for name, text in variables.items():
-        monkeypatch.setenv(name, text)
-    from tests.integrations import celery_app
-
-    return celery_app
-
-
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
@@ -50,11 +47,13 @@ def app(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
     ],
 )
 async def test_parallel_tasks_report_every_state(
-    worker: str, app: Any, log: RedisBackend, task: str, expected: list[str]
+    worker: str, variables: dict[str, str], log: RedisBackend, task: str, expected: list[str]
 ) -> None:
     users = [f"{worker}-{task}-{number}" for number in range(4)]
-    for user in users:
-        getattr(app, task).delay(user=user)
+    client = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", CALL, task, *users), cwd=ROOT, env=environment(variables)
+    )
+    assert await client.wait() == 0
     for user in users:
         assert await wait_for_state(log, f"user-{user}", expected[-1]) == expected
 
