@@ -210,7 +210,7 @@ class WebSocketBackend(Log, Plugin):
 
     async def _handshake(self) -> ClientConnection:
         timestamp = self._clock.timestamp(time.time())
-        return await connect(
+        connection = await connect(
             f"{self._url.replace('http', 'ws', 1)}/publish",
             additional_headers=rpc.signed_headers(self._secret, timestamp, b""),
             compression=None,  # events are small, and the connection is usually local
@@ -219,6 +219,17 @@ class WebSocketBackend(Log, Plugin):
             close_timeout=self._timing.connect_seconds,
             proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
         )
+        try:
+            nonce = str(orjson.loads(await connection.recv())["nonce"])
+            proof = rpc.sign_nonce(self._secret, nonce)
+            await connection.send(orjson.dumps({"proof": proof}).decode())
+        except BaseException as error:
+            connection.transport.abort()
+            if isinstance(error, KeyError | TypeError | ValueError):
+                # Another program answers at this address, or another version of this one.
+                raise InvalidHandshake("the server sent no nonce") from error
+            raise
+        return connection
 
     def _rejection(self, error: InvalidStatus) -> PublishError:
         status = error.response.status_code

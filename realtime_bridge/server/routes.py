@@ -38,7 +38,11 @@ class Routes:
         self._context = context
         self._lazy_start = lazy_start
         self._cors = CORSPolicy(context.settings.origins)
-        self._worker_calls = WorkerCalls(context.signatures, context.pipeline)
+        self._worker_calls = WorkerCalls(
+            context.signatures,
+            context.pipeline,
+            proof_seconds=context.connections.timing.session.connect,
+        )
         self._table = self._requests() | self._reports() | self._files() | self._provider_auth()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -182,6 +182,13 @@ async def test_wrong_secret_fails_with_a_hint_and_redacted(
     assert DEVELOPMENT_SECRET not in str(caught.value)
 
 
+async def welcome(connection: ServerConnection) -> None:
+    """Send a nonce, and receive the worker's proof, as a server does."""
+    await connection.send('{"nonce": "n"}')
+    proof = orjson.loads(await connection.recv())["proof"]
+    assert len(proof) == 64
+
+
 class ServerOfAnotherTime:
     """Server whose clock is some seconds ahead; it checks signatures, and answers no positions."""
 
@@ -202,6 +209,7 @@ class ServerOfAnotherTime:
         return None
 
     async def answer(self, connection: ServerConnection) -> None:
+        await welcome(connection)
         async for call in connection:
             number = orjson.loads(call)["number"]
             await connection.send(orjson.dumps({"number": number, "positions": {}}).decode())
@@ -473,6 +481,7 @@ async def test_unreadable_answer_is_a_lost_connection(caplog: pytest.LogCaptureF
     answers = [b"no JSON", b"[1]"]
 
     async def answer(socket: ServerConnection) -> None:
+        await welcome(socket)
         call = orjson.loads(await socket.recv())
         good = orjson.dumps({"number": call["number"], "positions": {}})
         await socket.send(answers.pop(0) if answers else good)

@@ -20,7 +20,7 @@ from websockets.frames import Opcode
 
 from realtime_bridge.backend.log import Log
 from realtime_bridge.protocol.wire import messages
-from realtime_bridge.protocol.wire.rpc import signed_headers
+from realtime_bridge.protocol.wire.rpc import sign_nonce, signed_headers
 from realtime_bridge.publishing.pipeline import PublishPipeline
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.authenticator import Authenticate
@@ -267,9 +267,12 @@ class Site:
         return watcher
 
     async def worker(self) -> ClientConnection:
-        """Open a worker's signed socket."""
+        """Open a worker's signed socket, and prove that the worker has the secret."""
         headers = signed_headers(SECRET, f"{time.time():.6f}", b"")
-        return await self.open_route("publish", {"additional_headers": headers})
+        socket = await self.open_route("publish", {"additional_headers": headers})
+        nonce = orjson.loads(await socket.recv())["nonce"]
+        await socket.send(orjson.dumps({"proof": sign_nonce(SECRET, nonce)}).decode())
+        return socket
 
     async def post(self, route: str, body: object, **headers: str) -> tuple[int, Frame]:
         """Send JSON, and return the status and the answer."""

@@ -33,6 +33,12 @@ def signed_headers(secret: str, timestamp: str, body: bytes) -> dict[str, str]:
     return {TIMESTAMP: timestamp, SIGNATURE: sign(secret, timestamp, body)}
 
 
+def sign_nonce(secret: str, nonce: str) -> str:
+    """Return a worker's proof for one connection: the signature of the server's nonce."""
+    # No timestamp begins so: the proof signs no call, and no call's signature is a proof.
+    return sign(secret, f"nonce {nonce}", b"GET publish")
+
+
 def pack_event(event: Event) -> dict[str, Any]:
     """Return the fields of an event without a position, for a call."""
     # A fragment: the body is JSON already, so it is neither parsed nor encoded a second time.

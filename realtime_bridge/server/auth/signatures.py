@@ -2,9 +2,10 @@
 
 import hmac
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from realtime_bridge.model.secret_list import split_secrets
-from realtime_bridge.protocol.wire.rpc import sign
+from realtime_bridge.protocol.wire.rpc import sign, sign_nonce
 
 SIGNATURE_SECONDS = 300
 """Largest difference between a call's timestamp and the server's clock, in s."""
@@ -62,11 +63,8 @@ class Signatures:
                 "bad_timestamp",
                 f"Realtime-Timestamp {timestamp[:40]!r} is no number: send the Unix time in s",
             ) from None
-        # Constant-time, so that its duration reveals no byte of the expected signature. Bytes,
-        # because compare_digest raises TypeError for non-ASCII text.
-        given = signature.lower().encode()
-        expected = (sign(secret, timestamp, body).encode() for secret in self._secrets)
-        if not any(hmac.compare_digest(one, given) for one in expected):
+        expected = (sign(secret, timestamp, body) for secret in self._secrets)
+        if not _is_any(signature, expected):
             raise SignatureError(
                 "bad_signature",
                 "Realtime-Signature is not hex HMAC-SHA256(REALTIME_SECRET, timestamp.body): "
@@ -78,6 +76,20 @@ class Signatures:
                 "old_timestamp",
                 f"Realtime-Timestamp is {abs(now - signed_at):.0f} s away from this server's "
                 f"clock, over the limit of {SIGNATURE_SECONDS} s: sign again, check both clocks",
+            )
+
+    def check_proof(self, nonce: str, proof: object) -> None:
+        """Verify a worker's answer to the nonce of its connection.
+
+        Raises:
+            SignatureError: `bad_signature`.
+
+        """
+        expected = (sign_nonce(secret, nonce) for secret in self._secrets)
+        if not isinstance(proof, str) or not _is_any(proof, expected):
+            raise SignatureError(
+                "bad_signature",
+                "The first frame is not signed: send the proof of this connection's nonce",
             )
 
     def once(self, timestamp: str, signature: str, *, now: float) -> None:
@@ -103,3 +115,10 @@ class Signatures:
     def forgive(self, signature: str) -> None:
         """Accept a signature once more, because its events were not published."""
         self._seen.pop(signature.lower(), None)
+
+
+def _is_any(signature: str, expected: Iterable[str]) -> bool:
+    # Constant-time, so that its duration reveals no byte of the expected signature. Bytes,
+    # because compare_digest raises TypeError for non-ASCII text.
+    given = signature.lower().encode(errors="surrogatepass")
+    return any(hmac.compare_digest(one.encode(), given) for one in expected)

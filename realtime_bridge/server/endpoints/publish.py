@@ -1,5 +1,7 @@
 """Signed calls of other processes: publishing over HTTP, and all calls over a WebSocket."""
 
+import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -28,10 +30,14 @@ class WorkerCalls:
     Args:
         signatures: checks that a call has the secret, and arrives once.
         pipeline: the log and the broadcaster.
+        proof_seconds: the time for the first frame of a connection.
 
     """
 
-    def __init__(self, signatures: Signatures, pipeline: ServerPipeline) -> None:
+    def __init__(
+        self, signatures: Signatures, pipeline: ServerPipeline, *, proof_seconds: float
+    ) -> None:
+        self._proof_seconds = proof_seconds
         self._signatures = signatures
         self._pipeline = pipeline
         self._calls: dict[str, Call] = {
@@ -72,21 +78,43 @@ class WorkerCalls:
     async def serve(self, request: Request, receive: Receive, send: Send) -> None:
         """Accept a worker's signed upgrade, then answer its calls in order.
 
+        A copy of the upgrade opens a connection, here or at another server, and gets no further:
+        the first frame has to sign a nonce of this connection.
+
         Raises:
             HTTPError: 401, the signature is invalid.
 
         """
-        # No replay check: the upgrade carries no events, and its signature expires in 300 s.
         self._check(request, b"")
         await send({"type": "websocket.accept"})
-        while (event := await receive())["type"] == "websocket.receive":
-            try:
+        try:
+            await self._require_proof(receive, send)
+            while (event := await receive())["type"] == "websocket.receive":
                 answer = await self._answer(event.get("text") or event.get("bytes") or b"")
-            except ProtocolError as error:
-                code, reason = CloseCode.PROTOCOL, str(error)[:MAX_REASON]
-                await send({"type": "websocket.close", "code": code, "reason": reason})
-                return
-            await send({"type": "websocket.send", "text": answer.decode()})
+                await send({"type": "websocket.send", "text": answer.decode()})
+        except ProtocolError as error:
+            await _close(send, CloseCode.PROTOCOL, str(error))
+        except SignatureError as error:
+            await _close(send, CloseCode.TOKEN, str(error))
+        except TimeoutError:
+            late = f"no proof of the secret within {self._proof_seconds:g} s"
+            await _close(send, CloseCode.NO_CONNECT, late)
+
+    async def _require_proof(self, receive: Receive, send: Send) -> None:
+        """Check the first frame.
+
+        Raises:
+            SignatureError: it is no proof.
+            TimeoutError: there is none in time.
+
+        """
+        nonce = secrets.token_urlsafe(24)
+        await send({"type": "websocket.send", "text": orjson.dumps({"nonce": nonce}).decode()})
+        async with asyncio.timeout(self._proof_seconds):
+            event = await receive()
+        if event["type"] == "websocket.receive":
+            fields = messages.decode_object(event.get("text") or event.get("bytes") or b"")
+            self._signatures.check_proof(nonce, fields.get("proof"))
 
     def _check(self, request: Request, body: bytes) -> tuple[str, str]:
         timestamp = request.headers.get(rpc.TIMESTAMP.lower(), "")
@@ -143,6 +171,10 @@ class WorkerCalls:
         log, channel = self._pipeline.log, _channel(fields)
         top = await backend_call(log, log.rotate_epoch, channel, expected)
         return {"position": top.to_json()}
+
+
+async def _close(send: Send, code: CloseCode, reason: str) -> None:
+    await send({"type": "websocket.close", "code": code, "reason": reason[:MAX_REASON]})
 
 
 def _error(error: RealtimeError) -> dict[str, Any]:
