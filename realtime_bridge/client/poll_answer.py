@@ -13,6 +13,9 @@ from realtime_bridge.protocol.wire.messages import ProtocolError
 
 Positions = Mapping[str, Position | None]
 
+FINAL = (400, 403)
+"""Codes of a refusal that would be repeated: the name is invalid, or the user has no access."""
+
 FORBIDDEN = "this user may not listen to it"
 
 _logger = logging.getLogger("realtime_bridge.client")
@@ -77,8 +80,10 @@ def _apply_channel(
     asked: Position | None,
     channels: SubscriptionSet,
 ) -> None:
-    # A rule that failed may succeed next time: the next poll includes the channel again.
-    if fields.get("error"):
+    if error := fields.get("error"):
+        if error.get("code") in FINAL:
+            channels.deny(name, str(error.get("message")))
+        # A rule that failed may succeed next time: the next poll includes the channel again.
         return
     reason = fields.get("reset")
     if reason == "forbidden":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from realtime_bridge.client.descriptor import milliseconds
-from realtime_bridge.client.poll_answer import apply_page, is_healthy
+from realtime_bridge.client.poll_answer import FINAL, apply_page, is_healthy
 from realtime_bridge.client.questions import PING, TOKEN, Questions
 from realtime_bridge.client.transport import Handle, Message, Transport, TransportTools
 from realtime_bridge.model.position import Position
@@ -15,9 +15,6 @@ from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
-
-FINAL = (400, 403)
-"""Codes of a refusal that would be repeated: the name is invalid, or the user has no access."""
 
 _logger = logging.getLogger("realtime_bridge.client")
 

@@ -77,6 +77,9 @@ export function milliseconds(seconds: unknown, otherwise: number): number {
   return typeof seconds === 'number' && seconds >= 0 ? Math.round(seconds * 1_000) : otherwise;
 }
 
+/** Codes of refusals that are final for a channel. */
+export const FINAL: readonly number[] = [400, 403];
+
 export function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

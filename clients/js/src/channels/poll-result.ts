@@ -1,7 +1,7 @@
 /** Results of polls, applied to a client's subscriptions. */
 
 import type { HTTPResult } from '../http/bridge-http.js';
-import { isFields, isHealthy, numberOr, readEvents, readPosition } from '../messages.js';
+import { FINAL, isFields, isHealthy, numberOr, readEvents, readPosition } from '../messages.js';
 import type { Fields } from '../messages.js';
 import type { Position, ResetReason } from '../types.js';
 import type { SubscriptionSet } from './subscription-set.js';
@@ -29,9 +29,11 @@ export function applyPoll(subscriptions: SubscriptionSet, { positions, channels,
   };
   for (const [name, answer] of Object.entries(channels)) {
     // A channel may have been unsubscribed while the poll was in flight.
-    if (isFields(answer) && name in positions && !answer.error && subscriptions.has(name)) {
-      applyChannel(subscriptions, name, answer, positions[name] ?? null, result);
-    }
+    if (!isFields(answer) || !(name in positions) || !subscriptions.has(name)) continue;
+    const error = answer.error as Fields | undefined;
+    if (!error) applyChannel(subscriptions, name, answer, positions[name] ?? null, result);
+    // A rule that failed may succeed next time: the next poll includes the channel again.
+    else if (FINAL.includes(Number(error.code))) subscriptions.deny(name, String(error.message));
   }
   return result;
 }

@@ -8,7 +8,7 @@ import type { MachineInput } from '../client-runner.js';
 import { CloseCode } from '../close-codes.js';
 import { spread } from '../machine/backoff.js';
 import type { Timing } from '../machine/timing.js';
-import { VERSION, isFields, isHealthy, isText, milliseconds, numberOr, readEvent, readPosition } from '../messages.js';
+import { FINAL, VERSION, isFields, isHealthy, isText, milliseconds, numberOr, readEvent, readPosition } from '../messages.js';
 import type { ClientMessage, ServerMessage } from '../messages.js';
 import type { Position, ResetReason, TransportName } from '../types.js';
 import { PING, Questions, TOKEN } from './questions.js';
@@ -28,9 +28,6 @@ export interface SessionListener {
 }
 
 export type PushName = Exclude<TransportName, 'poll'>;
-
-/** Codes of refusals that are final for a channel. */
-const FINAL = [400, 403];
 
 const log = debug('session');
 
