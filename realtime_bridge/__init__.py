@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from realtime_bridge.errors import ConfigurationError as ConfigurationError
     from realtime_bridge.errors import ExtraNotInstalledError as ExtraNotInstalledError
     from realtime_bridge.errors import InvalidEventError as InvalidEventError
+    from realtime_bridge.errors import InvalidIdentityError as InvalidIdentityError
     from realtime_bridge.errors import PublishError as PublishError
     from realtime_bridge.errors import RateLimitedError as RateLimitedError
     from realtime_bridge.errors import RealtimeError as RealtimeError
     from realtime_bridge.model.event import Event as Event
     from realtime_bridge.model.position import Position as Position
     from realtime_bridge.model.receipt import Receipt as Receipt
+    from realtime_bridge.model.user import user_channel as user_channel
     from realtime_bridge.publishing.blocking import BlockingBroadcaster as BlockingBroadcaster
     from realtime_bridge.publishing.broadcaster import Broadcaster as Broadcaster
 
@@ -32,11 +34,13 @@ _HOMES = {
     "ConfigurationError": "errors",
     "ExtraNotInstalledError": "errors",
     "InvalidEventError": "errors",
+    "InvalidIdentityError": "errors",
     "PublishError": "errors",
     "RateLimitedError": "errors",
     "RealtimeError": "errors",
     "Event": "model.event",
     "Position": "model.position",
+    "user_channel": "model.user",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605 -- derived from the table above

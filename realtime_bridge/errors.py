@@ -67,6 +67,10 @@ class InvalidEventError(RealtimeError, ValueError):
     """Event that cannot be published: bad channel, bad name, data not JSON, or too large."""
 
 
+class InvalidIdentityError(RealtimeError, ValueError):
+    """Id of a user that is no text, whole number or UUID, or that no token or channel can hold."""
+
+
 class PublishError(RealtimeError):
     """Event that was not published.
 

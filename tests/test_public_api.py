@@ -15,11 +15,13 @@ PUBLIC = [
     "Event",
     "ExtraNotInstalledError",
     "InvalidEventError",
+    "InvalidIdentityError",
     "Position",
     "PublishError",
     "RateLimitedError",
     "RealtimeError",
     "Receipt",
+    "user_channel",
 ]
 
 

@@ -8,10 +8,16 @@ from realtime_bridge.errors import ConfigurationError, InvalidEventError
 ALPHABET = "A-Za-z0-9_=@,.;-"
 """Characters that every provider accepts in the name of a channel."""
 
+MAX_CHANNEL = 128
+"""Longest name of a channel, in characters."""
+
 RESERVED = ("private-", "presence-")
 """Prefixes that a provider's backend adds to the name of a channel."""
 
-_NAME = re.compile(rf"(?!{'|'.join(RESERVED)})[{ALPHABET}]{{1,128}}")
+CONTROL = "@realtime"
+"""Channel on which servers announce revocations, and start of all names of such channels."""
+
+_NAME = re.compile(rf"(?!{'|'.join(RESERVED)})[{ALPHABET}]{{1,{MAX_CHANNEL}}}")
 _LITERAL = re.compile(rf"[{ALPHABET}]*")
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _FILLING = f"([{ALPHABET.replace('.', '')}]+)"
@@ -47,9 +53,36 @@ def check_channel_text(name: str) -> str:
             raise InvalidEventError(
                 f"Bad channel name {shown!r}: omit {prefix!r}, the provider's backend adds it"
             )
+    if name.startswith("user-"):
+        raise InvalidEventError(
+            f"Bad channel name {shown!r}: write it as user_channel(id), in JavaScript as "
+            "userChannel(id)"
+        )
     raise InvalidEventError(
-        f"Bad channel name {shown!r}: use 1 to 128 characters of A-Z a-z 0-9 _ = @ , . ; -"
+        f"Bad channel name {shown!r}: use 1 to {MAX_CHANNEL} characters of "
+        "A-Z a-z 0-9 _ = @ , . ; -"
     )
+
+
+def is_internal(name: str) -> bool:
+    """Return whether servers and workers announce changes on a channel, which clients never get."""
+    return name.startswith(CONTROL)
+
+
+@lru_cache(maxsize=1024)
+def check_event_channel(name: str) -> str:
+    """Return the name of a channel, if an application may publish on it.
+
+    Raises:
+        InvalidEventError: as for `check_channel`, or the channel is internal.
+
+    """
+    if is_internal(check_channel(name)):
+        raise InvalidEventError(
+            f"Bad channel name {name!r}: servers announce their own changes on names that begin "
+            f"with {CONTROL!r}; choose another name"
+        )
+    return name
 
 
 class ChannelPattern:

@@ -9,6 +9,7 @@ import { HybridClient } from './hybrid-client.js';
 import { Fetcher } from './http/fetcher.js';
 import type { Fetch } from './http/fetcher.js';
 import type { Client, ClientOptions, ReadableStore, RealtimeEvent, Snapshot } from './types.js';
+import { userChannel } from './user-channel.js';
 
 /** Function of the application that reads its data over HTTP. */
 export type FetchData<Data> = Fetch<Data>;
@@ -83,7 +84,7 @@ export class HybridUpdates<Data> {
     this._options = options;
     const { websocketEnabled = true, enableFeatureFlag = true, client, reconnectInterval } = options;
     this.client = websocketEnabled && enableFeatureFlag ? (client ?? new HybridClient(options)) : null;
-    this._channel = `user-${userId}`;
+    this._channel = userChannel(userId);
     const listener = {
       fetched: (data: Data) => this._show({ data, error: null }),
       failed: (error: unknown) => this._show({ error }),

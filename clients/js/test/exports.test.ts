@@ -37,6 +37,7 @@ const CORE = [
   'Transition',
   'TransportName',
   'UpdatesState',
+  'userChannel',
 ];
 
 const REACT = [

@@ -13,6 +13,7 @@ import { Reducer } from '../src/channels/reducer.js';
 import type { Output } from '../src/channels/reducer.js';
 import { connectionStatus } from '../src/machine/status.js';
 import type { RealtimeEvent, ResetReason } from '../src/types.js';
+import { userChannel } from '../src/user-channel.js';
 import { camel, camelKeys, snakeKeys } from './support/names.js';
 import type { Fields } from './support/names.js';
 import { replayShell } from './support/shell.js';
@@ -31,6 +32,8 @@ const REPLAYS: Record<string, Replay> = {
   'reducer.json': replayReducer,
   'shell.json': (vector, { starts }) => replayShell(vector, starts),
   'status.json': replayMachine,
+  'user_channel.json': ({ user, channel }) =>
+    channel ? expect(userChannel(user)).toBe(channel) : expect(() => userChannel(user)).toThrow(),
   'timing.json': ({ both, typescript }) => expect(snakeKeys({ ...DEFAULT_TIMING })).toEqual({ ...both, ...typescript }),
 };
 

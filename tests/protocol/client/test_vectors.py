@@ -20,6 +20,7 @@ REPLAYED_ELSEWHERE = {
     "jobs.json": "jobs/test_state.py",
     "reducer.json": "protocol/client/test_reducer.py",
     "shell.json": "client/test_shell_vectors.py",
+    "user_channel.json": "model/test_user.py",
 }
 loaded: set[str] = set()
 

@@ -14,7 +14,7 @@ export interface HybridUpdatesResult<Data> extends UpdatesState<Data> {
 }
 
 /**
- * Return the data of `fetchData`, updated by the events of `user-{userId}`.
+ * Return the data of `fetchData`, updated by the events of `userChannel(userId)`.
  *
  * Without `reduce`, each burst of events leads to one `fetchData`, and polling calls `fetchData`. With
  * `reduce(data, event)` the events change the data, and `fetchData` is called at the start and after a

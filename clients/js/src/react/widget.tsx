@@ -3,6 +3,7 @@
 
 import { useId, useMemo, useState, type ReactElement } from 'react';
 import type { ChannelState, ClientState } from '../types.js';
+import { userChannel } from '../user-channel.js';
 import { ConnectionBadge } from './badge.js';
 import { DebugPanel } from './debug-panel.js';
 import { formatMoment } from './format.js';
@@ -15,7 +16,7 @@ import { useConnectionStatus } from './use-connection-status.js';
 import { useStore } from './use-store.js';
 
 export interface ProcessingWidgetProps {
-  /** User whose jobs are shown: events `job.…` of the channel `user-{userId}`. */
+  /** User whose jobs are shown: events `job.…` of the channel `userChannel(userId)`. */
   readonly userId: string | number;
   /** URL at which the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
   readonly endpoint?: string | undefined;
@@ -41,7 +42,7 @@ export function ProcessingWidget(props: ProcessingWidgetProps): ReactElement {
 
 function JobsOfUser(props: ProcessingWidgetProps): ReactElement {
   const { userId, endpoint, title = 'Jobs', limit = 8, badge = true, debug = true, className } = props;
-  const channel = `user-${userId}`;
+  const channel = userChannel(userId);
   const store = useMemo(() => new JobStore(), []);
   const channelState = useChannel(channel, store.handle, { endpoint, onSnapshot: store.load });
   const { jobs, notices, loaded } = useStore(store, NO_JOBS);

@@ -28,7 +28,7 @@ export class Server {
   /** Start a server; `port` 0 means any free port. */
   static async start(port = 0, environment: Record<string, string> = {}): Promise<Server> {
     const env = { ...ENVIRONMENT, ...environment };
-    const running = spawn(COMMAND, ['serve', '--dev', '--port', String(port)], {
+    const running = spawn(COMMAND, ['serve', '--port', String(port)], {
       env,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
