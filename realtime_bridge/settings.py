@@ -21,6 +21,7 @@ from pydantic_settings import (
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.origins import normalize_origins
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.secret_list import check_secrets, split_secrets
 from realtime_bridge.model.urls import is_loopback, redact
@@ -221,14 +222,20 @@ class Settings(EnvironmentSettings):
     path: Annotated[str, text_of(r"(/[A-Za-z0-9_.~-]+)*", _PATH_FORM)] = Field(
         default="/realtime", description="Path at which the server is mounted."
     )
-    origins: Names = Field(
+    origins: Annotated[Names, AfterValidator(normalize_origins)] = Field(
         default=(),
+        examples=["https://app.example.com"],
         description="Origins of pages that may connect, besides those of the server's own host; "
-        "separated by commas.",
+        "separated by commas. `https://*.example.com` stands for all subdomains.",
     )
     dev: bool = Field(
         default=False,
         description="Development mode of `serve --dev`: every user of this machine is trusted.",
+    )
+    dev_hosts: Names = Field(
+        default=(),
+        description="Other hosts that a development server trusts: names in the `Host` header and "
+        "addresses of clients; separated by commas.",
     )
     enabled: bool = Field(
         default=True, description="Push is on; when it is off, every client polls."
@@ -259,6 +266,7 @@ class Settings(EnvironmentSettings):
     limit_event_bytes: Annotated[int, Field(ge=1, le=MAX_DATA_BYTES)] = Field(
         default=MAX_DATA_BYTES, description="Bytes of one event's data, encoded as JSON."
     )
+    large_integers: bool = Field(default=False, description="Events may have integers over 2^53.")
     limit_unsent_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=1024 * 1024,
         description="Bytes that may wait for one slow client before its connection is closed.",

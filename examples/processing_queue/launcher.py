@@ -20,6 +20,7 @@ from pathlib import Path
 from signal import Signals
 
 from intake import find_files
+from realtime_bridge.settings import DEVELOPMENT_SECRET
 from variant import LaunchError, Variant
 
 HOST = "127.0.0.1"
@@ -164,5 +165,7 @@ def _set_environment(data: Path, port: int) -> None:
         "PYTHONPATH": os.pathsep.join([str(FOLDER), *([inherited] if inherited else [])]),
         "QUEUE_DATA": str(data),
         "REALTIME_DEV": "true",
+        # A development server refuses the secret that this shell or a .env file may have.
+        "REALTIME_SECRET": DEVELOPMENT_SECRET,
         "REALTIME_WEBSOCKET_URL": f"http://{HOST}:{port}/realtime",
     }

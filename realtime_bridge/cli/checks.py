@@ -7,6 +7,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -57,6 +58,8 @@ async def run_checks() -> AsyncGenerator[CheckResult]:
     chosen = f"REALTIME_BACKEND={settings.backend}; {log}"
     yield CheckResult(check="configuration", status="ok", detail=chosen)
     yield _secret(settings)
+    for result in _pages(settings):
+        yield result
     usable = True
     for part in (broadcaster.log, backend):
         for result in await _check(part):
@@ -78,6 +81,20 @@ def _secret(settings: Settings) -> CheckResult:
     several = f"{len(secrets)} secrets: the first signs, all verify"
     detail = several if len(secrets) > 1 else "set"
     return CheckResult(check="REALTIME_SECRET", status="ok", detail=detail)
+
+
+def _pages(settings: Settings) -> Iterator[CheckResult]:
+    """Yield what decides about pages and clients, where it is set."""
+    if settings.origins:
+        detail = f"pages of the server's own host, and of {', '.join(settings.origins)}"
+        yield CheckResult(check="REALTIME_ORIGINS", status="ok", detail=detail)
+    if settings.dev and settings.secret and settings.secret != DEVELOPMENT_SECRET:
+        yield CheckResult(
+            check="REALTIME_DEV",
+            status="failed",
+            detail="trusts every client of this machine, and REALTIME_SECRET is set",
+            hint="Remove one of the two: a server refuses both together",
+        )
 
 
 async def _check(part: Component | None) -> list[CheckResult]:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from a2wsgi import ASGIMiddleware
@@ -29,6 +30,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 if TYPE_CHECKING:
+    from realtime_bridge.model.user import UserId
     from realtime_bridge.server import Bridge
     from realtime_bridge.server.http.request import Request
 
@@ -83,8 +85,8 @@ def publish_on_commit(
     return publication.id
 
 
-async def session_user(request: "Request") -> str | None:
-    """Return the id of the session's user, or None: for `Bridge(authenticate=…)`."""
+async def session_user(request: "Request") -> "UserId | None":
+    """Return the primary key of the session's user, or None: for `Bridge(authenticate=…)`."""
     django_request = HttpRequest()
     store: type[SessionBase] = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
     django_request.session = store(request.cookies.get(settings.SESSION_COOKIE_NAME))
@@ -94,7 +96,9 @@ async def session_user(request: "Request") -> str | None:
         user = await loop.run_in_executor(None, _user_of, django_request)
     else:
         user = await aget_user(django_request)
-    return str(user.pk) if user.is_authenticated and user.is_active else None
+    if not (user.is_authenticated and user.is_active):
+        return None
+    return user.pk if isinstance(user.pk, int | str | UUID) else str(user.pk)
 
 
 def _user_of(request: HttpRequest) -> Any:

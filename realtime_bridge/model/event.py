@@ -9,7 +9,7 @@ from msgspec import Struct, StructMeta
 from msgspec.structs import astuple, replace
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.channel import check_channel, check_channel_text
+from realtime_bridge.model.channel import check_channel, check_event_channel
 from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.position import MAX_LABEL, Position, is_label
 from realtime_bridge.model.text import is_printable
@@ -63,16 +63,23 @@ class _EventMeta(StructMeta):
         position: Position | None = None,
     ) -> Any:
         """Return the same as `Event(…)` in two thirds of its time: arguments by name are slow."""
+        if type(channel) is str:
+            check_event_channel(channel)
+        else:
+            check_channel(channel)
+        _check_name(event)
+        body, has_large_integers = _encode(data)
         return _construct(
             cls,
-            check_channel_text(channel) if type(channel) is str else check_channel(channel),
-            _check_name(event),
-            _encode(data),
+            channel,
+            event,
+            body,
             event_id() if id is None else _check_label("id", id),
             key if key is None else _check_label("key", key),
             source if source is None else _check_label("source", source),
             time,
             position,
+            has_large_integers,
         )
 
 
@@ -110,6 +117,8 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
     source: str | None
     time: int | None
     position: Position | None
+    has_large_integers: bool = False
+    """True if the data has an integer beyond 2^53, which browsers round."""
 
     if TYPE_CHECKING:  # type checkers ignore the call of a metaclass
 
@@ -142,6 +151,28 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         """Return an event of a log without checks: its creation has checked it."""
         event_of_log: Self = _construct(cls, channel, event, body, id, key, source, time, position)
         return event_of_log
+
+    @classmethod
+    def internal(
+        cls,
+        channel: str,
+        event: str,
+        body: bytes,
+        *,
+        id: str | None = None,  # noqa: A002 -- the field's name on the wire
+        key: str | None = None,
+    ) -> Self:
+        """Return an event of a server or worker on an internal channel; see `is_internal`."""
+        return cls.from_trusted(
+            channel,
+            event,
+            body,
+            id=id or event_id(),
+            key=key,
+            source=None,
+            time=None,
+            position=None,
+        )
 
     @classmethod
     def from_storage(
@@ -219,16 +250,29 @@ def _check_label(field_name: str, value: str) -> str:
     return value
 
 
-def _encode(data: Any) -> bytes:
+def _encode(data: Any) -> tuple[bytes, bool]:
+    """Return the data as JSON, and whether it has integers that browsers round."""
+    has_large_integers = False
     try:
-        body = orjson.dumps(data)
+        body = orjson.dumps(data, option=orjson.OPT_STRICT_INTEGER)
     except TypeError as error:
-        raise InvalidEventError(
-            f"The data is not JSON: {error}. Use dict, list, str, int, float, bool and None"
-        ) from error
+        if "53-bit" not in str(error):
+            raise _not_json(error) from error
+        has_large_integers = True
+        try:
+            body = orjson.dumps(data)
+        except TypeError as other:  # the first failure hid this one
+            raise _not_json(other) from other
     if len(body) > MAX_DATA_BYTES:
         raise InvalidEventError(
             f"The data is {len(body):,} bytes of JSON, over the limit of {MAX_DATA_BYTES:,}. "
             "Store it elsewhere and publish its address"
         )
-    return b"%b" % body  # a copy: the buffer of orjson occupies a kilobyte or more
+    return b"%b" % body, has_large_integers  # a copy: the buffer of orjson occupies a kilobyte
+
+
+def _not_json(error: TypeError) -> InvalidEventError:
+    hint = ", and text for so large an integer" if "64-bit" in str(error) else ""
+    return InvalidEventError(
+        f"The data is not JSON: {error}. Use dict, list, str, int, float, bool and None{hint}"
+    )

@@ -8,7 +8,7 @@ from msgspec import Struct
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.model.channel import ALPHABET, RESERVED
+from realtime_bridge.model.channel import ALPHABET, CONTROL, RESERVED
 from realtime_bridge.model.event import MAX_DATA_BYTES, MAX_DEPTH, MAX_EVENT_NAME
 from realtime_bridge.model.position import MAX_LABEL
 from realtime_bridge.model.retention import Retention
@@ -32,7 +32,7 @@ WHERE changed_by > pg_current_xact_id() OR duplicate_by > pg_current_xact_id()
 _RULES = {
     # Without the lookahead and the bounds of Python's pattern: both are slow in PostgreSQL.
     "channel_characters": Literal(f"^[{ALPHABET}]+$"),
-    "reserved": Literal(f"^(?:{'|'.join(RESERVED)})"),
+    "reserved": Literal(f"^(?:{'|'.join((*RESERVED, CONTROL))})"),
     "unprintable": Literal(UNPRINTABLE),
     "max_name": Literal(MAX_EVENT_NAME),
     "max_label": Literal(MAX_LABEL),

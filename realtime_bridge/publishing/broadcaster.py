@@ -42,6 +42,7 @@ class Broadcaster:
         log: gives events their positions and stores them; None is signal mode.
         backend: pushes towards browsers, where the log does not announce by itself.
         limit_event_bytes: longest data of one event, in bytes of JSON.
+        large_integers: whether events may have integers beyond 2^53, which browsers round.
         timing: limits of one publish.
 
     Raises:
@@ -55,6 +56,7 @@ class Broadcaster:
         log: Log | None = None,
         backend: Backend | None = None,
         limit_event_bytes: int = MAX_DATA_BYTES,
+        large_integers: bool = False,
         timing: PublishTiming = _TIMING,
     ) -> None:
         if log is None and backend is None:
@@ -69,6 +71,7 @@ class Broadcaster:
         self.unpushed: int = 0
         """Number of these events whose push failed: recovery delivers them."""
         self._limit_event_bytes = limit_event_bytes
+        self._large_integers = large_integers
         self._timing = timing
         # A log in this process cannot time out: it saves the cost of a timeout per publish.
         self._writer = log if log is None or log.in_process else LogWriter(log, timing)
@@ -99,8 +102,12 @@ class Broadcaster:
         from realtime_bridge.publishing.pipeline import worker_pipeline
 
         pipeline = worker_pipeline(settings)
-        limit = settings.limit_event_bytes
-        broadcaster = cls(log=pipeline.log, backend=pipeline.backend, limit_event_bytes=limit)
+        broadcaster = cls(
+            log=pipeline.log,
+            backend=pipeline.backend,
+            limit_event_bytes=settings.limit_event_bytes,
+            large_integers=settings.large_integers,
+        )
         broadcaster._prefix = settings.prefix
         return broadcaster
 
@@ -173,7 +180,8 @@ class Broadcaster:
         """Publish up to 500 events in order, in one round trip where the log can.
 
         Raises:
-            InvalidEventError: there are more than 500 events, or an event is too large.
+            InvalidEventError: there are more than 500 events, or an event is too large, or has
+                integers that browsers round.
             PublishError: as for `publish`; some of the events may have been published.
             ConfigurationError: as for `publish`.
 
@@ -218,7 +226,7 @@ class Broadcaster:
         return server is not None and asyncio._get_running_loop() is server.loop
 
     def _check_batch(self, events: Iterable[Event]) -> list[Event]:
-        """Return the events as a list, after a check of their number and sizes."""
+        """Return the events as a list, after a check of their number, sizes and integers."""
         batch, limit = list(events), self._limit_event_bytes
         if len(batch) > MAX_BATCH:
             raise InvalidEventError(
@@ -231,6 +239,12 @@ class Broadcaster:
                     f"The data of {event.event} on {event.channel} has {len(event.body):,} bytes, "
                     f"over the limit of {limit:,}: publish less, or raise "
                     "REALTIME_LIMIT_EVENT_BYTES"
+                )
+            if event.has_large_integers and not self._large_integers:
+                raise InvalidEventError(
+                    f"The data of {event.event} on {event.channel} has an integer beyond 2^53, "
+                    "which browsers round: send it as text, or set REALTIME_LARGE_INTEGERS=on if "
+                    "no browser reads it"
                 )
         return batch
 

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
+import orjson
 from msgspec import Struct
 
 from realtime_bridge.backend.calls import backend_call
@@ -21,11 +22,12 @@ from realtime_bridge.errors import (
     PublishError,
     RateLimitedError,
 )
+from realtime_bridge.model.channel import CONTROL
 from realtime_bridge.model.event import MAX_DATA_BYTES, Event
 from realtime_bridge.protocol.publishing.circuit_breaker import CircuitBreaker, FailbackPolicy
 from realtime_bridge.publishing.timing import FailoverTiming
 
-CHANNEL = "@realtime.delivery"
+CHANNEL = f"{CONTROL}.delivery"
 """Channel of the log that records the active target; clients may not subscribe to it."""
 
 EVENT = "moved"
@@ -151,10 +153,16 @@ class Failover(Backend):
 
     def switch_to(self, event: Event) -> bool:
         """Switch to the target that a record of the log names; return whether it is another."""
+        is_new = event.position is not None and event.position.offset != self._record_offset
         if event.position:
             self._record_offset = event.position.offset
-        # A record may name a target of a newer configuration: this process stays where it is.
-        named = [target for target in self.targets if target.name == event.data["backend"]]
+        data = event.data
+        name = data.get("backend") if isinstance(data, dict) else None
+        # A record may name a target of a newer configuration, and another program may have written
+        # it: this process stays where it is.
+        named = [target for target in self.targets if target.name == name]
+        if not named and is_new:
+            _logger.warning("record of the active push target ignored target=%r", name)
         if not named or named[0] is self.active:
             return False
         if self.active is self.targets[0]:
@@ -218,12 +226,9 @@ class Failover(Backend):
     async def _announce(self, target: FailoverTarget) -> None:
         """Record the new active target in the log, unless another process was first."""
         # Processes that saw the same record write the same id: the log keeps the first of them.
-        record: Event = Event(
-            channel=CHANNEL,
-            event=EVENT,
-            data={"backend": target.name},
-            id=f"move-{self._record_offset}",
-            key="backend",
+        data = orjson.dumps({"backend": target.name})
+        record = Event.internal(
+            CHANNEL, EVENT, data, id=f"move-{self._record_offset}", key="backend"
         )
         try:
             await backend_call(self._log, self._log.append, [record])

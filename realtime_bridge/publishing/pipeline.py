@@ -38,7 +38,7 @@ def worker_pipeline(settings: Settings) -> PublishPipeline:
     """
     log = log_class(settings)
     # A backend that is the log itself stays in this process, such as memory in a test.
-    if log and log.remote_access_via and settings.backend != _log_name(settings):
+    if log and log.remote_access_via and settings.backend != log_name(settings):
         remote = _as_log(settings, load_backend(log.remote_access_via))
         return PublishPipeline(log=_create_log(settings, remote), backend=None)
     return _create_pipeline(settings, log)
@@ -56,7 +56,7 @@ def server_pipeline(settings: Settings) -> PublishPipeline:
 
 def log_class(settings: Settings) -> type[Log] | None:
     """Return the class of the configured log."""
-    name = _log_name(settings)
+    name = log_name(settings)
     return _as_log(settings, load_backend(name)) if name else None
 
 
@@ -101,7 +101,8 @@ def _create_target(settings: Settings, name: str) -> FailoverTarget:
     return FailoverTarget(name, backend)
 
 
-def _log_name(settings: Settings) -> str | None:
+def log_name(settings: Settings) -> str | None:
+    """Return the name of the backend that is the log, or None without a log."""
     if settings.log == "none":
         return None
     if settings.log != "auto":

@@ -14,14 +14,18 @@ from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.user import UserId
 from realtime_bridge.publishing.local_servers import register_local_server
 from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
+from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
+from realtime_bridge.server.auth.local_guard import development_guard
 from realtime_bridge.server.auth.revocations import Revocation, RevocationReceipt, Revocations
-from realtime_bridge.server.auth.rules import ChannelAccess, ChannelRules, Rule
+from realtime_bridge.server.auth.rules import ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
+from realtime_bridge.server.http.origins import Origins
 from realtime_bridge.server.http.request import Receive, Scope, Send
 from realtime_bridge.server.lifecycle.asgi_lifespan import run_lifespan
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
@@ -50,13 +54,13 @@ class Bridge:
         settings: the configuration.
         authenticate: function that returns a request's user: an id, a `Principal`, or None.
             Without it, each request needs a token signed with the secret.
-        dev: development mode: pages of this machine choose their user by `?userId=`, and a
-            public secret signs tokens.
+        dev: development mode: clients of this machine alone may connect, pages choose their
+            user by `?userId=`, and a public secret signs tokens.
         timing: the durations of the server.
         pipeline: the log and the backend, in place of those that the settings name.
 
     Raises:
-        ConfigurationError: no secret is set, or the log has no feed.
+        ConfigurationError: no secret is set, a secret is set with `dev`, or the log has no feed.
 
     """
 
@@ -75,7 +79,8 @@ class Bridge:
                 f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
                 "the server no log with a feed: set REALTIME_LOG=memory, redis or postgres"
             )
-        secret = _secret(settings, dev=dev)
+        guard = development_guard(settings) if dev else None
+        secret = DEVELOPMENT_SECRET if dev else settings.server_secret()
         self._settings = settings
         self._timing = timing
         self._pipeline = ServerPipeline(settings, parts)
@@ -83,9 +88,9 @@ class Bridge:
         self._revocations = Revocations()
         self._tokens = Tokens(secret, issuer=settings.prefix)
         self._signatures = Signatures(secret)
-        verifiers, origins = (self._tokens, self._revocations), settings.origins
+        verifiers, origins = (self._tokens, self._revocations), Origins(settings.origins, dev=dev)
         self._authenticator = Authenticator(
-            *verifiers, origins=origins, authenticate=authenticate, dev=dev
+            *verifiers, origins=origins, authenticate=authenticate, guard=guard
         )
         self._has_own_log = self._pipeline.log.remote_access_via is not None
         self._exits = AsyncExitStack()
@@ -114,9 +119,10 @@ class Bridge:
     def channel(self, pattern: str) -> Callable[[R], R]:
         """Register the decorated function as the rule for the channels of `pattern`.
 
-        The rule receives the user's id, and the text of each hole of the pattern by its name. It
-        may be async. Only `True` allows a subscription. A channel without a rule is denied,
-        except `user-{user_id}`, which belongs to that user.
+        The rule receives the user's id as `authenticate` returned it, a number or a text, and
+        the text of each hole of the pattern by its name. It may be async. Only `True` allows a
+        subscription. A channel without a rule is denied, except `user_channel(user_id)`, which
+        belongs to that user.
 
         Raises:
             ConfigurationError: the pattern is malformed or overlaps another, or the rule's
@@ -142,10 +148,8 @@ class Bridge:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
-        if self._lazy_start:
-            await self._lazy_start.prepare()
         events = [Event.create(channel, event, data, id, key, source)]
-        (receipt,) = await self._pipeline.broadcaster.publish_many(events, transaction=transaction)
+        (receipt,) = await self.publish_many(events, transaction=transaction)
         return receipt
 
     async def publish_many(
@@ -186,7 +190,7 @@ class Bridge:
         return (await backend_call(log, log.positions, [channel]))[channel]
 
     async def revoke(
-        self, *, user: str | None = None, channel: str | None = None
+        self, *, user: UserId | None = None, channel: str | None = None
     ) -> RevocationReceipt:
         """Revoke access on all servers within a second, and at the hosted providers.
 
@@ -194,7 +198,7 @@ class Bridge:
         client that reconnects passes through them.
 
         Args:
-            user: close this user's connections with code 4403.
+            user: close this user's connections with code 4403; an id as of `authenticate`.
             channel: end all subscriptions to this channel; with `user`, that user's alone.
 
         Returns:
@@ -202,19 +206,18 @@ class Bridge:
 
         Raises:
             ConfigurationError: neither is given, or there is no log.
+            InvalidIdentityError, InvalidEventError: the user's id or the channel is not valid.
             PublishError: the log failed, so the other servers do not know of the revocation.
 
         """
-        if user is None and channel is None:
-            raise ConfigurationError("Nothing to revoke: give a user, a channel, or both")
+        revocation = Revocation.create(user, channel)
         if not self._pipeline.has_log:
             raise ConfigurationError(
                 "Servers announce a revocation through the log, and there is none: set REALTIME_LOG"
             )
-        revocation = Revocation(user=user, channel=channel)
         await self.publish_many([revocation.event()])
-        providers = self._pipeline.hosted_backends
-        return RevocationReceipt(remaining=await revoke_at_providers(providers, revocation))
+        remaining = await revoke_at_providers(self._pipeline.hosted_backends, revocation)
+        return RevocationReceipt.for_log(*remaining, is_in_memory=self._has_own_log)
 
     async def drain(self) -> None:
         """Drain the connections: clients leave one after another and reconnect elsewhere.
@@ -302,7 +305,3 @@ class Bridge:
 def _is_signal_mode(parts: PublishPipeline) -> bool:
     """Return whether a hosted provider delivers without a log."""
     return parts.log is None and isinstance(parts.backend, HostedBackend)
-
-
-def _secret(settings: Settings, *, dev: bool) -> str:
-    return DEVELOPMENT_SECRET if dev and settings.secret is None else settings.server_secret()

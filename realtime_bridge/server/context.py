@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.protocol.session.session_commands import ConnectionLimits
+from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
-from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.fanout.hub import Hub
-from realtime_bridge.server.http.request import HTTPError
+from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.file_watch import FileWatch
 from realtime_bridge.server.lifecycle.hand_over import HandOver
@@ -93,14 +93,16 @@ class ServerContext:
         self.status.set_log_available(available=self.hub.healthy)
         self.registry.notify(self.status.message())
 
-    def check_open(self) -> None:
-        """Check that connections are accepted.
+    def check_open(self, request: Request) -> None:
+        """Check that connections of this client are accepted.
 
         Raises:
-            HTTPError: 503, the server did not start, drains, or was cut off from the log; 404, a
-                hosted provider delivers and there is no log.
+            HTTPError: 403, a client elsewhere of a development server; 503, the server did not
+                start, drains, or was cut off from the log; 404, a hosted provider delivers and
+                there is no log.
 
         """
+        self.authenticator.check_client(request)
         if not self.status.is_started:
             self.status.check_started()
         if self.registry.draining:

@@ -37,7 +37,7 @@ class Routes:
     def __init__(self, context: ServerContext, lazy_start: LazyStart | None) -> None:
         self._context = context
         self._lazy_start = lazy_start
-        self._cors = CORSPolicy(context.settings.origins)
+        self._cors = CORSPolicy(context.authenticator.origins)
         self._worker_calls = WorkerCalls(
             context.signatures,
             context.pipeline,
@@ -121,6 +121,7 @@ class Routes:
 
     async def _respond(self, route: str, request: Request, method: str) -> Response:
         try:
+            self._context.authenticator.check_client(request)
             if method == "OPTIONS":
                 return self._cors.preflight(request)
             if not self._context.status.is_started:
@@ -159,7 +160,7 @@ class Routes:
     ) -> None:
         await receive()  # `websocket.connect`, which ASGI sends before a reply is allowed
         try:
-            self._context.check_open()
+            self._context.check_open(request)
             if route == "ws":
                 principal = self._context.authenticator.authorize_upgrade(request)
                 services = self._context.connections
@@ -174,7 +175,7 @@ class Routes:
     async def _stream(self, request: Request, send: Send) -> None:
         context, rejection, head = self._context, None, sse.stream_response()
         try:
-            context.check_open()
+            context.check_open(request)
             limit = context.settings.limit_channels_per_connection
             start = await sse.open_stream(context.authenticator, request, limit=limit)
         except Exception as error:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.protocol.session.session_commands import ConnectionLimits
+from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
-from realtime_bridge.server.auth.rules import ChannelAccess
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.registry import ConnectionRegistry

@@ -129,3 +129,20 @@ def test_failover_target_of_the_server_is_checked(tmp_path: Path) -> None:
         }
         result = run("doctor", folder=tmp_path, variables=variables | failover | unreachable)
         assert "failed ably: Ably at 127.0.0.1:9 cannot be reached" in complaint(result, status=1)
+
+
+def test_origins_are_shown_as_browsers_send_them(tmp_path: Path) -> None:
+    variables = {"REALTIME_BACKEND": "memory", "REALTIME_SECRET": SECRET}
+    listed = {"REALTIME_ORIGINS": "HTTPS://App.Example/, https://*.example.com"}
+    result = run("doctor", folder=tmp_path, variables=variables | listed)
+    assert result.returncode == 0
+    assert "https://app.example, https://*.example.com" in " ".join(result.stderr.split())
+    wrong = {"REALTIME_ORIGINS": "app.example"}
+    error = complaint(run("doctor", folder=tmp_path, variables=variables | wrong), status=1)
+    assert "an origin begins with https://" in error
+
+
+def test_development_mode_with_a_secret_fails(tmp_path: Path) -> None:
+    variables = {"REALTIME_BACKEND": "memory", "REALTIME_SECRET": SECRET, "REALTIME_DEV": "on"}
+    error = complaint(run("doctor", folder=tmp_path, variables=variables), status=1)
+    assert "Remove one of the two" in error

@@ -113,7 +113,9 @@ def test_error_has_its_message_or_its_class(error: BaseException, text: str) -> 
     assert error_text(error) == text
 
 
-@pytest.mark.parametrize("value", ["a1", "x" * 124, 42, 0, UUID(int=1)])
+@pytest.mark.parametrize(
+    "value", ["a1", "x" * 124, 42, 0, 653247040368672768, 653247040368672769, UUID(int=1)]
+)
 def test_id_that_fits_is_kept(value: Any) -> None:
     assert to_job_id(value) == str(value)
 

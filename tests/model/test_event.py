@@ -188,3 +188,33 @@ def test_event_of_a_subclass_keeps_its_class() -> None:
 
     make: Any = Progress
     assert type(make(channel="job.7", event="job.progress", data=1)) is Progress
+
+
+@pytest.mark.parametrize(
+    ("data", "large"),
+    [
+        (2**53 - 1, False),
+        (-(2**53) + 1, False),
+        (2**53, True),
+        (-(2**53), True),
+        (653247040368672768, True),
+        ({"a": [{"id": 2**63 - 1}]}, True),
+        (2**64 - 1, True),
+        (1e300, False),
+        ("653247040368672768", False),
+    ],
+)
+def test_integers_that_browsers_round_are_marked(data: Any, *, large: bool) -> None:
+    made = event(data=data)
+    assert (made.has_large_integers, made.data) == (large, data)
+
+
+def test_integer_beyond_64_bits_is_refused_with_a_hint() -> None:
+    with pytest.raises(InvalidEventError, match="and text for so large an integer"):
+        event(data=[2**53, 2**64])
+
+
+@pytest.mark.parametrize("channel", ["@realtime", "@realtime.delivery", "@realtime-x"])
+def test_internal_channel_is_refused(channel: str) -> None:
+    with pytest.raises(InvalidEventError, match="choose another name"):
+        event(channel=channel)

@@ -51,6 +51,9 @@ CHANNELS = {
     "private-a": False,
     "presence-a": False,
     "a-private-": True,
+    "@realtime": False,
+    "@realtime.delivery": False,
+    "user-@realtime": True,
 }
 
 
@@ -68,7 +71,7 @@ GOOD_DATA: list[Any] = [
     'quote " backslash \\ newline \n nul \x00',
     "\\ud800",
     "[[[[" * 1_000,
-    [1e308, -1.5, 2**53, 5e-324],
+    [1e308, -1.5, 2**53 - 1, 5e-324],
     nested(MAX_DEPTH),
     [[]] * 1_000,
     "x" * (MAX_DATA_BYTES - 2),

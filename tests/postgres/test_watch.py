@@ -301,8 +301,9 @@ async def test_reserved_channel_is_skipped(
 ) -> None:
     database.execute("CREATE TABLE jobs (user_id text)")
     watch(database, "jobs", channel="{user_id}")
-    database.execute("INSERT INTO jobs VALUES ('private-42'), ('user-42')")
+    database.execute("INSERT INTO jobs VALUES ('private-42'), ('@realtime'), ('user-42')")
     assert len(await changes(log)) == 1
+    assert (await log.positions(["@realtime"]))["@realtime"].offset == 0
 
 
 async def test_too_large_row_is_reduced_to_its_primary_key(

@@ -430,3 +430,15 @@ class TestRolledBackLog:
                 *(broadcaster.publish("job.7", "job.step", n) for n in range(50))
             )
         assert len({receipt.position and receipt.position.epoch for receipt in receipts}) == 1
+
+
+async def test_integer_that_browsers_round_is_refused_unless_allowed() -> None:
+    log = MemoryBackend()
+    async with Broadcaster(log=log) as broadcaster:
+        with pytest.raises(InvalidEventError, match="send it as text") as caught:
+            await broadcaster.publish("job.7", "job.step", {"id": 653247040368672768})
+        assert "REALTIME_LARGE_INTEGERS=on" in str(caught.value)
+        await broadcaster.publish("job.7", "job.step", {"id": "653247040368672768"})
+    async with Broadcaster(log=log, large_integers=True) as broadcaster:
+        await broadcaster.publish("job.7", "job.step", {"id": 653247040368672768})
+    assert (await log.positions(["job.7"]))["job.7"].offset == 2

@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -19,17 +19,17 @@ from websockets.frames import Frame as WireFrame
 from websockets.frames import Opcode
 
 from realtime_bridge.backend.log import Log
+from realtime_bridge.model.channel import is_internal
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.rpc import sign_nonce, signed_headers
 from realtime_bridge.publishing.pipeline import PublishPipeline
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.authenticator import Authenticate
-from realtime_bridge.server.auth.rules import INTERNAL
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.connections.connection import Connection
 from realtime_bridge.server.context import STATE, ServerContext
 from realtime_bridge.server.timing import ServerTiming
-from realtime_bridge.settings import Settings
+from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 SECRET = "a secret of the tests: 32 bytes long at least"
 TIMEOUT = 10.0
@@ -56,7 +56,7 @@ def make_bridge(
 ) -> Bridge:
     """Make a bridge, with this log in place of the configured one."""
     pipeline = PublishPipeline(log=with_log, backend=None) if with_log else None
-    settings = make_settings(**options)
+    settings = make_settings(**({"secret": DEVELOPMENT_SECRET} if dev else {}) | options)
     return Bridge(settings, dev=dev, authenticate=authenticate, timing=timing, pipeline=pipeline)
 
 
@@ -219,7 +219,10 @@ class Site:
     http: ClientSession
     exits: AsyncExitStack
     path: str = "/realtime"
-    tokens: Tokens = field(default_factory=lambda: Tokens(SECRET, issuer="realtime"))
+
+    @property
+    def tokens(self) -> Tokens:
+        return self.context.tokens
 
     @property
     def context(self) -> ServerContext:
@@ -311,7 +314,7 @@ class Site:
         """Prove that no connection, subscription or task outlives its client."""
         hub = self.context.hub
         await until(lambda: not self.context.registry.users)
-        fans = [fan for channel, fan in hub.fanouts.items() if channel not in INTERNAL]
+        fans = [fan for channel, fan in hub.fanouts.items() if not is_internal(channel)]
         await until(lambda: not any(fan.in_use for fan in fans))
         assert not hub.opener
 

@@ -266,17 +266,25 @@ class Session:
             if over > self._limits.channels or not isinstance(frame, list_frames):
                 return self.reject(CloseCode.RATE_LIMIT, limit, code=429)
             if isinstance(frame, messages.Subscribe):
-                left = self._leave(frame.channel)
-                return left + self.deny_subscription(frame.channel, 429, limit)
+                return self._refuse(frame.channel, 429, limit)
         if self.user is None and not isinstance(frame, messages.Connect):
             raise ProtocolError("the first frame is connect")
+        return self._answer(frame)
+
+    def _answer(self, frame: messages.ClientFrame) -> list[Command]:
         if isinstance(frame, messages.Connect | messages.Renew):
             return [VerifyToken(frame.token, frame.nonce)]
         if isinstance(frame, messages.Ping):
             return [Send(messages.encode("pong", nonce=frame.nonce))]
-        if isinstance(frame, messages.Subscribe):
-            return self.subscribe(frame.channel, frame.position)
-        return self._leave(frame.channel)
+        if isinstance(frame, messages.Unsubscribe):
+            return self._leave(frame.channel)
+        if frame.problem:
+            return self._refuse(frame.channel, 400, frame.problem)
+        return self.subscribe(frame.channel, frame.position)
+
+    def _refuse(self, channel: str, code: int, message: str) -> list[Command]:
+        """Deny a subscription that may be open already."""
+        return [*self._leave(channel), *self.deny_subscription(channel, code, message)]
 
     def _leave(self, channel: str) -> list[Command]:
         subscription = self.subscriptions.pop(channel, None)

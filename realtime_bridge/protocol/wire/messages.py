@@ -14,7 +14,7 @@ from realtime_bridge.model.reset import Reset
 VERSION = 1
 SUBPROTOCOL = "realtime.v1"
 MAX_NONCE = 64
-MAX_TEXT = 1_000
+MAX_NAME = 1024 * 1024
 MAX_TOKEN = 16 * 1024
 """Longest values of a client's fields, in characters."""
 
@@ -31,10 +31,18 @@ class Connect(Struct, frozen=True, gc=False):
 
 
 class Subscribe(Struct, frozen=True, gc=False):
-    """Subscription to a channel, from a position or from now on."""
+    """Subscription to a channel, from a position or from now on.
+
+    Args:
+        channel: the channel.
+        position: the position.
+        problem: the reason why the position is malformed; the channel alone is refused.
+
+    """
 
     channel: str
     position: Position | None
+    problem: str | None = None
 
 
 class Unsubscribe(Struct, frozen=True, gc=False):
@@ -263,16 +271,18 @@ def _nonce(fields: Mapping[str, Any]) -> str | None:
 
 
 def _subscribe(fields: Mapping[str, Any]) -> Subscribe:
-    position = fields.get("position")
-    return Subscribe(
-        _text(fields, "channel", MAX_TEXT), None if position is None else decode_position(position)
-    )
+    # The limit of a frame bounds the name: the channel alone is refused.
+    channel, position = _text(fields, "channel", MAX_NAME), fields.get("position")
+    try:
+        return Subscribe(channel, None if position is None else decode_position(position))
+    except ProtocolError as error:
+        return Subscribe(channel, None, str(error))
 
 
 _CLIENT_FRAMES: dict[str, Callable[[Mapping[str, Any]], ClientFrame]] = {
     "connect": lambda fields: Connect(_text(fields, "token", MAX_TOKEN), _nonce(fields)),
     "subscribe": _subscribe,
-    "unsubscribe": lambda fields: Unsubscribe(_text(fields, "channel", MAX_TEXT)),
+    "unsubscribe": lambda fields: Unsubscribe(_text(fields, "channel", MAX_NAME)),
     "ping": lambda fields: Ping(_nonce(fields)),
     "token": lambda fields: Renew(_text(fields, "token", MAX_TOKEN), _nonce(fields)),
 }

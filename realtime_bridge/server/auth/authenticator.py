@@ -1,16 +1,24 @@
 """Authentication of requests: tokens, the application's session, origins."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from math import isinf
+from typing import Any
 
+from msgspec.structs import replace
+
+from realtime_bridge.errors import InvalidIdentityError
 from realtime_bridge.model import ids
-from realtime_bridge.server.auth.origins import from_here, origin_allowed
+from realtime_bridge.model.user import UserId
+from realtime_bridge.server.auth.application import ApplicationFunction
+from realtime_bridge.server.auth.local_guard import LocalGuard
+from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.revocations import Revocations
-from realtime_bridge.server.auth.rules import call_maybe_async
-from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal, TokenError, Tokens
+from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, TokenError, Tokens
+from realtime_bridge.server.http.origins import Origins, from_here
 from realtime_bridge.server.http.request import HTTPError, Request
 
-Identity = Principal | str | int | None
+Identity = Principal | UserId | None
 Authenticate = Callable[[Request], Identity] | Callable[[Request], Awaitable[Identity]]
 
 
@@ -20,9 +28,9 @@ class Authenticator:
     Args:
         tokens: verifies the tokens of clients.
         revocations: the revocations of access.
-        origins: the origins of other hosts whose pages may connect.
+        origins: the origins whose pages may connect.
         authenticate: the application's own authentication of a request, if it has one.
-        dev: whether `?userId=` names the user of a page of this machine.
+        guard: the guard of a development server, where `?userId=` names the user.
 
     """
 
@@ -31,15 +39,19 @@ class Authenticator:
         tokens: Tokens,
         revocations: Revocations,
         *,
-        origins: Sequence[str],
+        origins: Origins,
         authenticate: Authenticate | None,
-        dev: bool,
+        guard: LocalGuard | None,
     ) -> None:
         self._tokens = tokens
         self._revocations = revocations
-        self._origins = origins
-        self._authenticate = authenticate
-        self._dev = dev
+        self.origins: Origins = origins
+        self._application = (
+            ApplicationFunction(authenticate, "authenticate", convert=_to_principal)
+            if authenticate
+            else None
+        )
+        self._guard = guard
 
     def verify(self, token: str) -> Principal:
         """Return the principal of a client's token.
@@ -49,7 +61,7 @@ class Authenticator:
 
         """
         principal = self._tokens.verify(token)
-        if self._revocations and not self._revocations.allow(principal):
+        if not self._revocations.allow(principal):
             raise TokenError("access was revoked: sign in again", code="revoked")
         return principal
 
@@ -79,6 +91,16 @@ class Authenticator:
         self.check_origin(request)
         return self.development_user(request) if request.scope.get("query_string") else None
 
+    def check_client(self, request: Request) -> None:
+        """Check that the client may send requests at all: a development server's must be local.
+
+        Raises:
+            HTTPError: 403, it may not.
+
+        """
+        if self._guard:
+            self._guard.check(request)
+
     def check_origin(self, request: Request) -> None:
         """Check that the page of a request may connect.
 
@@ -86,31 +108,27 @@ class Authenticator:
             HTTPError: 403, the page may not connect.
 
         """
-        origin, host = request.headers.get("origin"), request.headers.get("host")
-        if origin is not None and not origin_allowed(origin, host, self._origins):
-            raise HTTPError(
-                403,
-                "bad_origin",
-                f"Pages of {origin[:100]} may not connect: name it in REALTIME_ORIGINS",
-            )
+        self.origins.check(request.headers.get("origin"), request.headers.get("host"))
 
     def development_user(self, request: Request) -> Principal | None:
         """Return the user of `?userId=`, with `--dev` alone and for pages of this machine.
 
-        A page of another host whose name resolves to this machine (DNS rebinding) is rejected.
-
         Raises:
-            HTTPError: 401, `userId` is not accepted here.
+            HTTPError: 401, `userId` is not accepted here; 400, it is not valid.
 
         """
         user = request.query_params.get("userId")
         if user is None:
             return None
-        if not self._dev or not from_here(request.headers.get("origin")):
+        if self._guard is None or not from_here(request.headers.get("origin")):
             raise HTTPError(
                 401, "no_token", "userId in the URL proves nothing: connect with a token"
             )
-        return Principal(user=user, client=ids.client_id())
+        try:
+            principal = Principal(user=user, client=ids.client_id())
+        except InvalidIdentityError as error:
+            raise HTTPError(400, "bad_user", str(error)) from error
+        return replace(principal, known_revocation=self._revocations.latest)
 
     def _verify_bearer(self, token: str) -> Principal:
         try:
@@ -120,19 +138,32 @@ class Authenticator:
             raise HTTPError(401, error.code, str(error), time=now_ms) from error
 
     async def _ask_application(self, request: Request) -> Principal | None:
-        if self._authenticate is None:
+        if self._application is None:
             return None
-        identity = await call_maybe_async(self._authenticate, request)
-        if isinstance(identity, Principal):
-            return identity
-        # True would become the user "True", the same for all users.
-        if identity in (None, "") or isinstance(identity, bool):
-            return None
-        return Principal(
-            user=str(identity),
-            client=ids.client_id(),
-            expires=time.time() + TOKEN_SECONDS,
-        )
+        # Read first: a revocation during the call concerns the answer.
+        known = self._revocations.latest
+        try:
+            principal: Principal | None = await self._application.call(request)
+        except InvalidIdentityError as error:
+            raise HTTPError(500, "bad_identity", f"authenticate: {error}") from error
+        except Exception as error:
+            raise HTTPError(500, "internal", "The server failed: try again") from error
+        if principal and principal.known_revocation is None and isinf(principal.issued):
+            return replace(principal, known_revocation=known)
+        return principal
+
+
+def _to_principal(identity: Any) -> Principal | None:
+    """Return the principal of what the application's `authenticate` returned.
+
+    Raises:
+        InvalidIdentityError: it is no id of a user.
+
+    """
+    if isinstance(identity, Principal) or not identity:
+        return identity or None
+    expires = time.time() + TOKEN_SECONDS
+    return Principal(user=identity, client=ids.client_id(), expires=expires)
 
 
 def _bearer(request: Request) -> str | None:

@@ -4,14 +4,16 @@ import hmac
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
+from math import isinf
 from typing import Any
 
 import jwt
 import orjson
-from msgspec import Struct
 
 from realtime_bridge.model import ids
 from realtime_bridge.model.secret_list import split_secrets
+from realtime_bridge.model.user import UserId
+from realtime_bridge.server.auth.principal import Principal, identity_of, kind_of
 
 TOKEN_SECONDS = 600
 SKEW_SECONDS = 30
@@ -19,25 +21,6 @@ AUDIENCE = "realtime"
 
 _HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
 """`{"alg":"HS256","typ":"JWT"}` in base64url, as PyJWT writes the header of each token."""
-
-
-class Principal(Struct, frozen=True, kw_only=True, gc=False):
-    """User and client for which a connection or a request acts.
-
-    Args:
-        user: the user's id.
-        client: the client's id: one page load, or one process.
-        channels: patterns such as `job.*` that the token grants, in addition to the rules.
-        expires: end of the principal's validity: Unix time, in s.
-        issued: time of authentication: Unix time, in s. Later revocations apply to it.
-
-    """
-
-    user: str
-    client: str | None = None
-    channels: tuple[str, ...] | None = None
-    expires: float = float("inf")
-    issued: float = float("inf")
 
 
 class TokenError(Exception):
@@ -70,7 +53,7 @@ class Tokens:
 
     def issue(
         self,
-        user: str,
+        user: UserId,
         *,
         client: str | None = None,
         channels: Iterable[str] = (),
@@ -84,20 +67,34 @@ class Tokens:
             channels: patterns that the token grants, in addition to the rules.
             seconds: the token's lifetime, in s.
 
+        Raises:
+            InvalidIdentityError: the user's id is not valid.
+
+        """
+        granted = (channels,) if isinstance(channels, str) else tuple(channels)
+        return self.exchange(Principal(user=user, channels=granted), client, seconds=seconds)
+
+    def exchange(self, principal: Principal, client: str | None, *, seconds: float) -> str:
+        """Return another token of the same principal, for a client.
+
+        It keeps the time of authentication: a user who exchanges a token again and again is
+        still the one of the first token when access is revoked.
         """
         now = time.time()
-        claims = {
+        claims: dict[str, Any] = {
             "iss": self._issuer,
             "aud": AUDIENCE,
-            "sub": user,
+            "sub": principal.user,
             "cid": client or ids.client_id(),
-            # In ms: a token issued in the second of a revocation must compare as later.
-            "iat": int(now * 1_000) / 1_000,
+            "iat": int((now if isinf(principal.issued) else principal.issued) * 1_000) / 1_000,
             "exp": int(now + seconds),
         }
-        patterns = list(channels)
-        if patterns:
-            claims["channels"] = patterns
+        optional = {
+            "kind": kind_of(principal.identity),
+            "rev": principal.known_revocation,
+            "channels": list(principal.channels or ()) or None,
+        }
+        claims |= {name: claim for name, claim in optional.items() if claim is not None}
         return jwt.encode(claims, self._keys[0], algorithm="HS256")
 
     def verify(self, token: str) -> Principal:
@@ -112,18 +109,25 @@ class Tokens:
         )
         if claims is None:
             claims = self.decode(token)
-        channels = claims.get("channels")
+        channels, known = claims.get("channels"), claims.get("rev")
         if channels is not None and not _is_texts(channels):
             raise TokenError(
                 "the token's channels are not a list of patterns: issue it with a list"
             )
-        return Principal(
-            user=claims["sub"],
-            client=claims.get("cid") or ids.client_id(),
-            channels=tuple(channels) if channels is not None else None,
-            expires=float(claims["exp"]),
-            issued=float(claims.get("iat", 0)),
-        )
+        if known is not None and type(known) not in (int, float):
+            raise TokenError("the token's `rev` is no number: get a new token")
+        try:
+            return Principal(
+                user=claims["sub"],
+                identity=identity_of(claims["sub"], claims.get("kind")),
+                client=claims.get("cid") or ids.client_id(),
+                channels=tuple(channels) if channels is not None else None,
+                expires=float(claims["exp"]),
+                issued=float(claims.get("iat", 0)),
+                known_revocation=known,
+            )
+        except ValueError as error:
+            raise TokenError("the token's user is not valid: get a new token") from error
 
     def decode(self, token: str) -> dict[str, Any]:
         """Return the claims of a token, checked by PyJWT.

@@ -6,9 +6,9 @@ from collections import deque
 from contextlib import suppress
 
 from realtime_bridge.protocol.session.session_commands import Close
-from realtime_bridge.server.auth.tokens import Principal
+from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.connection import Connection
-from realtime_bridge.server.http.requested_positions import Positions
+from realtime_bridge.server.http.requested_positions import RequestedPositions
 from realtime_bridge.server.services import ConnectionServices
 
 DISCONNECTED = (OSError, RuntimeError)
@@ -33,11 +33,11 @@ class ASGIConnection(Connection):
     async def receive_all(self) -> None:
         """Receive the client's messages until it disconnects."""
 
-    async def run(self, principal: Principal | None, positions: Positions) -> None:
+    async def run(self, principal: Principal | None, requested: RequestedPositions) -> None:
         """Serve until either side ends the connection; see `open` for the arguments."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                self.open(principal, positions)
+                self.open(principal, requested)
                 pumps = [tasks.create_task(self._receive()), tasks.create_task(self._send_all())]
                 await self._ended.wait()
                 for pump in pumps:

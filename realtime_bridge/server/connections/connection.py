@@ -12,6 +12,7 @@ from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.user import own_channel
 from realtime_bridge.protocol.session.session import Session
 from realtime_bridge.protocol.session.session_commands import (
     Close,
@@ -24,9 +25,10 @@ from realtime_bridge.protocol.session.session_commands import (
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.protocol.wire.close_codes import CloseCode
-from realtime_bridge.server.auth.tokens import Principal, TokenError
+from realtime_bridge.server.auth.principal import Principal
+from realtime_bridge.server.auth.tokens import TokenError
 from realtime_bridge.server.fanout.subscriber import Subscriber
-from realtime_bridge.server.http.requested_positions import Positions
+from realtime_bridge.server.http.requested_positions import RequestedPositions
 from realtime_bridge.server.registry import RegisteredClient
 from realtime_bridge.server.services import ConnectionServices
 from realtime_bridge.server.timer_wheel import Slot
@@ -35,6 +37,12 @@ _logger = logging.getLogger("realtime_bridge.server")
 
 READS_AT_ONCE = 4
 """The most channels of one connection whose history is read at the same time."""
+
+
+def own_positions(principal: Principal | None) -> RequestedPositions:
+    """Return the subscription that a development server's `?userId=` begins with."""
+    channel = own_channel(principal.user) if principal else None
+    return RequestedPositions({channel: None} if channel else {}, {})
 
 
 class Connection(Subscriber, RegisteredClient):
@@ -99,20 +107,22 @@ class Connection(Subscriber, RegisteredClient):
         """The command that closes this connection, once the session has returned it."""
         return self._closing
 
-    def open(self, principal: Principal | None, positions: Positions) -> None:
+    def open(self, principal: Principal | None, requested: RequestedPositions) -> None:
         """Begin to serve the client.
 
         Args:
             principal: the client's principal, where the upgrade proved it.
-            positions: the channels to subscribe to at once, each with a position.
+            requested: the channels to subscribe to at once, each with a position or a denial.
 
         """
         services = self._services
         services.registry.add(self)
         if principal:
             self._perform(self._accept(principal, None))
-        for channel, position in positions.items():
+        for channel, position in requested.positions.items():
             self._perform(self._session.subscribe(channel, position))
+        for channel, denial in requested.denials.items():
+            self._perform(self._session.deny_subscription(channel, denial.code, denial.message))
         services.timers.wake_at(self._session.next_wakeup, self)
 
     def depart(self) -> None:
@@ -164,6 +174,8 @@ class Connection(Subscriber, RegisteredClient):
         """Close the connection, or end one subscription, if it belongs to this user."""
         if self._principal is None or user not in (None, self._principal.user):
             return
+        if self._services.access.revocations.allow(self._principal, channel):
+            return  # an earlier revocation, which the log has repeated
         if channel is None:
             self._perform(self._session.close(CloseCode.FORBIDDEN, "access was revoked"))
         elif subscription := self._session.subscriptions.get(channel):
@@ -275,9 +287,10 @@ class Connection(Subscriber, RegisteredClient):
         self, subscription: ChannelSubscription, position: Position | None
     ) -> None:
         channel, hub = subscription.channel, self._services.hub
-        if denial := await self._authorize(channel):
+        assert self._principal
+        if denial := await self._services.access.decide(self._principal, channel):
             hub.unsubscribe(self, channel)
-            self._perform(self._session.deny_subscription(channel, *denial))
+            self._perform(self._session.deny_subscription(channel, denial.code, denial.message))
             return
         assert self._history_reads
         # All channels are opened in one call of the log. Few are read at a time, because each page
@@ -287,16 +300,6 @@ class Connection(Subscriber, RegisteredClient):
             if self._drained:
                 await self.wait_for_room()
             await hub.subscribe(self, subscription, position)
-
-    async def _authorize(self, channel: str) -> tuple[int, str] | None:
-        """Return the code and message of a denial, or None where the user may subscribe."""
-        assert self._principal
-        try:
-            allowed = await self._services.access.allow(self._principal, channel)
-        except Exception:
-            _logger.exception("channel rule failed: channel=%s", channel)
-            return 500, "the channel's rule failed"
-        return None if allowed else (403, f"{self._principal.user} may not listen to {channel}")
 
     def _end_subscription(self, subscription: ChannelSubscription) -> None:
         if subscription.task:

@@ -6,11 +6,11 @@ import orjson
 
 from realtime_bridge.model.position import Position
 from realtime_bridge.server.auth.authenticator import Authenticator
-from realtime_bridge.server.auth.tokens import Principal
+from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.asgi import ASGIConnection
 from realtime_bridge.server.http.request import HTTPError, Request, Send
 from realtime_bridge.server.http.requested_positions import (
-    Positions,
+    RequestedPositions,
     read_channel,
     read_positions,
 )
@@ -23,7 +23,7 @@ RETRY_MS = 3_000
 
 async def open_stream(
     authenticator: Authenticator, request: Request, *, limit: int
-) -> tuple[Principal, Positions]:
+) -> tuple[Principal, RequestedPositions]:
     """Return the principal of a request for a stream, and the positions that it starts from.
 
     `POST` has the body of a poll. `GET ?channel=` is for a plain `EventSource`: one channel, the
@@ -39,7 +39,8 @@ async def open_stream(
     if request.method != "GET":
         raise HTTPError(405, "bad_method", "Use GET, POST", headers={"allow": "GET, POST"})
     channel = read_channel(request.query_params.get("channel", ""))
-    return await authenticator.identify(request), {channel: _last_event(request)}
+    requested = RequestedPositions({channel: _last_event(request)}, {})
+    return await authenticator.identify(request), requested
 
 
 def stream_response() -> Response:
@@ -55,11 +56,13 @@ class StreamConnection(ASGIConnection):
         self._request = request
         self._asgi_send = send
 
-    async def serve(self, head: Response, principal: Principal, positions: Positions) -> None:
+    async def serve(
+        self, head: Response, principal: Principal, requested: RequestedPositions
+    ) -> None:
         """Send the stream until either side ends it."""
         await self._asgi_send({"type": "http.response.start", **head.start()})
         await self._send_body(f"retry: {RETRY_MS}\n\n".encode())
-        await self.run(principal, positions)
+        await self.run(principal, requested)
         if await self.finish():
             await self._asgi_send({"type": "http.response.body", "body": b""})
 

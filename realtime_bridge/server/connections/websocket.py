@@ -4,9 +4,9 @@ import asyncio
 from contextlib import suppress
 
 from realtime_bridge.protocol.wire import messages
-from realtime_bridge.server.auth.rules import own_channel
-from realtime_bridge.server.auth.tokens import Principal
+from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.asgi import DISCONNECTED, ASGIConnection
+from realtime_bridge.server.connections.connection import own_positions
 from realtime_bridge.server.http.request import Receive, Scope, Send
 from realtime_bridge.server.services import ConnectionServices
 
@@ -23,7 +23,7 @@ async def serve(
     subprotocol = messages.SUBPROTOCOL if messages.SUBPROTOCOL in offered else None
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
     connection = WebSocketConnection(services, receive, send)
-    await connection.run(principal, {own_channel(principal.user): None} if principal else {})
+    await connection.run(principal, own_positions(principal))
     closing = await connection.finish()
     if closing:
         close = {"code": closing.code, "reason": closing.reason}

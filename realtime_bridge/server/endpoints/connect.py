@@ -1,18 +1,23 @@
 """Descriptor of the connection: URLs, identity, token, guarantee and limits for one client."""
 
 import hashlib
+import logging
 import re
 import time
 
 from realtime_bridge.model import ids
+from realtime_bridge.model.user import own_channel
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.revocations import control_channel
-from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal, Tokens
+from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.settings import Settings
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -50,6 +55,7 @@ class Descriptors:
         self._pipeline = pipeline
         self._status = status
         self._heartbeat = heartbeat
+        self._is_reported = False
 
     async def connect(self, request: Request) -> Response:
         """Answer `POST connect` with the descriptor and a token for this user and client."""
@@ -72,9 +78,8 @@ class Descriptors:
             "guarantee": "log" if self._pipeline.has_log else "signal",
             "client": client,
             "user": principal.user,
-            "token": self._tokens.issue(
-                principal.user, client=client, channels=principal.channels or (), seconds=seconds
-            ),
+            **self._channel_of(principal.user),
+            "token": self._tokens.exchange(principal, client, seconds=seconds),
             "expires": round(seconds),
             "time": time.time_ns() // 1_000_000,
             "urls": self._urls(),
@@ -89,6 +94,21 @@ class Descriptors:
             "options": provider.options if provider else {},
             "control": control_channel(principal.user) if provider else None,
         }
+
+    def _channel_of(self, user: str) -> dict[str, str | None]:
+        """Return the channel of a user, where it is not `user-{id}`, and log the first of these."""
+        channel = own_channel(user)
+        if channel == f"user-{user}":
+            return {}
+        if not self._is_reported:
+            self._is_reported = True
+            _logger.warning(
+                "a user's id has characters that no channel has user=%r channel=%s: publish to "
+                "user_channel(id), and listen to userChannel(id)",
+                user,
+                channel or "none, since its name would be too long",
+            )
+        return {"channel": channel}
 
     def _urls(self) -> dict[str, str]:
         """Return the paths for requests, for push, and for a provider's authorization requests."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from realtime_bridge.server.auth.rules import INTERNAL
+from realtime_bridge.model.channel import is_internal
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -47,14 +47,14 @@ class Health:
 
     async def report(self) -> Response:
         """Answer `GET health` with the status and counts."""
-        # Public, therefore without names of users or channels.
+        # Public, therefore without names of users or channels, and without addresses.
         return Response.json(
             {
                 "status": self._state(),
-                "log": str(self._pipeline.log),
+                "log": self._pipeline.log_name,
                 "connections": self._registry.users.total(),
                 "users": len(self._registry.users),
-                "channels": len(self._hub.fanouts.keys() - INTERNAL),
+                "channels": sum(not is_internal(name) for name in self._hub.fanouts),
             }
         )
 

@@ -1,9 +1,8 @@
 """Polling by position; any server can answer, as no state is kept between requests."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from realtime_bridge.backend.calls import backend_call
@@ -12,11 +11,12 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
+from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
-from realtime_bridge.server.auth.rules import ChannelAccess
-from realtime_bridge.server.auth.tokens import Principal
+from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.fanout.subscriber import Subscriber
+from realtime_bridge.server.http.denial import Denial
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.requested_positions import Positions, read_positions
 from realtime_bridge.server.http.response import Response
@@ -34,8 +34,6 @@ CALLS_AT_ONCE = 16
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-_logger = logging.getLogger("realtime_bridge.server")
 
 
 class LogCache:
@@ -142,15 +140,17 @@ class Polls:
         """Answer `POST poll`."""
         body = await request.json()
         principal = await self._authenticator.identify(request)
-        positions = read_positions(body, self._max_channels)
-        denied = await self._denied(principal, positions)
-        granted = {name: after for name, after in positions.items() if name not in denied}
+        positions, denials = read_positions(body, self._max_channels)
+        denials |= await self._denials(principal, positions)
+        granted = {name: after for name, after in positions.items() if name not in denials}
         wait = self._wait_seconds(body)
-        answers = await self._answers(granted, wait)
+        # A denial is news: the client learns of it now.
+        answers = await self._answers(granted, 0.0 if denials else wait)
         if wait:
             # Access can be revoked while the poll waits.
-            denied |= await self._denied(principal, granted)
-        channels = {name: _describe(answer) for name, answer in answers.items()} | denied
+            denials |= await self._denials(principal, granted)
+        channels = {name: _describe(answer) for name, answer in answers.items()}
+        channels |= {name: denial.to_json() for name, denial in denials.items()}
         return Response.json(
             {
                 "channels": channels,
@@ -160,21 +160,9 @@ class Polls:
             }
         )
 
-    async def _denied(
-        self, principal: Principal, channels: Mapping[str, Any]
-    ) -> dict[str, dict[str, Any]]:
-        """Return the denied channels, each with its part of the response."""
-        denied: dict[str, dict[str, Any]] = {}
-        for channel in channels:
-            try:
-                if not await self._access.allow(principal, channel):
-                    denied[channel] = {"reset": "forbidden", "position": None}
-            except Exception:
-                # The application's failure is no denial: the client keeps the channel and retries.
-                _logger.exception("channel rule failed: channel=%s", channel)
-                message = "the channel's rule failed: try again"
-                denied[channel] = {"error": {"code": 500, "message": message}}
-        return denied
+    async def _denials(self, principal: Principal, channels: Iterable[str]) -> Mapping[str, Denial]:
+        decisions = {name: await self._access.decide(principal, name) for name in channels}
+        return {name: denial for name, denial in decisions.items() if denial}
 
     async def _answers(self, positions: Positions, wait: float) -> dict[str, Page | Reset]:
         if not wait:

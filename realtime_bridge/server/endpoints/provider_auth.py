@@ -6,10 +6,13 @@ from functools import partial
 from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.model import ids
+from realtime_bridge.model.channel import is_internal
+from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
-from realtime_bridge.server.auth.revocations import CONTROL, control_channel
-from realtime_bridge.server.auth.rules import ChannelAccess
-from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Principal
+from realtime_bridge.server.auth.principal import Principal
+from realtime_bridge.server.auth.revocations import control_channel
+from realtime_bridge.server.auth.tokens import TOKEN_SECONDS
+from realtime_bridge.server.http.denial import FAILED
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
 
@@ -62,6 +65,9 @@ class ProviderAuthorization:
 
     async def _allow(self, principal: Principal, channel: str) -> bool:
         # A pattern such as `*` in a token must not grant the announcements for other users.
-        if channel.startswith(f"{CONTROL}."):
+        if is_internal(channel):
             return channel == control_channel(principal.user)
-        return await self._access.allow(principal, channel)
+        denial = await self._access.decide(principal, channel)
+        if denial and denial.code == FAILED:
+            raise denial.to_error()
+        return denial is None

@@ -1,8 +1,7 @@
 """Cross-origin resource sharing (CORS): response headers and preflight requests."""
 
-from collections.abc import Sequence
-
-from realtime_bridge.server.http.request import HTTPError, Request
+from realtime_bridge.server.http.origins import Origins
+from realtime_bridge.server.http.request import Request
 from realtime_bridge.server.http.response import Response
 
 MAX_AGE_SECONDS = 600
@@ -13,18 +12,18 @@ class CORSPolicy:
     """Policy for pages of other origins: only the listed origins may connect.
 
     Args:
-        allowed: origins such as `https://app.example`.
+        origins: the listed origins.
 
     """
 
-    def __init__(self, allowed: Sequence[str]) -> None:
-        self._allowed = allowed
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
 
     def permit(self, request: Request, response: Response) -> None:
         """Add the headers that let a page of a listed origin read the response."""
         origin = request.headers.get("origin")
-        if origin in self._allowed:
-            response.headers["access-control-allow-origin"] = origin or ""
+        if origin and self._origins.lists(origin):
+            response.headers["access-control-allow-origin"] = origin
             # With credentials a browser rejects `*`, so the header names this request's origin.
             response.headers["access-control-allow-credentials"] = "true"
             # A cache must not serve this response to a page of another origin.
@@ -38,12 +37,8 @@ class CORSPolicy:
 
         """
         origin = request.headers.get("origin")
-        if origin not in self._allowed:
-            raise HTTPError(
-                403,
-                "bad_origin",
-                f"Origin {(origin or '')[:100]!r} may not connect: add it to REALTIME_ORIGINS",
-            )
+        if not self._origins.lists(origin):
+            raise self._origins.refusal(origin or "", request.headers.get("host"))
         return Response(
             status=204,
             headers={

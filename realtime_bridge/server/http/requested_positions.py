@@ -1,14 +1,22 @@
 """Positions in a client's request: one position, or null, for each channel."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.position import Position
+from realtime_bridge.server.http.denial import MALFORMED, TOO_MANY, Denial
 from realtime_bridge.server.http.request import HTTPError
 
 Positions = Mapping[str, Position | None]
+
+
+class RequestedPositions(NamedTuple):
+    """Channels of a request: those with a position, and those that cannot be answered."""
+
+    positions: dict[str, Position | None]
+    denials: dict[str, Denial]
 
 
 def read_channel(name: str) -> str:
@@ -24,35 +32,35 @@ def read_channel(name: str) -> str:
         raise HTTPError(400, "bad_channel", str(error)) from error
 
 
-def read_positions(body: Mapping[str, Any], limit: int) -> dict[str, Position | None]:
+def read_positions(body: Mapping[str, Any], limit: int) -> RequestedPositions:
     """Return the `positions` of a request; None means from now on.
+
+    One bad channel costs none of the others: it is denied by itself.
 
     Args:
         body: the request's JSON object.
         limit: the largest number of channels.
 
     Raises:
-        HTTPError: 400, a position is malformed, or the channels are too many.
+        HTTPError: 400, there is no object of positions.
 
     """
-    positions = body.get("positions")
-    if not isinstance(positions, dict):
+    fields = body.get("positions")
+    if not isinstance(fields, dict):
         raise HTTPError(
             400, "bad_position", 'positions is no object: send {"CHANNEL": position or null}'
         )
-    if len(positions) > limit:
-        raise HTTPError(
-            400,
-            "too_many_channels",
-            f"{len(positions)} channels are over the limit of {limit}: send several polls",
-        )
-    return {read_channel(name): _position(name, at) for name, at in positions.items()}
-
-
-def _position(channel: str, fields: object) -> Position | None:
-    if fields is None:
-        return None
-    try:
-        return Position.from_json(fields)
-    except ValueError as error:
-        raise HTTPError(400, "bad_position", f"{channel}: {error}") from error
+    requested = RequestedPositions({}, {})
+    for name, position in fields.items():
+        try:
+            after = None if position is None else Position.from_json(position)
+            check_channel(name)
+        except ValueError as error:  # also an InvalidEventError
+            requested.denials[name] = Denial(MALFORMED, str(error))
+            continue
+        if len(requested.positions) < limit:
+            requested.positions[name] = after
+        else:
+            message = f"over {limit} channels at once: send several requests"
+            requested.denials[name] = Denial(TOO_MANY, message)
+    return requested

@@ -10,6 +10,9 @@ from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import PublishError
 from realtime_bridge.server.http.request import ClientDisconnect, HTTPError, Scope, Send
 
+WORKER_ROUTE = "publish"
+"""Route whose callers have the secret."""
+
 _logger = logging.getLogger("realtime_bridge.server")
 
 
@@ -84,6 +87,8 @@ def failure(route: str, error: Exception, outage: OutageLog) -> Response:
     if isinstance(error, PublishError):
         outage.failed(error, route=route)
         headers = {"retry-after": "1"}
-        return Response.error(HTTPError(503, "log_unavailable", str(error), headers=headers))
+        # The error names addresses and internals of the log: for workers, which are signed.
+        message = str(error) if route == WORKER_ROUTE else "The log does not answer: try again"
+        return Response.error(HTTPError(503, "log_unavailable", message, headers=headers))
     _logger.error("request failed: route=%s", route, exc_info=error)
     return Response.error(HTTPError(500, "internal", "The server failed: try again"))

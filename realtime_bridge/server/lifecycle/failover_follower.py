@@ -8,10 +8,11 @@ import orjson
 
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import RealtimeError
+from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
-from realtime_bridge.protocol.wire.messages import ProtocolError, decode_event
 from realtime_bridge.publishing.failover import CHANNEL, Failover
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.fanout.subscriber import Subscriber
@@ -77,11 +78,18 @@ class FailoverFollower(Subscriber):
 
     def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:  # noqa: ARG002
         """Switch to the backend that was announced."""
-        try:
-            self._failover.switch_to(decode_event(orjson.loads(messages[-1])))
-        except (ProtocolError, KeyError, TypeError) as error:
-            # Another program wrote it: the hub's other channels must not depend on it.
-            _logger.warning("malformed change of the backend ignored: error=%r", str(error))
+        fields = orjson.loads(messages[-1])
+        record = Event.from_trusted(
+            CHANNEL,
+            fields["event"],
+            orjson.dumps(fields["data"]),
+            id=fields["id"],
+            key=fields.get("key"),
+            source=None,
+            time=fields["time"],
+            position=Position.from_json(fields),
+        )
+        self._failover.switch_to(record)
         self._changed.set()
         return True
 

@@ -6,7 +6,7 @@ from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.backend.log import Log
 from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.publishing.failover import Failover
-from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
+from realtime_bridge.publishing.pipeline import PublishPipeline, log_name, server_pipeline
 from realtime_bridge.server.lifecycle.null_log import NullLog
 from realtime_bridge.settings import Settings
 
@@ -27,6 +27,12 @@ class ServerPipeline:
     def rebuild(self) -> None:
         """Make log and broadcaster again: their connections belong to another event loop."""
         self._build(server_pipeline(self._settings))
+
+    @property
+    def log_name(self) -> str:
+        """The log without its address, which strangers must not see."""
+        name = log_name(self._settings)
+        return f"the {name} log" if name else "no log"
 
     @property
     def failover(self) -> Failover | None:
@@ -69,4 +75,5 @@ class ServerPipeline:
             log=parts.log,
             backend=parts.backend,
             limit_event_bytes=self._settings.limit_event_bytes,
+            large_integers=self._settings.large_integers,
         )

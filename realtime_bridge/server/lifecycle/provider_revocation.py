@@ -38,7 +38,7 @@ async def _revoke(provider: HostedBackend, revocation: Revocation) -> Sequence[s
     try:
         async with asyncio.timeout(CALL_SECONDS):
             # Without a position: clients look at its name alone.
-            event: Event = Event(channel=announced, event=REVOKED, data=None)
+            event = Event.internal(announced, REVOKED, b"null")
             await backend_call(provider, provider.push, [event])
             return await backend_call(provider, provider.revoke, user, channel)
     except (PublishError, TimeoutError) as error:

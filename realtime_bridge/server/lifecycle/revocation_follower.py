@@ -9,10 +9,11 @@ import orjson
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import RealtimeError
+from realtime_bridge.model.channel import CONTROL
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
-from realtime_bridge.server.auth.revocations import CONTROL, Revocations
+from realtime_bridge.server.auth.revocations import Revocations
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge.server.registry import ConnectionRegistry
@@ -71,12 +72,7 @@ class RevocationFollower(Subscriber):
         """Revoke access of the connected clients."""
         for message in messages:
             event = orjson.loads(message)
-            try:
-                revocation = self._revocations.add_event(event["data"], event["time"])
-            except (KeyError, TypeError) as error:
-                # Another program wrote it: the hub's other channels must not depend on it.
-                _logger.warning("malformed revocation ignored: error=%r", str(error))
-            else:
+            if revocation := self._revocations.add_event(event["data"], event["time"]):
                 self._registry.revoke(revocation.user, revocation.channel)
         return True
 

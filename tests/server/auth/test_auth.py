@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from realtime_bridge.protocol.wire.rpc import sign
 from realtime_bridge.server import Principal
-from realtime_bridge.server.auth.origins import origin_allowed
 from realtime_bridge.server.auth.signatures import SignatureError, Signatures
 from realtime_bridge.server.auth.tokens import SKEW_SECONDS, TokenError, Tokens, verify_hs256
 from realtime_bridge.server.http.request import Request
@@ -232,32 +231,6 @@ class TestSignatures:
         signatures.once("1000.5", "another", now=1001.0)
 
 
-@pytest.mark.parametrize(
-    ("origin", "host", "allowed"),
-    [
-        (None, "example.com", True),
-        ("https://example.com", "example.com", True),
-        ("http://EXAMPLE.com:8000", "example.com:8000", True),
-        ("https://listed.com", "example.com", True),
-        ("https://example.com:444", "example.com", False),
-        ("https://example.com.evil.com", "example.com", False),
-        ("https://evil.com/example.com", "example.com", False),
-        ("https://listed.com.evil.com", "example.com", False),
-        ("https://LISTED.com", "example.com", False),
-        ("null", "example.com", False),
-        ("null", "", False),
-        ("", "", False),
-        ("", None, False),
-        ("http://[", "example.com", False),
-        ("http://[", "[", False),
-    ],
-)
-def test_only_same_host_and_listed_origins_may_connect(
-    origin: str | None, host: str | None, *, allowed: bool
-) -> None:
-    assert origin_allowed(origin, host, ("https://listed.com",)) is allowed
-
-
 async def test_authenticate_determines_the_user(serve: Serve) -> None:
     def current_user(request: Request) -> str | None:
         return request.cookies.get("session")
@@ -268,14 +241,14 @@ async def test_authenticate_determines_the_user(serve: Serve) -> None:
     assert (await site.post("connect", {}))[0] == 401
 
 
-@pytest.mark.parametrize("identity", [None, "", False, True])
+@pytest.mark.parametrize("identity", [None, "", 0, False, {}, [], ()])
 async def test_authenticate_without_identity_is_401(serve: Serve, identity: Any) -> None:
     site = await serve(make_bridge(authenticate=lambda _: identity))
     status, answer = await site.post("connect", {})
     assert (status, answer["error"]["code"]) == (401, "not_signed_in")
 
 
-@pytest.mark.parametrize(("identity", "user"), [(42, "42"), (0, "0"), ("ann", "ann")])
+@pytest.mark.parametrize(("identity", "user"), [(42, "42"), (-1, "-1"), ("ann", "ann")])
 async def test_numeric_user_id_becomes_text(serve: Serve, identity: int | str, user: str) -> None:
     async def current_user(_: Request) -> int | str:
         return identity

@@ -176,6 +176,6 @@ async def test_user_in_url_is_rejected_under_dns_rebinding(serve: Serve) -> None
     site = await serve(dev=True)
     rebound_headers = {"origin": "http://evil.example", "host": "evil.example"}
     status, answer = await site.post("connect?userId=7", {}, **rebound_headers)
-    assert (status, answer["error"]["code"]) == (401, "no_token")
+    assert (status, answer["error"]["code"]) == (403, "not_local")
     status, _ = await site.post("connect?userId=7", {}, origin=site.origin)
     assert status == 200

@@ -13,7 +13,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.publishing import pipeline
 from realtime_bridge.publishing.failover import CHANNEL
-from realtime_bridge.server.auth.revocations import control_channel
+from realtime_bridge.server.auth.revocations import UNTIL_RESTART, control_channel
 from realtime_bridge.server.lifecycle.provider_revocation import REVOKED
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
@@ -127,7 +127,7 @@ async def test_authorization_with_failing_rule_is_500(serve: Serve) -> None:
         raise ValueError(job_id)
 
     status, answer = await post_auth(await serve(bridge), b"channel=job.7", "nothing")
-    assert (status, answer["error"]["code"]) == (500, "internal")
+    assert (status, answer["error"]["code"]) == (500, "rule_failed")
 
 
 async def test_authorization_needs_identity_and_allowed_origin(
@@ -205,8 +205,7 @@ async def test_failback_raises_generation_and_restores_provider(serve: Serve) ->
     assert (await client.subscribe("job.7"))["offset"] == 5
     generation = site.context.status.generation
     log = site.context.pipeline.log
-    back = {"backend": "postal"}
-    await log.append([Event(channel=CHANNEL, event="moved", data=back, key="backend")])
+    await log.append([Event.internal(CHANNEL, "moved", b'{"backend":"postal"}', key="backend")])
     await until(lambda: site.context.status.generation > generation)
     assert (await get_descriptor(site))["provider"] == "postal"
 
@@ -218,8 +217,7 @@ async def test_open_socket_learns_of_another_generation_soon(serve: Serve) -> No
     await until(lambda: site.context.pipeline.provider is None)
     client = await site.connect()
     log = site.context.pipeline.log
-    back = {"backend": "postal"}
-    await log.append([Event(channel=CHANNEL, event="moved", data=back, key="backend")])
+    await log.append([Event.internal(CHANNEL, "moved", b'{"backend":"postal"}', key="backend")])
     heartbeat = await client.skip_to("heartbeat")
     assert heartbeat["generation"] == site.context.status.generation
     assert heartbeat["generation"] == (await get_descriptor(site))["generation"]
@@ -260,7 +258,7 @@ def test_other_options_of_a_provider_are_another_generation(
 
 async def test_later_server_starts_on_the_active_target(serve: Serve) -> None:
     bridge = make_bridge(**FAILED_OVER)
-    moved = Event(channel=CHANNEL, event="moved", data={"backend": "websocket"}, key="backend")
+    moved = Event.internal(CHANNEL, "moved", b'{"backend":"websocket"}', key="backend")
     await context_of(bridge).pipeline.log.append([moved])
     site = await serve(bridge)
     await until(lambda: site.context.status.generation)
@@ -270,7 +268,7 @@ async def test_later_server_starts_on_the_active_target(serve: Serve) -> None:
 async def test_failover_channel_is_forbidden_to_clients(serve: Serve) -> None:
     site = await serve(**FAILED_OVER)
     _, answer = await site.poll({CHANNEL: None})
-    assert answer["channels"][CHANNEL] == {"reset": "forbidden", "position": None}
+    assert answer["channels"][CHANNEL]["error"]["code"] == 403
 
 
 async def test_user_may_subscribe_to_the_own_control_channel_alone(serve: Serve) -> None:
@@ -295,8 +293,7 @@ async def test_revocation_is_announced_by_the_provider(
     receipt = await site.bridge.revoke(**revoked)
     event = Postal.pushed[-1]
     assert (event.channel, event.event, event.data) == (announced, REVOKED, None)
-    (sentence,) = receipt.remaining
-    assert "programs without this library keep their channels" in sentence
+    assert "programs without this library keep their channels" in receipt.remaining[0]
 
 
 async def test_revocation_that_a_provider_fails_is_in_the_receipt(serve: Serve) -> None:
@@ -307,6 +304,6 @@ async def test_revocation_that_a_provider_fails_is_in_the_receipt(serve: Serve) 
     await until(lambda: site.context.connections.access.revocations)
 
 
-async def test_revocation_without_a_provider_leaves_nothing(serve: Serve) -> None:
+async def test_revocation_without_a_provider_leaves_the_restart(serve: Serve) -> None:
     receipt = await (await serve(log="memory")).bridge.revoke(user="42")
-    assert receipt.remaining == ()
+    assert receipt.remaining == (UNTIL_RESTART,)

@@ -273,3 +273,13 @@ async def test_event_over_configured_limit_is_rejected(serve: Serve) -> None:
     assert (status, answer["error"]["code"]) == (400, "invalid_event")
     assert "REALTIME_LIMIT_EVENT_BYTES" in answer["error"]["message"]
     assert (await site.bridge.position(CHANNEL)).offset == 1
+
+
+async def test_integer_that_browsers_round_is_invalid_unless_allowed(serve: Serve) -> None:
+    events = [{"channel": "job.7", "event": "job.step", "data": {"id": 653247040368672768}}]
+    site = await serve()
+    status, answer = await site.publish({"events": events})
+    assert (status, answer["error"]["code"]) == (400, "invalid_event")
+    assert "send it as text" in answer["error"]["message"]
+    site = await serve(large_integers=True)
+    assert (await site.publish({"events": events}))[0] == 200

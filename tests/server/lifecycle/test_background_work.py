@@ -10,8 +10,8 @@ import pytest
 
 from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.backend.supervisor import Supervisor
+from realtime_bridge.model.channel import CONTROL
 from realtime_bridge.model.event import Event
-from realtime_bridge.server.auth.revocations import CONTROL
 from realtime_bridge.server.lifecycle.file_watch import FileWatch
 from realtime_bridge.server.timing import ServerTiming
 from tests.server.fakes import FakeBackend, Gate
@@ -142,7 +142,7 @@ async def test_gap_of_one_channel_recovers_that_channel_alone(
 async def test_malformed_revocation_stops_no_channel(
     site: Site, backend: FakeBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await site.bridge.publish_many([Event(channel=CONTROL, event="revoked", data="odd")])
+    await site.bridge.publish_many([Event.internal(CONTROL, "revoked", b'"odd"', key="odd")])
     await until(lambda: "malformed revocation ignored" in caplog.text)
     await receives_the_next_event(site, backend, "job.7")
     assert "restarting" not in caplog.text
@@ -168,7 +168,7 @@ async def test_interrupted_subscription_is_refused_for_now(
 ) -> None:
     gate = Gate()
     gate.close_after(0)
-    monkeypatch.setattr(site.context.connections.access, "allow", gate.allow)
+    monkeypatch.setattr(site.context.connections.access.rules, "allow", gate.allow)
     client = await site.connect()
     await client.send("subscribe", channel="job.7", position=None)
     await gate.reached.wait()

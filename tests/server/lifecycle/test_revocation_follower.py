@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from realtime_bridge.backend.supervisor import Supervisor
+from realtime_bridge.model.channel import CONTROL
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.server.auth.revocations import CONTROL, Revocation, Revocations
+from realtime_bridge.server.auth.revocations import Revocation, Revocations
 from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.registry import ConnectionRegistry
 from tests.server.fakes import FakeFeed, SlowLog, running_hub

@@ -166,7 +166,7 @@ async def test_stream_without_start_is_503(pusher: LocalPusher, bridge: Make) ->
 async def test_failover_of_another_process_raises_generation(bridge: Make) -> None:
     one = bridge(failover=("websocket",))
     _, before = await request(one, "connect", {})
-    move = Event(channel=CHANNEL, event="moved", data={"backend": "websocket"}, key="backend")
+    move = Event.internal(CHANNEL, "moved", b'{"backend":"websocket"}', key="backend")
     await context_of(one).pipeline.log.append([move])
     late = bridge(failover=("websocket",))
     _, after = await request(late, "connect", {})

@@ -12,7 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 
 from realtime_bridge.protocol.wire.messages import SUBPROTOCOL
-from realtime_bridge.server.auth.rules import own_channel
+from realtime_bridge.server.connections.connection import own_positions
 from realtime_bridge.server.connections.fast.connection import FastConnection
 from realtime_bridge.server.context import STATE, ServerContext
 from realtime_bridge.server.http.request import HTTPError, Request
@@ -81,13 +81,13 @@ class WebSocket(asyncio.Protocol):
             self._inner.resume_writing()
 
     def _accept(self, data: bytes) -> asyncio.Protocol:
-        request = _parse(data)
+        request = _parse(data, peer=self._transport.get_extra_info("peername"))
         context: ServerContext | None = self._app_state.get(STATE)
         path = self._config.root_path + request.scope["path"]
         if context is None or path != f"{context.settings.path}/ws":
             return self._standard(data)
         try:
-            context.check_open()
+            context.check_open(request)
             principal = context.authenticator.authorize_upgrade(request)
             answer = _answer(request)
         except HTTPError as error:
@@ -98,7 +98,7 @@ class WebSocket(asyncio.Protocol):
         connection = FastConnection(
             context.connections, self._transport, self._server_state.connections
         )
-        connection.open(principal, {own_channel(principal.user): None} if principal else {})
+        connection.open(principal, own_positions(principal))
         return connection
 
     def _standard(self, data: bytes) -> asyncio.Protocol:
@@ -108,8 +108,14 @@ class WebSocket(asyncio.Protocol):
         return inner
 
 
-def _parse(data: bytes) -> Request:
-    """Return the request of well-formed bytes, with header names in lower case."""
+def _parse(data: bytes, *, peer: object) -> Request:
+    """Return the request of well-formed bytes, with header names in lower case.
+
+    Args:
+        data: the bytes.
+        peer: the address of the other end of the socket; a Unix socket has none.
+
+    """
     first, *lines = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
     method, target, _ = first.split(b" ", 2)
     path, _, query = target.partition(b"?")
@@ -118,6 +124,7 @@ def _parse(data: bytes) -> Request:
         "method": method.decode("latin-1"),
         "path": path.decode("latin-1"),
         "query_string": query,
+        "client": peer if isinstance(peer, tuple) else None,
         "headers": [tuple(line.split(b": ", 1)) for line in lines],
     }
     return Request(scope, _disconnect)

@@ -1,0 +1,72 @@
+"""Calls of the application's own functions: its authentication and its channel rules."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from realtime_bridge.backend.outage_log import OutageLog
+
+_QUIET_SECONDS = 5.0
+"""Time without a failure after which a function works again, for the process's log."""
+
+_logger = logging.getLogger("realtime_bridge.server")
+
+
+class ApplicationFunction:
+    """Function of the application, async or not.
+
+    Its failures are one outage in the log: a function that fails for each request writes one
+    traceback, and one line when it works again.
+
+    Args:
+        function: the function.
+        name: the function's name in log lines.
+        convert: converts a result; its error counts as one of the function.
+
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        *,
+        convert: Callable[[Any], Any] = lambda result: result,
+    ) -> None:
+        self._function = function
+        self._convert = convert
+        self._is_async = inspect.iscoroutinefunction(function)
+        self._outage = OutageLog(
+            _logger, f"{name} failed:", f"{name} works again:", quiet=_QUIET_SECONDS
+        )
+
+    async def call(
+        self, argument: object, named: Mapping[str, str] | None = None, **fields: object
+    ) -> Any:
+        """Call the function, and return its result.
+
+        Args:
+            argument: the first argument of the function.
+            named: its arguments by name.
+            fields: further fields of the log line of a failure.
+
+        Raises:
+            Exception: the function's own exception, which was logged.
+
+        """
+        try:
+            result = self._convert(await self._call(argument, named or {}))
+        except Exception as error:
+            self._outage.failed(error, **fields)
+            raise
+        if self._outage.failures:
+            self._outage.works()
+        return result
+
+    async def _call(self, argument: object, named: Mapping[str, str]) -> Any:
+        if self._is_async:
+            return await self._function(argument, **named)
+        # A sync function may query a database: in a thread it does not block the event loop.
+        result = await asyncio.to_thread(self._function, argument, **named)
+        return await result if inspect.isawaitable(result) else result

@@ -1,0 +1,32 @@
+"""Denials of channels, the same on every transport."""
+
+from typing import Any
+
+from msgspec import Struct
+
+from realtime_bridge.server.http.request import HTTPError
+
+MALFORMED, FORBIDDEN, TOO_MANY, FAILED = 400, 403, 429, 500
+"""Codes of a denial: the first two are final for the channel, the others temporary."""
+
+_WORDS = {
+    MALFORMED: "bad_channel",
+    FORBIDDEN: "forbidden",
+    TOO_MANY: "too_many_channels",
+    FAILED: "rule_failed",
+}
+
+
+class Denial(Struct, frozen=True, gc=False):
+    """Denial of one channel: a code, and a sentence for people."""
+
+    code: int
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the denial's part in the answer to a request about several channels."""
+        return {"error": {"code": self.code, "message": self.message}}
+
+    def to_error(self) -> HTTPError:
+        """Return the error of a request about this channel alone."""
+        return HTTPError(self.code, _WORDS[self.code], self.message)
