@@ -186,12 +186,13 @@ class Broadcaster:
             ConfigurationError: as for `publish`.
 
         """
-        batch = self._check_batch(events)
+        batch = list(events)
         # Within the transaction nothing is pushed: its rollback must leave no trace.
         if transaction is not None:
             if writing := self.write(batch, transaction):
                 await writing
             return [Receipt(id=event.id) for event in batch]
+        self._check_batch(batch)
         # The server's memory log is in this process: a call over the network would find another.
         server = local_servers.get(self._prefix)
         if server is not None and server.broadcaster is not self:
@@ -210,9 +211,11 @@ class Broadcaster:
             The awaitable of the write, where the transaction's connection is async.
 
         Raises:
+            InvalidEventError: as for `publish_many`.
             ConfigurationError: as for `publish`.
 
         """
+        self._check_batch(batch)
         if not isinstance(self.log, TransactionalLog):
             raise ConfigurationError(
                 f"{self.log or 'No log'} takes no transaction: set REALTIME_LOG to a log in your "
@@ -225,9 +228,14 @@ class Broadcaster:
         server = local_servers.get(self._prefix)
         return server is not None and asyncio._get_running_loop() is server.loop
 
-    def _check_batch(self, events: Iterable[Event]) -> list[Event]:
-        """Return the events as a list, after a check of their number, sizes and integers."""
-        batch, limit = list(events), self._limit_event_bytes
+    def _check_batch(self, batch: Sequence[Event]) -> None:
+        """Check the number of events, their sizes and their integers.
+
+        Raises:
+            InvalidEventError: as for `publish_many`.
+
+        """
+        limit = self._limit_event_bytes
         if len(batch) > MAX_BATCH:
             raise InvalidEventError(
                 f"{len(batch)} events at once are over the limit of {MAX_BATCH}: "
@@ -246,7 +254,6 @@ class Broadcaster:
                     "which browsers round: send it as text, or set REALTIME_LARGE_INTEGERS=on if "
                     "no browser reads it"
                 )
-        return batch
 
     async def _push(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Receipt]:
         assert self.backend

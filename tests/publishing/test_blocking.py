@@ -23,6 +23,7 @@ from realtime_bridge import (
     PublishError,
     Receipt,
 )
+from realtime_bridge.backend.log import TransactionalLog
 from realtime_bridge.publishing.local_servers import register_local_server
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing.contracts.samples import numbered
@@ -409,3 +410,21 @@ def test_publish_at_exit_finds_a_host_by_its_name(tmp_path: Path) -> None:
             check=False,
         )
     assert (process.stdout, process.stderr) == ("2\n", "")
+
+
+class TransactionLog(WatchedLog, TransactionalLog):
+    """Log that takes any transaction."""
+
+    def append_in_transaction(self, transaction: object, events: Sequence[Event]) -> None:
+        assert not events, f"{transaction}: not checked"
+
+
+@pytest.mark.parametrize("data", [2**60, "x" * 100])
+def test_events_of_a_transaction_are_checked(data: object) -> None:
+    with (
+        BlockingBroadcaster(
+            lambda: Broadcaster(log=TransactionLog(), limit_event_bytes=50)
+        ) as broadcaster,
+        pytest.raises(InvalidEventError),
+    ):
+        broadcaster.publish("job.7", "job.step", data, transaction=object())
