@@ -37,10 +37,12 @@ def run(host: str, port: int, *, workers: int) -> None:
         ConfigurationError: the bridge cannot be loaded, or the address cannot be used.
 
     """
-    if Settings.load().dev and not is_loopback(host):
+    settings = Settings.load()
+    if settings.dev and not settings.dev_hosts and not is_loopback(host):
         raise ConfigurationError(
             f"--dev trusts every client that can connect, so --host {host} is refused: "
-            "leave out --dev and set REALTIME_SECRET, or leave out --host"
+            "leave out --dev and set REALTIME_SECRET, or leave out --host, or name the clients in "
+            "REALTIME_DEV_HOSTS"
         )
     if workers == 1:
         _run_one(host, port)
