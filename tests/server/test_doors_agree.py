@@ -28,6 +28,9 @@ CHANNELS: dict[str, tuple[int, str]] = {
     "broken.7": (500, LATER),
     "timeout.7": (500, LATER),
     "broken-async.7": (500, LATER),
+    "empty.7": (500, LATER),
+    "exit.7": (500, LATER),
+    "cancelled.7": (500, LATER),
     "job 7": (400, DENIED),
     "": (400, DENIED),
     "jöb.7": (400, DENIED),
@@ -41,42 +44,64 @@ CHANNELS: dict[str, tuple[int, str]] = {
 MEANINGS = {200: "allowed", 400: DENIED, 403: DENIED, 429: LATER, 500: LATER}
 
 
+async def allow(user: str, **holes: str) -> bool:
+    return True
+
+
+def truthy(user: str, **holes: str) -> Any:
+    return "yes"
+
+
+def fail(user: str, **holes: str) -> bool:
+    raise LookupError("the database is down")
+
+
+def time_out(user: str, **holes: str) -> bool:
+    raise TimeoutError
+
+
+def leave(user: str, **holes: str) -> bool:
+    raise SystemExit(user)
+
+
+async def fail_later(user: str, **holes: str) -> bool:
+    await asyncio.sleep(0)
+    raise KeyError(user)
+
+
+async def cancel(user: str, **holes: str) -> bool:
+    raise asyncio.CancelledError
+
+
+RULES: dict[str, Any] = {
+    "job": lambda user, name: True,
+    "async": allow,
+    "secret": lambda user, name: False,
+    "truthy": truthy,
+    "broken": fail,
+    "timeout": time_out,
+    "broken-async": fail_later,
+    "empty": lambda user, name: next(iter(())),
+    "exit": leave,
+    "cancelled": cancel,
+}
+ENVIRONMENT = {
+    "PUSHER_APP_ID": "1",
+    "PUSHER_KEY": "key",
+    "PUSHER_SECRET": "secret",
+    "PUSHER_HOST": "127.0.0.1",
+    "ABLY_KEY": "app.key:secret",
+}
+
+
 @pytest.fixture
 async def site(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Start a server with rules, and with both providers' authorization routes."""
-    for name, value in {
-        "PUSHER_APP_ID": "1",
-        "PUSHER_KEY": "key",
-        "PUSHER_SECRET": "secret",
-        "PUSHER_HOST": "127.0.0.1",
-        "ABLY_KEY": "app.key:secret",
-    }.items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(f"REALTIME_{name}", value)
     bridge = make_bridge(backend="pusher", failover=("ably",), log="memory")
-
-    async def allow(user: str, **holes: str) -> bool:
-        return True
-
-    def truthy(user: str, **holes: str) -> Any:
-        return "yes"
-
-    def fail(user: str, **holes: str) -> bool:
-        raise LookupError("the database is down")
-
-    def time_out(user: str, **holes: str) -> bool:
-        raise TimeoutError
-
-    async def fail_later(user: str, **holes: str) -> bool:
-        await asyncio.sleep(0)
-        raise KeyError(user)
-
-    bridge.channel("job.{name}")(lambda user, name: True)
-    bridge.channel("async.{name}")(allow)
-    bridge.channel("secret.{name}")(lambda user, name: False)
-    bridge.channel("truthy.{name}")(truthy)
-    bridge.channel("broken.{name}")(fail)
-    bridge.channel("timeout.{name}")(time_out)
-    bridge.channel("broken-async.{name}")(fail_later)
+    for name, rule in RULES.items():
+        bridge.channel(f"{name}.{{name}}")(rule)
     return await serve(bridge)
 
 
@@ -118,6 +143,16 @@ async def test_channels_over_the_limit_are_denied_for_now(site: Site, door: str)
 async def test_denied_channel_is_allowed_after_its_rule_changed(serve: Serve) -> None:
     allowed: list[str] = []
     bridge = make_bridge()
+
+    async def cancel(user: str, **holes: str) -> bool:
+        raise asyncio.CancelledError
+
+    def leave(user: str, **holes: str) -> bool:
+        raise SystemExit(user)
+
+    bridge.channel("empty.{name}")(lambda user, name: next(iter(())))
+    bridge.channel("exit.{name}")(leave)
+    bridge.channel("cancelled.{name}")(cancel)
     bridge.channel("job.{name}")(lambda user, name: name in allowed)
     site = await serve(bridge)
     client = await site.connect("42", "nothing")

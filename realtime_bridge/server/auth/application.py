@@ -57,6 +57,14 @@ class ApplicationFunction:
         """
         try:
             result = self._convert(await self._call(argument, named or {}))
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            # The function's own: it awaited something that was cancelled.
+            failure = RuntimeError("the function was cancelled from within")
+            self._outage.failed(failure, **fields)
+            raise failure from error
         except Exception as error:
             self._outage.failed(error, **fields)
             raise
@@ -68,5 +76,13 @@ class ApplicationFunction:
         if self._is_async:
             return await self._function(argument, **named)
         # A sync function may query a database: in a thread it does not block the event loop.
-        result = await asyncio.to_thread(self._function, argument, **named)
+        result = await asyncio.to_thread(self._call_in_thread, argument, named)
         return await result if inspect.isawaitable(result) else result
+
+    def _call_in_thread(self, argument: object, named: Mapping[str, str]) -> Any:
+        try:
+            return self._function(argument, **named)
+        except (StopIteration, SystemExit) as error:
+            # No future takes a StopIteration, as of `next` without a match: the caller would wait
+            # without end. A SystemExit would end the server.
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
