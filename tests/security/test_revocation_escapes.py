@@ -235,6 +235,13 @@ async def test_revocation_applies_to_tokens_of_a_day() -> None:
     assert revocations.allow(Principal(user="42", issued=now - 1_800, expires=now + 86_400))
 
 
+def test_repeated_revocation_does_not_keep_the_older_ones() -> None:
+    revocations, now = Revocations(), time.time()
+    for user, age in (("1", 9 * 86_400), ("2", 8 * 86_400), ("1", 86_400), ("3", 0)):
+        revocations.add_event({"user": user, "channel": None}, round((now - age) * 1_000))
+    assert [revocation.user for revocation in revocations] == ["1", "3"]
+
+
 async def test_token_older_than_all_that_the_log_kept_is_refused() -> None:
     log, revocations = MemoryBackend(), Revocations()
     events = [Revocation(user=f"{number}", channel=None).event() for number in range(MAX_KEYS + 1)]

@@ -136,7 +136,8 @@ class Revocations(dict[Revocation, float]):
             return None
         moment = (time_ms or 0) / 1_000
         self._expire(moment - KEPT_SECONDS)
-        self[revocation] = max(moment, self.get(revocation, 0.0))
+        # Removed first: a dictionary keeps the place of a key, and the oldest entry has to lead.
+        self[revocation] = max(moment, self.pop(revocation, 0.0))
         self.latest = max(moment, self.latest)
         return revocation
 
@@ -163,9 +164,8 @@ class Revocations(dict[Revocation, float]):
         return revocations
 
     def _expire(self, before: float) -> None:
-        for revocation, moment in list(self.items()):
-            if moment < before:
-                del self[revocation]
+        while self and next(iter(self.values())) < before:
+            del self[next(iter(self))]
 
 
 def _applies(moment: float, principal: Principal) -> bool:
