@@ -19,6 +19,7 @@ from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.registry import ConnectionRegistry
+from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.services import ConnectionServices
 from realtime_bridge.server.timer_wheel import TimerWheel
 from realtime_bridge.server.timing import ServerTiming
@@ -150,6 +151,7 @@ def build_context(
         access=access,
         hub=hub,
         registry=ConnectionRegistry(settings.limit_connections_per_user),
+        rejections=RejectionLog(),
         timers=TimerWheel(),
         status=status,
         tasks=tasks,

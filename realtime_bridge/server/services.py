@@ -9,6 +9,7 @@ from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.registry import ConnectionRegistry
+from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.timer_wheel import TimerWheel
 from realtime_bridge.server.timing import ServerTiming
 
@@ -22,6 +23,7 @@ class ConnectionServices:
         access: decides who may subscribe to a channel.
         hub: delivers the events.
         registry: the connected clients.
+        rejections: reports clients that go beyond a limit.
         timers: wakes the connections.
         status: the generation, and whether the log answers.
         tasks: owner of the tasks of a started server.
@@ -35,6 +37,7 @@ class ConnectionServices:
     access: ChannelAccess
     hub: Hub
     registry: ConnectionRegistry
+    rejections: RejectionLog
     timers: TimerWheel
     status: ServerStatus
     tasks: Supervisor | None

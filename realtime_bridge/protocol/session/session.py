@@ -92,6 +92,12 @@ class Session:
         except ProtocolError as error:
             return self.reject(CloseCode.PROTOCOL, str(error))
 
+    def receive_frame(self, now: float) -> list[Command]:
+        """Count a control frame or a fragment, which is no message, against the rate limit."""
+        if self._closed or self._count_message(now) <= 0:
+            return []
+        return self.reject(CloseCode.RATE_LIMIT, self._over_limit, code=429)
+
     def accept(
         self,
         user: str,
@@ -260,7 +266,7 @@ class Session:
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
         over = 0.0 if self._is_exempt(frame) else self._count_message(now)
         if over > 0:
-            limit = f"over {self._limits.frames_per_second:g} frames a second"
+            limit = self._over_limit
             # Pages subscribe and leave whole lists at once: such messages may overdraw the limit.
             list_frames = messages.Subscribe | messages.Unsubscribe
             if over > self._limits.channels or not isinstance(frame, list_frames):
@@ -285,6 +291,10 @@ class Session:
     def _refuse(self, channel: str, code: int, message: str) -> list[Command]:
         """Deny a subscription that may be open already."""
         return [*self._leave(channel), *self.deny_subscription(channel, code, message)]
+
+    @property
+    def _over_limit(self) -> str:
+        return f"over {self._limits.frames_per_second:g} frames a second"
 
     def _leave(self, channel: str) -> list[Command]:
         subscription = self.subscriptions.pop(channel, None)

@@ -1,6 +1,5 @@
 """WebSocket frames (RFC 6455 §5): encoder for a server, parser for a client's frames."""
 
-from collections import deque
 from dataclasses import dataclass
 from struct import Struct
 
@@ -42,12 +41,13 @@ class Oversized:
     """Marker of a message over the limit; the parser drops the rest of it."""
 
 
-class Incomplete:
-    """Marker of a frame whose payload is not complete."""
+class Fragment:
+    """Marker of a frame that continues a message."""
 
 
-Received = str | bytes | ControlFrame | Oversized | WireError
-"""Text or binary message, control frame, marker of a message over the limit, or error."""
+Received = str | bytes | ControlFrame | Fragment | Oversized | WireError
+"""Text or binary message, control frame, marker of a fragment or of a message over the limit, or
+error."""
 
 
 def encode_frame(payload: bytes, opcode: int = TEXT) -> bytes:
@@ -86,20 +86,16 @@ def decode_close_code(payload: bytes) -> int:
 class FrameParser:
     """Incremental parser of a client's frames, which joins fragmented messages.
 
+    The caller takes frame after frame, so that it decides how many are parsed in one turn.
+
     Args:
         limit: the largest message, in bytes.
 
     """
 
-    __slots__ = (
-        "_at", "_data", "_limit", "_message", "_opcode", "_skip", "is_incomplete", "messages",
-    )  # fmt: skip
+    __slots__ = ("_at", "_data", "_limit", "_message", "_opcode", "_skip")
 
     def __init__(self, limit: int) -> None:
-        self.messages: deque[Received] = deque()
-        """Complete messages in order; an error is the last."""
-        self.is_incomplete: bool = False
-        """True after the first part of a message, until its last one."""
         self._limit = limit
         self._data = b""
         self._at = 0
@@ -107,26 +103,31 @@ class FrameParser:
         self._opcode = _CONTINUATION
         self._skip = 0
 
+    @property
+    def is_incomplete(self) -> bool:
+        """True while a message or a frame has begun, or bytes are not parsed."""
+        return bool(self._opcode or self._skip or self._at < len(self._data))
+
     def feed(self, data: bytes) -> None:
-        """Parse bytes, and append the messages that are complete."""
+        """Add bytes to parse."""
         self._data = self._data[self._at :] + data
         self._at = 0
+
+    def next_frame(self) -> Received | None:
+        """Parse one frame; return the message that it completes, or its marker.
+
+        After an error there is nothing to parse. None means that more bytes have to come.
+        """
         try:
-            while (message := self._next()) is not None:
-                self.messages.append(message)
+            return self._next()
         except WireError as error:
-            self.messages.append(error)
-        self.is_incomplete = bool(self._opcode or self._skip or self._at < len(self._data))
+            return error
 
     def _next(self) -> Received | None:
-        """Return the next complete message, or None when there is none."""
-        while self._drop_skipped() and (head := self._head()):
-            message = self._frame(*head)
-            if isinstance(message, Incomplete):
-                return None
-            if message is not None:
-                return message
-        return None
+        if not self._drop_skipped():
+            return None
+        head = self._head()
+        return self._frame(*head) if head else None
 
     def _drop_skipped(self) -> bool:
         """Drop received bytes of a message over the limit; return False while more must come."""
@@ -169,8 +170,8 @@ class FrameParser:
         elif (opcode == _CONTINUATION) != (self._opcode != _CONTINUATION):
             raise WireError(CloseCode.PROTOCOL_ERROR, "fragment is out of order")
 
-    def _frame(self, start: int, size: int) -> Received | Incomplete | None:
-        """Return the message that a frame completes; None if the message continues."""
+    def _frame(self, start: int, size: int) -> Received | None:
+        """Return the message that a frame completes, or a marker; None for a part of a frame."""
         data, first = self._data, self._data[self._at]
         final, opcode, end = first & _FINAL, first & _OPCODE, start + size
         # The header alone decides: the parser never buffers more of a message than the limit.
@@ -180,7 +181,7 @@ class FrameParser:
             self._message = bytearray()
             return _OVERSIZED
         if len(data) < end:
-            return _INCOMPLETE
+            return None
         payload = _unmasked(data[start - _MASK_BYTES : start], data[start:end])
         self._at = end
         if opcode == CLOSE:
@@ -189,11 +190,11 @@ class FrameParser:
             return ControlFrame(opcode, payload)
         return self._assemble(payload, self._opcode or opcode, final=bool(final))
 
-    def _assemble(self, payload: bytes, opcode: int, *, final: bool) -> str | bytes | None:
+    def _assemble(self, payload: bytes, opcode: int, *, final: bool) -> str | bytes | Fragment:
         if not final:
             self._message += payload
             self._opcode = opcode
-            return None
+            return _FRAGMENT
         if self._message:
             payload = bytes(self._message) + payload
             self._message = bytearray()
@@ -201,7 +202,7 @@ class FrameParser:
         return _text(payload) if opcode == TEXT else payload
 
 
-_OVERSIZED, _INCOMPLETE = Oversized(), Incomplete()
+_FRAGMENT, _OVERSIZED = Fragment(), Oversized()
 
 
 def _unmasked(mask: bytes, payload: bytes) -> bytes:

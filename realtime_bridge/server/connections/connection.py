@@ -38,6 +38,11 @@ _logger = logging.getLogger("realtime_bridge.server")
 READS_AT_ONCE = 4
 """The most channels of one connection whose history is read at the same time."""
 
+_REPORTED = {CloseCode.RATE_LIMIT, CloseCode.NO_CONNECT}
+"""Codes with which a server closes connections of an attack."""
+
+_REPORT_HINT = "limit the connections of one address in your proxy or firewall"
+
 
 def own_positions(principal: Principal | None) -> RequestedPositions:
     """Return the subscription that a development server's `?userId=` begins with."""
@@ -219,6 +224,8 @@ class Connection(Subscriber, RegisteredClient):
             else:
                 self._closing = command
                 self.end(command)
+                if command.code in _REPORTED:
+                    self._services.rejections.report(command.reason, _REPORT_HINT)
 
     def _schedule(self) -> None:
         """Set the timer to the session's next work."""

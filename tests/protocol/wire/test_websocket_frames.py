@@ -10,6 +10,7 @@ from realtime_bridge.protocol.wire import websocket_frames
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.websocket_frames import (
     ControlFrame,
+    Fragment,
     FrameParser,
     Received,
     WireError,
@@ -20,12 +21,24 @@ from tests.server.raw import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
 LIMIT = 1_000
 
 
+def take(parser: FrameParser) -> list[Received]:
+    """Return all that the parser completes, up to an error, without the markers of fragments."""
+    received: list[Received] = []
+    while (frame := parser.next_frame()) is not None:
+        if not isinstance(frame, Fragment):
+            received.append(frame)
+        if isinstance(frame, WireError):
+            break
+    return received
+
+
 def read(*pieces: bytes) -> list[Received]:
-    parser = FrameParser(LIMIT)
+    parser, received = FrameParser(LIMIT), []
     for piece in pieces:
         parser.feed(piece)
+        received += take(parser)
     assert not parser.is_incomplete
-    return list(parser.messages)
+    return received
 
 
 @dataclass
@@ -110,11 +123,13 @@ def test_long_close_reason_is_cut_between_characters() -> None:
 def test_message_in_single_bytes_is_parsed_when_complete() -> None:
     parser = FrameParser(LIMIT)
     data = frame(TEXT, b"first ", final=False) + frame(PING, b"p") + frame(CONTINUATION, b"last")
+    received = []
     for position in range(len(data) - 1):
         parser.feed(data[position : position + 1])
-    assert (list(parser.messages), parser.is_incomplete) == ([ControlFrame(PING, b"p")], True)
+        received += take(parser)
+    assert (received, parser.is_incomplete) == ([ControlFrame(PING, b"p")], True)
     parser.feed(data[-1:])
-    assert (parser.messages[-1], parser.is_incomplete) == ("first last", False)
+    assert (take(parser), parser.is_incomplete) == (["first last"], False)
 
 
 def test_close_frame_is_parsed_with_its_payload() -> None:
@@ -137,7 +152,7 @@ def test_close_frame_is_parsed_with_its_payload() -> None:
 def test_violation_is_an_error_after_earlier_messages(data: bytes, reason: str) -> None:
     parser = FrameParser(LIMIT)
     parser.feed(frame(TEXT, b"before") + data)
-    message, error = parser.messages
+    message, error = take(parser)
     assert message == "before"
     assert isinstance(error, WireError)
     assert (error.code, error.reason) == (CloseCode.PROTOCOL_ERROR, reason)
@@ -147,6 +162,16 @@ def test_violation_is_an_error_after_earlier_messages(data: bytes, reason: str) 
 def test_text_that_is_not_utf8_is_an_error(data: bytes) -> None:
     parser = FrameParser(LIMIT)
     parser.feed(data)
-    (error,) = parser.messages
+    (error,) = take(parser)
     assert isinstance(error, WireError)
     assert (error.code, error.reason) == (CloseCode.INVALID_TEXT, "text is not UTF-8")
+
+
+def test_each_frame_is_taken_on_its_own() -> None:
+    parser = FrameParser(LIMIT)
+    parser.feed(frame(TEXT, b"", final=False) + frame(CONTINUATION, b"x") + frame(PING))
+    assert isinstance(parser.next_frame(), Fragment)
+    assert parser.is_incomplete
+    assert parser.next_frame() == "x"
+    assert parser.next_frame() == ControlFrame(PING, b"")
+    assert (parser.next_frame(), parser.is_incomplete) == (None, False)

@@ -12,6 +12,7 @@ from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import oversized
 from realtime_bridge.protocol.wire.websocket_frames import (
     ControlFrame,
+    Fragment,
     FrameParser,
     Oversized,
     Received,
@@ -22,6 +23,9 @@ from realtime_bridge.server.connections.connection import Connection
 from realtime_bridge.server.fanout.sending import WriteTarget
 from realtime_bridge.server.fanout.subscriber import FastSubscriber
 from realtime_bridge.server.services import ConnectionServices
+
+FRAMES_PER_TURN = 64
+"""The most frames of one client that are parsed before other connections have their turn."""
 
 
 class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
@@ -40,6 +44,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     __slots__ = (
         "_broken",
+        "_continues",
         "_parser",
         "_target",
         "_transport",
@@ -57,6 +62,9 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         self._transport = transport
         self._uvicorn_connections = uvicorn_connections
         self._broken = False
+        """True when the rest of the input is ignored."""
+        self._continues = False
+        """True while the rest of the parser's bytes waits for the next turn."""
         self._parser: FrameParser | None = None
         """Parser of an incomplete message; None between messages, which saves its memory."""
         # `pause_writing` has to come with the first byte that the network does not take.
@@ -86,6 +94,8 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         self._transport.write(websocket_frames.encode_close(command.code, command.reason))
         self.depart()
         self._transport.resume_reading()
+        if command.code == CloseCode.RATE_LIMIT:
+            self._ignore_input()
         wait = self._services.timing.close
         asyncio.get_running_loop().call_later(wait, self._transport.abort)
 
@@ -100,7 +110,8 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         if self._parser is None:
             self._parser = FrameParser(self._services.limits.frame_bytes)
         self._parser.feed(data)
-        self._receive_all(self._parser)
+        if not self._continues:
+            self._receive_all(self._parser)
 
     def pause_writing(self) -> None:
         """Deliver events through `deliver`, because the transport's buffer holds bytes."""
@@ -114,9 +125,10 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
             self._drained = None
         self.mark_progress()
         self._update_routes()
-        self._transport.resume_reading()
-        if self._parser:
+        if self._parser and not self._continues:
             self._receive_all(self._parser)
+        if not (self._continues or self._is_blocked()):
+            self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """Remove the connection; the kernel soon gives its socket's number to another."""
@@ -128,14 +140,39 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
             self._services.hub.update_route(self, subscription)
 
     def _receive_all(self, parser: FrameParser) -> None:
-        """Handle message after message, while there is room for the answers."""
-        messages = parser.messages
-        while messages and not (self._drained and self._is_blocked()):
-            self._receive(messages.popleft())
-        if not (messages or parser.is_incomplete):
+        """Handle frame after frame, while there is room for the answers."""
+        for _ in range(FRAMES_PER_TURN):
+            if self._drained and self._is_blocked():
+                self._transport.pause_reading()
+                return
+            frame = None if self._broken else parser.next_frame()
+            if frame is None:
+                break
+            self._receive(frame)
+        else:
+            self._continue_later()
+            return
+        if self._broken or not parser.is_incomplete:
             self._parser = None
-        if self._drained and self._is_blocked():
-            self._transport.pause_reading()
+
+    def _continue_later(self) -> None:
+        """Parse the rest in the next turn of the event loop; no client has the loop for itself."""
+        if self._closing:
+            # After a close, the answer to it is of interest alone.
+            self._ignore_input()
+            return
+        self._continues = True
+        self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._continues = False
+        if self._transport.is_closing():
+            return
+        if self._parser:
+            self._receive_all(self._parser)
+        if not (self._continues or self._is_blocked()):
+            self._transport.resume_reading()
 
     def _is_blocked(self) -> bool:
         """Return whether the client has to read first; after the close, it need not."""
@@ -144,6 +181,8 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
     def _receive(self, message: Received) -> None:
         if isinstance(message, str | bytes):
             self._perform(self._session.receive(message, time.monotonic()))
+        elif isinstance(message, Fragment):
+            self._perform(self._session.receive_frame(time.monotonic()))
         elif isinstance(message, Oversized):
             limit = self._services.limits.frame_bytes
             self._perform(self._session.reject(CloseCode.PROTOCOL, oversized(limit)))
@@ -155,13 +194,19 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
     def _receive_control(self, frame: ControlFrame) -> None:
         if frame.opcode == websocket_frames.CLOSE:
             self._close_with(websocket_frames.decode_close_code(frame.payload))
-        elif frame.opcode == websocket_frames.PING and self._closing is None:
+            return
+        self._perform(self._session.receive_frame(time.monotonic()))
+        if frame.opcode == websocket_frames.PING and self._closing is None:
             self._transport.write(encode_frame(frame.payload, websocket_frames.PONG))
 
     def _fail(self, error: WireError) -> None:
-        """Close the connection with the error, and ignore the rest of the input."""
-        self._broken = True
+        """Close the connection with the error."""
         self.close(error.code, error.reason)
+        self._ignore_input()
+
+    def _ignore_input(self) -> None:
+        """Ignore the rest of the input; the client sees the end of the output at once."""
+        self._broken = True
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
