@@ -60,6 +60,7 @@ _OPTIONS: dict[str, Any] = {
     "lifespan": "on",
     "log_level": "warning",
     "access_log": False,
+    "http": "realtime_bridge.server.connections.fast.http:HTTP",
     "ws": "realtime_bridge.server.connections.fast:WebSocket",
     "ws_max_size": 2 * MAX_CALL_BYTES,
     "ws_per_message_deflate": False,

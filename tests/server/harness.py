@@ -38,6 +38,9 @@ TIMEOUT = 10.0
 PORTABLE, FAST = "websockets-sansio", "realtime_bridge.server.connections.fast:WebSocket"
 """Values of uvicorn's `ws`: its own class, which reaches the bridge by ASGI, or ours."""
 
+BOUNDED = "realtime_bridge.server.connections.fast.http:HTTP"
+"""Value of uvicorn's `http` that `serve` uses, with the fast shell."""
+
 Frame = dict[str, Any]
 Application = Callable[..., Awaitable[None]]
 
@@ -103,6 +106,7 @@ async def running(
     lifespan: str = "on",
     send_buffer: int | None = None,
     shell: str = PORTABLE,
+    http: type[asyncio.Protocol] | str | None = None,
     certificate: Path | None = None,
 ) -> AsyncIterator[str]:
     """Serve `app` on a free loopback port, and yield its origin."""
@@ -113,6 +117,7 @@ async def running(
     config = uvicorn.Config(
         app,
         lifespan=lifespan,  # type: ignore[arg-type]  # a literal of "on", "off" or "auto"
+        http=http or (BOUNDED if shell == FAST else "auto"),
         ws=shell,
         ws_per_message_deflate=False,
         log_config=None,

@@ -1,6 +1,7 @@
 """WebSocket protocol for uvicorn, the fast one: `serve` uses it.
 
-Elsewhere: `uvicorn --ws realtime_bridge.server.connections.fast:WebSocket`.
+Elsewhere: `uvicorn --ws realtime_bridge.server.connections.fast:WebSocket`, with the limits of
+requests by `--http realtime_bridge.server.connections.fast.http:HTTP`.
 """
 
 from realtime_bridge.server.connections.fast.upgrade import WebSocket

@@ -4,19 +4,18 @@ import asyncio
 import base64
 import binascii
 import hashlib
-from http import HTTPStatus
 from typing import Any, cast
 
 from uvicorn.config import Config
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
 from realtime_bridge.protocol.wire.messages import SUBPROTOCOL
 from realtime_bridge.server.connections.connection import own_positions
 from realtime_bridge.server.connections.fast.connection import FastConnection
+from realtime_bridge.server.connections.fast.rejection import rejection
+from realtime_bridge.server.connections.fast.standard import StandardWebSocket
 from realtime_bridge.server.context import STATE, ServerContext
 from realtime_bridge.server.http.request import HTTPError, Request
-from realtime_bridge.server.http.response import Response
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = "13"
@@ -91,7 +90,7 @@ class WebSocket(asyncio.Protocol):
             principal = context.authenticator.authorize_upgrade(request)
             answer = _answer(request)
         except HTTPError as error:
-            self._transport.write(_rejection(error))
+            self._transport.write(rejection(error))
             self._transport.close()
             return asyncio.Protocol()
         self._transport.write(answer)
@@ -102,7 +101,7 @@ class WebSocket(asyncio.Protocol):
         return connection
 
     def _standard(self, data: bytes) -> asyncio.Protocol:
-        inner = WebSocketsSansIOProtocol(self._config, self._server_state, self._app_state)
+        inner = StandardWebSocket(self._config, self._server_state, self._app_state)
         inner.connection_made(self._transport)
         inner.data_received(data)
         return inner
@@ -153,16 +152,6 @@ def _answer(request: Request) -> bytes:
     if SUBPROTOCOL in map(str.strip, offered):
         lines.append(f"Sec-WebSocket-Protocol: {SUBPROTOCOL}".encode())
     return b"\r\n".join((*lines, b"", b""))
-
-
-def _rejection(error: HTTPError) -> bytes:
-    """Return the response that rejects the client."""
-    response = Response.error(error)
-    head = response.start()
-    lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}".encode()]
-    lines += [b": ".join(pair) for pair in head["headers"]]
-    lines += [f"content-length: {len(response.body)}".encode(), b"connection: close"]
-    return b"\r\n".join((*lines, b"", response.body))
 
 
 def _accepted(key: str) -> bytes:

@@ -1,0 +1,267 @@
+"""HTTP protocol for uvicorn whose requests have limits of size and time."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from realtime_bridge.server.connections.fast.pending_requests import HINT, PendingRequests
+from realtime_bridge.server.connections.fast.rejection import rejection
+from realtime_bridge.server.http.request import HTTPError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HTTPLimits:
+    """Limits of requests, in bytes and in seconds.
+
+    Args:
+        head_bytes: the largest head of a request; the trailers of a body have the same limit.
+        head: from the connection, or from a request's first byte, to the end of the head.
+        body: a body makes progress by `body_bytes` in this time, or ends.
+        body_bytes: the progress of a body.
+        discard: the rest of a body is read for this time after its response.
+        linger: the bytes of a rejected client are read for this time, because a close before them
+            would discard the response.
+        pending: the most connections without a complete request; half of the process's file
+            descriptors by default.
+
+    """
+
+    head_bytes: int = 64 * 1024
+    head: float = 10.0
+    body: float = 20.0
+    body_bytes: int = 16 * 1024
+    discard: float = 10.0
+    linger: float = 1.0
+    pending: int | None = None
+
+
+_PIECE_BYTES = 8 * 1024
+"""The bytes that are parsed between two looks at the limits."""
+
+_LATE = "request not sent in time"
+
+_HEADER_BYTES = 4
+"""Bytes of a header beside its name and value."""
+
+_pending: WeakKeyDictionary[ServerState, PendingRequests] = WeakKeyDictionary()
+
+
+class HTTP(HttpToolsProtocol):
+    """HTTP class for uvicorn's `http=`; uvicorn's own limits no head, and waits without an end.
+
+    Args:
+        config: uvicorn's configuration.
+        server_state: uvicorn's connections and tasks.
+        app_state: the lifespan state.
+
+    """
+
+    limits: ClassVar[HTTPLimits] = HTTPLimits()
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._pending = _pending_of(server_state, self.limits)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._unread = b""
+        self._in_head = True
+        self._in_body = False
+        self._has_begun = False
+        self._is_rejected = False
+        self._head_bytes = 0
+        self._has_progress = False
+        self._idle_bytes = 0
+        """Bytes since the parser's last progress: the head so far, or trailers."""
+        self._body_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._wait_for_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._pending.discard(self)
+        self._set_deadline(None)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse bytes in pieces, and reject the client that goes beyond a limit."""
+        if self._is_rejected:
+            return
+        self._unread += data
+        self._parse()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over."""
+        self._pending.discard(self)
+        self._set_deadline(None)
+        super().handle_websocket_upgrade()
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        self._in_head, self._has_begun, self._head_bytes = True, True, 0
+        if self.cycle is not None:
+            self._wait_for_request()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Add a part of the URL."""
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header; ignore trailers, which would be taken for headers that a proxy checked."""
+        if self._in_head:
+            self._head_bytes += len(name) + len(value) + _HEADER_BYTES
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin the body."""
+        self._in_head, self._in_body, self._has_progress = False, True, True
+        self._body_bytes = 0
+        self._set_deadline(None)
+        if self._head_bytes > self.limits.head_bytes:
+            self._reject_head()
+        elif not self._is_rejected:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Add a part of the body."""
+        self._has_progress = True
+        self._body_bytes += len(body)
+        if not self._is_rejected:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request."""
+        self._in_head, self._in_body, self._has_begun = True, False, False
+        self._has_progress = True
+        self._pending.discard(self)
+        self._set_deadline(None)
+        if not self._is_rejected:
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or for the rest of this one's body."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._in_body:
+            self._set_deadline(self.limits.discard)
+        elif not self.pipeline and not self._has_begun:
+            self._pending.add(self, self._abort)  # uvicorn's keep-alive ends it
+        if self._unread:
+            self._parse()
+
+    def _parse(self) -> None:
+        """Parse the bytes, up to the next request that has to wait for the one before."""
+        unread, at = self._unread, 0
+        self._unread = b""
+        while at < len(unread) and not self._is_over():
+            if self.pipeline:
+                # A piece has hundreds of small requests, each of which takes memory.
+                self._unread = unread[at:]
+                self.flow.pause_reading()
+                return
+            piece = unread[at : at + _PIECE_BYTES]
+            at += len(piece)
+            self._feed(piece)
+
+    def _feed(self, piece: bytes) -> None:
+        self._has_progress = False
+        super().data_received(piece)
+        self._idle_bytes = 0 if self._has_progress else self._idle_bytes + len(piece)
+        if self._is_over():
+            return
+        if self._idle_bytes > self.limits.head_bytes:
+            self._reject_head()
+        elif self._in_body and self._deadline is None:
+            self._set_deadline(self.limits.body)
+
+    def _is_over(self) -> bool:
+        """Return whether another protocol has the connection, or it closes."""
+        return (
+            self._is_rejected
+            or self.transport.is_closing()
+            or self.transport.get_protocol() is not self
+        )
+
+    def _wait_for_request(self) -> None:
+        self._pending.add(self, self._abort)
+        self._set_deadline(self.limits.head)
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(seconds, self._expire) if seconds else None
+
+    def _expire(self) -> None:
+        """End a request that did not arrive in time, or continue to wait for a body that does."""
+        self._deadline = None
+        if self._unread:
+            self._set_deadline(self.limits.head)  # its bytes wait for the responses before it
+        elif self._in_body:
+            self._expire_body()
+        elif self._has_begun:
+            limit = f"The head of the request took over {self.limits.head:g} s: send it again"
+            self._reject(HTTPError(408, "too_slow", limit), _LATE)
+        else:
+            self._pending.report_silence()
+            self.transport.close()
+
+    def _expire_body(self) -> None:
+        received, self._body_bytes = self._body_bytes, 0
+        # A paused transport waits for the application, not for the client.
+        if not self.cycle.response_complete and (
+            received >= self.limits.body_bytes or self.flow.read_paused
+        ):
+            self._set_deadline(self.limits.body)
+            return
+        self._pending.rejections.report(_LATE, HINT)
+        self._abort()
+
+    def _reject_head(self) -> None:
+        limit = f"over {self.limits.head_bytes:,} bytes: send fewer or shorter headers"
+        large = HTTPError(431, "head_too_large", f"The head of the request is {limit}")
+        self._reject(large, "head of a request over its limit")
+
+    def _reject(self, error: HTTPError, reason: str) -> None:
+        """Answer with an error and close; without an answer, where another one has begun."""
+        self._pending.rejections.report(reason, HINT)
+        self._is_rejected = True
+        self._pending.discard(self)
+        self._set_deadline(None)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._abort()
+            return
+        self.transport.write(rejection(error))
+        self.loop.call_later(self.limits.linger, self._abort)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _abort(self) -> None:
+        """End the connection at once, and tell the application."""
+        for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None:
+                # Before the loop reports the loss, a write to the transport would raise.
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.transport.abort()
+
+
+def _pending_of(server_state: ServerState, limits: HTTPLimits) -> PendingRequests:
+    pending = _pending.get(server_state)
+    if pending is None:
+        pending = _pending[server_state] = PendingRequests(limits.pending)
+    return pending

@@ -1,0 +1,286 @@
+"""Tests of the limits of requests, which `serve` gives to uvicorn."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from realtime_bridge.server.connections.fast.http import HTTP, HTTPLimits
+from realtime_bridge.server.rejection_log import QUIET_SECONDS, RejectionLog
+from tests.security.requests import ask, get, port_of, post, read_answer
+from tests.server.harness import FAST, TIMEOUT, make_bridge, running
+
+LIMIT = HTTP.limits.head_bytes
+
+
+@pytest.fixture
+def shell() -> str:
+    return FAST
+
+
+@asynccontextmanager
+async def serving(limits: HTTPLimits | None = None, app: Any = None) -> AsyncIterator[str]:
+    class Limited(HTTP):
+        pass
+
+    if limits:
+        Limited.limits = limits
+    async with running(app or make_bridge(), shell=FAST, http=Limited) as origin:
+        yield origin
+
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Dial = Callable[[str], Awaitable[Stream]]
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Dial]:
+    """Return a function that connects; all connections end with the test."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connect(origin: str) -> Stream:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(origin))
+        writers.append(writer)
+        return reader, writer
+
+    yield connect
+    for writer in writers:
+        writer.transport.abort()
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """Wait for the end of a connection, and return what came before it."""
+    async with asyncio.timeout(TIMEOUT):
+        try:
+            return await reader.read()
+        except ConnectionError:
+            return b""
+
+
+def rejections(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if "clients rejected" in one.getMessage()]
+
+
+def head_of(size: int, form: str) -> bytes:
+    """Return a GET request whose head has about this size."""
+    if form == "one header":
+        return get("/realtime/health", "a: " + "b" * (size - 100))
+    if form == "many headers":
+        return get("/realtime/health", *("a: b",) * ((size - 100) // 6))
+    return get("/realtime/health?" + "a" * (size - 100))
+
+
+FORMS = ["one header", "many headers", "URL"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_head_up_to_the_limit_is_read_and_a_larger_one_is_431(form: str) -> None:
+    async with serving() as origin:
+        assert (await ask(origin, head_of(LIMIT - 1_000, form))).status == 200
+        for size in (LIMIT + 1_000, LIMIT * 3, LIMIT * 20):
+            answer = await ask(origin, head_of(size, form))
+            assert (answer.status, answer.headers["connection"]) == (431, "close")
+            assert b"head_too_large" in answer.body
+        assert (await ask(origin, get("/realtime/health"))).status == 200
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_endless_head_is_431_and_one_log_line(
+    dial: Dial, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as origin:
+        for _ in range(3):
+            reader, writer = await dial(origin)
+            writer.write(head_of(LIMIT * 4, form).removesuffix(b"\r\n\r\n"))
+            assert (await read_answer(reader)).status == 431
+    assert len(rejections(caplog)) == 1
+
+
+async def test_large_head_of_an_upgrade_is_431() -> None:
+    async with serving() as origin:
+        upgrade = ("upgrade: websocket", "connection: upgrade", "cookie: " + "a" * LIMIT)
+        assert (await ask(origin, get("/realtime/ws", *upgrade))).status == 431
+
+
+@pytest.mark.parametrize("rest", [b"a: b\r\n", b"x" * 100])
+async def test_endless_trailers_end_the_connection(dial: Dial, rest: bytes) -> None:
+    start = get("/realtime/poll", "transfer-encoding: chunked", method="POST")
+    async with serving() as origin:
+        reader, writer = await dial(origin)
+        writer.write(start + b"2\r\n{}\r\n0\r\na: " + rest * (3 * LIMIT // len(rest)))
+        await ended(reader)
+        assert (await ask(origin, get("/realtime/health"))).status == 200
+
+
+async def test_slow_head_is_408(dial: Dial) -> None:
+    async with serving(HTTPLimits(head=0.2)) as origin:
+        reader, writer = await dial(origin)
+        writer.write(b"GET /realtime/health HTTP/1.1\r\nhost: x\r\n")
+        answer = await read_answer(reader)
+        assert (answer.status, answer.headers["connection"]) == (408, "close")
+
+
+async def test_second_head_on_a_connection_has_a_deadline_too(dial: Dial) -> None:
+    async with serving(HTTPLimits(head=0.2)) as origin:
+        reader, writer = await dial(origin)
+        writer.write(get("/realtime/health") + b"GET /realtime/hea")
+        assert (await read_answer(reader)).status == 200
+        assert (await read_answer(reader)).status == 408
+
+
+async def test_silent_connection_is_closed(dial: Dial) -> None:
+    async with serving(HTTPLimits(head=0.1)) as origin:
+        reader, _ = await dial(origin)
+        assert await ended(reader) == b""
+
+
+async def test_body_without_progress_ends_and_is_logged(
+    dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(HTTPLimits(body=0.1)) as origin:
+        reader, writer = await dial(origin)
+        writer.write(post("/realtime/connect", b"{}").removesuffix(b"}"))
+        assert await ended(reader) == b""
+    assert len(rejections(caplog)) == 1
+
+
+async def test_body_that_makes_progress_may_take_long(dial: Dial) -> None:
+    sizes: list[int] = []
+
+    async def upload(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        sizes.append(size)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    limits = HTTPLimits(body=0.1, body_bytes=1)
+    async with running(upload, shell=FAST, lifespan="off", http=_limited(limits)) as origin:
+        reader, writer = await dial(origin)
+        writer.write(get("/", "content-length: 100", method="POST"))
+        for _ in range(100):
+            writer.write(b"x")
+            await asyncio.sleep(0.005)
+        assert (await read_answer(reader)).status == 204
+    assert sizes == [100]
+
+
+def _limited(value: HTTPLimits) -> type[HTTP]:
+    class Limited(HTTP):
+        limits = value
+
+    return Limited
+
+
+async def test_body_after_its_response_is_read_for_a_time_only(dial: Dial) -> None:
+    async with serving(HTTPLimits(discard=0.2)) as origin:
+        reader, writer = await dial(origin)
+        writer.write(get("/realtime/publish", "content-length: 1000000", method="POST"))
+        assert (await read_answer(reader)).status == 401
+        assert await ended(reader) == b""
+
+
+async def test_connection_is_usable_after_a_body_that_was_not_read(dial: Dial) -> None:
+    async with serving() as origin:
+        reader, writer = await dial(origin)
+        for _ in range(3):
+            writer.write(post("/realtime/publish", b"x" * 200_000))
+            assert (await read_answer(reader)).status == 401
+
+
+async def test_oldest_silent_connection_makes_room(
+    dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(HTTPLimits(pending=10)) as origin:
+        silent = [await dial(origin) for _ in range(30)]
+        for reader, _ in silent[:19]:
+            assert await ended(reader) == b""
+        assert (await ask(origin, get("/realtime/health"))).status == 200
+        reader, writer = silent[-1]
+        writer.write(get("/realtime/health"))
+        assert (await read_answer(reader)).status == 200
+    assert len(rejections(caplog)) == 1
+
+
+async def test_half_bodies_and_idle_connections_make_room_too(dial: Dial) -> None:
+    async with serving(HTTPLimits(pending=10)) as origin:
+        writers = []
+        for number in range(20):
+            reader, writer = await dial(origin)
+            writers.append(writer)
+            if number % 2:
+                writer.write(post("/realtime/connect", b"{}").removesuffix(b"}"))
+            else:
+                writer.write(get("/realtime/health"))
+                assert (await read_answer(reader)).status == 200
+        for _ in range(10):
+            assert (await ask(origin, get("/realtime/health"))).status == 200
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def test_streams_and_sockets_take_no_place_of_requests(dial: Dial) -> None:
+    bridge = make_bridge(authenticate=lambda _: "ann")
+    async with serving(HTTPLimits(pending=3), bridge) as origin:
+        streams = []
+        for _ in range(6):
+            reader, writer = await dial(origin)
+            writer.write(get("/realtime/sse?channel=user-ann"))
+            assert (await read_answer(reader, head_only=True)).status == 200
+            streams.append((reader, writer))
+        await bridge.publish("user-ann", "job.step", {"n": 1})
+        for reader, writer in streams:
+            async with asyncio.timeout(TIMEOUT):
+                await reader.readuntil(b'"n":1')
+            writer.transport.abort()
+
+
+async def test_pipelined_requests_are_answered_in_order(dial: Dial) -> None:
+    async with serving() as origin:
+        reader, writer = await dial(origin)
+        paths = ["/realtime/health/live", "/realtime/nothing"] * 600
+        writer.write(b"".join(map(get, paths)))
+        for path in paths:
+            assert (await read_answer(reader)).status == (404 if "nothing" in path else 200)
+
+
+async def test_deadline_does_not_end_requests_that_wait_for_an_answer(dial: Dial) -> None:
+    release = asyncio.Event()
+
+    async def slow(scope: Any, _: Any, send: Any) -> None:
+        await release.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    limits = HTTPLimits(head=0.05, body=0.05)
+    async with running(slow, shell=FAST, lifespan="off", http=_limited(limits)) as origin:
+        reader, writer = await dial(origin)
+        writer.write(get("/first") + get("/second", "a: " + "b" * 20_000) + get("/third"))
+        await asyncio.sleep(0.3)
+        release.set()
+        async with asyncio.timeout(TIMEOUT):
+            for path in (b"/first", b"/second", b"/third"):
+                await reader.readuntil(path)
+
+
+def test_rejections_of_a_reason_are_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    log = RejectionLog(lambda: now[0])
+    for _ in range(100):
+        log.report("one", "hint")
+        log.report("two", "hint")
+        now[0] += QUIET_SECONDS / 2
+    assert len(rejections(caplog)) == 2
+    now[0] += QUIET_SECONDS
+    log.report("one", "hint")
+    assert len(rejections(caplog)) == 3
+    assert "earlier=100" in rejections(caplog)[-1]
