@@ -1,13 +1,16 @@
 """HTTP requests over ASGI, independent of any framework."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
+
+from realtime_bridge.server.http.cookies import read_cookies
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,6 +19,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 JSON_BODY_BYTES = 256 * 1024
 """Largest body of a browser's request, in bytes; 128 positions need a tenth of it."""
+
+LARGE_BODY_SECONDS = 10.0
+"""Longest time for the rest of a larger body, while others may have to wait for it."""
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -71,11 +77,12 @@ class Request:
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        """Headers by lower-case name; the last value of a repeated header."""
-        # latin-1 decodes every byte; RFC 9110 §5.5 allows bytes above 0x7F in a value.
+        """Headers by lower-case name; the first value of a repeated header."""
+        # The first, as in Starlette: uvicorn with httptools appends the trailers of a chunked body,
+        # which no proxy checks. latin-1 decodes every byte; RFC 9110 §5.5 allows those above 0x7F.
         return {
             name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in self.scope["headers"]
+            for name, value in reversed(self.scope["headers"])
         }
 
     @cached_property
@@ -86,42 +93,48 @@ class Request:
 
     @cached_property
     def cookies(self) -> Mapping[str, str]:
-        """Cookies by name; empty if the header is malformed."""
-        try:
-            jar = SimpleCookie(self.headers.get("cookie", ""))
-        except CookieError:
-            # Another application on this domain may set names that SimpleCookie rejects.
-            return {}
-        return {name: morsel.value for name, morsel in jar.items()}
+        """Cookies by name; the last value of a repeated name."""
+        # HTTP/2 may split the header into several (RFC 9113 §8.2.3).
+        headers = self.scope["headers"]
+        return read_cookies(value.decode("latin-1") for name, value in headers if _is_cookie(name))
 
     @property
     def _content_type(self) -> str:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-    async def body(self, limit: int) -> bytes:
+    async def body(self, limit: int, *, large: asyncio.Semaphore | None = None) -> bytes:
         """Return the whole body.
 
         Args:
             limit: the largest accepted size, in bytes.
+            large: bounds the number of bodies over `JSON_BODY_BYTES` that are read at once.
 
         Raises:
-            HTTPError: 413, the body is over `limit`.
+            HTTPError: 413, the body is over `limit`; 408, a large one took too long.
             ClientDisconnect: the client disconnected before the end of the body.
 
         """
         chunks = bytearray()
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            chunks += message.get("body", b"")
-            # Checked per chunk: `content-length` may be absent, and may be false.
-            if len(chunks) > limit:
-                raise HTTPError(
-                    413, "too_large", f"The body is over {limit:,} bytes: send a smaller one"
-                )
-            if not message.get("more_body", False):
-                return bytes(chunks)
+        async with AsyncExitStack() as exits:
+            while await self._receive_body(chunks, limit):
+                if large and len(chunks) > JSON_BODY_BYTES:
+                    await exits.enter_async_context(large)
+                    large = None
+                    await exits.enter_async_context(_in_time())
+        return bytes(chunks)
+
+    async def _receive_body(self, chunks: bytearray, limit: int) -> bool:
+        """Add the next part of the body, and return whether more follows."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks += message.get("body", b"")
+        # Checked per chunk: `content-length` may be absent, and may be false.
+        if len(chunks) > limit:
+            raise HTTPError(
+                413, "too_large", f"The body is over {limit:,} bytes: send a smaller one"
+            )
+        return bool(message.get("more_body", False))
 
     async def json(self) -> dict[str, Any]:
         """Return the JSON object of the body; an empty body is an empty object.
@@ -172,3 +185,17 @@ class Request:
         """Wait until the client closes the connection."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _is_cookie(name: bytes) -> bool:
+    return name.lower() == b"cookie"
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(LARGE_BODY_SECONDS):
+            yield
+    except TimeoutError as error:
+        limit = f"The body took over {LARGE_BODY_SECONDS:g} s: send several smaller ones"
+        raise HTTPError(408, "too_slow", limit) from error
