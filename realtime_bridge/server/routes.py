@@ -14,6 +14,7 @@ from realtime_bridge.server.endpoints.provider_auth import ProviderAuthorization
 from realtime_bridge.server.endpoints.publish import WorkerCalls
 from realtime_bridge.server.http import client_js
 from realtime_bridge.server.http.cors import CORSPolicy
+from realtime_bridge.server.http.paths import path_below
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
 from realtime_bridge.server.http.response import Response, failure
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
@@ -41,13 +42,15 @@ class Routes:
         self._worker_calls = WorkerCalls(
             context.signatures,
             context.pipeline,
+            context.connections.rejections,
             proof_seconds=context.connections.timing.session.connect,
         )
         self._table = self._requests() | self._reports() | self._files() | self._provider_auth()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one socket until it closes."""
-        request, route = Request(scope, receive), self._route(scope)
+        request = Request(scope, receive)
+        route = path_below(scope, self._context.settings.path)
         if scope["type"] == "websocket":
             await self._upgrade(route, request, scope, receive, send)
         elif route == "sse" and scope["method"] != "OPTIONS":
@@ -56,7 +59,7 @@ class Routes:
             response = await self._respond(route, request, scope["method"])
             if "origin" in request.headers:
                 self._cors.permit(request, response)
-            await response.send(send)
+            await response.send(send, head_only=scope["method"] == "HEAD")
 
     def _requests(self) -> Table:
         context, connections = self._context, self._context.connections
@@ -110,16 +113,7 @@ class Routes:
             for provider in context.pipeline.hosted_backends
         }
 
-    def _route(self, scope: Scope) -> str:
-        """Return the path below the mount point."""
-        # ASGI servers and frameworks differ: some leave `root_path` in `path`, some remove it.
-        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
-        for prefix in (root, self._context.settings.path):
-            if prefix and path.startswith(prefix + "/"):
-                path = path.removeprefix(prefix)
-        return str(path).strip("/")
-
-    async def _respond(self, route: str, request: Request, method: str) -> Response:
+    async def _respond(self, route: str | None, request: Request, method: str) -> Response:
         try:
             self._context.authenticator.check_client(request)
             if method == "OPTIONS":
@@ -128,7 +122,7 @@ class Routes:
                 await self._prepare()
             response = await self._find(route, method)(request)
         except Exception as error:
-            return failure(route, error, self._context.status.outage)
+            return failure(route or "", error, self._context.status.outage)
         if self._context.status.outage.failures and route in _LOG_ROUTES:
             self._context.status.outage.works()
         return response
@@ -139,24 +133,25 @@ class Routes:
         else:
             await self._lazy_start.prepare()
 
-    def _find(self, route: str, method: str) -> Route:
-        methods = self._table.get(route)
+    def _find(self, route: str | None, method: str) -> Route:
+        methods = self._table.get(route) if route else None
         if methods is None:
-            raise HTTPError(
-                404, "not_found", f"No route {route[:100]!r}: check the URL below the bridge"
-            )
-        if method not in methods:
-            allowed = {"allow": ", ".join(methods)}
+            name = "below the bridge" if route is None else repr(route[:100])
+            raise HTTPError(404, "not_found", f"No route {name}: check the URL of the bridge")
+        # A load balancer's health check may send HEAD, which RFC 9110 §9.1 requires beside GET.
+        found = methods.get("GET" if method == "HEAD" else method)
+        if found is None:
+            allowed = ", ".join(methods).replace("GET", "GET, HEAD")
             raise HTTPError(
                 405,
                 "bad_method",
-                f"{method} {route} is not allowed: use {allowed['allow']}",
-                headers=allowed,
+                f"{method} {route} is not allowed: use {allowed}",
+                headers={"allow": allowed},
             )
-        return methods[method]
+        return found
 
     async def _upgrade(
-        self, route: str, request: Request, scope: Scope, receive: Receive, send: Send
+        self, route: str | None, request: Request, scope: Scope, receive: Receive, send: Send
     ) -> None:
         await receive()  # `websocket.connect`, which ASGI sends before a reply is allowed
         try:

@@ -1,6 +1,7 @@
 """Signatures of workers' calls, with protection against replays."""
 
 import hmac
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -12,6 +13,13 @@ SIGNATURE_SECONDS = 300
 
 MAX_SIGNATURES = 100_000
 """Largest number of stored signatures."""
+
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
+
+_BAD_SIGNATURE = (
+    "Realtime-Signature is not hex HMAC-SHA256(REALTIME_SECRET, timestamp.body): "
+    "set the same secret on both sides"
+)
 
 
 class SignatureError(Exception):
@@ -56,6 +64,23 @@ class Signatures:
             SignatureError: `bad_timestamp`, `bad_signature`, or `old_timestamp`.
 
         """
+        self.check_form(timestamp, signature, now=now)
+        expected = (sign(secret, timestamp, body) for secret in self._secrets)
+        if not _is_any(signature, expected):
+            raise SignatureError("bad_signature", _BAD_SIGNATURE)
+
+    def check_form(self, timestamp: str, signature: str, *, now: float) -> None:
+        """Verify what needs no body: the timestamp, and that the signature is one.
+
+        Args:
+            timestamp: the `Realtime-Timestamp` header.
+            signature: the `Realtime-Signature` header.
+            now: Unix time, in s.
+
+        Raises:
+            SignatureError: as for `check`.
+
+        """
         try:
             signed_at = float(timestamp)
         except ValueError:
@@ -63,13 +88,8 @@ class Signatures:
                 "bad_timestamp",
                 f"Realtime-Timestamp {timestamp[:40]!r} is no number: send the Unix time in s",
             ) from None
-        expected = (sign(secret, timestamp, body) for secret in self._secrets)
-        if not _is_any(signature, expected):
-            raise SignatureError(
-                "bad_signature",
-                "Realtime-Signature is not hex HMAC-SHA256(REALTIME_SECRET, timestamp.body): "
-                "set the same secret on both sides",
-            )
+        if not _DIGEST.fullmatch(signature):
+            raise SignatureError("bad_signature", _BAD_SIGNATURE)
         # `not … <=` rejects NaN too: float("nan") parses, and no comparison with it is true.
         if not abs(now - signed_at) <= SIGNATURE_SECONDS:
             raise SignatureError(

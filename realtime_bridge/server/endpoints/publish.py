@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -19,6 +20,12 @@ from realtime_bridge.server.auth.signatures import SignatureError, Signatures
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Send
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+from realtime_bridge.server.rejection_log import RejectionLog
+
+LARGE_BODIES = 2
+"""Bodies over 256 KiB that are read at once: until its end, a body may be a stranger's."""
+
+_HINT = "let your proxy pass the route publish from your workers alone"
 
 Fields = Mapping[str, Any]
 Call = Callable[[Fields], Awaitable[dict[str, Any]]]
@@ -31,15 +38,23 @@ class WorkerCalls:
         signatures: checks that a call has the secret, and arrives once.
         pipeline: the log and the broadcaster.
         proof_seconds: the time for the first frame of a connection.
+        rejections: reports calls without a valid signature.
 
     """
 
     def __init__(
-        self, signatures: Signatures, pipeline: ServerPipeline, *, proof_seconds: float
+        self,
+        signatures: Signatures,
+        pipeline: ServerPipeline,
+        rejections: RejectionLog,
+        *,
+        proof_seconds: float,
     ) -> None:
         self._proof_seconds = proof_seconds
         self._signatures = signatures
         self._pipeline = pipeline
+        self._rejections = rejections
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
         self._calls: dict[str, Call] = {
             "append": self._append,
             "read": self._read,
@@ -52,11 +67,13 @@ class WorkerCalls:
         """Answer `POST publish`; validate all events before the first is appended.
 
         Raises:
-            HTTPError: 401 or 409, the signature; 400, the events.
+            HTTPError: 401 or 409, the signature; 400, the events; 408 or 413, the body.
             PublishError: the log or the backend failed.
 
         """
-        body = await request.body(rpc.MAX_CALL_BYTES)
+        # Before the body is read, so that a stranger's takes no memory.
+        self._headers(request)
+        body = await request.body(rpc.MAX_CALL_BYTES, large=self._large_bodies)
         timestamp, signature = self._check(request, body)
         try:
             self._signatures.once(timestamp, signature, now=time.time())
@@ -116,20 +133,38 @@ class WorkerCalls:
             fields = messages.decode_object(event.get("text") or event.get("bytes") or b"")
             self._signatures.check_proof(nonce, fields.get("proof"))
 
-    def _check(self, request: Request, body: bytes) -> tuple[str, str]:
+    def _headers(self, request: Request) -> tuple[str, str]:
+        """Return the timestamp and the signature of a call, which may be wrong."""
         timestamp = request.headers.get(rpc.TIMESTAMP.lower(), "")
         signature = request.headers.get(rpc.SIGNATURE.lower(), "")
         if not timestamp or not signature:
             names = f"{rpc.TIMESTAMP} and {rpc.SIGNATURE}"
+            self._report()
             raise HTTPError(401, "not_signed", f"The call is not signed: send the headers {names}")
+        with self._as_http_errors() as now:
+            self._signatures.check_form(timestamp, signature, now=now)
+        return timestamp, signature
+
+    def _check(self, request: Request, body: bytes) -> tuple[str, str]:
+        timestamp, signature = self._headers(request)
+        with self._as_http_errors() as now:
+            self._signatures.check(timestamp, signature, body, now=now)
+        return timestamp, signature
+
+    @contextmanager
+    def _as_http_errors(self) -> Generator[float]:
+        """Yield the time, and turn the refusal of a signature into a 401."""
         now = time.time()
         try:
-            self._signatures.check(timestamp, signature, body, now=now)
+            yield now
         except SignatureError as error:
+            self._report()
             # With this server's time the caller corrects its clock, and signs again.
             now_ms = round(now * 1_000)
             raise HTTPError(401, error.code, str(error), time=now_ms) from error
-        return timestamp, signature
+
+    def _report(self) -> None:
+        self._rejections.report("call without a valid signature", _HINT)
 
     async def _answer(self, text: str | bytes) -> bytes:
         fields = messages.decode_object(text)

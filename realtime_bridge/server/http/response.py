@@ -39,11 +39,11 @@ class Response:
         response.headers.update(error.headers)
         return response
 
-    async def send(self, send: Send) -> None:
-        """Send the response through ASGI."""
+    async def send(self, send: Send, *, head_only: bool = False) -> None:
+        """Send the response through ASGI; to a HEAD request without its body."""
         self.headers["content-length"] = str(len(self.body))
         await send({"type": "http.response.start", **self.start()})
-        await send({"type": "http.response.body", "body": self.body})
+        await send({"type": "http.response.body", "body": b"" if head_only else self.body})
 
     async def deny(self, send: Send, scope: Scope) -> None:
         """Send the response as the rejection of a WebSocket upgrade."""
