@@ -44,8 +44,14 @@ async def open_stream(
 
 
 def stream_response() -> Response:
-    """Return the head of a stream; the header keeps proxies from buffering it."""
-    return Response(headers={"content-type": "text/event-stream", "x-accel-buffering": "no"})
+    """Return the head of a stream; its headers keep proxies from buffering and compressing it."""
+    return Response(
+        headers={
+            "content-type": "text/event-stream",
+            "cache-control": "no-store, no-transform",
+            "x-accel-buffering": "no",
+        }
+    )
 
 
 class StreamConnection(ASGIConnection):

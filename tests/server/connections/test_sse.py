@@ -60,7 +60,7 @@ async def open_event_source(site: Site, query: str, **headers: str) -> AsyncIter
 async def test_stream_has_the_frames_of_a_socket(site: Site) -> None:
     async with post_stream(site, {CHANNEL: None}) as stream:
         assert stream.response.headers["content-type"] == "text/event-stream"
-        assert stream.response.headers["cache-control"] == "no-store"
+        assert stream.response.headers["cache-control"] == "no-store, no-transform"
         assert (await stream.expect("welcome"))["user"] == "42"
         await stream.expect("subscribed")
         await site.fill(CHANNEL, ["a", "b"])
