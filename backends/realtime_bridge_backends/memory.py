@@ -32,6 +32,12 @@ EXPIRE_SECONDS = 0.001
 EXPIRE_CHANNELS = 2
 """Channels checked at once. Two per new channel delete at least as many as are created."""
 
+MANY_CHANNELS = 100_000
+"""Channels from which one without an event is deleted for each that is created: about 40 MiB."""
+
+UNUSED_CHECKS = 8
+"""Channels among which an unused one is searched."""
+
 REMAINING_SHARE = 0.9
 """Part of the bound that an eviction leaves: each visits all channels, so it must be rare."""
 
@@ -159,15 +165,22 @@ class Histories:
         retention: limits of each channel.
         new_epoch: returns a new epoch.
         max_bytes: memory of all events.
+        many: channels from which one without an event makes room for each new one.
 
     """
 
     def __init__(
-        self, retention: Retention, new_epoch: Callable[[], str], *, max_bytes: int
+        self,
+        retention: Retention,
+        new_epoch: Callable[[], str],
+        *,
+        max_bytes: int,
+        many: int = MANY_CHANNELS,
     ) -> None:
         self._retention = retention
         self._new_epoch = new_epoch
         self._max_bytes = max_bytes
+        self._many = many
         self._most_bytes = 0
         """At least the memory of all events: what was measured, and all that was appended since."""
         self._by_channel: dict[str, History] = {}
@@ -204,6 +217,8 @@ class Histories:
         history = self._by_channel.get(channel)
         if history is None:
             self._expire(now)
+            if len(self._by_channel) >= self._many:
+                self._drop_unused()
             history = self.begin(channel, now)
             self._expiry_order.append(channel)
         return history
@@ -234,6 +249,15 @@ class Histories:
                 del self._by_channel[channel]
             else:
                 self._expiry_order.append(channel)
+
+    def _drop_unused(self) -> None:
+        """Delete a channel without an event: a client can name as many as it likes."""
+        for _ in range(UNUSED_CHECKS):
+            channel = self._expiry_order.popleft()
+            if self._by_channel[channel].is_unused:
+                del self._by_channel[channel]
+                return
+            self._expiry_order.append(channel)
 
     def _evict(self, appended: str, now: float) -> None:
         """Remove the oldest events, if all need too much memory; the last appended event stays."""

@@ -8,9 +8,11 @@ from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.protocol.session.session_commands import ConnectionLimits
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.fault_log import FaultLog
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.file_watch import FileWatch
@@ -151,7 +153,12 @@ def build_context(
         access=access,
         hub=hub,
         registry=ConnectionRegistry(settings.limit_connections_per_user),
+        # All connections of a user may subscribe at once, and poll while they do.
+        budget=ChannelBudget(
+            2 * settings.limit_connections_per_user * settings.limit_channels_per_connection
+        ),
         rejections=RejectionLog(),
+        faults=FaultLog(),
         timers=TimerWheel(),
         status=status,
         tasks=tasks,

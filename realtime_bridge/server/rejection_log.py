@@ -1,13 +1,18 @@
 """Log lines about rejected clients: an attack has one line, not one for each connection."""
 
 import logging
-import time
 from collections.abc import Callable
+
+from realtime_bridge.protocol.wire.close_codes import CloseCode
+from realtime_bridge.server.throttle import Throttle, monotonic
 
 _logger = logging.getLogger("realtime_bridge.server")
 
-QUIET_SECONDS = 60.0
-"""The seconds without a rejection after which the next one is logged again."""
+HINT = "limit the connections of one address in your proxy or firewall"
+
+
+_REPORTED = {CloseCode.RATE_LIMIT, CloseCode.NO_CONNECT}
+"""Codes with which a server closes connections of an attack."""
 
 
 class RejectionLog:
@@ -18,29 +23,27 @@ class RejectionLog:
 
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._throttle = Throttle(clock)
 
-    def report(self, reason: str, hint: str) -> None:
-        """Count a rejection; log it if it is the first of its reason for a minute.
+    def report(self, reason: str, hint: str = HINT) -> None:
+        """Count a rejection; log it if a minute was quiet before.
 
         Args:
             reason: what the client did, in fixed words: each is one line.
             hint: what an operator can do.
 
         """
-        now = self._clock()
-        last, self._last[reason] = self._last.get(reason), now
-        if last is not None and now - last < QUIET_SECONDS:
-            self._counts[reason] += 1
-            return
-        earlier = self._counts.get(reason, 0)
-        self._counts[reason] = 1
-        _logger.warning(
-            "clients rejected: reason=%r earlier=%d hint=%r; further ones are not logged",
-            reason,
-            earlier,
-            hint,
-        )
+        earlier = self._throttle.count(reason)
+        if earlier is not None:
+            _logger.warning(
+                "clients rejected: reason=%r earlier=%d hint=%r; further ones are not logged",
+                reason,
+                earlier,
+                hint,
+            )
+
+    def report_close(self, code: int, reason: str) -> None:
+        """Count the close of a connection, if its code is one of an attack."""
+        if code in _REPORTED:
+            self.report(reason)

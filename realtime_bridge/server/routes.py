@@ -79,9 +79,15 @@ class Routes:
             context.registry,
             context.status,
             connections.timing,
+            budget=connections.budget,
             max_channels=context.settings.limit_channels_per_connection,
         )
-        latest = LatestEvents(context.authenticator, connections.access, context.pipeline)
+        latest = LatestEvents(
+            context.authenticator,
+            connections.access,
+            context.pipeline,
+            budget=connections.budget,
+        )
         return {
             "connect": {"POST": descriptors.connect},
             "poll": {"POST": polls.poll},
@@ -122,10 +128,16 @@ class Routes:
                 await self._prepare()
             response = await self._find(route, method)(request)
         except Exception as error:
-            return failure(route or "", error, self._context.status.outage)
+            # A stranger's path is not written into the log.
+            name = route if route in self._table else "other"
+            return self._failure(name or "other", error)
         if self._context.status.outage.failures and route in _LOG_ROUTES:
             self._context.status.outage.works()
         return response
+
+    def _failure(self, route: str, error: Exception) -> Response:
+        context = self._context
+        return failure(route, error, context.status.outage, context.connections.faults)
 
     async def _prepare(self) -> None:
         if self._lazy_start is None:
@@ -174,7 +186,7 @@ class Routes:
             limit = context.settings.limit_channels_per_connection
             start = await sse.open_stream(context.authenticator, request, limit=limit)
         except Exception as error:
-            rejection = failure("sse", error, context.status.outage)
+            rejection = self._failure("sse", error)
         self._cors.permit(request, rejection or head)
         if rejection:
             await rejection.send(send)

@@ -6,7 +6,9 @@ from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.protocol.session.session_commands import ConnectionLimits
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.fanout.hub import Hub
+from realtime_bridge.server.fault_log import FaultLog
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.rejection_log import RejectionLog
@@ -23,7 +25,9 @@ class ConnectionServices:
         access: decides who may subscribe to a channel.
         hub: delivers the events.
         registry: the connected clients.
+        budget: the channels that each user may still request.
         rejections: reports clients that go beyond a limit.
+        faults: reports mistakes in code that requests reach.
         timers: wakes the connections.
         status: the generation, and whether the log answers.
         tasks: owner of the tasks of a started server.
@@ -37,7 +41,9 @@ class ConnectionServices:
     access: ChannelAccess
     hub: Hub
     registry: ConnectionRegistry
+    budget: ChannelBudget
     rejections: RejectionLog
+    faults: FaultLog
     timers: TimerWheel
     status: ServerStatus
     tasks: Supervisor | None

@@ -29,7 +29,7 @@ HEALTH = f"GET {PATH}/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".e
 
 @dataclass
 class Report:
-    """What other clients and an operator notice of an attack."""
+    """Observations of other clients and of an operator during an attack."""
 
     answers: list[float]
     """Time of each health answer, in s."""

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from realtime_bridge.server.connections.fast.http import HTTP, HTTPLimits
-from realtime_bridge.server.rejection_log import QUIET_SECONDS, RejectionLog
+from realtime_bridge.server.rejection_log import RejectionLog
+from realtime_bridge.server.throttle import QUIET_SECONDS
 from tests.security.requests import ask, get, port_of, post, read_answer
 from tests.server.harness import FAST, TIMEOUT, make_bridge, running
 

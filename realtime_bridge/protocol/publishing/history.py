@@ -110,6 +110,11 @@ class History:
         count = len(self._events) + len(self._latest)
         return self._bytes + self._key_bytes + count * EVENT_BYTES
 
+    @property
+    def is_unused(self) -> bool:
+        """Return whether this epoch has no event."""
+        return not self.top.offset
+
     def rotated(self, epoch: str, *, now: float) -> "History":
         """Return the history of a new epoch, which begins with the latest event of each key.
 

@@ -96,7 +96,7 @@ class Session:
         """Count a control frame or a fragment, which is no message, against the rate limit."""
         if self._closed or self._count_message(now) <= 0:
             return []
-        return self.reject(CloseCode.RATE_LIMIT, self._over_limit, code=429)
+        return self.reject(CloseCode.RATE_LIMIT, self._limits.over_rate, code=429)
 
     def accept(
         self,
@@ -204,7 +204,8 @@ class Session:
     def mark_reset(self, channel: str, offset: int) -> None:
         """Store that a reset to an offset was sent, after which the client may subscribe again."""
         if subscription := self.subscriptions.get(channel):
-            subscription.prompted = True
+            # A client could repeat a position that does not match: the answer prompts nothing.
+            subscription.prompted = not subscription.opening
             # The offset of the old epoch would hide the same one of the new epoch from heartbeats.
             subscription.offset = offset
 
@@ -217,7 +218,7 @@ class Session:
             return self.reject(CloseCode.SLOW, "too slow, twice in a minute")
         self._slow_reader = SlowReader(now, now, now + timing.progress_check, unsent)
         for subscription in self.subscriptions.values():
-            subscription.behind = True
+            subscription.behind = subscription.prompted = True
         return []
 
     def hasten_heartbeat(self, now: float, *, within: float) -> None:
@@ -266,7 +267,7 @@ class Session:
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
         over = 0.0 if self._is_exempt(frame) else self._count_message(now)
         if over > 0:
-            limit = self._over_limit
+            limit = self._limits.over_rate
             # Pages subscribe and leave whole lists at once: such messages may overdraw the limit.
             list_frames = messages.Subscribe | messages.Unsubscribe
             if over > self._limits.channels or not isinstance(frame, list_frames):
@@ -292,10 +293,6 @@ class Session:
         """Deny a subscription that may be open already."""
         return [*self._leave(channel), *self.deny_subscription(channel, code, message)]
 
-    @property
-    def _over_limit(self) -> str:
-        return f"over {self._limits.frames_per_second:g} frames a second"
-
     def _leave(self, channel: str) -> list[Command]:
         subscription = self.subscriptions.pop(channel, None)
         return [Unsubscribe(subscription)] if subscription else []
@@ -307,7 +304,7 @@ class Session:
         if not isinstance(frame, messages.Subscribe):
             return False
         if subscription := self.subscriptions.get(frame.channel):
-            return subscription.behind or subscription.prompted
+            return subscription.prompted or subscription.continues_at(frame.position)
         return max(len(self.subscriptions), self._denials) < self._limits.channels
 
     def _count_message(self, now: float) -> float:

@@ -23,6 +23,11 @@ class ConnectionLimits:
     frames_per_second: float = 20.0
     frame_bytes: int = 64 * 1024
 
+    @property
+    def over_rate(self) -> str:
+        """Message to a client over the rate."""
+        return f"over {self.frames_per_second:g} frames a second"
+
 
 class Send(Struct, frozen=True, gc=False):
     """Write this message."""

@@ -23,7 +23,8 @@ class ChannelSubscription(Struct, gc=False, eq=False):
         offset: the last offset that the client was informed of.
         opening: whether it is being authorized, or its history is being read.
         behind: whether events are held back: the client has to read history first.
-        prompted: whether a reset or a heartbeat lets the client subscribe again without a limit.
+        prompted: whether a reset, a heartbeat or a demotion lets the client subscribe again once
+            without a limit.
         buffer: events and resets that arrived while the history is read, else None.
         position: the position that the history ended with, while the feed is behind it.
         task: the task that authorizes it and reads its history, while that runs.
@@ -38,6 +39,11 @@ class ChannelSubscription(Struct, gc=False, eq=False):
     buffer: list[Event | Reset] | None = None
     position: Position | None = None
     task: Any = None
+
+    def continues_at(self, position: Position | None) -> bool:
+        """Return whether a position is the end of the last page, after which there are more."""
+        # Another one would have the same page read again, as often as the client likes.
+        return self.behind and position is not None and position.offset >= self.offset
 
     def restart(self) -> None:
         """Begin again: the client subscribes from another position."""

@@ -3,7 +3,8 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from realtime_bridge.backend.outage_log import OutageLog
@@ -12,6 +13,19 @@ _QUIET_SECONDS = 5.0
 """Time without a failure after which a function works again, for the process's log."""
 
 _logger = logging.getLogger("realtime_bridge.server")
+
+
+Run = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Calls a function without arguments, async or not, and returns its result."""
+
+
+async def call_now(function: Callable[[], Any]) -> Any:
+    """Call a function at once; one that is not async in a thread."""
+    if inspect.iscoroutinefunction(function):
+        return await function()
+    # It may query a database: in a thread it does not block the event loop.
+    result = await asyncio.to_thread(function)
+    return await result if inspect.isawaitable(result) else result
 
 
 class ApplicationFunction:
@@ -42,13 +56,19 @@ class ApplicationFunction:
         )
 
     async def call(
-        self, argument: object, named: Mapping[str, str] | None = None, **fields: object
+        self,
+        argument: object,
+        named: Mapping[str, str] | None = None,
+        *,
+        run: Run = call_now,
+        **fields: object,
     ) -> Any:
         """Call the function, and return its result.
 
         Args:
             argument: the first argument of the function.
             named: its arguments by name.
+            run: calls a function without arguments, when it is its turn.
             fields: further fields of the log line of a failure.
 
         Raises:
@@ -56,7 +76,7 @@ class ApplicationFunction:
 
         """
         try:
-            result = self._convert(await self._call(argument, named or {}))
+            result = self._convert(await self._call(argument, named or {}, run))
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task and task.cancelling():
@@ -72,12 +92,10 @@ class ApplicationFunction:
             self._outage.works()
         return result
 
-    async def _call(self, argument: object, named: Mapping[str, str]) -> Any:
+    async def _call(self, argument: object, named: Mapping[str, str], run: Run) -> Any:
         if self._is_async:
-            return await self._function(argument, **named)
-        # A sync function may query a database: in a thread it does not block the event loop.
-        result = await asyncio.to_thread(self._call_in_thread, argument, named)
-        return await result if inspect.isawaitable(result) else result
+            return await run(partial(self._function, argument, **named))
+        return await run(partial(self._call_in_thread, argument, named))
 
     def _call_in_thread(self, argument: object, named: Mapping[str, str]) -> Any:
         try:

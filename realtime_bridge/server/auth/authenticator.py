@@ -21,6 +21,9 @@ from realtime_bridge.server.http.request import HTTPError, Request
 Identity = Principal | UserId | None
 Authenticate = Callable[[Request], Identity] | Callable[[Request], Awaitable[Identity]]
 
+_OTHER_SITES = ("cross-site", "same-site")
+"""Values of `Sec-Fetch-Site` for requests of pages of other origins."""
+
 
 class Authenticator:
     """Authentication of requests and tokens.
@@ -108,7 +111,14 @@ class Authenticator:
             HTTPError: 403, the page may not connect.
 
         """
-        self.origins.check(request.headers.get("origin"), request.headers.get("host"))
+        origin = request.headers.get("origin")
+        # Without CORS, as for an image, a browser sends cookies and no Origin: the page could not
+        # read the answer, but open streams in the name of its visitor.
+        if origin is None and request.headers.get("sec-fetch-site") in _OTHER_SITES:
+            raise HTTPError(
+                403, "bad_origin", "Pages of other sites may not connect: use fetch with CORS"
+            )
+        self.origins.check(origin, request.headers.get("host"))
 
     def development_user(self, request: Request) -> Principal | None:
         """Return the user of `?userId=`, with `--dev` alone and for pages of this machine.

@@ -3,12 +3,14 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from fnmatch import fnmatchcase
+from functools import partial
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.channel import ChannelPattern
 from realtime_bridge.model.user import own_channel
 from realtime_bridge.server.auth.application import ApplicationFunction
 from realtime_bridge.server.auth.principal import Principal
+from realtime_bridge.server.auth.rule_calls import RuleCalls
 
 Rule = Callable[..., bool] | Callable[..., Awaitable[bool]]
 
@@ -18,6 +20,7 @@ class ChannelRules:
 
     def __init__(self) -> None:
         self._rules: list[tuple[ChannelPattern, ApplicationFunction]] = []
+        self._calls = RuleCalls()
 
     def add(self, text: str, rule: Rule) -> None:
         """Add `rule(user, **holes)` for the channels of a pattern.
@@ -58,7 +61,9 @@ class ChannelRules:
             holes = pattern.match(channel)
             if holes is not None:
                 # Only True allows: a rule that returns a truthy object by mistake denies access.
-                return await rule.call(principal.identity, holes, channel=channel) is True
+                run = partial(self._calls.call, principal.user)
+                answer = await rule.call(principal.identity, holes, run=run, channel=channel)
+                return answer is True
         # Last, because ids may be chosen: user `ann.admin` must not pass the rule of
         # `user-{name}.{role}`.
         return channel == own_channel(principal.user)

@@ -1,6 +1,7 @@
 """Principals, and the tokens with which clients connect."""
 
 import hmac
+import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,7 @@ from realtime_bridge.model.user import UserId
 from realtime_bridge.server.auth.principal import Principal, identity_of, kind_of
 
 TOKEN_SECONDS = 600
+_SURROGATE = re.compile("[\ud800-\udfff]")
 SKEW_SECONDS = 30
 AUDIENCE = "realtime"
 
@@ -109,18 +111,20 @@ class Tokens:
         )
         if claims is None:
             claims = self.decode(token)
-        channels, known = claims.get("channels"), claims.get("rev")
+        channels, known, client = claims.get("channels"), claims.get("rev"), claims.get("cid")
         if channels is not None and not _is_texts(channels):
             raise TokenError(
                 "the token's channels are not a list of patterns: issue it with a list"
             )
+        if not _is_texts([claims["sub"], client or ""]):
+            raise TokenError("the token's user or client is no Unicode text: issue it with texts")
         if known is not None and type(known) not in (int, float):
             raise TokenError("the token's `rev` is no number: get a new token")
         try:
             return Principal(
                 user=claims["sub"],
                 identity=identity_of(claims["sub"], claims.get("kind")),
-                client=claims.get("cid") or ids.client_id(),
+                client=client or ids.client_id(),
                 channels=tuple(channels) if channels is not None else None,
                 expires=float(claims["exp"]),
                 issued=float(claims.get("iat", 0)),
@@ -247,4 +251,7 @@ _REASONS: Sequence[tuple[type[Exception], str, str]] = (
 
 
 def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    """Return whether a value is a list of texts; PyJWT accepts half of a surrogate pair."""
+    return isinstance(value, list) and all(
+        isinstance(item, str) and not _SURROGATE.search(item) for item in value
+    )

@@ -28,6 +28,7 @@ from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.tokens import TokenError
 from realtime_bridge.server.fanout.subscriber import Subscriber
+from realtime_bridge.server.http.denial import TOO_MANY, Denial
 from realtime_bridge.server.http.requested_positions import RequestedPositions
 from realtime_bridge.server.registry import RegisteredClient
 from realtime_bridge.server.services import ConnectionServices
@@ -37,11 +38,6 @@ _logger = logging.getLogger("realtime_bridge.server")
 
 READS_AT_ONCE = 4
 """The most channels of one connection whose history is read at the same time."""
-
-_REPORTED = {CloseCode.RATE_LIMIT, CloseCode.NO_CONNECT}
-"""Codes with which a server closes connections of an attack."""
-
-_REPORT_HINT = "limit the connections of one address in your proxy or firewall"
 
 
 def own_positions(principal: Principal | None) -> RequestedPositions:
@@ -224,8 +220,7 @@ class Connection(Subscriber, RegisteredClient):
             else:
                 self._closing = command
                 self.end(command)
-                if command.code in _REPORTED:
-                    self._services.rejections.report(command.reason, _REPORT_HINT)
+                self._services.rejections.report_close(command.code, command.reason)
 
     def _schedule(self) -> None:
         """Set the timer to the session's next work."""
@@ -295,7 +290,7 @@ class Connection(Subscriber, RegisteredClient):
     ) -> None:
         channel, hub = subscription.channel, self._services.hub
         assert self._principal
-        if denial := await self._services.access.decide(self._principal, channel):
+        if denial := await self._decide(self._principal, channel):
             hub.unsubscribe(self, channel)
             self._perform(self._session.deny_subscription(channel, denial.code, denial.message))
             return
@@ -307,6 +302,11 @@ class Connection(Subscriber, RegisteredClient):
             if self._drained:
                 await self.wait_for_room()
             await hub.subscribe(self, subscription, position)
+
+    async def _decide(self, principal: Principal, channel: str) -> Denial | None:
+        if not self._services.budget.spend(principal.user, 1):
+            return Denial(TOO_MANY, "too many channels of this user in a short time")
+        return await self._services.access.decide(principal, channel)
 
     def _end_subscription(self, subscription: ChannelSubscription) -> None:
         if subscription.task:

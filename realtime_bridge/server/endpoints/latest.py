@@ -6,6 +6,7 @@ from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -20,15 +21,22 @@ class LatestEvents:
         authenticator: authenticates the requests.
         access: decides who may subscribe to a channel.
         pipeline: the log.
+        budget: the channels that each user may still request.
 
     """
 
     def __init__(
-        self, authenticator: Authenticator, access: ChannelAccess, pipeline: ServerPipeline
+        self,
+        authenticator: Authenticator,
+        access: ChannelAccess,
+        pipeline: ServerPipeline,
+        *,
+        budget: ChannelBudget,
     ) -> None:
         self._authenticator = authenticator
         self._access = access
         self._pipeline = pipeline
+        self._budget = budget
 
     async def latest(self, request: Request) -> Response:
         """Answer `GET latest?channel=` with the latest event of each key, and the position."""
@@ -39,6 +47,7 @@ class LatestEvents:
             raise HTTPError(
                 400, "bad_position", f"after={after[:40]!r} is no offset: send a page's last offset"
             )
+        self._budget.check(principal.user, 1)
         if denial := await self._access.decide(principal, channel):
             raise denial.to_error()
         if not self._pipeline.has_log:

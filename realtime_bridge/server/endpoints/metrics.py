@@ -70,7 +70,7 @@ class Metrics:
     def _gauges(self) -> Iterable[tuple[str, str, float]]:
         hub, registry = self._hub, self._registry
         return (
-            ("connections", "Open sockets and streams", registry.users.total()),
+            ("connections", "Open sockets, streams and long polls", registry.users.total()),
             ("users", "Users with an open connection", len(registry.users)),
             ("channels", "Channels with a subscriber in this process", len(hub.fanouts)),
             ("log_up", "1 while the log answers and its feed is connected", hub.healthy),

@@ -13,6 +13,7 @@ from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
+from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.fanout.subscriber import Subscriber
@@ -110,6 +111,7 @@ class Polls:
         registry: the clients of this process, among them the long polls.
         status: the status of the server.
         timing: the durations of the server.
+        budget: the channels that each user may still request.
         max_channels: the most channels of one poll.
 
     """
@@ -124,6 +126,7 @@ class Polls:
         status: ServerStatus,
         timing: ServerTiming,
         *,
+        budget: ChannelBudget,
         max_channels: int,
     ) -> None:
         self._authenticator = authenticator
@@ -133,6 +136,7 @@ class Polls:
         self._registry = registry
         self._status = status
         self._max_wait = timing.poll_wait
+        self._budget = budget
         self._max_channels = max_channels
         self._cache = LogCache(pipeline, hub, seconds=timing.poll_cache)
 
@@ -141,12 +145,16 @@ class Polls:
         body = await request.json()
         principal = await self._authenticator.identify(request)
         positions, denials = read_positions(body, self._max_channels)
+        wait = self._wait_seconds(body)
+        self._budget.check(principal.user, len(positions))
         denials |= await self._denials(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in denials}
-        wait = self._wait_seconds(body)
-        # A denial is news: the client learns of it now.
-        answers = await self._answers(granted, 0.0 if denials else wait)
-        if wait:
+        if denials or not granted:
+            wait = 0.0  # a denial is news: the client learns of it now
+        if not wait:
+            answers = await self._read_all(granted)
+        else:
+            answers = await self._wait_for_news(principal, granted, wait)
             # Access can be revoked while the poll waits.
             denials |= await self._denials(principal, granted)
         channels = {name: _describe(answer) for name, answer in answers.items()}
@@ -164,9 +172,23 @@ class Polls:
         decisions = {name: await self._access.decide(principal, name) for name in channels}
         return {name: denial for name, denial in decisions.items() if denial}
 
+    async def _wait_for_news(
+        self, principal: Principal, positions: Positions, wait: float
+    ) -> dict[str, Page | Reset]:
+        """Return the answers, after a wait if there is no news; a long poll is a connection."""
+        if not self._registry.acquire_slot(principal.user):
+            raise HTTPError(
+                429,
+                "too_many_connections",
+                f"{principal.user} has too many connections: close some, or poll without `wait`",
+                headers={"retry-after": "5"},
+            )
+        try:
+            return await self._answers(positions, wait)
+        finally:
+            self._registry.release_slot(principal.user)
+
     async def _answers(self, positions: Positions, wait: float) -> dict[str, Page | Reset]:
-        if not wait:
-            return await self._read_all(positions)
         waiter = _LongPoll()
         self._registry.add(waiter)
         try:

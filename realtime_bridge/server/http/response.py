@@ -1,6 +1,5 @@
 """HTTP responses over ASGI."""
 
-import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,12 +7,11 @@ import orjson
 
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import PublishError
+from realtime_bridge.server.fault_log import FaultLog
 from realtime_bridge.server.http.request import ClientDisconnect, HTTPError, Scope, Send
 
 WORKER_ROUTE = "publish"
 """Route whose callers have the secret."""
-
-_logger = logging.getLogger("realtime_bridge.server")
 
 
 @dataclass(slots=True)
@@ -70,13 +68,14 @@ class Response:
         return {"status": self.status, "headers": encoded}
 
 
-def failure(route: str, error: Exception, outage: OutageLog) -> Response:
+def failure(route: str, error: Exception, outage: OutageLog, faults: FaultLog) -> Response:
     """Return the response to a request that raised `error`, and log faults of the server.
 
     Args:
-        route: the path below the mount point.
+        route: the name of the route.
         error: the exception.
         outage: reporter of what fails because of the log.
+        faults: reporter of mistakes in code.
 
     """
     if isinstance(error, HTTPError):
@@ -90,5 +89,5 @@ def failure(route: str, error: Exception, outage: OutageLog) -> Response:
         # The error names addresses and internals of the log: for workers, which are signed.
         message = str(error) if route == WORKER_ROUTE else "The log does not answer: try again"
         return Response.error(HTTPError(503, "log_unavailable", message, headers=headers))
-    _logger.error("request failed: route=%s", route, exc_info=error)
+    faults.report("request failed", error, route=route)
     return Response.error(HTTPError(500, "internal", "The server failed: try again"))

@@ -9,7 +9,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from realtime_bridge.server.connections.fast.pending_requests import HINT, PendingRequests
+from realtime_bridge.server.connections.fast.pending_requests import PendingRequests
 from realtime_bridge.server.connections.fast.rejection import rejection
 from realtime_bridge.server.http.request import HTTPError
 
@@ -228,7 +228,7 @@ class HTTP(HttpToolsProtocol):
         ):
             self._set_deadline(self.limits.body)
             return
-        self._pending.rejections.report(_LATE, HINT)
+        self._pending.rejections.report(_LATE)
         self._abort()
 
     def _reject_head(self) -> None:
@@ -238,7 +238,7 @@ class HTTP(HttpToolsProtocol):
 
     def _reject(self, error: HTTPError, reason: str) -> None:
         """Answer with an error and close; without an answer, where another one has begun."""
-        self._pending.rejections.report(reason, HINT)
+        self._pending.rejections.report(reason)
         self._is_rejected = True
         self._pending.discard(self)
         self._set_deadline(None)
@@ -251,7 +251,7 @@ class HTTP(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _abort(self) -> None:
-        """End the connection at once, and tell the application."""
+        """End the connection at once, and have the application informed."""
         for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
             if cycle is not None:
                 # Before the loop reports the loss, a write to the transport would raise.

@@ -13,8 +13,6 @@ MANY = 50
 
 REASON = "connections without a request"
 
-HINT = "limit the connections of one address in your proxy or firewall"
-
 
 class PendingRequests:
     """Connections without a complete request, oldest first: the oldest makes room for a new one.
@@ -40,7 +38,7 @@ class PendingRequests:
         self._connections[connection] = end
         if len(self._connections) > self._limit:
             end_oldest = self._connections.pop(next(iter(self._connections)))
-            self.rejections.report(REASON, HINT)
+            self.rejections.report(REASON)
             end_oldest()
 
     def discard(self, connection: object) -> None:
@@ -50,7 +48,7 @@ class PendingRequests:
     def report_silence(self) -> None:
         """Report a connection that sent nothing, if there are many of them."""
         if len(self._connections) >= MANY:
-            self.rejections.report(REASON, HINT)
+            self.rejections.report(REASON)
 
 
 def _half_of_files() -> int:
