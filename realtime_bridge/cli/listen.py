@@ -1,6 +1,7 @@
 """Command `realtime-bridge listen`: a channel's events as JSON lines on standard output."""
 
 import asyncio
+import re
 import sys
 from enum import StrEnum
 from functools import partial
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from realtime_bridge.protocol.client.status import Status
 
 
+_CONTROL = re.compile("[\x7f-\x9f]")
+
+
 class Transport(StrEnum):
     """Transport of a client."""
 
@@ -36,7 +40,14 @@ def listen(
     url: Annotated[
         str, typer.Option(envvar="REALTIME_WEBSOCKET_URL", help="URL of the bridge.")
     ] = DEFAULT_URL,
-    token: Annotated[str | None, typer.Option(help="Token of this server.")] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="REALTIME_TOKEN",
+            help="Token of this server; - reads it from standard input. As an argument, other "
+            "users of this machine see it.",
+        ),
+    ] = None,
     user: Annotated[
         str | None, typer.Option(help="User to sign a token for with REALTIME_SECRET.")
     ] = None,
@@ -97,7 +108,8 @@ def _report(url: str, status: "Status") -> None:
 
 
 def _print(line: bytes) -> None:
-    sys.stdout.write(f"{line.decode()}\n")
+    # JSON escapes the control characters below the space alone; a terminal obeys others too.
+    sys.stdout.write(_CONTROL.sub(lambda one: f"\\u{ord(one[0]):04x}", line.decode()) + "\n")
     sys.stdout.flush()
 
 
@@ -110,6 +122,8 @@ def _position(text: str | None) -> Position | None:
 
 def _access(url: str, channel: str, token: str | None, user: str | None) -> "Token":
     """Return the given token, or a function that signs one for the given user."""
+    if token == "-":  # noqa: S105 -- the usual name of standard input
+        return sys.stdin.readline().strip()
     if token is not None:
         return token
     if user is None:

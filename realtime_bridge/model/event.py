@@ -228,7 +228,8 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
 
 
 def _check_name(name: str) -> str:
-    if not isinstance(name, str) or not _is_name(name):
+    # The size comes first: the cache would keep refused names of megabytes.
+    if not isinstance(name, str) or len(name) > MAX_EVENT_NAME or not _is_name(name):
         raise InvalidEventError(
             f"Bad event name {str(name)[:80]!r}: use 1 to {MAX_EVENT_NAME} printable characters, "
             "like job.progress"
@@ -238,7 +239,7 @@ def _check_name(name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _is_name(name: str) -> bool:
-    return 0 < len(name) <= MAX_EVENT_NAME and is_printable(name)
+    return bool(name) and is_printable(name)
 
 
 def _check_label(field_name: str, value: str) -> str:
