@@ -25,7 +25,7 @@ TYPED = 100
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: load soak mutants help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: fuzz load soak mutants help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -39,8 +39,9 @@ help:
 	@echo "make pins     write the list of the public names, which a test compares"
 	@echo "make mutants  planted faults, which a test or the simulation has to find"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
+	@echo "make fuzz     random input for the server's parsers, a minute each (ARGS='--seconds 600')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have;"
-	@echo "              all schedules of the lab, two hours (python -m tests.lab NAMES runs some, --soak 30 its soak)"
+	@echo "              attacks on a server; all schedules of the lab, two hours (python -m tests.lab NAMES runs some, --soak 30 its soak)"
 	@echo "make bench    measure against peers and the limit (ARGS=--quick, ARGS=fanout-1000)"
 	@echo "make .venv    only set up the development environment"
 	@echo "make clean    remove the environments and the caches"
@@ -91,9 +92,13 @@ payloads: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads
 
 load: test-packages .venv $(CLIENT)/node_modules/.installed
-	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_many_jobs.py $(ARGS)
+	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_many_jobs.py tests/security/test_load.py $(ARGS)
 	FULL_LOAD=1 .venv/bin/pytest --timeout 900 tests/browser/test_idle_page.py $(ARGS)
 	.venv/bin/python -m tests.lab --long
+
+# Frame parsers, session, polls, publish calls, authorization of providers; a failure prints its input.
+fuzz: .venv
+	.venv/bin/python -m tests.fuzz $(ARGS)
 
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --minutes 60 --from "$$(date +%s)000" $(ARGS)

@@ -80,7 +80,8 @@ async def _run_all(variant: Variant, port: int, ready: Callable[[], None]) -> No
 def _server(app: str, port: int) -> Sequence[str]:
     address = ("--app-dir", str(FOLDER), "--host", HOST, "--port", str(port))
     options = ("--log-level", "warning", "--timeout-graceful-shutdown", "3")
-    return ("uvicorn", app, *address, *options)
+    # A compressed message of kilobytes could be megabytes in memory.
+    return ("uvicorn", app, *address, *options, "--ws-per-message-deflate", "false")
 
 
 @asynccontextmanager

@@ -50,7 +50,7 @@ class RuleCalls:
         return await result if inspect.isawaitable(result) else result
 
     async def _call_in_thread(self, rule: Callable[[], Any], release: Callable[[], None]) -> Any:
-        """Call a sync rule; it has its place until it ends, also where nobody awaits it any more.
+        """Call a sync rule; it has its place until it ends, also after its request was cancelled.
 
         Otherwise a client could leave and return, and occupy all threads.
         """

@@ -1,0 +1,5 @@
+"""Entry point of `python -m tests.fuzz`."""
+
+from tests.fuzz.run import main
+
+main()
