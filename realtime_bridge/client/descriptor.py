@@ -134,7 +134,7 @@ class DescriptorStore:
         try:
             self.last = Descriptor.read(result.fields or {})
         except ProtocolError as error:
-            _logger.warning("invalid descriptor: url=%s error=%s", self._base, error)
+            _logger.warning("invalid descriptor: url=%s error=%r", self._base, error)
             return HTTPResult()
         self._expires = _now() + self.last.terms.expires / 1_000
         return result

@@ -45,7 +45,7 @@ def listenable_backend(provider: str) -> type[ListenableBackend] | None:
     try:
         backend = plugins.load_backend(provider)
     except ConfigurationError as error:
-        _logger.info("no connection to the provider: provider=%s error=%s", provider, error)
+        _logger.info("no connection to the provider: provider=%s error=%r", provider, error)
         return None
     return backend if issubclass(backend, ListenableBackend) else None
 

@@ -117,7 +117,7 @@ def apply_page(
     try:
         events = [messages.decode_event(event) for event in fields.get("events") or ()]
     except (ProtocolError, TypeError) as error:
-        _logger.warning("unreadable event: channel=%s error=%s", name, error)
+        _logger.warning("unreadable event: channel=%s error=%r", name, error)
         # A server sends the next page, and live events after it, only on request.
         return channels.reset(name, "truncated", top, asked) or more
     return channels.page(name, events, top, more=more)

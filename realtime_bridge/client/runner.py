@@ -98,7 +98,7 @@ class ClientRunner:
 
     def _on_mode_changed(self, before: Mode) -> None:
         mode, reason = self.machine.mode, self.machine.reason
-        _logger.info("mode changed: from=%s to=%s reason=%s", before, mode, reason)
+        _logger.info("mode changed: from=%s to=%s reason=%r", before, mode, reason)
         if mode in ("DENIED", "STOPPED"):
             self.is_over.set()
 

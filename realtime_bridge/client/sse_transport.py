@@ -120,14 +120,14 @@ class SSETransport:
                         self._receive(messages.decode_object(data))
             code = self._code
         except StreamFailedError as error:
-            _logger.info("stream failed: status=%s error=%s", error.status, error)
+            _logger.info("stream failed: status=%s error=%r", error.status, error)
             code = CODES.get(error.status, self._code)
             if error.code is not None:
                 # HTTP refuses where a WebSocket would send `error` before it closes.
                 fields = {"code": error.status, "reason": error.code, "message": str(error)}
                 self._receive({"type": "error", **fields})
         except (ProtocolError, RouteMissingError) as error:
-            _logger.info("stream failed: error=%s", error)
+            _logger.info("stream failed: error=%r", error)
         except Exception as error:  # uvloop's RuntimeError of a reset among them
             log_connection_failure(_logger, "stream failed", error)
         finally:

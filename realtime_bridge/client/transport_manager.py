@@ -160,7 +160,7 @@ class TransportManager:
         try:
             session.transport = self._transports[self._push_name](self._tools, handlers)
         except RouteMissingError as error:
-            _logger.info("transport not available: error=%s", error)
+            _logger.info("transport not available: error=%r", error)
             # Later, because the machine settles the command that opened this socket.
             loop = asyncio.get_running_loop()
             loop.call_soon(handlers.closed, CloseCode.ABNORMAL)

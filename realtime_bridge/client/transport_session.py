@@ -167,7 +167,7 @@ class TransportSession:
     def _skip(self, message: Message, error: Exception) -> None:
         """Handle a pushed event that breaks the rules; a page of the log resets the channel."""
         channel, offset = str(message.get("channel")), message.get("offset")
-        _logger.warning("unreadable event: channel=%s error=%s", channel, error)
+        _logger.warning("unreadable event: channel=%r error=%r", channel, error)
         if isinstance(offset, int):
             self._on_offset(channel, offset)
         else:
@@ -199,10 +199,10 @@ class TransportSession:
         self._answered(channel)
         reason = str(message.get("message"))
         if message.get("code") in FINAL:
-            _logger.warning("channel denied: channel=%s reason=%s", channel, reason)
+            _logger.warning("channel denied: channel=%r reason=%r", channel, reason)
             self._channels.deny(channel, reason)
         else:
-            _logger.info("channel refused: channel=%s reason=%s", channel, reason)
+            _logger.info("channel refused: channel=%r reason=%r", channel, reason)
             self._retry(channel)
         self._check_ready()
 
@@ -227,7 +227,7 @@ class TransportSession:
         reason = message.get("reason")
         self._refusal = reason if isinstance(reason, str) else None
         _logger.warning(
-            "error from the server: code=%s message=%s", message.get("code"), message.get("message")
+            "error from the server: code=%r message=%r", message.get("code"), message.get("message")
         )
 
     _HANDLERS: ClassVar[dict[str, Callable[["TransportSession", Message], None]]] = {
