@@ -25,7 +25,7 @@ class FaultLog:
         """
         earlier = self._throttle.count((event, type(error), _place(error)))
         if earlier is not None:
-            pairs = "".join(f" {name}={value!r}" for name, value in fields.items())
+            pairs = "".join(f" {name}={value}" for name, value in fields.items())
             _logger.error("%s:%s earlier=%d", event, pairs, earlier, exc_info=error)
 
 

@@ -25,7 +25,7 @@ class PendingRequests:
     """
 
     def __init__(self, limit: int | None = None) -> None:
-        self.rejections = RejectionLog()
+        self.rejections: RejectionLog = RejectionLog()
         self._limit = _half_of_files() if limit is None else limit
         self._connections: dict[object, Callable[[], None]] = {}
 
