@@ -186,7 +186,7 @@ async def test_poll_of_forbidden_channels_does_not_wait(site: Site, channels: li
     async with asyncio.timeout(10):
         status, answer = await polling
     assert status == 200
-    assert {answer["channels"][name]["reset"] for name in channels} == {"forbidden"}
+    assert {answer["channels"][name]["error"]["code"] for name in channels} == {403}
 
 
 Position = dict[str, Any]
