@@ -5,27 +5,29 @@ from realtime_bridge.server import Bridge
 
 bridge = Bridge.from_env(authenticate=session_user)
 application = asgi(get_asgi_application(), bridge)  # `wsgi` in wsgi.py
+
+With this module imported, the bridge's rules and `authenticate` leave database connections as a
+request of Django does: lost and old ones are closed, and `CONN_MAX_AGE` applies.
 """
 
 import asyncio
-import atexit
-import threading
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, cast
+import inspect
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from a2wsgi import ASGIMiddleware
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import aget_user, get_user
 from django.contrib.sessions.backends.base import SessionBase
-from django.db import connections, transaction
+from django.db import close_old_connections, connections, transaction
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from realtime_bridge.backend.loop_thread import LoopThread
-from realtime_bridge.backend.native_threads import has_greenlets, wait_for
+from realtime_bridge.backend.application_calls import add_wrapper
+from realtime_bridge.backend.native_threads import has_greenlets
+from realtime_bridge.integrations.wsgi import wsgi
 from realtime_bridge.model.event import Event
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
@@ -34,10 +36,10 @@ if TYPE_CHECKING:
     from realtime_bridge.server import Bridge
     from realtime_bridge.server.http.request import Request
 
+__all__ = ["asgi", "publish_on_commit", "session_user", "wsgi"]
+
 Scope = MutableMapping[str, Any]
 ASGIApplication = Callable[[Scope, Any, Any], Awaitable[None]]
-
-STOP_SECONDS = 5.0
 
 
 def publish_on_commit(
@@ -120,56 +122,39 @@ def asgi(application: ASGIApplication, bridge: "Bridge") -> ASGIApplication:
     return route
 
 
-def wsgi(application: WSGIApplication, bridge: "Bridge") -> WSGIApplication:
-    """Return Django's WSGI application with the bridge at `REALTIME_PATH`, without its sockets.
-
-    Clients poll or use a hosted provider; for sockets run `realtime-bridge serve` beside it. In
-    each process the bridge starts with its first request, on an event loop in a thread.
-    """
-    bridge_application = _ThreadedBridge(bridge)
-
-    def route(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        is_bridge = environ["PATH_INFO"].startswith(f"{bridge.path}/")
-        return (bridge_application if is_bridge else application)(environ, start_response)
-
-    return route
+def _close_old_connections() -> None:
+    # Before the settings are used, there is no connection either. Beside greenlets, `session_user`
+    # closes its own: asgiref's thread is one of the loop's own greenlets there.
+    if settings.configured and not has_greenlets():
+        close_old_connections()
 
 
-class _ThreadedBridge:
-    """Bridge as a WSGI application, on its own event loop in a thread."""
+def _with_fresh_connections(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with what Django does at the start and the end of a request."""
+    # Django keeps a connection per thread. Outside a request nothing closes it after the database
+    # restarted, so each later query of that thread would fail.
+    if inspect.iscoroutinefunction(function):
+        close = sync_to_async(_close_old_connections)  # in the thread of the async ORM
 
-    def __init__(self, bridge: "Bridge") -> None:
-        self._bridge = bridge
-        self._lock = threading.Lock()
-        self._wsgi_application: WSGIApplication | None = None
+        @wraps(function)
+        async def call_async(*args: Any, **named: Any) -> Any:
+            await close()
+            try:
+                return await function(*args, **named)
+            finally:
+                await close()
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == f"{self._bridge.path}/sse":
-            start_response("501 Not Implemented", [("Content-Type", "text/plain")])
-            return [
-                b"A stream would occupy a worker of this WSGI server permanently: poll instead\n"
-            ]
-        with self._lock:
-            self._wsgi_application = self._wsgi_application or self._start()
-        return self._wsgi_application(environ, start_response)
+        return call_async
 
-    def _start(self) -> WSGIApplication:
-        thread = LoopThread("realtime-bridge-wsgi")
-        loop = thread.loop
+    @wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        _close_old_connections()
         try:
-            _wait_for_end(asyncio.run_coroutine_threadsafe(self._bridge.__aenter__(), loop))
-        except BaseException:
-            thread.stop()  # each request would start another one
-            raise
-        atexit.register(self._stop, loop)
-        return cast("WSGIApplication", ASGIMiddleware(cast("Any", self._bridge), loop=loop))
+            return function(*args, **named)
+        finally:
+            _close_old_connections()
 
-    def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
-        stop = self._bridge.__aexit__(None, None, None)
-        _wait_for_end(asyncio.run_coroutine_threadsafe(stop, loop))
+    return call
 
 
-def _wait_for_end(future: Future[Any]) -> None:
-    if not wait_for(future, STOP_SECONDS):
-        raise TimeoutError(f"the bridge did not answer within {STOP_SECONDS:g} s")
-    future.result()
+add_wrapper(_with_fresh_connections)

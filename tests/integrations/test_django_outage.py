@@ -12,7 +12,7 @@ from tests.services.programs import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
-import json, time
+import json, os, time
 import django
 from django.conf import settings
 from django.db import transaction
@@ -33,6 +33,14 @@ for number in range(21):
         transaction.on_commit(lambda: hooks.append(number))
     seconds.append(time.monotonic() - started)
 publish_on_commit(broadcaster, "user-42", "order.paid")
+
+# A publisher that cannot work at all fails in the hook itself.
+os.environ["REALTIME_BACKEND"] = "nowhere"
+broken = BlockingBroadcaster.from_env()
+with transaction.atomic():
+    publish_on_commit(broken, "user-42", "order.paid")
+    transaction.on_commit(lambda: hooks.append("after a failed hook"))
+publish_on_commit(broken, "user-42", "order.paid")
 print(json.dumps([len(hooks), seconds[0], sum(seconds[1:])]))
 """
 
@@ -53,6 +61,6 @@ def test_commit_without_a_log_runs_all_hooks_in_time() -> None:
         check=True,
     )
     hooks, first, others = json.loads(process.stdout)
-    assert hooks == 21
+    assert hooks == 22
     assert first < 3
     assert others < 1

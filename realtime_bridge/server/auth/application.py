@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from realtime_bridge.backend.application_calls import wrapped
 from realtime_bridge.backend.outage_log import OutageLog
 
 _QUIET_SECONDS = 5.0
@@ -93,13 +94,17 @@ class ApplicationFunction:
         return result
 
     async def _call(self, argument: object, named: Mapping[str, str], run: Run) -> Any:
+        function = wrapped(self._function)
         if self._is_async:
-            return await run(partial(self._function, argument, **named))
-        return await run(partial(self._call_in_thread, argument, named))
+            return await run(partial(function, argument, **named))
+        return await run(partial(self._call_in_thread, function, argument, named))
 
-    def _call_in_thread(self, argument: object, named: Mapping[str, str]) -> Any:
+    @staticmethod
+    def _call_in_thread(
+        function: Callable[..., Any], argument: object, named: Mapping[str, str]
+    ) -> Any:
         try:
-            return self._function(argument, **named)
+            return function(argument, **named)
         except (StopIteration, SystemExit) as error:
             # No future takes a StopIteration, as of `next` without a match: the caller would wait
             # without end. A SystemExit would end the server.
