@@ -307,13 +307,18 @@ class Settings(EnvironmentSettings):
             "set the secret that the server there has"
         )
 
-    def server_secret(self) -> str:
-        """Return the secret, or the list of secrets, of a server that is no development server.
+    def server_secret(self, *, dev: bool = False) -> str:
+        """Return the secret, or the list of secrets, of a server.
+
+        Args:
+            dev: whether it is a development server, which needs none.
 
         Raises:
             ConfigurationError: no secret is set, or the development secret is among them.
 
         """
+        if dev and self.secret is None:
+            return DEVELOPMENT_SECRET
         if self.secret is None:
             raise ConfigurationError(
                 "REALTIME_SECRET is not set: make one with `openssl rand -hex 32` and give it to "

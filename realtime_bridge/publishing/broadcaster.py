@@ -19,7 +19,7 @@ from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
-from realtime_bridge.publishing.local_servers import local_servers
+from realtime_bridge.publishing.local_servers import local_server
 from realtime_bridge.publishing.log_writer import LogWriter, timed_out
 from realtime_bridge.publishing.reports import Reports
 from realtime_bridge.publishing.timing import PublishTiming
@@ -194,7 +194,7 @@ class Broadcaster:
             return [Receipt(id=event.id) for event in batch]
         self._check_batch(batch)
         # The server's memory log is in this process: a call over the network would find another.
-        server = local_servers.get(self._prefix)
+        server = local_server(self._prefix)
         if server is not None and server.broadcaster is not self:
             return await server.publish_many(batch)
         writer = self._writer
@@ -225,7 +225,7 @@ class Broadcaster:
 
     def is_on_server_loop(self) -> bool:
         """Return whether the running event loop is that of the server this publishes to."""
-        server = local_servers.get(self._prefix)
+        server = local_server(self._prefix)
         return server is not None and asyncio._get_running_loop() is server.loop
 
     def _check_batch(self, batch: Sequence[Event]) -> None:

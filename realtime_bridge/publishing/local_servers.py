@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.receipt import Receipt
@@ -24,6 +25,7 @@ class LocalServer(Struct, frozen=True):
 
     broadcaster: BatchPublisher
     loop: asyncio.AbstractEventLoop
+    has_own_log: bool = False
 
     async def publish_many(self, batch: Sequence[Event]) -> list[Receipt]:
         """Publish through the server's broadcaster, from this loop or another."""
@@ -34,18 +36,49 @@ class LocalServer(Struct, frozen=True):
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(publishing, self.loop))
 
 
-local_servers: dict[str | None, LocalServer] = {}
-"""Running servers of this process by their prefix."""
+_servers: dict[str, list[LocalServer]] = {}
+"""Running servers of this process by their prefix, the latest last."""
 
 # A forked child inherits the dictionary, but not the server's loop.
-after_fork_in_child(local_servers.clear)
+after_fork_in_child(_servers.clear)
+
+
+def local_server(prefix: str | None) -> LocalServer | None:
+    """Return the server of `prefix` in this process, if one runs; of several, the latest.
+
+    Raises:
+        ConfigurationError: several run, with logs of their own: one alone would get the events.
+
+    """
+    if not _servers or prefix is None:
+        return None
+    servers = _servers.get(prefix, ())
+    if len(servers) > 1 and any(server.has_own_log for server in servers):
+        raise ConfigurationError(
+            f"{len(servers)} bridges with REALTIME_PREFIX={prefix} run in this process, each with "
+            "its own log in memory: use one bridge, its own `publish`, or a prefix for each"
+        )
+    return servers[-1] if servers else None
 
 
 @contextmanager
-def register_local_server(prefix: str, broadcaster: BatchPublisher) -> Iterator[None]:
-    """Route the publishes of every broadcaster of `prefix` in this process through this one."""
-    local_servers[prefix] = LocalServer(broadcaster, asyncio.get_running_loop())
+def register_local_server(
+    prefix: str, broadcaster: BatchPublisher, *, has_own_log: bool = False
+) -> Iterator[None]:
+    """Route the publishes of every broadcaster of `prefix` in this process through this one.
+
+    Args:
+        prefix: the application's prefix.
+        broadcaster: the publisher of a server that runs in this event loop.
+        has_own_log: whether the log belongs to this server alone.
+
+    """
+    server = LocalServer(broadcaster, asyncio.get_running_loop(), has_own_log)
+    servers = _servers.setdefault(prefix, [])
+    servers.append(server)
     try:
         yield
     finally:
-        local_servers.pop(prefix, None)
+        servers.remove(server)
+        if not servers:
+            _servers.pop(prefix, None)

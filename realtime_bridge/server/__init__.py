@@ -8,7 +8,8 @@ except ModuleNotFoundError as _error:
     raise ExtraNotInstalledError("The server", missing="PyJWT", extra="server") from _error
 
 from realtime_bridge.server.auth.principal import Principal
+from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.bridge import Bridge
 from realtime_bridge.server.http.request import Request
 
-__all__ = ["Bridge", "Principal", "Request"]
+__all__ = ["Bridge", "Principal", "Request", "Tokens"]

@@ -5,10 +5,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from msgspec.structs import replace
+
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.environment import load_settings
-from realtime_bridge.backend.feed import Feed
-from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
@@ -23,7 +23,7 @@ from realtime_bridge.server.auth.local_guard import development_guard
 from realtime_bridge.server.auth.revocations import Revocation, RevocationReceipt, Revocations
 from realtime_bridge.server.auth.rules import ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
-from realtime_bridge.server.auth.tokens import Tokens
+from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
 from realtime_bridge.server.http.origins import Origins
 from realtime_bridge.server.http.request import Receive, Scope, Send
@@ -32,10 +32,11 @@ from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.provider_revocation import revoke_at_providers
 from realtime_bridge.server.lifecycle.signals import drained_first
+from realtime_bridge.server.lifecycle.start_on_demand import StartOnDemand, has_lifespan
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
 from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.timing import ServerTiming
-from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
+from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.job import AsyncJob
@@ -74,13 +75,8 @@ class Bridge:
         pipeline: PublishPipeline | None = None,
     ) -> None:
         parts = pipeline or server_pipeline(settings)
-        if not (isinstance(parts.log, Feed) or _is_signal_mode(parts)):
-            raise ConfigurationError(
-                f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
-                "the server no log with a feed: set REALTIME_LOG=memory, redis or postgres"
-            )
         guard = development_guard(settings) if dev else None
-        secret = DEVELOPMENT_SECRET if dev else settings.server_secret()
+        secret = settings.server_secret(dev=dev)
         self._settings = settings
         self._timing = timing
         self._pipeline = ServerPipeline(settings, parts)
@@ -94,6 +90,7 @@ class Bridge:
         )
         self._has_own_log = self._pipeline.log.remote_access_via is not None
         self._exits = AsyncExitStack()
+        self._start_on_demand = StartOnDemand(self.__aenter__, retry=timing.restart)
         self._use_idle_context()
 
     @classmethod
@@ -136,6 +133,12 @@ class Bridge:
 
         return add
 
+    def issue_token(
+        self, user: str, *, channels: Iterable[str] = (), seconds: float = TOKEN_SECONDS
+    ) -> str:
+        """Return a token for a user's page; see `Tokens.issue`."""
+        return self._tokens.issue(user, channels=channels, seconds=seconds)
+
     async def publish(
         self,
         channel: str,
@@ -158,7 +161,12 @@ class Bridge:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
         if self._lazy_start:
             await self._lazy_start.prepare()
-        return await self._pipeline.broadcaster.publish_many(events, transaction=transaction)
+        broadcaster = self._pipeline.broadcaster
+        receipts = await broadcaster.publish_many(events, transaction=transaction)
+        if self._has_own_log and not self._context.status.is_started:
+            # The log has the events, and no server delivers from it yet.
+            return [replace(receipt, pushed=False) for receipt in receipts]
+        return receipts
 
     def job(
         self,
@@ -243,8 +251,9 @@ class Bridge:
         if self._context.status.is_started:
             raise ConfigurationError("This bridge is already started: start it in one place")
         async with AsyncExitStack() as exits:
-            if self._has_own_log:
-                exits.enter_context(only_worker(self._settings.prefix))
+            prefix, has_own_log = self._settings.prefix, self._has_own_log
+            if has_own_log:
+                exits.enter_context(only_worker(prefix))
             broadcaster = await exits.enter_async_context(self._pipeline.broadcaster)
             exits.callback(self._use_idle_context)
             tasks = await exits.enter_async_context(Supervisor(timing=self._timing.supervision))
@@ -255,7 +264,7 @@ class Bridge:
             await context.hub.wait_until_ready(self._timing.start)
             for name, work in context.background_work().items():
                 tasks.run(name, work)
-            exits.enter_context(register_local_server(self._settings.prefix, broadcaster))
+            exits.enter_context(register_local_server(prefix, broadcaster, has_own_log=has_own_log))
             exits.enter_context(drained_first(self.drain, tasks))
             self._exits = exits.pop_all()
         context.status.is_started = True
@@ -274,8 +283,10 @@ class Bridge:
         """Handle one ASGI connection."""
         if scope["type"] == "lifespan":
             await run_lifespan(self, lambda: self.state, scope, receive, send)
-        else:
-            await self._routes(scope, receive, send)
+            return
+        if not (self._context.status.is_started or self._lazy_start or has_lifespan(scope)):
+            self._context.status.obstacle = await self._start_on_demand.run()
+        await self._routes(scope, receive, send)
 
     def _use_idle_context(self) -> None:
         """Answer without a start, where a provider delivers and the log is outside this process."""
@@ -300,8 +311,3 @@ class Bridge:
         self._lazy_start = lazy_start if is_serverless else None
         self._routes = Routes(context, self._lazy_start)
         return context
-
-
-def _is_signal_mode(parts: PublishPipeline) -> bool:
-    """Return whether a hosted provider delivers without a log."""
-    return parts.log is None and isinstance(parts.backend, HostedBackend)

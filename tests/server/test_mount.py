@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
+import httpx
 import pytest
 from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application
@@ -21,6 +22,12 @@ from realtime_bridge.integrations.django import asgi
 from realtime_bridge.server import Bridge
 from realtime_bridge_backends.memory import MemoryBackend
 from tests.server.harness import Application, Serve, Site, context_of, make_bridge, make_settings
+
+
+class SharedLog(MemoryBackend):
+    """Log that stands for one outside this process."""
+
+    remote_access_via = None  # type: ignore[assignment]
 
 
 async def check_all_routes(site: Site) -> None:
@@ -187,6 +194,64 @@ def test_bridge_restarts_in_another_event_loop() -> None:
 
     for _ in range(2):
         asyncio.run(listen())
+
+
+async def test_publisher_cannot_choose_between_two_bridges_with_own_logs() -> None:
+    broadcaster = Broadcaster.from_settings(make_settings(backend="memory", prefix="shop"))
+    async with make_bridge(prefix="shop") as first:
+        async with make_bridge(prefix="shop"), make_bridge(prefix="other"):
+            with pytest.raises(ConfigurationError, match="2 bridges with REALTIME_PREFIX=shop"):
+                await broadcaster.publish("job.7", "job.step")
+        await broadcaster.publish("job.7", "job.step")
+        assert (await first.position("job.7")).offset == 1
+
+
+async def test_end_of_second_bridge_with_a_shared_log_leaves_the_first_one() -> None:
+    log = SharedLog()
+    async with make_bridge(with_log=log, prefix="shop") as first:
+        async with make_bridge(with_log=log, prefix="shop"):
+            pass
+        broadcaster = Broadcaster.from_settings(make_settings(backend="memory", prefix="shop"))
+        await broadcaster.publish("job.7", "job.step")
+        assert (await first.position("job.7")).offset == 1
+
+
+@pytest.mark.parametrize("stripped", [True, False])
+async def test_mount_path_is_found_behind_a_root_path(serve: Serve, *, stripped: bool) -> None:
+    bridge = make_bridge()
+    app = FastAPI(lifespan=bridge.lifespan)
+    app.root_path = "/api"
+    app.mount("/live", bridge)
+    site = await serve(bridge, app=app)
+    site.path = "/live" if stripped else "/api/live"
+    await check_all_routes(site)
+
+
+async def test_server_without_lifespan_starts_the_bridge_at_its_first_request() -> None:
+    bridge = make_bridge(dev=True)
+    transport = httpx.ASGITransport(bridge)  # its scopes have no state
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        requests = [http.post("/realtime/connect?userId=42", json={}) for _ in range(3)]
+        answers = await asyncio.gather(*requests)
+    assert [answer.status_code for answer in answers] == [200] * 3
+    assert context_of(bridge).status.is_started
+    await bridge.__aexit__(None, None, None)
+
+
+async def test_publish_before_the_start_has_a_receipt_without_a_push() -> None:
+    bridge = make_bridge()
+    receipt = await bridge.publish("job.7", "job.step")
+    assert (receipt.position is not None, receipt.pushed) == (True, False)
+    async with bridge:
+        receipt = await bridge.publish("job.7", "job.step")
+    assert receipt.pushed
+
+
+async def test_issued_token_connects_and_grants_its_channels(serve: Serve) -> None:
+    site = await serve()
+    client = await site.open()
+    await client.introduce(site.bridge.issue_token("42", channels=["job.*"]))
+    await client.subscribe("job.7")
 
 
 async def test_failed_start_reports_its_error() -> None:

@@ -6,11 +6,12 @@ import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from math import isinf
-from typing import Any
+from typing import Any, Self
 
 import jwt
 import orjson
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.model import ids
 from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.model.user import UserId
@@ -52,6 +53,17 @@ class Tokens:
     def __init__(self, secret: str, *, issuer: str) -> None:
         self._keys = [key.encode() for key in split_secrets(secret)]
         self._issuer = issuer
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Create the issuer from `REALTIME_SECRET` and `REALTIME_PREFIX`.
+
+        Raises:
+            ConfigurationError: no secret is set, or the configuration is not valid.
+
+        """
+        settings = load_settings()
+        return cls(settings.server_secret(), issuer=settings.prefix)
 
     def issue(
         self,

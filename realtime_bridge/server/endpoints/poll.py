@@ -145,7 +145,7 @@ class Polls:
         body = await request.json()
         principal = await self._authenticator.identify(request)
         positions, denials = read_positions(body, self._max_channels)
-        wait = self._wait_seconds(body)
+        wait = self._wait_seconds(request, body)
         self._budget.check(principal.user, len(positions))
         denials |= await self._denials(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in denials}
@@ -210,9 +210,12 @@ class Polls:
     async def _read_all(self, positions: Positions) -> dict[str, Page | Reset]:
         return await call_for_each(positions, self._cache.read)
 
-    def _wait_seconds(self, body: Mapping[str, Any]) -> float:
+    def _wait_seconds(self, request: Request, body: Mapping[str, Any]) -> float:
         """Return the seconds that the poll may be held; a server that stops holds none."""
         if self._registry.draining or self._status.is_serverless:
+            return 0.0
+        # A held poll occupies a worker of a WSGI server: a few pages would occupy them all.
+        if "wsgi_environ" in request.scope:
             return 0.0
         wait = body.get("wait") or 0
         if not isinstance(wait, int | float) or not 0 <= wait <= self._max_wait:

@@ -15,9 +15,13 @@ def path_below(scope: Scope, mount_path: str) -> str | None:
 
     """
     path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
-    # ASGI servers and frameworks differ: some leave `root_path` in `path`, some remove it.
-    if root and path.startswith(f"{root}/"):
-        path = path.removeprefix(root)
+    # ASGI servers and frameworks differ: some leave `root_path` in `path`, some remove it. Behind a
+    # proxy that strips the application's own root, only the mount point is left.
+    mount = root.removeprefix(str(scope.get("app_root_path", "")).rstrip("/"))
+    for prefix in (root, mount):
+        if prefix and path.startswith(f"{prefix}/"):
+            path = path.removeprefix(prefix)
+            break
     raw_path = scope.get("raw_path")
     if raw_path and not raw_path.partition(b"?")[0].endswith(path.encode()):
         return None

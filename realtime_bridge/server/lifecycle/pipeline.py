@@ -2,8 +2,10 @@
 
 import hashlib
 
+from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.backend.log import Log
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.publishing.failover import Failover
 from realtime_bridge.publishing.pipeline import PublishPipeline, log_name, server_pipeline
@@ -18,9 +20,19 @@ class ServerPipeline:
         settings: the configuration.
         parts: the log and the backend.
 
+    Raises:
+        ConfigurationError: the log has no feed.
+
     """
 
     def __init__(self, settings: Settings, parts: PublishPipeline) -> None:
+        # Without a log, a hosted provider may deliver: signal mode.
+        is_signal_mode = parts.log is None and isinstance(parts.backend, HostedBackend)
+        if not (isinstance(parts.log, Feed) or is_signal_mode):
+            raise ConfigurationError(
+                f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
+                "the server no log with a feed: set REALTIME_LOG=memory, redis or postgres"
+            )
         self._settings = settings
         self._build(parts)
 

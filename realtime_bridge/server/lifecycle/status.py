@@ -33,6 +33,8 @@ class ServerStatus:
             _logger, "the generation cannot be read", "the generation was read"
         )
         self.is_started = False
+        self.obstacle: str | None = None
+        """Reason why the bridge cannot start, where it is known."""
         self.outage: OutageLog = outage
         self.generation: int = 0
         """Generation of the delivery configuration; 0 until the log returns it."""
@@ -67,6 +69,8 @@ class ServerStatus:
             HTTPError: 503.
 
         """
+        if self.obstacle and not self.is_started:
+            raise HTTPError(503, "not_started", f"The bridge cannot start. {self.obstacle}")
         if not self.is_started:
             raise HTTPError(
                 503,

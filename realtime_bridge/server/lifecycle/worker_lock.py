@@ -14,6 +14,10 @@ _OURS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 """Open flags; O_NOFOLLOW, as any local user may put a link into the temporary directory."""
 
 
+_held: set[Path] = set()
+"""Locks that this process holds."""
+
+
 @contextmanager
 def only_worker(prefix: str, *, is_worker: Callable[[], bool] | None = None) -> Iterator[None]:
     """Hold a lock that the other workers of the same parent process cannot acquire.
@@ -37,6 +41,10 @@ def only_worker(prefix: str, *, is_worker: Callable[[], bool] | None = None) -> 
     # The parent's id: two servers of one application side by side are no workers of each other.
     name = f"realtime-bridge-{os.getuid()}-{os.getppid()}-{prefix}.lock"
     path = Path(tempfile.gettempdir()) / name
+    if path in _held:
+        # Two bridges of one process: no worker of its own holds the lock.
+        yield
+        return
     with os.fdopen(os.open(path, _OURS, 0o600), "w") as file:
         try:
             # The kernel releases a flock when its process ends, killed or not.
@@ -46,9 +54,11 @@ def only_worker(prefix: str, *, is_worker: Callable[[], bool] | None = None) -> 
                 f"Another worker of process {os.getppid()} has its own log in memory, so events "
                 "would be lost: run one worker, or set REALTIME_LOG to a shared log"
             ) from None
+        _held.add(path)
         try:
             yield
         finally:
+            _held.discard(path)
             path.unlink(missing_ok=True)
 
 
