@@ -230,8 +230,8 @@ class Bridge:
     async def drain(self) -> None:
         """Drain the connections: clients leave one after another and reconnect elsewhere.
 
-        SIGTERM drains before the server closes its sockets. Call this method if something else
-        stops your server. Draining takes up to `REALTIME_GRACE_SECONDS`, less a margin for
+        SIGTERM and Ctrl-C drain before the server closes its sockets. Call this method if something
+        else stops your server. Draining takes up to `REALTIME_GRACE_SECONDS`, less a margin for
         requests in progress. This server is then not ready, and rejects new connections.
         """
         await self._context.registry.drain(self._settings.grace_seconds)
@@ -265,7 +265,7 @@ class Bridge:
             for name, work in context.background_work().items():
                 tasks.run(name, work)
             exits.enter_context(register_local_server(prefix, broadcaster, has_own_log=has_own_log))
-            exits.enter_context(drained_first(self.drain, tasks))
+            exits.enter_context(drained_first(self.drain, context.registry.close, tasks))
             self._exits = exits.pop_all()
         context.status.is_started = True
         return self

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ ASGI, WSGI = f"{MODULE}:asgi_application", f"{MODULE}:flask_application"
 WORKER = "realtime_bridge.integrations.gunicorn.Worker"
 GUNICORN = ("gunicorn", "--no-control-socket")
 SERVERS = {
+    "uvicorn": ("uvicorn", "--port", "{port}", ASGI),
     "daphne": ("daphne", "-b", "127.0.0.1", "-p", "{port}", ASGI),
     "hypercorn": ("hypercorn", "-b", "127.0.0.1:{port}", ASGI),
     "granian": ("granian", "--interface", "asgi", "--port", "{port}", ASGI),
@@ -61,7 +63,7 @@ def wait_until_it_listens(port: int) -> None:
             return
 
 
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize("name", [name for name in SERVERS if name != "uvicorn"])
 async def test_event_arrives_through_the_server(name: str) -> None:
     port, is_asgi = free_port(), name != "gunicorn sync"
     origin = f"http://127.0.0.1:{port}"
@@ -86,6 +88,25 @@ async def test_event_arrives_through_the_server(name: str) -> None:
         process.send(signal.SIGTERM)
         process.finish()
         assert not [line for line in process.errors if "Traceback" in line]
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_ends_uvicorn_with_an_open_stream(presses: int) -> None:
+    port = free_port()
+    bearer = f"Bearer {Tokens(SECRET, issuer='realtime').issue('ann')}"
+    headers = {"content-type": "application/json", "authorization": bearer}
+    with start("uvicorn", port, REALTIME_GRACE_SECONDS="60") as process:
+        wait_until_it_listens(port)
+        stream = HTTPConnection("127.0.0.1", port, timeout=30)
+        stream.request("POST", "/realtime/sse", '{"positions": {"user-ann": null}}', headers)
+        lines = iter(stream.getresponse().readline, b"")
+        assert any(b"subscribed" in line for line in lines)
+        for _ in range(presses):
+            process.send(signal.SIGINT)
+        process.finish()
+        assert presses == 2 or any(b"drain" in line for line in lines)
+        stream.close()
+        assert not [line for line in process.errors if "Traceback" in line or "rror" in line]
 
 
 def ask(port: int) -> tuple[int, str]:

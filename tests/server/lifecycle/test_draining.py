@@ -1,9 +1,9 @@
-"""Tests of draining: slots of the clients, rejected connections, and SIGTERM."""
+"""Tests of draining: slots of the clients, rejected connections, and signals."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -97,63 +97,81 @@ async def test_drain_closes_unauthenticated_socket_without_notice(site: Site) ->
     await drain
 
 
-class TestSigterm:
+class Control:
+    """Drain that a test ends, and the signals that the server's own handlers got."""
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self.started, self.may_end = asyncio.Event(), asyncio.Event()
+        self.closed = 0
+
+    async def drain(self) -> None:
+        self.started.set()
+        await self.may_end.wait()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+class TestSignals:
     @pytest.fixture
-    def received_signals(self) -> Iterator[list[int]]:
-        """Install a handler in place of the server's, and record its signals."""
-        received: list[int] = []
-        before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
-        yield received
-        signal.signal(signal.SIGTERM, before)
+    def idle(self) -> Iterator[Control]:
+        """Install handlers in place of the server's, which record their signals."""
+        control = Control()
+        before = {
+            number: signal.signal(number, lambda number, _: control.received.append(number))
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        yield control
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     @pytest.fixture
-    async def drain_control(
-        self, received_signals: list[int]
-    ) -> AsyncIterator[tuple[asyncio.Event, Callable[[], object]]]:
-        drain_started, may_end = asyncio.Event(), asyncio.Event()
-
-        async def drain() -> None:
-            drain_started.set()
-            await may_end.wait()
-
+    async def control(self, idle: Control) -> AsyncIterator[Control]:
         async with Supervisor() as tasks:
-            with drained_first(drain, tasks):
-                yield drain_started, may_end.set
+            with drained_first(idle.drain, idle.close, tasks):
+                yield idle
 
     async def test_signal_reaches_the_server_after_the_drain(
-        self, received_signals: list[int], drain_control: tuple[asyncio.Event, Callable[[], object]]
+        self, control: Control, number: signal.Signals
     ) -> None:
-        drain_started, finish = drain_control
-        os.kill(os.getpid(), signal.SIGTERM)
-        await drain_started.wait()
-        assert received_signals == []
-        finish()
-        await until(lambda: received_signals == [signal.SIGTERM])
+        os.kill(os.getpid(), number)
+        await control.started.wait()
+        assert control.received == []
+        control.may_end.set()
+        await until(lambda: control.received == [number])
+        assert control.closed == 0
 
-    async def test_second_signal_is_passed_on_at_once(
-        self, received_signals: list[int], drain_control: tuple[asyncio.Event, Callable[[], object]]
+    async def test_second_signal_closes_all_and_is_passed_on_at_once(
+        self, control: Control, number: signal.Signals
     ) -> None:
-        drain_started, _ = drain_control
-        os.kill(os.getpid(), signal.SIGTERM)
-        await drain_started.wait()
-        os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: received_signals == [signal.SIGTERM])
+        os.kill(os.getpid(), number)
+        await control.started.wait()
+        os.kill(os.getpid(), number)
+        await until(lambda: control.received == [number] and control.closed)
 
-    async def test_default_handler_is_not_replaced(self) -> None:
-        before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    async def test_ctrl_c_of_a_group_and_the_sigterm_of_the_parent_are_one_stop(
+        self, control: Control, number: signal.Signals
+    ) -> None:
+        other = signal.SIGINT if number == signal.SIGTERM else signal.SIGTERM
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), other)
+        await control.started.wait()
+        assert (control.received, control.closed) == ([], 0)
+
+    async def test_default_handler_is_not_replaced(self, number: signal.Signals) -> None:
+        before = signal.signal(number, signal.SIG_DFL)
         try:
-            with drained_first(asyncio.Event().wait, Supervisor()):  # type: ignore[arg-type]  # never called
-                assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            with drained_first(asyncio.Event().wait, lambda: None, Supervisor()):  # type: ignore[arg-type]  # never called
+                assert signal.getsignal(number) is signal.SIG_DFL
         finally:
-            signal.signal(signal.SIGTERM, before)
+            signal.signal(number, before)
 
     async def test_previous_handler_is_restored_afterwards(
-        self, received_signals: list[int]
+        self, idle: Control, number: signal.Signals
     ) -> None:
-        async def drain() -> None:
-            raise AssertionError
-
-        with drained_first(drain, Supervisor()):
+        with drained_first(idle.drain, idle.close, Supervisor()):
             pass
-        os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: received_signals == [signal.SIGTERM])
+        os.kill(os.getpid(), number)
+        await until(lambda: idle.received == [number])
