@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ import typer
 from dotenv import dotenv_values
 
 from realtime_bridge.cli.console import exit_on_error, stderr
+from realtime_bridge.cli.stop_signals import call_on_stop
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.settings import Settings
 
@@ -53,9 +53,8 @@ async def _forward(earlier: Path) -> None:
         raise ConfigurationError(
             "Events are forwarded to a log, and there is none: set REALTIME_LOG"
         )
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = asyncio.Event()
+    call_on_stop(stop.set)
     async with source, target:
         forwarder = LogForwarder(source, target, target.log)
         await _run(forwarder, f"from {source} to {target.log}", stop)

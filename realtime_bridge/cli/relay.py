@@ -1,13 +1,13 @@
 """`realtime-bridge relay`: relays events from PostgreSQL's outbox to the configured backend."""
 
 import asyncio
-import signal
 from typing import Annotated
 
 import typer
 
 from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.cli.postgres import connect
+from realtime_bridge.cli.stop_signals import call_on_stop
 from realtime_bridge.errors import BackendNotInstalledError
 from realtime_bridge.settings import Settings
 
@@ -56,9 +56,7 @@ async def _relay() -> None:
 
     async with target:
         task = asyncio.create_task(Relay(url, settings.prefix, target, on_change=report).run())
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
+        call_on_stop(task.cancel)
         await asyncio.wait([task])
         if not task.cancelled():
             task.result()

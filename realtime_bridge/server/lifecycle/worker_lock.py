@@ -10,6 +10,11 @@ from pathlib import Path
 
 from realtime_bridge.errors import ConfigurationError
 
+try:
+    import fcntl
+except ModuleNotFoundError:
+    fcntl = None  # type: ignore[assignment]
+
 _OURS = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 """Open flags; O_NOFOLLOW, as any local user may put a link into the temporary directory."""
 
@@ -33,11 +38,10 @@ def only_worker(prefix: str, *, is_worker: Callable[[], bool] | None = None) -> 
         ConfigurationError: another worker holds the lock.
 
     """
-    if not (is_worker or has_sibling_workers)():
+    # Windows has no such lock: a second worker stays undetected there.
+    if fcntl is None or not (is_worker or has_sibling_workers)():
         yield
         return
-    import fcntl  # Windows has none, and this module is imported there too
-
     # The parent's id: two servers of one application side by side are no workers of each other.
     name = f"realtime-bridge-{os.getuid()}-{os.getppid()}-{prefix}.lock"
     path = Path(tempfile.gettempdir()) / name
