@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from realtime_bridge.cli.console import exit_on_error
+from realtime_bridge.cli.log_format import LogFormat, LogLevel
 
 
 def serve(
@@ -36,6 +37,12 @@ def serve(
             "default REALTIME_GRACE_SECONDS, or 30.",
         ),
     ] = None,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="Lowest level of the log lines.")
+    ] = LogLevel.info,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Log lines as text, or as a JSON object each.")
+    ] = LogFormat.text,
 ) -> None:
     """Serve browsers and workers; without MODULE:BRIDGE, tokens grant the channels."""
     from realtime_bridge.cli import server_runner
@@ -49,4 +56,4 @@ def serve(
     if dev:
         os.environ["REALTIME_DEV"] = "true"
     with exit_on_error():
-        server_runner.run(host, port, workers=workers)
+        server_runner.run(host, port, workers=workers, level=log_level, form=log_format)

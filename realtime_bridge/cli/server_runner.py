@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from realtime_bridge.cli.console import stderr
+from realtime_bridge.cli.log_format import LogFormat, LogLevel, line_of, logging_config
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.urls import is_loopback
 from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES
@@ -26,12 +29,21 @@ TARGET = "REALTIME_SERVE_TARGET"
 LAST_SECONDS = 3
 """Seconds for requests in progress after the drain, which reserves 5 of the grace period."""
 
+Announce = Callable[[socket.socket], None]
+
 BACKLOG = 2_048
 """Length of the accept queue: uvicorn's default."""
 
 
-def run(host: str, port: int, *, workers: int) -> None:
+def run(host: str, port: int, *, workers: int, level: LogLevel, form: LogFormat) -> None:
     """Serve until a signal ends it.
+
+    Args:
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        workers: number of processes.
+        level: lowest level of the log lines.
+        form: form of the log lines.
 
     Raises:
         ConfigurationError: the bridge cannot be loaded, or the address cannot be used.
@@ -44,10 +56,12 @@ def run(host: str, port: int, *, workers: int) -> None:
             "leave out --dev and set REALTIME_SECRET, or leave out --host, or name the clients in "
             "REALTIME_DEV_HOSTS"
         )
+    options = _OPTIONS | {"log_config": logging_config(level, form)}
+    announce = partial(_announce, form=form)
     if workers == 1:
-        _run_one(host, port)
+        _run_one(host, port, options, announce)
     else:
-        _run_many(host, port, workers)
+        _run_many(host, port, workers, options, announce)
 
 
 def application() -> Bridge:
@@ -58,7 +72,6 @@ def application() -> Bridge:
 
 _OPTIONS: dict[str, Any] = {
     "lifespan": "on",
-    "log_level": "warning",
     "access_log": False,
     "http": "realtime_bridge.server.connections.fast.http:HTTP",
     "ws": "realtime_bridge.server.connections.fast:WebSocket",
@@ -69,18 +82,28 @@ _OPTIONS: dict[str, Any] = {
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn server that prints its address after the start."""
+    """Uvicorn server that prints its address after the start.
+
+    Args:
+        config: uvicorn's configuration.
+        announce: prints the address.
+
+    """
+
+    def __init__(self, config: uvicorn.Config, announce: Announce) -> None:
+        super().__init__(config)
+        self._announce_address = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
-            _announce(sockets[0])
+            self._announce_address(sockets[0])
 
 
-def _run_one(host: str, port: int) -> None:
+def _run_one(host: str, port: int, options: dict[str, Any], announce: Announce) -> None:
     bridge = application()
     listener = _bind(host, port)
-    server = _Server(uvicorn.Config(bridge, **_OPTIONS))
+    server = _Server(uvicorn.Config(bridge, **options), announce)
     _exit_cleanly_on_signals()
     server.run(sockets=[listener])
     if not server.started:
@@ -93,7 +116,9 @@ def _exit_cleanly_on_signals() -> None:
         signal.signal(number, lambda *_: sys.exit(0))
 
 
-def _run_many(host: str, port: int, workers: int) -> None:
+def _run_many(
+    host: str, port: int, workers: int, options: dict[str, Any], announce: Announce
+) -> None:
     log = pipeline.log_class(Settings.load())
     if log and log.remote_access_via:
         raise ConfigurationError(
@@ -105,8 +130,8 @@ def _run_many(host: str, port: int, workers: int) -> None:
         # Worker processes are started by exec, which closes descriptors that are not inheritable.
         listener.set_inheritable(True)
         listener.listen(BACKLOG)
-        _announce(listener)
-        config = uvicorn.Config(factory, factory=True, workers=workers, **_OPTIONS)
+        announce(listener)
+        config = uvicorn.Config(factory, factory=True, workers=workers, **options)
         Multiprocess(config, sockets=[listener]).run()
 
 
@@ -126,12 +151,12 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _announce(listener: socket.socket) -> None:
+def _announce(listener: socket.socket, *, form: LogFormat) -> None:
     host, port = listener.getsockname()[:2]
     address = f"[{host}]" if ":" in host else host
     settings = Settings.load()
     mode = " (development: every client on this machine is trusted)" if settings.dev else ""
-    stderr.print(f"serving http://{address}:{port}{settings.path}{mode}")
+    stderr.print(line_of(f"serving http://{address}:{port}{settings.path}{mode}", form))
 
 
 def _import_bridge(target: str) -> Bridge:
@@ -144,8 +169,18 @@ def _import_bridge(target: str) -> Bridge:
             f"{target!r} cannot be loaded ({error}): write MODULE:BRIDGE, like app:bridge"
         ) from error
     if not isinstance(bridge, Bridge):
-        raise ConfigurationError(
-            f"{target!r} is a {type(bridge).__name__}, not a Bridge: "
-            "name the Bridge of your application"
-        )
+        raise ConfigurationError(_no_bridge(target, bridge))
     return bridge
+
+
+def _no_bridge(target: str, found: object) -> str:
+    """Return the error for an object that is no bridge, with what to do for an application."""
+    module = target.partition(":")[0]
+    kind = f"{target!r} is a {type(found).__name__}, not a Bridge"
+    if callable(found):
+        return (
+            f"{kind}. Run an application with its mounted bridge by `uvicorn {target} "
+            f"--ws realtime_bridge.server.connections.fast:WebSocket`, or name its Bridge, like "
+            f"{module}:bridge"
+        )
+    return f"{kind}: name the Bridge of your application, like {module}:bridge"

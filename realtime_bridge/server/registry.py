@@ -1,19 +1,26 @@
 """Registry of the clients connected to this process."""
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator
+from typing import ClassVar
 
 from realtime_bridge.protocol.session import drain_schedule
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 
 class RegisteredClient(ABC):
     """Client at the other end of a connection or a request that this process holds open."""
 
     __slots__ = ()
+
+    transport: ClassVar[str]
+    """Name of its transport, for the metrics."""
 
     @abstractmethod
     def notify(self, message: bytes) -> None:
@@ -65,6 +72,10 @@ class ConnectionRegistry:
         if self.draining and not self._clients:
             self._empty.set()
 
+    def transports(self) -> Counter[str]:
+        """Return the number of clients by transport."""
+        return Counter(client.transport for client in self._clients)
+
     def acquire_slot(self, user: str) -> bool:
         """Count one more connection of a user; return False if the user has the most allowed."""
         if self.users[user] >= self._user_limit:
@@ -115,6 +126,7 @@ class ConnectionRegistry:
             return
         start = asyncio.get_running_loop().time()
         count = len(self._clients)
+        _logger.info("draining: clients=%d grace_s=%g", count, grace)
         slots = list(zip(self._clients, drain_schedule.slots(count, grace=grace), strict=True))
         for client, slot in slots:
             window = drain_schedule.BLUR_SECONDS
@@ -123,6 +135,8 @@ class ConnectionRegistry:
             await self._wait_until(start + slot.closes)
             if client in self._clients:
                 client.close(CloseCode.SERVICE_RESTART, "the server restarts")
+        seconds = asyncio.get_running_loop().time() - start
+        _logger.info("drained: clients=%d drain_s=%.1f", count, seconds)
 
     async def _wait_until(self, moment: float) -> None:
         """Wait for a moment, or until the last client is removed."""

@@ -1,5 +1,7 @@
 """Command `serve`: authentication, mount path, own bridges and exit."""
 
+import json
+import re
 import signal
 import socket
 import struct
@@ -10,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from realtime_bridge.server.auth.tokens import Tokens
-from tests.cli.processes import SECRET, TIMEOUT, ServeProcess, command, complaint, run
+from tests.cli.processes import (
+    COMMAND,
+    SECRET,
+    TIMEOUT,
+    Process,
+    ServeProcess,
+    command,
+    complaint,
+    run,
+)
+from tests.services.redis import RedisServer
 
 REAL = {"REALTIME_SECRET": SECRET}
 OWN_RULES = """
@@ -125,6 +137,44 @@ def test_signal_closes_clients_and_exits_with_zero(tmp_path: Path, number: signa
             assert close_code(connection) in (1012, 1001)
         assert server.finish() == (0, "")
         assert not any("Traceback" in line or "rror" in line for line in server.errors)
+
+
+def test_log_lines_have_time_level_and_process(tmp_path: Path) -> None:
+    with ServeProcess("--dev", folder=tmp_path) as server:
+        with upgrade(server.port, "/realtime/ws?userId=test-user") as (_, connection):
+            server.send(signal.SIGTERM)
+            assert close_code(connection) in (1012, 1001)
+        server.finish()
+    (line,) = [line for line in server.errors if "draining" in line]
+    head = r"\d{4}-\d\d-\d\dT[\d:.]{12}Z INFO pid=\d+ realtime_bridge.server"
+    assert re.match(f"{head}: draining: clients=1", line)
+    assert any("drained: clients=1" in line for line in server.errors)
+
+
+def test_json_log_has_one_object_per_line_for_an_outage_and_its_end(tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path, "--save", "")
+    variables = REAL | {"REALTIME_BACKEND": "redis", "REALTIME_REDIS_URL": redis.url}
+    arguments = ("serve", "--port", "0", "--log-format", "json")
+    with Process(COMMAND, *arguments, folder=tmp_path, variables=variables) as server:
+        lost = json.loads(server.line('{"time":'))
+        assert (lost["level"], lost["pid"]) == ("warning", server.pid)
+        assert "Connection refused" in lost["message"]
+        while "serving http" not in json.loads(server.line("{"))["message"]:
+            pass
+        with redis:
+            while "runs again" not in json.loads(server.line("{"))["message"]:
+                pass
+            server.send(signal.SIGTERM)
+            assert server.finish()[0] == 0
+    lines = [json.loads(line) for line in server.errors if line]
+    assert len({line["message"] for line in lines}) == len(lines)  # no line is repeated
+
+
+def test_application_in_place_of_a_bridge_is_told_how_to_run(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("def app(scope, receive, send): ...\n")
+    error = complaint(run("serve", "shop:app", folder=tmp_path, variables=REAL), status=1)
+    assert "uvicorn shop:app --ws realtime_bridge.server.connections.fast:WebSocket" in error
+    assert "shop:bridge" in error
 
 
 def test_occupied_port_is_named(development: ServeProcess, tmp_path: Path) -> None:
