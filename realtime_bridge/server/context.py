@@ -11,6 +11,7 @@ from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
+from realtime_bridge.server.endpoints.metrics import Counts
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.fault_log import FaultLog
 from realtime_bridge.server.http.request import HTTPError, Request
@@ -20,9 +21,12 @@ from realtime_bridge.server.lifecycle.hand_over import HandOver
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollower
 from realtime_bridge.server.lifecycle.status import ServerStatus
+from realtime_bridge.server.lifecycle.worker_lock import has_sibling_workers
+from realtime_bridge.server.lifecycle.worker_metrics import WorkerMetrics, can_exchange
 from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.services import ConnectionServices
+from realtime_bridge.server.statistics import ServerStatistics
 from realtime_bridge.server.timer_wheel import TimerWheel
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
@@ -43,6 +47,8 @@ class ServerContext:
         signatures: checks the calls of workers.
         status: the status of this run.
         connections: the parts that the connections share.
+        counts: the metrics of this run.
+        worker_metrics: the metrics of the other workers, where there may be several.
 
     """
 
@@ -53,6 +59,8 @@ class ServerContext:
     signatures: Signatures
     status: ServerStatus
     connections: ConnectionServices
+    counts: Counts
+    worker_metrics: WorkerMetrics | None
 
     @property
     def hub(self) -> Hub:
@@ -74,7 +82,8 @@ class ServerContext:
         """Return the work of a started server beside its hub, by name; none of it ends."""
         timing, failover = self.connections.timing, self.pipeline.failover
         retry, revocations = timing.restart, self.connections.access.revocations
-        return {
+        work = {"metrics of workers": self.worker_metrics.serve} if self.worker_metrics else {}
+        return work | {
             "revocations": RevocationFollower(
                 revocations, self.pipeline.log, self.hub, self.registry, retry=retry
             ).run,
@@ -146,13 +155,15 @@ def build_context(
 
     log = pipeline.log
     assert isinstance(log, Feed)
-    hub = Hub(log, log, on_change=on_health_change, timing=timing)
+    statistics = ServerStatistics()
+    hub = Hub(log, log, on_change=on_health_change, timing=timing, statistics=statistics)
     status = ServerStatus(pipeline, hub.recovery.outage, is_serverless=is_serverless)
     connections = ConnectionServices(
         authenticator=authenticator,
         access=access,
         hub=hub,
         registry=ConnectionRegistry(settings.limit_connections_per_user),
+        statistics=statistics,
         # All connections of a user may subscribe at once, and poll while they do.
         budget=ChannelBudget(
             2 * settings.limit_connections_per_user * settings.limit_channels_per_connection
@@ -170,6 +181,10 @@ def build_context(
         unsent_bytes=settings.limit_unsent_bytes,
         timing=timing,
     )
+    counts = Counts(
+        settings.prefix, pipeline, status, hub, connections.registry, connections.statistics
+    )
+    has_siblings = tasks is not None and can_exchange() and has_sibling_workers()
     context = ServerContext(
         settings=settings,
         pipeline=pipeline,
@@ -178,5 +193,7 @@ def build_context(
         signatures=signatures,
         status=status,
         connections=connections,
+        counts=counts,
+        worker_metrics=WorkerMetrics(settings.prefix, counts.encode) if has_siblings else None,
     )
     return context

@@ -79,6 +79,7 @@ class Routes:
             context.registry,
             context.status,
             connections.timing,
+            connections.statistics,
             budget=connections.budget,
             max_channels=context.settings.limit_channels_per_connection,
         )
@@ -99,7 +100,7 @@ class Routes:
         context = self._context
         parts = context.pipeline, context.status, context.hub, context.registry
         health = Health(*parts, lambda: context.failing)
-        metrics = Metrics(context.settings.prefix, *parts)
+        metrics = Metrics(context.counts, context.worker_metrics)
         return {
             "health": {"GET": lambda _: health.report()},
             "health/live": {"GET": lambda _: health.live()},
@@ -137,6 +138,8 @@ class Routes:
 
     def _failure(self, route: str, error: Exception) -> Response:
         context = self._context
+        if isinstance(error, HTTPError):
+            context.connections.statistics.refuse(error.code, str(error))
         return failure(route, error, context.status.outage, context.connections.faults)
 
     async def _prepare(self) -> None:
@@ -177,6 +180,7 @@ class Routes:
             else:
                 await Response.error(_no_socket()).deny(send, scope)
         except HTTPError as error:
+            self._context.connections.statistics.refuse(error.code, str(error))
             await Response.error(error).deny(send, scope)
 
     async def _stream(self, request: Request, send: Send) -> None:

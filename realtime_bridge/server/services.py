@@ -12,6 +12,7 @@ from realtime_bridge.server.fault_log import FaultLog
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.rejection_log import RejectionLog
+from realtime_bridge.server.statistics import ServerStatistics
 from realtime_bridge.server.timer_wheel import TimerWheel
 from realtime_bridge.server.timing import ServerTiming
 
@@ -28,6 +29,7 @@ class ConnectionServices:
         budget: the channels that each user may still request.
         rejections: reports clients that go beyond a limit.
         faults: reports mistakes in code that requests reach.
+        statistics: counts of this run.
         timers: wakes the connections.
         status: the generation, and whether the log answers.
         tasks: owner of the tasks of a started server.
@@ -44,6 +46,7 @@ class ConnectionServices:
     budget: ChannelBudget
     rejections: RejectionLog
     faults: FaultLog
+    statistics: ServerStatistics
     timers: TimerWheel
     status: ServerStatus
     tasks: Supervisor | None

@@ -118,6 +118,7 @@ class Connection(Subscriber, RegisteredClient):
         """
         services = self._services
         services.registry.add(self)
+        services.statistics.opened[self.transport] += 1
         if principal:
             self._perform(self._accept(principal, None))
         for channel, position in requested.positions.items():
@@ -146,6 +147,7 @@ class Connection(Subscriber, RegisteredClient):
         if subscription.behind:
             return False
         if not self.has_room:
+            self._services.statistics.slow_clients += 1
             self._perform(self._session.mark_slow(time.monotonic(), unsent=self.unsent_bytes))
             self._schedule()
             return False
@@ -218,6 +220,7 @@ class Connection(Subscriber, RegisteredClient):
             elif isinstance(command, Unsubscribe):
                 self._end_subscription(command.subscription)
             else:
+                self._services.statistics.closed[command.code] += 1
                 self._closing = command
                 self.end(command)
                 self._services.rejections.report_close(command.code, command.reason)
@@ -236,6 +239,7 @@ class Connection(Subscriber, RegisteredClient):
         try:
             principal = self._services.authenticator.verify(command.token)
         except TokenError as error:
+            self._services.statistics.refuse(error.code, str(error))
             return self._session.reject(CloseCode.TOKEN, str(error), reason=error.code)
         return self._accept(principal, command.nonce)
 
@@ -292,6 +296,7 @@ class Connection(Subscriber, RegisteredClient):
         assert self._principal
         if denial := await self._decide(self._principal, channel):
             hub.unsubscribe(self, channel)
+            self._services.statistics.refuse(denial.word, denial.message)
             self._perform(self._session.deny_subscription(channel, denial.code, denial.message))
             return
         assert self._history_reads

@@ -57,6 +57,8 @@ def stream_response() -> Response:
 class StreamConnection(ASGIConnection):
     """Connection on which only the server sends; a client recovers by opening another."""
 
+    transport = "sse"
+
     def __init__(self, services: ConnectionServices, request: Request, send: Send) -> None:
         super().__init__(services)
         self._request = request

@@ -35,6 +35,8 @@ async def serve(
 class WebSocketConnection(ASGIConnection):
     """Connection on which both sides send messages."""
 
+    transport = "websocket"
+
     def __init__(self, services: ConnectionServices, receive: Receive, send: Send) -> None:
         super().__init__(services)
         self._asgi_receive = receive

@@ -25,6 +25,7 @@ from realtime_bridge.server.lifecycle.null_log import NOWHERE
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.registry import ConnectionRegistry, RegisteredClient
+from realtime_bridge.server.statistics import ServerStatistics
 from realtime_bridge.server.timing import ServerTiming
 
 MAX_CACHED = 10_000
@@ -111,6 +112,7 @@ class Polls:
         registry: the clients of this process, among them the long polls.
         status: the status of the server.
         timing: the durations of the server.
+        statistics: counts of this run.
         budget: the channels that each user may still request.
         max_channels: the most channels of one poll.
 
@@ -125,6 +127,7 @@ class Polls:
         registry: ConnectionRegistry,
         status: ServerStatus,
         timing: ServerTiming,
+        statistics: ServerStatistics,
         *,
         budget: ChannelBudget,
         max_channels: int,
@@ -137,6 +140,7 @@ class Polls:
         self._status = status
         self._max_wait = timing.poll_wait
         self._budget = budget
+        self._statistics = statistics
         self._max_channels = max_channels
         self._cache = LogCache(pipeline, hub, seconds=timing.poll_cache)
 
@@ -157,6 +161,7 @@ class Polls:
             answers = await self._wait_for_news(principal, granted, wait)
             # Access can be revoked while the poll waits.
             denials |= await self._denials(principal, granted)
+        self._statistics.polls += 1
         channels = {name: _describe(answer) for name, answer in answers.items()}
         channels |= {name: denial.to_json() for name, denial in denials.items()}
         return Response.json(
@@ -170,7 +175,10 @@ class Polls:
 
     async def _denials(self, principal: Principal, channels: Iterable[str]) -> Mapping[str, Denial]:
         decisions = {name: await self._access.decide(principal, name) for name in channels}
-        return {name: denial for name, denial in decisions.items() if denial}
+        denials = {name: denial for name, denial in decisions.items() if denial}
+        for denial in denials.values():
+            self._statistics.refuse(denial.word, denial.message)
+        return denials
 
     async def _wait_for_news(
         self, principal: Principal, positions: Positions, wait: float
@@ -226,6 +234,8 @@ class Polls:
 
 class _LongPoll(Subscriber, RegisteredClient):
     """Subscriber that ends a long poll's wait on any event, reset, status or close."""
+
+    transport = "poll"
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()

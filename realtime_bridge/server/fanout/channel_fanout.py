@@ -72,6 +72,11 @@ class ChannelFanout:
             or self.paused
         )
 
+    @property
+    def live_subscribers(self) -> int:
+        """Number of the subscribers that get each event at once."""
+        return len(self.subscribers) + len(self.fast_subscribers)
+
     def remove(self, subscriber: Subscriber) -> None:
         """Remove a subscriber, in any state."""
         if isinstance(subscriber, FastSubscriber):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -21,6 +22,7 @@ from realtime_bridge.server.fanout.history_reader import HistoryReader
 from realtime_bridge.server.fanout.positions import after_top, differs_from, has_advanced
 from realtime_bridge.server.fanout.recovery import Recovery
 from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
+from realtime_bridge.server.statistics import ServerStatistics
 from realtime_bridge.server.timing import ServerTiming
 
 _TIMING = ServerTiming()
@@ -35,6 +37,7 @@ class Hub:
         feed: the feed that announces events, often the same object.
         on_change: called when `healthy` has changed.
         timing: the durations of the server.
+        statistics: counts of this run.
 
     """
 
@@ -45,9 +48,11 @@ class Hub:
         *,
         on_change: Callable[[], None] = lambda: None,
         timing: ServerTiming = _TIMING,
+        statistics: ServerStatistics | None = None,
     ) -> None:
         self._feed = feed
         self._on_change, self._timing = on_change, timing
+        self._statistics = statistics or ServerStatistics()
         self.healthy: bool = False
         """True while feed and log answer, so that all events are fanned out here."""
         self.recovery: Recovery = Recovery(log, timing)
@@ -213,7 +218,10 @@ class Hub:
 
     def _dispatch(self, events: Sequence[Event]) -> None:
         by_channel: dict[str, list[Event]] = {}
+        now, delays = time.time() * 1_000, self._statistics.delays
         for event in events:
+            # Clocks of two hosts differ by a little: an event is not announced before its append.
+            delays.observe(max(0.0, now - (event.time or now)) / 1_000)
             by_channel.setdefault(event.channel, []).append(event)
         for channel, channel_events in by_channel.items():
             if fanout := self.fanouts.get(channel):
@@ -239,6 +247,7 @@ class Hub:
             self._recover(fanout)
         else:
             self._announced += count
+            self._statistics.deliveries += count * fanout.live_subscribers
 
     def _recover(self, fanout: ChannelFanout) -> None:
         if self._tasks is None:

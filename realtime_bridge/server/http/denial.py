@@ -23,10 +23,15 @@ class Denial(Struct, frozen=True, gc=False):
     code: int
     message: str
 
+    @property
+    def word(self) -> str:
+        """The code as a word, as errors have it."""
+        return _WORDS[self.code]
+
     def to_json(self) -> dict[str, Any]:
         """Return the denial's part in the answer to a request about several channels."""
         return {"error": {"code": self.code, "message": self.message}}
 
     def to_error(self) -> HTTPError:
         """Return the error of a request about this channel alone."""
-        return HTTPError(self.code, _WORDS[self.code], self.message)
+        return HTTPError(self.code, self.word, self.message)

@@ -42,6 +42,8 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     """
 
+    transport = "websocket"
+
     __slots__ = (
         "_broken",
         "_continues",

@@ -90,6 +90,7 @@ class WebSocket(asyncio.Protocol):
             principal = context.authenticator.authorize_upgrade(request)
             answer = _answer(request)
         except HTTPError as error:
+            context.connections.statistics.refuse(error.code, str(error))
             self._transport.write(rejection(error))
             self._transport.close()
             return asyncio.Protocol()
