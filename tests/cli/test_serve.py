@@ -170,7 +170,7 @@ def test_json_log_has_one_object_per_line_for_an_outage_and_its_end(tmp_path: Pa
     assert len({line["message"] for line in lines}) == len(lines)  # no line is repeated
 
 
-def test_application_in_place_of_a_bridge_is_told_how_to_run(tmp_path: Path) -> None:
+def test_application_in_place_of_a_bridge_gets_its_command(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("def app(scope, receive, send): ...\n")
     error = complaint(run("serve", "shop:app", folder=tmp_path, variables=REAL), status=1)
     assert "uvicorn shop:app --ws realtime_bridge.server.connections.fast:WebSocket" in error
