@@ -151,8 +151,7 @@ class Routes:
     def _find(self, route: str | None, method: str) -> Route:
         methods = self._table.get(route) if route else None
         if methods is None:
-            name = "below the bridge" if route is None else repr(route[:100])
-            raise HTTPError(404, "not_found", f"No route {name}: check the URL of the bridge")
+            raise HTTPError(404, "not_found", _no_route(route))
         # A load balancer's health check may send HEAD, which RFC 9110 §9.1 requires beside GET.
         found = methods.get("GET" if method == "HEAD" else method)
         if found is None:
@@ -196,6 +195,14 @@ class Routes:
             await rejection.send(send)
         else:
             await sse.StreamConnection(context.connections, request, send).serve(head, *start)
+
+
+def _no_route(route: str | None) -> str:
+    if route is None:
+        return "No route outside of the bridge: check the URL of the bridge"
+    if not route:
+        return "A bridge runs here: `health` below this URL has its state, pages use `connect`"
+    return f"No route {route[:100]!r}: check the URL of the bridge"
 
 
 def _no_socket() -> HTTPError:

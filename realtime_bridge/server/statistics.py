@@ -10,7 +10,7 @@ _logger = logging.getLogger("realtime_bridge.server")
 DELAY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the delays' buckets, in s: Prometheus's usual ones."""
 
-MISCONFIGURED = frozenset({"token_unknown_key"})
+MISCONFIGURED = frozenset({"token_unknown_key", "bad_signature", "old_timestamp"})
 """Codes of refusals whose usual cause is a configuration: an operator has to see them."""
 
 LOG_SECONDS = 60.0

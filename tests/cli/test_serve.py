@@ -159,8 +159,13 @@ def test_json_log_has_one_object_per_line_for_an_outage_and_its_end(tmp_path: Pa
         lost = json.loads(server.line('{"time":'))
         assert (lost["level"], lost["pid"]) == ("warning", server.pid)
         assert "Connection refused" in lost["message"]
-        while "serving http" not in json.loads(server.line("{"))["message"]:
+        while "serving http" not in (message := json.loads(server.line("{"))["message"]):
             pass
+        url = message.split()[1]
+        token = Tokens(SECRET, issuer="realtime").issue("ann")
+        listen = ("listen", "user-ann", "--token", token, "--url", url)
+        with command(*listen, folder=tmp_path) as listener:
+            assert "its log or backend is down" in listener.line("delayed")
         with redis:
             while "runs again" not in json.loads(server.line("{"))["message"]:
                 pass

@@ -42,6 +42,8 @@ async def check_all_routes(site: Site) -> None:
         assert ready.status == 200
     async with site.http.get(f"{site.url}/nothing") as nothing:
         assert nothing.status == 404
+    async with site.http.get(f"{site.url}/") as mount_point:
+        assert (mount_point.status, "A bridge runs here" in await mount_point.text()) == (404, True)
 
 
 async def check_page(site: Site, text: str) -> None:

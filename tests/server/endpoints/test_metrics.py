@@ -12,6 +12,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 
+from realtime_bridge.server.auth.tokens import Tokens
 from tests.cli.processes import ServeProcess
 from tests.server.harness import SECRET, Serve, Site
 from tests.services.redis import RedisServer
@@ -75,6 +76,24 @@ async def test_refusals_are_counted_by_code_and_closings_too(site: Site) -> None
     assert (await read(site, code="bad_token"))["realtime_refusals_total"] == 1
     assert (await read(site, code="4401"))["realtime_connections_closed_total"] == 1
     assert (await read(site))["realtime_polls_total"] == 1
+
+
+async def test_other_secrets_are_logged_once_with_their_cause(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = "another secret of 32 bytes at least"
+    token = Tokens(other, issuer="realtime").issue("42")
+    for _ in range(2):
+        body = {"events": [{"channel": "job.7", "event": "job.step"}]}
+        assert (await site.publish(body, secret=other))[0] == 401
+        await site.post("poll", {"positions": {}}, authorization=f"Bearer {token}")
+        client = await site.open()
+        await client.send("connect", token=token, nonce="n", version=1)
+        await client.closed()
+    lines = [record.getMessage() for record in caplog.records if "client refused" in record.msg]
+    assert len(lines) == 2
+    assert any("code=bad_signature" in line and "same secret" in line for line in lines)
+    assert any("code=token_unknown_key" in line and "REALTIME_SECRET" in line for line in lines)
 
 
 async def test_metric_names_have_the_prefix_of_the_application(serve: Serve) -> None:
