@@ -2,7 +2,7 @@
 
 import logging
 import os
-import time
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -28,12 +28,13 @@ class LogLevel(StrEnum):
 class TextFormatter(logging.Formatter):
     """Formatter of lines for people."""
 
-    converter = staticmethod(time.gmtime)
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
-
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s pid=%(process)d %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 -- the name of `logging`
+        """Return the time in UTC, as ISO 8601 writes it."""
+        moment = datetime.fromtimestamp(record.created, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class JSONFormatter(TextFormatter):

@@ -54,7 +54,7 @@ async def test_vite_keeps_the_host_of_the_page(
         vite = ("node", "node_modules/vite/bin/vite.js", "--host", "127.0.0.1", "--strictPort")
         with Process(*vite, "--port", str(port), folder=tmp_path, variables={}):
             await wait_until_it_answers(f"{origin}/")
-            # 401: the page may connect, and nobody has signed in.
+            # 401: the page may connect, and no user has signed in.
             assert await connect(http, origin, origin=origin) == expected
 
 

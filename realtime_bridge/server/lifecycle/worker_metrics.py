@@ -45,7 +45,7 @@ class WorkerMetrics:
         """Answer the siblings until cancelled.
 
         Raises:
-            ConfigurationError: the folder belongs to somebody else.
+            ConfigurationError: the folder belongs to another user.
 
         """
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -92,7 +92,7 @@ def _remove(path: Path) -> None:
 
 
 def _check_private(folder: Path) -> None:
-    """Check that nobody else may write here: any user may create a name in the temporary folder."""
+    """Check that no other user may write here: each may create a name in the temporary folder."""
     status = folder.lstat()
     is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
     if not is_ours or status.st_mode & 0o077:
