@@ -18,11 +18,11 @@ from realtime_bridge.backend.native_threads import wait_for
 from realtime_bridge.errors import ExtraNotInstalledError
 
 try:
-    from a2wsgi import ASGIMiddleware as _ASGIMiddleware
-except ModuleNotFoundError as error:
+    import a2wsgi as _a2wsgi
+except ModuleNotFoundError as _error:
     raise ExtraNotInstalledError(
         "A bridge in a WSGI server", missing="a2wsgi", extra="wsgi"
-    ) from error
+    ) from _error
 
 if TYPE_CHECKING:
     from realtime_bridge.server import Bridge
@@ -67,7 +67,7 @@ class _ThreadedBridge:
         # The thread belongs to this process: it starts after the server has forked its workers.
         loop = LoopThread("realtime-bridge-wsgi").loop
         atexit.register(self._stop, loop)
-        return cast("WSGIApplication", _ASGIMiddleware(cast("Any", self._bridge), loop=loop))
+        return cast("WSGIApplication", _a2wsgi.ASGIMiddleware(cast("Any", self._bridge), loop=loop))
 
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
         stop = self._bridge.__aexit__(None, None, None)
