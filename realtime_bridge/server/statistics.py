@@ -4,6 +4,9 @@ import logging
 import time
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
+
+from realtime_bridge.model.event import Event
 
 _logger = logging.getLogger("realtime_bridge.server")
 
@@ -55,6 +58,13 @@ class ServerStatistics:
         self.refusals: Counter[str] = Counter()
         """Number of refused requests, connections and subscriptions, by code."""
         self._logged: dict[str, float] = {}
+
+    def measure_delays(self, events: Iterable[Event]) -> None:
+        """Count how long ago these events were appended."""
+        now = time.time()
+        for event in events:
+            # Clocks of two hosts differ by a little: an event is not announced before its append.
+            self.delays.observe(max(0.0, now - event.time / 1_000) if event.time else 0.0)
 
     def refuse(self, code: str, reason: str) -> None:
         """Count a refusal, and log it where the configuration is the likely cause."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -218,10 +217,8 @@ class Hub:
 
     def _dispatch(self, events: Sequence[Event]) -> None:
         by_channel: dict[str, list[Event]] = {}
-        now, delays = time.time() * 1_000, self._statistics.delays
+        self._statistics.measure_delays(events)
         for event in events:
-            # Clocks of two hosts differ by a little: an event is not announced before its append.
-            delays.observe(max(0.0, now - (event.time or now)) / 1_000)
             by_channel.setdefault(event.channel, []).append(event)
         for channel, channel_events in by_channel.items():
             if fanout := self.fanouts.get(channel):

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from realtime_bridge.backend.calls import call_for_each
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model import ids
 
@@ -62,8 +61,9 @@ class WorkerMetrics:
     async def collect(self) -> dict[str, bytes | None]:
         """Return the report of each other worker by its process id; None for a silent one."""
         paths = [path for path in self._folder.glob("*") if path != self._socket]
-        answers = await call_for_each({str(path): path for path in paths}, _ask)
-        return {Path(path).name.partition("-")[0]: answer for path, answer in answers.items()}
+        answers = await asyncio.gather(*map(_ask, paths))
+        names = [path.name.partition("-")[0] for path in paths]
+        return dict(zip(names, answers, strict=True))
 
     async def _answer(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(self._report())
@@ -72,7 +72,7 @@ class WorkerMetrics:
             await writer.wait_closed()
 
 
-async def _ask(_: str, path: Path) -> bytes | None:
+async def _ask(path: Path) -> bytes | None:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             reader, writer = await asyncio.open_unix_connection(path)
