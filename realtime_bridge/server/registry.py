@@ -51,6 +51,8 @@ class ConnectionRegistry:
         self.draining: bool = False
         self.users: Counter[str] = Counter()
         """Number of connections of each user."""
+        self.opened: Counter[str] = Counter()
+        """Number of clients since the start by transport; a poll counts if it waits."""
         self._user_limit = user_limit
         # A dictionary: a set of thousands takes three times its memory.
         self._clients: dict[RegisteredClient, None] = {}
@@ -65,6 +67,7 @@ class ConnectionRegistry:
     def add(self, client: RegisteredClient) -> None:
         """Register a client."""
         self._clients[client] = None
+        self.opened[client.transport] += 1
 
     def discard(self, client: RegisteredClient) -> None:
         """Remove a client."""

@@ -46,18 +46,23 @@ class ServerStatistics:
         self.started: float = time.time()
         self.delays: Histogram = Histogram(DELAY_BOUNDS)
         """Seconds from the append of each event to its announcement here."""
+        self.announced: int = 0
+        """Number of events that the log announced, and that were new here."""
         self.deliveries: int = 0
         """Number of events written to connected subscribers, once for each of them."""
         self.polls: int = 0
         self.slow_clients: int = 0
         """Number of times that a client fell behind, and was moved from push to reading."""
-        self.opened: Counter[str] = Counter()
-        """Number of connections by transport."""
         self.closed: Counter[int] = Counter()
         """Number of connections that the server closed, by close code."""
         self.refusals: Counter[str] = Counter()
         """Number of refused requests, connections and subscriptions, by code."""
         self._logged: dict[str, float] = {}
+
+    def count_events(self, count: int, *, subscribers: int) -> None:
+        """Count announced events, each of which was written to so many subscribers."""
+        self.announced += count
+        self.deliveries += count * subscribers
 
     def measure_delays(self, events: Iterable[Event]) -> None:
         """Count how long ago these events were appended."""

@@ -118,7 +118,6 @@ class Connection(Subscriber, RegisteredClient):
         """
         services = self._services
         services.registry.add(self)
-        services.statistics.opened[self.transport] += 1
         if principal:
             self._perform(self._accept(principal, None))
         for channel, position in requested.positions.items():

@@ -101,7 +101,12 @@ class Counts:
                 "Published events whose push to the provider failed; clients read them later.",
                 broadcaster.unpushed,
             ),
-            ("events_announced", "Events that the log announced to this worker.", hub.events),
+            ("events_announced", "Events that the log announced to this worker.", counts.announced),
+            (
+                "events_recovered",
+                "Events read from the log because their announcement was missing.",
+                hub.recovery.events,
+            ),
             (
                 "event_deliveries",
                 "Events written to connected subscribers, once for each subscriber.",
@@ -119,6 +124,7 @@ class Counts:
 
     def _labelled(self) -> Iterator[Family]:
         counts, open_now = self._statistics, self._registry.transports()
+        opened = self._registry.opened.items()
         yield self._family(
             "connections",
             "gauge",
@@ -128,8 +134,8 @@ class Counts:
         yield self._family(
             "connections_opened",
             "counter",
-            "Connections accepted by transport.",
-            [("_total", {"transport": name}, count) for name, count in counts.opened.items()],
+            "Connections and waiting polls accepted, by transport.",
+            [("_total", {"transport": name}, count) for name, count in opened],
         )
         yield self._family(
             "connections_closed",

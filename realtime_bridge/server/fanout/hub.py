@@ -60,18 +60,13 @@ class Hub:
         self.fanouts: dict[str, ChannelFanout] = {}
         """Fan-outs of the open channels, by channel."""
         self.opener: ChannelOpener = ChannelOpener(self._open_all)
-        self._announced, self._has_feed = 0, False
+        self._has_feed = False
         self._listener: Listener | None = None
         self._tasks: Supervisor | None = None
         self._check_outage = OutageLog(
             _logger, "the position check failed", "the position check works again"
         )
         self._changing, self._ready = asyncio.Lock(), asyncio.Event()
-
-    @property
-    def events(self) -> int:
-        """Number of events fanned out."""
-        return self._announced + self.recovery.events
 
     @property
     def failing(self) -> list[str]:
@@ -243,8 +238,7 @@ class Hub:
         if count is None:
             self._recover(fanout)
         else:
-            self._announced += count
-            self._statistics.deliveries += count * fanout.live_subscribers
+            self._statistics.count_events(count, subscribers=fanout.live_subscribers)
 
     def _recover(self, fanout: ChannelFanout) -> None:
         if self._tasks is None:
