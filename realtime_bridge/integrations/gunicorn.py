@@ -3,12 +3,15 @@
 gunicorn -k realtime_bridge.integrations.gunicorn.Worker -w 4 main:app
 """
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from uvicorn_worker import UvicornWorker
+if TYPE_CHECKING:  # the package has no types
+    _UvicornWorker = object
+else:
+    from uvicorn_worker import UvicornWorker as _UvicornWorker
 
 
-class Worker(UvicornWorker):  # type: ignore[misc]  # it has no types
+class Worker(_UvicornWorker):
     """Worker of uvicorn with the fast WebSocket of the bridge."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {

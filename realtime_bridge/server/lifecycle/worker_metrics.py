@@ -102,5 +102,8 @@ def _check_private(folder: Path) -> None:
 
 
 def can_exchange() -> bool:
-    """Return whether this system has Unix sockets and users."""
-    return hasattr(asyncio, "start_unix_server") and hasattr(os, "getuid")
+    """Return whether this system has users, and the running event loop Unix sockets."""
+    # Windows has neither. The loop of a simulation has no sockets at all.
+    without = asyncio.AbstractEventLoop.create_unix_server
+    has_sockets = type(asyncio.get_running_loop()).create_unix_server is not without
+    return has_sockets and hasattr(os, "getuid")
