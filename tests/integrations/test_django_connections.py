@@ -72,6 +72,14 @@ def cut(database):
     return database.execute(f"{cut} WHERE application_name = 'shop'").fetchone()[0]
 
 
+async def until_none_is_left(database):
+    # A server process of PostgreSQL ends a moment after its connection was closed.
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'shop'"
+    async with asyncio.timeout(30):
+        while database.execute(count).fetchone()[0]:
+            await asyncio.sleep(0.05)
+
+
 async def main():
     transport = httpx.ASGITransport(bridge)
     cookies = {settings.SESSION_COOKIE_NAME: session.session_key}
@@ -80,6 +88,8 @@ async def main():
             transport=transport, base_url="http://127.0.0.1/realtime/", cookies=cookies
         ) as client:
             before = await watch(client)
+            if sys.argv[1] == "0":
+                await until_none_is_left(database)
             connections = cut(database)
             tries = [await watch(client) for _ in range(12)]
     print(json.dumps([before, connections, tries]))
