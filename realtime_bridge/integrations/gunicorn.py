@@ -12,11 +12,11 @@ else:
 
 
 class Worker(_UvicornWorker):
-    """Worker of uvicorn with the fast WebSocket of the bridge."""
+    """Worker of uvicorn with the fast WebSocket of the bridge, and its limits of requests."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "auto",
-        "http": "auto",
+        "http": "realtime_bridge.server.connections.fast.http:HTTP",
         "ws": "realtime_bridge.server.connections.fast:WebSocket",
         "ws_per_message_deflate": False,
     }
