@@ -311,13 +311,13 @@ class Settings(EnvironmentSettings):
         """Return the secret, or the list of secrets, of a server.
 
         Args:
-            dev: whether it is a development server, which needs none.
+            dev: whether it is a development server, which has a well-known secret.
 
         Raises:
             ConfigurationError: no secret is set, or the development secret is among them.
 
         """
-        if dev and self.secret is None:
+        if dev:
             return DEVELOPMENT_SECRET
         if self.secret is None:
             raise ConfigurationError(
