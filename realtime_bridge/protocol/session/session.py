@@ -1,6 +1,6 @@
 """Server's state of one connection: messages and time in, commands out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from realtime_bridge.errors import InvalidEventError
@@ -29,6 +29,9 @@ _PACES = [0.9 + 0.2 * step / 256 for step in range(256)]
 BURST_SECONDS = 2.0
 """A client may send the messages of this many seconds at once."""
 
+DEPARTURES = 2
+"""A client may leave this many times the channels of one connection at once, and join others."""
+
 MAX_REASON = 120
 """The longest reason of a close, in characters; a close frame holds 123 bytes."""
 
@@ -48,8 +51,9 @@ class Session:
     """
 
     __slots__ = (
-        "_closed", "_denials", "_expires", "_limits", "_next_heartbeat", "_pace",
-        "_sent", "_sent_at", "_slow_reader", "_timing", "client", "subscriptions", "user",
+        "_closed", "_denials", "_expires", "_left", "_left_at", "_limits", "_next_heartbeat",
+        "_pace", "_sent", "_sent_at", "_slow_reader", "_timing", "client", "subscriptions",
+        "user",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +74,7 @@ class Session:
         self._next_heartbeat = NEVER
         self._expires = now + timing.connect
         self._sent, self._sent_at = 0.0, now
+        self._left, self._left_at = 0.0, now
         self._denials = 0
         self._slow_reader: SlowReader | None = None
         self._closed = False
@@ -265,7 +270,7 @@ class Session:
         return [Send(messages.encode("heartbeat", **fields))]
 
     def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
-        over = 0.0 if self._is_exempt(frame) else self._count_message(now)
+        over = 0.0 if self._is_exempt(frame, now) else self._count_message(now)
         if over > 0:
             limit = self._limits.over_rate
             # Pages subscribe and leave whole lists at once: such messages may overdraw the limit.
@@ -276,28 +281,30 @@ class Session:
                 return self._refuse(frame.channel, 429, limit)
         if self.user is None and not isinstance(frame, messages.Connect):
             raise ProtocolError("the first frame is connect")
-        return self._answer(frame)
+        return self._answer(frame, now)
 
-    def _answer(self, frame: messages.ClientFrame) -> list[Command]:
+    def _answer(self, frame: messages.ClientFrame, now: float) -> list[Command]:
         if isinstance(frame, messages.Connect | messages.Renew):
             return [VerifyToken(frame.token, frame.nonce)]
         if isinstance(frame, messages.Ping):
             return [Send(messages.encode("pong", nonce=frame.nonce))]
         if isinstance(frame, messages.Unsubscribe):
-            return self._leave(frame.channel)
+            commands = self._leave(frame.channels)
+            self._count_departures(len(commands), now)
+            return commands
         if frame.problem:
             return self._refuse(frame.channel, 400, frame.problem)
         return self.subscribe(frame.channel, frame.position)
 
     def _refuse(self, channel: str, code: int, message: str) -> list[Command]:
         """Deny a subscription that may be open already."""
-        return [*self._leave(channel), *self.deny_subscription(channel, code, message)]
+        return [*self._leave([channel]), *self.deny_subscription(channel, code, message)]
 
-    def _leave(self, channel: str) -> list[Command]:
-        subscription = self.subscriptions.pop(channel, None)
-        return [Unsubscribe(subscription)] if subscription else []
+    def _leave(self, channels: Iterable[str]) -> list[Command]:
+        left = [self.subscriptions.pop(channel, None) for channel in channels]
+        return [Unsubscribe(subscription) for subscription in left if subscription]
 
-    def _is_exempt(self, frame: messages.ClientFrame) -> bool:
+    def _is_exempt(self, frame: messages.ClientFrame, now: float) -> bool:
         """Return whether the server caused this message, so that the rate limit spares it."""
         # All channels may be subscribed at once, as their number has its own limit. Denials have
         # a limit too, because each may have cost a rule's query.
@@ -305,7 +312,19 @@ class Session:
             return False
         if subscription := self.subscriptions.get(frame.channel):
             return subscription.prompted or subscription.continues_at(frame.position)
+        if self._left and self._count_departures(0, now) > 0:
+            return False
         return max(len(self.subscriptions), self._denials) < self._limits.channels
+
+    def _count_departures(self, count: int, now: float) -> float:
+        """Count channels that were left, and return by how many they are over their limit.
+
+        Each makes room for one more subscription without cost.
+        """
+        rate = self._limits.frames_per_second
+        self._left = max(0.0, self._left - (now - self._left_at) * rate) + count
+        self._left_at = now
+        return self._left - DEPARTURES * self._limits.channels
 
     def _count_message(self, now: float) -> float:
         """Count one message, and return by how many the client is over its limit, if positive."""

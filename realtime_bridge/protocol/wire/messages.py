@@ -46,9 +46,9 @@ class Subscribe(Struct, frozen=True, gc=False):
 
 
 class Unsubscribe(Struct, frozen=True, gc=False):
-    """End of a subscription."""
+    """End of one or more subscriptions."""
 
-    channel: str
+    channels: tuple[str, ...]
 
 
 class Ping(Struct, frozen=True, gc=False):
@@ -279,10 +279,19 @@ def _subscribe(fields: Mapping[str, Any]) -> Subscribe:
         return Subscribe(channel, None, str(error))
 
 
+def _unsubscribe(fields: Mapping[str, Any]) -> Unsubscribe:
+    names = fields.get("channels")
+    if names is None:
+        return Unsubscribe((_text(fields, "channel", MAX_NAME),))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ProtocolError("unsubscribe: channels is not valid: send a list of names")
+    return Unsubscribe(tuple(names))
+
+
 _CLIENT_FRAMES: dict[str, Callable[[Mapping[str, Any]], ClientFrame]] = {
     "connect": lambda fields: Connect(_text(fields, "token", MAX_TOKEN), _nonce(fields)),
     "subscribe": _subscribe,
-    "unsubscribe": lambda fields: Unsubscribe(_text(fields, "channel", MAX_NAME)),
+    "unsubscribe": _unsubscribe,
     "ping": lambda fields: Ping(_nonce(fields)),
     "token": lambda fields: Renew(_text(fields, "token", MAX_TOKEN), _nonce(fields)),
 }

@@ -432,6 +432,29 @@ class TestRate:
             text = frame("unsubscribe", channel=f"job.{number}")
             assert session.receive(text, 1.0) == [Unsubscribe(left)]
 
+    @pytest.mark.parametrize("number", [1, 41, 128])
+    def test_one_frame_leaves_many_channels_and_costs_as_much_as_one(self, number: int) -> None:
+        names = [f"job.{each}" for each in range(number)]
+        session = subscribed(*names)
+        left = [Unsubscribe(session.subscriptions[name]) for name in names]
+        assert session.receive(frame("unsubscribe", channels=[*names, "unknown"]), 1.0) == left
+        assert session.subscriptions == {}
+        for _ in range(39):
+            assert sent(session.receive(frame("ping", nonce="n"), 1.0))
+
+    def test_page_may_replace_all_its_channels_twice_at_once(self) -> None:
+        session = admitted()
+        names = [f"job.{number}" for number in range(128)]
+        for _ in range(3):
+            for name in names:
+                assert requested(session.receive(frame("subscribe", channel=name), 0.0))
+            session.receive(frame("unsubscribe", channels=names), 0.0)
+        for name in names[:39]:
+            session.receive(frame("subscribe", channel=name), 0.0)
+        commands = session.receive(frame("subscribe", channel="job.39"), 0.0)
+        assert refusal(commands) == (429, "over 20 frames a second")
+        assert requested(session.receive(frame("subscribe", channel="job.40"), 10.0))
+
     def test_leaving_and_subscribing_again_is_not_free(self) -> None:
         session = admitted()
         commands: list[Command] = []

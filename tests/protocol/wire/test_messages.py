@@ -52,7 +52,8 @@ def positioned_event(data: Any = None, offset: int = 1, **fields: Any) -> Event:
             '{"type":"subscribe","channel":"job.7","position":{"epoch":"k3v9q2wz","offset":5}}',
             Subscribe("job.7", Position(EPOCH, 5)),
         ),
-        ('{"type":"unsubscribe","channel":"job.7"}', Unsubscribe("job.7")),
+        ('{"type":"unsubscribe","channel":"job.7"}', Unsubscribe(("job.7",))),
+        ('{"type":"unsubscribe","channels":["job.7","job.8"]}', Unsubscribe(("job.7", "job.8"))),
         ('{"type":"ping"}', Ping(None)),
         ('{"type":"ping","nonce":"n","more":[1]}', Ping("n")),
         ('{"type":"token","token":"t"}', Renew("t", None)),
@@ -99,6 +100,8 @@ def test_position_id_is_decoded() -> None:
         ('{"type":"subscribe"}', "subscribe: channel"),
         ('{"type":"subscribe","channel":["job.7"]}', "subscribe: channel"),
         ('{"type":"unsubscribe","channel":null}', "unsubscribe: channel"),
+        ('{"type":"unsubscribe","channels":"job.7"}', "unsubscribe: channels"),
+        ('{"type":"unsubscribe","channels":[7]}', "unsubscribe: channels"),
         ('{"type":"token"}', "token: token"),
     ],
 )
