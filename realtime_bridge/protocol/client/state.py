@@ -25,6 +25,7 @@ BEHIND = "missing data is being read"
 DOWN = "the server reports that its log or backend is down"
 OVERDUE = "the server does not answer in time"
 LAGGING = "messages arrive late"
+UNPUSHED = "channels are polled: this connection does not carry them"
 
 
 class State:
@@ -67,6 +68,8 @@ class State:
         self.started: int = 0
         self.last_ok: int | None = None
         self.behind: int | None = None
+        self.unpushed: int = 0
+        """Number of channels that the live socket does not push: they are polled."""
         self.poll_schedule: PollSchedule = PollSchedule(options.polling_interval, timing)
         self.reconnect_policy: ReconnectPolicy = ReconnectPolicy(
             reconnect_interval=options.reconnect_interval,
@@ -85,7 +88,7 @@ class State:
         if self.mode in ("FALLBACK", "UPGRADING", "SUSPECT"):
             return True
         return self.mode in ("LIVE", "PROBING", "CONNECTING") and (
-            self._polling_on or self.trouble is not None
+            self._polling_on or self.trouble is not None or self.unpushed > 0
         )
 
     @property
@@ -112,17 +115,22 @@ class State:
 
     @property
     def complete(self) -> bool:
-        """True while a live socket pushes events, and no channel lacks any."""
-        return self.pushed and self.behind is None
+        """True while a live socket pushes the events of all channels, and no channel lacks any."""
+        return self.pushed and self.behind is None and not self.unpushed
 
-    def sync_changed(self, *, ok: bool, loaded: bool = True) -> None:
+    def sync_changed(self, *, ok: bool, loaded: bool = True, unpushed: int = 0) -> None:
         """Record whether every channel has all its events.
 
         Args:
             ok: Whether every channel has all its events. If not for a while, a poll reads them.
             loaded: Whether every handler has its snapshot; only the status shows it.
+            unpushed: Number of channels that the live socket does not push; new ones are polled at
+                once.
 
         """
+        if self.mode == "LIVE" and unpushed > self.unpushed:
+            self._poll_within(0)
+        self.unpushed = unpushed
         if ok and loaded:
             self.behind = None
         elif self.behind is None:
@@ -133,7 +141,8 @@ class State:
             self.timers.setdefault("stale", self._now + self.timing.late_after)
 
     def _on_poll(self) -> None:
-        self._do("poll")
+        # Beside a socket without trouble, only the channels that it does not push need a poll.
+        self._do("poll", self._socket if self.pushed and not self._polling_on else None)
         self.timers["poll_limit"] = self._now + self.timing.poll_timeout
         self.poll_schedule.begin()
 
@@ -243,8 +252,8 @@ class State:
 
     @property
     def _active_reason(self) -> str | None:
-        if self.mode == "LIVE" and self.trouble is None:
-            return BEHIND
+        if self.pushed:
+            return f"{self.unpushed} {UNPUSHED}" if self.unpushed else BEHIND
         return self.trouble or self.reason
 
     def _patient_kind(self, elapsed: int) -> Kind:

@@ -36,8 +36,8 @@ export interface Terms {
  *
  * `describe`: request a descriptor; `renew`: the same, with fresh credentials. `open`: open a
  * transport; `probe`: send `connect` on it, then subscribe; `token`: send the token of the last
- * descriptor; `ping`; `close`. `poll`: request events from the log; `abandon`: abort that request,
- * and report no result of it.
+ * descriptor; `ping`; `close`. `poll`: request events from the log, with a socket only those of the
+ * channels that it does not push; `abandon`: abort that request, and report no result of it.
  */
 export type Action =
   | 'describe'

@@ -6,9 +6,12 @@ import { Transitions } from './transitions.js';
 export abstract class LinkInputs extends Transitions {
   /**
    * Record whether every channel has all its events: if not for a while, a poll reads them.
-   * `loaded`: every handler has its snapshot; only the status shows it.
+   * `loaded`: every handler has its snapshot; only the status shows it. `unpushed`: number of channels
+   * that the live socket does not push; new ones are polled at once.
    */
-  syncChanged({ ok, loaded = true }: { ok: boolean; loaded?: boolean }): void {
+  syncChanged({ ok, loaded = true, unpushed = 0 }: { ok: boolean; loaded?: boolean; unpushed?: number }): void {
+    if (this.mode === 'LIVE' && unpushed > this.unpushed) this._pollWithin(0);
+    this.unpushed = unpushed;
     if (ok && loaded) this.behind = null;
     else this.behind ??= this._now;
     if (ok || !this._connected) this._cancel('stale');

@@ -42,6 +42,8 @@ export abstract class State {
   started = 0;
   lastOk: number | null = null;
   behind: number | null = null;
+  /** Number of channels that the live socket does not push: they are polled. */
+  unpushed = 0;
   readonly pollSchedule: PollSchedule;
   readonly reconnectPolicy: ReconnectPolicy;
   protected readonly _credentials: Credentials;
@@ -90,7 +92,7 @@ export abstract class State {
   get polling(): boolean {
     if (['FALLBACK', 'UPGRADING', 'SUSPECT'].includes(this.mode)) return true;
     const connected = ['LIVE', 'PROBING', 'CONNECTING'].includes(this.mode);
-    return connected && (this._pollingOn || this.trouble !== null);
+    return connected && (this._pollingOn || this.trouble !== null || this.unpushed > 0);
   }
 
   /** Reason why events do not arrive in time by the socket; null while they do. */
@@ -103,9 +105,9 @@ export abstract class State {
     return this.mode === 'LIVE' && this.trouble === null;
   }
 
-  /** True if a live socket pushes events, and no channel lacks any. */
+  /** True if a live socket pushes the events of all channels, and no channel lacks any. */
   get complete(): boolean {
-    return this.pushed && this.behind === null;
+    return this.pushed && this.behind === null && !this.unpushed;
   }
 
   /** True if a request for a descriptor is in flight or planned soon. */
@@ -128,7 +130,8 @@ export abstract class State {
   protected _startPoll(): void {
     this.pollSchedule.begin();
     this._in('pollLimit', this.timing.pollTimeout);
-    this._do('poll');
+    // Beside a socket without trouble, only the channels that it does not push need a poll.
+    this._do('poll', this.pushed && !this._pollingOn ? this._socket : null);
   }
 
   /** Schedule a poll within `milliseconds`, unless one is in flight or due sooner. */

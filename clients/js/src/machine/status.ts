@@ -7,6 +7,7 @@ import type { Machine } from './machine.js';
 const MISSED_POLLS = 3;
 
 const BEHIND = 'missing data is being read';
+const UNPUSHED = 'channels are polled: this connection does not carry them';
 
 /** Text of each kind; where it is empty, a page keeps the text before. */
 export const LABELS: Readonly<Record<StatusKind, string>> = {
@@ -33,8 +34,8 @@ export function connectionStatus(machine: Machine, now: number): ConnectionStatu
   if (machine.complete) return statusOf('realtime');
   if (mode === 'DENIED') return statusOf('error', reason);
   if (mode === 'STOPPED' || mode === 'IDLE' || mode === 'PAUSED') return statusOf('paused', reason);
-  const behind = machine.pushed ? BEHIND : null;
-  return statusOf(activeKind(machine, now), behind ?? machine.trouble ?? reason);
+  const late = machine.unpushed ? `${machine.unpushed} ${UNPUSHED}` : BEHIND;
+  return statusOf(activeKind(machine, now), machine.pushed ? late : (machine.trouble ?? reason));
 }
 
 /** Return the kind for a client that is neither at rest nor fully synchronized by push. */
