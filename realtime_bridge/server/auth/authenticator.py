@@ -76,9 +76,9 @@ class Authenticator:
 
         """
         self.check_origin(request)
-        token = _bearer(request)
+        token = _token(request)
         if token is not None:
-            return self._verify_bearer(token)
+            return self._verify(token)
         principal = self.development_user(request) or await self._ask_application(request)
         if principal is None:
             raise HTTPError(401, "not_signed_in", "Sign in first, or send a token")
@@ -140,7 +140,7 @@ class Authenticator:
             raise HTTPError(400, "bad_user", str(error)) from error
         return replace(principal, known_revocation=self._revocations.latest)
 
-    def _verify_bearer(self, token: str) -> Principal:
+    def _verify(self, token: str) -> Principal:
         try:
             return self.verify(token)
         except TokenError as error:
@@ -176,7 +176,10 @@ def _to_principal(identity: Any) -> Principal | None:
     return Principal(user=identity, client=ids.client_id(), expires=expires)
 
 
-def _bearer(request: Request) -> str | None:
-    """Return the bearer token of the `Authorization` header, or None."""
+def _token(request: Request) -> str | None:
+    """Return the token of `Realtime-Token`, else the bearer token of `Authorization`, or None."""
+    # A proxy on the way may use `Authorization` for credentials of its own.
+    if own := request.headers.get("realtime-token", "").strip():
+        return own
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token else None

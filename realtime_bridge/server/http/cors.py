@@ -43,7 +43,7 @@ class CORSPolicy:
             status=204,
             headers={
                 "access-control-allow-methods": "GET, POST",
-                "access-control-allow-headers": "authorization, content-type",
+                "access-control-allow-headers": "authorization, content-type, realtime-token",
                 "access-control-max-age": str(MAX_AGE_SECONDS),
             },
         )
