@@ -79,6 +79,8 @@ def listen(
 
 
 async def _print_events(client: "HybridClient", count: int | None) -> None:
+    from realtime_bridge.client import ChannelDenied
+
     async with client:
         channel, start = await client.wait_subscribed()
         stderr.print(f"listening {channel} {start}")
@@ -87,7 +89,7 @@ async def _print_events(client: "HybridClient", count: int | None) -> None:
             if isinstance(item, Event):
                 printed += 1
                 _print(messages.encode_event(item))
-            else:
+            elif not isinstance(item, ChannelDenied):
                 fields = {"channel": item.channel, "reason": item.reason}
                 position = item.position.to_json() if item.position else {}
                 _print(messages.encode("reset", **fields, **position))

@@ -8,8 +8,8 @@ except ModuleNotFoundError as _error:
     raise ExtraNotInstalledError("The client", missing="aiohttp", extra="client") from _error
 
 from realtime_bridge.client.hybrid import HybridClient
-from realtime_bridge.client.subscription_set import ChannelReset, DeniedError
+from realtime_bridge.client.subscription_set import ChannelDenied, ChannelReset, DeniedError
 from realtime_bridge.protocol.client.commands import Options
 from realtime_bridge.protocol.client.status import Status
 
-__all__ = ["ChannelReset", "DeniedError", "HybridClient", "Options", "Status"]
+__all__ = ["ChannelDenied", "ChannelReset", "DeniedError", "HybridClient", "Options", "Status"]

@@ -16,6 +16,8 @@ from realtime_bridge.protocol.client.credentials import DENIAL
 
 OK = 200
 EVENT_STREAM = "text/event-stream"
+TOKEN_HEADER = "realtime-token"  # noqa: S105 -- a name, no secret
+"""Not `authorization`: that header may hold the credentials of a proxy on the way."""
 
 _NETWORK = Network()
 
@@ -30,6 +32,7 @@ class HTTPResult:
         fields: JSON object of the response, or an empty one.
         retry_after: Milliseconds of `Retry-After`, where the server sent it as a number.
         code: Code of the bridge's own refusal; None: something else answered.
+        message: Cause of a failure in words; None where no response arrived.
 
     """
 
@@ -37,13 +40,14 @@ class HTTPResult:
     fields: Mapping[str, Any] | None = None
     retry_after: int | None = None
     code: str | None = None
+    message: str | None = None
 
-    @property
-    def reason(self) -> str:
-        """Reason of a failure for users."""
-        error = (self.fields or {}).get("error")
-        message = error.get("message") if isinstance(error, dict) else None
-        return str(message or f"the server answered {self.status or 'nothing'}")
+    @classmethod
+    def foreign(cls, status: int, retry_after: int | None = None) -> "HTTPResult":
+        """Return the result of a response that is not the bridge's."""
+        known = None if status == OK or status in DENIAL else status
+        message = f"something other than the bridge answered {status}: check the address"
+        return cls(known, {}, retry_after, message=message)
 
 
 class StreamFailedError(Exception):
@@ -97,7 +101,7 @@ class BridgeHTTP:
     async def post(self, url: str, fields: Mapping[str, Any], token: str) -> HTTPResult:
         """Send a JSON object; a network failure or an invalid body is a result without status."""
         assert self._session, "use it as a context manager"
-        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        headers = {TOKEN_HEADER: token, "content-type": "application/json"}
         body = json.encode(fields)
         try:
             async with self._session.post(url, data=body, headers=headers) as response:
@@ -117,7 +121,7 @@ class BridgeHTTP:
         assert self._session, "use it as a context manager"
         headers = {
             "accept": EVENT_STREAM,
-            "authorization": f"Bearer {token}",
+            TOKEN_HEADER: token,
             "content-type": "application/json",
         }
         request = self._session.post(
@@ -126,8 +130,8 @@ class BridgeHTTP:
         try:
             async with request as response:
                 if response.status != OK or response.content_type != EVENT_STREAM:
-                    message = f"the server answered {response.status} without a stream"
                     result = read_response(response.status, await response.read(), response.headers)
+                    message = result.message or f"the answer is {response.content_type}, no stream"
                     raise StreamFailedError(result.status, message, result.code)
                 parser = EventStreamParser()
                 # Not by lines: aiohttp limits a line to 64 KiB, less than an event may have.
@@ -167,17 +171,20 @@ def read_response(status: int, body: bytes, headers: Mapping[str, str]) -> HTTPR
         fields = None
     if not isinstance(fields, dict):
         fields = {}
-    # A portal or a proxy may answer 200 with HTML, or deny what it does not know.
-    is_valid = bool(fields) if status == OK else status not in DENIAL
-    code = _refusal_code(fields, headers)
-    if not is_valid and code is None:
-        return HTTPResult(None, {}, retry_after)
-    return HTTPResult(status, fields, retry_after, code)
+    if status == OK and fields:
+        return HTTPResult(status, fields, retry_after)
+    refusal = _refusal(fields, headers)
+    code, message = refusal.get("code"), refusal.get("message")
+    if not isinstance(code, str):
+        # A portal or a proxy may answer 200 with HTML, or deny what it does not know.
+        return HTTPResult.foreign(status, retry_after)
+    return HTTPResult(
+        status, fields, retry_after, code, message if isinstance(message, str) else code
+    )
 
 
-def _refusal_code(fields: Mapping[str, Any], headers: Mapping[str, str]) -> str | None:
-    """Return the code of the bridge's own refusal; its refusals are JSON, with a code in words."""
+def _refusal(fields: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the bridge's own refusal; its refusals are JSON, with a code in words."""
     error = fields.get("error")
     is_json = headers.get("content-type", "").startswith("application/json")
-    code = error.get("code") if is_json and isinstance(error, dict) else None
-    return code if isinstance(code, str) else None
+    return error if is_json and isinstance(error, dict) else {}

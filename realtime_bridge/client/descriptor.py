@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from realtime_bridge.client.bridge_http import OK, BridgeHTTP, HTTPResult
 from realtime_bridge.errors import RealtimeError
@@ -42,6 +42,7 @@ class Descriptor:
         control: Channel on which the server announces that this user's access was revoked, at a
             provider.
         terms: Part that the state machine uses.
+        channel_limit: Largest number of channels on one connection, and in one poll; None: any.
 
     """
 
@@ -52,6 +53,7 @@ class Descriptor:
     urls: Mapping[str, Any]
     control: str | None
     terms: Terms
+    channel_limit: int | None = None
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> "Descriptor":
@@ -72,6 +74,7 @@ class Descriptor:
             urls=urls,
             control=str(fields["control"]) if fields.get("control") else None,
             terms=_terms(fields),
+            channel_limit=_channel_limit(fields.get("limits")),
         )
 
 
@@ -88,7 +91,7 @@ class DescriptorStore:
 
     def __init__(self, url: str, *, client: str, token: Token, http: BridgeHTTP) -> None:
         self.last: Descriptor | None = None
-        self._base = f"{url}/connect"
+        self._base = _with_path(url, "/connect")
         self._client = client
         self._credentials = token
         self._http = http
@@ -98,6 +101,11 @@ class DescriptorStore:
     def is_usable(self) -> bool:
         """True while the last descriptor has a token that has not expired."""
         return self.last is not None and self.last.token is not None and _now() < self._expires
+
+    @property
+    def channel_limit(self) -> int | None:
+        """Largest number of channels on one connection, and in one poll; None: any."""
+        return self.last.channel_limit if self.last else None
 
     def url(self, name: str) -> str:
         """Return the URL of a route; before the first descriptor, its usual URL.
@@ -109,7 +117,8 @@ class DescriptorStore:
         relative = self.last.urls.get(name) if self.last else ROUTES.get(name, name)
         if not isinstance(relative, str):
             raise RouteMissingError(f"the server does not offer {name}")
-        return urljoin(self._base, relative)
+        url = urlsplit(urljoin(self._base, relative))
+        return (url if url.query else url._replace(query=urlsplit(self._base).query)).geturl()
 
     async def token(self) -> str:
         """Return the token for requests: the descriptor's, else the application's.
@@ -126,8 +135,8 @@ class DescriptorStore:
         """Request a descriptor; after a status of 200, `last` is that descriptor."""
         try:
             token = await self._application_token()
-        except TokenUnavailableError:
-            return HTTPResult()
+        except TokenUnavailableError as error:
+            return HTTPResult(message=str(error))
         result = await self._http.post(self._base, {"client": self._client}, token)
         if result.status != OK:
             return result
@@ -135,7 +144,7 @@ class DescriptorStore:
             self.last = Descriptor.read(result.fields or {})
         except ProtocolError as error:
             _logger.warning("invalid descriptor: url=%s error=%r", self._base, error)
-            return HTTPResult()
+            return HTTPResult.foreign(OK)
         self._expires = _now() + self.last.terms.expires / 1_000
         return result
 
@@ -149,7 +158,18 @@ class DescriptorStore:
         except Exception as error:
             # The application's function may raise anything: it has no token now, so try later.
             _logger.warning("no token from the application: error=%r", error)
-            raise TokenUnavailableError("the application has no token now") from error
+            raise TokenUnavailableError(f"the application's token() failed: {error}") from error
+
+
+def _channel_limit(limits: object) -> int | None:
+    channels = limits.get("channels") if isinstance(limits, dict) else None
+    return channels if isinstance(channels, int) and channels >= 1 else None
+
+
+def _with_path(url: str, path: str) -> str:
+    """Return a URL with a path behind its own, and with its query."""
+    parts = urlsplit(url)
+    return parts._replace(path=parts.path.rstrip("/") + path, fragment="").geturl()
 
 
 def _terms(fields: Mapping[str, Any]) -> Terms:

@@ -87,13 +87,14 @@ class HostedTransport:
         """Connect and receive until the connection ends."""
         self._running = asyncio.current_task()
         code: int = CloseCode.ABNORMAL
+        reason = ""
         try:
             await self._run()
         except BaseExceptionGroup as group:
-            code = _close_code(group.exceptions[0])
+            code, reason = _close_code(group.exceptions[0]), str(group.exceptions[0])
         except Exception as error:
-            code = _close_code(error)
-        self._handlers.closed(code)
+            code, reason = _close_code(error), str(error)
+        self._handlers.closed(code, reason)
 
     def send(self, message: Message) -> None:
         """Translate a message into the provider's terms."""
@@ -261,7 +262,7 @@ class HostedTransport:
         token = await descriptors.token()
         result = await self._tools.http.post(descriptors.url("auth"), fields, token)
         if result.status != OK:
-            raise AccessDeniedError(result.status or UNAVAILABLE, result.reason)
+            raise AccessDeniedError(result.status or UNAVAILABLE, result.message or "no answer")
         return result.fields or {}
 
 

@@ -11,7 +11,12 @@ from realtime_bridge.client.bridge_http import BridgeHTTP
 from realtime_bridge.client.descriptor import DescriptorStore, Token
 from realtime_bridge.client.network import Network
 from realtime_bridge.client.runner import ClientRunner
-from realtime_bridge.client.subscription_set import ChannelReset, DeniedError, SubscriptionSet
+from realtime_bridge.client.subscription_set import (
+    ChannelDenied,
+    ChannelReset,
+    DeniedError,
+    SubscriptionSet,
+)
 from realtime_bridge.client.transport import TransportTools
 from realtime_bridge.client.transport_manager import TransportManager, TransportName
 from realtime_bridge.errors import ConfigurationError, InvalidEventError
@@ -35,9 +40,9 @@ class HybridClient:
     It yields each event once and in order, and a `ChannelReset` before the next event where there
     is a gap. It connects, recovers and falls back by itself until the context ends.
 
-    A channel that the server denies ends alone: the iterator yields a `ChannelReset` with the
-    reason `forbidden`, and `errors` has the server's words. When every channel is denied, the
-    iterator raises `DeniedError`.
+    A channel that the server denies ends alone: the iterator yields a `ChannelDenied` with the
+    server's words, and `errors` has them. When every channel is denied, the iterator raises
+    `DeniedError`.
 
     A handler may be slow: up to 10 000 items of a channel wait for it. Beyond that the channel
     gets a reset with the reason `truncated`.
@@ -137,8 +142,8 @@ class HybridClient:
             # `wait_subscribed` may have raised the error already; asyncio would log it again.
             self._running.exception()
 
-    async def __aiter__(self) -> AsyncIterator[Event | ChannelReset]:
-        """Yield events and resets.
+    async def __aiter__(self) -> AsyncIterator[Event | ChannelReset | ChannelDenied]:
+        """Yield events, resets and denials.
 
         Raises:
             DeniedError: the server denies this client, or all its channels.
@@ -155,14 +160,13 @@ class HybridClient:
             async with self._http, asyncio.TaskGroup() as tasks:
                 transports = self._new_transports(tasks)
                 tasks.create_task(self._fail_when_denied())
-                self._runner.start(transports.perform)
+                self._runner.start(transports.perform, lambda: transports.unpushed)
                 try:
                     await self._runner.is_over.wait()
                 finally:
                     # Before the group waits for its tasks: a timer could start another one.
                     self._runner.stop()
-                reason = self._runner.machine.reason
-                raise DeniedError(f"{reason}: {transports.denial}")
+                raise DeniedError(self._runner.machine.reason or "the server denies this client")
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from realtime_bridge.client.bridge_http import OK, HTTPResult
-from realtime_bridge.client.poll_answer import as_messages
+from realtime_bridge.client.poll_answer import as_messages, chunked
 from realtime_bridge.client.transport import Message, TransportTools
 
 
@@ -17,16 +17,23 @@ async def fetch(tools: TransportTools, channels: Collection[str]) -> HTTPResult:
         RouteMissingError: the server does not offer polls.
 
     """
-    positions = tools.channels.positions
-    wanted = {name: positions[name] for name in channels if name in positions}
+    answers: dict[str, Any] = {}
+    fields: Mapping[str, Any] = {}
     try:
         async with asyncio.timeout(tools.timing.fetch_timeout / 1_000):
-            token = await tools.descriptors.token()
-            return await tools.http.post(
-                tools.descriptors.url("poll"), {"positions": wanted}, token
-            )
+            for names in chunked(list(channels), tools.descriptors.channel_limit):
+                token = await tools.descriptors.token()
+                positions = tools.channels.positions_of(names)
+                result = await tools.http.post(
+                    tools.descriptors.url("poll"), {"positions": positions}, token
+                )
+                if result.status != OK:
+                    return result
+                fields = result.fields or {}
+                answers |= fields.get("channels") or {}
     except TimeoutError:
         return HTTPResult()
+    return HTTPResult(OK, {**fields, "channels": answers})
 
 
 class LogFetcher:

@@ -23,7 +23,7 @@ _logger = logging.getLogger("realtime_bridge.client")
 
 @dataclass(slots=True)
 class PollAnswer:
-    """Effect of an answer on the channels.
+    """Effect of the answers to a poll on the channels.
 
     Args:
         next_ms: Wait that the server asked for, in milliseconds.
@@ -34,17 +34,20 @@ class PollAnswer:
 
     """
 
-    next_ms: int | None
-    generation: int
-    ok: bool
+    next_ms: int | None = None
+    generation: int = 0
+    ok: bool = True
     moved: bool = False
     missing: list[str] = field(default_factory=list)
 
 
-def apply(fields: Mapping[str, Any], asked: Positions, channels: SubscriptionSet) -> PollAnswer:
+def apply(
+    answer: PollAnswer, fields: Mapping[str, Any], asked: Positions, channels: SubscriptionSet
+) -> None:
     """Hand the events and resets of an answer to the channels.
 
     Args:
+        answer: Effect so far; a poll of many channels has several answers.
         fields: JSON object of the response.
         asked: Positions in the request.
         channels: Channels of the client.
@@ -57,15 +60,18 @@ def apply(fields: Mapping[str, Any], asked: Positions, channels: SubscriptionSet
     if not isinstance(by_channel, dict):
         raise ProtocolError("the answer to a poll has no channels")
     next_ms, status = fields.get("next_ms"), fields.get("status")
-    answer = PollAnswer(
-        next_ms=next_ms if isinstance(next_ms, int) else None,
-        generation=fields.get("generation") or 0,
-        ok=not isinstance(status, dict) or is_healthy(status),
-    )
+    answer.next_ms = next_ms if isinstance(next_ms, int) else answer.next_ms
+    answer.generation = max(answer.generation, fields.get("generation") or 0)
+    answer.ok &= not isinstance(status, dict) or is_healthy(status)
     for name, part in by_channel.items():
-        if name in asked and isinstance(part, dict):
+        if name in asked and isinstance(part, dict) and channels.has(name):
             _apply_channel(answer, name, part, asked[name], channels)
-    return answer
+
+
+def chunked(names: list[str], size: int | None) -> list[list[str]]:
+    """Cut names into lists that a server accepts in one poll; no names are one list."""
+    step = size or len(names) or 1
+    return [names[start : start + step] for start in range(0, len(names), step)] or [[]]
 
 
 def is_healthy(fields: Message) -> bool:

@@ -41,6 +41,7 @@ class ClientRunner:
         self._channels = channels
         self._on_status = on_status
         self._perform: Callable[[Command], None] | None = None
+        self._unpushed: Callable[[], int] = int
         self._is_batching = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0
@@ -52,9 +53,15 @@ class ClientRunner:
         """Status now."""
         return self.machine.connection_status(_now())
 
-    def start(self, perform: Callable[[Command], None]) -> None:
-        """Start the machine; `perform` does what its commands ask for."""
-        self._perform = perform
+    def start(self, perform: Callable[[Command], None], unpushed: Callable[[], int]) -> None:
+        """Start the machine.
+
+        Args:
+            perform: Does what a command asks for.
+            unpushed: Returns the number of channels that are only polled.
+
+        """
+        self._perform, self._unpushed = perform, unpushed
         self.batch(self.machine.start)
 
     def stop(self) -> None:
@@ -84,7 +91,7 @@ class ClientRunner:
 
     def _settle(self, now: int, before: Mode, perform: Callable[[Command], None]) -> None:
         machine = self.machine
-        machine.sync_changed(ok=not self._channels.behind)
+        machine.sync_changed(ok=not self._channels.behind, unpushed=self._unpushed())
         commands, current = machine.take_commands(), machine.connection_status(now)
         self._set_timer(now, machine.wake_at, is_settled=current.kind in SETTLED)
         if machine.mode != before:

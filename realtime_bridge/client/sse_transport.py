@@ -8,6 +8,7 @@ from typing import Any
 from realtime_bridge.client.bridge_http import StreamFailedError
 from realtime_bridge.client.descriptor import RouteMissingError
 from realtime_bridge.client.transport import (
+    INVALID_MESSAGE,
     Message,
     TransportHandlers,
     TransportTools,
@@ -44,7 +45,7 @@ class SSETransport:
         self._tools = tools
         self._handlers = handlers
         self._loop = asyncio.get_running_loop()
-        self._end: asyncio.Future[int] = self._loop.create_future()
+        self._end: asyncio.Future[tuple[int, str]] = self._loop.create_future()
         self._stream: asyncio.Task[None] | None = None
         self._token = self._nonce = ""
         self._is_restarting = False
@@ -57,10 +58,10 @@ class SSETransport:
         """Open streams until one ends by itself."""
         try:
             self._handlers.opened()
-            code = await self._end
+            code, reason = await self._end
         finally:
             self.close()
-        self._handlers.closed(code)
+        self._handlers.closed(code, reason)
 
     def send(self, message: Message) -> None:
         """Send a message: as a request for a new stream where one is necessary."""
@@ -84,7 +85,7 @@ class SSETransport:
         if self._stream:
             self._stream.cancel()
         if not self._end.done():
-            self._end.set_result(CloseCode.NORMAL)
+            self._end.set_result((CloseCode.NORMAL, ""))
 
     def _answer_ping(self) -> None:
         """Answer a ping for the server: its heartbeats show that the stream works."""
@@ -104,12 +105,13 @@ class SSETransport:
             return
         if self._stream:
             self._stream.cancel()
-        positions = self._tools.channels.positions
+        positions = self._tools.channels.first_positions(self._tools.descriptors.channel_limit)
         self._asked = dict(positions)
         self._stream = asyncio.create_task(self._read({"positions": positions}))
 
     async def _read(self, fields: dict[str, Any]) -> None:
         code: int = CloseCode.ABNORMAL
+        reason = ""
         try:
             url = self._tools.descriptors.url("sse")
             async with aclosing(self._tools.http.stream(url, fields, self._token)) as stream:
@@ -118,8 +120,9 @@ class SSETransport:
                     # Answers for positions before a poll or an event: the next stream has others.
                     if not self._is_restarting:
                         self._receive(messages.decode_object(data))
-            code = self._code
+            code, reason = self._code, "the stream ended"
         except StreamFailedError as error:
+            reason = str(error)
             _logger.info("stream failed: status=%s error=%r", error.status, error)
             code = CODES.get(error.status, self._code)
             if error.code is not None:
@@ -127,16 +130,17 @@ class SSETransport:
                 fields = {"code": error.status, "reason": error.code, "message": str(error)}
                 self._receive({"type": "error", **fields})
         except (ProtocolError, RouteMissingError) as error:
+            reason = INVALID_MESSAGE if isinstance(error, ProtocolError) else str(error)
             _logger.info("stream failed: error=%r", error)
         except Exception as error:  # uvloop's RuntimeError of a reset among them
             log_connection_failure(_logger, "stream failed", error)
         finally:
-            self._end_unless_replaced(code)
+            self._end_unless_replaced(code, reason)
 
-    def _end_unless_replaced(self, code: int) -> None:
+    def _end_unless_replaced(self, code: int, reason: str) -> None:
         # Another stream may serve already; the end of the one before it means nothing.
         if self._stream is asyncio.current_task() and not self._end.done():
-            self._end.set_result(code)
+            self._end.set_result((code, reason))
 
     def _receive(self, message: Message) -> None:
         if self._end.done():

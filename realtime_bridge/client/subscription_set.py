@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from realtime_bridge.errors import RealtimeError
@@ -24,14 +24,36 @@ class ChannelReset:
 
     Args:
         channel: Name of the channel.
-        reason: Reason of the gap; after `forbidden`, no event of this channel follows.
-        position: Position after the gap; None without a log, and after `forbidden`.
+        reason: Reason of the gap.
+        position: Position after the gap; None without a log.
 
     """
 
     channel: str
     reason: ResetReason
     position: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDenied:
+    """The server denies a channel: no event of it follows.
+
+    Args:
+        channel: Name of the channel.
+        message: The server's words.
+
+    """
+
+    channel: str
+    message: str
+
+    @property
+    def position(self) -> None:
+        """No position: there is nothing to resume."""
+
+
+Item = Event | ChannelReset | ChannelDenied
+"""What the handler of a client gets."""
 
 
 class DeniedError(RealtimeError):
@@ -82,17 +104,20 @@ class SubscriptionSet:
         """Channels with missing events, as far as the server reported."""
         self._channels = {name: _Channel(name, client, at) for name, at in channels.items()}
         self._max_waiting = max_waiting
-        self._items: deque[Event | ChannelReset] = deque()
+        self._items: deque[Item] = deque()
 
     @property
     def names(self) -> list[str]:
         """Channels that are wanted, and not denied."""
         return [name for name, channel in self._channels.items() if channel.error is None]
 
-    @property
-    def positions(self) -> dict[str, Position | None]:
-        """Position of each channel, for requests to the server."""
-        return {name: self.position(name) for name in self.names}
+    def positions_of(self, names: Iterable[str]) -> dict[str, Position | None]:
+        """Return the positions of those channels that are wanted, and not denied."""
+        return {name: self.position(name) for name in names if self.has(name)}
+
+    def first_positions(self, count: int | None) -> dict[str, Position | None]:
+        """Return the positions of the first channels: a connection carries no more of them."""
+        return self.positions_of(self.names[:count])
 
     @property
     def handled_positions(self) -> dict[str, Position | None]:
@@ -115,13 +140,14 @@ class SubscriptionSet:
         """Return the position of a channel."""
         return self._channels[name].reducer.position
 
-    def take(self) -> Event | ChannelReset | None:
+    def take(self) -> Item | None:
         """Return the next item for the handler; None when no item waits."""
         if not self._items:
             return None
         item = self._items.popleft()
         channel = self._channels[item.channel]
-        channel.handled = item.position
+        if not isinstance(item, ChannelDenied):
+            channel.handled = item.position
         channel.waiting -= 1
         if not self._items:
             self.available.clear()
@@ -171,11 +197,12 @@ class SubscriptionSet:
             return
         channel.error = reason
         self._announce(channel, DeniedError(f"{name}: {reason}"))
-        outputs = channel.reducer.reset("forbidden", None)
+        channel.reducer.interrupted()
+        self.behind.discard(name)
         if self.names:
-            self._perform(channel, outputs)
+            self._push(channel, ChannelDenied(name, reason))
         else:
-            # The client ends with a `DeniedError`, which has the reasons: no reset is needed.
+            # The client ends with a `DeniedError`, which has the reasons.
             self.all_denied.set()
 
     def interrupted(self) -> None:
@@ -216,7 +243,7 @@ class SubscriptionSet:
         channel.waiting = 0
         self._push(channel, ChannelReset(channel.name, "truncated", event.position))
 
-    def _push(self, channel: _Channel, item: Event | ChannelReset) -> None:
+    def _push(self, channel: _Channel, item: Item) -> None:
         self._items.append(item)
         channel.waiting += 1
         self.available.set()

@@ -12,6 +12,8 @@ from realtime_bridge.client.network import Network
 from realtime_bridge.client.subscription_set import SubscriptionSet
 from realtime_bridge.protocol.client.timing import Timing
 
+INVALID_MESSAGE = "the server sent an invalid message"
+
 Message = Mapping[str, Any]
 """Message between client and server, of JSON values and positions; `type` names its kind."""
 
@@ -23,13 +25,14 @@ class TransportHandlers:
     Args:
         opened: Called once, when messages can be sent.
         receive: Called with each message of the server.
-        closed: Called once with the close code, when the transport ends by itself.
+        closed: Called once with the close code and the cause (an empty text: unknown), when the
+            transport ends by itself.
 
     """
 
     opened: Callable[[], None]
     receive: Callable[[Message], None]
-    closed: Callable[[int], None]
+    closed: Callable[[int, str], None]
 
 
 class Handle(Protocol):

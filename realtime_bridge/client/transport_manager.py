@@ -9,7 +9,7 @@ from typing import Any, Literal
 from realtime_bridge.client.bridge_http import OK, HTTPResult
 from realtime_bridge.client.descriptor import RouteMissingError, TokenUnavailableError
 from realtime_bridge.client.hosted_transport import HostedTransport, listenable_backend
-from realtime_bridge.client.poll_answer import Positions, apply
+from realtime_bridge.client.poll_answer import PollAnswer, Positions, apply, chunked
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.sse_transport import SSETransport
 from realtime_bridge.client.transport import (
@@ -57,8 +57,6 @@ class TransportManager:
         options: Options,
         transports: Mapping[str, OpenTransport] = TRANSPORTS,
     ) -> None:
-        self.denial: str = "the server denies this client"
-        """Reason of the last failed request, for users."""
         self._tools = tools
         self._channels = tools.channels
         self._descriptors = tools.descriptors
@@ -75,6 +73,11 @@ class TransportManager:
         self._describing: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
 
+    @property
+    def unpushed(self) -> int:
+        """Number of channels that the live transport does not push."""
+        return len(self._main.unpushed) if self._main else 0
+
     def perform(self, command: Command) -> None:
         """Perform a command of the machine."""
         number = command.socket or 0
@@ -86,7 +89,7 @@ class TransportManager:
             case "close":
                 self._close(number)
             case "poll":
-                self._polling = self._spawn(self._poll())
+                self._polling = self._spawn(self._poll(self._sessions.get(number)))
             case "abandon":
                 _cancel(self._polling)
             case _:
@@ -121,9 +124,12 @@ class TransportManager:
         if result.status == OK and descriptor:
             self._batch(self._machine.descriptor_received, descriptor.terms)
         else:
-            self.denial = result.reason
             self._batch(
-                self._machine.descriptor_failed, result.status, result.code, result.retry_after
+                self._machine.descriptor_failed,
+                result.status,
+                result.code,
+                result.retry_after,
+                result.message,
             )
 
     def _open(self, number: int) -> None:
@@ -157,13 +163,16 @@ class TransportManager:
             receive=partial(self._batch, session.receive),
             closed=partial(self._batch, session.closed),
         )
+        push = self._push_name
+        # A provider has limits of its own.
+        session.carry(None if push == "hosted" else self._descriptors.channel_limit)
         try:
-            session.transport = self._transports[self._push_name](self._tools, handlers)
+            session.transport = self._transports[push](self._tools, handlers)
         except RouteMissingError as error:
             _logger.info("transport not available: error=%r", error)
             # Later, because the machine settles the command that opened this socket.
             loop = asyncio.get_running_loop()
-            loop.call_soon(handlers.closed, CloseCode.ABNORMAL)
+            loop.call_soon(handlers.closed, CloseCode.ABNORMAL, str(error))
             return
         if running := self._spawn(session.transport.run()):
             self._serving[number] = running
@@ -201,31 +210,47 @@ class TransportManager:
         if self._main is None:
             self._channels.interrupted()
 
-    async def _poll(self) -> None:
-        positions = self._channels.positions
+    async def _poll(self, session: TransportSession | None) -> None:
+        """Poll all channels, or those that a session does not push.
+
+        One request follows the other, each for as many channels as the server accepts.
+        """
+        names = session.unpushed if session else self._channels.names
+        answer = PollAnswer()
+        for piece in chunked(names, self._descriptors.channel_limit):
+            positions = self._channels.positions_of(piece)
+            result = await self._request_poll(positions)
+            if result.status == OK:
+                result = self._apply(answer, result, positions)
+            if result.status != OK:
+                self._batch(self._on_poll_failed, result)
+                return
+        self._batch(self._on_poll_ended, answer)
+
+    async def _request_poll(self, positions: Positions) -> HTTPResult:
         try:
             token = await self._descriptors.token()
             url = self._descriptors.url("poll")
-            result = await self._tools.http.post(url, {"positions": positions}, token)
+            return await self._tools.http.post(url, {"positions": positions}, token)
         except (TokenUnavailableError, RouteMissingError) as error:
             _logger.info("poll failed: error=%r", error)
-            result = HTTPResult()
-        self._batch(self._on_polled, result, positions)
+            return HTTPResult(message=str(error))
 
-    def _on_polled(self, result: HTTPResult, asked: Positions) -> None:
-        if result.status != OK:
-            self.denial = result.reason
-            self._machine.poll_failed(result.status, result.retry_after, result.code)
-            return
+    def _on_poll_failed(self, result: HTTPResult) -> None:
+        self._machine.poll_failed(result.status, result.retry_after, result.code, result.message)
+
+    def _apply(self, answer: PollAnswer, result: HTTPResult, asked: Positions) -> HTTPResult:
         try:
-            answer = apply(result.fields or {}, asked, self._channels)
+            apply(answer, result.fields or {}, asked, self._channels)
         except (ProtocolError, KeyError, TypeError, ValueError) as error:
             _logger.info("invalid answer to a poll: error=%r", error)
-            self._machine.poll_failed()
-            return
+            return HTTPResult.foreign(OK)
+        return result
+
+    def _on_poll_ended(self, answer: PollAnswer) -> None:
         more = False
         for channel in answer.missing:
-            if self._main and not self._main.is_overdue(channel):
+            if self._main and self._main.pushes(channel):
                 self._main.subscribe(channel)
             else:
                 more = True

@@ -7,10 +7,17 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from realtime_bridge.client.descriptor import milliseconds
-from realtime_bridge.client.poll_answer import FINAL, apply_page, is_healthy
+from realtime_bridge.client.poll_answer import FINAL, FORBIDDEN, apply_page, is_healthy
 from realtime_bridge.client.questions import PING, TOKEN, Questions
-from realtime_bridge.client.transport import Handle, Message, Transport, TransportTools
+from realtime_bridge.client.transport import (
+    INVALID_MESSAGE,
+    Handle,
+    Message,
+    Transport,
+    TransportTools,
+)
 from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.client.carried_channels import CarriedChannels
 from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -54,8 +61,8 @@ class TransportSession:
         """Transport that carries the conversation; None before it is created."""
         self._nonce = uuid.uuid4().hex
         self._ping_nonce = ""
-        self._refusal: str | None = None
-        """Code of the refusal in the server's last `error`."""
+        self._refusal: tuple[str | None, str | None] = (None, None)
+        """Code and words of the server's last `error`."""
         self._is_welcome = self._is_ready = self._is_over = False
         self._unanswered: set[str] = set()
         """Channels whose first answer makes the session ready."""
@@ -66,8 +73,24 @@ class TransportSession:
         """Positions in the subscriptions that have no answer yet."""
         self._again: set[str] = set()
         """Channels to request again after the answer that is due."""
+        self._carried = CarriedChannels()
         self._retries: dict[str, Handle] = {}
         self._keep_alive: Handle | None = None
+
+    @property
+    def unpushed(self) -> list[str]:
+        """Channels whose events this transport does not push."""
+        return self._carried.unpushed
+
+    def pushes(self, channel: str) -> bool:
+        """Return whether a request here brings a channel's events; if not, polls have to help."""
+        return self._carried.pushes(channel) and not self._questions.is_overdue(channel)
+
+    def carry(self, limit: int | None) -> None:
+        """Choose the channels that this transport carries: the first ones, up to its limit."""
+        self._carried.limit = limit
+        for channel in self._channels.names:
+            self._carried.carry(channel)
 
     def introduce(self, token: str) -> None:
         """Send `connect`."""
@@ -85,17 +108,17 @@ class TransportSession:
         self._questions.ask(PING)
         self._send("ping", nonce=self._ping_nonce)
 
-    def is_overdue(self, channel: str) -> bool:
-        """Return whether the answer for a channel is overdue, so that polls have to help."""
-        return self._questions.is_overdue(channel)
-
     def subscribe(self, channel: str) -> None:
         """Request the events after the channel's position.
 
         The server closes a connection with two requests for one channel in flight, so the second
         one follows the answer to the first.
         """
-        if not self._is_welcome or not self._channels.has(channel):
+        if (
+            not self._is_welcome
+            or not self._channels.has(channel)
+            or not self._carried.carry(channel)
+        ):
             return
         if channel in self._asked:
             self._again.add(channel)
@@ -112,13 +135,14 @@ class TransportSession:
         if self.transport:
             self.transport.close()
 
-    def closed(self, code: int) -> None:
+    def closed(self, code: int, reason: str = "") -> None:
         """Handle a transport that ended by itself."""
         if self._is_over:
             return
         self._release()
         self._on_closed(self._number)
-        self._machine.closed(self._number, code, self._refusal)
+        refusal, message = self._refusal
+        self._machine.closed(self._number, code, refusal, message or reason or None)
 
     def receive(self, message: Message) -> None:
         """Handle a message; an invalid one ends the conversation."""
@@ -134,7 +158,7 @@ class TransportSession:
         except (ProtocolError, KeyError, TypeError, ValueError) as error:
             _logger.info("invalid message: type=%s error=%r", kind, error)
             transport = self.transport
-            self.closed(CloseCode.ABNORMAL)
+            self.closed(CloseCode.ABNORMAL, INVALID_MESSAGE)
             if transport:
                 transport.close()
 
@@ -148,11 +172,10 @@ class TransportSession:
             self._questions.answered(TOKEN)
             return
         self._is_welcome = True
-        names = self._channels.names
-        self._unanswered = set(names)
-        self._check_ready()
-        for channel in names:
+        for channel in self._channels.names:
             self.subscribe(channel)
+        self._unanswered = set(self._asked)
+        self._check_ready()
 
     def _on_event(self, message: Message) -> None:
         try:
@@ -177,6 +200,7 @@ class TransportSession:
         channel = str(message.get("channel"))
         asked = self._asked.get(channel)
         is_wanted_again = self._answered(channel)
+        self._carried.subscribed(channel)
         # Without a log there is neither a position nor a page.
         if "epoch" in message:
             top = Position.from_json(message)
@@ -187,6 +211,9 @@ class TransportSession:
 
     def _on_reset(self, message: Message) -> None:
         channel = str(message.get("channel"))
+        if message["reason"] == "forbidden":
+            self._deny(channel, FORBIDDEN)
+            return
         position = Position.from_json(message) if "epoch" in message else None
         if self._channels.reset(channel, message["reason"], position, self._asked.get(channel)):
             self.subscribe(channel)
@@ -200,7 +227,7 @@ class TransportSession:
         reason = str(message.get("message"))
         if message.get("code") in FINAL:
             _logger.warning("channel denied: channel=%r reason=%r", channel, reason)
-            self._channels.deny(channel, reason)
+            self._deny(channel, reason)
         else:
             _logger.info("channel refused: channel=%r reason=%r", channel, reason)
             self._retry(channel)
@@ -225,7 +252,11 @@ class TransportSession:
 
     def _on_error(self, message: Message) -> None:
         reason = message.get("reason")
-        self._refusal = reason if isinstance(reason, str) else None
+        words = message.get("message")
+        self._refusal = (
+            reason if isinstance(reason, str) else None,
+            words if isinstance(words, str) else None,
+        )
         _logger.warning(
             "error from the server: code=%r message=%r", message.get("code"), message.get("message")
         )
@@ -276,9 +307,25 @@ class TransportSession:
             self._is_ready = True
             self._on_ready(self._number)
 
+    def _deny(self, channel: str, reason: str) -> None:
+        """End a channel; another one may take its place."""
+        self._channels.deny(channel, reason)
+        self._answered(channel)
+        if successor := self._carried.leave(channel):
+            self.subscribe(successor)
+
     def _retry(self, channel: str) -> None:
+        self._carried.refused(channel)
+        if handle := self._retries.pop(channel, None):
+            handle.cancel()
         wait = self._timing.subscribe_retry * random.uniform(0.8, 1.2)  # noqa: S311 -- it spreads
-        self._retries[channel] = self._call_later(wait / 1_000, lambda: self.subscribe(channel))
+        # One after the other: together they would exceed the server's limit again.
+        wait += self._timing.subscribe_pace * len(self._retries)
+        self._retries[channel] = self._call_later(wait / 1_000, lambda: self._try_again(channel))
+
+    def _try_again(self, channel: str) -> None:
+        self._retries.pop(channel, None)
+        self.subscribe(channel)
 
     def _release(self) -> None:
         self._is_over = True

@@ -9,6 +9,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from realtime_bridge.client.transport import (
+    INVALID_MESSAGE,
     Message,
     TransportHandlers,
     TransportTools,
@@ -48,16 +49,21 @@ class WebSocketTransport:
     async def run(self) -> None:
         """Connect and receive until the connection ends."""
         code: int = CloseCode.ABNORMAL
+        reason = ""
         try:
             async with self._connect() as self._connection:
                 await self._receive(self._connection)
         except ConnectionClosed as error:
-            code = error.rcvd.code if error.rcvd else code
-        except (OSError, InvalidHandshake, ProtocolError) as error:
+            code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (code, "")
+        except ProtocolError as error:
+            _logger.info("WebSocket failed: url=%s error=%r", self._url, error)
+            reason = INVALID_MESSAGE
+        except (OSError, InvalidHandshake) as error:
+            reason = str(error)
             _logger.info("WebSocket failed: url=%s error=%r", self._url, error)
         except Exception as error:  # uvloop's RuntimeError of a reset among them
             log_connection_failure(_logger, "WebSocket failed", error)
-        self._handlers.closed(code)
+        self._handlers.closed(code, reason)
 
     def send(self, message: Message) -> None:
         """Send a message after those before it."""

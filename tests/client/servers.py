@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 
 from realtime_bridge import Event
-from realtime_bridge.client import ChannelReset, HybridClient
+from realtime_bridge.client import ChannelDenied, ChannelReset, HybridClient
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.commands import Options
 from realtime_bridge.protocol.client.status import Status
@@ -38,7 +38,7 @@ TIMING = Timing(
 )
 """Short waits; time limits are the usual ones, for a machine under load."""
 
-Item = Event | ChannelReset
+Item = Event | ChannelReset | ChannelDenied
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 

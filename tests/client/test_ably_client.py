@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from realtime_bridge import Event
-from realtime_bridge.client import ChannelReset, DeniedError
+from realtime_bridge.client import ChannelDenied, ChannelReset, DeniedError
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.server import Bridge
 from realtime_bridge.testing.providers import LocalAbly
@@ -127,7 +127,8 @@ async def test_denied_channel_ends_alone(ably: LocalAbly, server: Server) -> Non
         with pytest.raises(DeniedError, match=r"other\.1: .*may not"):
             await client.next()
     async with client_of(server, CHANNEL, "other.1") as client:
-        assert await client.next() == ChannelReset("other.1", "forbidden", None)
+        denied = await client.next()
+        assert denied == ChannelDenied("other.1", client.errors["other.1"])
         assert set(client.errors) == {"other.1"}
         await client.live()
         await publish(server.bridge, 1)

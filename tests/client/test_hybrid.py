@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from realtime_bridge import ConfigurationError, Event
-from realtime_bridge.client import ChannelReset, DeniedError, HybridClient
+from realtime_bridge.client import ChannelDenied, ChannelReset, DeniedError, HybridClient
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.protocol.client.timing import Timing
@@ -236,7 +236,8 @@ async def test_client_with_a_foreign_channel_alone_is_denied(url: str, transport
 @every_transport
 async def test_denied_channel_ends_alone(server: Server, url: str, transport: str) -> None:
     async with client(url, transport, channels=[CHANNEL, "user-bob"]) as listening:
-        assert await listening.next() == ChannelReset("user-bob", "forbidden", None)
+        denied = await listening.next()
+        assert denied == ChannelDenied("user-bob", listening.errors["user-bob"])
         outcomes = [await outcome(listening), await outcome(listening)]
         assert sorted(map(str, outcomes)) == [CHANNEL, f"user-bob: {listening.errors['user-bob']}"]
         await publish(server, 2)
@@ -260,7 +261,8 @@ async def test_revoked_channel_ends_alone(server: Server, url: str, transport: s
         await listening.started()
         await listening.started()
         await server.bridge.revoke(user="ada", channel="job.2")
-        assert await listening.next() == ChannelReset("job.2", "forbidden", None)
+        denied = await listening.next()
+        assert denied == ChannelDenied("job.2", listening.errors["job.2"])
         await publish(server, 1, channel="job.1")
         assert await listening.steps(1) == [1]
 
@@ -481,7 +483,7 @@ async def _publish_slowly(server: Server, count: int) -> None:
         await asyncio.sleep(0.001)
 
 
-def _step(item: Event | ChannelReset) -> int:
+def _step(item: Event | ChannelReset | ChannelDenied) -> int:
     assert isinstance(item, Event)
     return int(item.data["step"])
 

@@ -15,7 +15,7 @@ from realtime_bridge import Event
 from realtime_bridge.client.bridge_http import BridgeHTTP, HTTPResult, read_response
 from realtime_bridge.client.descriptor import DescriptorStore
 from realtime_bridge.client.runner import ClientRunner
-from realtime_bridge.client.subscription_set import SubscriptionSet
+from realtime_bridge.client.subscription_set import ChannelDenied, SubscriptionSet
 from realtime_bridge.client.transport import TransportHandlers, TransportTools
 from realtime_bridge.client.transport_manager import TransportManager
 from realtime_bridge.model.position import Position
@@ -135,7 +135,7 @@ class RecordingTransport:
         self.end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
-        self.handlers.closed(await self.end)
+        self.handlers.closed(await self.end, "")
 
     def send(self, message: Mapping[str, Any]) -> None:
         if message["type"] in ("connect", "ping"):
@@ -226,6 +226,8 @@ class Shell:
 def item_fields(item: Any) -> dict[str, Any]:
     if isinstance(item, Event):
         return {"channel": item.channel, "event": item.id}
+    if isinstance(item, ChannelDenied):
+        return {"channel": item.channel, "error": item.message}
     position = item.position.to_json() if item.position else None
     return {"channel": item.channel, "reset": item.reason, "position": position}
 

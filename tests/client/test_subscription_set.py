@@ -1,7 +1,7 @@
 """Channels of one client: order, positions and the limit of waiting items."""
 
 from realtime_bridge import Event
-from realtime_bridge.client import ChannelReset
+from realtime_bridge.client import ChannelDenied, ChannelReset
 from realtime_bridge.client.subscription_set import SubscriptionSet
 from realtime_bridge.model.position import Position
 
@@ -38,7 +38,7 @@ def test_overlapping_pages_are_taken_in_order_and_once() -> None:
 def test_waiting_items_do_not_move_the_handled_position() -> None:
     channels = new_set()
     receive_page(channels, 1, 5)
-    assert channels.positions == {CHANNEL: Position(EPOCH, 5)}
+    assert channels.positions_of([CHANNEL]) == {CHANNEL: Position(EPOCH, 5)}
     assert channels.handled_positions == {CHANNEL: Position(EPOCH, 0)}
     assert taken(channels) == [1, 2, 3, 4, 5]
     assert channels.handled_positions == {CHANNEL: Position(EPOCH, 5)}
@@ -60,10 +60,10 @@ def test_overflow_of_one_channel_leaves_the_others() -> None:
     assert taken(channels) == [1, ChannelReset(CHANNEL, "truncated", Position(EPOCH, 2))]
 
 
-async def test_denied_channel_gives_a_reset_and_an_error() -> None:
+async def test_denied_channel_gives_an_error_and_no_reset() -> None:
     channels = SubscriptionSet({CHANNEL: None, "job.8": None}, "c_1")
     channels.deny("job.8", "no access")
-    assert taken(channels) == [ChannelReset("job.8", "forbidden", None)]
+    assert taken(channels) == [ChannelDenied("job.8", "no access")]
     assert channels.errors == {"job.8": "no access"}
     assert channels.names == [CHANNEL]
     assert not channels.all_denied.is_set()

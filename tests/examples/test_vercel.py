@@ -16,7 +16,7 @@ import pytest
 from aiohttp import ClientSession, web
 
 from realtime_bridge import Event
-from realtime_bridge.client import ChannelReset, HybridClient
+from realtime_bridge.client import ChannelDenied, ChannelReset, HybridClient
 from realtime_bridge.model.position import Position
 from realtime_bridge.testing.providers import LocalAbly
 from tests.services.redis import RedisServer
@@ -130,7 +130,7 @@ async def test_every_route_works_in_a_new_process_per_request(host: Host, url: s
 async def test_events_of_the_worker_arrive_once_in_order(
     url: str, environment: Environment
 ) -> None:
-    items: list[Event | ChannelReset] = []
+    items: list[Event | ChannelReset | ChannelDenied] = []
     client = HybridClient(f"{url}/realtime", [CHANNEL], token=token(environment))
     with worker(environment):
         async with client, ClientSession() as http, asyncio.timeout(TIMEOUT):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import orjson
 from msgspec import Struct
 
-from realtime_bridge.client import ChannelReset, HybridClient
+from realtime_bridge.client import ChannelDenied, ChannelReset, HybridClient
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.server.auth.tokens import Tokens
@@ -55,6 +55,7 @@ async def record(task: ClientTask, name: str, channels: Sequence[str]) -> None:
             write(source=name, kind="start", channel=channel, **_place(position))
         write(source=name, kind="ready")
         async for item in client:
+            assert not isinstance(item, ChannelDenied), item
             if isinstance(item, ChannelReset):
                 fields = {"kind": "reset", "text": item.reason}
             else:

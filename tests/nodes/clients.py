@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from realtime_bridge import Event
-from realtime_bridge.client import ChannelReset, HybridClient
+from realtime_bridge.client import ChannelDenied, ChannelReset, HybridClient
 from realtime_bridge.model.position import Position
 from realtime_bridge.server.auth.tokens import Tokens
 from tests.cli.processes import SECRET
@@ -38,6 +38,7 @@ class RecordingClient:
     async def listen(self) -> None:
         """Record the events; they are contiguous in one epoch, or follow a reset."""
         async for item in self.client:
+            assert not isinstance(item, ChannelDenied), item
             if isinstance(item, ChannelReset):
                 self.resets.append(item)
             else:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any, assert_type
 
 from realtime_bridge import BlockingBroadcaster, Broadcaster, Event, Position, Receipt
-from realtime_bridge.client import ChannelReset, HybridClient
+from realtime_bridge.client import ChannelDenied, ChannelReset, HybridClient
 from realtime_bridge.integrations.tasks import current_job
 from realtime_bridge.jobs.job import BlockingJob
 from realtime_bridge.server import Bridge, Principal, Request
@@ -79,6 +79,8 @@ async def listen(token: str) -> None:
             if isinstance(item, ChannelReset):
                 assert_type(item.channel, str)
                 assert_type(item.position, Position | None)
+            elif isinstance(item, ChannelDenied):
+                assert_type(item.message, str)
             else:
                 assert_type(item, Event)
                 assert_type(item.event, str)

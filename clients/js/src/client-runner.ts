@@ -15,8 +15,8 @@ export interface RunnerListener {
   perform(command: Command): void;
   /** Handle the end of an input, when its commands were performed; `before` is the mode before it. */
   settled(before: Machine['mode']): void;
-  /** Return whether every channel has all its events, and every handler its snapshot. */
-  sync(): { ok: boolean; loaded: boolean };
+  /** Return whether every channel has all its events, every handler its snapshot, and how many channels are only polled. */
+  sync(): { ok: boolean; loaded: boolean; unpushed: number };
   /** Return whether the client stays connected while the page is hidden. */
   staysConnected(): boolean;
 }

@@ -63,14 +63,20 @@ export class HybridClient implements Client {
       latest: (channel) => this._latest(channel),
       telemetry: (entry) => this._report(entry),
       loaded: () => this._runner.input(() => {}),
-    });
+      requested: (channel) => this._transports.subscribe(channel),
+      ended: (channels) => this._transports.unsubscribe(channels),
+    }, DEFAULT_TIMING);
     this._runner = new ClientRunner({ ...options, push: transport !== 'poll' }, {
       perform: (command) => {
         log('%s %s', command.do, command.socket ?? '');
         this._transports.perform(command);
       },
       settled: (before) => this._publish(before),
-      sync: () => ({ ok: this._subscriptions.current, loaded: this._subscriptions.loaded }),
+      sync: () => ({
+        ok: this._subscriptions.current,
+        loaded: this._subscriptions.loaded,
+        unpushed: this._transports.unpushed,
+      }),
       staysConnected: () => this._subscriptions.staysConnected,
     }, DEFAULT_TIMING);
     this._transports = new TransportManager(
@@ -80,6 +86,7 @@ export class HybridClient implements Client {
       options,
       DEFAULT_TIMING,
       (apply) => this._runner.input(apply),
+      (entry) => this._report(entry),
     );
     this._store = new Store(this._state({ lastSync: null, transitions: [] }));
   }
@@ -104,10 +111,9 @@ export class HybridClient implements Client {
   }
 
   retry(): void {
-    const channels = this._subscriptions.retryDenied();
     if (!this._runner.isRunning) this.start();
     else this._runner.input((machine) => machine.retry());
-    for (const channel of channels) this._transports.subscribe(channel);
+    this._subscriptions.retryDenied();
   }
 
   refresh(): void {
@@ -115,12 +121,7 @@ export class HybridClient implements Client {
   }
 
   subscribe(channel: string, handlers: ChannelHandlers): () => void {
-    const isNew = !this._subscriptions.has(channel);
-    const remove = this._subscriptions.add(channel, handlers);
-    if (isNew) this._transports.subscribe(channel);
-    return () => {
-      if (remove()) this._transports.unsubscribe(channel);
-    };
+    return this._subscriptions.add(channel, handlers);
   }
 
   channel(name: string): ReadableStore<ChannelState> {

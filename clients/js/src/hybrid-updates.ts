@@ -153,9 +153,10 @@ export class HybridUpdates<Data> {
 
   /** Fetch once the channel has a position: data read before may lack the events in between. */
   private _onChannelState(client: Client): void {
-    const { position, error } = client.channel(this._channel).get();
+    const { phase, position, error } = client.channel(this._channel).get();
     if (error) this._begin();
-    if (this._positioned || !position) return;
+    // Without a log there is no position.
+    if (this._positioned || (!position && phase !== 'current')) return;
     this._positioned = true;
     if (this._fetcher?.begun) void this._fetch();
     else this._begin();

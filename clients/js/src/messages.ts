@@ -5,6 +5,7 @@ import type { Position, RealtimeEvent } from './types.js';
 
 export const VERSION = 1;
 export const SUBPROTOCOL = 'realtime.v1';
+export const INVALID_MESSAGE = 'the server sent an invalid message';
 
 const log = debug('messages');
 
@@ -20,7 +21,7 @@ export interface ServerMessage extends Fields {
 export type ClientMessage =
   | { type: 'connect'; token: string; nonce: string; version: number }
   | { type: 'subscribe'; channel: string; position?: Position }
-  | { type: 'unsubscribe'; channel: string }
+  | { type: 'unsubscribe'; channels: readonly string[] }
   | { type: 'ping'; nonce: string }
   | { type: 'token'; token: string; nonce: string };
 

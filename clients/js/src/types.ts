@@ -22,13 +22,20 @@ export interface RealtimeEvent<Data = unknown> {
   readonly position?: Position;
 }
 
-export type ResetReason = 'epoch' | 'truncated' | 'ahead' | 'regressed' | 'forbidden' | 'signal';
+export type ResetReason = 'epoch' | 'truncated' | 'ahead' | 'regressed' | 'signal';
 
 /** Notice that events are missing before `position`: reload the data that you show. */
 export interface Reset {
   readonly channel: string;
   readonly reason: ResetReason;
   readonly position: Position | null;
+}
+
+/** Notice that the server denies a channel: no event of it follows, until it is requested again. */
+export interface ChannelError {
+  readonly channel: string;
+  /** The server's words. */
+  readonly message: string;
 }
 
 /** Latest event of each key, as of `position`. */
@@ -53,6 +60,8 @@ export interface ChannelHandlers {
   onEvent?: (event: RealtimeEvent) => void | Promise<void>;
   /** Called where events are missing, before the events that follow. */
   onReset?: (reset: Reset) => void | Promise<void>;
+  /** Called where the server denies the channel. */
+  onError?: (error: ChannelError) => void | Promise<void>;
   /** Called with the latest events after the first subscribe and after each reset; `onEvent` does not get them again. */
   onSnapshot?: (snapshot: Snapshot) => void | Promise<void>;
   /** Position to resume from; by default the current end of the channel. */
@@ -113,6 +122,14 @@ export type Telemetry =
   | { readonly type: 'recovery'; readonly channel: string; readonly events: number }
   | { readonly type: 'gap'; readonly channel: string; readonly position: Position | null }
   | { readonly type: 'reset'; readonly channel: string; readonly reason: ResetReason }
+  | { readonly type: 'denied'; readonly channel: string; readonly reason: string }
+  | {
+      readonly type: 'failure';
+      readonly request: 'connect' | 'poll' | 'socket';
+      readonly reason: string;
+      /** Code of the bridge's own refusal; null: something else failed. */
+      readonly code: string | null;
+    }
   | { readonly type: 'delivery'; readonly channel: string; readonly delay: number };
 
 export interface ClientOptions {

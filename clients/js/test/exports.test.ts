@@ -10,6 +10,7 @@ import { expect, it } from 'vitest';
 const ROOT = fileURLToPath(new URL('../', import.meta.url));
 
 const CORE = [
+  'ChannelError',
   'ChannelHandlers',
   'ChannelState',
   'Client',

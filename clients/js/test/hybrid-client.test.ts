@@ -213,12 +213,13 @@ it('silence leads to a ping, a poll and a new socket', async () => {
 
 it('denied channel shows its reason and is retried on request', async () => {
   await live();
-  const onReset = vi.fn();
-  client.subscribe('job.7', { onReset });
+  const [onReset, onError] = [vi.fn(), vi.fn()];
+  client.subscribe('job.7', { onReset, onError });
   const socket = FakeSocket.last;
   socket.receive({ type: 'refused', channel: 'job.7', code: 403, message: '42 may not listen to job.7' });
   expect(client.channel('job.7').get().error).toBe('42 may not listen to job.7');
-  expect(onReset).toHaveBeenCalledWith({ channel: 'job.7', reason: 'forbidden', position: null });
+  expect(onError).toHaveBeenCalledWith({ channel: 'job.7', message: '42 may not listen to job.7' });
+  expect(onReset).not.toHaveBeenCalled();
   expect(client.state.get().kind).toBe('realtime');
   client.retry();
   expect(client.channel('job.7').get().error).toBeNull();
@@ -241,7 +242,102 @@ it('handlers of one channel share its subscription', async () => {
   first();
   expect(FakeSocket.last.requested('unsubscribe')).toEqual([]);
   second();
-  expect(FakeSocket.last.requested('unsubscribe')).toEqual([{ type: 'unsubscribe', channel: 'job.7' }]);
+  await settle(100);
+  expect(FakeSocket.last.requested('unsubscribe')).toEqual([{ type: 'unsubscribe', channels: ['job.7'] }]);
+});
+
+it('another subscriber of a denied channel requests it again', async () => {
+  await live();
+  const refusal = { type: 'refused', channel: 'job.7', code: 403, message: 'no' };
+  const onError = vi.fn();
+  client.subscribe('job.7', { onError });
+  FakeSocket.last.receive(refusal);
+  client.subscribe('job.7', {});
+  expect(client.channel('job.7').get().error).toBeNull();
+  FakeSocket.last.receive(refusal);
+  expect(onError).toHaveBeenCalledTimes(2);
+  expect(FakeSocket.last.requested('subscribe').filter(({ channel }) => channel === 'job.7')).toHaveLength(2);
+});
+
+it.each([1, 41, 100, 128])('%s channels that are left in one tick end by one message', async (count) => {
+  await live();
+  const names = Array.from({ length: count }, (_, number) => `job.${number}`);
+  const ends = names.map((name) => client.subscribe(name, {}));
+  for (const end of ends) end();
+  await settle(100);
+  expect(FakeSocket.last.requested('unsubscribe')).toEqual([{ type: 'unsubscribe', channels: names }]);
+});
+
+it.each([1, 41, 100, 128])('list of %s that is left and joined in one tick sends nothing', async (count) => {
+  await live();
+  const names = Array.from({ length: count }, (_, number) => `job.${number}`);
+  const ends = names.map((name) => client.subscribe(name, {}));
+  for (const name of names) FakeSocket.last.answer(name, { epoch: 'aaaaaaaa', offset: 0 });
+  const sent = FakeSocket.last.sent.length;
+  for (const end of ends) end();
+  for (const name of names) client.subscribe(name, {});
+  await settle(1_000);
+  expect(FakeSocket.last.sent).toHaveLength(sent);
+});
+
+it('events between leaving and joining in one tick reach the next handlers', async () => {
+  await live();
+  const journal: number[] = [];
+  const onEvent = ({ position }: RealtimeEvent): void => void journal.push(position!.offset);
+  const end = client.subscribe('job.7', {});
+  FakeSocket.last.answer('job.7', { epoch: 'aaaaaaaa', offset: 0 });
+  end();
+  for (const offset of [1, 2]) FakeSocket.last.push(offset, { channel: 'job.7' });
+  client.subscribe('job.7', { onEvent });
+  FakeSocket.last.push(3, { channel: 'job.7' });
+  expect(journal).toEqual([1, 2, 3]);
+});
+
+it.each([
+  [29_000, { type: 'subscribe', channel: 'job.7', position: { epoch: 'aaaaaaaa', offset: 1, id: 'e1' } }],
+  [31_000, { type: 'subscribe', channel: 'job.7' }],
+])('channel that is joined again after %s ms asks from its position for 30 s', async (pause, request) => {
+  await live();
+  const end = client.subscribe('job.7', {});
+  FakeSocket.last.answer('job.7', { epoch: 'aaaaaaaa', offset: 0 });
+  FakeSocket.last.push(1, { channel: 'job.7' });
+  end();
+  for (let waited = 0; waited < pause; waited += 1_000) {
+    await settle(1_000);
+    FakeSocket.last.receive({ type: 'heartbeat', offsets: {}, generation: 0 });
+  }
+  client.subscribe('job.7', {});
+  expect(FakeSocket.last.requested('subscribe').at(-1)).toEqual(request);
+});
+
+it('names of channels are forgotten after their last subscriber', async () => {
+  await live();
+  const stores = (client as unknown as { _subscriptions: { _stores: Map<string, unknown> } })._subscriptions._stores;
+  for (let number = 0; number < 50; number += 1) {
+    client.channel(`job.${number}`).get();
+    const end = client.subscribe(`job.${number}`, {});
+    const unwatch = client.channel(`job.${number}`).subscribe(() => {});
+    end();
+    unwatch();
+  }
+  await settle(100);
+  expect([...stores.keys()]).toEqual([CHANNEL]);
+});
+
+it('resets in a row reach a handler every 5 s at most, and an event ends the wait', async () => {
+  const onReset = vi.fn();
+  const onEvent = vi.fn();
+  await live({ onReset, onEvent });
+  const reset = (offset: number): void =>
+    FakeSocket.last.receive({ type: 'reset', channel: CHANNEL, reason: 'truncated', epoch: 'aaaaaaaa', offset });
+  for (const offset of [1, 2, 3]) reset(offset);
+  expect(onReset).toHaveBeenCalledTimes(1);
+  await settle(5_000);
+  expect(onReset.mock.calls.map(([{ position }]) => position.offset)).toEqual([1, 3]);
+  reset(4);
+  FakeSocket.last.push(5);
+  expect(onReset).toHaveBeenCalledTimes(3);
+  expect(onEvent).toHaveBeenCalledTimes(1);
 });
 
 it('handlers run one at a time, and an error stops nothing', async () => {

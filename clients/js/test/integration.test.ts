@@ -140,7 +140,7 @@ it('denied channel does not affect the others', async () => {
   client.subscribe('user-43', refused);
   client.subscribe(CHANNEL, journal);
   await whenKind(client, 'realtime');
-  expect(refused.entries).toEqual(['reset forbidden']);
+  expect(refused.entries).toEqual(['denied']);
   expect(client.channel('user-43').get().error).toContain('may not listen');
   await server.publish(CHANNEL, 1);
   expect(await journal.until(1)).toEqual([1]);

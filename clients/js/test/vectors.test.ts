@@ -102,11 +102,11 @@ const DEFAULT_TERMS: Terms = {
 const POSITIONAL: Record<string, string[]> = {
   start: ['cached'],
   descriptor_received: ['terms'],
-  descriptor_failed: ['status', 'code', 'retry_after'],
+  descriptor_failed: ['status', 'code', 'retry_after', 'message'],
   opened: ['socket'],
   ready: ['socket'],
   message_received: ['socket'],
-  closed: ['socket', 'code', 'reason'],
+  closed: ['socket', 'code', 'reason', 'message'],
   drain: ['socket', 'after', 'window'],
   generation: ['generation'],
   health: ['socket', '*'],

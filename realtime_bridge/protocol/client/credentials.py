@@ -21,6 +21,14 @@ def refusal_reason(code: str | None, otherwise: str) -> str:
     return f"the server refuses the token: {cause}" if cause else otherwise
 
 
+def failure_reason(message: str | None, status: int | None, code: str | None) -> str:
+    """Return the reason of a failed request: its cause, then the status and the bridge's code."""
+    numbers = " ".join(str(part) for part in (status, code) if part)
+    if not message:
+        return numbers or "no answer"
+    return f"{message} ({numbers})" if numbers else message
+
+
 class Credentials:
     """Record of one client's denials.
 

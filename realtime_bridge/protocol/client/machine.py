@@ -6,7 +6,7 @@ The twin is `clients/js/src/machine/machine.ts`; both replay `tests/vectors/mach
 from operator import itemgetter
 
 from realtime_bridge.protocol.client.commands import Mode, Options, Terms
-from realtime_bridge.protocol.client.credentials import DENIAL, refusal_reason
+from realtime_bridge.protocol.client.credentials import DENIAL, failure_reason, refusal_reason
 from realtime_bridge.protocol.client.link_inputs import LinkInputs
 from realtime_bridge.protocol.client.poll_schedule import SPREAD
 from realtime_bridge.protocol.client.state import CONNECTED, RESTING
@@ -92,6 +92,7 @@ class Machine(LinkInputs):
         status: int | None = None,
         code: str | None = None,
         retry_after: int | None = None,
+        message: str | None = None,
     ) -> None:
         """Handle a failed request for a descriptor.
 
@@ -99,10 +100,11 @@ class Machine(LinkInputs):
             status: HTTP status; None where no response arrived.
             code: Code of the bridge's refusal.
             retry_after: Wait that the server asked for, in milliseconds.
+            message: Cause in words.
 
         """
         if "describe" in self.timers:
-            self._on_descriptor_failed(status, code)
+            self._on_descriptor_failed(status, code, message)
             if retry_after is not None and "describe_again" in self.timers:
                 wait = min(self.timing.requested_interval_max, retry_after)
                 earliest = self._now + round(wait * (1 + SPREAD * self._draw))
@@ -142,7 +144,11 @@ class Machine(LinkInputs):
             self._expect_message()
 
     def closed(
-        self, socket: int, code: int = CloseCode.ABNORMAL, reason: str | None = None
+        self,
+        socket: int,
+        code: int = CloseCode.ABNORMAL,
+        reason: str | None = None,
+        message: str | None = None,
     ) -> None:
         """Handle a socket that failed, or that was closed by the server.
 
@@ -152,6 +158,7 @@ class Machine(LinkInputs):
             socket: Number of the socket.
             code: Close code.
             reason: Code of the refusal in the server's last `error`.
+            message: Cause in words.
 
         """
         if socket == self._successor:
@@ -159,7 +166,9 @@ class Machine(LinkInputs):
             if code == CloseCode.TOKEN:
                 self._renew_token()
         elif socket == self._socket:
-            self._on_socket_lost(code, refusal_reason(reason, f"the socket closed with {code}"))
+            words = "" if message is None else f": {message}"
+            cause = refusal_reason(reason, f"the socket closed with {code}{words}")
+            self._on_socket_lost(code, cause)
 
     def drain(self, socket: int, after: int, window: int) -> None:
         """Handle the server's notice that it will close: move to a successor at a random time."""
@@ -218,6 +227,7 @@ class Machine(LinkInputs):
         status: int | None = None,
         retry_after: int | None = None,
         code: str | None = None,
+        message: str | None = None,
     ) -> None:
         """Handle a failed poll. A denial changes nothing for a live socket, or during a renewal.
 
@@ -225,6 +235,7 @@ class Machine(LinkInputs):
             status: HTTP status; None where no response arrived.
             retry_after: Wait that the server asked for, in milliseconds.
             code: Code of the bridge's refusal.
+            message: Cause in words.
 
         """
         if not self.poll_schedule.in_flight:
@@ -238,7 +249,8 @@ class Machine(LinkInputs):
                 latest = self._now + self.timing.descriptor_retry_max
                 self.timers["describe_again"] = min(self.timers["describe_again"], latest)
             elif "describe" not in self.timers:
-                self._on_denied(f"a poll was answered {status}", status, code)
+                cause = failure_reason(message, status, code)
+                self._on_denied(f"no poll: {cause}", status, code)
 
     def event_received(self) -> None:
         """Record a pushed event: polls that become necessary follow soon."""

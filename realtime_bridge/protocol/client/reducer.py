@@ -61,8 +61,14 @@ class Reducer:
         self._ids: dict[str, None] = {}
         self._applied: dict[int, str] = {}
         self._recovering = False
+        self._begun = False
         if position:
             self._move(position)
+
+    @property
+    def is_new(self) -> bool:
+        """True while the handler got nothing, and the channel has no position."""
+        return not self._begun and self.position is None
 
     def event(self, event: Event) -> list[Output]:
         """Handle a pushed event."""
@@ -105,6 +111,8 @@ class Reducer:
     ) -> list[Output]:
         """Restart at `top`, since the log lacks events before it.
 
+        In a new channel nothing is missing: its handler gets no reset.
+
         Args:
             reason: Reason of the reset.
             top: Position of the channel; None without a log, or without access.
@@ -118,11 +126,13 @@ class Reducer:
             return self._recover()
         if self._has_passed(top) and (asked is None or reason not in WENT_BACK):
             return self._recover()
+        restarts: list[Output] = [] if self.is_new else [Restart(reason, top)]
+        self._begun = True
         if top is None:
             self.phase = "current" if reason == "signal" else "stale"
-            return [Restart(reason, None)]
+            return restarts
         self._move(top)
-        return [Restart(reason, top), *self._settle(top)]
+        return [*restarts, *self._settle(top)]
 
     def announced(self, offset: int) -> list[Output]:
         """Compare the offset of a heartbeat or stub with our position."""
@@ -181,6 +191,7 @@ class Reducer:
         return self._handle(event)
 
     def _handle(self, event: Event) -> list[Output]:
+        self._begun = True
         if event.id in self._ids:
             return []
         self._ids[event.id] = None

@@ -24,6 +24,8 @@ class Timing:
         answer_timeout: Time limit for the answer to a question on a socket.
         subscribe_retry: Wait before a channel is requested again after a temporary refusal;
             varies by 20 %.
+        subscribe_pace: Wait between channels that are requested again: the server accepts 20
+            messages a second.
         sse_freshness: Age of the last message up to which an SSE stream answers a ping by itself.
         stable_uptime: Uptime from which a connection counts as stable.
         short_uptime_window: Period in which short connections are counted.
@@ -82,6 +84,7 @@ class Timing:
     late_after: int = 5_000
     answer_timeout: int = 10_000
     subscribe_retry: int = 5_000
+    subscribe_pace: int = 100
     # One heartbeat (10 s) and the time limit of a ping.
     sse_freshness: int = 13_000
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from realtime_bridge.protocol.client.commands import Mode, Terms
-from realtime_bridge.protocol.client.credentials import DENIAL, refusal_reason
+from realtime_bridge.protocol.client.credentials import DENIAL, failure_reason, refusal_reason
 from realtime_bridge.protocol.client.reconnect_policy import PLANNED_CODES
 from realtime_bridge.protocol.client.state import CONNECTED, State
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -27,7 +27,7 @@ class Transitions(State):
     started: int
 
     def _on_describe(self) -> None:
-        self._on_descriptor_failed(None, None)
+        self._on_descriptor_failed(None, None, None)
 
     def _on_describe_again(self) -> None:
         self._describe()
@@ -99,13 +99,15 @@ class Transitions(State):
         self.timers["describe"] = self._now + self.timing.descriptor_timeout
         self._do(do)
 
-    def _on_descriptor_failed(self, status: int | None, code: str | None) -> None:
+    def _on_descriptor_failed(
+        self, status: int | None, code: str | None, message: str | None
+    ) -> None:
         """Continue without a fresh descriptor: a cached descriptor serves meanwhile.
 
         A renewal without a response does not count: the next denial leads to another renewal.
         """
         self._cancel("describe")
-        reason = f"no descriptor: {status or 'no answer'}"
+        reason = f"no descriptor: {failure_reason(message, status, code)}"
         if status in DENIAL:
             self._on_denied(reason, status, code)
             return

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from realtime_bridge.client.hybrid import HybridClient
-from realtime_bridge.client.subscription_set import ChannelReset, DeniedError
+from realtime_bridge.client.subscription_set import ChannelDenied, ChannelReset, DeniedError
 from realtime_bridge.client.transport_manager import TransportName
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
@@ -61,7 +61,7 @@ class Page:
         self._transport: TransportName = transport
         self._client: HybridClient | None = None
         self._excuse_ended: float = 0.0
-        self._current: Event | ChannelReset | None = None
+        self._current: Event | ChannelReset | ChannelDenied | None = None
         self._handled: dict[str, Position | None] = {}
         self._snapshots: dict[str, int] = {}
         self._tokens = Tokens(SECRET, issuer=PREFIX)
@@ -145,15 +145,20 @@ class Page:
                 self._simulation.checker.record_start(self, channel, position)
                 self._load_snapshot(channel)
 
-    async def _handle(self, item: Event | ChannelReset) -> None:
+    async def _handle(self, item: Event | ChannelReset | ChannelDenied) -> None:
         self._current = item
         if self.is_busy:
             await asyncio.sleep(BUSY_SECONDS)
         self._handle_now(item)
-        self._current, self._handled[item.channel] = None, item.position
+        self._current = None
+        if not isinstance(item, ChannelDenied):
+            self._handled[item.channel] = item.position
 
-    def _handle_now(self, item: Event | ChannelReset) -> None:
+    def _handle_now(self, item: Event | ChannelReset | ChannelDenied) -> None:
         checker = self._simulation.checker
+        if isinstance(item, ChannelDenied):
+            self._simulation.log_line(self.name, f"denied {item.channel}: {item.message}")
+            return
         if isinstance(item, Event):
             self._simulation.log_line(self.name, f"received {item.id} at {item.position}")
             checker.check_delivery(self, item)

@@ -16,6 +16,10 @@ export class Store<Value> implements ReadableStore<Value> {
     return () => this._listeners.delete(listener);
   };
 
+  get isWatched(): boolean {
+    return this._listeners.size > 0;
+  }
+
   set(value: Value): void {
     if (Object.is(value, this._value)) return;
     this._value = value;

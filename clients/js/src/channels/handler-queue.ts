@@ -3,13 +3,14 @@
 import { report } from '../browser/report.js';
 import { isFinal } from '../http/request.js';
 import { backoff } from '../machine/backoff.js';
-import type { ChannelHandlers, Position, RealtimeEvent, Reset, Snapshot } from '../types.js';
+import type { ChannelError, ChannelHandlers, Position, RealtimeEvent, Reset, Snapshot } from '../types.js';
 
 /** Limit of calls that wait for a slow handler; beyond it, a reset replaces them. */
 export const CAPACITY = 10_000;
 
 type Item =
   | { readonly event: RealtimeEvent }
+  | { readonly error: ChannelError }
   | { readonly reset: Reset }
   | { readonly snapshot: true };
 
@@ -20,6 +21,8 @@ export class HandlerQueue {
   /** Position of the last snapshot. */
   private _floor: Position | null = null;
   private _failures = 0;
+  /** Time of the last call with a reset; after an event, resets are no longer in a row. */
+  private _lastReset = -Infinity;
   private _retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -27,6 +30,8 @@ export class HandlerQueue {
     private readonly _latest: () => Promise<Snapshot>,
     /** Called when a snapshot was handled. */
     private readonly _loaded: () => void = () => {},
+    /** Shortest time between two resets in a row, in milliseconds: handlers may reload what they show. */
+    private readonly _resetSpacing = 0,
   ) {}
 
   /** True while a snapshot is missing. */
@@ -39,13 +44,20 @@ export class HandlerQueue {
   }
 
   event(event: RealtimeEvent): void {
+    if (this._items[0] && 'reset' in this._items[0]) this.pause();
     if (this._items.length < CAPACITY) this._push({ event });
     else this._overflow(event);
   }
 
   reset(reset: Reset): void {
+    this._dropWaitingReset();
     this._push({ reset });
-    if (reset.reason !== 'forbidden') this.snapshot();
+    this.snapshot();
+  }
+
+  /** Queue the notice that the server denies the channel. */
+  error(error: ChannelError): void {
+    this._push({ error });
   }
 
   /** Queue a snapshot: later events wait for it. */
@@ -79,6 +91,7 @@ export class HandlerQueue {
   private _run(): void {
     while (!this._running && !this._retry && this._items[0]) {
       const item = this._items[0];
+      if ('reset' in item && this._isTooSoon()) return;
       // Set before the call: a handler may lead here again while it runs.
       this._running = true;
       const pending = this._call(item);
@@ -98,14 +111,42 @@ export class HandlerQueue {
   private _call(item: Item): Promise<boolean> | null {
     if ('snapshot' in item) return this._load();
     try {
-      const { onEvent, onReset } = this._handlers;
-      const result = 'reset' in item ? onReset?.(item.reset) : this._isNew(item) && onEvent?.(item.event);
+      const result = this._handle(item);
       if (!isPromise(result)) return null;
       return result.then(() => true, (error: unknown) => (report(error), true));
     } catch (error) {
       report(error);
       return null;
     }
+  }
+
+  private _handle(item: Exclude<Item, { snapshot: true }>): unknown {
+    const { onEvent, onReset, onError } = this._handlers;
+    if ('error' in item) return onError?.(item.error);
+    this._lastReset = 'reset' in item ? performance.now() : -Infinity;
+    return 'reset' in item ? onReset?.(item.reset) : this._isNew(item) && onEvent?.(item.event);
+  }
+
+  /** Drop the last item, if it is a reset that waits: of several in a row the latest suffices. */
+  private _dropWaitingReset(): void {
+    const first = this._running ? 1 : 0;
+    const last = this._items.length - ('snapshot' in (this._items.at(-1) ?? {}) ? 2 : 1);
+    if (last >= first && 'reset' in this._items[last]!) this._items.length = last;
+  }
+
+  /** Return whether a reset follows another one too soon; then call it later. An event behind it does not wait. */
+  private _isTooSoon(): boolean {
+    const wait = this._lastReset + this._resetSpacing - performance.now();
+    if (wait <= 0 || this._items.some((item) => 'event' in item)) return false;
+    this._runLater(wait);
+    return true;
+  }
+
+  private _runLater(milliseconds: number): void {
+    this._retry = setTimeout(() => {
+      this._retry = undefined;
+      this._run();
+    }, milliseconds);
   }
 
   /** Return whether the last snapshot lacks this event. */
@@ -141,10 +182,7 @@ export class HandlerQueue {
     if (this._ended) return true;
     const wait = backoff(this._failures, Math.random(), 1_000);
     this._failures += 1;
-    this._retry = setTimeout(() => {
-      this._retry = undefined;
-      this._run();
-    }, wait);
+    this._runLater(wait);
     return false;
   }
 

@@ -6,6 +6,9 @@ import type { Fields } from '../messages.js';
 import type { Position, ResetReason } from '../types.js';
 import type { SubscriptionSet } from './subscription-set.js';
 
+/** Reason of a denial that the server gives without words. */
+export const FORBIDDEN = 'this user may not listen to it';
+
 export interface PollResult {
   /** True if the poll brought events or a reset. */
   moved: boolean;
@@ -18,24 +21,27 @@ export interface PollResult {
   ok: boolean;
 }
 
-/** Pass the result of each channel to its subscription. */
-export function applyPoll(subscriptions: SubscriptionSet, { positions, channels, fields }: HTTPResult): PollResult {
-  const result: PollResult = {
-    moved: false,
-    recover: [],
-    nextMs: numberOr(null, fields.next_ms),
-    generation: numberOr(0, fields.generation),
-    ok: isFields(fields.status) ? isHealthy(fields.status) : true,
-  };
+export function emptyResult(): PollResult {
+  return { moved: false, recover: [], nextMs: null, generation: 0, ok: true };
+}
+
+/** Pass the result of each channel to its subscription, and add it to the result of a poll. */
+export function applyPoll(
+  subscriptions: SubscriptionSet,
+  { positions, channels, fields }: HTTPResult,
+  result: PollResult,
+): void {
+  result.nextMs = numberOr(result.nextMs, fields.next_ms);
+  result.generation = Math.max(result.generation, numberOr(0, fields.generation));
+  result.ok &&= isFields(fields.status) ? isHealthy(fields.status) : true;
   for (const [name, answer] of Object.entries(channels)) {
     // A channel may have been unsubscribed while the poll was in flight.
-    if (!isFields(answer) || !(name in positions) || !subscriptions.has(name)) continue;
+    if (!isFields(answer) || !(name in positions) || !subscriptions.isAllowed(name)) continue;
     const error = answer.error as Fields | undefined;
     if (!error) applyChannel(subscriptions, name, answer, positions[name] ?? null, result);
     // A rule that failed may succeed next time: the next poll includes the channel again.
     else if (FINAL.includes(Number(error.code))) subscriptions.deny(name, String(error.message));
   }
-  return result;
 }
 
 function applyChannel(
@@ -46,7 +52,7 @@ function applyChannel(
   result: PollResult,
 ): void {
   if (answer.reset === 'forbidden') {
-    subscriptions.deny(name, 'this user may not listen to it');
+    subscriptions.deny(name, FORBIDDEN);
   } else if (answer.reset) {
     result.moved = true;
     const position = answer.position ? readPosition(answer.position) : null;

@@ -39,10 +39,16 @@ export class Reducer {
   private readonly _ids = new Set<string>();
   private readonly _appliedIds = new Map<number, string>();
   private _recovering = false;
+  private _begun = false;
 
   constructor({ client = null, position = null }: ReducerOptions = {}) {
     this._client = client;
     if (position) this._move(position);
+  }
+
+  /** True while the handlers got nothing, and the channel has no position. */
+  get isNew(): boolean {
+    return !this._begun && !this.position;
   }
 
   /** Handle a pushed event. */
@@ -90,20 +96,21 @@ export class Reducer {
    * Restart at `top`, since the events before it cannot be recovered. `requested` is the position
    * that this answers to. If the channel has moved on from there, the answer is out of date, and the
    * log is read again. So is a reset from before our position, unless it answers that the log went
-   * back.
+   * back. In a new channel nothing is missing: its handlers get no reset.
    */
   reset(reason: ResetReason, top: Position | null, requested: Position | null = null): Output[] {
     this._recovering = false;
     if (requested && !isSame(requested, this.position)) return this._recover();
     const wentBack = requested && (reason === 'ahead' || reason === 'regressed');
     if (top && follows(this.position ?? undefined, top) && !wentBack) return this._recover();
-    const restart: Output = { do: 'restart', reason, position: top };
+    const restarts: Output[] = this.isNew ? [] : [{ do: 'restart', reason, position: top }];
+    this._begun = true;
     if (!top) {
       this.phase = reason === 'signal' ? 'current' : 'stale';
-      return [restart];
+      return restarts;
     }
     this._move(top);
-    return [restart, ...this._settle(top)];
+    return [...restarts, ...this._settle(top)];
   }
 
   /** Compare the offset of a heartbeat or stub with our position. */
@@ -148,6 +155,7 @@ export class Reducer {
   }
 
   private _handle(event: RealtimeEvent): Output[] {
+    this._begun = true;
     if (this._ids.has(event.id)) return [];
     this._ids.add(event.id);
     if (this._ids.size > STORED_IDS) deleteFirst(this._ids);

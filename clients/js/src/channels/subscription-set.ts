@@ -1,6 +1,7 @@
 /** Subscriptions of one client: a reducer and the handlers' queues for each channel. */
 
 import { Store } from '../browser/store.js';
+import type { Timing } from '../machine/timing.js';
 import type {
   ChannelHandlers,
   ChannelState,
@@ -24,12 +25,19 @@ export interface SubscriptionSetOptions {
   telemetry: (entry: Telemetry) => void;
   /** Called when a snapshot was handled. */
   loaded: () => void;
+  /** Called for a channel whose events are to be requested. */
+  requested: (channel: string) => void;
+  /** Called with channels that have no handlers any more. */
+  ended: (channels: string[]) => void;
 }
 
 interface Subscription {
   readonly name: string;
   readonly reducer: Reducer;
   readonly queues: Set<HandlerQueue>;
+  /** Position at which the last handlers left; outputs after it wait for the next ones. */
+  leftAt: Position | null;
+  waiting: ((queue: HandlerQueue) => void)[];
   /** Reason why the server denies the channel. */
   error: string | null;
 }
@@ -37,18 +45,26 @@ interface Subscription {
 /** Subscriptions of one client; methods that handle input return whether events must be read from the log. */
 export class SubscriptionSet {
   private readonly _subscriptions = new Map<string, Subscription>();
+  /** Subscriptions that ended a short while ago: whoever subscribes again resumes there. */
+  private readonly _former = new Map<string, { readonly subscription: Subscription; readonly until: number }>();
   private readonly _stores = new Map<string, Store<ChannelState>>();
   private readonly _loading = new Map<string, Promise<Snapshot>>();
+  private _ending: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly _options: SubscriptionSetOptions) {}
+  constructor(
+    private readonly _options: SubscriptionSetOptions,
+    private readonly _timing: Timing,
+  ) {}
 
   /** Channels that the server has not denied. */
   get names(): string[] {
     return [...this._subscriptions.values()].filter(({ error }) => !error).map(({ name }) => name);
   }
 
-  get positions(): Record<string, Position | null> {
-    return Object.fromEntries(this.names.map((name) => [name, this.position(name)]));
+  /** Return the positions of those channels that the server has not denied. */
+  positions(names: readonly string[]): Record<string, Position | null> {
+    const allowed = names.filter((name) => this.isAllowed(name));
+    return Object.fromEntries(allowed.map((name) => [name, this.position(name)]));
   }
 
   /** True if every channel has all events, as far as the client can see. */
@@ -71,31 +87,47 @@ export class SubscriptionSet {
     return this._queues().some((queue) => queue.staysConnected);
   }
 
-  has(name: string): boolean {
-    return this._subscriptions.has(name);
+  /** Return whether a channel has a subscription that the server has not denied. */
+  isAllowed(name: string): boolean {
+    return this._allowed(name) !== null;
   }
 
   position(name: string): Position | null {
     return this._subscriptions.get(name)?.reducer.position ?? null;
   }
 
-  state(name: string): Store<ChannelState> & ReadableStore<ChannelState> {
-    const store = this._stores.get(name) ?? new Store(NOT_SUBSCRIBED);
-    this._stores.set(name, store);
-    return store;
+  /** Return the state of a channel; it exists while somebody watches it, or the channel has a subscription. */
+  state(name: string): ReadableStore<ChannelState> {
+    return {
+      get: () => this._stores.get(name)?.get() ?? NOT_SUBSCRIBED,
+      subscribe: (listener) => {
+        const end = this._store(name).subscribe(listener);
+        return () => {
+          end();
+          this._discardStore(name);
+        };
+      },
+    };
   }
 
-  /** Add handlers; return a function that removes them and returns whether they were the last. */
-  add(name: string, handlers: ChannelHandlers): () => boolean {
-    const subscription = this._subscriptions.get(name) ?? this._open(name, handlers.position);
+  /**
+   * Add handlers; return a function that removes them. A channel without handlers ends a moment later,
+   * so that those who return at once miss nothing, and a whole list ends by one message.
+   */
+  add(name: string, handlers: ChannelHandlers): () => void {
+    const known = this._subscriptions.get(name);
+    const subscription = known && continues(known, handlers.position) ? known : this._open(name, handlers.position);
     const loaded = () => {
       this._publish(subscription);
       this._options.loaded();
     };
-    const queue = new HandlerQueue(handlers, () => this._latest(name), loaded);
+    const queue = new HandlerQueue(handlers, () => this._latest(name), loaded, this._timing.resetSpacing);
     subscription.queues.add(queue);
     if (subscription.reducer.position && !handlers.position) queue.snapshot();
-    this._publish(subscription);
+    for (const call of subscription.waiting.splice(0)) call(queue);
+    // Another subscriber shows that the channel may be allowed by now.
+    if (subscription !== known || subscription.error !== null) this._request(subscription);
+    else this._publish(subscription);
     return () => this._remove(subscription, queue);
   }
 
@@ -117,8 +149,7 @@ export class SubscriptionSet {
     const { reducer } = subscription;
     if (reducer.position) return this._performRecovered(subscription, reducer.page(page));
     const recover = this._perform(subscription, reducer.start(page.top));
-    for (const queue of subscription.queues) queue.snapshot();
-    this._publish(subscription);
+    this._load(subscription);
     return recover;
   }
 
@@ -131,7 +162,10 @@ export class SubscriptionSet {
   ): boolean {
     const subscription = this._allowed(name);
     if (!subscription) return false;
-    return this._perform(subscription, subscription.reducer.reset(reason, position, requested));
+    const { isNew } = subscription.reducer;
+    const recover = this._perform(subscription, subscription.reducer.reset(reason, position, requested));
+    if (isNew && position) this._load(subscription);
+    return recover;
   }
 
   /** Handle the offset of a heartbeat or stub. */
@@ -141,22 +175,22 @@ export class SubscriptionSet {
     return this._performPushed(subscription, subscription.reducer.announced(offset));
   }
 
-  /** Mark a channel denied until `retryDenied`. */
+  /** Mark a channel denied until `retryDenied`, or until somebody subscribes to it again. */
   deny(name: string, message: string): void {
     const subscription = this._allowed(name);
     if (!subscription) return;
     subscription.error = message;
-    this._perform(subscription, subscription.reducer.reset('forbidden', null));
+    subscription.reducer.interrupted();
+    this._options.telemetry({ type: 'denied', channel: name, reason: message });
+    this._call(subscription, (queue) => queue.error({ channel: name, message }));
+    this._publish(subscription);
   }
 
-  /** Clear the errors of denied channels, and return their names. */
-  retryDenied(): string[] {
-    const denied = [...this._subscriptions.values()].filter(({ error }) => error);
-    for (const subscription of denied) {
-      subscription.error = null;
-      this._publish(subscription);
+  /** Request denied channels again. */
+  retryDenied(): void {
+    for (const subscription of this._subscriptions.values()) {
+      if (subscription.error !== null) this._request(subscription);
     }
-    return denied.map(({ name }) => name);
   }
 
   /** Handle a lost connection. */
@@ -168,6 +202,7 @@ export class SubscriptionSet {
   }
 
   pause(): void {
+    if (this._ending !== undefined) this._end();
     for (const queue of this._queues()) queue.pause();
   }
 
@@ -182,22 +217,73 @@ export class SubscriptionSet {
   }
 
   private _open(name: string, position: Position | undefined): Subscription {
+    const former = this._former.get(name);
+    this._former.delete(name);
+    if (former && performance.now() < former.until && continues(former.subscription, position)) {
+      this._subscriptions.set(name, former.subscription);
+      return former.subscription;
+    }
     const reducer = new Reducer({ client: this._options.client, position: position ?? null });
-    const subscription: Subscription = { name, reducer, queues: new Set(), error: null };
+    const subscription: Subscription = { name, reducer, queues: new Set(), leftAt: null, waiting: [], error: null };
     this._subscriptions.set(name, subscription);
-    this._publish(subscription);
     return subscription;
   }
 
-  private _remove(subscription: Subscription, queue: HandlerQueue): boolean {
+  private _request(subscription: Subscription): void {
+    subscription.error = null;
+    this._publish(subscription);
+    this._options.requested(subscription.name);
+  }
+
+  private _remove(subscription: Subscription, queue: HandlerQueue): void {
     queue.end();
-    subscription.queues.delete(queue);
-    const { name, queues } = subscription;
     // Removed twice, the handlers must not end a later subscription to the same channel.
-    if (queues.size || this._subscriptions.get(name) !== subscription) return false;
-    this._subscriptions.delete(name);
-    this.state(name).set(NOT_SUBSCRIBED);
-    return true;
+    if (!subscription.queues.delete(queue) || subscription.queues.size) return;
+    subscription.leftAt = subscription.reducer.position;
+    this._ending ??= setTimeout(() => this._end(), this._timing.leaveDelay);
+  }
+
+  /** End the subscriptions without handlers. */
+  private _end(): void {
+    clearTimeout(this._ending);
+    this._ending = undefined;
+    const now = performance.now();
+    for (const [name, { until }] of this._former) if (until <= now) this._former.delete(name);
+    const left = [...this._subscriptions.values()].filter(({ queues }) => !queues.size);
+    for (const subscription of left) {
+      const { name, reducer } = subscription;
+      this._subscriptions.delete(name);
+      if (subscription.error === null) {
+        reducer.interrupted();
+        this._former.set(name, { subscription, until: now + this._timing.rejoinPeriod });
+      }
+      this._stores.get(name)?.set(NOT_SUBSCRIBED);
+      this._discardStore(name);
+    }
+    if (left.length) this._options.ended(left.map(({ name }) => name));
+  }
+
+  private _store(name: string): Store<ChannelState> {
+    const store = this._stores.get(name) ?? new Store(NOT_SUBSCRIBED);
+    this._stores.set(name, store);
+    return store;
+  }
+
+  private _discardStore(name: string): void {
+    if (!this._subscriptions.has(name) && !this._stores.get(name)?.isWatched) this._stores.delete(name);
+  }
+
+  /** Load a snapshot for each handler that wants one. */
+  private _load(subscription: Subscription): void {
+    for (const queue of subscription.queues) queue.snapshot();
+    this._publish(subscription);
+  }
+
+  /** Call the queue of each handler; without handlers, that of the next one. */
+  private _call(subscription: Subscription, call: (queue: HandlerQueue) => void): void {
+    if (!subscription.queues.size) subscription.waiting.push(call);
+    // A copy: handlers may be added or removed during a call.
+    for (const queue of [...subscription.queues]) call(queue);
   }
 
   private _performRecovered(subscription: Subscription, outputs: Output[]): boolean {
@@ -220,16 +306,15 @@ export class SubscriptionSet {
     for (const output of outputs) {
       if (output.do === 'recover') recover = true;
       else if (output.do === 'restart') this._restart(subscription, output.reason, output.position);
-      // A copy: handlers may be added or removed during a call.
-      else for (const queue of [...subscription.queues]) queue.event(output.event);
+      else this._call(subscription, (queue) => queue.event(output.event));
     }
     return recover;
   }
 
   private _restart(subscription: Subscription, reason: ResetReason, position: Position | null): void {
-    const { name, queues } = subscription;
+    const { name } = subscription;
     this._options.telemetry({ type: 'reset', channel: name, reason });
-    for (const queue of [...queues]) queue.reset({ channel: name, reason, position });
+    this._call(subscription, (queue) => queue.reset({ channel: name, reason, position }));
     this._publish(subscription);
   }
 
@@ -237,7 +322,7 @@ export class SubscriptionSet {
     const { name, reducer, error } = subscription;
     if (this._subscriptions.get(name) !== subscription) return;
     const phase = reducer.phase === 'current' && isLoading(subscription) ? 'syncing' : reducer.phase;
-    this.state(name).merge({ phase, position: reducer.position, error });
+    this._store(name).merge({ phase, position: reducer.position, error });
   }
 
   /** Request a snapshot; handlers of one channel that ask at the same time share it. */
@@ -251,6 +336,11 @@ export class SubscriptionSet {
   private _queues(): HandlerQueue[] {
     return [...this._subscriptions.values()].flatMap(({ queues }) => [...queues]);
   }
+}
+
+/** Return whether handlers that resume from `position` continue a subscription; without a position, each does. */
+function continues({ queues, leftAt }: Subscription, position: Position | undefined): boolean {
+  return !!queues.size || !position || (position.epoch === leftAt?.epoch && position.offset === leftAt.offset);
 }
 
 function isLoading(subscription: Subscription | undefined): boolean {

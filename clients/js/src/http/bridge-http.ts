@@ -4,7 +4,7 @@ import { assertValid, isFields, readEvents, readPosition } from '../messages.js'
 import type { Fields } from '../messages.js';
 import type { Position, RealtimeEvent, Snapshot } from '../types.js';
 import type { DescriptorStore } from './descriptor.js';
-import { requestJSON } from './request.js';
+import { HTTPError, foreign, requestJSON } from './request.js';
 
 export type Positions = Readonly<Record<string, Position | null>>;
 
@@ -22,13 +22,10 @@ export interface HTTPResult {
 export class BridgeHTTP {
   constructor(private readonly _descriptors: DescriptorStore) {}
 
-  /** Request the events after the positions of `source`. */
-  async poll(source: { readonly positions: Positions }, signal: AbortSignal): Promise<HTTPResult> {
-    const token = await this._descriptors.token();
-    // Read after the token: subscriptions may have been added while the application fetched it.
-    const { positions } = source;
+  /** Request the events after these positions. */
+  async poll(positions: Positions, token: string | null, signal: AbortSignal): Promise<HTTPResult> {
     const fields = await requestJSON(this._descriptors.url('poll'), { body: { positions }, token, signal });
-    assertValid(isFields(fields.channels), 'the result of a poll');
+    if (!isFields(fields.channels)) throw new HTTPError(foreign(200), null);
     return { positions, channels: fields.channels, fields };
   }
 
@@ -48,6 +45,11 @@ export class BridgeHTTP {
       after = page.at(-1)?.position ?? position;
     }
   }
+}
+
+/** Cut a list into pieces of at most `size`; an empty list is one piece. */
+export function chunked(names: readonly string[], size: number): string[][] {
+  return names.length > size ? [names.slice(0, size), ...chunked(names.slice(size), size)] : [[...names]];
 }
 
 function latestURL(base: string, channel: string, after?: Position): string {

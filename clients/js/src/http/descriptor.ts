@@ -3,7 +3,7 @@
 import { assertValid, isFields, isText, milliseconds, numberOr } from '../messages.js';
 import type { Fields } from '../messages.js';
 import type { Terms } from '../machine/commands.js';
-import { requestJSON } from './request.js';
+import { HTTPError, foreign, messageOf, requestJSON } from './request.js';
 
 export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth';
 
@@ -16,6 +16,8 @@ export interface Descriptor {
   /** All fields of the response, `provider`, `options` and `guarantee` among them. */
   readonly fields: Fields;
   readonly terms: Terms;
+  /** Largest number of channels on one connection, and in one poll. */
+  readonly channelLimit: number;
 }
 
 export interface DescriptorStoreOptions {
@@ -43,10 +45,18 @@ export class DescriptorStore {
     return this._current?.token != null && performance.now() < this._expires;
   }
 
+  get channelLimit(): number {
+    return this._current?.channelLimit ?? Infinity;
+  }
+
   /** Return the URL of a route, or an empty text where the server has no such route. Without a descriptor, it is the usual URL. */
   url(name: RouteName): string {
     const relative = this._current ? this._current.urls[name] : name;
-    return isText(relative) ? new URL(relative, this._connectURL()).href : '';
+    if (!isText(relative)) return '';
+    const base = this._connectURL();
+    const url = new URL(relative, base);
+    url.search ||= new URL(base).search;
+    return url.href;
   }
 
   /** Return the URL of a route; throw where the server has no such route. */
@@ -81,26 +91,40 @@ export class DescriptorStore {
   }
 
   private _connectURL(): string {
-    const base = `${this._options.endpoint.replace(/\/+$/, '')}/connect`;
-    return new URL(base, globalThis.location?.href).href;
+    const { endpoint } = this._options;
+    const url = new URL(endpoint.replace(/^ws/, 'http'), globalThis.location?.href);
+    assertValid(url.protocol.startsWith('http'), `an http address as the endpoint, not ${endpoint}`);
+    url.pathname = `${url.pathname.replace(/\/+$/, '')}/connect`;
+    url.hash = '';
+    return url.href;
   }
 
   private async _credentials(): Promise<string | null> {
     const { token } = this._options;
-    return (typeof token === 'function' ? await token() : token) ?? null;
+    try {
+      return (typeof token === 'function' ? await token() : token) ?? null;
+    } catch (error) {
+      throw new HTTPError(`the application's token() failed: ${messageOf(error)}`, null);
+    }
   }
 }
 
 function readDescriptor(fields: Fields): Descriptor {
   const { urls, user, token } = fields;
-  assertValid(isFields(urls), 'a descriptor; check the endpoint');
+  if (!isFields(urls)) throw new HTTPError(foreign(200), null);
   return {
     user: isText(user) ? user : null,
     token: isText(token) ? token : null,
     urls,
     fields,
     terms: readTerms(fields),
+    channelLimit: readLimit(fields.limits),
   };
+}
+
+function readLimit(limits: unknown): number {
+  const channels = isFields(limits) ? numberOr(0, limits.channels) : 0;
+  return channels >= 1 ? channels : Infinity;
 }
 
 function readTerms(fields: Fields): Terms {

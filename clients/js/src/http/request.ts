@@ -1,16 +1,19 @@
 /** HTTP requests to a bridge. */
 
-import { assertValid, isFields, isText } from '../messages.js';
+import { debug } from '../browser/debug.js';
+import { isFields, isText } from '../messages.js';
 import type { Fields } from '../messages.js';
+
+const log = debug('http');
 
 /** HTTP statuses of invalid credentials. */
 const DENIED = [401, 403];
 
-/** Response with a status beyond 2xx. */
+/** Failed request whose cause is known. */
 export class HTTPError extends Error {
   constructor(
     message: string,
-    /** Null where something other than the bridge denies access: the next attempt may reach the bridge. */
+    /** Null without a response of the bridge: the next attempt may reach it. */
     readonly status: number | null,
     /** Code of the bridge's own refusal; null: something else answered. */
     readonly code: string | null = null,
@@ -24,7 +27,7 @@ export class HTTPError extends Error {
 export interface HTTPRequest {
   /** Sent as JSON by POST; without a body the method is GET. */
   body?: object;
-  /** Bearer token; without one the application's session (cookies) identifies the user. */
+  /** Token; without one the application's session (cookies) identifies the user. */
   token?: string | null;
   accept?: string;
   signal: AbortSignal;
@@ -32,7 +35,7 @@ export interface HTTPRequest {
 
 /** Send a request and return the response; throw an `HTTPError` for a status beyond 2xx. */
 export async function request(url: string, options: HTTPRequest): Promise<Response> {
-  const response = await fetch(url, {
+  const response = await answered(url, {
     method: options.body ? 'POST' : 'GET',
     headers: headers(options),
     credentials: 'include',
@@ -42,24 +45,43 @@ export async function request(url: string, options: HTTPRequest): Promise<Respon
   });
   if (response.ok) return response;
   const { status } = response;
-  const code = await refusalCode(response);
-  const known = code === null && DENIED.includes(status) ? null : status;
-  throw new HTTPError(`${url} answered ${status}`, known, code, retryAfter(response));
+  const { code, message } = await refusalOf(response);
+  if (isText(code)) throw new HTTPError(isText(message) ? message : code, status, code, retryAfter(response));
+  throw new HTTPError(foreign(status), DENIED.includes(status) ? null : status, null, retryAfter(response));
 }
 
-/** Return the code of the bridge's own refusal; null where a proxy or a portal on the way answered. */
-async function refusalCode(response: Response): Promise<string | null> {
-  if (!response.headers.get('content-type')?.startsWith('application/json')) return null;
+/** Send a request; browsers give no cause where no response arrives. */
+async function answered(url: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    log('no response: url=%s error=%s', url, error);
+    throw new HTTPError('', null);
+  }
+}
+
+/** Return the bridge's own refusal; nothing where a proxy or a portal on the way answered. */
+async function refusalOf(response: Response): Promise<Fields> {
+  if (!response.headers.get('content-type')?.startsWith('application/json')) return {};
   const fields: unknown = await response.json().catch(() => null);
-  const code = isFields(fields) && isFields(fields.error) && fields.error.code;
-  return isText(code) ? code : null;
+  return isFields(fields) && isFields(fields.error) ? fields.error : {};
+}
+
+/** Return the cause of a response that is not the bridge's. */
+export function foreign(status: number): string {
+  return `something other than the bridge answered ${status}: check the address`;
+}
+
+/** Return the message of an error, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Send a request and return the JSON object of the response; a proxy's HTML page is an error. */
 export async function requestJSON(url: string, options: HTTPRequest): Promise<Fields> {
   const response = await request(url, options);
   const fields = await response.json().catch(() => null);
-  assertValid(isFields(fields), 'a JSON object');
+  if (!isFields(fields)) throw new HTTPError(foreign(response.status), null);
   return fields;
 }
 
@@ -72,7 +94,8 @@ function headers({ body, token, accept = 'application/json' }: HTTPRequest): Rec
   return {
     accept,
     ...(body && { 'content-type': 'application/json' }),
-    ...(token && { authorization: `Bearer ${token}` }),
+    // Not `authorization`: that header may hold the credentials of a proxy on the way.
+    ...(token && { 'realtime-token': token }),
   };
 }
 

@@ -16,6 +16,13 @@ export function refusalReason(code: string | null, otherwise: string): string {
   return cause ? `the server refuses the token: ${cause}` : otherwise;
 }
 
+/** Return the reason of a failed request: its cause in words, then the status and the bridge's own code. */
+export function failureReason(message: string | null, status: number | null, code: string | null): string {
+  const numbers = [status, code].filter(Boolean).join(' ');
+  if (!message) return numbers || 'no answer';
+  return numbers ? `${message} (${numbers})` : message;
+}
+
 /** Return whether an HTTP status of the bridge itself means that the credentials are invalid. */
 export function isDenial(status: number | null): boolean {
   return DENIED.includes(status);

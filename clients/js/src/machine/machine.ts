@@ -5,7 +5,7 @@
 
 import { CloseCode } from '../close-codes.js';
 import type { Terms } from './commands.js';
-import { isDenial, refusalReason } from './credentials.js';
+import { failureReason, isDenial, refusalReason } from './credentials.js';
 import { LinkInputs } from './link-inputs.js';
 import type { PollFailure as ScheduledFailure } from './poll-schedule.js';
 import type { TimerName } from './state.js';
@@ -13,6 +13,8 @@ import type { TimerName } from './state.js';
 export interface PollFailure extends ScheduledFailure {
   /** Code of the bridge's refusal. */
   code?: string | null;
+  /** Cause in words. */
+  message?: string | null;
 }
 
 export interface PollSuccess {
@@ -99,11 +101,17 @@ export class Machine extends LinkInputs {
 
   /**
    * Handle a failed request for a descriptor; `status` is null where no response arrived, `code` is
-   * the bridge's refusal, and `retryAfter` the wait that the server asked for, in milliseconds.
+   * the bridge's refusal, `retryAfter` the wait that the server asked for, in milliseconds, and
+   * `message` the cause in words.
    */
-  descriptorFailed(status: number | null = null, code: string | null = null, retryAfter: number | null = null): void {
+  descriptorFailed(
+    status: number | null = null,
+    code: string | null = null,
+    retryAfter: number | null = null,
+    message: string | null = null,
+  ): void {
     if (!this.timers.has('describe')) return;
-    this._onDescriptorFailed(status, code);
+    this._onDescriptorFailed(status, code, message);
     const at = this.timers.get('describeAgain');
     if (retryAfter === null || at === undefined) return;
     const wait = Math.min(this.timing.requestedIntervalMax, retryAfter);
@@ -150,14 +158,20 @@ export class Machine extends LinkInputs {
 
   /**
    * Handle a socket that failed, or that the server or the session closed after an invalid message;
-   * `reason` is the code of the refusal in the server's last `error`.
+   * `reason` is the code of the refusal in the server's last `error`, and `message` the cause in words.
    */
-  closed(socket: number, code: number = CloseCode.ABNORMAL, reason: string | null = null): void {
+  closed(
+    socket: number,
+    code: number = CloseCode.ABNORMAL,
+    reason: string | null = null,
+    message: string | null = null,
+  ): void {
     if (socket === this._successor) {
       this._onSuccessorLost();
       this._renewToken(code);
     } else if (socket === this._socket) {
-      this._onSocketLost(code, refusalReason(reason, `the socket closed with ${code}`));
+      const words = message === null ? '' : `: ${message}`;
+      this._onSocketLost(code, refusalReason(reason, `the socket closed with ${code}${words}`));
     }
   }
 
@@ -194,14 +208,14 @@ export class Machine extends LinkInputs {
   }
 
   /** Handle a failed poll. A denial changes nothing for a live socket, or during a renewal. */
-  pollFailed({ status = null, retryAfter = null, code = null }: PollFailure = {}): void {
+  pollFailed({ status = null, retryAfter = null, code = null, message = null }: PollFailure = {}): void {
     if (!this.pollSchedule.inFlight) return;
     this._cancel('pollLimit');
     this.pollSchedule.failed(this._now, this._draw, { status, retryAfter });
     if (isDenial(status)) {
       if (this._connected) this._pollingOn = false;
       else if (this.timers.has('describeAgain')) this._hastenDescriptor();
-      else if (!this._describing) this._onDenied(`a poll was answered ${status}`, status, code);
+      else if (!this._describing) this._onDenied(`no poll: ${failureReason(message, status, code)}`, status, code);
     }
   }
 

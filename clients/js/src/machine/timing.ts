@@ -32,6 +32,8 @@ export interface Timing {
   readonly answerTimeout: number;
   /** Wait before a channel is requested again after a temporary refusal; varies by 20 %. */
   readonly subscribeRetry: number;
+  /** Wait between channels that are requested again: the server accepts 20 messages a second. */
+  readonly subscribePace: number;
   /** Age of the last message up to which an SSE stream answers a ping by itself. */
   readonly sseFreshness: number;
 
@@ -74,6 +76,14 @@ export interface Timing {
   readonly requestedIntervalMin: number;
   /** Longest interval that a server can request. */
   readonly requestedIntervalMax: number;
+
+  // Channels of a page
+  /** Time after which a channel without handlers ends: a page may subscribe again at once. */
+  readonly leaveDelay: number;
+  /** Time during which a channel that ended resumes where its last handlers left. */
+  readonly rejoinPeriod: number;
+  /** Shortest time between two resets in a row that a handler gets. */
+  readonly resetSpacing: number;
 
   // Page and status
   /** Time after which a hidden page pauses. */
@@ -130,6 +140,7 @@ export const DEFAULT_TIMING: Timing = {
   lateAfter: 5_000,
   answerTimeout: 10_000,
   subscribeRetry: 5_000,
+  subscribePace: 100,
   // One heartbeat (10 s) and the time limit of a ping.
   sseFreshness: 13_000,
 
@@ -153,6 +164,10 @@ export const DEFAULT_TIMING: Timing = {
   idleInterval: 60_000,
   requestedIntervalMin: 250,
   requestedIntervalMax: 600_000,
+
+  leaveDelay: 100,
+  rejoinPeriod: 30_000,
+  resetSpacing: 5_000,
 
   hiddenPause: 300_000,
   startingPeriod: 1_500,

@@ -3,7 +3,7 @@
 import { CloseCode } from '../close-codes.js';
 import type { Mode } from '../types.js';
 import type { Terms } from './commands.js';
-import { isDenial, refusalReason } from './credentials.js';
+import { failureReason, isDenial, refusalReason } from './credentials.js';
 import { isPlanned } from './reconnect-policy.js';
 import { State } from './state.js';
 import type { TimerName } from './state.js';
@@ -22,7 +22,7 @@ const SOCKET_TIMERS: readonly TimerName[] = [
 export abstract class Transitions extends State {
   /** Action of each timer when it fires. */
   protected readonly _due: Readonly<Record<TimerName, () => void>> = {
-    describe: () => this._onDescriptorFailed(null, null),
+    describe: () => this._onDescriptorFailed(null, null, null),
     describeAgain: () => this._describe(),
     refresh: () => this._describe(),
     slow: () => {
@@ -95,9 +95,9 @@ export abstract class Transitions extends State {
    * Continue without a fresh descriptor: a cached descriptor serves meanwhile.
    * A renewal without a response does not count: the next denial leads to another renewal.
    */
-  protected _onDescriptorFailed(status: number | null, code: string | null): void {
+  protected _onDescriptorFailed(status: number | null, code: string | null, message: string | null): void {
     this._cancel('describe');
-    const reason = `no descriptor: ${status || 'no answer'}`;
+    const reason = `no descriptor: ${failureReason(message, status, code)}`;
     if (isDenial(status)) {
       this._onDenied(reason, status, code);
       return;

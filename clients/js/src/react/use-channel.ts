@@ -7,7 +7,7 @@ import { NOT_SUBSCRIBED } from './initial.js';
 import { useClient } from './provider.js';
 import { useLatest, useStore } from './use-store.js';
 
-export interface ChannelOptions extends Pick<ChannelHandlers, 'onReset' | 'onSnapshot' | 'keepInBackground'> {
+export interface ChannelOptions extends Pick<ChannelHandlers, 'onReset' | 'onError' | 'onSnapshot' | 'keepInBackground'> {
   /** URL at which the bridge is mounted, for a page without `RealtimeProvider`; `/realtime` by default. */
   readonly endpoint?: string | undefined;
 }
@@ -42,6 +42,7 @@ export function useChannel(
         position = null;
         return latest.current.onReset?.(reset);
       },
+      onError: (error) => latest.current.onError?.(error),
     };
     // A snapshot contains what was missed, so that it needs no position.
     if (hasSnapshot) handlers.onSnapshot = (snapshot) => latest.current.onSnapshot?.(snapshot);

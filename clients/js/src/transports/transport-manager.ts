@@ -1,18 +1,19 @@
 /** Performs the machine's commands: descriptors, transports and polls of one client. */
 
 import { isHidden } from '../browser/page-events.js';
-import { applyPoll } from '../channels/poll-result.js';
+import { applyPoll, emptyResult } from '../channels/poll-result.js';
 import type { SubscriptionSet } from '../channels/subscription-set.js';
 import type { MachineInput } from '../client-runner.js';
 import { CloseCode } from '../close-codes.js';
+import { chunked } from '../http/bridge-http.js';
 import type { BridgeHTTP } from '../http/bridge-http.js';
 import type { DescriptorStore } from '../http/descriptor.js';
-import { HTTPError, request } from '../http/request.js';
+import { HTTPError, messageOf, request } from '../http/request.js';
 import type { Action, Command } from '../machine/commands.js';
 import type { Timing } from '../machine/timing.js';
 import { assertValid, isText, parseMessage } from '../messages.js';
 import type { Fields } from '../messages.js';
-import type { ClientOptions } from '../types.js';
+import type { ClientOptions, Telemetry } from '../types.js';
 import { TransportSession } from './transport-session.js';
 import type { PushName } from './transport-session.js';
 import type { OpenTransport, TransportTools } from './transport.js';
@@ -41,7 +42,7 @@ export class TransportManager {
     token: (socket) => this._sessions.get(socket)?.sendToken(this._token),
     ping: (socket) => this._sessions.get(socket)?.ping(),
     close: (socket, code) => this._close(socket, code),
-    poll: () => this._poll(),
+    poll: (socket) => this._poll(this._sessions.get(socket)),
     abandon: () => this._polling?.abort(),
   };
 
@@ -52,6 +53,7 @@ export class TransportManager {
     private readonly _options: ClientOptions,
     private readonly _timing: Timing,
     private readonly _input: (apply: MachineInput) => void,
+    private readonly _report: (entry: Telemetry) => void = () => {},
   ) {}
 
   /** Name of the transport that pushes events now. */
@@ -67,8 +69,13 @@ export class TransportManager {
     for (const session of this._sessions.values()) session.subscribe(channel);
   }
 
-  unsubscribe(channel: string): void {
-    for (const session of this._sessions.values()) session.unsubscribe(channel);
+  unsubscribe(channels: readonly string[]): void {
+    for (const session of this._sessions.values()) session.unsubscribe(channels);
+  }
+
+  /** Number of channels that the live transport does not push. */
+  get unpushed(): number {
+    return this._main?.unpushed.length ?? 0;
   }
 
   release(): void {
@@ -98,8 +105,9 @@ export class TransportManager {
       .then(
         ({ terms }): MachineInput => (machine) => machine.descriptorReceived(terms),
         (error: unknown): MachineInput => {
-          const { status, code, retryAfter } = failureOf(error);
-          return (machine) => machine.descriptorFailed(status, code, retryAfter);
+          if (controller.signal.aborted) return () => {};
+          const { status, code, retryAfter, message } = this._failureOf(error, 'connect');
+          return (machine) => machine.descriptorFailed(status, code, retryAfter, message);
         },
       )
       .then((input) => controller.signal.aborted || this._input(input))
@@ -114,6 +122,7 @@ export class TransportManager {
       heartbeatInterval: this._options.heartbeatInterval ?? 30_000,
       timing: this._timing,
       input: this._input,
+      failed: (reason, code) => this._report({ type: 'failure', request: 'socket', reason, code }),
       ready: () => this._onReady(socket),
       ended: () => this._remove(socket),
     });
@@ -131,13 +140,15 @@ export class TransportManager {
       // The machine may have closed the socket while the code was loaded.
       if (this._sessions.get(socket) !== session) return;
       assertValid(open, `a supported provider instead of ${push}`);
-      session.use(push as PushName, open(this._tools(), session));
+      // A provider has limits of its own.
+      session.carry(push === 'websocket' || push === 'sse' ? this._descriptors.channelLimit : Infinity);
+      session.use(push as PushName, open(this._tools(session), session));
     } catch (error) {
-      queueMicrotask(() => session.closed(CloseCode.ABNORMAL, String(error)));
+      queueMicrotask(() => session.closed(CloseCode.ABNORMAL, messageOf(error)));
     }
   }
 
-  private _tools(): TransportTools {
+  private _tools(session: TransportSession): TransportTools {
     const fields = () => this._descriptors.last?.fields ?? {};
     return {
       request,
@@ -145,7 +156,8 @@ export class TransportManager {
       timing: this._timing,
       parse: parseMessage,
       url: (name) => this._descriptors.requiredURL(name),
-      positions: () => this._subscriptions.positions,
+      positions: () => session.positions,
+      channelLimit: () => this._descriptors.channelLimit,
       token: () => this._token,
       options: () => fields().options as Fields,
       guarantee: () => (fields().guarantee === 'signal' ? 'signal' : 'log'),
@@ -174,21 +186,25 @@ export class TransportManager {
     for (const name of this._subscriptions.behind) this._main?.subscribe(name);
   }
 
-  private async _poll(): Promise<void> {
+  /** Poll all channels, or those that a session does not push: one request after the other, each for as many as the server accepts. */
+  private async _poll(session: TransportSession | undefined): Promise<void> {
     this._polling?.abort();
     const { signal } = (this._polling = new AbortController());
+    const result = emptyResult();
     try {
-      const response = await this._http.poll(this._subscriptions, signal);
-      if (signal.aborted) return;
-      const result = applyPoll(this._subscriptions, response);
-      // A handler may have stopped the client.
-      if (signal.aborted) return;
-      let more = false;
-      for (const name of result.recover) {
-        if (!this._main || this._main.isOverdue(name)) more = true;
-        else this._main.subscribe(name);
+      const token = await this._descriptors.token();
+      // Read after the token: subscriptions may have been added while the application fetched it.
+      for (const names of chunked(session?.unpushed ?? this._subscriptions.names, this._descriptors.channelLimit)) {
+        const response = await this._http.poll(this._subscriptions.positions(names), token, signal);
+        if (signal.aborted) return;
+        applyPoll(this._subscriptions, response, result);
+        // A handler may have stopped the client.
+        if (signal.aborted) return;
       }
-      this._input((machine) => machine.pollSucceeded({ ...result, more }));
+      const { recover, ...polled } = result;
+      const rest = recover.filter((name) => !this._main?.pushes(name));
+      for (const name of recover) if (!rest.includes(name)) this._main?.subscribe(name);
+      this._input((machine) => machine.pollSucceeded({ ...polled, more: rest.length > 0 }));
       this._input((machine) => machine.generation(result.generation));
     } catch (error) {
       if (!signal.aborted) this._onPollFailed(error);
@@ -196,11 +212,15 @@ export class TransportManager {
   }
 
   private _onPollFailed(error: unknown): void {
-    this._input((machine) => machine.pollFailed(failureOf(error)));
+    const failure = this._failureOf(error, 'poll');
+    this._input((machine) => machine.pollFailed(failure));
   }
-}
 
-function failureOf(error: unknown): { status: number | null; retryAfter: number | null; code: string | null } {
-  const { status = null, retryAfter = null, code = null } = error instanceof HTTPError ? error : {};
-  return { status, retryAfter, code };
+  /** Return the cause of a failed request; developers get it too. */
+  private _failureOf(error: unknown, request: 'connect' | 'poll') {
+    const { status = null, retryAfter = null, code = null } = error instanceof HTTPError ? error : {};
+    const message = messageOf(error) || null;
+    this._report({ type: 'failure', request, reason: message ?? 'no answer', code });
+    return { status, retryAfter, code, message };
+  }
 }

@@ -2,13 +2,15 @@
 
 import { debug } from '../browser/debug.js';
 import { hex } from '../browser/ids.js';
-import { applyPage } from '../channels/poll-result.js';
+import { FORBIDDEN, applyPage } from '../channels/poll-result.js';
 import type { SubscriptionSet } from '../channels/subscription-set.js';
 import type { MachineInput } from '../client-runner.js';
+import type { Positions } from '../http/bridge-http.js';
 import { CloseCode } from '../close-codes.js';
 import { spread } from '../machine/backoff.js';
+import { CarriedChannels } from '../machine/carried-channels.js';
 import type { Timing } from '../machine/timing.js';
-import { FINAL, VERSION, isFields, isHealthy, isText, milliseconds, numberOr, readEvent, readPosition } from '../messages.js';
+import { FINAL, INVALID_MESSAGE, VERSION, isFields, isHealthy, isText, milliseconds, numberOr, readEvent, readPosition } from '../messages.js';
 import type { ClientMessage, ServerMessage } from '../messages.js';
 import type { Position, ResetReason, TransportName } from '../types.js';
 import { PING, Questions, TOKEN } from './questions.js';
@@ -19,6 +21,8 @@ export interface SessionListener {
   /** Time without a sent message after which a ping is sent, in milliseconds. */
   readonly heartbeatInterval: number;
   readonly timing: Timing;
+  /** Report the cause of a lost connection to developers; `code` is that of a refusal. */
+  failed(reason: string, code: string | null): void;
   /** Pass an input to the machine. */
   input(apply: MachineInput): void;
   /** Handle readiness: `welcome` has our nonce, and each subscription was answered. */
@@ -28,6 +32,8 @@ export interface SessionListener {
 }
 
 export type PushName = Exclude<TransportName, 'poll'>;
+
+const TOO_MANY_REQUESTS = 429;
 
 const log = debug('session');
 
@@ -39,6 +45,7 @@ export class TransportSession implements TransportHandlers {
   private _pingNonce = '';
   /** Code of the refusal in the server's last `error`. */
   private _refusal: string | null = null;
+  private _refusalMessage: string | null = null;
   private readonly _questions: Questions;
   private _heartbeat: ReturnType<typeof setTimeout> | undefined;
   private _isWelcome = false;
@@ -49,7 +56,10 @@ export class TransportSession implements TransportHandlers {
   private readonly _requested = new Map<string, Position | null>();
   /** Channels that are requested again after their answer. */
   private readonly _again = new Set<string>();
-  private readonly _retries = new Set<ReturnType<typeof setTimeout>>();
+  private readonly _carried = new CarriedChannels();
+  private readonly _retries = new Map<string, ReturnType<typeof setTimeout>>();
+  /** Time before which no further channel is requested: the server limits requests. */
+  private _calmUntil = 0;
   /** Handlers by message type; newer servers may send further types, which are ignored. */
   private readonly _messageHandlers: Readonly<Record<string, (message: ServerMessage) => void>> = {
     welcome: (message) => this._onWelcome(message),
@@ -80,6 +90,22 @@ export class TransportSession implements TransportHandlers {
     this._transport = transport;
   }
 
+  /** Choose the channels that this transport carries: the first ones, up to its limit. */
+  carry(limit: number): void {
+    this._carried.limit = limit;
+    for (const channel of this._subscriptions.names) this._carried.carry(channel);
+  }
+
+  /** Positions of the channels that this transport carries. */
+  get positions(): Positions {
+    return this._subscriptions.positions(this._carried.names);
+  }
+
+  /** Channels whose events this transport does not push. */
+  get unpushed(): string[] {
+    return this._carried.unpushed;
+  }
+
   sendConnect(token: string): void {
     this._send({ type: 'connect', token, nonce: this._nonce, version: VERSION });
   }
@@ -96,16 +122,20 @@ export class TransportSession implements TransportHandlers {
     this._send({ type: 'ping', nonce: this._pingNonce });
   }
 
-  /** Return whether the answer for a channel is overdue, so that polls have to help. */
-  isOverdue(channel: string): boolean {
-    return this._questions.isOverdue(channel);
+  /** Return whether a request on this transport brings a channel's events; if not, polls have to help. */
+  pushes(channel: string): boolean {
+    return this._carried.pushes(channel) && !this._questions.isOverdue(channel);
   }
 
   /** Request the events after our position. The server takes one request at a time for a channel. */
   subscribe(channel: string): void {
-    if (!this._isWelcome || !this._subscriptions.has(channel)) return;
+    if (!this._isWelcome || !this._subscriptions.isAllowed(channel) || !this._carried.carry(channel)) return;
     if (this._requested.has(channel)) {
       this._again.add(channel);
+      return;
+    }
+    if (Date.now() < this._calmUntil && !this._retries.has(channel)) {
+      this._retryLater(channel);
       return;
     }
     const position = this._subscriptions.position(channel);
@@ -114,9 +144,10 @@ export class TransportSession implements TransportHandlers {
     this._send({ type: 'subscribe', channel, ...(position && { position }) });
   }
 
-  unsubscribe(channel: string): void {
-    this._markAnswered(channel);
-    if (this._isWelcome) this._send({ type: 'unsubscribe', channel });
+  /** End the subscriptions of channels by one message: the server limits the number of messages. */
+  unsubscribe(channels: readonly string[]): void {
+    if (this._isWelcome) this._send({ type: 'unsubscribe', channels });
+    for (const channel of channels) this._leave(channel);
     this._checkReady();
   }
 
@@ -130,10 +161,11 @@ export class TransportSession implements TransportHandlers {
   }
 
   closed(code: number, reason: string): void {
-    log('closed: code=%s reason=%s', code, reason);
+    const message = this._refusalMessage ?? (reason || null);
+    this._listener.failed(`closed with ${code}${message ? `: ${message}` : ''}`, this._refusal);
     this._release();
     this._listener.ended();
-    this._input((machine) => machine.closed(this._socket, code, this._refusal));
+    this._input((machine) => machine.closed(this._socket, code, this._refusal, message));
   }
 
   message(message: ServerMessage): void {
@@ -143,8 +175,9 @@ export class TransportSession implements TransportHandlers {
     try {
       this._messageHandlers[message.type]?.(message);
     } catch (error) {
+      log('invalid message: type=%s error=%s', message.type, error);
       this.close(CloseCode.NORMAL);
-      this.closed(CloseCode.ABNORMAL, String(error));
+      this.closed(CloseCode.ABNORMAL, INVALID_MESSAGE);
     }
     // The message may have changed whether all channels are current: an empty input updates the status.
     this._input(() => {});
@@ -157,8 +190,8 @@ export class TransportSession implements TransportHandlers {
     this._questions.answered(TOKEN);
     if (this._isWelcome) return;
     this._isWelcome = true;
-    this._unanswered = new Set(this._subscriptions.names);
-    for (const channel of this._unanswered) this.subscribe(channel);
+    for (const channel of this._subscriptions.names) this.subscribe(channel);
+    this._unanswered = new Set(this._requested.keys());
     this._checkReady();
   }
 
@@ -179,6 +212,7 @@ export class TransportSession implements TransportHandlers {
     const channel = String(message.channel);
     const requested = this._requested.get(channel) ?? null;
     const again = this._markAnswered(channel);
+    this._carried.subscribed(channel);
     // In signal mode there is no log, and so no position to resume from.
     const recover =
       'epoch' in message && applyPage(this._subscriptions, channel, message, readPosition(message), requested);
@@ -190,15 +224,24 @@ export class TransportSession implements TransportHandlers {
     const channel = String(message.channel);
     const position = 'epoch' in message ? readPosition(message) : null;
     const requested = this._requested.get(channel) ?? null;
+    if (message.reason === 'forbidden') {
+      this._deny(channel, FORBIDDEN);
+      return;
+    }
     const reason = message.reason as ResetReason;
     if (this._subscriptions.reset(channel, reason, position, requested)) this.subscribe(channel);
   }
 
   private _onRefused(message: ServerMessage): void {
     const channel = String(message.channel);
+    const code = Number(message.code);
     this._markAnswered(channel);
-    if (FINAL.includes(Number(message.code))) this._subscriptions.deny(channel, String(message.message));
-    else this._retryLater(channel);
+    if (FINAL.includes(code)) {
+      this._deny(channel, String(message.message));
+    } else {
+      if (code === TOO_MANY_REQUESTS) this._calmUntil = Date.now() + this._listener.timing.subscribeRetry;
+      this._retryLater(channel);
+    }
     this._checkReady();
   }
 
@@ -227,6 +270,7 @@ export class TransportSession implements TransportHandlers {
   private _onError({ code, reason, message }: ServerMessage): void {
     log('server error: code=%s message=%s', code, message);
     this._refusal = isText(reason) ? reason : null;
+    this._refusalMessage = isText(message) ? message : null;
   }
 
   private _send(message: ClientMessage): void {
@@ -253,18 +297,38 @@ export class TransportSession implements TransportHandlers {
     this._listener.ready();
   }
 
+  private _deny(channel: string, reason: string): void {
+    this._subscriptions.deny(channel, reason);
+    this._leave(channel);
+  }
+
+  /** Forget a channel; another one may take its place. */
+  private _leave(channel: string): void {
+    this._markAnswered(channel);
+    clearTimeout(this._retries.get(channel));
+    this._retries.delete(channel);
+    const next = this._carried.leave(channel);
+    if (next !== undefined) this.subscribe(next);
+  }
+
   private _retryLater(channel: string): void {
-    const timer = setTimeout(() => {
-      this._retries.delete(timer);
+    const { subscribeRetry, subscribePace } = this._listener.timing;
+    this._carried.refused(channel);
+    clearTimeout(this._retries.get(channel));
+    const retry = () => {
+      // Deleted after the request, which would wait otherwise.
       this.subscribe(channel);
-    }, spread(this._listener.timing.subscribeRetry, Math.random()));
-    this._retries.add(timer);
+      this._retries.delete(channel);
+    };
+    // One after the other: together they would exceed the server's limit again.
+    const wait = spread(subscribeRetry, Math.random()) + subscribePace * this._retries.size;
+    this._retries.set(channel, setTimeout(retry, wait));
   }
 
   private _release(): void {
     this._isWelcome = false;
     this._questions.release();
     clearTimeout(this._heartbeat);
-    for (const timer of this._retries) clearTimeout(timer);
+    for (const timer of this._retries.values()) clearTimeout(timer);
   }
 }

@@ -30,7 +30,10 @@ export interface TransportTools {
   url(name: RouteName): string;
   request(url: string, options: HTTPRequest): Promise<Response>;
   parse(text: string): ServerMessage;
+  /** Positions of the channels that the transport carries. */
   positions(): Positions;
+  /** Largest number of channels in a poll. */
+  channelLimit(): number;
   /** Return the token of the last descriptor. */
   token(): string;
   /** Return the provider's options of the last descriptor. */

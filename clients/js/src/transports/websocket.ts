@@ -1,7 +1,7 @@
 /** WebSocket transport. */
 
 import { CloseCode } from '../close-codes.js';
-import { SUBPROTOCOL, parseMessage } from '../messages.js';
+import { INVALID_MESSAGE, SUBPROTOCOL, parseMessage } from '../messages.js';
 import type { ClientMessage } from '../messages.js';
 import type { Transport, TransportHandlers } from './transport.js';
 
@@ -39,9 +39,9 @@ export class WebSocketTransport implements Transport {
     let message;
     try {
       message = parseMessage(data);
-    } catch (error) {
+    } catch {
       this.close(CloseCode.NORMAL);
-      this._handlers.closed(CloseCode.ABNORMAL, String(error));
+      this._handlers.closed(CloseCode.ABNORMAL, INVALID_MESSAGE);
       return;
     }
     this._handlers.message(message);

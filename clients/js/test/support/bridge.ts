@@ -115,9 +115,9 @@ export class FakeBridge {
 
   private async fetch(url: string, init: RequestInit): Promise<Response> {
     const route = new URL(url).pathname.split('/').at(-1)!;
-    const { authorization = null } = init.headers as Record<string, string | null>;
+    const { 'realtime-token': token = null } = init.headers as Record<string, string | null>;
     const body = init.body ? JSON.parse(init.body as string) : {};
-    this.requests.push({ route, body, token: authorization, signal: init.signal! });
+    this.requests.push({ route, body, token, signal: init.signal! });
     const answer = this.answers[route];
     if (answer instanceof Error) throw answer;
     if (typeof answer === 'number') {

@@ -14,6 +14,8 @@ export class Journal implements ChannelHandlers {
     this.record(`reset ${reason}`);
   };
 
+  readonly onError = (): void => this.record('denied');
+
   async until(length: number): Promise<unknown[]> {
     while (this.entries.length < length) {
       await new Promise<void>((resolve) => this.waiting.push(resolve));

@@ -18,12 +18,12 @@ type Signature = (string | Fields)[];
 
 const SIGNATURES: Record<string, Signature> = {
   descriptor_received: ['terms'],
-  descriptor_failed: ['status', 'code', 'retry_after'],
+  descriptor_failed: ['status', 'code', 'retry_after', 'message'],
   opened: ['socket'],
   ready: ['socket'],
   message_received: ['socket'],
   event_received: [],
-  closed: ['socket', 'code', 'reason'],
+  closed: ['socket', 'code', 'reason', 'message'],
   drain: ['socket', 'after', 'window'],
   generation: ['generation'],
   health: ['socket', { ok: null, sent: null }],
@@ -32,7 +32,7 @@ const SIGNATURES: Record<string, Signature> = {
   answered: ['socket', { prompt: null }],
   answer_missing: ['socket'],
   poll_succeeded: [{ moved: false, more: false, next_ms: null, ok: true }],
-  poll_failed: [{ status: null, retry_after: null, code: null }],
+  poll_failed: [{ status: null, retry_after: null, code: null, message: null }],
 };
 
 let sockets: FakeWebSocket[];
@@ -74,7 +74,7 @@ interface PendingRequest {
 /** `fetch` whose responses the steps give. */
 function fakeFetch(url: string, { body, headers, signal }: Fields): Promise<unknown> {
   const route = url.replace(`${URL_OF_BRIDGE}/`, '');
-  const token = headers.authorization.replace('Bearer ', '');
+  const token = headers['realtime-token'];
   effects.requests.push({ route, body: JSON.parse(body), token });
   return new Promise((resolve, reject) => {
     requests.push({ resolve, reject });
@@ -118,7 +118,9 @@ class Shell {
     latest: () => Promise.reject(new Error('no handler wants a snapshot')),
     telemetry: () => {},
     loaded: () => {},
-  });
+    requested: () => {},
+    ended: () => {},
+  }, DEFAULT_TIMING);
   private readonly _manager: TransportManager;
 
   constructor(private readonly _channels: Fields) {
@@ -141,6 +143,7 @@ class Shell {
       this._subscriptions.add(channel, {
         onEvent: ({ id }) => void effects.deliver.push({ channel, event: id }),
         onReset: ({ reason, position }) => void effects.deliver.push({ channel, reset: reason, position }),
+        onError: ({ message }) => void effects.deliver.push({ channel, error: message }),
         ...(position && { position }),
       });
     }

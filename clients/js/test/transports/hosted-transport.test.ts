@@ -51,6 +51,7 @@ const tools: TransportTools = {
   },
   parse: (text) => JSON.parse(text),
   positions: () => here,
+  channelLimit: () => 128,
   token: () => 'token-1',
   options: () => ({ key: 'k' }),
   guarantee: () => guarantee,
@@ -325,7 +326,7 @@ describe('the connection', () => {
     await live();
     link.send({ type: 'ping', nonce: 'p' });
     link.send({ type: 'token', token: 'token-2', nonce: 'n' });
-    link.send({ type: 'unsubscribe', channel: CHANNEL });
+    link.send({ type: 'unsubscribe', channels: [CHANNEL] });
     expect(provider.calls.slice(-3)).toEqual(['ping', 'renew', `unsubscribe ${CHANNEL}`]);
   });
 

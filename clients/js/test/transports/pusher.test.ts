@@ -17,7 +17,7 @@ let server: WebSocketServer;
 let provider: Provider | null;
 let entries: unknown[];
 let waiting: (() => void)[];
-let requests: { authorization: string | undefined; body: string }[];
+let requests: { token: unknown; body: string }[];
 let permission: number;
 /** True if a proxy answers in place of the bridge. */
 let isProxy: boolean;
@@ -66,7 +66,7 @@ async function open(): Promise<void> {
 async function authorize(request: IncomingMessage): Promise<string> {
   let body = '';
   for await (const chunk of request) body += chunk;
-  requests.push({ authorization: request.headers.authorization, body });
+  requests.push({ token: request.headers['realtime-token'], body });
   return body;
 }
 
@@ -124,7 +124,7 @@ it('requests authorization from the bridge with our token', async () => {
     { type: 'event', data: 'text' },
   ]);
   expect(requests).toEqual([
-    { authorization: 'Bearer token-1', body: JSON.stringify({ socket_id: '1.2', channel_names: 'private-app.job.7' }) },
+    { token: 'token-1', body: JSON.stringify({ socket_id: '1.2', channel_names: 'private-app.job.7' }) },
   ]);
 });
 

@@ -63,7 +63,7 @@ export class HostedTransport implements Transport, ProviderHandlers {
   send(message: ClientMessage): void {
     if (message.type === 'connect') this._welcome(message.nonce);
     else if (message.type === 'subscribe') this._subscribe(message.channel);
-    else if (message.type === 'unsubscribe') this._unsubscribe(message.channel);
+    else if (message.type === 'unsubscribe') for (const channel of message.channels) this._unsubscribe(channel);
     else if (message.type === 'ping') this._provider?.ping();
     else {
       this._provider?.renew();

@@ -61,17 +61,23 @@ export class LogFetcher {
 /** Request the events after our positions in these channels; a hanging request is a failed one. */
 export async function fetchLog(tools: TransportTools, channels: string[], signal: AbortSignal): Promise<Fields> {
   const all = tools.positions();
-  const positions = Object.fromEntries(
-    channels.filter((name) => name in all).map((name) => [name, all[name] ?? null]),
-  );
+  const positions = channels.filter((name) => name in all).map((name) => [name, all[name] ?? null] as const);
+  const answers: Record<string, unknown> = {};
+  let fields: Fields = {};
   const controller = new AbortController();
   const abort = () => controller.abort();
   const timer = setTimeout(abort, tools.timing.fetchTimeout);
   signal.addEventListener('abort', abort);
   try {
-    const options = { body: { positions }, token: tools.token(), signal: controller.signal };
-    const response = await tools.request(tools.url('poll'), options);
-    return (await response.json()) as Fields;
+    // A server limits the channels of one poll; without channels it still reports its generation.
+    do {
+      const body = { positions: Object.fromEntries(positions.splice(0, tools.channelLimit())) };
+      const options = { body, token: tools.token(), signal: controller.signal };
+      const response = await tools.request(tools.url('poll'), options);
+      fields = (await response.json()) as Fields;
+      Object.assign(answers, fields.channels);
+    } while (positions.length);
+    return { ...fields, channels: answers };
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', abort);
