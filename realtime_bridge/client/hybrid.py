@@ -1,9 +1,10 @@
 """Client that always has a way to its events: it polls while nothing pushes."""
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -26,12 +27,15 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.commands import Options
 from realtime_bridge.protocol.client.machine import Machine
+from realtime_bridge.protocol.client.options import check_intervals
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.protocol.client.timing import Timing
 
 _URL = re.compile(r"(https?|wss?)://[^/?#\s]+")
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("realtime_bridge.client")
 
 
 class HybridClient:
@@ -82,7 +86,7 @@ class HybridClient:
             )
         url = url.rstrip("/")
         url = url.replace("ws", "http", 1) if url.startswith("ws") else url
-        options = replace(options or Options(), push=transport != "poll")
+        options = _checked(options or Options(), push=transport != "poll")
         timing, network = timing or Timing(), network or Network()
         positions = channels if isinstance(channels, Mapping) else dict.fromkeys(channels)
         self._channels = SubscriptionSet(positions, ids.client_id())
@@ -208,3 +212,10 @@ class HybridClient:
             return await waiting
         finally:
             waiting.cancel()
+
+
+def _checked(options: Options, *, push: bool) -> Options:
+    valid, problems = check_intervals(asdict(options))
+    for problem in problems:
+        _logger.warning("invalid option: %s", problem)
+    return replace(options, push=push, **valid)

@@ -22,7 +22,7 @@ from realtime_bridge.server.http.request import Receive, Scope, Send
 SECRET = "a secret for tests of more than 32 bytes"
 TIMEOUT = 30.0
 
-QUICK = Options(polling_interval=20, fallback_delay=20, reconnect_interval=10)
+QUICK = Options(polling_interval=250, fallback_delay=250, reconnect_interval=250)
 TIMING = Timing(
     denial_patience=100,
     slow_connect=200,

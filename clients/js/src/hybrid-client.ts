@@ -8,6 +8,7 @@ import { SubscriptionSet } from './channels/subscription-set.js';
 import { ClientRunner } from './client-runner.js';
 import { BridgeHTTP } from './http/bridge-http.js';
 import { DescriptorStore } from './http/descriptor.js';
+import { checkIntervals } from './machine/options.js';
 import { LABELS } from './machine/status.js';
 import type { ConnectionStatus } from './machine/status.js';
 import { DEFAULT_TIMING } from './machine/timing.js';
@@ -52,6 +53,8 @@ export class HybridClient implements Client {
   private _stopped = new AbortController();
 
   constructor(options: ClientOptions = {}) {
+    const [intervals, problems] = checkIntervals(options);
+    if (problems.length) console.warn(`realtime-bridge: ${problems.join('; ')}`);
     this._options = options;
     const { endpoint = '/realtime', token, transport = 'auto' } = options;
     const reuse = DEFAULT_TIMING.descriptorReuse;
@@ -66,7 +69,7 @@ export class HybridClient implements Client {
       requested: (channel) => this._transports.subscribe(channel),
       ended: (channels) => this._transports.unsubscribe(channels),
     }, DEFAULT_TIMING);
-    this._runner = new ClientRunner({ ...options, push: transport !== 'poll' }, {
+    this._runner = new ClientRunner({ ...intervals, push: transport !== 'poll' }, {
       perform: (command) => {
         log('%s %s', command.do, command.socket ?? '');
         this._transports.perform(command);
@@ -83,7 +86,7 @@ export class HybridClient implements Client {
       this._subscriptions,
       this._descriptors,
       this._http,
-      options,
+      { ...options, ...intervals },
       DEFAULT_TIMING,
       (apply) => this._runner.input(apply),
       (entry) => this._report(entry),

@@ -5,11 +5,13 @@ import type { PageEvent } from './browser/page-events.js';
 import { guarded } from './browser/report.js';
 import { Store } from './browser/store.js';
 import { spread } from './machine/backoff.js';
+import { checkIntervals } from './machine/options.js';
+import type { Intervals } from './machine/options.js';
 import { HybridClient } from './hybrid-client.js';
 import { Fetcher } from './http/fetcher.js';
 import type { Fetch } from './http/fetcher.js';
-import type { Client, ClientOptions, ReadableStore, RealtimeEvent, Snapshot } from './types.js';
-import { userChannel } from './user-channel.js';
+import type { ChannelState, Client, ClientOptions, ReadableStore, RealtimeEvent, Snapshot } from './types.js';
+import { currentUserChannel } from './user-channel.js';
 
 /** Function of the application that reads its data over HTTP. */
 export type FetchData<Data> = Fetch<Data>;
@@ -56,9 +58,6 @@ const HIDDEN_POLLING_MS = 60_000;
 /** Events after which a page may show old data. */
 const WAKING: readonly PageEvent[] = ['visible', 'online', 'resumed'];
 
-const POLLING_MS = 5_000;
-const RETRY_MS = 3_000;
-
 type Timer = ReturnType<typeof setTimeout>;
 
 /** Data of one user; `start()` begins the updates, also after a `stop()`. */
@@ -67,7 +66,9 @@ export class HybridUpdates<Data> {
   readonly client: Client | null;
   private readonly _store = new Store<UpdatesState<Data>>(LOADING);
   private readonly _options: HybridUpdatesOptions<Data>;
-  private readonly _channel: string;
+  private readonly _intervals: Intervals;
+  /** Null while the user is not known. */
+  private readonly _channel: string | null;
   private readonly _fetcher: Fetcher<Data> | null;
   private _started = false;
   private _positioned = false;
@@ -78,18 +79,20 @@ export class HybridUpdates<Data> {
 
   constructor(
     fetchData: FetchData<Data> | null | undefined,
-    userId: string | number,
+    userId: string | number | null | undefined,
     options: HybridUpdatesOptions<Data> = {},
   ) {
     this._options = options;
-    const { websocketEnabled = true, enableFeatureFlag = true, client, reconnectInterval } = options;
+    const [intervals] = checkIntervals(options);
+    this._intervals = intervals;
+    const { websocketEnabled = true, enableFeatureFlag = true, client } = options;
     this.client = websocketEnabled && enableFeatureFlag ? (client ?? new HybridClient(options)) : null;
-    this._channel = userChannel(userId);
+    this._channel = currentUserChannel(userId);
     const listener = {
       fetched: (data: Data) => this._show({ data, error: null }),
       failed: (error: unknown) => this._show({ error }),
     };
-    this._fetcher = fetchData ? new Fetcher(fetchData, listener, reconnectInterval ?? RETRY_MS) : null;
+    this._fetcher = fetchData ? new Fetcher(fetchData, listener, intervals.reconnectInterval) : null;
   }
 
   get state(): ReadableStore<UpdatesState<Data>> {
@@ -97,11 +100,11 @@ export class HybridUpdates<Data> {
   }
 
   start(): void {
-    if (this._started) return;
+    if (this._started || this._channel === null) return;
     this._started = true;
     this._positioned = false;
     this._releases = [watchPage((event) => WAKING.includes(event) && this._wake())];
-    if (this.client) this._subscribe(this.client);
+    if (this.client) this._subscribe(this.client, this._channel);
     else void this._fetch();
   }
 
@@ -121,13 +124,13 @@ export class HybridUpdates<Data> {
     else this.client?.refresh();
   }
 
-  private _subscribe(client: Client): void {
+  private _subscribe(client: Client, channel: string): void {
     if (!this._options.client) client.start();
     const { onSnapshot } = this._options;
     const snapshot = !this._fetcher && onSnapshot;
     this._releases.push(
       client.state.subscribe(() => this._onClientState(client)),
-      client.subscribe(this._channel, {
+      client.subscribe(channel, {
         onEvent: (event) => this._onEvent(event),
         onReset: () => this._fetcher?.begun ? this._fetch() : undefined,
         ...(snapshot && { onSnapshot: (latest: Snapshot) => {
@@ -135,11 +138,11 @@ export class HybridUpdates<Data> {
           this._show(data === undefined ? {} : { data });
         } }),
       }),
-      client.channel(this._channel).subscribe(() => this._onChannelState(client)),
+      client.channel(channel).subscribe(() => this._onChannelState(client.channel(channel).get())),
     );
     this._firstFetch = setTimeout(() => this._begin(), FIRST_FETCH_MS);
     this._onClientState(client);
-    this._onChannelState(client);
+    this._onChannelState(client.channel(channel).get());
   }
 
   /** Publish the client's state; stop waiting for a channel that will not be ready soon. */
@@ -152,8 +155,7 @@ export class HybridUpdates<Data> {
   }
 
   /** Fetch once the channel has a position: data read before may lack the events in between. */
-  private _onChannelState(client: Client): void {
-    const { phase, position, error } = client.channel(this._channel).get();
+  private _onChannelState({ phase, position, error }: ChannelState): void {
     if (error) this._begin();
     // Without a log there is no position.
     if (this._positioned || (!position && phase !== 'current')) return;
@@ -212,7 +214,7 @@ export class HybridUpdates<Data> {
   private _plan(): void {
     clearTimeout(this._poll);
     if (!this._polls) return;
-    const { pollingInterval = POLLING_MS } = this._options;
+    const { pollingInterval } = this._intervals;
     const interval = isHidden() ? Math.max(HIDDEN_POLLING_MS, pollingInterval) : pollingInterval;
     this._poll = setTimeout(() => void this._fetch(), spread(interval, Math.random()));
   }

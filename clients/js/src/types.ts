@@ -139,15 +139,15 @@ export interface ClientOptions {
   token?: string | (() => string | Promise<string>);
   /** `auto` by default: push, with polling as its fallback. */
   transport?: 'auto' | 'websocket' | 'sse' | 'poll';
-  /** Interval between polls in milliseconds; 5 000 by default. */
+  /** Interval between polls in milliseconds; 5 000 by default. Each interval is from 250 ms to an hour; other values are replaced with a warning. */
   pollingInterval?: number;
   /** Silence after which polling begins, heartbeats counted, in milliseconds; 15 000 by default. */
   fallbackDelay?: number;
   /** Upper bound of the first wait before a reconnect, in milliseconds; 3 000 by default. */
   reconnectInterval?: number;
-  /** Failures in a row after which attempts slow down to one every 45 s; 5 by default. */
+  /** Failures in a row after which attempts slow down to one every 45 s; 5 by default, `Infinity`: never. */
   maxReconnectAttempts?: number;
-  /** Time without a message of ours after which the client sends a ping, in milliseconds; 30 000 by default. */
+  /** Time without a message of ours after which the client sends a ping, in milliseconds; 30 000 by default, 0 or `Infinity`: never. */
   heartbeatInterval?: number;
   websocketEnabled?: boolean;
   enableFeatureFlag?: boolean;

@@ -14,6 +14,11 @@ export function userChannel(user: string | number | bigint): string {
   return channel;
 }
 
+/** Return the channel of a user; null while the user is not known: null, undefined or an empty id. */
+export function currentUserChannel(user: string | number | null | undefined): string | null {
+  return user == null || user === '' ? null : userChannel(user);
+}
+
 function encode(character: string): string {
   if (character > '~') return encodeURIComponent(character).replaceAll('%', '=');
   return `=${character.charCodeAt(0).toString(16).toUpperCase()}`;

@@ -57,6 +57,7 @@ const REACT = [
   'StatusText',
   'Tone',
   'WebSocketResult',
+  'WidgetTexts',
   'reduceJobs',
   'useChannel',
   'useClient',

@@ -6,6 +6,7 @@ import { delay } from '../src/machine/backoff.js';
 import { PollSchedule } from '../src/machine/poll-schedule.js';
 import type { Command, Terms } from '../src/machine/commands.js';
 import { DEFAULT_TIMING } from '../src/machine/timing.js';
+import { checkIntervals } from '../src/machine/options.js';
 import { Machine } from '../src/machine/machine.js';
 import type { JobData } from '../src/payloads.js';
 import { reduceJobs, type Jobs } from '../src/react/jobs.js';
@@ -28,6 +29,7 @@ const REPLAYS: Record<string, Replay> = {
     expect(delay(attempt, draw, rest)).toBe(seconds),
   'poll_schedule.json': replayPollSchedule,
   'jobs.json': replayJobs,
+  'options.json': replayOptions,
   'machine.json': replayMachine,
   'reducer.json': replayReducer,
   'shell.json': (vector, { starts }) => replayShell(vector, starts),
@@ -62,6 +64,16 @@ function replayMachine({ options = {}, steps }: Fields): void {
     }
     expect(connectionStatus(machine, step.at), where).toMatchObject(step.status ?? {});
   });
+}
+
+const NUMBERS: Fields = { NaN, Infinity, '-Infinity': -Infinity, never: Infinity };
+
+function replayOptions({ given, valid, replaced }: Fields): void {
+  const read = (fields: Fields) =>
+    Object.fromEntries(Object.entries(camelKeys(fields)).map(([name, value]) => [name, NUMBERS[value] ?? value]));
+  const [intervals, problems] = checkIntervals(read(given));
+  expect(intervals).toEqual(read(valid));
+  expect(problems.map((problem) => problem.split(' ')[0])).toEqual(replaced.map(camel));
 }
 
 const NEW_JOB: JobData = {

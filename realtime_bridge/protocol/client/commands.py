@@ -32,6 +32,10 @@ Action = Literal["describe", "renew", "open", "probe", "token", "ping", "close",
 class Options:
     """Choices of the application, in milliseconds; the names are those of the browser's client.
 
+    The client checks them once: intervals are from 250 ms to an hour, and other values are replaced
+    with a warning. `math.inf` or `False` as the attempts means no limit, and as the heartbeat (or
+    0) no ping.
+
     Args:
         polling_interval: Usual interval of polls.
         fallback_delay: Silence after which polling begins; heartbeats count as messages.

@@ -1,15 +1,19 @@
 """The vectors that the twins in Python and TypeScript both replay: see tests/vectors/README.md."""
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
+from realtime_bridge.protocol.client.options import HOUR, NEVER, RULES, check_intervals
 from realtime_bridge.protocol.client.poll_schedule import PollSchedule
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.protocol.client.timing import Timing
@@ -106,6 +110,35 @@ def test_poll_schedule(vector: dict[str, Any]) -> None:
 @load("backoff.json")
 def test_backoff(vector: dict[str, Any]) -> None:
     assert backoff.delay(**vector["given"]) == vector["seconds"]
+
+
+def number(value: Any) -> Any:
+    """Return a number that JSON cannot hold; `never` is that of the client."""
+    names = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf, "never": NEVER}
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+@load("options.json")
+def test_options(vector: dict[str, Any]) -> None:
+    given = {name: number(value) for name, value in vector["given"].items()}
+    valid, problems = check_intervals(given)
+    assert valid == {name: number(value) for name, value in vector["valid"].items()}
+    assert [problem.split()[0] for problem in problems] == vector["replaced"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*RULES, "other"]),
+        st.floats() | st.integers() | st.text() | st.booleans() | st.none() | st.lists(st.none()),
+    )
+)
+def test_any_options_become_valid_ones(given: dict[str, Any]) -> None:
+    valid, problems = check_intervals(given)
+    assert set(valid) == set(RULES)
+    for name, value in valid.items():
+        assert type(value) is int
+        assert value == NEVER or RULES[name].least <= value <= HOUR
+    assert len(problems) <= len(given)
 
 
 @load("timing.json")

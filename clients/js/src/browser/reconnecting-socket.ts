@@ -1,15 +1,18 @@
 /** WebSocket to any server that reconnects by itself: the core of `useWebSocket`. */
 
 import { CloseCode } from '../close-codes.js';
+import { checkIntervals } from '../machine/options.js';
+import type { Intervals } from '../machine/options.js';
 import { backoff } from '../machine/backoff.js';
 import type { ReadableStore } from '../types.js';
+import { watchPage } from './page-events.js';
 import { guarded, report } from './report.js';
 import { Store } from './store.js';
 
 export interface SocketOptions {
   /** Upper bound of the first wait before a reconnect, in milliseconds; 3 000 by default. */
   reconnectInterval?: number;
-  /** Failures in a row after which the socket stays closed until `reconnect()`; 5 by default. */
+  /** Failures in a row after which the socket stays closed until `reconnect()`, or until the page or the network is back; 5 by default. */
   maxReconnectAttempts?: number;
   /** Time without a sent message after which `heartbeatMessage` is sent, in milliseconds; 30 000 by default, 0: never. */
   heartbeatInterval?: number;
@@ -28,6 +31,9 @@ export interface SocketState {
   readonly attempts: number;
 }
 
+/** Uptime from which a connection counts as stable, in milliseconds. */
+const STABLE_MS = 10_000;
+
 /** State before `start()`. */
 export const CLOSED: SocketState = { status: 'disconnected', lastMessage: null, attempts: 0 };
 
@@ -37,17 +43,25 @@ export class ReconnectingSocket {
   private _socket: WebSocket | null = null;
   private _reopening: ReturnType<typeof setTimeout> | undefined;
   private _heartbeat: ReturnType<typeof setTimeout> | undefined;
+  private _stable: ReturnType<typeof setTimeout> | undefined;
+  private _unwatch = (): void => {};
+  private readonly _intervals: Intervals;
 
   constructor(
     private readonly _url: string | URL,
     private readonly _options: SocketOptions = {},
-  ) {}
+  ) {
+    const [intervals, problems] = checkIntervals(_options);
+    if (problems.length) console.warn(`realtime-bridge: ${problems.join('; ')}`);
+    this._intervals = intervals;
+  }
 
   get state(): ReadableStore<SocketState> {
     return this._store;
   }
 
   start(): void {
+    this._watch();
     if (!this._socket) this._open();
   }
 
@@ -61,6 +75,7 @@ export class ReconnectingSocket {
 
   /** Open a new socket at once, and count failures from zero. */
   reconnect(): void {
+    this._watch();
     this._release(CloseCode.NORMAL);
     this._store.merge({ attempts: 0 });
     this._open();
@@ -68,6 +83,7 @@ export class ReconnectingSocket {
 
   /** Close the socket; only `start` and `reconnect` open another. */
   close(code: number = CloseCode.NORMAL, reason = ''): void {
+    this._unwatch();
     this._release(code, reason);
     this._store.merge({ status: 'disconnected' });
   }
@@ -88,7 +104,9 @@ export class ReconnectingSocket {
     // `onclose` follows with the code; outside browsers an error without a handler is thrown.
     socket.onerror = () => {};
     socket.onopen = () => {
-      this._store.merge({ status: 'connected', attempts: 0 });
+      this._store.merge({ status: 'connected' });
+      // A server that accepts and closes at once has not recovered.
+      this._stable = setTimeout(() => this._store.merge({ attempts: 0 }), STABLE_MS);
       this._beat();
     };
     socket.onmessage = (message: MessageEvent) => this._receive(message);
@@ -102,8 +120,9 @@ export class ReconnectingSocket {
 
   private _onLost(): void {
     clearTimeout(this._heartbeat);
+    clearTimeout(this._stable);
     this._socket = null;
-    const { reconnectInterval = 3_000, maxReconnectAttempts = 5 } = this._options;
+    const { reconnectInterval, maxReconnectAttempts } = this._intervals;
     const { attempts } = this._store.get();
     this._store.merge({ status: 'disconnected', attempts: attempts + 1 });
     if (attempts >= maxReconnectAttempts) return;
@@ -111,8 +130,19 @@ export class ReconnectingSocket {
     this._reopening = setTimeout(() => this._open(), wait);
   }
 
+  private _watch(): void {
+    this._unwatch();
+    this._unwatch = watchPage((event) => event !== 'hidden' && event !== 'offline' && this._revive());
+  }
+
+  /** Try again at once, and count from zero: the page or the network is back. */
+  private _revive(): void {
+    if (this._store.get().status === 'disconnected') this.reconnect();
+  }
+
   private _release(code: number, reason = ''): void {
     clearTimeout(this._reopening);
+    clearTimeout(this._stable);
     clearTimeout(this._heartbeat);
     if (!this._socket) return;
     // A closing socket still reports events; they belong to none of our states.
@@ -123,8 +153,9 @@ export class ReconnectingSocket {
 
   private _beat(): void {
     clearTimeout(this._heartbeat);
-    const { heartbeatInterval = 30_000, heartbeatMessage = '{"type":"ping"}' } = this._options;
-    if (heartbeatInterval > 0) {
+    const { heartbeatMessage = '{"type":"ping"}' } = this._options;
+    const { heartbeatInterval } = this._intervals;
+    if (heartbeatInterval < Infinity) {
       this._heartbeat = setTimeout(() => this.send(heartbeatMessage), heartbeatInterval);
     }
   }

@@ -36,9 +36,12 @@ export class Fetcher<Data> {
   /** Fetch current data. A call in flight may return older data, so another one follows it. */
   run(): Promise<void> {
     if (!this._current) return this._begin();
+    // `stop` and a new start may come first: this run belongs to the start of its time.
+    const { signal } = this._controller;
     this._following ??= this._current.then(() => {
+      if (signal.aborted) return undefined;
       this._following = null;
-      return this._controller.signal.aborted ? undefined : this._begin();
+      return this._begin();
     });
     return this._following;
   }

@@ -2,10 +2,9 @@
 /** Panel with details of the connection, for developers. */
 
 import type { ReactElement } from 'react';
+import { isDevelopment } from '../browser/development.js';
 import type { ChannelState, ClientState, Position, Transition } from '../types.js';
 import { formatMoment } from './format.js';
-
-declare const process: { readonly env: { readonly NODE_ENV?: string } };
 
 const SHOWN_TRANSITIONS = 8;
 
@@ -15,15 +14,9 @@ interface DebugPanelProps {
   readonly channelState: ChannelState;
 }
 
-/**
- * Panel in development builds, nothing in production.
- *
- * Bundlers replace `process.env.NODE_ENV`, and then drop the panel's code. A browser without a
- * bundler has no `process`, and counts as production.
- */
+/** Panel in development builds, nothing in production. */
 export function DebugPanel(props: DebugPanelProps): ReactElement | null {
-  const isDevelopment = typeof process === 'undefined' ? false : process.env.NODE_ENV !== 'production';
-  return isDevelopment ? <Panel {...props} /> : null;
+  return isDevelopment() ? <Panel {...props} /> : null;
 }
 
 function Panel({ state, channel, channelState }: DebugPanelProps): ReactElement {

@@ -18,3 +18,4 @@ export type { WebSocketResult } from './use-web-socket.js';
 export { ProcessingWidget } from './widget.js';
 export type { ProcessingWidgetProps } from './widget.js';
 export type { StatusText, Tone } from './status-text.js';
+export type { WidgetTexts } from './widget-texts.js';

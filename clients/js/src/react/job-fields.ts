@@ -30,6 +30,9 @@ export interface JobFields {
 
 type Data = Readonly<Record<string, unknown>>;
 
+/** Largest time of a `Date`, in Unix milliseconds. */
+const MAX_DATE = 8.64e15;
+
 const NAME = /^jobs?[.:_-](.+)$/;
 
 /** States by parts of words, final states first: `succeeded`, `in_progress`, `pending`, `REVOKED` … */
@@ -49,9 +52,9 @@ export function readJob({ event, key, data: payload, time }: RealtimeEvent): Job
   const data = dataOf(payload);
   const id = first(data, 'job job_id task_id id', text) ?? key?.replace(NAME, '$1');
   if (!name || !id) return null;
-  const bytesDone = first(data, 'bytes_done', number);
-  const bytesTotal = first(data, 'bytes_total size', number);
-  const at = (value: unknown): number | undefined => moment(value, time);
+  const bytesDone = first(data, 'bytes_done', amount);
+  const bytesTotal = first(data, 'bytes_total size', amount);
+  const at = (value: unknown): number | undefined => moment(value, validDate(time));
   return {
     id,
     state: stateOf(name) ?? stateOf(first(data, 'state status', text)),
@@ -63,7 +66,7 @@ export function readJob({ event, key, data: payload, time }: RealtimeEvent): Job
     retryAt: first(data, 'retry_at retry_time retry_in countdown', at),
     bytesDone,
     bytesTotal,
-    secondsLeft: first(data, 'eta', number),
+    secondsLeft: first(data, 'eta', amount),
     createdAt: first(data, 'created_at created', at),
     version: first(data, 'version', number),
   };
@@ -91,10 +94,15 @@ function percentOf(data: Data, done: Optional<number>, total: Optional<number>):
 /** Convert ISO 8601, Unix milliseconds, Unix seconds or seconds from now to Unix milliseconds. */
 function moment(value: unknown, now = NaN): number | undefined {
   const seconds = number(value);
-  if (seconds === undefined) return number(Date.parse(String(value)));
+  if (seconds === undefined) return validDate(Date.parse(String(value)));
   // 1e11 ms and 1e8 s are both in 1973: this distinguishes milliseconds, seconds and waits.
-  if (seconds >= 1e11) return seconds;
-  return number(seconds >= 1e8 ? seconds * 1000 : now + seconds * 1000);
+  if (seconds >= 1e11) return validDate(seconds);
+  return validDate(seconds >= 1e8 ? seconds * 1000 : now + seconds * 1000);
+}
+
+/** Return a time in Unix milliseconds, if a `Date` can hold it. */
+export function validDate(at: unknown): number | undefined {
+  return typeof at === 'number' && Math.abs(at) <= MAX_DATE ? at : undefined;
 }
 
 /** Read the first of these fields that the event contains. */
@@ -111,6 +119,12 @@ function text(value: unknown): string | undefined {
 function number(value: unknown): number | undefined {
   const parsed = Number(text(value)?.replace('%', '') ?? NaN);
   return Number.isFinite(parsed) ? parsed : undefined;
+}
+
+/** Read a number that is not negative, and not beyond what a text can show. */
+function amount(value: unknown): number | undefined {
+  const parsed = number(value);
+  return parsed !== undefined && parsed >= 0 && parsed <= Number.MAX_SAFE_INTEGER ? parsed : undefined;
 }
 
 function isRecord(value: unknown): value is Data {

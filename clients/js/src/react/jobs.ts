@@ -1,7 +1,7 @@
 /** Reducer of a user's jobs; all functions are pure. */
 
 import type { RealtimeEvent } from '../types.js';
-import { readJob, type JobFields, type JobState } from './job-fields.js';
+import { readJob, validDate, type JobFields, type JobState } from './job-fields.js';
 
 export type { JobState } from './job-fields.js';
 
@@ -57,7 +57,7 @@ export function reduceJobs(jobs: Jobs | null | undefined, event: RealtimeEvent):
   const job = before.find(({ id }) => id === fields.id);
   if (fields.state === 'removed') return job ? before.filter((other) => other !== job) : before;
   if (job && !isNews(job, fields, event)) return before;
-  const next = advance(job, fields, event.time ?? null);
+  const next = advance(job, fields, validDate(event.time) ?? null);
   return trim(job ? before.map((other) => (other === job ? next : other)) : [next, ...before], next);
 }
 

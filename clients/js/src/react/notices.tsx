@@ -4,6 +4,7 @@
 import { useEffect, useRef, useState, type ReactElement } from 'react';
 import { Icon } from './icons.js';
 import type { Job, Jobs } from './jobs.js';
+import type { WidgetTexts } from './widget-texts.js';
 import { useLatest } from './use-store.js';
 
 const MAX_SHOWN = 3;
@@ -14,20 +15,21 @@ const SUCCESS_MS = 8_000;
 interface NoticesProps {
   readonly notices: Jobs;
   readonly onDismiss: (notice: Job) => void;
+  readonly texts: WidgetTexts;
 }
 
 /** Region of the notices. It exists even when empty: screen readers announce additions to a known region only. */
-export function Notices({ notices, onDismiss }: NoticesProps): ReactElement {
+export function Notices({ notices, onDismiss, texts }: NoticesProps): ReactElement {
   return (
     <div className="rb-notices" role="status" aria-live="polite" aria-atomic="false" aria-relevant="additions">
       {notices.slice(-MAX_SHOWN).map((notice) => (
-        <Notice key={notice.id} job={notice} onDismiss={onDismiss} />
+        <Notice key={notice.id} job={notice} onDismiss={onDismiss} texts={texts} />
       ))}
     </div>
   );
 }
 
-function Notice({ job, onDismiss }: { readonly job: Job; readonly onDismiss: (job: Job) => void }): ReactElement {
+function Notice({ job, onDismiss, texts }: Omit<NoticesProps, 'notices'> & { readonly job: Job }): ReactElement {
   const element = useRef<HTMLDivElement>(null);
   const [paused, setPaused] = useState(false);
   const dismiss = (): void => {
@@ -35,7 +37,7 @@ function Notice({ job, onDismiss }: { readonly job: Job; readonly onDismiss: (jo
     onDismiss(job);
   };
   useSuccessTimer(paused || job.state === 'failed', dismiss);
-  const verb = job.state === 'failed' ? 'failed' : 'is complete';
+  const verb = texts.ended(job.state);
   return (
     <div
       className="rb-notice"
@@ -51,7 +53,7 @@ function Notice({ job, onDismiss }: { readonly job: Job; readonly onDismiss: (jo
       <div className="rb-notice-text">
         <strong>{job.title}</strong> {verb}.{job.error && <span className="rb-notice-error"> {job.error}</span>}
       </div>
-      <button type="button" className="rb-close" aria-label={`Dismiss: ${job.title} ${verb}`} onClick={dismiss}>
+      <button type="button" className="rb-close" aria-label={texts.dismiss(`${job.title} ${verb}`)} onClick={dismiss}>
         <Icon of="dismiss" />
       </button>
     </div>

@@ -21,6 +21,7 @@ const EMPTY: StatusText = { tone: 'quiet', label: '', detail: '', advice: null, 
 
 /** Meaning and advice for the HTTP status or close code in a reason. */
 const DENIALS: readonly (readonly [code: RegExp, detail: string, advice: string])[] = [
+  [/bad_origin/, 'This page may not connect.', 'Its address has to be named in REALTIME_ORIGINS.'],
   [/401/, 'You are not signed in.', 'Sign in, then try again.'],
   [/403/, 'You have no access.', 'Sign in with an account that has access.'],
   [/4409/, 'Too many connections are open.', 'Close other tabs, then try again.'],

@@ -2,6 +2,7 @@
 /** Hook for a channel's events: one call for each. */
 
 import { useEffect, useMemo, useRef } from 'react';
+import { Store } from '../browser/store.js';
 import type { ChannelHandlers, ChannelState, Position } from '../types.js';
 import { NOT_SUBSCRIBED } from './initial.js';
 import { useClient } from './provider.js';
@@ -12,8 +13,11 @@ export interface ChannelOptions extends Pick<ChannelHandlers, 'onReset' | 'onErr
   readonly endpoint?: string | undefined;
 }
 
+const NO_CHANNEL = new Store(NOT_SUBSCRIBED);
+
 /**
- * Subscribe to `channel` while the component is mounted, and return its phase, position and error.
+ * Subscribe to `channel` while the component is mounted, and return its phase, position and error. `null`, `undefined`
+ * and an empty name subscribe to nothing yet.
  *
  * `onEvent` is called outside rendering, once for each event and in order. Change state in it by an
  * updater (`setList((list) => [...list, event])`), so that React's batching drops nothing. It may change
@@ -21,16 +25,17 @@ export interface ChannelOptions extends Pick<ChannelHandlers, 'onReset' | 'onErr
  * the only subscriber of the channel.
  */
 export function useChannel(
-  channel: string,
+  channel: string | null | undefined,
   onEvent?: ChannelHandlers['onEvent'],
   options: ChannelOptions = {},
 ): ChannelState {
   const client = useClient(options.endpoint);
-  const store = useMemo(() => client.channel(channel), [client, channel]);
+  const store = useMemo(() => (channel ? client.channel(channel) : NO_CHANNEL), [client, channel]);
   const latest = useLatest({ ...options, onEvent });
   const last = useRef<{ channel: string; position: Position | null } | null>(null);
   const [keepInBackground, hasSnapshot] = [options.keepInBackground === true, options.onSnapshot !== undefined];
   useEffect(() => {
+    if (!channel) return undefined;
     let position: Position | null = null;
     const handlers: ChannelHandlers = {
       keepInBackground,

@@ -14,7 +14,8 @@ export interface HybridUpdatesResult<Data> extends UpdatesState<Data> {
 }
 
 /**
- * Return the data of `fetchData`, updated by the events of `userChannel(userId)`.
+ * Return the data of `fetchData`, updated by the events of `userChannel(userId)`. `null`, `undefined` and an empty id
+ * load nothing yet.
  *
  * Without `reduce`, each burst of events leads to one `fetchData`, and polling calls `fetchData`. With
  * `reduce(data, event)` the events change the data, and `fetchData` is called at the start and after a
@@ -23,7 +24,7 @@ export interface HybridUpdatesResult<Data> extends UpdatesState<Data> {
  */
 export function useHybridUpdates<Data>(
   fetchData: FetchData<Data> | null | undefined,
-  userId: string | number,
+  userId: string | number | null | undefined,
   options: HybridUpdatesOptions<Data> = {},
 ): HybridUpdatesResult<Data> {
   const shared = useClient(options.endpoint);

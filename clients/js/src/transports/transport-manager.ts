@@ -10,6 +10,7 @@ import type { BridgeHTTP } from '../http/bridge-http.js';
 import type { DescriptorStore } from '../http/descriptor.js';
 import { HTTPError, messageOf, request } from '../http/request.js';
 import type { Action, Command } from '../machine/commands.js';
+import type { Intervals } from '../machine/options.js';
 import type { Timing } from '../machine/timing.js';
 import { assertValid, isText, parseMessage } from '../messages.js';
 import type { Fields } from '../messages.js';
@@ -50,7 +51,7 @@ export class TransportManager {
     private readonly _subscriptions: SubscriptionSet,
     private readonly _descriptors: DescriptorStore,
     private readonly _http: BridgeHTTP,
-    private readonly _options: ClientOptions,
+    private readonly _options: ClientOptions & Pick<Intervals, 'heartbeatInterval'>,
     private readonly _timing: Timing,
     private readonly _input: (apply: MachineInput) => void,
     private readonly _report: (entry: Telemetry) => void = () => {},
@@ -119,7 +120,7 @@ export class TransportManager {
 
   private _open(socket: number): void {
     const session = new TransportSession(socket, this._subscriptions, {
-      heartbeatInterval: this._options.heartbeatInterval ?? 30_000,
+      heartbeatInterval: this._options.heartbeatInterval,
       timing: this._timing,
       input: this._input,
       failed: (reason, code) => this._report({ type: 'failure', request: 'socket', reason, code }),

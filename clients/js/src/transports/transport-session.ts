@@ -275,7 +275,9 @@ export class TransportSession implements TransportHandlers {
 
   private _send(message: ClientMessage): void {
     clearTimeout(this._heartbeat);
-    this._heartbeat = setTimeout(() => this.ping(), this._listener.heartbeatInterval);
+    const { heartbeatInterval } = this._listener;
+    // A timer without an end would fire at once.
+    if (heartbeatInterval < Infinity) this._heartbeat = setTimeout(() => this.ping(), heartbeatInterval);
     this._transport?.send(message);
   }
 

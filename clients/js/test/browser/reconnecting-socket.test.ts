@@ -73,3 +73,44 @@ it('closed socket stays closed and holds no timer', async () => {
   expect(vi.getTimerCount()).toBe(0);
   expect(socket.state.get().status).toBe('disconnected');
 });
+
+it('a server that accepts and closes at once counts as a failure each time', async () => {
+  open({ maxReconnectAttempts: 2 });
+  for (let failures = 1; failures <= 3; failures += 1) {
+    FakeSocket.last.end();
+    expect(socket.state.get().attempts).toBe(failures);
+    await settle(60_000);
+    if (failures < 3) FakeSocket.last.open();
+  }
+  expect(FakeSocket.opened).toHaveLength(3);
+});
+
+it('ten seconds of a connection end the count', async () => {
+  open().end();
+  await settle(3_000);
+  FakeSocket.last.open();
+  expect(socket.state.get().attempts).toBe(1);
+  await settle(10_000);
+  expect(socket.state.get().attempts).toBe(0);
+});
+
+it('the return of the network revives a socket that was given up', async () => {
+  const page = new EventTarget();
+  vi.stubGlobal('window', page);
+  vi.stubGlobal('document', Object.assign(new EventTarget(), { visibilityState: 'visible' }));
+  open({ maxReconnectAttempts: 0 }).end();
+  await settle(60_000);
+  expect(FakeSocket.opened).toHaveLength(1);
+  page.dispatchEvent(new Event('online'));
+  expect(FakeSocket.opened).toHaveLength(2);
+  socket.close();
+  page.dispatchEvent(new Event('online'));
+  expect(FakeSocket.opened).toHaveLength(2);
+});
+
+it.each([0, Infinity, false, 2 ** 31, NaN, '1'])('heartbeatInterval %s sends no flood', async (heartbeatInterval) => {
+  vi.spyOn(console, 'warn').mockReturnValue();
+  const fake = open({ heartbeatInterval: heartbeatInterval as number });
+  await settle(29_000);
+  expect(fake.sent).toEqual([]);
+});

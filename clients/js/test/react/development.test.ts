@@ -15,11 +15,11 @@ test.each([['production', false], ['development', true], ['test', true]])('NODE_
   expect(isShown()).toBe(expected);
 });
 
-test('browser without `process` counts as production', () => {
+test('browser without `process` asks `import.meta.env`, as of Vite', () => {
   const { process } = globalThis;
   try {
     Reflect.deleteProperty(globalThis, 'process');
-    expect(isShown()).toBe(false);
+    expect(isShown()).toBe(import.meta.env.DEV);
   } finally {
     globalThis.process = process;
   }

@@ -111,3 +111,31 @@ test('connection status is updated', () => {
   act(() => client.goLive());
   expect(container.textContent).toBe('realtime');
 });
+
+test.each([null, undefined, ''])('channel %j subscribes to nothing yet', (channel) => {
+  const seen = vi.fn();
+  function Page({ name }: { name: string | null | undefined }): ReactElement {
+    const { phase } = useChannel(name, seen);
+    return <p>{phase}</p>;
+  }
+  const page = (name: string | null | undefined) => <RealtimeProvider client={client}><Page name={name} /></RealtimeProvider>;
+  const { container, rerender } = render(page(channel));
+  expect(client.subscriptions).toEqual([]);
+  expect(container.textContent).toBe('syncing');
+  rerender(page('job.7'));
+  act(() => void client.emit('job.7', 'a'));
+  expect(seen).toHaveBeenCalledOnce();
+  rerender(page(channel));
+  expect(client.live).toEqual([]);
+});
+
+test('denial calls onError', () => {
+  const onError = vi.fn();
+  function Page(): ReactElement {
+    useChannel('job.7', undefined, { onError });
+    return <p />;
+  }
+  show(<Page />, { strict: false });
+  act(() => void client.live[0]!.onError?.({ channel: 'job.7', message: 'no' }));
+  expect(onError).toHaveBeenCalledWith({ channel: 'job.7', message: 'no' });
+});

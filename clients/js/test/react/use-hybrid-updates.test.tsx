@@ -119,3 +119,18 @@ test('client option takes precedence over the provider', async () => {
   expect(own.live).toHaveLength(1);
   expect(client.live).toHaveLength(0);
 });
+
+test.each([null, undefined, ''])('user %j loads nothing yet', async (userId) => {
+  const fetchData = vi.fn(async () => ['a']);
+  const { result, rerender } = renderHook(({ user }) => useHybridUpdates(fetchData, user), {
+    wrapper,
+    initialProps: { user: userId as string | null | undefined },
+  });
+  await soon(60_000);
+  expect(fetchData).not.toHaveBeenCalled();
+  expect(client.subscriptions).toEqual([]);
+  expect(result.current).toMatchObject({ data: null, loading: true });
+  rerender({ user: '42' });
+  await connected();
+  expect(result.current.data).toEqual(['a']);
+});

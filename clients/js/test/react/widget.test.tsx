@@ -220,3 +220,53 @@ describe('debug panel', () => {
     }
   });
 });
+
+describe('payloads of any form', () => {
+  const ODD = [1e300, -1e300, 8.64e15 + 1, NaN, Infinity, -Infinity, 'tomorrow', '1e300', '', null, true, [], {}, 2 ** 53];
+
+  test.each(ODD)('fields with %j crash nothing', (value) => {
+    show();
+    const names = 'percent progress stage message error title retry_at retry_in countdown bytes_done bytes_total eta created_at version';
+    for (const name of names.split(' ')) {
+      emit('job.retrying', { [name]: value });
+      emit('job.progress', { [name]: value });
+    }
+    emit('job.completed');
+    expect(rows()).toEqual(['a1 completed']);
+    expect(document.body.textContent).not.toMatch(/Invalid Date|NaN|\[object/);
+  });
+
+  test.each([1e300, NaN, -1e17, 'now'])('time %j of an event crashes nothing', (time) => {
+    show();
+    act(() => void client.emit(CHANNEL, 'job.completed', { job: 'a1' }, { time: time as number }));
+    expect(rows()).toEqual(['a1 completed']);
+    expect(document.body.textContent).not.toContain('Invalid Date');
+  });
+});
+
+describe('texts', () => {
+  test('a page replaces them, and chooses the level of the heading', () => {
+    show({ headingLevel: 4, texts: { title: 'Aufgaben', loading: 'Lädt …', states: { ...GERMAN } } });
+    expect(screen.getByRole('heading', { level: 4, name: 'Aufgaben' })).toBeTruthy();
+    expect(screen.getByText('Lädt …')).toBeTruthy();
+    emit('job.progress', { percent: 1 });
+    expect(screen.getByText('Läuft')).toBeTruthy();
+    expect(document.querySelector('.rb-summary')!.textContent).toBe('1 läuft');
+  });
+
+  test.each(['offline', 'error', 'paused'] as const)('a user whose connection is %s does not wait for jobs', (kind) => {
+    act(() => client.state.merge({ kind }));
+    show();
+    expect(screen.queryByText('Loading jobs …')).toBeNull();
+    expect(screen.getByText('Jobs cannot be shown without a connection.')).toBeTruthy();
+  });
+
+  test('a user who is not known yet subscribes to nothing', () => {
+    show({ userId: null });
+    expect(client.subscriptions).toEqual([]);
+  });
+});
+
+const GERMAN = {
+  queued: 'Wartet', running: 'Läuft', retrying: 'Wiederholt', completed: 'Fertig', failed: 'Fehler', cancelled: 'Abgebrochen',
+};

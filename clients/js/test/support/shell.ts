@@ -135,7 +135,7 @@ class Shell {
       this._subscriptions,
       descriptors,
       http,
-      { transport: 'auto' },
+      { transport: 'auto', heartbeatInterval: 30_000 },
       DEFAULT_TIMING,
       (apply) => apply(RECORDER),
     );

@@ -285,7 +285,7 @@ describe('the connection', () => {
 
   it('is closed when the SDK is missing', async () => {
     await open(async () => Promise.reject(new Error('npm install it')));
-    expect(ended).toEqual([[1006, 'Error: npm install it']]);
+    expect(ended).toEqual([[1006, 'npm install it']]);
   });
 
   it('closed during the load of the SDK closes the provider', async () => {

@@ -1,6 +1,7 @@
 /** Provider Ably, by ably-js with a token for our channels and without its own reconnects. */
 
 import type { ErrorInfo, Message, Realtime, RealtimeChannel, TokenDetails, TokenRequest } from 'ably';
+import { isDevelopment } from '../../browser/development.js';
 import type { Fields } from '../../messages.js';
 import type { TransportHandlers, TransportTools } from '../transport.js';
 import { HostedTransport } from './hosted-transport.js';
@@ -35,7 +36,10 @@ async function load(): Promise<Client> {
     const sdk = await import('ably');
     return sdk.Realtime ?? (sdk as unknown as { default: { Realtime: Client } }).default.Realtime;
   } catch (cause) {
-    throw new Error('ably is missing, and this deployment delivers by Ably: npm install ably', { cause });
+    const reason = 'ably is missing, and this deployment delivers by Ably: npm install ably';
+    // The page polls, which may not be noticed.
+    if (isDevelopment()) console.warn(`realtime-bridge: ${reason}`);
+    throw new Error(reason, { cause });
   }
 }
 

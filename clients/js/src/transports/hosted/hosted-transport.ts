@@ -56,7 +56,7 @@ export class HostedTransport implements Transport, ProviderHandlers {
     open(tools, this).then(
       // The transport may have been closed while the SDK was loaded.
       (provider) => (this._closed ? provider.close() : (this._provider = provider)),
-      (error: unknown) => this.lost(String(error)),
+      (error: Error) => this.lost(error.message),
     );
   }
 

@@ -1,6 +1,7 @@
 /** Provider Pusher Channels, by pusher-js without its own reconnects. */
 
 import type { Channel, Options, default as SDK } from 'pusher-js';
+import { isDevelopment } from '../../browser/development.js';
 import type { Fields } from '../../messages.js';
 import type { TransportHandlers, TransportTools } from '../transport.js';
 import { HostedTransport } from './hosted-transport.js';
@@ -41,7 +42,10 @@ async function load(): Promise<typeof SDK.default> {
     // The types describe an ES module, but the package exports the class itself.
     return (await import('pusher-js')).default as unknown as typeof SDK.default;
   } catch (cause) {
-    throw new Error('pusher-js is missing, and this deployment delivers by Pusher: npm install pusher-js', { cause });
+    const reason = 'pusher-js is missing, and this deployment delivers by Pusher: npm install pusher-js';
+    // The page polls, which may not be noticed.
+    if (isDevelopment()) console.warn(`realtime-bridge: ${reason}`);
+    throw new Error(reason, { cause });
   }
 }
 
