@@ -18,6 +18,9 @@ Token = str | Callable[[], Awaitable[str]]
 ROUTES = {"websocket": "ws"}
 """Usual routes, relative to the URL of `connect`, where they differ from the URL's name."""
 
+CHANNEL_LIMIT = 128
+"""Usual limit of a server (docs/specification.md §6.4): a client that only polls gets none."""
+
 _logger = logging.getLogger("realtime_bridge.client")
 
 
@@ -42,7 +45,7 @@ class Descriptor:
         control: Channel on which the server announces that this user's access was revoked, at a
             provider.
         terms: Part that the state machine uses.
-        channel_limit: Largest number of channels on one connection, and in one poll; None: any.
+        channel_limit: Largest number of channels on one connection, and in one poll.
 
     """
 
@@ -53,7 +56,7 @@ class Descriptor:
     urls: Mapping[str, Any]
     control: str | None
     terms: Terms
-    channel_limit: int | None = None
+    channel_limit: int
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> "Descriptor":
@@ -103,9 +106,9 @@ class DescriptorStore:
         return self.last is not None and self.last.token is not None and _now() < self._expires
 
     @property
-    def channel_limit(self) -> int | None:
-        """Largest number of channels on one connection, and in one poll; None: any."""
-        return self.last.channel_limit if self.last else None
+    def channel_limit(self) -> int:
+        """Largest number of channels on one connection, and in one poll."""
+        return self.last.channel_limit if self.last else CHANNEL_LIMIT
 
     def url(self, name: str) -> str:
         """Return the URL of a route; before the first descriptor, its usual URL.
@@ -161,9 +164,9 @@ class DescriptorStore:
             raise TokenUnavailableError(f"the application's token() failed: {error}") from error
 
 
-def _channel_limit(limits: object) -> int | None:
+def _channel_limit(limits: object) -> int:
     channels = limits.get("channels") if isinstance(limits, dict) else None
-    return channels if isinstance(channels, int) and channels >= 1 else None
+    return channels if isinstance(channels, int) and channels >= 1 else CHANNEL_LIMIT
 
 
 def _with_path(url: str, path: str) -> str:

@@ -68,10 +68,9 @@ def apply(
             _apply_channel(answer, name, part, asked[name], channels)
 
 
-def chunked(names: list[str], size: int | None) -> list[list[str]]:
+def chunked(names: list[str], size: int) -> list[list[str]]:
     """Cut names into lists that a server accepts in one poll; no names are one list."""
-    step = size or len(names) or 1
-    return [names[start : start + step] for start in range(0, len(names), step)] or [[]]
+    return [names[start : start + size] for start in range(0, len(names), size)] or [[]]
 
 
 def is_healthy(fields: Message) -> bool:

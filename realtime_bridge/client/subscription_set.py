@@ -115,7 +115,7 @@ class SubscriptionSet:
         """Return the positions of those channels that are wanted, and not denied."""
         return {name: self.position(name) for name in names if self.has(name)}
 
-    def first_positions(self, count: int | None) -> dict[str, Position | None]:
+    def first_positions(self, count: int) -> dict[str, Position | None]:
         """Return the positions of the first channels: a connection carries no more of them."""
         return self.positions_of(self.names[:count])
 

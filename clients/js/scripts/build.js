@@ -17,5 +17,7 @@ await build({
 for (const name of readdirSync('src/react').filter((file) => file.endsWith('.css'))) {
   copyFileSync(`src/react/${name}`, `dist/react/${name}`);
 }
+// npm packs a licence only from the package's own folder.
+copyFileSync('../../LICENSE', 'LICENSE');
 const compiler = 'node_modules/typescript/bin/tsc';
 execFileSync(process.execPath, [compiler, '--project', 'tsconfig.build.json'], { stdio: 'inherit' });

@@ -5,6 +5,9 @@ import type { Fields } from '../messages.js';
 import type { Terms } from '../machine/commands.js';
 import { HTTPError, foreign, messageOf, requestJSON } from './request.js';
 
+/** Usual limit of a server, docs/specification.md §6.4: a client that only polls gets no descriptor. */
+const CHANNEL_LIMIT = 128;
+
 export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth';
 
 export interface Descriptor {
@@ -46,7 +49,7 @@ export class DescriptorStore {
   }
 
   get channelLimit(): number {
-    return this._current?.channelLimit ?? Infinity;
+    return this._current?.channelLimit ?? CHANNEL_LIMIT;
   }
 
   /** Return the URL of a route, or an empty text where the server has no such route. Without a descriptor, it is the usual URL. */
@@ -124,7 +127,7 @@ function readDescriptor(fields: Fields): Descriptor {
 
 function readLimit(limits: unknown): number {
   const channels = isFields(limits) ? numberOr(0, limits.channels) : 0;
-  return channels >= 1 ? channels : Infinity;
+  return channels >= 1 ? channels : CHANNEL_LIMIT;
 }
 
 function readTerms(fields: Fields): Terms {

@@ -255,8 +255,8 @@ describe('texts', () => {
   });
 
   test.each(['offline', 'error', 'paused'] as const)('a user whose connection is %s does not wait for jobs', (kind) => {
-    act(() => client.state.merge({ kind }));
     show();
+    act(() => client.state.merge({ kind }));
     expect(screen.queryByText('Loading jobs …')).toBeNull();
     expect(screen.getByText('Jobs cannot be shown without a connection.')).toBeTruthy();
   });
