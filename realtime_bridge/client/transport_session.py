@@ -312,6 +312,8 @@ class TransportSession:
         self._channels.deny(channel, reason)
         self._answered(channel)
         if successor := self._carried.leave(channel):
+            if not self._is_ready:
+                self._unanswered.add(successor)
             self.subscribe(successor)
 
     def _retry(self, channel: str) -> None:

@@ -574,3 +574,24 @@ async def test_status_becomes_offline_without_any_input() -> None:
     ):
         await asyncio.wait_for(offline.wait(), TIMEOUT)
     assert kinds == ["starting", "connecting", "offline"]
+
+
+@every_transport
+async def test_300_channels_are_current_whatever_the_limit_of_a_connection(
+    server: Server, url: str, transport: str
+) -> None:
+    channels = [f"job.{number}" for number in range(300)]
+    access = token(channels=["job.*"])
+    async with client(url, transport, channels=channels, token=access) as listening:
+        for _ in channels:
+            await listening.started()
+        for number, channel in enumerate(channels):
+            await publish(server, 1, start=number, channel=channel)
+        items = await listening.take(300)
+        assert {item.channel for item in items} == set(channels)
+        assert all(isinstance(item, Event) for item in items)
+        if transport != "poll":
+            assert listening.status.kind == "polling"
+            assert listening.status.reason == (
+                "172 channels are polled: this connection does not carry them"
+            )

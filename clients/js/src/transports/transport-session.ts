@@ -310,7 +310,9 @@ export class TransportSession implements TransportHandlers {
     clearTimeout(this._retries.get(channel));
     this._retries.delete(channel);
     const next = this._carried.leave(channel);
-    if (next !== undefined) this.subscribe(next);
+    if (next === undefined) return;
+    if (!this._isReady) this._unanswered.add(next);
+    this.subscribe(next);
   }
 
   private _retryLater(channel: string): void {
