@@ -53,7 +53,7 @@ class ChannelDenied:
 
 
 Item = Event | ChannelReset | ChannelDenied
-"""What the handler of a client gets."""
+"""Item for the handler of a client."""
 
 
 class DeniedError(RealtimeError):

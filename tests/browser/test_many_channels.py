@@ -23,7 +23,7 @@ every_transport = pytest.mark.parametrize(("transport", "mode"), TRANSPORTS.item
 
 
 class Refusals:
-    """What a server refuses: close codes, failed requests, and errors on streams."""
+    """Refusals of a server: close codes, failed requests, and errors on streams."""
 
     def __init__(self, site: Site, script: str) -> None:
         self.found: list[str] = []

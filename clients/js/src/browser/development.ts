@@ -1,4 +1,4 @@
-/** Whether a page is in development: its bundler knows. */
+/** Kind of the build: development or production. */
 
 declare const process: { readonly env: { readonly NODE_ENV?: string } };
 

@@ -45,7 +45,7 @@ interface Subscription {
 /** Subscriptions of one client; methods that handle input return whether events must be read from the log. */
 export class SubscriptionSet {
   private readonly _subscriptions = new Map<string, Subscription>();
-  /** Subscriptions that ended a short while ago: whoever subscribes again resumes there. */
+  /** Subscriptions that ended a short while ago: the next subscriber resumes there. */
   private readonly _former = new Map<string, { readonly subscription: Subscription; readonly until: number }>();
   private readonly _stores = new Map<string, Store<ChannelState>>();
   private readonly _loading = new Map<string, Promise<Snapshot>>();
@@ -96,7 +96,7 @@ export class SubscriptionSet {
     return this._subscriptions.get(name)?.reducer.position ?? null;
   }
 
-  /** Return the state of a channel; it exists while somebody watches it, or the channel has a subscription. */
+  /** Return the state of a channel; it exists while it is watched, or the channel has a subscription. */
   state(name: string): ReadableStore<ChannelState> {
     return {
       get: () => this._stores.get(name)?.get() ?? NOT_SUBSCRIBED,
@@ -175,7 +175,7 @@ export class SubscriptionSet {
     return this._performPushed(subscription, subscription.reducer.announced(offset));
   }
 
-  /** Mark a channel denied until `retryDenied`, or until somebody subscribes to it again. */
+  /** Mark a channel denied until `retryDenied`, or until another subscriber. */
   deny(name: string, message: string): void {
     const subscription = this._allowed(name);
     if (!subscription) return;

@@ -84,7 +84,7 @@ function summary(jobs: Jobs, { states }: WidgetTexts): string {
     .join(' · ');
 }
 
-/** Return the texts of an empty list: without a connection, nobody knows whether there are jobs. */
+/** Return the texts of an empty list: without a connection, it is unknown whether there are jobs. */
 function emptyText({ kind }: ClientState, isComplete: boolean, texts: WidgetTexts): readonly [string, string?] {
   if (isComplete) return [texts.noJobs, texts.noJobsHint];
   return [DISCONNECTED.includes(kind) ? texts.notConnected : texts.loading];
