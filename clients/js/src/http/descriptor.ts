@@ -88,7 +88,7 @@ export class DescriptorStore {
 
   /** Load the last descriptor of this tab, if it is recent enough. */
   load(): Descriptor | null {
-    const fields = saved(this._connectURL(), this._options.reuse);
+    const fields = saved(() => this._connectURL(), this._options.reuse);
     this._current ??= fields && readDescriptor(fields);
     return this._current;
   }
@@ -151,9 +151,10 @@ function save(url: string, fields: Fields): void {
   }
 }
 
-function saved(url: string, reuse: number): Fields | null {
+function saved(url: () => string, reuse: number): Fields | null {
   try {
-    const text = globalThis.sessionStorage?.getItem(keyOf(url));
+    // An invalid address throws here too: the request for a descriptor reports it.
+    const text = globalThis.sessionStorage?.getItem(keyOf(url()));
     const { at, fields } = JSON.parse(text ?? 'null') ?? {};
     // Where the wall clock was set back the age is negative, and must not serve without an end.
     return Math.abs(Date.now() - at) < reuse && isFields(fields) ? fields : null;
