@@ -281,3 +281,13 @@ async def test_connect_does_not_extend_the_token_lifetime(site: Site) -> None:
     exchanged = site.tokens.verify(descriptor["token"])
     assert exchanged.expires <= time.time() + 60
     assert exchanged.channels == ("job.*",)
+
+
+async def test_token_in_its_own_header_leaves_authorization_to_a_proxy(site: Site) -> None:
+    basic = "Basic YWRhOnNlY3JldA=="
+    own = {"realtime-token": site.token("42"), "authorization": basic}
+    assert (await site.post("poll", {"positions": {}}, **own))[0] == 200
+    other = {"realtime-token": site.token("42"), "authorization": "Bearer of-a-proxy"}
+    assert (await site.post("poll", {"positions": {}}, **other))[0] == 200
+    wrong = {"realtime-token": "wrong", "authorization": f"Bearer {site.token('42')}"}
+    assert (await site.post("poll", {"positions": {}}, **wrong))[0] == 401

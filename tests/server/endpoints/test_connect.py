@@ -130,7 +130,8 @@ async def test_preflight_answers_listed_origins_only(serve: Serve) -> None:
     answer, _ = await request(site, "OPTIONS", origin=LISTED, access_control_request_method="POST")
     assert answer.status == 204
     assert answer.headers["access-control-allow-origin"] == LISTED
-    assert "content-type" in answer.headers["access-control-allow-headers"]
+    for name in ("content-type", "authorization", "realtime-token"):
+        assert name in answer.headers["access-control-allow-headers"]
     assert "POST" in answer.headers["access-control-allow-methods"]
     rejection, _ = await request(site, "OPTIONS", origin="https://evil.com")
     assert (rejection.status, "access-control-allow-origin" in rejection.headers) == (403, False)
