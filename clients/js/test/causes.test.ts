@@ -53,7 +53,7 @@ it.each([
   expect(reasons()).toContain("the application's token() failed: session expired");
 });
 
-it('a refused origin is told apart from a user without access', async () => {
+it('a refused origin is distinguished from a user without access', async () => {
   bridge.answers.connect = refusal(403, 'bad_origin', 'Pages of http://other may not connect: name it in REALTIME_ORIGINS');
   await start();
   await settle(1_000);
