@@ -15,8 +15,7 @@ from realtime_bridge.protocol.client.credentials import DENIAL
 ELSEWHERE = 2**53 - 1
 """Offset that stands for a reset: beyond every offset, so that the log is read."""
 
-
-UNAUTHORIZED = 401
+UNAUTHORIZED, FORBIDDEN = 401, 403
 
 
 class UndeliveredError(ConnectionLostError):
@@ -83,8 +82,8 @@ class PositionChecker:
         if result.status in DENIAL:
             raise AccessDeniedError(UNAUTHORIZED, f"the bridge answered {result.status}")
         for channel, fields in ((result.fields or {}).get("channels") or {}).items():
-            if fields.get("reset") == "forbidden":
-                for message in as_messages(channel, fields):
+            for message in as_messages(channel, fields):
+                if message["type"] == "refused" and message.get("code") == FORBIDDEN:
                     self._receive(message)
         return result
 

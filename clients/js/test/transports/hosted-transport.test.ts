@@ -404,13 +404,21 @@ describe('a revocation', () => {
 
   it('of a channel ends that channel, at the provider too', async () => {
     await live();
-    answer = () => ({ channels: { [CHANNEL]: { reset: 'forbidden', position: null } }, generation: 7 });
+    answer = () => ({ channels: { [CHANNEL]: { error: { code: 403, message: 'no' } } }, generation: 7 });
     provider.calls.length = 0;
     handlers.received(REVOKED);
     await settle(600);
     expect(messages.map(({ type, code }) => [type, code])).toEqual([['refused', 403]]);
     expect(provider.calls).toEqual([`unsubscribe ${CHANNEL}`]);
     expect(ended).toEqual([]);
+  });
+
+  it('that a rule could not decide ends nothing', async () => {
+    await live();
+    answer = () => ({ channels: { [CHANNEL]: { error: { code: 500, message: 'the rule failed' } } } });
+    handlers.received(REVOKED);
+    await settle(600);
+    expect([polls.length, messages, ended]).toEqual([1, [], []]);
   });
 
   it('of others changes nothing', async () => {
@@ -422,7 +430,7 @@ describe('a revocation', () => {
 
   it('that was not announced is noticed by the next position check', async () => {
     await live();
-    answer = () => ({ channels: { [CHANNEL]: { reset: 'forbidden', position: null } }, generation: 7 });
+    answer = () => ({ channels: { [CHANNEL]: { error: { code: 403, message: 'no' } } }, generation: 7 });
     await settle(34_200);
     expect(received('refused').map(({ code }) => code)).toEqual([403]);
     expect(received('heartbeat')).toEqual([{ type: 'heartbeat', offsets: {}, generation: 7 }]);

@@ -3,7 +3,7 @@
 import type { Fields, ServerMessage } from '../../messages.js';
 import type { TransportTools } from '../transport.js';
 
-const FORBIDDEN = 403;
+export const FORBIDDEN = 403;
 
 export interface LogFetcherListener {
   message(message: ServerMessage): void;
@@ -84,15 +84,10 @@ export async function fetchLog(tools: TransportTools, channels: string[], signal
   }
 }
 
-/** Return the message that ends a channel to which the user has no access. */
-export function forbidden(channel: string): ServerMessage {
-  return { type: 'refused', channel, code: FORBIDDEN, message: 'this user may not listen to it' };
-}
-
 /** Convert a poll's answer for one channel to messages. */
-function messagesOf(channel: string, answer: Fields): ServerMessage[] {
+export function messagesOf(channel: string, answer: Fields): ServerMessage[] {
   if (answer.error) return [{ type: 'refused', channel, ...(answer.error as Fields) }];
-  if (answer.reset === 'forbidden') return [forbidden(channel)];
+  if (answer.reset === 'forbidden') return [{ type: 'refused', channel, code: FORBIDDEN, message: 'this user may not listen to it' }];
   const position = answer.position as Fields;
   const { events, more, reset } = answer;
   const page = { type: 'subscribed', channel, ...position, events, more };

@@ -2,7 +2,7 @@
 
 import type { Fields, ServerMessage } from '../../messages.js';
 import type { TransportTools } from '../transport.js';
-import { fetchLog, forbidden } from './log-fetcher.js';
+import { FORBIDDEN, fetchLog, messagesOf } from './log-fetcher.js';
 
 export interface PositionCheckerListener {
   channels(): string[];
@@ -76,8 +76,8 @@ export class PositionChecker {
     if (this._stopped.signal.aborted) return null;
     try {
       const fields = await fetchLog(this._tools, channels, this._stopped.signal);
-      for (const [channel, { reset }] of Object.entries(fields.channels as Record<string, Fields>)) {
-        if (reset === 'forbidden') this._listener.message(forbidden(channel));
+      for (const [channel, answer] of Object.entries(fields.channels as Record<string, Fields>)) {
+        for (const message of messagesOf(channel, answer)) if (isDenial(message)) this._listener.message(message);
       }
       return fields;
     } catch (error) {
@@ -94,6 +94,10 @@ export class PositionChecker {
     if (now - this._lastMiss < this._tools.timing.missedEventWindow) this._listener.failed();
     this._lastMiss = now;
   }
+}
+
+function isDenial({ type, code }: ServerMessage): boolean {
+  return type === 'refused' && code === FORBIDDEN;
 }
 
 /** Return the log's offsets of the channels in which it has new events. */
