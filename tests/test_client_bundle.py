@@ -28,18 +28,18 @@ def test_the_wheel_has_it_and_all_that_it_loads() -> None:
 async def test_what_it_loads_is_served_beside_it() -> None:
     async with running(make_bridge()) as origin, ClientSession(origin) as http:
         for name in loaded_on_demand():
-            async with http.get(f"/{name}") as answer:
+            async with http.get(f"/realtime/{name}") as answer:
                 assert (answer.status, answer.content_type) == (200, "text/javascript")
 
 
 async def test_it_is_served_as_a_module_that_is_loaded_once() -> None:
     async with running(make_bridge()) as origin, ClientSession(origin) as http:
-        async with http.get("/client.js") as answer:
+        async with http.get("/realtime/client.js") as answer:
             assert answer.status == 200
             assert answer.content_type == "text/javascript"
             assert await answer.read() == (ROOT / BUNDLE).read_bytes()
             etag = answer.headers["etag"]
-        async with http.get("/client.js", headers={"if-none-match": etag}) as answer:
+        async with http.get("/realtime/client.js", headers={"if-none-match": etag}) as answer:
             assert (answer.status, await answer.read()) == (304, b"")
-        async with http.get("/client.js", headers={"if-none-match": '"older"'}) as answer:
+        async with http.get("/realtime/client.js", headers={"if-none-match": '"older"'}) as answer:
             assert answer.status == 200
