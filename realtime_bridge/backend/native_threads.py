@@ -86,18 +86,19 @@ def create_event_loop() -> asyncio.AbstractEventLoop:
         loop: asyncio.AbstractEventLoop = asyncio.SelectorEventLoop(_create_selector())
     else:
         loop = asyncio.new_event_loop()
-    loop.set_default_executor(_Executor())
+    loop.set_default_executor(NativeExecutor())
     return loop
 
 
-class _Executor(ThreadPoolExecutor):
-    """Executor of a loop's blocking calls, such as the resolver's, until the process has ended.
+class NativeExecutor(ThreadPoolExecutor):
+    """Executor of blocking calls, such as a resolver's or a rule's, until the process has ended.
 
     Beside greenlets each call has a real thread. While the interpreter ends, no thread starts: the
     last updates of jobs are published then, and a call runs in the loop's own thread.
     """
 
     def submit(self, call: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> "Future[T]":
+        """Start a call, and return the future of its result."""
         greenlets = has_greenlets()
         if not greenlets:
             with suppress(RuntimeError):

@@ -123,9 +123,8 @@ def asgi(application: ASGIApplication, bridge: "Bridge") -> ASGIApplication:
 
 
 def _close_old_connections() -> None:
-    # Before the settings are used, there is no connection either. Beside greenlets, `session_user`
-    # closes its own: asgiref's thread is one of the loop's own greenlets there.
-    if settings.configured and not has_greenlets():
+    # Before the settings are used, there is no connection either.
+    if settings.configured:
         close_old_connections()
 
 
@@ -134,6 +133,9 @@ def _with_fresh_connections(function: Callable[..., Any]) -> Callable[..., Any]:
     # Django keeps a connection per thread. Outside a request nothing closes it after the database
     # restarted, so each later query of that thread would fail.
     if inspect.iscoroutinefunction(function):
+        if has_greenlets():
+            # asgiref's thread would be a greenlet of the loop's own thread, which then never ends.
+            return function
         close = sync_to_async(_close_old_connections)  # in the thread of the async ORM
 
         @wraps(function)

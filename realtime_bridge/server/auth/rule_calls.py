@@ -4,10 +4,11 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
+
+from realtime_bridge.backend.native_threads import NativeExecutor
 
 RULES_PER_USER = 8
 """The most calls at once for one user: the others wait, and so do no other users."""
@@ -28,7 +29,7 @@ class RuleCalls:
     """Caller of rules: one user with many connections does not delay the others."""
 
     def __init__(self) -> None:
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: NativeExecutor | None = None
         self._turns: dict[str, _Turns] = {}
 
     async def call(self, user: str, rule: Callable[[], Any]) -> Any:
@@ -66,7 +67,7 @@ class RuleCalls:
                     loop.call_soon_threadsafe(release)
 
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="channel-rule")
+            self._threads = NativeExecutor(THREADS, thread_name_prefix="channel-rule")
         try:
             return await loop.run_in_executor(self._threads, run)
         finally:
