@@ -13,6 +13,7 @@ from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error, stderr
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.urls import redact
+from realtime_bridge.protocol.client.credentials import TOKEN_REFUSALS
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.settings import Settings
@@ -61,7 +62,7 @@ def listen(
     count: Annotated[int | None, typer.Option(min=1, help="Number of events to print.")] = None,
 ) -> None:
     """Print each event once and in order, and a reset where events are missing."""
-    from realtime_bridge.client import HybridClient
+    from realtime_bridge.client import DeniedError, HybridClient
 
     position = _position(since)
     with exit_on_error():
@@ -75,11 +76,16 @@ def listen(
             # A person waits for the result, and no session is renewed meanwhile.
             timing=Timing(denial_patience=0),
         )
-        asyncio.run(_print_events(client, count))
+        try:
+            asyncio.run(_print_events(client, count))
+        except DeniedError as error:
+            if TOKEN_REFUSALS["token_unknown_key"] in str(error):
+                raise DeniedError(f"{error}: give both the same REALTIME_SECRET") from error
+            raise
 
 
 async def _print_events(client: "HybridClient", count: int | None) -> None:
-    from realtime_bridge.client import ChannelDenied
+    from realtime_bridge.client import ChannelDenied, DeniedError
 
     async with client:
         channel, start = await client.wait_subscribed()
@@ -89,7 +95,9 @@ async def _print_events(client: "HybridClient", count: int | None) -> None:
             if isinstance(item, Event):
                 printed += 1
                 _print(messages.encode_event(item))
-            elif not isinstance(item, ChannelDenied):
+            elif isinstance(item, ChannelDenied):
+                raise DeniedError(f"{item.channel}: {item.message}")
+            else:
                 fields = {"channel": item.channel, "reason": item.reason}
                 position = item.position.to_json() if item.position else {}
                 _print(messages.encode("reset", **fields, **position))

@@ -168,9 +168,7 @@ CASES = (
     ),
     # Keys, names and combinations
     Case(*pusher(SECRET=""), "REALTIME_PUSHER_SECRET: it is not set", "for example REALTIME_"),
-    Case(
-        *pusher(APP_ID=PASSWORD), "PUSHER_APP_ID: write the app's number", "PUSHER_APP_ID=1234567"
-    ),
+    Case(*pusher(APP_ID=PASSWORD), "PUSHER_APP_ID is no number", "copy it from the dashboard"),
     Case(*pusher(PORT="web"), "PUSHER_PORT: write a whole number", "PUSHER_PORT=443"),
     Case(
         "publish user-ada x",

@@ -19,7 +19,7 @@ from realtime_bridge.protocol.publishing.chunks import chunked, partition_by_cha
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
 from realtime_bridge.protocol.wire.stubs import encode_or_stub
 from realtime_bridge_backends.pusher.adapter import HTTPAdapter, SessionHolder
-from realtime_bridge_backends.pusher.errors import EventTooLargeError
+from realtime_bridge_backends.pusher.errors import EventTooLargeError, name_variables
 from realtime_bridge_backends.pusher.signatures import Signatures, pusher_user
 from realtime_bridge_backends.pusher.timing import PusherTiming
 
@@ -103,9 +103,11 @@ class PusherBackend(HostedBackend):
                 )
         if not (host or app_id.isdecimal()):
             raise ConfigurationError(
-                f"REALTIME_PUSHER_APP_ID={app_id!r} is no number, and Pusher's app ids are "
-                "numbers: copy it from the dashboard, or name your own server in "
-                "REALTIME_PUSHER_HOST"
+                # Without the value, which may be the secret in the wrong place.
+                name_variables(
+                    "REALTIME_PUSHER_APP_ID is no number, and Pusher's app ids are numbers: copy "
+                    "it from the dashboard, or name your own server in REALTIME_PUSHER_HOST"
+                )
             )
         self._private = ProviderNames(f"private-{prefix}.")
         self._sessions = SessionHolder(timing or PusherTiming())

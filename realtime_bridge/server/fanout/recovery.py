@@ -66,7 +66,7 @@ class Recovery:
             tasks.spawn("recovery", self._run(fanout))
 
     async def _run(self, fanout: ChannelFanout) -> None:
-        _logger.info("recovering: channel=%s from=%s", fanout.channel, fanout.position)
+        _logger.debug("recovering: channel=%s from=%s", fanout.channel, fanout.position)
         self.started += 1
         try:
             while await self._try_read_page(fanout):
