@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Self
 
 from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.listener_queue import LocalListener
-from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.protocol.publishing.history import EVENT_BYTES, Appended, History
+from realtime_bridge.protocol.publishing.history import EVENT_BYTES, History
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -46,7 +46,7 @@ YIELD_EVENTS = 256
 would otherwise fill their queues."""
 
 
-class MemoryBackend(Log, Feed, Plugin):
+class MemoryBackend(FoldingLog, Feed, Plugin):
     """Log and feed in a dictionary, for one event loop.
 
     Every process begins new epochs.
@@ -95,32 +95,34 @@ class MemoryBackend(Log, Feed, Plugin):
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append events, and queue them for the listeners."""
         # No await before the events are queued: listeners receive them in the order of offsets.
-        unix_time = time.time_ns() // 1_000_000
-        receipts, announced = [], []
-        for appended in self._histories.append(events, now=self._clock(), time=unix_time):
-            receipts.append(appended.receipt)
-            if appended.announced:
-                announced.append(appended.announced)
-        must_yield = False
-        for listener in self._listeners:
-            must_yield |= listener.receive(announced) >= YIELD_EVENTS
-        if must_yield:
+        now = self._clock()
+        receipts, announced = self._histories.append(events, now=now, time=_unix_time())
+        if self._announce(announced):
             await asyncio.sleep(0)
         return receipts
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
-        return self._histories.current(channel, self._clock()).read(after, limit)
+        return self._current(channel).read(after, limit)
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
-        now = self._clock()
-        return {channel: self._histories.of(channel, now).top for channel in channels}
+        return {channel: self._lapsed(channel).top for channel in channels}
 
-    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
-        """Return the latest event of each key."""
-        history = self._histories.current(channel, self._clock())
-        return history.latest(after=after, limit=limit)
+    async def latest(
+        self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
+    ) -> Page:
+        """Return the latest event of each key, or the state of one."""
+        return self._current(channel).latest(after=after, limit=limit, key=key)
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        """Restart leases."""
+        keys: dict[str, list[str]] = {}
+        for lease in leases:
+            keys.setdefault(lease.channel, []).append(lease.key)
+        histories = {channel: self._lapsed(channel, first) for channel, first in keys.items()}
+        now = self._clock()
+        return [histories[lease.channel].renew(lease.key, lease.attempt, now) for lease in leases]
 
     async def generation(self, configuration: str) -> int:
         """Return the generation of this configuration.
@@ -150,6 +152,27 @@ class MemoryBackend(Log, Feed, Plugin):
         finally:
             self._listeners.discard(listener)
             listener.close()
+
+    def _current(self, channel: str) -> History:
+        """Return a channel's history, without what has expired."""
+        history = self._lapsed(channel)
+        history.expire(self._clock())
+        return history
+
+    def _lapsed(self, channel: str, first: Sequence[str] = ()) -> History:
+        """Return a channel's history, after the end of owners that were silent for too long."""
+        now = self._clock()
+        history = self._histories.of(channel, now)
+        if lapses := history.lapse(now, _unix_time(), first):
+            self._announce(lapses)
+        return history
+
+    def _announce(self, events: Sequence[Event]) -> bool:
+        """Queue events for the listeners; return whether they have to run before the next ones."""
+        must_yield = False
+        for listener in self._listeners:
+            must_yield |= listener.receive(events) >= YIELD_EVENTS
+        return must_yield
 
 
 class Histories:
@@ -196,21 +219,38 @@ class Histories:
         """Memory of all events, in bytes."""
         return sum(history.size for history in self._by_channel.values())
 
-    def append(self, events: Iterable[Event], *, now: float, time: int) -> list[Appended]:
-        """Store events, each in its channel; `time` is in Unix ms."""
+    def append(
+        self, events: Iterable[Event], *, now: float, time: int
+    ) -> tuple[list[Receipt], list[Event]]:
+        """Store events, each in its channel; return the receipts, and the events to announce.
+
+        Args:
+            events: the events.
+            now: seconds of the clock.
+            time: milliseconds since the Unix epoch.
+
+        """
         if now >= self._next_expiry:
             self._next_expiry = now + EXPIRE_SECONDS
             self._expire(now)
-        appended = []
+        receipts, announced = [], []
+        with_lapses: list[History] = []
         for event in events:
             # Most channels exist: without the call, a publish takes 3 % less.
             history = self._by_channel.get(event.channel) or self.of(event.channel, now)
-            appended.append(history.append(event, now=now, time=time))
+            receipt, stored = history.append(event, now=now, time=time)
+            receipts.append(receipt)
+            if stored is not None:
+                announced.append(stored)
+            if history.lease_at <= now:
+                with_lapses.append(history)
             # The sizes of all channels are added only when this estimate reaches the bound.
             self._most_bytes += 2 * (len(event.body) + EVENT_BYTES)
             if self._most_bytes > self._max_bytes:
                 self._evict(event.channel, now)
-        return appended
+        for history in with_lapses:
+            announced += history.lapse(now, time)
+        return receipts, announced
 
     def of(self, channel: str, now: float) -> History:
         """Return the history of a channel."""
@@ -221,12 +261,6 @@ class Histories:
                 self._drop_unused()
             history = self.begin(channel, now)
             self._expiry_order.append(channel)
-        return history
-
-    def current(self, channel: str, now: float) -> History:
-        """Return the history of a channel, without what has expired."""
-        history = self.of(channel, now)
-        history.expire(now)
         return history
 
     def begin(self, channel: str, now: float) -> History:
@@ -283,3 +317,7 @@ class Histories:
     def _oldest_first(self) -> list[tuple[str, History]]:
         used = [(name, history) for name, history in self._by_channel.items() if history.size]
         return sorted(used, key=lambda item: item[1].appended_at)
+
+
+def _unix_time() -> int:
+    return time.time_ns() // 1_000_000

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.backend.component import CheckResult
-from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import (
@@ -29,7 +29,7 @@ from realtime_bridge.errors import (
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.model.urls import is_loopback, redact
@@ -60,7 +60,7 @@ class WebSocketTiming(Struct, frozen=True, kw_only=True):
     call_seconds: float = 4.0
 
 
-class WebSocketBackend(Log, Plugin):
+class WebSocketBackend(FoldingLog, Plugin):
     """Log that calls the server of another log; it connects on use, and reconnects.
 
     A lost connection makes its open calls raise `BackendUnavailableError`. The broadcaster repeats
@@ -142,12 +142,19 @@ class WebSocketBackend(Log, Plugin):
         answer = await self._call("positions", channels=list(channels))
         return {name: Position.from_json(top) for name, top in answer["positions"].items()}
 
-    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
-        """Return the latest event of each key on the server."""
-        answer = await self._call("latest", channel=channel, after=after, limit=limit)
+    async def latest(
+        self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
+    ) -> Page:
+        """Return the latest event of each key on the server, or the state of one."""
+        answer = await self._call("latest", channel=channel, after=after, limit=limit, key=key)
         page = rpc.unpack_answer(answer)
         assert isinstance(page, Page)
         return page
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        """Restart leases on the server."""
+        answer = await self._call("renew", leases=[rpc.pack_lease(lease) for lease in leases])
+        return [rpc.unpack_renewal(renewal) for renewal in answer["renewals"]]
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch on the server if `expected_epoch` is still the channel's."""

@@ -9,7 +9,7 @@ from realtime_bridge.backend.component import Component
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 
 _STARTED = int(time.time())
@@ -61,6 +61,37 @@ class Log(Component):
         """Start a new epoch if the channel's is `expected_epoch`, and return the channel's top.
 
         The latest event of each key stays, at the offsets from 1 on.
+        """
+
+
+class FoldingLog(Log):
+    """Log that keeps keys with owners: docs/specification.md §2.6 has the rules."""
+
+    @abstractmethod
+    async def latest(
+        self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
+    ) -> Page:
+        """Return the latest event of each key beyond offset `after`, by offset, and the top.
+
+        Of a key with an owner, the page has the events that describe its state: base, notes and
+        end, and with `key` all its items as one event. Keys are ordered by their last event here,
+        and the events of one key are never divided between two pages.
+
+        Args:
+            channel: the channel.
+            after: offset beyond which keys are returned.
+            limit: number of events, beyond which no other key is added.
+            key: the only key of the page.
+
+        """
+
+    @abstractmethod
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        """Restart leases, and return the result of each; append nothing for their sake.
+
+        Raises:
+            BackendUnavailableError: the log did not answer; renewing again is safe.
+
         """
 
 

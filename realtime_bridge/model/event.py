@@ -11,6 +11,7 @@ from msgspec.structs import astuple, replace
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel, check_event_channel
 from realtime_bridge.model.ids import event_id
+from realtime_bridge.model.key_write import Fold, KeyWrite, Take, Will, check_key_write
 from realtime_bridge.model.position import MAX_LABEL, Position, is_label
 from realtime_bridge.model.text import is_printable
 
@@ -48,8 +49,26 @@ class _EventMeta(StructMeta):
         source: str | None = None,
         time: int | None = None,
         position: Position | None = None,
+        fold: str | None = None,
+        attempt: str | None = None,
+        take: str | None = None,
+        lease: int | None = None,
+        will: Any = None,
     ) -> Any:
-        return cls.create(channel, event, data, id, key, source, time, position)
+        created = cls.create(channel, event, data, id, key, source, time, position)
+        if all(field is None for field in (fold, attempt, take, lease, will)):
+            return created
+        write = check_key_write(
+            key=key,
+            body=created.body,
+            fold=fold,
+            attempt=attempt,
+            take=take,
+            lease=lease,
+            will=_check_will(will),
+            stored=position is not None,
+        )
+        return replace(created, write=write)
 
     def create(
         cls,  # noqa: N805 -- of a metaclass, an instance is a class
@@ -80,6 +99,7 @@ class _EventMeta(StructMeta):
             time,
             position,
             has_large_integers,
+            None,
         )
 
 
@@ -102,6 +122,12 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         source: id of the client that caused the event; that client's own handler skips it.
         time: milliseconds since the Unix epoch, given by the log.
         position: place in the channel, given by the log.
+        fold: way in which the event changes what the log keeps for its key: `append` adds the
+            items of a list, `end` ends the key, `note` stays beside it; None replaces.
+        attempt: name of the run that owns the key.
+        take: condition under which the attempt takes the key over: `always`, `open` or `absent`.
+        lease: seconds of the owner's silence after which the log ends the key.
+        will: event of that end: an object of `event` and `data`.
 
     Raises:
         InvalidEventError: an argument is not valid.
@@ -119,6 +145,8 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
     position: Position | None
     has_large_integers: bool = False
     """True if the data has an integer beyond 2^53, which browsers round."""
+    write: KeyWrite | None = None
+    """Change of an owned key; None for a plain event."""
 
     if TYPE_CHECKING:  # type checkers ignore the call of a metaclass
 
@@ -133,6 +161,11 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
             source: str | None = None,
             time: int | None = None,
             position: Position | None = None,
+            fold: Fold | None = None,
+            attempt: str | None = None,
+            take: Take | None = None,
+            lease: int | None = None,
+            will: Any = None,
         ) -> None: ...
 
     @classmethod
@@ -147,9 +180,12 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         source: str | None,
         time: int | None,
         position: Position | None,
+        write: KeyWrite | None = None,
     ) -> Self:
         """Return an event of a log without checks: its creation has checked it."""
-        event_of_log: Self = _construct(cls, channel, event, body, id, key, source, time, position)
+        event_of_log: Self = _construct(
+            cls, channel, event, body, id, key, source, time, position, False, write
+        )
         return event_of_log
 
     @classmethod
@@ -187,6 +223,8 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         time: int,
         epoch: str,
         offset: int,
+        fold: str | None = None,
+        attempt: str | None = None,
     ) -> Self:
         """Return an event of a log that other programs can write to, with all its checks.
 
@@ -210,6 +248,17 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
             source if source is None else _check_label("source", source),
             time,
             Position(epoch, offset, id),  # it checks the id
+            False,
+            check_key_write(
+                key=key,
+                body=body,
+                fold=fold,
+                attempt=attempt,
+                take=None,
+                lease=None,
+                will=None,
+                stored=True,
+            ),
         )
         return event_of_log
 
@@ -217,6 +266,16 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
     def data(self) -> Any:
         """Data, decoded on each access."""
         return orjson.loads(self.body)
+
+    @property
+    def fold(self) -> Fold | None:
+        """Way in which the event changes its key; None replaces."""
+        return None if self.write is None else self.write.fold
+
+    @property
+    def attempt(self) -> str | None:
+        """Name of the run that owns the key."""
+        return None if self.write is None else self.write.attempt
 
     def with_position(self, position: Position | None, time: int) -> Self:
         """Return the same event with the position and the time that the log gave it."""
@@ -249,6 +308,14 @@ def _check_label(field_name: str, value: str) -> str:
             f"use a text of 1 to {MAX_LABEL} printable characters"
         )
     return value
+
+
+def _check_will(will: Any) -> Will | None:
+    if will is None or isinstance(will, Will):
+        return will
+    if not isinstance(will, dict) or not {"event"} <= will.keys() <= {"event", "data"}:
+        raise InvalidEventError('Bad will: give an object {"event": …, "data": …}')
+    return Will(_check_name(will["event"]), _encode(will.get("data"))[0])
 
 
 def _encode(data: Any) -> tuple[bytes, bool]:

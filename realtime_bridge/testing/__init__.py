@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from realtime_bridge.testing.contracts.backend import BackendContract as BackendContract
     from realtime_bridge.testing.contracts.feed import FeedContract as FeedContract
+    from realtime_bridge.testing.contracts.folding import FoldingLogContract as FoldingLogContract
     from realtime_bridge.testing.contracts.log import LogContract as LogContract
     from realtime_bridge.testing.proxy import FaultyProxy as FaultyProxy
 
 _MODULES = {
     "BackendContract": "contracts.backend",
     "FeedContract": "contracts.feed",
+    "FoldingLogContract": "contracts.folding",
     "LogContract": "contracts.log",
     "FaultyProxy": "proxy",
 }

@@ -16,7 +16,8 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.publishing.history import DAY
 from realtime_bridge.settings import Settings
-from realtime_bridge.testing import FeedContract, LogContract
+from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
+from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge.testing.contracts.log_base import make_event
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.memory import (
@@ -47,6 +48,20 @@ async def sender(clock: Clock) -> AsyncIterator[MemoryBackend]:
 
 class TestLog(LogContract):
     pass
+
+
+class TestFoldingLog(FoldingLogContract):
+    @pytest.fixture
+    async def sender(self, clock: Clock) -> AsyncIterator[MemoryBackend]:
+        async with MemoryBackend(Retention(seconds=10**9), clock=clock) as backend:
+            yield backend
+
+    @pytest.fixture
+    def elapse(self, clock: Clock) -> Elapse:
+        async def advance(_: str, seconds: float) -> None:
+            clock.now += seconds
+
+        return advance
 
 
 class TestLogWithShortHistory(LogContract):

@@ -26,14 +26,20 @@ from realtime_bridge import (
 from realtime_bridge.client import HybridClient
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.model.retention import Retention
+from realtime_bridge.publishing.pipeline import PublishPipeline
 from realtime_bridge.publishing.timing import PublishTiming
+from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.signatures import SignatureError, Signatures
 from realtime_bridge.server.auth.tokens import Tokens
-from realtime_bridge.settings import DEVELOPMENT_SECRET
-from realtime_bridge.testing import FaultyProxy, LogContract
+from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
+from realtime_bridge.testing import FaultyProxy, FoldingLogContract, LogContract
+from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge.testing.contracts.samples import new_channel, numbered
+from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.websocket import APPEND_BYTES, WebSocketBackend, WebSocketTiming
 from tests.cli.processes import TIMEOUT, ServeProcess, environment
+from tests.client.servers import SECRET, serving
 
 FORKING = """
 import os, sys, threading
@@ -127,6 +133,31 @@ class TestLog(LogContract):
     @pytest.fixture
     def receiver(self, receiver: WebSocketBackend) -> WebSocketBackend:
         return receiver
+
+
+class TestFoldingLog(FoldingLogContract):
+    """The log of a server in this process, whose clock the tests move."""
+
+    @pytest.fixture
+    def clock(self) -> list[float]:
+        return [1_000.0]
+
+    @pytest.fixture
+    async def sender(self, clock: list[float]) -> AsyncIterator[WebSocketBackend]:
+        log = MemoryBackend(Retention(seconds=10**9), clock=lambda: clock[0])
+        settings = Settings(secret=SECRET, prefix="folding")
+        bridge = Bridge(settings, pipeline=PublishPipeline(log=log, backend=None))
+        async with serving(bridge) as server:
+            url = f"http://127.0.0.1:{server.port}/realtime"
+            async with WebSocketBackend(url, SECRET) as backend:
+                yield backend
+
+    @pytest.fixture
+    def elapse(self, clock: list[float]) -> Elapse:
+        async def advance(_: str, seconds: float) -> None:
+            clock[0] += seconds
+
+        return advance
 
 
 def position_of(receipt: Receipt) -> Position:

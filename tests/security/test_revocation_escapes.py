@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from realtime_bridge.errors import ConfigurationError, InvalidEventError, InvalidIdentityError
 from realtime_bridge.model.channel import CONTROL
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.protocol.publishing.history import MAX_KEYS
+from realtime_bridge.protocol.publishing.latest_keys import MAX_KEYS
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server import Principal
 from realtime_bridge.server.auth.revocations import Revocation, Revocations

@@ -1,18 +1,19 @@
 """Events of one channel in a log: bounded, contiguous, and idempotent."""
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_BYTES, PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Receipt, Renewal
 from realtime_bridge.model.reset import Reset, ResetReason
 from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.publishing.latest_keys import LatestKeys
+from realtime_bridge.protocol.publishing.owned_keys import KeyState
 
 DAY = 86_400.0
 METADATA_SECONDS = 7 * DAY
@@ -24,22 +25,9 @@ UNUSED_SECONDS = 600.0
 MIN_IDS, ID_SECONDS, MAX_IDS = 1_000, 300.0, 100_000
 """Ids stored for idempotency: the last 1 000, or those of 5 minutes if more, bounded."""
 
-MAX_KEYS, MAX_KEY_BYTES = 1_000, 1024 * 1024
-"""Limits of the latest events per key of one channel."""
-
 EVENT_BYTES = 400
 """Memory of an event beside its data, in bytes: the object, its position, its id and entries of the
 history's tables. CPython 3.11 allocates 380, and 180 more where it is its key's latest."""
-
-
-class Appended(Struct, frozen=True, gc=False):
-    """Result of an append: the receipt, and the event to announce.
-
-    A duplicate of a trimmed event announces nothing.
-    """
-
-    receipt: Receipt
-    announced: Event | None
 
 
 def reset_reason(
@@ -69,7 +57,7 @@ _NO_EVENTS: deque[Event] = deque(maxlen=0)
 _NO_IDS: dict[str, int] = {}
 _NO_ORDER: deque[str] = deque(maxlen=0)
 _NO_TIMES: deque[float] = deque(maxlen=0)
-_NO_LATEST: OrderedDict[str, tuple[Event, float]] = OrderedDict()
+_NO_KEYS = LatestKeys()
 """Values that channels without an event share: most channels are such, and cost little memory."""
 
 
@@ -81,9 +69,9 @@ class History:
         "_events",
         "_id_times",
         "_ids",
-        "_key_bytes",
-        "_latest",
+        "_keys",
         "_order",
+        "_renewed_at",
         "_retention",
         "appended_at",
         "top",
@@ -101,14 +89,20 @@ class History:
         """Stored ids, oldest first."""
         self._id_times = _NO_TIMES
         """Times at which these ids were appended."""
-        self._latest = _NO_LATEST
-        self._key_bytes = 0
+        self._keys = _NO_KEYS
+        self._renewed_at = now
+        """Time of the last renewal of a lease, or of the beginning."""
+
+    @property
+    def lease_at(self) -> float:
+        """Time before which no lease runs out."""
+        return self._keys.lease_at
 
     @property
     def size(self) -> int:
         """Memory of the stored events, in bytes; an event that is its key's latest counts twice."""
-        count = len(self._events) + len(self._latest)
-        return self._bytes + self._key_bytes + count * EVENT_BYTES
+        count = len(self._events) + len(self._keys)
+        return self._bytes + self._keys.size + count * EVENT_BYTES
 
     @property
     def is_unused(self) -> bool:
@@ -122,9 +116,19 @@ class History:
         one trimmed. Their ids are not known: a publisher may append them again.
         """
         history = History(epoch, now=now, retention=self._retention)
-        for event, appended_at in self._latest.values():
-            assert event.time is not None
-            history._store(event, appended_at, event.time)
+        history._keys = LatestKeys()
+        for key, latest in self._keys.values():
+            if isinstance(latest, KeyState):
+                group = [
+                    history._number(event, now, event.time or 0)
+                    for event in latest.group(with_parts=True)
+                ]
+                history._keys.put_moved(key, latest.moved(group))
+            else:
+                event, appended_at = latest
+                history._keys.put_moved(
+                    key, (history._number(event, now, event.time or 0), appended_at)
+                )
         history.drop_events(keep=1)  # the event at the top: a client there is compared by its id
         history._forget_ids(now)
         return history
@@ -138,17 +142,53 @@ class History:
         while len(self._events) > keep:
             self._bytes -= len(self._events.popleft().body)
 
-    def append(self, event: Event, *, now: float, time: int) -> Appended:
-        """Store an event at the next offset, unless its id is known; `time` is in Unix ms."""
+    def append(self, event: Event, *, now: float, time: int) -> tuple[Receipt, Event | None]:
+        """Store an event at the next offset, unless its id is known or its key refuses it.
+
+        Args:
+            event: the event.
+            now: seconds of the clock.
+            time: milliseconds since the Unix epoch.
+
+        Returns:
+            The receipt, and the event to announce: none for a refused event, and for a duplicate
+            of a trimmed one.
+
+        """
         if now != self.appended_at or len(self._order) > MAX_IDS:  # else it has just run
             self.expire(now)
         if known := self._ids.get(event.id):
             position = Position(self.top.epoch, known, event.id)
-            return Appended(
-                Receipt(id=event.id, position=position, duplicate=True), self._at(known)
-            )
+            noted = self._keys.noted(event.key)
+            receipt = Receipt(id=event.id, position=position, duplicate=True, noted=noted)
+            return receipt, self._at(known)
+        if event.write is not None or (self._keys.has_states and event.key is not None):
+            return self._append_owned(event, now, time)
         stored = self._store(event, now, time)
-        return Appended(Receipt(id=event.id, position=stored.position), stored)
+        return Receipt(id=event.id, position=stored.position), stored
+
+    def lapse(self, now: float, time: int, first: Collection[str] = ()) -> list[Event]:
+        """End the keys whose owners were silent for longer than their leases; return the events.
+
+        Every operation on the channel does this: an append after its own events, others before.
+
+        Args:
+            now: seconds of the clock.
+            time: milliseconds since the Unix epoch.
+            first: keys that come before the others.
+
+        """
+        return [
+            self._store(state.lapse(self.top.offset + 1), now, time)
+            for state in self._keys.due(now, first)
+        ]
+
+    def renew(self, key: str, attempt: str, now: float) -> Renewal:
+        """Restart the lease of a key, if the attempt owns it."""
+        renewal = self._keys.renew(key, attempt, now)
+        if not renewal.refused:
+            self._renewed_at = now
+        return renewal
 
     def read(self, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset with the reason."""
@@ -158,12 +198,16 @@ class History:
         if reason:
             return Reset(reason=reason, top=self.top)
         start = len(self._events) - (self.top.offset - after.offset)
-        return self._page(islice(self._events, start, None), limit)
+        return self._page(((event,) for event in islice(self._events, start, None)), limit)
 
-    def latest(self, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
-        """Return the latest event of each key beyond the offset `after`."""
-        newest = (event for event, _ in self._latest.values() if _offset(event) > after)
-        return self._page(newest, limit)
+    def latest(self, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None) -> Page:
+        """Return the latest event of each key beyond the offset `after`.
+
+        Of a key with an owner, the events that describe its state: with `key` of that key alone
+        and with all its items, else without items. They are never divided between two pages.
+        """
+        groups = self._keys.groups(after=after, key=key)
+        return self._page(groups, limit)
 
     def expire(self, now: float) -> bool:
         """Remove events, ids and keys whose time is over; return whether the epoch is over too."""
@@ -172,15 +216,40 @@ class History:
             self._bytes = 0
         if len(self._order) > MIN_IDS:
             self._remove_old_ids(now)
-        while self._latest and now - self._oldest_key()[1] > METADATA_SECONDS:
-            self._evict_key()
+        if self._keys:
+            self._keys.expire(now - METADATA_SECONDS)
+            if now - max(self.appended_at, self._renewed_at) > self._retention.seconds:
+                self._keys.drop_contents()
         seconds = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
         return now - self.appended_at > seconds
 
+    def _append_owned(self, event: Event, now: float, time: int) -> tuple[Receipt, Event | None]:
+        refused = self._keys.refusal(event)
+        stored = None if refused else self._store(event, now, time)
+        receipt = Receipt(
+            id=event.id,
+            position=stored.position if stored else None,
+            refused=refused,
+            noted=self._keys.noted(event.key),
+        )
+        return receipt, stored
+
     def _store(self, event: Event, now: float, time: int) -> Event:
         """Store an event at the next offset, and return it with its position and time."""
+        stored = self._number(event, now, time)
+        if event.key is not None:
+            if self._keys is _NO_KEYS:
+                self._keys = LatestKeys()
+            self._keys.store(event.key, stored, now, event.write)
+        if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
+            self._trim()
+        return stored
+
+    def _number(self, event: Event, now: float, time: int) -> Event:
+        """Add an event to the history at the next offset."""
         position = self.top.next(event.id)
-        stored = replace(event, position=position, time=time)
+        write = event.write
+        stored = replace(event, position=position, time=time, write=write and write.delivered)
         if self._events is _NO_EVENTS:
             self._events = deque()
         if self._ids is _NO_IDS:
@@ -192,10 +261,6 @@ class History:
         self._ids[event.id] = position.offset
         self._order.append(event.id)
         self._id_times.append(now)
-        if event.key is not None:
-            self._store_latest(event.key, stored, now)
-        if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
-            self._trim()
         return stored
 
     def _trim(self) -> None:
@@ -203,25 +268,6 @@ class History:
         events, limit = self._events, self._retention
         while len(events) > 1 and (len(events) > limit.events or self._bytes > limit.bytes):
             self._bytes -= len(events.popleft().body)
-
-    def _store_latest(self, key: str, event: Event, now: float) -> None:
-        if self._latest is _NO_LATEST:
-            self._latest = OrderedDict()
-        # Removed and inserted again: the order of the dictionary is that of the last events.
-        replaced = self._latest.pop(key, None)
-        if replaced:
-            self._key_bytes -= len(replaced[0].body)
-        self._latest[key] = (event, now)
-        self._key_bytes += len(event.body)
-        while len(self._latest) > MAX_KEYS or self._key_bytes > MAX_KEY_BYTES:
-            self._evict_key()
-
-    def _oldest_key(self) -> tuple[Event, float]:
-        return next(iter(self._latest.values()))
-
-    def _evict_key(self) -> None:
-        _, (event, _) = self._latest.popitem(last=False)
-        self._key_bytes -= len(event.body)
 
     def _remove_old_ids(self, now: float) -> None:
         while len(self._order) > MIN_IDS:
@@ -237,20 +283,16 @@ class History:
         index = offset - self._first()
         return self._events[index] if 0 <= index < len(self._events) else None
 
-    def _page(self, events: Iterable[Event] | Iterator[Event], limit: int) -> Page:
+    def _page(self, groups: Iterable[Sequence[Event]], limit: int) -> Page:
         page: list[Event] = []
         size = 0
-        for event in events:
-            size += len(event.body)
-            if len(page) >= min(limit, PAGE_EVENTS) or (page and size > PAGE_BYTES):
+        for group in groups:
+            size += sum(len(event.body) for event in group)
+            count = len(page) + len(group)
+            if page and (count > min(limit, PAGE_EVENTS) or size > PAGE_BYTES):
                 return Page(events=tuple(page), top=self.top, more=True)
-            page.append(event)
+            page += group
         return Page(events=tuple(page), top=self.top)
-
-
-def _offset(event: Event) -> int:
-    assert event.position
-    return event.position.offset
 
 
 def _mismatch(asked: Position, stored_id: str | None) -> ResetReason | None:

@@ -84,6 +84,8 @@ class _EventFrame(Struct, frozen=True, gc=False, kw_only=True, tag="event", omit
     time: int | None = None
     key: str | None = None
     source: str | None = None
+    fold: str | None = None
+    attempt: str | None = None
     data: Raw
 
 
@@ -125,6 +127,8 @@ def encode_event(event: Event) -> bytes:
             time=event.time,
             key=event.key,
             source=event.source,
+            fold=event.fold,
+            attempt=event.attempt,
             data=Raw(event.body),
         )
     )
@@ -235,6 +239,8 @@ def decode_event(fields: Mapping[str, Any]) -> Event:
             id=fields["id"],
             key=fields.get("key"),
             source=fields.get("source"),
+            fold=fields.get("fold"),
+            attempt=fields.get("attempt"),
             time=fields.get("time"),
             position=Position(fields["epoch"], fields["offset"], fields["id"])
             if "epoch" in fields

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+from msgspec import ValidationError, convert, to_builtins
 
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.event import MAX_BATCH, Event
+from realtime_bridge.model.key_write import KeyWrite
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.wire.messages import ProtocolError, decode_event, encode_events
 
@@ -52,6 +54,8 @@ def pack_event(event: Event) -> dict[str, Any]:
         fields["key"] = event.key
     if event.source is not None:
         fields["source"] = event.source
+    if event.write is not None:
+        fields |= _pack_key_write(event.write)
     return fields
 
 
@@ -80,12 +84,17 @@ def unpack_events(events: object, *, fallback_id: str | None = None) -> list[Eve
 
 def pack_receipt(receipt: Receipt) -> dict[str, Any]:
     """Return the fields of a receipt, for a response."""
-    return {
+    fields: dict[str, Any] = {
         "id": receipt.id,
         "position": receipt.position.to_json() if receipt.position else None,
         "duplicate": receipt.duplicate,
         "pushed": receipt.pushed,
     }
+    if receipt.refused is not None:
+        fields["refused"] = receipt.refused
+    if receipt.noted:
+        fields["noted"] = receipt.noted
+    return fields
 
 
 def unpack_receipt(fields: Mapping[str, Any]) -> Receipt:
@@ -96,7 +105,39 @@ def unpack_receipt(fields: Mapping[str, Any]) -> Receipt:
         position=Position.from_json(position) if position else None,
         duplicate=fields["duplicate"],
         pushed=fields["pushed"],
+        refused=fields.get("refused"),
+        noted=fields.get("noted", 0),
     )
+
+
+def pack_lease(lease: Lease) -> dict[str, Any]:
+    """Return the fields of a lease, for a call."""
+    return to_builtins(lease)  # type: ignore[no-any-return]
+
+
+def unpack_leases(leases: object) -> list[Lease]:
+    """Return the leases of a call.
+
+    Raises:
+        ProtocolError: a lease is not valid.
+
+    """
+    try:
+        return convert(leases, list[Lease])
+    except ValidationError as error:
+        raise ProtocolError(
+            f"leases is not valid ({error}): send a list of objects with channel, key and attempt"
+        ) from error
+
+
+def pack_renewal(renewal: Renewal) -> dict[str, Any]:
+    """Return the fields of a renewal, for a response."""
+    return to_builtins(renewal)  # type: ignore[no-any-return]
+
+
+def unpack_renewal(fields: object) -> Renewal:
+    """Return the renewal in a response."""
+    return convert(fields, Renewal)
 
 
 def pack_answer(answer: Page | Reset) -> dict[str, Any]:
@@ -145,6 +186,18 @@ def _unpack_event(fields: object, number: int, fallback_id: str | None) -> Event
             id=generated_id if fields.get("id") is None else fields["id"],
             key=fields.get("key"),
             source=fields.get("source"),
+            fold=fields.get("fold"),
+            attempt=fields.get("attempt"),
+            take=fields.get("take"),
+            lease=fields.get("lease"),
+            will=fields.get("will"),
         )
     except InvalidEventError as error:
         raise InvalidEventError(f"events[{number}]: {error}") from error
+
+
+def _pack_key_write(write: KeyWrite) -> dict[str, Any]:
+    will = write.will and {"event": write.will.event, "data": orjson.Fragment(write.will.body)}
+    names = ("fold", "attempt", "take", "lease")
+    fields = {name: getattr(write, name) for name in names} | {"will": will}
+    return {name: value for name, value in fields.items() if value is not None}

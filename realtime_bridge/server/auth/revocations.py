@@ -15,7 +15,7 @@ from realtime_bridge.errors import ConfigurationError, InvalidIdentityError
 from realtime_bridge.model.channel import CONTROL, check_channel
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.user import UserId, user_text
-from realtime_bridge.protocol.publishing.history import MAX_KEYS
+from realtime_bridge.protocol.publishing.latest_keys import MAX_KEYS
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.tokens import SKEW_SECONDS
 

@@ -3,6 +3,9 @@
 import re
 
 from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.backend.log import FoldingLog
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import is_label
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
@@ -39,7 +42,10 @@ class LatestEvents:
         self._budget = budget
 
     async def latest(self, request: Request) -> Response:
-        """Answer `GET latest?channel=` with the latest event of each key, and the position."""
+        """Answer `GET latest?channel=` with the latest event of each key, and the position.
+
+        With `key`, the answer has the state of that key alone, and all items of its owner.
+        """
         principal = await self._authenticator.identify(request)
         channel = request.query_params.get("channel", "")
         after = request.query_params.get("after", "0")
@@ -52,8 +58,11 @@ class LatestEvents:
             raise denial.to_error()
         if not self._pipeline.has_log:
             raise HTTPError(404, "no_log", "This server stores no events: set REALTIME_LOG")
-        log = self._pipeline.log
-        page = await backend_call(log, log.latest, channel, after=int(after))
+        log, key = self._pipeline.log, request.query_params.get("key")
+        if key is None:
+            page = await backend_call(log, log.latest, channel, after=int(after))
+        else:
+            page = await self._state_of(channel, key)
         return Response.json(
             {
                 "channel": channel,
@@ -62,3 +71,15 @@ class LatestEvents:
                 "more": page.more,
             }
         )
+
+    async def _state_of(self, channel: str, key: str) -> Page:
+        log = self._pipeline.log
+        if not is_label(key):
+            raise HTTPError(
+                400, "bad_key", f"key={key[:40]!r} is no key: send 1 to 128 printable characters"
+            )
+        if not isinstance(log, FoldingLog):
+            raise HTTPError(
+                501, "no_owners", "This server's log keeps no keys with owners: omit `key`"
+            )
+        return await backend_call(log, log.latest, channel, key=key)

@@ -10,8 +10,15 @@ from typing import Any
 import orjson
 
 from realtime_bridge.backend.calls import backend_call
-from realtime_bridge.errors import InvalidEventError, PublishError, RealtimeError
+from realtime_bridge.backend.log import FoldingLog
+from realtime_bridge.errors import (
+    ConfigurationError,
+    InvalidEventError,
+    PublishError,
+    RealtimeError,
+)
 from realtime_bridge.model.channel import check_channel
+from realtime_bridge.model.position import is_label
 from realtime_bridge.protocol.session.session import MAX_REASON
 from realtime_bridge.protocol.wire import messages, rpc
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -60,6 +67,7 @@ class WorkerCalls:
             "read": self._read,
             "latest": self._latest,
             "positions": self._positions,
+            "renew": self._renew,
             "rotate_epoch": self._rotate_epoch,
         }
 
@@ -191,9 +199,29 @@ class WorkerCalls:
 
     async def _latest(self, fields: Fields) -> dict[str, Any]:
         after, limit = _number(fields, "after", 0), _number(fields, "limit", 1)
-        log, channel = self._pipeline.log, _channel(fields)
-        page = await backend_call(log, log.latest, channel, after=after, limit=limit)
+        channel, key = _channel(fields), fields.get("key")
+        if key is None:
+            log = self._pipeline.log
+            page = await backend_call(log, log.latest, channel, after=after, limit=limit)
+        else:
+            folding = self._folding_log()
+            page = await backend_call(folding, folding.latest, channel, key=_key(key))
         return rpc.pack_answer(page)
+
+    async def _renew(self, fields: Fields) -> dict[str, Any]:
+        leases, log = rpc.unpack_leases(fields.get("leases")), self._folding_log()
+        for lease in leases:
+            check_channel(lease.channel)
+        renewals = await backend_call(log, log.renew, leases)
+        return {"renewals": [rpc.pack_renewal(renewal) for renewal in renewals]}
+
+    def _folding_log(self) -> FoldingLog:
+        log = self._pipeline.log
+        if not isinstance(log, FoldingLog):
+            raise ConfigurationError(
+                f"{log} keeps no keys with owners: set REALTIME_LOG to memory, redis or postgres"
+            )
+        return log
 
     async def _positions(self, fields: Fields) -> dict[str, Any]:
         channels = list(map(check_channel, rpc.unpack_channels(fields.get("channels"))))
@@ -220,6 +248,12 @@ def _error(error: RealtimeError) -> dict[str, Any]:
 
 def _channel(fields: Fields) -> str:
     return check_channel(fields.get("channel", ""))
+
+
+def _key(key: object) -> str:
+    if not is_label(key):
+        raise ProtocolError("key is not valid: send a text of 1 to 128 printable characters")
+    return str(key)
 
 
 def _number(fields: Fields, name: str, least: int) -> int:

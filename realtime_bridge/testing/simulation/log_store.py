@@ -68,12 +68,12 @@ class LogStore:
         now, time = self._clock(), int(self._wall_clock() * 1_000)
         receipts, announced = [], []
         for event in events:
-            appended = self._history(event.channel).append(event, now=now, time=time)
-            receipts.append(appended.receipt)
-            if appended.announced:
-                announced.append(appended.announced)
-            if appended.announced and not appended.receipt.duplicate:
-                self._record(appended.announced)
+            receipt, stored = self._history(event.channel).append(event, now=now, time=time)
+            receipts.append(receipt)
+            if stored:
+                announced.append(stored)
+            if stored and not receipt.duplicate:
+                self._record(stored)
         for announce in list(self.listeners.values()):
             announce(announced)
         if self.on_appended:

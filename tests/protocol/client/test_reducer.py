@@ -190,11 +190,11 @@ class Faults(RuleBasedStateMachine):
             id=f"e{number}",
             source=self.sources[number],
         )
-        appended = self.history.append(one, now=0.0, time=1)
-        if appended.announced:
-            self.pushes.append(appended.announced)
-            if not appended.receipt.duplicate:
-                self.log[self.history.top.epoch].append(appended.announced)
+        receipt, stored = self.history.append(one, now=0.0, time=1)
+        if stored:
+            self.pushes.append(stored)
+            if not receipt.duplicate:
+                self.log[self.history.top.epoch].append(stored)
 
     @precondition(lambda self: self.pushes)
     @rule(data=st.data(), again=st.booleans())

@@ -1,7 +1,10 @@
 """Tests of the latest event of each key."""
 
+from typing import Any
+
 import pytest
 
+from realtime_bridge import Event
 from tests.server.harness import Frame, Serve, Site, make_bridge
 
 CHANNEL = "job.7"
@@ -37,6 +40,24 @@ async def test_latest_is_paged(site: Site) -> None:
 async def test_latest_after_malformed_offset_is_rejected(site: Site, after: str) -> None:
     status, answer = await read_latest(site, channel=CHANNEL, after=after or " ")
     assert (status, answer["error"]["code"]) == (400, "bad_position")
+
+
+async def test_latest_of_a_key_has_all_items_of_its_owner(site: Site) -> None:
+    fields: dict[str, Any] = {"channel": CHANNEL, "key": "stream-m1", "attempt": "A"}
+    start = Event(**fields, event="stream.started", data=None, take="always")
+    parts = [Event(**fields, event="stream.part", data=[n], fold="append") for n in range(3)]
+    await site.bridge.publish_many([start, *parts])
+    await site.bridge.publish(CHANNEL, "job.step", 1, key="other")
+    _, state = await read_latest(site, channel=CHANNEL, key="stream-m1")
+    assert [(event["event"], event["data"]) for event in state["events"]] == [
+        *(("stream.started", None), ("stream.part", [0, 1, 2]))
+    ]
+    assert (state["position"]["offset"], state["more"]) == (5, False)
+    assert [event.get("fold") for event in state["events"]] == [None, "append"]
+    _, general = await read_latest(site, channel=CHANNEL)
+    assert [event["event"] for event in general["events"]] == ["stream.started", "job.step"]
+    status, answer = await read_latest(site, channel=CHANNEL, key="a\nb")
+    assert (status, answer["error"]["code"]) == (400, "bad_key")
 
 
 async def test_latest_of_invalid_channel_is_rejected(site: Site) -> None:
