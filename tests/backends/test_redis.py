@@ -1,11 +1,16 @@
 """Redis backend: contracts of a log and of a feed."""
 
 from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
 
 import pytest
+from msgspec import msgpack
+from redis.asyncio import Redis
 
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.testing import FeedContract, LogContract
+from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
+from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge_backends.redis import RedisBackend
 from tests.services.redis import RedisServer
 
@@ -26,6 +31,31 @@ class TestLog(LogContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver
+
+
+class TestFoldingLog(FoldingLogContract):
+    @pytest.fixture
+    def receiver(self, receiver: RedisBackend) -> RedisBackend:
+        return receiver
+
+    @pytest.fixture
+    async def elapse(self, redis_server: RedisServer, channel: str) -> AsyncIterator[Elapse]:
+        async with Redis.from_url(redis_server.url) as client:
+            yield partial(shift_leases, client)
+
+
+async def shift_leases(client: Redis, channel: str, seconds: float) -> None:
+    """Move the ends of all leases of a channel back, as if this time had passed."""
+    prefix, milliseconds = f"realtime:{{{channel}}}", round(seconds * 1_000)
+    leases: Any = await client.zrange(f"{prefix}:leases", 0, -1, withscores=True)
+    for key, expires in leases:
+        packed: Any = await client.hget(f"{prefix}:owned", key)
+        record = {**msgpack.decode(packed), "expires": round(expires) - milliseconds}
+        await client.hset(f"{prefix}:owned", key, msgpack.encode(record))
+        await client.zadd(f"{prefix}:leases", {key: record["expires"]})
+    if leases:
+        least = round(min(expires for _, expires in leases)) - milliseconds
+        await client.hset(f"{prefix}:meta", "lease_at", least)
 
 
 class TestLogWithShortHistory(LogContract):

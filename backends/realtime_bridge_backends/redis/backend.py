@@ -1,24 +1,29 @@
 """Log and feed in Redis: streams keep history, one script is atomic, pub/sub notifies."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+import logging
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from msgspec import msgpack
 from redis.asyncio import RedisCluster
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
+from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
+from realtime_bridge.errors import PublishError
 from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.key_write import KeyWrite, Will
 from realtime_bridge.model.page import PAGE_BYTES, PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position, is_label
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.urls import redact
@@ -43,10 +48,18 @@ CALL_BYTES = 1024 * 1024
 SCAN_KEYS = 1_000
 """Keys that one step of a scan looks at: Redis serves no other client meanwhile."""
 
-_KEY_PARTS = ("meta", "events", "ids", "latest", "order")
+_IS_DUE = 1
+"""Answer of an operation that reads, where a lease ran out."""
+
+_Read = tuple[str, str, tuple[Argument, ...]]
+"""Operation that reads, its channel and its arguments."""
+
+_logger = logging.getLogger("realtime_bridge.backend")
+
+_KEY_PARTS = ("meta", "events", "ids", "latest", "order", "owned", "parts", "leases")
 
 
-class RedisBackend(ListableLog, Feed, Plugin):
+class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
     """Log and feed of all channels, each in a few keys of one slot; any process may append.
 
     Args:
@@ -111,9 +124,7 @@ class RedisBackend(ListableLog, Feed, Plugin):
         if len(events) == 1:
             (answer,) = await self._run([self._append_call(events)])
             return _receipts(events, answer)
-        indexes: dict[str, list[int]] = {}
-        for index, event in enumerate(events):
-            indexes.setdefault(event.channel, []).append(index)
+        indexes = _by_channel(events)
         chunks = [chunk for numbers in indexes.values() for chunk in _chunks(events, numbers)]
         answers = await self._run(
             [self._append_call([events[n] for n in chunk]) for chunk in chunks]
@@ -126,8 +137,8 @@ class RedisBackend(ListableLog, Feed, Plugin):
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
         limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
-        call = self._call("read", channel, after.epoch, after.offset, after.id or "", *limits)
-        (answer,) = await self._read([call])
+        position = (after.epoch, after.offset, after.id or "")
+        (answer,) = await self._read([("read", channel, (*position, *limits))])
         top = _position(answer[1:4])
         if answer[0]:
             return Reset(reason=answer[0].decode(), top=top)
@@ -139,15 +150,33 @@ class RedisBackend(ListableLog, Feed, Plugin):
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
         names = list(channels)
-        answers = await self._read([self._call("position", name) for name in names])
+        answers = await self._read([("position", name, ()) for name in names])
         return dict(zip(names, map(_position, answers), strict=True))
 
-    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
-        """Return the latest event of each key."""
-        limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
-        (answer,) = await self._read([self._call("latest", channel, after, *limits)])
+    async def latest(
+        self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
+    ) -> Page:
+        """Return the latest event of each key, or the state of one."""
+        arguments = (after, min(limit, PAGE_EVENTS), PAGE_BYTES, key or "")
+        (answer,) = await self._read([("latest", channel, arguments)])
         events = self._events(channel, answer[5:])
         return Page(events=events, top=_position(answer[1:4]), more=bool(answer[4]))
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        """Restart each channel's leases by one script, all in one round trip."""
+        indexes = _by_channel(leases)
+        calls = [
+            self._writing_call(
+                "renew",
+                channel,
+                (text for n in numbers for text in (leases[n].key, leases[n].attempt)),
+            )
+            for channel, numbers in indexes.items()
+        ]
+        renewals: dict[int, Renewal] = {}
+        for numbers, answer in zip(indexes.values(), await self._run(calls), strict=True):
+            renewals |= zip(numbers, _renewals(answer), strict=True)
+        return [renewals[index] for index in range(len(leases))]
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch if `expected_epoch` is still the channel's."""
@@ -195,17 +224,38 @@ class RedisBackend(ListableLog, Feed, Plugin):
             self._client, self._server, keys=keys, prefix=self._prefix, timing=self._timing
         )
 
-    async def _read(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        """Run calls that read; open the channels that do not exist, and read them again."""
-        answers = await self._run(calls)
-        missing = [number for number, answer in enumerate(answers) if answer is None]
-        if missing:
-            # The epoch comes from here: math.random of Redis has the same seed in every run.
-            await self._run([ScriptCall("open", calls[n].keys, [ids.epoch()]) for n in missing])
-            repeated = await self._run([calls[number] for number in missing])
-            for number, answer in zip(missing, repeated, strict=True):
+    async def _read(self, reads: Sequence[_Read]) -> list[Any]:
+        """Run operations that read; prepare the channels that need a write, and read them again."""
+        answers = await self._run([self._reading_call(read, ignore_leases=False) for read in reads])
+        for _ in range(2):  # a channel that was opened may have a lease that ran out
+            repeated = [
+                n for n, answer in enumerate(answers) if answer is None or answer == _IS_DUE
+            ]
+            if not repeated:
+                break
+            await self._prepare({reads[n][1]: answers[n] is None for n in repeated})
+            calls = [
+                self._reading_call(reads[n], ignore_leases=answers[n] == _IS_DUE) for n in repeated
+            ]
+            for number, answer in zip(repeated, await self._run(calls), strict=True):
                 answers[number] = answer
         return answers
+
+    async def _prepare(self, channels: Mapping[str, bool]) -> None:
+        """Open the channels that do not exist; in others, end the keys whose leases ran out."""
+        # The epoch comes from here: math.random of Redis has the same seed in every run.
+        opens = [
+            self._call("open", name, ids.epoch()) for name, is_new in channels.items() if is_new
+        ]
+        await self._run(opens)
+        lapses = [
+            self._writing_call("lapse", name) for name, is_new in channels.items() if not is_new
+        ]
+        try:
+            await self._run(lapses)
+        except PublishError as error:
+            # A full Redis refuses writes, and reads must go on: a later operation ends these keys.
+            _logger.warning("leases not ended: server=%s error=%s", self._server, error)
 
     async def _run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         if not calls:
@@ -232,16 +282,60 @@ class RedisBackend(ListableLog, Feed, Plugin):
         return tuple(self._unreadable.read_all(channel, frames, held_event))
 
     def _append_call(self, events: Sequence[Event]) -> ScriptCall:
-        channel = events[0].channel
-        arguments: list[Argument] = [
-            ids.epoch(),
-            self._publish,
-            pubsub_channel(self._prefix, channel),
-            *self._limits,
-        ]
+        arguments: list[Argument] = []
         for event in events:
             arguments += (event.id, event.key or "", len(event.body), *halves(event))
-        return self._call("append", channel, *arguments)
+            arguments.append(b"" if event.write is None else _pack_change(event, event.write))
+        return self._writing_call("append", events[0].channel, arguments)
+
+    def _writing_call(
+        self, operation: str, channel: str, arguments: Iterable[Argument] = ()
+    ) -> ScriptCall:
+        announcement = (self._publish, pubsub_channel(self._prefix, channel))
+        given = (ids.epoch(), *announcement, *self._limits, *arguments)
+        return self._call(operation, channel, *given)
+
+    def _reading_call(self, read: _Read, *, ignore_leases: bool) -> ScriptCall:
+        operation, channel, arguments = read
+        return self._call(operation, channel, int(ignore_leases), *arguments)
+
+
+def _pack_change(event: Event, write: KeyWrite) -> bytes:
+    """Return the change of an owned key; Lua's reader of MessagePack knows no bytes, only text."""
+    fields: dict[str, Any] = {"fold": write.fold, "attempt": write.attempt}
+    fields |= {"take": write.take, "lease": write.lease}
+    if write.will is not None:
+        head, tail = halves(_will_event(event, write, write.will))
+        # The log gives the id: it ends with the offset.
+        head = head.removesuffix(b'"%b"' % _WILL_ID) + b'"'
+        fields["will"] = [head.decode(), tail.decode(), len(write.will.body)]
+    return _encode_change({name: value for name, value in fields.items() if value is not None})
+
+
+def _will_event(event: Event, write: KeyWrite, will: Will) -> Event:
+    return Event.from_trusted(
+        event.channel,
+        will.event,
+        will.body,
+        id=_WILL_ID.decode(),
+        key=event.key,
+        source=None,
+        time=None,
+        position=None,
+        write=KeyWrite("lapse", write.attempt),
+    )
+
+
+_WILL_ID = b"-"
+_encode_change = msgpack.Encoder().encode
+
+
+def _by_channel(items: Sequence[Event | Lease]) -> dict[str, list[int]]:
+    """Return the indexes of each channel's items."""
+    indexes: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        indexes.setdefault(item.channel, []).append(index)
+    return indexes
 
 
 @lru_cache(maxsize=65_536)
@@ -263,14 +357,26 @@ def _chunks(events: Sequence[Event], indexes: Sequence[int]) -> Iterator[Sequenc
 
 
 def _receipts(events: Sequence[Event], answer: Sequence[Any]) -> list[Receipt]:
-    epoch = answer[0].decode()  # then an offset and a duplicate flag per event
+    # The epoch; then per event its offset, 1 for a duplicate or the reason of a refusal, the note.
+    epoch = answer[0].decode()
+    receipts = []
+    for number, event in zip(range(1, len(answer), 3), events, strict=True):
+        offset, outcome, noted = answer[number : number + 3]
+        if offset:
+            position = Position(epoch, offset, event.id)
+            duplicate = bool(outcome)
+            receipts.append(
+                Receipt(id=event.id, position=position, duplicate=duplicate, noted=noted)
+            )
+        else:
+            receipts.append(Receipt(id=event.id, refused=outcome.decode(), noted=noted))
+    return receipts
+
+
+def _renewals(answer: Sequence[Any]) -> list[Renewal]:
     return [
-        Receipt(
-            id=event.id,
-            position=Position(epoch, answer[number], event.id),
-            duplicate=bool(answer[number + 1]),
-        )
-        for number, event in zip(range(1, len(answer), 2), events, strict=True)
+        Renewal(refused.decode() or None, noted)
+        for refused, noted in zip(answer[::2], answer[1::2], strict=True)
     ]
 
 

@@ -14,7 +14,11 @@ def halves(event: Event) -> tuple[bytes, bytes]:
     # The log assigns the position, so a script in the log's server joins the two parts.
     names = event.channel.encode(), orjson.dumps(event.event), orjson.dumps(event.id)
     tail = b',"data":%b}' % event.body
-    for name, label in ((b"source", event.source), (b"key", event.key)):
+    labels = (
+        *((b"attempt", event.attempt), (b"fold", event.fold)),
+        *((b"source", event.source), (b"key", event.key)),
+    )
+    for name, label in labels:
         if label is not None:
             tail = b',"%b":%b%b' % (name, orjson.dumps(label), tail)
     # A channel's name needs no escaping: its characters are restricted.
@@ -42,6 +46,8 @@ def held_event(frame: bytes) -> Event:
             time=fields["time"],
             epoch=fields["epoch"],
             offset=fields["offset"],
+            fold=fields.get("fold"),
+            attempt=fields.get("attempt"),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ProtocolError(f"the stored event is malformed: {error}") from error
