@@ -20,8 +20,11 @@ BEGIN
     DELETE FROM {schema}.relay_queue WHERE channel = ANY(names);
     DELETE FROM {schema}.ids WHERE channel = ANY(names);
     DELETE FROM {schema}.latest WHERE channel = ANY(names);
+    DELETE FROM {schema}.owned WHERE channel = ANY(names);
+    DELETE FROM {schema}.folded WHERE channel = ANY(names);
     UPDATE {schema}.channels SET epoch = {schema}.new_epoch(), top = 0, top_id = NULL, first = 1, bytes = 0,
-        appended_at = clock_timestamp(), changed_by = pg_current_xact_id(), duplicate_offset = NULL
+        appended_at = clock_timestamp(), changed_by = pg_current_xact_id(), duplicate_offset = NULL,
+        has_owned = false, lease_at = NULL
     WHERE channel = ANY(names);
 END $$;
 
@@ -57,6 +60,14 @@ BEGIN
     IF (SELECT count(*) FROM {schema}.channels c WHERE c.channel = ANY(names) AND NOT {schema}.is_expired(c.top, c.appended_at))
         < cardinality(names) THEN
         PERFORM {schema}.lock_channels(names);
+    END IF;
+    IF EXISTS (SELECT FROM {schema}.channels c WHERE c.channel = ANY(names) AND c.lease_at <= clock_timestamp()) THEN
+        BEGIN
+            PERFORM {schema}.lock_channels(names);
+            PERFORM {schema}.lapse_channels(names);
+        EXCEPTION WHEN insufficient_resources OR read_only_sql_transaction THEN
+            RAISE WARNING 'owners not ended: %', SQLERRM;  -- a read goes on where nothing can be written
+        END;
     END IF;
     RETURN QUERY SELECT c.channel, c.epoch, c.top, c.top_id FROM {schema}.channels c WHERE c.channel = ANY(names);
 END $$;
@@ -99,7 +110,7 @@ BEGIN
 END $$;
 
 -- Delete events, ids and keys beyond a channel's limits. The limits of ids (the last 1,000, or all
--- of 5 minutes, at most 100,000) and of keys (1,000, 1 MiB, 7 days) are those of the specification.
+-- of 5 minutes, at most 100,000) and of keys (1,000, 4 MiB, 7 days) are those of the specification.
 -- An event that waits for the relay stays, and with it all later events: the history has no holes.
 CREATE OR REPLACE FUNCTION {schema}.trim_channel(name text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -121,29 +132,46 @@ BEGIN
     UPDATE {schema}.channels SET first = coalesce(history.first, state.top + 1), bytes = history.bytes WHERE channel = name;
     DELETE FROM {schema}.ids WHERE channel = name AND "offset" <= state.top - 1000
         AND (added_at < clock_timestamp() - interval '5 minutes' OR "offset" <= state.top - 100000);
-    DELETE FROM {schema}.latest l USING (
-        SELECT key, row_number() OVER newest AS nth, sum(octet_length(body)) OVER newest AS total, "time"
-        FROM {schema}.latest WHERE channel = name WINDOW newest AS (ORDER BY "offset" DESC)
-    ) AS old
-    WHERE l.channel = name AND l.key = old.key AND old.nth > 1 AND (
-        old.nth > 1000 OR old.total > 1048576
-        OR old."time" < extract(epoch FROM clock_timestamp() - interval '7 days') * 1000);
+    WITH every AS (
+        SELECT coalesce(l.key, o.key) AS key, coalesce(o.touched, l."offset") AS touched,
+            coalesce(o.touched_at, to_timestamp(l."time" / 1000.0)) AS touched_at,
+            coalesce(octet_length(l.body), 0) + coalesce(o.items_bytes, 0) AS size
+        FROM (SELECT * FROM {schema}.latest WHERE channel = name) AS l
+        FULL JOIN (SELECT * FROM {schema}.owned WHERE channel = name) AS o ON o.key = l.key
+    ), numbered AS (
+        SELECT key, row_number() OVER newest AS nth, sum(size) OVER newest AS total, touched_at
+        FROM every WINDOW newest AS (ORDER BY touched DESC)
+    ), old AS (
+        SELECT key FROM numbered
+        WHERE nth > 1 AND (nth > 1000 OR total > 4194304 OR touched_at < clock_timestamp() - interval '7 days')
+    ), removed_owned AS (
+        DELETE FROM {schema}.owned o USING old WHERE o.channel = name AND o.key = old.key
+    ), removed_folded AS (
+        DELETE FROM {schema}.folded f USING old WHERE f.channel = name AND f.key = old.key
+    )
+    DELETE FROM {schema}.latest l USING old WHERE l.channel = name AND l.key = old.key;
 END $$;
 
--- Finish an append: store the latest event of each key, trim channels, and notify listeners.
+-- Store the latest of these events for each key; parts, notes and ends replace nothing.
+CREATE OR REPLACE FUNCTION {schema}.store_latest(names text[], offsets bigint[]) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO {schema}.latest (channel, key, epoch, "offset", "time", id, event, body, source, attempt)
+    SELECT DISTINCT ON (e.channel, e.key)
+        e.channel, e.key, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.source, e.attempt
+    FROM unnest(names, offsets) AS appended (name, "offset")
+    JOIN {schema}.events e ON e.channel = appended.name AND e."offset" = appended."offset"
+    WHERE e.key IS NOT NULL AND e.fold IS NULL
+    ORDER BY e.channel, e.key, e."offset" DESC
+    ON CONFLICT (channel, key) DO UPDATE SET epoch = excluded.epoch, "offset" = excluded."offset",
+        "time" = excluded."time", id = excluded.id, event = excluded.event, body = excluded.body,
+        source = excluded.source, attempt = excluded.attempt
+$$;
+
+-- Finish an append: trim channels, and notify listeners.
 -- Trimming runs once per 64 offsets, or 10 % over the limit of bytes: each run scans the history.
 CREATE OR REPLACE FUNCTION {schema}.finish_append(names text[], offsets bigint[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     name text;
 BEGIN
-    INSERT INTO {schema}.latest (channel, key, epoch, "offset", "time", id, event, body, source)
-    SELECT DISTINCT ON (e.channel, e.key) e.channel, e.key, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.source
-    FROM unnest(names, offsets) AS appended (name, "offset")
-    JOIN {schema}.events e ON e.channel = appended.name AND e."offset" = appended."offset"
-    WHERE e.key IS NOT NULL
-    ORDER BY e.channel, e.key, e."offset" DESC
-    ON CONFLICT (channel, key) DO UPDATE SET epoch = excluded.epoch, "offset" = excluded."offset",
-        "time" = excluded."time", id = excluded.id, event = excluded.event, body = excluded.body, source = excluded.source;
     FOR name IN
         SELECT c.channel
         FROM (SELECT a.name, min(a."offset") AS low, max(a."offset") AS high
@@ -159,9 +187,10 @@ BEGIN
 END $$;
 
 -- Append events, and return their positions in the order of the arguments.
+DROP FUNCTION IF EXISTS {schema}.append(text[], text[], text[], text[], text[], text[]);  -- of another result type
 CREATE OR REPLACE FUNCTION {schema}.append(
     names text[], event_names text[], event_ids text[], bodies text[], keys text[], sources text[]
-) RETURNS TABLE (n bigint, epoch text, "offset" bigint, duplicate boolean) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (n bigint, epoch text, "offset" bigint, duplicate boolean, refused text, noted bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     sizes integer[] := ARRAY(SELECT octet_length(b) FROM unnest(bodies) WITH ORDINALITY AS g (b, i) ORDER BY i);
@@ -169,7 +198,14 @@ DECLARE
     assigned record;
     new_names text[] := '{{}}';
     new_offsets bigint[] := '{{}}';
+    none text[] := array_fill(NULL::text, ARRAY[cardinality(names)]);
 BEGIN
+    -- A key with an owner refuses events, and a silent owner is ended after this append.
+    IF EXISTS (SELECT FROM {schema}.channels c WHERE c.channel = ANY(names) AND c.has_owned) THEN
+        RETURN QUERY SELECT * FROM {schema}.append_owned(names, event_names, event_ids, bodies, keys, sources,
+            none, none, none, none::integer[], none, none);
+        RETURN;
+    END IF;
     FOR assigned IN SELECT * FROM {schema}.assign_offsets(names, event_ids, sizes, '{{}}') AS a ORDER BY a.n LOOP
         -- Read the clock under the lock: a channel's times then grow with its offsets.
         at := coalesce(at, extract(epoch FROM clock_timestamp()) * 1000);
@@ -180,9 +216,10 @@ BEGIN
             new_names := new_names || names[assigned.n];
             new_offsets := new_offsets || assigned."offset";
         END IF;
-        n := assigned.n; epoch := assigned.epoch; "offset" := assigned."offset"; duplicate := assigned.duplicate;
+        n := assigned.n; epoch := assigned.epoch; "offset" := assigned."offset"; duplicate := assigned.duplicate; noted := 0;
         RETURN NEXT;
     END LOOP;
+    PERFORM {schema}.store_latest(new_names, new_offsets);
     PERFORM {schema}.finish_append(new_names, new_offsets);
 END $$;
 
@@ -227,6 +264,10 @@ BEGIN
     INSERT INTO {schema}.relay_queue (channel, "offset")
     SELECT a.name, a."offset" FROM unnest(new_names, new_offsets) AS a (name, "offset"), {schema}.settings
     WHERE relay_enabled;
+    PERFORM {schema}.store_latest(coalesce(new_names, '{{}}'), coalesce(new_offsets, '{{}}'));
+    IF EXISTS (SELECT FROM {schema}.channels c WHERE c.channel = ANY(new_names) AND c.has_owned) THEN
+        PERFORM {schema}.fold_outbox(new_names, new_offsets);
+    END IF;
     PERFORM {schema}.finish_append(coalesce(new_names, '{{}}'), coalesce(new_offsets, '{{}}'));
     RETURN NULL;
 END $$;
@@ -270,12 +311,15 @@ BEGIN
     DELETE FROM {schema}.events WHERE channel = name;
     DELETE FROM {schema}.relay_queue WHERE channel = name;
     DELETE FROM {schema}.ids WHERE channel = name;
-    UPDATE {schema}.latest l SET epoch = begun, "offset" = moved.n
-    FROM (SELECT key, row_number() OVER (ORDER BY "offset") AS n FROM {schema}.latest WHERE channel = name) AS moved
-    WHERE l.channel = name AND l.key = moved.key;
-    INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source)
-    SELECT l.channel, l.epoch, l."offset", l."time", l.id, l.event, l.body, l.key, l.source
-    FROM {schema}.latest l WHERE l.channel = name ORDER BY l."offset" DESC LIMIT 1
+    PERFORM {schema}.move_groups(name, begun);
+    INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source, fold, attempt)
+    SELECT * FROM (
+        SELECT l.channel, l.epoch, l."offset", l."time", l.id, l.event, l.body, l.key, l.source, NULL AS fold, l.attempt
+        FROM {schema}.latest l WHERE l.channel = name
+        UNION ALL
+        SELECT f.channel, f.epoch, f."offset", f."time", f.id, f.event, f.body, f.key, f.source, f.fold, f.attempt
+        FROM {schema}.folded f WHERE f.channel = name
+    ) AS moved ORDER BY "offset" DESC LIMIT 1
     RETURNING "offset" AS top, id, octet_length(body) AS bytes INTO newest;
     UPDATE {schema}.channels SET epoch = begun, top = coalesce(newest.top, 0), top_id = newest.id,
         first = coalesce(newest.top, 1), bytes = coalesce(newest.bytes, 0),
@@ -302,13 +346,21 @@ BEGIN
     RETURN (SELECT generation FROM {schema}.settings);
 END $$;
 
--- Delete the history of idle channels, then expired channels, at most `max_channels` of each.
+-- End silent owners, delete the history of idle channels, then expired channels, at most `max_channels`
+-- of each.
 -- SKIP LOCKED: several listeners may run this at the same time, and no append waits for it.
 CREATE OR REPLACE FUNCTION {schema}.expire_channels(max_channels integer) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     idle_names text[];
     lifetime interval := (SELECT history_seconds FROM {schema}.settings) * interval '1 second';
+    silent_names text[];
 BEGIN
+    silent_names := ARRAY(SELECT channel FROM {schema}.channels WHERE lease_at <= clock_timestamp()
+        ORDER BY channel LIMIT max_channels FOR UPDATE SKIP LOCKED);
+    PERFORM {schema}.lapse_channels(silent_names);
+    PERFORM {schema}.drop_idle_items(ARRAY(SELECT channel FROM {schema}.channels
+        WHERE has_owned AND greatest(appended_at, renewed_at) < clock_timestamp() - lifetime
+        ORDER BY channel LIMIT max_channels FOR UPDATE SKIP LOCKED));
     idle_names := ARRAY(SELECT channel FROM {schema}.channels
         WHERE first <= top AND appended_at < clock_timestamp() - lifetime
         AND NOT EXISTS (SELECT FROM {schema}.relay_queue q WHERE q.channel = channels.channel)
@@ -322,6 +374,10 @@ BEGIN
         DELETE FROM {schema}.ids i USING expired WHERE i.channel = expired.channel
     ), latest AS (
         DELETE FROM {schema}.latest l USING expired WHERE l.channel = expired.channel
+    ), owned AS (
+        DELETE FROM {schema}.owned o USING expired WHERE o.channel = expired.channel
+    ), folded AS (
+        DELETE FROM {schema}.folded f USING expired WHERE f.channel = expired.channel
     )
     DELETE FROM {schema}.channels c USING expired WHERE c.channel = expired.channel;
     RETURN cardinality(idle_names);

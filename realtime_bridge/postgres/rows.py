@@ -6,8 +6,13 @@ from typing import Any
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position, is_label
 
-COLUMNS = 'e.channel, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.key, e.source'
+COLUMNS = (
+    'e.channel, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.key, e.source, '
+    "e.fold, e.attempt"
+)
 """The columns that `event_from_row` expects, of a table with the alias `e`."""
+
+EVENT_COLUMNS = COLUMNS.count(",") + 1
 
 
 def event_from_row(row: Sequence[Any]) -> Event:
@@ -17,7 +22,7 @@ def event_from_row(row: Sequence[Any]) -> Event:
         ValueError: SQL wrote the row by itself, and clients could not read the event.
 
     """
-    channel, epoch, offset, time, event_id, name, body, key, source = row
+    channel, epoch, offset, time, event_id, name, body, key, source, fold, attempt = row
     return Event.from_storage(
         channel,
         name,
@@ -28,6 +33,8 @@ def event_from_row(row: Sequence[Any]) -> Event:
         time=time,
         epoch=epoch,
         offset=offset,
+        fold=fold,
+        attempt=attempt,
     )
 
 

@@ -17,11 +17,11 @@ from realtime_bridge.postgres import triggers
 
 VERSION = 3
 """Version of the tables; every install replaces the functions. 2: constraints of the outbox.
-3: names of watched tables."""
+3: names of watched tables, keys with owners."""
 
 _CONSTRAINTS_VERSION, _NAMES_VERSION = 2, 3
 
-_FUNCTIONS = ("rules", "functions")
+_FUNCTIONS = ("rules", "owned_keys_tables", "functions", "owned_keys")
 
 # Ids of transactions have a meaning in one server only: a restored database has those of another.
 _FORGET_TRANSACTIONS: LiteralString = """

@@ -1,11 +1,14 @@
 """PostgreSQL backend: contracts of a log and of a feed."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
+import psycopg
 import pytest
 
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.testing import FeedContract, LogContract
+from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
+from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge_backends.postgres import PostgresBackend
 from tests.services.postgres import PostgresServer
 
@@ -36,6 +39,26 @@ class TestLog(LogContract):
     @pytest.fixture
     def receiver(self, receiver: PostgresBackend) -> PostgresBackend:
         return receiver
+
+
+class TestFoldingLog(FoldingLogContract):
+    @pytest.fixture
+    def receiver(self, receiver: PostgresBackend) -> PostgresBackend:
+        return receiver
+
+    @pytest.fixture
+    async def elapse(self, url: str) -> AsyncIterator[Elapse]:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            yield partial(shift_leases, connection)
+
+
+async def shift_leases(connection: psycopg.AsyncConnection, channel: str, seconds: float) -> None:
+    """Move the ends of all leases of a channel back, as if this time had passed."""
+    await connection.execute(
+        "UPDATE realtime.owned SET expires = expires - %s * interval '1 s' WHERE channel = %s",
+        [seconds, channel],
+    )
+    await connection.execute("SELECT realtime.store_lease_times(%s)", [[channel]])
 
 
 class TestLogWithShortHistory(LogContract):

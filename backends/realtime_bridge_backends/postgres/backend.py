@@ -13,20 +13,20 @@ from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
-from realtime_bridge.backend.log import TransactionalLog
+from realtime_bridge.backend.log import FoldingLog, TransactionalLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema, transactions
 from realtime_bridge.postgres.address import parse_address, server_name
 from realtime_bridge.postgres.connection import Connection, connect
-from realtime_bridge.postgres.rows import position_from_row
+from realtime_bridge.postgres.rows import EVENT_COLUMNS, position_from_row
 from realtime_bridge_backends.postgres import queries
 from realtime_bridge_backends.postgres.checks import run_checks
 from realtime_bridge_backends.postgres.errors import to_publish_error
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 
-class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
+class PostgresBackend(TransactionalLog, ListableLog, FoldingLog, Feed, Plugin):
     """Log and feed of all channels, in one schema; any process may append and listen.
 
     Args:
@@ -107,14 +107,12 @@ class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
             return []
         columns = [list(column) for column in zip(*transactions.outbox_rows(events), strict=True)]
         channels, names, ids, bodies, keys, sources = columns
-        rows = await self._query(
-            'SELECT epoch, "offset", duplicate FROM {}.append(%s, %s, %s, %s, %s, %s)',
-            [channels, names, ids, bodies, keys, sources],
-        )
-        return [
-            Receipt(id=event.id, position=Position(epoch, offset, event.id), duplicate=duplicate)
-            for event, (epoch, offset, duplicate) in zip(events, rows, strict=True)
-        ]
+        call, arguments = queries.APPEND, [channels, names, ids, bodies, keys, sources]
+        if any(event.write for event in events):
+            call = queries.APPEND_OWNED
+            arguments += [list(column) for column in zip(*map(_key_write_row, events), strict=True)]
+        rows = await self._query(call, arguments)
+        return [_receipt(event, row) for event, row in zip(events, rows, strict=True)]
 
     def append_in_transaction(
         self, transaction: object, events: Sequence[Event]
@@ -125,10 +123,14 @@ class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
         limit = min(limit, PAGE_EVENTS)
-        rows = await self._query(queries.AFTER, [after.offset, after.offset, limit + 1, channel])
+        arguments = [after.offset, after.offset, limit + 1, channel]
+        rows = await self._query(queries.AFTER, arguments)
+        if rows and rows[0][queries.IS_DUE_AFTER]:
+            await self.positions([channel])  # it ends the silent owners
+            rows = await self._query(queries.AFTER, arguments)
         if not rows:  # no such channel, or expired: `positions` begins an epoch
             top = (await self.positions([channel]))[channel]
-            rows = [(top.epoch, top.offset, top.id, 1, None, *[None] * 9)]
+            rows = [(top.epoch, top.offset, top.id, 1, None, False, *[None] * EVENT_COLUMNS)]
         return queries.read_result(rows, after, limit, self._unreadable)
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
@@ -139,13 +141,31 @@ class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
         rows = await self._query("SELECT * FROM {}.positions(%s)", [names])
         return {name: position_from_row(place) for name, *place in rows}
 
-    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
-        """Return the latest event of each key."""
+    async def latest(
+        self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
+    ) -> Page:
+        """Return the latest event of each key, or the state of one."""
         limit = min(limit, PAGE_EVENTS)
-        rows = await self._query(queries.LATEST, [after, limit + 1, channel])
+        arguments = [0 if key else after, limit + 1, key, channel]
+        rows = await self._query(queries.LATEST, arguments)
+        if rows and rows[0][queries.IS_DUE_LATEST]:
+            await self.positions([channel])  # it ends the silent owners
+            rows = await self._query(queries.LATEST, arguments)
         if not rows:
             return Page(events=(), top=(await self.positions([channel]))[channel])
         return queries.latest_page(rows, limit, self._unreadable)
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        """Restart leases in one call."""
+        if not leases:
+            return []
+        names, keys, attempts = zip(
+            *((lease.channel, lease.key, lease.attempt) for lease in leases), strict=True
+        )
+        rows = await self._query(
+            "SELECT refused, noted FROM {}.renew(%s, %s, %s)", [[*names], [*keys], [*attempts]]
+        )
+        return [Renewal(refused or None, noted) for refused, noted in rows]
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch if `expected_epoch` is still the channel's."""
@@ -208,3 +228,19 @@ class PostgresBackend(TransactionalLog, ListableLog, Feed, Plugin):
             raise to_publish_error(late, self._server) from error
         except (psycopg.Error, *CONNECTION_ERRORS) as error:
             raise to_publish_error(error, self._server) from error
+
+
+def _key_write_row(event: Event) -> tuple[Any, ...]:
+    write = event.write
+    if write is None:
+        return (None,) * 6
+    will = (write.will.event, write.will.body.decode()) if write.will else (None, None)
+    return (write.fold, write.attempt, write.take, write.lease, *will)
+
+
+def _receipt(event: Event, row: Sequence[Any]) -> Receipt:
+    epoch, offset, duplicate, refused, noted = row
+    position = Position(epoch, offset, event.id) if refused is None else None
+    return Receipt(
+        id=event.id, position=position, duplicate=duplicate, refused=refused, noted=noted
+    )

@@ -1,6 +1,8 @@
 """Queries for reads, and conversion of their rows into pages and resets."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from realtime_bridge.backend.unreadable import UnreadableEvents
@@ -11,10 +13,17 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.postgres.rows import COLUMNS, event_from_row, position_from_row
 from realtime_bridge.protocol.publishing.history import reset_reason
 
+APPEND = 'SELECT epoch, "offset", duplicate, refused, noted FROM {}.append(%s, %s, %s, %s, %s, %s)'
+APPEND_OWNED = (
+    'SELECT epoch, "offset", duplicate, refused, noted FROM {}.append_owned('
+    "%s, %s, %s, %s, %s, %s, "
+    "%s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::text[])"
+)
+
 AFTER = f"""
 SELECT c.epoch, c.top, c.top_id,
     CASE WHEN idle THEN c.top + 1 ELSE c.first END,
-    CASE WHEN NOT idle THEN target.id END,
+    CASE WHEN NOT idle THEN target.id END, coalesce(c.lease_at <= clock_timestamp(), false),
     {COLUMNS}
 FROM {{0}}.channels c
 CROSS JOIN {{0}}.settings s
@@ -31,15 +40,12 @@ One statement, and so one snapshot: an append between two statements would look 
 history of an idle channel counts as deleted, before `expire_channels` deletes it."""
 
 LATEST = f"""
-SELECT c.epoch, c.top, c.top_id, NULL, NULL, {COLUMNS}
+SELECT c.epoch, c.top, c.top_id, NULL, coalesce(c.lease_at <= clock_timestamp(), false), e.shown, {COLUMNS}
 FROM {{0}}.channels c
-LEFT JOIN LATERAL (
-    SELECT * FROM {{0}}.latest e WHERE e.channel = c.channel AND e."offset" > %s
-    AND e."time" > extract(epoch FROM now() - interval '7 days') * 1000
-    ORDER BY e."offset" LIMIT %s
-) AS e ON true
+LEFT JOIN LATERAL {{0}}.latest_groups(c.channel, %s, %s, %s) AS e ON true
 WHERE c.channel = %s AND NOT {{0}}.is_expired(c.top, c.appended_at)
-"""  # noqa: S608 -- constant columns
+ORDER BY e.shown, e."offset"
+"""  # noqa: S608, E501 -- constant columns
 
 SINCE = f"""
 SELECT {COLUMNS}
@@ -52,7 +58,9 @@ JOIN LATERAL (
 """  # noqa: S608, E501 -- constant columns
 """Events after known positions of several channels, and the events that were sent again."""
 
-_CHANNEL, _EVENT, _TOP = slice(0, 5), slice(5, None), slice(0, 3)
+_CHANNEL, _TOP, _EVENT = slice(0, 5), slice(0, 3), slice(6, None)
+IS_DUE_AFTER, IS_DUE_LATEST, _SHOWN = 5, 4, 5
+"""Columns: whether a lease ran out, and the offset of a key's last event."""
 
 
 def read_result(
@@ -73,12 +81,22 @@ def read_result(
 
 
 def latest_page(rows: Sequence[Sequence[Any]], limit: int, unreadable: UnreadableEvents) -> Page:
-    """Return the latest events of rows as one page; `limit + 1` rows mean that more follow."""
-    event_rows = _event_rows(rows)
-    events = _readable(event_rows, unreadable)
-    fitting = tuple(_fit(events, limit))
-    more = len(fitting) < len(events) or len(event_rows) > limit
-    return Page(events=fitting, top=position_from_row(rows[0][_TOP]), more=more)
+    """Return the latest events of rows as one page; more keys than the limit mean that more follow.
+
+    The events of one key are never divided between two pages.
+    """
+    kept = (row for row in rows if row[_SHOWN] is not None)
+    groups = [[row[_EVENT] for row in group] for _, group in groupby(kept, itemgetter(_SHOWN))]
+    top = position_from_row(rows[0][_TOP])
+    page: list[Event] = []
+    size = 0
+    for group in groups:
+        events = _readable(group, unreadable)
+        size += sum(len(event.body) for event in events)
+        if page and (len(page) + len(events) > limit or size > PAGE_BYTES):
+            return Page(events=tuple(page), top=top, more=True)
+        page += events
+    return Page(events=tuple(page), top=top, more=len(groups) > limit)
 
 
 def _event_rows(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
