@@ -11,9 +11,14 @@ if TYPE_CHECKING:
     from realtime_bridge.errors import ExtraNotInstalledError as ExtraNotInstalledError
     from realtime_bridge.errors import InvalidEventError as InvalidEventError
     from realtime_bridge.errors import InvalidIdentityError as InvalidIdentityError
+    from realtime_bridge.errors import KeyOwnedError as KeyOwnedError
     from realtime_bridge.errors import PublishError as PublishError
     from realtime_bridge.errors import RateLimitedError as RateLimitedError
     from realtime_bridge.errors import RealtimeError as RealtimeError
+    from realtime_bridge.errors import StreamError as StreamError
+    from realtime_bridge.errors import StreamFullError as StreamFullError
+    from realtime_bridge.errors import StreamStoppedError as StreamStoppedError
+    from realtime_bridge.errors import StreamSupersededError as StreamSupersededError
     from realtime_bridge.model.event import Event as Event
     from realtime_bridge.model.position import Position as Position
     from realtime_bridge.model.receipt import Receipt as Receipt
@@ -38,6 +43,11 @@ _HOMES = {
     "PublishError": "errors",
     "RateLimitedError": "errors",
     "RealtimeError": "errors",
+    "KeyOwnedError": "errors",
+    "StreamError": "errors",
+    "StreamFullError": "errors",
+    "StreamStoppedError": "errors",
+    "StreamSupersededError": "errors",
     "Event": "model.event",
     "Position": "model.position",
     "user_channel": "model.user",

@@ -110,5 +110,25 @@ class RateLimitedError(PublishError):
         self.retry_after = retry_after
 
 
+class KeyOwnedError(PublishError):
+    """Plain event for a key that has an owner; its owner alone changes the key."""
+
+
+class StreamError(RealtimeError):
+    """Stream that takes no more items."""
+
+
+class StreamStoppedError(StreamError):
+    """Stream that was stopped, or has ended."""
+
+
+class StreamSupersededError(StreamError):
+    """Stream that another attempt took over."""
+
+
+class StreamFullError(StreamError):
+    """Stream that has as many bytes as a log keeps."""
+
+
 class AuthRequestError(RealtimeError):
     """Authorization request that the provider's own client never sends."""

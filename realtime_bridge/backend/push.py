@@ -16,12 +16,15 @@ class PushLimits(Struct, frozen=True, kw_only=True):
         event_bytes: bytes of one encoded event.
         events: number of events.
         channels: number of channels.
+        stream_seconds: shortest time between two parts of a stream, which the provider allows for
+            each stream of an application.
 
     """
 
     event_bytes: int
     events: int
     channels: int
+    stream_seconds: float = 0.05
 
 
 class Backend(Component):

@@ -51,3 +51,8 @@ def epoch() -> str:
 def client_id() -> str:
     """Return a new client id; a process or page load has one."""
     return f"c_{os.urandom(9).hex()}"
+
+
+def nonce() -> str:
+    """Return 13 random characters of Crockford's base32, for an attempt or the ids of a writer."""
+    return os.urandom(13).translate(_CROCKFORD).decode()

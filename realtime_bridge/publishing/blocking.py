@@ -16,13 +16,18 @@ from realtime_bridge.backend.native_threads import create_future, wait_for
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
+from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.blocking_reports import BlockingReports
-from realtime_bridge.publishing.broadcaster import Broadcaster
+from realtime_bridge.publishing.broadcaster import Broadcaster, owned_key
 from realtime_bridge.publishing.reports import Reports, publish_batch
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.job import BlockingJob
+    from realtime_bridge.protocol.streams.snapshot import StreamSnapshot
+    from realtime_bridge.protocol.streams.writer_state import StreamFormat
+    from realtime_bridge.publishing.stream import BlockingStream
+    from realtime_bridge.publishing.stream_writer import StreamWriter
 
 T = TypeVar("T")
 
@@ -99,6 +104,8 @@ class BlockingBroadcaster:
         """
         published: Event = Event.create(channel, event, data, id, key, source)
         (receipt,) = self.publish_many([published], transaction=transaction)
+        if receipt.refused:
+            raise owned_key(published)
         return receipt
 
     def publish_in_background(self, events: Iterable[Event]) -> None:
@@ -140,6 +147,47 @@ class BlockingBroadcaster:
         from realtime_bridge.jobs.job import BlockingJob
 
         return BlockingJob(channel, id, title, self._reports)
+
+    def stream(
+        self,
+        channel: str,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        format: "StreamFormat" = "text",  # noqa: A002 -- the field's name on the wire
+        meta: Any = None,
+        attempt: str | None = None,
+        pace: float | None = None,
+    ) -> "BlockingStream":
+        """Return a stream of items: `with broadcaster.stream(…) as stream`.
+
+        Arguments and errors are those of `Broadcaster.stream`. It connects, if need be.
+        """
+        from realtime_bridge.publishing.stream import BlockingStream
+
+        options: Any = {"format": format, "meta": meta, "attempt": attempt, "pace": pace}
+
+        async def create(broadcaster: Broadcaster) -> "StreamWriter":
+            return broadcaster.streams.writer(channel, id or event_id(), **options)
+
+        writer = self._submit(create).result()
+        return BlockingStream(writer, lambda work: self._submit(lambda _: work()))
+
+    def stop_stream(
+        self,
+        channel: str,
+        id: str,  # noqa: A002 -- as in `publish`
+        *,
+        attempt: str | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Stop a stream; see `Broadcaster.stop_stream`."""
+        return self._submit(
+            lambda broadcaster: broadcaster.stop_stream(channel, id, attempt=attempt, by=by)
+        ).result()
+
+    def read_stream(self, channel: str, id: str) -> "StreamSnapshot | None":  # noqa: A002
+        """Return the state and the items of a stream; see `Broadcaster.read_stream`."""
+        return self._submit(lambda broadcaster: broadcaster.read_stream(channel, id)).result()
 
     def _running_reports(self) -> Reports | None:
         loop_thread = self._loop_thread

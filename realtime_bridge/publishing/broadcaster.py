@@ -2,30 +2,33 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from msgspec.structs import replace
-
-from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log, TransactionalLog
-from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.push import Backend
-from realtime_bridge.errors import ConfigurationError, InvalidEventError, PublishError
+from realtime_bridge.errors import (
+    ConfigurationError,
+    InvalidEventError,
+    KeyOwnedError,
+)
 from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
-from realtime_bridge.model.page import Page
-from realtime_bridge.model.position import Position
+from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.publishing.event_pusher import EventPusher
 from realtime_bridge.publishing.local_servers import local_server
-from realtime_bridge.publishing.log_writer import LogWriter, timed_out
+from realtime_bridge.publishing.log_writer import LogWriter
 from realtime_bridge.publishing.reports import Reports
 from realtime_bridge.publishing.timing import PublishTiming
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.job import AsyncJob
+    from realtime_bridge.protocol.streams.snapshot import StreamSnapshot
+    from realtime_bridge.protocol.streams.writer_state import StreamFormat
+    from realtime_bridge.publishing.stream import AsyncStream
+    from realtime_bridge.publishing.streams import Streams
     from realtime_bridge.settings import Settings
 
 _logger = logging.getLogger("realtime_bridge.publishing")
@@ -68,8 +71,6 @@ class Broadcaster:
         self.backend = backend
         self.published: int = 0
         """Number of events that the log, or without a log the backend, has accepted."""
-        self.unpushed: int = 0
-        """Number of these events whose push failed: recovery delivers them."""
         self._limit_event_bytes = limit_event_bytes
         self._large_integers = large_integers
         self._timing = timing
@@ -77,9 +78,8 @@ class Broadcaster:
         self._writer = log if log is None or log.in_process else LogWriter(log, timing)
         self.reports: Reports = Reports(self, timing)
         self._prefix: str | None = None
-        self._push_outage = OutageLog(
-            _logger, "push failed", "pushes work again", quiet=timing.quiet_seconds
-        )
+        self._streams: Streams | None = None
+        self._pusher = EventPusher(log, backend, timing) if backend else None
         self._exits = AsyncExitStack()
 
     @classmethod
@@ -147,6 +147,89 @@ class Broadcaster:
 
         return AsyncJob(channel, id, title, self.reports)
 
+    @property
+    def unpushed(self) -> int:
+        """Number of published events whose push failed: recovery delivers them."""
+        return self._pusher.unpushed if self._pusher else 0
+
+    @property
+    def streams(self) -> "Streams":
+        """Streams of this broadcaster; their code is loaded on use."""
+        if self._streams is None:
+            from realtime_bridge.publishing.streams import Streams
+
+            self._streams = Streams(self, self._prefix, self._timing)
+            self._exits.push_async_exit(self._streams)
+        return self._streams
+
+    def stream(
+        self,
+        channel: str,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        format: "StreamFormat" = "text",  # noqa: A002 -- the field's name on the wire
+        meta: Any = None,
+        attempt: str | None = None,
+        pace: float | None = None,
+    ) -> "AsyncStream":
+        """Return a stream of items: `async with broadcaster.stream(…) as stream`.
+
+        Readers get every item once, in order, through reloads and changes of the provider. A
+        stream that runs again, because its task is retried, begins again on every page.
+
+        Args:
+            channel: channel of the stream, best one per conversation.
+            id: id of the stream; None creates one.
+            format: form of the items: `text`, `json`, `ui-message` or `ag-ui`.
+            meta: JSON value for readers.
+            attempt: name of this run, where a queue has a name for it; random otherwise.
+            pace: shortest time between two parts, in seconds; by default that of the backend.
+
+        Raises:
+            InvalidEventError: an argument is not valid.
+
+        """
+        from realtime_bridge.publishing.stream import AsyncStream
+
+        options: Any = {"format": format, "meta": meta, "attempt": attempt, "pace": pace}
+        return AsyncStream(self.streams.writer(channel, id or event_id(), **options))
+
+    async def stop_stream(
+        self,
+        channel: str,
+        id: str,  # noqa: A002 -- as in `publish`
+        *,
+        attempt: str | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Stop a stream; pages show it at once, and the writer takes no further item.
+
+        Args:
+            channel: channel of the stream.
+            id: id of the stream.
+            attempt: the only run to stop; None stops the present one.
+            by: who stops it, for readers.
+
+        Returns:
+            False if the stream had ended, another attempt writes it, or there is none.
+
+        Raises:
+            ConfigurationError: the log keeps no streams, or there is none.
+            PublishError: the log did not answer.
+
+        """
+        return await self.streams.stop(channel, id, attempt=attempt, by=by) == "stopped"
+
+    async def read_stream(self, channel: str, id: str) -> "StreamSnapshot | None":  # noqa: A002
+        """Return the state and the items of a stream; None for an unknown one.
+
+        Raises:
+            ConfigurationError: the log keeps no streams, or there is none.
+            PublishError: the log did not answer.
+
+        """
+        return await self.streams.read(channel, id)
+
     async def publish(
         self,
         channel: str,
@@ -172,6 +255,8 @@ class Broadcaster:
         """
         published: Event = Event.create(channel, event, data, id, key, source)
         (receipt,) = await self.publish_many([published], transaction=transaction)
+        if receipt.refused:
+            raise owned_key(published)
         return receipt
 
     async def publish_many(
@@ -199,9 +284,10 @@ class Broadcaster:
             return await server.publish_many(batch)
         writer = self._writer
         receipts = await writer.append(batch) if writer else _receipts_without_position(batch)
-        if self.backend is not None and batch:
-            receipts = await self._push(batch, receipts)
-        self.published += len(batch)
+        refused = sum(receipt.refused is not None for receipt in receipts)
+        if self._pusher and len(batch) > refused:
+            receipts = await self._pusher.push(batch, receipts)
+        self.published += len(batch) - refused
         return receipts
 
     def write(self, batch: Sequence[Event], transaction: object) -> Awaitable[None] | None:
@@ -216,6 +302,11 @@ class Broadcaster:
 
         """
         self._check_batch(batch)
+        if owned := next((event for event in batch if event.write), None):
+            raise InvalidEventError(
+                f"{owned.event} on {owned.channel} has an attempt or a fold, which the log checks "
+                "at once: publish it without `transaction`"
+            )
         if not isinstance(self.log, TransactionalLog):
             raise ConfigurationError(
                 f"{self.log or 'No log'} takes no transaction: set REALTIME_LOG to a log in your "
@@ -255,41 +346,13 @@ class Broadcaster:
                     "no browser reads it"
                 )
 
-    async def _push(self, batch: Sequence[Event], receipts: list[Receipt]) -> list[Receipt]:
-        assert self.backend
-        seconds = self._timing.call_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                events = await self._stored_events(batch, receipts)
-                await backend_call(self.backend, self.backend.push, events)
-        except (PublishError, TimeoutError) as error:
-            is_answer = isinstance(error, PublishError)
-            failure = error if is_answer else timed_out(self.backend, seconds)
-            if self.log is None:
-                raise failure from error
-            # The log has the events: clients fetch them from there, so the publish succeeded.
-            self.unpushed += len(batch)
-            self._push_outage.failed(failure, events=len(batch))
-            return [replace(receipt, pushed=False) for receipt in receipts]
-        self._push_outage.works()
-        return receipts
 
-    async def _stored_events(
-        self, batch: Sequence[Event], receipts: Sequence[Receipt]
-    ) -> list[Event]:
-        """Return the log's version of each event: of a duplicate the first data, unless trimmed."""
-        now = time.time_ns() // 1_000_000
-        events: list[Event] = []
-        for event, receipt in zip(batch, receipts, strict=True):
-            # A repeated id may carry other data: clients must get what the log has.
-            if receipt.duplicate and receipt.position and self.log:
-                position = receipt.position
-                before = Position(position.epoch, position.offset - 1)
-                page = await backend_call(self.log, self.log.read, event.channel, before, 1)
-                events += page.events if isinstance(page, Page) else ()
-            else:
-                events.append(event.with_position(receipt.position, now))
-        return events
+def owned_key(event: Event) -> KeyOwnedError:
+    """Return the error of a plain event whose key has an owner."""
+    return KeyOwnedError(
+        f"The key {event.key!r} of {event.channel} belongs to a job or a stream: "
+        f"publish {event.event} without a key, or with another one"
+    )
 
 
 def _receipts_without_position(batch: Iterable[Event]) -> list[Receipt]:

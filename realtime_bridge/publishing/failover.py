@@ -10,6 +10,7 @@ from typing import Self
 
 import orjson
 from msgspec import Struct
+from msgspec.structs import replace
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.component import CheckResult
@@ -90,8 +91,11 @@ class Failover(Backend):
 
     @property
     def limits(self) -> PushLimits:  # type: ignore[override]  # they change with the target
-        """Limits of the active target."""
-        return self.active.backend.limits if self.active.backend else _OWN_SERVER_LIMITS
+        """Limits of the active target; streams have the pace of the slowest one."""
+        backends = [target.backend for target in self.targets if target.backend]
+        own = self.active.backend.limits if self.active.backend else _OWN_SERVER_LIMITS
+        paces = (backend.limits.stream_seconds for backend in backends)
+        return replace(own, stream_seconds=max(paces, default=own.stream_seconds))
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:

@@ -1,20 +1,25 @@
 """Servers that run in this process, by their prefix."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from realtime_bridge.backend.log import Log
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.receipt import Receipt
 
+T = TypeVar("T")
+
 
 class BatchPublisher(Protocol):
     """Publisher of a server, in the server's event loop."""
+
+    log: Log | None
 
     async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
         """Publish the events in order."""
@@ -29,11 +34,13 @@ class LocalServer(Struct, frozen=True):
 
     async def publish_many(self, batch: Sequence[Event]) -> list[Receipt]:
         """Publish through the server's broadcaster, from this loop or another."""
-        publishing = self.broadcaster.publish_many(batch)
-        # The log belongs to the server's loop: another loop hands the coroutine over.
+        return await self.run(self.broadcaster.publish_many(batch))
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run work on the server's loop, to which the log belongs, from this loop or another."""
         if asyncio.get_running_loop() is self.loop:
-            return await publishing
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(publishing, self.loop))
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
 
 _servers: dict[str, list[LocalServer]] = {}

@@ -238,10 +238,12 @@ class FragileLog(MemoryBackend):
             raise DOWN
         return await super().append(events)
 
-    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
+    async def latest(
+        self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
+    ) -> Page:
         if self.down:
             raise DOWN
-        return await super().latest(channel, after=after, limit=limit)
+        return await super().latest(channel, after=after, limit=limit, key=key)
 
 
 async def test_targets_switch_while_the_log_is_down(clock: Clock) -> None:

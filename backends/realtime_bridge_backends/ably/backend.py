@@ -42,6 +42,7 @@ LIMITS = PushLimits(
     event_bytes=MAX_PUBLICATION_BYTES - len(MESSAGE_NAME),  # Ably counts the name with the data
     events=MAX_PUBLICATION_MESSAGES,
     channels=MAX_REQUEST_CHANNELS,
+    stream_seconds=0.1,  # Ably takes 50 messages a second on a channel
 )
 
 CHANNELS_PER_CONNECTION = 200

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EVENT_NAME = "realtime"
 """Name of all our events at Pusher; an event's own name is in its frame."""
 
-LIMITS = PushLimits(event_bytes=10_240, events=10, channels=100)
+LIMITS = PushLimits(event_bytes=10_240, events=10, channels=100, stream_seconds=0.15)
 """Pusher's limits: encoded bytes of an event's `data`, events of a batch, channels of a trigger."""
 
 MAX_CHANNEL = 164

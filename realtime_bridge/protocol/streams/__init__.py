@@ -1,0 +1,1 @@
+"""Streams: the decisions of a writer, and the state that readers fold."""

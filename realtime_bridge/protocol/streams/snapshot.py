@@ -1,0 +1,128 @@
+"""State of a stream, folded from its events."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from realtime_bridge.model.event import Event
+
+STARTED, PART, ENDED = "stream.started", "stream.part", "stream.ended"
+"""Names of the events of a stream."""
+
+StreamPhase = Literal["unknown", "open", "completed", "failed", "stopped", "lost"]
+
+_NUMBER = re.compile("[0-9]{1,15}")
+
+_ENDS = ("completed", "failed", "stopped")
+
+
+def stream_key(stream: str) -> str:
+    """Return the key of a stream's events."""
+    return f"stream-{stream}"
+
+
+class StreamSnapshot(Struct, frozen=True, kw_only=True):
+    """State of a stream as of one event.
+
+    Args:
+        stream: id of the stream; None before its first event.
+        attempt: name of the run that writes it.
+        format: form of the items, such as `text`.
+        state: `unknown` before the first event; `lost` while its writer is silent.
+        items: items so far.
+        error: text of a failure.
+        meta: value that the writer gave for readers.
+        trimmed: whether older items are missing.
+        last_id: id of the last event that counted.
+
+    """
+
+    stream: str | None = None
+    attempt: str | None = None
+    format: str = "text"
+    state: StreamPhase = "unknown"
+    items: tuple[Any, ...] = ()
+    error: str | None = None
+    meta: Any = None
+    trimmed: bool = False
+    last_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Items joined, for the format `text`."""
+        return "".join(item for item in self.items if isinstance(item, str))
+
+
+def fold_stream(snapshot: StreamSnapshot, event: Event) -> StreamSnapshot:
+    """Return the state after another event of the stream's key; unreadable data changes nothing."""
+    data = event.data
+    match event.fold:
+        case None:
+            return _started(event, data) if isinstance(data, dict) else snapshot
+        case "append":
+            if not isinstance(data, list):
+                return snapshot
+            return replace(
+                snapshot,
+                state="open",
+                items=(*snapshot.items, *data),
+                error=None,
+                trimmed=snapshot.trimmed or _misses_parts(snapshot, event),
+                last_id=event.id,
+            )
+        case "end" | "lapse":
+            return _ended(snapshot, event, data if isinstance(data, dict) else {})
+    return snapshot
+
+
+def fold_group(events: Iterable[Event]) -> StreamSnapshot:
+    """Return the state that the group of a stream's key describes."""
+    snapshot = StreamSnapshot()
+    for event in events:
+        # The merged parts have the id of the last one, and are complete.
+        if event.fold == "append" and isinstance(event.data, list):
+            whole = replace(snapshot, items=tuple(event.data), last_id=event.id, state="open")
+            snapshot = replace(whole, trimmed=False)
+        else:
+            snapshot = fold_stream(snapshot, event)
+    return snapshot
+
+
+def _started(event: Event, data: dict[str, Any]) -> StreamSnapshot:
+    stream, form = data.get("stream"), data.get("format")
+    return StreamSnapshot(
+        stream=stream if isinstance(stream, str) else None,
+        attempt=event.attempt,
+        format=form if isinstance(form, str) else "text",
+        state="open",
+        meta=data.get("meta"),
+        last_id=event.id,
+    )
+
+
+def _ended(snapshot: StreamSnapshot, event: Event, data: dict[str, Any]) -> StreamSnapshot:
+    given, error = data.get("state"), data.get("error")
+    state = given if given in _ENDS else "completed"
+    return replace(
+        snapshot,
+        state="lost" if event.fold == "lapse" else state,
+        error=error if isinstance(error, str) else None,
+        trimmed=snapshot.trimmed or _misses_parts(snapshot, event),
+        last_id=event.id,
+    )
+
+
+def _misses_parts(snapshot: StreamSnapshot, event: Event) -> bool:
+    """Return whether the writer published events between the last one and this."""
+    nonce, number = _number(event.id)
+    last_nonce, last = _number(snapshot.last_id or "")
+    return nonce == last_nonce and number is not None and last is not None and number > last + 1
+
+
+def _number(event_id: str) -> tuple[str, int | None]:
+    """Return the nonce and the number in an event's id, as our writers number their events."""
+    nonce, _, number = event_id.rpartition("-")
+    return nonce, int(number) if _NUMBER.fullmatch(number) else None

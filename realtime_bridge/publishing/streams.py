@@ -1,0 +1,178 @@
+"""Streams of one broadcaster: their writers, their leases, and what the log has of them."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeVar, get_args
+
+from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.backend.log import FoldingLog, Log
+from realtime_bridge.backend.push import Backend
+from realtime_bridge.backend.supervisor import Supervisor
+from realtime_bridge.errors import ConfigurationError, InvalidEventError
+from realtime_bridge.model import ids
+from realtime_bridge.model.channel import check_channel
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.key_write import is_attempt
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import is_label
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
+from realtime_bridge.protocol.streams.snapshot import ENDED, StreamSnapshot, fold_group, stream_key
+from realtime_bridge.protocol.streams.writer_state import StreamFormat, StreamState
+from realtime_bridge.publishing.lease_keeper import LeaseKeeper
+from realtime_bridge.publishing.local_servers import local_server
+from realtime_bridge.publishing.stream_writer import StreamWriter
+from realtime_bridge.publishing.timing import PublishTiming
+
+PACE = 0.05
+"""Shortest time between two parts, in seconds, where the backend has no longer one."""
+
+StopOutcome = Literal["stopped", "ended", "superseded", "unknown"]
+
+T = TypeVar("T")
+
+
+class StreamBroadcaster(Protocol):
+    """Broadcaster, as its streams need it."""
+
+    log: Log | None
+    backend: Backend | None
+
+    async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
+        """Publish events in order; see `Broadcaster.publish_many`."""
+
+
+class Streams:
+    """Streams of one broadcaster, in its event loop.
+
+    Args:
+        broadcaster: publishes.
+        prefix: prefix of the servers in this process, whose log the streams use.
+        timing: limits of the waits.
+
+    """
+
+    def __init__(
+        self, broadcaster: StreamBroadcaster, prefix: str | None, timing: PublishTiming
+    ) -> None:
+        self._broadcaster = broadcaster
+        self._prefix = prefix
+        self._timing = timing
+        self._tasks = Supervisor()
+        self._writers = Supervisor()
+        self.leases: LeaseKeeper = LeaseKeeper(self._renew, self._tasks)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # The writers first: their last items need leases that hold.
+        await self._writers.finish(self._timing.close_seconds)
+        await self._tasks.close()
+
+    def writer(
+        self,
+        channel: str,
+        stream: str,
+        *,
+        format: StreamFormat,  # noqa: A002 -- the field's name on the wire
+        meta: Any,
+        attempt: str | None,
+        pace: float | None,
+    ) -> StreamWriter:
+        """Return the writer of a stream.
+
+        Raises:
+            InvalidEventError: the channel, the id, the format or the attempt is not valid.
+
+        """
+        check_channel(channel)
+        if not is_label(stream_key(stream)):
+            raise InvalidEventError(
+                f"Bad stream id {str(stream)[:80]!r}: use 1 to 121 printable characters"
+            )
+        if format not in get_args(StreamFormat):
+            raise InvalidEventError(
+                f"Bad format {str(format)[:80]!r}: use {', '.join(get_args(StreamFormat))}"
+            )
+        if attempt is not None and not is_attempt(attempt):
+            raise InvalidEventError(
+                f"Bad attempt {str(attempt)[:80]!r}: use 1 to 64 characters of A-Z a-z 0-9 _ . -"
+            )
+        if pace is None:
+            backend = self._broadcaster.backend
+            pace = max(PACE, backend.limits.stream_seconds) if backend else PACE
+        state = StreamState(
+            channel,
+            stream,
+            attempt=attempt or ids.nonce(),
+            nonce=ids.nonce(),
+            format=format,
+            meta=meta,
+            pace=pace,
+        )
+        return StreamWriter(self, state, Lease(channel, stream_key(stream), state.attempt))
+
+    async def read(self, channel: str, stream: str) -> StreamSnapshot | None:
+        """Return the state of a stream; None for an unknown one."""
+        page = await self.read_key(channel, stream_key(stream))
+        snapshot = fold_group(page.events)
+        return snapshot if snapshot.state != "unknown" else None
+
+    async def stop(
+        self, channel: str, stream: str, *, attempt: str | None = None, by: str | None = None
+    ) -> StopOutcome:
+        """Stop a stream for the attempt that writes it now: a late stop cannot end a later one."""
+        snapshot = await self.read(channel, stream)
+        if snapshot is None or snapshot.attempt is None:
+            return "unknown"
+        if attempt is not None and attempt != snapshot.attempt:
+            return "superseded"
+        data = {"stream": stream, "state": "stopped", "error": None, "by": by}
+        fields: dict[str, Any] = {"key": stream_key(stream), "fold": "end"}
+        stop = Event(channel=channel, event=ENDED, data=data, attempt=snapshot.attempt, **fields)
+        (receipt,) = await self._broadcaster.publish_many([stop])
+        match receipt.refused:
+            case None:
+                return "stopped"
+            case "superseded":
+                return "superseded"
+            case _:
+                return "ended"
+
+    async def read_key(self, channel: str, key: str) -> Page:
+        """Return the group of a key.
+
+        Raises:
+            ConfigurationError: the log keeps no streams, or there is none.
+            PublishError: the log did not answer.
+
+        """
+        return await self._with_log(lambda log: log.latest(channel, key=key))
+
+    async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
+        """Publish events in order; see `Broadcaster.publish_many`."""
+        return await self._broadcaster.publish_many(events)
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> Any:
+        """Start a writer's work."""
+        return self._writers.spawn(name, work)
+
+    async def _renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        return await self._with_log(lambda log: log.renew(leases))
+
+    async def _with_log(self, call: Callable[[FoldingLog], Coroutine[Any, Any, T]]) -> T:
+        server = local_server(self._prefix)
+        log = server.broadcaster.log if server else self._broadcaster.log
+        if not isinstance(log, FoldingLog):
+            missing = "there is none" if log is None else f"{log} keeps no streams"
+            raise ConfigurationError(
+                f"Streams need a log, and {missing}: set REALTIME_LOG to memory, redis or postgres"
+            )
+        if server is None:
+            return await backend_call(log, call, log)
+        return await backend_call(log, server.run, call(log))

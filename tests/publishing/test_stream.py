@@ -1,0 +1,309 @@
+"""Streams of a broadcaster, async and blocking, on a log in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from realtime_bridge import BlockingBroadcaster, Broadcaster, Event, Receipt
+from realtime_bridge.backend.supervisor import Supervisor
+from realtime_bridge.errors import (
+    BackendUnavailableError,
+    ConfigurationError,
+    InvalidEventError,
+    KeyOwnedError,
+    StreamSupersededError,
+)
+from realtime_bridge.model.receipt import Lease, Renewal
+from realtime_bridge.publishing.lease_keeper import LeaseKeeper, LeaseKeeperTiming
+from realtime_bridge.publishing.timing import PublishTiming
+from realtime_bridge_backends.memory import MemoryBackend
+from tests.publishing.test_broadcaster import RecordingBackend
+
+CHANNEL = "chat.1"
+
+
+@pytest.fixture
+async def broadcaster() -> AsyncIterator[Broadcaster]:
+    async with Broadcaster(log=MemoryBackend()) as broadcaster:
+        yield broadcaster
+
+
+async def accepted(stream: Any, count: int) -> None:
+    """Wait until the log has this many items."""
+    async with asyncio.timeout(30):
+        while len(stream.items) < count:  # noqa: ASYNC110 -- the stream sets no event
+            await asyncio.sleep(0)
+
+
+async def test_stream_delivers_items_and_completes(broadcaster: Broadcaster) -> None:
+    async with broadcaster.stream(CHANNEL, id="m1", meta={"model": "x"}) as stream:
+        for word in ("one ", "two ", "three"):
+            stream.append(word)
+        assert stream.state == "open"
+    assert (stream.state, stream.text) == ("completed", "one two three")
+    snapshot = await broadcaster.read_stream(CHANNEL, "m1")
+    assert snapshot
+    assert (snapshot.state, snapshot.text, snapshot.attempt) == (
+        "completed", "one two three", stream.attempt
+    )  # fmt: skip
+    assert (snapshot.meta, snapshot.format, snapshot.trimmed) == ({"model": "x"}, "text", False)
+
+
+async def test_exception_fails_the_stream_and_is_raised(broadcaster: Broadcaster) -> None:
+    async def divide() -> None:
+        async with broadcaster.stream(CHANNEL, id="m1") as stream:
+            stream.append("begun")
+            raise ZeroDivisionError("the model divided by zero")
+
+    with pytest.raises(ZeroDivisionError):
+        await divide()
+    snapshot = await broadcaster.read_stream(CHANNEL, "m1")
+    assert snapshot
+    assert (snapshot.state, snapshot.error) == ("failed", "the model divided by zero")
+    assert snapshot.text == "begun"
+
+
+async def test_stop_ends_the_block_without_an_error(broadcaster: Broadcaster) -> None:
+    async with broadcaster.stream(CHANNEL, id="m1") as stream:
+        stream.append("begun")
+        await accepted(stream, 1)
+        assert await broadcaster.stop_stream(CHANNEL, "m1", by="42")
+        while True:
+            stream.append("more")
+            await asyncio.sleep(0)
+    assert (stream.state, stream.text) == ("stopped", "begun")
+    snapshot = await broadcaster.read_stream(CHANNEL, "m1")
+    assert snapshot
+    assert (snapshot.state, snapshot.items) == ("stopped", ("begun",))
+    assert not await broadcaster.stop_stream(CHANNEL, "m1")
+
+
+async def test_stopped_stream_is_stopped_when_it_runs_again(broadcaster: Broadcaster) -> None:
+    async with broadcaster.stream(CHANNEL, id="m1") as stream:
+        stream.append("begun")
+        await accepted(stream, 1)
+        await broadcaster.stop_stream(CHANNEL, "m1")
+    async with broadcaster.stream(CHANNEL, id="m1") as again:
+        assert again.state == "stopped"
+        assert not await again.write(["never"])
+
+
+async def test_stop_of_another_attempt_changes_nothing(broadcaster: Broadcaster) -> None:
+    async with broadcaster.stream(CHANNEL, id="m1", attempt="B") as stream:
+        stream.append("begun")
+        await accepted(stream, 1)
+        assert not await broadcaster.stop_stream(CHANNEL, "m1", attempt="A")
+        assert not await broadcaster.stop_stream(CHANNEL, "unknown")
+    assert stream.state == "completed"
+
+
+async def test_superseded_writer_gets_an_exception(broadcaster: Broadcaster) -> None:
+    async def take_over() -> None:
+        async with broadcaster.stream(CHANNEL, id="m1") as first:
+            first.append("old")
+            await accepted(first, 1)
+            async with broadcaster.stream(CHANNEL, id="m1") as second:
+                second.append("new")
+            while True:
+                first.append("late")
+                await asyncio.sleep(0)
+
+    with pytest.raises(StreamSupersededError):
+        await take_over()
+    snapshot = await broadcaster.read_stream(CHANNEL, "m1")
+    assert snapshot
+    assert (snapshot.state, snapshot.text) == ("completed", "new")
+
+
+async def test_write_reads_a_source_until_the_stop(broadcaster: Broadcaster) -> None:
+    taken = 0
+
+    async def source() -> AsyncIterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield "token "
+            await asyncio.sleep(0)
+            if taken == 3:
+                await accepted(stream, 1)
+                await broadcaster.stop_stream(CHANNEL, "m1")
+
+    async with broadcaster.stream(CHANNEL, id="m1") as stream:
+        assert not await stream.write(source())
+    assert taken >= 3
+    async with broadcaster.stream(CHANNEL, id="m2") as other:
+        assert await other.write(["a", "b"])
+    assert other.text == "ab"
+
+
+async def test_models_are_dumped_by_alias_without_none(broadcaster: Broadcaster) -> None:
+    class Chunk(BaseModel):
+        kind: str = Field(serialization_alias="type")
+        delta: str | None = None
+
+    async with broadcaster.stream(CHANNEL, format="json") as stream:
+        stream.append(Chunk(kind="text-delta", delta="Hi"))
+        stream.append(Chunk(kind="finish"))
+        stream.append([1, None])
+    assert stream.items == [{"type": "text-delta", "delta": "Hi"}, {"type": "finish"}, [1, None]]
+
+
+@pytest.mark.parametrize(
+    ("item", "wrong"), [(1, "takes text, not int"), (None, "NoneType"), (b"x", "bytes")]
+)
+async def test_text_stream_takes_text_alone(
+    broadcaster: Broadcaster, item: object, wrong: str
+) -> None:
+    async with broadcaster.stream(CHANNEL) as stream:
+        with pytest.raises(InvalidEventError, match=wrong):
+            stream.append(item)
+
+
+async def test_item_that_is_no_json_is_refused(broadcaster: Broadcaster) -> None:
+    async with broadcaster.stream(CHANNEL, format="json") as stream:
+        with pytest.raises(InvalidEventError, match="not JSON"):
+            stream.append(object())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ({"id": "x" * 122}, "stream id"),
+        ({"id": "a\nb"}, "stream id"),
+        ({"format": "xml"}, "format"),
+        ({"attempt": "a b"}, "attempt"),
+    ],
+)
+async def test_bad_arguments_are_named(
+    broadcaster: Broadcaster, arguments: dict[str, Any], wrong: str
+) -> None:
+    with pytest.raises(InvalidEventError, match=wrong):
+        broadcaster.stream(CHANNEL, **arguments)
+
+
+async def test_stream_needs_a_log() -> None:
+    async with Broadcaster(backend=RecordingBackend()) as broadcaster:
+        with pytest.raises(ConfigurationError, match="set REALTIME_LOG"):
+            async with broadcaster.stream(CHANNEL):
+                pass
+
+
+async def test_plain_event_for_the_key_of_a_stream_is_refused(broadcaster: Broadcaster) -> None:
+    async with broadcaster.stream(CHANNEL, id="m1") as stream:
+        stream.append("begun")
+        await accepted(stream, 1)
+        with pytest.raises(KeyOwnedError, match="'stream-m1' of chat"):
+            await broadcaster.publish(CHANNEL, "x", key="stream-m1")
+        (receipt,) = await broadcaster.publish_many(
+            [Event(channel=CHANNEL, event="x", data=None, key="stream-m1")]
+        )
+        assert (receipt.refused, receipt.position) == ("owned", None)
+
+
+async def test_refused_events_are_neither_counted_nor_pushed() -> None:
+    backend = RecordingBackend()
+    async with Broadcaster(log=MemoryBackend(), backend=backend) as broadcaster:
+        take: dict[str, Any] = {"key": "k", "attempt": "A", "take": "always"}
+        owned = Event(channel=CHANNEL, event="owned", data=1, **take)
+        plain = Event(channel=CHANNEL, event="plain", data=2, key="k")
+        await broadcaster.publish_many([owned, plain])
+        await broadcaster.publish_many([plain])
+        assert broadcaster.published == 1
+        assert [event.event for event in backend.pushed] == ["owned"]
+
+
+class FragileLog(MemoryBackend):
+    down = False
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if self.down:
+            raise BackendUnavailableError("The log is down")
+        return await super().append(events)
+
+
+async def test_items_wait_while_the_log_is_down() -> None:
+    log = FragileLog()
+    async with Broadcaster(log=log) as broadcaster, broadcaster.stream(CHANNEL, id="m1") as stream:
+        stream.append("a")
+        await accepted(stream, 1)
+        log.down = True
+        stream.append("b")
+        await asyncio.sleep(0.1)
+        stream.append("c")
+        log.down = False
+        await accepted(stream, 3)
+    assert stream.text == "abc"
+
+
+async def test_close_of_the_broadcaster_does_not_wait_for_a_log_that_is_down() -> None:
+    log = FragileLog()
+    timing = PublishTiming(close_seconds=0.05)
+    async with Broadcaster(log=log, timing=timing) as broadcaster:
+        writer = broadcaster.stream(CHANNEL, id="m1")
+        await writer.__aenter__()
+        log.down = True
+        writer.append("lost")
+
+
+def test_blocking_stream_appends_from_any_code() -> None:
+    broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=MemoryBackend()))
+    with broadcaster.stream(CHANNEL, id="m1") as stream:
+        assert stream.write(f"{n} " for n in range(1_000))
+    assert stream.text == "".join(f"{n} " for n in range(1_000))
+    snapshot = broadcaster.read_stream(CHANNEL, "m1")
+    assert snapshot
+    assert (snapshot.state, snapshot.text) == ("completed", stream.text)
+    assert not broadcaster.stop_stream(CHANNEL, "m1")
+    with pytest.raises(ZeroDivisionError), broadcaster.stream(CHANNEL, id="m2"):
+        raise ZeroDivisionError
+    failed = broadcaster.read_stream(CHANNEL, "m2")
+    assert failed
+    assert (failed.state, failed.error) == ("failed", "ZeroDivisionError")
+    broadcaster.close()
+
+
+def test_blocking_stream_is_stopped_from_another_thread() -> None:
+    broadcaster = BlockingBroadcaster(lambda: Broadcaster(log=MemoryBackend()))
+    with broadcaster.stream(CHANNEL, id="m1") as stream:
+        stream.append("begun")
+        while not stream.items:
+            pass
+        broadcaster.stop_stream(CHANNEL, "m1")
+        while stream.state == "open":
+            stream.write(["more"])
+        assert not stream.write(["more"])
+    assert stream.text == "begun"
+    broadcaster.close()
+
+
+async def test_keeper_renews_in_calls_and_reports_each_answer() -> None:
+    calls: list[Sequence[Lease]] = []
+    answers: list[Renewal] = []
+    is_down, done = True, asyncio.Event()
+
+    async def renew(leases: Sequence[Lease]) -> list[Renewal]:
+        nonlocal is_down
+        calls.append(leases)
+        if is_down:
+            is_down = False
+            raise BackendUnavailableError("The log is down")
+        return [Renewal("ended", 3) for _ in leases]
+
+    def notice(renewal: Renewal) -> None:
+        answers.append(renewal)
+        if len(answers) == 600:
+            done.set()
+
+    async with Supervisor() as tasks:
+        keeper = LeaseKeeper(renew, tasks, timing=LeaseKeeperTiming(interval=0.001))
+        leases = [Lease(CHANNEL, f"stream-{n}", "A") for n in range(601)]
+        for lease in leases:
+            keeper.add(lease, notice)
+        keeper.remove(leases[0])
+        async with asyncio.timeout(30):
+            await done.wait()
+    assert answers[:600] == [Renewal("ended", 3)] * 600
+    assert {len(call) for call in calls} == {500, 100}
