@@ -16,11 +16,16 @@ PUBLIC = [
     "ExtraNotInstalledError",
     "InvalidEventError",
     "InvalidIdentityError",
+    "KeyOwnedError",
     "Position",
     "PublishError",
     "RateLimitedError",
     "RealtimeError",
     "Receipt",
+    "StreamError",
+    "StreamFullError",
+    "StreamStoppedError",
+    "StreamSupersededError",
     "user_channel",
 ]
 
