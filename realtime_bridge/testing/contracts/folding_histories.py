@@ -1,6 +1,6 @@
 """Random histories of keys with owners, run on a log and on the model of its rules."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -23,15 +23,16 @@ STEPS = 40
 # No sum of steps and pauses is within 40 s of a lease: neither a slow machine nor a clock that is
 # corrected decides which lease ran out first.
 STEP_SECONDS = 300.0
-LEASES, PAUSES = (1_800, 3_600), (730.0, 1_930.0, 4_330.0)
+LEASES: Sequence[int] = (1_800, 3_600)
+PAUSES: Sequence[float] = (730.0, 1_930.0, 4_330.0)
 
 
 class FoldingModel:
     """History of one channel in virtual time."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self.history = History(ids.epoch(), now=0.0, retention=Retention(seconds=10**9))
+        self.now: float = 0.0
+        self.history: History = History(ids.epoch(), now=0.0, retention=Retention(seconds=10**9))
 
     def append(self, events: list[Event]) -> list[Receipt]:
         """Append events, then end the owners that are silent."""
