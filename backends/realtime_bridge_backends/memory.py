@@ -242,7 +242,7 @@ class Histories:
             receipts.append(receipt)
             if stored is not None:
                 announced.append(stored)
-            if history.lease_at <= now:
+            if history.keys.lease_at <= now:
                 with_lapses.append(history)
             # The sizes of all channels are added only when this estimate reaches the bound.
             self._most_bytes += 2 * (len(event.body) + EVENT_BYTES)

@@ -249,16 +249,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
             time,
             Position(epoch, offset, id),  # it checks the id
             False,
-            check_key_write(
-                key=key,
-                body=body,
-                fold=fold,
-                attempt=attempt,
-                take=None,
-                lease=None,
-                will=None,
-                stored=True,
-            ),
+            None if fold is attempt is None else _stored_key_write(key, body, fold, attempt),
         )
         return event_of_log
 
@@ -308,6 +299,22 @@ def _check_label(field_name: str, value: str) -> str:
             f"use a text of 1 to {MAX_LABEL} printable characters"
         )
     return value
+
+
+def _stored_key_write(
+    key: str | None, body: bytes, fold: str | None, attempt: str | None
+) -> KeyWrite | None:
+    """Return the part of a key's change that a log stores, with all its checks."""
+    return check_key_write(
+        key=key,
+        body=body,
+        fold=fold,
+        attempt=attempt,
+        take=None,
+        lease=None,
+        will=None,
+        stored=True,
+    )
 
 
 def _check_will(will: Any) -> Will | None:

@@ -69,11 +69,11 @@ class History:
         "_events",
         "_id_times",
         "_ids",
-        "_keys",
         "_order",
         "_renewed_at",
         "_retention",
         "appended_at",
+        "keys",
         "top",
     )
 
@@ -89,20 +89,16 @@ class History:
         """Stored ids, oldest first."""
         self._id_times = _NO_TIMES
         """Times at which these ids were appended."""
-        self._keys = _NO_KEYS
+        self.keys: LatestKeys = _NO_KEYS
+        """Latest event, or state, of each key."""
         self._renewed_at = now
         """Time of the last renewal of a lease, or of the beginning."""
 
     @property
-    def lease_at(self) -> float:
-        """Time before which no lease runs out."""
-        return self._keys.lease_at
-
-    @property
     def size(self) -> int:
         """Memory of the stored events, in bytes; an event that is its key's latest counts twice."""
-        count = len(self._events) + len(self._keys)
-        return self._bytes + self._keys.size + count * EVENT_BYTES
+        count = len(self._events) + len(self.keys)
+        return self._bytes + self.keys.size + count * EVENT_BYTES
 
     @property
     def is_unused(self) -> bool:
@@ -116,17 +112,17 @@ class History:
         one trimmed. Their ids are not known: a publisher may append them again.
         """
         history = History(epoch, now=now, retention=self._retention)
-        history._keys = LatestKeys()
-        for key, latest in self._keys.values():
+        history.keys = LatestKeys()
+        for key, latest in self.keys.values():
             if isinstance(latest, KeyState):
                 group = [
                     history._number(event, now, event.time or 0)
                     for event in latest.group(with_parts=True)
                 ]
-                history._keys.put_moved(key, latest.moved(group))
+                history.keys.put_moved(key, latest.moved(group))
             else:
                 event, appended_at = latest
-                history._keys.put_moved(
+                history.keys.put_moved(
                     key, (history._number(event, now, event.time or 0), appended_at)
                 )
         history.drop_events(keep=1)  # the event at the top: a client there is compared by its id
@@ -159,10 +155,10 @@ class History:
             self.expire(now)
         if known := self._ids.get(event.id):
             position = Position(self.top.epoch, known, event.id)
-            noted = self._keys.noted(event.key)
+            noted = self.keys.noted(event.key)
             receipt = Receipt(id=event.id, position=position, duplicate=True, noted=noted)
             return receipt, self._at(known)
-        if event.write is not None or (self._keys.has_states and event.key is not None):
+        if event.write is not None or (self.keys.states and event.key is not None):
             return self._append_owned(event, now, time)
         stored = self._store(event, now, time)
         return Receipt(id=event.id, position=stored.position), stored
@@ -180,12 +176,12 @@ class History:
         """
         return [
             self._store(state.lapse(self.top.offset + 1), now, time)
-            for state in self._keys.due(now, first)
+            for state in self.keys.due(now, first)
         ]
 
     def renew(self, key: str, attempt: str, now: float) -> Renewal:
         """Restart the lease of a key, if the attempt owns it."""
-        renewal = self._keys.renew(key, attempt, now)
+        renewal = self.keys.renew(key, attempt, now)
         if not renewal.refused:
             self._renewed_at = now
         return renewal
@@ -206,7 +202,7 @@ class History:
         Of a key with an owner, the events that describe its state: with `key` of that key alone
         and with all its items, else without items. They are never divided between two pages.
         """
-        groups = self._keys.groups(after=after, key=key)
+        groups = self.keys.groups(after=after, key=key)
         return self._page(groups, limit)
 
     def expire(self, now: float) -> bool:
@@ -216,21 +212,21 @@ class History:
             self._bytes = 0
         if len(self._order) > MIN_IDS:
             self._remove_old_ids(now)
-        if self._keys:
-            self._keys.expire(now - METADATA_SECONDS)
+        if self.keys:
+            self.keys.expire(now - METADATA_SECONDS)
             if now - max(self.appended_at, self._renewed_at) > self._retention.seconds:
-                self._keys.drop_contents()
+                self.keys.drop_contents()
         seconds = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
         return now - self.appended_at > seconds
 
     def _append_owned(self, event: Event, now: float, time: int) -> tuple[Receipt, Event | None]:
-        refused = self._keys.refusal(event)
+        refused = self.keys.refusal(event)
         stored = None if refused else self._store(event, now, time)
         receipt = Receipt(
             id=event.id,
             position=stored.position if stored else None,
             refused=refused,
-            noted=self._keys.noted(event.key),
+            noted=self.keys.noted(event.key),
         )
         return receipt, stored
 
@@ -238,9 +234,9 @@ class History:
         """Store an event at the next offset, and return it with its position and time."""
         stored = self._number(event, now, time)
         if event.key is not None:
-            if self._keys is _NO_KEYS:
-                self._keys = LatestKeys()
-            self._keys.store(event.key, stored, now, event.write)
+            if self.keys is _NO_KEYS:
+                self.keys = LatestKeys()
+            self.keys.store(event.key, stored, now, event.write)
         if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
             self._trim()
         return stored

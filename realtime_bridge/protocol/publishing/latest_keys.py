@@ -22,11 +22,11 @@ class LatestKeys:
     A plain key costs one event. A key with an owner, or with a note, has a `KeyState`.
     """
 
-    __slots__ = ("_by_key", "_states", "lease_at", "size")
+    __slots__ = ("_by_key", "lease_at", "size", "states")
 
     def __init__(self) -> None:
         self._by_key: OrderedDict[str, Latest] = OrderedDict()
-        self._states = 0
+        self.states: int = 0
         """Number of keys with a `KeyState`: most channels have none."""
         self.lease_at: float = inf
         """Time before which no lease runs out."""
@@ -41,11 +41,6 @@ class LatestKeys:
         by_key = self._by_key.items()
         return sorted(by_key, key=lambda item: _last_offset(_group(item[1], with_parts=True)))
 
-    @property
-    def has_states(self) -> bool:
-        """True if a key has an owner or a note."""
-        return self._states > 0
-
     def refusal(self, event: Event) -> Refusal | None:
         """Return the reason for which the event is refused; None if it is accepted."""
         latest = self._by_key.get(event.key) if event.key is not None else None
@@ -54,7 +49,7 @@ class LatestKeys:
 
     def noted(self, key: str | None) -> int:
         """Return the offset of the key's newest note; 0 if there is none."""
-        latest = self._by_key.get(key) if self._states and key is not None else None
+        latest = self._by_key.get(key) if self.states and key is not None else None
         return latest.noted if isinstance(latest, KeyState) else 0
 
     def store(self, key: str, event: Event, now: float, write: KeyWrite | None) -> None:
@@ -76,7 +71,7 @@ class LatestKeys:
     def put_moved(self, key: str, latest: Latest) -> None:
         """Store the value of a key in a new epoch."""
         if isinstance(latest, KeyState):
-            self._states += 1
+            self.states += 1
             self._put(key, latest)
         else:
             self._by_key[key] = latest
@@ -86,7 +81,7 @@ class LatestKeys:
         """Remove the longest untouched key."""
         _, latest = self._by_key.popitem(last=False)
         self.size -= _size(latest)
-        self._states -= isinstance(latest, KeyState)
+        self.states -= isinstance(latest, KeyState)
 
     def expire(self, oldest: float) -> None:
         """Remove the keys that were last changed before a time."""
@@ -139,7 +134,7 @@ class LatestKeys:
             groups = [] if latest is None else [_group(latest, with_parts=True)]
         else:
             groups = [_group(latest, with_parts=False) for latest in self._by_key.values()]
-            if self._states:
+            if self.states:
                 # A part changes the order of the keys, and is left out here.
                 groups = sorted((group for group in groups if group), key=_last_offset)
         return (group for group in groups if group and _last_offset(group) > after)
@@ -147,7 +142,7 @@ class LatestKeys:
     def _state_of(self, latest: Latest | None, now: float) -> KeyState:
         if isinstance(latest, KeyState):
             return latest
-        self._states += 1
+        self.states += 1
         return KeyState(latest[0] if latest else None, touched_at=now)
 
     def _put(self, key: str, state: KeyState) -> None:
@@ -157,7 +152,7 @@ class LatestKeys:
             self.lease_at = state.expires
 
     def _all_states(self) -> Iterator[tuple[str, KeyState]]:
-        if not self._states:
+        if not self.states:
             return
         for key, latest in self._by_key.items():
             if isinstance(latest, KeyState):
