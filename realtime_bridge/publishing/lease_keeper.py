@@ -5,8 +5,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
-from msgspec import Struct
-
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import RealtimeError
@@ -25,36 +23,20 @@ Notice = Callable[[Renewal], None]
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 
-class LeaseKeeperTiming(Struct, frozen=True, kw_only=True):
-    """Durations of a keeper, in seconds.
-
-    Args:
-        interval: time between two renewals.
-
-    """
-
-    interval: float = RENEW_SECONDS
-
-
-_TIMING = LeaseKeeperTiming()
-
-
 class LeaseKeeper:
     """Renews all leases in a few calls; one task, which begins with the first lease.
 
     Args:
         renew: renews leases in the log.
         tasks: the owner of the task.
-        timing: durations.
+        interval: time between two renewals, in seconds.
 
     """
 
-    def __init__(
-        self, renew: Renew, tasks: Supervisor, *, timing: LeaseKeeperTiming = _TIMING
-    ) -> None:
+    def __init__(self, renew: Renew, tasks: Supervisor, *, interval: float = RENEW_SECONDS) -> None:
         self._renew = renew
         self._tasks = tasks
-        self._timing = timing
+        self._interval = interval
         self._notices: dict[Lease, Notice] = {}
         self._is_running = False
         self._outage = OutageLog(_logger, "leases not renewed", "leases are renewed again")
@@ -72,7 +54,7 @@ class LeaseKeeper:
 
     async def _renew_regularly(self) -> None:
         while True:
-            await asyncio.sleep(self._timing.interval * random.uniform(0.9, 1.1))  # noqa: S311 -- jitter
+            await asyncio.sleep(self._interval * random.uniform(0.9, 1.1))  # noqa: S311 -- jitter
             leases = list(self._notices)
             for start in range(0, len(leases), MAX_LEASES):
                 await self._renew_some(leases[start : start + MAX_LEASES])

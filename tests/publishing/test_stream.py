@@ -17,7 +17,7 @@ from realtime_bridge.errors import (
     StreamSupersededError,
 )
 from realtime_bridge.model.receipt import Lease, Renewal
-from realtime_bridge.publishing.lease_keeper import LeaseKeeper, LeaseKeeperTiming
+from realtime_bridge.publishing.lease_keeper import LeaseKeeper
 from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge_backends.memory import MemoryBackend
 from tests.publishing.test_broadcaster import RecordingBackend
@@ -298,7 +298,7 @@ async def test_keeper_renews_in_calls_and_reports_each_answer() -> None:
             done.set()
 
     async with Supervisor() as tasks:
-        keeper = LeaseKeeper(renew, tasks, timing=LeaseKeeperTiming(interval=0.001))
+        keeper = LeaseKeeper(renew, tasks, interval=0.001)
         leases = [Lease(CHANNEL, f"stream-{n}", "A") for n in range(601)]
         for lease in leases:
             keeper.add(lease, notice)
