@@ -1,8 +1,8 @@
 """Streams of one broadcaster: their writers, their leases, and what the log has of them."""
 
+import logging
 from collections.abc import Callable, Coroutine, Sequence
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar, get_args
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import FoldingLog, Log
@@ -27,6 +27,8 @@ PACE = 0.05
 """Shortest time between two parts, in seconds, where the backend has no longer one."""
 
 StopOutcome = Literal["stopped", "ended", "superseded", "unknown"]
+
+_logger = logging.getLogger("realtime_bridge.publishing")
 
 T = TypeVar("T")
 
@@ -61,17 +63,13 @@ class Streams:
         self._writers = Supervisor()
         self.leases: LeaseKeeper = LeaseKeeper(self._renew, self._tasks)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def close(self) -> None:
+        """End the writers, after a wait for their last items, and the renewals of their leases."""
         # The writers first: their last items need leases that hold.
-        await self._writers.finish(self._timing.close_seconds)
+        if lost := await self._writers.finish(self._timing.close_seconds):
+            _logger.warning(
+                "stream items lost streams=%d reason=%r", lost, "the broadcaster was closed"
+            )
         await self._tasks.close()
 
     def writer(
