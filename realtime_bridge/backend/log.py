@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import ClassVar
 
 from realtime_bridge.backend.component import Component
+from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
@@ -93,6 +94,22 @@ class FoldingLog(Log):
             BackendUnavailableError: the log did not answer; renewing again is safe.
 
         """
+
+
+def require_folding(log: Log | None) -> FoldingLog:
+    """Return the log, as one that keeps keys with owners.
+
+    Raises:
+        ConfigurationError: it keeps none, or there is no log.
+
+    """
+    if not isinstance(log, FoldingLog):
+        missing = "there is no log" if log is None else f"{log} keeps none"
+        raise ConfigurationError(
+            f"Streams and keys with owners need a log, and {missing}: set REALTIME_LOG to memory, "
+            "redis or postgres"
+        )
+    return log
 
 
 class TransactionalLog(Log):

@@ -99,10 +99,7 @@ def check_key_write(
         raise InvalidEventError("fold, attempt, take, lease and will need a key: give one")
     if fold is not None and (fold not in get_args(Fold) or (fold == "lapse" and not stored)):
         raise InvalidEventError(f"Bad fold {str(fold)[:80]!r}: use append, end or note")
-    if attempt is not None and not is_attempt(attempt):
-        raise InvalidEventError(
-            f"Bad attempt {str(attempt)[:80]!r}: use 1 to 64 characters of A-Z a-z 0-9 _ . -"
-        )
+    check_attempt(attempt)
     if attempt is None and (take is not None or fold in ("append", "end")):
         raise InvalidEventError(f"{'take' if take else fold} needs an attempt: give its name")
     if fold == "append" and not body.startswith(b"["):
@@ -114,9 +111,18 @@ def check_key_write(
     return KeyWrite(fold, attempt, take, seconds, will)  # type: ignore[arg-type]  # checked above
 
 
-def is_attempt(value: object) -> bool:
-    """Return whether a value can name an attempt."""
-    return isinstance(value, str) and _ATTEMPT.fullmatch(value) is not None
+def check_attempt(attempt: object) -> None:
+    """Check the name of an attempt; None names none.
+
+    Raises:
+        InvalidEventError: the value is no name.
+
+    """
+    is_name = isinstance(attempt, str) and _ATTEMPT.fullmatch(attempt)
+    if attempt is not None and not is_name:
+        raise InvalidEventError(
+            f"Bad attempt {str(attempt)[:80]!r}: use 1 to 64 characters of A-Z a-z 0-9 _ . -"
+        )
 
 
 def _check_take(fold: str | None, take: str | None) -> None:

@@ -5,14 +5,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from realtime_bridge.backend.calls import backend_call
-from realtime_bridge.backend.log import FoldingLog, Log
+from realtime_bridge.backend.log import FoldingLog, Log, require_folding
 from realtime_bridge.backend.push import Backend
 from realtime_bridge.backend.supervisor import Supervisor
-from realtime_bridge.errors import ConfigurationError, InvalidEventError
+from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model import ids
 from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.key_write import is_attempt
+from realtime_bridge.model.key_write import check_attempt
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import is_label
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
@@ -97,10 +97,7 @@ class Streams:
             raise InvalidEventError(
                 f"Bad format {str(format)[:80]!r}: use {', '.join(get_args(StreamFormat))}"
             )
-        if attempt is not None and not is_attempt(attempt):
-            raise InvalidEventError(
-                f"Bad attempt {str(attempt)[:80]!r}: use 1 to 64 characters of A-Z a-z 0-9 _ . -"
-            )
+        check_attempt(attempt)
         if pace is None:
             backend = self._broadcaster.backend
             pace = max(PACE, backend.limits.stream_seconds) if backend else PACE
@@ -165,12 +162,7 @@ class Streams:
 
     async def _with_log(self, call: Callable[[FoldingLog], Coroutine[Any, Any, T]]) -> T:
         server = local_server(self._prefix)
-        log = server.broadcaster.log if server else self._broadcaster.log
-        if not isinstance(log, FoldingLog):
-            missing = "there is none" if log is None else f"{log} keeps no streams"
-            raise ConfigurationError(
-                f"Streams need a log, and {missing}: set REALTIME_LOG to memory, redis or postgres"
-            )
+        log = require_folding(server.broadcaster.log if server else self._broadcaster.log)
         if server is None:
             return await backend_call(log, call, log)
         return await backend_call(log, server.run, call(log))

@@ -10,9 +10,8 @@ from typing import Any
 import orjson
 
 from realtime_bridge.backend.calls import backend_call
-from realtime_bridge.backend.log import FoldingLog
+from realtime_bridge.backend.log import require_folding
 from realtime_bridge.errors import (
-    ConfigurationError,
     InvalidEventError,
     PublishError,
     RealtimeError,
@@ -204,24 +203,16 @@ class WorkerCalls:
             log = self._pipeline.log
             page = await backend_call(log, log.latest, channel, after=after, limit=limit)
         else:
-            folding = self._folding_log()
+            folding = require_folding(self._pipeline.log)
             page = await backend_call(folding, folding.latest, channel, key=_key(key))
         return rpc.pack_answer(page)
 
     async def _renew(self, fields: Fields) -> dict[str, Any]:
-        leases, log = rpc.unpack_leases(fields.get("leases")), self._folding_log()
+        leases, log = rpc.unpack_leases(fields.get("leases")), require_folding(self._pipeline.log)
         for lease in leases:
             check_channel(lease.channel)
         renewals = await backend_call(log, log.renew, leases)
         return {"renewals": [rpc.pack_renewal(renewal) for renewal in renewals]}
-
-    def _folding_log(self) -> FoldingLog:
-        log = self._pipeline.log
-        if not isinstance(log, FoldingLog):
-            raise ConfigurationError(
-                f"{log} keeps no keys with owners: set REALTIME_LOG to memory, redis or postgres"
-            )
-        return log
 
     async def _positions(self, fields: Fields) -> dict[str, Any]:
         channels = list(map(check_channel, rpc.unpack_channels(fields.get("channels"))))
