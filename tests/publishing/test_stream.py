@@ -238,7 +238,9 @@ async def test_items_wait_while_the_log_is_down() -> None:
     assert stream.text == "abc"
 
 
-async def test_close_of_the_broadcaster_does_not_wait_for_a_log_that_is_down() -> None:
+async def test_close_of_the_broadcaster_does_not_wait_for_a_log_that_is_down(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     log = FragileLog()
     timing = PublishTiming(close_seconds=0.05)
     async with Broadcaster(log=log, timing=timing) as broadcaster:
@@ -246,6 +248,24 @@ async def test_close_of_the_broadcaster_does_not_wait_for_a_log_that_is_down() -
         await writer.__aenter__()
         log.down = True
         writer.append("lost")
+    assert "stream items lost streams=1" in caplog.text
+
+
+class ClosingLog(FragileLog):
+    """Log that stores nothing after it was closed."""
+
+    async def __aexit__(self, *error: object) -> None:
+        self.down = True
+        await super().__aexit__(None, None, None)
+
+
+async def test_items_are_stored_before_the_log_closes() -> None:
+    broadcaster = Broadcaster(log=ClosingLog(), timing=PublishTiming(close_seconds=0.5))
+    writer = broadcaster.stream(CHANNEL, id="m1")  # before the broadcaster opens its log
+    async with broadcaster:
+        await writer.__aenter__()
+        writer.append("kept")
+    assert writer.text == "kept"
 
 
 def test_blocking_stream_appends_from_any_code() -> None:
