@@ -15,6 +15,13 @@ def token(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="Channel to grant, like 'job.*'; repeatable."),
     ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Channel whose streams and jobs the user may control; repeatable.",
+        ),
+    ] = None,
     seconds: Annotated[int, typer.Option(min=1, help="Lifetime in seconds.")] = TOKEN_SECONDS,
     url: Annotated[
         str, typer.Option(envvar="REALTIME_WEBSOCKET_URL", help="URL of the server.")
@@ -24,4 +31,7 @@ def token(
     with exit_on_error():
         settings = Settings.load()
         tokens = Tokens(settings.secret_for(url), issuer=settings.prefix)
-        typer.echo(tokens.issue(user, channels=channel or (), seconds=seconds))
+        granted = tokens.issue(
+            user, channels=channel or (), controls=control or (), seconds=seconds
+        )
+        typer.echo(granted)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
+from operator import attrgetter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -81,6 +82,7 @@ class Bridge:
         self._timing = timing
         self._pipeline = ServerPipeline(settings, parts)
         self._rules = ChannelRules()
+        self._controls = ChannelRules("control rule", attrgetter("controls"))
         self._revocations = Revocations()
         self._tokens = Tokens(secret, issuer=settings.prefix)
         self._signatures = Signatures(secret)
@@ -126,18 +128,31 @@ class Bridge:
                 parameters do not match it.
 
         """
+        return _adder(self._rules, pattern)
 
-        def add(rule: R) -> R:
-            self._rules.add(pattern, rule)
-            return rule
+    def control(self, pattern: str) -> Callable[[R], R]:
+        """Register the decorated function as the control rule for the channels of `pattern`.
 
-        return add
+        It decides who may stop the streams of these channels, and control their jobs. Its form is
+        that of `channel`. Without a control rule, users control their own channel alone: to listen
+        to a channel is not enough.
+
+        Raises:
+            ConfigurationError: as for `channel`; patterns of the two kinds may overlap.
+
+        """
+        return _adder(self._controls, pattern)
 
     def issue_token(
-        self, user: str, *, channels: Iterable[str] = (), seconds: float = TOKEN_SECONDS
+        self,
+        user: str,
+        *,
+        channels: Iterable[str] = (),
+        controls: Iterable[str] = (),
+        seconds: float = TOKEN_SECONDS,
     ) -> str:
         """Return a token for a user's page; see `Tokens.issue`."""
-        return self._tokens.issue(user, channels=channels, seconds=seconds)
+        return self._tokens.issue(user, channels=channels, controls=controls, seconds=seconds)
 
     async def publish(
         self,
@@ -299,7 +314,7 @@ class Bridge:
             self._settings,
             self._pipeline,
             self._authenticator,
-            ChannelAccess(self._rules, self._revocations),
+            ChannelAccess(self._rules, self._controls, self._revocations),
             tokens=self._tokens,
             signatures=self._signatures,
             timing=self._timing,
@@ -311,3 +326,13 @@ class Bridge:
         self._lazy_start = lazy_start if is_serverless else None
         self._routes = Routes(context, self._lazy_start)
         return context
+
+
+def _adder(rules: ChannelRules, pattern: str) -> Callable[[R], R]:
+    """Return the decorator that adds a rule for a pattern."""
+
+    def add(rule: R) -> R:
+        rules.add(pattern, rule)
+        return rule
+
+    return add

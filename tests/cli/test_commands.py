@@ -4,6 +4,7 @@ import json
 import socket
 from pathlib import Path
 
+import jwt
 import pytest
 
 from realtime_bridge.settings import DEVELOPMENT_SECRET
@@ -90,8 +91,11 @@ def test_listen_without_a_server_warns_and_retries(unused_url: str, tmp_path: Pa
 def test_token_grants_only_the_channels_it_names(
     server_variables: dict[str, str], development: ServeProcess, tmp_path: Path
 ) -> None:
-    result = run("token", "ada", "--channel", "job.*", folder=tmp_path, variables=server_variables)
+    grants = ("--channel", "job.*", "--control", "job.7")
+    result = run("token", "ada", *grants, folder=tmp_path, variables=server_variables)
     assert (result.returncode, result.stderr) == (0, "")
+    claims = jwt.decode(result.stdout.strip(), options={"verify_signature": False})
+    assert (claims["channels"], claims["controls"]) == (["job.*"], ["job.7"])
     access = ("--token", result.stdout.strip(), "--url", development.url)
     with command("listen", "job.7", *access, folder=tmp_path) as listener:
         listener.line("listening job.7 ")

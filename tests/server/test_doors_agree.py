@@ -198,6 +198,7 @@ def make_token(case: str) -> str:
         "of a wrong number": {"kind": "int", "sub": "ann"},
         "with a false revocation": {"rev": "now"},
         "with false channels": {"channels": "*"},
+        "with false controls": {"controls": [7]},
     }
     return jwt.encode(claims | changed[case], SECRET) if case in changed else case
 
@@ -214,6 +215,7 @@ TOKENS = {
     "of a wrong number": "bad_token",
     "with a false revocation": "bad_token",
     "with false channels": "bad_token",
+    "with false controls": "bad_token",
     "nonsense": "bad_token",
 }
 

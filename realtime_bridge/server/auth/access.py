@@ -1,24 +1,30 @@
-"""Access to channels: names, revocations and the application's rules; the default is denial."""
+"""Access to channels, and control of their work: names, revocations and rules; else denial."""
 
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel, is_internal
+from realtime_bridge.model.user import own_channel
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.revocations import Revocations
 from realtime_bridge.server.auth.rules import ChannelRules
 from realtime_bridge.server.http.denial import FAILED, FORBIDDEN, MALFORMED, Denial
+from realtime_bridge.server.http.request import HTTPError
 
 
 class ChannelAccess:
-    """Decision whether a user may subscribe to a channel.
+    """Decision whether a user may subscribe to a channel, and control its streams and jobs.
 
     Args:
-        rules: the application's rules.
+        rules: the application's rules for subscriptions.
+        controls: the application's rules for control.
         revocations: the revocations of access.
 
     """
 
-    def __init__(self, rules: ChannelRules, revocations: Revocations) -> None:
+    def __init__(
+        self, rules: ChannelRules, controls: ChannelRules, revocations: Revocations
+    ) -> None:
         self.rules = rules
+        self.controls = controls
         self.revocations = revocations
 
     async def decide(self, principal: Principal, channel: str) -> Denial | None:
@@ -36,6 +42,37 @@ class ChannelAccess:
             # rules have logged it.
             return Denial(FAILED, f"The rule of {channel} failed: try again")
         return None if is_allowed else _forbidden(principal, channel)
+
+    async def require_control(self, principal: Principal, channel: str) -> None:
+        """Check that a user may stop the streams of a channel, and control its jobs.
+
+        Raises:
+            HTTPError: 400, the channel is malformed; 403, the user may not; 500, the rule failed.
+
+        """
+        try:
+            check_channel(channel)
+        except InvalidEventError as error:
+            raise Denial(MALFORMED, str(error)).to_error() from error
+        is_known = not is_internal(channel) and self.revocations.allow(principal, channel)
+        try:
+            may_control = is_known and await self._may_control(principal, channel)
+        except Exception as error:
+            # As in `decide`: the failure is no denial, and the rules have logged it.
+            message = f"The control rule of {channel} failed: try again"
+            raise Denial(FAILED, message).to_error() from error
+        if not may_control:
+            message = f"{principal.user} may not control {channel}: check its control rule"
+            raise HTTPError(FORBIDDEN, "may_not_control", message)
+
+    async def _may_control(self, principal: Principal, channel: str) -> bool:
+        answer = await self.controls.decide(principal, channel)
+        if answer is not None:
+            return answer
+        # Listening never implies control, for many may watch one channel. Users control the channel
+        # of their own, unless a rule keeps them from listening to it.
+        is_own = channel == own_channel(principal.user)
+        return is_own and await self.rules.allow(principal, channel)
 
 
 def _forbidden(principal: Principal, channel: str) -> Denial:

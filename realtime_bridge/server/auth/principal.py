@@ -17,6 +17,7 @@ class Principal(Struct, frozen=True, kw_only=True, gc=False):
         user: the user's id: a text, a whole number or a UUID. The attribute is its text.
         client: the client's id: one page load, or one process.
         channels: patterns such as `job.*` that the token grants, in addition to the rules.
+        controls: patterns of channels whose streams and jobs the user may control.
         expires: end of the principal's validity: Unix time, in s.
         issued: time of authentication, by the clock of the server that did it: Unix time, in s.
         known_revocation: the latest revocation that this server knew then: Unix time of the log,
@@ -31,6 +32,7 @@ class Principal(Struct, frozen=True, kw_only=True, gc=False):
     user: str
     client: str | None = None
     channels: tuple[str, ...] | None = None
+    controls: tuple[str, ...] | None = None
     expires: float = float("inf")
     issued: float = float("inf")
     known_revocation: float | None = None
@@ -43,9 +45,10 @@ class Principal(Struct, frozen=True, kw_only=True, gc=False):
         if self.identity is None:
             force_setattr(self, "identity", self.user)
         force_setattr(self, "user", text)
-        if isinstance(self.channels, str):
-            # Its characters would be patterns, and `*` grants every channel.
-            force_setattr(self, "channels", (self.channels,))
+        for name in ("channels", "controls"):
+            if isinstance(patterns := getattr(self, name), str):
+                # Its characters would be patterns, and `*` grants every channel.
+                force_setattr(self, name, (patterns,))
 
     if TYPE_CHECKING:  # type checkers derive the arguments from the fields
 
@@ -55,6 +58,7 @@ class Principal(Struct, frozen=True, kw_only=True, gc=False):
             user: UserId,
             client: str | None = None,
             channels: tuple[str, ...] | None = None,
+            controls: tuple[str, ...] | None = None,
             expires: float = ...,
             issued: float = ...,
             known_revocation: float | None = None,

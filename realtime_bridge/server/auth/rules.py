@@ -1,9 +1,10 @@
-"""The application's rules for channels, and the channel that belongs to each user."""
+"""The application's rules: who may listen to a channel, and who may control its work."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
+from operator import attrgetter
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.channel import ChannelPattern
@@ -16,9 +17,21 @@ Rule = Callable[..., bool] | Callable[..., Awaitable[bool]]
 
 
 class ChannelRules:
-    """Rules by channel pattern; at most one rule matches a channel."""
+    """Rules by channel pattern; at most one rule matches a channel.
 
-    def __init__(self) -> None:
+    Args:
+        name: what one of the rules is called in errors and log lines.
+        granted: returns the patterns that a principal's token grants.
+
+    """
+
+    def __init__(
+        self,
+        name: str = "channel rule",
+        granted: Callable[[Principal], Iterable[str] | None] = attrgetter("channels"),
+    ) -> None:
+        self._name = name
+        self._granted = granted
         self._rules: list[tuple[ChannelPattern, ApplicationFunction]] = []
         self._calls = RuleCalls()
 
@@ -35,7 +48,7 @@ class ChannelRules:
         for other, _ in self._rules:
             if pattern.overlaps(other):
                 raise ConfigurationError(
-                    f"Channel rules {text!r} and {other.text!r} match the same names: "
+                    f"{self._name.capitalize()}s {text!r} and {other.text!r} match the same names: "
                     "make one pattern more specific"
                 )
         try:
@@ -43,19 +56,31 @@ class ChannelRules:
         except TypeError as error:
             parameters = ", ".join(("user", *pattern.holes))
             raise ConfigurationError(
-                f"The rule of {text!r} cannot be called ({error}): "
+                f"The {self._name} of {text!r} cannot be called ({error}): "
                 f"give it the parameters ({parameters})"
             ) from error
-        self._rules.append((pattern, ApplicationFunction(rule, "channel rule")))
+        self._rules.append((pattern, ApplicationFunction(rule, self._name)))
 
     async def allow(self, principal: Principal, channel: str) -> bool:
-        """Return whether the user may subscribe to `channel`.
+        """Return whether the token or a rule allows `channel`, or the channel is the user's own.
 
         Raises:
             Exception: the rule's own exception; access is then undecided, not denied.
 
         """
-        if any(fnmatchcase(channel, granted) for granted in principal.channels or ()):
+        answer = await self.decide(principal, channel)
+        # Last, because ids may be chosen: user `ann.admin` must not pass the rule of
+        # `user-{name}.{role}`.
+        return channel == own_channel(principal.user) if answer is None else answer
+
+    async def decide(self, principal: Principal, channel: str) -> bool | None:
+        """Return the answer of the token or of the rule; None where no rule matches.
+
+        Raises:
+            Exception: the rule's own exception; access is then undecided, not denied.
+
+        """
+        if any(fnmatchcase(channel, granted) for granted in self._granted(principal) or ()):
             return True
         for pattern, rule in self._rules:
             holes = pattern.match(channel)
@@ -64,6 +89,4 @@ class ChannelRules:
                 run = partial(self._calls.call, principal.user)
                 answer = await rule.call(principal.identity, holes, run=run, channel=channel)
                 return answer is True
-        # Last, because ids may be chosen: user `ann.admin` must not pass the rule of
-        # `user-{name}.{role}`.
-        return channel == own_channel(principal.user)
+        return None

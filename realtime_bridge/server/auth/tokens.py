@@ -71,6 +71,7 @@ class Tokens:
         *,
         client: str | None = None,
         channels: Iterable[str] = (),
+        controls: Iterable[str] = (),
         seconds: float = TOKEN_SECONDS,
     ) -> str:
         """Return a token for `user`.
@@ -79,14 +80,15 @@ class Tokens:
             user: the user's id.
             client: the client's id; a new one by default.
             channels: patterns that the token grants, in addition to the rules.
+            controls: patterns of channels whose streams and jobs the user may control.
             seconds: the token's lifetime, in s.
 
         Raises:
             InvalidIdentityError: the user's id is not valid.
 
         """
-        granted = (channels,) if isinstance(channels, str) else tuple(channels)
-        return self.exchange(Principal(user=user, channels=granted), client, seconds=seconds)
+        principal = Principal(user=user, channels=_patterns(channels), controls=_patterns(controls))
+        return self.exchange(principal, client, seconds=seconds)
 
     def exchange(self, principal: Principal, client: str | None, *, seconds: float) -> str:
         """Return another token of the same principal, for a client.
@@ -107,6 +109,7 @@ class Tokens:
             "kind": kind_of(principal.identity),
             "rev": principal.known_revocation,
             "channels": list(principal.channels or ()) or None,
+            "controls": list(principal.controls or ()) or None,
         }
         claims |= {name: claim for name, claim in optional.items() if claim is not None}
         return jwt.encode(claims, self._keys[0], algorithm="HS256")
@@ -123,11 +126,8 @@ class Tokens:
         )
         if claims is None:
             claims = self.decode(token)
-        channels, known, client = claims.get("channels"), claims.get("rev"), claims.get("cid")
-        if channels is not None and not _is_texts(channels):
-            raise TokenError(
-                "the token's channels are not a list of patterns: issue it with a list"
-            )
+        known, client = claims.get("rev"), claims.get("cid")
+        channels, controls = _claimed(claims, "channels"), _claimed(claims, "controls")
         if not _is_texts([claims["sub"], client or ""]):
             raise TokenError("the token's user or client is no Unicode text: issue it with texts")
         if known is not None and type(known) not in (int, float):
@@ -137,7 +137,8 @@ class Tokens:
                 user=claims["sub"],
                 identity=identity_of(claims["sub"], claims.get("kind")),
                 client=client or ids.client_id(),
-                channels=tuple(channels) if channels is not None else None,
+                channels=channels,
+                controls=controls,
                 expires=float(claims["exp"]),
                 issued=float(claims.get("iat", 0)),
                 known_revocation=known,
@@ -260,6 +261,23 @@ _REASONS: Sequence[tuple[type[Exception], str, str]] = (
     ),
 )
 """Code and message of each of PyJWT's errors; the others are malformed tokens."""
+
+
+def _patterns(given: Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _claimed(claims: dict[str, Any], name: str) -> tuple[str, ...] | None:
+    """Return the patterns of a claim.
+
+    Raises:
+        TokenError: it is no list of texts.
+
+    """
+    patterns = claims.get(name)
+    if patterns is not None and not _is_texts(patterns):
+        raise TokenError(f"the token's {name} are not a list of patterns: issue it with a list")
+    return None if patterns is None else tuple(patterns)
 
 
 def _is_texts(value: object) -> bool:
