@@ -17,6 +17,7 @@ class Violations:
 
     def __init__(self) -> None:
         self.found: list[str] = []
+        self.now_ms = 0
 
     def affects(self, *_: object) -> bool:
         return False
@@ -81,6 +82,17 @@ def test_subscription_without_the_known_position_is_found(
 ) -> None:
     checker.sent(json.dumps({"type": "subscribe", "channel": CHANNEL, "position": place(5)}))
     assert violations.found == []
+    checker.sent(json.dumps({"type": "subscribe", "channel": CHANNEL}))
+    assert violations.found == ["I21"]
+
+
+def test_poll_answered_while_a_subscription_is_queued_is_accepted(
+    checker: WireChecker, violations: Violations
+) -> None:
+    checker.answered("/realtime/poll", b'{"positions":{}}', b'{"channels":{}}')
+    checker.sent(json.dumps({"type": "subscribe", "channel": CHANNEL}))
+    assert violations.found == []
+    violations.now_ms += 1
     checker.sent(json.dumps({"type": "subscribe", "channel": CHANNEL}))
     assert violations.found == ["I21"]
 
