@@ -159,8 +159,12 @@ class InvariantChecker(StatusChecker):
             if not self._may_skip(page, before):
                 self._fail("I1", page, f"{before} is missing before {new}")
             before = self._store.previous[before]
-        if last[2] is not None and before[2] != last[2]:
+        if last[2] not in (None, before[2]) and not self._is_hidden(last, before):
             self._fail("I12", page, f"{new} continues {before}, not {last}")
+
+    def _is_hidden(self, last: FullPosition, before: FullPosition) -> bool:
+        """Return whether no server can see that the log has another event in this place (§2.4)."""
+        return last in self._store.rolled_back and before[2] in self._store.unannounced
 
     def _check_access(self, page: Page, event: Event) -> None:
         revoked_at = self.revoked.get(page.number)
