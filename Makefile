@@ -25,7 +25,7 @@ TYPED = 100
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: fuzz load soak mutants help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: fuzz load soak mutants vite help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -39,6 +39,7 @@ help:
 	@echo "make pins     write the list of the public names, which a test compares"
 	@echo "make mutants  planted faults, which a test or the simulation has to find"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
+	@echo "make vite     an application of Vite installs the packed npm package, and connects (a minute)"
 	@echo "make fuzz     random input for the server's parsers, a minute each (ARGS='--seconds 600')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have;"
 	@echo "              attacks on a server; all schedules of the lab, two hours (python -m tests.lab NAMES runs some, --soak 30 its soak)"
@@ -99,6 +100,10 @@ load: test-packages .venv $(CLIENT)/node_modules/.installed
 # Frame parsers, session, polls, publish calls, authorization of providers; a failure prints its input.
 fuzz: .venv
 	.venv/bin/python -m tests.fuzz $(ARGS)
+
+# It asks the npm registry for Vite and React.
+vite: test-packages .venv $(CLIENT)/node_modules/.installed
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m scripts.try_vite_app
 
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --minutes 60 --from "$$(date +%s)000" $(ARGS)

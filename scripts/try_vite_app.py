@@ -1,8 +1,7 @@
 """Build an application of Vite with the packed npm package, and show its pages in Chromium.
 
-Run `python -m scripts.try_vite_app`: it needs the npm registry, and about a minute. The package
-installs and connects: in the development server with the debug panel, in a production build
-without it.
+Run `make vite`: it needs the npm registry, and about a minute. The package installs and connects:
+in the development server with the debug panel, in a production build without it.
 """
 
 import asyncio
