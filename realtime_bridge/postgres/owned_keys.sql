@@ -87,8 +87,11 @@ BEGIN
                     ORDER BY older."offset" DESC OFFSET 7));
             state.noted := event_offset;
         ELSE
-            DELETE FROM {schema}.folded f WHERE f.channel = name AND f.key = event_key AND f.fold IN ('end', 'lapse');
+            -- Notes were for the run that ended: the next one must not follow them.
+            DELETE FROM {schema}.folded f WHERE f.channel = name AND f.key = event_key
+                AND (f.fold IN ('end', 'lapse') OR (e.fold = 'end' AND f.fold = 'note'));
             state.ended := e.fold;
+            IF e.fold = 'end' THEN state.noted := 0; END IF;
         END IF;
     END IF;
     IF e.fold IS NOT NULL AND NOT (e.fold = 'append' AND state.is_trimmed) THEN

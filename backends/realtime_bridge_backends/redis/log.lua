@@ -245,6 +245,15 @@ local function drop_end(write, key, record)
   redis.call('ZADD', write.keys[5], whole(math.max(offset, record.noted)), key)
 end
 
+-- Remove the notes of a key: they were for the run that ended.
+local function drop_notes(write, key, record)
+  for _, note in ipairs(record.notes) do
+    grow(write, record, -redis.call('HSTRLEN', write.keys[6], field(key, 'n' .. note[1])))
+    redis.call('HDEL', write.keys[6], field(key, 'n' .. note[1]))
+  end
+  record.notes, record.noted = {}, 0
+end
+
 -- Restart the lease of a key, or end it.
 local function set_lease(write, key, record)
   local before = record.expires
@@ -406,6 +415,7 @@ local function fold(write, key, change, head, tail)
   elseif how == 'note' then add_note(write, key, record, offset, frame)
   elseif how == 'end' or how == 'lapse' then
     drop_end(write, key, record)
+    if how == 'end' then drop_notes(write, key, record) end
     redis.call('HSET', keys[6], field(key, 'e'), frame)
     grow(write, record, #frame)
     record.ended = how == 'end' and ENDED or LAPSED

@@ -95,6 +95,9 @@ class KeyState:
                 self._append(event)
             case "end" | "lapse":
                 self.end, self.is_lapsed = event, event.fold == "lapse"
+                if not self.is_lapsed:
+                    # They were for the run that ended: the next one must not follow them.
+                    self._notes, self.noted = {}, 0
             case "note":
                 self._note(event)
                 return  # a note may come from others: it restarts no lease

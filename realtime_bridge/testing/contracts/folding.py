@@ -135,22 +135,30 @@ class FoldingLogContract(LogContractBase):
             (again,) = await sender.append([WRITES["take always"](channel)])
             assert not again.duplicate
 
-    async def test_group_has_base_merged_parts_notes_and_end(
+    async def test_group_has_base_notes_and_merged_parts(
         self, sender: FoldingLog, receiver: FoldingLog, channel: str
     ) -> None:
         events = [start(channel), part(channel, 1, "a"), note(channel, data=1), part(channel)]
-        events += [part(channel, {"x": None}), end(channel)]
+        events += [part(channel, {"x": None})]
         await _append(sender, events)
         page = await receiver.latest(channel, key="k")
         assert summary(page) == [
-            *(("run.started", "A"), ("run.note", 1)),
-            *(("run.part", [1, "a", {"x": None}]), ("run.ended", None)),
+            *(("run.started", "A"), ("run.note", 1), ("run.part", [1, "a", {"x": None}])),
         ]
         merged = page.events[2]
         assert (merged.id, merged.position) == (events[4].id, Position(page.top.epoch, 5))
-        assert [event.fold for event in page.events] == [None, "note", "append", "end"]
-        assert [event.attempt for event in page.events] == ["A", None, "A", "A"]
-        assert (page.top.offset, page.more) == (6, False)
+        assert [event.fold for event in page.events] == [None, "note", "append"]
+        assert [event.attempt for event in page.events] == ["A", None, "A"]
+        assert (page.top.offset, page.more) == (5, False)
+
+    async def test_end_stays_with_the_items_and_drops_notes(
+        self, sender: FoldingLog, receiver: FoldingLog, channel: str
+    ) -> None:
+        events = [start(channel), part(channel, 1), note(channel), end(channel)]
+        *_, ended = await sender.append(events)
+        page = await receiver.latest(channel, key="k")
+        assert [event.fold for event in page.events] == [None, "append", "end"]
+        assert ended.noted == 0
 
     async def test_general_snapshot_leaves_parts_out(
         self, sender: FoldingLog, receiver: FoldingLog, channel: str
@@ -174,10 +182,10 @@ class FoldingLogContract(LogContractBase):
         await sender.append([write(channel, "plain", n) for n in range(3)])
         assert summary(await sender.latest(channel, key="k")) == [("plain", 2)]
 
-    async def test_take_over_drops_content_and_end_but_keeps_notes(
+    async def test_take_over_drops_content_but_keeps_notes(
         self, sender: FoldingLog, receiver: FoldingLog, channel: str
     ) -> None:
-        events = [start(channel), part(channel, "old"), note(channel, data="kept"), end(channel)]
+        events = [start(channel), part(channel, "old"), note(channel, data="kept")]
         await _append(sender, [*events, start(channel, "B"), part(channel, "new", attempt="B")])
         assert summary(await receiver.latest(channel, key="k")) == [
             *(("run.note", "kept"), ("run.started", "B"), ("run.part", ["new"]))
@@ -280,7 +288,7 @@ class FoldingLogContract(LogContractBase):
             page = await receiver.latest(channel, after=after, limit=5)
             groups.append([event.key for event in page.events])
             after, more = position_of_last(page), page.more
-        assert groups == [["k0"] * 2 + ["k2"] * 2, ["k3"] * 2 + ["k4"] * 2, ["k5"] * 2 + ["k1"] * 3]
+        assert groups == [["k0"] * 2 + ["k2"] * 2, ["k3"] * 2 + ["k4"] * 2, ["k5"] * 2 + ["k1"] * 2]
 
     async def test_silent_owner_is_ended_by_its_will(
         self, sender: FoldingLog, receiver: FoldingLog, channel: str, elapse: Elapse

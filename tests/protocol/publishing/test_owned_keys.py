@@ -36,7 +36,9 @@ class Fold:
                 self.base, self.items, self.end = event.id, [], None
             case "append":
                 self.items, self.end = [*self.items, *event.data], None
-            case "end" | "lapse":
+            case "end":
+                self.end, self.notes = event.id, {}
+            case "lapse":
                 self.end = event.id
             case "note":
                 self.notes[event.event] = event.id
