@@ -12,6 +12,7 @@ import { checkIntervals } from './machine/options.js';
 import { LABELS } from './machine/status.js';
 import type { ConnectionStatus } from './machine/status.js';
 import { DEFAULT_TIMING } from './machine/timing.js';
+import { ChannelStream } from './streams/channel-stream.js';
 import { TransportManager } from './transports/transport-manager.js';
 import type {
   ChannelHandlers,
@@ -21,8 +22,9 @@ import type {
   ClientState,
   Mode,
   ReadableStore,
-  Snapshot,
   StatusKind,
+  Stream,
+  StreamOptions,
   Telemetry,
   Transition,
 } from './types.js';
@@ -63,7 +65,7 @@ export class HybridClient implements Client {
     this._http = new BridgeHTTP(this._descriptors);
     this._subscriptions = new SubscriptionSet({
       client: this.id,
-      latest: (channel) => this._latest(channel),
+      latest: (channel, key) => this._http.latest(channel, key, this._stopped.signal),
       telemetry: (entry) => this._report(entry),
       loaded: () => this._runner.input(() => {}),
       requested: (channel) => this._transports.subscribe(channel),
@@ -131,8 +133,13 @@ export class HybridClient implements Client {
     return this._subscriptions.state(name);
   }
 
-  private _latest(channel: string): Promise<Snapshot> {
-    return this._http.latest(channel, this._stopped.signal);
+  stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item> {
+    return new ChannelStream<Item>(this, channel, id, options);
+  }
+
+  stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {
+    const fields = { channel, stream, ...(attempt && { attempt }) };
+    return this._http.stopStream(fields, AbortSignal.timeout(DEFAULT_TIMING.pollTimeout));
   }
 
   private _publish(before: Mode): void {

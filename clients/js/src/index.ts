@@ -6,6 +6,7 @@ export type { FetchData, HybridUpdatesOptions, UpdatesState } from './hybrid-upd
 export { ReconnectingSocket } from './browser/reconnecting-socket.js';
 export type { SocketOptions, SocketState } from './browser/reconnecting-socket.js';
 export { Store } from './browser/store.js';
+export { foldStream } from './streams/fold.js';
 export { userChannel } from './user-channel.js';
 export type * from './payloads.js';
 export type * from './types.js';

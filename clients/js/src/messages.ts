@@ -40,7 +40,7 @@ function parseEvent(fields: unknown): RealtimeEvent {
   assertValid(isFields(fields), 'an event');
   const { type, epoch, offset, data = null, ...rest } = fields as Fields & RealtimeEvent;
   assertValid([rest.channel, rest.event, rest.id].every(isText), 'an event');
-  assertValid([rest.key, rest.source].every((label) => label == null || isText(label)), 'an event with labels');
+  assertValid([rest.key, rest.source, rest.fold, rest.attempt].every((label) => label == null || isText(label)), 'an event with labels');
   assertValid(rest.time == null || Number.isFinite(rest.time), 'an event with a time');
   return { ...rest, data, ...(epoch !== undefined && { position: readPosition(fields) }) };
 }

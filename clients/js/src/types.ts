@@ -14,6 +14,10 @@ export interface RealtimeEvent<Data = unknown> {
   readonly id: string;
   readonly data: Data;
   readonly key?: string;
+  /** Change of a key that has an owner; absent: the event replaces what the log keeps for the key. */
+  readonly fold?: 'append' | 'end' | 'note' | 'lapse';
+  /** Name of the run that owns the key. */
+  readonly attempt?: string;
   /** Id of the client that caused the event. */
   readonly source?: string;
   /** Unix time of the log, in milliseconds. */
@@ -38,7 +42,7 @@ export interface ChannelError {
   readonly message: string;
 }
 
-/** Latest event of each key, as of `position`. */
+/** Latest event of each key, as of `position`; of a key with an owner, its start, notes and end. */
 export interface Snapshot {
   readonly channel: string;
   readonly events: readonly RealtimeEvent[];
@@ -64,6 +68,8 @@ export interface ChannelHandlers {
   onError?: (error: ChannelError) => void | Promise<void>;
   /** Called with the latest events after the first subscribe and after each reset; `onEvent` does not get them again. */
   onSnapshot?: (snapshot: Snapshot) => void | Promise<void>;
+  /** Key whose events `onSnapshot` gets alone, with all items that its owner appended as one event. */
+  snapshotKey?: string;
   /** Position to resume from; by default the current end of the channel. */
   position?: Position;
   /** True if the client stays connected for this channel while the page is hidden. */
@@ -160,6 +166,46 @@ export interface ReadableStore<Value> {
   subscribe(listener: () => void): () => void;
 }
 
+export type StreamPhase = 'unknown' | 'open' | 'completed' | 'failed' | 'stopped' | 'lost';
+
+/** State of a stream of items from a worker. */
+export interface StreamState<Item = string> {
+  /** Id of the stream; null before its first event. */
+  readonly id: string | null;
+  /** Name of the run that writes it; a new run begins again without items. */
+  readonly attempt: string | null;
+  /** Form of the items: `text`, `json`, `ui-message` or `ag-ui`. */
+  readonly format: string;
+  /** `unknown` before the first event; `lost` while its writer is silent. */
+  readonly state: StreamPhase;
+  readonly items: readonly Item[];
+  /** Items that are texts, joined. */
+  readonly text: string;
+  /** Text of a failure, or the server's reason to deny the channel. */
+  readonly error: string | null;
+  /** Value that the writer gave for readers. */
+  readonly meta: unknown;
+  /** True if older items are missing: the log has removed them. */
+  readonly trimmed: boolean;
+  /** Id of the writer's last event. */
+  readonly lastId: string | null;
+  readonly phase: Phase;
+}
+
+export interface StreamOptions {
+  /** True if the client stays connected for this stream while the page is hidden. */
+  readonly keepInBackground?: boolean;
+}
+
+/** Stream that a client reads while `state` has listeners; they are called once in an animation frame at most. */
+export interface Stream<Item = string> {
+  readonly state: ReadableStore<StreamState<Item>>;
+  /** Stop the stream for all its readers; resolves when it is stopped, or had ended. */
+  stop(): Promise<void>;
+  /** End the subscription for all listeners; a new listener begins another one. */
+  close(): void;
+}
+
 /** Interface of `HybridClient`. */
 export interface Client {
   readonly state: ReadableStore<ClientState>;
@@ -172,4 +218,8 @@ export interface Client {
   /** Subscribe handlers to a channel, and return a function that unsubscribes them. Handlers of one channel share its subscription. */
   subscribe(channel: string, handlers: ChannelHandlers): () => void;
   channel(name: string): ReadableStore<ChannelState>;
+  /** Return a stream of a channel; without `id`, the stream that began last. */
+  stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item>;
+  /** Stop a stream, if `attempt` writes it; without `attempt`, whichever does. Resolves when it is stopped, or had ended. */
+  stopStream(channel: string, stream: string, attempt?: string | null): Promise<void>;
 }

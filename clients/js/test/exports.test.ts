@@ -34,10 +34,15 @@ const CORE = [
   'SocketState',
   'StatusKind',
   'Store',
+  'Stream',
+  'StreamOptions',
+  'StreamPhase',
+  'StreamState',
   'Telemetry',
   'Transition',
   'TransportName',
   'UpdatesState',
+  'foldStream',
   'userChannel',
 ];
 
@@ -55,7 +60,9 @@ const REACT = [
   'RealtimeProvider',
   'RealtimeProviderProps',
   'StatusText',
+  'StreamResult',
   'Tone',
+  'UseStreamOptions',
   'WebSocketResult',
   'WidgetTexts',
   'reduceJobs',
@@ -63,6 +70,7 @@ const REACT = [
   'useClient',
   'useConnectionStatus',
   'useHybridUpdates',
+  'useStream',
   'useWebSocket',
 ];
 

@@ -470,9 +470,9 @@ it.each([
   expect(client.state.get().kind).toBe('realtime');
 });
 
-it('snapshot of a bridge without a log is not requested again', async () => {
+it.each([['no_log', 404], ['no_owners', 501]])('snapshot that a bridge refuses with %s is not requested again', async (code, status) => {
   vi.spyOn(console, 'error').mockReturnValue();
-  bridge.answers.latest = Response.json({ error: { code: 'no_log', message: 'no' } }, { status: 404 });
+  bridge.answers.latest = Response.json({ error: { code, message: 'no' } }, { status });
   await live({ onSnapshot: vi.fn() });
   await settle(10_000);
   expect(bridge.requests.filter(({ route }) => route === 'latest')).toHaveLength(1);

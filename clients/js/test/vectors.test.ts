@@ -10,10 +10,11 @@ import { checkIntervals } from '../src/machine/options.js';
 import { Machine } from '../src/machine/machine.js';
 import type { JobData } from '../src/payloads.js';
 import { reduceJobs, type Jobs } from '../src/react/jobs.js';
+import { foldGroup, foldStream, UNKNOWN_STREAM } from '../src/streams/fold.js';
 import { Reducer } from '../src/channels/reducer.js';
 import type { Output } from '../src/channels/reducer.js';
 import { connectionStatus } from '../src/machine/status.js';
-import type { RealtimeEvent, ResetReason } from '../src/types.js';
+import type { RealtimeEvent, ResetReason, StreamState } from '../src/types.js';
 import { userChannel } from '../src/user-channel.js';
 import { camel, camelKeys, snakeKeys } from './support/names.js';
 import type { Fields } from './support/names.js';
@@ -34,6 +35,7 @@ const REPLAYS: Record<string, Replay> = {
   'reducer.json': replayReducer,
   'shell.json': (vector, { starts }) => replayShell(vector, starts),
   'status.json': replayMachine,
+  'streams.json': ({ steps, or = steps }) => expect(replayStream(steps)).toEqual(replayStream(or)),
   'user_channel.json': ({ user, channel }) =>
     channel ? expect(userChannel(user)).toBe(channel) : expect(() => userChannel(user)).toThrow(),
   'timing.json': ({ both, typescript }) => expect(snakeKeys({ ...DEFAULT_TIMING })).toEqual({ ...both, ...typescript }),
@@ -100,6 +102,17 @@ function replayJobs({ steps, shown }: Fields): void {
     expect(jobs[0], JSON.stringify(step)).toMatchObject(step.shown ?? {});
   }
   expect(jobs).toMatchObject([shown]);
+}
+
+function replayStream(steps: Fields[]): StreamState<unknown> {
+  const eventOf = (fields: Fields): RealtimeEvent =>
+    ({ channel: 'chat.1', event: 'stream.part', key: 'stream-m1', ...fields }) as RealtimeEvent;
+  return steps.reduce<StreamState<unknown>>((before, { event, group, shown = {} }) => {
+    const state = group ? foldGroup(before, group.map(eventOf)) : foldStream(before, eventOf(event));
+    const { id, ...fields } = state;
+    expect(snakeKeys({ stream: id, ...fields }), JSON.stringify(event ?? group)).toMatchObject(shown);
+    return state;
+  }, UNKNOWN_STREAM);
 }
 
 const DEFAULT_TERMS: Terms = {

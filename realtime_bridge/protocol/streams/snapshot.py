@@ -1,4 +1,4 @@
-"""State of a stream, folded from its events."""
+"""State of a stream, folded from its events. Twin of streams/fold.ts."""
 
 import re
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class StreamSnapshot(Struct, frozen=True, kw_only=True):
         error: text of a failure.
         meta: value that the writer gave for readers.
         trimmed: whether older items are missing.
-        last_id: id of the last event that counted.
+        last_id: id of the writer's last event.
 
     """
 
@@ -54,6 +54,10 @@ class StreamSnapshot(Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """Items joined, for the format `text`."""
         return "".join(item for item in self.items if isinstance(item, str))
+
+
+UNKNOWN_STREAM = StreamSnapshot()
+"""State before the first event."""
 
 
 def fold_stream(snapshot: StreamSnapshot, event: Event) -> StreamSnapshot:
@@ -78,16 +82,13 @@ def fold_stream(snapshot: StreamSnapshot, event: Event) -> StreamSnapshot:
     return snapshot
 
 
-def fold_group(events: Iterable[Event]) -> StreamSnapshot:
-    """Return the state that the group of a stream's key describes."""
-    snapshot = StreamSnapshot()
-    for event in events:
-        # The merged parts have the id of the last one, and are complete.
-        if event.fold == "append" and isinstance(event.data, list):
-            whole = replace(snapshot, items=tuple(event.data), last_id=event.id, state="open")
-            snapshot = replace(whole, trimmed=False)
-        else:
-            snapshot = fold_stream(snapshot, event)
+def fold_group(group: Iterable[Event], snapshot: StreamSnapshot = UNKNOWN_STREAM) -> StreamSnapshot:
+    """Return the state that a key's group describes; without a group, `snapshot`."""
+    for event in group:
+        if event.fold == "append":
+            # The merged parts have the id of the last one, and are complete.
+            snapshot = replace(snapshot, last_id=None)
+        snapshot = fold_stream(snapshot, event)
     return snapshot
 
 
@@ -106,12 +107,14 @@ def _started(event: Event, data: dict[str, Any]) -> StreamSnapshot:
 def _ended(snapshot: StreamSnapshot, event: Event, data: dict[str, Any]) -> StreamSnapshot:
     given, error = data.get("state"), data.get("error")
     state = given if given in _ENDS else "completed"
+    is_lapse = event.fold == "lapse"
     return replace(
         snapshot,
-        state="lost" if event.fold == "lapse" else state,
+        state="lost" if is_lapse else state,
         error=error if isinstance(error, str) else None,
         trimmed=snapshot.trimmed or _misses_parts(snapshot, event),
-        last_id=event.id,
+        # A lapse is made by the log: the writer's next event continues its last one.
+        last_id=snapshot.last_id if is_lapse else event.id,
     )
 
 

@@ -21,7 +21,7 @@ export const NOT_SUBSCRIBED: ChannelState = { phase: 'syncing', position: null, 
 
 export interface SubscriptionSetOptions {
   client: string;
-  latest: (channel: string) => Promise<Snapshot>;
+  latest: (channel: string, key?: string) => Promise<Snapshot>;
   telemetry: (entry: Telemetry) => void;
   /** Called when a snapshot was handled. */
   loaded: () => void;
@@ -121,7 +121,7 @@ export class SubscriptionSet {
       this._publish(subscription);
       this._options.loaded();
     };
-    const queue = new HandlerQueue(handlers, () => this._latest(name), loaded, this._timing.resetSpacing);
+    const queue = new HandlerQueue(handlers, () => this._latest(subscription, handlers.snapshotKey), loaded, this._timing.resetSpacing);
     subscription.queues.add(queue);
     if (subscription.reducer.position && !handlers.position) queue.snapshot();
     for (const call of subscription.waiting.splice(0)) call(queue);
@@ -325,11 +325,15 @@ export class SubscriptionSet {
     this._store(name).merge({ phase, position: reducer.position, error });
   }
 
-  /** Request a snapshot; handlers of one channel that ask at the same time share it. */
-  private _latest(name: string): Promise<Snapshot> {
-    const loading = this._loading.get(name) ?? this._options.latest(name);
-    this._loading.set(name, loading);
-    void loading.catch(() => null).finally(() => this._loading.delete(name));
+  /**
+   * Request a snapshot; handlers that ask for the same one share it, unless events came in between:
+   * those that joined later would miss them.
+   */
+  private _latest({ name, reducer }: Subscription, key: string | undefined): Promise<Snapshot> {
+    const request = JSON.stringify([name, key, reducer.position]);
+    const loading = this._loading.get(request) ?? this._options.latest(name, key);
+    this._loading.set(request, loading);
+    void loading.catch(() => null).finally(() => this._loading.delete(request));
     return loading;
   }
 

@@ -1,10 +1,10 @@
-/** HTTP side of a bridge: polls, and the latest event of each key. */
+/** HTTP side of a bridge: polls, snapshots, and stops of streams. */
 
 import { assertValid, isFields, readEvents, readPosition } from '../messages.js';
 import type { Fields } from '../messages.js';
 import type { Position, RealtimeEvent, Snapshot } from '../types.js';
 import type { DescriptorStore } from './descriptor.js';
-import { HTTPError, foreign, requestJSON } from './request.js';
+import { HTTPError, foreign, hasCode, messageOf, requestJSON } from './request.js';
 
 export type Positions = Readonly<Record<string, Position | null>>;
 
@@ -18,6 +18,13 @@ export interface HTTPResult {
   readonly fields: Fields;
 }
 
+/** Stream to stop, if `attempt` writes it. */
+export interface StreamAttempt {
+  readonly channel: string;
+  readonly stream: string;
+  readonly attempt?: string;
+}
+
 /** Requests to one bridge, with the token of its last descriptor. */
 export class BridgeHTTP {
   constructor(private readonly _descriptors: DescriptorStore) {}
@@ -29,19 +36,33 @@ export class BridgeHTTP {
     return { positions, channels: fields.channels, fields };
   }
 
-  /** Request the latest event of each key, page by page; the position of the last page holds for all. */
-  async latest(channel: string, signal: AbortSignal): Promise<Snapshot> {
+  /** Stop a stream, unless it has ended. */
+  async stopStream(fields: StreamAttempt, signal: AbortSignal): Promise<void> {
+    try {
+      const url = this._descriptors.requiredURL('stop');
+      await requestJSON(url, { body: fields, token: await this._descriptors.token(), signal });
+    } catch (error) {
+      if (hasCode(error, 'ended')) return;
+      throw messageOf(error) ? error : new HTTPError('no answer: the stream may go on', null);
+    }
+  }
+
+  /**
+   * Request the latest event of each key, page by page; the position of the last page holds for all.
+   * With `key`, request the events that describe the state of that key.
+   */
+  async latest(channel: string, key: string | undefined, signal: AbortSignal): Promise<Snapshot> {
     const token = await this._descriptors.token();
-    const events = new Map<string, RealtimeEvent>();
+    const groups = new Map<string, RealtimeEvent[]>();
     let after: Position | undefined;
     for (;;) {
-      const url = latestURL(this._descriptors.url('latest'), channel, after);
+      const url = latestURL(this._descriptors.url('latest'), { channel, key, after: after?.offset });
       const fields = await requestJSON(url, { token, signal });
       const position = readPosition(fields.position);
       assertValid(!after || after.epoch === position.epoch, 'pages of one epoch');
       const page = readEvents(fields.events).filter((event) => event !== null);
-      for (const event of page) addLatest(events, event);
-      if (!fields.more) return { channel, events: [...events.values()], position };
+      addGroups(groups, page);
+      if (!fields.more) return { channel, events: [...groups.values()].flat(), position };
       after = page.at(-1)?.position ?? position;
     }
   }
@@ -52,16 +73,16 @@ export function chunked(names: readonly string[], size: number): string[][] {
   return names.length > size ? [names.slice(0, size), ...chunked(names.slice(size), size)] : [[...names]];
 }
 
-function latestURL(base: string, channel: string, after?: Position): string {
+function latestURL(base: string, query: Record<string, string | number | undefined>): string {
   const url = new URL(base);
-  url.searchParams.set('channel', channel);
-  if (after) url.searchParams.set('after', String(after.offset));
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, String(value));
   return url.href;
 }
 
-/** Replace the event of a key. Deleting first moves the key to the end, which keeps the channel's order. */
-function addLatest(events: Map<string, RealtimeEvent>, event: RealtimeEvent): void {
-  const key = event.key ?? event.id;
-  events.delete(key);
-  events.set(key, event);
+/** Add the groups of a page: the events of one key, which no page divides. They replace an earlier group of the key. */
+function addGroups(groups: Map<string, RealtimeEvent[]>, page: readonly RealtimeEvent[]): void {
+  const keyOf = ({ key, id }: RealtimeEvent): string => key ?? id;
+  // Deleting first moves the key to the end, which keeps the channel's order.
+  for (const event of page) groups.delete(keyOf(event));
+  for (const event of page) groups.set(keyOf(event), [...(groups.get(keyOf(event)) ?? []), event]);
 }

@@ -8,7 +8,10 @@ import { HTTPError, foreign, messageOf, requestJSON } from './request.js';
 /** Usual limit of a server, docs/specification.md §6.4: a client that only polls gets no descriptor. */
 const CHANNEL_LIMIT = 128;
 
-export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth';
+export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth' | 'stop';
+
+/** Usual routes, where they differ from the URL's name. */
+const ROUTES: Partial<Record<RouteName, string>> = { websocket: 'ws', stop: 'stream/stop' };
 
 export interface Descriptor {
   readonly user: string | null;
@@ -54,7 +57,7 @@ export class DescriptorStore {
 
   /** Return the URL of a route, or an empty text where the server has no such route. Without a descriptor, it is the usual URL. */
   url(name: RouteName): string {
-    const relative = this._current ? this._current.urls[name] : name;
+    const relative = this._current ? this._current.urls[name] : (ROUTES[name] ?? name);
     if (!isText(relative)) return '';
     const base = this._connectURL();
     const url = new URL(relative, base);

@@ -85,9 +85,14 @@ export async function requestJSON(url: string, options: HTTPRequest): Promise<Fi
   return fields;
 }
 
-/** Return whether a server without a log refused: it refuses each further request too. */
+/** Return whether a server refused whose log has no snapshot: it refuses each further request too. */
 export function isFinal(error: unknown): boolean {
-  return error instanceof HTTPError && error.code === 'no_log';
+  return hasCode(error, 'no_log', 'no_owners');
+}
+
+/** Return whether the bridge refused with one of these codes. */
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof HTTPError && codes.includes(error.code ?? '');
 }
 
 function headers({ body, token, accept = 'application/json' }: HTTPRequest): Record<string, string> {

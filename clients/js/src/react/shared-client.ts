@@ -1,6 +1,16 @@
 /** Client shared by its users: it starts with the first of them, and stops after the last. */
 
-import type { ChannelHandlers, ChannelState, Client, ClientOptions, ClientState, ReadableStore } from '../types.js';
+import { ChannelStream } from '../streams/channel-stream.js';
+import type {
+  ChannelHandlers,
+  ChannelState,
+  Client,
+  ClientOptions,
+  ClientState,
+  ReadableStore,
+  Stream,
+  StreamOptions,
+} from '../types.js';
 import { NOT_SUBSCRIBED, STARTING } from './initial.js';
 
 /** Shared client. A subscription to its state or to a channel makes a user; before the first, it contacts nothing. */
@@ -37,6 +47,19 @@ export class SharedClient implements Client {
 
   channel(name: string): ReadableStore<ChannelState> {
     return this._shared((client) => client.channel(name), NOT_SUBSCRIBED);
+  }
+
+  stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item> {
+    return new ChannelStream<Item>(this, channel, id, options);
+  }
+
+  async stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {
+    let stopped: Promise<void> | undefined;
+    const release = this._use((client) => {
+      stopped = client.stopStream(channel, stream, attempt);
+      return () => {};
+    });
+    await stopped?.finally(release);
   }
 
   private _shared<Value>(pick: (client: Client) => ReadableStore<Value>, initial: Value): ReadableStore<Value> {

@@ -2,7 +2,18 @@
 
 import { STARTING } from '../../src/react/initial.js';
 import { Store } from '../../src/browser/store.js';
-import type { ChannelHandlers, ChannelState, Client, ClientState, RealtimeEvent, Reset, Snapshot } from '../../src/types.js';
+import { ChannelStream } from '../../src/streams/channel-stream.js';
+import type {
+  ChannelHandlers,
+  ChannelState,
+  Client,
+  ClientState,
+  RealtimeEvent,
+  Reset,
+  Snapshot,
+  Stream,
+  StreamOptions,
+} from '../../src/types.js';
 
 const EPOCH = 'k3v9q2wz';
 
@@ -44,6 +55,14 @@ export class FakeClient implements Client {
     const store = this.channels.get(name) ?? new Store<ChannelState>({ phase: 'syncing', position: null, error: null });
     this.channels.set(name, store);
     return store;
+  }
+
+  stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item> {
+    return new ChannelStream<Item>(this, channel, id, options);
+  }
+
+  async stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {
+    this.calls.push(`stop ${channel} ${stream} ${attempt}`);
   }
 
   get live(): ChannelHandlers[] {

@@ -9,6 +9,7 @@ import {
   useChannel,
   useConnectionStatus,
   useHybridUpdates,
+  useStream,
   useWebSocket,
 } from '../../src/react/index.js';
 import { FakeClient } from './fake-client.js';
@@ -19,14 +20,15 @@ function Hooks(): ReactElement {
   const { data, loading, updateSource, websocketStatus } = useHybridUpdates(fetchData, 'u1');
   const socket = useWebSocket('wss://example.com');
   const { phase } = useChannel('job.7', () => {});
-  const text = [data, loading, updateSource, websocketStatus, socket.status, phase, useConnectionStatus().kind];
+  const stream = useStream('chat.1', 'm1');
+  const text = [data, loading, updateSource, websocketStatus, socket.status, phase, stream.state, useConnectionStatus().kind];
   return <p>{text.map(String).join(' ')}</p>;
 }
 
 test('hooks render the initial state and contact nothing', () => {
   vi.stubGlobal('fetch', () => expect.unreachable());
   expect(typeof window).toBe('undefined');
-  expect(renderToString(<Hooks />)).toBe('<p>null true polling disconnected disconnected syncing starting</p>');
+  expect(renderToString(<Hooks />)).toBe('<p>null true polling disconnected disconnected syncing unknown starting</p>');
   expect(fetchData).not.toHaveBeenCalled();
   vi.unstubAllGlobals();
 });

@@ -64,3 +64,9 @@ test('retry and refresh reach the client', () => {
   shared.refresh();
   expect(clients[0]!.calls).toEqual(['start', 'retry', 'refresh']);
 });
+
+test('stop of a stream uses the client until it is done', async () => {
+  await shared.stopStream('chat.1', 'm1', 'A');
+  vi.runAllTimers();
+  expect(clients.map(({ calls }) => calls)).toEqual([['start', 'stop chat.1 m1 A', 'stop']]);
+});
