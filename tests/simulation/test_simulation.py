@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -134,6 +135,12 @@ def test_failure_contains_seed_and_fewest_faults() -> None:
     assert failure.trace()
     with pytest.raises(SimulationFailedError):
         simulate(failure.seed, options=options)
+
+
+def test_search_in_processes_leaves_no_thread() -> None:
+    before = threading.enumerate()
+    search(range(2), processes=2)
+    assert threading.enumerate() == before
 
 
 @pytest.mark.parametrize("storm", STORMS, ids=lambda storm: storm.name)

@@ -116,13 +116,14 @@ def _results(
             yield 1, _first_failure([seed], options)
         return
     chunks = [seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)]
-    with ProcessPoolExecutor(processes) as pool:
-        try:
-            run = partial(_first_failure, options=options)
-            for chunk, failed in zip(chunks, pool.map(run, chunks), strict=True):
-                yield len(chunk), failed
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(processes)
+    try:
+        run = partial(_first_failure, options=options)
+        for chunk, failed in zip(chunks, pool.map(run, chunks), strict=True):
+            yield len(chunk), failed
+    finally:
+        # It waits: at exit Python wakes the pool's thread by a pipe that the thread may be closing.
+        pool.shutdown(cancel_futures=True)
 
 
 def _first_failure(seeds: Sequence[int], options: Options | None) -> int | None:
