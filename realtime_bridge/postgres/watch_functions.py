@@ -3,16 +3,13 @@
 from collections.abc import Collection
 from typing import LiteralString
 
-from psycopg.sql import SQL, Composed, Identifier, Literal
+from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from realtime_bridge.postgres.watches import Table
 
 
 def drop_functions(table: Table, prefix: str) -> Composed:
-    """Return the SQL that drops the functions of a table's watch.
-
-    The table's triggers name them, whichever database or version created them.
-    """
+    """Return the SQL that drops the functions of a table's watch: its triggers name them."""
     return _drop("WHERE t.tgrelid = {oid}", prefix, table.oid)
 
 
@@ -47,19 +44,48 @@ def give_to_owner(table: Table, prefix: str, functions: Collection[Identifier]) 
     ]
 
 
+# One row for each function of a watch, whichever database or version created it.
+_FUNCTIONS: LiteralString = """
+SELECT DISTINCT p.oid::regprocedure AS name, p.proowner AS owner FROM pg_proc p
+LEFT JOIN pg_trigger t ON t.tgfoid = p.oid {condition}
+    AND p.pronamespace = quote_ident({prefix})::regnamespace
+    AND p.prorettype = 'trigger'::regtype AND p.proname LIKE 'watch\\_%'
+"""
+
+# CASCADE drops the triggers with their functions. Then an owner without another function loses what
+# `give_to_owner` gave, but for the USAGE of the schema: it alone gives nothing, and may be older.
+_DROP: LiteralString = """
+DECLARE
+  dropped record;
+  owners oid[] := ARRAY[]::oid[];
+BEGIN
+  FOR dropped IN {functions} LOOP
+    EXECUTE format('DROP FUNCTION %s CASCADE', dropped.name);
+    owners := owners || dropped.owner;
+  END LOOP;
+  FOR dropped IN
+    SELECT r.rolname AS owner FROM pg_roles r
+    JOIN pg_class outbox ON outbox.oid = {outbox}::regclass
+    WHERE r.oid = ANY(owners) AND r.rolname <> current_user
+      AND r.oid <> outbox.relowner AND pg_has_role(outbox.relowner, 'USAGE')
+      AND r.oid <> ALL (ARRAY(SELECT remaining.owner FROM ({remaining}) AS remaining))
+  LOOP
+    EXECUTE format('REVOKE INSERT (channel, event, body, key) ON %s FROM %I',
+      {outbox}, dropped.owner);
+  END LOOP;
+END
+"""
+
+
 def _drop(condition: LiteralString, prefix: str, oid: int = 0) -> Composed:
-    """Return the SQL that drops functions of watches; CASCADE drops their triggers with them."""
-    query = SQL(
-        "SELECT DISTINCT p.oid::regprocedure FROM pg_proc p "
-        "LEFT JOIN pg_trigger t ON t.tgfoid = p.oid {condition} "
-        "AND p.pronamespace = quote_ident({schema})::regnamespace "
-        "AND p.prorettype = 'trigger'::regtype AND p.proname LIKE 'watch\\_%'"
-    ).format(
-        condition=SQL(condition).format(oid=Literal(oid)),
-        schema=Literal(prefix),
+    """Return the SQL that drops functions of watches, and takes back the right of their owners."""
+    body = SQL(_DROP).format(
+        functions=_functions(SQL(condition).format(oid=Literal(oid)), prefix),
+        remaining=_functions(SQL("WHERE true"), prefix),
+        outbox=Literal(Identifier(prefix, "outbox").as_string()),
     )
-    body = SQL(
-        "DECLARE name regprocedure; BEGIN FOR name IN {} LOOP "
-        "EXECUTE format('DROP FUNCTION %s CASCADE', name); END LOOP; END"
-    ).format(query)
     return SQL("DO {}").format(Literal(body.as_string()))
+
+
+def _functions(condition: Composable, prefix: str) -> Composed:
+    return SQL(_FUNCTIONS).format(condition=condition, prefix=Literal(prefix))

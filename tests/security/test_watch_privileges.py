@@ -130,6 +130,56 @@ def test_owner_of_a_watched_table_only_adds_to_the_outbox(
             mallory.execute(statement)
 
 
+def unwatch(connection: psycopg.Connection, table: str) -> None:
+    """Stop watching a table as `realtime-bridge postgres unwatch` does."""
+    for statement in triggers.drop_triggers(watches.find_table(connection, table), "realtime"):
+        connection.execute(statement)
+
+
+def may_add(admin: psycopg.Connection, role: str) -> bool:
+    query = "SELECT has_column_privilege(%s, 'realtime.outbox', 'channel', 'INSERT')"
+    row = admin.execute(query, [role]).fetchone()
+    assert row
+    return bool(row[0])
+
+
+def test_owner_loses_the_outbox_with_its_last_watch(
+    admin: psycopg.Connection, mallory: psycopg.Connection
+) -> None:
+    for table in ("mallory.jobs", "mallory.orders"):
+        mallory.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, user_id int)")
+        watch(admin, table)
+    watch(admin, "mallory.jobs")
+    unwatch(admin, "mallory.jobs")
+    assert may_add(admin, "mallory")
+    mallory.execute("INSERT INTO mallory.orders VALUES (1, 42)")
+    assert len(published(admin)) == 1
+    unwatch(admin, "mallory.orders")
+    assert not may_add(admin, "mallory")
+
+
+def test_unwatch_of_a_table_given_away_takes_the_right_of_its_first_owner(
+    admin: psycopg.Connection, mallory: psycopg.Connection
+) -> None:
+    mallory.execute("CREATE TABLE mallory.jobs (id int PRIMARY KEY, user_id int)")
+    watch(admin, "mallory.jobs")
+    admin.execute("ALTER TABLE mallory.jobs OWNER TO ada")
+    watch(admin, "mallory.jobs")
+    assert (may_add(admin, "mallory"), may_add(admin, "ada")) == (False, True)
+    unwatch(admin, "mallory.jobs")
+    assert not may_add(admin, "ada")
+
+
+def test_unwatch_leaves_a_right_to_the_whole_outbox(
+    admin: psycopg.Connection, mallory: psycopg.Connection
+) -> None:
+    admin.execute("GRANT INSERT ON realtime.outbox TO mallory")
+    mallory.execute("CREATE TABLE mallory.jobs (id int PRIMARY KEY, user_id int)")
+    watch(admin, "mallory.jobs")
+    unwatch(admin, "mallory.jobs")
+    assert may_add(admin, "mallory")
+
+
 def test_table_given_away_is_no_longer_published(
     admin: psycopg.Connection, mallory: psycopg.Connection
 ) -> None:
