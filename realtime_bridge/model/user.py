@@ -16,9 +16,14 @@ UserId = Union[str, int, "UUID"]
 MAX_USER = 256
 """Longest id of a user, in characters."""
 
-_START = "user-"
+USER_START = "user-"
+"""Start of the name of each user's channel."""
+
 # `=` is no separator of names, and begins the code of a byte as in quoted-printable text.
-_ENCODED = re.compile(f"[^{ALPHABET.replace('=', '')}]")
+UNENCODED = ALPHABET.replace("=", "")
+"""Characters of an id that its channel has unchanged."""
+
+_ENCODED = re.compile(f"[^{UNENCODED}]")
 
 
 def user_text(user: Any) -> str | None:
@@ -75,7 +80,7 @@ def user_channel(user: "UserId") -> str:
 
 def own_channel(text: str) -> str | None:
     """Return the channel of a user's id; None if the channel would be too long."""
-    channel = _START + _ENCODED.sub(_encode, text)
+    channel = USER_START + _ENCODED.sub(_encode, text)
     return channel if len(channel) <= MAX_CHANNEL else None
 
 

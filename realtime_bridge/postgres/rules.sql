@@ -6,6 +6,15 @@ CREATE OR REPLACE FUNCTION {schema}.is_channel(name text) RETURNS boolean LANGUA
     SELECT name ~ {channel_characters} AND length(name) <= 128 AND name !~ {reserved}
 $$;
 
+-- Return the channel of a user, as `user_channel` of Python does: user-42, user-auth0=7C1.
+CREATE OR REPLACE FUNCTION {schema}.user_channel(id text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT {user_start} || CASE WHEN id ~ {unencoded} THEN id ELSE (
+        SELECT string_agg(CASE WHEN part ~ {unencoded} THEN part
+            ELSE regexp_replace(upper(encode(convert_to(part, 'UTF8'), 'hex')), '(..)', '=\1', 'g') END, '' ORDER BY number)
+        FROM regexp_split_to_table(id, '') WITH ORDINALITY AS characters (part, number)
+    ) END
+$$;
+
 -- Return whether a text has 1 to `longest` characters, all of them printable.
 CREATE OR REPLACE FUNCTION {schema}.is_label(label text, longest integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
     SELECT length(label) BETWEEN 1 AND longest AND label !~ {unprintable}

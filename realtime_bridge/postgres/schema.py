@@ -13,6 +13,7 @@ from realtime_bridge.model.event import MAX_DATA_BYTES, MAX_DEPTH, MAX_EVENT_NAM
 from realtime_bridge.model.position import MAX_LABEL
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.text import UNPRINTABLE
+from realtime_bridge.model.user import UNENCODED, USER_START
 from realtime_bridge.postgres import triggers
 
 VERSION = 3
@@ -33,6 +34,8 @@ _RULES = {
     # Without the lookahead and the bounds of Python's pattern: both are slow in PostgreSQL.
     "channel_characters": Literal(f"^[{ALPHABET}]+$"),
     "reserved": Literal(f"^(?:{'|'.join((*RESERVED, CONTROL))})"),
+    "user_start": Literal(USER_START),
+    "unencoded": Literal(f"^[{UNENCODED}]*$"),
     "unprintable": Literal(UNPRINTABLE),
     "max_name": Literal(MAX_EVENT_NAME),
     "max_label": Literal(MAX_LABEL),

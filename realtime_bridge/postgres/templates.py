@@ -50,3 +50,9 @@ class Template:
             else:
                 parts.append(SQL("{}.{}::text").format(Identifier(row), Identifier(part)))
         return SQL(" || ").join(parts)
+
+    def after(self, start: str) -> "Template | None":
+        """Return the rest of the template after `start`; None if it starts in another way."""
+        if not self.text.startswith(start):
+            return None
+        return Template(self.text.removeprefix(start), self.columns, purpose="rest of a template")

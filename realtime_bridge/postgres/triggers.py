@@ -10,6 +10,7 @@ from realtime_bridge.model.event import MAX_DATA_BYTES, MAX_EVENT_NAME
 from realtime_bridge.model.ids import epoch
 from realtime_bridge.model.position import MAX_LABEL
 from realtime_bridge.model.text import UNPRINTABLE
+from realtime_bridge.model.user import USER_START
 from realtime_bridge.postgres.watch_functions import (
     drop_functions,
     drop_unused_functions,
@@ -167,7 +168,7 @@ def _changes(watch: Watch, operation: str, prefix: str) -> list[Composed]:
         SQL("new_row.{0} = old_row.{0}").format(Identifier(name)) for name in watch.table.primary
     )
     join = SQL("{} LEFT JOIN {} ON {}")
-    old_channel = watch.channel.expression(old, DELETE)
+    old_channel = _channel(watch, old, DELETE, prefix)
     # The place in the old version and in the new one: a key that changed must not stay as it was.
     has_left = SQL("(new_row.{} IS NULL OR ({}) IS DISTINCT FROM ({})) AND {}.is_channel({})")
     return [
@@ -178,8 +179,8 @@ def _changes(watch: Watch, operation: str, prefix: str) -> list[Composed]:
             join.format(_named("OLD"), _named("NEW"), same_row),
             has_left.format(
                 Identifier(watch.table.primary[0]),
-                _place(watch, old),
-                _place(watch, new),
+                _place(watch, old, prefix),
+                _place(watch, new, prefix),
                 Identifier(prefix),
                 old_channel,
             ),
@@ -200,7 +201,7 @@ def _select(
     row = ALIASES[TRANSITION_TABLES[operation][0]]
     return SQL(CHANGES).format(
         schema=Identifier(prefix),
-        channel=watch.channel.expression(row, operation),
+        channel=_channel(watch, row, operation, prefix),
         event=watch.event.expression(row, operation),
         data=_json_object(watch.columns, row),
         small=_json_object(watch.table.primary, row),
@@ -212,13 +213,21 @@ def _select(
     )
 
 
+def _channel(watch: Watch, row: str, operation: str, prefix: str) -> Composable:
+    """Return the SQL of the channel; a user's channel has the id as `user_channel` writes it."""
+    user = watch.channel.after(USER_START)
+    if user is None:
+        return watch.channel.expression(row, operation)
+    return SQL("{}.user_channel({})").format(Identifier(prefix), user.expression(row, operation))
+
+
 def _key(watch: Watch, row: str, operation: str) -> Composable:
     return watch.key.expression(row, operation) if watch.key else SQL("NULL::text")
 
 
-def _place(watch: Watch, row: str) -> Composed:
+def _place(watch: Watch, row: str, prefix: str) -> Composed:
     # One operation for both versions: a template with {op} would differ otherwise.
-    channel = watch.channel.expression(row, UPDATE)
+    channel = _channel(watch, row, UPDATE, prefix)
     return SQL("ROW({}, {})").format(channel, _key(watch, row, UPDATE))
 
 

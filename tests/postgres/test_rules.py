@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,6 +18,8 @@ from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema, triggers, watches
 from realtime_bridge_backends.postgres import PostgresBackend
 from tests.services.postgres import PostgresServer
+
+VECTORS = Path(__file__).parents[1] / "vectors"
 
 GOOD_LABELS = ["a", "id 1", "ключ:1", "日本", "🚀", "e\u0301", "\u0378", "'; DROP", "x" * 64]
 BAD_LABELS = [
@@ -233,6 +236,14 @@ def make_version_1(database: psycopg.Connection) -> None:
         f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger "
         "LANGUAGE plpgsql AS 'BEGIN RETURN 1 / 0; END'"
     )
+
+
+def test_channel_of_a_user_is_that_of_python(database: psycopg.Connection) -> None:
+    vectors = json.loads((VECTORS / "user_channel.json").read_text())["vectors"]
+    for vector in (one for one in vectors if one["channel"]):
+        query = "SELECT realtime.user_channel(%s)"
+        assert database.execute(query, [str(vector["user"])]).fetchone() == (vector["channel"],)
+    assert database.execute("SELECT realtime.user_channel(NULL)").fetchone() == (None,)
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])

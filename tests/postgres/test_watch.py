@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from realtime_bridge import ConfigurationError, Event
+from realtime_bridge import ConfigurationError, Event, user_channel
 from realtime_bridge.model.event import MAX_DATA_BYTES
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
@@ -213,15 +213,29 @@ async def test_bulk_change_is_in_order_per_channel(
         assert [event.data["id"] for event in events] == [*range(2 - user, 901, 2)]
 
 
-async def test_row_without_channel_is_skipped(
+async def test_row_of_an_id_with_other_characters_goes_to_the_channel_of_that_user(
     database: psycopg.Connection, log: PostgresBackend
 ) -> None:
     database.execute("CREATE TABLE jobs (id int PRIMARY KEY, user_id text)")
-    watch(database, "jobs")
+    watch(database, "jobs", columns="id")
+    database.execute("INSERT INTO jobs VALUES (1, 'auth0|1')")
+    database.execute("UPDATE jobs SET user_id = 'a=b'")
+    assert await changes(log, user_channel("auth0|1")) == [
+        ("job.insert", {"id": 1}),
+        ("job.delete", {"id": 1}),
+    ]
+    assert await changes(log, user_channel("a=b")) == [("job.update", {"id": 1})]
+
+
+async def test_row_without_channel_is_skipped(
+    database: psycopg.Connection, log: PostgresBackend
+) -> None:
+    database.execute("CREATE TABLE jobs (id int PRIMARY KEY, place text)")
+    watch(database, "jobs", channel="jobs-{place}")
     notices: list[str] = []
     database.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
-    database.execute("INSERT INTO jobs VALUES (1, NULL), (2, 'no channel!'), (3, '42')")
-    assert await changes(log) == [("job.insert", {"id": 3, "user_id": "42"})]
+    database.execute("INSERT INTO jobs VALUES (1, NULL), (2, 'no channel!'), (3, 'a')")
+    assert await changes(log, "jobs-a") == [("job.insert", {"id": 3, "place": "a"})]
     assert notices == ["realtime: 1 rows of jobs name no channel"]
 
 
