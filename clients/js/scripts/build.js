@@ -5,10 +5,12 @@ import { copyFileSync, readdirSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 import { OPTIONS } from './options.js';
 
+const ENTRIES = ['index', 'react/index', 'ai/index', 'ag-ui/index'];
+
 rmSync('dist', { recursive: true, force: true });
 await build({
   ...OPTIONS,
-  entryPoints: { index: 'src/index.ts', 'react/index': 'src/react/index.ts' },
+  entryPoints: Object.fromEntries(ENTRIES.map((name) => [name, `src/${name}.ts`])),
   outdir: 'dist',
   splitting: true,
   sourcemap: true,

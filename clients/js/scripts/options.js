@@ -25,9 +25,12 @@ function usedOfReact() {
 /** SDKs of hosted providers; the package does not contain them. */
 export const SDKS = ['ably', 'pusher-js'];
 
+/** All peers beside React. */
+export const PEERS = [...SDKS, 'ai', '@ag-ui/client', 'rxjs'];
+
 export const OPTIONS = {
   bundle: true,
-  external: SDKS,
+  external: PEERS,
   format: 'esm',
   target: 'es2022',
   // "neutral" leaves process.env.NODE_ENV to the application's bundler.

@@ -4,7 +4,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
-import { SDKS } from './options.js';
+import { PEERS } from './options.js';
 
 const PATHS = { sse: 'sse', pusher: 'hosted/pusher', ably: 'hosted/ably' };
 
@@ -25,8 +25,12 @@ check('core with React parts', await gzipped(ALL), 25.2 * 1024);
 for (const name of ['sse', 'pusher', 'ably']) {
   check(`on demand: ${name}`, await gzipped(`export * from './src/transports/${PATHS[name]}.ts';`), 4 * 1024);
 }
+// With the parts that they share with the client; their SDKs come on top.
+for (const name of ['ai', 'ag-ui']) {
+  check(`realtime-bridge/${name}`, await gzipped(`export * from './dist/${name}/index.js';`), 2.5 * 1024);
+}
 const foreign = await importsOf(ALL);
-check(`packages in dist beside ${SDKS.join(', ')}, react`, foreign.length, 0);
+check(`packages in dist beside ${PEERS.join(', ')}, react`, foreign.length, 0);
 
 function check(name, size, limit) {
   console.log(`${name}: ${size} of ${limit} bytes`);
@@ -46,7 +50,7 @@ async function gzipped(contents) {
     outdir: 'out',
     format: 'esm',
     target: 'es2022',
-    external: ['react', 'react/jsx-runtime', ...SDKS],
+    external: ['react', 'react/jsx-runtime', ...PEERS],
     define: { 'process.env.NODE_ENV': '"production"' },
   });
   const first = loaded('out/stdin.js', metafile.outputs);
@@ -64,14 +68,14 @@ async function importsOf(contents) {
     outdir: 'out',
     splitting: true,
     format: 'esm',
-    external: [...SDKS, 'react', 'react/jsx-runtime'],
+    external: [...PEERS, 'react', 'react/jsx-runtime'],
   });
   const bundled = Object.keys(metafile.inputs).filter((path) => path.includes('node_modules'));
   const imported = readdirSync('dist', { recursive: true })
     .filter((path) => path.endsWith('.js'))
     .flatMap((path) => [...readFileSync(`dist/${path}`, 'utf8').matchAll(/(?:from|import\()\s*["']([^."'][^"']*)["']/g)])
     .map(([, name]) => name)
-    .filter((name) => ![...SDKS, 'react', 'react/jsx-runtime'].includes(name));
+    .filter((name) => ![...PEERS, 'react', 'react/jsx-runtime'].includes(name));
   return [...bundled, ...imported];
 }
 

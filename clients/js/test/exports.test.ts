@@ -74,6 +74,10 @@ const REACT = [
   'useWebSocket',
 ];
 
+const AI = ['BridgeChatTransport', 'BridgeChatTransportOptions', 'StreamAddress'];
+
+const AG_UI = ['BridgeAgent', 'BridgeAgentConfig'];
+
 /** Return the names that a module exports, types among them; the source is parsed, since a build drops types. */
 function exportsOf(path: string): string[] {
   const { statements } = ts.createSourceFile(path, readFileSync(path, 'utf8'), ts.ScriptTarget.Latest);
@@ -94,9 +98,11 @@ function namesOf(statement: ts.Statement, path: string): string[] {
 it('packages export exactly the documented names', () => {
   expect(exportsOf(`${ROOT}src/index.ts`)).toEqual(CORE);
   expect(exportsOf(`${ROOT}src/react/index.ts`)).toEqual(REACT);
+  expect(exportsOf(`${ROOT}src/ai/index.ts`)).toEqual(AI);
+  expect(exportsOf(`${ROOT}src/ag-ui/index.ts`)).toEqual(AG_UI);
 });
 
 it('package.json has exactly the documented entry points', () => {
   const { exports } = createRequire(import.meta.url)('../package.json');
-  expect(Object.keys(exports)).toEqual(['.', './react', './react/styles.css', './package.json']);
+  expect(Object.keys(exports)).toEqual(['.', './react', './react/styles.css', './ai', './ag-ui', './package.json']);
 });

@@ -3,7 +3,8 @@
 import { onNextFrame } from '../browser/frames.js';
 import { Store } from '../browser/store.js';
 import type { Client, ReadableStore, RealtimeEvent, Stream, StreamOptions, StreamState } from '../types.js';
-import { foldGroup, foldStream, STARTED, streamKey, UNKNOWN_STREAM } from './fold.js';
+import { foldGroup, foldStream, streamKey, UNKNOWN_STREAM } from './fold.js';
+import { newestStream } from './newest-stream.js';
 
 /** Part of a client that a stream uses. */
 type StreamClient = Pick<Client, 'subscribe' | 'channel' | 'stopStream'>;
@@ -65,10 +66,8 @@ export class ChannelStream<Item> implements Stream<Item> {
 
   /** Subscribe to the stream that began last. */
   private _follow(events: readonly RealtimeEvent[]): void {
-    const offsetOf = ({ position }: RealtimeEvent): number => position?.offset ?? 0;
-    const bases = events.filter(({ event, key, fold }) => event === STARTED && !fold && key?.startsWith(streamKey('')));
-    const [newest] = bases.sort((one, other) => offsetOf(other) - offsetOf(one));
-    if (newest?.key) this._subscribe(newest.key.slice(streamKey('').length));
+    const newest = newestStream(events);
+    if (newest !== null) this._subscribe(newest);
   }
 
   private _subscribe(id: string): void {

@@ -1,0 +1,4 @@
+/** Public names of `realtime-bridge/ag-ui`. */
+
+export { BridgeAgent } from './bridge-agent.js';
+export type { BridgeAgentConfig } from './bridge-agent.js';

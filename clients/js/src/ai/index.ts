@@ -1,0 +1,5 @@
+/** Public names of `realtime-bridge/ai`. */
+
+export { BridgeChatTransport } from './bridge-chat-transport.js';
+export type { BridgeChatTransportOptions } from './bridge-chat-transport.js';
+export type { StreamAddress } from '../streams/find-stream.js';
