@@ -25,12 +25,14 @@ TYPED = 100
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: fuzz load soak mutants vite help demo demo-postgres demo-celery coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: fuzz load soak mutants vite help demo demo-postgres demo-celery demo-chat coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
 	@echo "make demo-postgres, make demo-celery"
 	@echo "              the demo's work on DATABASE_URL, or by Celery on REDIS_URL, with the React widget"
+	@echo "make demo-chat"
+	@echo "              a chat whose answers a Celery worker streams (CHAT_MODEL=openai:gpt-5-mini, REDIS_URL)"
 	@echo "make test     run the tests, two files at a time (ARGS='-k poll -n 0')"
 	@echo "make check    lint, formatting, types, words, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
@@ -53,6 +55,11 @@ demo: .venv/.demo
 
 demo-postgres demo-celery: demo-%: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python examples/processing_queue --on $* $(ARGS)
+
+# With REDIS_URL, that Redis is the broker and the log; without, one of its own.
+demo-chat: .venv $(CLIENT)/node_modules/.installed
+	@[ -n "$$REDIS_URL" ] || .ci/setup "the chat's queue and log" redis-server
+	@.venv/bin/python examples/chat $(ARGS)
 
 test: test-python test-client
 
