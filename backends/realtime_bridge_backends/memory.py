@@ -95,9 +95,12 @@ class MemoryBackend(FoldingLog, Feed, Plugin):
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append events, and queue them for the listeners."""
         # No await before the events are queued: listeners receive them in the order of offsets.
-        now = self._clock()
-        receipts, announced = self._histories.append(events, now=now, time=_unix_time())
-        if self._announce(announced):
+        unix_time = time.time_ns() // 1_000_000
+        receipts, announced = self._histories.append(events, now=self._clock(), time=unix_time)
+        must_yield = False
+        for listener in self._listeners:
+            must_yield |= listener.receive(announced) >= YIELD_EVENTS
+        if must_yield:
             await asyncio.sleep(0)
         return receipts
 
@@ -163,16 +166,10 @@ class MemoryBackend(FoldingLog, Feed, Plugin):
         """Return a channel's history, after the end of owners that were silent for too long."""
         now = self._clock()
         history = self._histories.of(channel, now)
-        if lapses := history.lapse(now, _unix_time(), first):
-            self._announce(lapses)
+        if lapses := history.lapse(now, time.time_ns() // 1_000_000, first):
+            for listener in self._listeners:
+                listener.receive(lapses)
         return history
-
-    def _announce(self, events: Sequence[Event]) -> bool:
-        """Queue events for the listeners; return whether they have to run before the next ones."""
-        must_yield = False
-        for listener in self._listeners:
-            must_yield |= listener.receive(events) >= YIELD_EVENTS
-        return must_yield
 
 
 class Histories:
@@ -317,7 +314,3 @@ class Histories:
     def _oldest_first(self) -> list[tuple[str, History]]:
         used = [(name, history) for name, history in self._by_channel.items() if history.size]
         return sorted(used, key=lambda item: item[1].appended_at)
-
-
-def _unix_time() -> int:
-    return time.time_ns() // 1_000_000

@@ -116,14 +116,14 @@ class History:
         for key, latest in self.keys.values():
             if isinstance(latest, KeyState):
                 group = [
-                    history._number(event, now, event.time or 0)
+                    history._store(event, now, event.time or 0)
                     for event in latest.group(with_parts=True)
                 ]
                 history.keys.put_moved(key, latest.moved(group))
             else:
                 event, appended_at = latest
                 history.keys.put_moved(
-                    key, (history._number(event, now, event.time or 0), appended_at)
+                    key, (history._store(event, now, event.time or 0), appended_at)
                 )
         history.drop_events(keep=1)  # the event at the top: a client there is compared by its id
         history._forget_ids(now)
@@ -158,9 +158,11 @@ class History:
             noted = self.keys.noted(event.key)
             receipt = Receipt(id=event.id, position=position, duplicate=True, noted=noted)
             return receipt, self._at(known)
-        if event.write is not None or (self.keys.states and event.key is not None):
+        if event.write is not None or (event.key is not None and self.keys.states):
             return self._append_owned(event, now, time)
         stored = self._store(event, now, time)
+        if event.key is not None:
+            self.keys.store(event.key, stored, now, None)
         return Receipt(id=event.id, position=stored.position), stored
 
     def lapse(self, now: float, time: int, first: Collection[str] = ()) -> list[Event]:
@@ -175,7 +177,7 @@ class History:
 
         """
         return [
-            self._store(state.lapse(self.top.offset + 1), now, time)
+            self._store_owned(state.lapse(self.top.offset + 1), now, time)
             for state in self.keys.due(now, first)
         ]
 
@@ -212,16 +214,18 @@ class History:
             self._bytes = 0
         if len(self._order) > MIN_IDS:
             self._remove_old_ids(now)
-        if self.keys:
+        if self.keys is not _NO_KEYS:
             self.keys.expire(now - METADATA_SECONDS)
-            if now - max(self.appended_at, self._renewed_at) > self._retention.seconds:
-                self.keys.drop_contents()
+            if self.keys.states:
+                used_at = max(self.appended_at, self._renewed_at)
+                if now - used_at > self._retention.seconds:
+                    self.keys.drop_contents()
         seconds = METADATA_SECONDS if self.top.offset else UNUSED_SECONDS
         return now - self.appended_at > seconds
 
     def _append_owned(self, event: Event, now: float, time: int) -> tuple[Receipt, Event | None]:
         refused = self.keys.refusal(event)
-        stored = None if refused else self._store(event, now, time)
+        stored = None if refused else self._store_owned(event, now, time)
         receipt = Receipt(
             id=event.id,
             position=stored.position if stored else None,
@@ -230,26 +234,24 @@ class History:
         )
         return receipt, stored
 
-    def _store(self, event: Event, now: float, time: int) -> Event:
-        """Store an event at the next offset, and return it with its position and time."""
-        stored = self._number(event, now, time)
-        if event.key is not None:
-            if self.keys is _NO_KEYS:
-                self.keys = LatestKeys()
-            self.keys.store(event.key, stored, now, event.write)
-        if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
-            self._trim()
+    def _store_owned(self, event: Event, now: float, time: int) -> Event:
+        assert event.key is not None
+        stored = self._store(event, now, time)
+        self.keys.store(event.key, stored, now, event.write)
         return stored
 
-    def _number(self, event: Event, now: float, time: int) -> Event:
-        """Add an event to the history at the next offset."""
+    def _store(self, event: Event, now: float, time: int) -> Event:
+        """Store an event at the next offset, and return it with its position and time."""
         position = self.top.next(event.id)
-        write = event.write
-        stored = replace(event, position=position, time=time, write=write and write.delivered)
+        stored = replace(event, position=position, time=time)
+        if event.write is not None:
+            stored = replace(stored, write=event.write.delivered)
         if self._events is _NO_EVENTS:
             self._events = deque()
         if self._ids is _NO_IDS:
             self._ids, self._order, self._id_times = {}, deque(), deque()
+        if event.key is not None and self.keys is _NO_KEYS:
+            self.keys = LatestKeys()
         self.top = position
         self.appended_at = now
         self._events.append(stored)
@@ -257,6 +259,8 @@ class History:
         self._ids[event.id] = position.offset
         self._order.append(event.id)
         self._id_times.append(now)
+        if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
+            self._trim()
         return stored
 
     def _trim(self) -> None:

@@ -56,15 +56,17 @@ class LatestKeys:
         """Store an accepted event, which has its position; `write` is all of its change."""
         # Removed and inserted again: the order of the dictionary is that of the last changes.
         latest = self._by_key.pop(key, None)
-        if latest is not None:
-            self.size -= _size(latest)
-        if write is None and not isinstance(latest, KeyState):
-            self._by_key[key] = (event, now)
-            self.size += len(event.body)
-        else:
+        if write is not None or isinstance(latest, KeyState):
+            if latest is not None:
+                self.size -= _size(latest)
             state = self._state_of(latest, now)
             state.apply(event, now, write)
             self._put(key, state)
+        else:
+            if latest is not None:
+                self.size -= len(latest[0].body)
+            self._by_key[key] = (event, now)
+            self.size += len(event.body)
         while len(self._by_key) > MAX_KEYS or (self.size > MAX_KEY_BYTES and len(self._by_key) > 1):
             self.evict()
 
@@ -85,7 +87,11 @@ class LatestKeys:
 
     def expire(self, oldest: float) -> None:
         """Remove the keys that were last changed before a time."""
-        while self._by_key and _touched_at(next(iter(self._by_key.values()))) < oldest:
+        while self._by_key:
+            latest = next(iter(self._by_key.values()))
+            touched_at = latest.touched_at if isinstance(latest, KeyState) else latest[1]
+            if touched_at >= oldest:
+                return
             self.evict()
 
     def drop_contents(self) -> None:
@@ -161,10 +167,6 @@ class LatestKeys:
 
 def _size(latest: Latest) -> int:
     return latest.size if isinstance(latest, KeyState) else len(latest[0].body)
-
-
-def _touched_at(latest: Latest) -> float:
-    return latest.touched_at if isinstance(latest, KeyState) else latest[1]
 
 
 def _group(latest: Latest, *, with_parts: bool) -> list[Event]:
