@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Coroutine, Sequence
+from math import inf
 from typing import Any, Literal, Protocol
 
 from realtime_bridge.errors import PublishError
@@ -55,7 +56,8 @@ class StreamWriter:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        self._is_waking = False
+        self._wakes_at = 0.0
+        """Time until which the task sleeps; 0 while it runs, and will look by itself."""
         self._deadline: float | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -76,7 +78,15 @@ class StreamWriter:
         """Add an item, as JSON; see `StreamState.add`."""
         with self._lock:
             self.state.add(item)
-        self._wake_soon()
+            at = self.state.wake_at()
+            # The task sleeps through a pace: a wake-up for each item would cost more than the item.
+            if at is None or at >= self._wakes_at:
+                return
+            self._wakes_at = at
+        if asyncio._get_running_loop() is self._loop:
+            self._wake.set()
+        elif self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     def check(self) -> None:
         """Check that the stream may go on; see `StreamState.check`."""
@@ -101,37 +111,33 @@ class StreamWriter:
         self._wake.set()
         await asyncio.wait([self._task], timeout=seconds)
 
-    def _wake_soon(self) -> None:
-        if self._is_waking:
-            return
-        self._is_waking = True
-        if asyncio._get_running_loop() is self._loop:
-            self._wake.set()
-        elif self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake.set)
-
     async def _run(self) -> None:
         self._publisher.leases.add(self._lease, self._on_renewal)
         try:
             while not self.state.is_done:
                 self._wake.clear()
-                self._is_waking = False
+                now = time.monotonic()
                 with self._lock:
-                    batch = self.state.next_batch(time.monotonic())
+                    batch = self.state.next_batch(now)
+                    self._wakes_at = until = 0.0 if batch else self.state.look_at(now)
                 if batch:
                     await self._publish(batch)
                 else:
-                    await self._wait()
+                    await self._sleep(until - now)
         finally:
             self._publisher.leases.remove(self._lease)
 
-    async def _wait(self) -> None:
-        at = self.state.wake_at()
-        timeout = None if at is None else max(0.0, at - time.monotonic())
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout)
-        except TimeoutError:
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep for so many seconds, or until something wakes the task."""
+        if seconds == inf:
+            await self._wake.wait()
             return
+        # Not `wait_for`: before Python 3.12 it starts a task.
+        timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     async def _publish(self, batch: list[Event]) -> None:
         """Publish a batch until the log answers; its ids keep it from being appended twice."""

@@ -17,7 +17,9 @@ from realtime_bridge.errors import (
     StreamSupersededError,
 )
 from realtime_bridge.model.receipt import Lease, Renewal
+from realtime_bridge.protocol.streams.writer_state import StreamState
 from realtime_bridge.publishing.lease_keeper import LeaseKeeper
+from realtime_bridge.publishing.stream_writer import StreamWriter
 from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge_backends.memory import MemoryBackend
 from tests.publishing.test_broadcaster import RecordingBackend
@@ -327,3 +329,39 @@ async def test_keeper_renews_in_calls_and_reports_each_answer() -> None:
             await done.wait()
     assert answers[:600] == [Renewal("ended", 3)] * 600
     assert {len(call) for call in calls} == {500, 100}
+
+
+class LookCountingState(StreamState):
+    """State that counts how often its writer looks for events."""
+
+    looks = 0
+
+    def next_batch(self, now: float) -> list[Event]:
+        self.looks += 1
+        return super().next_batch(now)
+
+
+async def test_items_of_one_pace_do_not_wake_the_writer(broadcaster: Broadcaster) -> None:
+    options: Any = {"attempt": "A", "nonce": "n", "format": "text", "meta": None, "pace": 3_600}
+    state = LookCountingState(CHANNEL, "m1", **options)
+    writer = StreamWriter(broadcaster.streams, state, Lease(CHANNEL, "stream-m1", "A"))
+    await writer.begin()
+    writer.add(b'"first"')
+    while not writer.items():  # noqa: ASYNC110 -- the writer sets no event
+        await asyncio.sleep(0)
+    looks = state.looks
+    for _ in range(100):
+        writer.add(b'"later"')
+        await asyncio.sleep(0)
+    assert state.looks <= looks + 1  # that of the writer before it sleeps
+    await writer.finish("completed", None, 5)
+    assert len(writer.items()) == 101
+
+
+async def test_full_part_wakes_the_writer_within_a_pace(broadcaster: Broadcaster) -> None:
+    async with broadcaster.stream(CHANNEL, id="m1", pace=3_600) as stream:
+        stream.append("first")
+        await accepted(stream, 1)
+        for _ in range(10):
+            stream.append("x" * 1_000)
+        await accepted(stream, 10)

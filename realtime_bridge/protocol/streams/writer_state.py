@@ -1,6 +1,7 @@
 """State of a stream on its writer's side: what is published next, and what the log accepted."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from typing import Any, Literal
 
 import orjson
@@ -147,6 +148,17 @@ class StreamState:
         if self._take or self._has_end or self._waiting_bytes >= PART_BYTES:
             return 0.0
         return self._next_at if self._sent < len(self._items) else None
+
+    def look_at(self, now: float) -> float:
+        """Return the time until which the writer sleeps, unless an item makes `wake_at` earlier.
+
+        After a part it is the end of the pace, also while nothing waits: the items of that time
+        need no wake-up. Infinity is the time of the next item.
+        """
+        at = self.wake_at()
+        if at is None:
+            return self._next_at if self._next_at > now else inf
+        return at
 
     def next_batch(self, now: float) -> list[Event]:
         """Return the next events; they are in flight until `accept` or `retry`."""

@@ -1,5 +1,6 @@
 """Decisions of a stream's writer: pace, refills, refusals and ends, against a real history."""
 
+from math import inf
 from typing import Any
 
 import orjson
@@ -271,3 +272,15 @@ def _ended(attempt: str) -> Event:
     data = {"stream": "m1", "state": "stopped", "error": None, "by": "42"}
     fields: dict[str, Any] = {"key": KEY, "fold": "end", "attempt": attempt}
     return Event(channel=CHANNEL, event="stream.ended", data=data, **fields)
+
+
+def test_writer_sleeps_through_the_pace_then_until_an_item() -> None:
+    stream, log = writer(), Log()
+    publish(stream, log)
+    assert stream.look_at(log.now) == 0.05
+    add(stream, "a")
+    assert stream.look_at(log.now) == stream.wake_at() == 0.05
+    log.now = 0.05
+    publish(stream, log)
+    log.now = 0.2
+    assert stream.look_at(log.now) == inf
