@@ -176,6 +176,8 @@ class History:
             first: keys that come before the others.
 
         """
+        if now < self.keys.lease_at:
+            return []
         return [
             self._store_owned(state.lapse(self.top.offset + 1), now, time)
             for state in self.keys.due(now, first)

@@ -115,8 +115,6 @@ class LatestKeys:
 
     def due(self, now: float, first: Collection[str] = ()) -> list[KeyState]:
         """Return the states whose leases ran out: the given keys first, by expiry and key."""
-        if now < self.lease_at:
-            return []
         leased = [
             (key not in first, state.expires, key, state)
             for key, state in self._all_states()
