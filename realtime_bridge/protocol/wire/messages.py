@@ -116,7 +116,7 @@ _encode_frame = json.Encoder().encode
 
 def encode_event(event: Event) -> bytes:
     """Return the message of an event: the same bytes for every client, page and transport."""
-    position = event.position
+    position, write = event.position, event.write
     return _encode_frame(
         _EventFrame(
             channel=event.channel,
@@ -127,8 +127,8 @@ def encode_event(event: Event) -> bytes:
             time=event.time,
             key=event.key,
             source=event.source,
-            fold=event.fold,
-            attempt=event.attempt,
+            fold=write.fold if write else None,
+            attempt=write.attempt if write else None,
             data=Raw(event.body),
         )
     )
