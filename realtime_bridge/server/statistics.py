@@ -4,7 +4,7 @@ import logging
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from realtime_bridge.model.event import Event
 
@@ -59,14 +59,10 @@ class ServerStatistics:
         """Number of refused requests, connections and subscriptions, by code."""
         self._logged: dict[str, float] = {}
 
-    def count_events(self, count: int, *, subscribers: int) -> None:
-        """Count announced events, each of which was written to so many subscribers."""
-        self.announced += count
-        self.deliveries += count * subscribers
-
-    def measure_delays(self, events: Iterable[Event]) -> None:
-        """Count how long ago these events were appended."""
-        now = time.time()
+    def count_events(self, events: Sequence[Event], now: float, *, subscribers: int) -> None:
+        """Count new events, announced at a Unix time, and written to so many subscribers each."""
+        self.announced += len(events)
+        self.deliveries += len(events) * subscribers
         for event in events:
             # Clocks of two hosts differ by a little: an event is not announced before its append.
             self.delays.observe(max(0.0, now - event.time / 1_000) if event.time else 0.0)

@@ -1,5 +1,6 @@
 """Fan-out of one channel: its position, and its subscribers."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from realtime_bridge.protocol.wire.websocket_frames import encode_frame
 from realtime_bridge.server.fanout import sending
 from realtime_bridge.server.fanout.sending import WriteTarget
 from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
+from realtime_bridge.server.statistics import ServerStatistics
 
 V = TypeVar("V")
 
@@ -28,6 +30,7 @@ class ChannelFanout:
     Args:
         channel: the channel's name.
         position: the position up to which events were fanned out.
+        statistics: counts of this run.
 
     """
 
@@ -40,12 +43,14 @@ class ChannelFanout:
         "position",
         "reading_history",
         "recovering",
+        "statistics",
         "subscribers",
     )
 
-    def __init__(self, channel: str, position: Position) -> None:
+    def __init__(self, channel: str, position: Position, statistics: ServerStatistics) -> None:
         self.channel: str = channel
         self.position: Position = position
+        self.statistics: ServerStatistics = statistics
         self.subscribers: _Subscriptions = _EMPTY
         """Subscribers whose events go through `deliver`."""
         self.fast_subscribers: dict[FastSubscriber, WriteTarget] = {}
@@ -71,11 +76,6 @@ class ChannelFanout:
             or self.reading_history
             or self.paused
         )
-
-    @property
-    def live_subscribers(self) -> int:
-        """Number of the subscribers that get each event at once."""
-        return len(self.subscribers) + len(self.fast_subscribers)
 
     def remove(self, subscriber: Subscriber) -> None:
         """Remove a subscriber, in any state."""
@@ -111,10 +111,10 @@ class ChannelFanout:
         if subscriber in self.subscribers or subscriber in self.fast_subscribers:
             self._add(subscriber, subscription)
 
-    def accept(self, events: Iterable[Event]) -> int | None:
-        """Fan out the events that are new here, and return their number.
+    def accept(self, events: Iterable[Event]) -> bool:
+        """Fan out and count the events that are new here.
 
-        Return None, and fan out nothing, where only the log can decide what is new. That is so
+        Return False, and fan out nothing, where only the log can decide what is new. That is so
         when there is a gap before the events, and when another event had their position: the log
         may have lost its tail and numbered other events from there.
         """
@@ -124,14 +124,17 @@ class ChannelFanout:
             position = event.position
             assert position
             if position.epoch != epoch:
-                return None
+                return False
             if position.offset == offset + 1:
                 new.append(event)
                 offset, last_id = position.offset, event.id
             elif position.offset != offset or event.id != last_id:
-                return None
+                return False
+        now = time.time()
         self.fan_out(new)
-        return len(new)
+        live = len(self.subscribers) + len(self.fast_subscribers)
+        self.statistics.count_events(new, now, subscribers=live)
+        return True
 
     def fan_out(self, events: Sequence[Event]) -> None:
         """Encode each event once, and pass the events to all subscribers."""

@@ -173,7 +173,7 @@ class Hub:
         # Listening comes first: an event appended between the two calls is announced, not lost.
         tops = await self.recovery.tops(channels)
         for channel in channels:
-            fanout = self.fanouts[channel] = ChannelFanout(channel, tops[channel])
+            fanout = self.fanouts[channel] = ChannelFanout(channel, tops[channel], self._statistics)
             early = self.opener.finish(channel)
             self._accept(fanout, after_top(fanout.position, early))
 
@@ -212,7 +212,6 @@ class Hub:
 
     def _dispatch(self, events: Sequence[Event]) -> None:
         by_channel: dict[str, list[Event]] = {}
-        self._statistics.measure_delays(events)
         for event in events:
             by_channel.setdefault(event.channel, []).append(event)
         for channel, channel_events in by_channel.items():
@@ -234,11 +233,8 @@ class Hub:
         if fanout.recovering:
             fanout.missed = True
             return
-        count = fanout.accept(events)
-        if count is None:
+        if not fanout.accept(events):
             self._recover(fanout)
-        else:
-            self._statistics.count_events(count, subscribers=fanout.live_subscribers)
 
     def _recover(self, fanout: ChannelFanout) -> None:
         if self._tasks is None:
