@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -75,7 +75,7 @@ class Supervisor:
         return list(self._failing)
 
     def run(
-        self, name: str, work: Callable[[], Awaitable[object]], *, confirms: bool = False
+        self, name: str, work: Callable[[], Coroutine[Any, Any, Any]], *, confirms: bool = False
     ) -> None:
         """Run work that must never end, and restart it after any end until `close`.
 
@@ -128,11 +128,11 @@ class Supervisor:
         return task
 
     async def _keep_running(
-        self, name: str, work: Callable[[], Awaitable[object]], *, confirms: bool
+        self, name: str, work: Callable[[], Coroutine[Any, Any, Any]], *, confirms: bool
     ) -> None:
         while True:
             # A task of its own: a cancellation inside the work ends that task, and not this loop.
-            attempt = asyncio.get_running_loop().create_task(_call(work), name=name)
+            attempt = asyncio.get_running_loop().create_task(work(), name=name)
             try:
                 await self._watch(name, attempt, confirms=confirms)
             finally:
@@ -140,7 +140,7 @@ class Supervisor:
                 await asyncio.wait([attempt])
             await asyncio.sleep(self._record_end(name, attempt))
 
-    async def _watch(self, name: str, attempt: "asyncio.Task[None]", *, confirms: bool) -> None:
+    async def _watch(self, name: str, attempt: "asyncio.Task[Any]", *, confirms: bool) -> None:
         """Wait until the attempt has ended; end the outage when the work has settled."""
         confirmation = self._confirmations[name] = asyncio.Event()
         if confirms:
@@ -152,7 +152,7 @@ class Supervisor:
             self._outages[name].works(work=name)
         await asyncio.wait([attempt])
 
-    def _record_end(self, name: str, attempt: "asyncio.Task[None]") -> float:
+    def _record_end(self, name: str, attempt: "asyncio.Task[Any]") -> float:
         """Report the end of an attempt, and return the seconds until the next one."""
         outage, timing = self._outages[name], self._timing
         outage.failed(_reason(attempt), work=name)
@@ -166,7 +166,7 @@ class Supervisor:
         )
 
 
-async def _wait_for_either(event: asyncio.Event, task: "asyncio.Task[None]") -> None:
+async def _wait_for_either(event: asyncio.Event, task: "asyncio.Task[Any]") -> None:
     def wake(_: object) -> None:
         event.set()
 
@@ -174,11 +174,7 @@ async def _wait_for_either(event: asyncio.Event, task: "asyncio.Task[None]") -> 
     await event.wait()
 
 
-async def _call(work: Callable[[], Awaitable[object]]) -> None:
-    await work()
-
-
-def _reason(attempt: "asyncio.Task[None]") -> BaseException | str:
+def _reason(attempt: "asyncio.Task[Any]") -> BaseException | str:
     if attempt.cancelled():
         return "it was cancelled"
     return attempt.exception() or "it returned"
