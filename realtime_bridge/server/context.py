@@ -1,7 +1,8 @@
 """Parts of one run of a server, for the routes and for the fast WebSocket."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.supervisor import Supervisor
@@ -78,7 +79,7 @@ class ServerContext:
         tasks = self.connections.tasks
         return self.hub.failing + (tasks.failing if tasks else [])
 
-    def background_work(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+    def background_work(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
         """Return the work of a started server beside its hub, by name; none of it ends."""
         timing, failover = self.connections.timing, self.pipeline.failover
         retry, revocations = timing.restart, self.connections.access.revocations
@@ -114,7 +115,8 @@ class ServerContext:
                 there is no log.
 
         """
-        self.authenticator.check_client(request)
+        if self.authenticator.guard:
+            self.authenticator.guard.check(request)
         if not self.status.is_started:
             self.status.check_started()
         if self.registry.draining:

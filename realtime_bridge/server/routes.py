@@ -14,7 +14,6 @@ from realtime_bridge.server.endpoints.provider_auth import ProviderAuthorization
 from realtime_bridge.server.endpoints.publish import WorkerCalls
 from realtime_bridge.server.http import client_js
 from realtime_bridge.server.http.cors import CORSPolicy
-from realtime_bridge.server.http.paths import path_below
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
 from realtime_bridge.server.http.response import Response, failure
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
@@ -122,7 +121,8 @@ class Routes:
 
     async def _respond(self, route: str | None, request: Request, method: str) -> Response:
         try:
-            self._context.authenticator.check_client(request)
+            if self._context.authenticator.guard:
+                self._context.authenticator.guard.check(request)
             if method == "OPTIONS":
                 return self._cors.preflight(request)
             if not self._context.status.is_started:
@@ -195,6 +195,35 @@ class Routes:
             await rejection.send(send)
         else:
             await sse.StreamConnection(context.connections, request, send).serve(head, *start)
+
+
+def path_below(scope: Scope, mount_path: str) -> str | None:
+    """Return the name of the requested route; None for a path outside of the bridge.
+
+    Each route has one spelling, so that a rule of a proxy for it cannot be evaded: percent-encoded
+    letters and further slashes name no route.
+
+    Args:
+        scope: the ASGI scope.
+        mount_path: `REALTIME_PATH`, without a slash at its end.
+
+    """
+    path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
+    # ASGI servers and frameworks differ: some leave `root_path` in `path`, some remove it. Behind a
+    # proxy that strips the application's own root, only the mount point is left.
+    mount = root.removeprefix(str(scope.get("app_root_path", "")).rstrip("/"))
+    for prefix in (root, mount):
+        if prefix and path.startswith(f"{prefix}/"):
+            path = path.removeprefix(prefix)
+            break
+    raw_path = scope.get("raw_path")
+    if raw_path and not raw_path.partition(b"?")[0].endswith(path.encode()):
+        return None
+    if path.startswith(f"{mount_path}/"):
+        path = path.removeprefix(mount_path)
+    elif not root:
+        return None
+    return path.removeprefix("/")
 
 
 def _no_route(route: str | None) -> str:

@@ -7,7 +7,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from realtime_bridge.integrations.django import wsgi
-from realtime_bridge.server.http.paths import path_below
+from realtime_bridge.server.routes import path_below
 from tests.security.requests import ask, get
 from tests.server.harness import Serve, Site, make_bridge
 

@@ -116,7 +116,7 @@ async def test_invented_channels_are_refused_for_now(serve: Serve) -> None:
     budget = site.context.connections.budget
 
     def spend_all() -> None:
-        while budget.spend("42", 1):
+        while budget.spend("42", 1, time.monotonic()):
             pass
 
     assert (await site.poll({"job.1": None}))[0] == 200
@@ -136,16 +136,16 @@ async def test_invented_channels_are_refused_for_now(serve: Serve) -> None:
 
 
 def test_budget_is_whole_again_after_a_time() -> None:
-    now = [100.0]
-    budget = ChannelBudget(100, lambda: now[0])
-    assert budget.spend("ann", 100)
-    assert not budget.spend("ann", 1)
-    assert budget.spend("bob", 1)
-    now[0] += REFILL_SECONDS / 2
-    assert not budget.spend("ann", 51)
-    assert budget.spend("ann", 50)
-    now[0] += REFILL_SECONDS
-    assert budget.spend("carl", 1)
+    now = 100.0
+    budget = ChannelBudget(100)
+    assert budget.spend("ann", 100, now)
+    assert not budget.spend("ann", 1, now)
+    assert budget.spend("bob", 1, now)
+    now += REFILL_SECONDS / 2
+    assert not budget.spend("ann", 51, now)
+    assert budget.spend("ann", 50, now)
+    now += REFILL_SECONDS
+    assert budget.spend("carl", 1, now)
     assert len(budget) == 1  # the others are forgotten
 
 

@@ -1,7 +1,7 @@
 """Access to channels, and control of their work: names, revocations and rules; else denial."""
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.channel import check_channel, is_internal
+from realtime_bridge.model.channel import check_channel, check_channel_text, is_internal
 from realtime_bridge.model.user import own_channel
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.revocations import Revocations
@@ -30,7 +30,7 @@ class ChannelAccess:
     async def decide(self, principal: Principal, channel: str) -> Denial | None:
         """Return the denial of a channel, or None where this user may subscribe to it now."""
         try:
-            check_channel(channel)
+            check_channel_text(channel)
         except InvalidEventError as error:
             return Denial(MALFORMED, str(error))
         if is_internal(channel) or not self.revocations.allow(principal, channel):

@@ -54,7 +54,8 @@ class Authenticator:
             if authenticate
             else None
         )
-        self._guard = guard
+        self.guard: LocalGuard | None = guard
+        """Guard of a development server, which each request has to pass."""
 
     def verify(self, token: str) -> Principal:
         """Return the principal of a client's token.
@@ -94,16 +95,6 @@ class Authenticator:
         self.check_origin(request)
         return self.development_user(request) if request.scope.get("query_string") else None
 
-    def check_client(self, request: Request) -> None:
-        """Check that the client may send requests at all: a development server's must be local.
-
-        Raises:
-            HTTPError: 403, it may not.
-
-        """
-        if self._guard:
-            self._guard.check(request)
-
     def check_origin(self, request: Request) -> None:
         """Check that the page of a request may connect.
 
@@ -112,13 +103,15 @@ class Authenticator:
 
         """
         origin = request.headers.get("origin")
+        # Programs send no Origin; browsers send it with each POST, upgrade and CORS request.
+        if origin is not None:
+            self.origins.check(origin, request.headers.get("host"))
         # Without CORS, as for an image, a browser sends cookies and no Origin: the page could not
         # read the answer, but open streams in the name of its visitor.
-        if origin is None and request.headers.get("sec-fetch-site") in _OTHER_SITES:
+        elif request.headers.get("sec-fetch-site") in _OTHER_SITES:
             raise HTTPError(
                 403, "bad_origin", "Pages of other sites may not connect: use fetch with CORS"
             )
-        self.origins.check(origin, request.headers.get("host"))
 
     def development_user(self, request: Request) -> Principal | None:
         """Return the user of `?userId=`, with `--dev` alone and for pages of this machine.
@@ -130,7 +123,7 @@ class Authenticator:
         user = request.query_params.get("userId")
         if user is None:
             return None
-        if self._guard is None or not from_here(request.headers.get("origin")):
+        if self.guard is None or not from_here(request.headers.get("origin")):
             raise HTTPError(
                 401, "no_token", "userId in the URL proves nothing: connect with a token"
             )

@@ -1,10 +1,8 @@
 """Limit on the channels that one user requests, over all connections and polls of a process."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 from realtime_bridge.server.http.request import HTTPError
-from realtime_bridge.server.throttle import monotonic
 
 REFILL_SECONDS = 10.0
 """Seconds in which a whole budget is there again."""
@@ -18,12 +16,10 @@ class ChannelBudget:
 
     Args:
         size: the channels that a user may request at once.
-        clock: monotonic clock, in seconds.
 
     """
 
-    def __init__(self, size: int, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
+    def __init__(self, size: int) -> None:
         self._size = float(size)
         self._users: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """Time of the last request of each user, and the channels that were left then."""
@@ -31,9 +27,15 @@ class ChannelBudget:
     def __len__(self) -> int:
         return len(self._users)
 
-    def spend(self, user: str, channels: int) -> bool:
-        """Take channels from a user's budget; return False, and take none, if it has too few."""
-        now = self._clock()
+    def spend(self, user: str, channels: int, now: float) -> bool:
+        """Take channels from a user's budget; return False, and take none, if it has too few.
+
+        Args:
+            user: the user.
+            channels: the number of channels.
+            now: the moment of this call, in seconds of a monotonic clock.
+
+        """
         self._forget(now)
         last, left = self._users.pop(user, (now, self._size))
         left = min(self._size, left + (now - last) * self._size / REFILL_SECONDS)
@@ -41,14 +43,14 @@ class ChannelBudget:
         self._users[user] = (now, left - channels if is_enough else left)
         return is_enough
 
-    def check(self, user: str, channels: int) -> None:
-        """Take channels from a user's budget, for a request.
+    def check(self, user: str, channels: int, now: float) -> None:
+        """Take channels from a user's budget, for a request; see `spend`.
 
         Raises:
             HTTPError: 429, the budget has too few.
 
         """
-        if not self.spend(user, channels):
+        if not self.spend(user, channels, now):
             raise HTTPError(
                 429,
                 "too_many_channels",

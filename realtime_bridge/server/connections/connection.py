@@ -308,7 +308,7 @@ class Connection(Subscriber, RegisteredClient):
             await hub.subscribe(self, subscription, position)
 
     async def _decide(self, principal: Principal, channel: str) -> Denial | None:
-        if not self._services.budget.spend(principal.user, 1):
+        if not self._services.budget.spend(principal.user, 1, time.monotonic()):
             return Denial(TOO_MANY, "too many channels of this user in a short time")
         return await self._services.access.decide(principal, channel)
 

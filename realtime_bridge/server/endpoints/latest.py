@@ -1,6 +1,7 @@
 """Latest event of each key of a channel."""
 
 import re
+import time
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import FoldingLog
@@ -53,7 +54,7 @@ class LatestEvents:
             raise HTTPError(
                 400, "bad_position", f"after={after[:40]!r} is no offset: send a page's last offset"
             )
-        self._budget.check(principal.user, 1)
+        self._budget.check(principal.user, 1, time.monotonic())
         if denial := await self._access.decide(principal, channel):
             raise denial.to_error()
         if not self._pipeline.has_log:

@@ -150,7 +150,7 @@ class Polls:
         principal = await self._authenticator.identify(request)
         positions, denials = read_positions(body, self._max_channels)
         wait = self._wait_seconds(request, body)
-        self._budget.check(principal.user, len(positions))
+        self._budget.check(principal.user, len(positions), time.monotonic())
         denials |= await self._denials(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in denials}
         if denials or not granted:
@@ -163,7 +163,8 @@ class Polls:
             denials |= await self._denials(principal, granted)
         self._statistics.polls += 1
         channels = {name: _describe(answer) for name, answer in answers.items()}
-        channels |= {name: denial.to_json() for name, denial in denials.items()}
+        for name, denial in denials.items():
+            channels[name] = denial.to_json()
         return Response.json(
             {
                 "channels": channels,

@@ -37,7 +37,7 @@ class Origins:
             return True
         return any(one.includes(origin) for one in self._listed)
 
-    def allows(self, text: str | None, host: str | None) -> bool:
+    def allows(self, text: str, host: str | None) -> bool:
         """Return whether a page may connect.
 
         Args:
@@ -45,13 +45,10 @@ class Origins:
             host: the `Host` header.
 
         """
-        # Programs send no Origin; browsers send it with each POST, upgrade and CORS request.
-        if text is None:
-            return True
         origin = read_origin(text)
         return origin is not None and (_is_host(origin, host) or self.lists(text))
 
-    def check(self, text: str | None, host: str | None) -> None:
+    def check(self, text: str, host: str | None) -> None:
         """Check that a page may connect; log the refusal of each origin once.
 
         Raises:
@@ -59,7 +56,7 @@ class Origins:
 
         """
         if not self.allows(text, host):
-            raise self.refusal(text or "", host)
+            raise self.refusal(text, host)
 
     def refusal(self, text: str, host: str | None) -> HTTPError:
         """Return the error of a page that may not connect, after its first log line."""

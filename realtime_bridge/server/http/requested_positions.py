@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.channel import check_channel
+from realtime_bridge.model.channel import check_channel, check_channel_text
 from realtime_bridge.model.position import Position
 from realtime_bridge.server.http.denial import MALFORMED, TOO_MANY, Denial
 from realtime_bridge.server.http.request import HTTPError
@@ -54,7 +54,7 @@ def read_positions(body: Mapping[str, Any], limit: int) -> RequestedPositions:
     for name, position in fields.items():
         try:
             after = None if position is None else Position.from_json(position)
-            check_channel(name)
+            check_channel_text(name)
         except ValueError as error:  # also an InvalidEventError
             requested.denials[name] = Denial(MALFORMED, str(error))
             continue
