@@ -109,11 +109,10 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         """Receive bytes of the client."""
         if self._broken:
             return
-        if self._parser is None:
-            self._parser = FrameParser(self._services.limits.frame_bytes)
-        self._parser.feed(data)
-        if not self._continues:
-            self._receive_all(self._parser)
+        if self._parser and self._continues:
+            self._parser.feed(data)
+        else:
+            self._receive_all(data)
 
     def pause_writing(self) -> None:
         """Deliver events through `deliver`, because the transport's buffer holds bytes."""
@@ -128,7 +127,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         self.mark_progress()
         self._update_routes()
         if self._parser and not self._continues:
-            self._receive_all(self._parser)
+            self._receive_all()
         if not (self._continues or self._is_blocked()):
             self._transport.resume_reading()
 
@@ -141,8 +140,10 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         for subscription in self.subscriptions:
             self._services.hub.update_route(self, subscription)
 
-    def _receive_all(self, parser: FrameParser) -> None:
-        """Handle frame after frame, while there is room for the answers."""
+    def _receive_all(self, data: bytes = b"") -> None:
+        """Parse bytes, after those that wait, and handle the frames while there is room."""
+        parser = self._parser = self._parser or FrameParser(self._services.limits.frame_bytes)
+        parser.feed(data)
         for _ in range(FRAMES_PER_TURN):
             if self._drained and self._is_blocked():
                 self._transport.pause_reading()
@@ -172,7 +173,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         if self._transport.is_closing():
             return
         if self._parser:
-            self._receive_all(self._parser)
+            self._receive_all()
         if not (self._continues or self._is_blocked()):
             self._transport.resume_reading()
 
