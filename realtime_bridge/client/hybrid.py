@@ -164,7 +164,7 @@ class HybridClient:
             async with self._http, asyncio.TaskGroup() as tasks:
                 transports = self._new_transports(tasks)
                 tasks.create_task(self._fail_when_denied())
-                self._runner.start(transports.perform, lambda: transports.unpushed)
+                self._runner.start(transports.perform)
                 try:
                     await self._runner.is_over.wait()
                 finally:

@@ -41,7 +41,6 @@ class ClientRunner:
         self._channels = channels
         self._on_status = on_status
         self._perform: Callable[[Command], None] | None = None
-        self._unpushed: Callable[[], int] = int
         self._is_batching = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0
@@ -53,15 +52,9 @@ class ClientRunner:
         """Status now."""
         return self.machine.connection_status(_now())
 
-    def start(self, perform: Callable[[Command], None], unpushed: Callable[[], int]) -> None:
-        """Start the machine.
-
-        Args:
-            perform: Does what a command asks for.
-            unpushed: Returns the number of channels that are only polled.
-
-        """
-        self._perform, self._unpushed = perform, unpushed
+    def start(self, perform: Callable[[Command], None]) -> None:
+        """Start the machine; `perform` does what a command asks for."""
+        self._perform = perform
         self.batch(self.machine.start)
 
     def stop(self) -> None:
@@ -90,8 +83,8 @@ class ClientRunner:
         self._settle(now, before, self._perform)
 
     def _settle(self, now: int, before: Mode, perform: Callable[[Command], None]) -> None:
-        machine = self.machine
-        machine.sync_changed(ok=not self._channels.behind, unpushed=self._unpushed())
+        machine, channels = self.machine, self._channels
+        machine.sync_changed(ok=not channels.behind, unpushed=len(channels.unpushed))
         commands, current = machine.take_commands(), machine.connection_status(now)
         self._set_timer(now, machine.wake_at, is_settled=current.kind in SETTLED)
         if machine.mode != before:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from realtime_bridge.errors import RealtimeError
@@ -102,6 +102,8 @@ class SubscriptionSet:
         """Set while `take` has an item."""
         self.behind: set[str] = set(channels)
         """Channels with missing events, as far as the server reported."""
+        self.unpushed: Collection[str] = ()
+        """Channels that the live transport does not push now: they are polled."""
         self._channels = {name: _Channel(name, client, at) for name, at in channels.items()}
         self._max_waiting = max_waiting
         self._items: deque[Item] = deque()

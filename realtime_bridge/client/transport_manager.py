@@ -73,11 +73,6 @@ class TransportManager:
         self._describing: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
 
-    @property
-    def unpushed(self) -> int:
-        """Number of channels that the live transport does not push."""
-        return len(self._main.unpushed) if self._main else 0
-
     def perform(self, command: Command) -> None:
         """Perform a command of the machine."""
         number = command.socket or 0
@@ -188,6 +183,7 @@ class TransportManager:
 
     def _on_ready(self, number: int) -> None:
         former, self._main = self._main, self._sessions.get(number)
+        self._channels.unpushed = self._main.unpushed if self._main else ()
         self._machine.ready(number)
         if former and self._main:
             # The former connection closes, and owes the answers to these channels.
@@ -208,6 +204,7 @@ class TransportManager:
         if self._main is session:
             self._main = None
         if self._main is None:
+            self._channels.unpushed = ()
             self._channels.interrupted()
 
     async def _poll(self, session: TransportSession | None) -> None:
@@ -215,7 +212,7 @@ class TransportManager:
 
         One request follows the other, each for as many channels as the server accepts.
         """
-        names = session.unpushed if session else self._channels.names
+        names = list(session.unpushed) if session else self._channels.names
         answer = PollAnswer()
         for piece in chunked(names, self._descriptors.channel_limit):
             positions = self._channels.positions_of(piece)

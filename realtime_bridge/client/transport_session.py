@@ -3,7 +3,7 @@
 import logging
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import ClassVar
 
 from realtime_bridge.client.descriptor import milliseconds
@@ -78,8 +78,8 @@ class TransportSession:
         self._keep_alive: Handle | None = None
 
     @property
-    def unpushed(self) -> list[str]:
-        """Channels whose events this transport does not push."""
+    def unpushed(self) -> Collection[str]:
+        """Channels whose events this transport does not push, in their state of any moment."""
         return self._carried.unpushed
 
     def pushes(self, channel: str) -> bool:

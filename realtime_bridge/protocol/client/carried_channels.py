@@ -11,39 +11,35 @@ class CarriedChannels:
         self.limit: int | None = None
         """Largest number of channels; None: any."""
         self._carried: dict[str, None] = {}
-        self._unpushed: dict[str, None] = {}
-
-    @property
-    def unpushed(self) -> list[str]:
+        self.unpushed: dict[str, None] = {}
         """Channels whose events are not pushed: over the limit, or refused for now."""
-        return list(self._unpushed)
 
     def pushes(self, channel: str) -> bool:
         """Return whether the connection pushes the channel's events, as far as is known."""
-        return channel not in self._unpushed
+        return channel not in self.unpushed
 
     def carry(self, channel: str) -> bool:
         """Carry a channel, if there is room, and return whether the connection carries it."""
         if channel in self._carried:
             return True
         if self.limit is not None and len(self._carried) >= self.limit:
-            self._unpushed[channel] = None
+            self.unpushed[channel] = None
             return False
         self._carried[channel] = None
         return True
 
     def refused(self, channel: str) -> None:
         """Record that the server refuses the channel for now."""
-        self._unpushed[channel] = None
+        self.unpushed[channel] = None
 
     def subscribed(self, channel: str) -> None:
         """Record that the server pushes the channel's events."""
-        self._unpushed.pop(channel, None)
+        self.unpushed.pop(channel, None)
 
     def leave(self, channel: str) -> str | None:
         """Remove a channel, and return another one that has room now."""
-        self._unpushed.pop(channel, None)
+        self.unpushed.pop(channel, None)
         if channel not in self._carried:
             return None
         del self._carried[channel]
-        return next((name for name in self._unpushed if name not in self._carried), None)
+        return next((name for name in self.unpushed if name not in self._carried), None)
