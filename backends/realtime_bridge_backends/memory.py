@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Self
 
 from realtime_bridge.backend.feed import Feed, Listener
-from realtime_bridge.backend.listener_queue import LocalListener
+from realtime_bridge.backend.listener_queue import LocalFeed
 from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.model import ids
@@ -41,10 +41,6 @@ UNUSED_CHECKS = 8
 REMAINING_SHARE = 0.9
 """Part of the bound that an eviction leaves: each visits all channels, so it must be rare."""
 
-YIELD_EVENTS = 256
-"""Queued events of a listener from which an append lets listeners run: a publisher in a tight loop
-would otherwise fill their queues."""
-
 
 class MemoryBackend(FoldingLog, Feed, Plugin):
     """Log and feed in a dictionary, for one event loop.
@@ -70,7 +66,7 @@ class MemoryBackend(FoldingLog, Feed, Plugin):
     ) -> None:
         self._clock = clock
         self._histories = Histories(retention or Retention(), ids.epoch, max_bytes=max_bytes)
-        self._listeners: set[LocalListener] = set()
+        self._feed = LocalFeed()
         self._configuration: str | None = None
         self._generation = 0
 
@@ -97,10 +93,7 @@ class MemoryBackend(FoldingLog, Feed, Plugin):
         # No await before the events are queued: listeners receive them in the order of offsets.
         unix_time = time.time_ns() // 1_000_000
         receipts, announced = self._histories.append(events, now=self._clock(), time=unix_time)
-        must_yield = False
-        for listener in self._listeners:
-            must_yield |= listener.receive(announced) >= YIELD_EVENTS
-        if must_yield:
+        if self._feed.announce(announced):
             await asyncio.sleep(0)
         return receipts
 
@@ -145,16 +138,9 @@ class MemoryBackend(FoldingLog, Feed, Plugin):
             history = self._histories.rotate(channel, now)
         return history.top
 
-    @asynccontextmanager
-    async def listen(self) -> AsyncGenerator[Listener]:
+    def listen(self) -> AbstractAsyncContextManager[Listener]:
         """Open a listener on the events that this log appends."""
-        listener = LocalListener()
-        self._listeners.add(listener)
-        try:
-            yield listener
-        finally:
-            self._listeners.discard(listener)
-            listener.close()
+        return self._feed.listen()
 
     def _current(self, channel: str) -> History:
         """Return a channel's history, without what has expired."""
@@ -167,8 +153,7 @@ class MemoryBackend(FoldingLog, Feed, Plugin):
         now = self._clock()
         history = self._histories.of(channel, now)
         if lapses := history.lapse(now, time.time_ns() // 1_000_000, first):
-            for listener in self._listeners:
-                listener.receive(lapses)
+            self._feed.announce(lapses)
         return history
 
 
@@ -176,7 +161,6 @@ class Histories:
     """Histories of a log's channels, each created on first use.
 
     Channels expire a few at a time: no append takes long, and every channel is deleted in the end.
-
     When the events of all channels need more than `max_bytes`, the channels whose last appends are
     the oldest lose their histories, and clients that were behind get `reset{truncated}`. When only
     latest events remain, the oldest channels begin new epochs without them.

@@ -1,13 +1,18 @@
-"""Bounded queue of received events, and the listener that fills it within a process."""
+"""Bounded queue of received events, and the feed that fills it within a process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 from realtime_bridge.backend.feed import FeedInterrupted, Listener
 from realtime_bridge.model.event import Event
 
 CAPACITY = 10_000
 """Events that wait for the listener; an overflow drops them, and is a gap."""
+
+YIELD_EVENTS = 256
+"""Queued events of a listener from which listeners have to run: a publisher in a tight loop would
+otherwise fill their queues."""
 
 
 class ListenerQueue:
@@ -104,3 +109,28 @@ class LocalListener(Listener):
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
         return aiter(self._queue)
+
+
+class LocalFeed:
+    """Listeners in this process, each of which gets every appended event."""
+
+    def __init__(self) -> None:
+        self._listeners: set[LocalListener] = set()
+
+    def announce(self, events: Sequence[Event]) -> bool:
+        """Queue events for the listeners; return whether they have to run before the next ones."""
+        must_yield = False
+        for listener in self._listeners:
+            must_yield |= listener.receive(events) >= YIELD_EVENTS
+        return must_yield
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncGenerator[Listener]:
+        """Open a listener."""
+        listener = LocalListener()
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
+            listener.close()
