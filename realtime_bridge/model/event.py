@@ -56,7 +56,8 @@ class _EventMeta(StructMeta):
         will: Any = None,
     ) -> Any:
         created = cls.create(channel, event, data, id, key, source, time, position)
-        if all(field is None for field in (fold, attempt, take, lease, will)):
+        is_plain = fold is None and attempt is None and take is None
+        if is_plain and lease is None and will is None:
             return created
         write = check_key_write(
             key=key,
