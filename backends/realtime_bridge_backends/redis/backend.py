@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache, partial
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from msgspec import msgpack
 from redis.asyncio import RedisCluster
 
 from realtime_bridge.backend.component import CheckResult
@@ -20,9 +19,8 @@ from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import PublishError
 from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.key_write import KeyWrite, Will
 from realtime_bridge.model.page import PAGE_BYTES, PAGE_EVENTS, Page
-from realtime_bridge.model.position import Position, is_label
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
@@ -35,15 +33,21 @@ from realtime_bridge_backends.redis.client_factory import (
 )
 from realtime_bridge_backends.redis.errors import CALL_ERRORS, to_publish_error
 from realtime_bridge_backends.redis.listener import RedisListener, pubsub_channel
+from realtime_bridge_backends.redis.script_values import (
+    append_arguments,
+    by_channel,
+    channel_keys,
+    chunks_of,
+    position_of,
+    receipts_of,
+    renewals_of,
+)
 from realtime_bridge_backends.redis.scripts import Argument, ScriptCall, ScriptRunner
-from realtime_bridge_backends.redis.stored_events import halves, held_event
+from realtime_bridge_backends.redis.stored_events import held_event
 from realtime_bridge_backends.redis.timing import RedisTiming
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
-
-CALL_BYTES = 1024 * 1024
-"""The most bytes of one call: Redis serves no other client while a script runs."""
 
 SCAN_KEYS = 1_000
 """Keys that one step of a scan looks at: Redis serves no other client meanwhile."""
@@ -55,8 +59,6 @@ _Read = tuple[str, str, tuple[Argument, ...]]
 """Operation that reads, its channel and its arguments."""
 
 _logger = logging.getLogger("realtime_bridge.backend")
-
-_KEY_PARTS = ("meta", "events", "ids", "latest", "order", "owned", "parts", "leases")
 
 
 class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
@@ -123,15 +125,15 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         """Append each channel's events by one script, all in one round trip."""
         if len(events) == 1:
             (answer,) = await self._run([self._append_call(events)])
-            return _receipts(events, answer)
-        indexes = _by_channel(events)
-        chunks = [chunk for numbers in indexes.values() for chunk in _chunks(events, numbers)]
+            return receipts_of(events, answer)
+        indexes = by_channel(events)
+        chunks = [chunk for numbers in indexes.values() for chunk in chunks_of(events, numbers)]
         answers = await self._run(
             [self._append_call([events[n] for n in chunk]) for chunk in chunks]
         )
         receipts: dict[int, Receipt] = {}
         for chunk, answer in zip(chunks, answers, strict=True):
-            receipts |= zip(chunk, _receipts([events[n] for n in chunk], answer), strict=True)
+            receipts |= zip(chunk, receipts_of([events[n] for n in chunk], answer), strict=True)
         return [receipts[index] for index in range(len(events))]
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
@@ -139,7 +141,7 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
         position = (after.epoch, after.offset, after.id or "")
         (answer,) = await self._read([("read", channel, (*position, *limits))])
-        top = _position(answer[1:4])
+        top = position_of(answer[1:4])
         if answer[0]:
             return Reset(reason=answer[0].decode(), top=top)
         events = self._events(channel, answer[5:])
@@ -151,7 +153,7 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         """Return each channel's top."""
         names = list(channels)
         answers = await self._read([("position", name, ()) for name in names])
-        return dict(zip(names, map(_position, answers), strict=True))
+        return dict(zip(names, map(position_of, answers), strict=True))
 
     async def latest(
         self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
@@ -160,11 +162,11 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         arguments = (after, min(limit, PAGE_EVENTS), PAGE_BYTES, key or "")
         (answer,) = await self._read([("latest", channel, arguments)])
         events = self._events(channel, answer[5:])
-        return Page(events=events, top=_position(answer[1:4]), more=bool(answer[4]))
+        return Page(events=events, top=position_of(answer[1:4]), more=bool(answer[4]))
 
     async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
         """Restart each channel's leases by one script, all in one round trip."""
-        indexes = _by_channel(leases)
+        indexes = by_channel(leases)
         calls = [
             self._writing_call(
                 "renew",
@@ -175,14 +177,14 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         ]
         renewals: dict[int, Renewal] = {}
         for numbers, answer in zip(indexes.values(), await self._run(calls), strict=True):
-            renewals |= zip(numbers, _renewals(answer), strict=True)
+            renewals |= zip(numbers, renewals_of(answer), strict=True)
         return [renewals[index] for index in range(len(leases))]
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch if `expected_epoch` is still the channel's."""
         call = self._call("rotate_epoch", channel, ids.epoch(), expected_epoch)
         (answer,) = await self._run([call])
-        return _position(answer)
+        return position_of(answer)
 
     async def channels(self) -> Sequence[str]:
         """Return the channels of this prefix, by a scan of the keys."""
@@ -219,7 +221,7 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
 
     async def check(self) -> list[CheckResult]:
         """Check the server and its configuration."""
-        keys = _keys(self._prefix, "doctor")
+        keys = channel_keys(self._prefix, "doctor")
         return await run_checks(
             self._client, self._server, keys=keys, prefix=self._prefix, timing=self._timing
         )
@@ -275,18 +277,14 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         return answers
 
     def _call(self, operation: str, channel: str, *arguments: Argument) -> ScriptCall:
-        return ScriptCall(operation, _keys(self._prefix, channel), arguments)
+        return ScriptCall(operation, channel_keys(self._prefix, channel), arguments)
 
     def _events(self, channel: str, frames: Iterable[bytes]) -> tuple[Event, ...]:
         """Return the events of stored frames, without those that cannot be read."""
         return tuple(self._unreadable.read_all(channel, frames, held_event))
 
     def _append_call(self, events: Sequence[Event]) -> ScriptCall:
-        arguments: list[Argument] = []
-        for event in events:
-            arguments += (event.id, event.key or "", len(event.body), *halves(event))
-            arguments.append(b"" if event.write is None else _pack_change(event, event.write))
-        return self._writing_call("append", events[0].channel, arguments)
+        return self._writing_call("append", events[0].channel, append_arguments(events))
 
     def _writing_call(
         self, operation: str, channel: str, arguments: Iterable[Argument] = ()
@@ -298,89 +296,3 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
     def _reading_call(self, read: _Read, *, ignore_leases: bool) -> ScriptCall:
         operation, channel, arguments = read
         return self._call(operation, channel, int(ignore_leases), *arguments)
-
-
-def _pack_change(event: Event, write: KeyWrite) -> bytes:
-    """Return the change of an owned key; Lua's reader of MessagePack knows no bytes, only text."""
-    fields: dict[str, Any] = {"fold": write.fold, "attempt": write.attempt}
-    fields |= {"take": write.take, "lease": write.lease}
-    if write.will is not None:
-        head, tail = halves(_will_event(event, write, write.will))
-        # The log gives the id: it ends with the offset.
-        head = head.removesuffix(b'"%b"' % _WILL_ID) + b'"'
-        fields["will"] = [head.decode(), tail.decode(), len(write.will.body)]
-    return _encode_change({name: value for name, value in fields.items() if value is not None})
-
-
-def _will_event(event: Event, write: KeyWrite, will: Will) -> Event:
-    return Event.from_trusted(
-        event.channel,
-        will.event,
-        will.body,
-        id=_WILL_ID.decode(),
-        key=event.key,
-        source=None,
-        time=None,
-        position=None,
-        write=KeyWrite("lapse", write.attempt),
-    )
-
-
-_WILL_ID = b"-"
-_encode_change = msgpack.Encoder().encode
-
-
-def _by_channel(items: Sequence[Event | Lease]) -> dict[str, list[int]]:
-    """Return the indexes of each channel's items."""
-    indexes: dict[str, list[int]] = {}
-    for index, item in enumerate(items):
-        indexes.setdefault(item.channel, []).append(index)
-    return indexes
-
-
-@lru_cache(maxsize=65_536)
-def _keys(prefix: str, channel: str) -> tuple[str, ...]:
-    # The braces are a hash tag: a Cluster puts all keys of a channel into one slot.
-    return tuple(f"{prefix}:{{{channel}}}:{part}" for part in _KEY_PARTS)
-
-
-def _chunks(events: Sequence[Event], indexes: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Divide one channel's part of a batch into chunks of at most `CALL_BYTES`."""
-    start = size = 0
-    for end, index in enumerate(indexes):
-        length = len(events[index].body)
-        if size + length > CALL_BYTES and end > start:
-            yield indexes[start:end]
-            start, size = end, 0
-        size += length
-    yield indexes[start:]
-
-
-def _receipts(events: Sequence[Event], answer: Sequence[Any]) -> list[Receipt]:
-    # The epoch; then per event its offset, 1 for a duplicate or the reason of a refusal, the note.
-    epoch = answer[0].decode()
-    receipts = []
-    for number, event in zip(range(1, len(answer), 3), events, strict=True):
-        offset, outcome, noted = answer[number : number + 3]
-        if offset:
-            position = Position(epoch, offset, event.id)
-            duplicate = bool(outcome)
-            receipts.append(
-                Receipt(id=event.id, position=position, duplicate=duplicate, noted=noted)
-            )
-        else:
-            receipts.append(Receipt(id=event.id, refused=outcome.decode(), noted=noted))
-    return receipts
-
-
-def _renewals(answer: Sequence[Any]) -> list[Renewal]:
-    return [
-        Renewal(refused.decode() or None, noted)
-        for refused, noted in zip(answer[::2], answer[1::2], strict=True)
-    ]
-
-
-def _position(answer: Sequence[Any]) -> Position:
-    epoch, offset, event_id = answer
-    label = event_id.decode(errors="replace")
-    return Position(epoch.decode(), offset, label if is_label(label) else None)
