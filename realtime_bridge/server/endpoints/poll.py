@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from realtime_bridge.backend.calls import backend_call
@@ -15,8 +15,8 @@ from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.auth.principal import Principal
+from realtime_bridge.server.endpoints.long_poll import LongPoll
 from realtime_bridge.server.fanout.hub import Hub
-from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge.server.http.denial import Denial
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.requested_positions import Positions, read_positions
@@ -24,7 +24,7 @@ from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.null_log import NOWHERE
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.status import ServerStatus
-from realtime_bridge.server.registry import ConnectionRegistry, RegisteredClient
+from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.statistics import ServerStatistics
 from realtime_bridge.server.timing import ServerTiming
 
@@ -198,7 +198,7 @@ class Polls:
             self._registry.release_slot(principal.user)
 
     async def _answers(self, positions: Positions, wait: float) -> dict[str, Page | Reset]:
-        waiter = _LongPoll()
+        waiter = LongPoll()
         self._registry.add(waiter)
         try:
             # Subscribing comes first: an event appended during the read ends the wait.
@@ -231,44 +231,6 @@ class Polls:
             limit = f"send a number of seconds from 0 to {self._max_wait:g}"
             raise HTTPError(400, "bad_wait", f"wait is not valid: {limit}")
         return float(wait)
-
-
-class _LongPoll(Subscriber, RegisteredClient):
-    """Subscriber that ends a long poll's wait on any event, reset, status or close."""
-
-    transport = "poll"
-
-    def __init__(self) -> None:
-        self._changed = asyncio.Event()
-
-    def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:  # noqa: ARG002
-        self._changed.set()
-        return True
-
-    def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
-        pass
-
-    def reset(self, channel: str, reset: Reset) -> None:  # noqa: ARG002
-        self._changed.set()
-
-    def notify(self, message: bytes) -> None:  # noqa: ARG002
-        self._changed.set()
-
-    def close(self, code: int, reason: str) -> None:  # noqa: ARG002
-        self._changed.set()
-
-    def revoke(self, user: str | None, channel: str | None) -> None:  # noqa: ARG002
-        self._changed.set()
-
-    def hasten_heartbeat(self, within: float) -> None:  # noqa: ARG002
-        self._changed.set()
-
-    async def wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return
 
 
 def _has_news(answer: Page | Reset) -> bool:
