@@ -8,8 +8,19 @@ except ModuleNotFoundError as _error:
     raise ExtraNotInstalledError("The client", missing="aiohttp", extra="client") from _error
 
 from realtime_bridge.client.hybrid import HybridClient
+from realtime_bridge.client.stream_reader import StreamReader, StreamRestarted, open_stream
 from realtime_bridge.client.subscription_set import ChannelDenied, ChannelReset, DeniedError
 from realtime_bridge.protocol.client.commands import Options
 from realtime_bridge.protocol.client.status import Status
 
-__all__ = ["ChannelDenied", "ChannelReset", "DeniedError", "HybridClient", "Options", "Status"]
+__all__ = [
+    "ChannelDenied",
+    "ChannelReset",
+    "DeniedError",
+    "HybridClient",
+    "Options",
+    "Status",
+    "StreamReader",
+    "StreamRestarted",
+    "open_stream",
+]

@@ -1,6 +1,7 @@
 """HTTP requests of a client to its bridge, in one session."""
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -102,12 +103,12 @@ class BridgeHTTP:
         """Send a JSON object; a network failure or an invalid body is a result without status."""
         assert self._session, "use it as a context manager"
         headers = {TOKEN_HEADER: token, "content-type": "application/json"}
-        body = json.encode(fields)
-        try:
-            async with self._session.post(url, data=body, headers=headers) as response:
-                return read_response(response.status, await response.read(), response.headers)
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return HTTPResult()
+        return await _result_of(self._session.post(url, data=json.encode(fields), headers=headers))
+
+    async def get(self, url: str, token: str) -> HTTPResult:
+        """Request a JSON object; a network failure or an invalid body is as for `post`."""
+        assert self._session, "use it as a context manager"
+        return await _result_of(self._session.get(url, headers={TOKEN_HEADER: token}))
 
     async def stream(
         self, url: str, fields: Mapping[str, Any], token: str
@@ -140,6 +141,14 @@ class BridgeHTTP:
                         yield data
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise StreamFailedError(None, str(error)) from error
+
+
+async def _result_of(request: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> HTTPResult:
+    try:
+        async with request as response:
+            return read_response(response.status, await response.read(), response.headers)
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        return HTTPResult()
 
 
 class EventStreamParser:

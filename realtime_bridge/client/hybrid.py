@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 from realtime_bridge.client.bridge_http import BridgeHTTP
 from realtime_bridge.client.descriptor import DescriptorStore, Token
+from realtime_bridge.client.key_reader import KeyReader
 from realtime_bridge.client.network import Network
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.subscription_set import (
@@ -24,6 +25,7 @@ from realtime_bridge.errors import ConfigurationError, InvalidEventError
 from realtime_bridge.model import ids
 from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.commands import Options
 from realtime_bridge.protocol.client.machine import Machine
@@ -92,6 +94,7 @@ class HybridClient:
         self._channels = SubscriptionSet(positions, ids.client_id())
         self._http = BridgeHTTP(url, timeout=timing.poll_timeout, network=network)
         self._descriptors = DescriptorStore(url, client=self.client, token=token, http=self._http)
+        self._keys = KeyReader(self._http, self._descriptors)
         self._runner = ClientRunner(Machine(options, timing), self._channels, on_status=on_status)
         self._transport, self._options, self._timing = transport, options, timing
         self._network = network
@@ -128,6 +131,19 @@ class HybridClient:
         if isinstance(outcome, DeniedError):
             raise outcome
         return outcome
+
+    async def read_key(self, channel: str, key: str) -> Page:
+        """Return the state of a key: the events that describe it, and the position they are of.
+
+        Of a key with an owner, all items that it appended are one event. It waits until the server
+        answers, however long that takes.
+
+        Raises:
+            DeniedError: the server denies the channel, or this client.
+            ConfigurationError: the server's log has no such states.
+
+        """
+        return await self._or_failure(self._keys.read(channel, key))
 
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._run())

@@ -16,7 +16,8 @@ StreamPhase = Literal["unknown", "open", "completed", "failed", "stopped", "lost
 
 _NUMBER = re.compile("[0-9]{1,15}")
 
-_ENDS = ("completed", "failed", "stopped")
+FINAL = ("completed", "failed", "stopped")
+"""States of a stream that has ended."""
 
 
 def stream_key(stream: str) -> str:
@@ -106,7 +107,7 @@ def _started(event: Event, data: dict[str, Any]) -> StreamSnapshot:
 
 def _ended(snapshot: StreamSnapshot, event: Event, data: dict[str, Any]) -> StreamSnapshot:
     given, error = data.get("state"), data.get("error")
-    state = given if given in _ENDS else "completed"
+    state = given if given in FINAL else "completed"
     is_lapse = event.fold == "lapse"
     return replace(
         snapshot,
@@ -120,12 +121,12 @@ def _ended(snapshot: StreamSnapshot, event: Event, data: dict[str, Any]) -> Stre
 
 def _misses_parts(snapshot: StreamSnapshot, event: Event) -> bool:
     """Return whether the writer published events between the last one and this."""
-    nonce, number = _number(event.id)
-    last_nonce, last = _number(snapshot.last_id or "")
-    return nonce == last_nonce and number is not None and last is not None and number > last + 1
+    nonce, number = writer_number(event.id)
+    last_nonce, last = writer_number(snapshot.last_id or "")
+    return nonce is not None and nonce == last_nonce and number > last + 1
 
 
-def _number(event_id: str) -> tuple[str, int | None]:
-    """Return the nonce and the number in an event's id, as our writers number their events."""
+def writer_number(event_id: str) -> tuple[str | None, int]:
+    """Return the nonce and the number in an event's id; without a nonce, another writer made it."""
     nonce, _, number = event_id.rpartition("-")
-    return nonce, int(number) if _NUMBER.fullmatch(number) else None
+    return (nonce, int(number)) if _NUMBER.fullmatch(number) else (None, 0)

@@ -1,0 +1,100 @@
+"""Requests for the state of one key."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from realtime_bridge.client.bridge_http import OK, BridgeHTTP, HTTPResult
+from realtime_bridge.client.descriptor import (
+    DescriptorStore,
+    RouteMissingError,
+    TokenUnavailableError,
+)
+from realtime_bridge.client.poll_answer import FINAL
+from realtime_bridge.client.subscription_set import DeniedError
+from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
+from realtime_bridge.protocol.backoff import delay
+from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire.messages import ProtocolError
+
+FIRST_WAIT = 1.0
+"""Upper bound of the wait after a first failure, in seconds."""
+
+NO_STATES = ("no_log", "no_owners")
+"""Codes of a server whose log has no states of keys: it refuses each further request too."""
+
+_logger = logging.getLogger("realtime_bridge.client")
+
+
+class KeyReader:
+    """Reads the states of keys, with retries until the server answers.
+
+    Args:
+        http: HTTP session.
+        descriptors: the server's URLs, and the token.
+
+    """
+
+    def __init__(self, http: BridgeHTTP, descriptors: DescriptorStore) -> None:
+        self._http = http
+        self._descriptors = descriptors
+
+    async def read(self, channel: str, key: str) -> Page:
+        """Return the events that describe a key.
+
+        Raises:
+            DeniedError: the server denies the channel.
+            ConfigurationError: the server's log has no such states.
+
+        """
+        failures = 0
+        while True:
+            result = await self._request(channel, key)
+            if page := _page_of(result, channel):
+                return page
+            _logger.info("key unavailable: channel=%s reason=%r", channel, result.message)
+            wait = delay(failures, random.random(), base=FIRST_WAIT)  # noqa: S311 -- it spreads clients
+            await asyncio.sleep(max(wait, (result.retry_after or 0) / 1_000))
+            failures += 1
+
+    async def _request(self, channel: str, key: str) -> HTTPResult:
+        try:
+            url, token = self._descriptors.url("latest"), await self._descriptors.token()
+        except TokenUnavailableError as error:
+            return HTTPResult(message=str(error))
+        except RouteMissingError as error:
+            raise ConfigurationError(f"No state of a key: {error}") from error
+        separator = "&" if "?" in url else "?"
+        query = urlencode({"channel": channel, "key": key})
+        return await self._http.get(f"{url}{separator}{query}", token)
+
+
+def _page_of(result: HTTPResult, channel: str) -> Page | None:
+    """Return the page of an answer; None where a later request may succeed."""
+    if result.code in NO_STATES:
+        raise ConfigurationError(str(result.message))
+    if result.status in FINAL:
+        raise DeniedError(f"{channel}: {result.message}")
+    if result.status != OK:
+        return None
+    try:
+        fields = result.fields or {}
+        return Page(events=_events_of(fields), top=messages.decode_position(fields.get("position")))
+    except (ProtocolError, TypeError) as error:
+        _logger.warning("unreadable state: channel=%s error=%r", channel, error)
+        return None
+
+
+def _events_of(fields: Mapping[str, Any]) -> tuple[Event, ...]:
+    events: list[Event] = []
+    for event in fields.get("events") or ():
+        try:
+            events.append(messages.decode_event(event))
+        except (ProtocolError, TypeError) as error:
+            _logger.warning("unreadable event: error=%r", error)
+    return tuple(events)
