@@ -51,16 +51,16 @@ export class Server {
 
   async publishAs(source: string | undefined, channel: string, ...percents: number[]): Promise<void> {
     const fields = { channel, event: 'job.progress', key: 'job', source };
-    await this._publish(percents.map((percent) => ({ ...fields, data: { percent } })));
+    await this.publishEvents(percents.map((percent) => ({ ...fields, data: { percent } })));
   }
 
   /** Publish a large text; a journal records its length. */
   publishText(channel: string, text: string): Promise<void> {
     const data = { percent: text.length, text };
-    return this._publish([{ channel, event: 'job.progress', data }]);
+    return this.publishEvents([{ channel, event: 'job.progress', data }]);
   }
 
-  private async _publish(events: object[]): Promise<void> {
+  async publishEvents(events: object[]): Promise<void> {
     const body = JSON.stringify({ events });
     const timestamp = String(Math.floor(Date.now() / 1_000));
     const signature = createHmac('sha256', this._secret).update(`${timestamp}.${body}`).digest('hex');
