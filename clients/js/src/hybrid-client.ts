@@ -8,6 +8,7 @@ import { SubscriptionSet } from './channels/subscription-set.js';
 import { ClientRunner } from './client-runner.js';
 import { BridgeHTTP } from './http/bridge-http.js';
 import { DescriptorStore } from './http/descriptor.js';
+import { failureOf } from './http/request.js';
 import { checkIntervals } from './machine/options.js';
 import { LABELS } from './machine/status.js';
 import type { ConnectionStatus } from './machine/status.js';
@@ -22,6 +23,7 @@ import type {
   ClientState,
   Mode,
   ReadableStore,
+  Snapshot,
   StatusKind,
   Stream,
   StreamOptions,
@@ -65,7 +67,7 @@ export class HybridClient implements Client {
     this._http = new BridgeHTTP(this._descriptors);
     this._subscriptions = new SubscriptionSet({
       client: this.id,
-      latest: (channel, key) => this._http.latest(channel, key, this._stopped.signal),
+      latest: (channel, key) => this._latest(channel, key),
       telemetry: (entry) => this._report(entry),
       loaded: () => this._runner.input(() => {}),
       requested: (channel) => this._transports.subscribe(channel),
@@ -181,6 +183,17 @@ export class HybridClient implements Client {
     const transition: Transition = { at: Date.now(), from, to, reason };
     this._report({ type: 'transition', ...transition });
     return [...this._store.get().transitions, transition].slice(-SHOWN_TRANSITIONS);
+  }
+
+  /** Request a snapshot; the caller tries again, and developers get the cause of each failure. */
+  private async _latest(channel: string, key: string | undefined): Promise<Snapshot> {
+    const { signal } = this._stopped;
+    try {
+      return await this._http.latest(channel, key, signal);
+    } catch (error) {
+      if (!signal.aborted) this._report(failureOf(error, 'latest'));
+      throw error;
+    }
   }
 
   private _report(entry: Telemetry): void {

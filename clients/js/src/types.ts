@@ -131,7 +131,7 @@ export type Telemetry =
   | { readonly type: 'denied'; readonly channel: string; readonly reason: string }
   | {
       readonly type: 'failure';
-      readonly request: 'connect' | 'poll' | 'socket';
+      readonly request: 'connect' | 'poll' | 'latest' | 'socket';
       readonly reason: string;
       /** Code of the bridge's own refusal; null: something else failed. */
       readonly code: string | null;

@@ -457,8 +457,10 @@ it.each([
 ])('snapshot is requested again after %s, and missing meanwhile', async (_, answer) => {
   bridge.answers.latest = answer;
   const onSnapshot = vi.fn();
-  await live({ onSnapshot });
+  const failures: Telemetry[] = [];
+  await live({ onSnapshot }, { onTelemetry: (entry) => void (entry.type === 'failure' && failures.push(entry)) });
   expect(client.state.get().kind).not.toBe('realtime');
+  expect(failures[0]).toMatchObject({ request: 'latest', reason: expect.stringMatching(/./) as string });
   expect(client.channel(CHANNEL).get().phase).toBe('syncing');
   await settle(6_000);
   expect(client.state.get()).toMatchObject({ kind: 'delayed', mode: 'LIVE', reason: 'missing data is being read' });

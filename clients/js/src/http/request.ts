@@ -3,6 +3,7 @@
 import { debug } from '../browser/debug.js';
 import { isFields, isText } from '../messages.js';
 import type { Fields } from '../messages.js';
+import type { Telemetry } from '../types.js';
 
 const log = debug('http');
 
@@ -75,6 +76,12 @@ export function foreign(status: number): string {
 /** Return the message of an error, whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Return the telemetry of a failed request. */
+export function failureOf(error: unknown, request: 'connect' | 'poll' | 'latest'): Telemetry {
+  const code = error instanceof HTTPError ? error.code : null;
+  return { type: 'failure', request, reason: messageOf(error) || 'no answer', code };
 }
 
 /** Send a request and return the JSON object of the response; a proxy's HTML page is an error. */

@@ -8,7 +8,7 @@ import { CloseCode } from '../close-codes.js';
 import { chunked } from '../http/bridge-http.js';
 import type { BridgeHTTP } from '../http/bridge-http.js';
 import type { DescriptorStore } from '../http/descriptor.js';
-import { HTTPError, messageOf, request } from '../http/request.js';
+import { HTTPError, failureOf, messageOf, request } from '../http/request.js';
 import type { Action, Command } from '../machine/commands.js';
 import type { Intervals } from '../machine/options.js';
 import type { Timing } from '../machine/timing.js';
@@ -220,8 +220,7 @@ export class TransportManager {
   /** Return the cause of a failed request; developers get it too. */
   private _failureOf(error: unknown, request: 'connect' | 'poll') {
     const { status = null, retryAfter = null, code = null } = error instanceof HTTPError ? error : {};
-    const message = messageOf(error) || null;
-    this._report({ type: 'failure', request, reason: message ?? 'no answer', code });
-    return { status, retryAfter, code, message };
+    this._report(failureOf(error, request));
+    return { status, retryAfter, code, message: messageOf(error) || null };
   }
 }
