@@ -104,10 +104,9 @@ def require_folding(log: Log | None) -> FoldingLog:
 
     """
     if not isinstance(log, FoldingLog):
-        missing = "there is no log" if log is None else f"{log} keeps none"
+        missing = "" if log is None else f" that keeps keys with owners, and {log} keeps none"
         raise ConfigurationError(
-            f"Streams and keys with owners need a log, and {missing}: set REALTIME_LOG to memory, "
-            "redis or postgres"
+            f"Streams need a log{missing}: set REALTIME_LOG to memory, redis or postgres"
         )
     return log
 

@@ -217,16 +217,19 @@ class Broadcaster:
             False if the stream had ended, another attempt writes it, or there is none.
 
         Raises:
+            InvalidEventError: the channel or the id is not valid.
             ConfigurationError: the log keeps no streams, or there is none.
             PublishError: the log did not answer.
 
         """
-        return await self.streams.stop(channel, id, attempt=attempt, by=by) == "stopped"
+        reply = await self.streams.stop(channel, id, attempt=attempt, by=by)
+        return reply.outcome == "stopped"
 
     async def read_stream(self, channel: str, id: str) -> "StreamSnapshot | None":  # noqa: A002
         """Return the state and the items of a stream; None for an unknown one.
 
         Raises:
+            InvalidEventError: the channel or the id is not valid.
             ConfigurationError: the log keeps no streams, or there is none.
             PublishError: the log did not answer.
 

@@ -16,6 +16,9 @@ CLOSE_SECONDS = 5.0
 """Longest wait at the end of a block, until the last items are published."""
 
 
+_OBJECTS = ("ui-message", "ag-ui")
+"""Formats whose items are objects: their clients refuse a whole answer for another item."""
+
 Submit = Callable[[Callable[[], Coroutine[Any, Any, None]]], Future[None]]
 """Runs a coroutine function on the broadcaster's thread."""
 
@@ -25,7 +28,7 @@ class _Stream:
 
     def __init__(self, writer: StreamWriter) -> None:
         self._writer = writer
-        self._is_text = writer.state.format == "text"
+        self._format = writer.state.format
 
     @property
     def id(self) -> str:
@@ -57,16 +60,17 @@ class _Stream:
         """Add one item; it costs microseconds and waits for nothing.
 
         Args:
-            item: a JSON value, or a pydantic model; a text in the format `text`.
+            item: a JSON value, or a pydantic model; a text in the format `text`, and an object in
+                the formats `ui-message` and `ag-ui`.
 
         Raises:
-            InvalidEventError: the item is not JSON, or no text in the format `text`.
+            InvalidEventError: the item is not JSON, or not of the stream's format.
             StreamStoppedError: the stream was stopped, or has ended.
             StreamSupersededError: another attempt took the stream over.
             StreamFullError: the stream has 1 MiB, or as much waits for a log that is down.
 
         """
-        if self._is_text and type(item) is not str:
+        if self._format == "text" and type(item) is not str:
             raise InvalidEventError(
                 f"A text stream takes text, not {type(item).__name__}: use format='json'"
             )
@@ -74,6 +78,11 @@ class _Stream:
             encoded = orjson.dumps(item, default=_dump, option=orjson.OPT_STRICT_INTEGER)
         except TypeError as error:
             raise InvalidEventError(f"The item is not JSON: {error}") from error
+        if self._format in _OBJECTS and not encoded.startswith(b"{"):
+            raise InvalidEventError(
+                f"A stream of {self._format} takes objects, not {type(item).__name__}: "
+                "use format='json'"
+            )
         self._writer.add(encoded)
 
     def _is_outcome(self, error: BaseException | None) -> bool:

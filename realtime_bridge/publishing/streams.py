@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
+from msgspec import Struct
+
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import FoldingLog, Log, require_folding
 from realtime_bridge.backend.push import Backend
@@ -14,9 +16,15 @@ from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.key_write import check_attempt
 from realtime_bridge.model.page import Page
-from realtime_bridge.model.position import is_label
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
-from realtime_bridge.protocol.streams.snapshot import ENDED, StreamSnapshot, fold_group, stream_key
+from realtime_bridge.protocol.streams.snapshot import (
+    ENDED,
+    StreamPhase,
+    StreamSnapshot,
+    check_stream,
+    fold_group,
+    stream_key,
+)
 from realtime_bridge.protocol.streams.writer_state import StreamFormat, StreamState
 from realtime_bridge.publishing.lease_keeper import LeaseKeeper
 from realtime_bridge.publishing.local_servers import local_server
@@ -26,11 +34,22 @@ from realtime_bridge.publishing.timing import PublishTiming
 PACE = 0.05
 """Shortest time between two parts, in seconds, where the backend has no longer one."""
 
-StopOutcome = Literal["stopped", "ended", "superseded", "unknown"]
-
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 T = TypeVar("T")
+
+
+class StopReply(Struct, frozen=True):
+    """Answer to the request to stop a stream.
+
+    Args:
+        outcome: `stopped`, or the reason for which it was not.
+        state: state of the stream.
+
+    """
+
+    outcome: Literal["stopped", "ended", "superseded", "unknown"]
+    state: StreamPhase
 
 
 class StreamBroadcaster(Protocol):
@@ -89,10 +108,7 @@ class Streams:
 
         """
         check_channel(channel)
-        if not is_label(stream_key(stream)):
-            raise InvalidEventError(
-                f"Bad stream id {str(stream)[:80]!r}: use 1 to 121 printable characters"
-            )
+        check_stream(stream)
         if format not in get_args(StreamFormat):
             raise InvalidEventError(
                 f"Bad format {str(format)[:80]!r}: use {', '.join(get_args(StreamFormat))}"
@@ -114,30 +130,31 @@ class Streams:
 
     async def read(self, channel: str, stream: str) -> StreamSnapshot | None:
         """Return the state of a stream; None for an unknown one."""
-        page = await self.read_key(channel, stream_key(stream))
+        page = await self.read_key(check_channel(channel), stream_key(check_stream(stream)))
         snapshot = fold_group(page.events)
         return snapshot if snapshot.state != "unknown" else None
 
     async def stop(
         self, channel: str, stream: str, *, attempt: str | None = None, by: str | None = None
-    ) -> StopOutcome:
+    ) -> StopReply:
         """Stop a stream for the attempt that writes it now: a late stop cannot end a later one."""
         snapshot = await self.read(channel, stream)
         if snapshot is None or snapshot.attempt is None:
-            return "unknown"
+            return StopReply("unknown", "unknown")
         if attempt is not None and attempt != snapshot.attempt:
-            return "superseded"
+            return StopReply("superseded", snapshot.state)
         data = {"stream": stream, "state": "stopped", "error": None, "by": by}
         fields: dict[str, Any] = {"key": stream_key(stream), "fold": "end"}
         stop = Event(channel=channel, event=ENDED, data=data, attempt=snapshot.attempt, **fields)
         (receipt,) = await self._broadcaster.publish_many([stop])
         match receipt.refused:
             case None:
-                return "stopped"
+                return StopReply("stopped", "stopped")
             case "superseded":
-                return "superseded"
-            case _:
-                return "ended"
+                return StopReply("superseded", snapshot.state)
+        # It may have ended between the two calls.
+        snapshot = await self.read(channel, stream)
+        return StopReply("ended", snapshot.state if snapshot else "unknown")
 
     async def read_key(self, channel: str, key: str) -> Page:
         """Return the group of a key.

@@ -4,17 +4,11 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from operator import attrgetter
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from msgspec.structs import replace
-
-from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.model.event import Event
-from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.user import UserId
 from realtime_bridge.publishing.local_servers import register_local_server
 from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
@@ -35,19 +29,17 @@ from realtime_bridge.server.lifecycle.provider_revocation import revoke_at_provi
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.start_on_demand import StartOnDemand, has_lifespan
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
+from realtime_bridge.server.publisher import ServerPublisher
 from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
-
-if TYPE_CHECKING:
-    from realtime_bridge.jobs.job import AsyncJob
 
 _TIMING = ServerTiming()
 
 R = TypeVar("R", bound=Rule)
 
 
-class Bridge:
+class Bridge(ServerPublisher):
     """ASGI application that delivers events from the log to browsers.
 
     Mount it at any path. Start it by `lifespan`, by `async with`, or serve it alone.
@@ -153,64 +145,6 @@ class Bridge:
     ) -> str:
         """Return a token for a user's page; see `Tokens.issue`."""
         return self._tokens.issue(user, channels=channels, controls=controls, seconds=seconds)
-
-    async def publish(
-        self,
-        channel: str,
-        event: str,
-        data: Any = None,
-        *,
-        id: str | None = None,  # noqa: A002 -- the field's name on the wire
-        key: str | None = None,
-        source: str | None = None,
-        transaction: object = None,
-    ) -> Receipt:
-        """Publish one event from the server's process; see `Broadcaster.publish`."""
-        events = [Event.create(channel, event, data, id, key, source)]
-        (receipt,) = await self.publish_many(events, transaction=transaction)
-        return receipt
-
-    async def publish_many(
-        self, events: Iterable[Event], *, transaction: object = None
-    ) -> list[Receipt]:
-        """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
-        if self._lazy_start:
-            await self._lazy_start.prepare()
-        broadcaster = self._pipeline.broadcaster
-        receipts = await broadcaster.publish_many(events, transaction=transaction)
-        if self._has_own_log and not self._context.status.is_started:
-            # The log has the events, and no server delivers from it yet.
-            return [replace(receipt, pushed=False) for receipt in receipts]
-        return receipts
-
-    def job(
-        self,
-        channel: str,
-        *,
-        id: str | None = None,  # noqa: A002 -- as in `publish`
-        title: str | None = None,
-    ) -> "AsyncJob":
-        """Return a job that runs in the server's process; see `Broadcaster.job`.
-
-        Raises:
-            InvalidEventError: the channel or the id is not valid.
-
-        """
-        return self._pipeline.broadcaster.job(channel, id=id, title=title)
-
-    async def position(self, channel: str) -> Position:
-        """Return the current position of a channel.
-
-        Read the position first and your snapshot second. Send both, the position in the header
-        `Realtime-Position: CHANNEL EPOCH:OFFSET`. The client then applies the later events alone,
-        and misses none.
-
-        Raises:
-            PublishError: the log is unavailable.
-
-        """
-        log = self._pipeline.log
-        return (await backend_call(log, log.positions, [channel]))[channel]
 
     async def revoke(
         self, *, user: UserId | None = None, channel: str | None = None

@@ -12,6 +12,7 @@ from realtime_bridge.server.endpoints.metrics import Metrics
 from realtime_bridge.server.endpoints.poll import Polls
 from realtime_bridge.server.endpoints.provider_auth import ProviderAuthorization
 from realtime_bridge.server.endpoints.publish import WorkerCalls
+from realtime_bridge.server.endpoints.stream import Streams
 from realtime_bridge.server.http import client_js
 from realtime_bridge.server.http.cors import CORSPolicy
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
@@ -21,7 +22,7 @@ from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 Route = Callable[[Request], Awaitable[Response]]
 Table = dict[str, dict[str, Route]]
 
-_LOG_ROUTES = {"poll", "latest", "publish"}
+_LOG_ROUTES = {"poll", "latest", "publish", "stream", "stream/stop"}
 """Routes whose success shows that the log answers."""
 
 
@@ -88,10 +89,13 @@ class Routes:
             context.pipeline,
             budget=connections.budget,
         )
+        streams = Streams(connections, context.pipeline, context.check_open)
         return {
             "connect": {"POST": descriptors.connect},
             "poll": {"POST": polls.poll},
             "latest": {"GET": latest.latest},
+            "stream": {"GET": streams.read},
+            "stream/stop": {"POST": streams.stop},
             "publish": {"POST": self._worker_calls.publish},
         }
 
@@ -183,7 +187,7 @@ class Routes:
             await Response.error(error).deny(send, scope)
 
     async def _stream(self, request: Request, send: Send) -> None:
-        context, rejection, head = self._context, None, sse.stream_response()
+        context, rejection, head = self._context, None, Response.event_stream()
         try:
             context.check_open(request)
             limit = context.settings.limit_channels_per_connection

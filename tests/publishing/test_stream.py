@@ -164,6 +164,17 @@ async def test_text_stream_takes_text_alone(
             stream.append(item)
 
 
+@pytest.mark.parametrize("form", ["ui-message", "ag-ui"])
+async def test_stream_of_a_chat_protocol_takes_objects_alone(
+    broadcaster: Broadcaster, form: Any
+) -> None:
+    async with broadcaster.stream(CHANNEL, format=form) as stream:
+        stream.append({"type": "start"})
+        with pytest.raises(InvalidEventError, match=f"of {form} takes objects, not str"):
+            stream.append("start")
+    assert stream.items == [{"type": "start"}]
+
+
 async def test_item_that_is_no_json_is_refused(broadcaster: Broadcaster) -> None:
     async with broadcaster.stream(CHANNEL, format="json") as stream:
         with pytest.raises(InvalidEventError, match="not JSON"):
@@ -174,6 +185,7 @@ async def test_item_that_is_no_json_is_refused(broadcaster: Broadcaster) -> None
     ("arguments", "wrong"),
     [
         ({"id": "x" * 122}, "stream id"),
+        ({"id": 7}, "stream id"),
         ({"id": "a\nb"}, "stream id"),
         ({"format": "xml"}, "format"),
         ({"attempt": "a b"}, "attempt"),

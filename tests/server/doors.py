@@ -63,10 +63,34 @@ async def latest(site: Site, token: str, channel: str) -> Answer:
 
 
 async def wsgi_latest(site: Site, token: str, channel: str) -> Answer:
-    status, fields = await _call_wsgi(
+    status, fields = await call_wsgi(
         site, "GET", "latest", query=f"channel={quote(channel)}", headers=_bearer(token)
     )
     return _error(status, fields)
+
+
+async def event_stream(site: Site, token: str, channel: str) -> Answer:
+    return await _stream_status(site, token, f"channel={quote(channel)}&id=m1")
+
+
+async def stream_state(site: Site, token: str, channel: str) -> Answer:
+    return await _stream_status(site, token, f"channel={quote(channel)}&id=m1&format=json")
+
+
+async def wsgi_stream_state(site: Site, token: str, channel: str) -> Answer:
+    query = f"channel={quote(channel)}&id=m1&format=json"
+    return _known(*await call_wsgi(site, "GET", "stream", query=query, headers=_bearer(token)))
+
+
+async def stop_stream(site: Site, token: str, channel: str) -> Answer:
+    body = {"channel": channel, "stream": "m1"}
+    return _known(*await site.post("stream/stop", body, **_bearer(token)))
+
+
+async def wsgi_stop_stream(site: Site, token: str, channel: str) -> Answer:
+    body = orjson.dumps({"channel": channel, "stream": "m1"})
+    headers = _bearer(token) | {"content-type": "application/json"}
+    return _known(*await call_wsgi(site, "POST", "stream/stop", body, headers=headers))
 
 
 async def pusher(site: Site, token: str, channel: str) -> Answer:
@@ -75,7 +99,7 @@ async def pusher(site: Site, token: str, channel: str) -> Answer:
 
 async def wsgi_pusher(site: Site, token: str, channel: str) -> Answer:
     headers = _bearer(token) | FORM
-    return _error(*await _call_wsgi(site, "POST", "auth/pusher", _pusher(channel), headers=headers))
+    return _error(*await call_wsgi(site, "POST", "auth/pusher", _pusher(channel), headers=headers))
 
 
 async def ably(site: Site, token: str, channel: str) -> Answer:
@@ -84,7 +108,7 @@ async def ably(site: Site, token: str, channel: str) -> Answer:
 
 async def wsgi_ably(site: Site, token: str, channel: str) -> Answer:
     headers = _bearer(token) | FORM
-    return _error(*await _call_wsgi(site, "POST", "auth/ably", _ably([channel]), headers=headers))
+    return _error(*await call_wsgi(site, "POST", "auth/ably", _ably([channel]), headers=headers))
 
 
 OWN: Mapping[str, Door] = {
@@ -96,7 +120,16 @@ OWN: Mapping[str, Door] = {
     "latest": latest,
     "poll by WSGI": wsgi_poll,
     "latest by WSGI": wsgi_latest,
+    "stream of a key": event_stream,
+    "state of a stream": stream_state,
+    "state of a stream by WSGI": wsgi_stream_state,
 }
+CONTROLS: Mapping[str, Door] = {
+    "stop of a stream": stop_stream,
+    "stop of a stream by WSGI": wsgi_stop_stream,
+}
+"""Requests that the control rules decide about."""
+
 PROVIDERS: Mapping[str, Door] = {
     "pusher": pusher,
     "ably": ably,
@@ -142,7 +175,7 @@ async def long_polls(site: Site, token: str, channels: list[str]) -> Mapping[str
 async def wsgi_polls(site: Site, token: str, channels: list[str]) -> Mapping[str, Answer]:
     body = orjson.dumps({"positions": dict.fromkeys(channels)})
     headers = _bearer(token) | {"content-type": "application/json"}
-    return _each(channels, *await _call_wsgi(site, "POST", "poll", body, headers=headers))
+    return _each(channels, *await call_wsgi(site, "POST", "poll", body, headers=headers))
 
 
 MANY: Mapping[str, Many] = {
@@ -187,6 +220,22 @@ def _error(status: int, fields: Frame) -> Answer:
     return str(fields["error"]["code"]) if status == 401 else status
 
 
+def _known(status: int, fields: Frame) -> Answer:
+    """Return the answer to a request about a stream, which no channel of the tests has."""
+    is_unknown = status == 404 and fields["error"]["code"] == "unknown_stream"
+    return ALLOWED if is_unknown else _error(status, fields)
+
+
+async def _stream_status(site: Site, token: str, query: str) -> Answer:
+    async with site.http.get(f"{site.url}/stream?{query}", headers=_bearer(token)) as response:
+        # A held response has no end.
+        return (
+            ALLOWED
+            if response.status == ALLOWED
+            else _known(response.status, await response.json())
+        )
+
+
 def _each(channels: list[str], status: int, fields: Frame) -> Mapping[str, Answer]:
     if status != ALLOWED:
         return dict.fromkeys(channels, _error(status, fields))
@@ -208,7 +257,7 @@ async def _read_stream(response: Any, count: int) -> dict[str, Answer]:
     return answers
 
 
-async def _call_wsgi(
+async def call_wsgi(
     site: Site,
     method: str,
     route: str,

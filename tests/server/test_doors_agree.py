@@ -9,7 +9,7 @@ import pytest
 
 from realtime_bridge.server.auth.tokens import Tokens
 from tests.server import doors
-from tests.server.doors import MANY, OWN, PROVIDERS
+from tests.server.doors import CONTROLS, MANY, OWN, PROVIDERS
 from tests.server.harness import SECRET, Serve, Site, make_bridge, until
 
 DENIED, LATER = "denied", "later"
@@ -102,6 +102,7 @@ async def site(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Site:
     bridge = make_bridge(backend="pusher", failover=("ably",), log="memory")
     for name, rule in RULES.items():
         bridge.channel(f"{name}.{{name}}")(rule)
+        bridge.control(f"{name}.{{name}}")(rule)
     return await serve(bridge)
 
 
@@ -116,6 +117,8 @@ async def test_every_door_answers_alike_for_a_channel(site: Site, channel: str) 
     assert {name: await door(site, token, channel) for name, door in OWN.items()} == dict.fromkeys(
         OWN, code
     )
+    answers = {name: await door(site, token, channel) for name, door in CONTROLS.items()}
+    assert answers == dict.fromkeys(CONTROLS, code)
     for name, door in PROVIDERS.items():
         if "ably" in name and channel.split() != [channel]:
             continue  # the names of a request to Ably are separated by blanks
@@ -223,7 +226,7 @@ TOKENS = {
 @pytest.mark.parametrize("case", TOKENS)
 async def test_every_door_refuses_a_token_alike(site: Site, case: str) -> None:
     token = make_token(case)
-    every = {**OWN, **PROVIDERS}
+    every = {**OWN, **CONTROLS, **PROVIDERS}
     answers = {name: await door(site, token, "job.7") for name, door in every.items()}
     assert answers == dict.fromkeys(every, TOKENS[case])
     status, answer = await site.post("connect", {}, authorization=f"Bearer {token}")
@@ -234,7 +237,7 @@ async def test_every_door_refuses_a_revoked_token_alike(site: Site) -> None:
     token = plain_token(site)
     await site.bridge.revoke(user="42")
     await until(lambda: site.context.connections.access.revocations)
-    every = {**OWN, **PROVIDERS}
+    every = {**OWN, **CONTROLS, **PROVIDERS}
     answers = {name: await door(site, token, "job.7") for name, door in every.items()}
     assert answers == dict.fromkeys(every, "revoked")
 
@@ -243,7 +246,7 @@ async def test_every_door_refuses_a_revoked_channel_alike(site: Site) -> None:
     token = plain_token(site)
     await site.bridge.revoke(user="42", channel="job.7")
     await until(lambda: site.context.connections.access.revocations)
-    every = {**OWN, **PROVIDERS}
+    every = {**OWN, **CONTROLS, **PROVIDERS}
     answers = {name: await door(site, token, "job.7") for name, door in every.items()}
     assert answers == dict.fromkeys(every, 403)
     assert {await door(site, token, "job.8") for door in every.values()} == {200}
@@ -263,7 +266,7 @@ BODIES: dict[bytes, tuple[int, str]] = {
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: ascii(body[:12]))
 async def test_every_route_refuses_an_odd_body_alike(site: Site, body: bytes) -> None:
     bearer = f"Bearer {plain_token(site)}"
-    for route in ("connect", "poll", "sse"):
+    for route in ("connect", "poll", "sse", "stream/stop"):
         status, answer = await site.post(route, body, authorization=bearer)
         assert (status, answer["error"]["code"]) == BODIES[body], route
     client = await site.connect("42")

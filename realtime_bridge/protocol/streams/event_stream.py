@@ -1,5 +1,7 @@
 """Form of a stream for any reader of Server-Sent Events: start, part, lost and end."""
 
+from typing import ClassVar
+
 from realtime_bridge.protocol.streams.encoder import StreamEncoder
 from realtime_bridge.protocol.streams.steps import Items, Lost, Started, Step
 from realtime_bridge.protocol.wire.server_sent_events import RETRY, encode_sse
@@ -8,7 +10,7 @@ from realtime_bridge.protocol.wire.server_sent_events import RETRY, encode_sse
 class EventStream(StreamEncoder):
     """Encoder of events with positions, from which a reader may resume."""
 
-    opening = RETRY
+    opening: ClassVar[bytes] = RETRY
 
     def encode(self, step: Step) -> bytes:
         """Return the event of a step; after `start` a reader drops all items."""

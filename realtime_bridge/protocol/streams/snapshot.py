@@ -7,7 +7,9 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import is_label
 
 STARTED, PART, ENDED = "stream.started", "stream.part", "stream.ended"
 """Names of the events of a stream."""
@@ -23,6 +25,20 @@ FINAL = ("completed", "failed", "stopped")
 def stream_key(stream: str) -> str:
     """Return the key of a stream's events."""
     return f"stream-{stream}"
+
+
+def check_stream(stream: str) -> str:
+    """Return the id of a stream after its validation.
+
+    Raises:
+        InvalidEventError: it is not valid.
+
+    """
+    if not isinstance(stream, str) or not stream or not is_label(stream_key(stream)):
+        raise InvalidEventError(
+            f"Bad stream id {str(stream)[:80]!r}: use 1 to 121 printable characters"
+        )
+    return stream
 
 
 class StreamSnapshot(Struct, frozen=True, kw_only=True):

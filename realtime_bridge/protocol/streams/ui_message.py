@@ -1,7 +1,7 @@
 """Form of a stream for the AI SDK: its UI message stream, version 1."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from realtime_bridge.protocol.streams.answer import Answer, OpenParts, joined
 from realtime_bridge.protocol.streams.steps import Started
@@ -27,7 +27,7 @@ class UIMessageStream(Answer):
 
     """
 
-    headers = {"x-vercel-ai-ui-message-stream": "v1"}  # noqa: RUF012 -- declared as a class variable
+    headers: ClassVar[Mapping[str, str]] = {"x-vercel-ai-ui-message-stream": "v1"}
 
     def __init__(self, stream: str) -> None:
         super().__init__()

@@ -8,11 +8,9 @@ from contextlib import suppress
 from realtime_bridge.protocol.session.session_commands import Close
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.connection import Connection
+from realtime_bridge.server.http.request import DISCONNECTED
 from realtime_bridge.server.http.requested_positions import RequestedPositions
 from realtime_bridge.server.services import ConnectionServices
-
-DISCONNECTED = (OSError, RuntimeError)
-"""Exceptions of `send` after the client disconnected; they depend on the ASGI server."""
 
 
 class ASGIConnection(Connection):

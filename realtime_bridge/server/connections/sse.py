@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.wire.server_sent_events import RETRY
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.asgi import ASGIConnection
@@ -12,13 +12,11 @@ from realtime_bridge.server.http.request import HTTPError, Request, Send
 from realtime_bridge.server.http.requested_positions import (
     RequestedPositions,
     read_channel,
+    read_last_event,
     read_positions,
 )
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.services import ConnectionServices
-
-RETRY_MS = 3_000
-"""Wait of an `EventSource` before it reconnects."""
 
 
 async def open_stream(
@@ -39,19 +37,8 @@ async def open_stream(
     if request.method != "GET":
         raise HTTPError(405, "bad_method", "Use GET, POST", headers={"allow": "GET, POST"})
     channel = read_channel(request.query_params.get("channel", ""))
-    requested = RequestedPositions({channel: _last_event(request)}, {})
+    requested = RequestedPositions({channel: read_last_event(request)}, {})
     return await authenticator.identify(request), requested
-
-
-def stream_response() -> Response:
-    """Return the head of a stream; its headers keep proxies from buffering and compressing it."""
-    return Response(
-        headers={
-            "content-type": "text/event-stream",
-            "cache-control": "no-store, no-transform",
-            "x-accel-buffering": "no",
-        }
-    )
 
 
 class StreamConnection(ASGIConnection):
@@ -69,7 +56,7 @@ class StreamConnection(ASGIConnection):
     ) -> None:
         """Send the stream until either side ends it."""
         await self._asgi_send({"type": "http.response.start", **head.start()})
-        await self._send_body(f"retry: {RETRY_MS}\n\n".encode())
+        await self._send_body(RETRY)
         await self.run(principal, requested)
         if await self.finish():
             await self._asgi_send({"type": "http.response.body", "body": b""})
@@ -90,11 +77,3 @@ def _id(fields: dict[str, Any]) -> bytes:
     if fields["type"] not in ("event", "subscribed", "reset") or "epoch" not in fields:
         return b""
     return f"id: {fields['epoch']}:{fields['offset']}\n".encode()
-
-
-def _last_event(request: Request) -> Position | None:
-    text = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
-    try:
-        return Position.parse(text) if text else None
-    except ValueError as error:
-        raise HTTPError(400, "bad_position", str(error)) from error

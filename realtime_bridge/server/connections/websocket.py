@@ -5,9 +5,9 @@ from contextlib import suppress
 
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server.auth.principal import Principal
-from realtime_bridge.server.connections.asgi import DISCONNECTED, ASGIConnection
+from realtime_bridge.server.connections.asgi import ASGIConnection
 from realtime_bridge.server.connections.connection import own_positions
-from realtime_bridge.server.http.request import Receive, Scope, Send
+from realtime_bridge.server.http.request import DISCONNECTED, Receive, Scope, Send
 from realtime_bridge.server.services import ConnectionServices
 
 

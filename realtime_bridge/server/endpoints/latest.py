@@ -4,13 +4,12 @@ import re
 import time
 
 from realtime_bridge.backend.calls import backend_call
-from realtime_bridge.backend.log import FoldingLog
-from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import is_label
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.channel_budget import ChannelBudget
+from realtime_bridge.server.endpoints.folding import folding_log
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -62,8 +61,13 @@ class LatestEvents:
         log, key = self._pipeline.log, request.query_params.get("key")
         if key is None:
             page = await backend_call(log, log.latest, channel, after=int(after))
+        elif is_label(key):
+            folding = folding_log(self._pipeline)
+            page = await backend_call(folding, folding.latest, channel, key=key)
         else:
-            page = await self._state_of(channel, key)
+            raise HTTPError(
+                400, "bad_key", f"key={key[:40]!r} is no key: send 1 to 128 printable characters"
+            )
         return Response.json(
             {
                 "channel": channel,
@@ -72,15 +76,3 @@ class LatestEvents:
                 "more": page.more,
             }
         )
-
-    async def _state_of(self, channel: str, key: str) -> Page:
-        log = self._pipeline.log
-        if not is_label(key):
-            raise HTTPError(
-                400, "bad_key", f"key={key[:40]!r} is no key: send 1 to 128 printable characters"
-            )
-        if not isinstance(log, FoldingLog):
-            raise HTTPError(
-                501, "no_owners", "This server's log keeps no keys with owners: omit `key`"
-            )
-        return await backend_call(log, log.latest, channel, key=key)

@@ -20,6 +20,8 @@ from realtime_bridge.server.statistics import Histogram, ServerStatistics
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+_TRANSPORTS = ("websocket", "sse", "poll", "stream")
+
 Sample = tuple[str, dict[str, str], float]
 """Suffix of the metric's name, labels, value."""
 
@@ -128,13 +130,13 @@ class Counts:
         yield self._family(
             "connections",
             "gauge",
-            "Open connections and waiting polls by transport.",
-            [("", {"transport": name}, open_now[name]) for name in ("websocket", "sse", "poll")],
+            "Open connections, waiting polls and readers of streams, by transport.",
+            [("", {"transport": name}, open_now[name]) for name in _TRANSPORTS],
         )
         yield self._family(
             "connections_opened",
             "counter",
-            "Connections and waiting polls accepted, by transport.",
+            "Connections, waiting polls and readers of streams accepted, by transport.",
             [("_total", {"transport": name}, count) for name, count in opened],
         )
         yield self._family(

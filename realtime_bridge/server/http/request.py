@@ -23,6 +23,9 @@ JSON_BODY_BYTES = 256 * 1024
 LARGE_BODY_SECONDS = 10.0
 """Longest time for the rest of a larger body, while others may have to wait for it."""
 
+DISCONNECTED = (OSError, RuntimeError)
+"""Exceptions of `send` after the client disconnected; they depend on the ASGI server."""
+
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -35,6 +38,7 @@ class HTTPError(Exception):
         message: sentence for people.
         headers: further response headers.
         time: the server's time in ms since the Unix epoch, where the other clock may be wrong.
+        state: the state of a stream or job, where it does not permit the request.
 
     """
 
@@ -46,12 +50,14 @@ class HTTPError(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         time: int | None = None,
+        state: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.headers: dict[str, str] = dict(headers or {})
         self.time = time
+        self.state = state
 
 
 class ClientDisconnect(Exception):  # noqa: N818 -- Starlette's name for this event

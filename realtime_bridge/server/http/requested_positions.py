@@ -7,7 +7,7 @@ from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import check_channel, check_channel_text
 from realtime_bridge.model.position import Position
 from realtime_bridge.server.http.denial import MALFORMED, TOO_MANY, Denial
-from realtime_bridge.server.http.request import HTTPError
+from realtime_bridge.server.http.request import HTTPError, Request
 
 Positions = Mapping[str, Position | None]
 
@@ -30,6 +30,20 @@ def read_channel(name: str) -> str:
         return check_channel(name)
     except InvalidEventError as error:
         raise HTTPError(400, "bad_channel", str(error)) from error
+
+
+def read_last_event(request: Request) -> Position | None:
+    """Return the position of the last event that a reader of Server-Sent Events has.
+
+    Raises:
+        HTTPError: 400, it is no position.
+
+    """
+    text = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
+    try:
+        return Position.parse(text) if text else None
+    except ValueError as error:
+        raise HTTPError(400, "bad_position", str(error)) from error
 
 
 def read_positions(body: Mapping[str, Any], limit: int) -> RequestedPositions:

@@ -33,9 +33,22 @@ class Response:
         fields: dict[str, object] = {"code": error.code, "message": str(error)}
         if error.time is not None:
             fields["time"] = error.time
+        if error.state is not None:
+            fields["state"] = error.state
         response = cls.json({"error": fields}, status=error.status)
         response.headers.update(error.headers)
         return response
+
+    @classmethod
+    def event_stream(cls) -> "Response":
+        """Create the head of a stream; its headers keep proxies from buffering and compressing."""
+        return cls(
+            headers={
+                "content-type": "text/event-stream",
+                "cache-control": "no-store, no-transform",
+                "x-accel-buffering": "no",
+            }
+        )
 
     async def send(self, send: Send, *, head_only: bool = False) -> None:
         """Send the response through ASGI; to a HEAD request without its body."""

@@ -73,15 +73,18 @@ async def request(
     body: object,
     kind: str = "application/json",
     bearer: str | None = None,
+    *,
+    method: str = "POST",
+    query: str = "",
 ) -> Answer:
     """Send an ASGI request to an application without a start."""
     messages: list[Any] = []
     data = body if isinstance(body, bytes) else orjson.dumps(body)
     scope = {
         "type": "http",
-        "method": "POST",
+        "method": method,
         "path": f"/realtime/{path}",
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": [
             (b"content-type", kind.encode()),
             (b"authorization", f"Bearer {bearer or token()}".encode()),
@@ -104,7 +107,7 @@ async def test_first_request_of_a_process_needs_no_start(pusher: LocalPusher, br
     assert receipt.position
     status, descriptor = await request(bridge(), "connect", {"client": "c_1"})
     assert (status, descriptor["provider"], descriptor["guarantee"]) == (200, "pusher", "log")
-    assert descriptor["urls"].keys() == {"connect", "poll", "latest", "auth"}
+    assert descriptor["urls"].keys() == {"connect", "poll", "latest", "stream", "stop", "auth"}
     status, answer = await request(bridge(), "auth/pusher", FORM, URLENCODED)
     assert (status, list(answer)) == (200, ["auth"])
     position = {"epoch": receipt.position.epoch, "offset": 0}
@@ -161,6 +164,25 @@ async def test_stream_without_start_is_503(pusher: LocalPusher, bridge: Make) ->
         async with http.post(f"{origin}/realtime/sse", json=body, headers=headers) as answer:
             assert answer.status == 503
             assert (await answer.json())["error"]["code"] == "not_started"
+
+
+async def test_stream_is_read_and_stopped_by_single_requests(bridge: Make) -> None:
+    fields: dict[str, Any] = {"channel": "user-42", "key": "stream-m1", "attempt": "A"}
+    start = Event(**fields, event="stream.started", data={"format": "text"}, take="always")
+    part = Event(**fields, event="stream.part", data=["a"], fold="append")
+    await bridge().publish_many([start, part])
+    query = "channel=user-42&id=m1&format="
+    for form in ("events", "ui-message", "ag-ui"):
+        status, answer = await request(bridge(), "stream", b"", method="GET", query=query + form)
+        assert (status, answer["error"]["code"]) == (501, "no_stream_here")
+    status, answer = await request(bridge(), "stream", b"", method="GET", query=query + "json")
+    assert (status, answer["state"], answer["items"]) == (200, "open", ["a"])
+    body = {"channel": "user-42", "stream": "m1"}
+    assert await request(bridge(), "stream/stop", body) == (200, {"state": "stopped"})
+    snapshot = await bridge().read_stream("user-42", "m1")
+    assert snapshot
+    assert snapshot.state == "stopped"
+    assert not await bridge().stop_stream("user-42", "m1")
 
 
 async def test_failover_of_another_process_raises_generation(bridge: Make) -> None:

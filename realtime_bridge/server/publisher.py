@@ -1,0 +1,126 @@
+"""Publishing from the server's process."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.server.context import ServerContext
+from realtime_bridge.server.lifecycle.lazy_start import LazyStart
+from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
+
+if TYPE_CHECKING:
+    from realtime_bridge.jobs.job import AsyncJob
+    from realtime_bridge.protocol.streams.snapshot import StreamSnapshot
+    from realtime_bridge.protocol.streams.writer_state import StreamFormat
+    from realtime_bridge.publishing.stream import AsyncStream
+
+
+class ServerPublisher:
+    """Base of the bridge: its methods publish to the server's log, and read from it."""
+
+    _pipeline: ServerPipeline
+    _context: ServerContext
+    _lazy_start: LazyStart | None
+    _has_own_log: bool
+
+    async def publish(
+        self,
+        channel: str,
+        event: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 -- the field's name on the wire
+        key: str | None = None,
+        source: str | None = None,
+        transaction: object = None,
+    ) -> Receipt:
+        """Publish one event from the server's process; see `Broadcaster.publish`."""
+        events = [Event.create(channel, event, data, id, key, source)]
+        (receipt,) = await self.publish_many(events, transaction=transaction)
+        return receipt
+
+    async def publish_many(
+        self, events: Iterable[Event], *, transaction: object = None
+    ) -> list[Receipt]:
+        """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
+        await self._prepare()
+        broadcaster = self._pipeline.broadcaster
+        receipts = await broadcaster.publish_many(events, transaction=transaction)
+        if self._has_own_log and not self._context.status.is_started:
+            # The log has the events, and no server delivers from it yet.
+            return [replace(receipt, pushed=False) for receipt in receipts]
+        return receipts
+
+    def job(
+        self,
+        channel: str,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        title: str | None = None,
+    ) -> "AsyncJob":
+        """Return a job that runs in the server's process; see `Broadcaster.job`.
+
+        Raises:
+            InvalidEventError: the channel or the id is not valid.
+
+        """
+        return self._pipeline.broadcaster.job(channel, id=id, title=title)
+
+    def stream(
+        self,
+        channel: str,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        format: "StreamFormat" = "text",  # noqa: A002 -- the field's name on the wire
+        meta: Any = None,
+        attempt: str | None = None,
+        pace: float | None = None,
+    ) -> "AsyncStream":
+        """Return a stream of items from the server's process; see `Broadcaster.stream`.
+
+        Raises:
+            InvalidEventError: an argument is not valid.
+
+        """
+        options: Any = {"format": format, "meta": meta, "attempt": attempt, "pace": pace}
+        return self._pipeline.broadcaster.stream(channel, id=id, **options)
+
+    async def stop_stream(
+        self,
+        channel: str,
+        id: str,  # noqa: A002 -- as in `publish`
+        *,
+        attempt: str | None = None,
+        by: str | None = None,
+    ) -> bool:
+        """Stop a stream; see `Broadcaster.stop_stream`."""
+        await self._prepare()
+        return await self._pipeline.broadcaster.stop_stream(channel, id, attempt=attempt, by=by)
+
+    async def read_stream(self, channel: str, id: str) -> "StreamSnapshot | None":  # noqa: A002
+        """Return the state and the items of a stream; see `Broadcaster.read_stream`."""
+        await self._prepare()
+        return await self._pipeline.broadcaster.read_stream(channel, id)
+
+    async def position(self, channel: str) -> Position:
+        """Return the current position of a channel.
+
+        Read the position first and your snapshot second. Send both, the position in the header
+        `Realtime-Position: CHANNEL EPOCH:OFFSET`. The client then applies the later events alone,
+        and misses none.
+
+        Raises:
+            PublishError: the log is unavailable.
+
+        """
+        log = self._pipeline.log
+        return (await backend_call(log, log.positions, [channel]))[channel]
+
+    async def _prepare(self) -> None:
+        if self._lazy_start:
+            await self._lazy_start.prepare()
