@@ -25,7 +25,7 @@ TYPED = 100
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: fuzz load soak mutants vite help demo demo-postgres demo-celery demo-chat coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: fuzz histories load soak mutants vite help demo demo-postgres demo-celery demo-chat coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -43,6 +43,8 @@ help:
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make vite     an application of Vite installs the packed npm package, and connects (a minute)"
 	@echo "make fuzz     random input for the server's parsers, a minute each (ARGS='--seconds 600')"
+	@echo "make histories"
+	@echo "              random histories of keys with owners, on each log and on the model (ARGS='--count 20000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have;"
 	@echo "              attacks on a server; all schedules of the lab, two hours (python -m tests.lab NAMES runs some, --soak 30 its soak)"
 	@echo "make bench    measure against peers and the limit (ARGS=--quick, ARGS=fanout-1000)"
@@ -107,6 +109,9 @@ load: test-packages .venv $(CLIENT)/node_modules/.installed
 # Frame parsers, session, polls, publish calls, authorization of providers; a failure prints its input.
 fuzz: .venv
 	.venv/bin/python -m tests.fuzz $(ARGS)
+
+histories: test-packages .venv
+	for log in memory redis postgres; do .venv/bin/python -m tests.fuzz.histories $$log $(ARGS) || exit 1; done
 
 # It asks the npm registry for Vite and React.
 vite: test-packages .venv $(CLIENT)/node_modules/.installed

@@ -20,10 +20,10 @@ Elapse = Callable[[str, float], Awaitable[None]]
 KEYS, ATTEMPTS, NOTES = ("a", "b", "c"), ("A", "B"), ("asked", "answered")
 STEPS = 40
 
-# No sum of steps and pauses is within 40 s of a lease: neither a slow machine nor a clock that is
-# corrected decides which lease ran out first.
+# No sum of steps and pauses is within 40 s of a lease, or of the difference between two leases:
+# neither a slow machine nor a clock that is corrected decides which lease ran out first.
 STEP_SECONDS = 300.0
-LEASES: Sequence[int] = (1_800, 3_600)
+LEASES: Sequence[int] = (1_860, 2_300)
 PAUSES: Sequence[float] = (730.0, 1_930.0, 4_330.0)
 
 
