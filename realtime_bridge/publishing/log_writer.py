@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Log
 from realtime_bridge.errors import BackendUnavailableError, PublishError
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.protocol.publishing.published_positions import (
     PublishedPositions,
@@ -64,17 +67,34 @@ class LogWriter:
         rolled_back = rolled_back_channels(before, batch, receipts)
         if rolled_back:
             _logger.warning("log rolled back channels=%s", ",".join(rolled_back))
-            for channel, epoch in rolled_back.items():
-                await self._log.rotate_epoch(channel, epoch)
-            # The first append gave positions that clients may have seen with other events.
-            repeated = [event for event in batch if event.channel in rolled_back]
-            repeated_receipts = iter(await self._log.append(repeated))
-            receipts = [
-                next(repeated_receipts) if event.channel in rolled_back else receipt
-                for event, receipt in zip(batch, receipts, strict=True)
-            ]
+            receipts = await self._append_in_new_epochs(batch, receipts, rolled_back)
         self._positions.record(batch, receipts)
         return receipts
+
+    async def _append_in_new_epochs(
+        self, batch: Sequence[Event], receipts: Sequence[Receipt], epochs: Mapping[str, str]
+    ) -> list[Receipt]:
+        """Begin new epochs, and append again what they do not have; return all receipts."""
+        tops = {name: await self._log.rotate_epoch(name, epoch) for name, epoch in epochs.items()}
+        # The first append gave positions that clients may have seen with other events.
+        repeated = [event for event in batch if event.channel in tops and not event.write]
+        repeated_receipts = iter(await self._log.append(repeated) if repeated else ())
+        return [
+            receipt
+            if event.channel not in tops
+            else _moved(receipt, tops[event.channel])
+            if event.write
+            else next(repeated_receipts)
+            for event, receipt in zip(batch, receipts, strict=True)
+        ]
+
+
+def _moved(receipt: Receipt, top: Position) -> Receipt:
+    """Return the receipt of a change to a key with an owner, which a new epoch begins with.
+
+    The epoch has the change already: a second one would add the items of a part again.
+    """
+    return receipt if receipt.refused else replace(receipt, position=top)
 
 
 def timed_out(part: object, seconds: float) -> BackendUnavailableError:

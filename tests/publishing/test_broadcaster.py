@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -409,6 +409,25 @@ class TestRolledBackLog:
         assert after.position.epoch != before.position.epoch
         assert (after.position.offset, after.duplicate) == (1, False)
         assert [event.data for event in await events_of(log.memory)] == [5]
+
+    async def test_part_of_a_stream_is_not_added_twice(self) -> None:
+        log = SlowLog()
+        fields: dict[str, Any] = {"channel": "job.7", "key": "k", "attempt": "A"}
+        batch = [
+            Event(event="run.started", data=None, take="always", **fields),
+            Event(event="run.part", data=["item"], fold="append", **fields),
+            *numbered("job.7", 1),
+        ]
+        async with Broadcaster(log=log) as broadcaster:
+            *_, before = await broadcaster.publish_many(numbered("job.7", 3))
+            log.lose("job.7", 3)
+            receipts = await broadcaster.publish_many(batch)
+        group = await log.memory.latest("job.7", key="k")
+        assert [event.data for event in group.events] == [None, ["item"]]
+        assert before.position
+        for receipt in receipts:
+            assert receipt.position
+            assert receipt.position.epoch == group.top.epoch != before.position.epoch
 
     async def test_other_channels_of_the_batch_keep_their_epoch(self) -> None:
         log = SlowLog()

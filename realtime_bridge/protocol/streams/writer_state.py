@@ -66,15 +66,15 @@ class StreamState:
         self._channel, self._nonce, self._meta, self._pace = channel, nonce, meta, pace
         self._items: list[bytes] = []
         """All items, as JSON."""
-        self._accepted = 0
-        """Number of the first items that the log has."""
-        self._sent = 0
-        """Number of the first items that are in flight or accepted."""
+        self._accepted = self._sent = 0
+        """Number of the first items that the log has; and with those that are in flight."""
         self._waiting_bytes = 0
         self._count = 0
         """Number of events so far, for their ids."""
-        self._take: Literal["always", "absent"] | None = "always"
-        """Condition of the take-over that comes next."""
+        self._beginning: Literal["always", "absent", "own"] | None = "always"
+        """Condition of the take-over at the beginning that comes next; `own`: no take-over."""
+        self._epoch: str | None = None
+        """Epoch of the last accepted event: another one shows that the log may have lost some."""
         self._end: dict[str, Any] = {}
         """Data of the end."""
         self._has_end = False
@@ -145,7 +145,7 @@ class StreamState:
         """Return the time of the next batch; None while there is nothing to publish."""
         if self._in_flight or self.state == "stopped" or self._refused == "superseded":
             return None
-        if self._take or self._has_end or self._waiting_bytes >= PART_BYTES:
+        if self._beginning or self._has_end or self._waiting_bytes >= PART_BYTES:
             return 0.0
         return self._next_at if self._sent < len(self._items) else None
 
@@ -178,17 +178,20 @@ class StreamState:
         sent, self._in_flight = self._in_flight, []
         refusals = {receipt.refused for receipt in receipts if receipt.refused}
         if "gone" in refusals:
-            self._refill()
+            self._refill("absent")
             return
         for part, receipt in zip(sent, receipts, strict=True):
             if not receipt.refused:
                 self._accepted += part.items
         self._refuse(refusals)
+        if self._is_moved(receipts) and not refusals and self.state == "open":
+            # The log was rolled back: it may lack items before these.
+            self._refill("own")
 
     def give_up(self) -> None:
         """Publish nothing more: the log can never take the events in flight."""
         self.state, self._has_end, self._in_flight = "failed", False, []
-        self._sent, self._take = len(self._items), None
+        self._sent, self._beginning = len(self._items), None
 
     def notice(self, refused: str | None) -> None:
         """Process the answer to a renewal of the lease."""
@@ -207,19 +210,31 @@ class StreamState:
         elif self._refused == "superseded":
             self._has_end = False
 
-    def _refill(self) -> None:
-        """Publish everything again: the log has lost the key."""
-        self._take, self._accepted, self._sent = "absent", 0, 0
+    def _is_moved(self, receipts: Sequence[Receipt]) -> bool:
+        """Return whether the epoch is another one than at the last accepted event."""
+        before = self._epoch
+        for receipt in receipts:
+            if receipt.position is not None:
+                self._epoch = receipt.position.epoch
+        return before is not None and before != self._epoch
+
+    def _refill(self, beginning: Literal["absent", "own"]) -> None:
+        """Publish everything again: the log has lost the key, or some of its items."""
+        self._beginning, self._epoch = beginning, None
+        self._accepted, self._sent = 0, 0
         self._waiting_bytes = sum(map(len, self._items))
         self._has_end = self.state in ("completed", "failed")
 
     def _started(self) -> Iterator[_Part]:
-        if self._take is None:
+        if self._beginning is None:
             return
-        take, self._take = self._take, None
+        take, self._beginning = self._beginning, None
         data = {"stream": self.stream, "format": self.format, "meta": self._meta}
-        will = {"event": ENDED, "data": _end(self.stream, "lost", None)}
-        yield _Part(self._event(STARTED, data, take=take, lease=LEASE, will=will), 0)
+        fields: dict[str, Any] = {}
+        if take != "own":
+            will = {"event": ENDED, "data": _end(self.stream, "lost", None)}
+            fields = {"take": take, "lease": LEASE, "will": will}
+        yield _Part(self._event(STARTED, data, **fields), 0)
 
     def _parts(self) -> Iterator[_Part]:
         waiting = self._items[self._sent :]

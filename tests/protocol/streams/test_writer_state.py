@@ -1,5 +1,6 @@
 """Decisions of a stream's writer: pace, refills, refusals and ends, against a real history."""
 
+from copy import deepcopy
 from math import inf
 from typing import Any
 
@@ -213,6 +214,33 @@ def test_lost_log_is_filled_again_with_all_items(*, is_over: bool) -> None:
     assert log.items() == [*"abcd"]
     assert len(stream.items) == 4
     assert (log.events()[-1][0] == "stream.ended") == is_over
+
+
+def test_rolled_back_log_is_filled_again_with_all_items() -> None:
+    stream, log = writer(), Log()
+    add(stream, "a")
+    drain(stream, log)
+    earlier = deepcopy(log.history)
+    add(stream, "b")
+    drain(stream, log)
+    # Another publisher saw the rollback, and began a new epoch.
+    log.history = earlier.rotated("x5t8m1nb", now=log.now)
+    add(stream, "c")
+    drain(stream, log)
+    assert log.items() == ["a", "b", "c"]
+    assert stream.items == [b'"a"', b'"b"', b'"c"']
+
+
+def test_new_epoch_with_the_end_repeats_nothing() -> None:
+    stream, log = writer(), Log()
+    add(stream, "a")
+    drain(stream, log)
+    log.history = log.history.rotated("x5t8m1nb", now=log.now)
+    add(stream, "b")
+    stream.end("completed")
+    drain(stream, log)
+    assert (stream.state, stream.is_done) == ("completed", True)
+    assert log.items() == ["a", "b"]
 
 
 def test_refill_gives_way_to_another_attempt() -> None:
