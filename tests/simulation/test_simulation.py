@@ -114,6 +114,19 @@ class Counting(JobBoard):
         Counting.calls += 1
 
 
+def test_streams_meet_lost_workers_zombies_and_stops() -> None:
+    lines: list[str] = []
+    options = Options(clients=1, jobs=1, streams=2)
+    for seed in range(12):
+        frozen = Fault(at=10_000, kind="freeze_worker", duration=45_000, target=seed % 2)
+        killed = Fault(at=10_000, kind="kill_worker")
+        for fault in (frozen, killed):
+            Simulation(seed, faults=[fault], options=options, trace=lines.append).run()
+    text = "\n".join(lines)
+    for happening in ("-lapse-", "StreamSupersededError", "is stopped", "is completed"):
+        assert happening in text, happening
+
+
 def test_own_page_receives_events() -> None:
     Simulation(3, options=Options(handler=Counting)).run()
     assert Counting.calls

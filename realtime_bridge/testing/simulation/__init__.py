@@ -32,8 +32,8 @@ from realtime_bridge.testing.simulation.search import (
     simulate,
 )
 from realtime_bridge.testing.simulation.simulation import Simulation
-from realtime_bridge.testing.simulation.status_checker import InvariantViolation
 from realtime_bridge.testing.simulation.storm import STORMS, Storm, check_storm
+from realtime_bridge.testing.simulation.violations import InvariantViolation
 
 FAULT_KINDS = (*CLIENT_FAULTS, *NODE_FAULTS, *SHARED_FAULTS, *RARE_FAULTS)
 """Kinds of faults."""

@@ -7,8 +7,8 @@ from time import monotonic
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.search import SimulationFailedError, search
 from realtime_bridge.testing.simulation.simulation import Simulation
-from realtime_bridge.testing.simulation.status_checker import InvariantViolation
 from realtime_bridge.testing.simulation.storm import CLIENTS, STORMS, check_storm
+from realtime_bridge.testing.simulation.violations import InvariantViolation
 
 WIDTH = 30
 REDRAW_SECONDS = 0.2

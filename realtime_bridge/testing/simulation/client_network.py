@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 from websockets.datastructures import Headers
@@ -106,7 +106,7 @@ class ClientNetwork:
         return socket
 
     async def request(
-        self, path: str, headers: Mapping[str, str], body: bytes
+        self, method: str, url: SplitResult, headers: Mapping[str, str], body: bytes
     ) -> "tuple[Head, HTTPExchange | None]":
         """Send a request, and return the head of the response.
 
@@ -126,8 +126,8 @@ class ClientNetwork:
         exchange = HTTPExchange(node, self.link, self.number)
         self.exchanges[exchange] = None
         encoded = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
-        scope = {"type": "http", "method": "POST", "path": path, "query_string": b""}
-        exchange.begin(scope | {"headers": encoded}, body)
+        scope = {"type": "http", "method": method, "path": url.path, "headers": encoded}
+        exchange.begin(scope | {"query_string": url.query.encode()}, body)
         try:
             head = await exchange.inbox.get()
         except BaseException:
@@ -174,7 +174,10 @@ class _Session:
         timeout: aiohttp.ClientTimeout | None = None,
     ) -> "_Request":
         total = (timeout or self._timeout).total
-        return _Request(self._network, urlsplit(url).path, headers, data, total)
+        return _Request(self._network, "POST", urlsplit(url), headers, data, total)
+
+    def get(self, url: str, *, headers: Mapping[str, str]) -> "_Request":
+        return _Request(self._network, "GET", urlsplit(url), headers, b"", self._timeout.total)
 
     async def close(self) -> None:
         pass
@@ -186,7 +189,8 @@ class _Request:
     def __init__(
         self,
         network: ClientNetwork,
-        path: str,
+        method: str,
+        url: SplitResult,
         headers: Mapping[str, str],
         data: bytes,
         total: float | None,
@@ -195,8 +199,8 @@ class _Request:
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self._network = network
-        self._arguments = (path, headers, data)
-        self._is_poll = path.endswith("/poll")
+        self._arguments = (method, url, headers, data)
+        self._is_poll = url.path.endswith("/poll")
         self._deadline = None if total is None else network.loop.now + total
         self._exchange: HTTPExchange | None = None
 
@@ -232,7 +236,8 @@ class _Request:
         async with asyncio.timeout_at(self._deadline):
             body = b"".join([data async for data in self.iter_any()])
         if self._exchange and self.status == OK:
-            self._network.observer.answered(self._arguments[0], self._arguments[2], body)
+            _, url, _, asked = self._arguments
+            self._network.observer.answered(url.path, asked, body)
         return body
 
     async def iter_any(self) -> AsyncIterator[bytes]:

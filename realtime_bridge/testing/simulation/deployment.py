@@ -2,10 +2,12 @@
 
 from typing import Any, Protocol
 
+from realtime_bridge.testing.simulation.faults import Fault
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 
 PREFIX = "simulation"
+URL = "http://simulation/realtime"
 SECRET = "secret of the simulation of at least 32 bytes"  # noqa: S105 -- nothing is protected by it
 
 
@@ -20,10 +22,17 @@ class Deployment(Protocol):
     configuration: int
     """Number of the last configuration; servers start with it one after another."""
     checker: Any
+    faults: list[Fault]
     store: Any
     workers: list[Any]
     nodes: list[Any]
     pages: list[Any]
+
+    def extend(self, seconds: float) -> None:
+        """Put the end of the run off, until so many seconds from now at least."""
+
+    def streams_of(self, channel: str) -> list[str]:
+        """Return the ids of the streams that pages of a channel show."""
 
     def log_line(self, who: str, what: str) -> None:
         """Add a line to the trace."""

@@ -5,6 +5,7 @@ from realtime_bridge.testing.simulation.faults import INSTANT_FAULTS, LATE_SECON
 from realtime_bridge.testing.simulation.log_fault_effects import LogFaultEffects
 from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.page import Page
+from realtime_bridge.testing.simulation.worker import Worker
 
 LEAST_BYTES, BYTES = 300, 3_000
 """Bytes per second of a throttled client."""
@@ -161,6 +162,12 @@ class FaultEffects(LogFaultEffects):
     def _begin_kill_worker(self, _: Fault) -> None:
         self._restart_workers()
 
+    def _begin_freeze_worker(self, fault: Fault) -> None:
+        self._worker(fault).freeze()
+
+    def _end_freeze_worker(self, fault: Fault) -> None:
+        self._worker(fault).thaw()
+
     def _begin_worker_log_refused(self, _: Fault) -> None:
         for log in self._worker_logs():
             log.is_refused = True
@@ -172,6 +179,10 @@ class FaultEffects(LogFaultEffects):
     def _restart_workers(self) -> None:
         for worker in self._simulation.workers:
             worker.restart()
+
+    def _worker(self, fault: Fault) -> Worker:
+        workers: list[Worker] = self._simulation.workers
+        return workers[fault.target % len(workers)]
 
     def _page(self, fault: Fault) -> Page:
         pages: list[Page] = self._simulation.pages

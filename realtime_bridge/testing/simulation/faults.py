@@ -20,12 +20,18 @@ NODE_FAULTS = (
 
 SHARED_FAULTS = (
     *("new_epoch", "roll_back", "fail_over", "log_full"),
-    *("kill_worker", "worker_log_refused", "lose_zone", "deploy"),
+    *("kill_worker", "freeze_worker", "worker_log_refused", "lose_zone", "deploy"),
 )
 """Faults that affect all servers, or the workers."""
 
 RARE_FAULTS = ("revoke",)
 """Faults that end a client's part in the simulation, and are drawn seldom for that reason."""
+
+WORKER_FAULTS = ("kill_worker", "freeze_worker", "freeze_worker", "worker_log_refused")
+"""Faults that streams notice most."""
+
+WORKER_SHARE = 0.5
+"""Share of deployments with streams that have one of them more."""
 
 FREQUENT = (
     *("feed_lost", "feed_lost", "log_refused", "late_announcements"),
@@ -61,6 +67,12 @@ INSTANT_FAULTS = frozenset(
     )
 )
 """Faults without a duration."""
+
+USUAL_MS = (300, 2_000, 8_000, 20_000)
+"""Durations of most faults."""
+
+DURATIONS_MS = {"freeze_worker": (2_000, 8_000, 20_000, 35_000, 45_000)}
+"""Durations of other faults: a silent worker loses its keys after 30 s."""
 
 LATE_SECONDS = 2.5
 """Longest extra delay of an announcement, or of a client's messages, at strength 1."""
@@ -108,7 +120,9 @@ class Fault:
         return f"{self.at / 1_000:8.3f}  {self.kind}{of}{duration} (strength {self.strength:.2f})"
 
 
-def draw_faults(random: Random, *, clients: int, nodes: int, span: int) -> list[Fault]:
+def draw_faults(
+    random: Random, *, clients: int, nodes: int, streams: int, span: int
+) -> list[Fault]:
     """Draw the faults of the first `span` milliseconds."""
     number = random.choice((0, 1, 1, 2, 2, 3, 4, 6))
     groups = (CLIENT_FAULTS, (*NODE_FAULTS, *FREQUENT), SHARED_FAULTS, RARE_FAULTS)
@@ -119,6 +133,9 @@ def draw_faults(random: Random, *, clients: int, nodes: int, span: int) -> list[
         for kind in random.choice(GROUPS):
             faults.append(_draw_fault(random, kind, clients, nodes, at))
             at += random.randint(-GROUP_MS, GROUP_MS)
+    if streams and random.random() < WORKER_SHARE:
+        kind = random.choice(WORKER_FAULTS)
+        faults.append(_draw_fault(random, kind, clients, nodes, random.randrange(span)))
     return sorted(faults)
 
 
@@ -127,7 +144,7 @@ def _draw_fault(random: Random, kind: str, clients: int, nodes: int, at: int) ->
     return Fault(
         at=max(0, at),
         kind=kind,
-        duration=0 if kind in INSTANT_FAULTS else random.choice((300, 2_000, 8_000, 20_000)),
+        duration=0 if kind in INSTANT_FAULTS else random.choice(DURATIONS_MS.get(kind, USUAL_MS)),
         target=random.randrange(targets),
         strength=random.random(),
     )

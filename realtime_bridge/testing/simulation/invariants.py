@@ -1,6 +1,7 @@
 """Checker of the invariants of docs/specification.md §8."""
 
 from collections.abc import Callable, Collection
+from typing import Any
 
 from realtime_bridge.client.subscription_set import ChannelReset, DeniedError
 from realtime_bridge.model.event import Event
@@ -10,9 +11,10 @@ from realtime_bridge.testing.simulation.log_store import FullPosition, full_posi
 from realtime_bridge.testing.simulation.page import Page
 from realtime_bridge.testing.simulation.status_checker import (
     HEARTBEAT_SECONDS,
-    InvariantViolation,
     StatusChecker,
 )
+from realtime_bridge.testing.simulation.stream_checker import StreamChecker
+from realtime_bridge.testing.simulation.violations import InvariantViolation
 from realtime_bridge.testing.simulation.virtual_loop import START
 
 SILENCE_MS = 18_000
@@ -36,6 +38,12 @@ CURRENT = ("realtime", "polling")
 
 class InvariantChecker(StatusChecker):
     """Comparison of what clients receive and show with the log's true order."""
+
+    streams: StreamChecker
+
+    def __init__(self, *arguments: Any, streams: StreamChecker, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.streams = streams
 
     def record_start(self, page: Page, channel: str, position: Position) -> None:
         """Record the position at which a channel of a client begins."""
@@ -117,7 +125,8 @@ class InvariantChecker(StatusChecker):
         return self._quiet_end(at, SILENCE_MS + round(1.2 * interval) + SLACK_MS, page)
 
     def check_final_state(self) -> None:
-        """Check after the last fault that every active client has every event (I2, I18)."""
+        """Check after the last fault that every active client has every event (I2, I18, I22)."""
+        self.streams.check_final_state()
         for page in self._pages:
             self.check_contact(page)
             # A client with one transport alone may wait for a minute before it tries again.
@@ -125,6 +134,7 @@ class InvariantChecker(StatusChecker):
                 continue
             for channel in page.channels:
                 self._check_complete(page, channel)
+                self._check_streams(page, channel)
             if page.status not in CURRENT:
                 self._fail("I18", page, f"everything works again, but it shows {page.status}")
 
@@ -144,6 +154,22 @@ class InvariantChecker(StatusChecker):
                 self._fail("I2", page, f"{at} was never delivered: {channel} is at {last}")
             at = self._store.previous[at]
 
+    def _check_streams(self, page: Page, channel: str) -> None:
+        """Check that every stream of a channel is loaded, and shown as of the last event (I22)."""
+        self.streams.check_watched(channel)
+        is_fresh = self._loop.now < page.streams.load_began_at[channel] + FRESH_SECONDS
+        if is_fresh or channel in page.streams.merged:
+            return
+        for key in page.streams.board.keys(channel):
+            snapshot, as_of = page.streams.board.shown(channel, key)
+            at = full_position(as_of) if as_of else None
+            last = self._last[page.number, channel]
+            if at is None or at[0] != last[0]:
+                self._fail("I22", page, f"{key} is not loaded: {at}, and {channel} is at {last}")
+            else:
+                newest = max(at, last, key=lambda position: position[1])
+                self.streams.check_shown(page.name, key, snapshot, newest)
+
     def _check_contiguous(self, page: Page, key: tuple[int, str], new: FullPosition) -> None:
         """Check that no event is missing between the client's last event and this one."""
         before = self._store.previous[new]
@@ -159,8 +185,10 @@ class InvariantChecker(StatusChecker):
             if not self._may_skip(page, before):
                 self._fail("I1", page, f"{before} is missing before {new}")
             before = self._store.previous[before]
-        if last[2] not in (None, before[2]) and not self._is_hidden(last, before):
-            self._fail("I12", page, f"{new} continues {before}, not {last}")
+        if last[2] not in (None, before[2]):
+            if not self._is_hidden(last, before):
+                self._fail("I12", page, f"{new} continues {before}, not {last}")
+            page.streams.merged.add(key[1])
 
     def _is_hidden(self, last: FullPosition, before: FullPosition) -> bool:
         """Return whether no server can see that the log has another event in this place (§2.4)."""

@@ -8,13 +8,13 @@ from random import Random
 from typing import TypeVar
 
 from realtime_bridge.backend.feed import Feed, Listener
-from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.reconnecting import ReconnectingListener
 from realtime_bridge.errors import BackendUnavailableError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.testing.simulation.log_store import LogStore
 from realtime_bridge.testing.simulation.network import Link, Pipe
@@ -109,7 +109,7 @@ class LogConnection:
             raise BackendUnavailableError("the log refused the connection")
 
 
-class SimulatedLog(Log, Feed):
+class SimulatedLog(FoldingLog, Feed):
     """Log and feed of one process."""
 
     def __init__(self, connection: LogConnection) -> None:
@@ -132,9 +132,15 @@ class SimulatedLog(Log, Feed):
         names = list(channels)
         return await self._connection.call(lambda: self._store.positions(names))
 
-    async def latest(self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS) -> Page:
-        """Return the latest event of each key."""
-        return await self._connection.call(lambda: self._store.latest(channel, after, limit))
+    async def latest(
+        self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
+    ) -> Page:
+        """Return the latest event of each key, or the group of one key."""
+        return await self._connection.call(lambda: self._store.latest(channel, after, limit, key))
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        """Restart leases."""
+        return await self._connection.call(lambda: self._store.renew(leases))
 
     async def generation(self, configuration: str) -> int:
         """Return the generation of a configuration."""

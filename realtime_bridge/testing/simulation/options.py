@@ -17,6 +17,7 @@ class Options:
         clients: the number of clients.
         channels: the number of channels that every client subscribes to.
         jobs: the number of jobs that workers publish.
+        streams: the number of streams that workers write.
         nodes: the number of server processes.
         memory: whether a restart of a server loses the log.
         transport: the transport that all clients use.
@@ -34,6 +35,7 @@ class Options:
     clients: int | None = None
     channels: int | None = None
     jobs: int | None = None
+    streams: int | None = None
     nodes: int | None = None
     memory: bool | None = None
     transport: TransportName | None = None

@@ -13,11 +13,11 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.testing.simulation.client_network import ClientNetwork
-from realtime_bridge.testing.simulation.deployment import PREFIX, SECRET, Deployment
+from realtime_bridge.testing.simulation.deployment import PREFIX, SECRET, URL, Deployment
 from realtime_bridge.testing.simulation.handlers import Handler
 from realtime_bridge.testing.simulation.process import Process
+from realtime_bridge.testing.simulation.stream_view import StreamView
 
-URL = "http://simulation/realtime"
 BUSY_SECONDS = 0.7
 RETRY_SECONDS = 1.0
 
@@ -57,6 +57,7 @@ class Page:
         self.is_logged_out: bool = False
         self.has_ended: bool = False
         self.process: Process = Process(self.name)
+        self.streams: StreamView = StreamView(self, simulation)
         self._simulation = simulation
         self._transport: TransportName = transport
         self._client: HybridClient | None = None
@@ -91,6 +92,7 @@ class Page:
             positions[self._current.channel] = self._handled.get(self._current.channel)
         self._current = None
         self.stop()
+        self.streams = StreamView(self, self._simulation)
         self.network.reset()
         self._set_status("starting")
         self.start(positions)
@@ -118,7 +120,7 @@ class Page:
             async with HybridClient(
                 URL,
                 channels,
-                token=self._token,
+                token=self.token,
                 transport=self._transport,
                 options=simulation.options.client,
                 on_status=self._on_status,
@@ -144,6 +146,7 @@ class Page:
                 self._handled.setdefault(channel, position)
                 self._simulation.checker.record_start(self, channel, position)
                 self._load_snapshot(channel)
+                self.streams.load(channel)
 
     async def _handle(self, item: Event | ChannelReset | ChannelDenied) -> None:
         self._current = item
@@ -162,12 +165,16 @@ class Page:
         if isinstance(item, Event):
             self._simulation.log_line(self.name, f"received {item.id} at {item.position}")
             checker.check_delivery(self, item)
-            self.handler.event(item)
+            if item.attempt is None:
+                self.handler.event(item)
+            else:
+                self.streams.event(item)
             return
         self._simulation.log_line(self.name, f"reset of {item.channel}: {item.reason}")
         checker.record_reset(self, item)
         self.handler.reset(item.channel, item.position)
         self._load_snapshot(item.channel)
+        self.streams.load(item.channel)
 
     def _on_status(self, status: Status) -> None:
         reason = f" ({status.reason})" if status.reason else ""
@@ -178,7 +185,8 @@ class Page:
         if kind != self.status:
             self.status, self.status_since = kind, self._simulation.loop.now
 
-    async def _token(self) -> str:
+    async def token(self) -> str:
+        """Return a token of the user; the application refuses one that has logged out."""
         return "logged out" if self.is_logged_out else self._tokens.issue(self.user)
 
     def _load_snapshot(self, channel: str) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from realtime_bridge.testing.simulation.faults import CLIENT_FAULTS, Fault
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.simulation import Simulation
-from realtime_bridge.testing.simulation.status_checker import InvariantViolation
+from realtime_bridge.testing.simulation.violations import InvariantViolation
 
 LAST_LINES = 80
 
@@ -31,7 +31,7 @@ class Failure:
         return "\n".join(
             (
                 f"seed {self.seed}: {self.error}",
-                f"{sizes}, jobs: {self.options.jobs}, faults:",
+                f"{sizes}, jobs: {self.options.jobs}, streams: {self.options.streams}, faults:",
                 *(f"  {fault}" for fault in self.faults),
                 "end of the trace:",
                 *(f"  {line}" for line in self.trace()[-LAST_LINES:]),
@@ -96,7 +96,13 @@ def search(
 def shrink(simulation: Simulation, error: Exception) -> Failure:
     """Reduce a failure: remove the faults, clients, servers and jobs that it does not need."""
     shape = simulation.shape
-    sizes = replace(simulation.options, clients=shape.clients, jobs=shape.jobs, nodes=shape.nodes)
+    sizes = replace(
+        simulation.options,
+        clients=shape.clients,
+        jobs=shape.jobs,
+        streams=shape.streams,
+        nodes=shape.nodes,
+    )
     failure = Failure(
         seed=simulation.seed, faults=tuple(simulation.faults), options=sizes, error=error
     )
@@ -140,9 +146,9 @@ def _reductions(failure: Failure) -> Iterable[Failure]:
         yield replace(failure, faults=fewer)
         if fault.target and fault.kind in CLIENT_FAULTS:
             yield replace(failure, faults=(*fewer, replace(fault, target=0)))
-    for name in ("clients", "nodes", "jobs"):
+    for name, least in (("clients", 1), ("nodes", 1), ("jobs", 1), ("streams", 0)):
         number = getattr(failure.options, name)
-        if number > 1:
+        if number > least:
             yield replace(failure, options=replace(failure.options, **{name: number - 1}))
 
 

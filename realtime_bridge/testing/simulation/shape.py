@@ -23,6 +23,7 @@ class Shape:
     clients: int
     channels: int
     jobs: int
+    streams: int
     nodes: int
     memory: bool
     transport: TransportName
@@ -48,6 +49,7 @@ class Shape:
             "retention": Retention(events=random.choice((2, 1_000, 1_000))),
         }
         values["answer_delay"] = 0.0 if values["memory"] else random.choice((0.0, 0.4))
+        values["streams"] = random.choice((0, 1, 1, 2))
         fixed = {name: getattr(options, name) for name in values}
         values |= {name: value for name, value in fixed.items() if value is not None}
         if values["memory"]:

@@ -24,7 +24,10 @@ from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.page import Page
 from realtime_bridge.testing.simulation.shape import SMALL_BUFFER, WIDE, Shape
+from realtime_bridge.testing.simulation.stream_checker import StreamChecker
+from realtime_bridge.testing.simulation.stream_queue import StreamQueue
 from realtime_bridge.testing.simulation.trace import trace_logs
+from realtime_bridge.testing.simulation.violations import Violations
 from realtime_bridge.testing.simulation.virtual_loop import START, VirtualLoop
 from realtime_bridge.testing.simulation.wire_checker import WireChecker
 from realtime_bridge.testing.simulation.worker import Job, Worker
@@ -87,6 +90,7 @@ class Simulation:
         self.pages: list[Page] = []
         self.workers: list[Worker] = []
         self.checker: InvariantChecker
+        self._queue: StreamQueue
 
     def run(self) -> None:
         """Run to the end.
@@ -105,14 +109,24 @@ class Simulation:
             finally:
                 self._stop()
 
+    def streams_of(self, channel: str) -> list[str]:
+        """Return the ids of the streams that pages of a channel show."""
+        return self._queue.streams_of(channel)
+
+    def extend(self, seconds: float) -> None:
+        """Put the end of the run off, until so many seconds from now at least."""
+        self._end = max(self._end, self.checker.now_ms + round(seconds * 1_000))
+
     def log_line(self, who: str, what: str) -> None:
         """Add a line to the trace."""
         if self._trace:
             self._trace(f"{self.loop.now - START:8.3f}  {who:9} {what}")
 
     def _draw_faults(self, draw: Random) -> list[Fault]:
-        clients, nodes = self.shape.clients, self.shape.nodes
-        faults = draw_faults(draw, clients=clients, nodes=nodes, span=SPAN_MS)
+        shape = self.shape
+        faults = draw_faults(
+            draw, clients=shape.clients, nodes=shape.nodes, streams=shape.streams, span=SPAN_MS
+        )
         return [fault for fault in faults if fault.kind not in self.options.omitted]
 
     def _build(self) -> None:
@@ -145,21 +159,25 @@ class Simulation:
             network = ClientNetwork(loop, number, link, balancer)
             page = Page(self, number, channels, shape.transport, network)
             self.pages.append(page)
+        violations = Violations(loop, self.options.skipped)
+        streams = StreamChecker(loop, self.store, violations)
         self.checker = InvariantChecker(
             loop,
             self.store,
             self.options,
+            violations,
             self.faults,
             self.pages,
+            streams=streams,
             has_room=shape.unsent_bytes > SMALL_BUFFER,
         )
+        self._queue = StreamQueue(self, Random(f"{self.seed} streams"))  # noqa: S311
         for page in self.pages:
             page.network.observer = WireChecker(page, self.store, self.checker)
         for number in range(WORKERS):
             log = LogConnection(loop, random, self.store, Link(loop, random, delay=0.002))
-            self.workers.append(
-                Worker(loop, number, random, log, self.application, self._on_published)
-            )
+            report, queue = self._on_published, self._queue
+            self.workers.append(Worker(loop, number, random, log, self.application, report, queue))
 
     def _create_bridge(self, node: Node) -> Bridge:
         pipeline = PublishPipeline(log=SimulatedLog(node.log), backend=None)
@@ -179,6 +197,7 @@ class Simulation:
             self._end = max(self._end, fault.end + RECOVERY_MS)
         for number in range(self.shape.jobs):
             loop.call_later(self._draw_job_start(), self._start_job, number)
+        self._queue.start(self.shape.streams, SPAN_MS / 1_000)
         loop.call_later(CONTACT_SECONDS, self._check_contact)
 
     def _run_until_end(self) -> None:

@@ -7,6 +7,7 @@ from realtime_bridge.testing.simulation.log_store import FullPosition, LogStore
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.page import Page
 from realtime_bridge.testing.simulation.shape import WIDE
+from realtime_bridge.testing.simulation.violations import Violations
 from realtime_bridge.testing.simulation.virtual_loop import START, TICK, VirtualLoop
 
 HONEST_SECONDS = 18.0
@@ -41,28 +42,14 @@ SILENT = ("half_open", "black_hole", "freeze")
 """Faults that a client notices only by the silence of its connection."""
 
 
-class InvariantViolation(AssertionError):  # noqa: N818 -- it reports a violated invariant
-    """Violation of one invariant.
-
-    Args:
-        invariant: its number in docs/specification.md §8, such as `I3`.
-        at: the time in milliseconds.
-        message: the client, and the observation that violates the invariant.
-
-    """
-
-    def __init__(self, invariant: str, at: int, message: str) -> None:
-        super().__init__(f"{invariant} at {at / 1_000:.3f} s: {message}")
-        self.invariant = invariant
-
-
 class StatusChecker:
     """Comparison of what clients show with the events that they lack (I17, I19).
 
     Args:
         loop: the event loop.
         store: the log.
-        options: the skipped invariants, and the options of clients.
+        options: the options of clients.
+        violations: receives violations.
         faults: the faults of the run.
         pages: the clients.
         has_room: whether a burst finds room at the server; a heartbeat reports it otherwise.
@@ -74,6 +61,7 @@ class StatusChecker:
         loop: VirtualLoop,
         store: LogStore,
         options: Options,
+        violations: Violations,
         faults: list[Fault],
         pages: list[Page],
         *,
@@ -84,6 +72,7 @@ class StatusChecker:
         self._loop = loop
         self._store = store
         self._options = options
+        self._violations = violations
         self._faults = faults
         self._pages = pages
         self._has_room = has_room
@@ -100,7 +89,7 @@ class StatusChecker:
     @property
     def now_ms(self) -> int:
         """Time since the begin, in milliseconds."""
-        return round((self._loop.now - START) * 1_000)
+        return self._violations.now_ms
 
     def check_way(self, page: Page) -> None:
         """Check that a client does not show `Real-time` while its server has no log (I17)."""
@@ -214,11 +203,7 @@ class StatusChecker:
         return page.is_started and not (page.has_ended or page.is_asleep or page.is_logged_out)
 
     def _fail(self, invariant: str, page: Page, message: str) -> None:
-        if invariant in self._options.skipped or self._loop.is_stopping:
-            return
-        error = InvariantViolation(invariant, self.now_ms, f"{page.name}: {message}")
-        self._loop.failure = self._loop.failure or error
-        raise error
+        self._violations.report(invariant, f"{page.name}: {message}")
 
 
 def _is_before(event: Event, position: Position) -> bool:

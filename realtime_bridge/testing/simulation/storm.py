@@ -11,7 +11,7 @@ from typing import Any
 
 from realtime_bridge.protocol.client.commands import Command, Options, Terms
 from realtime_bridge.protocol.client.machine import Machine
-from realtime_bridge.testing.simulation.status_checker import InvariantViolation
+from realtime_bridge.testing.simulation.violations import InvariantViolation
 
 CLIENTS = 10_000
 UPTIME_MS = 60_000

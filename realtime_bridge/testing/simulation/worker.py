@@ -10,6 +10,12 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.testing.simulation.log_link import LogConnection, SimulatedLog
 from realtime_bridge.testing.simulation.process import Process
+from realtime_bridge.testing.simulation.stream_job import (
+    Attempt,
+    StreamJob,
+    StreamObserver,
+    run_attempts,
+)
 from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 
 PACES = {"steady": (0.3, 5.0), "burst": (0.0, 0.03), "stutter": (0.0, 0.6)}
@@ -55,6 +61,7 @@ class Worker:
         log: the way to the log.
         application: the application's own state: the step of each job, by channel.
         report: receives each acknowledged batch.
+        observer: observes the streams.
 
     """
 
@@ -66,32 +73,60 @@ class Worker:
         log: LogConnection,
         application: dict[str, dict[str, Any]],
         report: Any,
+        observer: StreamObserver,
     ) -> None:
         self.log: LogConnection = log
         self._loop = loop
         self._random = random
         self._application = application
         self._report = report
+        self._observer = observer
         self._name = f"worker {number}"
         self._process = Process(self._name)
         self._jobs: dict[str, Job] = {}
+        self._attempts: list[Attempt] = []
+        """Attempts of the process, also those that have ended: their last items may wait."""
         self._broadcaster = Broadcaster(log=SimulatedLog(log))
+
+    @property
+    def is_frozen(self) -> bool:
+        """True while the process is stopped."""
+        return self._process.is_frozen
 
     def start_job(self, job: Job) -> None:
         """Begin a job."""
         self._jobs[job.key] = job
         self._loop.spawn(self._process, self._run(job))
 
+    def start_stream(self, job: StreamJob) -> None:
+        """Begin an attempt of a stream."""
+        self._loop.spawn(self._process, self._write(job))
+
     def restart(self) -> None:
-        """Kill the process; a new one continues the jobs with their last steps."""
+        """Kill the process; a new one continues the jobs, and the queue gives the streams again."""
+        self._loop.thaw(self._process)
         self._process.cancel_tasks()
+        self._abandon()
+        for attempt in self._attempts:
+            attempt.is_dead = True
+        self._attempts = []
         self._process = Process(self._name)
         self._broadcaster = Broadcaster(log=SimulatedLog(self.log))
         for job in list(self._jobs.values()):
             self._loop.spawn(self._process, self._run(job))
 
+    def freeze(self) -> None:
+        """Stop the process; for the queue it has ended."""
+        self._loop.freeze(self._process)
+        self._abandon()
+
+    def thaw(self) -> None:
+        """Continue the process: a zombie, if the queue has given its work to another."""
+        self._loop.thaw(self._process)
+
     def stop(self) -> None:
         """End the process."""
+        self._loop.thaw(self._process)
         self._process.cancel_tasks()
 
     async def _run(self, job: Job) -> None:
@@ -101,6 +136,15 @@ class Worker:
             job.step = last + 1
             await asyncio.sleep(self._draw_wait(job.pace))
         del self._jobs[job.key]
+
+    async def _write(self, job: StreamJob) -> None:
+        own = self._attempts.append
+        await run_attempts(self._broadcaster, job, self._random, self._observer, own)
+
+    def _abandon(self) -> None:
+        for attempt in self._attempts:
+            if attempt.is_running:
+                self._observer.abandoned(attempt.job)
 
     def _draw_wait(self, pace: str) -> float:
         is_pause = pace == "stutter" and self._random.random() < PAUSE_SHARE
