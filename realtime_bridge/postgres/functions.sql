@@ -132,28 +132,34 @@ BEGIN
     UPDATE {schema}.channels SET first = coalesce(history.first, state.top + 1), bytes = history.bytes WHERE channel = name;
     DELETE FROM {schema}.ids WHERE channel = name AND "offset" <= state.top - 1000
         AND (added_at < clock_timestamp() - interval '5 minutes' OR "offset" <= state.top - 100000);
-    WITH every AS (
-        SELECT coalesce(l.key, o.key) AS key, coalesce(o.touched, l."offset") AS touched,
-            coalesce(o.touched_at, to_timestamp(l."time" / 1000.0)) AS touched_at,
-            coalesce(octet_length(l.body), 0) + coalesce(o.items_bytes, 0) AS size
-        FROM (SELECT * FROM {schema}.latest WHERE channel = name) AS l
-        FULL JOIN (SELECT * FROM {schema}.owned WHERE channel = name) AS o ON o.key = l.key
-    ), numbered AS (
-        SELECT key, row_number() OVER newest AS nth, sum(size) OVER newest AS total, touched_at
-        FROM every WINDOW newest AS (ORDER BY touched DESC)
-    ), old AS (
-        SELECT key FROM numbered
-        WHERE nth > 1 AND (nth > 1000 OR total > 4194304 OR touched_at < clock_timestamp() - interval '7 days')
-    ), removed_owned AS (
-        DELETE FROM {schema}.owned o USING old WHERE o.channel = name AND o.key = old.key
-    ), removed_folded AS (
-        DELETE FROM {schema}.folded f USING old WHERE f.channel = name AND f.key = old.key
-    )
-    DELETE FROM {schema}.latest l USING old WHERE l.channel = name AND l.key = old.key;
+    -- Most channels have no keys: a plain append is spared this statement.
+    IF EXISTS (SELECT FROM {schema}.latest l WHERE l.channel = name)
+        OR EXISTS (SELECT FROM {schema}.owned o WHERE o.channel = name) THEN
+        WITH every AS (
+            SELECT coalesce(l.key, o.key) AS key, coalesce(o.touched, l."offset") AS touched,
+                coalesce(o.touched_at, to_timestamp(l."time" / 1000.0)) AS touched_at,
+                coalesce(octet_length(l.body), 0) + coalesce(o.items_bytes, 0) AS size
+            FROM (SELECT * FROM {schema}.latest WHERE channel = name) AS l
+            FULL JOIN (SELECT * FROM {schema}.owned WHERE channel = name) AS o ON o.key = l.key
+        ), numbered AS (
+            SELECT key, row_number() OVER newest AS nth, sum(size) OVER newest AS total, touched_at
+            FROM every WINDOW newest AS (ORDER BY touched DESC)
+        ), old AS (
+            SELECT key FROM numbered
+            WHERE nth > 1 AND (nth > 1000 OR total > 4194304 OR touched_at < clock_timestamp() - interval '7 days')
+        ), removed_owned AS (
+            DELETE FROM {schema}.owned o USING old WHERE o.channel = name AND o.key = old.key
+        ), removed_folded AS (
+            DELETE FROM {schema}.folded f USING old WHERE f.channel = name AND f.key = old.key
+        )
+        DELETE FROM {schema}.latest l USING old WHERE l.channel = name AND l.key = old.key;
+    END IF;
 END $$;
 
 -- Store the latest of these events for each key; parts, notes and ends replace nothing.
-CREATE OR REPLACE FUNCTION {schema}.store_latest(names text[], offsets bigint[]) RETURNS void LANGUAGE sql AS $$
+-- In plpgsql, which keeps the plan: a function in SQL makes it again for each append.
+CREATE OR REPLACE FUNCTION {schema}.store_latest(names text[], offsets bigint[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO {schema}.latest (channel, key, epoch, "offset", "time", id, event, body, source, attempt)
     SELECT DISTINCT ON (e.channel, e.key)
         e.channel, e.key, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.source, e.attempt
@@ -163,8 +169,8 @@ CREATE OR REPLACE FUNCTION {schema}.store_latest(names text[], offsets bigint[])
     ORDER BY e.channel, e.key, e."offset" DESC
     ON CONFLICT (channel, key) DO UPDATE SET epoch = excluded.epoch, "offset" = excluded."offset",
         "time" = excluded."time", id = excluded.id, event = excluded.event, body = excluded.body,
-        source = excluded.source, attempt = excluded.attempt
-$$;
+        source = excluded.source, attempt = excluded.attempt;
+END $$;
 
 -- Finish an append: trim channels, and notify listeners.
 -- Trimming runs once per 64 offsets, or 10 % over the limit of bytes: each run scans the history.
@@ -198,10 +204,11 @@ DECLARE
     assigned record;
     new_names text[] := '{{}}';
     new_offsets bigint[] := '{{}}';
-    none text[] := array_fill(NULL::text, ARRAY[cardinality(names)]);
+    none text[];
 BEGIN
     -- A key with an owner refuses events, and a silent owner is ended after this append.
     IF EXISTS (SELECT FROM {schema}.channels c WHERE c.channel = ANY(names) AND c.has_owned) THEN
+        none := array_fill(NULL::text, ARRAY[cardinality(names)]);
         RETURN QUERY SELECT * FROM {schema}.append_owned(names, event_names, event_ids, bodies, keys, sources,
             none, none, none, none::integer[], none, none);
         RETURN;
@@ -219,7 +226,9 @@ BEGIN
         n := assigned.n; epoch := assigned.epoch; "offset" := assigned."offset"; duplicate := assigned.duplicate; noted := 0;
         RETURN NEXT;
     END LOOP;
-    PERFORM {schema}.store_latest(new_names, new_offsets);
+    IF cardinality(array_remove(keys, NULL)) > 0 THEN
+        PERFORM {schema}.store_latest(new_names, new_offsets);
+    END IF;
     PERFORM {schema}.finish_append(new_names, new_offsets);
 END $$;
 
