@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import latency, publishing, report, storms
+from bench import before_streams, latency, publishing, report, storms, stream_load, streams
 from bench.fanout import Rate, Shape, measure
 from bench.harness import HERE
 from bench.peers import PEERS, Peer
@@ -114,6 +114,11 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
         "from-another-process": lambda: medians(
             lambda: publishing.from_another_process(1_000 if quick else 5_000), rounds
         ),
+        "streams": lambda: medians(lambda: streams.measure(quick=quick), rounds),
+        "many-streams": lambda: medians(
+            lambda: stream_load.many_streams(100 if quick else 500, 20, seconds), rounds
+        ),
+        "plain-publishes": lambda: before_streams.plain_publishes(10 if quick else 60),
     }
 
 

@@ -25,6 +25,9 @@ TITLES = {
     "stalled": "One stalled reader among 1 001",
     "publishing": "Publishing in the server's process, without subscribers",
     "from-another-process": "Publishing from another process, through `websocket`",
+    "streams": "Streams of items",
+    "many-streams": "500 streams with 20 tokens a second each, through one server and Redis",
+    "plain-publishes": "A plain publish, compared with the code before streams, by CPU",
 }
 
 
@@ -109,4 +112,7 @@ _TABLES: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "stalled": _plain("p99 in ms, memory in bytes"),
     "publishing": _publishing,
     "from-another-process": _plain("events/s", 0),
+    "streams": _plain("measured"),
+    "many-streams": _plain("measured"),
+    "plain-publishes": _plain("measured"),
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import socket
 import sys
 import time
@@ -55,7 +56,8 @@ async def _time_publishing(bridge: Bridge, channels: int, events: int, batch: in
 
 
 def main(counters: str, websocket: str) -> None:
-    settings: dict[str, Any] = {"secret": SECRET, "backend": "websocket"}
+    backend = os.environ.get("REALTIME_BACKEND", "websocket")
+    settings: dict[str, Any] = {"secret": SECRET, "backend": backend}
     bridge = Bridge(Settings(**settings))
     driver = PublishDriver(counters, lambda turn: _publish(bridge, turn))
     driver.extra_commands["fill"] = lambda *counts: _fill(bridge, *counts)
