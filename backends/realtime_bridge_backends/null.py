@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 class NullBackend(Backend, Plugin):
     """Delivery backend that accepts and drops every event."""
 
+    drops = True
     limits = PushLimits(event_bytes=MAX_DATA_BYTES, events=500, channels=500)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -31,6 +32,9 @@ class Backend(Component):
     """Pushing part, for a log whose append does not announce the events itself."""
 
     limits: PushLimits
+
+    drops: ClassVar[bool] = False
+    """True if it drops every event, to switch realtime off; streams then need no log."""
 
     @abstractmethod
     async def push(self, events: Sequence[Event]) -> None:

@@ -16,6 +16,7 @@ from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.key_write import check_attempt
 from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.protocol.streams.snapshot import (
     ENDED,
@@ -33,6 +34,9 @@ from realtime_bridge.publishing.timing import PublishTiming
 
 PACE = 0.05
 """Shortest time between two parts, in seconds, where the backend has no longer one."""
+
+_NOWHERE = Position("00000000", 0)
+"""Position in a channel without a log."""
 
 _logger = logging.getLogger("realtime_bridge.publishing")
 
@@ -164,6 +168,8 @@ class Streams:
             PublishError: the log did not answer.
 
         """
+        if self._drops:
+            return Page(events=(), top=_NOWHERE)
         return await self._with_log(lambda log: log.latest(channel, key=key))
 
     async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
@@ -175,7 +181,15 @@ class Streams:
         return self._writers.spawn(name, work)
 
     async def _renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        if self._drops:
+            return [Renewal() for _ in leases]
         return await self._with_log(lambda log: log.renew(leases))
+
+    @property
+    def _drops(self) -> bool:
+        """True where realtime is switched off: a stream is accepted, and its items are dropped."""
+        backend = self._broadcaster.backend
+        return self._broadcaster.log is None and backend is not None and backend.drops
 
     async def _with_log(self, call: Callable[[FoldingLog], Coroutine[Any, Any, T]]) -> T:
         server = local_server(self._prefix)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import pytest
+from msgspec.structs import replace
 
 from realtime_bridge import (
     BackendUnavailableError,
@@ -272,3 +273,10 @@ def test_failover_is_configured_in_order_and_needs_a_log() -> None:
         Broadcaster.from_settings(Settings(backend="null", log="none", failover=("websocket",)))
     with pytest.raises(ConfigurationError, match="names a backend twice: memory, null, memory"):
         Broadcaster.from_settings(Settings(backend="memory", failover=("null", "memory")))
+
+
+def test_streams_have_the_pace_of_the_slowest_target() -> None:
+    slow = Target()
+    slow.limits = replace(Target.limits, stream_seconds=0.15)
+    targets = [FailoverTarget("websocket", None), FailoverTarget("slow", slow)]
+    assert Failover(targets, MemoryBackend()).limits.stream_seconds == 0.15

@@ -16,12 +16,14 @@ from realtime_bridge.errors import (
     KeyOwnedError,
     StreamSupersededError,
 )
+from realtime_bridge.model.page import Page
 from realtime_bridge.model.receipt import Lease, Renewal
 from realtime_bridge.protocol.streams.writer_state import StreamState
 from realtime_bridge.publishing.lease_keeper import LeaseKeeper
 from realtime_bridge.publishing.stream_writer import StreamWriter
 from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge_backends.memory import MemoryBackend
+from realtime_bridge_backends.null import NullBackend
 from tests.publishing.test_broadcaster import RecordingBackend
 
 CHANNEL = "chat.1"
@@ -205,6 +207,15 @@ async def test_stream_needs_a_log() -> None:
                 pass
 
 
+async def test_stream_is_dropped_where_realtime_is_switched_off() -> None:
+    async with Broadcaster(backend=NullBackend()) as broadcaster:
+        async with broadcaster.stream(CHANNEL, id="m1") as stream:
+            assert await stream.write(["a", "b"])
+        assert (stream.state, stream.text) == ("completed", "ab")
+        assert await broadcaster.read_stream(CHANNEL, "m1") is None
+        assert not await broadcaster.stop_stream(CHANNEL, "m1")
+
+
 async def test_plain_event_for_the_key_of_a_stream_is_refused(broadcaster: Broadcaster) -> None:
     async with broadcaster.stream(CHANNEL, id="m1") as stream:
         stream.append("begun")
@@ -263,6 +274,58 @@ async def test_close_of_the_broadcaster_does_not_wait_for_a_log_that_is_down(
         log.down = True
         writer.append("lost")
     assert "stream items lost streams=1" in caplog.text
+
+
+class LosingLog(MemoryBackend):
+    """Log that loses everything, or one receipt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lose()
+        self.loses_receipt = False
+
+    def lose(self) -> None:
+        self.kept = MemoryBackend()
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        receipts = await self.kept.append(events)
+        if self.loses_receipt:
+            self.loses_receipt = False
+            raise BackendUnavailableError("The answer of the log was lost")
+        return receipts
+
+    async def latest(self, channel: str, **options: Any) -> Page:
+        return await self.kept.latest(channel, **options)
+
+
+async def test_log_that_lost_everything_is_filled_again() -> None:
+    log = LosingLog()
+    async with Broadcaster(log=log) as broadcaster:
+        async with broadcaster.stream(CHANNEL, id="m1", meta=7) as stream:
+            stream.append("a")
+            await accepted(stream, 1)
+            log.lose()
+            stream.append("b")
+            await accepted(stream, 2)
+            snapshot = await broadcaster.read_stream(CHANNEL, "m1")
+            assert snapshot
+            assert (snapshot.text, snapshot.meta, snapshot.attempt) == ("ab", 7, stream.attempt)
+        assert stream.state == "completed"
+
+
+async def test_lost_receipt_repeats_no_item() -> None:
+    log = LosingLog()
+    async with Broadcaster(log=log) as broadcaster:
+        async with broadcaster.stream(CHANNEL, id="m1") as stream:
+            stream.append("a")
+            await accepted(stream, 1)
+            log.loses_receipt = True
+            stream.append("b")
+            await accepted(stream, 2)
+            assert not log.loses_receipt
+        snapshot = await broadcaster.read_stream(CHANNEL, "m1")
+        assert snapshot
+        assert (snapshot.state, snapshot.text) == ("completed", "ab")
 
 
 class ClosingLog(FragileLog):
