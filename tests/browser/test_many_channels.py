@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "js"
 LIMIT = 128
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Longest wait for hundreds of rows, in seconds; on a busy machine a page takes some."""
 
 TRANSPORTS = {"websocket": "LIVE", "sse": "LIVE", "poll": "FALLBACK"}
@@ -94,7 +94,7 @@ async def current(tab: Tab, count: int) -> None:
     """Wait until the page has so many rows, all of them current."""
     rows = "document.querySelectorAll('li').length"
     ready = "document.querySelectorAll('[data-phase=current]').length"
-    await tab.until(f"{rows} === {count} && {ready} === {count}", within=PATIENCE)
+    await tab.until(f"{rows} === {count} && {ready} === {count}", within=TIMEOUT)
 
 
 async def publish(site: Site, count: int, data: int) -> None:
@@ -106,7 +106,7 @@ async def has_each(tab: Tab, count: int, data: int) -> None:
     """Wait until each row received this number, and as its last one."""
     numbers = f"[...Array({count}).keys()]"
     condition = f"{numbers}.every((n) => window.received[`job.${{n}}`]?.at(-1) === {data})"
-    await tab.until(condition, within=PATIENCE)
+    await tab.until(condition, within=TIMEOUT)
 
 
 async def check(tab: Tab, refusals: Refusals, mode: str) -> None:

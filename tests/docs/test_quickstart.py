@@ -25,7 +25,7 @@ FILE = re.compile(
     r"^\d+\. `([\w/.-]+)`[^\n]*\n(?:\n<!--[^\n]+-->|\n)*```\w+\n(.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-PATIENCE = 60_000
+TIMEOUT = 60_000
 
 
 def files(page: Path) -> dict[str, str]:
@@ -68,7 +68,7 @@ async def page() -> AsyncIterator[Page]:
             executable_path="/usr/bin/chromium", args=CHROMIUM
         )
         page = await browser.new_page()
-        page.set_default_timeout(PATIENCE)
+        page.set_default_timeout(TIMEOUT)
         yield page
         await browser.close()
 
@@ -78,7 +78,7 @@ async def sign_in(page: Page, url: str) -> None:
     await page.fill("[name=user]", "ann")
     await page.fill("[name=password]", "secret")
     await page.click("button")
-    await expect(page.get_by_text("Real-time", exact=True)).to_be_visible(timeout=PATIENCE)
+    await expect(page.get_by_text("Real-time", exact=True)).to_be_visible(timeout=TIMEOUT)
 
 
 def work(folder: Path, port: int) -> None:
@@ -96,7 +96,7 @@ async def test_three_files_of_the_readme_show_the_progress_of_a_job(
         await sign_in(page, f"http://127.0.0.1:{port}/")
         work(tmp_path, port)
         done = page.get_by_text("Count to ten: completed 100 %")
-        await expect(done).to_be_visible(timeout=PATIENCE)
+        await expect(done).to_be_visible(timeout=TIMEOUT)
         await page.goto("about:blank")
 
 
@@ -144,6 +144,6 @@ async def test_files_for_react_show_the_job_behind_vite(page: Page, tmp_path: Pa
         await wait_until_it_answers(f"http://127.0.0.1:{front_port}/")
         await sign_in(page, f"http://127.0.0.1:{front_port}/")
         work(tmp_path, port)
-        await expect(page.get_by_text("Count to ten").first).to_be_visible(timeout=PATIENCE)
-        await expect(page.get_by_text("completed").first).to_be_visible(timeout=PATIENCE)
+        await expect(page.get_by_text("Count to ten").first).to_be_visible(timeout=TIMEOUT)
+        await expect(page.get_by_text("completed").first).to_be_visible(timeout=TIMEOUT)
         await page.goto("about:blank")
