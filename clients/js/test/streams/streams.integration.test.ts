@@ -123,6 +123,29 @@ it('retried task begins again without the old items', async () => {
   expect(shown.text).toBe(retry.text);
 });
 
+it('stop ends the stream for all pages, and once more changes nothing', async () => {
+  const [one, other] = [open().stream, open().stream];
+  await expect(one.stop()).rejects.toMatchObject({ status: 404 });
+  await writer.start();
+  await writer.append(1);
+  await Promise.all([one, other].map((page) => whole(page, writer)));
+  await one.stop();
+  for (const { state } of [one, other]) {
+    expect(await when(state, (shown) => shown.state === 'stopped')).toMatchObject({ text: writer.text, error: null });
+  }
+  await other.stop();
+});
+
+it('stop of a superseded attempt leaves the new one', async () => {
+  const { client, stream } = open();
+  await writer.start();
+  await when(stream.state, ({ state }) => state === 'open');
+  await expect(client.stopStream(CHANNEL, writer.id, 'another')).rejects.toMatchObject({ status: 409, code: 'superseded' });
+  await expect(client.stopStream('user-43', writer.id)).rejects.toMatchObject({ status: 403 });
+  await writer.append(1);
+  expect(await whole(stream, writer)).toMatchObject({ state: 'open' });
+});
+
 it('restarted server that lost the stream leaves it shown, until it is written again', async () => {
   const { client, stream } = open();
   await whenKind(client, 'realtime');

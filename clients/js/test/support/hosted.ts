@@ -5,6 +5,7 @@ import { HybridClient } from '../../src/index.js';
 import { Journal, when, whenCurrent, whenKind } from './journal.js';
 import { LocalProvider } from './provider.js';
 import { Server, token } from './server.js';
+import { StreamWriter } from './stream-writer.js';
 
 const CHANNEL = 'user-42';
 
@@ -121,20 +122,32 @@ export function deliversBy(name: string): void {
     expect(await journal.until(2)).toEqual([1, 2]);
   });
 
-  it('faulty provider costs no client an event', { timeout: 60_000 }, async () => {
+  it('faulty provider costs no client an event, and no stream an item', { timeout: 60_000 }, async () => {
     await provider.stop();
     const faults = ['--lose', '0.05', '--duplicate', '0.05', '--reorder', '0.1'];
     provider = await LocalProvider.start(name, 0, ...faults);
     await begin('memory', { REALTIME_HISTORY_EVENTS: '20000', REALTIME_HISTORY_BYTES: '20000000' });
-    const others = [1, 2].map(() => new HybridClient({ endpoint: server.url, token: token('42') }));
+    const credentials = token('42', undefined, 'chat.*');
+    const others = [1, 2].map(() => new HybridClient({ endpoint: server.url, token: credentials }));
     const journals = [journal, ...others.map(() => new Journal())];
     for (const [index, other] of others.entries()) {
       other.subscribe(CHANNEL, journals[index + 1]!);
       other.start();
     }
+    const pages = others.map((other) => other.stream('chat.1', 'm1').state);
+    for (const page of pages) page.subscribe(() => {});
     await Promise.all([client, ...others].map((one) => whenKind(one, 'realtime')));
+    const writer = new StreamWriter(server, 'chat.1', 'm1');
+    await writer.start();
+    await writer.append(60);
+    await writer.end();
     const published = await publishAll(10_000);
-    await server.publish(CHANNEL, 0); // a later event reveals earlier losses
+    // Later events reveal earlier losses.
+    await server.publish('chat.1', ...Array(20).keys());
+    await server.publish(CHANNEL, 0);
+    for (const page of pages) {
+      expect(await when(page, ({ state }) => state === 'completed')).toMatchObject({ text: writer.text, trimmed: false });
+    }
     for (const one of journals) expect(await one.until(10_001)).toEqual([...published, 0]);
     for (const other of others) other.stop();
   });
