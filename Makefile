@@ -33,7 +33,7 @@ help:
 	@echo "              the demo's work on DATABASE_URL, or by Celery on REDIS_URL, with the React widget"
 	@echo "make demo-chat"
 	@echo "              a chat whose answers a Celery worker streams (CHAT_MODEL=openai:gpt-5-mini, REDIS_URL)"
-	@echo "make test     run the tests, two files at a time (ARGS='-k poll -n 0')"
+	@echo "make test     run the tests, three files at a time (ARGS='-k poll -n 0')"
 	@echo "make check    lint, formatting, types, words, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make payloads write the TypeScript types of the events that the library makes itself"
@@ -65,8 +65,10 @@ demo-chat: .venv $(CLIENT)/node_modules/.installed
 
 test: test-python test-client
 
+# Tests wait for half of their time, for servers and limits: three workers keep two processors busy.
+# The order is that of tests/conftest.py, whose longest files come first.
 test-python: test-packages .venv $(CLIENT)/node_modules/.installed
-	.venv/bin/pytest -n 2 --dist loadfile $(ARGS)
+	.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run test

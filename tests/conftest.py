@@ -18,7 +18,23 @@ settings.register_profile(
 )
 settings.load_profile("patient")
 
+LONGEST = (
+    "lab/test_lab.py",
+    "browser/test_idle_page.py",
+    "browser/test_network_faults.py",
+    "integrations/test_servers.py",
+    "nodes/test_redis_load.py",
+    "simulation/test_simulation.py",
+)
+"""Files of a minute and more. They begin first: one that begins last keeps all others waiting."""
+
 DeclareBackends = Callable[[Mapping[str, str]], None]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of the longest files first."""
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
 
 
 @pytest.fixture

@@ -75,7 +75,8 @@ class Deployment:
         )
         # In a thread: a node that starts connects through a link, which this loop serves.
         await asyncio.to_thread(self.cluster.__enter__)
-        exits.push(self.cluster)
+        # In a thread too: the loop serves the links of other deployments.
+        exits.push_async_callback(asyncio.to_thread, self.cluster.__exit__, None, None, None)
         self.balancer = await exits.enter_async_context(Balancer(self.cluster.ports))
         front = FaultyProxy(self.balancer.port)
         self.links["front"] = await exits.enter_async_context(front)
