@@ -3,6 +3,7 @@
 TYPE_CHECKING = False  # type checkers take it for true; importing `typing` takes 5 ms
 
 if TYPE_CHECKING:
+    from realtime_bridge.errors import AnswerTimeoutError as AnswerTimeoutError
     from realtime_bridge.errors import BackendAuthError as BackendAuthError
     from realtime_bridge.errors import BackendNotFoundError as BackendNotFoundError
     from realtime_bridge.errors import BackendNotInstalledError as BackendNotInstalledError
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from realtime_bridge.errors import ExtraNotInstalledError as ExtraNotInstalledError
     from realtime_bridge.errors import InvalidEventError as InvalidEventError
     from realtime_bridge.errors import InvalidIdentityError as InvalidIdentityError
+    from realtime_bridge.errors import JobCancelledError as JobCancelledError
+    from realtime_bridge.errors import JobSupersededError as JobSupersededError
     from realtime_bridge.errors import KeyOwnedError as KeyOwnedError
     from realtime_bridge.errors import PublishError as PublishError
     from realtime_bridge.errors import RateLimitedError as RateLimitedError
@@ -43,6 +46,9 @@ _HOMES = {
     "PublishError": "errors",
     "RateLimitedError": "errors",
     "RealtimeError": "errors",
+    "AnswerTimeoutError": "errors",
+    "JobCancelledError": "errors",
+    "JobSupersededError": "errors",
     "KeyOwnedError": "errors",
     "StreamError": "errors",
     "StreamFullError": "errors",

@@ -130,5 +130,17 @@ class StreamFullError(StreamError):
     """Stream that has as many bytes as a log keeps."""
 
 
+class JobCancelledError(RealtimeError):
+    """Job that people cancelled; let it leave the job's block."""
+
+
+class JobSupersededError(RealtimeError):
+    """Job that another run took over, or ended: this one reports nothing more."""
+
+
+class AnswerTimeoutError(RealtimeError, TimeoutError):
+    """Question of a job that no one answered in time."""
+
+
 class AuthRequestError(RealtimeError):
     """Authorization request that the provider's own client never sends."""

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from realtime_bridge.integrations.handover import Handover
-from realtime_bridge.jobs.job import BlockingJob, SilentJob
+from realtime_bridge.jobs.blocking_job import BlockingJob
+from realtime_bridge.jobs.silent_job import SilentJob
 from realtime_bridge.jobs.values import FAILURES
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 

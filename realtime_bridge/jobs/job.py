@@ -1,20 +1,31 @@
 """Jobs that report: started, progress, and one of completed, failed or cancelled."""
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from realtime_bridge.jobs.publisher import ReportRunner
+import orjson
+
+from realtime_bridge.errors import AnswerTimeoutError, JobCancelledError, JobSupersededError
+from realtime_bridge.jobs.log_lines import LogLines
+from realtime_bridge.jobs.publisher import JobHost
 from realtime_bridge.jobs.queue_errors import end_of_task
 from realtime_bridge.jobs.reporter import JobReporter
+from realtime_bridge.jobs.state import LEASE, JobState
 from realtime_bridge.jobs.values import FAILURES, error_text, to_job_id, to_number, to_text
-from realtime_bridge.model.ids import event_id
+from realtime_bridge.model import ids
 
-T = TypeVar("T")
+RESULT_BYTES = 32 * 1024
+"""Longest result of a job, in bytes of JSON."""
 
-_CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
+ANSWER_SECONDS = 600.0
+"""Time in which a question should be answered."""
+
+_CANCELLATIONS = (KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, JobCancelledError)
+
+_logger = logging.getLogger("realtime_bridge.jobs")
 
 
 class Job:
@@ -24,24 +35,70 @@ class Job:
 
     Args:
         channel: channel of the reports.
+        host: broadcaster of the reports.
         id: the job's id; None creates one. A long one is shortened, see `values.to_job_id`.
         title: name of the job for people.
-        runner: runs the reports.
+        parent: id of the job on the same channel that this one is a part of.
+        attempt: name of this run, where a queue has a name for it; random otherwise.
+        cancellable: people may cancel the job.
+        lease: seconds of silence after which the job is shown as lost, 5 to 3 600.
 
     Raises:
-        InvalidEventError: the channel is not valid.
+        InvalidEventError: the channel, the attempt or the lease is not valid.
 
     """
 
     def __init__(
         self,
         channel: str,
-        id: str | None,  # noqa: A002 -- as in `publish`
-        title: str | None,
-        runner: ReportRunner,
+        host: JobHost,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        title: str | None = None,
+        parent: str | None = None,
+        attempt: str | None = None,
+        cancellable: bool = False,
+        lease: float = LEASE,
     ) -> None:
-        self.id: str = ("" if id is None else to_job_id(id)) or event_id()
-        self._reporter = JobReporter(channel, self.id, to_text(title) or f"Job {self.id}", runner)
+        self.id: str = ("" if id is None else to_job_id(id)) or ids.event_id()
+        self._channel = channel
+        self._host = host
+        self._cancellable = cancellable
+        state = JobState(
+            self.id,
+            title=to_text(title) or f"Job {self.id}",
+            attempt=ids.nonce() if attempt is None else attempt,
+            is_named=attempt is not None,
+            parent=None if parent is None else to_job_id(parent),
+            cancellable=cancellable,
+            lease=round(lease),
+        )
+        self._state = state
+        self._reporter = JobReporter(channel, self.id, state, host.reports)
+        self._lines: LogLines | None = None
+        self._streams: list[Any] = []
+        """Streams that end with the job."""
+
+    @property
+    def attempt(self) -> str:
+        """Name of this run."""
+        return self._state.attempt
+
+    @property
+    def cancelling(self) -> bool:
+        """True once people asked to cancel the job."""
+        return self._state.interruption == "cancelled"
+
+    def check(self) -> None:
+        """Check that a cancellable job should go on; any other may always.
+
+        Raises:
+            JobCancelledError: people asked to cancel the job.
+            JobSupersededError: another run took the job over.
+
+        """
+        if self._cancellable and self._state.interruption:
+            raise self._interruption()
 
     def progress(
         self, fraction: float | None = None, message: str | None = None, *, stage: str | None = None
@@ -56,9 +113,70 @@ class Job:
             message: text for people.
             stage: name of the current step.
 
+        Raises:
+            JobCancelledError, JobSupersededError: as for `check`, in a job that is not async.
+
         """
         # Before the reporter's lock: a value's `__str__` may call this job itself.
         self._reporter.set_progress(to_number(fraction), to_text(message), to_text(stage))
+        if self._state.interruption:
+            self._check_in_passing()
+
+    def set_result(self, value: Any) -> None:
+        """Keep a value of up to 32 KiB of JSON for `job.completed`; log one that is none."""
+        try:
+            body = orjson.dumps(value)
+        except TypeError as error:
+            _logger.warning("job has no result job=%s error=%r", self.id, str(error))
+            return
+        if len(body) > RESULT_BYTES:
+            _logger.warning("job has no result job=%s bytes=%d", self.id, len(body))
+            return
+        self._state.result = orjson.loads(body)  # a later change of the value has no effect
+
+    def log(self, line: str) -> None:
+        """Add a line to the stream `log-{id}` of the channel; at most two parts a second."""
+        if self._lines is None:
+            self._lines = LogLines(self._channel, self.id, self.attempt, self._host.reports)
+        self._lines.add(to_text(line) or "")
+
+    def _check_in_passing(self) -> None:
+        """Raise what stops code that is not async; an async block is cancelled instead."""
+
+    def _interruption(self) -> JobCancelledError | JobSupersededError:
+        if self._state.interruption == "cancelled":
+            by = f" by {self._state.by}" if self._state.by else ""
+            return JobCancelledError(f"Job {self.id} was cancelled{by}: end its work")
+        return JobSupersededError(f"Another run took over job {self.id}: end this one")
+
+    def _ask(self, question: str, asked: str, choices: Sequence[str] | None) -> None:
+        options = None if choices is None else [to_text(choice) or "" for choice in choices]
+        self._reporter.ask({"id": asked, "text": to_text(question) or "", "choices": options})
+
+    def _has_answer(self, asked: str) -> bool:
+        """Return whether a question is answered; see `ask`.
+
+        Raises:
+            JobCancelledError, JobSupersededError: as for `check`.
+
+        """
+        if asked in self._state.answers:
+            return True
+        if self._state.interruption and self._cancellable:
+            self._reporter.resume()
+            raise self._interruption()
+        return False
+
+    def _answer_of(self, asked: str, seconds: float) -> Any:
+        """Return the answer; an answer before the end of the wait counts.
+
+        Raises:
+            AnswerTimeoutError: there is none.
+
+        """
+        if asked not in self._state.answers:
+            raise AnswerTimeoutError(f"Job {self.id} got no answer within {seconds:g} s")
+        return self._state.answers[asked]
 
     def _change(self, name: str, *, error: object = None, retry_at: object = None) -> None:
         at = to_number(retry_at)
@@ -66,12 +184,14 @@ class Job:
         self._reporter.change(name, error=text, retry_at=None if at is None else int(at))
 
     def _end(self, error: BaseException | None) -> None:
+        if self._lines is not None:
+            self._lines.close()
         # `sys.exit()` and `sys.exit(0)` are the ends of a program whose work is done.
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self._change("completed")
         elif isinstance(error, _CANCELLATIONS):
             self._change("cancelled")
-        else:
+        elif not isinstance(error, JobSupersededError):
             end = end_of_task(error)
             if end.state:
                 self._change(end.state, error=end.error, retry_at=end.retry_at)
@@ -81,142 +201,7 @@ class Job:
         self._reporter.set_progress(min(1.0, done / total), seconds_left=round(left, 1))
 
 
-class BlockingJob(Job):
-    """Job of code that is not async; see `BlockingBroadcaster.job`."""
-
-    def __enter__(self) -> Self:
-        self._change("started")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end(error)
-        self._reporter.wait()
-
-    def report(self, state: str, *, error: object = None, retry_at: float | None = None) -> bool:
-        """Report a state by hand, for a queue that knows the result of the work.
-
-        The call waits until the report is published: at most 1 s, and not at all while the log
-        does not answer. The report goes on in the background.
-
-        Args:
-            state: queued, started, retrying, completed, failed or cancelled.
-            error: reason of the failure: a text, or an exception.
-            retry_at: time of the next attempt, in Unix milliseconds.
-
-        Returns:
-            Whether the report is published.
-
-        """
-        self._change(state, error=error, retry_at=retry_at)
-        return self._reporter.wait()
-
-    def unsent(self) -> bytes | None:
-        """Return the newest update that is not published, for `forward` in another process."""
-        return self._reporter.unsent()
-
-    def forward(self, fields: dict[str, Any]) -> None:
-        """Publish what `unsent` returned in another process, decoded, in the background."""
-        self._reporter.forward(fields)
-
-    def track(self, items: Iterable[T], *, total: int | None = None) -> Iterator[T]:
-        """Yield the items, and report the progress after each one.
-
-        Args:
-            items: the work.
-            total: number of items; `len(items)` by default.
-
-        """
-        count = _total(items, total)
-        started = time.monotonic()
-        for done, item in enumerate(items, 1):
-            yield item
-            if count:
-                self._count(count, started, done)
-
-
-class SilentJob(BlockingJob):
-    """Job that reports nothing, for code that runs with and without a queue."""
-
-    def __init__(self) -> None:
-        self.id: str = event_id()
-
-    def progress(
-        self, fraction: float | None = None, message: str | None = None, *, stage: str | None = None
-    ) -> None:
-        """Report nothing."""
-
-    def report(self, state: str, *, error: object = None, retry_at: float | None = None) -> bool:  # noqa: ARG002 -- as in the base
-        """Report nothing; nothing is left to publish."""
-        return True
-
-    def unsent(self) -> bytes | None:
-        """Return None: no update waits."""
-        return None
-
-    def forward(self, fields: dict[str, Any]) -> None:
-        """Publish nothing."""
-
-    def track(self, items: Iterable[T], *, total: int | None = None) -> Iterator[T]:  # noqa: ARG002 -- as in the base
-        """Yield the items."""
-        yield from items
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return
-
-
-class AsyncJob(Job):
-    """Job of async code; see `Broadcaster.job`."""
-
-    async def __aenter__(self) -> Self:
-        self._change("started")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end(error)
-        await self._reporter.wait_async()
-
-    async def track(
-        self, items: Iterable[T] | AsyncIterable[T], *, total: int | None = None
-    ) -> AsyncIterator[T]:
-        """Yield the items, and report the progress after each one; see `BlockingJob.track`."""
-        count = _total(items, total)
-        started = time.monotonic()
-        done = 0
-        async for item in _iterate(items):
-            yield item
-            done += 1
-            if count:
-                self._count(count, started, done)
-
-
-async def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item
-
-
-def _total(items: Any, total: Any) -> float | None:
+def total_of(items: Any, total: Any) -> float | None:
     """Return the number of items; None where it is unknown."""
     try:
         count = to_number(len(items) if total is None else total)

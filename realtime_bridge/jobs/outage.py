@@ -5,10 +5,13 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from typing import TypeVar
 
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import BackendAuthError, PublishError, RealtimeError
 from realtime_bridge.protocol import backoff
+
+T = TypeVar("T")
 
 _logger = logging.getLogger("realtime_bridge.jobs")
 
@@ -27,27 +30,16 @@ class Outage:
         self._log = OutageLog(_logger, "job updates delayed", "job updates published again")
         self._turn = asyncio.Lock()
 
-    async def attempt(
-        self,
-        send: Callable[[], Awaitable[object]],
-        is_superseded: Callable[[], Awaitable[bool]] | None = None,
-    ) -> bool:
-        """Make one attempt; after a failure that may pass, wait, and return False.
-
-        Args:
-            send: publishes.
-            is_superseded: returns whether another process has published something newer; called
-                before an attempt that an outage may have delayed.
+    async def attempt(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Return the result of one call of the log; after a failure that may pass, wait: None.
 
         Raises:
             Exception: a failure that another attempt would repeat.
 
         """
-        is_late = self.is_on
-        async with self._turn if is_late else nullcontext():
+        async with self._turn if self.is_on else nullcontext():
             try:
-                if not (is_late and is_superseded and await is_superseded()):
-                    await send()
+                result = await call()
             except Exception as error:
                 # Credentials that are refused may be in the middle of their rotation.
                 if not is_retryable(error) and not isinstance(error, BackendAuthError):
@@ -55,10 +47,10 @@ class Outage:
                 self.is_on = True
                 self._log.failed(error)
                 await asyncio.sleep(retry_delay(self._log.failures))
-                return False
+                return None
         self.is_on = False
         self._log.works()
-        return True
+        return result
 
 
 def is_retryable(error: Exception) -> bool:

@@ -5,11 +5,21 @@ TypeScript types from that.
 """
 
 import sys
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
+
+
+class JobQuestion(BaseModel):
+    """Question of a job to the people who watch it."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    id: str = Field(description="The question's id; an answer names it.")
+    text: str = Field(description="The question, for people.")
+    choices: list[str] | None = Field(description="The possible answers; null: any JSON value.")
 
 
 class JobData(BaseModel):
@@ -19,15 +29,23 @@ class JobData(BaseModel):
 
     job: str = Field(description="The job's id; the event's key is `job-{id}`.")
     title: str = Field(description="The job's name for people.")
-    state: Literal["queued", "running", "retrying", "completed", "failed", "cancelled"] = Field(
-        description="The last three are final."
-    )
+    state: Literal[
+        "queued", "running", "asking", "retrying", "lost", "completed", "failed", "cancelled"
+    ] = Field(description="The last three are final. The log shows a silent worker's job as lost.")
     progress: float | None = Field(description="0 to 1.")
     stage: str | None = Field(description="The name of the current step.")
     message: str | None = Field(description="A text for people.")
     error: str | None = Field(description="The reason of the failure.")
     retry_at: int | None = Field(description="The time of the next attempt, in Unix milliseconds.")
     eta: float | None = Field(description="The estimated seconds until the end.")
+    parent: str | None = Field(description="The id of the job that this one is a part of.")
+    cancellable: bool | None = Field(description="True if people may cancel the job.")
+    question: JobQuestion | None = Field(description="The question that waits for an answer.")
+    result: Any = Field(
+        description="The result of a completed job, of up to 32 KiB of JSON.",
+        json_schema_extra={"tsType": "unknown"},
+    )
+    by: str | None = Field(description="The user who cancelled the job.")
     version: int = Field(
         description="Grows with every state of one process. The order of the events decides, not "
         "this number: the clocks of two hosts differ."

@@ -4,19 +4,21 @@ import asyncio
 import logging
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import Any
 
 import orjson
 
 from realtime_bridge.backend.native_threads import create_future, create_lock, wait_for
 from realtime_bridge.jobs.publisher import Publisher, ReportRunner
-from realtime_bridge.jobs.state import JobState, JobUpdate
+from realtime_bridge.jobs.snapshot import fold_job_group
+from realtime_bridge.jobs.state import JobState
+from realtime_bridge.jobs.update import JobUpdate, job_key
 from realtime_bridge.jobs.values import FAILURES
-from realtime_bridge.model.event import Event
+from realtime_bridge.model import ids
 from realtime_bridge.model.fork import after_fork_in_child
-from realtime_bridge.model.ids import event_id
+from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 
 MAX_UNSENT_BYTES = 64 * 1024
 """Longest update for another process: such a message is written and read as a whole."""
@@ -30,38 +32,46 @@ class JobReporter:
     Args:
         channel: channel of the reports.
         job: the job's id.
-        title: name of the job for people.
+        state: the decisions.
         runner: runs the reports.
 
     Raises:
-        InvalidEventError: the channel is not valid.
+        InvalidEventError: the channel or the attempt is not valid.
 
     """
 
-    def __init__(self, channel: str, job: str, title: str, runner: ReportRunner) -> None:
+    def __init__(self, channel: str, job: str, state: JobState, runner: ReportRunner) -> None:
+        self.state: JobState = state
+        self.on_interruption: Callable[[], None] | None = None
+        """Called in the broadcaster's loop once the run should stop."""
         self._job = job
         self._channel = channel
-        self._key = f"job-{job}"
-        self._state = JobState(job, title=title)
+        self._lease = Lease(channel, job_key(job), state.attempt)
         self._runner = runner
         self._reset_for_process()
         # An event checks its channel: a mistake is raised here, before the work starts.
-        Event(channel=channel, event="job.started", data=None, key=self._key)
+        state.start_event(channel)
         _instances.add(self)
 
     def _reset_for_process(self) -> None:
-        """Create the lock and the report of this process; a parent sends its own updates."""
+        """Create the lock and the report of this process; a parent sends its own updates.
+
+        The run stays the same, and so does its lease: the parent renews that.
+        """
         # Part of the updates' ids: a child must not reuse those of its parent.
-        self._attempt = event_id()
+        self._nonce = ids.nonce()
         self._lock = create_lock()
         self._is_reporting = False
         self._reported = _pending_future()
-        self._state.discard_pending()
+        self._news = _pending_future()
+        self._noted = 0
+        self._must_read = False
+        self.state.discard_pending()
 
     def change(self, name: str, *, error: str | None = None, retry_at: int | None = None) -> None:
         """Enter a state, and report it."""
         with self._lock:
-            self._state.change(name, _now_ms(), error=error, retry_at=retry_at)
+            self.state.change(name, _now_ms(), error=error, retry_at=retry_at)
         self._start()
 
     def set_progress(
@@ -73,8 +83,25 @@ class JobReporter:
     ) -> None:
         """Set the progress, and report it."""
         with self._lock:
-            self._state.set_progress(fraction, message, stage, seconds_left)
+            self.state.set_progress(fraction, message, stage, seconds_left)
         self._start()
+
+    def ask(self, question: dict[str, Any]) -> None:
+        """Report a question."""
+        with self._lock:
+            self.state.ask(question, _now_ms())
+        self._start()
+
+    def resume(self) -> None:
+        """Report that the job goes on without its question."""
+        with self._lock:
+            self.state.resume(_now_ms())
+        self._start()
+
+    def news(self) -> "Future[None]":
+        """Return a future that is done when people, or another run, have changed the job."""
+        with self._lock:
+            return self._news
 
     def wait(self) -> bool:
         """Wait until all is reported, for as long as a caller may wait; return whether it is."""
@@ -83,31 +110,35 @@ class JobReporter:
             self._runner.begin_outage()
         return done
 
-    async def wait_async(self) -> None:
+    async def wait_async(self) -> bool:
         """Do the same in an event loop."""
         reported = asyncio.wrap_future(self._reported)
         done, _ = await asyncio.wait({reported}, timeout=self._runner.wait_seconds())
         if not done:
             self._runner.begin_outage()
+        return bool(done)
 
     def unsent(self) -> bytes | None:
         """Return the newest update that is not published, for `forward` in another process."""
         with self._lock:
-            update = self._state.newest_pending()
+            update = self.state.newest_pending()
         if update is None:
             return None
-        fields = {"channel": self._channel, "job": self._job, "attempt": self._attempt}
-        whole = orjson.dumps({**fields, "event": update.event, "data": update.data})
+        whole = self._dump(update)
         # JSON escapes may make it too long for a message between processes.
-        if len(whole) <= MAX_UNSENT_BYTES:
-            return whole
-        return orjson.dumps({**fields, "event": update.event, "data": update.reduced().data})
+        return whole if len(whole) <= MAX_UNSENT_BYTES else self._dump(update.reduced())
+
+    def _dump(self, update: JobUpdate) -> bytes:
+        fields = {"channel": self._channel, "job": self._job, "nonce": self._nonce}
+        written = {"event": update.event, "data": update.data, "write": update.write}
+        return orjson.dumps(fields | written)
 
     def forward(self, fields: dict[str, Any]) -> None:
         """Publish the newest update of another process, under the id that it has there."""
+        names = ("event", "data", "write")
         with self._lock:
-            self._attempt = fields["attempt"]
-            self._state.adopt(JobUpdate(event=fields["event"], data=fields["data"]))
+            self._nonce = fields["nonce"]
+            self.state.adopt(JobUpdate(**{name: fields[name] for name in names}))
         self._start()
 
     def _start(self) -> None:
@@ -131,7 +162,10 @@ class JobReporter:
         try:
             while (seconds := self._next_wait()) is not None:
                 await asyncio.sleep(seconds)
-                await self._publish_next(publisher)
+                if self._must_read:
+                    await self._read(publisher)
+                else:
+                    await self._publish_next(publisher)
         except BaseException:
             # The broadcaster closes: another one may publish what is left.
             with self._lock:
@@ -141,33 +175,85 @@ class JobReporter:
     async def _publish_next(self, publisher: Publisher) -> None:
         """Publish the next update; it stays the next one after a failure that may pass."""
         with self._lock:
-            update = self._state.next_update(time.monotonic(), _now_ms())
+            update = self.state.next_update(time.monotonic(), _now_ms())
         if update is None:
             return
-        send = partial(self._send, publisher, update)
-        has_key = partial(publisher.has_key, self._channel, self._key)
-        # The worker may have been faster: a late `queued` would replace its state in the log.
-        is_superseded = has_key if update.event == "job.queued" else None
         try:
-            is_sent = await publisher.outage.attempt(send, is_superseded)
+            event = update.to_event(self._channel, self._lease.key, self._nonce)
+            receipts = await publisher.outage.attempt(lambda: publisher.publish_many([event]))
         except Exception as error:
             self._replace(update, error)
             return
-        if is_sent:
-            with self._lock:
-                self._state.remove(update)
+        if receipts:
+            self._accept(update, receipts[0], publisher)
 
-    async def _send(self, publisher: Publisher, update: JobUpdate) -> None:
-        # Attempts to publish one update share its id: the log stores the first and drops others.
-        update_id = f"{self._attempt}-{update.data['version']}"
-        await publisher.publish(
-            self._channel, update.event, update.data, id=update_id, key=self._key
-        )
+    def _accept(self, update: JobUpdate, receipt: Receipt, publisher: Publisher) -> None:
+        """Follow the log's answer to an update."""
+        with self._lock:
+            if receipt.refused is None:
+                self.state.remove(update)
+            else:
+                self.state.refuse(update, receipt.refused)
+            self._see(receipt.noted)
+            is_over = self.state.refused is not None
+            self._must_read |= is_over
+        if publisher.leases is None:
+            return
+        if is_over or update.ends_lease:
+            publisher.leases.remove(self._lease)
+        elif receipt.refused is None and update.begins_lease:
+            publisher.leases.add(self._lease, self._on_renewal)
+        if receipt.refused is None:
+            publisher.leases.hurry(self._lease, is_urgent=update.event == "job.asking")
+        if is_over:
+            _logger.info("job reports no more job=%s reason=%s", self._job, receipt.refused)
+
+    def _on_renewal(self, renewal: Renewal) -> None:
+        """Follow the answer to a renewal of the lease, in the broadcaster's loop."""
+        with self._lock:
+            self._see(renewal.noted)
+            match renewal.refused:
+                case "lapsed" | "gone":
+                    self.state.lapsed(_now_ms())
+                case "superseded" | "ended":
+                    self.state.refuse(None, renewal.refused)
+                    self._must_read = True
+            is_quiet = renewal.refused is None and not self._must_read
+        if not is_quiet:
+            self._start()
+
+    def _see(self, noted: int) -> None:
+        # Not "greater": the offsets of another epoch are smaller.
+        if noted and noted != self._noted:
+            self._noted, self._must_read = noted, True
+
+    async def _read(self, publisher: Publisher) -> None:
+        """Read what the log has of the job, and wake the code that waits for it."""
+        self._must_read = False
+        try:
+            page = await publisher.outage.attempt(
+                lambda: publisher.read_key(self._channel, self._lease.key)
+            )
+        except Exception as error:
+            _logger.warning("job not read job=%s error=%r", self._job, str(error))
+            return
+        if page is None:
+            self._must_read = True
+            return
+        snapshot = fold_job_group(page.events)
+        with self._lock:
+            if snapshot is not None:
+                self.state.noted(snapshot)
+            is_interrupted = self.state.interruption is not None
+            news, self._news = self._news, _pending_future()
+        news.set_result(None)
+        if is_interrupted and self.on_interruption:
+            self.on_interruption()
 
     def _replace(self, update: JobUpdate, error: Exception) -> None:
         """Replace an update that was refused by a smaller one; the second refusal drops it."""
         with self._lock:
-            is_replaced = self._state.reduce(update)
+            is_replaced = self.state.reduce(update)
         _logger.warning(
             "job update %s job=%s event=%s error=%r",
             "shortened" if is_replaced else "lost",
@@ -179,7 +265,7 @@ class JobReporter:
     def _next_wait(self) -> float | None:
         # One lock for both: else an update between them would start no report.
         with self._lock:
-            wait = self._state.seconds_until_due(time.monotonic())
+            wait = 0.0 if self._must_read else self.state.seconds_until_due(time.monotonic())
             if wait is None:
                 self._stop()
             return wait

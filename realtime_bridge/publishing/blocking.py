@@ -9,30 +9,23 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from realtime_bridge.backend.loop_thread import LoopThread
 from realtime_bridge.backend.native_threads import create_future, wait_for
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
-from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.publishing.blocking_jobs_and_streams import BlockingJobsAndStreams
 from realtime_bridge.publishing.blocking_reports import BlockingReports
 from realtime_bridge.publishing.broadcaster import Broadcaster, owned_key
 from realtime_bridge.publishing.reports import Reports, publish_batch
 
-if TYPE_CHECKING:
-    from realtime_bridge.jobs.job import BlockingJob
-    from realtime_bridge.protocol.streams.snapshot import StreamSnapshot
-    from realtime_bridge.protocol.streams.writer_state import StreamFormat
-    from realtime_bridge.publishing.stream import BlockingStream
-    from realtime_bridge.publishing.stream_writer import StreamWriter
-
 T = TypeVar("T")
 
 
-class BlockingBroadcaster:
+class BlockingBroadcaster(BlockingJobsAndStreams):
     """Publisher for Celery, RQ, Django or a script; safe from many threads and after `fork`.
 
     It connects on first use, so it may be created at module level. A forked child starts its own
@@ -46,7 +39,7 @@ class BlockingBroadcaster:
 
     def __init__(self, create: Callable[[], Broadcaster]) -> None:
         self._create = create
-        self._reports = BlockingReports(self._submit, self._running_reports)
+        self.reports: BlockingReports = BlockingReports(self._submit, self._running_reports)
         self._lock = threading.Lock()
         self._loop_thread: _LoopThread | None = None
         self._writer: Broadcaster | None = None
@@ -120,7 +113,7 @@ class BlockingBroadcaster:
             PublishError: the broadcaster can never publish here.
 
         """
-        self._reports.run(partial(publish_batch, list(events)))
+        self.reports.run(partial(publish_batch, list(events)))
 
     def publish_many(self, events: Iterable[Event], *, transaction: object = None) -> list[Receipt]:
         """Publish up to 500 events; see `Broadcaster.publish_many`."""
@@ -130,64 +123,6 @@ class BlockingBroadcaster:
         receipts = self._submit(lambda broadcaster: broadcaster.publish_many(batch))
         wait_for(receipts)
         return receipts.result()
-
-    def job(
-        self,
-        channel: str,
-        *,
-        id: str | None = None,  # noqa: A002 -- as in `publish`
-        title: str | None = None,
-    ) -> "BlockingJob":
-        """Return a job that reports on the channel: `with broadcaster.job(…) as job`.
-
-        Raises:
-            InvalidEventError: the channel is not valid.
-
-        """
-        from realtime_bridge.jobs.job import BlockingJob
-
-        return BlockingJob(channel, id, title, self._reports)
-
-    def stream(
-        self,
-        channel: str,
-        *,
-        id: str | None = None,  # noqa: A002 -- as in `publish`
-        format: "StreamFormat" = "text",  # noqa: A002 -- the field's name on the wire
-        meta: Any = None,
-        attempt: str | None = None,
-        pace: float | None = None,
-    ) -> "BlockingStream":
-        """Return a stream of items: `with broadcaster.stream(…) as stream`.
-
-        Arguments and errors are those of `Broadcaster.stream`. It connects, if need be.
-        """
-        from realtime_bridge.publishing.stream import BlockingStream
-
-        options: Any = {"format": format, "meta": meta, "attempt": attempt, "pace": pace}
-
-        async def create(broadcaster: Broadcaster) -> "StreamWriter":
-            return broadcaster.streams.writer(channel, id or event_id(), **options)
-
-        writer = self._submit(create).result()
-        return BlockingStream(writer, lambda work: self._submit(lambda _: work()))
-
-    def stop_stream(
-        self,
-        channel: str,
-        id: str,  # noqa: A002 -- as in `publish`
-        *,
-        attempt: str | None = None,
-        by: str | None = None,
-    ) -> bool:
-        """Stop a stream; see `Broadcaster.stop_stream`."""
-        return self._submit(
-            lambda broadcaster: broadcaster.stop_stream(channel, id, attempt=attempt, by=by)
-        ).result()
-
-    def read_stream(self, channel: str, id: str) -> "StreamSnapshot | None":  # noqa: A002
-        """Return the state and the items of a stream; see `Broadcaster.read_stream`."""
-        return self._submit(lambda broadcaster: broadcaster.read_stream(channel, id)).result()
 
     def _running_reports(self) -> Reports | None:
         loop_thread = self._loop_thread
@@ -222,7 +157,7 @@ class BlockingBroadcaster:
         It waits at most 5 s for a publish, and 5 s for work in the background, such as the
         reports of jobs. A later publish starts a new thread.
         """
-        self._reports.close()
+        self.reports.close()
         with self._lock:
             loop_thread, self._loop_thread = self._loop_thread, None
         if loop_thread:
@@ -240,7 +175,7 @@ class BlockingBroadcaster:
         # A reference keeps finalisers from closing the sockets of the parent.
         self._inherited += (self._loop_thread,)
         self._loop_thread = None
-        self._reports.reset_after_fork()
+        self.reports.reset_after_fork()
 
 
 def _check_not_on_server_loop(broadcaster: Broadcaster) -> None:

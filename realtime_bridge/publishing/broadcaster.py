@@ -15,27 +15,22 @@ from realtime_bridge.errors import (
     KeyOwnedError,
 )
 from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
-from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.event_pusher import EventPusher
+from realtime_bridge.publishing.jobs_and_streams import JobsAndStreams
 from realtime_bridge.publishing.local_servers import local_server
 from realtime_bridge.publishing.log_writer import LogWriter
 from realtime_bridge.publishing.reports import Reports
 from realtime_bridge.publishing.timing import PublishTiming
 
 if TYPE_CHECKING:
-    from realtime_bridge.jobs.job import AsyncJob
-    from realtime_bridge.protocol.streams.snapshot import StreamSnapshot
-    from realtime_bridge.protocol.streams.writer_state import StreamFormat
-    from realtime_bridge.publishing.stream import AsyncStream
-    from realtime_bridge.publishing.streams import Streams
     from realtime_bridge.settings import Settings
 
 _logger = logging.getLogger("realtime_bridge.publishing")
 _TIMING = PublishTiming()
 
 
-class Broadcaster:
+class Broadcaster(JobsAndStreams):
     """Publisher of events: appends them to the log, then pushes them through the backend.
 
     Use it as an async context manager, in one event loop. The log decides whether a publish
@@ -78,7 +73,6 @@ class Broadcaster:
         self._writer = log if log is None or log.in_process else LogWriter(log, timing)
         self.reports: Reports = Reports(self, timing)
         self._prefix: str | None = None
-        self._streams: Streams | None = None
         self._pusher = EventPusher(log, backend, timing) if backend else None
         self._exits = AsyncExitStack()
 
@@ -117,7 +111,8 @@ class Broadcaster:
             for part in (self.log, self.backend):
                 if part is not None:
                     await exits.enter_async_context(part)
-            # Reports need the log: they end before it closes.
+            # Reports need the log and their leases: they end before these.
+            exits.push_async_callback(self._close_keys)
             await exits.enter_async_context(self.reports)
             self._exits = exits.pop_all()
         return self
@@ -129,112 +124,14 @@ class Broadcaster:
         trace: TracebackType | None,
     ) -> None:
         # The first: their last items need the log, also if they began before this was entered.
-        streams, self._streams = self._streams, None
-        if streams:
-            await streams.close()
+        await self._close_streams()
         await self._exits.aclose()
-
-    def job(
-        self,
-        channel: str,
-        *,
-        id: str | None = None,  # noqa: A002 -- as in `publish`
-        title: str | None = None,
-    ) -> "AsyncJob":
-        """Return a job that reports on the channel: `async with broadcaster.job(…) as job`.
-
-        Raises:
-            InvalidEventError: the channel is not valid.
-
-        """
-        from realtime_bridge.jobs.job import AsyncJob
-
-        return AsyncJob(channel, id, title, self.reports)
+        await self._close_keys()
 
     @property
     def unpushed(self) -> int:
         """Number of published events whose push failed: recovery delivers them."""
         return self._pusher.unpushed if self._pusher else 0
-
-    @property
-    def streams(self) -> "Streams":
-        """Streams of this broadcaster; their code is loaded on use."""
-        if self._streams is None:
-            from realtime_bridge.publishing.streams import Streams
-
-            self._streams = Streams(self, self._prefix, self._timing)
-        return self._streams
-
-    def stream(
-        self,
-        channel: str,
-        *,
-        id: str | None = None,  # noqa: A002 -- as in `publish`
-        format: "StreamFormat" = "text",  # noqa: A002 -- the field's name on the wire
-        meta: Any = None,
-        attempt: str | None = None,
-        pace: float | None = None,
-    ) -> "AsyncStream":
-        """Return a stream of items: `async with broadcaster.stream(…) as stream`.
-
-        Readers get every item once, in order, through reloads and changes of the provider. A
-        stream that runs again, because its task is retried, begins again on every page.
-
-        Args:
-            channel: channel of the stream, best one per conversation.
-            id: id of the stream; None creates one.
-            format: form of the items: `text`, `json`, `ui-message` or `ag-ui`.
-            meta: JSON value for readers.
-            attempt: name of this run, where a queue has a name for it; random otherwise.
-            pace: shortest time between two parts, in seconds; by default that of the backend.
-
-        Raises:
-            InvalidEventError: an argument is not valid.
-
-        """
-        from realtime_bridge.publishing.stream import AsyncStream
-
-        options: Any = {"format": format, "meta": meta, "attempt": attempt, "pace": pace}
-        return AsyncStream(self.streams.writer(channel, id or event_id(), **options))
-
-    async def stop_stream(
-        self,
-        channel: str,
-        id: str,  # noqa: A002 -- as in `publish`
-        *,
-        attempt: str | None = None,
-        by: str | None = None,
-    ) -> bool:
-        """Stop a stream; pages show it at once, and the writer takes no further item.
-
-        Args:
-            channel: channel of the stream.
-            id: id of the stream.
-            attempt: the only run to stop; None stops the present one.
-            by: who stops it, for readers.
-
-        Returns:
-            False if the stream had ended, another attempt writes it, or there is none.
-
-        Raises:
-            InvalidEventError: the channel or the id is not valid.
-            ConfigurationError: the log keeps no streams, or there is none.
-            PublishError: the log did not answer.
-
-        """
-        reply = await self.streams.stop(channel, id, attempt=attempt, by=by)
-        return reply.outcome == "stopped"
-
-    async def read_stream(self, channel: str, id: str) -> "StreamSnapshot | None":  # noqa: A002
-        """Return the state and the items of a stream; None for an unknown one.
-
-        Raises:
-            InvalidEventError: the channel or the id is not valid.
-            ConfigurationError: the log keeps no streams, or there is none.
-            PublishError: the log did not answer.
-
-        """
-        return await self.streams.read(channel, id)
 
     async def publish(
         self,

@@ -6,18 +6,20 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from realtime_bridge.backend.calls import backend_call
-from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.jobs.outage import Outage
-from realtime_bridge.jobs.publisher import EventPublisher
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.timing import PublishTiming
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.publisher import Publisher, Report
+    from realtime_bridge.publishing.lease_keeper import LeaseKeeper
+    from realtime_bridge.publishing.owned_keys import OwnedKeys
+    from realtime_bridge.publishing.stream_writer import StreamWriter
+    from realtime_bridge.publishing.streams import Streams
 
 MAX_REPORTS = 10_000
 """Reports at once. More of them wait only in a long outage, where each takes some kilobytes."""
@@ -25,10 +27,19 @@ MAX_REPORTS = 10_000
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 
-class LoggedPublisher(EventPublisher, Protocol):
+class ReportBroadcaster(Protocol):
     """Broadcaster, as the reports need it."""
 
-    log: Log | None
+    @property
+    def owned_keys(self) -> "OwnedKeys":
+        """Keys with owners in the log."""
+
+    @property
+    def streams(self) -> "Streams":
+        """Streams of the broadcaster."""
+
+    async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
+        """Publish events in order; see `Broadcaster.publish_many`."""
 
 
 class Reports:
@@ -40,10 +51,9 @@ class Reports:
 
     """
 
-    def __init__(self, broadcaster: LoggedPublisher, timing: PublishTiming) -> None:
+    def __init__(self, broadcaster: ReportBroadcaster, timing: PublishTiming) -> None:
         self.outage: Outage = Outage()
         self.batch_turn: asyncio.Lock = asyncio.Lock()
-        self.publish: Callable[..., Coroutine[Any, Any, Receipt]] = broadcaster.publish
         self.publish_many: Callable[..., Coroutine[Any, Any, list[Receipt]]] = (
             broadcaster.publish_many
         )
@@ -92,25 +102,30 @@ class Reports:
         """Record that a wait was in vain."""
         self.outage.is_on = True
 
-    async def has_key(self, channel: str, key: str) -> bool:
-        """Return whether the log has an event of the key."""
-        log, after = self._broadcaster.log, 0
-        while log:
-            page = await backend_call(log, log.latest, channel, after=after)
-            if any(event.key == key for event in page.events):
-                return True
-            last = page.events[-1].position if page.events else None
-            if not page.more or last is None:
-                break
-            after = last.offset
-        return False
+    @property
+    def leases(self) -> "LeaseKeeper | None":
+        """Keeper of the leases; None where the log keeps no keys with owners."""
+        keys = self._broadcaster.owned_keys
+        return keys.leases if keys.are_kept else None
+
+    def item_writer(
+        self, channel: str, stream: str, *, meta: Any, attempt: str, pace: float
+    ) -> "StreamWriter":
+        """Return the writer of a stream of texts."""
+        return self._broadcaster.streams.writer(
+            channel, stream, format="text", meta=meta, attempt=attempt, pace=pace
+        )
+
+    async def read_key(self, channel: str, key: str) -> Page:
+        """Return what the log has of a key."""
+        return await self._broadcaster.owned_keys.read(channel, key)
 
 
 async def publish_batch(batch: Sequence[Event], publisher: "Publisher") -> None:
     """Publish a batch until the log has it, or refuses it; batches stay in order."""
     try:
         async with publisher.batch_turn:
-            while not await publisher.outage.attempt(lambda: publisher.publish_many(batch)):
+            while await publisher.outage.attempt(lambda: publisher.publish_many(batch)) is None:
                 pass
     except Exception as error:
         _logger.warning("events lost events=%d error=%r", len(batch), str(error))

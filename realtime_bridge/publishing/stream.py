@@ -106,6 +106,11 @@ class AsyncStream(_Stream):
         await _finish(self._writer, error)
         return self._is_outcome(error)
 
+    async def close(self, error: BaseException | None = None) -> None:
+        """End the stream, if it has begun; with an error, as failed."""
+        if self._writer.has_begun:
+            await _finish(self._writer, error)
+
     async def write(self, source: AsyncIterable[Any] | Iterable[Any]) -> bool:
         """Append every item of a source.
 
@@ -146,6 +151,11 @@ class BlockingStream(_Stream):
     ) -> bool:
         self._submit(lambda: _finish(self._writer, error)).result()
         return self._is_outcome(error)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the stream, if it has begun; with an error, as failed."""
+        if self._writer.has_begun:
+            self._submit(lambda: _finish(self._writer, error)).result()
 
     def write(self, source: Iterable[Any]) -> bool:
         """Append every item of a source; see `AsyncStream.write`."""

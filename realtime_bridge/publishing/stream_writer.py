@@ -61,6 +61,11 @@ class StreamWriter:
         self._deadline: float | None = None
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """True from the begin on."""
+        return self._task is not None
+
     async def begin(self) -> None:
         """Read what the log has of the stream, and start to publish.
 

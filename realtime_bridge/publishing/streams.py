@@ -1,13 +1,11 @@
 """Streams of one broadcaster: their writers, their leases, and what the log has of them."""
 
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal, Protocol, get_args
 
 from msgspec import Struct
 
-from realtime_bridge.backend.calls import backend_call
-from realtime_bridge.backend.log import FoldingLog, Log, require_folding
 from realtime_bridge.backend.push import Backend
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import InvalidEventError
@@ -16,8 +14,7 @@ from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.key_write import check_attempt
 from realtime_bridge.model.page import Page
-from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Lease, Receipt, Renewal
+from realtime_bridge.model.receipt import Lease, Receipt
 from realtime_bridge.protocol.streams.snapshot import (
     ENDED,
     StreamPhase,
@@ -28,19 +25,14 @@ from realtime_bridge.protocol.streams.snapshot import (
 )
 from realtime_bridge.protocol.streams.writer_state import StreamFormat, StreamState
 from realtime_bridge.publishing.lease_keeper import LeaseKeeper
-from realtime_bridge.publishing.local_servers import local_server
+from realtime_bridge.publishing.owned_keys import OwnedKeys
 from realtime_bridge.publishing.stream_writer import StreamWriter
 from realtime_bridge.publishing.timing import PublishTiming
 
 PACE = 0.05
 """Shortest time between two parts, in seconds, where the backend has no longer one."""
 
-_NOWHERE = Position("00000000", 0)
-"""Position in a channel without a log."""
-
 _logger = logging.getLogger("realtime_bridge.publishing")
-
-T = TypeVar("T")
 
 
 class StopReply(Struct, frozen=True):
@@ -59,7 +51,6 @@ class StopReply(Struct, frozen=True):
 class StreamBroadcaster(Protocol):
     """Broadcaster, as its streams need it."""
 
-    log: Log | None
     backend: Backend | None
 
     async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
@@ -71,29 +62,26 @@ class Streams:
 
     Args:
         broadcaster: publishes.
-        prefix: prefix of the servers in this process, whose log the streams use.
+        keys: the keys in the log.
         timing: limits of the waits.
 
     """
 
     def __init__(
-        self, broadcaster: StreamBroadcaster, prefix: str | None, timing: PublishTiming
+        self, broadcaster: StreamBroadcaster, keys: OwnedKeys, timing: PublishTiming
     ) -> None:
         self._broadcaster = broadcaster
-        self._prefix = prefix
+        self._keys = keys
         self._timing = timing
-        self._tasks = Supervisor()
         self._writers = Supervisor()
-        self.leases: LeaseKeeper = LeaseKeeper(self._renew, self._tasks)
+        self.leases: LeaseKeeper = keys.leases
 
     async def close(self) -> None:
-        """End the writers, after a wait for their last items, and the renewals of their leases."""
-        # The writers first: their last items need leases that hold.
+        """End the writers, after a wait for their last items."""
         if lost := await self._writers.finish(self._timing.close_seconds):
             _logger.warning(
                 "stream items lost streams=%d reason=%r", lost, "the broadcaster was closed"
             )
-        await self._tasks.close()
 
     def writer(
         self,
@@ -168,9 +156,7 @@ class Streams:
             PublishError: the log did not answer.
 
         """
-        if self._drops:
-            return Page(events=(), top=_NOWHERE)
-        return await self._with_log(lambda log: log.latest(channel, key=key))
+        return await self._keys.read(channel, key)
 
     async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
         """Publish events in order; see `Broadcaster.publish_many`."""
@@ -179,21 +165,3 @@ class Streams:
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> Any:
         """Start a writer's work."""
         return self._writers.spawn(name, work)
-
-    async def _renew(self, leases: Sequence[Lease]) -> list[Renewal]:
-        if self._drops:
-            return [Renewal() for _ in leases]
-        return await self._with_log(lambda log: log.renew(leases))
-
-    @property
-    def _drops(self) -> bool:
-        """True where realtime is switched off: a stream is accepted, and its items are dropped."""
-        backend = self._broadcaster.backend
-        return self._broadcaster.log is None and backend is not None and backend.drops
-
-    async def _with_log(self, call: Callable[[FoldingLog], Coroutine[Any, Any, T]]) -> T:
-        server = local_server(self._prefix)
-        log = require_folding(server.broadcaster.log if server else self._broadcaster.log)
-        if server is None:
-            return await backend_call(log, call, log)
-        return await backend_call(log, server.run, call(log))

@@ -17,6 +17,9 @@ class PublishTiming(Struct, frozen=True, kw_only=True):
         report_seconds: longest wait of a caller for work in the background, such as a job's
             report; in an outage there is none.
         close_seconds: longest wait of a close for work in the background.
+        renew_seconds: interval of the renewals of leases, varied by 10 %; a lease has six times
+            as long. Workers learn of a cancel by it.
+        urgent_renew_seconds: the same for a job that waits for an answer.
         quiet_seconds: time without a failed push after which an outage counts as over in the log
             of the process.
 
@@ -27,6 +30,8 @@ class PublishTiming(Struct, frozen=True, kw_only=True):
     retry_delay: Callable[[int], float] = outage.retry_delay
     report_seconds: float = 1.0
     close_seconds: float = 5.0
+    renew_seconds: float = 5.0
+    urgent_renew_seconds: float = 1.0
     quiet_seconds: float = 5.0
 
 

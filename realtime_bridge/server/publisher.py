@@ -14,7 +14,7 @@ from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 
 if TYPE_CHECKING:
-    from realtime_bridge.jobs.job import AsyncJob
+    from realtime_bridge.jobs.async_job import AsyncJob
     from realtime_bridge.protocol.streams.snapshot import StreamSnapshot
     from realtime_bridge.protocol.streams.writer_state import StreamFormat
     from realtime_bridge.publishing.stream import AsyncStream

@@ -112,8 +112,9 @@ async def test_task_with_a_long_id_is_one_job(
     user = f"{worker}-{length}"
     app.works.apply_async(kwargs={"user": user}, task_id=f"{user}-".ljust(length, "x"))
     await wait_for_state(log, f"user-{user}", "completed")
-    (latest,) = (await log.latest(f"user-{user}")).events
+    *others, latest = (await log.latest(f"user-{user}")).events
     assert latest.data["state"] == "completed"
+    assert {event.key for event in others} <= {latest.key}
 
 
 @only_processes
@@ -132,7 +133,7 @@ async def test_killed_or_timed_out_task_has_failed(
     user = f"{worker}-{task}"
     getattr(app, task).delay(user=user)
     assert (await wait_for_state(log, f"user-{user}", "failed"))[-2:] == ["started", "failed"]
-    (latest,) = (await log.latest(f"user-{user}")).events
+    *_, latest = (await log.latest(f"user-{user}")).events
     assert error in latest.data["error"]
 
 

@@ -85,8 +85,9 @@ async def test_job_with_a_long_id_is_one_job(
     user = f"{worker}-{length}"
     queue.enqueue(f"{WORK}.works", user=user, job_id=f"{user}-".ljust(length, "x"))
     await wait_for_state(log, f"user-{user}", "completed")
-    (latest,) = (await log.latest(f"user-{user}")).events
+    *others, latest = (await log.latest(f"user-{user}")).events
     assert latest.data["state"] == "completed"
+    assert {event.key for event in others} <= {latest.key}
 
 
 @only_horses

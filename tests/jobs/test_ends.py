@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from realtime_bridge import BackendAuthError, BlockingBroadcaster, Broadcaster, Event, Receipt
-from realtime_bridge.jobs.job import AsyncJob
+from realtime_bridge.jobs.async_job import AsyncJob
 from realtime_bridge.jobs.payloads import JobData
 from realtime_bridge.jobs.values import TEXT_BYTES
 from realtime_bridge.publishing.timing import PublishTiming

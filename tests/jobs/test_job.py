@@ -19,12 +19,13 @@ from realtime_bridge import (
     PublishError,
     Receipt,
 )
-from realtime_bridge.jobs.job import AsyncJob, BlockingJob
+from realtime_bridge.jobs.async_job import AsyncJob
+from realtime_bridge.jobs.blocking_job import BlockingJob
 from realtime_bridge_backends.memory import MemoryBackend
 
 
 class RecordingLog(MemoryBackend):
-    """Log that records its events, after a number of failures."""
+    """Log that records the events that it accepts, after a number of failures."""
 
     def __init__(self, failures: int = 0) -> None:
         super().__init__()
@@ -36,10 +37,13 @@ class RecordingLog(MemoryBackend):
         if self._failures:
             self._failures -= 1
             raise BackendUnavailableError("away")
-        self.events += events
+        receipts = await super().append(events)
+        self.events += [
+            event for event, receipt in zip(events, receipts, strict=True) if not receipt.refused
+        ]
         async with self._more:
             self._more.notify_all()
-        return await super().append(events)
+        return receipts
 
     async def has(self, name: str, count: int) -> None:
         async with self._more:
@@ -85,8 +89,7 @@ async def test_falsy_id_is_an_id(broadcaster: Broadcaster, job_id: object) -> No
 def test_job_of_a_broadcaster_that_is_not_entered_is_logged(
     log: RecordingLog, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runner = Broadcaster(log=log).reports
-    with BlockingJob("user-42", None, None, runner):
+    with BlockingJob("user-42", Broadcaster(log=log)):
         pass
     assert "The broadcaster is not entered: enter it by `async with`" in caplog.text
     assert log.names == []

@@ -40,6 +40,6 @@ async def test_greenlets_publish_side_by_side(server: RedisServer, library: str,
     async with RedisBackend(server.url) as log:
         tops = await log.positions([f"user-{number}" for number in range(20)])
         assert {top.offset for top in tops.values()} == {5}
-        jobs = (await log.latest("user-job")).events
-    assert {event.data["state"] for event in jobs} == {"completed"}
+        jobs = {event.key: event for event in (await log.latest("user-job")).events}
+    assert {event.data["state"] for event in jobs.values()} == {"completed"}
     assert len(jobs) == 20

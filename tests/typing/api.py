@@ -6,7 +6,7 @@ from typing import Any, assert_type
 from realtime_bridge import BlockingBroadcaster, Broadcaster, Event, Position, Receipt
 from realtime_bridge.client import ChannelDenied, ChannelReset, HybridClient
 from realtime_bridge.integrations.tasks import current_job
-from realtime_bridge.jobs.job import BlockingJob
+from realtime_bridge.jobs.blocking_job import BlockingJob
 from realtime_bridge.server import Bridge, Principal, Request
 from realtime_bridge.testing import FaultyProxy
 

@@ -13,9 +13,9 @@ export interface JobData {
    */
   title: string;
   /**
-   * The last three are final.
+   * The last three are final. The log shows a silent worker's job as lost.
    */
-  state: 'queued' | 'running' | 'retrying' | 'completed' | 'failed' | 'cancelled';
+  state: 'queued' | 'running' | 'asking' | 'retrying' | 'lost' | 'completed' | 'failed' | 'cancelled';
   /**
    * 0 to 1.
    */
@@ -41,7 +41,45 @@ export interface JobData {
    */
   eta: number | null;
   /**
+   * The id of the job that this one is a part of.
+   */
+  parent: string | null;
+  /**
+   * True if people may cancel the job.
+   */
+  cancellable: boolean | null;
+  /**
+   * The question that waits for an answer.
+   */
+  question: JobQuestion | null;
+  /**
+   * The result of a completed job, of up to 32 KiB of JSON.
+   */
+  result: unknown;
+  /**
+   * The user who cancelled the job.
+   */
+  by: string | null;
+  /**
    * Grows with every state of one process. The order of the events decides, not this number: the clocks of two hosts differ.
    */
   version: number;
+}
+
+/**
+ * Question of a job to the people who watch it.
+ */
+export interface JobQuestion {
+  /**
+   * The question's id; an answer names it.
+   */
+  id: string;
+  /**
+   * The question, for people.
+   */
+  text: string;
+  /**
+   * The possible answers; null: any JSON value.
+   */
+  choices: string[] | null;
 }

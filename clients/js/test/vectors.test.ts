@@ -1,7 +1,7 @@
 /** Vectors that the Python and TypeScript clients both replay; see tests/vectors/README.md. */
 
 import { readFileSync, readdirSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import { delay } from '../src/machine/backoff.js';
 import { PollSchedule } from '../src/machine/poll-schedule.js';
 import type { Command, Terms } from '../src/machine/commands.js';
@@ -88,6 +88,11 @@ const NEW_JOB: JobData = {
   error: null,
   retry_at: null,
   eta: null,
+  parent: null,
+  cancellable: null,
+  question: null,
+  result: null,
+  by: null,
   version: 0,
 };
 
@@ -114,6 +119,31 @@ function replayStream(steps: Fields[]): StreamState<unknown> {
     return state;
   }, UNKNOWN_STREAM);
 }
+
+/** Return the jobs after the events that a log accepted; events of a run have all of its data. */
+function afterSteps(steps: Fields[], before: Jobs = []): Jobs {
+  let jobs = before;
+  for (const { input, events } of steps) {
+    if (input === 'lose') jobs = [];
+    for (const { data, ...event } of events) {
+      const isWhole = !['note', 'lapse'].includes(event.fold);
+      const rest = { channel: 'user-42', id: event.event, key: 'job-a1', data: isWhole ? { ...NEW_JOB, ...data } : data };
+      jobs = reduceJobs(jobs, { ...event, ...rest });
+    }
+  }
+  return jobs;
+}
+
+const { cells, states, stories } = JSON.parse(readFileSync(new URL('jobs.json', FOLDER), 'utf8'));
+
+test.each((cells as Fields[]).map((cell) => [cell.name, cell] as const))('job: %s', (_, cell) => {
+  const jobs = afterSteps([cell], afterSteps(states[cell.from]));
+  expect(jobs).toMatchObject(cell.shown ? [cell.shown] : []);
+});
+
+test.each((stories as Fields[]).map((story) => [story.name, story] as const))('job: %s', (_, { steps, shown }) => {
+  expect(afterSteps(steps)).toMatchObject([shown]);
+});
 
 const DEFAULT_TERMS: Terms = {
   mode: 'realtime',

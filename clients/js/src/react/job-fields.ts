@@ -1,8 +1,10 @@
 /** Fields of a job, read from an event; producers use different names and units. */
 
+import type { JobQuestion } from '../payloads.js';
 import type { RealtimeEvent } from '../types.js';
 
-export type JobState = 'queued' | 'running' | 'retrying' | 'completed' | 'failed' | 'cancelled';
+/** `asking`: the job waits for an answer. `lost`: its worker is silent, and may come back. */
+export type JobState = 'queued' | 'running' | 'asking' | 'retrying' | 'lost' | 'completed' | 'failed' | 'cancelled';
 
 /** Value of a field; `null`: the event clears it, `undefined`: the event does not contain it. */
 type Optional<Value> = Value | null | undefined;
@@ -26,6 +28,14 @@ export interface JobFields {
   /** Unix milliseconds. */
   readonly createdAt: Optional<number>;
   readonly version: Optional<number>;
+  /** Id of the job that this one is a part of. */
+  readonly parent: Optional<string>;
+  /** True if people may cancel the job. */
+  readonly cancellable: Optional<boolean>;
+  readonly question: Optional<JobQuestion>;
+  readonly result: unknown;
+  /** The user who cancelled the job. */
+  readonly by: Optional<string>;
 }
 
 type Data = Readonly<Record<string, unknown>>;
@@ -42,6 +52,8 @@ const STATES: readonly (readonly [JobState | 'removed', RegExp])[] = [
   ['cancelled', /cancel|abort|revok/],
   ['removed', /remov|delet/],
   ['retrying', /retr/],
+  ['asking', /^asking$/],
+  ['lost', /^lost$/],
   ['running', /start|progress|running|processing|active/],
   ['queued', /queue|creat|pending|wait|schedul/],
 ];
@@ -69,7 +81,20 @@ export function readJob({ event, key, data: payload, time }: RealtimeEvent): Job
     secondsLeft: first(data, 'eta', amount),
     createdAt: first(data, 'created_at created', at),
     version: first(data, 'version', number),
+    parent: first(data, 'parent', text),
+    cancellable: first(data, 'cancellable', (value) => value === true),
+    question: first(data, 'question', questionOf),
+    result: data['result'],
+    by: first(data, 'by', text),
   };
+}
+
+function questionOf(value: unknown): JobQuestion | undefined {
+  if (!isRecord(value)) return undefined;
+  const id = first(value, 'id', text);
+  if (!id) return undefined;
+  const choices = value['choices'];
+  return { id, text: first(value, 'text', text) ?? '', choices: Array.isArray(choices) ? choices.map(String) : null };
 }
 
 /** Return the job's data, which may be nested: `{job: {id, …}}`. */

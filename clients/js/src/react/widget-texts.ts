@@ -31,7 +31,9 @@ export const TEXTS: WidgetTexts = {
   states: {
     queued: 'Queued',
     running: 'Running',
+    asking: 'Needs an answer',
     retrying: 'Retrying',
+    lost: 'No contact',
     completed: 'Completed',
     failed: 'Failed',
     cancelled: 'Cancelled',

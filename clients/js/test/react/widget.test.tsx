@@ -268,5 +268,5 @@ describe('texts', () => {
 });
 
 const GERMAN = {
-  queued: 'Wartet', running: 'Läuft', retrying: 'Wiederholt', completed: 'Fertig', failed: 'Fehler', cancelled: 'Abgebrochen',
+  queued: 'Wartet', running: 'Läuft', asking: 'Fragt', lost: 'Verloren', retrying: 'Wiederholt', completed: 'Fertig', failed: 'Fehler', cancelled: 'Abgebrochen',
 };
