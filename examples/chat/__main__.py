@@ -65,6 +65,8 @@ async def _until_signal(port: int, data: Path) -> None:
         await _until_ready(f"{url}realtime/health/ready", processes)
         print(f"The chat is running: {url}", file=sys.stderr)
         print("Sign in as ann, with the password secret. Ctrl-C stops all.", file=sys.stderr)
+        kill = f"pkill -9 -P {processes['worker'].pid}"
+        print(f"In the middle of an answer, kill its worker: {kill}", file=sys.stderr)
         if not sys.stdout.isatty():
             print(url, flush=True)
         await _until_one_ends(processes)

@@ -130,4 +130,4 @@ def _read(path: Path) -> str:
 
 
 def _is_ours(name: str) -> bool:
-    return name.startswith(("REALTIME_", "QUEUE_", "REDIS_", "DATABASE_"))
+    return name.startswith(("REALTIME_", "QUEUE_", "CHAT_", "REDIS_", "DATABASE_"))
