@@ -17,6 +17,7 @@ import { connectionStatus } from '../src/machine/status.js';
 import type { RealtimeEvent, ResetReason, StreamState } from '../src/types.js';
 import { userChannel } from '../src/user-channel.js';
 import { camel, camelKeys, snakeKeys } from './support/names.js';
+import { replayForm } from './support/forms.js';
 import type { Fields } from './support/names.js';
 import { replayShell } from './support/shell.js';
 
@@ -36,6 +37,7 @@ const REPLAYS: Record<string, Replay> = {
   'shell.json': (vector, { starts }) => replayShell(vector, starts),
   'status.json': replayMachine,
   'streams.json': ({ steps, or = steps }) => expect(replayStream(steps)).toEqual(replayStream(or)),
+  'stream_forms.json': replayForm,
   'user_channel.json': ({ user, channel }) =>
     channel ? expect(userChannel(user)).toBe(channel) : expect(() => userChannel(user)).toThrow(),
   'timing.json': ({ both, typescript }) => expect(snakeKeys({ ...DEFAULT_TIMING })).toEqual({ ...both, ...typescript }),

@@ -24,6 +24,7 @@ REPLAYED_ELSEWHERE = {
     "jobs.json": "jobs/test_state.py",
     "reducer.json": "protocol/client/test_reducer.py",
     "shell.json": "client/test_shell_vectors.py",
+    "stream_forms.json": "protocol/streams/test_form_vectors.py",
     "streams.json": "protocol/streams/test_snapshot.py",
     "user_channel.json": "model/test_user.py",
 }

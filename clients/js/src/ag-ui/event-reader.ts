@@ -3,13 +3,22 @@
 import { EventType } from '@ag-ui/client';
 import type { BaseEvent, RunAgentInput } from '@ag-ui/client';
 import { isFields, isText } from '../messages.js';
+import { joined } from '../streams/joined.js';
+import type { Deltas } from '../streams/joined.js';
 import { OpenParts } from '../streams/open-parts.js';
 import type { Ends } from '../streams/open-parts.js';
-import { LOST, StreamCursor } from '../streams/stream-cursor.js';
+import { failureText, isFailure } from '../streams/failures.js';
+import { StreamCursor } from '../streams/stream-cursor.js';
 import type { StreamState } from '../types.js';
 
 /** Event with the fields of its type. */
 type Fields = BaseEvent & Record<string, unknown>;
+
+const DELTAS: Deltas = {
+  [EventType.TEXT_MESSAGE_CONTENT]: 'messageId',
+  [EventType.REASONING_MESSAGE_CONTENT]: 'messageId',
+  [EventType.TOOL_CALL_ARGS]: 'toolCallId',
+};
 
 const ENDS: Ends = {
   [EventType.TEXT_MESSAGE_START]: [EventType.TEXT_MESSAGE_END, 'messageId'],
@@ -47,7 +56,7 @@ export class EventReader {
       throw new Error(`Stream ${id} has the format ${format}: an agent reads text and ag-ui`);
     }
     const items = this._cursor.read(state);
-    const events = this._opened(format === 'text' ? this._texts(id, items) : items.filter(isEvent));
+    const events = this._opened(format === 'text' ? this._texts(id, items) : joined(items.filter(isEvent), DELTAS));
     this._parts.add(events);
     this._hasFinished ||= events.some(({ type }) => LAST.includes(type));
     return [...events, ...this._ending(state)];
@@ -79,13 +88,14 @@ export class EventReader {
     return this._mode === 'replay' ? [{ type: EventType.MESSAGES_SNAPSHOT, messages: messages.slice(0, count) }] : [];
   }
 
-  private _ending({ state, error }: StreamState<unknown>): Fields[] {
-    if (state === 'open') return [];
+  private _ending(state: StreamState<unknown>): Fields[] {
+    if (state.state === 'open') return [];
     this.isOver = true;
     if (this._hasFinished) return [];
-    if (state === 'failed' || state === 'lost') return [{ type: EventType.RUN_ERROR, message: error ?? LOST }];
-    const outcome = state === 'stopped' && { outcome: { type: 'cancelled' } };
-    return [...(this._parts.close() as Fields[]), { type: EventType.RUN_FINISHED, ...this._run, ...outcome }];
+    if (isFailure(state)) return this._opened([{ type: EventType.RUN_ERROR, message: failureText(state) }]);
+    const outcome = state.state === 'stopped' && { outcome: { type: 'cancelled' } };
+    const finished = { type: EventType.RUN_FINISHED, ...this._run, ...outcome };
+    return this._opened([...(this._parts.close() as Fields[]), finished]);
   }
 }
 

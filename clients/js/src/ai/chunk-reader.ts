@@ -2,12 +2,15 @@
 
 import type { UIMessageChunk } from 'ai';
 import { isFields, isText } from '../messages.js';
+import { joined } from '../streams/joined.js';
+import type { Deltas } from '../streams/joined.js';
 import { OpenParts } from '../streams/open-parts.js';
 import type { Ends } from '../streams/open-parts.js';
-import { LOST, StreamCursor } from '../streams/stream-cursor.js';
+import { failureText, isFailure } from '../streams/failures.js';
+import { StreamCursor } from '../streams/stream-cursor.js';
 import type { StreamState } from '../types.js';
 
-type Delta = UIMessageChunk & { type: 'text-delta' | 'reasoning-delta' };
+const DELTAS: Deltas = { 'text-delta': 'id', 'reasoning-delta': 'id' };
 
 const ENDS: Ends = { 'text-start': ['text-end', 'id'], 'reasoning-start': ['reasoning-end', 'id'] };
 
@@ -36,7 +39,7 @@ export class ChunkReader {
     const chunks = this._named(id, format === 'text' ? this._texts(items) : items.filter(isChunk));
     this._parts.add(chunks);
     this._hasFinished ||= chunks.some(({ type }) => type === 'finish');
-    return [...merged(chunks), ...this._ending(state)];
+    return [...joined(chunks, DELTAS), ...this._ending(state, id)];
   }
 
   private _texts(items: readonly unknown[]): UIMessageChunk[] {
@@ -46,37 +49,20 @@ export class ChunkReader {
 
   /** Name the message after the stream: a replay then replaces it. */
   private _named(messageId: string, chunks: UIMessageChunk[]): UIMessageChunk[] {
-    const hasStart = this._hasStarted || chunks[0]?.type === 'start';
-    this._hasStarted = true;
-    const whole: UIMessageChunk[] = hasStart ? chunks : [{ type: 'start' }, ...chunks];
+    const lacksStart = !this._hasStarted && chunks.length > 0 && chunks[0]?.type !== 'start';
+    this._hasStarted ||= chunks.length > 0;
+    const whole: UIMessageChunk[] = lacksStart ? [{ type: 'start' }, ...chunks] : chunks;
     return whole.map((chunk) => (chunk.type === 'start' ? { ...chunk, messageId } : chunk));
   }
 
-  private _ending({ state, error }: StreamState<unknown>): UIMessageChunk[] {
-    if (state === 'open') return [];
+  private _ending(state: StreamState<unknown>, id: string): UIMessageChunk[] {
+    if (state.state === 'open') return [];
     this.isOver = true;
-    if (state === 'failed' || state === 'lost') return [{ type: 'error', errorText: error ?? LOST }];
+    if (isFailure(state)) return this._named(id, [{ type: 'error', errorText: failureText(state) }]);
     if (this._hasFinished) return [];
-    return [...(this._parts.close() as UIMessageChunk[]), { type: state === 'stopped' ? 'abort' : 'finish' }];
+    const last: UIMessageChunk = { type: state.state === 'stopped' ? 'abort' : 'finish' };
+    return this._named(id, [...(this._parts.close() as UIMessageChunk[]), last]);
   }
-}
-
-/** Merge neighbouring deltas of one part: each chunk costs a copy of the message. */
-function merged(chunks: readonly UIMessageChunk[]): UIMessageChunk[] {
-  const result: UIMessageChunk[] = [];
-  for (const chunk of chunks) {
-    const last = result.at(-1);
-    if (last && isDelta(last) && isDelta(chunk) && last.type === chunk.type && last.id === chunk.id) {
-      result[result.length - 1] = { ...last, delta: last.delta + chunk.delta };
-    } else {
-      result.push(chunk);
-    }
-  }
-  return result;
-}
-
-function isDelta(chunk: UIMessageChunk): chunk is Delta {
-  return (chunk.type === 'text-delta' || chunk.type === 'reasoning-delta') && !chunk.providerMetadata;
 }
 
 /** pydantic-ai's `done` stands for the last line of a response. */

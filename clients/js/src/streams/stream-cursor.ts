@@ -3,9 +3,6 @@
 import type { StreamState } from '../types.js';
 import { StreamRestartedError } from './stream-restarted-error.js';
 
-/** Text of a stream that is lost, for readers that end with it. */
-export const LOST = 'The worker does not answer: another attempt may begin again';
-
 export class StreamCursor<Item> {
   private _attempt: string | null = null;
   private _count = 0;
