@@ -4,7 +4,7 @@ import { EventType } from '@ag-ui/client';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { BridgeAgent } from '../../src/ag-ui/index.js';
 import { FakeClient } from '../react/fake-client.js';
-import { CHANNEL, StreamWriter } from '../support/stream-events.js';
+import { CHANNEL, StreamEvents } from '../support/stream-events.js';
 
 let client: FakeClient;
 let agent: BridgeAgent;
@@ -36,7 +36,7 @@ async function listening(count = 1): Promise<void> {
 it('text of the worker becomes the message of a run', async () => {
   const run = agent.runAgent();
   await listening();
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   writer.append('Because ', 'of ');
   await vi.waitFor(() => expect(texts()).toEqual(['Why?', 'Because of ']));
@@ -51,7 +51,7 @@ it('text of the worker becomes the message of a run', async () => {
 it('events of the worker are the events of the run', async () => {
   const run = agent.runAgent();
   await listening();
-  const writer = new StreamWriter(client, 'a1', 'ag-ui');
+  const writer = new StreamEvents(client, 'a1', 'ag-ui');
   const { threadId, runId } = bodies[0];
   writer.begin();
   writer.append(
@@ -73,7 +73,7 @@ it('page that was reloaded gets the run from its beginning, in place of what it 
   agent.messages.push({ id: 'm1', role: 'assistant', content: 'Nonsense' });
   const run = agent.connectAgent();
   await listening();
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   writer.append('Because.');
   client.snapshot(CHANNEL, [writer.events[0]!]);
@@ -97,7 +97,7 @@ it('stopped stream cancels the run', async () => {
   agent.subscribe({ onRunFinishedEvent: ({ outcome }) => void outcomes.push(outcome) });
   const run = agent.clone().runAgent(); // as frameworks do
   await listening();
-  const writer = new StreamWriter(client, 'a1', 'ag-ui');
+  const writer = new StreamEvents(client, 'a1', 'ag-ui');
   const { threadId, runId } = bodies[0];
   writer.begin();
   writer.append(
@@ -114,7 +114,7 @@ it('abort stops the stream for all', async () => {
   agent.abortRun(); // no run: nothing to stop
   const run = agent.runAgent();
   await listening();
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   agent.abortRun();
   expect(client.calls).toEqual([`stop ${CHANNEL} m1 a1`]);
@@ -125,16 +125,16 @@ it('abort stops the stream for all', async () => {
 it('another attempt and another format are errors of the run', async () => {
   const run = agent.runAgent();
   await listening();
-  const dead = new StreamWriter(client, 'dead');
+  const dead = new StreamEvents(client, 'dead');
   dead.begin();
   dead.append('Nonsense');
   await vi.waitFor(() => expect(texts()).toEqual(['Why?', 'Nonsense']));
-  new StreamWriter(client, 'a2').begin();
+  new StreamEvents(client, 'a2').begin();
   await expect(run).rejects.toThrow('another attempt began stream m1 again');
 
   const next = agent.runAgent();
   await listening();
-  new StreamWriter(client, 'a3', 'json').begin();
+  new StreamEvents(client, 'a3', 'json').begin();
   await expect(next).rejects.toThrow('Stream m1 has the format json');
 });
 
@@ -143,7 +143,7 @@ it('failed run has the error of the worker', async () => {
   agent.subscribe({ onRunErrorEvent: ({ event }) => void errors.push(event.message) });
   const run = agent.runAgent();
   await listening();
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   writer.append('Because ');
   writer.end('failed', 'No credit');

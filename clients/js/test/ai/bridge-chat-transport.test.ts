@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { BridgeChatTransport } from '../../src/ai/index.js';
 import type { BridgeChatTransportOptions } from '../../src/ai/index.js';
 import { FakeClient } from '../react/fake-client.js';
-import { CHANNEL, StreamWriter } from '../support/stream-events.js';
+import { CHANNEL, StreamEvents } from '../support/stream-events.js';
 
 const QUESTION: UIMessage = { id: 'q1', role: 'user', parts: [{ type: 'text', text: 'Why?' }] };
 
@@ -39,7 +39,7 @@ const stops = (): string[] => client.calls.filter((call) => call.startsWith('sto
 it('answer of the worker becomes the message', async () => {
   const chat = chatOf();
   const sent = chat.sendMessage({ text: 'Why?' }, { headers: { 'x-tenant': 'a' }, body: { model: 'small' } });
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   await vi.waitFor(() => expect(client.live).toHaveLength(1));
   writer.begin();
   writer.append('Because ', 'of ');
@@ -74,7 +74,7 @@ it('page that was reloaded shows the stream from its beginning', async () => {
   const chat = chatOf({ messages: [QUESTION] });
   const resumed = chat.resumeStream();
   await vi.waitFor(() => expect(client.live).toHaveLength(1));
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   writer.append('Because ', 'of ');
   const [base, part] = writer.events;
@@ -94,7 +94,7 @@ it.each([
 ])('there is nothing to resume in %s', async (_name, age) => {
   const chat = chatOf({ messages: [QUESTION] });
   const resumed = chat.resumeStream();
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   if (age) {
     writer.begin();
     writer.end('completed', null, Date.now() - age);
@@ -108,7 +108,7 @@ it.each([
 it('stream that ended just before the page was loaded is replayed', async () => {
   const chat = chatOf({ messages: [QUESTION] });
   const resumed = chat.resumeStream();
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   writer.append('Because.');
   writer.end('completed');
@@ -131,7 +131,7 @@ it('stream that a worker will begin is waited for', async () => {
   const chat = chatOf({ messages: [QUESTION] }, { channelOf: () => ({ channel: CHANNEL, stream: 'm1' }) });
   const resumed = chat.resumeStream();
   await vi.waitFor(() => expect(chat.status).toBe('submitted'));
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   writer.append('Because.');
   writer.end('completed');
@@ -143,7 +143,7 @@ it('stop of the chat stops the stream for all', async () => {
   const chat = chatOf();
   const sent = chat.sendMessage({ text: 'Why?' });
   await vi.waitFor(() => expect(client.live).toHaveLength(1));
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   writer.append('Because ');
   await vi.waitFor(() => expect(textOf(chat)).toBe('Why?|Because '));
@@ -162,7 +162,7 @@ it('stop before the worker begins stops the stream at its start', async () => {
   await sent;
   await vi.waitFor(() => expect(client.subscriptions).toHaveLength(2));
   expect(stops()).toEqual([]);
-  new StreamWriter(client).begin();
+  new StreamEvents(client).begin();
   await vi.waitFor(() => expect(stops()).toEqual([`stop ${CHANNEL} m1 a1`]));
 });
 
@@ -176,7 +176,7 @@ it('stop while the question is sent stops the answer', async () => {
   respond(Response.json({ channel: CHANNEL, stream: 'm1' }));
   await Promise.all([sent, stopped]);
   await vi.waitFor(() => expect(client.live).toHaveLength(1));
-  new StreamWriter(client).begin();
+  new StreamEvents(client).begin();
   await vi.waitFor(() => expect(stops()).toEqual([`stop ${CHANNEL} m1 a1`]));
 });
 
@@ -186,7 +186,7 @@ it('resume that another resume aborts stops nothing', async () => {
     const chat = chatOf({ messages: [QUESTION] }, { channelOf: () => ({ channel: CHANNEL, stream: 'm1' }) });
     void chat.resumeStream();
     await vi.advanceTimersByTimeAsync(20);
-    const writer = new StreamWriter(client);
+    const writer = new StreamEvents(client);
     writer.begin();
     writer.append('Because ');
     await vi.advanceTimersByTimeAsync(20);
@@ -211,12 +211,12 @@ it('another attempt clears the message and goes on, where the chat resumes', asy
   }, { channelOf: () => ({ channel: CHANNEL, stream: 'm1' }) });
   void chat.sendMessage({ text: 'Why?' });
   await vi.waitFor(() => expect(client.live).toHaveLength(1));
-  const dead = new StreamWriter(client, 'dead');
+  const dead = new StreamEvents(client, 'dead');
   dead.begin();
   dead.append('Nonsense ');
   await vi.waitFor(() => expect(textOf(chat)).toBe('Why?|Nonsense '));
   for (const attempt of ['second', 'third']) {
-    const writer = new StreamWriter(client, attempt);
+    const writer = new StreamEvents(client, attempt);
     const before = client.subscriptions.length;
     writer.begin();
     writer.append(`Because ${attempt}`);
@@ -224,7 +224,7 @@ it('another attempt clears the message and goes on, where the chat resumes', asy
     client.snapshot(CHANNEL, writer.events);
     await vi.waitFor(() => expect(textOf(chat)).toBe(`Why?|Because ${attempt}`));
   }
-  new StreamWriter(client, 'third').end('completed');
+  new StreamEvents(client, 'third').end('completed');
   await vi.waitFor(() => expect(chat.status).toBe('ready'));
   expect(chat.messages).toHaveLength(2);
   expect(stops()).toEqual([]);
@@ -234,7 +234,7 @@ it('text of a failed stream stays, with its error', async () => {
   const chat = chatOf();
   const sent = chat.sendMessage({ text: 'Why?' });
   await vi.waitFor(() => expect(client.live).toHaveLength(1));
-  const writer = new StreamWriter(client);
+  const writer = new StreamEvents(client);
   writer.begin();
   writer.append('Because ');
   writer.end('failed', 'No credit');

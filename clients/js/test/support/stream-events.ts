@@ -5,8 +5,8 @@ import type { FakeClient } from '../react/fake-client.js';
 
 export const CHANNEL = 'chat.1';
 
-/** Writer of the stream `m1`. */
-export class StreamWriter {
+/** Events of the stream `m1`, or another. */
+export class StreamEvents {
   private count = 0;
   readonly events: RealtimeEvent[] = [];
 
