@@ -22,6 +22,7 @@ from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
 from realtime_bridge.server.http.origins import Origins
 from realtime_bridge.server.http.request import Receive, Scope, Send
+from realtime_bridge.server.jobs import CancelHook, ServerJobs
 from realtime_bridge.server.lifecycle.asgi_lifespan import run_lifespan
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -37,6 +38,7 @@ from realtime_bridge.settings import Settings
 _TIMING = ServerTiming()
 
 R = TypeVar("R", bound=Rule)
+H = TypeVar("H", bound=CancelHook)
 
 
 class Bridge(ServerPublisher):
@@ -82,6 +84,7 @@ class Bridge(ServerPublisher):
         self._authenticator = Authenticator(
             *verifiers, origins=origins, authenticate=authenticate, guard=guard
         )
+        self._jobs = ServerJobs(self._pipeline, hook_seconds=timing.cancel_hook)
         self._has_own_log = self._pipeline.log.remote_access_via is not None
         self._exits = AsyncExitStack()
         self._start_on_demand = StartOnDemand(self.__aenter__, retry=timing.restart)
@@ -134,6 +137,16 @@ class Bridge(ServerPublisher):
 
         """
         return _adder(self._controls, pattern)
+
+    def on_cancel(self, hook: H) -> H:
+        """Register the decorated function, `hook(channel, job, by)`, for after each cancel.
+
+        It may revoke a task that waits in a queue. It may be async, runs for the job and for each
+        of its children that are cancelled too, and has 5 s; its failure is logged. The log has
+        the request already, so the answer to the user stays the same.
+        """
+        self._jobs.add_hook(hook)
+        return hook
 
     def issue_token(
         self,
@@ -251,6 +264,7 @@ class Bridge(ServerPublisher):
             ChannelAccess(self._rules, self._controls, self._revocations),
             tokens=self._tokens,
             signatures=self._signatures,
+            jobs=self._jobs,
             timing=self._timing,
             tasks=tasks,
             is_serverless=is_serverless,

@@ -16,6 +16,7 @@ from realtime_bridge.server.endpoints.metrics import Counts
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.fault_log import FaultLog
 from realtime_bridge.server.http.request import HTTPError, Request
+from realtime_bridge.server.jobs import ServerJobs
 from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.file_watch import FileWatch
 from realtime_bridge.server.lifecycle.hand_over import HandOver
@@ -48,6 +49,7 @@ class ServerContext:
         signatures: checks the calls of workers.
         status: the status of this run.
         connections: the parts that the connections share.
+        jobs: the requests to jobs.
         counts: the metrics of this run.
         worker_metrics: the metrics of the other workers, where there may be several.
 
@@ -60,6 +62,7 @@ class ServerContext:
     signatures: Signatures
     status: ServerStatus
     connections: ConnectionServices
+    jobs: ServerJobs
     counts: Counts
     worker_metrics: WorkerMetrics | None
 
@@ -146,6 +149,7 @@ def build_context(
     *,
     tokens: Tokens,
     signatures: Signatures,
+    jobs: ServerJobs,
     timing: ServerTiming,
     tasks: Supervisor | None,
     is_serverless: bool,
@@ -195,6 +199,7 @@ def build_context(
         signatures=signatures,
         status=status,
         connections=connections,
+        jobs=jobs,
         counts=counts,
         worker_metrics=WorkerMetrics(settings.prefix, counts.encode) if has_siblings else None,
     )

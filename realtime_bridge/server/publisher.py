@@ -9,12 +9,15 @@ from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.publishing.jobs_and_streams import JOB_LEASE
 from realtime_bridge.server.context import ServerContext
+from realtime_bridge.server.jobs import ServerJobs
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 
 if TYPE_CHECKING:
     from realtime_bridge.jobs.async_job import AsyncJob
+    from realtime_bridge.jobs.control import JobReply
     from realtime_bridge.protocol.streams.snapshot import StreamSnapshot
     from realtime_bridge.protocol.streams.writer_state import StreamFormat
     from realtime_bridge.publishing.stream import AsyncStream
@@ -27,6 +30,7 @@ class ServerPublisher:
     _context: ServerContext
     _lazy_start: LazyStart | None
     _has_own_log: bool
+    _jobs: ServerJobs
 
     async def publish(
         self,
@@ -62,14 +66,45 @@ class ServerPublisher:
         *,
         id: str | None = None,  # noqa: A002 -- as in `publish`
         title: str | None = None,
+        parent: str | None = None,
+        attempt: str | None = None,
+        cancellable: bool = False,
+        lease: float = JOB_LEASE,
     ) -> "AsyncJob":
         """Return a job that runs in the server's process; see `Broadcaster.job`.
 
         Raises:
-            InvalidEventError: the channel or the id is not valid.
+            InvalidEventError: the channel, the attempt or the lease is not valid.
 
         """
-        return self._pipeline.broadcaster.job(channel, id=id, title=title)
+        options: Any = {"attempt": attempt, "cancellable": cancellable, "lease": lease}
+        broadcaster = self._pipeline.broadcaster
+        return broadcaster.job(channel, id=id, title=title, parent=parent, **options)
+
+    async def cancel_job(
+        self,
+        channel: str,
+        id: str,  # noqa: A002 -- as in `publish`
+        *,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> "JobReply":
+        """Request the end of a job, and call the hooks; see `Broadcaster.cancel_job`."""
+        await self._prepare()
+        return await self._jobs.cancel(channel, id, by=by, reason=reason)
+
+    async def answer_job(
+        self,
+        channel: str,
+        id: str,  # noqa: A002 -- as in `publish`
+        question: str,
+        value: Any,
+        *,
+        by: str | None = None,
+    ) -> "JobReply":
+        """Answer the question of a job; see `Broadcaster.answer_job`."""
+        await self._prepare()
+        return await self._jobs.answer(channel, id, question, value, by=by)
 
     def stream(
         self,

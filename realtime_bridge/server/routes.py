@@ -7,6 +7,7 @@ from realtime_bridge.server.connections import sse, websocket
 from realtime_bridge.server.context import ServerContext
 from realtime_bridge.server.endpoints.connect import Descriptors
 from realtime_bridge.server.endpoints.health import Health
+from realtime_bridge.server.endpoints.jobs import JobRequests
 from realtime_bridge.server.endpoints.latest import LatestEvents
 from realtime_bridge.server.endpoints.metrics import Metrics
 from realtime_bridge.server.endpoints.poll import Polls
@@ -22,7 +23,7 @@ from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 Route = Callable[[Request], Awaitable[Response]]
 Table = dict[str, dict[str, Route]]
 
-_LOG_ROUTES = {"poll", "latest", "publish", "stream", "stream/stop"}
+_LOG_ROUTES = {"poll", "latest", "publish", "stream", "stream/stop", "job/cancel", "job/answer"}
 """Routes whose success shows that the log answers."""
 
 
@@ -89,6 +90,7 @@ class Routes:
             context.pipeline,
             budget=connections.budget,
         )
+        jobs = JobRequests(connections, context.pipeline, context.jobs)
         streams = Streams(connections, context.pipeline, context.check_open)
         return {
             "connect": {"POST": descriptors.connect},
@@ -96,6 +98,8 @@ class Routes:
             "latest": {"GET": latest.latest},
             "stream": {"GET": streams.read},
             "stream/stop": {"POST": streams.stop},
+            "job/cancel": {"POST": jobs.cancel},
+            "job/answer": {"POST": jobs.answer},
             "publish": {"POST": self._worker_calls.publish},
         }
 

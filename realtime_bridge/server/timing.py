@@ -28,6 +28,9 @@ class ServerTiming:
     quiet: float = 5.0
     """Time without a failure after which an outage counts as over in the process's log."""
 
+    cancel_hook: float = 5.0
+    """The longest time of a hook after a cancel of a job."""
+
     hand_over: float = 10.0
     """Time without feed or log after which clients are sent to other servers."""
 

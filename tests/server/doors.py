@@ -93,6 +93,16 @@ async def wsgi_stop_stream(site: Site, token: str, channel: str) -> Answer:
     return _known(*await call_wsgi(site, "POST", "stream/stop", body, headers=headers))
 
 
+async def cancel_job(site: Site, token: str, channel: str) -> Answer:
+    body = {"channel": channel, "job": "a1"}
+    return _known(*await site.post("job/cancel", body, **_bearer(token)))
+
+
+async def answer_job(site: Site, token: str, channel: str) -> Answer:
+    body = {"channel": channel, "job": "a1", "question": "q", "value": 1}
+    return _known(*await site.post("job/answer", body, **_bearer(token)))
+
+
 async def pusher(site: Site, token: str, channel: str) -> Answer:
     return _error(*await site.post("auth/pusher", _pusher(channel), **_bearer(token), **FORM))
 
@@ -127,6 +137,8 @@ OWN: Mapping[str, Door] = {
 CONTROLS: Mapping[str, Door] = {
     "stop of a stream": stop_stream,
     "stop of a stream by WSGI": wsgi_stop_stream,
+    "cancel of a job": cancel_job,
+    "answer to a job": answer_job,
 }
 """Requests that the control rules decide about."""
 
@@ -221,8 +233,8 @@ def _error(status: int, fields: Frame) -> Answer:
 
 
 def _known(status: int, fields: Frame) -> Answer:
-    """Return the answer to a request about a stream, which no channel of the tests has."""
-    is_unknown = status == 404 and fields["error"]["code"] == "unknown_stream"
+    """Return the answer to a request about a stream or a job that no channel of the tests has."""
+    is_unknown = status == 404 and fields["error"]["code"] in ("unknown_stream", "unknown_job")
     return ALLOWED if is_unknown else _error(status, fields)
 
 

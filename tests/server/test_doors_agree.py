@@ -266,7 +266,7 @@ BODIES: dict[bytes, tuple[int, str]] = {
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: ascii(body[:12]))
 async def test_every_route_refuses_an_odd_body_alike(site: Site, body: bytes) -> None:
     bearer = f"Bearer {plain_token(site)}"
-    for route in ("connect", "poll", "sse", "stream/stop"):
+    for route in ("connect", "poll", "sse", "stream/stop", "job/cancel", "job/answer"):
         status, answer = await site.post(route, body, authorization=bearer)
         assert (status, answer["error"]["code"]) == BODIES[body], route
     client = await site.connect("42")

@@ -22,7 +22,9 @@ _logger = logging.getLogger("realtime_bridge.server")
 _CLIENT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 REQUEST_URLS = {name: name for name in ("connect", "poll", "latest", "stream")} | {
-    "stop": "stream/stop"
+    "stop": "stream/stop",
+    "cancel": "job/cancel",
+    "answer": "job/answer",
 }
 PUSH_URLS = {"sse": "sse", "websocket": "ws"}
 """Paths relative to the URL of `connect`, which keeps them valid behind any proxy."""
