@@ -152,6 +152,7 @@ class MemoryBackend(FoldingLog, Feed, Plugin):
         """Return a channel's history, after the end of owners that were silent for too long."""
         now = self._clock()
         history = self._histories.of(channel, now)
+        history.touch(now)
         if lapses := history.lapse(now, time.time_ns() // 1_000_000, first):
             self._feed.announce(lapses)
         return history

@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION {schema}.new_epoch() RETURNS text LANGUAGE sql VOLATI
 $$;
 
 -- Return whether a channel expired, its epoch included: 7 days after the last append, 10 minutes
--- after its creation if it never had an event.
+-- after its creation or its last reading if it never had an event.
 CREATE OR REPLACE FUNCTION {schema}.is_expired(top bigint, appended_at timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT appended_at < now() - CASE WHEN top > 0 THEN interval '7 days' ELSE interval '10 minutes' END
 $$;
@@ -51,11 +51,18 @@ BEGIN
     END IF;
 END $$;
 
+-- Return whether half of the time of an epoch without an event is over.
+CREATE OR REPLACE FUNCTION {schema}.is_fading(top bigint, appended_at timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT top = 0 AND appended_at < now() - interval '5 minutes'
+$$;
+
 -- Return the tops of channels, and begin an epoch where there is none.
--- Reads take no lock unless a channel is missing or expired.
+-- Reads take no lock unless a channel is missing, expired or fading.
 CREATE OR REPLACE FUNCTION {schema}.positions(names text[])
 RETURNS TABLE (channel text, epoch text, top bigint, top_id text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    fading text[];
 BEGIN
     IF (SELECT count(*) FROM {schema}.channels c WHERE c.channel = ANY(names) AND NOT {schema}.is_expired(c.top, c.appended_at))
         < cardinality(names) THEN
@@ -67,6 +74,15 @@ BEGIN
             PERFORM {schema}.lapse_channels(names);
         EXCEPTION WHEN insufficient_resources OR read_only_sql_transaction THEN
             RAISE WARNING 'owners not ended: %', SQLERRM;  -- a read goes on where nothing can be written
+        END;
+    END IF;
+    fading := ARRAY(SELECT c.channel FROM {schema}.channels c WHERE c.channel = ANY(names) AND {schema}.is_fading(c.top, c.appended_at));
+    IF cardinality(fading) > 0 THEN
+        BEGIN  -- another epoch would be a gap for those who read this one
+            PERFORM {schema}.lock_channels(fading);
+            UPDATE {schema}.channels c SET appended_at = clock_timestamp() WHERE c.channel = ANY(fading) AND c.top = 0;
+        EXCEPTION WHEN insufficient_resources OR read_only_sql_transaction THEN
+            RAISE WARNING 'epochs not kept: %', SQLERRM;
         END;
     END IF;
     RETURN QUERY SELECT c.channel, c.epoch, c.top, c.top_id FROM {schema}.channels c WHERE c.channel = ANY(names);

@@ -117,19 +117,32 @@ async def test_publisher_in_a_tight_loop_causes_no_gap(sender: MemoryBackend) ->
         assert await counting == total
 
 
-async def test_unused_channel_expires_after_ten_minutes(
+async def let_expire(sender: MemoryBackend, clock: Clock, channels: int) -> None:
+    """Append to another channel until so many channels were checked."""
+    for _ in range(channels):
+        clock.now += 2 * EXPIRE_SECONDS
+        await sender.append(numbered("busy", 1))
+
+
+async def test_unused_channel_expires_ten_minutes_after_it_was_read(
     sender: MemoryBackend, clock: Clock
 ) -> None:
     channels = [f"job.{number}" for number in range(10)]
     before = await sender.positions(channels)
-    clock.now += 599
-    assert await sender.positions(channels) == before
-    clock.now += 2
-    for _ in channels:
-        clock.now += 2 * EXPIRE_SECONDS
-        await sender.append(numbered("busy", 1))
+    clock.now += 601
+    await let_expire(sender, clock, len(channels))
     after = await sender.positions(channels)
     assert all(after[channel].epoch != before[channel].epoch for channel in channels)
+
+
+async def test_channel_that_is_read_keeps_its_epoch_without_an_event(
+    sender: MemoryBackend, clock: Clock
+) -> None:
+    before = await sender.positions(["job.7"])
+    for _ in range(3):
+        clock.now += 400
+        await let_expire(sender, clock, 1)
+        assert await sender.positions(["job.7"]) == before
 
 
 async def test_used_channel_expires_after_a_week(sender: MemoryBackend, clock: Clock) -> None:

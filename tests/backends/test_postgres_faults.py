@@ -138,6 +138,22 @@ async def test_idle_channel_expires_after_its_retention(
     assert count == 0
 
 
+async def test_channel_that_is_read_keeps_its_epoch_without_an_event(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.database()
+    async with PostgresBackend(url) as log:
+        before = await log.positions(["job.7"])
+        with postgres_server.connect(url.rpartition("/")[2]) as connection:
+            for _ in range(2):
+                connection.execute(
+                    "UPDATE realtime.channels SET appended_at = appended_at - interval '6 minutes'"
+                )
+                assert await log.positions(["job.7"]) == before
+                connection.execute("SELECT realtime.expire_channels(10)")
+        assert await log.positions(["job.7"]) == before
+
+
 async def test_prefix_with_capitals_and_dashes_works(
     postgres_server: PostgresServer,
 ) -> None:

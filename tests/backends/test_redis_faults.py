@@ -448,6 +448,23 @@ class TestRetention:
             (receipt,) = await log.append(numbered(channel, 1, start=4))
             assert receipt.position == Position(last.position.epoch, 4)
 
+    async def test_channel_that_is_read_keeps_its_epoch_without_an_event(
+        self, redis_server: RedisServer
+    ) -> None:
+        channel = new_channel()
+        meta = f"realtime:{{{channel}}}:meta"
+        async with RedisBackend(redis_server.url) as log:
+            before = (await log.positions([channel]))[channel]
+            with redis_server.client() as client:
+                for reading in (log.positions([channel]), log.read(channel, before)):
+                    client.pexpire(meta, 200_000)
+                    await reading
+                    assert client.pttl(meta) > 500_000
+            assert (await log.positions([channel]))[channel] == before
+            await log.append(numbered(channel, 1))
+            with redis_server.client() as client:
+                assert client.pttl(meta) > 600_000
+
     async def test_latest_keeps_a_thousand_keys(self, redis_server: RedisServer) -> None:
         channel = new_channel()
         keyed = [

@@ -65,7 +65,6 @@ async def test_badge_of_an_idle_page_does_not_flicker(name: str, site: Site, tab
     await tab.open()
     await tab.until(f"client.state.get().transport === '{name}'")
     await tab.live()
-    # A channel without any event begins a new epoch after ten minutes.
     await site.publish()
     # The provider may lose the last of the events: the next position check finds it.
     await tab.has_all(within=45)

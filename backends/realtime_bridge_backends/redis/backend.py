@@ -53,7 +53,7 @@ SCAN_KEYS = 1_000
 """Keys that one step of a scan looks at: Redis serves no other client meanwhile."""
 
 _IS_DUE = 1
-"""Answer of an operation that reads, where a lease ran out."""
+"""Answer of an operation that reads, where a write is due first: see log.lua."""
 
 _Read = tuple[str, str, tuple[Argument, ...]]
 """Operation that reads, its channel and its arguments."""
@@ -244,7 +244,7 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         return answers
 
     async def _prepare(self, channels: Mapping[str, bool]) -> None:
-        """Open the channels that do not exist; in others, end the keys whose leases ran out."""
+        """Open the channels that do not exist; do in the others what is due."""
         # The epoch comes from here: math.random of Redis has the same seed in every run.
         opens = [
             self._call("open", name, ids.epoch()) for name, is_new in channels.items() if is_new

@@ -5,7 +5,8 @@
 -- keys, in chunks), leases (a sorted set of keys by expiry). ARGV[1] is the operation.
 -- Operations that read write nothing, so that a full Redis answers them. They return nil if the
 -- channel does not exist or is damaged; the caller then runs `open`. They return 1 if a lease ran
--- out; the caller then runs `lapse`, and its next call leaves leases out.
+-- out, or if an epoch without an event is fading; the caller then runs `lapse`, and its next call
+-- leaves both out.
 
 local WEEK_MS, UNUSED_MS = 7 * 86400000, 600000
 local MIN_IDS, ID_MS, MAX_IDS, MARK_MS = 1000, 300000, 100000, 30000
@@ -44,8 +45,11 @@ local function find_channel(keys)
   return meta[1], tonumber(meta[2]), meta[3] or '', tonumber(meta[8])
 end
 
--- Return whether a lease of the channel ran out.
-local function is_due(lease_at) return lease_at and clock() >= lease_at end
+-- Return whether a lease of the channel ran out, or half of the time of an epoch without an event.
+local function is_due(keys, top, lease_at)
+  if top == 0 and redis.call('PTTL', keys[1]) < UNUSED_MS / 2 then return true end
+  return lease_at and clock() >= lease_at
+end
 
 -- Return a frame with another position. No earlier field contains the searched text, since JSON
 -- escapes quotes in strings.
@@ -585,6 +589,7 @@ local function lapse(keys, argv)
   local write = begin_write(keys, argv)
   lapse_due(write, {})
   finish_write(write, argv)
+  if write.top == 0 then redis.call('PEXPIRE', keys[1], UNUSED_MS) end
   return 1
 end
 
@@ -613,11 +618,11 @@ local function renew(keys, argv)
   return answer
 end
 
--- ARGV[1] of all operations that read: 1 to leave out that a lease ran out.
+-- ARGV[1] of all operations that read: 1 to leave out what is due.
 -- Return the top (epoch, offset, id).
 local function position(keys, argv)
   local epoch, top, id, lease_at = find_channel(keys)
-  if epoch and argv[1] == '0' and is_due(lease_at) then return 1 end
+  if epoch and argv[1] == '0' and is_due(keys, top, lease_at) then return 1 end
   return epoch and {epoch, top, id} or nil
 end
 
@@ -659,7 +664,7 @@ end
 local function read(keys, argv)
   local epoch, top, id, lease_at = find_channel(keys)
   if not epoch then return nil end
-  if argv[1] == '0' and is_due(lease_at) then return 1 end
+  if argv[1] == '0' and is_due(keys, top, lease_at) then return 1 end
   local after, limit = tonumber(argv[3]), tonumber(argv[5])
   local reason = discontinuity(keys, epoch, top, id, argv[2], after, argv[4])
   local answer = {reason or '', epoch, top, id, 0}
@@ -695,7 +700,7 @@ end
 local function latest(keys, argv)
   local epoch, top, id, lease_at = find_channel(keys)
   if not epoch then return nil end
-  if argv[1] == '0' and is_due(lease_at) then return 1 end
+  if argv[1] == '0' and is_due(keys, top, lease_at) then return 1 end
   local after, limit, old = argv[2], tonumber(argv[3]), clock() - WEEK_MS
   local answer, groups, count = {'', epoch, top, id, 0}, {}, 0
   local function size_of(n)

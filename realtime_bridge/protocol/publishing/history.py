@@ -20,7 +20,7 @@ METADATA_SECONDS = 7 * DAY
 """Seconds for which epoch, top and the latest event per key outlive the last append."""
 
 UNUSED_SECONDS = 600.0
-"""Seconds for which an epoch without an event is kept."""
+"""Seconds for which an epoch without an event is kept after it was read."""
 
 MIN_IDS, ID_SECONDS, MAX_IDS = 1_000, 300.0, 100_000
 """Ids stored for idempotency: the last 1 000, or those of 5 minutes if more, bounded."""
@@ -104,6 +104,11 @@ class History:
     def is_unused(self) -> bool:
         """Return whether this epoch has no event."""
         return not self.top.offset
+
+    def touch(self, now: float) -> None:
+        """Keep an epoch without an event: another one would be a gap for its readers."""
+        if self.is_unused:
+            self.appended_at = now
 
     def rotated(self, epoch: str, *, now: float) -> "History":
         """Return the history of a new epoch, which begins with the latest event of each key.
