@@ -74,9 +74,9 @@ const REACT = [
   'useWebSocket',
 ];
 
-const AI = ['BridgeChatTransport', 'BridgeChatTransportOptions', 'StreamAddress'];
+const AI = ['BridgeChatTransport', 'BridgeChatTransportOptions', 'StreamAddress', 'StreamRestartedError'];
 
-const AG_UI = ['BridgeAgent', 'BridgeAgentConfig'];
+const AG_UI = ['BridgeAgent', 'BridgeAgentConfig', 'StreamRestartedError'];
 
 /** Return the names that a module exports, types among them; the source is parsed, since a build drops types. */
 function exportsOf(path: string): string[] {

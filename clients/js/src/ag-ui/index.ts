@@ -2,3 +2,4 @@
 
 export { BridgeAgent } from './bridge-agent.js';
 export type { BridgeAgentConfig } from './bridge-agent.js';
+export { StreamRestartedError } from '../streams/stream-restarted-error.js';

@@ -6,6 +6,7 @@ import { askForStream } from '../streams/ask.js';
 import { findStream } from '../streams/find-stream.js';
 import { readStream } from '../streams/read-stream.js';
 import type { StreamAddress } from '../streams/find-stream.js';
+import { StreamRestartedError } from '../streams/stream-restarted-error.js';
 import type { Client, Stream } from '../types.js';
 import { ChunkReader } from './chunk-reader.js';
 
@@ -30,6 +31,8 @@ export class BridgeChatTransport<Message extends UIMessage = UIMessage> implemen
   private readonly _api: string;
   /** Number of the last resume of each chat. */
   private readonly _resumes = new Map<string, number>();
+  /** Stream of each chat that another attempt has begun again: the chat resumes it, whatever is newer. */
+  private readonly _restarted = new Map<string, StreamAddress>();
 
   constructor(private readonly _options: BridgeChatTransportOptions) {
     this._api = _options.api ?? '/api/chat';
@@ -47,13 +50,14 @@ export class BridgeChatTransport<Message extends UIMessage = UIMessage> implemen
   async reconnectToStream(options: Parameters<ChatTransport<Message>['reconnectToStream']>[0]): Promise<ReadableStream<UIMessageChunk> | null> {
     const { chatId, abortSignal } = options;
     this._resumes.set(chatId, (this._resumes.get(chatId) ?? 0) + 1);
-    const place = this._options.channelOf(chatId);
+    const place = this._restarted.get(chatId) ?? this._options.channelOf(chatId);
+    this._restarted.delete(chatId);
     const address = typeof place === 'string' ? await findStream(this._options.client, place, abortSignal) : place;
     return address && this._read(chatId, address, abortSignal);
   }
 
-  private _read(chatId: string, { channel, stream }: StreamAddress, signal?: AbortSignal): ReadableStream<UIMessageChunk> {
-    const source = this._options.client.stream<unknown>(channel, stream);
+  private _read(chatId: string, address: StreamAddress, signal?: AbortSignal): ReadableStream<UIMessageChunk> {
+    const source = this._options.client.stream<unknown>(address.channel, address.stream);
     let close = (): void => {};
     return new ReadableStream({
       start: (controller) => {
@@ -67,7 +71,10 @@ export class BridgeChatTransport<Message extends UIMessage = UIMessage> implemen
         else signal?.addEventListener('abort', stop);
         close = readStream(source, new ChunkReader(), {
           next: (chunk: UIMessageChunk) => controller.enqueue(chunk),
-          error: (error) => end(() => controller.error(error)),
+          error: (error) => {
+            if (error instanceof StreamRestartedError) this._restarted.set(chatId, address);
+            end(() => controller.error(error));
+          },
           complete: () => end(() => controller.close()),
         });
       },

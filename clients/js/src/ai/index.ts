@@ -3,3 +3,4 @@
 export { BridgeChatTransport } from './bridge-chat-transport.js';
 export type { BridgeChatTransportOptions } from './bridge-chat-transport.js';
 export type { StreamAddress } from '../streams/find-stream.js';
+export { StreamRestartedError } from '../streams/stream-restarted-error.js';

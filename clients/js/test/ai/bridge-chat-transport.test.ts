@@ -208,7 +208,7 @@ it('another attempt clears the message and goes on, where the chat resumes', asy
     onFinish: ({ isDisconnect }) => {
       if (isDisconnect) void chat.resumeStream();
     },
-  }, { channelOf: () => ({ channel: CHANNEL, stream: 'm1' }) });
+  });
   void chat.sendMessage({ text: 'Why?' });
   await vi.waitFor(() => expect(client.live).toHaveLength(1));
   const dead = new StreamEvents(client, 'dead');
