@@ -21,6 +21,7 @@ const CORE = [
   'HybridUpdates',
   'HybridUpdatesOptions',
   'JobData',
+  'JobQuestion',
   'Mode',
   'Phase',
   'Position',
