@@ -144,6 +144,16 @@ export class HybridClient implements Client {
     return this._http.stopStream(fields, AbortSignal.timeout(DEFAULT_TIMING.pollTimeout));
   }
 
+  cancelJob(channel: string, job: string, reason?: string): Promise<void> {
+    const fields = { channel, job, ...(reason && { reason }) };
+    return this._http.cancelJob(fields, AbortSignal.timeout(DEFAULT_TIMING.pollTimeout));
+  }
+
+  answerJob(channel: string, job: string, question: string, value: unknown): Promise<void> {
+    const fields = { channel, job, question, value };
+    return this._http.answerJob(fields, AbortSignal.timeout(DEFAULT_TIMING.pollTimeout));
+  }
+
   private _publish(before: Mode): void {
     const transitions = this._transitions(before);
     this._store.merge(this._state({ ...this._store.get(), transitions }));

@@ -222,4 +222,14 @@ export interface Client {
   stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item>;
   /** Stop a stream, if `attempt` writes it; without `attempt`, whichever does. Resolves when it is stopped, or had ended. */
   stopStream(channel: string, stream: string, attempt?: string | null): Promise<void>;
+  /**
+   * Ask a job and its children to end. Resolves when the log has the request; the job's events show when it has ended. Rejects
+   * with an error that has the `code` and `status` of the server, such as `ended`, `not_cancellable` or 403.
+   */
+  cancelJob(channel: string, job: string, reason?: string): Promise<void>;
+  /**
+   * Answer a question of a job with JSON of up to 8 KiB. Resolves for the first answer alone; rejects with an error that has the
+   * `code` and `status` of the server, such as `answered`, `no_question`, `not_a_choice` or 403.
+   */
+  answerJob(channel: string, job: string, question: string, value: unknown): Promise<void>;
 }

@@ -54,6 +54,7 @@ const REACT = [
   'ConnectionOptions',
   'HybridUpdatesResult',
   'Job',
+  'JobControl',
   'JobState',
   'Jobs',
   'ProcessingWidget',
@@ -71,6 +72,7 @@ const REACT = [
   'useClient',
   'useConnectionStatus',
   'useHybridUpdates',
+  'useJobControl',
   'useStream',
   'useWebSocket',
 ];

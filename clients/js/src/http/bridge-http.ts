@@ -1,4 +1,4 @@
-/** HTTP side of a bridge: polls, snapshots, and stops of streams. */
+/** HTTP side of a bridge: polls, snapshots, and requests to streams and jobs. */
 
 import { assertValid, isFields, readEvents, readPosition } from '../messages.js';
 import type { Fields } from '../messages.js';
@@ -25,6 +25,23 @@ export interface StreamAttempt {
   readonly attempt?: string;
 }
 
+/** Job to cancel. */
+export interface JobCancel {
+  readonly channel: string;
+  readonly job: string;
+  /** Text for the job's log and its watchers. */
+  readonly reason?: string;
+}
+
+/** Answer to a question of a job. */
+export interface JobAnswer {
+  readonly channel: string;
+  readonly job: string;
+  readonly question: string;
+  /** JSON of up to 8 KiB. */
+  readonly value: unknown;
+}
+
 /** Requests to one bridge, with the token of its last descriptor. */
 export class BridgeHTTP {
   constructor(private readonly _descriptors: DescriptorStore) {}
@@ -39,12 +56,20 @@ export class BridgeHTTP {
   /** Stop a stream, unless it has ended. */
   async stopStream(fields: StreamAttempt, signal: AbortSignal): Promise<void> {
     try {
-      const url = this._descriptors.requiredURL('stop');
-      await requestJSON(url, { body: fields, token: await this._descriptors.token(), signal });
+      await this._post('stop', fields, signal);
     } catch (error) {
-      if (hasCode(error, 'ended')) return;
-      throw messageOf(error) ? error : new HTTPError('no answer: the stream may go on', null);
+      if (!hasCode(error, 'ended')) throw error;
     }
+  }
+
+  /** Ask a job to end. */
+  async cancelJob(fields: JobCancel, signal: AbortSignal): Promise<void> {
+    await this._post('cancel', fields, signal);
+  }
+
+  /** Answer a question of a job. */
+  async answerJob(fields: JobAnswer, signal: AbortSignal): Promise<void> {
+    await this._post('answer', fields, signal);
   }
 
   /**
@@ -64,6 +89,15 @@ export class BridgeHTTP {
       addGroups(groups, page);
       if (!fields.more) return { channel, events: [...groups.values()].flat(), position };
       after = page.at(-1)?.position ?? position;
+    }
+  }
+
+  private async _post(name: 'stop' | 'cancel' | 'answer', body: object, signal: AbortSignal): Promise<void> {
+    try {
+      const url = this._descriptors.requiredURL(name);
+      await requestJSON(url, { body, token: await this._descriptors.token(), signal });
+    } catch (error) {
+      throw messageOf(error) ? error : new HTTPError(`no answer: ${name} may have had no effect`, null);
     }
   }
 }

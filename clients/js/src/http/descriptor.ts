@@ -8,10 +8,10 @@ import { HTTPError, foreign, messageOf, requestJSON } from './request.js';
 /** Usual limit of a server, docs/specification.md §6.4: a client that only polls gets no descriptor. */
 const CHANNEL_LIMIT = 128;
 
-export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth' | 'stop';
+export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth' | 'stop' | 'cancel' | 'answer';
 
 /** Usual routes, where they differ from the URL's name. */
-const ROUTES: Partial<Record<RouteName, string>> = { websocket: 'ws', stop: 'stream/stop' };
+const ROUTES: Partial<Record<RouteName, string>> = { websocket: 'ws', stop: 'stream/stop', cancel: 'job/cancel', answer: 'job/answer' };
 
 export interface Descriptor {
   readonly user: string | null;

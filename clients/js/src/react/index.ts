@@ -13,6 +13,8 @@ export { useConnectionStatus } from './use-connection-status.js';
 export type { ConnectionOptions } from './use-connection-status.js';
 export { useHybridUpdates } from './use-hybrid-updates.js';
 export type { HybridUpdatesResult } from './use-hybrid-updates.js';
+export { useJobControl } from './use-job-control.js';
+export type { JobControl } from './use-job-control.js';
 export { useStream } from './use-stream.js';
 export type { StreamResult, UseStreamOptions } from './use-stream.js';
 export { useWebSocket } from './use-web-socket.js';

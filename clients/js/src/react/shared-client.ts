@@ -53,13 +53,26 @@ export class SharedClient implements Client {
     return new ChannelStream<Item>(this, channel, id, options);
   }
 
-  async stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {
-    let stopped: Promise<void> | undefined;
+  stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {
+    return this._request((client) => client.stopStream(channel, stream, attempt));
+  }
+
+  cancelJob(channel: string, job: string, reason?: string): Promise<void> {
+    return this._request((client) => client.cancelJob(channel, job, reason));
+  }
+
+  answerJob(channel: string, job: string, question: string, value: unknown): Promise<void> {
+    return this._request((client) => client.answerJob(channel, job, question, value));
+  }
+
+  /** Use the client until its request is done. */
+  private async _request(send: (client: Client) => Promise<void>): Promise<void> {
+    let sent: Promise<void> | undefined;
     const release = this._use((client) => {
-      stopped = client.stopStream(channel, stream, attempt);
+      sent = send(client);
       return () => {};
     });
-    await stopped?.finally(release);
+    await sent?.finally(release);
   }
 
   private _shared<Value>(pick: (client: Client) => ReadableStore<Value>, initial: Value): ReadableStore<Value> {

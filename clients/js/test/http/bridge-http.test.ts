@@ -83,5 +83,22 @@ it.each([[409, 'superseded'], [404, 'unknown_stream'], [403, 'forbidden']])('sto
 it('stop without an answer rejects with a reason', async () => {
   vi.stubGlobal('fetch', async () => Promise.reject(new TypeError('network')));
   const stopped = http().stopStream({ channel: 'chat.1', stream: 'm1' }, new AbortController().signal);
-  await expect(stopped).rejects.toThrow('no answer: the stream may go on');
+  await expect(stopped).rejects.toThrow('no answer: stop may have had no effect');
+});
+
+it('requests to jobs post their fields, and reject with the code of a refusal', async () => {
+  const bodies: unknown[] = [];
+  vi.stubGlobal('fetch', async (url: string, { body }: { body: string }) => {
+    bodies.push(url, JSON.parse(body));
+    return Response.json({ state: 'cancelling' }, { status: 202 });
+  });
+  const { signal } = new AbortController();
+  const cancel = { channel: 'user-42', job: 'j1', reason: 'wrong file' };
+  const answer = { channel: 'user-42', job: 'j1', question: 'q1', value: { ok: true } };
+  await http().cancelJob(cancel, signal);
+  await http().answerJob(answer, signal);
+  expect(bodies).toEqual(['http://x.test/realtime/job/cancel', cancel, 'http://x.test/realtime/job/answer', answer]);
+  refuse(409, 'ended');
+  await expect(http().cancelJob(cancel, signal)).rejects.toMatchObject({ status: 409, code: 'ended' });
+  await expect(http().answerJob(answer, signal)).rejects.toMatchObject({ status: 409, code: 'ended' });
 });

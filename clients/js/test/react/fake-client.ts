@@ -22,6 +22,8 @@ export class FakeClient implements Client {
   readonly calls: string[] = [];
   /** All subscriptions, ended ones included. */
   readonly subscriptions: { channel: string; handlers: ChannelHandlers; ended: boolean }[] = [];
+  /** Answer of the server to a request about a job; a test may let it throw. */
+  answer: () => Promise<void> = async () => {};
   private readonly channels = new Map<string, Store<ChannelState>>();
   private offset = 0;
 
@@ -63,6 +65,16 @@ export class FakeClient implements Client {
 
   async stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {
     this.calls.push(`stop ${channel} ${stream} ${attempt}`);
+  }
+
+  async cancelJob(channel: string, job: string, reason?: string): Promise<void> {
+    this.calls.push(['cancel', channel, job, ...(reason ? [reason] : [])].join(' '));
+    await this.answer();
+  }
+
+  async answerJob(channel: string, job: string, question: string, value: unknown): Promise<void> {
+    this.calls.push(`answer ${channel} ${job} ${question} ${JSON.stringify(value)}`);
+    await this.answer();
   }
 
   get live(): ChannelHandlers[] {

@@ -65,6 +65,17 @@ test('retry and refresh reach the client', () => {
   expect(clients[0]!.calls).toEqual(['start', 'retry', 'refresh']);
 });
 
+test('requests to jobs use the client until they are done', async () => {
+  await shared.cancelJob('user-42', 'j1', 'wrong file');
+  vi.runAllTimers();
+  await shared.answerJob('user-42', 'j1', 'q1', 'yes');
+  vi.runAllTimers();
+  expect(clients.map(({ calls }) => calls)).toEqual([
+    ['start', 'cancel user-42 j1 wrong file', 'stop'],
+    ['start', 'answer user-42 j1 q1 "yes"', 'stop'],
+  ]);
+});
+
 test('stop of a stream uses the client until it is done', async () => {
   await shared.stopStream('chat.1', 'm1', 'A');
   vi.runAllTimers();
