@@ -18,8 +18,7 @@ BEGIN
         WHEN attempt IS NULL THEN CASE WHEN state.attempt IS NOT NULL THEN 'owned' END
         WHEN take = 'always' THEN NULL
         WHEN take = 'open' THEN CASE WHEN state.ended = 'end' THEN 'ended' END
-        WHEN take = 'absent' THEN CASE WHEN state.attempt IS NOT NULL THEN 'superseded' END
-        WHEN state.attempt IS NULL THEN 'gone'
+        WHEN state.attempt IS NULL THEN CASE WHEN take IS DISTINCT FROM 'absent' THEN 'gone' END
         WHEN state.attempt <> attempt THEN 'superseded'
         WHEN state.ended = 'end' THEN 'ended'
         WHEN fold = 'append' AND 2 + state.items_bytes + items + (state.items_bytes > 0 AND items > 0)::integer > {max_bytes}

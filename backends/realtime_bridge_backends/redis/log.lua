@@ -352,8 +352,7 @@ local function refusal(write, key, change, tail)
   if not (change and change.attempt) then return owner and 'owned' or nil end
   if change.take == 'always' then return nil end
   if change.take == 'open' then return is_ended and 'ended' or nil end
-  if change.take == 'absent' then return owner and 'superseded' or nil end
-  if not owner then return 'gone' end
+  if not owner then return change.take ~= 'absent' and 'gone' or nil end
   if owner ~= change.attempt then return 'superseded' end
   if is_ended then return 'ended' end
   if change.fold == 'append' then

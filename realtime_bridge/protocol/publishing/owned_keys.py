@@ -205,8 +205,9 @@ def refusal(state: KeyState | None, event: Event, *, exists: bool) -> Refusal | 
             return None
         case "open":
             return "ended" if state and state.is_ended else None
-        case "absent":
-            return None if owner is None else "superseded"
+        case "absent" if owner is None:
+            return None
+    # A take-over that was published before is an event of the owner now.
     return _refusal_of_owner(state, event, write.attempt)
 
 

@@ -135,6 +135,23 @@ class FoldingLogContract(LogContractBase):
             (again,) = await sender.append([WRITES["take always"](channel)])
             assert not again.duplicate
 
+    async def test_owner_may_take_an_absent_key_again(
+        self, sender: FoldingLog, receiver: FoldingLog, channel: str
+    ) -> None:
+        batch = [start(channel, take="absent"), part(channel, 1), part(channel, 2)]
+        await _append(sender, batch)
+        # A rotated epoch keeps the key, and no ids: a lost answer makes a writer publish again.
+        epoch = (await sender.positions([channel]))[channel].epoch
+        await receiver.rotate_epoch(channel, epoch)
+        await _append(sender, batch)
+        page = await receiver.latest(channel, key="k")
+        assert summary(page) == [("run.started", "A"), ("run.part", [1, 2])]
+        await _append(sender, [end(channel)])
+        ended, superseded = await sender.append(
+            [start(channel, take="absent"), start(channel, "B", take="absent")]
+        )
+        assert (ended.refused, superseded.refused) == ("ended", "superseded")
+
     async def test_group_has_base_notes_and_merged_parts(
         self, sender: FoldingLog, receiver: FoldingLog, channel: str
     ) -> None:
@@ -244,6 +261,17 @@ class FoldingLogContract(LogContractBase):
         items = [HARD_DATA, ["a,b", '"],["'], "", [], {}, None, 0.1, "Grüße 🚀"]
         parts = [part(channel, *items[n : n + size]) for n, size in ((0, 1), (1, 3), (4, 0))]
         await _append(sender, [start(channel), *parts, part(channel, *items[4:])])
+        merged = (await receiver.latest(channel, key="k")).events[-1]
+        assert merged.body == orjson.dumps(items)
+
+    @pytest.mark.parametrize("size", [1_023, 1_024, 1_025, 2_047, 2_048, 2_049])
+    async def test_items_of_any_size_are_merged(
+        self, sender: FoldingLog, receiver: FoldingLog, channel: str, size: int
+    ) -> None:
+        # A log may divide the items: at a size, before a comma, or within a character.
+        items: list[Any] = ["x" * (size - 2), "é", "y" * (size - 3), 7]
+        await _append(sender, [start(channel), *(part(channel, item) for item in items[:2])])
+        await _append(sender, [part(channel, *items[2:])])
         merged = (await receiver.latest(channel, key="k")).events[-1]
         assert merged.body == orjson.dumps(items)
 

@@ -225,7 +225,8 @@ class StreamChecker(Witness):
         assert event.write.attempt
         if state is None:
             return
-        if event.write.take == "absent":
+        is_repeated = state.attempt == event.attempt and state.end != "end"
+        if event.write.take == "absent" and not is_repeated:
             self._fail("I14", f"{event} took over {state}")
         attempt = self.attempts[event.write.attempt]
         if state.state == "stopped" and attempt.began_at > state.ended_at:

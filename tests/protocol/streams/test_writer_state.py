@@ -216,6 +216,20 @@ def test_lost_log_is_filled_again_with_all_items(*, is_over: bool) -> None:
     assert (log.events()[-1][0] == "stream.ended") == is_over
 
 
+def test_refill_takes_no_key_from_an_attempt_that_was_faster() -> None:
+    stream, log = writer(), Log()
+    add(stream, "a")
+    drain(stream, log)
+    log.lose()
+    add(stream, "b")
+    log.now += 1
+    stream.accept(log.append(stream.next_batch(log.now)))  # it is gone
+    drain(other := writer("B"), log)
+    drain(stream, log)
+    assert (other.state, stream.is_done) == ("open", True)
+    assert log.items() == []
+
+
 def test_rolled_back_log_is_filled_again_with_all_items() -> None:
     stream, log = writer(), Log()
     add(stream, "a")
@@ -229,6 +243,21 @@ def test_rolled_back_log_is_filled_again_with_all_items() -> None:
     drain(stream, log)
     assert log.items() == ["a", "b", "c"]
     assert stream.items == [b'"a"', b'"b"', b'"c"']
+
+
+def test_refill_with_a_lost_answer_is_whole_in_a_new_epoch() -> None:
+    stream, log = writer(), Log()
+    add(stream, "a")
+    drain(stream, log)
+    log.lose()
+    add(stream, "b")
+    log.now += 1
+    stream.accept(log.append(stream.next_batch(log.now)))  # it is gone
+    log.append(stream.next_batch(log.now))
+    log.history = log.history.rotated("x5t8m1nb", now=log.now)
+    stream.accept(log.append(stream.batch_again()))
+    assert (stream.state, stream.items) == ("open", [b'"a"', b'"b"'])
+    assert log.items() == ["a", "b"]
 
 
 def test_new_epoch_with_the_end_repeats_nothing() -> None:
