@@ -1,7 +1,7 @@
 """Streams of a broadcaster, async and blocking, on a log in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -376,9 +376,23 @@ def test_blocking_stream_is_stopped_from_another_thread() -> None:
     broadcaster.close()
 
 
+async def test_stop_reaches_a_silent_writer_by_a_renewal() -> None:
+    log = MemoryBackend()
+    async with Broadcaster(log=log) as broadcaster, Supervisor() as tasks:
+        broadcaster.streams.leases = LeaseKeeper(log.renew, tasks, interval=0.001)
+        async with broadcaster.stream(CHANNEL, id="m1") as stream:
+            stream.append("begun")
+            await accepted(stream, 1)
+            await broadcaster.stop_stream(CHANNEL, "m1")
+            async with asyncio.timeout(30):
+                while stream.state == "open":  # noqa: ASYNC110 -- the stream sets no event
+                    await asyncio.sleep(0)
+    assert (stream.state, stream.text) == ("stopped", "begun")
+
+
 async def test_keeper_renews_in_calls_and_reports_each_answer() -> None:
     calls: list[Sequence[Lease]] = []
-    answers: list[Renewal] = []
+    answers: dict[str, int] = {}
     is_down, done = True, asyncio.Event()
 
     async def renew(leases: Sequence[Lease]) -> list[Renewal]:
@@ -387,22 +401,25 @@ async def test_keeper_renews_in_calls_and_reports_each_answer() -> None:
         if is_down:
             is_down = False
             raise BackendUnavailableError("The log is down")
-        return [Renewal("ended", 3) for _ in leases]
+        return [Renewal("ended", int(lease.key)) for lease in leases]
 
-    def notice(renewal: Renewal) -> None:
-        answers.append(renewal)
-        if len(answers) == 600:
-            done.set()
+    def notice_of(key: str) -> Callable[[Renewal], None]:
+        def notice(renewal: Renewal) -> None:
+            answers[key] = renewal.noted
+            if len(answers) == 600:
+                done.set()
+
+        return notice
 
     async with Supervisor() as tasks:
         keeper = LeaseKeeper(renew, tasks, interval=0.001)
-        leases = [Lease(CHANNEL, f"stream-{n}", "A") for n in range(601)]
+        leases = [Lease(CHANNEL, str(n), "A") for n in range(601)]
         for lease in leases:
-            keeper.add(lease, notice)
+            keeper.add(lease, notice_of(lease.key))
         keeper.remove(leases[0])
         async with asyncio.timeout(30):
             await done.wait()
-    assert answers[:600] == [Renewal("ended", 3)] * 600
+    assert answers == {str(n): n for n in range(1, 601)}
     assert {len(call) for call in calls} == {500, 100}
 
 
