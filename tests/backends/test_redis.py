@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec import msgpack
 from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
@@ -44,7 +45,7 @@ class TestFoldingLog(FoldingLogContract):
             yield partial(shift_leases, client)
 
 
-async def shift_leases(client: Redis, channel: str, seconds: float) -> None:
+async def shift_leases(client: Redis | RedisCluster, channel: str, seconds: float) -> None:
     """Move the ends of all leases of a channel back, as if this time had passed."""
     prefix, milliseconds = f"realtime:{{{channel}}}", round(seconds * 1_000)
     leases: Any = await client.zrange(f"{prefix}:leases", 0, -1, withscores=True)

@@ -1,11 +1,15 @@
 """Redis backend on a Cluster: contracts of a log and of a feed."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
+from redis.asyncio.cluster import RedisCluster as AsyncCluster
 
-from realtime_bridge.testing import FeedContract, LogContract
+from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
+from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge_backends.redis import RedisBackend
+from tests.backends.test_redis import shift_leases
 from tests.services.redis import RedisCluster
 
 
@@ -25,6 +29,20 @@ class TestLog(LogContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver
+
+
+class TestFoldingLog(FoldingLogContract):
+    histories = range(2)
+
+    @pytest.fixture
+    def receiver(self, receiver: RedisBackend) -> RedisBackend:
+        return receiver
+
+    @pytest.fixture
+    async def elapse(self, redis_cluster: RedisCluster) -> AsyncIterator[Elapse]:
+        port = redis_cluster.servers[0].port
+        async with AsyncCluster(host="127.0.0.1", port=port) as client:
+            yield partial(shift_leases, client)
 
 
 class TestFeed(FeedContract):
