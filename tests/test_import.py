@@ -74,6 +74,15 @@ assert asyncio.run(PusherBackend("1", "key", "secret").authorize(fields, request
     assert not loaded_by(program) & {"aiohttp", "yarl", "cryptography"}
 
 
+def test_server_with_its_own_tokens_loads_no_library_of_tokens() -> None:
+    program = """
+from realtime_bridge.server import Bridge, Tokens
+tokens = Tokens("a secret of at least 32 bytes in length", issuer="realtime")
+assert tokens.verify(tokens.issue("42")).user == "42"
+"""
+    assert not loaded_by(program) & {"jwt", "cryptography"}
+
+
 def test_correct_environment_loads_no_search_for_names() -> None:
     program = """
 import os

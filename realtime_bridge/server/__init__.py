@@ -1,11 +1,11 @@
 """Server: an ASGI application that delivers events from the log to browsers."""
 
+from importlib.util import find_spec
+
 from realtime_bridge.errors import ExtraNotInstalledError
 
-try:
-    import jwt as _jwt  # noqa: F401 -- PyJWT verifies the tokens; it is in an extra
-except ModuleNotFoundError as _error:
-    raise ExtraNotInstalledError("The server", missing="PyJWT", extra="server") from _error
+if find_spec("jwt") is None:  # PyJWT verifies tokens; it is in an extra, and imported when needed
+    raise ExtraNotInstalledError("The server", missing="PyJWT", extra="server")
 
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.tokens import Tokens

@@ -14,7 +14,8 @@ from realtime_bridge.server.auth.application import ApplicationFunction
 from realtime_bridge.server.auth.local_guard import LocalGuard
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.revocations import Revocations
-from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, TokenError, Tokens
+from realtime_bridge.server.auth.token_error import TokenError
+from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.server.http.origins import Origins, from_here
 from realtime_bridge.server.http.request import HTTPError, Request
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from math import isinf
 from typing import Any, Self
 
-import jwt
 import orjson
 
 from realtime_bridge.backend.environment import load_settings
@@ -16,29 +15,15 @@ from realtime_bridge.model import ids
 from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.model.user import UserId
 from realtime_bridge.server.auth.principal import Principal, identity_of, kind_of
+from realtime_bridge.server.auth.token_error import TokenError
 
 TOKEN_SECONDS = 600
-_SURROGATE = re.compile("[\ud800-\udfff]")
 SKEW_SECONDS = 30
+_SURROGATE = re.compile("[\ud800-\udfff]")
 AUDIENCE = "realtime"
 
 _HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
 """`{"alg":"HS256","typ":"JWT"}` in base64url, as PyJWT writes the header of each token."""
-
-
-class TokenError(Exception):
-    """The token is invalid; the message gives the reason, and nothing of the token.
-
-    Args:
-        message: sentence for people.
-        code: stable word for programs. After `token_expired`, `token_not_yet_valid` and
-            `token_unknown_key` a fresh token may be accepted.
-
-    """
-
-    def __init__(self, message: str, *, code: str = "bad_token") -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Tokens:
@@ -112,7 +97,8 @@ class Tokens:
             "controls": list(principal.controls or ()) or None,
         }
         claims |= {name: claim for name, claim in optional.items() if claim is not None}
-        return jwt.encode(claims, self._keys[0], algorithm="HS256")
+        signed = _HEADER.encode() + _base64(orjson.dumps(claims))
+        return b".".join((signed, _signature(self._keys[0], signed))).decode()
 
     def verify(self, token: str) -> Principal:
         """Return the principal of a token.
@@ -153,29 +139,11 @@ class Tokens:
             TokenError: the token is expired, forged, malformed, or for another audience.
 
         """
-        failure: Exception | None = None
-        for key in self._keys:
-            try:
-                return self._decode(token, key)
-            except jwt.InvalidSignatureError as error:
-                failure = error  # another key may have signed it
-            # PyJWT parses with `json`, which raises RecursionError for deeply nested JSON.
-            except (jwt.InvalidTokenError, RecursionError) as error:
-                failure = error
-                break
-        assert failure
-        raise _to_token_error(failure) from failure
+        # Most processes never need it, and `cryptography`, which it imports, would be a sixth of
+        # the time that the import of the server takes.
+        from realtime_bridge.server.auth.foreign_tokens import decode
 
-    def _decode(self, token: str, key: bytes) -> dict[str, Any]:
-        return jwt.decode(
-            token,
-            key,
-            algorithms=["HS256"],
-            audience=AUDIENCE,
-            issuer=self._issuer,
-            leeway=SKEW_SECONDS,
-            options={"require": ["exp", "sub", "aud", "iss"]},
-        )
+        return decode(token, self._keys, audience=AUDIENCE, issuer=self._issuer, skew=SKEW_SECONDS)
 
 
 def verify_hs256(
@@ -208,10 +176,18 @@ def verify_hs256(
 
 
 def _is_signed_by(key: bytes, signed: bytes, signature: bytes) -> bool:
-    digest = hmac.digest(key, signed, "sha256")
-    # JWTs carry base64url without its padding (RFC 7515 §2). The comparison takes the same time
-    # for every signature, so its duration reveals no byte of the expected one.
-    return hmac.compare_digest(urlsafe_b64encode(digest).rstrip(b"="), signature)
+    # The comparison takes the same time for every signature, so its duration reveals no byte of the
+    # expected one.
+    return hmac.compare_digest(_signature(key, signed), signature)
+
+
+def _signature(key: bytes, signed: bytes) -> bytes:
+    return _base64(hmac.digest(key, signed, "sha256"))
+
+
+def _base64(data: bytes) -> bytes:
+    """Return base64url without its padding, as JWTs carry it (RFC 7515 §2)."""
+    return urlsafe_b64encode(data).rstrip(b"=")
 
 
 def _hold(claims: Any, audience: str, issuer: str, now: float) -> bool:
@@ -228,39 +204,6 @@ def _hold(claims: Any, audience: str, issuer: str, now: float) -> bool:
         and claims["iat"] <= now
         and "nbf" not in claims
     )
-
-
-def _to_token_error(error: Exception) -> TokenError:
-    for kind, code, message in _REASONS:
-        if isinstance(error, kind):
-            return TokenError(message, code=code)
-    return TokenError("the token is malformed: get a new token")
-
-
-_REASONS: Sequence[tuple[type[Exception], str, str]] = (
-    (jwt.ExpiredSignatureError, "token_expired", "the token has expired: get a new token"),
-    (
-        jwt.ImmatureSignatureError,
-        "token_not_yet_valid",
-        f"the token begins over {SKEW_SECONDS} s after this server's time: correct both clocks",
-    ),
-    (
-        jwt.InvalidSignatureError,
-        "token_unknown_key",
-        "the token is not signed with this server's REALTIME_SECRET: check both secrets",
-    ),
-    (
-        jwt.InvalidAudienceError,
-        "bad_token",
-        f"the token is for another audience: issue it for {AUDIENCE!r}",
-    ),
-    (
-        jwt.InvalidIssuerError,
-        "bad_token",
-        "the token is of another application: set the same REALTIME_PREFIX on both sides",
-    ),
-)
-"""Code and message of each of PyJWT's errors; the others are malformed tokens."""
 
 
 def _patterns(given: Iterable[str]) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.server.auth.principal import Principal
-from realtime_bridge.server.auth.tokens import TokenError
+from realtime_bridge.server.auth.token_error import TokenError
 from realtime_bridge.server.fanout.subscriber import Subscriber
 from realtime_bridge.server.http.denial import TOO_MANY, Denial
 from realtime_bridge.server.http.requested_positions import RequestedPositions

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from realtime_bridge.protocol.wire.rpc import sign
 from realtime_bridge.server import Principal
 from realtime_bridge.server.auth.signatures import SignatureError, Signatures
-from realtime_bridge.server.auth.tokens import SKEW_SECONDS, TokenError, Tokens, verify_hs256
+from realtime_bridge.server.auth.token_error import TokenError
+from realtime_bridge.server.auth.tokens import SKEW_SECONDS, Tokens, verify_hs256
 from realtime_bridge.server.http.request import Request
 from tests.server.harness import SECRET, Serve, Site, make_bridge
 
