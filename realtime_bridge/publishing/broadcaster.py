@@ -33,8 +33,9 @@ _TIMING = PublishTiming()
 class Broadcaster(JobsAndStreams):
     """Publisher of events: appends them to the log, then pushes them through the backend.
 
-    Use it as an async context manager, in one event loop. The log decides whether a publish
-    succeeded; without a log (signal mode), the push decides.
+    Use it as an async context manager, in one event loop. Before it is entered, a log in PostgreSQL
+    raises `ConfigurationError`, and others may open connections that nothing closes. The log
+    decides whether a publish succeeded; without a log (signal mode), the push decides.
 
     Args:
         log: gives events their positions and stores them; None is signal mode.
