@@ -5,23 +5,31 @@
 
     track_tasks(BlockingBroadcaster.from_env(), lambda task: f"user-{task.kwargs['user_id']}")
 
-Call it where the application is made: clients and workers both need it.
+Call it where the application is made: clients and workers both need it. With
+`Celery("shop", task_cls=JobTask)`, a task that people cancelled before its start does not start.
 """
 
+import hashlib
 import sys
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from billiard.process import current_process
-from celery import current_app, signals, states
+from celery import Celery, current_app, signals, states
 from celery.app.task import Task as CeleryTask
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 from celery.utils.time import maybe_make_aware
 
 from realtime_bridge.backend.repeating_thread import repeat_in_thread
+from realtime_bridge.errors import JobCancelledError, JobSupersededError
+from realtime_bridge.integrations.cancel_hooks import CancelHooks, call_in_thread
 from realtime_bridge.integrations.handover import Handover
 from realtime_bridge.integrations.tasks import (
+    Cancellable,
     Channel,
     Task,
     TaskReporter,
@@ -33,11 +41,46 @@ from realtime_bridge.integrations.tasks import (
 from realtime_bridge.jobs.values import error_text, to_text
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
-__all__ = ["Task", "current_job", "track_tasks"]
+__all__ = [
+    "CeleryCancelled",
+    "CelerySuperseded",
+    "JobTask",
+    "Task",
+    "current_job",
+    "revoke_on_cancel",
+    "track_tasks",
+]
+
+_PARENT = "realtime_bridge_parent"
+"""Header of a call: the job that shows the caller. A worker cannot know whether there is one."""
+
+
+class CeleryCancelled(JobCancelledError, Ignore):  # type: ignore[misc]  # noqa: N818 -- as Celery names its own
+    """Task that people cancelled: Celery neither takes it as failed nor retries it."""
+
+
+class CelerySuperseded(JobSupersededError, Ignore):  # type: ignore[misc]  # noqa: N818
+    """Task that another worker runs again: its result is that of the other run."""
+
+
+class JobTask(CeleryTask):  # type: ignore[misc]
+    """Base class of tasks: one that people cancelled in the queue does not start."""
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Raise CeleryCancelled in a cancelled task."""
+        # Not in a handler of `task_prerun`: Celery logs and ignores its exceptions.
+        current_job().check()
+        super().before_start(task_id, args, kwargs)
 
 
 def track_tasks(
-    broadcaster: BlockingBroadcaster, channel: Channel, *, title: Title | None = None
+    broadcaster: BlockingBroadcaster,
+    channel: Channel,
+    *,
+    title: Title | None = None,
+    cancellable: Cancellable | None = None,
+    result: bool = False,
+    nested: bool = False,
 ) -> None:
     """Report every task from now on, in each process that calls this.
 
@@ -45,11 +88,24 @@ def track_tasks(
         broadcaster: publisher.
         channel: returns the channel of a task; None for a task without watchers.
         title: returns the title of a task; the last part of its name by default.
+        cancellable: returns whether people may cancel a task: it gets CeleryCancelled at its next
+            `progress`, `track` or `check`.
+        result: people see what a task returns, up to 32 KiB of JSON.
+        nested: a task that another one on the same channel calls is a part of it.
 
     """
-    receiver = _SignalReceiver(TaskReporter(broadcaster, channel, title))
+    reporter = TaskReporter(
+        broadcaster,
+        channel,
+        title,
+        cancellable=cancellable,
+        result=result,
+        errors=(CeleryCancelled, CelerySuperseded),
+    )
+    receiver = _SignalReceiver(reporter, is_nested=nested)
     for signal, handler in (
         (signals.before_task_publish, receiver.sent),
+        (signals.task_received, receiver.received),
         (signals.task_prerun, receiver.started),
         (signals.task_retry, receiver.retried),
         (signals.task_success, receiver.completed),
@@ -63,11 +119,32 @@ def track_tasks(
         signal.connect(handler, weak=False)
 
 
+def revoke_on_cancel(bridge: CancelHooks, app: Celery, *, kill_after: float | None = None) -> None:
+    """Revoke a task that people cancel, so that no worker starts it.
+
+    Args:
+        bridge: bridge whose pages cancel.
+        app: application of the tasks; a job's id is its task's.
+        kill_after: seconds after which the process of a task that still runs is killed; None
+            leaves the end to the task.
+
+    """
+    bridge.on_cancel(
+        call_in_thread(
+            lambda _, job: app.control.revoke(job),
+            then=lambda _, job: app.control.revoke(job, terminate=True),
+            after=kill_after,
+        )
+    )
+
+
 class _SignalReceiver:
     """Receiver of Celery's signals."""
 
-    def __init__(self, jobs: TaskReporter) -> None:
+    def __init__(self, jobs: TaskReporter, *, is_nested: bool) -> None:
         self._jobs = jobs
+        self._is_nested = is_nested
+        self._requests: WeakValueDictionary[str, Any] = WeakValueDictionary()
         self._delayed = threading.local()
         self._handover: Handover | None = None
 
@@ -75,6 +152,10 @@ class _SignalReceiver:
         """Report a call or a retry, before a worker can start it."""
         args, kwargs, *_rest = body
         task = _task(headers["id"], sender, args, kwargs)
+        parent = headers.get("parent_id")
+        if self._is_nested and parent and self._jobs.shows(parent, task):
+            headers[_PARENT] = parent
+        task = replace(task, parent=headers.get(_PARENT))
         if headers.get("retries"):
             self._report_retry(task, _retry_at(headers.get("eta")))
         else:
@@ -93,11 +174,15 @@ class _SignalReceiver:
             error = "the worker lost its connection" if reason is None else _text(reason.exc)
             self._jobs.retrying(_task_of(request), error, retry_at)
 
-    def started(self, sender: Any, task_id: str, args: Any, kwargs: Any, **_: Any) -> None:
-        self._jobs.started(_task(task_id, sender.name, args, kwargs))
+    def received(self, request: Any, **_: Any) -> None:
+        """Keep the request, for `failed` in the parent of a pool: that gets the id alone."""
+        self._requests[request.id] = request
 
-    def completed(self, sender: Any, **_: Any) -> None:
-        self._jobs.completed(_task_of(sender.request))
+    def started(self, sender: Any, **_: Any) -> None:
+        self._jobs.started(_task_of(sender.request))
+
+    def completed(self, sender: Any, result: Any = None, **_: Any) -> None:
+        self._jobs.completed(_task_of(sender.request), result)
 
     def failed(
         self, sender: Any, task_id: str, exception: Any, args: Any, kwargs: Any, **_: Any
@@ -105,14 +190,25 @@ class _SignalReceiver:
         # `finished` has reported it, with the reason: this is the parent's signal for it.
         if isinstance(exception, Reject):
             return
-        task = _task(task_id, sender.name, args, kwargs)
+        request = self._requests.get(task_id)
+        task = _task_of(request) if request else _task(task_id, sender.name, args, kwargs)
         self._jobs.failed(task, error_text(exception))
 
-    def revoked(self, request: Any, expired: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002 -- Celery's arguments
+    def revoked(
+        self,
+        request: Any,
+        expired: bool = False,  # noqa: FBT001, FBT002 -- Celery's arguments
+        terminated: bool = False,  # noqa: FBT001, FBT002
+        **_: Any,
+    ) -> None:
+        task = _task_of(request)
+        if not terminated:
+            # It never ran. So it ends the job of a former run too, as in a retry that waits.
+            task = replace(task, attempt=None)
         if expired:
-            self._jobs.failed(_task_of(request), "expired before the start")
+            self._jobs.failed(task, "expired before the start")
         else:
-            self._jobs.cancelled(_task_of(request))
+            self._jobs.cancelled(task)
 
     def finished(self, sender: Any, state: str | None, retval: Any, **_: Any) -> None:
         """Report the ends without a signal of their own: Ignore, Reject, SystemExit."""
@@ -142,7 +238,10 @@ class _SignalReceiver:
 
 def _task_of(request: Any) -> Task:
     name = request.task if isinstance(request.task, str) else request.task.name
-    return _task(request.id, name, request.args, request.kwargs)
+    # A worker's request has all headers in one place, that of a running task has them itself.
+    headers = getattr(request, "request_dict", None) or vars(request)
+    task = _task(request.id, name, request.args, request.kwargs)
+    return replace(task, attempt=_attempt(headers), parent=headers.get(_PARENT))
 
 
 def _task(task_id: str, name: str, args: Any, kwargs: Any) -> Task:
@@ -150,6 +249,19 @@ def _task(task_id: str, name: str, args: Any, kwargs: Any) -> Task:
     function = getattr(current_app.tasks.get(name), "run", None)
     named = arguments_by_name(function, args or (), kwargs or {})
     return Task(id=task_id, name=name, args=tuple(args or ()), kwargs=named)
+
+
+def _attempt(headers: Mapping[str, Any]) -> str:
+    """Return the name of a run, the same one in the process of the task and in its parent."""
+    properties, delivery = headers.get("properties"), headers.get("delivery_info")
+    facts = (
+        headers.get("hostname"),
+        headers.get("retries") or 0,
+        (properties or {}).get("delivery_tag"),
+        # Redis delivers a message again under its first tag.
+        bool((delivery or {}).get("redelivered")),
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def _text(error: BaseException | None) -> str | None:

@@ -17,7 +17,10 @@ from typing import Any
 
 from huey import CancelExecution, Huey, RetryTask, signals
 
+from realtime_bridge.errors import JobCancelledError, JobSupersededError
+from realtime_bridge.integrations.cancel_hooks import CancelHooks, call_in_thread
 from realtime_bridge.integrations.tasks import (
+    Cancellable,
     Channel,
     Task,
     TaskReporter,
@@ -29,7 +32,28 @@ from realtime_bridge.integrations.tasks import (
 from realtime_bridge.jobs.values import error_text
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
-__all__ = ["Task", "current_job", "track_tasks"]
+__all__ = [
+    "HueyCancelled",
+    "HueySuperseded",
+    "Task",
+    "current_job",
+    "revoke_on_cancel",
+    "track_tasks",
+]
+
+
+class HueyCancelled(JobCancelledError, CancelExecution):  # type: ignore[misc]  # noqa: N818
+    """Task that people cancelled: Huey does not retry it."""
+
+    def __init__(self, message: str) -> None:
+        CancelExecution.__init__(self, message, retry=False)
+
+
+class HueySuperseded(JobSupersededError, CancelExecution):  # type: ignore[misc]  # noqa: N818
+    """Task that another worker runs again: Huey does not retry this run."""
+
+    def __init__(self, message: str) -> None:
+        CancelExecution.__init__(self, message, retry=False)
 
 
 def track_tasks(
@@ -38,6 +62,8 @@ def track_tasks(
     channel: Channel,
     *,
     title: Title | None = None,
+    cancellable: Cancellable | None = None,
+    result: bool = False,
 ) -> None:
     """Report every task from now on, in each process that calls this.
 
@@ -46,9 +72,20 @@ def track_tasks(
         broadcaster: publisher.
         channel: returns the channel of a task; None for a task without watchers.
         title: returns the title of a task; the last part of its name by default.
+        cancellable: returns whether people may cancel a task: it gets HueyCancelled at its next
+            `progress`, `track` or `check`.
+        result: people see what a task returns, up to 32 KiB of JSON.
 
     """
-    receiver = _SignalReceiver(huey, TaskReporter(broadcaster, channel, title))
+    reporter = TaskReporter(
+        broadcaster,
+        channel,
+        title,
+        cancellable=cancellable,
+        result=result,
+        errors=(HueyCancelled, HueySuperseded),
+    )
+    receiver = _SignalReceiver(huey, reporter)
     for signal, handler in (
         (signals.SIGNAL_ENQUEUED, receiver.enqueued),
         (signals.SIGNAL_EXECUTING, receiver.executing),
@@ -58,9 +95,21 @@ def track_tasks(
         (signals.SIGNAL_INTERRUPTED, receiver.interrupted),
     ):
         huey.signal(signal)(handler)
+    huey.pre_execute(name=__name__)(receiver.check)
     huey.post_execute(name=__name__)(receiver.executed)
     # A worker process ends without its exit handlers.
     huey.on_shutdown(name=__name__)(receiver.shut_down)
+
+
+def revoke_on_cancel(bridge: CancelHooks, huey: Any) -> None:
+    """Revoke a task that people cancel, so that no worker starts it.
+
+    Args:
+        bridge: bridge whose pages cancel.
+        huey: the `Huey` of the tasks; a job's id is its task's.
+
+    """
+    bridge.on_cancel(call_in_thread(lambda _, job: huey.revoke_by_id(job)))
 
 
 class _SignalReceiver:
@@ -84,6 +133,10 @@ class _SignalReceiver:
             task.execute = partial(self._execute, task, task.execute)
         self._jobs.started(_task_of(task))
 
+    def check(self, _: Any) -> None:
+        """Raise HueyCancelled in a task that people cancelled before its start."""
+        current_job().check()
+
     def _execute(self, task: Any, execute: Callable[[], Any]) -> Any:
         try:
             return execute()
@@ -97,10 +150,10 @@ class _SignalReceiver:
         """Finish the reports of a worker that ends."""
         self._jobs.close()
 
-    def executed(self, task: Any, _: Any, error: BaseException | None) -> None:
+    def executed(self, task: Any, value: Any, error: BaseException | None) -> None:
         """Report the outcome; only this hook of Huey's receives errors of every kind."""
         if error is None:
-            self._jobs.completed(_task_of(task))
+            self._jobs.completed(_task_of(task), value)
         elif task.retries:
             self._jobs.retrying(_task_of(task), error_text(error), _retry_at(task, error))
         elif not isinstance(error, CancelExecution):

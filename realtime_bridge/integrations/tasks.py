@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from realtime_bridge.errors import JobCancelledError, JobSupersededError
 from realtime_bridge.integrations.handover import Handover
 from realtime_bridge.jobs.blocking_job import BlockingJob
 from realtime_bridge.jobs.silent_job import SilentJob
@@ -22,13 +23,16 @@ class Task:
     """Call of a task: id, name and arguments.
 
     `kwargs` has the arguments by their names, also those that were given by position and the
-    defaults, where this process knows the task's function.
+    defaults, where this process knows the task's function. `attempt` names the run, where the
+    queue has a name for it; `parent` is the id of the task that called this one, if that is shown.
     """
 
     id: str
     name: str
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    attempt: str | None = None
+    parent: str | None = None
 
 
 def arguments_by_name(
@@ -53,6 +57,7 @@ class _Run:
     """Task that runs in a thread, and its job."""
 
     task_id: str
+    channel: str | None
     job: BlockingJob | None
 
 
@@ -61,6 +66,9 @@ Channel = Callable[[Task], str | None]
 
 Title = Callable[[Task], str]
 """Function that returns the title of a task; the default is the last part of its name."""
+
+Cancellable = Callable[[Task], bool]
+"""Function that returns whether people may cancel a task; without one they may cancel none."""
 
 MAX_LATE = 1_000
 """Jobs that a process hands over at its end, the last ones; a child has few of them."""
@@ -88,6 +96,11 @@ def _stack() -> "list[_Run]":
     return stack
 
 
+def _run_of(task_id: str) -> "_Run | None":
+    """Return the innermost run of a task in this thread."""
+    return next((run for run in reversed(_stack()) if run.task_id == task_id), None)
+
+
 def unix_ms_after(seconds: float) -> int:
     """Return the time `seconds` from now, in Unix milliseconds."""
     return int((time.time() + seconds) * 1000)
@@ -100,15 +113,31 @@ class TaskReporter:
         broadcaster: publisher; it may be made at module level, and works after a fork.
         channel: returns the channel of a task.
         title: returns the title that people see.
+        cancellable: returns whether people may cancel a task.
+        result: whether people see what a task returns.
+        errors: the errors that stop a task, in the form that its queue takes for no failure.
 
     """
 
     def __init__(
-        self, broadcaster: BlockingBroadcaster, channel: Channel, title: Title | None
+        self,
+        broadcaster: BlockingBroadcaster,
+        channel: Channel,
+        title: Title | None = None,
+        *,
+        cancellable: Cancellable | None = None,
+        result: bool = False,
+        errors: tuple[type[JobCancelledError], type[JobSupersededError]] = (
+            JobCancelledError,
+            JobSupersededError,
+        ),
     ) -> None:
         self._broadcaster = broadcaster
         self._channel = channel
         self._title = title or _name
+        self._cancellable = cancellable or (lambda _: False)
+        self._has_results = result
+        self._errors = errors
         self._late: list[BlockingJob] = []
 
     def queued(self, task: Task) -> None:
@@ -116,18 +145,21 @@ class TaskReporter:
         self._report(task, "queued")
 
     def started(self, task: Task) -> None:
-        """Report that the task runs in this thread."""
-        job = self._job(task)
+        """Report that the task runs in this thread; `current_job` knows of an earlier cancel."""
+        channel = self._channel_of(task)
+        job = self._job(task, channel)
         if job:
             job.report("started")
-        _stack().append(_Run(task.id, job))
+        _stack().append(_Run(task.id, channel, job))
 
     def retrying(self, task: Task, error: str | None = None, retry_at: int | None = None) -> None:
         """Report a failure that is retried, at `retry_at` in Unix milliseconds."""
         self._report(task, "retrying", error, retry_at)
 
-    def completed(self, task: Task) -> None:
+    def completed(self, task: Task, result: object = None) -> None:
         """Report success."""
+        if self._has_results and result is not None and (run := _run_of(task.id)) and run.job:
+            run.job.set_result(result)
         self._report(task, "completed")
 
     def failed(self, task: Task, error: str) -> None:
@@ -137,6 +169,11 @@ class TaskReporter:
     def cancelled(self, task: Task, reason: str | None = None) -> None:
         """Report that the task was cancelled."""
         self._report(task, "cancelled", reason)
+
+    def shows(self, parent: str, task: Task) -> bool:
+        """Return whether a task that runs in this thread is a job on the channel of another."""
+        run = _run_of(parent)
+        return run is not None and bool(run.job) and run.channel == self._channel_of(task)
 
     def close(self, handover: Handover | None = None) -> None:
         """Wait for the reports, at most 5 s, before this process ends without its exit handlers.
@@ -166,25 +203,40 @@ class TaskReporter:
     def _report(
         self, task: Task, state: str, error: str | None = None, retry_at: int | None = None
     ) -> None:
-        stack = _stack()
-        runs = [run for run in stack if run.task_id == task.id]
-        job = runs[-1].job if runs else self._job(task)
+        run = _run_of(task.id)
+        job = run.job if run else self._job(task, self._channel_of(task))
         if job and not job.report(state, error=error, retry_at=retry_at):
             self._keep(job)
-        if runs:
+        if run:
             # With the tasks that it called, whose end may be missing.
-            del stack[stack.index(runs[-1]) :]
+            stack = _stack()
+            del stack[stack.index(run) :]
 
-    def _job(self, task: Task) -> BlockingJob | None:
-        # A wrong channel or title function must not fail the task itself.
+    def _channel_of(self, task: Task) -> str | None:
+        # A wrong function of the application must not fail the task itself.
         try:
-            channel = self._channel(task)
-            if channel is None:
-                return None
-            return self._broadcaster.job(channel, id=task.id, title=self._title_of(task))
+            return self._channel(task)
         except Exception:
             _logger.exception("task not reported task=%s id=%s", task.name, task.id)
             return None
+
+    def _job(self, task: Task, channel: str | None) -> BlockingJob | None:
+        if channel is None:
+            return None
+        try:
+            job = self._broadcaster.job(
+                channel,
+                id=task.id,
+                title=self._title_of(task),
+                parent=task.parent,
+                attempt=task.attempt,
+                cancellable=self._cancellable(task),
+            )
+        except Exception:
+            _logger.exception("task not reported task=%s id=%s", task.name, task.id)
+            return None
+        job.raise_as(*self._errors)
+        return job
 
     def _title_of(self, task: Task) -> str:
         try:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from realtime_bridge.backend.native_threads import wait_for
+from realtime_bridge.errors import JobCancelledError, JobSupersededError
 from realtime_bridge.jobs.job import ANSWER_SECONDS, Job, total_of
 from realtime_bridge.jobs.streams import BlockingJobStream, StreamFormat
 from realtime_bridge.model import ids
@@ -48,6 +49,12 @@ class BlockingJob(Job):
         """
         self._change(state, error=error, retry_at=retry_at)
         return self._reporter.wait()
+
+    def raise_as(
+        self, cancelled: type[JobCancelledError], superseded: type[JobSupersededError]
+    ) -> None:
+        """Raise the cancel and the take-over in forms that a queue takes for no failures."""
+        self._errors = (cancelled, superseded)
 
     def unsent(self) -> bytes | None:
         """Return the newest update that is not published, for `forward` in another process."""

@@ -48,6 +48,11 @@ class Job:
 
     """
 
+    _errors: tuple[type[JobCancelledError], type[JobSupersededError]] = (
+        JobCancelledError,
+        JobSupersededError,
+    )
+
     def __init__(
         self,
         channel: str,
@@ -144,10 +149,11 @@ class Job:
         """Raise what stops code that is not async; an async block is cancelled instead."""
 
     def _interruption(self) -> JobCancelledError | JobSupersededError:
+        cancelled, superseded = self._errors
         if self._state.interruption == "cancelled":
             by = f" by {self._state.by}" if self._state.by else ""
-            return JobCancelledError(f"Job {self.id} was cancelled{by}: end its work")
-        return JobSupersededError(f"Another run took over job {self.id}: end this one")
+            return cancelled(f"Job {self.id} was cancelled{by}: end its work")
+        return superseded(f"Another run took over job {self.id}: end this one")
 
     def _ask(self, question: str, asked: str, choices: Sequence[str] | None) -> None:
         options = None if choices is None else [to_text(choice) or "" for choice in choices]

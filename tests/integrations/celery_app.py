@@ -8,17 +8,16 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 
-from realtime_bridge import BlockingBroadcaster
-from realtime_bridge.integrations.celery import current_job, track_tasks
+from realtime_bridge.integrations.celery import JobTask, current_job, track_tasks
 from tests.integrations import work
 
 REDIS = os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0")
 
-app = Celery("tests", broker=REDIS, backend=REDIS)
+app = Celery("tests", broker=REDIS, backend=REDIS, task_cls=JobTask)
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
 
-broadcaster = BlockingBroadcaster.from_env()
-track_tasks(broadcaster, work.channel)
+broadcaster = work.Broadcaster.from_env()
+track_tasks(broadcaster, work.channel, cancellable=lambda _: True, result=True, nested=True)
 
 
 @app.task
@@ -119,6 +118,26 @@ def exceeds_soft_time_limit(*, user: str) -> None:
 def is_retried_without_a_handled_error(self: Any, *, user: str) -> None:
     if not self.request.retries:
         raise self.retry(exc=ValueError("not yet"), countdown=0)
+
+
+@app.task(autoretry_for=(Exception,), max_retries=1)
+def works_on(*, user: str) -> None:
+    work.works_on(user=user)
+
+
+@app.task
+def returns(*, user: str) -> dict[str, int]:
+    return work.returns(user=user)
+
+
+@app.task
+def kills_all(*, user: str) -> None:
+    work.kills_all(user=user)
+
+
+@app.task
+def calls(*, user: str) -> None:
+    returns.delay(user=user)
 
 
 @app.task

@@ -5,7 +5,6 @@ from typing import Any
 
 from huey import CancelExecution, RedisHuey
 
-from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.huey import track_tasks
 from tests.integrations import work
 
@@ -17,6 +16,9 @@ is_retried = huey.task(retries=1)(work.is_retried)
 exits = huey.task()(work.exits)
 fails_oddly = huey.task()(work.fails_oddly)
 fails_at_length = huey.task()(work.fails_at_length)
+works_on = huey.task(retries=1)(work.works_on)
+returns = huey.task()(work.returns)
+is_killed = huey.task()(work.is_killed)
 waits = huey.task()(work.waits)
 runs_too_long: Any = huey.task(timeout=1, name="runs_too_long")(work.waits)
 
@@ -26,4 +28,5 @@ def cancels_itself(*, user: str) -> None:
     raise CancelExecution("not needed")
 
 
-track_tasks(huey, BlockingBroadcaster.from_env(), work.channel)
+broadcaster = work.Broadcaster.from_env()
+track_tasks(huey, broadcaster, work.channel, cancellable=lambda _: True, result=True)

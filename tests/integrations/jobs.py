@@ -22,6 +22,15 @@ async def wait_for_state(log: RedisBackend, channel: str, end: str) -> list[str]
     return states
 
 
+async def wait_until_lost(log: RedisBackend, channel: str) -> list[str]:
+    """Read a job until the log shows it as lost, and return all its states."""
+    async with asyncio.timeout(TIMEOUT):
+        # No event wakes a waiter: it is a read that ends a lease which has run out.
+        while "lost" not in (states := await current_states(log, channel)):  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    return states
+
+
 async def current_states(log: RedisBackend, channel: str) -> list[str]:
     """Return the states on a channel so far."""
     return [event.event.removeprefix("job.") for event in await _events(log, channel)]
@@ -30,6 +39,11 @@ async def current_states(log: RedisBackend, channel: str) -> list[str]:
 async def state_data(log: RedisBackend, channel: str, state: str) -> dict[str, Any]:
     """Return the data of the first event of a state."""
     return next(event.data for event in await _events(log, channel) if event.event.endswith(state))
+
+
+async def all_data(log: RedisBackend, channel: str) -> list[dict[str, Any]]:
+    """Return the data of all events on a channel so far."""
+    return [event.data for event in await _events(log, channel)]
 
 
 async def _events(log: RedisBackend, channel: str) -> Sequence[Event]:

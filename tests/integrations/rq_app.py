@@ -1,10 +1,12 @@
 """Application on RQ, for a worker and its clients."""
 
+from typing import Any
+
 import rq
 
-from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.rq import track_tasks
 from realtime_bridge.integrations.tasks import Task
+from tests.integrations import work
 
 
 def channel(task: Task) -> str | None:
@@ -12,6 +14,7 @@ def channel(task: Task) -> str | None:
     return f"user-{user}" if user else None
 
 
-broadcaster = BlockingBroadcaster.from_env()
-Queue, Worker = track_tasks(broadcaster, channel)
-_, SimpleWorker = track_tasks(broadcaster, channel, worker=rq.SimpleWorker)
+broadcaster = work.Broadcaster.from_env()
+options: Any = {"cancellable": lambda _: True, "result": True}
+Queue, Worker = track_tasks(broadcaster, channel, **options)
+_, SimpleWorker = track_tasks(broadcaster, channel, worker=rq.SimpleWorker, **options)

@@ -10,7 +10,14 @@ import pytest
 
 from realtime_bridge_backends.redis import RedisBackend
 from tests.cli.processes import Process
-from tests.integrations.jobs import state_data, wait_for_state
+from tests.integrations import work, workers
+from tests.integrations.jobs import (
+    all_data,
+    current_states,
+    state_data,
+    wait_for_state,
+    wait_until_lost,
+)
 from tests.services.redis import RedisServer
 
 ROOT = Path(__file__).parent.parent.parent
@@ -188,3 +195,66 @@ async def test_job_in_a_block_of_a_retried_task_completes(
     app.has_a_job_of_its_own.delay(channel=channel)
     states = await wait_for_state(log, channel, "completed")
     assert states == ["started", "started", "completed"]
+
+
+async def test_task_cancelled_in_the_queue_does_not_start(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-cancelled-before"
+    task = app.works.apply_async(kwargs={"user": user}, countdown=1)
+    assert (await work.cancel(app.broadcaster, user, task.id)).accepted
+    states = await wait_for_state(log, f"user-{user}", "cancelled")
+    assert states == ["queued", "cancelling", "started", "cancelled"]
+
+
+async def test_running_task_is_cancelled_and_not_retried(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-cancelled"
+    task = app.works_on.delay(user=user)
+    await wait_for_state(log, f"user-{user}", "progress")
+    assert (await work.cancel(app.broadcaster, user, task.id)).accepted
+    assert (await wait_for_state(log, f"user-{user}", "cancelled"))[-1] == "cancelled"
+    assert (await state_data(log, f"user-{user}", "cancelled"))["by"] == "ann"
+
+
+async def test_task_delivered_again_ends_its_first_run(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-again"
+    call = app.works_on.s(user=user)
+    call.apply_async(task_id=user)
+    await wait_for_state(log, f"user-{user}", "progress")
+    call.apply_async(task_id=user)
+    # One of two workers is free again once the first run has ended.
+    app.works.delay(user=f"{user}-after")
+    await wait_for_state(log, f"user-{user}-after", "completed")
+    assert not {"failed", "cancelled"} & {*(await current_states(log, f"user-{user}"))}
+    assert (await work.cancel(app.broadcaster, user, user)).accepted
+    states = await wait_for_state(log, f"user-{user}", "cancelled")
+    assert states.count("started") == 2
+
+
+async def test_result_of_a_nested_task_is_shown(worker: str, app: Any, log: RedisBackend) -> None:
+    user = f"{worker}-nested"
+    parent = app.calls.delay(user=user)
+    app.returns.delay(user=f"{user}-alone")
+    while not any(data["result"] for data in await all_data(log, f"user-{user}")):
+        await wait_for_state(log, f"user-{user}", "completed")
+    child = [data for data in await all_data(log, f"user-{user}") if data["job"] != parent.id]
+    assert {data["parent"] for data in child} == {parent.id}
+    assert child[-1]["result"] == {"rows": 12}
+    await wait_for_state(log, f"user-{user}-alone", "completed")
+    assert (await state_data(log, f"user-{user}-alone", "started"))["parent"] is None
+
+
+async def test_task_of_a_killed_worker_is_lost(
+    variables: dict[str, str], app: Any, log: RedisBackend, tmp_path: Path
+) -> None:
+    command = (sys.executable, "-m", "celery", "-A", "tests.integrations.celery_app", "worker")
+    options = ("-c", "1", "-Q", "doomed", "--without-mingle", "--without-gossip")
+    output = tmp_path / "worker.log"
+    with workers.running(*command, *options, variables=variables, output=output):
+        app.kills_all.apply_async(kwargs={"user": "celery-lost"}, queue="doomed")
+        states = await wait_until_lost(log, "user-celery-lost")
+    assert states == ["queued", "started", "lost"]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from realtime_bridge_backends.redis import RedisBackend
-from tests.integrations import workers
-from tests.integrations.jobs import state_data, wait_for_state
+from tests.integrations import work, workers
+from tests.integrations.jobs import current_states, state_data, wait_for_state, wait_until_lost
 
 CONSUMER = str(Path(sys.executable).with_name("huey_consumer"))
 
@@ -97,3 +97,35 @@ async def test_task_revoked_before_its_start_is_cancelled(
     app.works(user=user).revoke()
     app.huey.storage.conn.rpush(f"go-{user}-before", "on")
     assert await wait_for_state(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]
+
+
+async def test_task_cancelled_in_the_queue_does_not_start(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-cancelled-before"
+    app.waits(user=f"{user}-before")
+    task = app.works(user=user)
+    assert (await work.cancel(app.broadcaster, user, task.id)).accepted
+    app.huey.storage.conn.rpush(f"go-{user}-before", "on")
+    states = await wait_for_state(log, f"user-{user}", "cancelled")
+    assert states == ["queued", "cancelling", "started", "cancelled"]
+
+
+async def test_running_task_is_cancelled_and_not_retried(
+    worker: str, app: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-cancelled"
+    task = app.works_on(user=user)
+    await wait_for_state(log, f"user-{user}", "progress")
+    assert (await work.cancel(app.broadcaster, user, task.id)).accepted
+    await wait_for_state(log, f"user-{user}", "cancelled")
+    app.returns(user=f"{user}-after")
+    await wait_for_state(log, f"user-{user}-after", "completed")
+    assert (await state_data(log, f"user-{user}-after", "completed"))["result"] == {"rows": 12}
+    assert (await current_states(log, f"user-{user}"))[-1] == "cancelled"
+
+
+@pytest.mark.parametrize("worker", ["process"], indirect=True)
+async def test_task_of_a_killed_process_is_lost(worker: str, app: Any, log: RedisBackend) -> None:
+    app.is_killed(user="huey-lost")
+    assert await wait_until_lost(log, "user-huey-lost") == ["queued", "started", "lost"]

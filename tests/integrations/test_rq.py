@@ -11,8 +11,8 @@ from rq import Retry
 from rq.command import send_stop_job_command
 
 from realtime_bridge_backends.redis import RedisBackend
-from tests.integrations import workers
-from tests.integrations.jobs import state_data, wait_for_state
+from tests.integrations import work, workers
+from tests.integrations.jobs import current_states, state_data, wait_for_state, wait_until_lost
 from tests.services.redis import RedisServer
 
 RQ = str(Path(sys.executable).with_name("rq"))
@@ -123,3 +123,55 @@ async def test_job_cancelled_before_its_start_is_cancelled(
     job.cancel()
     queue.connection.rpush(f"go-{user}-before", "on")
     assert await wait_for_state(log, f"user-{user}", "cancelled") == ["queued", "cancelled"]
+
+
+async def test_job_that_people_cancelled_in_the_queue_does_not_run(
+    worker: str, queue: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-not-wanted"
+    queue.enqueue(f"{WORK}.waits", user=f"{user}-before")
+    job = queue.enqueue(f"{WORK}.works", user=user, retry=Retry(max=1))
+    assert (await work.cancel(rq_broadcaster(), user, job.id)).accepted
+    queue.connection.rpush(f"go-{user}-before", "on")
+    states = await wait_for_state(log, f"user-{user}", "cancelled")
+    assert states == ["queued", "cancelling", "started", "cancelled"]
+
+
+async def test_running_job_is_cancelled_and_not_retried(
+    worker: str, queue: Any, log: RedisBackend
+) -> None:
+    user = f"{worker}-cancelled-running"
+    job = queue.enqueue(f"{WORK}.works_on", user=user, retry=Retry(max=1))
+    await wait_for_state(log, f"user-{user}", "progress")
+    assert (await work.cancel(rq_broadcaster(), user, job.id)).accepted
+    await wait_for_state(log, f"user-{user}", "cancelled")
+    queue.enqueue(f"{WORK}.returns", user=f"{user}-after")
+    await wait_for_state(log, f"user-{user}-after", "completed")
+    assert (await state_data(log, f"user-{user}-after", "completed"))["result"] == {"rows": 12}
+    assert (await current_states(log, f"user-{user}"))[-1] == "cancelled"
+
+
+@only_horses
+async def test_job_of_a_killed_worker_is_lost(
+    worker: str,
+    queue: Any,
+    log: RedisBackend,
+    server: RedisServer,
+    variables: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    worker_class = f"tests.integrations.rq_app.{worker}"
+    command = (RQ, "worker", "--url", server.url, "--worker-class", worker_class, "--path", ".")
+    output = tmp_path / "worker.log"
+    with workers.running(*command, "doomed", variables=variables, output=output):
+        doomed = type(queue)("doomed", connection=queue.connection)
+        doomed.enqueue(f"{WORK}.kills_all", user=f"{worker}-lost")
+        states = await wait_until_lost(log, f"user-{worker}-lost")
+    assert states == ["queued", "started", "lost"]
+
+
+def rq_broadcaster() -> Any:
+    """Return the broadcaster of a client process."""
+    from tests.integrations import rq_app
+
+    return rq_app.broadcaster

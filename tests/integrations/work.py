@@ -1,13 +1,18 @@
 """Bodies of the tasks; they wait for lists in Redis, and so end with it."""
 
+import asyncio
 import os
 import signal
+import time
+from itertools import count as count_from
 from typing import Any
 
 import redis
 from rq import Retry
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.tasks import Task, current_job
+from realtime_bridge.jobs.control import JobReply
 
 REDIS = os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0")
 _redis = redis.Redis.from_url(REDIS)
@@ -17,6 +22,19 @@ def channel(task: Task) -> str | None:
     """Return the user's channel; a task without a user has no job."""
     user = task.kwargs["user"]
     return f"user-{user}" if user else None
+
+
+class Broadcaster(BlockingBroadcaster):
+    """Broadcaster that soon shows jobs of channels with `lost` in their names as lost."""
+
+    def job(self, channel: str, **options: Any) -> Any:
+        lease: Any = {"lease": 5} if "lost" in channel else {}
+        return super().job(channel, **options, **lease)
+
+
+async def cancel(broadcaster: BlockingBroadcaster, user: str, job: str) -> JobReply:
+    """Cancel a job as a page does."""
+    return await asyncio.to_thread(broadcaster.cancel_job, f"user-{user}", job, by="ann")
 
 
 class UnreadableError(Exception):
@@ -69,6 +87,23 @@ def fails_oddly(*, user: str) -> None:
 
 def fails_at_length(*, user: str) -> None:
     raise ValueError("x" * 2_000_000)
+
+
+def works_on(*, user: str) -> None:
+    """Work, and report it, until people cancel the job or another run takes it over."""
+    for number in count_from():
+        current_job().progress(stage=f"step {number}")
+        time.sleep(0.02)
+
+
+def returns(*, user: str) -> dict[str, int]:
+    return {"rows": 12}
+
+
+def kills_all(*, user: str) -> None:
+    """Kill the worker and its child, in which this runs."""
+    os.kill(os.getppid(), signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def waits(*, user: str) -> None:
