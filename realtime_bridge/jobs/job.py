@@ -199,8 +199,7 @@ class Job:
             self._change("cancelled")
         elif not isinstance(error, JobSupersededError):
             end = end_of_task(error)
-            if end.state:
-                self._change(end.state, error=end.error, retry_at=end.retry_at)
+            self._change(end.state, error=end.error, retry_at=end.retry_at)
 
     def _count(self, total: float, started: float, done: int) -> None:
         left = (time.monotonic() - started) * max(0.0, total - done) / done

@@ -16,13 +16,13 @@ class TaskEnd(Struct, frozen=True):
     """State in which an exception leaves a job.
 
     Args:
-        state: failed, cancelled or retrying; None for no report.
+        state: failed, cancelled or retrying.
         error: the reason, as a text or an exception.
         retry_at: time of the next attempt, in Unix milliseconds.
 
     """
 
-    state: str | None
+    state: str
     error: object
     retry_at: float | None = None
 
@@ -36,10 +36,8 @@ def end_of_task(error: BaseException) -> TaskEnd:
 
 
 def _retry_of_celery(error: Any) -> TaskEnd:
-    at = _unix_ms(error.when)
-    # Celery has sent the next attempt already: its own states may be in the log before this one.
-    is_soon = at is None or at < (time.time() + 1) * 1_000
-    return TaskEnd(None if is_soon else "retrying", error.exc, at)
+    # Celery has sent the next attempt already. If that has begun, the log refuses this state.
+    return TaskEnd("retrying", error.exc, _unix_ms(error.when))
 
 
 def _reject_of_celery(error: Any) -> TaskEnd:
