@@ -94,10 +94,17 @@ class Streams:
                 headers={"retry-after": "5"},
             )
         encoder = _ENCODERS[wanted.form](wanted.channel, wanted.stream)
-        reader = StreamReader(services, principal, wanted.channel, key, load=load, encoder=encoder)
+        reader = StreamReader(
+            services,
+            principal,
+            wanted.channel,
+            key,
+            start=wanted.after or group,
+            load=load,
+            encoder=encoder,
+        )
         headers = Response.event_stream().headers | dict(encoder.headers)
-        first = wanted.after or group
-        return _HeldResponse(headers=headers, reader=reader, request=request, first=first)
+        return _HeldResponse(headers=headers, reader=reader, request=request)
 
     async def stop(self, request: Request) -> Response:
         """Answer `POST stream/stop {channel, stream, attempt?}`.
@@ -145,11 +152,10 @@ class _HeldResponse(Response):
 
     reader: StreamReader
     request: Request
-    first: Page | Position
 
     async def send(self, send: Send, *, head_only: bool = False) -> None:
         """Send the response; to a HEAD request its head alone."""
-        await self.reader.serve(self, self.request, send, None if head_only else self.first)
+        await self.reader.serve(self, self.request, send, head_only=head_only)
 
 
 def _read_query(request: Request) -> _Query:

@@ -29,6 +29,9 @@ from realtime_bridge.server.services import ConnectionServices
 _LONGEST_SECONDS = 86_400.0
 """Longest response, in seconds: some event loops refuse a timer that never ends."""
 
+_PIECE_BYTES = 64 * 1024
+"""Longest piece: a slow reader of a long answer is not stalled, and buffers stay small."""
+
 LoadGroup = Callable[[], Awaitable[Page]]
 """Returns the events that describe the state of the stream's key."""
 
@@ -43,6 +46,7 @@ class StreamReader(Subscriber, RegisteredClient):
         principal: the reader.
         channel: channel of the stream.
         key: key of the stream.
+        start: the state of the key, or the position from which the reader resumes.
         load: loads the state of the key.
         encoder: encodes the response.
 
@@ -57,12 +61,14 @@ class StreamReader(Subscriber, RegisteredClient):
         channel: str,
         key: str,
         *,
+        start: Page | Position,
         load: LoadGroup,
         encoder: StreamEncoder,
     ) -> None:
         self._services = services
         self._principal = principal
         self._key = key
+        self._start: Page | Position | None = start
         self._load = load
         self._encoder = encoder
         self._subscription = ChannelSubscription(channel)
@@ -75,17 +81,14 @@ class StreamReader(Subscriber, RegisteredClient):
         self._reason: str | None = None
         """Reason for which the server ends the response."""
 
-    async def serve(
-        self, head: Response, request: Request, send: Send, start: Page | Position | None
-    ) -> None:
+    async def serve(self, head: Response, request: Request, send: Send, *, head_only: bool) -> None:
         """Send the response until either side ends it.
 
         Args:
             head: the status and the headers.
             request: the request.
             send: sends a part of the response.
-            start: the state of the key, or the position from which the reader resumes; None sends
-                the head alone.
+            head_only: whether to send the head alone.
 
         """
         services, channel = self._services, self._subscription.channel
@@ -97,8 +100,8 @@ class StreamReader(Subscriber, RegisteredClient):
             # Access may have been revoked since it was checked.
             self.revoke(None, channel)
             await send({"type": "http.response.start", **head.start()})
-            if start is not None:
-                await self._run(request, send, start)
+            if not head_only:
+                await self._run(request, send)
         finally:
             expiry.cancel()
             services.hub.unsubscribe(self, channel)
@@ -150,12 +153,12 @@ class StreamReader(Subscriber, RegisteredClient):
         if not self._services.access.revocations.allow(self._principal, channel):
             self.close(CloseCode.FORBIDDEN, "access was revoked")
 
-    async def _run(self, request: Request, send: Send, start: Page | Position) -> None:
+    async def _run(self, request: Request, send: Send) -> None:
         """Send until the stream or the connection ends, or the server ends the response."""
         async with asyncio.TaskGroup() as tasks:
             pumps = [
                 tasks.create_task(self._wait_for_disconnect(request)),
-                tasks.create_task(self._send_all(send, start)),
+                tasks.create_task(self._send_all(send)),
             ]
             await self._ended.wait()
             for pump in pumps:
@@ -163,10 +166,10 @@ class StreamReader(Subscriber, RegisteredClient):
 
     async def _finish(self, send: Send) -> None:
         with suppress(*DISCONNECTED):
+            # One limit for both: a reader that takes nothing would keep this task without an end.
             async with asyncio.timeout(self._services.timing.close):
                 await _send_part(send, self._encoder.interrupt(self._reason or ""))
-        with suppress(*DISCONNECTED):
-            await send({"type": "http.response.body", "body": b""})
+                await send({"type": "http.response.body", "body": b""})
 
     def _token_seconds(self) -> float:
         """Return the seconds for which the token is accepted, as on every connection."""
@@ -179,9 +182,9 @@ class StreamReader(Subscriber, RegisteredClient):
         finally:
             self._ended.set()
 
-    async def _send_all(self, send: Send, start: Page | Position) -> None:
+    async def _send_all(self, send: Send) -> None:
         try:
-            await self._follow(send, start)
+            await self._follow(send)
         except TimeoutError:
             self.close(CloseCode.SLOW, "nothing was read for a while")
         except DISCONNECTED:
@@ -195,15 +198,19 @@ class StreamReader(Subscriber, RegisteredClient):
         finally:
             self._ended.set()
 
-    async def _follow(self, send: Send, start: Page | Position) -> None:
+    async def _follow(self, send: Send) -> None:
         """Send the state of the key, and the events after it, from the hub or from the log."""
         await self._send(send, self._encoder.opening)
+        # The state may have a megabyte of items: no reader keeps it while it waits for more.
+        at, self._start = self._start, None
+        assert at is not None
         while not self._encoder.is_over:
-            if isinstance(start, Page):
-                await self._send_steps(send, read_group(start.events))
-                start = start.top
+            if isinstance(at, Page):
+                data, at = self._encode(read_group(at.events)), at.top
+                await self._send(send, data)
+                del data
             else:
-                start = await self._send_events(send, start) or await self._load()
+                at = await self._send_events(send, at) or await self._load()
 
     async def _send_events(self, send: Send, after: Position) -> Position | None:
         """Send the events after a position; return where to read on, or None after a gap."""
@@ -214,21 +221,27 @@ class StreamReader(Subscriber, RegisteredClient):
         await self._services.hub.subscribe(self, self._subscription, after)
         while not self._encoder.is_over:
             await self._wait_for_news(send)
-            item = self._queue.popleft()
-            if isinstance(item, Reset):
-                return None
-            if isinstance(item, Page):
-                after = messages.reached(item)
-                await self._send_steps(send, self._steps(item.events))
-            else:
-                self._queued_bytes -= len(item)
-                fields = orjson.loads(item)
-                after = Position(fields["epoch"], fields["offset"], fields["id"])
-                if fields.get("key") == self._key:
-                    await self._send_steps(send, self._steps([messages.decode_event(fields)]))
-            if self._is_behind and not self._queue:
-                return after
+            reached = await self._send_next(send)
+            if reached is None or (self._is_behind and not self._queue):
+                return reached
+            after = reached
         return after
+
+    async def _send_next(self, send: Send) -> Position | None:
+        """Send the next of the queue; return the position that it reaches, or None after a gap."""
+        item = self._queue.popleft()
+        if isinstance(item, Reset):
+            return None
+        if isinstance(item, Page):
+            reached, events = messages.reached(item), item.events
+        else:
+            self._queued_bytes -= len(item)
+            fields = orjson.loads(item)
+            reached = Position(fields["epoch"], fields["offset"], fields["id"])
+            is_own = fields.get("key") == self._key
+            events = (messages.decode_event(fields),) if is_own else ()
+        await self._send(send, self._encode(self._steps(events)))
+        return reached
 
     async def _wait_for_news(self, send: Send) -> None:
         while not self._queue:
@@ -242,15 +255,15 @@ class StreamReader(Subscriber, RegisteredClient):
     def _steps(self, events: Sequence[Event]) -> list[Step]:
         return [step for event in events if event.key == self._key and (step := read_step(event))]
 
-    async def _send_steps(self, send: Send, steps: Sequence[Step]) -> None:
+    def _encode(self, steps: Sequence[Step]) -> bytes:
         encoder = self._encoder
-        parts = [encoder.encode(step) for step in steps if not encoder.is_over]
-        await self._send(send, b"".join(parts))
+        return b"".join([encoder.encode(step) for step in steps if not encoder.is_over])
 
     async def _send(self, send: Send, data: bytes) -> None:
         """Send bytes; a reader that takes none of them for a while has disconnected."""
-        async with asyncio.timeout(self._services.timing.session.stalled):
-            await _send_part(send, data)
+        for start in range(0, len(data), _PIECE_BYTES):
+            async with asyncio.timeout(self._services.timing.session.stalled):
+                await _send_part(send, data[start : start + _PIECE_BYTES])
 
 
 async def _send_part(send: Send, data: bytes) -> None:
