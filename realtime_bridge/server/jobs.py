@@ -1,17 +1,23 @@
 """Requests of people to jobs, and the application's hooks after a cancel."""
 
 import asyncio
+import contextvars
 import inspect
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from realtime_bridge.backend.application_calls import wrapped
+from realtime_bridge.backend.native_threads import NativeExecutor
 from realtime_bridge.jobs.control import JobReply
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 
 CancelHook = Callable[[str, str, str | None], Any]
 """Function of the application, async or not: it gets channel, job and user of a cancel."""
+
+THREADS = 8
+"""Threads of sync hooks: some that hang, as for a broker that is down, delay no other work."""
 
 _logger = logging.getLogger("realtime_bridge.server")
 
@@ -29,6 +35,7 @@ class ServerJobs:
         self._pipeline = pipeline
         self._hook_seconds = hook_seconds
         self._hooks: list[CancelHook] = []
+        self._threads: NativeExecutor | None = None
 
     def add_hook(self, hook: CancelHook) -> None:
         """Call `hook(channel, job, by)` after each accepted cancel."""
@@ -60,7 +67,7 @@ class ServerJobs:
         """Call a hook; its failure is logged, and changes nothing."""
         try:
             async with asyncio.timeout(self._hook_seconds):
-                await _call_hook(hook, channel, job, by)
+                await self._call_hook(hook, channel, job, by)
         except Exception as error:
             reason = str(error) or type(error).__name__
             _logger.warning(
@@ -71,13 +78,15 @@ class ServerJobs:
                 exc_info=None if isinstance(error, TimeoutError) else error,
             )
 
-
-async def _call_hook(hook: CancelHook, *args: Any) -> None:
-    function = wrapped(hook)
-    if inspect.iscoroutinefunction(hook):
-        await function(*args)
-        return
-    # It may ask a broker: in a thread it does not block the event loop.
-    result = await asyncio.to_thread(function, *args)
-    if inspect.isawaitable(result):
-        await result
+    async def _call_hook(self, hook: CancelHook, *args: Any) -> None:
+        function = partial(wrapped(hook), *args)
+        if inspect.iscoroutinefunction(hook):
+            await function()
+            return
+        # It may ask a broker: in a thread it does not block the event loop.
+        if self._threads is None:
+            self._threads = NativeExecutor(THREADS, thread_name_prefix="cancel-hook")
+        run = partial(contextvars.copy_context().run, function)
+        result = await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        if inspect.isawaitable(result):
+            await result

@@ -1,6 +1,8 @@
 """Tests of the requests of pages to jobs: cancel and answer."""
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -137,6 +139,26 @@ async def test_hooks_run_after_a_cancel_and_their_failure_is_logged(
     assert "cancel hook failed channel=chat.1 job=a1 error='no broker'" in caplog.text
     await cancel(site, "unknown")
     assert len(calls) == 2
+
+
+async def test_hooks_that_hang_delay_no_other_thread(serve: Serve) -> None:
+    bridge = make_bridge(timing=ServerTiming(cancel_hook=0.05))
+    may_end = threading.Event()
+
+    @bridge.on_cancel
+    def hang(channel: str, job: str, by: str | None) -> None:
+        may_end.wait(TIMEOUT)
+
+    site = await serve(bridge)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    await bridge.publish(
+        CHANNEL, "job.queued", {"job": "a1", "title": "Import", "cancellable": True}, key="job-a1"
+    )
+    try:
+        assert await cancel(site) == (202, {"state": "cancelling"})
+        await asyncio.wait_for(asyncio.to_thread(lambda: None), TIMEOUT / 2)
+    finally:
+        may_end.set()
 
 
 async def test_log_without_owners_is_named(serve: Serve) -> None:
