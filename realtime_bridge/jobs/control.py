@@ -15,6 +15,9 @@ from realtime_bridge.model.event import Event
 MAX_ANSWER_BYTES = 8 * 1024
 """Longest answer, in bytes of JSON."""
 
+MAX_ANSWERS_BYTES = 64 * 1024
+"""Bytes of JSON of the newest answers that a job keeps: each answer publishes them all."""
+
 ReplyCode = Literal[
     "cancelling",
     "cancelled",
@@ -115,7 +118,7 @@ def decide_answer(
     choices = asked.get("choices")
     if isinstance(choices, list) and value not in choices:
         return _refusal("not_a_choice", snapshot)
-    answers = {**snapshot.answers, question: value}
+    answers = _newest({**snapshot.answers, question: value})
     data = {"job": job, "question": question, "value": value, "by": by, "answers": answers}
     note_id = f"answer-{_digest(job, snapshot.attempt or '', question)}"
     return Request(
@@ -158,6 +161,18 @@ def _end(channel: str, job: str, snapshot: JobSnapshot, by: str | None) -> Reque
         attempt=snapshot.attempt,
     )
     return Request(event=event, reply=JobReply(accepted=True, code="cancelled", state="cancelled"))
+
+
+def _newest(answers: dict[str, Any]) -> dict[str, Any]:
+    """Return the last answers that are short enough together."""
+    kept: list[tuple[str, Any]] = []
+    size = 0
+    for question, value in reversed(answers.items()):
+        size += len(orjson.dumps({question: value}))
+        if size > MAX_ANSWERS_BYTES:
+            break
+        kept.append((question, value))
+    return dict(reversed(kept))
 
 
 def _note(channel: str, job: str, name: str, data: dict[str, Any], note_id: str) -> Event:
