@@ -194,7 +194,10 @@ async def test_job_in_a_block_of_a_retried_task_completes(
     channel = f"{worker}-block"
     app.has_a_job_of_its_own.delay(channel=channel)
     states = await wait_for_state(log, channel, "completed")
-    assert states == ["started", "started", "completed"]
+    # The log refuses the report of the retry where the next attempt has begun before.
+    attempts = [state for state in states if state != "retrying"]
+    assert attempts == ["started", "started", "completed"]
+    assert states.count("retrying") <= 1
 
 
 async def test_task_cancelled_in_the_queue_does_not_start(
