@@ -1,17 +1,20 @@
 """Parts that the integrations of all queues share: arguments by name, and the current job."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from realtime_bridge import BlockingBroadcaster
+from realtime_bridge import BlockingBroadcaster, Broadcaster
+from realtime_bridge.integrations.celery import _attempt
 from realtime_bridge.integrations.tasks import (
     Task,
     TaskReporter,
     arguments_by_name,
     current_job,
 )
+from realtime_bridge_backends.memory import MemoryBackend
 
 
 def plain(user_id: int, name: str = "a", *rest: int, flag: bool = False, **more: int) -> None:
@@ -62,3 +65,37 @@ def test_task_without_a_job_has_a_silent_one(channel: str | KeyError | None) -> 
     reporter.started(task)
     current_job().progress(0.5)
     reporter.completed(task)
+
+
+@pytest.mark.parametrize(("attempt", "code"), [("first", "cancelling"), ("second", "ended")])
+def test_report_of_a_killed_process_ends_its_own_run_alone(attempt: str, code: str) -> None:
+    def report(name: str, attempt: str, *texts: str) -> None:
+        reporter = TaskReporter(broadcaster, lambda _: "user-42", cancellable=lambda _: True)
+        task = Task(id="1", name="work", attempt=attempt)
+        # In a thread of its own, as in a process of its own: no other run is known there.
+        thread = threading.Thread(target=getattr(reporter, name), args=(task, *texts))
+        thread.start()
+        thread.join()
+
+    with BlockingBroadcaster(lambda: Broadcaster(log=MemoryBackend())) as broadcaster:
+        report("started", "first")
+        report("started", "second")
+        report("failed", attempt, "killed")
+        assert broadcaster.cancel_job("user-42", "1").code == code
+
+
+def test_attempt_of_celery_names_one_delivery() -> None:
+    headers: dict[str, Any] = {
+        "hostname": "celery@a",
+        "retries": 0,
+        "properties": {"delivery_tag": "1"},
+        "delivery_info": {"redelivered": False},
+    }
+    others: list[dict[str, Any]] = [
+        {"hostname": "celery@b"},
+        {"retries": 1},
+        {"properties": {"delivery_tag": "2"}},
+        {"delivery_info": {"redelivered": True}},
+    ]
+    assert _attempt(headers) == _attempt({**headers, "retries": None})
+    assert len({_attempt(headers), *(_attempt(headers | other) for other in others)}) == 5
