@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from celery.exceptions import Retry
 
 from realtime_bridge import (
     AnswerTimeoutError,
@@ -64,11 +65,10 @@ def blocking(log: ClockedLog) -> Iterator[BlockingBroadcaster]:
         yield broadcaster
 
 
-async def begin(log: MemoryBackend, job: AsyncJob, state: str = "started") -> None:
-    """Report a state without a block, as a worker that is killed leaves it."""
-    job._change(state)
-    name = "running" if state == "started" else state
-    await until(log, job.id, lambda found: found.state == name)
+async def begin(log: MemoryBackend, job: AsyncJob) -> None:
+    """Start a job without a block, as a worker that is killed leaves it."""
+    await asyncio.create_task(job.__aenter__())  # a task of its own: a cancellation finds it done
+    await until(log, job.id, lambda found: found.state == "running")
 
 
 async def snapshot_of(log: MemoryBackend, job: str) -> JobSnapshot | None:
@@ -159,15 +159,16 @@ async def test_job_that_is_not_cancellable_never_raises(
         async with broadcaster.job(CHANNEL, id="a1") as second:
             await until(log, "a1", lambda found: found.attempt == second.attempt)
             job.progress(0.5)
-            await job._reporter.wait_async()
             job.check()
+    job.check()  # the end of the block has waited for the refusals
     assert await state_of(log, "a1") == "completed"
 
 
 async def test_cancel_of_a_queued_job_reaches_its_start(
     broadcaster: Broadcaster, log: ClockedLog
 ) -> None:
-    await begin(log, broadcaster.job(CHANNEL, id="a1", cancellable=True), "queued")
+    queued = {"job": "a1", "title": "Import", "state": "queued", "cancellable": True}
+    await broadcaster.publish(CHANNEL, "job.queued", queued, key="job-a1")
     assert await broadcaster.cancel_job(CHANNEL, "a1") == CANCELLING
     with pytest.raises(JobCancelledError):
         async with broadcaster.job(CHANNEL, id="a1", cancellable=True):
@@ -216,8 +217,8 @@ async def test_two_cancels_at_once_are_one_event(broadcaster: Broadcaster, log: 
 def test_sync_code_raises_at_its_next_progress(blocking: BlockingBroadcaster) -> None:
     def work(how: Callable[[Any], object]) -> None:
         with blocking.job(CHANNEL, id="a1", cancellable=True) as job:
-            assert job._reporter.wait()
-            assert blocking.cancel_job(CHANNEL, "a1") == CANCELLING
+            while blocking.cancel_job(CHANNEL, "a1") != CANCELLING:
+                threading.Event().wait(0.01)  # its start is not published yet
             for _ in range(int(TIMEOUT / 0.01)):
                 how(job)
                 threading.Event().wait(0.01)
@@ -271,8 +272,9 @@ async def test_cancel_ends_a_lost_job(broadcaster: Broadcaster, log: ClockedLog)
         reply = await broadcaster.cancel_job(CHANNEL, "a1", by="42")
         assert reply == JobReply(accepted=True, code="cancelled", state="cancelled")
         job.progress(0.5)
-        await job._reporter.wait_async()
-        assert job.cancelling
+        async with asyncio.timeout(TIMEOUT):
+            while not job.cancelling:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
     assert await state_of(log, "a1") == "cancelled"
 
 
@@ -288,24 +290,27 @@ async def test_log_that_lost_all_gets_the_job_again(
 
 
 def test_forked_child_reports_for_the_same_run() -> None:
-    read_end, write_end = os.pipe()
     log = ClockedLog()
+
+    def newest() -> Event:
+        return asyncio.run(log.latest(CHANNEL, key="job-a1")).events[-1]
+
+    read_end, write_end = os.pipe()
     with (
         BlockingBroadcaster(lambda: Broadcaster(log=log)) as broadcaster,
         broadcaster.job(CHANNEL, id="a1") as job,
     ):
-        assert job._reporter.wait()
-        attempt, nonce = job.attempt, job._reporter._nonce
+        asyncio.run(until(log, "a1", lambda found: found.state == "running"))
         child = os.fork()
         if not child:
-            is_same = job.attempt == attempt and job._reporter._nonce != nonce
-            job.progress(0.5)
-            update = job._state.next_update(1e9, 1)
-            is_same = is_same and update is not None and update.write == {"attempt": attempt}
-            os.write(write_end, b"same" if is_same else b"other")
+            is_done = job.report("failed")
+            os.write(write_end, f"{is_done} {newest().attempt} {newest().id}".encode())
             os._exit(0)
         os.waitpid(child, 0)
-    assert os.read(read_end, 10) == b"same"
+        is_reported, attempt, identifier = os.read(read_end, 200).decode().split()
+        assert (is_reported, attempt) == ("True", job.attempt)
+        nonce = identifier.partition("-")[0]
+        assert not newest().id.startswith(nonce)
 
 
 # Questions
@@ -343,12 +348,13 @@ def test_blocking_job_waits_for_an_answer(blocking: BlockingBroadcaster) -> None
 async def test_retry_that_asks_again_gets_the_answer(
     broadcaster: Broadcaster, log: ClockedLog
 ) -> None:
-    first = broadcaster.job(CHANNEL, id="a1")
-    await begin(log, first)
-    asking = asyncio.create_task(first.ask("Go on?", id="q"))
-    await ask_and_answer(broadcaster, log, True)
-    assert await asking is True
-    await begin(log, first, "retrying")
+    with suppress(Retry):
+        async with broadcaster.job(CHANNEL, id="a1") as first:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(ask_and_answer(broadcaster, log, True))
+                assert await first.ask("Go on?", id="q", timeout=TIMEOUT) is True
+            raise Retry(when=60)
+    assert await state_of(log, "a1") == "retrying"
     async with broadcaster.job(CHANNEL, id="a1") as second:
         assert await second.ask("Go on?", id="q", timeout=TIMEOUT) is True
 
