@@ -28,6 +28,11 @@ ARGUMENTS = [
 SCENES = [
     "badge",
     "widget-jobs",
+    "widget-control",
+    "widget-refusals",
+    "widget-silent",
+    "widget-parts",
+    "widget-log",
     "widget-polling",
     "widget-offline",
     "widget-refused",
@@ -76,7 +81,7 @@ def draw(page: Page, origin: str, scene: str, name: str) -> None:
     page.goto(f"{origin}/?scene={scene}")
     element = page.locator("[data-scene]")
     element.wait_for()
-    page.wait_for_timeout(700)
+    page.wait_for_timeout(16_000 if scene == "widget-silent" else 700)
     # Notices are in the corner of the window, outside the widget.
     target = page if scene == "widget-notices" else element
     target.screenshot(path=IMAGES / f"{name}.png")

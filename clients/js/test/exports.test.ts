@@ -55,6 +55,7 @@ const REACT = [
   'HybridUpdatesResult',
   'Job',
   'JobControl',
+  'JobRefusal',
   'JobState',
   'Jobs',
   'ProcessingWidget',

@@ -21,6 +21,12 @@ export function formatLeft(seconds: number): string {
   return `about ${minutes > 0 ? `${minutes} min` : `${Math.ceil(seconds)} s`} left`;
 }
 
+/** Format a Unix time in milliseconds without seconds, with the date unless it is less than 12 hours away. */
+export function formatMinute(at: number): string {
+  const date = Math.abs(at - Date.now()) < HALF_A_DAY_MS ? {} : ({ dateStyle: 'medium' } as const);
+  return new Date(at).toLocaleString([], { ...date, timeStyle: 'short' });
+}
+
 /** Format a Unix time in milliseconds in the local time zone, with the date unless it is less than 12 hours away. */
 export function formatMoment(at: number): string {
   const date = new Date(at);

@@ -19,6 +19,8 @@ const PATHS: Partial<Record<StatusKind | JobState | 'dismiss', string>> = {
   offline: BAN,
   error: WARNING,
   running: 'M5 3l8 5-8 5z',
+  asking: 'M5.5 6a2.5 2.5 0 1 1 3.6 2.2C8.3 8.7 8 9.2 8 10M8 13h0',
+  lost: 'M2 7a9 9 0 0 1 12 0M4.7 10a5 5 0 0 1 6.6 0M8 13h0M3 14 13 2',
   retrying: CYCLE,
   completed: 'M3 8l4 4 6-8',
   failed: WARNING,

@@ -22,4 +22,4 @@ export type { WebSocketResult } from './use-web-socket.js';
 export { ProcessingWidget } from './widget.js';
 export type { ProcessingWidgetProps } from './widget.js';
 export type { StatusText, Tone } from './status-text.js';
-export type { WidgetTexts } from './widget-texts.js';
+export type { JobRefusal, WidgetTexts } from './widget-texts.js';

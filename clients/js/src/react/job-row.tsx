@@ -1,22 +1,59 @@
 'use client';
-/** Row of one job: title, state, progress and error. */
+/** List of jobs, and the row of one job: title, state, progress, controls, and its parts. */
 
-import { memo, useId, type ReactElement } from 'react';
-import { formatBytes, formatMoment, formatPercent } from './format.js';
+import { memo, useId, useRef, useState, type ReactElement } from 'react';
+import { formatMinute } from './format.js';
 import { Icon } from './icons.js';
-import type { Job } from './jobs.js';
-import type { WidgetTexts } from './widget-texts.js';
+import { Answers, Button, Controls } from './job-controls.js';
+import { JobLog } from './job-log.js';
+import { Facts, ProgressBar } from './job-progress.js';
+import { NO_PARTS, withMean, type JobNode } from './job-tree.js';
+import { useDelayed, useJobRequest, type JobView } from './job-view.js';
+import { foremost, hasEnded } from './jobs.js';
 
-interface JobProps {
-  readonly job: Job;
-  readonly texts: WidgetTexts;
+/** Time after which a row shows that the worker has not followed a request to cancel, in milliseconds. */
+const NO_ANSWER_MS = 15_000;
+
+interface JobListProps {
+  readonly nodes: readonly JobNode[];
+  readonly limit: number;
+  readonly view: JobView;
 }
 
-/** Row of one job; it renders only when this job changes. */
-export const JobRow = memo(function JobRow({ job, texts }: JobProps): ReactElement {
-  const title = useId();
+export function JobList({ nodes, limit, view }: JobListProps): ReactElement {
+  const [all, setAll] = useState(false);
+  const visible = new Set(foremost(nodes.map(({ job }) => job), all ? Infinity : limit));
   return (
-    <li className="rb-job" data-state={job.state} data-job={job.id}>
+    <>
+      <ul className="rb-jobs">
+        {nodes.map(({ job, parts }) => visible.has(job) && <JobRow key={job.id} job={job} parts={parts} limit={limit} view={view} />)}
+      </ul>
+      {nodes.length > limit && (
+        <button type="button" className="rb-button rb-more" aria-expanded={all} onClick={() => setAll(!all)}>
+          {all ? view.texts.showFewer : view.texts.showAll(nodes.length)}
+        </button>
+      )}
+    </>
+  );
+}
+
+interface JobRowProps extends JobNode {
+  readonly limit: number;
+  readonly view: JobView;
+}
+
+/** Row of one job; it renders only when this job or one of its parts changes. */
+const JobRow = memo(function JobRow({ job, parts, limit, view }: JobRowProps): ReactElement {
+  const { texts, control, onResult } = view;
+  const [title, question] = [useId(), useId()];
+  const row = useRef<HTMLLIElement>(null);
+  const cancel = useJobRequest(job.attempt ?? '');
+  const answer = useJobRequest(job.question && `${job.attempt} ${job.question.id}`);
+  const isCancelling = !hasEnded(job) && (job.cancelling || cancel.isSent);
+  const refusals = [cancel.refusal && texts.refused('cancel', cancel.refusal, job), answer.refusal && texts.refused('answer', answer.refusal, job)];
+  const shown = withMean(job, parts);
+  return (
+    <li className="rb-job" data-state={job.state} data-job={job.id} ref={row} tabIndex={-1}>
       <div className="rb-job-head">
         <span className="rb-job-title" id={title} title={job.title}>
           {job.title}
@@ -25,70 +62,76 @@ export const JobRow = memo(function JobRow({ job, texts }: JobProps): ReactEleme
           <Icon of={job.state} />
           {texts.states[job.state]}
         </span>
+        {(job.cancellable || isCancelling) && !hasEnded(job) && (
+          <Controls className="rb-job-cancel" row={row}>
+            <Button
+              label={isCancelling ? texts.cancelling : texts.cancel}
+              title={title}
+              isOff={isCancelling}
+              onClick={() => cancel.send(() => control.cancel(job.id))}
+            />
+          </Controls>
+        )}
       </div>
-      <ProgressBar job={job} texts={texts} labelledBy={title} />
-      <Facts job={job} texts={texts} />
-      {job.error && (
-        <p className="rb-job-error">
-          <Icon of="failed" />
-          <span>{job.error}</span>
-        </p>
+      <ProgressBar job={shown} view={view} labelledBy={title} />
+      <Facts job={shown} view={view} />
+      {job.error && <ErrorText text={job.error} />}
+      <News job={job} question={question} isCancelling={isCancelling} refusals={refusals} view={view} />
+      {job.state === 'asking' && job.question && (
+        <Controls className="rb-answers" row={row} labelledBy={question}>
+          <Answers key={job.question.id} question={job.question} job={job} request={answer} view={view} labelledBy={question} />
+        </Controls>
+      )}
+      {job.state === 'completed' && job.result !== null && onResult && (
+        <div className="rb-answers">
+          <Button label={texts.showResult} title={title} onClick={() => onResult(job.result, job)} />
+        </div>
+      )}
+      {view.logs && <JobLog job={job.id} view={view} labelledBy={title} />}
+      {parts.length > 0 && (
+        <div className="rb-parts">
+          <JobList nodes={parts.map((part) => ({ job: part, parts: NO_PARTS }))} limit={limit} view={view} />
+        </div>
       )}
     </li>
   );
-});
+}, isSameRow);
 
-/** Progress bar in SVG: its width is no style, which a content security policy may forbid. */
-function ProgressBar({ job, texts, labelledBy }: JobProps & { readonly labelledBy: string }): ReactElement {
-  const percent = job.percent ?? (job.state === 'running' ? null : 0);
+interface NewsProps extends Pick<JobRowProps, 'job' | 'view'> {
+  /** Id of the question's text. */
+  readonly question: string;
+  readonly isCancelling: boolean;
+  readonly refusals: readonly (string | null)[];
+}
+
+/** Live region of a row. It exists from the start: screen readers announce additions to a known region only. */
+function News({ job, question, isCancelling, refusals, view: { texts } }: NewsProps): ReactElement {
+  const isLate = useDelayed(isCancelling, NO_ANSWER_MS);
   return (
-    <div
-      className={percent === null ? 'rb-bar rb-bar-unknown' : 'rb-bar'}
-      role="progressbar"
-      aria-labelledby={labelledBy}
-      aria-valuemin={0}
-      aria-valuemax={100}
-      aria-valuenow={percent === null ? undefined : Math.floor(percent)}
-      aria-valuetext={joined(texts.states[job.state], percent !== null && formatPercent(percent), job.stage)}
-    >
-      <svg className="rb-bar-svg" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden>
-        <rect className="rb-bar-fill" width={percent ?? 30} height="1" />
-      </svg>
+    <div className="rb-job-news" aria-live="polite">
+      {isCancelling && <p className={isLate ? undefined : 'rb-hidden'}>{isLate ? texts.noAnswerYet : texts.cancelling}</p>}
+      {job.state === 'lost' && <p className="rb-job-lost">{texts.lost(job.updatedAt === null ? null : formatMinute(job.updatedAt))}</p>}
+      {job.question && (
+        <p className="rb-question" id={question}>
+          {job.question.text}
+        </p>
+      )}
+      {refusals.map((text, index) => text && <ErrorText key={index} text={text} />)}
     </div>
   );
 }
 
-function Facts({ job, texts }: JobProps): ReactElement {
-  const { stage, retryAt } = job;
-  const next = retryAt !== null && (
-    <>
-      {texts.nextAttempt} <time dateTime={new Date(retryAt).toISOString()}>{formatMoment(retryAt)}</time>
-    </>
-  );
+function ErrorText({ text }: { readonly text: string }): ReactElement {
   return (
-    <div className="rb-job-facts">
-      <span className="rb-job-doing">
-        {next && stage && `${stage} · `}
-        {next || doing(job, texts)}
-      </span>
-      <span className="rb-job-measures">{measures(job, texts)}</span>
-    </div>
+    <p className="rb-job-error">
+      <Icon of="failed" />
+      <span>{text}</span>
+    </p>
   );
 }
 
-function doing({ state, stage, message }: Job, { waiting }: WidgetTexts): string {
-  if (state === 'queued') return message ?? waiting;
-  return joined(state !== 'completed' && stage, message);
-}
-
-function measures({ state, percent, bytesDone, bytesTotal, secondsLeft, updatedAt }: Job, texts: WidgetTexts): string {
-  const total = bytesTotal !== null && formatBytes(bytesTotal);
-  if (state === 'queued') return total || '';
-  if (state === 'completed') return joined(total, updatedAt !== null && formatMoment(updatedAt));
-  const bytes = bytesDone !== null && total && texts.bytes(formatBytes(bytesDone), total);
-  return joined(secondsLeft !== null && texts.left(secondsLeft), bytes, percent !== null && formatPercent(percent));
-}
-
-function joined(...parts: readonly (string | null | false)[]): string {
-  return parts.filter(Boolean).join(' · ');
+/** Return whether a row shows the same: the list of its parts is a new one after every event. */
+function isSameRow(before: JobRowProps, after: JobRowProps): boolean {
+  const isSameList = before.parts.length === after.parts.length && before.parts.every((part, index) => part === after.parts[index]);
+  return isSameList && before.job === after.job && before.view === after.view && before.limit === after.limit;
 }

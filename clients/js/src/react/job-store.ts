@@ -40,13 +40,13 @@ export class JobStore extends Store<JobsState> {
   private _show(jobs: Jobs, options: { readonly unknown: boolean }): void {
     const { jobs: before, notices } = this.get();
     if (jobs === before) return;
-    const added = justEnded(before, jobs, options).filter(needsNotice);
+    const added = justEnded(before, jobs, options).filter((job) => needsNotice(job, jobs));
     const older = notices.filter((notice) => !added.some(({ id }) => id === notice.id));
     this.merge({ jobs, notices: added.length > 0 ? [...older, ...added].slice(-MAX_NOTICES) : notices });
   }
 }
 
-/** Return whether a job's end deserves a notice: a user who cancelled a job knows it. */
-function needsNotice({ state }: Job): boolean {
-  return state !== 'cancelled';
+/** Return whether a job's end deserves a notice: a user who cancelled a job knows it, and a part is one step of its job. */
+function needsNotice({ state, parent }: Job, jobs: Jobs): boolean {
+  return state === 'failed' || (state === 'completed' && !jobs.some(({ id }) => id === parent));
 }

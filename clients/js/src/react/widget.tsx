@@ -1,19 +1,22 @@
 'use client';
 /** Widget of a user's jobs and their progress. */
 
-import { useId, useMemo, useState, type ReactElement } from 'react';
+import { useId, useMemo, type ReactElement } from 'react';
 import type { ChannelState, ClientState, StatusKind } from '../types.js';
 import { currentUserChannel } from '../user-channel.js';
 import { ConnectionBadge } from './badge.js';
 import { DebugPanel } from './debug-panel.js';
 import { formatMoment } from './format.js';
-import { JobRow } from './job-row.js';
+import { JobList } from './job-row.js';
 import { JobStore, NO_JOBS } from './job-store.js';
-import { foremost, type Jobs, type JobState } from './jobs.js';
+import { nest } from './job-tree.js';
+import type { JobView } from './job-view.js';
+import type { Job, JobState } from './jobs.js';
 import { Notices } from './notices.js';
 import { useChannel } from './use-channel.js';
 import { useConnectionStatus } from './use-connection-status.js';
-import { useStore } from './use-store.js';
+import { useJobControl } from './use-job-control.js';
+import { useLatest, useStore } from './use-store.js';
 import { TEXTS, type WidgetTexts } from './widget-texts.js';
 
 export interface ProcessingWidgetProps {
@@ -28,6 +31,10 @@ export interface ProcessingWidgetProps {
   readonly texts?: Partial<WidgetTexts>;
   /** Number of jobs shown before a click on `Show all`; 8 by default. */
   readonly limit?: number;
+  /** Function that shows the result of a completed job, called by the button `Show the result`; without it there is none. */
+  readonly onResult?: ((result: unknown, job: Job) => void) | undefined;
+  /** True if each row can show the log lines of its job, as `job.log` writes them; false by default. */
+  readonly logs?: boolean;
   /** True if the head contains the connection badge; true by default. */
   readonly badge?: boolean;
   /** True if development builds show the debug panel; true by default. Production builds (`NODE_ENV`) never do. */
@@ -37,7 +44,8 @@ export interface ProcessingWidgetProps {
 }
 
 /**
- * Jobs with progress, stage, error and time of the next attempt, and notices of jobs that complete or fail.
+ * Jobs with progress, stage, error and time of the next attempt, and notices of jobs that complete or fail. People cancel the
+ * jobs that are `cancellable`, and answer their questions. The parts of a job are shown inside it.
  *
  * Needs `realtime-bridge/react/styles.css` on the page.
  */
@@ -54,6 +62,8 @@ function JobsOfUser(props: ProcessingWidgetProps): ReactElement {
   const store = useMemo(() => new JobStore(), []);
   const channelState = useChannel(channel, store.handle, { endpoint, onSnapshot: store.load });
   const { jobs, notices, loaded } = useStore(store, NO_JOBS);
+  const nodes = useMemo(() => nest(jobs), [jobs]);
+  const view = useJobView(props, channel, texts);
   const connection = useConnectionStatus({ endpoint });
   const heading = useId();
   return (
@@ -62,12 +72,13 @@ function JobsOfUser(props: ProcessingWidgetProps): ReactElement {
         <Heading className="rb-title" id={heading}>
           {title}
         </Heading>
-        <span className="rb-summary">{summary(jobs, texts)}</span>
+        <span className="rb-summary">{summary(nodes.map(({ job }) => job), texts)}</span>
         {badge && <ConnectionBadge endpoint={endpoint} />}
       </header>
       <Outdated connection={connection} channel={channelState} texts={texts} />
-      {channelState.error !== null && jobs.length === 0 ? null : (
-        <JobList jobs={jobs} limit={limit} empty={emptyText(connection, loaded || channelState.phase === 'current', texts)} texts={texts} />
+      {jobs.length > 0 && <JobList nodes={nodes} limit={limit} view={view} />}
+      {jobs.length === 0 && channelState.error === null && (
+        <Empty texts={emptyText(connection, loaded || channelState.phase === 'current', texts)} />
       )}
       {debug && <DebugPanel state={connection} channel={channel ?? '–'} channelState={channelState} />}
       <Notices notices={notices} onDismiss={store.dismiss} texts={texts} />
@@ -75,12 +86,23 @@ function JobsOfUser(props: ProcessingWidgetProps): ReactElement {
   );
 }
 
-const SUMMARISED: readonly JobState[] = ['running', 'retrying', 'queued', 'failed'];
+/** Return what all rows share; its identity changes with its values alone, since each new one renders all rows. */
+function useJobView({ endpoint, userId, logs = false, onResult }: ProcessingWidgetProps, channel: string | null, texts: WidgetTexts): JobView {
+  const control = useJobControl(channel, { endpoint });
+  const latest = useLatest(onResult);
+  const hasResults = onResult !== undefined;
+  return useMemo(() => {
+    const show = (result: unknown, job: Job): void => latest.current?.(result, job);
+    return { texts, channel, endpoint, user: String(userId), control, logs, onResult: hasResults ? show : undefined };
+  }, [texts, channel, endpoint, userId, control, logs, hasResults, latest]);
+}
 
-function summary(jobs: Jobs, { states }: WidgetTexts): string {
-  return SUMMARISED.map((state) => [jobs.filter((job) => job.state === state).length, states[state]] as const)
+const SUMMARISED: readonly JobState[] = ['asking', 'running', 'lost', 'retrying', 'queued', 'failed'];
+
+function summary(jobs: readonly Job[], { states, asking }: WidgetTexts): string {
+  return SUMMARISED.map((state) => [jobs.filter((job) => job.state === state).length, state] as const)
     .filter(([count]) => count > 0)
-    .map(([count, state]) => `${count} ${state.toLowerCase()}`)
+    .map(([count, state]) => (state === 'asking' ? asking(count) : `${count} ${states[state].toLowerCase()}`))
     .join(' · ');
 }
 
@@ -104,33 +126,6 @@ function Outdated({ connection, channel, texts }: OutdatedProps): ReactElement |
   if (channel.error) return <p className="rb-outdated">{texts.denied(channel.error)}</p>;
   if (!isDisconnected || connection.lastSync === null) return null;
   return <p className="rb-outdated">{texts.outdated(formatMoment(connection.lastSync))}</p>;
-}
-
-interface JobListProps {
-  readonly jobs: Jobs;
-  readonly limit: number;
-  readonly empty: readonly [string, string?];
-  readonly texts: WidgetTexts;
-}
-
-function JobList({ jobs, limit, empty, texts }: JobListProps): ReactElement {
-  const [all, setAll] = useState(false);
-  if (jobs.length === 0) return <Empty texts={empty} />;
-  const visible = all ? jobs : foremost(jobs, limit);
-  return (
-    <>
-      <ul className="rb-jobs">
-        {visible.map((job) => (
-          <JobRow key={job.id} job={job} texts={texts} />
-        ))}
-      </ul>
-      {jobs.length > limit && (
-        <button type="button" className="rb-button rb-more" aria-expanded={all} onClick={() => setAll(!all)}>
-          {all ? texts.showFewer : texts.showAll(jobs.length)}
-        </button>
-      )}
-    </>
-  );
 }
 
 function Empty({ texts: [title, hint] }: { readonly texts: readonly [string, string?] }): ReactElement {
