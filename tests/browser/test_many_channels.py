@@ -1,19 +1,15 @@
 """Pages with a channel for each row: lists that are left, joined, and longer than the limit."""
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from realtime_bridge import Event
 from realtime_bridge.server.http.request import Message, Receive, Scope, Send
 from realtime_bridge.server.http.response import Response
+from tests.browser.bundle import bundle
 from tests.browser.pages import Site, Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ROOT = Path(__file__).parents[2]
-CLIENT = ROOT / "clients" / "js"
 LIMIT = 128
 TIMEOUT = 60.0
 """Longest wait for hundreds of rows, in seconds; on a busy machine a page takes some."""
@@ -60,20 +56,7 @@ class Refusals:
 @pytest.fixture(scope="module")
 def script() -> str:
     """Return the page's script, with the client from its sources."""
-    bundled = subprocess.run(
-        [
-            CLIENT / "node_modules" / ".bin" / "esbuild",
-            ROOT / "tests" / "browser" / "rows.tsx",
-            *("--bundle", "--format=esm", "--jsx=automatic", "--external:ably"),
-            *("--external:pusher-js", '--define:process.env.NODE_ENV="development"'),
-        ],
-        env={"NODE_PATH": str(CLIENT / "node_modules")},
-        cwd=CLIENT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return bundled.stdout
+    return bundle("rows.tsx")
 
 
 @pytest.fixture
