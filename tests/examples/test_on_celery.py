@@ -51,8 +51,8 @@ async def test_tasks_wait_are_retried_and_complete(
     demo: Demo, data: Path, page: Page, tmp_path: Path
 ) -> None:
     await open_page(page, demo.url)
-    long = write(tmp_path / "long.log", LONG)
-    running = [(await upload(page, long))[1] for _ in range(2)]
+    long = [write(tmp_path / f"{name} long.log", LONG) for name in ("first", "second")]
+    running = [(await upload(page, file))[1] for file in long]
     for job in running:
         await is_under_way(job)
     growing = list((data / "uploads").iterdir())
@@ -93,6 +93,32 @@ async def test_task_of_a_killed_process_has_failed(demo: Demo, page: Page, tmp_p
 
     await shows(job, "failed")
     await expect(job).to_contain_text("signal 9 (SIGKILL)")
+
+
+async def test_task_is_cancelled_by_the_button(demo: Demo, page: Page, tmp_path: Path) -> None:
+    await open_page(page, demo.url)
+    _, job = await upload(page, write(tmp_path / "long.log", LONG))
+    await is_under_way(job)
+
+    await job.get_by_role("button", name="Cancel").click()
+
+    await shows(job, "cancelled")
+    await expect(job).to_contain_text("by you")
+
+
+async def test_task_asks_before_it_overwrites(
+    demo: Demo, data: Path, page: Page, tmp_path: Path
+) -> None:
+    await open_page(page, demo.url)
+    file = write(tmp_path / "twice.log", SHORT)
+    await shows((await upload(page, file))[1], "completed")
+    write(file, SHORT // 2)
+    for answer, lines in (("no", "20,000"), ("yes", "10,000")):
+        _, job = await upload(page, file)
+        await expect(job).to_contain_text("Overwrite the file twice.log.txt?")
+        await job.get_by_role("button", name=answer).click()
+        await shows(job, "completed")
+        assert (data / "results" / "twice.log.txt").read_text().startswith(lines)
 
 
 async def test_revoked_task_is_cancelled(demo: Demo, url: str, page: Page, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ VARIANT = Variant(
     app="on_celery.app:app",
     workers=[(*WORKER, *OPTIONS)],
     end=SIGQUIT,
+    follow=True,
     environment=environment,
     begin=begin,
 )

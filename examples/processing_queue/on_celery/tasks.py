@@ -11,10 +11,10 @@ from celery import Celery
 from configuration import Configuration
 from reading import FileChangedError, read_in_stages, size_of, summary
 from realtime_bridge import BlockingBroadcaster
-from realtime_bridge.integrations.celery import current_job, track_tasks
+from realtime_bridge.integrations.celery import JobTask, current_job, track_tasks
 from stages import STAGES
 
-app = Celery("processing_queue", broker=os.environ["REDIS_URL"])
+app = Celery("processing_queue", broker=os.environ["REDIS_URL"], task_cls=JobTask)
 app.conf.update(
     task_default_queue="processing_queue",
     task_acks_late=True,  # another worker repeats the task of a stopped worker
@@ -26,6 +26,7 @@ track_tasks(
     BlockingBroadcaster.from_env(),
     lambda task: f"user-{task.kwargs['user']}",
     title=lambda task: task.kwargs["name"],
+    cancellable=lambda task: True,
 )
 
 
@@ -39,6 +40,18 @@ def process_file(*, user: str, name: str, path: str) -> None:
     def report(stage: str, done: int) -> None:
         job.progress(done / (size * len(STAGES)), stage=stage)
 
-    rate = Configuration.from_env().bytes_per_second
-    result = read_in_stages(Path(path), size, rate=rate, report=report)
-    job.progress(message=summary(result))
+    configuration = Configuration.from_env()
+    result = read_in_stages(Path(path), size, rate=configuration.bytes_per_second, report=report)
+    job.progress(message=_save(summary(result), configuration.data / "results", name))
+
+
+def _save(text: str, folder: Path, name: str) -> str:
+    """Write the result beside those of earlier files, and return the message for the page."""
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{name.replace('/', '_')}.txt"
+    if target.exists():
+        answer = current_job().ask(f"Overwrite the file {target.name}?", choices=["yes", "no"])
+        if answer == "no":
+            return "The earlier result stays"
+    target.write_text(text)
+    return text

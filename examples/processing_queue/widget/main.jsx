@@ -11,4 +11,10 @@ import { Upload } from '../static/upload.js';
 const element = (id) => document.getElementById(id);
 
 new Upload(element('drop'), element('uploads'));
+// Only the variant on Celery has the route; it is for development, to show a lost job.
+fetch('/api/kill-worker', { method: 'OPTIONS' }).then(({ status }) => {
+  element('kill').hidden = status === 404;
+});
+element('kill').onclick = () => fetch('/api/kill-worker', { method: 'POST' });
+
 createRoot(element('jobs')).render(<ProcessingWidget userId="demo" debug={false} />);
