@@ -82,7 +82,7 @@ export function readJob({ event, key, data: payload, time }: RealtimeEvent): Job
     createdAt: first(data, 'created_at created', at),
     version: first(data, 'version', number),
     parent: first(data, 'parent', text),
-    cancellable: first(data, 'cancellable', (value) => value === true),
+    cancellable: first(data, 'cancellable', flag),
     question: first(data, 'question', questionOf),
     result: data['result'],
     by: first(data, 'by', text),
@@ -138,6 +138,10 @@ function first<Value>(data: Data, names: string, read: (value: unknown) => Value
 
 function text(value: unknown): string | undefined {
   return typeof value === 'string' || typeof value === 'number' ? String(value).trim() || undefined : undefined;
+}
+
+function flag(value: unknown): boolean | undefined {
+  return typeof value === 'boolean' ? value : undefined;
 }
 
 /** Read a number from `30`, `'30'` or `'30 %'`. */

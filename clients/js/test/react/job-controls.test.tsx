@@ -211,6 +211,14 @@ describe('lost job', () => {
   });
 });
 
+test('lost job can be cancelled, although its event does not repeat that', async () => {
+  show();
+  emit('job.started', { cancellable: true });
+  emit('job.lost', { state: 'lost' }, { fold: 'lapse' });
+  await click('Cancel a1.mp3');
+  expect(requests()).toEqual(['cancel user-42 a1']);
+});
+
 describe('result and log lines', () => {
   test('button gives the result of a completed job to the page', async () => {
     const onResult = vi.fn();
