@@ -7,9 +7,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from realtime_bridge.jobs.interruption import TaskInterruption
-from realtime_bridge.jobs.job import ANSWER_SECONDS, Job, total_of
+from realtime_bridge.jobs.job import ANSWER_SECONDS, Job, to_id, total_of
 from realtime_bridge.jobs.streams import AsyncJobStream, StreamFormat
-from realtime_bridge.model import ids
 
 T = TypeVar("T")
 
@@ -64,7 +63,7 @@ class AsyncJob(Job):
         timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 -- as in `BlockingJob.ask`
     ) -> Any:
         """Ask the people who watch, and return the answer; see `BlockingJob.ask`."""
-        asked, deadline = id or ids.event_id(), time.monotonic() + timeout
+        asked, deadline = to_id(id), time.monotonic() + timeout
         self._ask(question, asked, choices)
         while True:
             news = asyncio.wrap_future(self._reporter.news())

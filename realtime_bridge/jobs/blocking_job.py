@@ -7,9 +7,8 @@ from typing import Any, Self, TypeVar
 
 from realtime_bridge.backend.native_threads import wait_for
 from realtime_bridge.errors import JobCancelledError, JobSupersededError
-from realtime_bridge.jobs.job import ANSWER_SECONDS, Job, total_of
+from realtime_bridge.jobs.job import ANSWER_SECONDS, Job, to_id, total_of
 from realtime_bridge.jobs.streams import BlockingJobStream, StreamFormat
-from realtime_bridge.model import ids
 
 T = TypeVar("T")
 
@@ -106,7 +105,7 @@ class BlockingJob(Job):
             JobCancelledError, JobSupersededError: as for `check`.
 
         """
-        asked, deadline = id or ids.event_id(), time.monotonic() + timeout
+        asked, deadline = to_id(id), time.monotonic() + timeout
         self._ask(question, asked, choices)
         while True:
             news = self._reporter.news()  # first: no answer is missed between the two

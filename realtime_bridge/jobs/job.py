@@ -65,7 +65,7 @@ class Job:
         cancellable: bool = False,
         lease: float = LEASE,
     ) -> None:
-        self.id: str = ("" if id is None else to_job_id(id)) or ids.event_id()
+        self.id: str = to_id(id)
         self._channel = channel
         self._host = host
         self._cancellable = cancellable
@@ -204,6 +204,11 @@ class Job:
     def _count(self, total: float, started: float, done: int) -> None:
         left = (time.monotonic() - started) * max(0.0, total - done) / done
         self._reporter.set_progress(min(1.0, done / total), seconds_left=round(left, 1))
+
+
+def to_id(value: Any) -> str:
+    """Return the id of a job or of a question: the value as pages can name it, or a new one."""
+    return ("" if value is None else to_job_id(value)) or ids.event_id()
 
 
 def total_of(items: Any, total: Any) -> float | None:

@@ -3,11 +3,13 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import orjson
 from msgspec import Struct
 
 from realtime_bridge.jobs.control import (
     JobReply,
     Request,
+    check_answer,
     decide_answer,
     decide_cancel,
 )
@@ -93,7 +95,10 @@ class JobControl:
 
         """
         check_channel(channel)
-        job = to_job_id(job)
+        check_answer(value)
+        # As the log returns it, for the comparison with the first answer: a tuple is a list there.
+        value = orjson.loads(orjson.dumps(value))
+        job, question = to_job_id(job), to_job_id(question)
         asked: dict[str, Any] = {"question": question, "value": value, "by": by}
         decision = decide_answer(channel, job, await self._read(channel, job), **asked)
         if isinstance(decision, JobReply):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from realtime_bridge import JobCancelledError
+from realtime_bridge.model.position import MAX_LABEL
 from realtime_bridge.server.timing import ServerTiming
 from tests.server.fakes import FakeBackend
 from tests.server.harness import TIMEOUT, Frame, Serve, Site, make_bridge
@@ -108,6 +109,15 @@ async def test_page_answers_a_question_once(site: Site) -> None:
         assert await answer(site, "no") == (409, "answered")
         assert await asking == "yes"
     assert await answer(site, "no") == (409, "ended")
+
+
+async def test_long_question_id_and_a_tuple_are_answered(site: Site) -> None:
+    async with site.bridge.job(CHANNEL, id="a1") as job:
+        asking = asyncio.create_task(job.ask("Rows?", id="q" * 200, timeout=TIMEOUT))
+        (asked,) = await events(site, "job.asking")
+        assert len(asked["question"]["id"]) <= MAX_LABEL
+        reply = await site.bridge.answer_job(CHANNEL, "a1", "q" * 200, (1, 2))
+        assert (reply.accepted, await asking) == (True, [1, 2])
 
 
 async def test_hooks_run_after_a_cancel_and_their_failure_is_logged(
