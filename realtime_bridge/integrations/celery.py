@@ -19,7 +19,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from billiard.process import current_process
-from celery import Celery, current_app, signals, states
+from celery import current_app, signals, states
 from celery.app.task import Task as CeleryTask
 from celery.exceptions import Ignore, Reject
 from celery.utils.time import maybe_make_aware
@@ -119,12 +119,12 @@ def track_tasks(
         signal.connect(handler, weak=False)
 
 
-def revoke_on_cancel(bridge: CancelHooks, app: Celery, *, kill_after: float | None = None) -> None:
+def revoke_on_cancel(bridge: CancelHooks, app: Any, *, kill_after: float | None = None) -> None:
     """Revoke a task that people cancel, so that no worker starts it.
 
     Args:
         bridge: bridge whose pages cancel.
-        app: application of the tasks; a job's id is its task's.
+        app: `Celery` of the tasks, whose package has no types; a job's id is its task's.
         kill_after: seconds after which the process of a task that still runs is killed; None
             leaves the end to the task.
 
