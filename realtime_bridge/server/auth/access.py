@@ -61,7 +61,8 @@ class ChannelAccess:
             # As in `decide`: the failure is no denial, and the rules have logged it.
             message = f"The control rule of {channel} failed: try again"
             raise Denial(FAILED, message).to_error() from error
-        if not may_control:
+        # Again: access may be revoked while a rule asks its database, and a stop is final.
+        if not may_control or not self.revocations.allow(principal, channel):
             message = f"{principal.user} may not control {channel}: check its control rule"
             raise HTTPError(FORBIDDEN, "may_not_control", message)
 

@@ -96,6 +96,15 @@ async def test_revoked_channel_is_not_controlled() -> None:
     assert await answer(rules, ANN, "job.8") == (200, "ok")
 
 
+async def test_revocation_while_a_control_rule_decides_denies() -> None:
+    async def revoke(user: str, job: str) -> bool:
+        rules.revocations[Revocation(user=user, channel=f"job.{job}")] = 2.0
+        return True
+
+    rules = access(**{"job__{job}": revoke})
+    assert await answer(rules, ANN, "job.7") == (403, "may_not_control")
+
+
 async def test_channel_rule_keeps_a_chosen_id_from_its_own_channel() -> None:
     bridge = make_bridge()
     bridge.channel("user-{name}.{role}")(lambda user, name, role: False)
