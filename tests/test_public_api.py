@@ -5,6 +5,7 @@ import pytest
 import realtime_bridge
 
 PUBLIC = [
+    "AnswerTimeoutError",
     "BackendAuthError",
     "BackendNotFoundError",
     "BackendNotInstalledError",
@@ -16,6 +17,8 @@ PUBLIC = [
     "ExtraNotInstalledError",
     "InvalidEventError",
     "InvalidIdentityError",
+    "JobCancelledError",
+    "JobSupersededError",
     "KeyOwnedError",
     "Position",
     "PublishError",

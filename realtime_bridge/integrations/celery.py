@@ -241,7 +241,7 @@ def _task_of(request: Any) -> Task:
     # A worker's request has all headers in one place, that of a running task has them itself.
     headers = getattr(request, "request_dict", None) or vars(request)
     task = _task(request.id, name, request.args, request.kwargs)
-    return replace(task, attempt=_attempt(headers), parent=headers.get(_PARENT))
+    return replace(task, attempt=attempt_of_delivery(headers), parent=headers.get(_PARENT))
 
 
 def _task(task_id: str, name: str, args: Any, kwargs: Any) -> Task:
@@ -251,7 +251,7 @@ def _task(task_id: str, name: str, args: Any, kwargs: Any) -> Task:
     return Task(id=task_id, name=name, args=tuple(args or ()), kwargs=named)
 
 
-def _attempt(headers: Mapping[str, Any]) -> str:
+def attempt_of_delivery(headers: Mapping[str, Any]) -> str:
     """Return the name of a run, the same one in the process of the task and in its parent."""
     properties, delivery = headers.get("properties"), headers.get("delivery_info")
     facts = (

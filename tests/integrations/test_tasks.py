@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from realtime_bridge import BlockingBroadcaster, Broadcaster
-from realtime_bridge.integrations.celery import _attempt
+from realtime_bridge.integrations.celery import attempt_of_delivery
 from realtime_bridge.integrations.tasks import (
     Task,
     TaskReporter,
@@ -97,5 +97,13 @@ def test_attempt_of_celery_names_one_delivery() -> None:
         {"properties": {"delivery_tag": "2"}},
         {"delivery_info": {"redelivered": True}},
     ]
-    assert _attempt(headers) == _attempt({**headers, "retries": None})
-    assert len({_attempt(headers), *(_attempt(headers | other) for other in others)}) == 5
+    assert attempt_of_delivery(headers) == attempt_of_delivery({**headers, "retries": None})
+    assert (
+        len(
+            {
+                attempt_of_delivery(headers),
+                *(attempt_of_delivery(headers | other) for other in others),
+            }
+        )
+        == 5
+    )
