@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from billiard.process import current_process
@@ -55,15 +55,25 @@ _PARENT = "realtime_bridge_parent"
 """Header of a call: the job that shows the caller. A worker cannot know whether there is one."""
 
 
-class CeleryCancelled(JobCancelledError, Ignore):  # type: ignore[misc]  # noqa: N818 -- as Celery names its own
+if TYPE_CHECKING:  # Celery has no types, and a base without one leaves the class without too
+    _Ignore = Exception
+
+    class _TaskBase:
+        def before_start(self, task_id: str, args: Any, kwargs: Any) -> None: ...
+
+else:
+    _Ignore, _TaskBase = Ignore, CeleryTask
+
+
+class CeleryCancelled(JobCancelledError, _Ignore):  # noqa: N818 -- as Celery names its own
     """Task that people cancelled: Celery neither takes it as failed nor retries it."""
 
 
-class CelerySuperseded(JobSupersededError, Ignore):  # type: ignore[misc]  # noqa: N818
+class CelerySuperseded(JobSupersededError, _Ignore):  # noqa: N818
     """Task that another worker runs again: its result is that of the other run."""
 
 
-class JobTask(CeleryTask):  # type: ignore[misc]
+class JobTask(_TaskBase):
     """Base class of tasks: one that people cancelled in the queue does not start."""
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:

@@ -13,7 +13,7 @@ import traceback
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huey import CancelExecution, Huey, RetryTask, signals
 
@@ -42,14 +42,20 @@ __all__ = [
 ]
 
 
-class HueyCancelled(JobCancelledError, CancelExecution):  # type: ignore[misc]  # noqa: N818
+if TYPE_CHECKING:  # Huey has no types, and a base without one leaves the class without too
+    _CancelExecution = Exception
+else:
+    _CancelExecution = CancelExecution
+
+
+class HueyCancelled(JobCancelledError, _CancelExecution):  # noqa: N818
     """Task that people cancelled: Huey does not retry it."""
 
     def __init__(self, message: str) -> None:
         CancelExecution.__init__(self, message, retry=False)
 
 
-class HueySuperseded(JobSupersededError, CancelExecution):  # type: ignore[misc]  # noqa: N818
+class HueySuperseded(JobSupersededError, _CancelExecution):  # noqa: N818
     """Task that another worker runs again: Huey does not retry this run."""
 
     def __init__(self, message: str) -> None:
