@@ -25,6 +25,7 @@ KEPT_BYTES = 64 * 1024
 MAX_WAITING = 10_000
 """Lines that wait for a log that does not answer; beyond it the oldest is dropped."""
 
+_END = b""
 _FINISH_SECONDS = 5.0
 _MAX_ID = MAX_LABEL - len("stream-")
 
@@ -95,21 +96,26 @@ class LogLines:
     async def _write(self, publisher: Publisher) -> None:
         try:
             while (item := self._next()) is not None:
+                if item is _END:
+                    if self._writer:
+                        await self._writer.finish("completed", None, _FINISH_SECONDS)
+                    return
                 if self._writer is None or self._size + len(item) >= MAX_BYTES:
                     await self._begin(publisher)
                 self._put(item)
                 self._keep(item)
-            if self._is_over and self._writer:
-                await self._writer.finish("completed", None, _FINISH_SECONDS)
         except StreamError:
             self._give_up(None)  # people stopped the stream, or another run writes it
         except RealtimeError as error:
             self._give_up(error)
 
     def _next(self) -> bytes | None:
+        """Return the next line, the end, or None where a later line starts the work again."""
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
+            if self._is_over:
+                return _END  # still running: no other thread ends the stream a second time
             self._is_running = False
             return None
 

@@ -96,8 +96,9 @@ class JobControl:
         """
         check_channel(channel)
         check_answer(value)
-        # As the log returns it, for the comparison with the first answer: a tuple is a list there.
-        value = orjson.loads(orjson.dumps(value))
+        # For the comparison with the first answer, as JSON: Python has 1 and True as equal.
+        encoded = _encode(value)
+        value = orjson.loads(encoded)
         job, question = to_job_id(job), to_job_id(question)
         asked: dict[str, Any] = {"question": question, "value": value, "by": by}
         decision = decide_answer(channel, job, await self._read(channel, job), **asked)
@@ -106,7 +107,8 @@ class JobControl:
         (receipt,) = await self._publish_many([decision.event])
         # The job may have gone on in the meantime, or another answer may have been the first.
         snapshot = await self._read(channel, job)
-        if snapshot and not receipt.refused and snapshot.answers.get(question, _NONE) == value:
+        answers = snapshot.answers if snapshot and not receipt.refused else {}
+        if question in answers and _encode(answers[question]) == encoded:
             return decision.reply
         later = decide_answer(channel, job, snapshot, **asked)
         return later if isinstance(later, JobReply) else _ended(snapshot)
@@ -143,7 +145,8 @@ class JobControl:
         return fold_job_group((await self._keys.read(channel, job_key(job))).events)
 
 
-_NONE = object()
+def _encode(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _ended(snapshot: JobSnapshot | None) -> JobReply:

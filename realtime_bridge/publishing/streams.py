@@ -146,7 +146,9 @@ class Streams:
                 return StopReply("superseded", snapshot.state)
         # It may have ended between the two calls.
         snapshot = await self.read(channel, stream)
-        return StopReply("ended", snapshot.state if snapshot else "unknown")
+        if snapshot is None:
+            return StopReply("unknown", "unknown")  # the log lost it in between
+        return StopReply("ended", snapshot.state)
 
     async def read_key(self, channel: str, key: str) -> Page:
         """Return the group of a key.

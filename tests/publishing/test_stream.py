@@ -95,6 +95,23 @@ async def test_stopped_stream_is_stopped_when_it_runs_again(broadcaster: Broadca
         assert not await again.write(["never"])
 
 
+async def test_stop_of_a_stream_that_the_log_loses_finds_none() -> None:
+    class LosingLog(MemoryBackend):
+        async def append(self, events: Sequence[Event]) -> list[Receipt]:
+            if events[0].event == "stream.ended" and events[0].data["state"] == "stopped":
+                MemoryBackend.__init__(self)
+            return await super().append(events)
+
+    async with (
+        Broadcaster(log=LosingLog()) as broadcaster,
+        broadcaster.stream(CHANNEL, id="m1") as stream,
+    ):
+        stream.append("begun")
+        await accepted(stream, 1)
+        reply = await broadcaster.streams.stop(CHANNEL, "m1")
+    assert (reply.outcome, reply.state) == ("unknown", "unknown")
+
+
 async def test_stop_of_another_attempt_changes_nothing(broadcaster: Broadcaster) -> None:
     async with broadcaster.stream(CHANNEL, id="m1", attempt="B") as stream:
         stream.append("begun")
