@@ -204,7 +204,7 @@ class JobReporter:
         elif receipt.refused is None and update.begins_lease:
             publisher.leases.add(self._lease, self._on_renewal)
         if receipt.refused is None:
-            publisher.leases.hurry(self._lease, is_urgent=update.event == "job.asking")
+            publisher.leases.hurry(self._lease, is_urgent=self.state.needs_renewals)
         if is_over:
             _logger.info("job reports no more job=%s reason=%s", self._job, receipt.refused)
 

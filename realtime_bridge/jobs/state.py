@@ -19,6 +19,9 @@ PENDING_LIMIT = 16
 LEASE = 30
 """Seconds of silence after which the log shows a job as lost."""
 
+_SHORT_LEASE = 15
+"""Shortest lease, in seconds, that a renewal every 5 s holds although two of them fail."""
+
 
 class _Shown(Struct):
     """Facts of a job that change, as people see them."""
@@ -86,6 +89,11 @@ class JobState:
         self._has_progress = False
         self._progress_at = float("-inf")
         self._pending: deque[JobUpdate] = deque(maxlen=PENDING_LIMIT)
+
+    @property
+    def needs_renewals(self) -> bool:
+        """True if the lease is renewed each second: people are asked, or it is a short one."""
+        return self.state == "asking" or self._lease["lease"] < _SHORT_LEASE
 
     @property
     def has_ended(self) -> bool:

@@ -263,6 +263,18 @@ async def test_silent_job_is_lost_once_and_runs_again(
     assert names[-1] == "job.completed"
 
 
+async def test_short_lease_is_renewed_each_second(log: ClockedLog) -> None:
+    timing = PublishTiming(renew_seconds=1_000, urgent_renew_seconds=0.01)
+    async with (
+        Broadcaster(log=log, timing=timing) as broadcaster,
+        broadcaster.job(CHANNEL, id="a1", lease=5),
+    ):
+        await until(log, "a1", lambda found: found.state == "running")
+        log.ahead += 6
+        assert await state_of(log, "a1") == "lost"
+        await until(log, "a1", lambda found: found.state == "running")
+
+
 async def test_cancel_ends_a_lost_job(broadcaster: Broadcaster, log: ClockedLog) -> None:
     async with Broadcaster(log=log, timing=TIMING) as worker:
         job = worker.job(CHANNEL, id="a1", cancellable=True)
