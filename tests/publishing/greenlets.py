@@ -4,6 +4,7 @@ Arguments: the library of greenlets, and the address of a Redis.
 """
 
 import sys
+import types
 import warnings
 
 LIBRARY, URL = sys.argv[1:]
@@ -13,6 +14,9 @@ if LIBRARY == "gevent":
     monkey.patch_all()
 else:
     warnings.simplefilter("ignore")  # it warns that it is deprecated
+    # Its resolver imports what other development packages bring for DNS over HTTPS, which has
+    # objects that it cannot patch.
+    sys.modules["truststore"] = types.ModuleType("truststore")
     import eventlet
 
     eventlet.monkey_patch()
