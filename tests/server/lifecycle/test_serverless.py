@@ -107,7 +107,8 @@ async def test_first_request_of_a_process_needs_no_start(pusher: LocalPusher, br
     assert receipt.position
     status, descriptor = await request(bridge(), "connect", {"client": "c_1"})
     assert (status, descriptor["provider"], descriptor["guarantee"]) == (200, "pusher", "log")
-    assert descriptor["urls"].keys() == {"connect", "poll", "latest", "stream", "stop", "auth"}
+    routes = {"connect", "poll", "latest", "stream", "stop", "cancel", "answer", "auth"}
+    assert descriptor["urls"].keys() == routes
     status, answer = await request(bridge(), "auth/pusher", FORM, URLENCODED)
     assert (status, list(answer)) == (200, ["auth"])
     position = {"epoch": receipt.position.epoch, "offset": 0}
