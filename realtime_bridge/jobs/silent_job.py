@@ -1,15 +1,53 @@
-"""Job that reports nothing."""
+"""Job that reports nothing, and its streams."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from realtime_bridge.errors import AnswerTimeoutError
 from realtime_bridge.jobs.blocking_job import BlockingJob
 from realtime_bridge.jobs.job import ANSWER_SECONDS
+from realtime_bridge.jobs.streams import BlockingJobStream, StreamFormat
 from realtime_bridge.model import ids
 
 T = TypeVar("T")
+
+
+class SilentStream:
+    """Stream that publishes nothing; code after its block finds the items, as in any other."""
+
+    def __init__(self, stream: str | None, attempt: str) -> None:
+        self.id: str = stream or ids.event_id()
+        self.attempt: str = attempt
+        self.items: list[Any] = []
+
+    @property
+    def text(self) -> str:
+        """Items joined, those that are texts."""
+        return "".join(item for item in self.items if isinstance(item, str))
+
+    def append(self, item: Any) -> None:
+        """Keep one item."""
+        self.items.append(item)
+
+    def write(self, source: Iterable[Any]) -> bool:
+        """Keep every item of a source."""
+        self.items.extend(source)
+        return True
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Publish no end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Literal[False]:
+        return False
 
 
 class SilentJob(BlockingJob):
@@ -53,6 +91,16 @@ class SilentJob(BlockingJob):
     ) -> Any:
         """Raise AnswerTimeoutError: no one sees the question."""
         raise AnswerTimeoutError("No one watches this job: call `ask` in a job with a channel")
+
+    def stream(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in the base
+        format: StreamFormat = "text",  # noqa: A002, ARG002 -- as in the base
+        meta: Any = None,  # noqa: ARG002 -- as in the base
+    ) -> BlockingJobStream:
+        """Return a stream that publishes nothing."""
+        return SilentStream(id, self.attempt)
 
     def child(self, *, id: str | None = None, title: str | None = None) -> BlockingJob:  # noqa: A002, ARG002
         """Return another job that reports nothing."""

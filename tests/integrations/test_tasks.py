@@ -49,6 +49,10 @@ def test_job_outside_of_a_task_reports_nothing() -> None:
     with current_job() as job:
         job.progress(0.5, "Half way", stage="work")
         assert [*job.track([1, 2])] == [1, 2]
+        with job.stream(id="m1") as stream:
+            stream.append("one ")
+            assert stream.write(["two"])
+        assert (stream.id, stream.text, stream.attempt) == ("m1", "one two", job.attempt)
         assert job.report("completed")
     assert job.unsent() is None
 
