@@ -1,0 +1,1 @@
+"""SQLite: log and feed of one machine, in a file."""

@@ -1,0 +1,37 @@
+"""Settings of the SQLite log."""
+
+from typing import ClassVar
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.settings import EnvironmentSettings
+
+
+class SQLiteSettings(EnvironmentSettings):
+    """File of the log, from `REALTIME_SQLITE_PATH`."""
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="REALTIME_SQLITE_")
+
+    path: str | None = Field(
+        default=None,
+        examples=["/var/lib/app/log.db"],
+        description="Absolute path of the log's file, the same for all processes of this machine.",
+    )
+
+    @classmethod
+    def required_path(cls) -> str:
+        """Return the path of the file.
+
+        Raises:
+            ConfigurationError: no path is set.
+
+        """
+        path = cls.load().path
+        if path is None:
+            raise ConfigurationError(
+                "REALTIME_SQLITE_PATH is not set: write the absolute path of the log's file, such "
+                "as /var/lib/app/log.db, for the server and its workers"
+            )
+        return path
