@@ -72,7 +72,8 @@ class LogLines:
             if len(self._waiting) == MAX_WAITING:
                 self._waiting.popleft()
                 self._count += 1
-            self._waiting.append(orjson.dumps(line + "\n"))
+            # A copy: the buffer of orjson occupies kilobytes.
+            self._waiting.append(b"%b" % orjson.dumps(line + "\n"))
         self._start()
 
     def close(self) -> None:

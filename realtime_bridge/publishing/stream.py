@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
+from msgspec import json
 
 from realtime_bridge.errors import InvalidEventError, StreamStoppedError
 from realtime_bridge.protocol.streams.writer_state import WriterState
@@ -18,6 +19,8 @@ CLOSE_SECONDS = 5.0
 
 _OBJECTS = ("ui-message", "ag-ui")
 """Formats whose items are objects: their clients refuse a whole answer for another item."""
+
+_json_text = json.Encoder().encode
 
 Submit = Callable[[Callable[[], Coroutine[Any, Any, None]]], Future[None]]
 """Runs a coroutine function on the broadcaster's thread."""
@@ -70,10 +73,9 @@ class _Stream:
             StreamFullError: the stream has 1 MiB, or as much waits for a log that is down.
 
         """
-        if self._format == "text" and type(item) is not str:
-            raise InvalidEventError(
-                f"A text stream takes text, not {type(item).__name__}: use format='json'"
-            )
+        if self._format == "text":
+            self._writer.add(_encode_text(item))
+            return
         try:
             encoded = orjson.dumps(item, default=_dump, option=orjson.OPT_STRICT_INTEGER)
         except TypeError as error:
@@ -83,7 +85,7 @@ class _Stream:
                 f"A stream of {self._format} takes objects, not {type(item).__name__}: "
                 "use format='json'"
             )
-        self._writer.add(encoded)
+        self._writer.add(b"%b" % encoded)  # a copy: the buffer of orjson occupies kilobytes
 
     def _is_outcome(self, error: BaseException | None) -> bool:
         """Return whether an exception is the stop of this stream, and so no failure."""
@@ -174,6 +176,18 @@ async def _finish(writer: StreamWriter, error: BaseException | None) -> None:
     else:
         text = str(error) or type(error).__name__
         await writer.finish("failed", text[:1_000], CLOSE_SECONDS)
+
+
+def _encode_text(item: Any) -> bytes:
+    """Return a text as JSON, in a buffer of its own size: the writer keeps all items."""
+    if type(item) is not str:
+        raise InvalidEventError(
+            f"A text stream takes text, not {type(item).__name__}: use format='json'"
+        )
+    try:
+        return _json_text(item)
+    except UnicodeEncodeError as error:
+        raise InvalidEventError(f"The item is not JSON: {error}") from error
 
 
 def _dump(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """Streams of a broadcaster, async and blocking, on a log in memory."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +200,30 @@ async def test_item_that_is_no_json_is_refused(broadcaster: Broadcaster) -> None
     async with broadcaster.stream(CHANNEL, format="json") as stream:
         with pytest.raises(InvalidEventError, match="not JSON"):
             stream.append(object())
+
+
+async def test_half_a_surrogate_pair_is_refused(broadcaster: Broadcaster) -> None:
+    async with broadcaster.stream(CHANNEL) as stream:
+        with pytest.raises(InvalidEventError, match="not JSON"):
+            stream.append("\ud83d")
+    assert stream.state == "completed"
+
+
+@pytest.mark.parametrize(("form", "item"), [("text", " token"), ("json", [1])])
+async def test_items_occupy_no_more_than_their_own_size(
+    broadcaster: Broadcaster, form: Any, item: Any
+) -> None:
+    count = 20_000
+    async with broadcaster.stream(CHANNEL, format=form) as stream:
+        before = resident_bytes()
+        for _ in range(count):
+            stream.append(item)
+        assert resident_bytes() - before < 500 * count
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize(
