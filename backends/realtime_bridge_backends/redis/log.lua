@@ -30,19 +30,32 @@ local function offset_of(entry) return tonumber(string.match(entry[1], '^%d+')) 
 -- Fields of `owned` and `parts` beside a key's own one. A key has no zero byte.
 local function field(key, name) return key .. '\0' .. name end
 
--- Return the channel's epoch, top and the top's id, and the time at which the next lease runs out, if
--- any; nil if the channel does not exist, or if Redis evicted one of its keys. The counts in meta show
--- an eviction of ids, latest, order, owned or leases. Without events, each position but the top gets a
--- reset, as after their expiry; without parts, the items are missing, as after theirs.
+-- Return the fields of the channel's meta, with numbers for its counts.
+local function meta_of(keys)
+  local fields = redis.call('HMGET', keys[1], 'epoch', 'top', 'id', 'ids', 'keys', 'owned', 'leases', 'lease_at',
+    'bytes', 'key_bytes', 'marks', 'marked', 'old')
+  return {
+    epoch = fields[1], top = tonumber(fields[2]), id = fields[3] or '', ids = tonumber(fields[4]) or 0,
+    keys = tonumber(fields[5]) or 0, owned = tonumber(fields[6]) or 0, leases = tonumber(fields[7]) or 0,
+    lease_at = tonumber(fields[8]), bytes = tonumber(fields[9]) or 0, key_bytes = tonumber(fields[10]) or 0,
+    marks = fields[11] or '', marked = tonumber(fields[12]) or 0, old = tonumber(fields[13]) or 0,
+  }
+end
+
+-- Return the channel's epoch, top and the top's id, the time at which the next lease runs out, if any,
+-- and its meta; nil if the channel does not exist, or if Redis evicted one of its keys. The counts in
+-- meta show an eviction of ids, latest, order, owned or leases; of what has no entry, nothing can be
+-- evicted. Without events, each position but the top gets a reset, as after their expiry; without
+-- parts, the items are missing, as after theirs.
 local function find_channel(keys)
-  local meta = redis.call('HMGET', keys[1], 'epoch', 'top', 'id', 'ids', 'keys', 'owned', 'leases', 'lease_at')
-  if not meta[1] then return nil end
-  local ids, count, owned, leases = tonumber(meta[4]), tonumber(meta[5]), tonumber(meta[6]), tonumber(meta[7])
-  if ids and ids ~= redis.call('ZCARD', keys[3]) then return nil end
-  if count and (count ~= redis.call('HLEN', keys[4]) or count ~= redis.call('ZCARD', keys[5])) then return nil end
-  if owned and owned ~= redis.call('HLEN', keys[6]) then return nil end
-  if leases and leases ~= redis.call('ZCARD', keys[8]) then return nil end
-  return meta[1], tonumber(meta[2]), meta[3] or '', tonumber(meta[8])
+  local meta = meta_of(keys)
+  if not meta.epoch then return nil end
+  if meta.ids > 0 and meta.ids ~= redis.call('ZCARD', keys[3]) then return nil end
+  if meta.keys > 0 and meta.keys ~= redis.call('HLEN', keys[4]) then return nil end
+  if meta.keys > 0 and meta.keys ~= redis.call('ZCARD', keys[5]) then return nil end
+  if meta.owned > 0 and meta.owned ~= redis.call('HLEN', keys[6]) then return nil end
+  if meta.leases > 0 and meta.leases ~= redis.call('ZCARD', keys[8]) then return nil end
+  return meta.epoch, meta.top, meta.id, meta.lease_at, meta
 end
 
 -- Return whether a lease of the channel ran out, or half of the time of an epoch without an event.
@@ -168,13 +181,13 @@ local function begin_epoch(keys, epoch)
     'leases', redis.call('ZCARD', keys[8]))
   if lease_at then redis.call('HSET', keys[1], 'lease_at', whole(lease_at)) end
   for _, n in ipairs({1, 4, 5, 6, 8}) do redis.call('PEXPIRE', keys[n], top > 0 and WEEK_MS or UNUSED_MS) end
-  return epoch, top, id, lease_at
+  return epoch, top, id, lease_at, meta_of(keys)
 end
 
 -- Return what find_channel returns; begin `new_epoch` where it returns nil.
 local function open_channel(keys, new_epoch)
-  local epoch, top, id, lease_at = find_channel(keys)
-  if epoch then return epoch, top, id, lease_at end
+  local epoch, top, id, lease_at, meta = find_channel(keys)
+  if epoch then return epoch, top, id, lease_at, meta end
   return begin_epoch(keys, new_epoch)
 end
 
@@ -182,10 +195,10 @@ end
 -- A mark "time:top;" is added twice a minute. Offsets up to its top are older than its time, so no
 -- id needs a time of its own. Return whether a mark was added.
 local function trim_ids(keys, meta, at, before, top)
-  local marked, old_top, mark_added = tonumber(meta[5]) or 0, tonumber(meta[6]) or 0, false
-  if at - marked >= MARK_MS then
+  local old_top, mark_added = meta.old, false
+  if at - meta.marked >= MARK_MS then
     local marks = ''
-    for time, mark_top in string.gmatch((meta[4] or '') .. whole(at) .. ':' .. whole(before) .. ';', '(%d+):(%d+);') do
+    for time, mark_top in string.gmatch(meta.marks .. whole(at) .. ':' .. whole(before) .. ';', '(%d+):(%d+);') do
       if tonumber(time) <= at - ID_MS then old_top = tonumber(mark_top)
       else marks = marks .. time .. ':' .. mark_top .. ';' end
     end
@@ -193,14 +206,16 @@ local function trim_ids(keys, meta, at, before, top)
     mark_added = true
   end
   local bound = math.max(math.min(old_top, top - MIN_IDS), top - MAX_IDS)
-  if bound > 0 then redis.call('ZREMRANGEBYSCORE', keys[3], '-inf', whole(bound)) end
+  -- Each event since the epoch's begin added an id: with fewer ids, none is up to the bound.
+  if bound > 0 and meta.ids > top - bound then
+    meta.ids = meta.ids - redis.call('ZREMRANGEBYSCORE', keys[3], '-inf', whole(bound))
+  end
   return mark_added
 end
 
 -- Remove the oldest events beyond the limits, and return the bytes of the rest. The last event
 -- stays, however large it is.
-local function trim(keys, bytes, max_events, max_bytes)
-  local length = redis.call('XLEN', keys[2])
+local function trim(keys, length, bytes, max_events, max_bytes)
   if length <= max_events + math.min(SLACK, max_events) and bytes <= max_bytes then return bytes end
   while length > max_events or (bytes > max_bytes and length > 1) do
     local count = math.max(1, math.min(SLACK, length - max_events))
@@ -246,11 +261,13 @@ local function drop_end(write, key, record)
   record.ended = NOT_ENDED
   local base = redis.call('HGET', write.keys[4], key)
   local offset = tonumber(string.match(base, ',"offset":(%d+)')) or 0
+  write.owned_changed = true
   redis.call('ZADD', write.keys[5], whole(math.max(offset, record.noted)), key)
 end
 
 -- Remove the notes of a key: they were for the run that ended.
 local function drop_notes(write, key, record)
+  write.owned_changed = true
   for _, note in ipairs(record.notes) do
     grow(write, record, -redis.call('HSTRLEN', write.keys[6], field(key, 'n' .. note[1])))
     redis.call('HDEL', write.keys[6], field(key, 'n' .. note[1]))
@@ -258,16 +275,18 @@ local function drop_notes(write, key, record)
   record.notes, record.noted = {}, 0
 end
 
--- Restart the lease of a key, or end it.
+-- Restart the lease of a key, or end it. A lease that was the next to run out, and is longer now, leaves
+-- `lease_at` too early until a renewal, or until that time: to look for the next one costs each part.
 local function set_lease(write, key, record)
   local before = record.expires
   record.expires = record.lease > 0 and record.ended == NOT_ENDED and write.at + record.lease * 1000 or nil
   if record.expires then
     redis.call('ZADD', write.keys[8], whole(record.expires), key)
+    if not before or record.expires < before then write.has_new_leases = true end
   elseif before then
     redis.call('ZREM', write.keys[8], key)
+    write.has_new_leases = true
   end
-  write.has_new_leases = write.has_new_leases or record.expires ~= before
 end
 
 -- Return the key that was not changed for the longest time, and its record. A part does not change the
@@ -297,12 +316,18 @@ local function evict_key(write, key, record)
     redis.call('HDEL', keys[6], unpack(names))
     redis.call('ZREM', keys[8], key)
     write.key_bytes = write.key_bytes - record.size
-    write.records[key], write.has_new_leases = false, true
+    write.records[key], write.has_new_leases, write.owned_changed = false, true, true
   else
     write.key_bytes = write.key_bytes - redis.call('HSTRLEN', keys[4], key)
   end
   redis.call('ZREM', keys[5], key)
   redis.call('HDEL', keys[4], key)
+  write.meta.keys = write.meta.keys - 1
+end
+
+-- Set the place of a key in the order.
+local function set_order(write, key, offset)
+  write.meta.keys = write.meta.keys + redis.call('ZADD', write.keys[5], offset, key)
 end
 
 local function time_of(write, key, record)
@@ -320,10 +345,9 @@ local function expire_keys(write)
 end
 
 local function evict_keys(write)
-  local count = redis.call('ZCARD', write.keys[5])
-  while count > 1 and (count > MAX_KEYS or write.key_bytes > MAX_KEY_BYTES) do
+  local meta = write.meta
+  while meta.keys > 1 and (meta.keys > MAX_KEYS or write.key_bytes > MAX_KEY_BYTES) do
     evict_key(write, oldest_key(write))
-    count = count - 1
   end
 end
 
@@ -331,7 +355,7 @@ end
 local function store_latest(write, key, offset, frame)
   write.key_bytes = write.key_bytes - redis.call('HSTRLEN', write.keys[4], key) + #frame
   redis.call('HSET', write.keys[4], key, frame)
-  redis.call('ZADD', write.keys[5], offset, key)
+  set_order(write, key, offset)
   evict_keys(write)
 end
 
@@ -373,12 +397,15 @@ local function add_items(write, key, record, head, tail)
     record.is_trimmed = true
     return
   end
-  redis.call('HSET', parts, field(key, 'p'), head .. string.sub(tail, 1, start - 1))
+  local name, part = field(key, 'p'), head .. string.sub(tail, 1, start - 1)
   record.has_part = true
-  if items == '' then return end
+  if items == '' then
+    redis.call('HSET', parts, name, part)
+    return
+  end
   local added = record.content > 0 and ',' .. items or items
   if not chunk or #chunk >= CHUNK_BYTES then record.chunks, chunk = record.chunks + 1, '' end
-  redis.call('HSET', parts, field(key, record.chunks), chunk .. added)
+  redis.call('HSET', parts, name, part, field(key, record.chunks), chunk .. added)
   record.content = record.content + #added
   grow(write, record, #added)
 end
@@ -390,6 +417,7 @@ local function add_note(write, key, record, offset, frame)
     if note[1] ~= name then notes[#notes + 1] = note end
   end
   notes[#notes + 1] = {name, offset}
+  write.owned_changed = true
   local removed = #notes > MAX_NOTES and table.remove(notes, 1)
   if removed then
     grow(write, record, -redis.call('HSTRLEN', write.keys[6], field(key, 'n' .. removed[1])))
@@ -408,7 +436,7 @@ local function fold(write, key, change, head, tail)
   if not record then
     local size = redis.call('HSTRLEN', keys[4], key)
     record = {lease = 0, ended = NOT_ENDED, noted = 0, notes = {}, content = 0, chunks = 0, size = size}
-    write.records[key], write.has_owned = record, true
+    write.records[key], write.has_owned, write.owned_changed = record, true, true
     if size == 0 then redis.call('HSET', keys[4], key, '') end
   end
   write.changed[key], record.touched, record.at = true, offset, write.at
@@ -420,6 +448,7 @@ local function fold(write, key, change, head, tail)
     drop_end(write, key, record)
     if how == 'end' then drop_notes(write, key, record) end
     redis.call('HSET', keys[6], field(key, 'e'), frame)
+    write.owned_changed = true
     grow(write, record, #frame)
     record.ended = how == 'end' and ENDED or LAPSED
   elseif not how then
@@ -429,14 +458,15 @@ local function fold(write, key, change, head, tail)
     grow(write, record, #frame - redis.call('HSTRLEN', keys[4], key))
     redis.call('HSET', keys[4], key, frame)
   end
-  if how ~= 'append' then redis.call('ZADD', keys[5], whole(offset), key) end
+  if how ~= 'append' then set_order(write, key, whole(offset)) end
   if how ~= 'note' then
     if change and change.take then
+      write.owned_changed = true
       record.attempt, record.lease = change.attempt, change.lease or 0
       if change.will then redis.call('HSET', keys[6], field(key, 'w'), cmsgpack.pack(change.will))
       else redis.call('HDEL', keys[6], field(key, 'w')) end
     elseif change and change.lease == 0 then
-      record.lease = 0
+      record.lease, write.owned_changed = 0, true
       redis.call('HDEL', keys[6], field(key, 'w'))
     end
     set_lease(write, key, record)
@@ -461,15 +491,13 @@ end
 -- ARGV of all operations that append: an epoch for a new channel; PUBLISH or SPUBLISH; the pub/sub
 -- channel; the limits (events, bytes, milliseconds). Return what they change.
 local function begin_write(keys, argv)
-  local epoch, top, id, lease_at = open_channel(keys, argv[1])
-  local meta = redis.call('HMGET', keys[1], 'bytes', 'key_bytes', 'events', 'marks', 'marked', 'old', 'owned')
-  local at, key_bytes = clock(), tonumber(meta[2]) or 0
+  local epoch, top, id, lease_at, meta = open_channel(keys, argv[1])
+  local at, length, has_owned = clock(), redis.call('XLEN', keys[2]), meta.owned > 0
   return {
     keys = keys, epoch = epoch, top = top, before = top, id = id, lease_at = lease_at, meta = meta, at = at,
     time = ',"time":' .. whole(at), frames = {}, records = {}, changed = {},
-    bytes = redis.call('EXISTS', keys[2]) == 1 and tonumber(meta[1]) or 0,  -- else the stream has expired
-    key_bytes = key_bytes, key_bytes_before = key_bytes,
-    has_owned = (tonumber(meta[7]) or 0) > 0, had_owned = (tonumber(meta[7]) or 0) > 0,
+    length = length, bytes = length > 0 and meta.bytes or 0,  -- else the stream has expired
+    key_bytes = meta.key_bytes, key_bytes_before = meta.key_bytes, has_owned = has_owned, had_owned = has_owned,
   }
 end
 
@@ -481,8 +509,8 @@ local function place(write, id, key, size, head, tail, change)
   head = head .. ',"epoch":"' .. write.epoch .. '","offset":' .. offset .. write.time
   local frame = head .. tail
   redis.call('XADD', keys[2], offset .. '-0', 'i', id, 'n', size, 'f', frame)
-  redis.call('ZADD', keys[3], offset, id)
-  write.bytes = write.bytes + tonumber(size)
+  write.meta.ids = write.meta.ids + redis.call('ZADD', keys[3], offset, id)
+  write.length, write.bytes = write.length + 1, write.bytes + tonumber(size)
   if key ~= '' then
     if change or record_of(write, key) then fold(write, key, change, head, tail)
     else store_latest(write, key, offset, frame) end
@@ -505,11 +533,9 @@ local function lapse_due(write, first)
       will = cmsgpack.unpack(will)
       local id = record.attempt .. '-lapse-' .. whole(write.top + 1)
       place(write, id, key, whole(will[3]), will[1] .. id .. '"', will[2], {fold = 'lapse'})
-    else
-      redis.call('ZREM', write.keys[8], key)
-      write.has_new_leases = true
-    end
+    else redis.call('ZREM', write.keys[8], key) end
   end
+  write.has_new_leases = true
 end
 
 -- Write what changed, remove what is beyond the limits, and announce the events.
@@ -518,27 +544,28 @@ local function finish_write(write, argv)
   if write.top > write.before or write.has_new_leases then
     local mark_added = false
     if write.top > write.before then
-      write.bytes = trim(keys, write.bytes, tonumber(argv[4]), tonumber(argv[5]))
+      write.bytes = trim(keys, write.length, write.bytes, tonumber(argv[4]), tonumber(argv[5]))
       redis.call('PEXPIRE', keys[2], argv[6])
       -- Extend the other keys with each mark only: twice a minute is often enough for a week.
       mark_added = trim_ids(keys, meta, write.at, write.before, write.top)
       if mark_added and write.key_bytes > 0 then expire_keys(write) end
     end
-    redis.call('HSET', keys[1], 'top', whole(write.top), 'id', write.id, 'bytes', whole(write.bytes),
-      'key_bytes', whole(write.key_bytes), 'ids', redis.call('ZCARD', keys[3]), 'keys', redis.call('ZCARD', keys[5]))
     if write.has_owned then
       for key in pairs(write.changed) do
         if write.records[key] then redis.call('HSET', keys[6], key, cmsgpack.pack(write.records[key])) end
       end
       redis.call('PEXPIRE', keys[7], argv[6])
-      redis.call('HSET', keys[1], 'owned', redis.call('HLEN', keys[6]))
+      if write.owned_changed then meta.owned = redis.call('HLEN', keys[6]) end
     end
+    local fields = {'top', whole(write.top), 'id', write.id, 'bytes', whole(write.bytes), 'key_bytes',
+      whole(write.key_bytes), 'ids', whole(meta.ids), 'keys', whole(meta.keys), 'owned', whole(meta.owned)}
     if write.has_new_leases then
       local next = redis.call('ZRANGE', keys[8], 0, 0, 'WITHSCORES')
-      if next[2] then redis.call('HSET', keys[1], 'lease_at', whole(tonumber(next[2])))
+      fields[#fields + 1], fields[#fields + 2] = 'leases', whole(redis.call('ZCARD', keys[8]))
+      if next[2] then fields[#fields + 1], fields[#fields + 2] = 'lease_at', whole(tonumber(next[2]))
       else redis.call('HDEL', keys[1], 'lease_at') end
-      redis.call('HSET', keys[1], 'leases', redis.call('ZCARD', keys[8]))
     end
+    redis.call('HSET', keys[1], unpack(fields))
     if mark_added or (write.key_bytes_before == 0 and write.key_bytes > 0) or (write.has_owned and not write.had_owned) then
       for _, n in ipairs({1, 3, 4, 5, 6, 8}) do redis.call('PEXPIRE', keys[n], WEEK_MS) end
     end
@@ -608,7 +635,10 @@ local function renew(keys, argv)
     elseif record.ended ~= NOT_ENDED then refused = record.ended == LAPSED and 'lapsed' or 'ended'
     else
       write.changed[key], record.touched, record.at = true, write.top, write.at
-      if record.expires then set_lease(write, key, record) end
+      if record.expires then
+        set_lease(write, key, record)
+        write.has_new_leases = true
+      end
       redis.call('PEXPIRE', keys[7], argv[6])
     end
     answer[#answer + 1], answer[#answer + 2] = refused, record and record.noted or 0
