@@ -25,7 +25,7 @@ TYPED = 100
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: fuzz histories load soak mutants vite help demo demo-postgres demo-celery demo-chat coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: docs fuzz histories load soak mutants vite help demo demo-postgres demo-celery demo-chat coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -36,6 +36,7 @@ help:
 	@echo "make test     run the tests, three files at a time (ARGS='-k poll -n 0')"
 	@echo "make check    lint, formatting, types, words, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
+	@echo "make docs     build the documentation site into build/site, and check its links"
 	@echo "make payloads write the TypeScript types of the events that the library makes itself"
 	@echo "make coverage run the tests with branch coverage: protocol/ 100 %, the whole 95 %"
 	@echo "make pins     write the list of the public names, which a test compares"
@@ -80,7 +81,7 @@ coverage: test-packages .venv $(CLIENT)/node_modules/.installed
 	.venv/bin/coverage report --include='realtime_bridge/protocol/**' --fail-under=100
 	.venv/bin/coverage report --fail-under=95
 
-check: check-python check-client
+check: check-python check-client docs
 
 check-python: .venv
 	.venv/bin/ruff check
@@ -92,6 +93,13 @@ check-python: .venv
 	git ls-files -z | xargs -0 .venv/bin/codespell
 	.venv/bin/pyright
 	.venv/bin/python scripts/type_completeness.py realtime_bridge --at-least $(TYPED)
+
+# TypeDoc writes Markdown, which MkDocs reads with the rest. Broken links and anchors are errors.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv $(CLIENT)/node_modules/.installed
+	$(NPM) run --silent docs
+	.venv/bin/mkdocs build --quiet
+	@echo "The site is in build/site/: open build/site/index.html"
 
 check-client: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads -- --check

@@ -9,12 +9,9 @@ import { checkIntervals } from './machine/options.js';
 import type { Intervals } from './machine/options.js';
 import { HybridClient } from './hybrid-client.js';
 import { Fetcher } from './http/fetcher.js';
-import type { Fetch } from './http/fetcher.js';
+import type { FetchData } from './http/fetcher.js';
 import type { ChannelState, Client, ClientOptions, ReadableStore, RealtimeEvent, Snapshot } from './types.js';
 import { currentUserChannel } from './user-channel.js';
-
-/** Function of the application that reads its data over HTTP. */
-export type FetchData<Data> = Fetch<Data>;
 
 export interface HybridUpdatesOptions<Data> extends ClientOptions {
   /** Function that returns the data after an event; without it each burst of events leads to one `fetchData`. */

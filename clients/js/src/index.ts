@@ -1,8 +1,13 @@
-/** Public names of `realtime-bridge`. */
+/**
+ * Public names of `realtime-bridge`.
+ *
+ * @module realtime-bridge
+ */
 
 export { HybridClient } from './hybrid-client.js';
 export { HybridUpdates } from './hybrid-updates.js';
-export type { FetchData, HybridUpdatesOptions, UpdatesState } from './hybrid-updates.js';
+export type { FetchData } from './http/fetcher.js';
+export type { HybridUpdatesOptions, UpdatesState } from './hybrid-updates.js';
 export { ReconnectingSocket } from './browser/reconnecting-socket.js';
 export type { SocketOptions, SocketState } from './browser/reconnecting-socket.js';
 export { Store } from './browser/store.js';

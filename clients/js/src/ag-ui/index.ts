@@ -1,4 +1,8 @@
-/** Public names of `realtime-bridge/ag-ui`. */
+/**
+ * Public names of `realtime-bridge/ag-ui`.
+ *
+ * @module realtime-bridge/ag-ui
+ */
 
 export { BridgeAgent } from './bridge-agent.js';
 export type { BridgeAgentConfig } from './bridge-agent.js';

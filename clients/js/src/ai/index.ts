@@ -1,4 +1,8 @@
-/** Public names of `realtime-bridge/ai`. */
+/**
+ * Public names of `realtime-bridge/ai`.
+ *
+ * @module realtime-bridge/ai
+ */
 
 export { BridgeChatTransport } from './bridge-chat-transport.js';
 export type { BridgeChatTransportOptions } from './bridge-chat-transport.js';

@@ -7,7 +7,8 @@ export interface FetcherListener<Data> {
   failed(error: unknown): void;
 }
 
-export type Fetch<Data> = (context: { signal: AbortSignal }) => Data | Promise<Data>;
+/** Function of the application that reads its data over HTTP. */
+export type FetchData<Data> = (context: { signal: AbortSignal }) => Data | Promise<Data>;
 
 /** Calls one function, one call at a time, and again until a call succeeds. */
 export class Fetcher<Data> {
@@ -23,7 +24,7 @@ export class Fetcher<Data> {
 
   /** `base` is the upper bound of the first wait after a failure, in milliseconds. */
   constructor(
-    private readonly _fetch: Fetch<Data>,
+    private readonly _fetch: FetchData<Data>,
     private readonly _listener: FetcherListener<Data>,
     private readonly _base: number,
   ) {}

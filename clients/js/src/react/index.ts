@@ -1,5 +1,9 @@
 'use client';
-/** Public names of `realtime-bridge/react`. */
+/**
+ * Public names of `realtime-bridge/react`.
+ *
+ * @module realtime-bridge/react
+ */
 
 export { ConnectionBadge } from './badge.js';
 export type { ConnectionBadgeProps } from './badge.js';

@@ -1,6 +1,7 @@
 /** Options of `useHybridUpdates`, whose functions may change with each render. */
 
-import type { FetchData, HybridUpdatesOptions } from '../hybrid-updates.js';
+import type { FetchData } from '../http/fetcher.js';
+import type { HybridUpdatesOptions } from '../hybrid-updates.js';
 
 export interface UpdatesOptions<Data> extends HybridUpdatesOptions<Data> {
   readonly fetchData: FetchData<Data> | null | undefined;

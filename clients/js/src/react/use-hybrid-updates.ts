@@ -2,7 +2,8 @@
 /** Hook for the data of one user, updated by push or by polling. */
 
 import { useCallback, useEffect, useInsertionEffect, useMemo } from 'react';
-import { HybridUpdates, LOADING, type FetchData, type HybridUpdatesOptions, type UpdatesState } from '../hybrid-updates.js';
+import type { FetchData } from '../http/fetcher.js';
+import { HybridUpdates, LOADING, type HybridUpdatesOptions, type UpdatesState } from '../hybrid-updates.js';
 import { fingerprint, lateBound } from './late-bound.js';
 import { useClient } from './provider.js';
 import { SharedClient } from './shared-client.js';
