@@ -24,7 +24,9 @@ MAX_DATA_BYTES = 1024 * 1024
 MAX_DEPTH = 254
 """Most levels of nested arrays and objects in the data of an event: the limit of orjson."""
 
-MAX_EVENT_NAME = 64
+MAX_EVENT_NAME = 200
+"""Longest name of an event, in characters: that of Pusher, whose libraries publish here too."""
+
 MAX_BATCH = 500
 """Events of one append, at most."""
 
@@ -116,7 +118,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
 
     Args:
         channel: name of the channel, see `model.channel.check_channel`.
-        event: name of the event, 1 to 64 printable characters.
+        event: name of the event, 1 to 200 printable characters.
         data: any JSON value, up to 1 MiB encoded. NaN and infinities become null.
         id: idempotency key; None creates a UUIDv7.
         key: subject of the event; the log keeps the latest event per key.

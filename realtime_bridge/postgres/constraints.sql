@@ -8,7 +8,7 @@ ALTER TABLE {schema}.outbox
     DROP CONSTRAINT IF EXISTS outbox_key_check,
     DROP CONSTRAINT IF EXISTS outbox_source_check,
     ADD CONSTRAINT "channel has 1 to 128 characters of A-Za-z0-9_=@,.;-" CHECK ({schema}.is_channel(channel)),
-    ADD CONSTRAINT "event has 1 to 64 printable characters" CHECK ({schema}.is_label(event, {max_name})),
+    ADD CONSTRAINT "event has 1 to 200 printable characters" CHECK ({schema}.is_label(event, {max_name})),
     ADD CONSTRAINT "id has 1 to 128 printable characters" CHECK ({schema}.is_label(id, {max_label})),
     ADD CONSTRAINT "key has 1 to 128 printable characters" CHECK ({schema}.is_label(key, {max_label})),
     ADD CONSTRAINT "source has 1 to 128 printable characters" CHECK ({schema}.is_label(source, {max_label})),

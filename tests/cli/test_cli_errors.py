@@ -59,7 +59,7 @@ ERROR_CASES = (
     ErrorCase("publish user-ada job.x {percent:30}", ("JSON", '{"percent": 30}'), WRONG_USAGE),
     ErrorCase("publish user-ada", ("Missing argument",), WRONG_USAGE),
     ErrorCase("publish user/ada job.x", ("'user/ada'", "A-Z")),
-    ErrorCase(f"publish user-ada {'x' * 65}", ("1 to 64 printable characters",)),
+    ErrorCase(f"publish user-ada {'x' * 201}", ("1 to 200 printable characters",)),
     ErrorCase(
         "publish a b", ("Did you mean 'websocket'?",), FAILED, {"REALTIME_BACKEND": "socket"}
     ),

@@ -308,7 +308,7 @@ EVENTS = st.just(VALID) | st.fixed_dictionaries(
     {},
     optional={
         "channel": CHANNELS | JSON,
-        "event": st.sampled_from(["job.step", "", "x" * 65, "\x1b"]) | JSON,
+        "event": st.sampled_from(["job.step", "", "x" * 201, "\x1b"]) | JSON,
         "data": JSON,
         "id": JSON,
         "key": JSON,

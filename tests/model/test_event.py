@@ -78,13 +78,13 @@ def test_position_of_the_log_changes_no_event() -> None:
     assert (made.position, made.time) == (None, None)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 65, "a\nb", "a\x00", "\ud800", 7, None, b"bytes"])
+@pytest.mark.parametrize("name", ["", "x" * 201, "a\nb", "a\x00", "\ud800", 7, None, b"bytes"])
 def test_bad_event_name_is_refused_with_a_hint(name: Any) -> None:
-    with pytest.raises(InvalidEventError, match=r"^Bad event name .*: use 1 to 64 printable"):
+    with pytest.raises(InvalidEventError, match=r"^Bad event name .*: use 1 to 200 printable"):
         event(event=name)
 
 
-@pytest.mark.parametrize("name", ["x", "x" * 64, "job progress", "job.fortschritt-ü", "完了"])
+@pytest.mark.parametrize("name", ["x", "x" * 200, "job progress", "job.fortschritt-ü", "完了"])
 def test_printable_event_name_is_accepted(name: str) -> None:
     assert event(event=name).event == name
 

@@ -101,7 +101,7 @@ class TestBadEvents:
             (batch(GOOD, GOOD, {"channel": CHANNEL}), "events[2] is incomplete"),
             (batch(GOOD, {**GOOD, "channel": "job 7"}), "events[1]: Bad channel name"),
             (batch(GOOD, {**GOOD, "channel": "private-job"}), "events[1]: Bad channel name"),
-            (batch({**GOOD, "event": "x" * 65}), "events[0]: Bad event name"),
+            (batch({**GOOD, "event": "x" * 201}), "events[0]: Bad event name"),
             (batch({**GOOD, "id": ""}), "events[0]: Bad id"),
             (batch({**GOOD, "data": "x" * MAX_DATA_BYTES}), "over the limit of 1,048,576"),
             (batch(*[GOOD] * 501), "501 events at once are over the limit of 500"),
