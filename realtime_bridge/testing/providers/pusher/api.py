@@ -1,37 +1,28 @@
 """HTTP API of a local Pusher, with the signatures, limits and status codes of the service."""
 
 import asyncio
-import hashlib
-import hmac
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
-import orjson
 from aiohttp import web
 
+from realtime_bridge.protocol.pusher.call_error import CallError
+from realtime_bridge.protocol.pusher.calls import (
+    CallLimits,
+    Trigger,
+    read_batch,
+    read_event,
+    requested_info,
+)
 from realtime_bridge.testing.providers.pusher.app import PusherApp
-from realtime_bridge.testing.providers.pusher.channels import is_channel_name
+from realtime_bridge.testing.providers.pusher.channels import check_channel_name
 
-# Limits of the HTTP API (Pusher docs, HTTP API reference, "publishing events").
-DATA_BYTES = 10_240
-CHANNELS = 100
-BATCH = 10
-NAME_LENGTH = 200
-CLOCK_SECONDS = 600
+LIMITS = CallLimits()
 
 _Call = Callable[[web.Request, bytes], dict[str, Any]]
-
-
-class CallError(Exception):
-    """Error response to an API call: a status and a text."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
 
 
 class PusherAPI:
@@ -89,57 +80,30 @@ class PusherAPI:
         if request.match_info["app"] != app.app_id:
             raise CallError(404, "App not found: is this the app's cluster?")
         query = dict(parse_qsl(request.rel_url.raw_query_string, keep_blank_values=True))
-        method, path = request.method, request.path
-        check_signature(app.key, app.secret, method, path, query, body, now=time.time())
+        now = time.time()
+        app.credentials.check_call(request.method, [request.path], query, body, now=now)
         if app.state != "enabled":
             raise CallError(403, f"Forbidden: the app is {app.state}")
 
     def _event(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        fields = _object(body)
-        channels = fields.get("channels") or [fields.get("channel")]
-        if len(channels) > CHANNELS:
-            raise CallError(400, f"More than {CHANNELS} channels")
-        # All are checked before any is published: a rejected call has no effect.
-        for channel in channels:
-            self._check_event({**fields, "channel": channel})
-        for channel in channels:
-            self._publish({**fields, "channel": channel})
-        return {}
+        return self._publish(read_event(body, LIMITS, self._check_name))
 
     def _batch(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        batch = _object(body).get("batch")
-        if not isinstance(batch, list) or len(batch) > BATCH:
-            raise CallError(400, f"A batch has up to {BATCH} events")
-        for fields in batch:
-            self._check_event(fields)
-        for fields in batch:
-            self._publish(fields)
+        return self._publish(read_batch(body, LIMITS, self._check_name))
+
+    def _check_name(self, name: str) -> None:
+        check_channel_name(name, self._app.faults)
+
+    def _publish(self, triggers: Sequence[Trigger]) -> dict[str, Any]:
+        for trigger in triggers:
+            self._app.channels.publish(
+                trigger.channel, trigger.name, trigger.data, excluded_socket=trigger.socket_id
+            )
         return {}
-
-    def _check_event(self, fields: object) -> None:
-        if not isinstance(fields, dict):
-            raise CallError(400, "The event is not an object")
-        channel, name, data = (fields.get(field) for field in ("channel", "name", "data"))
-        if not is_channel_name(channel, self._app.faults):
-            raise CallError(400, f"Invalid channel name {str(channel)[:80]!r}")
-        if not isinstance(name, str) or not 0 < len(name) <= NAME_LENGTH:
-            raise CallError(400, f"An event's name has 1 to {NAME_LENGTH} characters")
-        if not isinstance(data, str):
-            raise CallError(400, "data is not a string")
-        if len(data.encode()) > DATA_BYTES:
-            raise CallError(413, f"The data of {name} is over {DATA_BYTES} bytes")
-
-    def _publish(self, fields: Mapping[str, Any]) -> None:
-        self._app.channels.publish(
-            fields["channel"],
-            fields["name"],
-            fields["data"],
-            excluded_socket=fields.get("socket_id"),
-        )
 
     def _channels(self, request: web.Request, _: bytes) -> dict[str, Any]:
         prefix = request.query.get("filter_by_prefix", "")
-        info = _requested_info(request)
+        info = requested_info(request.query.get("info"))
         if "user_count" in info and not prefix.startswith("presence-"):
             raise CallError(400, "user_count is for presence channels: set filter_by_prefix")
         occupied = self._app.channels.occupied()
@@ -152,7 +116,7 @@ class PusherAPI:
         }
 
     def _channel(self, request: web.Request, _: bytes) -> dict[str, Any]:
-        name, info = request.match_info["channel"], _requested_info(request)
+        name, info = request.match_info["channel"], requested_info(request.query.get("info"))
         channels = self._app.channels
         if "user_count" in info and not name.startswith("presence-"):
             raise CallError(400, "user_count is for presence channels")
@@ -172,66 +136,3 @@ class PusherAPI:
     def _terminate(self, request: web.Request, _: bytes) -> dict[str, Any]:
         self._app.terminate(request.match_info["user"])
         return {}
-
-
-def check_signature(
-    key: str,
-    secret: str,
-    method: str,
-    path: str,
-    query: Mapping[str, str],
-    body: bytes,
-    *,
-    now: float,
-) -> None:
-    """Check the signature of a call (Pusher docs, HTTP API reference, "authentication").
-
-    Args:
-        key: the app's public key.
-        secret: the secret that signs calls.
-        method: the HTTP method.
-        path: the path, without the query.
-        query: the received query parameters, the signature among them.
-        body: the raw body.
-        now: the time, in seconds since the Unix epoch.
-
-    Raises:
-        CallError: 401, the key, the time, the body's MD5 or the signature is wrong.
-
-    """
-    if query.get("auth_key") != key:
-        raise CallError(401, "Unknown auth_key")
-    try:
-        age = abs(now - float(query.get("auth_timestamp", "")))
-    except ValueError:
-        raise CallError(401, "auth_timestamp is not a Unix time in seconds") from None
-    if age > CLOCK_SECONDS:
-        raise CallError(401, f"Timestamp expired: {age:.0f} s from the server's clock")
-    if body and query.get("body_md5") != hashlib.md5(body).hexdigest():  # noqa: S324 -- the protocol's hash
-        raise CallError(401, "body_md5 does not match the body")
-    # The parameters as received, not a list of known names: the Python SDK also signs an
-    # empty body's MD5. Their values are not percent-encoded in the signed text.
-    parameters = sorted(
-        (name.lower(), value) for name, value in query.items() if name != _SIGNATURE
-    )
-    text = "\n".join((method, path, "&".join(map("=".join, parameters))))
-    expected = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected, query.get(_SIGNATURE, "")):
-        raise CallError(401, "Invalid signature")
-
-
-_SIGNATURE = "auth_signature"
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        fields = None
-    if not isinstance(fields, dict):
-        raise CallError(400, "The body is not a JSON object")
-    return fields
-
-
-def _requested_info(request: web.Request) -> list[str]:
-    return [name for name in request.query.get("info", "").split(",") if name]

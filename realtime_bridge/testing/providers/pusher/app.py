@@ -4,20 +4,21 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Literal, Protocol
 
+from realtime_bridge.protocol.pusher.codes import PusherCode
+from realtime_bridge.protocol.pusher.signatures import PusherApp as Credentials
 from realtime_bridge.testing.providers.changes import Changes
 from realtime_bridge.testing.providers.faults import Faults
 from realtime_bridge.testing.providers.pusher.channels import Channels, Subscriber
 
 AppState = Literal["enabled", "disabled", "over its quota"]
 
-UNAUTHORIZED = 4009
-"""Close code for a failed sign-in and for terminated users (Pusher docs, protocol)."""
-
 
 class Connection(Subscriber, Protocol):
     """Open connection of a client, as its app uses it."""
 
-    user: str | None
+    @property
+    def user(self) -> str | None:
+        """User that has signed in."""
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close the connection with a code."""
@@ -41,6 +42,7 @@ class PusherApp:
         self.app_id = app_id
         self.key = key
         self.secret = secret
+        self.credentials: Credentials = Credentials(app_id, key, secret)
         self.activity_timeout = activity_timeout
         self.state: AppState = "enabled"
         self.faults: Faults = Faults()
@@ -56,7 +58,7 @@ class PusherApp:
     def terminate(self, user: str) -> None:
         """Close the connections of a signed-in user."""
         for connection in [one for one in self.open_connections if one.user == user]:
-            self.run_soon(connection.close(UNAUTHORIZED, "Terminated"))
+            self.run_soon(connection.close(PusherCode.UNAUTHORIZED, "Terminated"))
 
     def run_soon(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine in a task of its own."""

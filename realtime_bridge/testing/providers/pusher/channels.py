@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from realtime_bridge.protocol.pusher.names import is_cache
 from realtime_bridge.testing.providers.faults import Faults
 
 CHANNEL_LENGTH = 164
@@ -15,9 +16,15 @@ _NAME = re.compile(rf"[A-Za-z0-9_=@,.;-]{{1,{CHANNEL_LENGTH}}}|#server-to-user-.
 Members = dict[str, Any]
 
 
-def is_channel_name(name: object, faults: Faults) -> bool:
-    """Return whether the app accepts a channel's name."""
-    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and faults.accepts_name(name)
+def check_channel_name(name: str, faults: Faults) -> None:
+    """Check that the app accepts a channel's name.
+
+    Raises:
+        ValueError: the app refuses the name.
+
+    """
+    if not (_NAME.fullmatch(name) and faults.accepts_name(name)):
+        raise ValueError(f"Invalid channel name {name[:80]!r}")
 
 
 class Subscriber(Protocol):
@@ -94,7 +101,7 @@ class Channels:
     ) -> None:
         """Deliver an event to all subscribers, except the socket that caused it."""
         frame = orjson.dumps({"event": name, "channel": channel, "data": data}).decode()
-        if _without_access_prefix(channel).startswith("cache-"):
+        if is_cache(channel):
             self._cached[channel] = frame
         # A subscriber that overflows unsubscribes during the loop.
         for subscriber in list(self._subscribers.get(channel, ())):
@@ -127,7 +134,7 @@ class Channels:
 
     def _send_cached(self, channel: str, subscriber: Subscriber) -> None:
         """Deliver a cache channel's last event, or report that there is none."""
-        if not _without_access_prefix(channel).startswith("cache-"):
+        if not is_cache(channel):
             return
         if channel in self._cached:
             subscriber.deliver(self._cached[channel])
@@ -140,11 +147,3 @@ class Channels:
         for subscriber in list(self._subscribers.get(channel, ())):
             if subscriber is not excluded:
                 subscriber.send(event, data, channel=channel)
-
-
-def _without_access_prefix(channel: str) -> str:
-    """Return the name without the prefix that restricts its subscribers."""
-    for prefix in ("private-encrypted-", "private-", "presence-"):
-        if channel.startswith(prefix):
-            return channel.removeprefix(prefix)
-    return channel

@@ -7,12 +7,10 @@ from typing import Self
 
 from aiohttp import web
 
+from realtime_bridge.protocol.pusher.codes import PusherCode
 from realtime_bridge.testing.providers.pusher.api import PusherAPI
 from realtime_bridge.testing.providers.pusher.app import PusherApp
 from realtime_bridge.testing.providers.pusher.connection import PusherConnection, rejection
-
-RECONNECT = 4200
-"""Close code after which clients reconnect at once (Pusher docs, protocol: 4200 to 4299)."""
 
 
 class LocalPusher(PusherApp):
@@ -78,7 +76,7 @@ class LocalPusher(PusherApp):
         for connection in list(self.open_connections):
             connection.cut()
 
-    async def close_all(self, code: int = RECONNECT, reason: str = "") -> None:
+    async def close_all(self, code: int = PusherCode.RECONNECT, reason: str = "") -> None:
         """Close all connections with this code."""
         connections = list(self.open_connections)
         await asyncio.gather(*(connection.close(code, reason) for connection in connections))
@@ -93,10 +91,10 @@ class LocalPusher(PusherApp):
             return web.Response(status=503, text="Over capacity")
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        error = rejection(self, request.match_info["key"], request.query.get("protocol"))
-        if error:
+        close = rejection(self, request.match_info["key"], request.query.get("protocol"))
+        if close:
             # From protocol 6 on the service sends the close code alone, without `pusher:error`.
-            await socket.close(code=error[0], message=error[1].encode())
+            await socket.close(code=close.code, message=close.reason.encode())
             return socket
         self.accepted += 1
         assert request.transport
