@@ -2,9 +2,9 @@
 
 import inspect
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,7 +54,7 @@ def arguments_by_name(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Task that runs in a thread, and its job."""
+    """Task that runs, and its job."""
 
     task_id: str
     channel: str | None
@@ -74,31 +74,24 @@ MAX_LATE = 1_000
 """Jobs that a process hands over at its end, the last ones; a child has few of them."""
 
 _logger = logging.getLogger("realtime_bridge.integrations")
-_running = threading.local()
+_runs: ContextVar[tuple[_Run, ...]] = ContextVar("realtime_bridge_runs", default=())
+"""Tasks that run in this thread or asyncio task: a task may call another one directly."""
 
 
 def current_job() -> BlockingJob:
-    """Return the job of the task that runs in this thread, to report its progress.
+    """Return the job of the task that runs here, to report its progress.
 
     It is a job that reports nothing where there is no other: the task has no channel, or its
-    function is called outside of a worker, as in a test.
+    function is called outside of a worker, as in a test. Code that an async task runs by
+    `asyncio.to_thread` has the job of the task.
     """
-    stack = _stack()
-    return (stack[-1].job if stack else None) or SilentJob()
-
-
-def _stack() -> "list[_Run]":
-    """Return the tasks that run in this thread: a task may call another one directly."""
-    try:
-        stack: list[_Run] = _running.stack
-    except AttributeError:
-        stack = _running.stack = []
-    return stack
+    runs = _runs.get()
+    return (runs[-1].job if runs else None) or SilentJob()
 
 
 def _run_of(task_id: str) -> "_Run | None":
-    """Return the innermost run of a task in this thread."""
-    return next((run for run in reversed(_stack()) if run.task_id == task_id), None)
+    """Return the innermost run of a task here."""
+    return next((run for run in reversed(_runs.get()) if run.task_id == task_id), None)
 
 
 def unix_ms_after(seconds: float) -> int:
@@ -145,12 +138,9 @@ class TaskReporter:
         self._report(task, "queued")
 
     def started(self, task: Task) -> None:
-        """Report that the task runs in this thread; `current_job` knows of an earlier cancel."""
-        channel = self._channel_of(task)
-        job = self._job(task, channel)
-        if job:
+        """Report that the task runs here; `current_job` knows of an earlier cancel."""
+        if job := self._begin(task):
             job.report("started")
-        _stack().append(_Run(task.id, channel, job))
 
     def retrying(self, task: Task, error: str | None = None, retry_at: int | None = None) -> None:
         """Report a failure that is retried, at `retry_at` in Unix milliseconds."""
@@ -158,8 +148,7 @@ class TaskReporter:
 
     def completed(self, task: Task, result: object = None) -> None:
         """Report success."""
-        if self._has_results and result is not None and (run := _run_of(task.id)) and run.job:
-            run.job.set_result(result)
+        self._keep_result(task, result)
         self._report(task, "completed")
 
     def failed(self, task: Task, error: str) -> None:
@@ -170,8 +159,28 @@ class TaskReporter:
         """Report that the task was cancelled."""
         self._report(task, "cancelled", reason)
 
+    async def started_async(self, task: Task) -> None:
+        """Do as `started`, without blocking the event loop."""
+        if job := self._begin(task):
+            await job.report_async("started")
+
+    async def report_async(
+        self,
+        task: Task,
+        state: str,
+        *,
+        error: str | None = None,
+        retry_at: int | None = None,
+        result: object = None,
+    ) -> None:
+        """Report a state of a task, other than its start, without blocking the event loop."""
+        self._keep_result(task, result)
+        job = self._leave(task)
+        if job and not await job.report_async(state, error=error, retry_at=retry_at):
+            self._keep(job)
+
     def shows(self, parent: str, task: Task) -> bool:
-        """Return whether a task that runs in this thread is a job on the channel of another."""
+        """Return whether a task that runs here is a job on the channel of another."""
         run = _run_of(parent)
         return run is not None and bool(run.job) and run.channel == self._channel_of(task)
 
@@ -203,14 +212,30 @@ class TaskReporter:
     def _report(
         self, task: Task, state: str, error: str | None = None, retry_at: int | None = None
     ) -> None:
-        run = _run_of(task.id)
-        job = run.job if run else self._job(task, self._channel_of(task))
+        job = self._leave(task)
         if job and not job.report(state, error=error, retry_at=retry_at):
             self._keep(job)
-        if run:
-            # With the tasks that it called, whose end may be missing.
-            stack = _stack()
-            del stack[stack.index(run) :]
+
+    def _begin(self, task: Task) -> BlockingJob | None:
+        """Return the job of a task that starts here; `current_job` returns the same from now on."""
+        channel = self._channel_of(task)
+        job = self._job(task, channel)
+        _runs.set((*_runs.get(), _Run(task.id, channel, job)))
+        return job
+
+    def _leave(self, task: Task) -> BlockingJob | None:
+        """Return the job of a task that ends, here or elsewhere."""
+        run = _run_of(task.id)
+        if run is None:
+            return self._job(task, self._channel_of(task))
+        # With the tasks that it called, whose end may be missing.
+        runs = _runs.get()
+        _runs.set(runs[: runs.index(run)])
+        return run.job
+
+    def _keep_result(self, task: Task, result: object) -> None:
+        if self._has_results and result is not None and (run := _run_of(task.id)) and run.job:
+            run.job.set_result(result)
 
     def _channel_of(self, task: Task) -> str | None:
         # A wrong function of the application must not fail the task itself.

@@ -1,12 +1,13 @@
 """Jobs of code that is not async."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from realtime_bridge.backend.native_threads import wait_for
 from realtime_bridge.errors import JobCancelledError, JobSupersededError
+from realtime_bridge.jobs.interruption import TaskInterruption
 from realtime_bridge.jobs.job import ANSWER_SECONDS, Job, to_id, total_of
 from realtime_bridge.jobs.streams import BlockingJobStream, StreamFormat
 
@@ -48,6 +49,34 @@ class BlockingJob(Job):
         """
         self._change(state, error=error, retry_at=retry_at)
         return self._reporter.wait()
+
+    async def report_async(
+        self, state: str, *, error: object = None, retry_at: float | None = None
+    ) -> bool:
+        """Report a state by hand; see `report`. The event loop runs on."""
+        self._change(state, error=error, retry_at=retry_at)
+        return await self._reporter.wait_async()
+
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of async work, and cancel it where it waits as soon as it should stop.
+
+        Raises:
+            JobCancelledError, JobSupersededError: as for `check`.
+
+        """
+        block = TaskInterruption()
+        if self._cancellable:
+            self._reporter.on_interruption = block.interrupt_soon
+        try:
+            self.check()
+            result = await work()
+        except BaseException as error:
+            if await block.is_cause_of(error):
+                raise self._interruption() from error
+            raise
+        # It may come at the very end: the result counts.
+        await block.is_cause_of(None)
+        return result
 
     def raise_as(
         self, cancelled: type[JobCancelledError], superseded: type[JobSupersededError]

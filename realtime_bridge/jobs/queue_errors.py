@@ -49,6 +49,11 @@ def _retry_of_huey(error: Any) -> TaskEnd:
     return TaskEnd("retrying", _reason(error), _unix_ms(at))
 
 
+def _retry_of_arq(error: Any) -> TaskEnd:
+    reason = error.__cause__ or error.__context__
+    return TaskEnd("retrying", reason, _unix_ms((getattr(error, "defer_score", 0) or 0) / 1_000))
+
+
 def _cancellation(error: BaseException) -> TaskEnd:
     return TaskEnd("cancelled", _reason(error))
 
@@ -65,6 +70,8 @@ def _unix_ms(when: object) -> float | None:
 
 
 _CONTROL: dict[str, Callable[[Any], TaskEnd]] = {
+    "arq.worker.Retry": _retry_of_arq,
+    "arq.worker.RetryJob": _retry_of_arq,
     "celery.exceptions.Retry": _retry_of_celery,
     "celery.exceptions.Ignore": _cancellation,
     "celery.exceptions.Reject": _reject_of_celery,

@@ -1,6 +1,6 @@
 """Job that reports nothing, and its streams."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
@@ -109,6 +109,20 @@ class SilentJob(BlockingJob):
     def report(self, state: str, *, error: object = None, retry_at: float | None = None) -> bool:  # noqa: ARG002 -- as in the base
         """Report nothing; nothing is left to publish."""
         return True
+
+    async def report_async(
+        self,
+        state: str,  # noqa: ARG002 -- as in the base
+        *,
+        error: object = None,  # noqa: ARG002 -- as in the base
+        retry_at: float | None = None,  # noqa: ARG002 -- as in the base
+    ) -> bool:
+        """Report nothing; nothing is left to publish."""
+        return True
+
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of async work."""
+        return await work()
 
     def unsent(self) -> bytes | None:
         """Return None: no update waits."""

@@ -12,12 +12,12 @@ from realtime_bridge_backends.redis import RedisBackend
 TIMEOUT = 30.0
 
 
-async def wait_for_state(log: RedisBackend, channel: str, end: str) -> list[str]:
-    """Wait for the state `end` of a job, and return all its states."""
+async def wait_for_state(log: RedisBackend, channel: str, end: str, times: int = 1) -> list[str]:
+    """Wait until a job was so many times in the state `end`, and return all its states."""
     async with log.listen() as listener, asyncio.timeout(TIMEOUT):
         await listener.subscribe([channel])
         turns = aiter(listener)
-        while end not in (states := await current_states(log, channel)):
+        while (states := await current_states(log, channel)).count(end) < times:
             await anext(turns)
     return states
 

@@ -62,7 +62,8 @@ async def close_client(client: Client) -> None:
     await client.aclose()
     pool = None if isinstance(client, RedisCluster) else client.connection_pool
     if isinstance(pool, SentinelConnectionPool):
-        await pool.sentinel_manager.aclose()  # redis-py leaves these open
+        for sentinel in pool.sentinel_manager.sentinels:  # redis-py leaves these open
+            await sentinel.aclose()
 
 
 def _create_sentinel(

@@ -1,0 +1,23 @@
+"""Integrations without the packages that they need."""
+
+import sys
+from importlib import import_module
+
+import pytest
+
+from realtime_bridge import ExtraNotInstalledError
+
+PACKAGES = {"arq": "arq"}
+"""Packages by the integrations that need them; their extras have the names of the integrations."""
+
+
+@pytest.mark.parametrize("queue", PACKAGES)
+def test_missing_package_is_an_error_that_names_the_extra(
+    queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, package = f"realtime_bridge.integrations.{queue}", PACKAGES[queue]
+    for module in [key for key in sys.modules if key == name or key.startswith(f"{package}.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ExtraNotInstalledError, match=rf"realtime-bridge\[{queue}\]"):
+        import_module(name)
