@@ -31,6 +31,7 @@ from realtime_bridge_backends.redis.client_factory import (
     close_client,
     create_client,
 )
+from realtime_bridge_backends.redis.command_connection import Argument
 from realtime_bridge_backends.redis.errors import CALL_ERRORS, to_publish_error
 from realtime_bridge_backends.redis.listener import RedisListener, pubsub_channel
 from realtime_bridge_backends.redis.script_values import (
@@ -42,7 +43,7 @@ from realtime_bridge_backends.redis.script_values import (
     receipts_of,
     renewals_of,
 )
-from realtime_bridge_backends.redis.scripts import Argument, ScriptCall, ScriptRunner
+from realtime_bridge_backends.redis.scripts import ScriptCall, ScriptRunner
 from realtime_bridge_backends.redis.stored_events import held_event
 from realtime_bridge_backends.redis.timing import RedisTiming
 
@@ -119,6 +120,7 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._scripts.close()
         await close_client(self._client)
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:

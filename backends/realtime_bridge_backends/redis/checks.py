@@ -125,6 +125,8 @@ async def _check_scripts(
         )
     except CALL_ERRORS as error:
         return _failure("redis scripts", error, server)
+    finally:
+        await scripts.close()
     detail = "function library" if scripts.mode == "function" else "EVALSHA"
     return CheckResult(check="redis scripts", status="ok", detail=detail)
 

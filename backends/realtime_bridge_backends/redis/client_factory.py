@@ -18,7 +18,7 @@ Client: TypeAlias = "Redis | RedisCluster"
 MAX_CONNECTIONS = 32
 """Connections of one client, and so its parallel calls."""
 
-_RETRIED: Any = (RedisConnectionError, RedisTimeoutError, RuntimeError)
+RETRIED: Any = (RedisConnectionError, RedisTimeoutError, RuntimeError)
 """Errors after which redis-py connects again. uvloop raises RuntimeError for a write to a
 connection that was reset while it was idle: after an outage, to each one of the pool."""
 
@@ -41,7 +41,7 @@ def create_client(url: str, timing: RedisTiming) -> Client:
     }
     options = {
         "protocol": 2,  # PubSubConnection parses RESP2
-        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2, _RETRIED),
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.05), 2, RETRIED),
         "max_connections": MAX_CONNECTIONS,
         **timeouts,
         **address.options,

@@ -11,6 +11,8 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import NoScriptError, ResponseError
 
 from realtime_bridge_backends.redis.client_factory import Client
+from realtime_bridge_backends.redis.cluster_commands import ClusterCommands
+from realtime_bridge_backends.redis.command_connection import Argument, Command, CommandConnection
 
 _SOURCE = files(__package__).joinpath("log.lua").read_text()
 _LIBRARY_NAME = f"realtime_{hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]}"
@@ -30,7 +32,6 @@ refuses the first write."""
 _SCRIPT = f"{_SOURCE}\nreturn run_operation(KEYS, ARGV)\n"
 _SCRIPT_SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-Argument = str | bytes | int
 ScriptMode = Literal["function", "script"]
 
 
@@ -49,10 +50,19 @@ class ScriptRunner:
     """
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._commands: CommandConnection | ClusterCommands
+        if isinstance(client, RedisCluster):
+            self._commands = ClusterCommands(client)
+        else:
+            self._commands = CommandConnection(client.connection_pool.make_connection)
         self._lock = asyncio.Lock()
         self._loads = 0
         self.mode: ScriptMode = "script" if isinstance(client, RedisCluster) else "function"
+
+    async def close(self) -> None:
+        """Close the connection for the calls."""
+        if isinstance(self._commands, CommandConnection):
+            await self._commands.close()
 
     async def run(self, calls: Sequence[ScriptCall]) -> list[Any]:
         """Run the calls in one round trip; the answer to a failed call is its exception.
@@ -62,32 +72,21 @@ class ScriptRunner:
 
         """
         loads = self._loads
-        if not loads and isinstance(self._client, RedisCluster):
+        if not loads and isinstance(self._commands, ClusterCommands):
             # Load first: parallel first calls would close each other's connections in redis-py.
             await self._load(None, loads)
             loads = self._loads
-        answers = await self._send(calls)
+        answers = await self._commands.run([self._command(call) for call in calls])
         missing = [number for number, answer in enumerate(answers) if _is_not_loaded(answer)]
         if missing:
             await self._load(answers[missing[0]], loads)
-            repeated = await self._send([calls[number] for number in missing])
+            commands = [self._command(calls[number]) for number in missing]
+            repeated = await self._commands.run(commands)
             for number, answer in zip(missing, repeated, strict=True):
                 answers[number] = answer
         return answers
 
-    async def _send(self, calls: Sequence[ScriptCall]) -> list[Any]:
-        if len(calls) == 1:
-            try:
-                return [await self._client.execute_command(*self._command(calls[0]))]
-            except ResponseError as error:
-                return [error]
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command(*self._command(call))
-        answers: list[Any] = await pipeline.execute(raise_on_error=False)
-        return answers
-
-    def _command(self, call: ScriptCall) -> tuple[Argument, ...]:
+    def _command(self, call: ScriptCall) -> Command:
         command, name = "EVALSHA", _SCRIPT_SHA
         if self.mode == "function":
             command = "FCALL"
@@ -104,18 +103,25 @@ class ScriptRunner:
             if self.mode == "function" and not await self._load_functions():
                 self.mode = "script"
             if self.mode == "script":
-                await self._client.script_load(_SCRIPT)
+                await self._load_script()
             self._loads += 1
 
     async def _load_functions(self) -> bool:
         """Load the library; return whether the server has a command for it."""
-        try:
-            await self._client.function_load(_LIBRARY, replace=True)
-        except ResponseError as error:
-            if "unknown command" in str(error).lower():  # renamed away by the server's operator
-                return False
-            raise
-        return True
+        (answer,) = await self._commands.run([("FUNCTION", "LOAD", "REPLACE", _LIBRARY)])
+        if not isinstance(answer, Exception):
+            return True
+        if "unknown command" in str(answer).lower():  # renamed away by the server's operator
+            return False
+        raise answer
+
+    async def _load_script(self) -> None:
+        if isinstance(self._commands, ClusterCommands):
+            await self._commands.load(_SCRIPT)
+            return
+        (answer,) = await self._commands.run([("SCRIPT", "LOAD", _SCRIPT)])
+        if isinstance(answer, Exception):
+            raise answer
 
 
 def _is_not_loaded(answer: object) -> bool:

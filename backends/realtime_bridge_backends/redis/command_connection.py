@@ -1,0 +1,195 @@
+"""Connection to one Redis that takes the commands of all callers, without waits in between."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelManagedConnection
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, ReadOnlyError
+
+from realtime_bridge_backends.redis.client_factory import RETRIED
+
+Argument = str | bytes | int
+Command = tuple[Argument, ...]
+
+
+class CommandConnection:
+    """Connection that opens with the first command, and again after a loss.
+
+    redis-py opens it: with TLS, user and database, or to a Sentinel's master. Its own way of a
+    command passes forty functions. Commands whose connection is lost are sent again, so each must
+    allow that, as those of the log's script do.
+
+    Args:
+        create: creates a connection of redis-py for RESP2, not connected yet.
+
+    """
+
+    def __init__(self, create: Callable[[], AbstractConnection]) -> None:
+        self._create = create
+        self._retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 1, RETRIED)
+        self._connection: AbstractConnection | None = None
+        self._replies: _Replies | None = None
+        self._opening: asyncio.Future[None] | None = None
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands, and return their answers; that of a failed command is its exception.
+
+        Raises:
+            RedisError: the connection cannot be opened, or was lost again and again.
+
+        """
+        # hiredis declares a tuple of one.
+        pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
+        packed, count = b"".join(map(pack, commands)), len(commands)
+        try:
+            return await self._send(packed, count)
+        except RETRIED:
+            again: Any = await self._retry.call_with_retry(
+                lambda: self._send(packed, count), _continue
+            )
+            return list(again)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        replies, self._replies = self._replies, None
+        if replies:
+            replies.lose(RedisConnectionError("the connection was closed"))
+            await asyncio.sleep(0)  # the transport closes its socket in the next turn
+        await self._disconnect()
+
+    async def _send(self, packed: bytes, count: int) -> list[Any]:
+        replies = self._replies
+        if replies is None or replies.is_lost:
+            replies = await self._open()
+        answers = await replies.request(packed, count)
+        for answer in answers:
+            if isinstance(answer, RedisConnectionError):  # Redis is loading, for example
+                raise answer
+            if isinstance(answer, ReadOnlyError) and self._is_of_sentinel():
+                demoted = RedisConnectionError("the master is a replica now")
+                replies.lose(demoted)
+                raise demoted
+        return answers
+
+    async def _open(self) -> "_Replies":
+        """Open the connection; calls at the same time wait for the first of them."""
+        if self._opening is not None:
+            await asyncio.shield(self._opening)
+        else:
+            await self._open_first()
+        if self._replies is None:
+            raise RedisConnectionError("the connection was closed")
+        return self._replies
+
+    async def _open_first(self) -> None:
+        self._opening = opening = asyncio.get_running_loop().create_future()
+        try:
+            await self._disconnect()
+            self._connection = connection = self._create()
+            await connection.connect()
+            self._replies = _Replies(connection)
+            opening.set_result(None)
+        except BaseException as error:
+            is_own = isinstance(error, Exception)
+            opening.set_exception(error if is_own else RedisConnectionError("opening was ended"))
+            opening.exception()  # mark it as retrieved: perhaps no other call waits
+            raise
+        finally:
+            self._opening = None
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*RETRIED):
+                await connection.disconnect(nowait=True)
+
+    def _is_of_sentinel(self) -> bool:
+        return isinstance(self._connection, SentinelManagedConnection)
+
+
+class _Replies(asyncio.Protocol):
+    """Requests on an open connection that wait for their answers, which come in order."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.is_lost = False
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Request] = deque()
+        self._parser = hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=connection._parser.parse_error,
+        )
+        writer = connection._writer  # redis-py has no public way to its transport
+        assert writer
+        self._transport: Any = writer.transport
+        self._transport.set_protocol(self)
+
+    async def request(self, packed: bytes, count: int) -> list[Any]:
+        """Send packed commands, and return their answers."""
+        if asyncio.get_running_loop() is not self._loop:
+            self.lose(RedisConnectionError("the connection is of another event loop"))
+            raise RedisConnectionError("the connection was of another event loop")
+        request = _Request(count, self._loop.create_future())
+        self._waiting.append(request)
+        try:
+            self._transport.write(packed)
+            return await request.done
+        except asyncio.CancelledError:
+            # Perhaps by a time limit: all later calls would wait on a half-open connection.
+            self.lose(RedisConnectionError("another call on the connection got no answer"))
+            raise
+        except RETRIED as error:  # uvloop raises RuntimeError for a write after a reset
+            self.lose(RedisConnectionError(f"the connection is lost: {error}"))
+            raise
+
+    def data_received(self, data: bytes) -> None:
+        """Give each request its answers."""
+        self._parser.feed(data)
+        try:
+            while (answer := self._parser.gets()) is not False:
+                request = self._waiting[0]
+                request.answers.append(answer)
+                if len(request.answers) == request.count:
+                    self._waiting.popleft()
+                    if not request.done.done():
+                        request.done.set_result(request.answers)
+        except (InvalidResponse, IndexError) as error:
+            self.lose(RedisConnectionError(f"the server sent something else: {error}"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End all requests."""
+        self.lose(RedisConnectionError(f"Connection lost: {error or 'Redis closed it'}"))
+
+    def lose(self, error: RedisConnectionError) -> None:
+        """Close the connection, and end all requests with an error."""
+        if self.is_lost:
+            return
+        self.is_lost = True
+        with suppress(RuntimeError):  # its event loop may be closed
+            self._transport.abort()
+        for request in self._waiting:
+            if not request.done.done():
+                request.done.set_exception(error)
+        self._waiting.clear()
+
+
+class _Request:
+    """Commands that were sent together, and their answers so far."""
+
+    __slots__ = ("answers", "count", "done")
+
+    def __init__(self, count: int, done: "asyncio.Future[list[Any]]") -> None:
+        self.count = count
+        self.done = done
+        self.answers: list[Any] = []
+
+
+async def _continue(error: Exception) -> None:
+    """Do nothing between two attempts."""
