@@ -22,6 +22,9 @@ NPM = PATH="$(shell node -e 'process.exit(process.features.require_module ? 0 : 
 # The percentage of the public types that are written down.
 TYPED = 100
 
+# Each Python process would compile every module that it imports, where this variable is set.
+export PYTHONDONTWRITEBYTECODE =
+
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
