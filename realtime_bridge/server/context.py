@@ -97,7 +97,7 @@ class ServerContext:
             if failover
             else lambda: self.status.keep_generation(retry),
             "hand-over": HandOver(self.registry, self.status, timing).run,
-            "file descriptors": FileWatch(interval=timing.restart).run,
+            "file descriptors": FileWatch(interval=timing.file_check).run,
         }
 
     def _on_generation(self) -> None:

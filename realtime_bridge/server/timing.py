@@ -28,6 +28,9 @@ class ServerTiming:
     quiet: float = 5.0
     """Time without a failure after which an outage counts as over in the process's log."""
 
+    file_check: float = 5.0
+    """Interval at which the server checks that it may open a file."""
+
     cancel_hook: float = 5.0
     """The longest time of a hook after a cancel of a job."""
 

@@ -40,4 +40,6 @@ class HandOver:
                 if not self._registry.draining:
                     _logger.warning("clients are handed over: clients=%d", len(self._registry))
                     self._registry.hand_over()
-            await asyncio.sleep(self._timing.restart)
+            # An outage that begins now is due no earlier.
+            remaining = self._timing.hand_over - status.down_seconds
+            await asyncio.sleep(max(self._timing.restart, remaining))
