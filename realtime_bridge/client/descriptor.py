@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -120,8 +121,7 @@ class DescriptorStore:
         relative = self.last.urls.get(name) if self.last else ROUTES.get(name, name)
         if not isinstance(relative, str):
             raise RouteMissingError(f"the server does not offer {name}")
-        url = urlsplit(urljoin(self._base, relative))
-        return (url if url.query else url._replace(query=urlsplit(self._base).query)).geturl()
+        return _resolve(self._base, relative)
 
     async def token(self) -> str:
         """Return the token for requests: the descriptor's, else the application's.
@@ -162,6 +162,13 @@ class DescriptorStore:
             # The application's function may raise anything: it has no token now, so try later.
             _logger.warning("no token from the application: error=%r", error)
             raise TokenUnavailableError(f"the application's token() failed: {error}") from error
+
+
+@lru_cache(maxsize=128)  # each request needs the URL of its route
+def _resolve(base: str, relative: str) -> str:
+    """Return the URL of a route, with the query of its base unless it has its own."""
+    url = urlsplit(urljoin(base, relative))
+    return (url if url.query else url._replace(query=urlsplit(base).query)).geturl()
 
 
 def _channel_limit(limits: object) -> int:
