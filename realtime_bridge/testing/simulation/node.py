@@ -65,7 +65,7 @@ class Node:
     @property
     def is_running(self) -> bool:
         """True while the process has tasks."""
-        return bool(self.process.tasks)
+        return self.process.is_running
 
     def start(self) -> None:
         """Start a new process."""

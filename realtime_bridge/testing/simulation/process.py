@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
+from weakref import WeakKeyDictionary
 
 
 class VirtualHandle(asyncio.TimerHandle):
@@ -51,13 +52,18 @@ class Process:
         self.name: str = name
         self.clock_offset: float = clock_offset
         self.is_frozen: bool = False
-        self.tasks: dict[asyncio.Task[Any], None] = {}
-        """Tasks that have not ended, in the order of their start."""
+        self.tasks: WeakKeyDictionary[asyncio.Task[Any], None] = WeakKeyDictionary()
+        """Tasks in the order of their start; a task may have ended."""
         self.context: Context = copy_context()
         """Context of everything that this process runs."""
         self.parked: deque[VirtualHandle] = deque()
         """Callbacks that became due while the process was frozen."""
         self.context.run(current_process.set, self)
+
+    @property
+    def is_running(self) -> bool:
+        """True while a task has not ended."""
+        return not all(task.done() for task in self.tasks)
 
     def cancel_tasks(self) -> None:
         """Cancel all tasks, as at the end of the process."""

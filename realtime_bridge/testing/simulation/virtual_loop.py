@@ -120,7 +120,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> VirtualHandle:
         """Run a callback after some seconds."""
-        return self.call_at(self.now + delay, callback, *args, context=context)
+        return self._add_timer(self.now + delay, VirtualHandle(callback, args, context))
 
     def call_at(
         self,
@@ -130,11 +130,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> VirtualHandle:
         """Run a callback at a moment."""
-        handle = VirtualHandle(callback, args, context)
-        handle.moment = when
-        # The number keeps the order of callbacks at one moment.
-        heapq.heappush(self._timers, (when, next(self._numbers), handle))
-        return handle
+        return self._add_timer(when, VirtualHandle(callback, args, context))
 
     def create_future(self) -> "asyncio.Future[Any]":
         """Return a future."""
@@ -149,7 +145,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         task = VirtualTask(coro, next(self._numbers), loop=self, **options)  # type: ignore[arg-type]
         if process:
             process.tasks[task] = None
-            task.add_done_callback(process.tasks.pop, context=process.context)
         return task
 
     def run_in_executor(
@@ -187,6 +182,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Store the message of an exception that no task handled."""
         self.errors.append(f"{context.get('message')}: {context.get('exception')!r}")
+
+    def _add_timer(self, when: float, handle: VirtualHandle) -> VirtualHandle:
+        handle.moment = when
+        # The number keeps the order of callbacks at one moment.
+        heapq.heappush(self._timers, (when, next(self._numbers), handle))
+        return handle
 
     def _advance(self) -> None:
         """Set the time to the earliest timer, and make all timers of that moment ready."""
