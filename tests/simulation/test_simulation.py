@@ -20,8 +20,6 @@ from realtime_bridge.testing.simulation import (
     Options,
     Simulation,
     SimulationFailedError,
-    Storm,
-    check_storm,
     search,
     simulate,
 )
@@ -58,7 +56,7 @@ def test_trace_does_not_depend_on_the_process() -> None:
     # Another seed of Python's hashes gives sets of texts another order.
     script = (
         "from realtime_bridge.testing.simulation import Simulation\n"
-        "for seed in range(40):\n"
+        "for seed in range(20):\n"
         "    Simulation(seed, trace=print).run()\n"
     )
     traces = {
@@ -83,11 +81,13 @@ def test_given_faults_happen() -> None:
 
 
 def test_every_mode_and_status_is_exercised() -> None:
-    text = "\n".join(line for seed in range(100) for line in trace(seed))
     modes = ("BOOT", "CONNECTING", "PROBING", "LIVE", "SUSPECT", "FALLBACK", "UPGRADING", "DENIED")
-    assert all(f" to={mode} " in text for mode in modes)
     kinds = ("starting", "connecting", "realtime", "polling", "error")
-    assert all(f" shows {kind}" in text for kind in kinds)
+    missing = {f" to={mode} " for mode in modes} | {f" shows {kind}" for kind in kinds}
+    for seed in range(100):
+        text = "\n".join(trace(seed)) if missing else ""
+        missing = {word for word in missing if word not in text}
+    assert not missing
 
 
 class WithoutSnapshots(JobBoard):
@@ -156,11 +156,6 @@ def test_search_in_processes_leaves_no_thread() -> None:
     assert threading.enumerate() == before
 
 
-@pytest.mark.parametrize("storm", STORMS, ids=lambda storm: storm.name)
-def test_ten_thousand_clients_reconnect_spread_over_a_window(storm: Storm) -> None:
-    check_storm(storm, seed=FIRST_SEED)
-
-
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "realtime_bridge.testing.simulation", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT)
@@ -172,9 +167,9 @@ def test_command_prints_a_trace() -> None:
     assert process.stdout.splitlines() == trace(7)
 
 
-def test_command_simulates_storms() -> None:
-    process = run("--storms")
-    assert process.returncode == 0
+def test_ten_thousand_clients_reconnect_spread_over_a_window() -> None:
+    process = run("--storms", "--from", str(FIRST_SEED))
+    assert process.returncode == 0, process.stdout
     assert len(process.stdout.splitlines()) == len(STORMS)
 
 
