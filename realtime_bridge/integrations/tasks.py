@@ -276,4 +276,4 @@ class TaskReporter:
 
 
 def _name(task: Task) -> str:
-    return task.name.rpartition(".")[2]
+    return task.name.replace(":", ".").rpartition(".")[2]

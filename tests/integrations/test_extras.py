@@ -7,7 +7,7 @@ import pytest
 
 from realtime_bridge import ExtraNotInstalledError
 
-PACKAGES = {"arq": "arq"}
+PACKAGES = {"arq": "arq", "taskiq": "taskiq"}
 """Packages by the integrations that need them; their extras have the names of the integrations."""
 
 
