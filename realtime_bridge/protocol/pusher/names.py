@@ -13,7 +13,7 @@ PRESENCE = "presence-"
 _PRIVATE, _ENCRYPTED = "private-", "private-encrypted-"
 
 # The longer prefix comes first. A public channel has none at Pusher, so its start here keeps it
-# apart from every private one: a subscriber with the key alone must never receive from a private one.
+# apart from the private ones: a subscriber with the key alone must never receive from those.
 _STARTS = {
     USER_CHANNEL: "server-to-user.",
     _ENCRYPTED: "encrypted.",

@@ -74,8 +74,8 @@ class PusherSession:
     """
 
     __slots__ = (
-        "_app", "_check_name", "_client_events", "_closed", "_received_at", "_idle_since", "_limits",
-        "_pinged_at", "_sent", "_sent_at", "_timing", "names", "socket_id", "user",
+        "_app", "_check_name", "_client_events", "_closed", "_idle_since", "_limits", "_pinged_at",
+        "_received_at", "_sent", "_sent_at", "_timing", "names", "socket_id", "user",
     )  # fmt: skip
 
     def __init__(
