@@ -91,7 +91,7 @@ def _note(snapshot: JobSnapshot, name: str, data: dict[str, Any]) -> JobSnapshot
 
 def _state(event: Event, data: dict[str, Any]) -> str:
     """Return the state by the event's name, or else, as of a row of a table, by its data."""
-    name, given = event.event.rpartition(".")[2], data.get("state")
+    name, given = event.event.rpartition(".")[2], data.get("state") or data.get("status")
     state = _BY_NAME.get(name, name)
     if state in _STATES:
         return state

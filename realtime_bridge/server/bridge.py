@@ -22,7 +22,7 @@ from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
 from realtime_bridge.server.http.origins import Origins
 from realtime_bridge.server.http.request import Receive, Scope, Send
-from realtime_bridge.server.jobs import CancelHook, ServerJobs
+from realtime_bridge.server.jobs import AnswerHook, CancelHook, ServerJobs
 from realtime_bridge.server.lifecycle.asgi_lifespan import run_lifespan
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -39,6 +39,7 @@ _TIMING = ServerTiming()
 
 R = TypeVar("R", bound=Rule)
 H = TypeVar("H", bound=CancelHook)
+A = TypeVar("A", bound=AnswerHook)
 
 
 class Bridge(ServerPublisher):
@@ -84,7 +85,7 @@ class Bridge(ServerPublisher):
         self._authenticator = Authenticator(
             *verifiers, origins=origins, authenticate=authenticate, guard=guard
         )
-        self._jobs = ServerJobs(self._pipeline, hook_seconds=timing.cancel_hook)
+        self._jobs = ServerJobs(self._pipeline, hook_seconds=timing.job_hook)
         self._has_own_log = self._pipeline.log.remote_access_via is not None
         self._exits = AsyncExitStack()
         self._start_on_demand = StartOnDemand(self.__aenter__, retry=timing.restart)
@@ -145,7 +146,17 @@ class Bridge(ServerPublisher):
         of its children that are cancelled too, and has 5 s; its failure is logged. The log has
         the request already, so the answer to the user stays the same.
         """
-        self._jobs.add_hook(hook)
+        self._jobs.add_cancel_hook(hook)
+        return hook
+
+    def on_answer(self, hook: A) -> A:
+        """Register the decorated function, `hook(channel, job, question, value, by)`.
+
+        It is called after each accepted answer, as the hooks of `on_cancel` are. An application
+        whose jobs are rows of its own passes the answer on to the worker. A page may repeat an
+        answer whose response it did not get: then the hook is called again.
+        """
+        self._jobs.add_answer_hook(hook)
         return hook
 
     def issue_token(

@@ -31,8 +31,8 @@ class ServerTiming:
     file_check: float = 5.0
     """Interval at which the server checks that it may open a file."""
 
-    cancel_hook: float = 5.0
-    """The longest time of a hook after a cancel of a job."""
+    job_hook: float = 5.0
+    """The longest time of a hook after a cancel or an answer of a job."""
 
     hand_over: float = 10.0
     """Time without feed or log after which clients are sent to other servers."""

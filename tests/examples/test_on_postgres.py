@@ -74,6 +74,54 @@ async def test_job_of_a_killed_worker_is_taken_by_the_next(
     assert column(url, job, "attempt") == 2
 
 
+async def test_row_is_cancelled_by_the_button(
+    demo: Demo, url: str, page: Page, tmp_path: Path
+) -> None:
+    await open_page(page, demo.url)
+    job, card = await upload(page, write(tmp_path / "unwanted.log", LONG))
+    await is_under_way(card)
+
+    await card.get_by_role("button", name="Cancel").click()
+
+    await shows(card, "cancelled")
+    assert column(url, job, "status") == "cancelled"
+
+
+async def test_row_asks_before_it_overwrites(
+    demo: Demo, url: str, page: Page, tmp_path: Path
+) -> None:
+    await open_page(page, demo.url)
+    file = write(tmp_path / "twice.log", SHORT)
+    await shows((await upload(page, file))[1], "completed")
+    write(file, SHORT // 2)
+    for answer, result in (("no", "The earlier result stays"), ("yes", "10,000 lines")):
+        _, card = await upload(page, file)
+        await expect(card).to_contain_text("Overwrite the file twice.log.txt?")
+        await card.get_by_role("button", name=answer).click()
+        await shows(card, "completed")
+        await expect(card).to_contain_text(result)
+
+
+async def test_button_kills_a_worker_whose_job_asks_again(
+    demo: Demo, url: str, page: Page, tmp_path: Path
+) -> None:
+    await open_page(page, demo.url)
+    file = write(tmp_path / "killed.log", SHORT)
+    await shows((await upload(page, file))[1], "completed")
+    job, card = await upload(page, file)
+    question = "Overwrite the file killed.log.txt?"
+    await expect(card).to_contain_text(question)
+
+    await page.get_by_role("button", name="Kill the worker").click()
+
+    # The next worker takes the row when the lease has ended, and comes to the same question.
+    await shows(card, "running")
+    await expect(card).to_contain_text(question)
+    await card.get_by_role("button", name="yes").click()
+    await shows(card, "completed")
+    assert column(url, job, "attempt") == 2
+
+
 async def test_page_shows_changes_by_psql(demo: Demo, url: str, page: Page, tmp_path: Path) -> None:
     await open_page(page, demo.url)
     job, card = await upload(page, write(tmp_path / "access.log", LONG))

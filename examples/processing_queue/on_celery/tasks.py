@@ -12,6 +12,7 @@ from configuration import Configuration
 from reading import FileChangedError, read_in_stages, size_of, summary
 from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.celery import JobTask, current_job, track_tasks
+from results import save
 from stages import STAGES
 
 app = Celery("processing_queue", broker=os.environ["REDIS_URL"], task_cls=JobTask)
@@ -42,16 +43,8 @@ def process_file(*, user: str, name: str, path: str) -> None:
 
     configuration = Configuration.from_env()
     result = read_in_stages(Path(path), size, rate=configuration.bytes_per_second, report=report)
-    job.progress(message=_save(summary(result), configuration.data / "results", name))
+    job.progress(message=save(summary(result), name, ask=_ask))
 
 
-def _save(text: str, folder: Path, name: str) -> str:
-    """Write the result beside those of earlier files, and return the message for the page."""
-    folder.mkdir(exist_ok=True)
-    target = folder / f"{name.replace('/', '_')}.txt"
-    if target.exists():
-        answer = current_job().ask(f"Overwrite the file {target.name}?", choices=["yes", "no"])
-        if answer == "no":
-            return "The earlier result stays"
-    target.write_text(text)
-    return text
+def _ask(text: str, choices: list[str]) -> str:
+    return str(current_job().ask(text, choices=choices))

@@ -15,7 +15,7 @@ from widget.build import build
 
 TABLE = Path(__file__).with_name("jobs.sql")
 COMMAND = Path(sys.executable).with_name("realtime-bridge")
-PUBLISHED_COLUMNS = "id,title,status,progress,stage,message,error,created_at"
+PUBLISHED_COLUMNS = "id,title,status,progress,stage,message,error,created_at,cancellable,question"
 WATCH = (
     *("watch", "queue.jobs", "--channel", "user-{user_id}", "--event", "job.{op}"),
     *("--columns", PUBLISHED_COLUMNS, "--key", "job-{id}"),

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import LiteralString
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from configuration import Configuration
 from reading import at_intervals, read_in_stages, size_of, summary
+from results import save
 from stages import STAGES
 
 PROGRESS_INTERVAL = 0.25
@@ -25,15 +27,15 @@ TAKE = """
 UPDATE queue.jobs
 SET status = 'running', progress = 0, stage = NULL, message = NULL, error = NULL,
     started_at = now(), ended_at = NULL,
-    attempt = attempt + 1, leased_until = now() + interval '5 seconds'
+    attempt = attempt + 1, leased_until = now() + interval '5 seconds', worker = %s
 WHERE id = (
     SELECT id FROM queue.jobs
-    WHERE status = 'queued' OR (status = 'running' AND leased_until < now())
+    WHERE status = 'queued' OR (status IN ('running', 'asking') AND leased_until < now())
     ORDER BY id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 )
-RETURNING id, attempt, path
+RETURNING id, attempt, title, path
 """
 
 # attempt: a worker that lost its lease must not overwrite the next worker's progress.
@@ -41,6 +43,19 @@ ADVANCE = """
 UPDATE queue.jobs
 SET progress = %(progress)s, stage = %(stage)s, leased_until = now() + interval '5 seconds'
 WHERE id = %(id)s AND attempt = %(attempt)s AND status = 'running'
+"""
+
+ASK = """
+UPDATE queue.jobs
+SET status = 'asking', question = %(question)s, leased_until = now() + interval '5 seconds'
+WHERE id = %(id)s AND attempt = %(attempt)s AND status IN ('running', 'asking')
+RETURNING answer
+"""
+
+GO_ON = """
+UPDATE queue.jobs
+SET status = 'running', question = NULL
+WHERE id = %(id)s AND attempt = %(attempt)s AND status = 'asking'
 """
 
 COMPLETE = """
@@ -66,9 +81,12 @@ class JobLostError(Exception):
 class Attempt:
     """Attempt at a job; it ends when another worker has the row."""
 
-    def __init__(self, connection: psycopg.Connection, job: int, attempt: int, path: str) -> None:
+    def __init__(
+        self, connection: psycopg.Connection, job: int, attempt: int, title: str, path: str
+    ) -> None:
         self._connection = connection
         self._row = {"id": job, "attempt": attempt}
+        self._title = title
         self._path = Path(path)
 
     def run(self) -> None:
@@ -88,24 +106,35 @@ class Attempt:
             throttled = at_intervals(PROGRESS_INTERVAL, report)
             rate = configuration.bytes_per_second
             result = read_in_stages(self._path, size, rate=rate, report=throttled)
+            message = save(summary(result), self._title, ask=self._ask)
         except (JobLostError, psycopg.Error):
             raise
         except Exception as error:
             # Every job must end: its user waits for the result.
             self._write(FAIL, error=str(error) or type(error).__name__)
         else:
-            self._write(COMPLETE, message=summary(result))
+            self._write(COMPLETE, message=message)
 
-    def _write(self, statement: LiteralString, **columns: object) -> None:
-        if self._connection.execute(statement, {**self._row, **columns}).rowcount == 0:
+    def _ask(self, text: str, choices: list[str]) -> str:
+        """Wait for the answer to a question. One that an earlier attempt got is used again."""
+        question = Jsonb({"id": "overwrite", "text": text, "choices": choices})
+        while (answer := self._write(ASK, question=question).fetchone()[0]) is None:
+            time.sleep(POLL_INTERVAL)
+        self._write(GO_ON)
+        return answer
+
+    def _write(self, statement: LiteralString, **columns: object) -> psycopg.Cursor:
+        cursor = self._connection.execute(statement, {**self._row, **columns})
+        if cursor.rowcount == 0:
             raise JobLostError
+        return cursor
 
 
 def main() -> None:
     """Process one job after the other."""
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         while True:
-            if row := connection.execute(TAKE).fetchone():
+            if row := connection.execute(TAKE, [os.getpid()]).fetchone():
                 Attempt(connection, *row).run()
             else:
                 time.sleep(POLL_INTERVAL)

@@ -11,7 +11,7 @@ import { Upload } from '../static/upload.js';
 const element = (id) => document.getElementById(id);
 
 new Upload(element('drop'), element('uploads'));
-// Only the variant on Celery has the route; it is for development, to show a lost job.
+// For development: it shows what happens to the job of a dead worker.
 fetch('/api/kill-worker', { method: 'OPTIONS' }).then(({ status }) => {
   element('kill').hidden = status === 404;
 });

@@ -51,8 +51,10 @@ async def cancel(site: Site, job: str = "a1") -> tuple[int, Any]:
     return await post(site, "cancel", {"channel": CHANNEL, "job": job})
 
 
-async def answer(site: Site, value: Any, question: str = "q") -> tuple[int, Any]:
-    body = {"channel": CHANNEL, "job": "a1", "question": question, "value": value}
+async def answer(
+    site: Site, value: Any, question: str = "q", *, job: str = "a1"
+) -> tuple[int, Any]:
+    body = {"channel": CHANNEL, "job": job, "question": question, "value": value}
     return await post(site, "answer", body)
 
 
@@ -123,7 +125,7 @@ async def test_long_question_id_and_a_tuple_are_answered(site: Site) -> None:
 async def test_hooks_run_after_a_cancel_and_their_failure_is_logged(
     serve: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bridge = make_bridge(timing=ServerTiming(cancel_hook=0.05))
+    bridge = make_bridge(timing=ServerTiming(job_hook=0.05))
     calls: list[tuple[str, str, str | None]] = []
 
     @bridge.on_cancel
@@ -151,8 +153,35 @@ async def test_hooks_run_after_a_cancel_and_their_failure_is_logged(
     assert len(calls) == 2
 
 
+async def test_hooks_run_after_an_answer_of_a_row(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    bridge = make_bridge()
+    calls: list[tuple[object, ...]] = []
+
+    @bridge.on_answer
+    def save(*answer: object) -> None:
+        calls.append(answer)
+
+    @bridge.on_answer
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError("no database")
+
+    site = await serve(bridge)
+    question = {"id": "q", "text": "Overwrite?", "choices": ["yes", "no"]}
+    row = {"id": 7, "status": "asking", "question": question}
+    await bridge.publish(CHANNEL, "job.updated", row, key="job-7")
+    assert await answer(site, "maybe", job="7") == (400, "not_a_choice")
+    assert await answer(site, "yes", job="7") == (202, {"state": "running"})
+    assert await answer(site, "no", job="7") == (409, "answered")
+    assert calls == [(CHANNEL, "7", "q", "yes", "42")]
+    assert "answer hook failed channel=chat.1 job=7 error='no database'" in caplog.text
+    await bridge.publish(CHANNEL, "job.updated", {**row, "status": "completed"}, key="job-7")
+    assert await cancel(site, "7") == (409, "ended")
+
+
 async def test_hooks_that_hang_delay_no_other_thread(serve: Serve) -> None:
-    bridge = make_bridge(timing=ServerTiming(cancel_hook=0.05))
+    bridge = make_bridge(timing=ServerTiming(job_hook=0.05))
     may_end = threading.Event()
 
     @bridge.on_cancel
