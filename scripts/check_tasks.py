@@ -22,6 +22,7 @@ EXEMPT = {
     "realtime_bridge/publishing/blocking.py": "a future carries each error to the caller",
     "realtime_bridge/server/endpoints/poll.py": "a poll waits for its group, and gets its error",
     "realtime_bridge/server/connections/asgi.py": "any end of a pump ends its connection",
+    "realtime_bridge/server/endpoints/event_source.py": "any end of a pump ends its response",
     "realtime_bridge/server/endpoints/stream_reader.py": "any end of a pump ends its response",
     "realtime_bridge/cli/relay.py": "the command waits for its task, and raises its error",
     "realtime_bridge/client/hybrid.py": "the iterator raises the error of the client's task",

@@ -6,6 +6,7 @@ from functools import partial
 from realtime_bridge.server.connections import sse, websocket
 from realtime_bridge.server.context import ServerContext
 from realtime_bridge.server.endpoints.connect import Descriptors
+from realtime_bridge.server.endpoints.event_stream import EventStreams, come_back
 from realtime_bridge.server.endpoints.health import Health
 from realtime_bridge.server.endpoints.jobs import JobRequests
 from realtime_bridge.server.endpoints.latest import LatestEvents
@@ -46,6 +47,9 @@ class Routes:
             context.connections.rejections,
             proof_seconds=context.connections.timing.session.connect,
         )
+        self._event_streams = EventStreams(
+            context.connections, context.pipeline.log, context.check_open
+        )
         self._table = self._requests() | self._reports() | self._files() | self._provider_auth()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,6 +58,8 @@ class Routes:
         route = path_below(scope, self._context.settings.path)
         if scope["type"] == "websocket":
             await self._upgrade(route, request, scope, receive, send)
+        elif route == "sse" and scope["method"] == "GET":
+            await self._open_event_stream(request, send)
         elif route == "sse" and scope["method"] != "OPTIONS":
             await self._stream(request, send)
         else:
@@ -189,6 +195,14 @@ class Routes:
         except HTTPError as error:
             self._context.connections.statistics.refuse(error.code, str(error))
             await Response.error(error).deny(send, scope)
+
+    async def _open_event_stream(self, request: Request, send: Send) -> None:
+        try:
+            response = await self._event_streams.open(request)
+        except Exception as error:
+            response = come_back(self._failure("sse", error))
+        self._cors.permit(request, response)
+        await response.send(send)
 
     async def _stream(self, request: Request, send: Send) -> None:
         context, rejection, head = self._context, None, Response.event_stream()

@@ -126,10 +126,11 @@ async def plain_stream(
     last_id: str = "",
     headers: Mapping[str, str] = {},
     seconds: float = 600,
+    form: str = "json",
     **query: str,
 ) -> AsyncIterator[PlainStream]:
     """Open a stream with a token of this user, who may listen to all channels."""
-    parameters = [("channel", channel) for channel in channels] + list(query.items())
+    parameters = [("channel", channel) for channel in channels] + [("as", form), *query.items()]
     sent = {"authorization": f"Bearer {site.token(user, seconds=seconds)}"} | dict(headers)
     if last_id:
         sent["last-event-id"] = last_id

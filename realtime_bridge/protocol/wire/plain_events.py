@@ -18,6 +18,9 @@ RESET = "realtime-reset"
 _TAKEN = ("open", "error", RESET)
 """Names that a reader gives a meaning of its own: EventSource fires the first two itself."""
 
+_UNNAMED = "message"
+"""Name of events without one; htmx 4 inserts the data of unnamed events alone."""
+
 _DATA = b',"data":'
 """Start of the data; no earlier field can contain it, since JSON escapes quotes in strings."""
 
@@ -51,12 +54,10 @@ def encode_plain_event(name: str, body: bytes, message: bytes, *, form: Form, li
         line: the id, with the positions of all channels; empty where no channel has one yet.
 
     """
-    shown = f"event.{name}" if name in _TAKEN else name
     data = message if form == "event" else body
     lines = _text_lines(body) if form == "text" and body.startswith(b'"') else [data]
-    parts = [b"event: %b\n" % shown.encode(), _id(line)]
-    parts += [b"data: %b\n" % part for part in lines]
-    return b"".join([*parts, b"\n"])
+    parts = [b"data: %b\n" % part for part in lines]
+    return b"".join([_name(name), _id(line), *parts, b"\n"])
 
 
 def encode_plain_reset(channel: str, reset: Reset, line: str) -> bytes:
@@ -80,6 +81,12 @@ def encode_retry(milliseconds: int, reason: str = "") -> bytes:
     """
     comment = f": {' '.join(reason.split())}\n" if reason else ""
     return f"retry: {milliseconds}\n{comment}\n".encode()
+
+
+def _name(name: str) -> bytes:
+    if name == _UNNAMED:
+        return b""
+    return f"event: {f'event.{name}' if name in _TAKEN else name}\n".encode()
 
 
 def _id(line: str) -> bytes:

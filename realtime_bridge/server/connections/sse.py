@@ -9,12 +9,7 @@ from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.asgi import ASGIConnection
 from realtime_bridge.server.http.request import HTTPError, Request, Send
-from realtime_bridge.server.http.requested_positions import (
-    RequestedPositions,
-    read_channel,
-    read_last_event,
-    read_positions,
-)
+from realtime_bridge.server.http.requested_positions import RequestedPositions, read_positions
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.services import ConnectionServices
 
@@ -24,21 +19,14 @@ async def open_stream(
 ) -> tuple[Principal, RequestedPositions]:
     """Return the principal of a request for a stream, and the positions that it starts from.
 
-    `POST` has the body of a poll. `GET ?channel=` is for a plain `EventSource`: one channel, the
-    application's own session, and `Last-Event-ID` as the position.
-
     Raises:
         HTTPError: the request is malformed, or not authenticated.
 
     """
-    if request.method == "POST":
-        body = await request.json()
-        return await authenticator.identify(request), read_positions(body, limit)
-    if request.method != "GET":
+    if request.method != "POST":
         raise HTTPError(405, "bad_method", "Use GET, POST", headers={"allow": "GET, POST"})
-    channel = read_channel(request.query_params.get("channel", ""))
-    requested = RequestedPositions({channel: read_last_event(request)}, {})
-    return await authenticator.identify(request), requested
+    body = await request.json()
+    return await authenticator.identify(request), read_positions(body, limit)
 
 
 class StreamConnection(ASGIConnection):

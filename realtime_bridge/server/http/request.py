@@ -97,6 +97,11 @@ class Request:
         query = self.scope.get("query_string", b"")
         return dict(parse_qsl(query.decode("latin-1"))) if query else {}
 
+    def query_list(self, name: str) -> list[str]:
+        """Return all values of a query parameter, in order."""
+        query = self.scope.get("query_string", b"").decode("latin-1")
+        return [value for key, value in parse_qsl(query) if key == name]
+
     @cached_property
     def cookies(self) -> Mapping[str, str]:
         """Cookies by name; the last value of a repeated name."""

@@ -106,6 +106,12 @@ def test_event_has_the_documented_bytes() -> None:
     )
 
 
+def test_message_is_an_event_without_a_name() -> None:
+    data = encode_plain_event("message", b"1", b"", form="json", line="")
+    assert data == b"data: 1\n\n"
+    assert fire(make(1, "message"), "json").name == "message"
+
+
 def test_event_without_a_line_keeps_the_last_id() -> None:
     parser = EventSourceParser()
     assert parser.feed(encode_id("a/k3v9q2wz:1")) == []

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-import pytest
 from aiohttp import ClientResponse
 
 from realtime_bridge.protocol.session.timing import SessionTiming
@@ -50,13 +49,6 @@ async def post_stream(site: Site, positions: Any, **options: Any) -> AsyncIterat
         yield Stream(response)
 
 
-@asynccontextmanager
-async def open_event_source(site: Site, query: str, **headers: str) -> AsyncIterator[Stream]:
-    http_headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with site.http.get(f"{site.url}/sse?{query}", headers=http_headers) as response:
-        yield Stream(response)
-
-
 async def test_stream_has_the_frames_of_a_socket(site: Site) -> None:
     async with post_stream(site, {CHANNEL: None}) as stream:
         assert stream.response.headers["content-type"] == "text/event-stream"
@@ -77,35 +69,6 @@ async def test_new_stream_resumes_from_the_given_positions(site: Site) -> None:
         assert [event["data"] for event in subscribed["events"]] == [1, 2]
 
 
-async def test_event_source_resumes_from_last_event_id(serve: Serve) -> None:
-    site = await serve(dev=True)
-    await site.fill("user-eve", range(2))
-    async with open_event_source(site, "userId=eve&channel=user-eve") as stream:
-        await stream.expect("welcome")
-        await stream.expect("subscribed")
-        last_id = stream.last_id
-    assert last_id
-    await site.fill("user-eve", [2, 3])
-    async with open_event_source(
-        site, "userId=eve&channel=user-eve", last_event_id=last_id
-    ) as stream:
-        await stream.expect("welcome")
-        subscribed = await stream.expect("subscribed")
-        assert [event["data"] for event in subscribed["events"]] == [2, 3]
-        await site.fill("user-eve", [4])
-        await stream.expect("event")
-        assert stream.last_id == f"{last_id.partition(':')[0]}:5"
-
-
-async def test_event_source_of_another_epoch_gets_a_reset(serve: Serve) -> None:
-    site = await serve(dev=True)
-    query = "userId=eve&channel=user-eve"
-    async with open_event_source(site, query, last_event_id="zzzzzzzz:4") as stream:
-        await stream.expect("welcome")
-        assert (await stream.expect("reset"))["reason"] == "epoch"
-        await stream.expect("subscribed")
-
-
 async def test_forbidden_channel_is_refused_on_the_stream(site: Site) -> None:
     async with post_stream(site, {"job.8": None}) as stream:
         await stream.expect("welcome")
@@ -117,31 +80,6 @@ async def test_forbidden_channel_is_refused_on_the_stream(site: Site) -> None:
         await stream.expect("welcome")
         refused = await stream.expect("refused")
         assert (refused["channel"], refused["code"]) == ("job.8", 403)
-
-
-@pytest.mark.parametrize(
-    ("query", "headers", "status", "code"),
-    [
-        ("channel=job.7", {}, 401, "not_signed_in"),
-        ("channel=no channel!", {}, 400, "bad_channel"),
-        ("channel=job.7&userId=eve", {}, 401, "no_token"),
-        ("channel=job.7", {"origin": "https://evil.example"}, 403, "bad_origin"),
-    ],
-)
-async def test_stream_without_identity_or_channel_is_rejected(
-    site: Site, query: str, headers: dict[str, str], status: int, code: str
-) -> None:
-    async with site.http.get(f"{site.url}/sse?{query}", headers=headers) as response:
-        assert response.status == status
-        assert (await response.json())["error"]["code"] == code
-
-
-async def test_malformed_last_event_id_is_rejected(serve: Serve) -> None:
-    site = await serve(dev=True)
-    query = "userId=eve&channel=user-eve"
-    async with open_event_source(site, query, last_event_id="nonsense") as stream:
-        assert stream.response.status == 400
-        assert (await stream.response.json())["error"]["code"] == "bad_position"
 
 
 async def test_stream_with_wrong_method_is_405(site: Site) -> None:

@@ -40,6 +40,14 @@ async def refused_stream(site: Site) -> tuple[int, str | None, Frame]:
         return answer.status, answer.headers.get("retry-after"), await answer.json()
 
 
+async def plain_stream_body(site: Site) -> list[str]:
+    """Return the beginnings of the lines of a stream that ends at once."""
+    async with site.http.get(f"{site.url}/sse?channel=job.7") as answer:
+        assert answer.status == 200
+        retry, comment, _, _ = (await answer.text()).split("\n")
+        return [retry.partition(":")[0], comment.rpartition(": ")[0]]
+
+
 async def test_clients_are_asked_once_to_connect_elsewhere(
     serve: Serve, backend: FakeBackend
 ) -> None:
@@ -65,6 +73,7 @@ async def test_new_connections_are_refused_until_the_log_answers(
     assert await refused_upgrade(site) == (503, "1")
     status, retry_after, fields = await refused_stream(site)
     assert (status, retry_after, fields["error"]["code"]) == (503, "1", "log_unavailable")
+    assert await plain_stream_body(site) == ["retry", ": This server does not reach its log"]
     backend.fails = None
     assert (await client.expect("status"))["log"] == "ok"
     await (await site.connect()).subscribe("job.7")

@@ -165,6 +165,10 @@ async def test_stream_without_start_is_503(pusher: LocalPusher, bridge: Make) ->
         async with http.post(f"{origin}/realtime/sse", json=body, headers=headers) as answer:
             assert answer.status == 503
             assert (await answer.json())["error"]["code"] == "not_started"
+        # Nothing will start here: an EventSource that came back would never succeed.
+        async with http.get(f"{origin}/realtime/sse?channel=user-42", headers=headers) as answer:
+            assert answer.status == 501
+            assert (await answer.json())["error"]["code"] == "no_stream_here"
 
 
 async def test_stream_is_read_and_stopped_by_single_requests(bridge: Make) -> None:
