@@ -71,8 +71,9 @@ test: test-python test-client
 
 # Tests wait for half of their time, for servers and limits: three workers keep two processors busy.
 # The order is that of tests/conftest.py, whose longest files come first.
+# The plus sign lets .ci/run print its lines at once.
 test-python: test-packages .venv $(CLIENT)/node_modules/.installed
-	.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	+.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run test
@@ -115,7 +116,7 @@ payloads: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads
 
 load: test-packages .venv $(CLIENT)/node_modules/.installed
-	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_many_jobs.py tests/security/test_load.py $(ARGS)
+	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/nodes tests/browser/test_many_jobs.py tests/jobs/test_job.py tests/security/test_load.py $(ARGS)
 	FULL_LOAD=1 .venv/bin/pytest --timeout 900 tests/browser/test_idle_page.py $(ARGS)
 	.venv/bin/python -m tests.lab --long
 
@@ -166,7 +167,8 @@ clean:
 
 .venv: .venv/.dev
 
-test-packages:
+# apt-get runs alone, also where make runs two targets at a time.
+test-packages: | .venv
 	@.ci/setup "the tests use it" $(TEST_PACKAGES)
 
 # One environment for all: development adds to what the demo needs,
