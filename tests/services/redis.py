@@ -111,7 +111,7 @@ class RedisCluster:
     """Cluster of three masters."""
 
     def __init__(self, folder: Path) -> None:
-        options = ("--cluster-enabled", "yes", "--save", "", "--cluster-node-timeout", "2000")
+        options = ("--cluster-enabled", "yes", "--save", "", "--cluster-node-timeout", "30000")
         self.servers = [
             RedisServer(folder / str(number), *options, "--cluster-port", str(free_port()))
             for number in range(3)

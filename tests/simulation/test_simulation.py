@@ -35,6 +35,7 @@ def trace(seed: int, **arguments: Any) -> list[str]:
     return lines
 
 
+@pytest.mark.timeout(300)
 def test_invariants_hold_for_a_thousand_new_seeds() -> None:
     print(f"python -m realtime_bridge.testing.simulation --seeds 1000 --from {FIRST_SEED}")
     search(range(FIRST_SEED, FIRST_SEED + 1_000), processes=0)
