@@ -27,7 +27,6 @@ from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.urls import redact
 from realtime_bridge_backends.redis.checks import run_checks
 from realtime_bridge_backends.redis.client_factory import (
-    MAX_CONNECTIONS,
     close_client,
     create_client,
 )
@@ -94,8 +93,6 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         self._publish = "SPUBLISH" if isinstance(self._client, RedisCluster) else "PUBLISH"
         self._limits = (limits.events, limits.bytes, round(limits.seconds * 1_000))
         self._unreadable = UnreadableEvents(self._server)
-        # redis-py raises when its pool has no free connection; a semaphore waits.
-        self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
     def __str__(self) -> str:
         return self._server
@@ -193,8 +190,7 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         before, after = (text.encode() for text in (f"{self._prefix}:{{", "}:meta"))
         pattern = before + b"*" + after  # a prefix has no special character of patterns
         try:
-            async with self._slots:
-                keys = {key async for key in self._client.scan_iter(pattern, count=SCAN_KEYS)}
+            keys = {key async for key in self._client.scan_iter(pattern, count=SCAN_KEYS)}
         except CALL_ERRORS as error:
             raise to_publish_error(error, self._server) from error
         return [key.removeprefix(before).removesuffix(after).decode() for key in keys]
@@ -265,8 +261,8 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         if not calls:
             return []
         try:
-            # The deadline includes the wait for a slot, and redis-py's own retries.
-            async with asyncio.timeout(self._timing.call_seconds), self._slots:
+            # The deadline includes the time to connect, and the retries.
+            async with asyncio.timeout(self._timing.call_seconds):
                 answers = await self._scripts.run(calls)
         except TimeoutError as error:
             late = TimeoutError(f"no answer within {self._timing.call_seconds:g} s")

@@ -93,14 +93,23 @@ def position_of(answer: Sequence[Any]) -> Position:
 
 def _pack_change(event: Event, write: KeyWrite) -> bytes:
     """Return the change of an owned key; Lua's reader of MessagePack knows no bytes, only text."""
-    fields: dict[str, Any] = {"fold": write.fold, "attempt": write.attempt}
-    fields |= {"take": write.take, "lease": write.lease}
-    if write.will is not None:
-        head, tail = halves(_will_event(event, write, write.will))
-        # The log gives the id: it ends with the offset.
-        head = head.removesuffix(b'"%b"' % _WILL_ID) + b'"'
-        fields["will"] = [head.decode(), tail.decode(), len(write.will.body)]
-    return _encode_change({name: value for name, value in fields.items() if value is not None})
+    if write.will is None:
+        return _pack_without_will(write)
+    head, tail = halves(_will_event(event, write, write.will))
+    # The log gives the id: it ends with the offset.
+    head = head.removesuffix(b'"%b"' % _WILL_ID) + b'"'
+    will = [head.decode(), tail.decode(), len(write.will.body)]
+    return _encode_change(_fields_of(write) | {"will": will})
+
+
+@lru_cache(maxsize=1024)
+def _pack_without_will(write: KeyWrite) -> bytes:
+    return _encode_change(_fields_of(write))
+
+
+def _fields_of(write: KeyWrite) -> dict[str, Any]:
+    names = ("fold", "attempt", "take", "lease")
+    return {name: value for name in names if (value := getattr(write, name)) is not None}
 
 
 def _will_event(event: Event, write: KeyWrite, will: Will) -> Event:

@@ -1,9 +1,13 @@
 """Events as Redis stores them: their messages, which a script gives their positions."""
 
+from functools import lru_cache
+
 import orjson
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire.messages import ProtocolError
+
+_LABELS = (b"key", b"source", b"fold", b"attempt")
 
 _DATA = b',"data":'
 """Start of the data; no earlier field can contain it, since JSON escapes quotes in strings."""
@@ -12,17 +16,27 @@ _DATA = b',"data":'
 def halves(event: Event) -> tuple[bytes, bytes]:
     """Return an event's message in two parts, before and after `"epoch":…,"offset":…,"time":…`."""
     # The log assigns the position, so a script in the log's server joins the two parts.
-    names = event.channel.encode(), orjson.dumps(event.event), orjson.dumps(event.id)
-    tail = b',"data":%b}' % event.body
-    labels = (
-        *((b"attempt", event.attempt), (b"fold", event.fold)),
-        *((b"source", event.source), (b"key", event.key)),
-    )
-    for name, label in labels:
-        if label is not None:
-            tail = b',"%b":%b%b' % (name, orjson.dumps(label), tail)
+    head = b"%b%b" % (_names(event.channel, event.event), orjson.dumps(event.id))
+    labels = _labels(event.key, event.source, event.fold, event.attempt)
+    return head, b'%b,"data":%b}' % (labels, event.body)
+
+
+@lru_cache(maxsize=4096)
+def _names(channel: str, event: str) -> bytes:
     # A channel's name needs no escaping: its characters are restricted.
-    return b'{"type":"event","channel":"%b","event":%b,"id":%b' % names, tail
+    return b'{"type":"event","channel":"%b","event":%b,"id":' % (
+        channel.encode(),
+        orjson.dumps(event),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _labels(*labels: str | None) -> bytes:
+    return b"".join(
+        b',"%b":%b' % (name, orjson.dumps(label))
+        for name, label in zip(_LABELS, labels, strict=True)
+        if label is not None
+    )
 
 
 def held_event(frame: bytes) -> Event:

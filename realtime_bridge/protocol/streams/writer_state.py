@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import Any, Literal
 
-import orjson
 from msgspec import Struct
 
 from realtime_bridge.errors import StreamFullError, StreamStoppedError, StreamSupersededError
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.key_write import Refusal
+from realtime_bridge.model.key_write import KeyWrite, Refusal
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.protocol.streams.snapshot import ENDED, PART, STARTED, stream_key
 
@@ -64,6 +63,8 @@ class StreamState:
         self.attempt: str = attempt
         self.format: StreamFormat = format
         self._channel, self._nonce, self._meta, self._pace = channel, nonce, meta, pace
+        self._key = stream_key(stream)
+        self._append = KeyWrite("append", attempt)
         self._items: list[bytes] = []
         """All items, as JSON."""
         self._accepted = self._sent = 0
@@ -249,8 +250,18 @@ class StreamState:
             yield self._part(waiting[start:])
 
     def _part(self, items: Sequence[bytes]) -> _Part:
-        body = b"[%b]" % b",".join(items)
-        return _Part(self._event(PART, orjson.Fragment(body), fold="append"), len(items))
+        event = Event.from_trusted(
+            self._channel,
+            PART,
+            b"[%b]" % b",".join(items),
+            id=self._next_id(),
+            key=self._key,
+            source=None,
+            time=None,
+            position=None,
+            write=self._append,
+        )
+        return _Part(event, len(items))
 
     def _ended(self) -> Iterator[_Part]:
         if self._has_end:
@@ -258,16 +269,19 @@ class StreamState:
             yield _Part(self._event(ENDED, self._end, fold="end"), 0)
 
     def _event(self, name: str, data: Any, **fields: Any) -> Event:
-        self._count += 1
         return Event(
             channel=self._channel,
             event=name,
             data=data,
-            id=f"{self._nonce}-{self._count}",
-            key=stream_key(self.stream),
+            id=self._next_id(),
+            key=self._key,
             attempt=self.attempt,
             **fields,
         )
+
+    def _next_id(self) -> str:
+        self._count += 1
+        return f"{self._nonce}-{self._count}"
 
 
 def _end(stream: str, state: str, error: str | None) -> dict[str, Any]:
