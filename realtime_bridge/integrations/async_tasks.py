@@ -15,9 +15,22 @@ EndOf = Callable[[BaseException], TaskEnd | None]
 
 
 async def run_async(
-    reporter: TaskReporter, task: Task, work: Callable[[], Awaitable[T]], end_of: EndOf
+    reporter: TaskReporter,
+    task: Task,
+    work: Callable[[], Awaitable[T]],
+    end_of: EndOf,
+    *,
+    is_interruptible: bool = True,
 ) -> T:
-    """Run an async task as a job, and return its result; people's cancel ends its waits.
+    """Run a task as a job, and return its result.
+
+    Args:
+        reporter: reporter of the queue.
+        task: the task.
+        work: starts the task.
+        end_of: returns the end of a task that raised.
+        is_interruptible: whether a cancel ends the task where it waits; otherwise, its next report
+            raises.
 
     Raises:
         JobCancelledError: people cancelled the task.
@@ -27,7 +40,9 @@ async def run_async(
     try:
         # Within it: a worker that stops may cancel the task while its start is published.
         await reporter.started_async(task)
-        result = await current_job().run(work)
+        job = current_job()
+        job.check()
+        result = await (job.run(work) if is_interruptible else work())
     except JobCancelledError:
         await reporter.report_async(task, "cancelled")
         raise

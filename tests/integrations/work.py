@@ -72,6 +72,11 @@ def is_killed(*, user: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def is_killed_once(*, user: str) -> None:
+    if count(user) == 1:
+        is_killed(user=user)
+
+
 def returns_retry(*, user: str) -> Any:
     """Request another attempt by the result, as RQ allows."""
     return Retry(max=1) if count(user) == 1 else None
