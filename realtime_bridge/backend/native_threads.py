@@ -53,6 +53,11 @@ def create_lock() -> threading.Lock:
     return lock
 
 
+def sleep(seconds: float) -> None:
+    """Let the current thread sleep: a greenlet's `sleep` would need a hub in this thread."""
+    _original("time", "sleep")(seconds)
+
+
 def create_future() -> "Future[Any]":
     """Return a future that another thread completes, and for which `wait_for` waits."""
     future: Future[Any] = Future()

@@ -44,6 +44,10 @@ BUILT_IN = {
         "realtime_bridge_backends.redis.backend:RedisBackend",
         "realtime_bridge_backends.redis.settings:RedisSettings",
     ),
+    "sqlite": BuiltIn(
+        "realtime_bridge_backends.sqlite.backend:SQLiteBackend",
+        "realtime_bridge_backends.sqlite.settings:SQLiteSettings",
+    ),
     "websocket": BuiltIn(
         "realtime_bridge_backends.websocket:WebSocketBackend",
         "realtime_bridge_backends.websocket_settings:WebSocketSettings",

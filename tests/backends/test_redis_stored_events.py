@@ -8,8 +8,9 @@ import pytest
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.wire.messages import ProtocolError, encode_event
+from realtime_bridge.protocol.wire.stored_messages import held_event
 from realtime_bridge.testing.contracts.samples import HARD_DATA
-from realtime_bridge_backends.redis.stored_events import halves, held_event
+from realtime_bridge_backends.redis.stored_events import halves
 
 EPOCH = "k3v9q2wz"
 

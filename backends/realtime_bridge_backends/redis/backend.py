@@ -25,6 +25,7 @@ from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.urls import redact
+from realtime_bridge.protocol.wire.stored_messages import held_event
 from realtime_bridge_backends.redis.checks import run_checks
 from realtime_bridge_backends.redis.client_factory import (
     close_client,
@@ -43,7 +44,6 @@ from realtime_bridge_backends.redis.script_values import (
     renewals_of,
 )
 from realtime_bridge_backends.redis.scripts import ScriptCall, ScriptRunner
-from realtime_bridge_backends.redis.stored_events import held_event
 from realtime_bridge_backends.redis.timing import RedisTiming
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
 from realtime_bridge.errors import PublishError
 from realtime_bridge.model.event import Event
+from realtime_bridge.protocol.wire.stored_messages import held_event
 from realtime_bridge_backends.redis.client_factory import Client, close_client
 from realtime_bridge_backends.redis.errors import to_publish_error
 from realtime_bridge_backends.redis.pubsub_pool import PubSubPool
-from realtime_bridge_backends.redis.stored_events import held_event
 from realtime_bridge_backends.redis.timing import RedisTiming
 
 LENGTH_DIGITS = 12

@@ -103,15 +103,12 @@ class LatestKeys:
     def renew(self, key: str, attempt: str, now: float) -> Renewal:
         """Restart the lease of a key, if the attempt owns it."""
         state = self._by_key.get(key)
-        if not isinstance(state, KeyState) or state.attempt is None:
-            return Renewal("gone", self.noted(key))
-        if state.attempt != attempt:
-            return Renewal("superseded", state.noted)
-        if state.end is not None:
-            return Renewal("lapsed" if state.is_lapsed else "ended", state.noted)
-        state.renew(now)
-        self._by_key.move_to_end(key)
-        return Renewal(None, state.noted)
+        if not isinstance(state, KeyState):
+            return Renewal("gone")
+        renewal = state.renew(attempt, now)
+        if not renewal.refused:
+            self._by_key.move_to_end(key)
+        return renewal
 
     def due(self, now: float, first: Collection[str] = ()) -> list[KeyState]:
         """Return the states whose leases ran out: the given keys first, by expiry and key."""

@@ -1,0 +1,99 @@
+"""Threads of one process on the file: one writes, one reads."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, TypeVar
+
+from realtime_bridge.model.retention import Retention
+from realtime_bridge_backends.sqlite.database import connect
+from realtime_bridge_backends.sqlite.errors import to_publish_error
+from realtime_bridge_backends.sqlite.threads import Job, ReaderThread
+from realtime_bridge_backends.sqlite.timing import SQLiteTiming
+from realtime_bridge_backends.sqlite.transaction import Transaction
+from realtime_bridge_backends.sqlite.writer import WriterThread
+
+T = TypeVar("T")
+
+
+class Session:
+    """File as one process has it open.
+
+    The constructor waits for the disk: call it, and `close`, outside of the event loop.
+
+    Args:
+        path: the file.
+        prefix: the application's prefix.
+        retention: the history that a channel keeps.
+        timing: time limits.
+
+    Raises:
+        ConfigurationError: the file is another application's or prefix's, or newer.
+        sqlite3.Error: SQLite cannot open it.
+        OSError: the file cannot be created.
+
+    """
+
+    def __init__(self, path: Path, prefix: str, retention: Retention, timing: SQLiteTiming) -> None:
+        self._timing = timing
+        self._name = f"the SQLite log {path}"
+        self.is_replaced: bool = False
+        """True if the file at the path is another one."""
+        self.writer: WriterThread = WriterThread(path, prefix, retention, timing, self._on_replaced)
+        self.writer.wait_until_open()
+        open_reader = partial(connect, path, timing.busy_seconds)
+        self._reader = ReaderThread(open_reader, timing.busy_seconds)
+        try:
+            self._reader.wait_until_open()
+        except BaseException:
+            self.writer.stop()
+            raise
+
+    async def write(self, work: Callable[[Transaction], T], size: int = 0) -> T:
+        """Run work in a transaction that writes, and return its result after the commit.
+
+        Args:
+            work: the work.
+            size: number of events that it appends.
+
+        Raises:
+            PublishError: nothing was stored, or that is unknown.
+
+        """
+        return await self._result(self.writer.submit, Job(work, size))
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run work on the connection that reads, and return its result.
+
+        Raises:
+            PublishError: the file cannot be read.
+
+        """
+        return await self._result(self._reader.submit, Job(work))
+
+    def close(self) -> None:
+        """Finish the queued work, and close the file."""
+        self._reader.stop()
+        self.writer.stop()
+
+    def forget(self) -> None:
+        """Give up the lock's descriptor in a forked child, and close nothing else there."""
+        if self.writer.lock:
+            self.writer.lock.close()
+
+    async def _result(
+        self, submit: "Callable[[Job[Any, T]], asyncio.Future[T]]", job: "Job[Any, T]"
+    ) -> T:
+        try:
+            async with asyncio.timeout(self._timing.call_seconds):
+                return await submit(job)
+        except TimeoutError as error:
+            late = TimeoutError(f"no answer within {self._timing.call_seconds:g} s")
+            raise to_publish_error(late, self._name) from error
+        except Exception as error:
+            raise to_publish_error(error, self._name) from error
+
+    def _on_replaced(self) -> None:
+        self.is_replaced = True
