@@ -65,8 +65,10 @@ async def launch(
 async def _run_all(variant: Variant, port: int, ready: Callable[[], None]) -> None:
     try:
         async with AsyncExitStack() as children, asyncio.TaskGroup() as watchers:
-            server = await children.enter_async_context(_process(*_server(variant.app, port)))
-            watchers.create_task(_watch("server", server))
+            start_server = partial(_process, *_server(variant.app, port))
+            server = await children.enter_async_context(start_server())
+            follow_server = start_server if variant.follow_server else None
+            watchers.create_task(_watch("server", server, follow_server))
             await _wait_until_healthy(f"http://{HOST}:{port}/realtime/health/ready")
             for command in variant.workers:
                 start = partial(_process, *command, end=variant.end)
@@ -116,7 +118,7 @@ async def _watch(name: str, process: Process, follow: Start | None = None) -> No
     code = await process.wait()
     if follow is None or code >= 0:
         raise LaunchError(f"The {name} ended with exit code {code}: see its output above.")
-    print(f"{name} killed signal={-code}: starting another", file=sys.stderr)
+    print(f"{name} ended signal={-code}: starting another", file=sys.stderr)
     async with follow() as successor:
         await _watch(name, successor, follow)
 

@@ -22,6 +22,7 @@ class Variant:
         workers: worker processes: a module each, and its arguments.
         end: signal at which a worker aborts its job and ends.
         follow: whether to replace a worker that was killed.
+        follow_server: whether to replace a server that a signal ended.
         environment: returns the variables of all processes. It may raise LaunchError.
         begin: prepares the queue, and adds a job for each file. It is called before the
             processes start, with the environment set. It may raise LaunchError.
@@ -33,4 +34,5 @@ class Variant:
     begin: Callable[[Files], None]
     end: Signals = Signals.SIGTERM
     follow: bool = False
+    follow_server: bool = False
     environment: Callable[[], Mapping[str, str]] = field(default=dict)

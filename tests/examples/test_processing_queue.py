@@ -50,6 +50,36 @@ async def test_no_event_is_lost_while_the_socket_is_cut(
     await _has_applied_all_since(start_position, page, demo)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_page_goes_on_without_a_reset_when_the_server_restarts(
+    start: "Start", page: Page, tmp_path: Path, number: signal.Signals
+) -> None:
+    file = tmp_path / "sensor-readings-2025.log"
+    _write(file, 4_000_000)
+    demo = start(QUEUE_BYTES_PER_SECOND="1500000")
+    snapshots: list[str] = []
+    page.on("request", lambda request: snapshots.append(request.url.partition("/api/")[2]))
+    start_position = await _open(page, demo)
+    status = page.locator("#status strong")
+    await expect(status).to_have_text("Real-time")
+    await page.set_input_files("input[type=file]", file)
+    job = page.locator(".job")
+    await _reaches(job, 10)
+    server = demo.processes("uvicorn")[0]
+
+    if number == signal.SIGTERM:
+        await page.get_by_role("button", name="Restart the server").click()
+    else:
+        os.kill(server, number)
+
+    await expect(status).not_to_have_text("Real-time")
+    await expect(status).to_have_text("Real-time")
+    await expect(job.locator(".pill")).to_have_text("Completed")
+    assert server not in demo.processes("uvicorn")
+    assert snapshots.count("queue") == 1
+    await _has_applied_all_since(start_position, page, demo)
+
+
 async def test_button_closes_the_socket(start: "Start", page: Page) -> None:
     sockets: list[WebSocket] = []
     page.on("websocket", lambda socket: sockets.append(socket))  # noqa: PLW0108 -- it sets attributes
@@ -141,15 +171,15 @@ def test_interrupted_job_restarts_with_the_same_data(start: "Start", tmp_path: P
     assert _first(second_demo, "job.completed")["percent"] == 100
 
 
-def test_all_processes_end_when_the_server_is_killed(start: "Start") -> None:
+def test_all_processes_end_when_the_worker_is_killed(start: "Start") -> None:
     demo = start()
-    server = next(pid for pid in demo.processes() if pid != demo.process.pid)
+    (worker,) = demo.processes("huey_consumer")
 
-    os.kill(server, signal.SIGKILL)
+    os.kill(worker, signal.SIGKILL)
 
     output = demo.process.communicate(timeout=15)[1]
     assert demo.process.returncode == 1
-    assert "The server ended with exit code -9" in output
+    assert "The worker ended with exit code -9" in output
     assert demo.processes() == []
 
 

@@ -1,16 +1,18 @@
 """Web application: queues uploads, returns the jobs, and mounts the bridge."""
 
 import logging
+import os
+from signal import SIGTERM
 from typing import Any
 
-from fastapi import Response
+from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from on_huey.jobs import Job
 from on_huey.worker import configuration, jobs, process
 from realtime_bridge import PublishError
 from realtime_bridge.server import Bridge
-from web import STATIC, Uploaded, User, application, current_user
+from web import STATIC, Uploaded, User, application, current_user, reject_other_sites
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -37,6 +39,13 @@ async def upload(user: User, file: Uploaded) -> dict[str, Any]:
     await publish_queued(job)
     await run_in_threadpool(process, job.id)
     return job.view()
+
+
+@app.post("/api/restart", status_code=202)
+def restart(user: User, request: Request) -> None:
+    """End this server, to show that pages go on; the launcher starts another."""
+    reject_other_sites(request)
+    os.kill(os.getpid(), SIGTERM)
 
 
 async def publish_queued(job: Job) -> None:

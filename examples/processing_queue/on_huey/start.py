@@ -1,5 +1,9 @@
 """Processing queue on huey and SQLite, with a page in plain JavaScript."""
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
 from huey.exceptions import HueyException
 
 from configuration import USER
@@ -33,4 +37,16 @@ def _begin(files: Files) -> None:
 CONSUMER = ("huey.bin.huey_consumer", "on_huey.worker.huey")
 OPTIONS = ("--workers", "2", "--max-delay", "0.25", "--no-periodic", "--quiet")
 
-VARIANT = Variant(app="on_huey.app:app", workers=[(*CONSUMER, *OPTIONS)], begin=begin)
+
+def environment() -> Mapping[str, str]:
+    """Return the path of the log: the worker appends to it, also while no server runs."""
+    return {"REALTIME_SQLITE_PATH": str(Path(os.environ["QUEUE_DATA"], "log.db"))}
+
+
+VARIANT = Variant(
+    app="on_huey.app:app",
+    workers=[(*CONSUMER, *OPTIONS)],
+    begin=begin,
+    environment=environment,
+    follow_server=True,
+)

@@ -88,6 +88,9 @@ element("cut").onclick = ({ currentTarget }) => {
   currentTarget.classList.toggle("primary", isCut());
 };
 
+/** Ends the server, and with it all connections; the launcher starts another one. */
+element("restart").onclick = () => fetch("/api/restart", { method: "POST" }).catch(() => {});
+
 new Upload(element("drop"), element("uploads"), {
   limit: () => queue.uploadLimit,
   onsent: () => client.state.get().updateSource === "polling" && client.refresh(),
