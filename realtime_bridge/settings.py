@@ -152,6 +152,13 @@ class EnvironmentSettings(BaseSettings):
         return names[0]
 
     @classmethod
+    def is_set(cls) -> bool:
+        """Return whether the environment, or the `.env` file, sets any of the fields."""
+        file = DotEnvSettingsSource(cls).env_vars
+        names = [variable for name in cls.model_fields for variable in cls.variables(name)]
+        return any(os.environ.get(name) or file.get(name.lower()) for name in names)
+
+    @classmethod
     def name_variables(cls, text: str) -> str:
         """Return a text with the variables of this environment in place of their first names."""
         for name in cls.model_fields:

@@ -10,7 +10,7 @@ from realtime_bridge.backend.plugins import BUILT_IN
 HEAVY = {
     "pydantic", "pydantic_settings", "dotenv", "aiohttp", "jwt", "websockets",
     "redis", "psycopg", "pusher", "ably",
-    "uvicorn", "starlette", "typer", "rich", "pytest",
+    "uvicorn", "starlette", "typer", "rich", "pytest", "sqlite3",
 }  # fmt: skip
 
 
@@ -49,6 +49,12 @@ def test_protocol_loads_no_heavy_library(module: str) -> None:
 def test_blocking_broadcaster_loads_no_settings_before_a_publish() -> None:
     loaded = loaded_by("from realtime_bridge import BlockingBroadcaster as B; B.from_env()")
     assert not loaded & HEAVY
+
+
+def test_worker_without_a_path_loads_no_sqlite() -> None:
+    loaded = loaded_by("from realtime_bridge import Broadcaster as B; B.from_env()")
+    assert "websockets" in loaded
+    assert "sqlite3" not in loaded
 
 
 def test_plain_values_load_no_pydantic() -> None:
@@ -116,10 +122,10 @@ print(*(
     assert not printed_by(program)
 
 
-@pytest.mark.parametrize("name", ["ably", "pusher", "redis"])
+@pytest.mark.parametrize("name", ["ably", "pusher", "redis", "sqlite"])
 def test_settings_of_a_backend_load_no_sdk(name: str) -> None:
     loaded = loaded_by(f"import realtime_bridge_backends.{name}.settings")
-    assert not loaded & {"ably", "aiohttp", "pusher", "redis", "psycopg"}
+    assert not loaded & {"ably", "aiohttp", "pusher", "redis", "psycopg", "sqlite3"}
 
 
 WITHOUT = """

@@ -73,7 +73,7 @@ class WebSocketBackend(FoldingLog, Plugin):
 
     """
 
-    default_logs = ("memory",)
+    default_logs = ("sqlite", "memory")
 
     def __init__(self, url: str, secret: str, *, timing: WebSocketTiming | None = None) -> None:
         self._url = url.rstrip("/")

@@ -94,7 +94,7 @@ class HostedBackend(Backend, Plugin):
     provider: ClassVar[str]
     """Name of the clients' adapter: the descriptor's `provider`, the last part of `urls.auth`."""
 
-    default_logs: ClassVar[tuple[str, ...]] = SHARED_LOGS
+    default_logs: ClassVar[tuple[str, ...]] = (*SHARED_LOGS, "sqlite")
 
     @property
     @abstractmethod

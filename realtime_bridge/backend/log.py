@@ -2,8 +2,10 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import ClassVar
+
+from msgspec import Struct
 
 from realtime_bridge.backend.component import Component
 from realtime_bridge.errors import ConfigurationError
@@ -16,6 +18,23 @@ from realtime_bridge.model.reset import Reset
 _STARTED = int(time.time())
 
 
+class LogMetric(Struct, frozen=True, kw_only=True):
+    """Metric of a log, for `GET metrics` of the server.
+
+    Args:
+        name: name without the application's prefix, such as `sqlite_commits`.
+        kind: type in Prometheus's format: `gauge`, `counter` or `summary`.
+        description: one sentence.
+        samples: the values by the suffixes that they add to the name, such as `_total`.
+
+    """
+
+    name: str
+    kind: str
+    description: str
+    samples: Mapping[str, float]
+
+
 class Log(Component):
     """Ordered record: gives events their positions, and keeps each channel's bounded history."""
 
@@ -24,6 +43,18 @@ class Log(Component):
 
     in_process: ClassVar[bool] = False
     """An append waits for no other process and cannot fail halfway: no timeout, no retry."""
+
+    @property
+    def lineage(self) -> str | None:
+        """Id of the stored history, by which two processes see that their files differ.
+
+        It is None where no two processes can mistake one log for another, and before the start.
+        """
+        return None
+
+    def metrics(self) -> Sequence[LogMetric]:
+        """Return what this process measured about the log."""
+        return ()
 
     @abstractmethod
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
@@ -106,7 +137,7 @@ def require_folding(log: Log | None) -> FoldingLog:
     if not isinstance(log, FoldingLog):
         missing = "" if log is None else f" that keeps keys with owners, and {log} keeps none"
         raise ConfigurationError(
-            f"Streams need a log{missing}: set REALTIME_LOG to memory, redis or postgres"
+            f"Streams need a log{missing}: set REALTIME_LOG to memory, sqlite, redis or postgres"
         )
     return log
 

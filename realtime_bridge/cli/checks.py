@@ -28,6 +28,7 @@ from realtime_bridge.backend.provider_connection import (
     ChannelFailedError,
     ConnectionLostError,
 )
+from realtime_bridge.cli.lineage import compare_with_server
 from realtime_bridge.errors import BackendUnavailableError, ConfigurationError, RealtimeError
 from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
@@ -110,7 +111,10 @@ async def _check(part: Component | None) -> list[CheckResult]:
 
 async def _enter_and_check(part: Component) -> list[CheckResult]:
     async with part:
-        return await part.check()
+        results = await part.check()
+        if isinstance(part, Log) and part.lineage:
+            results.append(await compare_with_server(part.lineage))
+        return results
 
 
 async def _publish(broadcaster: Broadcaster) -> CheckResult:

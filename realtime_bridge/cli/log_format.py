@@ -74,9 +74,9 @@ def _level_of_uvicorn(level: LogLevel) -> str:
     return "WARNING" if level is LogLevel.info else level.upper()
 
 
-def line_of(message: str, form: LogFormat) -> str:
-    """Return the line that reports the start: a text for people, or a log line in JSON."""
+def line_of(message: str, form: LogFormat, *, level: str = "INFO") -> str:
+    """Return a line about the start: a text for people, or a log line in JSON."""
     if form is LogFormat.text:
         return message
-    fields = {"name": "realtime_bridge.cli", "levelname": "INFO", "msg": message}
+    fields = {"name": "realtime_bridge.cli", "levelname": level, "msg": message}
     return JSONFormatter().format(logging.makeLogRecord({**fields, "process": os.getpid()}))

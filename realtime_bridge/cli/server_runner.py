@@ -16,6 +16,7 @@ from uvicorn.supervisors import Multiprocess
 
 from realtime_bridge.cli.console import stderr
 from realtime_bridge.cli.log_format import LogFormat, LogLevel, line_of, logging_config
+from realtime_bridge.cli.serve_log import describe_log, prepared_log
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.urls import is_loopback
 from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES
@@ -58,10 +59,11 @@ def run(host: str, port: int, *, workers: int, level: LogLevel, form: LogFormat)
         )
     options = _OPTIONS | {"log_config": logging_config(level, form)}
     announce = partial(_announce, form=form)
-    if workers == 1:
-        _run_one(host, port, options, announce)
-    else:
-        _run_many(host, port, workers, options, announce)
+    with prepared_log(workers=workers, form=form):
+        if workers == 1:
+            _run_one(host, port, options, announce)
+        else:
+            _run_many(host, port, workers, options, announce)
 
 
 def application() -> Bridge:
@@ -123,7 +125,7 @@ def _run_many(
     if log and log.remote_access_via:
         raise ConfigurationError(
             f"--workers {workers} needs a shared log, and the memory log belongs to one process: "
-            "use one worker, or set REALTIME_LOG"
+            "use one worker, or set REALTIME_LOG=sqlite and REALTIME_SQLITE_PATH"
         )
     factory = f"{__name__}:{application.__name__}"
     with _bind(host, port) as listener:
@@ -156,7 +158,8 @@ def _announce(listener: socket.socket, *, form: LogFormat) -> None:
     address = f"[{host}]" if ":" in host else host
     settings = Settings.load()
     mode = " (development: every client on this machine is trusted)" if settings.dev else ""
-    stderr.print(line_of(f"serving http://{address}:{port}{settings.path}{mode}", form))
+    place = f"http://{address}:{port}{settings.path}, log {describe_log(settings)}"
+    stderr.print(line_of(f"serving {place}{mode}", form))
 
 
 def _import_bridge(target: str) -> Bridge:

@@ -217,7 +217,8 @@ class Broadcaster(JobsAndStreams):
         if not isinstance(self.log, TransactionalLog):
             raise ConfigurationError(
                 f"{self.log or 'No log'} takes no transaction: set REALTIME_LOG to a log in your "
-                "database, or omit `transaction` and publish after the commit"
+                "database (postgres), or omit `transaction` and publish after the commit, which is "
+                "publish_on_commit in Django"
             )
         return self.log.append_in_transaction(transaction, batch)
 

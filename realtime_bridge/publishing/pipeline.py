@@ -7,7 +7,12 @@ from msgspec import Struct
 from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.plugin import Plugin
-from realtime_bridge.backend.plugins import SHARED_LOG_VARIABLES, load_backend
+from realtime_bridge.backend.plugins import (
+    BUILT_IN,
+    SHARED_LOG_VARIABLES,
+    import_object,
+    load_backend,
+)
 from realtime_bridge.backend.push import Backend
 from realtime_bridge.errors import (
     BackendNotFoundError,
@@ -116,6 +121,10 @@ def log_name(settings: Settings) -> str | None:
 
 
 def _is_configured(name: str) -> bool:
+    settings = BUILT_IN[name].settings if name in BUILT_IN else None
+    # Without any of its variables a log is not loaded, and so neither are its libraries.
+    if settings and not import_object(settings).is_set():
+        return False
     # An automatic log is optional: its package may be missing.
     try:
         return load_backend(name).is_configured()

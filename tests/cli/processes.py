@@ -39,6 +39,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            process_group=0,  # its workers end with it, and close their ends of the pipes
         )
         # A thread reads all the time: a full pipe would stop the process.
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -86,8 +87,9 @@ class Process:
         return status, output
 
     def kill(self) -> None:
-        """Kill the process, and wait for its end."""
-        self._process.kill()
+        """Kill the process and its children, and wait for its end."""
+        if self._process.poll() is None:  # later the number may be of another group
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait(TIMEOUT)
 
     def __enter__(self) -> Self:
@@ -113,7 +115,7 @@ class ServeProcess(Process):
     ) -> None:
         arguments = ("serve", "--port", str(port), *options)
         super().__init__(COMMAND, *arguments, folder=folder, variables=variables or {})
-        self.url = self.line("serving").split()[1]
+        self.url = self.line("serving").split()[1].rstrip(",")
         self.port = int(self.url.split(":")[2].partition("/")[0])
 
 

@@ -39,7 +39,12 @@ ERROR_CASES = (
         FAILED,
         {"REALTIME_SECRET": DEVELOPMENT_SECRET},
     ),
-    ErrorCase(f"{SERVE} --workers 2", ("--workers 2", "set REALTIME_LOG"), FAILED, REAL),
+    ErrorCase(
+        f"{SERVE} --workers 2",
+        ("--workers 2", "set REALTIME_LOG=sqlite"),
+        FAILED,
+        REAL | {"REALTIME_LOG": "memory"},
+    ),
     ErrorCase(f"{SERVE} --dev --host 0.0.0.0", ("--dev trusts every client", "leave out")),
     ErrorCase(
         f"{SERVE} --host 0.0.0.0", ("--dev trusts every client",), FAILED, {"REALTIME_DEV": "true"}

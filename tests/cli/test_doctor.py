@@ -116,6 +116,24 @@ def test_provider_that_delivers_nothing_fails(tmp_path: Path, name: str, faults:
     assert result.returncode == is_found, result.stdout
 
 
+def test_file_is_checked_and_compared_with_that_of_the_server(tmp_path: Path) -> None:
+    with ServeProcess(folder=tmp_path, variables={"REALTIME_SECRET": SECRET}) as server:
+        variables = {"REALTIME_SECRET": SECRET, "REALTIME_WEBSOCKET_URL": server.url}
+        results = {}
+        for path in (tmp_path / ".realtime" / "log.db", tmp_path / "other.db"):
+            more = {"REALTIME_SQLITE_PATH": str(path)}
+            result = run("doctor", "--json", folder=tmp_path, variables=variables | more)
+            assert result.returncode == 0, result.stdout
+            results[path.name] = {each["check"]: each for each in orjson.loads(result.stdout)}
+    same, other = results["log.db"], results["other.db"]
+    assert {"sqlite file system", "sqlite write lock", "sqlite bells"} <= same.keys()
+    assert str(server.pid) in same["sqlite open in"]["detail"]
+    assert "published and received" in same["publish"]["detail"]
+    assert same["same log as the server"]["status"] == "ok"
+    assert other["same log as the server"]["status"] == "warning"
+    assert "same REALTIME_SQLITE_PATH" in other["same log as the server"]["hint"]
+
+
 def test_failover_target_of_the_server_is_checked(tmp_path: Path) -> None:
     with ServeProcess(folder=tmp_path, variables={"REALTIME_SECRET": SECRET}) as server:
         variables = {"REALTIME_SECRET": SECRET, "REALTIME_WEBSOCKET_URL": server.url}

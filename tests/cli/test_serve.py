@@ -161,7 +161,7 @@ def test_json_log_has_one_object_per_line_for_an_outage_and_its_end(tmp_path: Pa
         assert "Connection refused" in lost["message"]
         while "serving http" not in (message := json.loads(server.line("{"))["message"]):
             pass
-        url = message.split()[1]
+        url = message.split()[1].rstrip(",")
         token = Tokens(SECRET, issuer="realtime").issue("ann")
         listen = ("listen", "user-ann", "--token", token, "--url", url)
         with command(*listen, folder=tmp_path) as listener:

@@ -27,6 +27,7 @@ class Cluster:
         folder: the working directory.
         variables: the environment variables of all nodes and workers.
         own: the additional variables of single nodes, by number.
+        options: more options of `serve`.
 
     """
 
@@ -37,7 +38,9 @@ class Cluster:
         folder: Path,
         variables: Mapping[str, str],
         own: Mapping[int, Mapping[str, str]] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
+        self._options = ("--grace", "10", *options)
         self.variables = {"REALTIME_SECRET": SECRET, **variables}
         self.ports = [free_port() for _ in range(nodes)]
         self._own = own or {}
@@ -80,11 +83,15 @@ class Cluster:
         """Kill a node with SIGKILL."""
         self._nodes[number].kill()
 
-    async def restart(self, number: int) -> None:
-        """Stop a node with SIGTERM, and start it again after its end."""
+    async def stop(self, number: int) -> None:
+        """Stop a node with SIGTERM, and wait for its end."""
         self._nodes[number].send(SIGTERM)
         status, _ = await asyncio.to_thread(self._nodes[number].finish)
         assert status == 0, self._nodes[number].errors
+
+    async def restart(self, number: int) -> None:
+        """Stop a node with SIGTERM, and start it again after its end."""
+        await self.stop(number)
         await self.start(number)
 
     async def start(self, number: int) -> None:
@@ -95,9 +102,8 @@ class Cluster:
 
     def _start(self, number: int) -> ServeProcess:
         variables = {**self.variables, **self._own.get(number, {})}
-        return ServeProcess(
-            "--grace", "10", folder=self._folder, variables=variables, port=self.ports[number]
-        )
+        port = self.ports[number]
+        return ServeProcess(*self._options, folder=self._folder, variables=variables, port=port)
 
 
 @dataclass

@@ -58,7 +58,7 @@ def server() -> Iterator[tuple[Process, int]]:
         command = ("prlimit", f"--nofile={FILES}:{FILES}", COMMAND, "serve", "own:bridge")
         variables = {"REALTIME_SECRET": SECRET}
         with Process(*command, "--port", "0", folder=Path(folder), variables=variables) as process:
-            url = process.line("serving").split()[1]
+            url = process.line("serving").split()[1].rstrip(",")
             yield process, int(url.split(":")[2].partition("/")[0])
 
 

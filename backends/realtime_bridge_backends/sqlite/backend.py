@@ -9,9 +9,10 @@ from sqlite3 import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
-from realtime_bridge.backend.log import FoldingLog
+from realtime_bridge.backend.log import FoldingLog, LogMetric
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import ConfigurationError, RealtimeError
@@ -23,8 +24,10 @@ from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge_backends.sqlite.checks import check_path
+from realtime_bridge_backends.sqlite.doctor import run_checks
 from realtime_bridge_backends.sqlite.errors import to_publish_error
 from realtime_bridge_backends.sqlite.listener import SQLiteListener
+from realtime_bridge_backends.sqlite.metrics import log_metrics
 from realtime_bridge_backends.sqlite.queries import Reader
 from realtime_bridge_backends.sqlite.session import Session
 from realtime_bridge_backends.sqlite.timing import SQLiteTiming
@@ -90,6 +93,19 @@ class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
         from realtime_bridge_backends.sqlite.settings import SQLiteSettings
 
         return SQLiteSettings.load().path is not None
+
+    @property
+    def lineage(self) -> str | None:
+        """Lineage of the file, while this process has it open."""
+        return self._session.lineage if self._session else None
+
+    def metrics(self) -> Sequence[LogMetric]:
+        """Return the counts of this process, while it has the file open."""
+        return log_metrics(self._session.writer) if self._session else ()
+
+    async def check(self) -> list[CheckResult]:
+        """Check the file, its disk and its locks, and ring the listeners."""
+        return await asyncio.to_thread(run_checks, self._path)
 
     async def __aenter__(self) -> Self:
         self._is_entered = True

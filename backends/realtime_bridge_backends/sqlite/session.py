@@ -50,6 +50,8 @@ class Session:
         except BaseException:
             self.writer.stop()
             raise
+        # Only the first process that opens the file gives it another one.
+        self.lineage: str | None = self.writer.lineage
 
     async def write(self, work: Callable[[Transaction], T], size: int = 0) -> T:
         """Run work in a transaction that writes, and return its result after the commit.

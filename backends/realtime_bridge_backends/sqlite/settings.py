@@ -1,12 +1,19 @@
 """Settings of the SQLite log."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.settings import EnvironmentSettings
+
+
+def _check_absolute(path: str) -> str:
+    if not Path(path).is_absolute():
+        raise ValueError("write an absolute path: servers and workers start in different folders")
+    return path
 
 
 class SQLiteSettings(EnvironmentSettings):
@@ -14,7 +21,7 @@ class SQLiteSettings(EnvironmentSettings):
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="REALTIME_SQLITE_")
 
-    path: str | None = Field(
+    path: Annotated[str, AfterValidator(_check_absolute)] | None = Field(
         default=None,
         examples=["/var/lib/app/log.db"],
         description="Absolute path of the log's file, the same for all processes of this machine.",

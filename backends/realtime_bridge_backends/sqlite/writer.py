@@ -81,6 +81,12 @@ class WriterThread(DatabaseThread):
         super().__init__("realtime-bridge-sqlite-write")
 
     @property
+    def lineage(self) -> str | None:
+        """Lineage of the file: the lock file has it from its first process on."""
+        progress = self.lock.read() if self.lock else None
+        return progress.lineage if progress else None
+
+    @property
     def wal_bytes(self) -> int:
         """Size of the write-ahead log."""
         return self._checkpoints.wal_bytes()

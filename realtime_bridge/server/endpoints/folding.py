@@ -20,6 +20,6 @@ def folding_log(pipeline: ServerPipeline) -> FoldingLog:
             501,
             "no_owners",
             f"Streams and keys with owners need another log than {pipeline.log_name}: "
-            "set REALTIME_LOG to memory, redis or postgres",
+            "set REALTIME_LOG to memory, sqlite, redis or postgres",
         )
     return log

@@ -48,10 +48,12 @@ class Health:
     async def report(self) -> Response:
         """Answer `GET health` with the status and counts."""
         # Public, therefore without names of users or channels, and without addresses.
+        lineage = self._pipeline.log.lineage
         return Response.json(
             {
                 "status": self._state(),
                 "log": self._pipeline.log_name,
+                **({"lineage": lineage} if lineage else {}),
                 "connections": self._registry.users.total(),
                 "users": len(self._registry.users),
                 "channels": sum(not is_internal(name) for name in self._hub.fanouts),

@@ -78,6 +78,11 @@ class Counts:
         for name, description, value in self._counters():
             yield self._family(name, "counter", description, [("_total", {}, value)])
         yield from self._labelled()
+        for metric in self._pipeline.log.metrics():
+            samples: list[Sample] = [
+                (suffix, {}, value) for suffix, value in metric.samples.items()
+            ]
+            yield self._family(metric.name, metric.kind, metric.description, samples)
 
     def _family(self, name: str, kind: str, description: str, samples: Iterable[Sample]) -> Family:
         return Family(f"{self._prefix}_{name}", kind, description, list(samples))

@@ -31,9 +31,10 @@ class ServerPipeline:
         if not (isinstance(parts.log, Feed) or is_signal_mode):
             raise ConfigurationError(
                 f"REALTIME_BACKEND={settings.backend!r} with REALTIME_LOG={settings.log!r} gives "
-                "the server no log with a feed: set REALTIME_LOG=memory, redis or postgres"
+                "the server no log with a feed: set REALTIME_LOG=memory, sqlite, redis or postgres"
             )
         self._settings = settings
+        self._log = log_name(settings)
         self._build(parts)
 
     def rebuild(self) -> None:
@@ -43,8 +44,7 @@ class ServerPipeline:
     @property
     def log_name(self) -> str:
         """The log without its address, which strangers must not see."""
-        name = log_name(self._settings)
-        return f"the {name} log" if name else "no log"
+        return f"the {self._log} log" if self._log else "no log"
 
     @property
     def failover(self) -> Failover | None:
@@ -73,6 +73,7 @@ class ServerPipeline:
         # The parts of the descriptor: clients of another app or host of a provider have to move.
         parts = (
             self._settings.delivery,
+            self._log,
             failover and failover.active.name,
             provider and (provider.provider, sorted(provider.options.items())),
             self.has_log,

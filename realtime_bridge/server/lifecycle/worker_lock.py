@@ -56,7 +56,8 @@ def only_worker(prefix: str, *, is_worker: Callable[[], bool] | None = None) -> 
         except BlockingIOError:
             raise ConfigurationError(
                 f"Another worker of process {os.getppid()} has its own log in memory, so events "
-                "would be lost: run one worker, or set REALTIME_LOG to a shared log"
+                "would be lost: run one worker, or set REALTIME_LOG=sqlite and "
+                "REALTIME_SQLITE_PATH, so that all workers share a log"
             ) from None
         _held.add(path)
         try:
