@@ -132,7 +132,7 @@ class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
         if not events:
             return []
         session = await self._open()
-        return await session.write(lambda change: change.append(events), len(events))
+        return await session.write(lambda change: change.append(events), events)
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""

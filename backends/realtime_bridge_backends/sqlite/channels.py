@@ -3,28 +3,29 @@
 import sqlite3
 
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from realtime_bridge.model import ids
 from realtime_bridge.model.position import Position, is_label
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.publishing.history import METADATA_SECONDS, UNUSED_SECONDS
 
-COLUMNS = (
-    "number, channel, epoch, top, top_id, first, bytes, key_count, key_bytes, touched, renewed, "
-    "changed, repeated, repeated_at, lease_at"
+_FAST = "top, top_id, first, bytes, key_count, key_bytes, renewed, changed, repeated, repeated_at"
+_SLOW = "epoch, state, touched, lease_at"
+"""Columns that change rarely: each index of them costs as much as the row itself."""
+
+SELECT = f"SELECT number, channel, {_FAST}, {_SLOW} FROM channels WHERE channel = ?"  # noqa: S608 -- constant columns
+_SET_FAST, _SET_SLOW = (
+    ", ".join(f"{name} = ?" for name in names.split(", ")) for names in (_FAST, _SLOW)
+)
+_UPDATE_FAST = f"UPDATE channels SET {_SET_FAST} WHERE number = ?"  # noqa: S608 -- constant columns
+_UPDATE_SLOW = f"UPDATE channels SET {_SET_SLOW} WHERE number = ?"  # noqa: S608 -- constant columns
+_INSERT = (
+    f"INSERT INTO channels (channel, {_FAST}, {_SLOW}) "  # noqa: S608 -- constant columns
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number"
 )
 
-SELECT = f"SELECT {COLUMNS} FROM channels WHERE channel = ?"  # noqa: S608 -- constant columns
-
-_INSERT = f"""
-INSERT INTO channels ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (number) DO UPDATE SET
-    epoch = excluded.epoch, top = excluded.top, top_id = excluded.top_id, first = excluded.first,
-    bytes = excluded.bytes, key_count = excluded.key_count, key_bytes = excluded.key_bytes,
-    touched = excluded.touched, renewed = excluded.renewed, changed = excluded.changed,
-    repeated = excluded.repeated, repeated_at = excluded.repeated_at, lease_at = excluded.lease_at
-"""  # noqa: S608 -- constant columns
+UNUSED, STORED, EMPTY = range(3)
+"""States of a channel: no event yet, with a history, and without one."""
 
 TABLES = ("events", "ids", "latest", "folded")
 """Tables with the contents of channels."""
@@ -33,20 +34,21 @@ TABLES = ("events", "ids", "latest", "folded")
 class Channel(Struct):
     """Row of a channel."""
 
-    number: int | None
+    number: int
     channel: str
-    epoch: str
     top: int
     top_id: str | None
     first: int
     bytes: int
     key_count: int
     key_bytes: int
-    touched: int
     renewed: int
     changed: int
     repeated: int
     repeated_at: int
+    epoch: str
+    state: int
+    touched: int
     lease_at: float | None
 
     @property
@@ -85,9 +87,9 @@ def load(connection: sqlite3.Connection, name: str) -> Channel | None:
 
 def begin(connection: sqlite3.Connection, name: str, now: float) -> Channel:
     """Begin the first epoch of a channel."""
-    channel = Channel(None, name, ids.epoch(), 0, None, 1, 0, 0, 0, int(now), 0, 0, 0, 0, None)
-    store(connection, channel)
-    channel.number = connection.execute("SELECT last_insert_rowid()").fetchone()[0]
+    channel = Channel(0, name, 0, None, 1, 0, 0, 0, 0, 0, 0, 0, ids.epoch(), UNUSED, int(now), None)
+    row = (name, *_fast(channel), *slow_columns(channel))
+    ((channel.number,),) = connection.execute(_INSERT, row).fetchall()
     return channel
 
 
@@ -101,6 +103,31 @@ def begin_again(connection: sqlite3.Connection, channel: Channel, now: float) ->
     channel.repeated = 0
 
 
-def store(connection: sqlite3.Connection, channel: Channel) -> None:
-    """Write the row of a channel."""
-    connection.execute(_INSERT, astuple(channel))
+Slow = tuple[str, int, int, float | None]
+
+
+def store(connection: sqlite3.Connection, channel: Channel, former: Slow | None) -> None:
+    """Write the row of a channel, whose rarely changed columns had these values."""
+    channel.state = _state(channel)
+    connection.execute(_UPDATE_FAST, (*_fast(channel), channel.number))
+    if (slow := slow_columns(channel)) != former:
+        connection.execute(_UPDATE_SLOW, (*slow, channel.number))
+
+
+def slow_columns(channel: Channel) -> Slow:
+    """Return the columns of a channel that change rarely."""
+    return channel.epoch, channel.state, channel.touched, channel.lease_at
+
+
+def _fast(channel: Channel) -> tuple[object, ...]:
+    return (
+        *(channel.top, channel.top_id, channel.first, channel.bytes, channel.key_count),
+        *(channel.key_bytes, channel.renewed, channel.changed),
+        *(channel.repeated, channel.repeated_at),
+    )
+
+
+def _state(channel: Channel) -> int:
+    if not channel.top:
+        return UNUSED
+    return STORED if channel.first <= channel.top else EMPTY

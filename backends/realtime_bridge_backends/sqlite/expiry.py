@@ -20,12 +20,8 @@ event would cost as much as the append."""
 SWEEP_CHANNELS = 10
 """Channels of one transaction of a sweep: each may have a thousand events."""
 
-_TRIM_IDS = """
-DELETE FROM ids WHERE (channel, id) IN (
-    SELECT channel, id FROM ids INDEXED BY ids_offset
-    WHERE channel = ?1 AND "offset" <= ?2 AND ("offset" <= ?3 OR noted < ?4)
-    ORDER BY "offset" LIMIT 1000)
-"""
+TRIM_IDS = 1_000
+"""Ids that one trim deletes, at most."""
 
 
 def expire(
@@ -87,22 +83,20 @@ def names_of_due_channels(
         "SELECT channel FROM channels WHERE lease_at <= ? LIMIT ?", (now, SWEEP_CHANNELS)
     ).fetchall()
     rows += connection.execute(
-        "SELECT channel FROM channels WHERE first <= top AND touched < ? LIMIT ?",
-        (int(now - retention.seconds), SWEEP_CHANNELS),
+        "SELECT channel FROM channels WHERE state = ? AND touched < ? LIMIT ?",
+        (channels.STORED, int(now - retention.seconds), SWEEP_CHANNELS),
     ).fetchall()
     return [name for (name,) in rows]
 
 
 def drop_dead(connection: sqlite3.Connection, now: float) -> int:
     """Delete a few channels whose epochs are over, and return their number."""
-    dead = connection.execute(
-        "SELECT number FROM channels WHERE touched < ? LIMIT ?",
-        (int(now - METADATA_SECONDS), SWEEP_CHANNELS),
-    ).fetchall()
-    dead += connection.execute(
-        "SELECT number FROM channels WHERE top = 0 AND touched < ? LIMIT ?",
-        (int(now - UNUSED_SECONDS), SWEEP_CHANNELS),
-    ).fetchall()
+    dead = []
+    for state, seconds in ((channels.EMPTY, METADATA_SECONDS), (channels.UNUSED, UNUSED_SECONDS)):
+        dead += connection.execute(
+            "SELECT number FROM channels WHERE state = ? AND touched < ? LIMIT ?",
+            (state, int(now - seconds), SWEEP_CHANNELS),
+        ).fetchall()
     for table in channels.TABLES:
         connection.executemany(f"DELETE FROM {table} WHERE channel = ?", dead)  # noqa: S608 -- a constant
     connection.executemany("DELETE FROM channels WHERE number = ?", dead)
@@ -110,8 +104,23 @@ def drop_dead(connection: sqlite3.Connection, now: float) -> int:
 
 
 def _trim_ids(connection: sqlite3.Connection, channel: Channel, now: float) -> None:
-    top, oldest = channel.top, int(now - ID_SECONDS)
-    connection.execute(_TRIM_IDS, (channel.number, top - MIN_IDS, top - MAX_IDS, oldest))
+    oldest = int(now - ID_SECONDS)
+    rows = connection.execute(
+        'SELECT "offset", noted FROM ids WHERE channel = ? AND "offset" <= ? '
+        'ORDER BY "offset" LIMIT ?',
+        (channel.number, channel.top - MIN_IDS, TRIM_IDS),
+    )
+    cut = 0
+    for offset, noted in rows:
+        # In order of their offsets, and so of their times: the rest is younger.
+        if noted >= oldest and offset > channel.top - MAX_IDS:
+            break
+        cut = offset
+    rows.close()
+    if cut:
+        connection.execute(
+            'DELETE FROM ids WHERE channel = ? AND "offset" <= ?', (channel.number, cut)
+        )
 
 
 def _expire_keys(connection: sqlite3.Connection, channel: Channel, now: float) -> None:

@@ -194,7 +194,8 @@ def turn(connection: sqlite3.Connection) -> str:
     connection.execute("DELETE FROM events")
     connection.execute("DELETE FROM ids")
     connection.execute(
-        "UPDATE channels SET epoch = new_epoch(), first = top + 1, bytes = 0, repeated = 0, "
+        "UPDATE channels SET epoch = new_epoch(), state = min(state, 1) * 2, first = top + 1, "
+        "bytes = 0, repeated = 0, "
         "changed = (SELECT commits FROM settings), lease_at = lease_at * 0.0"
     )
     connection.execute("UPDATE latest SET expires = 0.0 WHERE expires IS NOT NULL")

@@ -125,7 +125,7 @@ class Reader:
     def _groups(
         self, channel: Channel, after: int, limit: int, key: str | None, now: float
     ) -> list[list[Stored]]:
-        number = channel.number or 0
+        number = channel.number
         if key is not None:
             with_parts = not channel.has_idle_contents(now, self._retention)
             group = key_group(self._connection, number, key, with_parts=with_parts)

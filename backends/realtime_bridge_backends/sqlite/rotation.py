@@ -15,7 +15,7 @@ def rotate(connection: sqlite3.Connection, channel: Channel, now: float) -> None
     Their ids are not known: a publisher may append them again.
     """
     keys = [
-        (key, key_group(connection, channel.number or 0, key, with_parts=True))
+        (key, key_group(connection, channel.number, key, with_parts=True))
         for (key,) in connection.execute(
             "SELECT key FROM latest WHERE channel = ?", (channel.number,)
         ).fetchall()

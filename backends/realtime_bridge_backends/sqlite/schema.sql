@@ -22,6 +22,7 @@ CREATE TABLE channels (
     bytes INTEGER NOT NULL,             -- data of the stored events
     key_count INTEGER NOT NULL,
     key_bytes INTEGER NOT NULL,         -- data of all keys
+    state INTEGER NOT NULL,             -- 0: no event yet, 1: with a history, 2: without one
     touched INTEGER NOT NULL,           -- last append, or use of an epoch without an event
     renewed INTEGER NOT NULL,           -- last renewal of a lease
     changed INTEGER NOT NULL,           -- the commit of the last append
@@ -30,9 +31,7 @@ CREATE TABLE channels (
     lease_at REAL                       -- no lease runs out before
 ) STRICT;
 CREATE INDEX channels_changed ON channels (changed);
-CREATE INDEX channels_touched ON channels (touched);
-CREATE INDEX channels_stored ON channels (touched) WHERE first <= top;
-CREATE INDEX channels_unused ON channels (touched) WHERE top = 0;
+CREATE INDEX channels_touched ON channels (state, touched);
 CREATE INDEX channels_lease_at ON channels (lease_at) WHERE lease_at IS NOT NULL;
 
 -- The frame comes last: what stands before it is read without the pages of a large one.
@@ -52,7 +51,7 @@ CREATE TABLE ids (
     noted INTEGER NOT NULL,
     PRIMARY KEY (channel, id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX ids_offset ON ids (channel, "offset");
+CREATE INDEX ids_offset ON ids (channel, "offset", noted);
 
 CREATE TABLE latest (
     channel INTEGER NOT NULL,

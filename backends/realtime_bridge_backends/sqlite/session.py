@@ -1,12 +1,13 @@
 """Threads of one process on the file: one writes, one reads."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, TypeVar
 
+from realtime_bridge.model.event import Event
 from realtime_bridge.model.retention import Retention
 from realtime_bridge_backends.sqlite.database import connect
 from realtime_bridge_backends.sqlite.errors import to_publish_error
@@ -53,18 +54,18 @@ class Session:
         # Only the first process that opens the file gives it another one.
         self.lineage: str | None = self.writer.lineage
 
-    async def write(self, work: Callable[[Transaction], T], size: int = 0) -> T:
+    async def write(self, work: Callable[[Transaction], T], events: Sequence[Event] = ()) -> T:
         """Run work in a transaction that writes, and return its result after the commit.
 
         Args:
             work: the work.
-            size: number of events that it appends.
+            events: the events that it appends.
 
         Raises:
             PublishError: nothing was stored, or that is unknown.
 
         """
-        return await self._result(self.writer.submit, Job(work, size))
+        return await self._result(self.writer.submit, Job(work, events))
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work on the connection that reads, and return its result.
@@ -88,14 +89,14 @@ class Session:
     async def _result(
         self, submit: "Callable[[Job[Any, T]], asyncio.Future[T]]", job: "Job[Any, T]"
     ) -> T:
+        # A timer alone costs a third of `asyncio.timeout`, and each append pays for it.
+        timer = job.loop.call_later(self._timing.call_seconds, job.expire)
         try:
-            async with asyncio.timeout(self._timing.call_seconds):
-                return await submit(job)
-        except TimeoutError as error:
-            late = TimeoutError(f"no answer within {self._timing.call_seconds:g} s")
-            raise to_publish_error(late, self._name) from error
+            return await submit(job)
         except Exception as error:
             raise to_publish_error(error, self._name) from error
+        finally:
+            timer.cancel()
 
     def _on_replaced(self) -> None:
         self.is_replaced = True

@@ -4,13 +4,14 @@ import asyncio
 import sqlite3
 from _queue import Empty, SimpleQueue
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from realtime_bridge.backend.native_threads import create_future, start_native_thread, wait_for
+from realtime_bridge.model.event import Event
 from realtime_bridge_backends.sqlite.database import retry_while_busy
 
 T = TypeVar("T")
@@ -22,18 +23,23 @@ class Job(Generic[W, T]):
 
     Args:
         work: the work.
-        size: number of its events.
+        events: the events that it appends.
 
     """
 
-    __slots__ = ("future", "loop", "size", "submitted_at", "work")
+    __slots__ = ("events", "future", "loop", "submitted_at", "work")
 
-    def __init__(self, work: Callable[[W], T], size: int = 0) -> None:
+    def __init__(self, work: Callable[[W], T], events: Sequence[Event] = ()) -> None:
         self.work = work
-        self.size = size
+        self.events = events
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.submitted_at: float = monotonic()
+
+    def expire(self) -> None:
+        """Fail the job: the disk, or the queue, takes too long."""
+        if not self.future.done():
+            self.future.set_exception(TimeoutError("no answer in time"))
 
 
 class DatabaseThread(ABC):

@@ -42,10 +42,17 @@ class Transaction:
         connection: the connection with the transaction.
         retention: the history that a channel keeps.
         commits: the number of this transaction.
+        events: the events that it appends.
 
     """
 
-    def __init__(self, connection: sqlite3.Connection, retention: Retention, commits: int) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        retention: Retention,
+        commits: int,
+        events: Sequence[Event],
+    ) -> None:
         self._connection = connection
         self._retention = retention
         self._commits = commits
@@ -53,9 +60,12 @@ class Transaction:
         self._channels: dict[str, Channel] = {}
         self._keys: dict[str, Keys] = {}
         self._changed: dict[str, Channel] = {}
-        self._new_ids: dict[tuple[int | None, str], int] = {}
+        self._former: dict[int, channels.Slow] = {}
+        self._tops: dict[int, Position] = {}
         self._events: list[tuple[object, ...]] = []
         self._ids: list[tuple[object, ...]] = []
+        # Of all appends in one query: one for each event would cost as much as its insert.
+        self._known = self._known_offsets(events)
         self.written_bytes: int = COMMIT_BYTES
         """About the bytes of this transaction in the write-ahead log."""
 
@@ -66,19 +76,18 @@ class Transaction:
 
     def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append events, then end the owners of their channels that are silent."""
-        known = self._known_offsets(events)
         receipts = []
+        due: dict[int, Channel] = {}
         for event in events:
             channel = self._channel(event.channel)
-            offset = known.get((channel.number, event.id)) or self._new_ids.get(
-                (channel.number, event.id)
+            offset = self._known.get((channel.number, event.id))
+            receipts.append(
+                self._repeat(channel, event, offset) if offset else self._append(channel, event)
             )
-            if offset:
-                receipts.append(self._repeat(channel, event, offset))
-            else:
-                receipts.append(self._append(channel, event))
-        for name in {event.channel: None for event in events}:
-            self._lapse(self._channels[name])
+            if channel.lease_at is not None:
+                due[channel.number] = channel
+        for channel in due.values():
+            self._lapse(channel)
         return receipts
 
     def open(self, names: Iterable[str]) -> dict[str, Position]:
@@ -112,6 +121,7 @@ class Transaction:
         channel = self._channel(name)
         if channel.epoch == expected_epoch:
             self.flush()
+            self._forget_ids(channel.number)
             rotate(self._connection, channel, self._now)
             channel.changed = self._commits
             self._changed[name] = channel
@@ -147,9 +157,10 @@ class Transaction:
             keys.flush()
         for channel in self._changed.values():
             expiry.trim(self._connection, channel, self._retention, self._now)
-            channels.store(self._connection, channel)
+            channels.store(self._connection, channel, self._former.get(channel.number))
+            self._former[channel.number] = channels.slow_columns(channel)
         self._keys.clear()
-        self._new_ids.clear()
+        self._tops.clear()
 
     def _channel(self, name: str) -> Channel:
         channel = self._channels.get(name)
@@ -157,7 +168,8 @@ class Transaction:
             channel = channels.load(self._connection, name)
             if channel is None:
                 channel = channels.begin(self._connection, name, self._now)
-            elif expiry.expire(self._connection, channel, self._retention, self._now):
+            self._former[channel.number] = channels.slow_columns(channel)
+            if expiry.expire(self._connection, channel, self._retention, self._now):
                 self._changed[name] = channel
             self._channels[name] = channel
         return channel
@@ -168,9 +180,9 @@ class Transaction:
             keys = self._keys[channel.channel] = Keys(self._connection, channel)
         return keys
 
-    def _known_offsets(self, events: Sequence[Event]) -> dict[tuple[int | None, str], int]:
+    def _known_offsets(self, events: Sequence[Event]) -> dict[tuple[int, str], int]:
         """Return the offsets of the events that are stored."""
-        by_channel: dict[int | None, list[str]] = {}
+        by_channel: dict[int, list[str]] = {}
         for event in events:
             by_channel.setdefault(self._channel(event.channel).number, []).append(event.id)
         known = {}
@@ -188,6 +200,10 @@ class Transaction:
                 for name, offset in self._connection.execute(query, (number, *names, *padding)):
                     known[number, name] = offset
         return known
+
+    def _forget_ids(self, number: int) -> None:
+        """Forget the ids of a channel: its new epoch knows none."""
+        self._known = {place: known for place, known in self._known.items() if place[0] != number}
 
     def _repeat(self, channel: Channel, event: Event, offset: int) -> Receipt:
         if offset >= channel.first:
@@ -210,8 +226,9 @@ class Transaction:
 
     def _store(self, channel: Channel, event: Event) -> Event:
         """Store an event at the next offset, and return it with its position and time."""
-        number, offset = channel.number, channel.top + 1
-        position = Position(channel.epoch, offset, event.id)
+        number = channel.number
+        position = self._tops[number] = (self._tops.get(number) or channel.position).next(event.id)
+        offset = position.offset
         stored = event.with_position(position, int(self._now * 1_000))
         if event.write is not None:
             stored = replace(stored, write=event.write.delivered)
@@ -222,7 +239,7 @@ class Transaction:
         self.written_bytes += size + EVENT_BYTES
         channel.touched, channel.changed = int(self._now), self._commits
         self._changed[channel.channel] = channel
-        self._new_ids[number, event.id] = offset
+        self._known[number, event.id] = offset
         self._events.append((number, offset, event.id, size, frame))
         self._ids.append((number, event.id, offset, int(self._now)))
         if event.key is not None:

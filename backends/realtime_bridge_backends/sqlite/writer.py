@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from realtime_bridge.model.event import MAX_BATCH
+from realtime_bridge.model.event import MAX_BATCH, Event
 from realtime_bridge.model.retention import Retention
 from realtime_bridge_backends.sqlite import lifecycle
 from realtime_bridge_backends.sqlite.bells import Bells
@@ -70,7 +70,6 @@ class WriterThread(DatabaseThread):
         self._prefix = prefix
         self._retention = retention
         self._timing = timing
-        self._bells = Bells(path)
         self._next: Job[Any, Any] | None = None
         self._checkpoints = Checkpoints(path)
         self._on_replaced = on_replaced
@@ -96,6 +95,7 @@ class WriterThread(DatabaseThread):
         opened = lifecycle.open_file(self._path, self._prefix, self._timing.busy_seconds)
         connection, self.lock = opened
         self._inode = _inode(self._path)
+        self._bells = Bells(self._path)
         return connection
 
     def work(self, connection: sqlite3.Connection) -> None:
@@ -121,7 +121,7 @@ class WriterThread(DatabaseThread):
                 return []
         if job is None:
             return None
-        group, events = [job], job.size
+        group, events = [job], len(job.events)
         while events < MAX_BATCH:
             try:
                 job = self._queue.get_nowait()
@@ -130,11 +130,11 @@ class WriterThread(DatabaseThread):
             if job is None:
                 self._queue.put(None)  # after this group
                 break
-            if events + job.size > MAX_BATCH:
+            if events + len(job.events) > MAX_BATCH:
                 self._next = job
                 break
             group.append(job)
-            events += job.size
+            events += len(job.events)
         return group
 
     def _commit(self, connection: sqlite3.Connection, group: Group) -> None:
@@ -143,23 +143,28 @@ class WriterThread(DatabaseThread):
             group = self._begin(connection, group)
             if not group:
                 return
-            results, has_news = self._transact(connection, [job.work for job in group])
+            events = [event for job in group for event in job.events]
+            works = [job.work for job in group]
+            results, has_news = self._transact(connection, works, events)
         except BaseException as error:
             roll_back(connection)
             answer([(job, None, error) for job in group])
             return
-        self.statistics.events += sum(job.size for job in group)
+        self.statistics.events += len(events)
         answer([(job, result, None) for job, result in zip(group, results, strict=True)])
         # After the commit: a listener that wakes up earlier would find nothing.
         if has_news:
             self._bells.ring()
 
     def _transact(
-        self, connection: sqlite3.Connection, works: Sequence[Callable[[Transaction], Any]]
+        self,
+        connection: sqlite3.Connection,
+        works: Sequence[Callable[[Transaction], Any]],
+        events: Sequence[Event] = (),
     ) -> tuple[list[Any], bool]:
         """Run the works in the transaction that has begun, and commit it."""
         ((commits, lineage),) = connection.execute(_COUNT).fetchall()
-        transaction = Transaction(connection, self._retention, commits)
+        transaction = Transaction(connection, self._retention, commits, events)
         results = [work(transaction) for work in works]
         transaction.flush()
         connection.execute("COMMIT")
