@@ -7,7 +7,12 @@ import pytest
 
 from realtime_bridge import ExtraNotInstalledError
 
-PACKAGES = {"arq": "arq", "taskiq": "taskiq", "procrastinate": "procrastinate"}
+PACKAGES = {
+    "apscheduler": "apscheduler",
+    "arq": "arq",
+    "taskiq": "taskiq",
+    "procrastinate": "procrastinate",
+}
 """Packages by the integrations that need them; their extras have the names of the integrations."""
 
 
