@@ -125,7 +125,7 @@ fuzz: .venv
 	.venv/bin/python -m tests.fuzz $(ARGS)
 
 histories: test-packages .venv
-	for log in memory redis postgres; do .venv/bin/python -m tests.fuzz.histories $$log $(ARGS) || exit 1; done
+	for log in memory redis postgres sqlite; do .venv/bin/python -m tests.fuzz.histories $$log $(ARGS) || exit 1; done
 
 # It asks the npm registry for Vite and React.
 vite: test-packages .venv $(CLIENT)/node_modules/.installed

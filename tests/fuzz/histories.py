@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import psycopg
@@ -22,6 +23,8 @@ from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.postgres import PostgresBackend
 from realtime_bridge_backends.redis import RedisBackend
 from tests.backends import test_postgres, test_redis
+from tests.backends.sqlite.restarting import RestartingLog
+from tests.backends.sqlite.test_sqlite import shift_leases
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 
@@ -82,7 +85,27 @@ def postgres() -> Iterator[Open]:
             yield open_log
 
 
-LOGS = {"memory": memory, "redis": redis, "postgres": postgres}
+@contextmanager
+def sqlite() -> Iterator[Open]:
+    """Provide logs in files, whose processes are replaced at random moments."""
+    with tempfile.TemporaryDirectory() as name:
+        lanes = count()
+
+        @asynccontextmanager
+        async def open_log() -> AsyncIterator[tuple[FoldingLog, Elapse]]:
+            lane = next(lanes)
+            folder = Path(tempfile.mkdtemp(dir=name))
+            async with RestartingLog(folder, seed=lane) as log:
+
+                async def shift(channel: str, seconds: float) -> None:
+                    await shift_leases(log.path, channel, seconds)
+
+                yield log, shift
+
+        yield open_log
+
+
+LOGS = {"sqlite": sqlite, "memory": memory, "redis": redis, "postgres": postgres}
 
 
 async def compare(open_log: Open, seeds: Sequence[int]) -> None:

@@ -217,14 +217,14 @@ class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
     async def _open(self) -> Session:
         """Return this process's session; after a fork, or a change of the file, a new one."""
         session = self._session
-        if session is not None and not session.is_replaced:
+        if session is not None and not session.is_over:
             return session
         if not self._is_entered:
             raise ConfigurationError(
                 f"{self} is not open: enter the broadcaster by `async with` before a publish"
             )
         async with self._opening:
-            if self._session is None or self._session.is_replaced:
+            if self._session is None or self._session.is_over:
                 former, self._session = self._session, None
                 if former:
                     await asyncio.to_thread(former.close)

@@ -92,8 +92,8 @@ class SQLiteListener(ReconnectingListener):
             while True:
                 if not self._unfinished:
                     await bell.wait(self._poll_seconds)
-                if session.is_replaced:
-                    raise BackendUnavailableError(f"{self._path} was replaced")
+                if session.is_over:
+                    raise BackendUnavailableError(f"{self._path} is opened again")
                 events, unreadable = await session.read(self._read)
                 self._queue.put([event for event in events if event.channel in self._known])
                 for channel in unreadable:

@@ -40,8 +40,7 @@ class Session:
     def __init__(self, path: Path, prefix: str, retention: Retention, timing: SQLiteTiming) -> None:
         self._timing = timing
         self._name = f"the SQLite log {path}"
-        self.is_replaced: bool = False
-        """True if the file at the path is another one."""
+        self._is_replaced = False
         self.writer: WriterThread = WriterThread(path, prefix, retention, timing, self._on_replaced)
         self.writer.wait_until_open()
         open_reader = partial(connect, path, timing.busy_seconds)
@@ -53,6 +52,11 @@ class Session:
             raise
         # Only the first process that opens the file gives it another one.
         self.lineage: str | None = self.writer.lineage
+
+    @property
+    def is_over(self) -> bool:
+        """True if the file at the path is another one, or a thread ended."""
+        return self._is_replaced or self.writer.has_ended or self._reader.has_ended
 
     async def write(self, work: Callable[[Transaction], T], events: Sequence[Event] = ()) -> T:
         """Run work in a transaction that writes, and return its result after the commit.
@@ -99,4 +103,4 @@ class Session:
             timer.cancel()
 
     def _on_replaced(self) -> None:
-        self.is_replaced = True
+        self._is_replaced = True

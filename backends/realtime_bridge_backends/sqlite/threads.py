@@ -1,6 +1,7 @@
 """Threads of the file: each owns one connection, and works on one queue."""
 
 import asyncio
+import logging
 import sqlite3
 from _queue import Empty, SimpleQueue
 from abc import ABC, abstractmethod
@@ -13,6 +14,8 @@ from typing import Any, Generic, TypeVar
 from realtime_bridge.backend.native_threads import create_future, start_native_thread, wait_for
 from realtime_bridge.model.event import Event
 from realtime_bridge_backends.sqlite.database import retry_while_busy
+
+_logger = logging.getLogger("realtime_bridge.backend")
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -54,6 +57,8 @@ class DatabaseThread(ABC):
         # The queue of C: gevent and eventlet replace that of `queue` by one for greenlets.
         self._queue: SimpleQueue[Job[Any, Any] | None] = SimpleQueue()
         self._opened: Future[None] = create_future()
+        self.has_ended: bool = False
+        """True if the thread works on no more jobs."""
         self._join = start_native_thread(self._run, name)
 
     def wait_until_open(self) -> None:
@@ -95,7 +100,10 @@ class DatabaseThread(ABC):
         self._opened.set_result(None)
         try:
             self.work(connection)
+        except BaseException:
+            _logger.exception("thread of the log ended, opening the file again")
         finally:
+            self.has_ended = True
             connection.close()
             self._fail_rest()
 

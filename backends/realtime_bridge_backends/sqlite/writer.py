@@ -106,10 +106,17 @@ class WriterThread(DatabaseThread):
                 if group:
                     self._commit(connection, group)
                 self._maintain(connection)
-            lifecycle.leave(connection, self.lock, self._timing.busy_seconds)
+            self._leave(connection, self.lock)
         finally:
             self._bells.close()
             self.lock.close()
+
+    def _leave(self, connection: sqlite3.Connection, lock: LockFile) -> None:
+        try:
+            lifecycle.leave(connection, lock, self._timing.busy_seconds)
+        except (sqlite3.Error, OSError) as error:
+            # Harmless while the machine runs: only a file after its end looks like a lost one.
+            _logger.warning("log not left in order path=%s error=%r", self._path, str(error))
 
     def _take(self) -> Group | None:
         """Return the waiting jobs, of one group's size; None at the end."""

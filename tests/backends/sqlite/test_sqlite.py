@@ -9,9 +9,10 @@ import pytest
 
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
-from realtime_bridge.testing.contracts.folding_histories import Elapse
-from realtime_bridge_backends.sqlite import SQLiteBackend, SQLiteTiming
-from realtime_bridge_backends.sqlite.session import Session
+from realtime_bridge.testing.contracts.folding_histories import Elapse, compare_history
+from realtime_bridge_backends.sqlite import SQLiteBackend
+from tests.backends.sqlite.remote import RemoteLog, RemoteProcess
+from tests.backends.sqlite.restarting import RestartingLog
 
 _SHIFT_KEYS = """
 UPDATE latest SET expires = expires - ?
@@ -21,12 +22,16 @@ _SHIFT_CHANNEL = "UPDATE channels SET lease_at = lease_at - ? WHERE channel = ?"
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return a file that another process would keep open: leaving it costs no checkpoint."""
-    path = tmp_path_factory.mktemp("sqlite") / "log.db"
-    session = Session(path, "realtime", Retention(), SQLiteTiming())
-    yield path
-    session.close()
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sqlite") / "log.db"
+
+
+@pytest.fixture(scope="module")
+def process(path: Path) -> Iterator[RemoteProcess]:
+    """Run another process that has the file open, so that no test is the last one to leave."""
+    process = RemoteProcess(path)
+    yield process
+    process.close()
 
 
 @pytest.fixture
@@ -35,26 +40,31 @@ async def sender(path: Path) -> AsyncIterator[SQLiteBackend]:
         yield backend
 
 
-@pytest.fixture
-async def receiver(path: Path) -> AsyncIterator[SQLiteBackend]:
-    async with SQLiteBackend(path) as backend:
-        yield backend
-
-
 class TestLog(LogContract):
     @pytest.fixture
-    def receiver(self, receiver: SQLiteBackend) -> SQLiteBackend:
-        return receiver
+    def receiver(self, process: RemoteProcess) -> RemoteLog:
+        return RemoteLog(process)
 
 
 class TestFoldingLog(FoldingLogContract):
     @pytest.fixture
-    def receiver(self, receiver: SQLiteBackend) -> SQLiteBackend:
-        return receiver
+    def receiver(self, process: RemoteProcess) -> RemoteLog:
+        return RemoteLog(process)
 
     @pytest.fixture
     def elapse(self, path: Path) -> Elapse:
         return partial(shift_leases, path)
+
+
+async def test_random_histories_survive_new_processes(tmp_path: Path) -> None:
+    async with RestartingLog(tmp_path, seed=1) as log:
+
+        async def elapse(channel: str, seconds: float) -> None:
+            await shift_leases(log.path, channel, seconds)
+
+        for seed in (100, 101, 102):
+            await compare_history(log, elapse, seed)
+    assert log.restarts
 
 
 async def shift_leases(path: Path, channel: str, seconds: float) -> None:
@@ -77,5 +87,16 @@ class TestLogWithShortHistory(LogContract):
 
 class TestFeed(FeedContract):
     @pytest.fixture
-    def receiver(self, receiver: SQLiteBackend) -> SQLiteBackend:
-        return receiver
+    def sender(self, process: RemoteProcess) -> RemoteLog:
+        return RemoteLog(process)
+
+    @pytest.fixture
+    async def receiver(self, path: Path) -> AsyncIterator[SQLiteBackend]:
+        async with SQLiteBackend(path) as backend:
+            yield backend
+
+
+class TestFeedOfItsOwnAppends(FeedContract):
+    @pytest.fixture
+    def receiver(self, sender: SQLiteBackend) -> SQLiteBackend:
+        return sender

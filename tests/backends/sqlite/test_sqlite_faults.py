@@ -3,20 +3,26 @@
 
 import asyncio
 import resource
+import shutil
 import socket
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import BackendUnavailableError, PublishError
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.position import Position
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.sqlite import SQLiteBackend, SQLiteTiming
 from realtime_bridge_backends.sqlite.bells import folder_of
 from realtime_bridge_backends.sqlite.errors import to_publish_error
+from realtime_bridge_backends.sqlite.listener import SQLiteListener
 
 CHANNEL = "job.7"
 TIMEOUT = 20.0
@@ -25,6 +31,17 @@ TIMEOUT = 20.0
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "log.db"
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """Copy the files of a running process, as they are after a kill."""
+    for ending in ("", "-wal", "-lock"):
+        shutil.copyfile(f"{source}{ending}", f"{target}{ending}")
+
+
+async def top_of(path: Path) -> Position:
+    async with SQLiteBackend(path) as log:
+        return (await log.positions([CHANNEL]))[CHANNEL]
 
 
 async def test_full_disk_fails_retryably_and_reads_go_on(path: Path) -> None:
@@ -41,6 +58,9 @@ async def test_full_disk_fails_retryably_and_reads_go_on(path: Path) -> None:
             assert (await log.positions([CHANNEL]))[CHANNEL] == last.position
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, former)
+        # A failed commit is no lost one: after a kill, the epoch goes on.
+        copy_files(path, path.with_name("killed.db"))
+        assert await top_of(path.with_name("killed.db")) == last.position
         (receipt,) = await log.append(numbered(CHANNEL, 1))
         assert receipt.position
         assert receipt.position.offset == 4
@@ -145,3 +165,68 @@ async def test_bell_rings_after_the_commit(path: Path) -> None:
                 events = await anext(stream)
             assert not isinstance(events, FeedInterrupted)
             assert [each.id for each in events] == [event.id]
+
+
+class InterruptedConnection:
+    """Connection that reads, and lets another process commit after its first read of events."""
+
+    def __init__(self, path: Path, commit: Callable[[], object]) -> None:
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._commit: Callable[[], object] | None = commit
+
+    def execute(self, statement: str, *arguments: Any) -> Any:
+        cursor = self._connection.execute(statement, *arguments)
+        if "FROM events" not in statement or self._commit is None:
+            return cursor
+        rows = cursor.fetchall()
+        commit, self._commit = self._commit, None
+        commit()
+        return rows
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+class InterruptedSession:
+    """Session whose reads are those of an interrupted connection."""
+
+    is_over = False
+
+    def __init__(self, connection: InterruptedConnection) -> None:
+        self._connection: Any = connection
+
+    async def read(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        return await asyncio.to_thread(work, self._connection)
+
+
+async def test_commit_during_a_read_is_read_next(path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    async with SQLiteBackend(path) as log:
+        await log.positions(["one", "two"])
+
+        def commit() -> None:
+            appending = log.append(numbered("two", 1))
+            asyncio.run_coroutine_threadsafe(appending, loop).result(TIMEOUT)
+
+        session: Any = InterruptedSession(connection := InterruptedConnection(path, commit))
+
+        async def open_session() -> Any:
+            return session
+
+        listener = SQLiteListener(
+            path,
+            open_session=open_session,
+            open_channels=log.positions,
+            unreadable=UnreadableEvents("the log"),
+            poll_seconds=0.05,
+        )
+        async with listener, asyncio.timeout(TIMEOUT):
+            await listener.subscribe(["one", "two"])
+            await log.append(numbered("one", 1))
+            arrivals: set[str] = set()
+            async for events in listener:
+                assert not isinstance(events, FeedInterrupted)
+                arrivals |= {event.channel for event in events}
+                if arrivals == {"one", "two"}:
+                    break
+        connection.close()
