@@ -57,7 +57,7 @@ def obey(scheduler: Any, order: dict[str, Any]) -> None:
 
 
 async def main(kind: str) -> None:
-    client = redis.Redis.from_url(REDIS)
+    client = redis.Redis.from_url(REDIS, socket_timeout=None)  # it waits without an end
     host, port = client.get_connection_kwargs()["host"], client.get_connection_kwargs()["port"]
     scheduler: Any = AsyncIOScheduler() if kind == "asyncio" else BackgroundScheduler()
     scheduler.add_jobstore(RedisJobStore(host=host, port=port))
