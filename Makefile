@@ -5,7 +5,7 @@ UV = .uv/bin/uv
 
 # Debian's names for the programs that the tests use. A browser without a font draws
 # empty boxes; the program inside playwright does not start without libatomic.
-TEST_PACKAGES = chromium curl fonts-dejavu-core libatomic1 redis-server postgresql pgbouncer
+TEST_PACKAGES = chromium curl fonts-dejavu-core libatomic1 nginx redis-server postgresql pgbouncer
 
 # The compiler of the fan-out, optional for users. Debian packages Python's headers separately.
 IN_C = realtime_bridge/server/fanout/_sending.c
