@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.request import urlopen
 
-import pytest
-
-from tests.cli.processes import COMMAND, SECRET, Process, ServeProcess, complaint, run
+from tests.cli.processes import SECRET, ServeProcess, complaint, run
 
 REAL = {"REALTIME_SECRET": SECRET}
 FOLDER = ".realtime"
@@ -48,13 +46,8 @@ def test_file_in_the_working_directory_is_the_default(tmp_path: Path) -> None:
     assert stat.S_IMODE((folder / "log.db").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [{"REALTIME_LOG": "memory"}, {"REALTIME_BACKEND": "memory"}],
-    ids=["log", "backend"],
-)
-def test_chosen_log_in_memory_makes_no_file(tmp_path: Path, variables: dict[str, str]) -> None:
-    with ServeProcess(folder=tmp_path, variables=REAL | variables) as server:
+def test_chosen_log_in_memory_makes_no_file(tmp_path: Path) -> None:
+    with ServeProcess(folder=tmp_path, variables=REAL | {"REALTIME_LOG": "memory"}) as server:
         assert log_of(server) == "memory"
     assert list(tmp_path.iterdir()) == []
 
@@ -79,52 +72,20 @@ def test_development_server_with_processes_has_a_file_until_its_end(tmp_path: Pa
     assert list(tmp_path.iterdir()) == [temporary]
 
 
-def test_configured_path_is_used(tmp_path: Path) -> None:
-    path = tmp_path / "data" / "log.db"
-    path.parent.mkdir()
-    with ServeProcess(
-        folder=tmp_path, variables=REAL | {"REALTIME_SQLITE_PATH": str(path)}
-    ) as server:
-        assert log_of(server) == "data/log.db"
-        publish(server, tmp_path)
-    assert path.exists()
-    assert not (tmp_path / FOLDER).exists()
-
-
-def test_several_processes_serve_one_file(tmp_path: Path) -> None:
-    with ServeProcess("--workers", "2", folder=tmp_path, variables=REAL) as server:
-        assert log_of(server) == ".realtime/log.db"
-        publish(server, tmp_path)
-        server.send(signal.SIGTERM)
-        assert server.finish()[0] == 0
-
-
-class TestWithoutAUsableDirectory:
-    """The name of the folder is that of a file: no user can make the folder, root neither."""
-
-    @pytest.fixture(autouse=True)
-    def _file(self, tmp_path: Path) -> None:
-        (tmp_path / FOLDER).touch()
-
-    def test_log_is_in_memory_and_one_line_gives_the_reason(self, tmp_path: Path) -> None:
-        with ServeProcess(folder=tmp_path, variables=REAL) as server:
-            assert log_of(server) == "memory"
-            assert health(server) == "the memory log"
-            (reason,) = [line for line in server.errors if line.startswith("log in memory")]
-            assert str(tmp_path / FOLDER) in reason
-
-    def test_json_line_has_the_reason(self, tmp_path: Path) -> None:
-        arguments = ("serve", "--port", "0", "--log-format", "json")
-        with Process(COMMAND, *arguments, folder=tmp_path, variables=REAL) as server:
-            line = json.loads(server.line('{"time":'))
-        assert line["level"] == "warning"
-        assert line["message"].startswith("log in memory")
-
-    def test_several_processes_are_refused(self, tmp_path: Path) -> None:
-        result = run("serve", "--port", "0", "--workers", "2", folder=tmp_path, variables=REAL)
-        error = complaint(result, status=1)
-        assert "log in memory" in error
-        assert "--workers 2 needs a shared log" in error
+def test_folder_that_cannot_be_made_gives_a_log_in_memory_with_the_reason(tmp_path: Path) -> None:
+    # A file has the name of the folder: root cannot make it either.
+    (tmp_path / FOLDER).touch()
+    with ServeProcess(folder=tmp_path, variables=REAL) as server:
+        assert log_of(server) == "memory"
+        assert health(server) == "the memory log"
+        (reason,) = [line for line in server.errors if line.startswith("log in memory")]
+        assert str(tmp_path / FOLDER) in reason
+    options = ("serve", "--port", "0", "--workers", "2", "--log-format", "json")
+    result = run(*options, folder=tmp_path, variables=REAL)
+    assert "--workers 2 needs a shared log" in complaint(result, status=1)
+    line = json.loads(result.stderr.splitlines()[0])
+    assert line["level"] == "warning"
+    assert line["message"].startswith("log in memory")
 
 
 def test_directory_that_everyone_can_write_gives_a_log_in_memory(tmp_path: Path) -> None:
@@ -133,15 +94,3 @@ def test_directory_that_everyone_can_write_gives_a_log_in_memory(tmp_path: Path)
     with ServeProcess(folder=tmp_path, variables=REAL) as server:
         assert log_of(server) == "memory"
         assert any("writable by everyone" in line for line in server.errors)
-
-
-@pytest.mark.parametrize("name", ["REALTIME_LOG", "REALTIME_BACKEND"])
-def test_chosen_file_without_a_path_names_the_variable(tmp_path: Path, name: str) -> None:
-    result = run("serve", "--port", "0", folder=tmp_path, variables=REAL | {name: "sqlite"})
-    assert "REALTIME_SQLITE_PATH is not set" in complaint(result, status=1)
-
-
-def test_relative_path_names_the_variable(tmp_path: Path) -> None:
-    variables = REAL | {"REALTIME_SQLITE_PATH": "log.db"}
-    result = run("serve", "--port", "0", folder=tmp_path, variables=variables)
-    assert "REALTIME_SQLITE_PATH" in complaint(result, status=1)

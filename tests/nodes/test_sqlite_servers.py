@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from realtime_bridge import Broadcaster
 from realtime_bridge.model.position import Position
 from realtime_bridge_backends.sqlite import SQLiteBackend
-from tests.cli.processes import SECRET, ServeProcess, run
 from tests.nodes.clients import Clients, RecordingClient
 from tests.nodes.cluster import Cluster, publish
 from tests.nodes.load import FULL
@@ -23,22 +21,13 @@ WORKERS = 4 if FULL else 2
 EVENTS, SECONDS = (5_000, 20.0) if FULL else (500, 4.0)
 TIMEOUT = 60.0
 
-Fault = Callable[[Cluster, Path], Awaitable[None]]
-
 
 async def tops(path: Path) -> dict[str, Position]:
     async with SQLiteBackend(path) as log:
         return await log.positions(CHANNELS)
 
 
-async def restart(cluster: Cluster, path: Path) -> None:
-    """Restart the server in order, then after a kill."""
-    await cluster.restart(0)
-    cluster.kill(0)
-    await cluster.start(0)
-
-
-async def read_and_copy(cluster: Cluster, path: Path) -> None:
+async def read_and_copy(path: Path) -> None:
     """Read and back up the file by the `sqlite3` of another program, again and again."""
     copy = path.with_name("copy.db")
     program = (
@@ -56,15 +45,15 @@ async def read_and_copy(cluster: Cluster, path: Path) -> None:
         assert copied.execute("SELECT count(*) FROM events").fetchone()[0] > 0
 
 
-@pytest.mark.parametrize("fault", [restart, read_and_copy])
 @pytest.mark.parametrize("has_path", [True, False], ids=["workers_append", "workers_call"])
-async def test_load_during_a_fault_loses_no_event_and_resets_no_client(
-    tmp_path: Path, fault: Fault, *, has_path: bool
+async def test_restarts_under_load_lose_no_event_and_reset_no_client(
+    tmp_path: Path, *, has_path: bool
 ) -> None:
     path = tmp_path / ".realtime" / "log.db"
-    with Cluster(1, folder=tmp_path, variables={}) as cluster:
-        url = f"http://127.0.0.1:{cluster.ports[0]}/realtime"
-        cluster.variables["REALTIME_WEBSOCKET_URL"] = url
+    # Two servers in one directory: the clients are connected to one, and workers call the other.
+    with Cluster(2, folder=tmp_path, variables={}) as cluster:
+        url, other = (f"http://127.0.0.1:{port}/realtime" for port in cluster.ports)
+        cluster.variables["REALTIME_WEBSOCKET_URL"] = other
         if has_path:
             cluster.variables["REALTIME_SQLITE_PATH"] = str(path)
         async with Clients(url, CLIENTS, CHANNELS, each=2) as clients, asyncio.TaskGroup() as tasks:
@@ -73,7 +62,10 @@ async def test_load_during_a_fault_loses_no_event_and_resets_no_client(
             )
             async with asyncio.timeout(TIMEOUT):
                 await clients.until_received(EVENTS // 20)
-            await fault(cluster, path)
+            await cluster.restart(0)
+            await read_and_copy(path)
+            cluster.kill(1)
+            await cluster.start(1)
             published = await publishing
             await clients.wait_until_at(await tops(path), seconds=TIMEOUT)
     clients.check(published)
@@ -120,23 +112,3 @@ async def test_events_of_a_time_without_a_server_follow_in_the_same_epoch(tmp_pa
     assert receipt.position.epoch == first.position.epoch
     assert len(client.ids["job.1"]) == 5
     assert client.resets == []
-
-
-async def test_two_servers_in_one_directory_share_the_log(tmp_path: Path) -> None:
-    variables = {"REALTIME_SECRET": SECRET}
-    with (
-        ServeProcess(folder=tmp_path, variables=variables) as one,
-        ServeProcess(folder=tmp_path, variables=variables) as other,
-    ):
-        client = RecordingClient(one.url, "ann", ["job.1"])
-        async with asyncio.timeout(TIMEOUT), client.client, asyncio.TaskGroup() as tasks:
-            await client.subscribe()
-            listening = tasks.create_task(client.listen())
-            calling = variables | {"REALTIME_WEBSOCKET_URL": other.url}
-            command = ("publish", "job.1", "job.step", "1")
-            result = await asyncio.to_thread(run, *command, folder=tmp_path, variables=calling)
-            assert result.returncode == 0, result.stderr
-            while not client.ids["job.1"]:
-                client.changed.clear()
-                await client.changed.wait()
-            listening.cancel()
