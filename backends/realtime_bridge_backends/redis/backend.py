@@ -89,7 +89,7 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         self._timing = timing or RedisTiming()
         self._create_client = partial(create_client, url, self._timing)
         self._client = self._create_client()
-        self._scripts = ScriptRunner(self._client)
+        self._scripts = ScriptRunner(self._client, call_seconds=self._timing.call_seconds)
         self._publish = "SPUBLISH" if isinstance(self._client, RedisCluster) else "PUBLISH"
         self._limits = (limits.events, limits.bytes, round(limits.seconds * 1_000))
         self._unreadable = UnreadableEvents(self._server)

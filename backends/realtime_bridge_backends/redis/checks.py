@@ -110,7 +110,7 @@ def _check_memory(info: dict[str, Any]) -> list[CheckResult]:
 async def _check_scripts(
     client: Client, server: str, keys: Sequence[str], prefix: str
 ) -> CheckResult:
-    scripts = ScriptRunner(client)
+    scripts = ScriptRunner(client, call_seconds=RedisTiming().call_seconds)
     try:
         (answer,) = await scripts.run([ScriptCall("open", keys, ["doctor00"])])
         if isinstance(answer, ResponseError):

@@ -29,11 +29,13 @@ class CommandConnection:
 
     Args:
         create: creates a connection of redis-py for RESP2, not connected yet.
+        silence: seconds without an answer after which a cancelled call ends the connection.
 
     """
 
-    def __init__(self, create: Callable[[], AbstractConnection]) -> None:
+    def __init__(self, create: Callable[[], AbstractConnection], *, silence: float) -> None:
         self._create = create
+        self._silence = silence
         self._retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), 1, RETRIED)
         self._connection: AbstractConnection | None = None
         self._replies: _Replies | None = None
@@ -95,7 +97,7 @@ class CommandConnection:
             await self._disconnect()
             self._connection = connection = self._create()
             await connection.connect()
-            self._replies = _Replies(connection)
+            self._replies = _Replies(connection, self._silence)
             opening.set_result(None)
         except BaseException as error:
             is_own = isinstance(error, Exception)
@@ -118,9 +120,11 @@ class CommandConnection:
 class _Replies(asyncio.Protocol):
     """Requests on an open connection that wait for their answers, which come in order."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, silence: float) -> None:
         self.is_lost = False
+        self._silence = silence
         self._loop = asyncio.get_running_loop()
+        self._received_at = 0.0
         self._waiting: deque[_Request] = deque()
         self._unsent: list[bytes] = []
         """Commands of this turn of the event loop that are sent at its end."""
@@ -138,7 +142,7 @@ class _Replies(asyncio.Protocol):
         if asyncio.get_running_loop() is not self._loop:
             self.lose(RedisConnectionError("the connection is of another event loop"))
             raise RedisConnectionError("the connection was of another event loop")
-        request = _Request(count, self._loop.create_future())
+        request = _Request(count, self._loop.create_future(), self._loop.time())
         is_first = not self._waiting
         self._waiting.append(request)
         try:
@@ -150,8 +154,10 @@ class _Replies(asyncio.Protocol):
                 self._unsent.append(packed)
             return await request.done
         except asyncio.CancelledError:
-            # Perhaps by a time limit: all later calls would wait on a half-open connection.
-            self.lose(RedisConnectionError("another call on the connection got no answer"))
+            # By a time limit: all later calls would wait on a half-open connection. A caller that
+            # gives up earlier, as a browser that leaves, must not cost the others their answers.
+            if self._loop.time() - max(request.sent_at, self._received_at) >= self._silence:
+                self.lose(RedisConnectionError("another call on the connection got no answer"))
             raise
         except RuntimeError as error:  # uvloop's, for a write after a reset
             self.lose(RedisConnectionError(f"the connection is lost: {error}"))
@@ -167,7 +173,8 @@ class _Replies(asyncio.Protocol):
             self.lose(RedisConnectionError(f"the connection is lost: {error}"))
 
     def data_received(self, data: bytes) -> None:
-        """Give each request its answers."""
+        """Give each request its answers; one that was cancelled is left out."""
+        self._received_at = self._loop.time()
         self._parser.feed(data)
         try:
             while (answer := self._parser.gets()) is not False:
@@ -200,11 +207,12 @@ class _Replies(asyncio.Protocol):
 class _Request:
     """Commands that were sent together, and their answers so far."""
 
-    __slots__ = ("answers", "count", "done")
+    __slots__ = ("answers", "count", "done", "sent_at")
 
-    def __init__(self, count: int, done: "asyncio.Future[list[Any]]") -> None:
+    def __init__(self, count: int, done: "asyncio.Future[list[Any]]", sent_at: float) -> None:
         self.count = count
         self.done = done
+        self.sent_at = sent_at
         self.answers: list[Any] = []
 
 

@@ -47,14 +47,20 @@ class ScriptRunner:
     """Runs calls on a client: as a function library on Redis 7 and later, else as a script.
 
     On a Cluster always as a script: redis-py asks a node for the keys of each FCALL.
+
+    Args:
+        client: client of the Redis.
+        call_seconds: time limit of a call, which the caller keeps.
+
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, call_seconds: float) -> None:
         self._commands: CommandConnection | ClusterCommands
         if isinstance(client, RedisCluster):
             self._commands = ClusterCommands(client)
         else:
-            self._commands = CommandConnection(client.connection_pool.make_connection)
+            create = client.connection_pool.make_connection
+            self._commands = CommandConnection(create, silence=call_seconds / 2)
         self._lock = asyncio.Lock()
         self._loads = 0
         self.mode: ScriptMode = "script" if isinstance(client, RedisCluster) else "function"
