@@ -70,6 +70,7 @@ class _Stream:
             InvalidEventError: the item is not JSON, or not of the stream's format.
             StreamStoppedError: the stream was stopped, or has ended.
             StreamSupersededError: another attempt took the stream over.
+            StreamError: this process was forked after the stream was made.
             StreamFullError: the stream has 1 MiB, or as much waits for a log that is down.
 
         """
@@ -151,12 +152,13 @@ class BlockingStream(_Stream):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self._submit(lambda: _finish(self._writer, error)).result()
+        self.close(error)
         return self._is_outcome(error)
 
     def close(self, error: BaseException | None = None) -> None:
         """End the stream, if it has begun; with an error, as failed."""
-        if self._writer.has_begun:
+        # A forked child leaves the stream to its parent, and starts no thread for it.
+        if self._writer.has_begun and not self._writer.is_inherited:
             self._submit(lambda: _finish(self._writer, error)).result()
 
     def write(self, source: Iterable[Any]) -> bool:

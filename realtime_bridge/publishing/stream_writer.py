@@ -4,13 +4,15 @@ import asyncio
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Coroutine, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
-from realtime_bridge.errors import PublishError
+from realtime_bridge.errors import PublishError, StreamError
 from realtime_bridge.jobs.outage import retry_delay
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.protocol.streams.writer_state import StreamState
@@ -60,6 +62,15 @@ class StreamWriter:
         """Time until which the task sleeps; 0 while it runs, and will look by itself."""
         self._deadline: float | None = None
         self._task: asyncio.Task[None] | None = None
+        self.is_inherited: bool = False
+        """True in a child that was forked after this writer was made: its parent publishes."""
+        _instances.add(self)
+
+    def _reset_after_fork(self) -> None:
+        """Refuse items in this child: the task and the connections are those of the parent."""
+        # A thread of the parent may hold the lock at the fork: no thread here would release it.
+        self._lock = threading.Lock()
+        self.is_inherited = True
 
     @property
     def has_begun(self) -> bool:
@@ -74,13 +85,20 @@ class StreamWriter:
             PublishError: the log did not answer.
 
         """
+        self._check_process()
         self._loop = asyncio.get_running_loop()
         group = await self._publisher.read_key(self._lease.channel, self._lease.key)
         self.state.begin(group.events)
         self._task = self._publisher.spawn("stream", self._run())
 
     def add(self, item: bytes) -> None:
-        """Add an item, as JSON; see `StreamState.add`."""
+        """Add an item, as JSON; see `StreamState.add`.
+
+        Raises:
+            StreamError: the stream belongs to the parent of this process, or takes no more items.
+
+        """
+        self._check_process()
         with self._lock:
             self.state.add(item)
             at = self.state.wake_at()
@@ -94,8 +112,16 @@ class StreamWriter:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def check(self) -> None:
-        """Check that the stream may go on; see `StreamState.check`."""
+        """Check that the stream may go on; see `add`."""
+        self._check_process()
         self.state.check()
+
+    def _check_process(self) -> None:
+        if self.is_inherited:
+            raise StreamError(
+                f"Stream {self.state.stream} belongs to the parent of this process: "
+                "call `stream` after the fork"
+            )
 
     def items(self) -> list[bytes]:
         """Return the items that the log has accepted, as JSON."""
@@ -107,8 +133,11 @@ class StreamWriter:
     ) -> None:
         """End the stream, and wait until it is published: at most so many seconds.
 
-        The rest is published in the background, for `FINISH_SECONDS`.
+        The rest is published in the background, for `FINISH_SECONDS`. A forked child leaves the
+        stream to its parent.
         """
+        if self.is_inherited:
+            return
         assert self._task
         with self._lock:
             self.state.end(state, error)
@@ -171,3 +200,14 @@ class StreamWriter:
         with self._lock:
             self.state.notice(renewal.refused)
         self._wake.set()
+
+
+_instances: weakref.WeakSet[StreamWriter] = weakref.WeakSet()
+
+
+def _reset_all_after_fork() -> None:
+    for writer in _instances:
+        writer._reset_after_fork()
+
+
+after_fork_in_child(_reset_all_after_fork)

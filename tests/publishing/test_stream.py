@@ -16,6 +16,7 @@ from realtime_bridge.errors import (
     ConfigurationError,
     InvalidEventError,
     KeyOwnedError,
+    StreamError,
     StreamSupersededError,
 )
 from realtime_bridge.model.page import Page
@@ -386,6 +387,33 @@ async def test_items_are_stored_before_the_log_closes() -> None:
         await writer.__aenter__()
         writer.append("kept")
     assert writer.text == "kept"
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_forked_child_leaves_the_stream_to_its_parent() -> None:
+    with (
+        BlockingBroadcaster(lambda: Broadcaster(log=MemoryBackend())) as broadcaster,
+        broadcaster.stream(CHANNEL, id="m1") as stream,
+    ):
+        stream.append("parent")
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                with pytest.raises(StreamError, match="call `stream` after the fork"):
+                    stream.append("child")
+                with pytest.raises(StreamError):
+                    stream.write(["child"])
+                stream.close()
+                os.write(write_end, b"left")
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        os.close(write_end)
+        with os.fdopen(read_end, "rb") as answer:
+            assert answer.read() == b"left"
+        stream.append(" goes on")
+    assert (stream.state, stream.text) == ("completed", "parent goes on")
 
 
 def test_blocking_stream_appends_from_any_code() -> None:
