@@ -10,6 +10,7 @@ import redis
 from rq import Retry
 from rq.command import send_stop_job_command
 
+from realtime_bridge.integrations.rq import stop_on_cancel
 from realtime_bridge_backends.redis import RedisBackend
 from tests.integrations import work, workers
 from tests.integrations.jobs import current_states, state_data, wait_for_state, wait_until_lost
@@ -112,6 +113,28 @@ async def test_stopped_job_is_cancelled(worker: str, queue: Any, log: RedisBacke
     send_stop_job_command(queue.connection, job.id)
     states = await wait_for_state(log, f"user-{user}", "cancelled")
     assert states == ["queued", "started", "cancelled"]
+
+
+@only_horses
+async def test_hook_cancels_a_waiting_job_and_stops_a_running_one(
+    worker: str, queue: Any, log: RedisBackend
+) -> None:
+    class Hooks:
+        hook: Any
+
+        def on_cancel(self, hook: Any) -> None:
+            self.hook = hook
+
+    hooks = Hooks()
+    stop_on_cancel(hooks, queue, kill_after=0.1)
+    running = queue.enqueue(f"{WORK}.waits", user=f"{worker}-hook-running")
+    await wait_for_state(log, f"user-{worker}-hook-running", "started")
+    waiting = queue.enqueue(f"{WORK}.works", user=f"{worker}-hook-waiting")
+    for job in (waiting, running):
+        await hooks.hook("user-42", job.id, "ann")
+    for user, before in (("waiting", ["queued"]), ("running", ["queued", "started"])):
+        states = await wait_for_state(log, f"user-{worker}-hook-{user}", "cancelled")
+        assert states == [*before, "cancelled"]
 
 
 async def test_job_cancelled_before_its_start_is_cancelled(
