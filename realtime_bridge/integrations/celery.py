@@ -9,10 +9,8 @@ Call it where the application is made: clients and workers both need it. With
 `Celery("shop", task_cls=JobTask)`, a task that people cancelled before its start does not start.
 """
 
-import hashlib
 import sys
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -39,6 +37,7 @@ from realtime_bridge.integrations.tasks import (
     unix_ms_after,
 )
 from realtime_bridge.jobs.values import error_text, to_text
+from realtime_bridge.model.ids import nonce
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 __all__ = [
@@ -53,6 +52,9 @@ __all__ = [
 
 _PARENT = "realtime_bridge_parent"
 """Header of a call: the job that shows the caller. A worker cannot know whether there is one."""
+
+_DELIVERY = "realtime_bridge_delivery"
+"""Header of a request in a worker: the name of the run, in its process and in its parent."""
 
 
 if TYPE_CHECKING:  # Celery has no types, and a base without one leaves the class without too
@@ -185,7 +187,10 @@ class _SignalReceiver:
             self._jobs.retrying(_task_of(request), error, retry_at)
 
     def received(self, request: Any, **_: Any) -> None:
-        """Keep the request, for `failed` in the parent of a pool: that gets the id alone."""
+        """Name the delivery, and keep the request for `failed`, which gets the id alone."""
+        # In the headers, which the process of the task gets too. No fact of the message differs
+        # between two redeliveries to one worker: Redis keeps the tag.
+        request.request_dict[_DELIVERY] = nonce()
         self._requests[request.id] = request
 
     def started(self, sender: Any, **_: Any) -> None:
@@ -251,7 +256,7 @@ def _task_of(request: Any) -> Task:
     # A worker's request has all headers in one place, that of a running task has them itself.
     headers = getattr(request, "request_dict", None) or vars(request)
     task = _task(request.id, name, request.args, request.kwargs)
-    return replace(task, attempt=attempt_of_delivery(headers), parent=headers.get(_PARENT))
+    return replace(task, attempt=headers.get(_DELIVERY), parent=headers.get(_PARENT))
 
 
 def _task(task_id: str, name: str, args: Any, kwargs: Any) -> Task:
@@ -259,19 +264,6 @@ def _task(task_id: str, name: str, args: Any, kwargs: Any) -> Task:
     function = getattr(current_app.tasks.get(name), "run", None)
     named = arguments_by_name(function, args or (), kwargs or {})
     return Task(id=task_id, name=name, args=tuple(args or ()), kwargs=named)
-
-
-def attempt_of_delivery(headers: Mapping[str, Any]) -> str:
-    """Return the name of a run, the same one in the process of the task and in its parent."""
-    properties, delivery = headers.get("properties"), headers.get("delivery_info")
-    facts = (
-        headers.get("hostname"),
-        headers.get("retries") or 0,
-        (properties or {}).get("delivery_tag"),
-        # Redis delivers a message again under its first tag.
-        bool((delivery or {}).get("redelivered")),
-    )
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
 def _text(error: BaseException | None) -> str | None:

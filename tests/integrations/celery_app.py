@@ -15,6 +15,8 @@ REDIS = os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 app = Celery("tests", broker=REDIS, backend=REDIS, task_cls=JobTask)
 app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1)
+if seconds := os.environ.get("QUEUE_VISIBILITY"):
+    app.conf.broker_transport_options = {"visibility_timeout": float(seconds)}
 
 broadcaster = work.Broadcaster.from_env()
 track_tasks(broadcaster, work.channel, cancellable=lambda _: True, result=True, nested=True)
@@ -138,6 +140,11 @@ def kills_all(*, user: str) -> None:
 @app.task
 def calls(*, user: str) -> None:
     returns.delay(user=user)
+
+
+@app.task(acks_late=True)
+def waits_for_item_unacknowledged(*, user: str) -> None:
+    work.waits(user=user)
 
 
 @app.task

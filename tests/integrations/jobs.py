@@ -41,6 +41,11 @@ async def state_data(log: RedisBackend, channel: str, state: str) -> dict[str, A
     return next(event.data for event in await _events(log, channel) if event.event.endswith(state))
 
 
+async def attempts(log: RedisBackend, channel: str) -> list[str | None]:
+    """Return the names of the runs that started, in order."""
+    return [event.attempt for event in await _events(log, channel) if event.event == "job.started"]
+
+
 async def all_data(log: RedisBackend, channel: str) -> list[dict[str, Any]]:
     """Return the data of all events on a channel so far."""
     return [event.data for event in await _events(log, channel)]

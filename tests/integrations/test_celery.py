@@ -1,5 +1,6 @@
 """Job states of Celery tasks, reported by clients, workers and parent processes."""
 
+import asyncio
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from realtime_bridge_backends.redis import RedisBackend
 from tests.cli.processes import Process
 from tests.integrations import work, workers
 from tests.integrations.jobs import (
+    TIMEOUT,
     all_data,
+    attempts,
     current_states,
     state_data,
     wait_for_state,
@@ -236,6 +239,33 @@ async def test_task_delivered_again_ends_its_first_run(
     assert (await work.cancel(app.broadcaster, user, user)).accepted
     states = await wait_for_state(log, f"user-{user}", "cancelled")
     assert states.count("started") == 2
+
+
+async def test_message_delivered_again_by_its_visibility_timeout_is_a_new_run_each_time(
+    variables: dict[str, str], app: Any, log: RedisBackend, server: RedisServer, tmp_path: Path
+) -> None:
+    command = (sys.executable, "-m", "celery", "-A", "tests.integrations.celery_app", "worker")
+    options = ("-c", "3", "-P", "threads", "-Q", "visible", "--without-mingle", "--without-gossip")
+    environment = {**variables, "QUEUE_VISIBILITY": "1"}
+    output = tmp_path / "worker.log"
+    with (
+        workers.running(*command, *options, variables=environment, output=output),
+        app.app.connection_for_read(transport_options={"visibility_timeout": 1}) as connection,
+    ):
+        app.waits_for_item_unacknowledged.apply_async(kwargs={"user": "visible"}, queue="visible")
+        await wait_for_state(log, "user-visible", "started")
+        for count in (2, 3):
+            async with asyncio.timeout(TIMEOUT):
+                # What each worker of Celery does at its start, and every some minutes.
+                while len(await attempts(log, "user-visible")) < count:
+                    await asyncio.to_thread(
+                        connection.default_channel.qos.restore_visible, 0, 10, 1
+                    )
+                    await asyncio.sleep(0.1)
+        assert len({*await attempts(log, "user-visible")}) == 3
+        server.client().rpush("go-visible", "on", "on", "on")
+        assert (await wait_for_state(log, "user-visible", "completed"))[-1] == "completed"
+    assert (await current_states(log, "user-visible")).count("completed") == 1
 
 
 async def test_result_of_a_nested_task_is_shown(worker: str, app: Any, log: RedisBackend) -> None:

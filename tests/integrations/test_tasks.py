@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from realtime_bridge import BlockingBroadcaster, Broadcaster
-from realtime_bridge.integrations.celery import attempt_of_delivery
 from realtime_bridge.integrations.tasks import (
     Task,
     TaskReporter,
@@ -86,28 +85,3 @@ def test_report_of_a_killed_process_ends_its_own_run_alone(attempt: str, code: s
         report("started", "second")
         report("failed", attempt, "killed")
         assert broadcaster.cancel_job("user-42", "1").code == code
-
-
-def test_attempt_of_celery_names_one_delivery() -> None:
-    headers: dict[str, Any] = {
-        "hostname": "celery@a",
-        "retries": 0,
-        "properties": {"delivery_tag": "1"},
-        "delivery_info": {"redelivered": False},
-    }
-    others: list[dict[str, Any]] = [
-        {"hostname": "celery@b"},
-        {"retries": 1},
-        {"properties": {"delivery_tag": "2"}},
-        {"delivery_info": {"redelivered": True}},
-    ]
-    assert attempt_of_delivery(headers) == attempt_of_delivery({**headers, "retries": None})
-    assert (
-        len(
-            {
-                attempt_of_delivery(headers),
-                *(attempt_of_delivery(headers | other) for other in others),
-            }
-        )
-        == 5
-    )

@@ -15,7 +15,7 @@ from realtime_bridge.integrations.tasks import Task, current_job
 from realtime_bridge.jobs.control import JobReply
 
 REDIS = os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0")
-_redis = redis.Redis.from_url(REDIS)
+_redis = redis.Redis.from_url(REDIS, socket_timeout=None)  # `waits` waits without an end
 
 
 def channel(task: Task) -> str | None:
