@@ -28,10 +28,12 @@ export PYTHONDONTWRITEBYTECODE =
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: docs fuzz histories load soak mutants vite help demo demo-postgres demo-celery demo-chat coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: docs fuzz histories load soak mutants vite help demo demo-postgres demo-celery demo-chat demo-htmx coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
+	@echo "make demo-htmx"
+	@echo "              the demo with rows of HTML that the worker renders, by htmx and plain Server-Sent Events"
 	@echo "make demo-postgres, make demo-celery"
 	@echo "              the demo's work on DATABASE_URL, or by Celery on REDIS_URL, with the React widget"
 	@echo "make demo-chat"
@@ -58,6 +60,9 @@ help:
 
 demo: .venv/.demo
 	@.venv/bin/realtime-bridge demo $(ARGS)
+
+demo-htmx: .venv/.demo
+	@.venv/bin/python examples/processing_queue --on htmx $(ARGS)
 
 demo-postgres demo-celery: demo-%: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python examples/processing_queue --on $* $(ARGS)

@@ -17,7 +17,7 @@ from launcher import launch
 from realtime_bridge import ConfigurationError
 from variant import LaunchError, Variant
 
-VARIANTS = ("huey", "postgres", "celery")
+VARIANTS = ("huey", "htmx", "postgres", "celery")
 
 console = Console(stderr=True, soft_wrap=True, highlight=False)
 
