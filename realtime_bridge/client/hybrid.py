@@ -145,6 +145,18 @@ class HybridClient:
         """
         return await self._or_failure(self._keys.read(channel, key))
 
+    async def read_latest(self, channel: str) -> Page:
+        """Return the latest events of all keys of a channel, and the position they are of.
+
+        Items of keys with owners are left out. It waits until the server answers.
+
+        Raises:
+            DeniedError: the server denies the channel, or this client.
+            ConfigurationError: the server stores no events.
+
+        """
+        return await self._or_failure(self._keys.read_all(channel))
+
     async def __aenter__(self) -> Self:
         self._running = asyncio.create_task(self._run())
         return self

@@ -52,9 +52,26 @@ class KeyReader:
             ConfigurationError: the server's log has no such states.
 
         """
+        return await self._read(channel, {"channel": channel, "key": key})
+
+    async def read_all(self, channel: str) -> Page:
+        """Return the events that describe all keys, as of the first page's position.
+
+        A key that changes meanwhile comes again, among the events after that position. Errors are
+        those of `read`.
+        """
+        events: list[Event] = []
+        first = page = await self._read(channel, {"channel": channel})
+        events += page.events
+        while page.more and page.events and (last := page.events[-1].position):
+            page = await self._read(channel, {"channel": channel, "after": str(last.offset)})
+            events += page.events
+        return Page(events=tuple(events), top=first.top)
+
+    async def _read(self, channel: str, query: Mapping[str, str]) -> Page:
         failures = 0
         while True:
-            result = await self._request(channel, key)
+            result = await self._request(query)
             if page := _page_of(result, channel):
                 return page
             _logger.info("key unavailable: channel=%s reason=%r", channel, result.message)
@@ -62,7 +79,7 @@ class KeyReader:
             await asyncio.sleep(max(wait, (result.retry_after or 0) / 1_000))
             failures += 1
 
-    async def _request(self, channel: str, key: str) -> HTTPResult:
+    async def _request(self, query: Mapping[str, str]) -> HTTPResult:
         try:
             url, token = self._descriptors.url("latest"), await self._descriptors.token()
         except TokenUnavailableError as error:
@@ -70,8 +87,7 @@ class KeyReader:
         except RouteMissingError as error:
             raise ConfigurationError(f"No state of a key: {error}") from error
         separator = "&" if "?" in url else "?"
-        query = urlencode({"channel": channel, "key": key})
-        return await self._http.get(f"{url}{separator}{query}", token)
+        return await self._http.get(f"{url}{separator}{urlencode(query)}", token)
 
 
 def _page_of(result: HTTPResult, channel: str) -> Page | None:
@@ -84,7 +100,8 @@ def _page_of(result: HTTPResult, channel: str) -> Page | None:
         return None
     try:
         fields = result.fields or {}
-        return Page(events=_events_of(fields), top=messages.decode_position(fields.get("position")))
+        top, more = messages.decode_position(fields.get("position")), fields.get("more") is True
+        return Page(events=_events_of(fields), top=top, more=more)
     except (ProtocolError, TypeError) as error:
         _logger.warning("unreadable state: channel=%s error=%r", channel, error)
         return None

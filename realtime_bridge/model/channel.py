@@ -17,6 +17,9 @@ RESERVED = ("private-", "presence-")
 CONTROL = "@realtime"
 """Channel on which servers announce revocations, and start of all names of such channels."""
 
+PRESENCE = f"{CONTROL}.presence."
+"""Start of the names of presence channels, which have the members of the channel after it."""
+
 _NAME = re.compile(rf"(?!{'|'.join(RESERVED)})[{ALPHABET}]{{1,{MAX_CHANNEL}}}")
 _LITERAL = re.compile(rf"[{ALPHABET}]*")
 _HOLE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -67,6 +70,21 @@ def check_channel_text(name: str) -> str:
 def is_internal(name: str) -> bool:
     """Return whether servers and workers announce changes on a channel, which clients never get."""
     return name.startswith(CONTROL)
+
+
+def is_presence(name: str) -> bool:
+    """Return whether a channel has the members of another one."""
+    return name.startswith(PRESENCE)
+
+
+def presence_channel(channel: str) -> str:
+    """Return the name of the channel that has the members of `channel`.
+
+    Raises:
+        InvalidEventError: the name is not valid, is internal, or has over 109 characters.
+
+    """
+    return check_channel(PRESENCE + check_event_channel(channel))
 
 
 @lru_cache(maxsize=1024)

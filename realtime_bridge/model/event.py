@@ -9,7 +9,7 @@ from msgspec import Struct, StructMeta
 from msgspec.structs import astuple, replace
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.channel import check_channel, check_event_channel
+from realtime_bridge.model.channel import check_channel, check_event_channel, is_presence
 from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.key_write import Fold, KeyWrite, Take, Will, check_key_write
 from realtime_bridge.model.position import MAX_LABEL, Position, is_label
@@ -85,7 +85,8 @@ class _EventMeta(StructMeta):
         position: Position | None = None,
     ) -> Any:
         """Return the same as `Event(…)` in two thirds of its time: arguments by name are slow."""
-        if type(channel) is str:
+        # A log gives positions: an event of presence that has one was written by a server.
+        if type(channel) is str and (position is None or not is_presence(channel)):
             check_event_channel(channel)
         else:
             check_channel(channel)
@@ -200,6 +201,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         *,
         id: str | None = None,  # noqa: A002 -- the field's name on the wire
         key: str | None = None,
+        write: KeyWrite | None = None,
     ) -> Self:
         """Return an event of a server or worker on an internal channel; see `is_internal`."""
         return cls.from_trusted(
@@ -211,6 +213,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
             source=None,
             time=None,
             position=None,
+            write=write,
         )
 
     @classmethod

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from realtime_bridge.backend.environment import load_settings
+from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.user import UserId
@@ -15,8 +16,9 @@ from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
 from realtime_bridge.server.auth.local_guard import development_guard
+from realtime_bridge.server.auth.presence_info import DescribeMember, PresenceInfo
 from realtime_bridge.server.auth.revocations import Revocation, RevocationReceipt, Revocations
-from realtime_bridge.server.auth.rules import ChannelRules, Rule
+from realtime_bridge.server.auth.rules import ChannelFunctions, ChannelRules, Rule
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
@@ -38,6 +40,8 @@ from realtime_bridge.settings import Settings
 _TIMING = ServerTiming()
 
 R = TypeVar("R", bound=Rule)
+D = TypeVar("D", bound=DescribeMember)
+F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H", bound=CancelHook)
 A = TypeVar("A", bound=AnswerHook)
 
@@ -78,6 +82,7 @@ class Bridge(ServerPublisher):
         self._pipeline = ServerPipeline(settings, parts)
         self._rules = ChannelRules()
         self._controls = ChannelRules("control rule", attrgetter("controls"))
+        self._presence = PresenceInfo()
         self._revocations = Revocations()
         self._tokens = Tokens(secret, issuer=settings.prefix)
         self._signatures = Signatures(secret)
@@ -138,6 +143,19 @@ class Bridge(ServerPublisher):
 
         """
         return _adder(self._controls, pattern)
+
+    def presence(self, pattern: str) -> Callable[[D], D]:
+        """Register the decorated function, which describes present users to the others.
+
+        It gets what the rule of `channel` gets, may be async, and returns a dict of at most 1 KiB
+        of JSON, such as a name, or None. Everyone who may listen to the channel can read it.
+        Without it, and where it fails, members have their ids alone.
+
+        Raises:
+            ConfigurationError: as for `channel`.
+
+        """
+        return _adder(self._presence, pattern)
 
     def on_cancel(self, hook: H) -> H:
         """Register the decorated function, `hook(channel, job, by)`, for after each cancel.
@@ -272,7 +290,13 @@ class Bridge(ServerPublisher):
             self._settings,
             self._pipeline,
             self._authenticator,
-            ChannelAccess(self._rules, self._controls, self._revocations),
+            ChannelAccess(
+                self._rules,
+                self._controls,
+                self._revocations,
+                has_presence=isinstance(self._pipeline.log, FoldingLog),
+            ),
+            self._presence,
             tokens=self._tokens,
             signatures=self._signatures,
             jobs=self._jobs,
@@ -287,11 +311,11 @@ class Bridge(ServerPublisher):
         return context
 
 
-def _adder(rules: ChannelRules, pattern: str) -> Callable[[R], R]:
-    """Return the decorator that adds a rule for a pattern."""
+def _adder(functions: ChannelFunctions, pattern: str) -> Callable[[F], F]:
+    """Return the decorator that adds a function for a pattern."""
 
-    def add(rule: R) -> R:
-        rules.add(pattern, rule)
-        return rule
+    def add(function: F) -> F:
+        functions.add(pattern, function)
+        return function
 
     return add

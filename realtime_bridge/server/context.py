@@ -10,6 +10,7 @@ from realtime_bridge.protocol.session.session_commands import ConnectionLimits
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.channel_budget import ChannelBudget
+from realtime_bridge.server.auth.presence_info import PresenceInfo
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.endpoints.metrics import Counts
@@ -25,6 +26,7 @@ from realtime_bridge.server.lifecycle.revocation_follower import RevocationFollo
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.lifecycle.worker_lock import has_sibling_workers
 from realtime_bridge.server.lifecycle.worker_metrics import WorkerMetrics, can_exchange
+from realtime_bridge.server.presence import Presence
 from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.services import ConnectionServices
@@ -96,6 +98,7 @@ class ServerContext:
             ).run
             if failover
             else lambda: self.status.keep_generation(retry),
+            "presence": self.connections.presence.run,
             "hand-over": HandOver(self.registry, self.status, timing).run,
             "file descriptors": FileWatch(interval=timing.file_check).run,
         }
@@ -146,6 +149,7 @@ def build_context(
     pipeline: ServerPipeline,
     authenticator: Authenticator,
     access: ChannelAccess,
+    info: PresenceInfo,
     *,
     tokens: Tokens,
     signatures: Signatures,
@@ -177,6 +181,7 @@ def build_context(
         rejections=RejectionLog(),
         faults=FaultLog(),
         timers=TimerWheel(),
+        presence=Presence(pipeline.log, info.of, tasks, timing),
         status=status,
         tasks=tasks,
         limits=ConnectionLimits(

@@ -87,6 +87,7 @@ class Routes:
             context.status,
             connections.timing,
             connections.statistics,
+            connections.presence,
             budget=connections.budget,
             max_channels=context.settings.limit_channels_per_connection,
         )

@@ -10,6 +10,7 @@ from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.fault_log import FaultLog
 from realtime_bridge.server.lifecycle.status import ServerStatus
+from realtime_bridge.server.presence import Presence
 from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.statistics import ServerStatistics
@@ -31,6 +32,7 @@ class ConnectionServices:
         faults: reports mistakes in code that requests reach.
         statistics: counts of this run.
         timers: wakes the connections.
+        presence: announces the users that are present on channels.
         status: the generation, and whether the log answers.
         tasks: owner of the tasks of a started server.
         limits: the limits of one connection.
@@ -48,6 +50,7 @@ class ConnectionServices:
     faults: FaultLog
     statistics: ServerStatistics
     timers: TimerWheel
+    presence: Presence
     status: ServerStatus
     tasks: Supervisor | None
     limits: ConnectionLimits

@@ -31,6 +31,19 @@ class ServerTiming:
     file_check: float = 5.0
     """Interval at which the server checks that it may open a file."""
 
+    presence_lease: int = 25
+    """Silence of a server after which its members are absent. With a position check and the
+    moment that readers wait, the members of a killed server leave within 40 s."""
+
+    presence_renewal: float = 5.0
+    """Interval at which the members of a server are renewed."""
+
+    presence_stay: float = 2.0
+    """Time for which a user stays present after the last connection: a page may reload."""
+
+    presence_poll: float = 30.0
+    """Time for which a poll makes its user present."""
+
     job_hook: float = 5.0
     """The longest time of a hook after a cancel or an answer of a job."""
 

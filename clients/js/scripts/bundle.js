@@ -6,10 +6,12 @@ import { build } from 'esbuild';
 import { OPTIONS } from './options.js';
 
 const FOLDER = '../../realtime_bridge/server/static';
+/** Path as the importing file writes it: the file below `src` without its ending, and its name on the server. */
 const ON_DEMAND = {
-  './sse.js': 'client-sse.js',
-  './hosted/ably.js': 'client-ably.js',
-  './hosted/pusher.js': 'client-pusher.js',
+  './sse.js': ['transports/sse', 'client-sse.js'],
+  './hosted/ably.js': ['transports/hosted/ably', 'client-ably.js'],
+  './hosted/pusher.js': ['transports/hosted/pusher', 'client-pusher.js'],
+  './presence-follower.js': ['presence/presence-follower', 'client-presence.js'],
 };
 
 const { version, license } = JSON.parse(readFileSync('package.json', 'utf8'));
@@ -23,7 +25,7 @@ const apart = {
   name: 'apart',
   setup({ onResolve }) {
     onResolve({ filter: /^\.\// }, ({ path, kind }) =>
-      kind === 'dynamic-import' ? { path: `./${ON_DEMAND[path]}`, external: true } : undefined,
+      kind === 'dynamic-import' ? { path: `./${ON_DEMAND[path][1]}`, external: true } : undefined,
     );
   },
 };
@@ -31,8 +33,8 @@ const apart = {
 // A page without npm needs the client only; the cores of the hooks come with the package.
 const MAIN = { ...OPTIONS, plugins: [...OPTIONS.plugins, apart] };
 await write('client.js', `export { HybridClient } from './src/index.ts'`, MAIN);
-for (const [path, name] of Object.entries(ON_DEMAND)) {
-  const contents = await bundled(`export * from './src/transports/${path.replace(/\.js$/, '.ts')}'`);
+for (const [source, name] of Object.values(ON_DEMAND)) {
+  const contents = await bundled(`export * from './src/${source}.ts'`);
   await write(name, contents, WITH_SDK);
 }
 

@@ -13,6 +13,7 @@ import { checkIntervals } from './machine/options.js';
 import { LABELS } from './machine/status.js';
 import type { ConnectionStatus } from './machine/status.js';
 import { DEFAULT_TIMING } from './machine/timing.js';
+import { ChannelPresence } from './presence/channel-presence.js';
 import { ChannelStream } from './streams/channel-stream.js';
 import { TransportManager } from './transports/transport-manager.js';
 import type {
@@ -22,6 +23,8 @@ import type {
   ClientOptions,
   ClientState,
   Mode,
+  Presence,
+  PresenceOptions,
   ReadableStore,
   Snapshot,
   StatusKind,
@@ -137,6 +140,10 @@ export class HybridClient implements Client {
 
   stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item> {
     return new ChannelStream<Item>(this, channel, id, options);
+  }
+
+  presence(channel: string, options?: PresenceOptions): Presence {
+    return new ChannelPresence(this, channel, options);
   }
 
   stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {

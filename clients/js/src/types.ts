@@ -206,6 +206,40 @@ export interface Stream<Item = string> {
   close(): void;
 }
 
+/** User who is present on a channel. */
+export interface PresenceMember {
+  readonly user: string;
+  /** Information that the application adds to the id; null: none. */
+  readonly info: Readonly<Record<string, unknown>> | null;
+}
+
+/** Members of a channel; a user with several pages is one. */
+export interface PresenceState {
+  /** Members that joined first, 100 at most. */
+  readonly members: readonly PresenceMember[];
+  /** Number of all members. */
+  readonly count: number;
+  readonly phase: Phase;
+  /** Reason why the server denies the channel; null: it does not. */
+  readonly error: string | null;
+}
+
+export interface PresenceOptions {
+  /** Called once for each user who joins after the members were loaded. */
+  onJoin?: ((member: PresenceMember) => void) | undefined;
+  /** Called once for each user who has left for 2 s. */
+  onLeave?: ((member: PresenceMember) => void) | undefined;
+  /** True if the user stays present while the page is hidden for long. */
+  readonly keepInBackground?: boolean;
+}
+
+/** Members of a channel. While `state` has listeners, this page's user is one of them. */
+export interface Presence {
+  readonly state: ReadableStore<PresenceState>;
+  /** Leave, for all listeners; a new listener joins again. */
+  close(): void;
+}
+
 /** Interface of `HybridClient`. */
 export interface Client {
   readonly state: ReadableStore<ClientState>;
@@ -220,6 +254,8 @@ export interface Client {
   channel(name: string): ReadableStore<ChannelState>;
   /** Return a stream of a channel; without `id`, the stream that began last. */
   stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item>;
+  /** Return the members of a channel, whose name has 109 characters at most. */
+  presence(channel: string, options?: PresenceOptions): Presence;
   /** Stop a stream, if `attempt` writes it; without `attempt`, whichever does. Resolves when it is stopped, or had ended. */
   stopStream(channel: string, stream: string, attempt?: string | null): Promise<void>;
   /**

@@ -11,6 +11,7 @@ import { Machine } from '../src/machine/machine.js';
 import type { JobData } from '../src/payloads.js';
 import { reduceJobs, type Jobs } from '../src/react/jobs.js';
 import { foldGroup, foldStream, UNKNOWN_STREAM } from '../src/streams/fold.js';
+import { MemberList } from '../src/presence/member-list.js';
 import { Reducer } from '../src/channels/reducer.js';
 import type { Output } from '../src/channels/reducer.js';
 import { connectionStatus } from '../src/machine/status.js';
@@ -32,6 +33,7 @@ const REPLAYS: Record<string, Replay> = {
   'poll_schedule.json': replayPollSchedule,
   'jobs.json': replayJobs,
   'options.json': replayOptions,
+  'presence.json': replayPresence,
   'machine.json': replayMachine,
   'reducer.json': replayReducer,
   'shell.json': (vector, { starts }) => replayShell(vector, starts),
@@ -57,6 +59,22 @@ describe.each(files)('%s', (file) => {
     await REPLAYS[file]?.(vector, content);
   });
 });
+
+function replayPresence({ steps }: Fields): void {
+  const list = new MemberList();
+  for (const step of steps) {
+    const { at, snapshot, event } = step;
+    const changes = snapshot ? list.load(snapshot, at) : event ? list.handle(event, at) : list.tick(at);
+    expect(changes.map(({ kind, member }) => [kind, member.user]), JSON.stringify(step)).toEqual(step.changes);
+    const { members, count } = list;
+    expect({ members, count }, JSON.stringify(step)).toMatchObject({ members, count, ...shown(step) });
+    expect(list.nextChange).toBeGreaterThan(at);
+  }
+}
+
+function shown({ members, count }: Fields): Fields {
+  return { ...(members && { members }), ...(count !== undefined && { count }) };
+}
 
 function replayMachine({ options = {}, steps }: Fields): void {
   const machine = new Machine(camelKeys(options));

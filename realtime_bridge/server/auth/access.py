@@ -1,13 +1,21 @@
 """Access to channels, and control of their work: names, revocations and rules; else denial."""
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.channel import check_channel, check_channel_text, is_internal
+from realtime_bridge.model.channel import (
+    PRESENCE,
+    check_channel,
+    check_channel_text,
+    is_internal,
+    is_presence,
+)
 from realtime_bridge.model.user import own_channel
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.revocations import Revocations
 from realtime_bridge.server.auth.rules import ChannelRules
 from realtime_bridge.server.http.denial import FAILED, FORBIDDEN, MALFORMED, Denial
 from realtime_bridge.server.http.request import HTTPError
+
+_NO_PRESENCE = "Presence needs a log that keeps keys with owners: set REALTIME_LOG to another one"
 
 
 class ChannelAccess:
@@ -17,20 +25,33 @@ class ChannelAccess:
         rules: the application's rules for subscriptions.
         controls: the application's rules for control.
         revocations: the revocations of access.
+        has_presence: whether the log can keep the members of channels.
 
     """
 
     def __init__(
-        self, rules: ChannelRules, controls: ChannelRules, revocations: Revocations
+        self,
+        rules: ChannelRules,
+        controls: ChannelRules,
+        revocations: Revocations,
+        *,
+        has_presence: bool = True,
     ) -> None:
         self.rules = rules
         self.controls = controls
         self.revocations = revocations
+        self._has_presence = has_presence
 
     async def decide(self, principal: Principal, channel: str) -> Denial | None:
-        """Return the denial of a channel, or None where this user may subscribe to it now."""
+        """Return the denial of a channel, or None where this user may subscribe to it now.
+
+        The members of a channel are for those who may listen to it.
+        """
         try:
-            check_channel_text(channel)
+            if is_presence(check_channel_text(channel)):
+                if not self._has_presence:
+                    return Denial(MALFORMED, _NO_PRESENCE)
+                channel = check_channel_text(channel.removeprefix(PRESENCE))
         except InvalidEventError as error:
             return Denial(MALFORMED, str(error))
         if is_internal(channel) or not self.revocations.allow(principal, channel):

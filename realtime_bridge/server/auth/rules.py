@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 from operator import attrgetter
+from typing import Any
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.channel import ChannelPattern
@@ -16,7 +17,64 @@ from realtime_bridge.server.auth.rule_calls import RuleCalls
 Rule = Callable[..., bool] | Callable[..., Awaitable[bool]]
 
 
-class ChannelRules:
+class ChannelFunctions:
+    """Functions of the application by channel pattern; at most one matches a channel.
+
+    Args:
+        name: what one of the functions is called in errors and log lines.
+        convert: converts a result; its error counts as one of the function.
+
+    """
+
+    def __init__(self, name: str, *, convert: Callable[[Any], Any] = lambda result: result) -> None:
+        self._name = name
+        self._convert = convert
+        self._functions: list[tuple[ChannelPattern, ApplicationFunction]] = []
+        self._calls = RuleCalls()
+
+    def add(self, text: str, function: Callable[..., Any]) -> None:
+        """Add `function(user, **holes)` for the channels of a pattern.
+
+        Raises:
+            ConfigurationError: the pattern is malformed or overlaps another function's pattern, or
+                the function's parameters are not the pattern's holes.
+
+        """
+        pattern = ChannelPattern(text)
+        # Overlaps are rejected, so that the order of registration never decides about access.
+        for other, _ in self._functions:
+            if pattern.overlaps(other):
+                raise ConfigurationError(
+                    f"{self._name.capitalize()}s {text!r} and {other.text!r} match the same names: "
+                    "make one pattern more specific"
+                )
+        try:
+            inspect.signature(function).bind("user", **dict.fromkeys(pattern.holes, ""))
+        except TypeError as error:
+            parameters = ", ".join(("user", *pattern.holes))
+            raise ConfigurationError(
+                f"The {self._name} of {text!r} cannot be called ({error}): "
+                f"give it the parameters ({parameters})"
+            ) from error
+        called = ApplicationFunction(function, self._name, convert=self._convert)
+        self._functions.append((pattern, called))
+
+    async def results(self, principal: Principal, channel: str) -> list[Any]:
+        """Return the result of the function for a channel; an empty list where none matches.
+
+        Raises:
+            Exception: the function's own exception, which was logged.
+
+        """
+        for pattern, function in self._functions:
+            holes = pattern.match(channel)
+            if holes is not None:
+                run = partial(self._calls.call, principal.user)
+                return [await function.call(principal.identity, holes, run=run, channel=channel)]
+        return []
+
+
+class ChannelRules(ChannelFunctions):
     """Rules by channel pattern; at most one rule matches a channel.
 
     Args:
@@ -30,36 +88,8 @@ class ChannelRules:
         name: str = "channel rule",
         granted: Callable[[Principal], Iterable[str] | None] = attrgetter("channels"),
     ) -> None:
-        self._name = name
+        super().__init__(name)
         self._granted = granted
-        self._rules: list[tuple[ChannelPattern, ApplicationFunction]] = []
-        self._calls = RuleCalls()
-
-    def add(self, text: str, rule: Rule) -> None:
-        """Add `rule(user, **holes)` for the channels of a pattern.
-
-        Raises:
-            ConfigurationError: the pattern is malformed or overlaps another rule's pattern, or
-                the rule's parameters are not the pattern's holes.
-
-        """
-        pattern = ChannelPattern(text)
-        # Overlaps are rejected, so that the order of registration never decides about access.
-        for other, _ in self._rules:
-            if pattern.overlaps(other):
-                raise ConfigurationError(
-                    f"{self._name.capitalize()}s {text!r} and {other.text!r} match the same names: "
-                    "make one pattern more specific"
-                )
-        try:
-            inspect.signature(rule).bind("user", **dict.fromkeys(pattern.holes, ""))
-        except TypeError as error:
-            parameters = ", ".join(("user", *pattern.holes))
-            raise ConfigurationError(
-                f"The {self._name} of {text!r} cannot be called ({error}): "
-                f"give it the parameters ({parameters})"
-            ) from error
-        self._rules.append((pattern, ApplicationFunction(rule, self._name)))
 
     async def allow(self, principal: Principal, channel: str) -> bool:
         """Return whether the token or a rule allows `channel`, or the channel is the user's own.
@@ -82,11 +112,7 @@ class ChannelRules:
         """
         if any(fnmatchcase(channel, granted) for granted in self._granted(principal) or ()):
             return True
-        for pattern, rule in self._rules:
-            holes = pattern.match(channel)
-            if holes is not None:
-                # Only True allows: a rule that returns a truthy object by mistake denies access.
-                run = partial(self._calls.call, principal.user)
-                answer = await rule.call(principal.identity, holes, run=run, channel=channel)
-                return answer is True
+        # Only True allows: a rule that returns a truthy object by mistake denies access.
+        for answer in await self.results(principal, channel):
+            return answer is True
         return None

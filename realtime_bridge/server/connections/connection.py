@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from realtime_bridge.errors import RealtimeError
+from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
@@ -180,9 +181,11 @@ class Connection(Subscriber, RegisteredClient):
             return  # an earlier revocation, which the log has repeated
         if channel is None:
             self._perform(self._session.close(CloseCode.FORBIDDEN, "access was revoked"))
-        elif subscription := self._session.subscriptions.get(channel):
-            self._end_subscription(subscription)
-            self._perform(self._session.deny_subscription(channel, 403, "access was revoked"))
+            return
+        for name in (channel, PRESENCE + channel):
+            if subscription := self._session.subscriptions.get(name):
+                self._end_subscription(subscription)
+                self._perform(self._session.deny_subscription(name, 403, "access was revoked"))
 
     def hasten_heartbeat(self, within: float) -> None:
         """Send the next heartbeat within some seconds."""
@@ -267,13 +270,11 @@ class Connection(Subscriber, RegisteredClient):
             await self._authorize_and_read(subscription, position)
         except RealtimeError as error:
             self._services.status.outage.failed(error, channel=channel)
-            failure = "the log cannot be read now"
-            self._perform(self._session.deny_subscription(channel, 500, failure))
+            self._deny(channel, 500, "the log cannot be read now")
         except asyncio.CancelledError:
             if subscription.task is asyncio.current_task():
                 # Not this connection ended the task: the client must not wait without end.
-                failure = "the subscription was interrupted"
-                self._perform(self._session.deny_subscription(channel, 500, failure))
+                self._deny(channel, 500, "the subscription was interrupted")
             raise
         except Exception:
             _logger.exception("subscription failed: channel=%s", channel)
@@ -296,7 +297,7 @@ class Connection(Subscriber, RegisteredClient):
         if denial := await self._decide(self._principal, channel):
             hub.unsubscribe(self, channel)
             self._services.statistics.refuse(denial.word, denial.message)
-            self._perform(self._session.deny_subscription(channel, denial.code, denial.message))
+            self._deny(channel, denial.code, denial.message)
             return
         assert self._history_reads
         # All channels are opened in one call of the log. Few are read at a time, because each page
@@ -306,6 +307,12 @@ class Connection(Subscriber, RegisteredClient):
             if self._drained:
                 await self.wait_for_room()
             await hub.subscribe(self, subscription, position)
+        await self._services.presence.enter(self._principal, channel, self)
+
+    def _deny(self, channel: str, code: int, message: str) -> None:
+        assert self._principal
+        self._services.presence.leave(self._principal, channel, self)
+        self._perform(self._session.deny_subscription(channel, code, message))
 
     async def _decide(self, principal: Principal, channel: str) -> Denial | None:
         if not self._services.budget.spend(principal.user, 1, time.monotonic()):
@@ -317,3 +324,5 @@ class Connection(Subscriber, RegisteredClient):
             subscription.task.cancel()
             subscription.task = None
         self._services.hub.unsubscribe(self, subscription.channel)
+        if self._principal:
+            self._services.presence.leave(self._principal, subscription.channel, self)

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 
 from realtime_bridge.backend.log import Log
+from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.plain_events import encode_retry
 from realtime_bridge.protocol.wire.server_sent_events import COMMENT
@@ -95,7 +96,7 @@ class EventSourceConnection(RegisteredClient):
         """End the stream, if the reader has no more access to one of its channels."""
         if user not in (None, self._principal.user):
             return
-        if channel is not None and channel not in self._channels:
+        if channel is not None and not {channel, PRESENCE + channel}.intersection(self._channels):
             return
         if not self._services.access.revocations.allow(self._principal, channel):
             self.close(CloseCode.FORBIDDEN, "access was revoked")

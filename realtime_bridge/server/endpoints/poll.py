@@ -24,6 +24,7 @@ from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.null_log import NOWHERE
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.status import ServerStatus
+from realtime_bridge.server.presence import Presence
 from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.statistics import ServerStatistics
 from realtime_bridge.server.timing import ServerTiming
@@ -113,6 +114,7 @@ class Polls:
         status: the status of the server.
         timing: the durations of the server.
         statistics: counts of this run.
+        presence: makes the users of polls present.
         budget: the channels that each user may still request.
         max_channels: the most channels of one poll.
 
@@ -128,6 +130,7 @@ class Polls:
         status: ServerStatus,
         timing: ServerTiming,
         statistics: ServerStatistics,
+        presence: Presence,
         *,
         budget: ChannelBudget,
         max_channels: int,
@@ -141,6 +144,7 @@ class Polls:
         self._max_wait = timing.poll_wait
         self._budget = budget
         self._statistics = statistics
+        self._presence = presence
         self._max_channels = max_channels
         self._cache = LogCache(pipeline, hub, seconds=timing.poll_cache)
 
@@ -153,6 +157,7 @@ class Polls:
         self._budget.check(principal.user, len(positions), time.monotonic())
         denials |= await self._denials(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in denials}
+        await self._presence.poll(principal, granted)
         if denials or not granted:
             wait = 0.0  # a denial is news: the client learns of it now
         if not wait:

@@ -22,6 +22,7 @@ TESTS = Path(__file__).parents[2]
 FOLDER = TESTS / "vectors"
 REPLAYED_ELSEWHERE = {
     "jobs.json": "jobs/test_state.py",
+    "presence.json": "protocol/presence/test_member_list.py",
     "reducer.json": "protocol/client/test_reducer.py",
     "shell.json": "client/test_shell_vectors.py",
     "stream_forms.json": "protocol/streams/test_form_vectors.py",

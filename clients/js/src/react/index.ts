@@ -19,6 +19,8 @@ export { useHybridUpdates } from './use-hybrid-updates.js';
 export type { HybridUpdatesResult } from './use-hybrid-updates.js';
 export { useJobControl } from './use-job-control.js';
 export type { JobControl } from './use-job-control.js';
+export { usePresence } from './use-presence.js';
+export type { UsePresenceOptions } from './use-presence.js';
 export { useStream } from './use-stream.js';
 export type { StreamResult, UseStreamOptions } from './use-stream.js';
 export { useWebSocket } from './use-web-socket.js';

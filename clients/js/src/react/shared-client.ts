@@ -1,5 +1,6 @@
 /** Client shared by its users: it starts with the first of them, and stops after the last. */
 
+import { ChannelPresence } from '../presence/channel-presence.js';
 import { ChannelStream } from '../streams/channel-stream.js';
 import type {
   ChannelHandlers,
@@ -7,6 +8,8 @@ import type {
   Client,
   ClientOptions,
   ClientState,
+  Presence,
+  PresenceOptions,
   ReadableStore,
   Stream,
   StreamOptions,
@@ -51,6 +54,10 @@ export class SharedClient implements Client {
 
   stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item> {
     return new ChannelStream<Item>(this, channel, id, options);
+  }
+
+  presence(channel: string, options?: PresenceOptions): Presence {
+    return new ChannelPresence(this, channel, options);
   }
 
   stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {

@@ -2,12 +2,15 @@
 
 import { STARTING } from '../../src/react/initial.js';
 import { Store } from '../../src/browser/store.js';
+import { ChannelPresence } from '../../src/presence/channel-presence.js';
 import { ChannelStream } from '../../src/streams/channel-stream.js';
 import type {
   ChannelHandlers,
   ChannelState,
   Client,
   ClientState,
+  Presence,
+  PresenceOptions,
   RealtimeEvent,
   Reset,
   Snapshot,
@@ -61,6 +64,10 @@ export class FakeClient implements Client {
 
   stream<Item = string>(channel: string, id?: string | null, options?: StreamOptions): Stream<Item> {
     return new ChannelStream<Item>(this, channel, id, options);
+  }
+
+  presence(channel: string, options?: PresenceOptions): Presence {
+    return new ChannelPresence(this, channel, options);
   }
 
   async stopStream(channel: string, stream: string, attempt?: string | null): Promise<void> {

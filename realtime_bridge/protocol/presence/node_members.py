@@ -1,0 +1,225 @@
+"""Members that one server announces: users of its connections and polls, by channel."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from itertools import count
+from math import inf
+from typing import Any
+
+import orjson
+from msgspec import Struct
+
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.key_write import KeyWrite, Will
+from realtime_bridge.model.receipt import Lease
+
+JOINED, LEFT = "presence.joined", "presence.left"
+"""Names of the events."""
+
+MAX_NODE_MEMBERS = 250
+"""Users of one channel that one server announces: a log has 1 000 keys for all servers."""
+
+MAX_ANNOUNCEMENTS = 500
+"""Announcements of one append."""
+
+_STAY = "stay"
+"""Holder of a user whose last connection has ended: no client has such a short id."""
+
+
+class Member:
+    """User of one channel, with the connections and polls that make the user present.
+
+    Args:
+        channel: name of the presence channel.
+        user: the user's id.
+
+    """
+
+    __slots__ = ("announced", "channel", "holders", "info", "number", "user")
+
+    def __init__(self, channel: str, user: str) -> None:
+        self.channel: str = channel
+        self.user: str = user
+        self.info: Mapping[str, Any] | None = None
+        """Information that the application adds to the id."""
+        self.holders: dict[Hashable, float] = {}
+        """Connections and polling clients, each with the moment until which it counts."""
+        self.number: int | None = None
+        """Number of the member's key; it has one from the first announcement on."""
+        self.announced: bytes | None = None
+        """Data of the announcement that the log has; None if it has none."""
+
+    def drop_expired(self, now: float) -> None:
+        """Remove the holders that count no longer."""
+        for holder in [holder for holder, until in self.holders.items() if until <= now]:
+            del self.holders[holder]
+
+    @property
+    def data(self) -> bytes:
+        """Data of the announcement."""
+        return orjson.dumps({"user": self.user, "info": self.info})
+
+    @property
+    def ends_at(self) -> float:
+        """Moment at which the user is absent; infinite during a connection."""
+        return max(self.holders.values(), default=-inf)
+
+
+class Announcement(Struct, frozen=True, gc=False):
+    """Event to append for a member.
+
+    Args:
+        member: the member.
+        event: the event.
+        data: data of the announcement; None if the member has left.
+
+    """
+
+    member: Member
+    event: Event
+    data: bytes | None
+
+
+class NodeMembers:
+    """Members of one server: decides what it announces, and when.
+
+    A user counts once, however many connections there are. One who leaves is announced after a
+    moment, so that a page which reloads announces nothing. Keys are numbered, and a number that is
+    free is used again: the log keeps as many keys as users were present at once.
+
+    Args:
+        node: name of this run of the server, and the attempt that owns its keys.
+        lease: seconds of the server's silence after which the log ends its members.
+        stay: seconds for which a user stays after the last connection.
+        limit: the most users of one channel.
+
+    """
+
+    def __init__(
+        self, node: str, *, lease: int, stay: float, limit: int = MAX_NODE_MEMBERS
+    ) -> None:
+        self._node = node
+        self._lease = lease
+        self._stay = stay
+        self._limit = limit
+        self._members: dict[tuple[str, str], Member] = {}
+        self._pending: dict[tuple[str, str], Member] = {}
+        """Members that have something to announce, now or at a known moment."""
+        self._numbers: defaultdict[str, set[int]] = defaultdict(set)
+        """Numbers in use, by channel."""
+
+    def enter(
+        self,
+        channel: str,
+        user: str,
+        holder: Hashable,
+        info: Mapping[str, Any] | None,
+        *,
+        now: float,
+        until: float = inf,
+    ) -> None:
+        """Count a holder of the user's presence until a moment, or until it leaves."""
+        place = channel, user
+        member = self._members.get(place)
+        if member is None:
+            member = self._members[place] = Member(channel, user)
+        member.drop_expired(now)
+        member.holders[holder] = until
+        member.info = info
+        self._pending[place] = member
+
+    def leave(self, channel: str, user: str, holders: Iterable[Hashable], *, now: float) -> None:
+        """End holders; the user stays for a moment after the last one. Others are ignored."""
+        place = channel, user
+        member = self._members.get(place)
+        if member is None:
+            return
+        ended = [member.holders.pop(holder) for holder in holders if holder in member.holders]
+        if ended and member.ends_at < now + self._stay:
+            member.holders[_STAY] = now + self._stay
+        self._pending[place] = member
+
+    def lose(self, member: Member) -> None:
+        """Note that the log has ended the member, or lost it."""
+        place = member.channel, member.user
+        if self._members.get(place) is member:
+            member.announced = None
+            self._pending[place] = member
+
+    def lease_of(self, member: Member) -> Lease:
+        """Return the lease of a member that was announced."""
+        return Lease(member.channel, self._key(member), self._node)
+
+    def due(self, now: float) -> list[Announcement]:
+        """Return the announcements of this moment, at most as many as one append takes."""
+        announcements: list[Announcement] = []
+        for place, member in list(self._pending.items()):
+            if announcement := self._announcement(member, now):
+                announcements.append(announcement)
+            elif member.announced is None and member.ends_at <= now:
+                self._forget(member)
+            elif member.announced is not None and member.ends_at == inf:
+                del self._pending[place]
+            if len(announcements) == MAX_ANNOUNCEMENTS:
+                break
+        return announcements
+
+    def settle(self, announcement: Announcement) -> None:
+        """Note that the log has an announcement, or refuses the end of a member it has not."""
+        member = announcement.member
+        member.announced = announcement.data
+        if announcement.data is None:
+            self._free(member)
+
+    def next_due(self, now: float) -> float:
+        """Return the moment of the next announcement; infinite if none is known."""
+        return min((self._due_at(member, now) for member in self._pending.values()), default=inf)
+
+    def _announcement(self, member: Member, now: float) -> Announcement | None:
+        if self._due_at(member, now) > now:
+            return None
+        if member.ends_at > now:
+            return self._joined(member)
+        if member.announced is None:
+            return None
+        return self._left(member)
+
+    def _due_at(self, member: Member, now: float) -> float:
+        if member.ends_at > now and member.announced != member.data and self._has_room(member):
+            return now
+        return member.ends_at
+
+    def _joined(self, member: Member) -> Announcement:
+        if member.number is None:
+            numbers = self._numbers[member.channel]
+            member.number = next(number for number in count(1) if number not in numbers)
+            numbers.add(member.number)
+        will = Will(LEFT, orjson.dumps({"user": member.user}))
+        write = KeyWrite(None, self._node, "always", self._lease, will)
+        return Announcement(member, self._event(member, JOINED, member.data, write), member.data)
+
+    def _left(self, member: Member) -> Announcement:
+        data = orjson.dumps({"user": member.user})
+        event = self._event(member, LEFT, data, KeyWrite("end", self._node))
+        return Announcement(member, event, None)
+
+    def _event(self, member: Member, name: str, data: bytes, write: KeyWrite) -> Event:
+        return Event.internal(member.channel, name, data, key=self._key(member), write=write)
+
+    def _key(self, member: Member) -> str:
+        return f"{self._node}-{member.number}"
+
+    def _has_room(self, member: Member) -> bool:
+        return member.number is not None or len(self._numbers[member.channel]) < self._limit
+
+    def _forget(self, member: Member) -> None:
+        place = member.channel, member.user
+        del self._members[place], self._pending[place]
+        self._free(member)
+
+    def _free(self, member: Member) -> None:
+        if member.number is not None:
+            self._numbers[member.channel].discard(member.number)
+            member.number = None
+        if not self._numbers[member.channel]:
+            del self._numbers[member.channel]
