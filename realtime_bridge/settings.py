@@ -279,6 +279,17 @@ class Settings(EnvironmentSettings):
         description="Bytes that may wait for one slow client before its connection is closed.",
     )
 
+    pusher_door: bool = Field(
+        default=False,
+        description="The server speaks Pusher's protocol too, as the app of `REALTIME_PUSHER_*`.",
+    )
+    pusher_door_client_events: bool = Field(
+        default=False, description="Pusher's clients may send events to each other."
+    )
+    pusher_door_bytes: Annotated[int, Field(ge=1, le=MAX_DATA_BYTES)] = Field(
+        default=10_240, description="Bytes of the data of one event of Pusher's libraries."
+    )
+
     @property
     def delivery(self) -> str:
         """Hash of the settings whose change makes clients connect again; it has no secret."""

@@ -23,7 +23,7 @@ from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
 from realtime_bridge.server.http.origins import Origins
-from realtime_bridge.server.http.request import Receive, Scope, Send
+from realtime_bridge.server.http.request import ASGIApplication, Receive, Scope, Send
 from realtime_bridge.server.jobs import AnswerHook, CancelHook, ServerJobs
 from realtime_bridge.server.lifecycle.asgi_lifespan import run_lifespan
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
@@ -33,6 +33,8 @@ from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.start_on_demand import StartOnDemand, has_lifespan
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
 from realtime_bridge.server.publisher import ServerPublisher
+from realtime_bridge.server.pusher.routes import PusherRoutes
+from realtime_bridge.server.pusher.settings import PusherAppSettings
 from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
@@ -90,6 +92,7 @@ class Bridge(ServerPublisher):
         self._authenticator = Authenticator(
             *verifiers, origins=origins, authenticate=authenticate, guard=guard
         )
+        self._pusher_app = PusherAppSettings.load().app if settings.pusher_door else None
         self._jobs = ServerJobs(self._pipeline, hook_seconds=timing.job_hook)
         self._has_own_log = self._pipeline.log.remote_access_via is not None
         self._exits = AsyncExitStack()
@@ -115,6 +118,22 @@ class Bridge(ServerPublisher):
     def path(self) -> str:
         """URL path of the bridge when it is served alone."""
         return self._settings.path
+
+    @property
+    def pusher_door(self) -> ASGIApplication:
+        """Application to mount at `/app` and at `/apps`, for Pusher's clients and server SDKs.
+
+        A bridge that is served alone answers these paths itself.
+
+        Raises:
+            ConfigurationError: `REALTIME_PUSHER_DOOR` is off.
+
+        """
+        if self._pusher_app is None:
+            raise ConfigurationError(
+                "The server does not speak Pusher's protocol: set REALTIME_PUSHER_DOOR=true"
+            )
+        return self._serve_pusher
 
     def channel(self, pattern: str) -> Callable[[R], R]:
         """Register the decorated function as the rule for the channels of `pattern`.
@@ -215,7 +234,9 @@ class Bridge(ServerPublisher):
                 "Servers announce a revocation through the log, and there is none: set REALTIME_LOG"
             )
         await self.publish_many([revocation.event()])
-        remaining = await revoke_at_providers(self._pipeline.hosted_backends, revocation)
+        remaining = list(await revoke_at_providers(self._pipeline.hosted_backends, revocation))
+        if self._pusher_app and revocation.user is not None:
+            remaining.append("Pusher's clients that did not sign in keep their channels")
         return RevocationReceipt.for_log(*remaining, is_in_memory=self._has_own_log)
 
     async def drain(self) -> None:
@@ -275,9 +296,16 @@ class Bridge(ServerPublisher):
         if scope["type"] == "lifespan":
             await run_lifespan(self, lambda: self.state, scope, receive, send)
             return
+        await self._start_for(scope)
+        await self._routes(scope, receive, send)
+
+    async def _serve_pusher(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._start_for(scope)
+        await self._routes.serve_pusher(scope, receive, send)
+
+    async def _start_for(self, scope: Scope) -> None:
         if not (self._context.status.is_started or self._lazy_start or has_lifespan(scope)):
             self._context.status.obstacle = await self._start_on_demand.run()
-        await self._routes(scope, receive, send)
 
     def _use_idle_context(self) -> None:
         """Answer without a start, where a provider delivers and the log is outside this process."""
@@ -307,7 +335,9 @@ class Bridge(ServerPublisher):
         parts, refresh = (self._pipeline, self._revocations), self._timing.lazy_refresh
         lazy_start = LazyStart(*parts, context.status, refresh=refresh)
         self._lazy_start = lazy_start if is_serverless else None
-        self._routes = Routes(context, self._lazy_start)
+        app = self._pusher_app
+        pusher = PusherRoutes(app, context, self.revoke) if app else None
+        self._routes = Routes(context, self._lazy_start, pusher)
         return context
 
 

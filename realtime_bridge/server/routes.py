@@ -20,11 +20,14 @@ from realtime_bridge.server.http.cors import CORSPolicy
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
 from realtime_bridge.server.http.response import Response, failure
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
+from realtime_bridge.server.pusher.routes import PusherRoutes, mount_of, route_of
 
 Route = Callable[[Request], Awaitable[Response]]
 Table = dict[str, dict[str, Route]]
 
-_LOG_ROUTES = {"poll", "latest", "publish", "stream", "stream/stop", "job/cancel", "job/answer"}
+_LOG_ROUTES = {
+    *("poll", "latest", "publish", "stream", "stream/stop", "job/cancel", "job/answer", "apps")
+}
 """Routes whose success shows that the log answers."""
 
 
@@ -34,12 +37,19 @@ class Routes:
     Args:
         context: the parts of the server.
         lazy_start: prepares for a request where the server is not started.
+        pusher: the routes of Pusher's protocol, if the server speaks it.
 
     """
 
-    def __init__(self, context: ServerContext, lazy_start: LazyStart | None) -> None:
+    def __init__(
+        self,
+        context: ServerContext,
+        lazy_start: LazyStart | None,
+        pusher: PusherRoutes | None = None,
+    ) -> None:
         self._context = context
         self._lazy_start = lazy_start
+        self._pusher = pusher
         self._cors = CORSPolicy(context.authenticator.origins)
         self._worker_calls = WorkerCalls(
             context.signatures,
@@ -55,6 +65,10 @@ class Routes:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one socket until it closes."""
         request = Request(scope, receive)
+        mounts = ("", self._context.settings.path)
+        if self._pusher and (route := route_of(scope, mounts)):
+            await self._serve_pusher(self._pusher, route, request, receive, send)
+            return
         route = path_below(scope, self._context.settings.path)
         if scope["type"] == "websocket":
             await self._upgrade(route, request, scope, receive, send)
@@ -67,6 +81,28 @@ class Routes:
             if "origin" in request.headers:
                 self._cors.permit(request, response)
             await response.send(send, head_only=scope["method"] == "HEAD")
+
+    async def serve_pusher(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request or a socket of Pusher's protocol, mounted at `app` and `apps`."""
+        request, route = Request(scope, receive), route_of(scope, [mount_of(scope)])
+        assert self._pusher
+        await self._serve_pusher(self._pusher, route or "", request, receive, send)
+
+    async def _serve_pusher(
+        self, pusher: PusherRoutes, route: str, request: Request, receive: Receive, send: Send
+    ) -> None:
+        if request.scope["type"] != "websocket":
+            find = partial(pusher.answer, route)
+            response = await self._respond("apps", request, request.method, find)
+            await response.send(send, head_only=request.method == "HEAD")
+            return
+        await receive()
+        try:
+            self._context.check_open(request)
+            await pusher.serve_socket(route, request, receive, send)
+        except HTTPError as error:
+            self._context.connections.statistics.refuse(error.code, str(error))
+            await Response.error(error).deny(send, request.scope)
 
     def _requests(self) -> Table:
         context, connections = self._context, self._context.connections
@@ -127,14 +163,23 @@ class Routes:
 
     def _provider_auth(self) -> Table:
         context, access = self._context, self._context.connections.access
-        return {
+        own: Table = {}
+        if self._pusher:
+            signer = ProviderAuthorization(
+                self._pusher.authorization, context.authenticator, access
+            )
+            own = {"auth/pusher": {"POST": signer.authorize}}
+        # A hosted Pusher takes the place: its names begin with the prefix of the application.
+        return own | {
             f"auth/{provider.provider}": {
                 "POST": ProviderAuthorization(provider, context.authenticator, access).authorize
             }
             for provider in context.pipeline.hosted_backends
         }
 
-    async def _respond(self, route: str | None, request: Request, method: str) -> Response:
+    async def _respond(
+        self, route: str | None, request: Request, method: str, find: Route | None = None
+    ) -> Response:
         try:
             if self._context.authenticator.guard:
                 self._context.authenticator.guard.check(request)
@@ -142,7 +187,7 @@ class Routes:
                 return self._cors.preflight(request)
             if not self._context.status.is_started:
                 await self._prepare()
-            response = await self._find(route, method)(request)
+            response = await (find or self._find(route, method))(request)
         except Exception as error:
             # A stranger's path is not written into the log.
             name = route if route in self._table else "other"

@@ -53,6 +53,8 @@ class ServerStatistics:
         self.polls: int = 0
         self.slow_clients: int = 0
         """Number of times that a client fell behind, and was moved from push to reading."""
+        self.pusher_gaps: int = 0
+        """Number of gaps that clients of Pusher's protocol were not informed of."""
         self.closed: Counter[int] = Counter()
         """Number of connections that the server closed, by close code."""
         self.refusals: Counter[str] = Counter()

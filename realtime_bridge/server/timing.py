@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from realtime_bridge.backend.supervisor import SupervisorTiming
+from realtime_bridge.protocol.pusher.session_commands import PusherTiming
 from realtime_bridge.protocol.session.timing import SessionTiming
 
 
@@ -12,6 +13,9 @@ class ServerTiming:
 
     session: SessionTiming = field(default_factory=SessionTiming)
     """Durations of each client's session."""
+
+    pusher: PusherTiming = field(default_factory=PusherTiming)
+    """Durations of each connection of Pusher's protocol."""
 
     start: float = 5.0
     """Time to wait for the feed at the start; then the server starts, and is not ready."""

@@ -3,17 +3,16 @@
 import asyncio
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from realtime_bridge.protocol.session.session_commands import Close
-from realtime_bridge.server.auth.principal import Principal
-from realtime_bridge.server.connections.connection import Connection
+from realtime_bridge.server.connections.base import ServerConnection
 from realtime_bridge.server.http.request import DISCONNECTED
-from realtime_bridge.server.http.requested_positions import RequestedPositions
 from realtime_bridge.server.services import ConnectionServices
 
 
-class ASGIConnection(Connection):
+class ASGIConnection(ServerConnection):
     """Connection whose messages are sent by awaiting, as ASGI requires."""
 
     def __init__(self, services: ConnectionServices) -> None:
@@ -31,11 +30,11 @@ class ASGIConnection(Connection):
     async def receive_all(self) -> None:
         """Receive the client's messages until it disconnects."""
 
-    async def run(self, principal: Principal | None, requested: RequestedPositions) -> None:
-        """Serve until either side ends the connection; see `open` for the arguments."""
+    async def run(self, begin: Callable[[], None]) -> None:
+        """Serve until either side ends the connection; `begin` starts its session."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                self.open(principal, requested)
+                begin()
                 pumps = [tasks.create_task(self._receive()), tasks.create_task(self._send_all())]
                 await self._ended.wait()
                 for pump in pumps:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 import time
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +15,6 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.user import own_channel
 from realtime_bridge.protocol.session.session import Session
 from realtime_bridge.protocol.session.session_commands import (
-    Close,
     Command,
     Send,
     Subscribe,
@@ -28,12 +26,10 @@ from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.token_error import TokenError
-from realtime_bridge.server.fanout.subscriber import Subscriber
+from realtime_bridge.server.connections.base import ServerConnection
 from realtime_bridge.server.http.denial import TOO_MANY, Denial
 from realtime_bridge.server.http.requested_positions import RequestedPositions
-from realtime_bridge.server.registry import RegisteredClient
 from realtime_bridge.server.services import ConnectionServices
-from realtime_bridge.server.timer_wheel import Slot
 
 _logger = logging.getLogger("realtime_bridge.server")
 
@@ -47,17 +43,15 @@ def own_positions(principal: Principal | None) -> RequestedPositions:
     return RequestedPositions({channel: None} if channel else {}, {})
 
 
-class Connection(Subscriber, RegisteredClient):
-    """Open connection of a client. Its subclass writes the messages, and ends it."""
+class Connection(ServerConnection):
+    """Open connection of a client of ours. Its subclass writes the messages, and ends it."""
 
     __slots__ = (
-        "_closing", "_drained", "_history_reads", "_principal", "_services", "_session", "slot",
+        "_history_reads", "_principal", "_session",
     )  # fmt: skip
 
     def __init__(self, services: ConnectionServices) -> None:
-        self.slot: Slot | None = None
-        """Slot of the timer in which the connection is woken."""
-        self._services = services
+        super().__init__(services)
         self._session = Session(
             services.limits,
             services.timing.session,
@@ -65,34 +59,7 @@ class Connection(Subscriber, RegisteredClient):
             now=time.monotonic(),
         )
         self._principal: Principal | None = None
-        self._closing: Close | None = None
-        self._drained: asyncio.Future[None] | None = None
-        """Done when the bytes that wait for the client are written; None while none wait."""
         self._history_reads: asyncio.Semaphore | None = None
-
-    @abstractmethod
-    def send(self, *messages: bytes) -> None:
-        """Write these messages after all earlier ones."""
-
-    @abstractmethod
-    def end(self, command: Close) -> None:
-        """Begin to close the transport, after the messages before are written."""
-
-    @property
-    @abstractmethod
-    def unsent_bytes(self) -> int:
-        """The bytes that wait for the client."""
-
-    @property
-    def has_room(self) -> bool:
-        """True while no more bytes wait for this client than allowed."""
-        return self.unsent_bytes <= self._services.unsent_bytes
-
-    async def wait_for_room(self) -> None:
-        """Wait until `has_room`: the answers to the client's requests would wait too."""
-        while self._drained and not self.has_room:
-            # One request that is cancelled must not cancel the wait of the others.
-            await asyncio.shield(self._drained)
 
     @property
     def user(self) -> str | None:
@@ -103,11 +70,6 @@ class Connection(Subscriber, RegisteredClient):
     def subscriptions(self) -> Iterable[ChannelSubscription]:
         """The subscriptions that were requested and not denied."""
         return self._session.subscriptions.values()
-
-    @property
-    def closing(self) -> Close | None:
-        """The command that closes this connection, once the session has returned it."""
-        return self._closing
 
     def open(self, principal: Principal | None, requested: RequestedPositions) -> None:
         """Begin to serve the client.
@@ -141,6 +103,15 @@ class Connection(Subscriber, RegisteredClient):
     def receive(self, message: str | bytes) -> None:
         """Handle a message of the client."""
         self._perform(self._session.receive(message, time.monotonic()))
+
+    def receive_frame(self) -> None:
+        """Count a control frame or a fragment, which is no message."""
+        self._perform(self._session.receive_frame(time.monotonic()))
+
+    def reject_oversized(self) -> None:
+        """Close the connection after a message over the limit."""
+        limit = self._services.limits.frame_bytes
+        self._perform(self._session.reject(CloseCode.PROTOCOL, wire.oversized(limit)))
 
     def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
         """Write the events, unless the client is too slow."""
@@ -222,10 +193,7 @@ class Connection(Subscriber, RegisteredClient):
             elif isinstance(command, Unsubscribe):
                 self._end_subscription(command.subscription)
             else:
-                self._services.statistics.closed[command.code] += 1
-                self._closing = command
-                self.end(command)
-                self._services.rejections.report_close(command.code, command.reason)
+                self._finish(command)
 
     def _schedule(self) -> None:
         """Set the timer to the session's next work."""

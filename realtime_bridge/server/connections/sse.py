@@ -1,5 +1,6 @@
 """Server-Sent Events: the messages of a WebSocket, for networks that block WebSockets."""
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ from realtime_bridge.protocol.wire.server_sent_events import RETRY
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.asgi import ASGIConnection
+from realtime_bridge.server.connections.connection import Connection
 from realtime_bridge.server.http.request import HTTPError, Request, Send
 from realtime_bridge.server.http.requested_positions import RequestedPositions, read_positions
 from realtime_bridge.server.http.response import Response
@@ -29,7 +31,7 @@ async def open_stream(
     return await authenticator.identify(request), read_positions(body, limit)
 
 
-class StreamConnection(ASGIConnection):
+class StreamConnection(ASGIConnection, Connection):
     """Connection on which only the server sends; a client recovers by opening another."""
 
     transport = "sse"
@@ -45,7 +47,7 @@ class StreamConnection(ASGIConnection):
         """Send the stream until either side ends it."""
         await self._asgi_send({"type": "http.response.start", **head.start()})
         await self._send_body(RETRY)
-        await self.run(principal, requested)
+        await self.run(partial(self.open, principal, requested))
         if await self.finish():
             await self._asgi_send({"type": "http.response.body", "body": b""})
 

@@ -1,12 +1,14 @@
-"""WebSocket of a client, over ASGI."""
+"""WebSockets over ASGI."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.asgi import ASGIConnection
-from realtime_bridge.server.connections.connection import own_positions
+from realtime_bridge.server.connections.connection import Connection, own_positions
 from realtime_bridge.server.http.request import DISCONNECTED, Receive, Scope, Send
 from realtime_bridge.server.services import ConnectionServices
 
@@ -23,24 +25,26 @@ async def serve(
     subprotocol = messages.SUBPROTOCOL if messages.SUBPROTOCOL in offered else None
     await send({"type": "websocket.accept", "subprotocol": subprotocol})
     connection = WebSocketConnection(services, receive, send)
-    await connection.run(principal, own_positions(principal))
-    closing = await connection.finish()
-    if closing:
-        close = {"code": closing.code, "reason": closing.reason}
-        with suppress(*DISCONNECTED):
-            async with asyncio.timeout(services.timing.close):
-                await send({"type": "websocket.close", **close})
+    await connection.serve(partial(connection.open, principal, own_positions(principal)))
 
 
-class WebSocketConnection(ASGIConnection):
+class ASGIWebSocket(ASGIConnection):
     """Connection on which both sides send messages."""
-
-    transport = "websocket"
 
     def __init__(self, services: ConnectionServices, receive: Receive, send: Send) -> None:
         super().__init__(services)
         self._asgi_receive = receive
         self._asgi_send = send
+
+    async def serve(self, begin: Callable[[], None]) -> None:
+        """Serve until either side ends the connection, then close the socket."""
+        await self.run(begin)
+        closing = await self.finish()
+        if closing:
+            close = {"code": closing.code, "reason": closing.reason}
+            with suppress(*DISCONNECTED):
+                async with asyncio.timeout(self._services.timing.close):
+                    await self._asgi_send({"type": "websocket.close", **close})
 
     async def transmit(self, message: bytes) -> None:
         """Send one text message."""
@@ -55,3 +59,9 @@ class WebSocketConnection(ASGIConnection):
                 return
             text, data = event.get("text"), event.get("bytes")
             self.receive(text if text is not None else data or b"")
+
+
+class WebSocketConnection(ASGIWebSocket, Connection):
+    """WebSocket of a client of ours."""
+
+    transport = "websocket"

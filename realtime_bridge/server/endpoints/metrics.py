@@ -20,7 +20,7 @@ from realtime_bridge.server.statistics import Histogram, ServerStatistics
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-_TRANSPORTS = ("websocket", "sse", "poll", "stream")
+_TRANSPORTS = ("websocket", "sse", "poll", "stream", "pusher")
 
 Sample = tuple[str, dict[str, str], float]
 """Suffix of the metric's name, labels, value."""
@@ -126,6 +126,11 @@ class Counts:
                 "resets",
                 "Resets sent to channels because the log could not fill a gap.",
                 hub.recovery.resets,
+            ),
+            (
+                "pusher_door_gaps",
+                "Gaps that Pusher's protocol cannot report to a client.",
+                counts.pusher_gaps,
             ),
         )
 

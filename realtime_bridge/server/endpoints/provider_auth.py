@@ -1,9 +1,11 @@
 """Authorization requests of a hosted provider's client library."""
 
 import time
+from collections.abc import Mapping
 from functools import partial
+from typing import Any, Protocol
 
-from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
+from realtime_bridge.backend.hosted import AuthorizationRequest
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.model import ids
 from realtime_bridge.model.channel import is_internal
@@ -17,18 +19,27 @@ from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
 
 
+class Signer(Protocol):
+    """Part that signs the subscriptions of a provider's client; see `HostedBackend.authorize`."""
+
+    async def authorize(
+        self, fields: Mapping[str, str], request: AuthorizationRequest
+    ) -> Mapping[str, Any] | None:
+        """Return the answer in the format of that client; None denies."""
+
+
 class ProviderAuthorization:
     """Authorization for the clients of one hosted provider.
 
     Args:
-        provider: the provider's backend, which signs.
+        provider: the signer, such as the provider's backend.
         authenticator: authenticates the requests.
         access: decides who may subscribe to a channel.
 
     """
 
     def __init__(
-        self, provider: HostedBackend, authenticator: Authenticator, access: ChannelAccess
+        self, provider: Signer, authenticator: Authenticator, access: ChannelAccess
     ) -> None:
         self._provider = provider
         self._authenticator = authenticator

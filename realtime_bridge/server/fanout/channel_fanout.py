@@ -9,9 +9,8 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
-from realtime_bridge.protocol.wire.messages import encode_event
-from realtime_bridge.protocol.wire.websocket_frames import encode_frame
 from realtime_bridge.server.fanout import sending
+from realtime_bridge.server.fanout.encoded_events import EncodedEvents
 from realtime_bridge.server.fanout.sending import WriteTarget
 from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
 from realtime_bridge.server.statistics import ServerStatistics
@@ -145,17 +144,17 @@ class ChannelFanout:
             self._buffer(events)
         if not (self.fast_subscribers or self.subscribers or self.ahead_of_feed):
             return
-        messages = [encode_event(event) for event in events]
+        encoded = EncodedEvents(events)
         if self.subscribers:
-            self._deliver(list(self.subscribers.items()), messages)
+            self._deliver(list(self.subscribers.items()), encoded)
         if self.fast_subscribers:
-            frames = b"".join(map(encode_frame, messages))
+            frames = encoded.frames(FastSubscriber.encode)
             subscribers = list(self.fast_subscribers)
             # A short write leaves the rest to the connection, which has a buffer.
             for index, sent in sending.send_all(self.fast_subscribers.values(), frames):
                 subscribers[index].write_rest(frames[sent:])
         if self.ahead_of_feed:
-            self._catch_up_all(events, messages)
+            self._catch_up_all(events)
 
     def go_live(
         self,
@@ -221,14 +220,19 @@ class ChannelFanout:
         position = item.position
         if position is None or position.epoch != here.epoch or position.offset <= here.offset:
             return here
-        return position if subscriber.deliver(subscription, [encode_event(item)]) else None
+        messages = [subscriber.encode(item)]
+        return position if subscriber.deliver(subscription, messages) else None
 
     def _deliver(
         self,
         subscribers: Iterable[tuple[Subscriber, ChannelSubscription]],
-        messages: Sequence[bytes],
+        encoded: EncodedEvents,
     ) -> None:
-        slow = [pair for pair in subscribers if not pair[0].deliver(pair[1], messages)]
+        slow = [
+            (subscriber, subscription)
+            for subscriber, subscription in subscribers
+            if not subscriber.deliver(subscription, encoded.messages(subscriber.encode))
+        ]
         for subscriber, subscription in slow:
             # A delivery can close the connection, which removes the subscriber.
             if subscriber in self.subscribers or subscriber in self.fast_subscribers:
@@ -250,7 +254,7 @@ class ChannelFanout:
         subscription.position = None
         self._add(subscriber, subscription)
 
-    def _catch_up_all(self, events: Sequence[Event], messages: Sequence[bytes]) -> None:
+    def _catch_up_all(self, events: Sequence[Event]) -> None:
         """Make the subscribers live that the feed has caught up with."""
         for subscriber, subscription in list(self.ahead_of_feed.items()):
             here = subscription.position
@@ -263,7 +267,7 @@ class ChannelFanout:
                 # The log was rolled back after it was read: here it has another event by now.
                 subscriber.reset(self.channel, Reset(reason="regressed", top=self.position))
             elif missing:
-                self._deliver([(subscriber, subscription)], messages[-missing:])
+                self._deliver([(subscriber, subscription)], EncodedEvents(events[-missing:]))
 
 
 def _has_reached(here: Position, there: Position) -> bool:

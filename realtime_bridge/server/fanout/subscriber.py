@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.protocol.wire.messages import encode_event
 from realtime_bridge.server.fanout.sending import WriteTarget
 
 
@@ -13,6 +15,11 @@ class Subscriber(ABC):
     """Receiver of a channel's events. The hub's loop makes all calls, and never waits for one."""
 
     __slots__ = ()
+
+    @staticmethod
+    def encode(event: Event) -> bytes:
+        """Return the message of an event, for all subscribers of the same protocol."""
+        return encode_event(event)
 
     @abstractmethod
     def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:

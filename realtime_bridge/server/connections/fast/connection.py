@@ -2,14 +2,12 @@
 
 import asyncio
 import os
-import time
 from typing import Any
 
 from realtime_bridge.protocol.session.session_commands import Close
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import websocket_frames
 from realtime_bridge.protocol.wire.close_codes import CloseCode
-from realtime_bridge.protocol.wire.messages import oversized
 from realtime_bridge.protocol.wire.websocket_frames import (
     ControlFrame,
     Fragment,
@@ -183,12 +181,11 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     def _receive(self, message: Received) -> None:
         if isinstance(message, str | bytes):
-            self._perform(self._session.receive(message, time.monotonic()))
+            self.receive(message)
         elif isinstance(message, Fragment):
-            self._perform(self._session.receive_frame(time.monotonic()))
+            self.receive_frame()
         elif isinstance(message, Oversized):
-            limit = self._services.limits.frame_bytes
-            self._perform(self._session.reject(CloseCode.PROTOCOL, oversized(limit)))
+            self.reject_oversized()
         elif isinstance(message, WireError):
             self._fail(message)
         else:
@@ -198,7 +195,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         if frame.opcode == websocket_frames.CLOSE:
             self._close_with(websocket_frames.decode_close_code(frame.payload))
             return
-        self._perform(self._session.receive_frame(time.monotonic()))
+        self.receive_frame()
         if frame.opcode == websocket_frames.PING and self._closing is None:
             self._transport.write(encode_frame(frame.payload, websocket_frames.PONG))
 

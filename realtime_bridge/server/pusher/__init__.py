@@ -1,0 +1,1 @@
+"""Pusher's protocol on this server: its clients and server SDKs work without a change."""

@@ -1,0 +1,176 @@
+"""Calls of Pusher's server SDKs: events, counts of channels, the end of connections."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+from realtime_bridge.errors import InvalidEventError, InvalidIdentityError
+from realtime_bridge.model.event import Event
+from realtime_bridge.protocol.pusher.call_error import CallError
+from realtime_bridge.protocol.pusher.calls import (
+    Trigger,
+    read_batch,
+    read_event,
+    requested_info,
+)
+from realtime_bridge.protocol.pusher.events import create_event
+from realtime_bridge.protocol.pusher.names import decode_name
+from realtime_bridge.server.http.request import Request
+from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.pusher.door import PusherDoor
+from realtime_bridge.server.rejection_log import RejectionLog
+
+LARGE_BODIES = 2
+"""Bodies over 256 KiB that are read at once: until its end, a body may be a stranger's."""
+
+HINT = "check the secret of the app and the clocks of its servers"
+
+SCOPE = {"realtime-scope": "process"}
+"""Header of answers with counts, which are those of this process."""
+
+
+class Revoke(Protocol):
+    """Function that ends the connections of a user on all servers; see `Bridge.revoke`."""
+
+    async def __call__(self, *, user: str) -> object:
+        """End them."""
+
+
+class PusherCalls:
+    """Answers to the calls of server SDKs.
+
+    Args:
+        door: the credentials, the limits and the counts.
+        revoke: ends the connections of a user on all servers.
+        rejections: reports calls without a valid signature.
+
+    """
+
+    def __init__(self, door: PusherDoor, revoke: Revoke, rejections: RejectionLog) -> None:
+        self._door = door
+        self._revoke = revoke
+        self._rejections = rejections
+        self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
+
+    async def answer(self, route: str, request: Request, full_path: str) -> Response:
+        """Answer a call; `route` is the path after `apps/`.
+
+        Raises:
+            HTTPError: 408 or 413, the body.
+            PublishError: the log failed; the SDK may send the same call again.
+
+        """
+        try:
+            return await self._answer(route, request, full_path)
+        except CallError as error:
+            return Response(error.status, error.text.encode(), {"content-type": "text/plain"})
+
+    async def _answer(self, route: str, request: Request, full_path: str) -> Response:
+        app_id, *parts = route.split("/")
+        if app_id != self._door.app.app_id:
+            raise CallError(404, "App not found: check the app's id")
+        match request.method, *parts:
+            case "POST", ("events" | "batch_events") as kind:
+                return await self._publish(kind, request, full_path)
+            case "GET", "channels":
+                await self._check(request, full_path)
+                return self._channels(request)
+            case "GET", "channels", name:
+                await self._check(request, full_path)
+                return self._channel(name, request)
+            case "GET", "channels", _, "users":
+                await self._check(request, full_path)
+                raise CallError(400, "Only presence channels have users, and none are served")
+            case "POST", "users", user, "terminate_connections":
+                await self._check(request, full_path)
+                return await self._terminate(user)
+        raise CallError(404, "No such call: see docs/pusher.md for those that are served")
+
+    async def _check(self, request: Request, full_path: str) -> bytes:
+        """Check the signature, and return the body."""
+        raw_query = request.scope.get("query_string", b"").decode("latin-1")
+        query = dict(parse_qsl(raw_query, keep_blank_values=True))
+        app, limit = self._door.app, self._door.call_limits.body_bytes
+        try:
+            # Before the body is read, so that a stranger's takes no memory.
+            app.check_form(query, now=time.time())
+            body = await request.body(limit, large=self._large_bodies)
+            paths = _spellings(request, full_path)
+            app.check_call(request.method, paths, query, body, now=time.time())
+        except CallError:
+            self._rejections.report("call of Pusher's libraries without a valid signature", HINT)
+            raise
+        return body
+
+    async def _publish(self, kind: str, request: Request, full_path: str) -> Response:
+        body = await self._check(request, full_path)
+        read = read_event if kind == "events" else read_batch
+        triggers = read(body, self._door.call_limits, decode_name)
+        # The signature of a repeated call is the same, so that its events are duplicates.
+        signature = request.query_params["auth_signature"].lower()
+        start = hashlib.sha256(signature.encode()).hexdigest()[:32]
+        events = [_event(one, f"{start}-{n}") for n, one in enumerate(triggers)]
+        try:
+            await self._door.publish(events)
+        except InvalidEventError as error:
+            # Text that is no JSON grows, since a string has escapes.
+            raise CallError(413, str(error)) from error
+        return self._published(kind, triggers)
+
+    def _published(self, kind: str, triggers: Sequence[Trigger]) -> Response:
+        if not any(trigger.info for trigger in triggers):
+            return Response.json({})
+        counts = [self._info(trigger.channel, trigger.info) for trigger in triggers]
+        if kind == "batch_events":
+            return _counts({"batch": counts})
+        names = [trigger.channel for trigger in triggers]
+        return _counts({"channels": dict(zip(names, counts, strict=True))})
+
+    def _channels(self, request: Request) -> Response:
+        prefix = request.query_params.get("filter_by_prefix", "")
+        info = requested_info(request.query_params.get("info"))
+        names = sorted(name for name in self._door.subscriptions if name.startswith(prefix))
+        return _counts({"channels": {name: self._info(name, info) for name in names}})
+
+    def _channel(self, name: str, request: Request) -> Response:
+        info = requested_info(request.query_params.get("info"))
+        occupied = {"occupied": name in self._door.subscriptions}
+        return _counts(occupied | self._info(name, info))
+
+    def _info(self, name: str, info: Sequence[str]) -> dict[str, Any]:
+        if "user_count" in info:
+            raise CallError(400, "user_count is for presence channels, and none are served")
+        if "subscription_count" not in info:
+            return {}
+        return {"subscription_count": self._door.subscriptions.get(name, 0)}
+
+    async def _terminate(self, user: str) -> Response:
+        try:
+            await self._revoke(user=user)
+        except InvalidIdentityError as error:
+            raise CallError(400, str(error)) from error
+        return Response.json({})
+
+
+def _event(trigger: Trigger, number: str) -> Event:
+    try:
+        return create_event(
+            trigger.channel, trigger.name, trigger.data, id=number, source=trigger.socket_id
+        )
+    except InvalidEventError as error:
+        raise CallError(400, str(error)) from error
+
+
+def _counts(fields: object) -> Response:
+    response = Response.json(fields)
+    response.headers.update(SCOPE)
+    return response
+
+
+def _spellings(request: Request, full_path: str) -> set[str]:
+    """Return the spellings of the path: SDKs differ in what they encode before they sign."""
+    raw = request.scope.get("raw_path") or b""
+    return {full_path, str(request.scope["path"]), raw.partition(b"?")[0].decode("latin-1")}

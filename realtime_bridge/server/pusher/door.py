@@ -1,0 +1,117 @@
+"""State that all connections of Pusher's protocol share in one run of a server."""
+
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from realtime_bridge.model.event import Event
+from realtime_bridge.protocol.pusher.calls import CallLimits
+from realtime_bridge.protocol.pusher.codes import PusherCode
+from realtime_bridge.protocol.pusher.session import rejection
+from realtime_bridge.protocol.pusher.session_commands import PusherLimits, PusherTiming
+from realtime_bridge.protocol.pusher.signatures import PusherApp
+from realtime_bridge.protocol.session.session_commands import Close
+from realtime_bridge.server.http.request import HTTPError
+from realtime_bridge.server.services import ConnectionServices
+from realtime_bridge.settings import Settings
+
+USERS_PER_ADDRESS = 50
+"""Anonymous sockets of one address, in sockets of one user: a proxy or an office has many users."""
+
+ANONYMOUS_SOCKETS = 20_000
+"""The most anonymous sockets of one process."""
+
+PublishMany = Callable[[Sequence[Event]], Awaitable[Any]]
+
+
+class PusherDoor:
+    """Pusher app of one run of a server: credentials, limits and counts.
+
+    Args:
+        app: the credentials.
+        settings: the limits.
+        timing: the durations of the connections.
+        publish: appends events to the log.
+
+    """
+
+    def __init__(
+        self, app: PusherApp, settings: Settings, *, timing: PusherTiming, publish: PublishMany
+    ) -> None:
+        self.app: PusherApp = app
+        self.timing: PusherTiming = timing
+        self.publish: PublishMany = publish
+        self.limits: PusherLimits = PusherLimits(
+            frame_bytes=settings.limit_frame_bytes,
+            frames_per_second=settings.limit_frames_per_second,
+            client_events=settings.pusher_door_client_events,
+        )
+        self.call_limits: CallLimits = CallLimits(
+            data_bytes=min(settings.pusher_door_bytes, settings.limit_event_bytes)
+        )
+        self.subscriptions: Counter[str] = Counter()
+        """Number of subscriptions in this process, by Pusher's name of the channel."""
+        self._is_enabled = settings.enabled
+        self._address_limit = USERS_PER_ADDRESS * settings.limit_connections_per_user
+        self._anonymous: Counter[str] = Counter()
+
+    def create_socket_id(self) -> str:
+        """Return the id of a new connection, which no other node of the cluster gives too."""
+        return f"{secrets.randbelow(10**9)}.{secrets.randbelow(10**9)}"
+
+    def rejection(self, key: str, protocol: str | None) -> Close | None:
+        """Return the close of a client that may not connect."""
+        close = rejection(self.app, key, protocol)
+        if close is None and not self._is_enabled:
+            return Close(PusherCode.APP_DISABLED, "The app is disabled")
+        return close
+
+    def acquire_anonymous(self, address: str) -> None:
+        """Count one more socket that has proved nothing.
+
+        Raises:
+            HTTPError: 429, the address or the process has too many. Below the WebSocket level:
+                Pusher's clients wait longer before they try again.
+
+        """
+        limit, total = self._address_limit, self._anonymous.total()
+        if self._anonymous[address] >= limit or total >= ANONYMOUS_SOCKETS:
+            raise HTTPError(
+                429,
+                "too_many_connections",
+                "Too many anonymous sockets: sign in, or subscribe to a private channel first",
+                headers={"retry-after": "15"},
+            )
+        self._anonymous[address] += 1
+
+    def release_anonymous(self, address: str) -> None:
+        """Count one socket of an address less."""
+        self._anonymous[address] -= 1
+        if not self._anonymous[address]:
+            del self._anonymous[address]
+
+    def count_subscription(self, name: str, change: int) -> None:
+        """Count a subscription more or less."""
+        self.subscriptions[name] += change
+        if not self.subscriptions[name]:
+            del self.subscriptions[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PusherServices(ConnectionServices):
+    """Parts of the server that the connections of this protocol share.
+
+    Args:
+        door: the state of this protocol.
+
+    """
+
+    door: PusherDoor
+
+    @classmethod
+    def create(cls, services: ConnectionServices, door: PusherDoor) -> Self:
+        """Return the parts of all connections, and the state of this protocol."""
+        parts = {one.name: getattr(services, one.name) for one in fields(ConnectionServices)}
+        return cls(**parts, door=door)
