@@ -19,6 +19,14 @@ from websockets.server import ServerProtocol
 
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.pusher.call_error import CallError
+from realtime_bridge.protocol.pusher.calls import CallLimits, read_batch, read_event
+from realtime_bridge.protocol.pusher.events import to_body, to_text
+from realtime_bridge.protocol.pusher.names import decode_name
+from realtime_bridge.protocol.pusher.session import PusherSession
+from realtime_bridge.protocol.pusher.session_commands import PusherLimits, PusherTiming, SignIn
+from realtime_bridge.protocol.pusher.session_commands import Subscribe as PusherSubscribe
+from realtime_bridge.protocol.pusher.signatures import PusherApp, channel_text, user_text
 from realtime_bridge.protocol.session.session import Session
 from realtime_bridge.protocol.session.session_commands import (
     Close,
@@ -409,11 +417,116 @@ def _without_state(check: Check) -> Iterator[Check]:
     yield check
 
 
+# -- Pusher's protocol -------------------------------------------------------------------------
+
+PUSHER = PusherApp("1", "key", "a secret of the app")
+PUSHER_NAMES = st.sampled_from(
+    ["news", "private-job.1", "private-public.x", "presence-a", "#server-to-user-42", "é", ""]
+)
+
+
+def _signed_name(name: str) -> dict[str, str]:
+    return {"channel": name, "auth": PUSHER.sign_for_client(channel_text("1.2", name))}
+
+
+def _signed_user(user: str) -> dict[str, str]:
+    auth = PUSHER.sign_for_client(user_text("1.2", user))
+    return {"user_data": user, "auth": auth}
+
+
+PUSHER_DATA = (
+    JSON
+    | PUSHER_NAMES.map(_signed_name)
+    | st.sampled_from(['{"id":"42"}', '{"id":7}', "{}", "x"]).map(_signed_user)
+    | st.fixed_dictionaries(
+        {"channel": PUSHER_NAMES}, optional={"auth": JSON, "channel_data": JSON}
+    )
+)
+PUSHER_FRAMES = mutated(
+    st.fixed_dictionaries(
+        {
+            "event": st.sampled_from(
+                ["ping", "pong", "subscribe", "unsubscribe", "signin", "other"]
+            ).map("pusher:".__add__)
+            | st.just("client-x")
+            | JSON
+        },
+        optional={"data": PUSHER_DATA, "channel": PUSHER_NAMES | JSON},
+    ).map(encoded)
+    | st.binary(max_size=80)
+)
+PUSHER_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["text", "text", "text", "bytes", "frame", "oversized", "tick"]),
+        PUSHER_FRAMES,
+        st.floats(0, 20),
+    ),
+    max_size=40,
+)
+PUSHER_CALLS = mutated(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "name": st.just("e") | JSON,
+            "channel": PUSHER_NAMES | JSON,
+            "channels": st.lists(PUSHER_NAMES | JSON, max_size=3) | JSON,
+            "data": st.text(max_size=30) | JSON,
+            "socket_id": st.just("1.2") | JSON,
+            "info": st.just("subscription_count") | JSON,
+            "batch": JSON,
+        },
+    ).map(encoded)
+)
+
+
+def check_pusher_session(steps: list[tuple[str, bytes, float]]) -> None:
+    """Nothing follows a close, and no private channel is subscribed without a signature."""
+    limits = PusherLimits(channels=3, frames_per_second=5.0, frame_bytes=1_000, client_events=True)
+    session = PusherSession(PUSHER, decode_name, "1.2", limits, PusherTiming(), now=0.0)
+    now, closes = 0.0, 0
+    for kind, data, pause in steps:
+        now += pause
+        inputs: dict[str, Callable[[], list[Any]]] = {
+            "text": lambda: session.receive(data.decode(errors="replace"), now),  # noqa: B023
+            "bytes": lambda: session.receive(data, now),  # noqa: B023
+            "frame": lambda: session.receive_frame(now),  # noqa: B023
+            "oversized": session.reject_oversized,
+            "tick": lambda: session.tick(now),  # noqa: B023
+        }
+        commands = inputs[kind]()
+        assert not (closes and commands)
+        for command in commands:
+            closes += isinstance(command, Close)
+            if isinstance(command, SignIn):
+                session.accept_user(command.user, command.user_data)
+            elif isinstance(command, PusherSubscribe):
+                assert not command.name.startswith("presence-")
+                session.accept_subscription(command.name, {})
+        assert closes <= 1
+        assert len(session.names) <= limits.channels
+
+
+def check_pusher_calls(body: bytes) -> None:
+    """A body is read, or refused with a status; data that is accepted stays the same value."""
+    refusals: set[int] = set()
+    for read in (read_event, read_batch):
+        try:
+            triggers = read(body, CallLimits(), decode_name)
+        except CallError as error:
+            refusals.add(error.status)
+            continue
+        for trigger in triggers:
+            assert to_body(to_text(to_body(trigger.data))) == to_body(trigger.data)
+    assert refusals <= {400, 413}
+
+
 TEXTS = st.text(max_size=30)
 
 TARGETS: dict[str, tuple[st.SearchStrategy[Any], Callable[[], AbstractContextManager[Check]]]] = {
     "frames": (STREAMS, partial(_without_state, check_frames)),
     "session": (STEPS, partial(_without_state, check_session)),
+    "pusher-session": (PUSHER_STEPS, partial(_without_state, check_pusher_session)),
+    "pusher-calls": (PUSHER_CALLS, partial(_without_state, check_pusher_calls)),
     "poll": (st.tuples(BODIES, HEADERS, TEXTS), polls),
     "publish": (st.tuples(CALLS, HEADERS, TEXTS), calls),
     "pusher": (

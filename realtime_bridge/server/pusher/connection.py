@@ -1,12 +1,13 @@
 """Connection of one client of Pusher's protocol: performs the commands of its session."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import orjson
-from msgspec.structs import replace
 
 from realtime_bridge.errors import InvalidEventError, RealtimeError
 from realtime_bridge.model.event import Event
@@ -31,6 +32,8 @@ from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.base import ServerConnection
 from realtime_bridge.server.pusher.door import PusherServices
 
+_logger = logging.getLogger("realtime_bridge.server")
+
 _REVOKED = "access was revoked"
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
 
@@ -52,7 +55,8 @@ class PusherConnection(ServerConnection):
     transport = "pusher"
 
     __slots__ = (
-        "_channels", "_client_events", "_door", "_principal", "_published", "_session", "address",
+        "_channels", "_client_events", "_door", "_holders", "_principal", "_published", "_session",
+        "address",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
@@ -62,6 +66,8 @@ class PusherConnection(ServerConnection):
         self._door = door = services.door
         self._principal: Principal | None = None
         self._channels: dict[str, ChannelSubscription] = {}
+        self._holders: dict[str, Principal] = {}
+        """Principal of each subscription, which knows the revocations before it."""
         self._client_events: deque[Event] | None = None
         self._published = 0
         self._session = PusherSession(
@@ -164,11 +170,14 @@ class PusherConnection(ServerConnection):
         principal = self._principal
         if user is not None and (principal is None or principal.user != user):
             return
-        if principal and self._services.access.revocations.allow(principal, channel):
-            return  # an earlier revocation, which the log has repeated
         if channel is None:
-            self._perform(self._session.reject(PusherCode.UNAUTHORIZED, _REVOKED))
-        elif (name := encode_name(channel)) in self._channels:
+            if principal and not self._services.access.revocations.allow(principal):
+                self._perform(self._session.reject(PusherCode.UNAUTHORIZED, _REVOKED))
+            return
+        name = encode_name(channel)
+        holder = self._holders.get(name)
+        # The log repeats earlier revocations: later sign-ins and subscriptions stay.
+        if holder and not self._services.access.revocations.allow(holder, channel):
             self._deny(name, "AuthError", _REVOKED, _FORBIDDEN)
 
     def hasten_heartbeat(self, within: float) -> None:
@@ -216,6 +225,8 @@ class PusherConnection(ServerConnection):
             return
         if name.startswith("private-"):
             self._release_address()  # the application signed this subscription
+        latest = services.access.revocations.latest
+        self._holders[name] = self._principal or _anonymous(latest)
         subscription = self._channels[name] = ChannelSubscription(channel)
         self._door.count_subscription(name, 1)
         assert services.tasks
@@ -224,6 +235,18 @@ class PusherConnection(ServerConnection):
 
     async def _subscribe(self, name: str, subscription: ChannelSubscription) -> None:
         """Subscribe; while the log does not answer, try again, since the client would not."""
+        try:
+            await self._subscribe_in_time(name, subscription)
+        except Exception:
+            _logger.exception("subscription failed: channel=%s", subscription.channel)
+            # The client must not wait without end, and not come back at once.
+            failed = "The server failed"
+            self._perform(self._session.reject(PusherCode.OVER_CAPACITY, failed))
+        finally:
+            if subscription.task is asyncio.current_task():
+                subscription.task = None
+
+    async def _subscribe_in_time(self, name: str, subscription: ChannelSubscription) -> None:
         hub, timing = self._services.hub, self._services.timing
         while subscription.opening:
             try:
@@ -234,7 +257,6 @@ class PusherConnection(ServerConnection):
             except RealtimeError as error:
                 self._services.status.outage.failed(error, channel=subscription.channel)
                 await asyncio.sleep(timing.restart)
-        subscription.task = None
 
     async def _wait_for_budget(self, name: str) -> None:
         """Wait while one address invents channels too fast; signed channels are not invented."""
@@ -248,6 +270,7 @@ class PusherConnection(ServerConnection):
         subscription = self._channels.pop(name, None)
         if subscription is None:
             return
+        del self._holders[name]
         if subscription.task:
             subscription.task.cancel()
             subscription.task = None
@@ -267,7 +290,7 @@ class PusherConnection(ServerConnection):
                 self._perform(self._session.reject(PusherCode.OVER_QUOTA, too_many))
                 return
             latest = self._services.access.revocations.latest
-            self._principal = replace(Principal(user=command.user), known_revocation=latest)
+            self._principal = Principal(user=command.user, known_revocation=latest)
             self._release_address()
         self._perform(self._session.accept_user(command.user, command.user_data))
 
@@ -304,6 +327,12 @@ class PusherConnection(ServerConnection):
 
     def _reject_event(self, message: str) -> None:
         self._perform(self._session.reject_client_event(message))
+
+
+@lru_cache(maxsize=16)
+def _anonymous(latest: float) -> Principal:
+    """Return the principal of subscriptions without a user; all of one moment share it."""
+    return Principal(user="anonymous client of Pusher's protocol", known_revocation=latest)
 
 
 def _before_last(top: Position) -> Position | None:

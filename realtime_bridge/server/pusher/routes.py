@@ -31,7 +31,7 @@ class PusherRoutes:
         self._door = PusherDoor(app, context.settings, timing=timing, publish=publish)
         self._services = PusherServices.create(context.connections, self._door)
         self._calls = PusherCalls(self._door, revoke, context.connections.rejections)
-        self.authorization = PusherAuthorization(app)
+        self.authorization: PusherAuthorization = PusherAuthorization(app)
 
     async def serve_socket(
         self, route: str, request: Request, receive: Receive, send: Send

@@ -1,6 +1,6 @@
 """Credentials of the app as which a server speaks Pusher's protocol."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
@@ -17,7 +17,7 @@ def _either(name: str) -> AliasChoices:
 class PusherAppSettings(EnvironmentSettings):
     """App of `REALTIME_PUSHER_*`: the variables of the hosted backend, so that moving is easy."""
 
-    model_config = SettingsConfigDict(env_prefix="REALTIME_PUSHER_")
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(env_prefix="REALTIME_PUSHER_")
 
     app_id: Annotated[str, text_of(r"[\w.-]+", "write the app's id")] = Field(
         validation_alias=_either("APP_ID"), examples=["1001"], description="Id of the app."

@@ -127,21 +127,3 @@ async def test_node_sdk_publishes_and_reads_counts(nodes: list[Site]) -> None:
         assert (status, json.loads(text)) == (200, {"occupied": True, "subscription_count": 1})
         status, _ = await call_node_sdk(origin, "trigger", "private-public.news", "e", "x")
         assert status == 400
-
-
-async def test_native_and_pusher_pages_see_one_order(nodes: list[Site]) -> None:
-    count = 300
-    first, last = nodes[0], nodes[-1]
-    native = await first.connect()
-    await native.subscribe("orders.7")
-    async with NodePusher.run(last.origin) as client:
-        await client.connected()
-        await client.subscribe("private-orders.7", "step")
-        sdk = sdk_of(last.origin)
-        for number in range(0, count, 3):
-            await first.bridge.publish("orders.7", "step", number)
-            await last.bridge.publish("orders.7", "step", number + 1)
-            await sdk.trigger("private-orders.7", "step", str(number + 2))
-        theirs = await client.events(count)
-    ours = [frame["data"] for frame in await native.events(count)]
-    assert theirs == ours == list(range(count))
