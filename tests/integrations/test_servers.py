@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, CookieJar
 
 from realtime_bridge import Event
 from realtime_bridge.client import HybridClient
@@ -39,6 +39,11 @@ SERVERS = {
         "-k",
         WORKER,
         ASGI,
+    ),
+    "gunicorn with Flask": (
+        *GUNICORN,
+        *("-b", "127.0.0.1:{port}", "-k", WORKER),
+        f"{MODULE}:flask_and_bridge",
     ),
     "gunicorn sync": ("gunicorn", "--no-control-socket", "-b", "127.0.0.1:{port}", WSGI),
 }
@@ -88,6 +93,23 @@ async def test_event_arrives_through_the_server(name: str) -> None:
         process.send(signal.SIGTERM)
         process.finish()
         assert not [line for line in process.errors if "Traceback" in line]
+
+
+async def test_page_of_flask_reads_a_stream_of_the_same_process() -> None:
+    port = free_port()
+    origin = f"http://127.0.0.1:{port}"
+    with start("gunicorn with Flask", port):
+        wait_until_it_listens(port)
+        async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as http:
+            stream = f"{origin}/realtime/sse?channel=user-ann&snapshot=1"
+            async with http.get(stream) as answer:
+                assert answer.status == 401
+            await http.post(f"{origin}/sign-in/ann")
+            async with http.get(stream) as answer:
+                assert answer.status == 200
+                await answer.content.readuntil(b"\nid: ")
+                await http.post(f"{origin}/publish/ann")
+                await answer.content.readuntil(b"event: order.paid\n")
 
 
 @pytest.mark.parametrize("presses", [1, 2])
