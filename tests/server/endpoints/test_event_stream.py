@@ -47,6 +47,8 @@ async def test_cut_stream_resumes_each_channel_without_gap_or_repetition(site: S
     async with plain_stream(site, CHANNEL, OTHER, last_id=last_id) as stream:
         events = [await stream.next(), await stream.next()]
         assert [event.value for event in events] == [0, 1]
+        # The second channel is opened later; a cut before must not lose its position.
+        assert OTHER in events[0].last_id
         last_id = events[-1].last_id
     async with plain_stream(site, OTHER, CHANNEL, last_event_id=last_id) as stream:
         assert await stream.values(3) == ["a", "b", 2]
@@ -341,6 +343,12 @@ class TestEnds:
         async with plain_stream(site, CHANNEL, last_id=last_id) as stream:
             rest = await stream.values(count - len(received))
             assert [value[0] for value in rest] == list(range(len(received), count))
+
+
+async def test_user_in_the_url_opens_a_stream_in_development(serve: Serve) -> None:
+    site = await serve(dev=True)
+    async with site.http.get(f"{site.url}/sse?userId=eve&channel=user-eve") as response:
+        await PlainStream(response).opened("user-eve")
 
 
 class TestRefusals:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,15 +15,25 @@ from realtime_bridge.server.http.request import Message
 from realtime_bridge.server.timing import ServerTiming
 from tests.server.event_source import EventSourceParser, Fired
 from tests.server.harness import TIMEOUT, context_of, make_bridge
+from tests.services.redis import RedisServer
 
 CHANNELS = ("job.7", "a=b,c;d@e")
 EVENTS = 200
 
 
-@pytest.fixture
-async def bridge() -> AsyncIterator[Bridge]:
-    async with make_bridge() as bridge:
-        yield bridge
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+async def bridge(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Bridge]:
+    """Start a bridge on each kind of log."""
+    with ExitStack() as exits:
+        if request.param == "sqlite":
+            monkeypatch.setenv("REALTIME_SQLITE_PATH", str(tmp_path / "log.db"))
+        if request.param == "redis":
+            server = exits.enter_context(RedisServer(tmp_path / "redis", "--save", ""))
+            monkeypatch.setenv("REALTIME_REDIS_URL", server.url)
+        async with make_bridge(log=request.param) as bridge:
+            yield bridge
 
 
 class Tape:
