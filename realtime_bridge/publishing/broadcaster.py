@@ -67,7 +67,8 @@ class Broadcaster(JobsAndStreams):
         self.backend = backend
         self.published: int = 0
         """Number of events that the log, or without a log the backend, has accepted."""
-        self._limit_event_bytes = limit_event_bytes
+        self.limit_event_bytes: int = limit_event_bytes
+        """Longest data of one event, in bytes of JSON."""
         self._large_integers = large_integers
         self._timing = timing
         # A log in this process cannot time out: it saves the cost of a timeout per publish.
@@ -234,7 +235,7 @@ class Broadcaster(JobsAndStreams):
             InvalidEventError: as for `publish_many`.
 
         """
-        limit = self._limit_event_bytes
+        limit = self.limit_event_bytes
         if len(batch) > MAX_BATCH:
             raise InvalidEventError(
                 f"{len(batch)} events at once are over the limit of {MAX_BATCH}: "

@@ -32,6 +32,7 @@ class JobsAndStreams:
     log: Log | None
     backend: Backend | None
     reports: Reports
+    limit_event_bytes: int
     _prefix: str | None
     _timing: PublishTiming
     _owned_keys: "OwnedKeys | None" = None

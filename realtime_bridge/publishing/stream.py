@@ -67,7 +67,7 @@ class _Stream:
                 the formats `ui-message` and `ag-ui`.
 
         Raises:
-            InvalidEventError: the item is not JSON, or not of the stream's format.
+            InvalidEventError: the item is not JSON, not of the stream's format, or too large.
             StreamStoppedError: the stream was stopped, or has ended.
             StreamSupersededError: another attempt took the stream over.
             StreamError: this process was forked after the stream was made.

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Sequence
 from math import inf
 from typing import Any, Literal, Protocol
 
-from realtime_bridge.errors import PublishError, StreamError
+from realtime_bridge.errors import InvalidEventError, PublishError, RealtimeError, StreamError
 from realtime_bridge.jobs.outage import retry_delay
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
@@ -179,11 +179,12 @@ class StreamWriter:
         while True:
             try:
                 receipts = await self._publisher.publish_many(batch)
+            except InvalidEventError as error:  # its start has a larger `meta` than events may
+                self._give_up(error)
+                return
             except PublishError as error:
                 if not error.retryable or self._is_late():
-                    _logger.warning("stream lost key=%s error=%r", self._lease.key, str(error))
-                    with self._lock:
-                        self.state.give_up()
+                    self._give_up(error)
                     return
                 failures += 1
                 _logger.info("stream delayed key=%s error=%r", self._lease.key, str(error))
@@ -192,6 +193,11 @@ class StreamWriter:
                 with self._lock:
                     self.state.accept(receipts)
                 return
+
+    def _give_up(self, error: RealtimeError) -> None:
+        _logger.warning("stream lost key=%s error=%r", self._lease.key, str(error))
+        with self._lock:
+            self.state.give_up()
 
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline

@@ -52,6 +52,7 @@ class StreamBroadcaster(Protocol):
     """Broadcaster, as its streams need it."""
 
     backend: Backend | None
+    limit_event_bytes: int
 
     async def publish_many(self, events: Sequence[Event]) -> list[Receipt]:
         """Publish events in order; see `Broadcaster.publish_many`."""
@@ -117,6 +118,7 @@ class Streams:
             format=format,
             meta=meta,
             pace=pace,
+            limit=self._broadcaster.limit_event_bytes,
         )
         return StreamWriter(self, state, Lease(channel, stream_key(stream), state.attempt))
 

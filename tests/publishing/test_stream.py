@@ -203,6 +203,26 @@ async def test_item_that_is_no_json_is_refused(broadcaster: Broadcaster) -> None
             stream.append(object())
 
 
+async def test_item_larger_than_an_event_is_refused_and_parts_keep_the_limit() -> None:
+    async with (
+        Broadcaster(log=MemoryBackend(), limit_event_bytes=200) as broadcaster,
+        broadcaster.stream(CHANNEL) as stream,
+    ):
+        with pytest.raises(InvalidEventError, match="REALTIME_LIMIT_EVENT_BYTES"):
+            stream.append("x" * 200)
+        for _ in range(100):
+            stream.append("y" * 10)
+    assert (stream.state, stream.text) == ("completed", "y" * 1_000)
+
+
+async def test_stream_whose_start_is_too_large_fails(caplog: pytest.LogCaptureFixture) -> None:
+    async with Broadcaster(log=MemoryBackend(), limit_event_bytes=200) as broadcaster:
+        async with broadcaster.stream(CHANNEL, meta="x" * 500) as stream:
+            stream.append("a")
+        assert (stream.state, stream.text) == ("failed", "")
+    assert "stream lost" in caplog.text
+
+
 async def test_half_a_surrogate_pair_is_refused(broadcaster: Broadcaster) -> None:
     async with broadcaster.stream(CHANNEL) as stream:
         with pytest.raises(InvalidEventError, match="not JSON"):

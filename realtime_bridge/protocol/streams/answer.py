@@ -11,6 +11,7 @@ from realtime_bridge.protocol.streams.encoder import StreamEncoder
 from realtime_bridge.protocol.streams.steps import Ended, Items, Lost, Started, Step
 
 RESTARTED = "The answer was begun again: load it again"
+TRIMMED = "Parts of this answer are no longer kept: load it from the application"
 LOST = "The program that writes this answer is silent: load it again later"
 
 
@@ -64,6 +65,8 @@ class Answer(StreamEncoder):
         """Return the events after which the answer is worthless or incomplete."""
 
     def _start(self, step: Started) -> bytes:
+        if step.trimmed:
+            return self._end(self.failure(TRIMMED))
         if not self._has_begun:
             self._has_begun, self._attempt = True, step.attempt
             return self.beginning(step)

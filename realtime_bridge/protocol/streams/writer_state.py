@@ -6,8 +6,13 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from realtime_bridge.errors import StreamFullError, StreamStoppedError, StreamSupersededError
-from realtime_bridge.model.event import Event
+from realtime_bridge.errors import (
+    InvalidEventError,
+    StreamFullError,
+    StreamStoppedError,
+    StreamSupersededError,
+)
+from realtime_bridge.model.event import MAX_DATA_BYTES, Event
 from realtime_bridge.model.key_write import KeyWrite, Refusal
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.protocol.streams.snapshot import ENDED, PART, STARTED, stream_key
@@ -44,6 +49,7 @@ class StreamState:
         format: form of the items.
         meta: JSON value for readers.
         pace: shortest time between two parts.
+        limit: most bytes of an event's data.
 
     """
 
@@ -57,27 +63,27 @@ class StreamState:
         format: StreamFormat,  # noqa: A002 -- the field's name on the wire
         meta: Any,
         pace: float,
+        limit: int = MAX_DATA_BYTES,
     ) -> None:
         self.state: WriterState = "open"
         self.stream: str = stream
         self.attempt: str = attempt
         self.format: StreamFormat = format
         self._channel, self._nonce, self._meta, self._pace = channel, nonce, meta, pace
-        self._key = stream_key(stream)
-        self._append = KeyWrite("append", attempt)
+        self._key, self._append = stream_key(stream), KeyWrite("append", attempt)
+        self._limit, self._part_bytes = limit - 2, min(PART_BYTES, limit - 2)
+        """Most bytes of one item, and of a part's items: an event has two brackets around them."""
         self._items: list[bytes] = []
         """All items, as JSON."""
         self._accepted = self._sent = 0
         """Number of the first items that the log has; and with those that are in flight."""
-        self._waiting_bytes = 0
-        self._count = 0
-        """Number of events so far, for their ids."""
+        self._waiting_bytes = self._count = 0
+        """Bytes of the items that wait; and the number of events so far, for their ids."""
         self._beginning: Literal["always", "absent", "own"] | None = "always"
         """Condition of the take-over at the beginning that comes next; `own`: no take-over."""
         self._epoch: str | None = None
         """Epoch of the last accepted event: another one shows that the log may have lost some."""
         self._end: dict[str, Any] = {}
-        """Data of the end."""
         self._has_end = False
         """True while the end waits to be published."""
         self._in_flight: list[_Part] = []
@@ -110,9 +116,15 @@ class StreamState:
             StreamStoppedError: the stream was stopped, or has ended here.
             StreamSupersededError: another attempt took the stream over.
             StreamFullError: the stream has its most bytes, or as many wait for the log.
+            InvalidEventError: the item is larger than an event may be.
 
         """
         self.check()
+        if len(item) > self._limit:
+            raise InvalidEventError(
+                f"The item has {len(item):,} bytes, over the limit of {self._limit:,}: "
+                "append less, or raise REALTIME_LIMIT_EVENT_BYTES"
+            )
         if self._refused == "full" or self._waiting_bytes + len(item) > WAITING_BYTES:
             raise StreamFullError(
                 f"Stream {self.stream} is full: end it, and go on in another stream"
@@ -146,7 +158,7 @@ class StreamState:
         """Return the time of the next batch; None while there is nothing to publish."""
         if self._in_flight or self.state == "stopped" or self._refused == "superseded":
             return None
-        if self._beginning or self._has_end or self._waiting_bytes >= PART_BYTES:
+        if self._beginning or self._has_end or self._waiting_bytes >= self._part_bytes:
             return 0.0
         return self._next_at if self._sent < len(self._items) else None
 
@@ -242,7 +254,7 @@ class StreamState:
         self._sent, self._waiting_bytes = len(self._items), 0
         start = size = 0
         for end, item in enumerate(waiting):
-            if size + len(item) > PART_BYTES and end > start:
+            if size + len(item) > self._part_bytes and end > start:
                 yield self._part(waiting[start:end])
                 start, size = end, 0
             size += len(item) + 1

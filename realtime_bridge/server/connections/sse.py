@@ -1,5 +1,7 @@
 """Server-Sent Events: the messages of a WebSocket, for networks that block WebSockets."""
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -10,7 +12,7 @@ from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.asgi import ASGIConnection
 from realtime_bridge.server.connections.connection import Connection
-from realtime_bridge.server.http.request import HTTPError, Request, Send
+from realtime_bridge.server.http.request import DISCONNECTED, HTTPError, Request, Send
 from realtime_bridge.server.http.requested_positions import RequestedPositions, read_positions
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.services import ConnectionServices
@@ -49,7 +51,10 @@ class StreamConnection(ASGIConnection, Connection):
         await self._send_body(RETRY)
         await self.run(partial(self.open, principal, requested))
         if await self.finish():
-            await self._asgi_send({"type": "http.response.body", "body": b""})
+            # A reader that takes nothing would keep this task without an end.
+            with suppress(*DISCONNECTED):
+                async with asyncio.timeout(self._services.timing.close):
+                    await self._asgi_send({"type": "http.response.body", "body": b""})
 
     async def transmit(self, message: bytes) -> None:
         """Send one message as an event, with its position as the id."""

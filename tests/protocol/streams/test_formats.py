@@ -8,7 +8,7 @@ import pytest
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.streams.ag_ui import AGUIRun
-from realtime_bridge.protocol.streams.answer import LOST, RESTARTED
+from realtime_bridge.protocol.streams.answer import LOST, RESTARTED, TRIMMED
 from realtime_bridge.protocol.streams.encoder import StreamEncoder
 from realtime_bridge.protocol.streams.event_stream import EventStream
 from realtime_bridge.protocol.streams.steps import read_group, read_step
@@ -100,6 +100,23 @@ def test_failure_and_silence_end_an_answer_with_an_error() -> None:
         assert encode(run, started(), last)[2:] == [{"type": "RUN_ERROR", "message": error}]
         assert message.is_over
         assert run.is_over
+
+
+@pytest.mark.parametrize(
+    ("encoder", "error"),
+    [
+        (UIMessageStream(STREAM), {"type": "error", "errorText": TRIMMED}),
+        (AGUIRun(CHANNEL, STREAM), {"type": "RUN_ERROR", "message": TRIMMED}),
+    ],
+)
+def test_answer_whose_items_expired_is_an_error(
+    encoder: StreamEncoder, error: dict[str, Any]
+) -> None:
+    steps = read_group([started(1), ended(10)])
+    sent = read(encoder.encode(step) for step in steps if not encoder.is_over)
+    assert error in sent
+    assert {"type": "finish"} not in sent
+    assert encoder.is_over
 
 
 def test_interrupted_answer_is_never_taken_for_a_whole_one() -> None:

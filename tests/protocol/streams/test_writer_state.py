@@ -196,7 +196,8 @@ def test_full_stream_takes_no_items_but_its_end() -> None:
 def test_items_that_wait_are_bounded() -> None:
     stream = writer()
     stream.next_batch(0.0)
-    add(stream, "x" * (WAITING_BYTES - 2))
+    for _ in range(2):
+        add(stream, "x" * (WAITING_BYTES // 2 - 2))
     with pytest.raises(StreamFullError):
         add(stream, "y")
 

@@ -19,20 +19,33 @@ IMPATIENT = ServerTiming(session=SessionTiming(stalled=0.05), close=0.05)
 
 
 async def call(
-    site: Site, route: str, query: str, send: Callable[[Message], Awaitable[None]]
+    site: Site,
+    route: str,
+    query: str,
+    send: Callable[[Message], Awaitable[None]],
+    body: bytes | None = None,
+    *,
+    seconds: float = 600,
 ) -> None:
     """Call the bridge as an ASGI server does, for a client that never disconnects."""
     scope: dict[str, Any] = {
         "type": "http",
-        "method": "GET",
+        "method": "GET" if body is None else "POST",
         "path": f"{site.path}/{route}",
         "query_string": query.encode(),
-        "headers": [(b"host", b"127.0.0.1"), (b"realtime-token", site.token().encode())],
+        "headers": [
+            (b"host", b"127.0.0.1"),
+            (b"content-type", b"application/json"),
+            (b"realtime-token", site.token(seconds=seconds).encode()),
+        ],
     }
 
+    requests: list[Message] = [{"type": "http.request", "body": body or b"", "more_body": False}]
+
     async def receive() -> Message:
-        await asyncio.Event().wait()
-        return {}
+        if not requests:
+            await asyncio.Event().wait()
+        return requests.pop()
 
     async with asyncio.timeout(TIMEOUT):
         await site.bridge(scope, receive, send)
@@ -50,6 +63,20 @@ async def test_stalled_reader_leaves_no_task(serve: Serve, form: str) -> None:
         stream.append("a")
         await until(lambda: stream.items)
         await call(site, "stream", f"channel={CHANNEL}&id=m1&format={form}", take_nothing)
+    await site.left_nothing()
+
+
+async def test_reader_that_takes_no_end_leaves_no_task(serve: Serve) -> None:
+    session = SessionTiming(token_skew=0.0)
+    site = await serve(timing=ServerTiming(session=session, close=0.05))
+
+    async def take_all_but_the_end(message: Message) -> None:
+        assert message.get("status", 200) == 200
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            await asyncio.Event().wait()
+
+    body = b'{"positions": {"chat.1": null}}'
+    await call(site, "sse", "", take_all_but_the_end, body, seconds=1.01)
     await site.left_nothing()
 
 
