@@ -1,6 +1,7 @@
 """Members of one channel, as readers see them: folded from events, each user once."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Any, Literal
 
@@ -50,8 +51,10 @@ class MemberList:
     """
 
     def __init__(self) -> None:
-        self._present: dict[str, PresentMember] = {}
-        """Members by key, in the order of their last events."""
+        self._users: dict[str, str] = {}
+        """User of each key."""
+        self._present: dict[str, dict[str, PresentMember]] = {}
+        """Members by user and key, in the order of the keys' last events."""
         self._shown: dict[str, PresentMember] = {}
         """Members by user, in the order in which they joined."""
         self._leaving: dict[str, int] = {}
@@ -61,7 +64,7 @@ class MemberList:
     @property
     def members(self) -> Sequence[PresentMember]:
         """The members that joined first, 100 at most."""
-        return list(self._shown.values())[:MAX_MEMBERS]
+        return list(islice(self._shown.values(), MAX_MEMBERS))
 
     @property
     def count(self) -> int:
@@ -75,17 +78,17 @@ class MemberList:
 
     def load(self, events: Iterable[Event], now: int) -> list[PresenceChange]:
         """Handle a snapshot, and return the changes; after the first one there are none."""
+        self._users.clear()
         self._present.clear()
         for event in events:
             self._fold(event)
-        changes = self._update(now)
+        changes = self._update([*self._present, *self._shown], now)
         is_first, self._is_loaded = not self._is_loaded, True
         return [] if is_first else changes
 
     def handle(self, event: Event, now: int) -> list[PresenceChange]:
         """Handle an event, and return the changes."""
-        self._fold(event)
-        return self._update(now)
+        return self._update(self._fold(event), now)
 
     def tick(self, now: int) -> list[PresenceChange]:
         """Return the departures that are due."""
@@ -94,29 +97,43 @@ class MemberList:
             del self._leaving[user]
         return [PresenceChange("left", self._shown.pop(user)) for user in due]
 
-    def _fold(self, event: Event) -> None:
-        if event.key is None:
-            return
+    def _fold(self, event: Event) -> Sequence[str]:
+        """Fold an event, and return the users that it concerns."""
+        key = event.key
+        if key is None:
+            return ()
         if event.fold in ("end", "lapse"):
-            self._present.pop(event.key, None)
-            return
+            return self._end(key)
         data = event.data
         user = data.get("user") if isinstance(data, dict) else None
-        if event.fold is None and isinstance(user, str):
-            self._present.pop(event.key, None)  # then inserted last: the latest info counts
-            info = data.get("info")
-            member = PresentMember(user, info if isinstance(info, dict) else None)
-            self._present[event.key] = member
+        if event.fold is not None or not isinstance(user, str):
+            return ()
+        former, info = self._end(key), data.get("info")
+        member = PresentMember(user, info if isinstance(info, dict) else None)
+        self._users[key] = user
+        self._present.setdefault(user, {})[key] = member
+        return (*former, user)
 
-    def _update(self, now: int) -> list[PresenceChange]:
+    def _end(self, key: str) -> Sequence[str]:
+        """End a key, and return its user."""
+        user = self._users.pop(key, None)
+        if user is None:
+            return ()
+        del self._present[user][key]
+        if not self._present[user]:
+            del self._present[user]
+        return (user,)
+
+    def _update(self, users: Iterable[str], now: int) -> list[PresenceChange]:
+        """Compare the list with the keys of some users, and return the changes."""
         changes = self.tick(now)
-        present = {member.user: member for member in self._present.values()}
-        for user, member in present.items():
-            if user not in self._shown:
-                changes.append(PresenceChange("joined", member))
-            self._shown[user] = member
-            self._leaving.pop(user, None)
-        for user in self._shown:
-            if user not in present:
+        for user in users:
+            if keys := self._present.get(user):
+                member = keys[next(reversed(keys))]  # the latest information counts
+                if user not in self._shown:
+                    changes.append(PresenceChange("joined", member))
+                self._shown[user] = member
+                self._leaving.pop(user, None)
+            elif user in self._shown:
                 self._leaving.setdefault(user, now + STAY)
         return changes

@@ -18,8 +18,10 @@ export interface PresenceChange {
  * comes. The members of the first snapshot have not joined: they were there.
  */
 export class MemberList {
-  /** Members by key, in the order of their last events. */
-  private readonly _present = new Map<string, PresenceMember>();
+  /** User of each key. */
+  private readonly _users = new Map<string, string>();
+  /** Members by user and key, in the order of the keys' last events. */
+  private readonly _present = new Map<string, Map<string, PresenceMember>>();
   /** Members by user, in the order in which they joined. */
   private readonly _shown = new Map<string, PresenceMember>();
   /** Moment at which a user who has no key is removed. */
@@ -41,17 +43,17 @@ export class MemberList {
   }
 
   load(events: readonly RealtimeEvent[], now: number): PresenceChange[] {
+    this._users.clear();
     this._present.clear();
     for (const event of events) this._fold(event);
-    const changes = this._update(now);
+    const changes = this._update([...this._present.keys(), ...this._shown.keys()], now);
     if (this._isLoaded) return changes;
     this._isLoaded = true;
     return [];
   }
 
   handle(event: RealtimeEvent, now: number): PresenceChange[] {
-    this._fold(event);
-    return this._update(now);
+    return this._update(this._fold(event), now);
   }
 
   tick(now: number): PresenceChange[] {
@@ -64,26 +66,42 @@ export class MemberList {
     });
   }
 
-  private _fold({ key, fold, data }: RealtimeEvent): void {
-    if (!key) return;
-    if (fold === 'end' || fold === 'lapse') {
-      this._present.delete(key);
-    } else if (!fold && isFields(data) && typeof data.user === 'string') {
-      this._present.delete(key); // then inserted last: the latest info counts
-      this._present.set(key, { user: data.user, info: isFields(data.info) ? data.info : null });
-    }
+  /** Fold an event, and return the users that it concerns. */
+  private _fold({ key, fold, data }: RealtimeEvent): string[] {
+    if (!key) return [];
+    if (fold === 'end' || fold === 'lapse') return this._end(key);
+    if (fold || !isFields(data) || typeof data.user !== 'string') return [];
+    const { user, info } = data;
+    const former = this._end(key);
+    const keys = this._present.get(user) ?? new Map<string, PresenceMember>();
+    this._users.set(key, user);
+    this._present.set(user, keys.set(key, { user, info: isFields(info) ? info : null }));
+    return [...former, user];
   }
 
-  private _update(now: number): PresenceChange[] {
+  /** End a key, and return its user. */
+  private _end(key: string): string[] {
+    const user = this._users.get(key);
+    if (user === undefined) return [];
+    const keys = this._present.get(user);
+    keys?.delete(key);
+    if (!keys?.size) this._present.delete(user);
+    this._users.delete(key);
+    return [user];
+  }
+
+  /** Compare the list with the keys of some users, and return the changes. */
+  private _update(users: readonly string[], now: number): PresenceChange[] {
     const changes = this.tick(now);
-    const present = new Map([...this._present.values()].map((member) => [member.user, member]));
-    for (const [user, member] of present) {
-      if (!this._shown.has(user)) changes.push({ kind: 'joined', member });
-      this._shown.set(user, member);
-      this._leaving.delete(user);
-    }
-    for (const user of this._shown.keys()) {
-      if (!present.has(user) && !this._leaving.has(user)) this._leaving.set(user, now + STAY_MS);
+    for (const user of users) {
+      const member = [...(this._present.get(user)?.values() ?? [])].at(-1); // the latest information counts
+      if (member) {
+        if (!this._shown.has(user)) changes.push({ kind: 'joined', member });
+        this._shown.set(user, member);
+        this._leaving.delete(user);
+      } else if (this._shown.has(user) && !this._leaving.has(user)) {
+        this._leaving.set(user, now + STAY_MS);
+      }
     }
     return changes;
   }
