@@ -23,6 +23,7 @@ LONGEST = (
     "browser/test_idle_page.py",
     "browser/test_network_faults.py",
     "simulation/test_simulation.py",
+    "nodes/test_presence_load.py",
     "nodes/test_redis_load.py",
     "integrations/test_servers.py",
     "examples/test_processing_queue.py",
