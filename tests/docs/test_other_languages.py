@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -13,11 +14,18 @@ from tests.cli.processes import SECRET, ServeProcess, command, environment
 from tests.docs.test_code_blocks import ROOT
 
 PAGE = ROOT / "docs" / "other-languages.md"
-COMMANDS = {"publish.sh": ["sh"], "publish.mjs": ["node"], "publish.go": ["go", "run"]}
+COMMANDS = {
+    "publish.sh": ["sh"],
+    "publish.mjs": ["node"],
+    "publish.go": ["go", "run"],
+    "publish.php": ["php"],
+}
 PROGRAMS = [("publish.sh", 1), ("publish.mjs", 2)]
 if "TEST_GO" in os.environ:
     # Go compiles its libraries for 40 s, so a job of the CI workflow alone runs Go's program.
     PROGRAMS.append(("publish.go", 3))
+if shutil.which("php"):
+    PROGRAMS.append(("publish.php", 4))
 
 
 def program(name: str) -> str:
