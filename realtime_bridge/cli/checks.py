@@ -49,6 +49,10 @@ async def run_checks() -> AsyncGenerator[CheckResult]:
     """Yield the result of each check: configuration, secret, components, one published event."""
     try:
         settings = Settings.load()
+        if settings.pusher_door:
+            from realtime_bridge.server.pusher.settings import PusherAppSettings
+
+            PusherAppSettings.load()  # a check: a server does not start without them
         broadcaster = Broadcaster.from_settings(settings)
         # Where the server pushes for its workers, its configuration has to work too.
         backend = broadcaster.backend or server_pipeline(settings).backend

@@ -57,6 +57,17 @@ def test_invalid_configuration_is_a_failed_check(tmp_path: Path) -> None:
     assert "Did you mean 'memory'?" in check["detail"]
 
 
+def test_missing_credentials_of_the_pusher_app_are_a_failed_check(tmp_path: Path) -> None:
+    variables = {
+        "REALTIME_BACKEND": "memory",
+        "REALTIME_SECRET": SECRET,
+        "REALTIME_PUSHER_DOOR": "on",
+        "REALTIME_PUSHER_APP_ID": "1",
+    }
+    error = complaint(run("doctor", folder=tmp_path, variables=variables), status=1)
+    assert "REALTIME_PUSHER_KEY: it is not set" in error
+
+
 def test_missing_log_is_reported_once(tmp_path: Path) -> None:
     variables = {"REALTIME_BACKEND": "ably", "REALTIME_ABLY_KEY": "app.key:secret"}
     unreachable = {"REALTIME_ABLY_ENDPOINT": "127.0.0.1", "REALTIME_ABLY_PORT": "9"}
