@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.server.harness import Serve, Site
+from tests.server.harness import FAST, Serve, Site
 from tests.server.pusher.clients import ENVIRONMENT
 
 
@@ -11,6 +11,12 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """Set the credentials of the app."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def shell() -> str:
+    """Run each test over the shell of `serve`, which passes these paths on to the portable one."""
+    return FAST
 
 
 @pytest.fixture
