@@ -66,16 +66,18 @@ async def test_every_list_is_true_after_a_node_was_killed(
                     *(closes[page].enter_async_context(page.presence) for page in group)
                 )
                 followers += [tasks.create_task(page.follow()) for page in group]
-            await all_show(pages, USERS, JOIN_SECONDS)
+            joined = await all_show(pages, USERS, JOIN_SECONDS)
             check(pages, joined=set(users), left=set())
             cluster.kill(2)
             gone = [page for page in pages if page.user in leavers]
             staying = [page for page in pages if page.user not in leavers]
-            for page in gone:
-                followers[pages.index(page)].cancel()
-                await closes[page].aclose()
+            for page, follower in zip(pages, followers, strict=True):
+                if page in gone:
+                    follower.cancel()
+            closing = asyncio.gather(*(closes[page].aclose() for page in gone))
             taken = await all_show(staying, USERS - len(leavers), SECONDS)
-            print(f"every list was true after {taken:.1f} s")
+            await closing
+            print(f"all joined after {joined:.1f} s, every list was true after {taken:.1f} s")
             check(staying, joined=set(users), left=leavers)
             for follower in followers:
                 follower.cancel()
@@ -85,8 +87,12 @@ async def all_show(pages: list[Page], count: int, seconds: float) -> float:
     """Wait until each page shows so many members, and return the time that it took."""
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    async with asyncio.timeout(seconds):
-        await asyncio.gather(*(page.until(count) for page in pages))
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(page.until(count) for page in pages))
+    except TimeoutError:
+        late = Counter(page.presence.count for page in pages)
+        raise AssertionError(f"after {seconds:g} s, pages by members shown: {late}") from None
     return loop.time() - begin
 
 
