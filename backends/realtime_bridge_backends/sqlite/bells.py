@@ -1,11 +1,15 @@
 """Bells: one datagram socket for each listener, which a commit of any process rings."""
 
 import asyncio
+import errno
 import hashlib
+import logging
 import os
 import socket
+import stat
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +23,10 @@ MAX_PATH = 100
 FRESH_SECONDS = 0.1
 """Age at which a folder's time of change can be trusted: the kernel's clock of files is coarse."""
 
+_logger = logging.getLogger("realtime_bridge.backend")
+
 _FOLDER_MODE = 0o700
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _NAME_BYTES = 32
 
 
@@ -32,6 +39,34 @@ def folder_of(path: Path) -> Path:
     return Path(tempfile.gettempdir(), f"rb-{digest}")
 
 
+def make_folder(path: Path) -> Path:
+    """Return the folder of a log's bells, made where it is missing.
+
+    Raises:
+        OSError: it cannot be made, or other users can change it.
+
+    """
+    folder = folder_of(path)
+    folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+    if not is_private(folder.lstat(), _owners(path)):
+        raise PermissionError(errno.EPERM, "other users can change it", str(folder))
+    return folder
+
+
+def is_private(status: os.stat_result, owners: Collection[int]) -> bool:
+    """Return whether only these users can change a folder; the status follows no link.
+
+    Any user of the machine can put a folder, or a link to one, where temporary files are.
+    """
+    is_folder = stat.S_ISDIR(status.st_mode)
+    return is_folder and status.st_uid in owners and not status.st_mode & _OTHERS_WRITE
+
+
+def _owners(path: Path) -> set[int]:
+    """Return the users that may own the bells: this one, and the owner of the log."""
+    return {os.geteuid(), path.stat().st_uid}
+
+
 class Bells:
     """Bells of all listeners, rung by one thread.
 
@@ -42,6 +77,7 @@ class Bells:
 
     def __init__(self, path: Path) -> None:
         self._folder = folder_of(path)
+        self._owners = _owners(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._paths: list[str] = []
@@ -55,33 +91,41 @@ class Bells:
                 self._socket.sendto(b"!", path)
             except BlockingIOError:
                 continue  # datagrams wait for it: it is awake
-            except OSError:
+            except ConnectionRefusedError:
                 self._remove(path)
+            except OSError:
+                self._is_fresh = True  # it is gone, or of another user
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
     def _current(self) -> list[str]:
+        # No error ends the thread of the writer: listeners without a bell look by themselves.
         try:
-            changed_at = self._folder.stat().st_mtime_ns
+            status = self._folder.lstat()
+            if not is_private(status, self._owners):
+                return []
+            changed_at = status.st_mtime_ns
             if self._is_fresh or changed_at != self._changed_at:
                 self._paths = [entry.path for entry in os.scandir(self._folder)]
                 self._changed_at = changed_at
                 self._is_fresh = time.time() - changed_at / 1e9 < FRESH_SECONDS
-        except FileNotFoundError:
+        except OSError:
             self._paths = []
         return self._paths
 
     def _remove(self, path: str) -> None:
-        # Refused: the process of the listener is gone, and did not remove its socket.
+        # Refused: the process of the listener is gone, and did not remove its socket. A file that
+        # is no socket refuses too, and stays.
         self._is_fresh = True
         with suppress(OSError):
-            Path(path).unlink()
+            if Path(path).is_socket():
+                Path(path).unlink()
 
 
 class Bell:
-    """Bell of one listener, in its event loop.
+    """Bell of one listener, in its event loop; without a folder for it, only time ends a wait.
 
     Args:
         path: the path of the log.
@@ -89,21 +133,28 @@ class Bell:
     """
 
     def __init__(self, path: Path) -> None:
-        self._folder = folder_of(path)
+        self._log = path
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._path = self._folder / f"{os.getpid()}-{ids.nonce()}"
+        self._path: Path | None = None
 
     def __enter__(self) -> Self:
         try:
-            self._folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            path = make_folder(self._log) / f"{os.getpid()}-{ids.nonce()}"
             self._socket.setblocking(False)
-            self._socket.bind(str(self._path))
-        except BaseException:
+            self._socket.bind(str(path))
+        except OSError as error:
             self._socket.close()
-            raise
-        self._loop.add_reader(self._socket, self._on_ring)
+            _logger.warning(
+                "listener without a bell, events arrive later: run `realtime-bridge doctor` "
+                "path=%s error=%r",
+                self._log,
+                str(error),
+            )
+        else:
+            self._path = path
+            self._loop.add_reader(self._socket, self._on_ring)
         return self
 
     def __exit__(
@@ -112,9 +163,10 @@ class Bell:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
-        self._path.unlink(missing_ok=True)
+        if self._path:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._path.unlink(missing_ok=True)
 
     async def wait(self, seconds: float) -> None:
         """Wait until the bell rings, for a time at most."""

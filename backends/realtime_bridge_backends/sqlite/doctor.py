@@ -13,7 +13,7 @@ from typing import Literal
 
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.model import ids
-from realtime_bridge_backends.sqlite.bells import Bells, folder_of
+from realtime_bridge_backends.sqlite.bells import Bells, folder_of, make_folder
 from realtime_bridge_backends.sqlite.database import connect, retry_while_busy, roll_back
 from realtime_bridge_backends.sqlite.filesystems import Mount, mount_of, read_mountinfo
 
@@ -103,7 +103,7 @@ def check_bells(path: Path) -> CheckResult:
     folder = folder_of(path)
     own = folder / f"{os.getpid()}-{ids.nonce()}"
     try:
-        folder.mkdir(mode=stat.S_IRWXU, exist_ok=True)
+        make_folder(path)
         before = len(list(folder.iterdir()))
         with closing(Bells(path)) as bells, socket(AF_UNIX, SOCK_DGRAM) as listener:
             listener.bind(str(own))
