@@ -34,9 +34,16 @@ def prepared_log(*, workers: int, form: LogFormat) -> Generator[None]:
         workers: number of processes.
         form: form of the line that reports a log in memory for want of a file.
 
+    Raises:
+        ConfigurationError: no log can be in the file that is configured.
+        PublishError: the file cannot be opened.
+
     """
     settings = Settings.load()
-    if not _is_undecided(settings) or (settings.dev and workers == 1):
+    if log_name(settings) == NAME:
+        asyncio.run(_open_and_close(settings))
+        yield
+    elif not _is_undecided(settings) or (settings.dev and workers == 1):
         yield
     elif settings.dev:
         with tempfile.TemporaryDirectory(prefix="realtime-") as folder:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 from tests.cli.processes import SECRET, ServeProcess, complaint, run
 
 REAL = {"REALTIME_SECRET": SECRET}
@@ -94,3 +96,22 @@ def test_directory_that_everyone_can_write_gives_a_log_in_memory(tmp_path: Path)
     with ServeProcess(folder=tmp_path, variables=REAL) as server:
         assert log_of(server) == "memory"
         assert any("writable by everyone" in line for line in server.errors)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_chosen_file_that_is_refused_is_one_sentence(tmp_path: Path, workers: str) -> None:
+    missing = tmp_path / "missing"
+    chosen = {"REALTIME_SQLITE_PATH": str(missing / "log.db")}
+    options = ("serve", "--port", "0", "--workers", workers)
+    result = run(*options, folder=tmp_path, variables=REAL | chosen)
+    assert complaint(result, status=1).startswith(f"error: {missing} is not a directory")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_chosen_file_of_another_program_is_one_sentence(tmp_path: Path) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("no database " * 100)
+    chosen = {"REALTIME_SQLITE_PATH": str(other)}
+    result = run("serve", "--port", "0", folder=tmp_path, variables=REAL | chosen)
+    assert "file is not a database" in complaint(result, status=1)
+    assert len(result.stderr.splitlines()) == 1
