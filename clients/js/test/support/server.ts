@@ -16,7 +16,9 @@ export const SLOW_CLOCK = {
   CLOCK_OFFSET: '-40',
 };
 
-const ENVIRONMENT = { ...process.env, REALTIME_SECRET: SECRET, REALTIME_BACKEND: 'websocket' };
+/** In memory: a log in a file would keep the events of an earlier run. */
+const OWN = { REALTIME_SECRET: SECRET, REALTIME_BACKEND: 'websocket', REALTIME_LOG: 'memory' };
+const ENVIRONMENT = { ...process.env, ...OWN };
 
 export class Server {
   private constructor(
