@@ -6,6 +6,7 @@ import { EMPTY, from, Observable, switchMap } from 'rxjs';
 import { report } from '../browser/report.js';
 import { askForStream } from '../streams/ask.js';
 import { readStream } from '../streams/read-stream.js';
+import { stopOnceKnown } from '../streams/stop-once-known.js';
 import { findStream } from '../streams/find-stream.js';
 import type { StreamAddress } from '../streams/find-stream.js';
 import type { Client, Stream } from '../types.js';
@@ -20,9 +21,15 @@ export interface BridgeAgentConfig extends AgentConfig {
   readonly channelOf: (threadId: string) => string;
 }
 
+/** Run of an agent; its stream is null until the application has answered. */
+interface Run {
+  source: Stream<unknown> | null;
+  isAborted: boolean;
+}
+
 /** `connectAgent()` reads the newest run of a thread from its first event; `abortRun()` stops the run for all its readers. */
 export class BridgeAgent extends AbstractAgent {
-  private _source: Stream<unknown> | null = null;
+  private _run: Run = { source: null, isAborted: false };
 
   constructor(private _config: BridgeAgentConfig) {
     super(_config);
@@ -33,7 +40,8 @@ export class BridgeAgent extends AbstractAgent {
   }
 
   override abortRun(): void {
-    this._source?.stop().catch(report);
+    this._run.isAborted = true;
+    if (this._run.source) stopOnceKnown(this._run.source).catch(report);
   }
 
   override clone(): BridgeAgent {
@@ -48,12 +56,17 @@ export class BridgeAgent extends AbstractAgent {
   }
 
   private _follow(reader: EventReader, place: Promise<StreamAddress | null>): Observable<BaseEvent> {
-    return from(place).pipe(switchMap((address) => (address ? this._read(reader, address) : EMPTY)));
+    const run: Run = { source: null, isAborted: false };
+    this._run = run;
+    const opened = place.then((address) => address && this._open(run, address));
+    return from(opened).pipe(
+      switchMap((source) => (source ? new Observable<BaseEvent>((subscriber) => readStream(source, reader, subscriber)) : EMPTY)),
+    );
   }
 
-  private _read(reader: EventReader, { channel, stream }: StreamAddress): Observable<BaseEvent> {
-    const source = this._config.client.stream<unknown>(channel, stream);
-    this._source = source;
-    return new Observable((subscriber) => readStream(source, reader, subscriber));
+  private _open(run: Run, { channel, stream }: StreamAddress): Stream<unknown> {
+    run.source = this._config.client.stream<unknown>(channel, stream);
+    if (run.isAborted) stopOnceKnown(run.source).catch(report);
+    return run.source;
   }
 }

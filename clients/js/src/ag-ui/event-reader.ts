@@ -55,7 +55,7 @@ export class EventReader {
     if (format !== 'text' && format !== 'ag-ui') {
       throw new Error(`Stream ${id} has the format ${format}: an agent reads text and ag-ui`);
     }
-    const items = this._cursor.read(state);
+    const items = state.trimmed ? [] : this._cursor.read(state);
     const events = this._opened(format === 'text' ? this._texts(id, items) : joined(items.filter(isEvent), DELTAS));
     this._parts.add(events);
     this._hasFinished ||= events.some(({ type }) => LAST.includes(type));
@@ -89,7 +89,7 @@ export class EventReader {
   }
 
   private _ending(state: StreamState<unknown>): Fields[] {
-    if (state.state === 'open') return [];
+    if (state.state === 'open' && !state.trimmed) return [];
     this.isOver = true;
     if (this._hasFinished) return [];
     if (isFailure(state)) return this._opened([{ type: EventType.RUN_ERROR, message: failureText(state) }]);

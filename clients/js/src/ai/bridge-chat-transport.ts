@@ -5,6 +5,7 @@ import { report } from '../browser/report.js';
 import { askForStream } from '../streams/ask.js';
 import { findStream } from '../streams/find-stream.js';
 import { readStream } from '../streams/read-stream.js';
+import { stopOnceKnown } from '../streams/stop-once-known.js';
 import type { StreamAddress } from '../streams/find-stream.js';
 import { StreamRestartedError } from '../streams/stream-restarted-error.js';
 import type { Client, Stream } from '../types.js';
@@ -88,18 +89,4 @@ export class BridgeChatTransport<Message extends UIMessage = UIMessage> implemen
     await new Promise((resolve) => setTimeout(resolve, RESUME_MS));
     if (this._resumes.get(chatId) === resumes) await stopOnceKnown(source);
   }
-}
-
-/** Stop a stream, after a wait for its start: a worker may begin it later. */
-function stopOnceKnown(source: Stream<unknown>): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let unsubscribe = (): void => {};
-    const update = (): void => {
-      if (source.state.get().state === 'unknown') return;
-      unsubscribe();
-      source.stop().then(resolve, reject);
-    };
-    unsubscribe = source.state.subscribe(update);
-    update();
-  });
 }

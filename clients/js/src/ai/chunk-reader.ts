@@ -35,7 +35,7 @@ export class ChunkReader {
     if (format !== 'text' && format !== 'ui-message') {
       throw new Error(`Stream ${id} has the format ${format}: a chat reads text and ui-message`);
     }
-    const items = this._cursor.read(state);
+    const items = state.trimmed ? [] : this._cursor.read(state);
     const chunks = this._named(id, format === 'text' ? this._texts(items) : items.filter(isChunk));
     this._parts.add(chunks);
     this._hasFinished ||= chunks.some(({ type }) => type === 'finish');
@@ -56,7 +56,7 @@ export class ChunkReader {
   }
 
   private _ending(state: StreamState<unknown>, id: string): UIMessageChunk[] {
-    if (state.state === 'open') return [];
+    if (state.state === 'open' && !state.trimmed) return [];
     this.isOver = true;
     if (isFailure(state)) return this._named(id, [{ type: 'error', errorText: failureText(state) }]);
     if (this._hasFinished) return [];

@@ -117,9 +117,40 @@ it('abort stops the stream for all', async () => {
   const writer = new StreamEvents(client);
   writer.begin();
   agent.abortRun();
-  expect(client.calls).toEqual([`stop ${CHANNEL} m1 a1`]);
+  await vi.waitFor(() => expect(client.calls).toEqual([`stop ${CHANNEL} m1 a1`]));
   writer.end('stopped');
   await run;
+});
+
+it('abort before the application answers stops the stream once it begins', async () => {
+  let answer: ((response: Response) => void) | undefined;
+  vi.stubGlobal('fetch', () => new Promise<Response>((resolve) => (answer = resolve)));
+  const run = agent.runAgent();
+  await vi.waitFor(() => expect(answer).toBeDefined());
+  agent.abortRun();
+  answer?.(Response.json({ channel: CHANNEL, stream: 'm1' }));
+  await vi.waitFor(() => expect(client.live).not.toEqual([]));
+  expect(client.calls).toEqual([]);
+  const writer = new StreamEvents(client);
+  writer.begin();
+  await vi.waitFor(() => expect(client.calls).toEqual([`stop ${CHANNEL} m1 a1`]));
+  writer.end('stopped');
+  await run;
+  expect(client.live).toEqual([]);
+});
+
+it('run whose parts expired is an error', async () => {
+  const errors: string[] = [];
+  agent.subscribe({ onRunErrorEvent: ({ event }) => void errors.push(event.message) });
+  const run = agent.runAgent();
+  await listening();
+  const writer = new StreamEvents(client);
+  writer.begin();
+  writer.append('a');
+  writer.skip();
+  writer.append('c');
+  await run;
+  expect(errors).toEqual(['Parts of this answer are no longer kept: load it from the application']);
 });
 
 it('another attempt and another format are errors of the run', async () => {

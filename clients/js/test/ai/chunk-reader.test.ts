@@ -26,3 +26,12 @@ it('a denied channel and another format are errors', () => {
   expect(() => new ChunkReader().read({ ...UNKNOWN_STREAM, error: 'Not yours' })).toThrow('Not yours');
   expect(() => new ChunkReader().read({ ...OPEN, format: 'json' })).toThrow('Stream m1 has the format json');
 });
+
+it('an answer that misses parts is an error, while it is written and after its end', () => {
+  const errorText = 'Parts of this answer are no longer kept: load it from the application';
+  for (const state of ['open', 'completed'] as const) {
+    const reader = new ChunkReader();
+    expect(reader.read({ ...OPEN, state, trimmed: true, items: ['end'] }).at(-1)).toEqual({ type: 'error', errorText });
+    expect(reader.isOver).toBe(true);
+  }
+});

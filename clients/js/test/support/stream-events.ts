@@ -26,6 +26,11 @@ export class StreamEvents {
     this.send('stream.part', items, 'append');
   }
 
+  /** Publish a part that no reader gets. */
+  skip(): void {
+    this.count += 1;
+  }
+
   end(state: string, error: string | null = null, time = Date.now()): void {
     this.send('stream.ended', { stream: this.id, state, error, by: null }, state === 'lost' ? 'lapse' : 'end', time);
   }
