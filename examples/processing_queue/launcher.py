@@ -73,7 +73,8 @@ async def _run_all(variant: Variant, port: int, ready: Callable[[], None]) -> No
             for command in variant.workers:
                 start = partial(_process, *command, end=variant.end)
                 worker = await children.enter_async_context(start())
-                watchers.create_task(_watch("worker", worker, start if variant.follow else None))
+                follow = partial(_recovered, variant, start) if variant.follow else None
+                watchers.create_task(_watch("worker", worker, follow))
             ready()
     except* LaunchError as errors:
         raise errors.exceptions[0] from None
@@ -102,6 +103,13 @@ async def _process(
         yield process
     finally:
         await _end(process, end)
+
+
+@asynccontextmanager
+async def _recovered(variant: Variant, start: Start) -> AsyncGenerator[Process]:
+    await asyncio.to_thread(variant.recover)
+    async with start() as process:
+        yield process
 
 
 async def _end(process: Process, number: Signals) -> None:

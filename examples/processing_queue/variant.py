@@ -26,6 +26,7 @@ class Variant:
         environment: returns the variables of all processes. It may raise LaunchError.
         begin: prepares the queue, and adds a job for each file. It is called before the
             processes start, with the environment set. It may raise LaunchError.
+        recover: called after a worker was killed, before another starts.
 
     """
 
@@ -35,4 +36,5 @@ class Variant:
     end: Signals = Signals.SIGTERM
     follow: bool = False
     follow_server: bool = False
+    recover: Callable[[], None] = lambda: None
     environment: Callable[[], Mapping[str, str]] = field(default=dict)

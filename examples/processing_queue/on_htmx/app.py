@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 
-from on_htmx.worker import cancel_mark, jobs, process, show
+from on_htmx.worker import jobs, process, show
 from on_huey.jobs import Job
 from realtime_bridge.server import Bridge
 from web import Uploaded, User, application, current_user, reject_other_sites
@@ -29,4 +29,4 @@ def cancel(job_id: str, user: User, request: Request) -> None:
     job = jobs.get(job_id)
     if job is None or job.user != user:
         raise HTTPException(404, "There is no such job.")
-    cancel_mark(job.id).touch()
+    jobs.cancel(job.id)

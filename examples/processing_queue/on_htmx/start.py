@@ -1,5 +1,7 @@
 """Processing queue with htmx: the worker renders the rows of a page without a script."""
 
+from dataclasses import replace
+
 from huey.exceptions import HueyException
 
 from configuration import USER
@@ -20,6 +22,7 @@ def _begin(files: Files) -> None:
     from on_huey.jobs import Job
 
     for job in jobs.unfinished():
+        jobs.save(replace(job, state="queued"))
         process(job.id)
     for name, path in files:
         job = Job(user=USER, name=name, path=str(path), size=path.stat().st_size)

@@ -1,6 +1,7 @@
 """Huey task that processes a file, and publishes the job's row as HTML."""
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from on_huey.worker import (
     configuration,
     huey,
     jobs,
+    raise_if_cancelled,
 )
 from reading import at_intervals, read_in_stages, size_of
 from realtime_bridge import PublishError
@@ -20,25 +22,20 @@ from realtime_bridge import PublishError
 logger = logging.getLogger("huey.processing_queue")
 
 
-class CancelledJobError(Exception):
-    """Cancel of the job by its user."""
-
-
 @huey.task()  # type: ignore[untyped-decorator]
 def process(job_id: str) -> None:
     """Process a job's file from the start, and end as `completed` or `failed`."""
-    job = jobs.get(job_id)
+    job = jobs.take(job_id, worker=os.getpid())
     if job is None:
-        logger.warning("job not found job=%s", job_id)
+        logger.info("job not taken job=%s", job_id)
         return
 
     def report_progress(stage: str, done: int) -> None:
-        if cancel_mark(job_id).exists():
-            raise CancelledJobError("Cancelled")
+        raise_if_cancelled(job)
         show(replace(job, stage=stage, bytes_done=done))
 
     try:
-        job = replace(job, state="started", bytes_done=0, size=size_of(Path(job.path)))
+        job = replace(job, size=size_of(Path(job.path)))
         show(job)
         report = at_intervals(PROGRESS_INTERVAL, report_progress)
         rate = configuration.bytes_per_second
@@ -69,8 +66,3 @@ def show_again(job_id: str) -> None:
     """Publish a job's end again: no later row would replace it."""
     if job := jobs.get(job_id):
         show(job)
-
-
-def cancel_mark(job_id: str) -> Path:
-    """Return the file that asks the worker to cancel a job."""
-    return configuration.data / f"cancel-{job_id}"

@@ -2,10 +2,11 @@
 
 import logging
 import os
-from signal import SIGTERM
+from contextlib import suppress
+from signal import SIGKILL, SIGTERM
 from typing import Any
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from on_huey.jobs import Job
@@ -39,6 +40,31 @@ async def upload(user: User, file: Uploaded) -> dict[str, Any]:
     await publish_queued(job)
     await run_in_threadpool(process, job.id)
     return job.view()
+
+
+@bridge.on_cancel
+def cancel(channel: str, job: str, by: str | None) -> None:
+    """Write the request into the job's row: its worker reads it a moment later."""
+    jobs.cancel(job)
+
+
+@bridge.on_answer
+def answer(channel: str, job: str, question: str, value: object, by: str | None) -> None:
+    """Write the answer into the job's row, where its worker waits for it."""
+    jobs.answer(job, str(value))
+
+
+@app.post("/api/kill-worker", status_code=202)
+def kill_worker(user: User, request: Request) -> dict[str, int]:
+    """Kill the worker of running jobs, to show the next attempt; the launcher starts another."""
+    reject_other_sites(request)
+    workers = {job.worker for job in jobs.unfinished() if job.worker}
+    if not workers:
+        raise HTTPException(409, "No worker has a job now: upload a file first.")
+    for worker in workers:
+        with suppress(ProcessLookupError):  # an earlier click killed it
+            os.kill(worker, SIGKILL)
+    return {"killed": len(workers)}
 
 
 @app.post("/api/restart", status_code=202)

@@ -12,12 +12,16 @@ from uuid import uuid4
 
 from stages import STAGES
 
-State = Literal["queued", "started", "completed", "failed"]
+State = Literal["queued", "started", "asking", "lost", "completed", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Job that processes a file, with its state and progress."""
+    """Job that processes a file, with its state and progress.
+
+    `attempt` and `worker` are the number and the process of the latest run. `cancelling` and
+    `answer` are requests of people: the web application writes them, and the worker reads them.
+    """
 
     user: str
     name: str
@@ -30,6 +34,12 @@ class Job:
     bytes_done: int = 0
     result: dict[str, Any] | None = None
     error: str | None = None
+    message: str | None = None
+    question: dict[str, Any] | None = None
+    attempt: int = 0
+    worker: int | None = None
+    cancelling: bool = False
+    answer: str | None = None
 
     @property
     def channel(self) -> str:
@@ -43,7 +53,7 @@ class Job:
 
     @property
     def percent(self) -> float:
-        """Progress from 0 to 100; only a completed job has 100."""
+        """Progress from 0 to 100."""
         if self.state == "completed":
             return 100.0
         return self.bytes_done * 1000 // self.bytes_total / 10 if self.bytes_total else 0.0
@@ -51,7 +61,7 @@ class Job:
     @property
     def ended(self) -> bool:
         """True after the last change of state."""
-        return self.state in ("completed", "failed")
+        return self.state in ENDS
 
     def view(self) -> dict[str, Any]:
         """Return the whole state for the page, so that an event replaces all earlier ones."""
@@ -68,10 +78,26 @@ class Job:
             "bytes_total": self.bytes_total,
             "result": self.result,
             "error": self.error,
+            "message": self.message,
+            "question": self.question,
+            "attempt": self.attempt,
+            "cancelling": self.cancelling and not self.ended,
+            # The bridge refuses the cancel of a job without it.
+            "cancellable": not self.ended and self.state != "lost",
         }
 
 
+ENDS = ("completed", "failed", "cancelled")
 COLUMNS = [column.name for column in fields(Job)]
+REQUESTS = ("cancelling", "answer")
+JSON_COLUMNS = ("result", "question")
+
+# One statement: of two tasks with the same job, one gets it.
+TAKE = """
+UPDATE job SET state = 'started', stage = NULL, bytes_done = 0,
+    attempt = attempt + 1, worker = :worker
+WHERE id = :id AND state IN ('queued', 'lost') RETURNING *
+"""
 
 
 class Jobs:
@@ -86,11 +112,30 @@ class Jobs:
             )
 
     def save(self, job: Job) -> None:
-        """Insert or replace a job."""
-        row = asdict(job) | {"result": json.dumps(job.result)}
-        placeholders = ", ".join(f":{column}" for column in COLUMNS)
+        """Insert or update a job; an update leaves the requests of people as they are."""
+        row = asdict(job) | {name: json.dumps(getattr(job, name)) for name in JSON_COLUMNS}
+        values = ", ".join(f":{column}" for column in COLUMNS)
+        changes = ", ".join(f"{name} = :{name}" for name in COLUMNS if name not in REQUESTS)
         with self._connection() as connection:
-            connection.execute(f"REPLACE INTO job VALUES ({placeholders})", row)
+            connection.execute(
+                f"INSERT INTO job VALUES ({values}) ON CONFLICT (id) DO UPDATE SET {changes}", row
+            )
+
+    def take(self, job_id: str, *, worker: int) -> Job | None:
+        """Begin an attempt, and return the job; None if it has ended or another task has it."""
+        with self._connection() as connection:
+            rows = connection.execute(TAKE, {"id": job_id, "worker": worker}).fetchall()
+        return _job(rows[0]) if rows else None
+
+    def cancel(self, job_id: str) -> None:
+        """Request the end of a job; its worker reads the request."""
+        with self._connection() as connection:
+            connection.execute("UPDATE job SET cancelling = 1 WHERE id = ?", [job_id])
+
+    def answer(self, job_id: str, value: str) -> None:
+        """Write the answer to a job's question, for its worker."""
+        with self._connection() as connection:
+            connection.execute("UPDATE job SET answer = ? WHERE id = ?", [value, job_id])
 
     def get(self, job_id: str) -> Job | None:
         """Return the job with an id, or None."""
@@ -102,13 +147,13 @@ class Jobs:
         return self._select("user = ?", user)
 
     def unfinished(self) -> list[Job]:
-        """Return the jobs that were started and have not ended."""
-        return self._select("state = ?", "started")
+        """Return the jobs that have not ended, the oldest first."""
+        return self._select("state NOT IN (?, ?, ?)", *ENDS)[::-1]
 
-    def _select(self, condition: str, value: str) -> list[Job]:
+    def _select(self, condition: str, *values: str) -> list[Job]:
         query = f"SELECT * FROM job WHERE {condition} ORDER BY created DESC"
         with self._connection() as connection:
-            return [_job(row) for row in connection.execute(query, (value,))]
+            return [_job(row) for row in connection.execute(query, values)]
 
     @contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
@@ -118,4 +163,5 @@ class Jobs:
 
 
 def _job(row: sqlite3.Row) -> Job:
-    return Job(**dict(row) | {"result": json.loads(row["result"])})
+    values = {name: json.loads(row[name]) for name in JSON_COLUMNS}
+    return Job(**dict(row) | values | {"cancelling": bool(row["cancelling"])})

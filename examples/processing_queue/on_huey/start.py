@@ -1,7 +1,9 @@
 """Processing queue on huey and SQLite, with a page in plain JavaScript."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from huey.exceptions import HueyException
@@ -12,13 +14,6 @@ from variant import Files, LaunchError, Variant
 
 def begin(files: Files) -> None:
     """Queue the unfinished jobs of an earlier run, then a job for each file."""
-    try:
-        _begin(files)
-    except HueyException as error:
-        raise LaunchError(f"The jobs cannot be queued: {error}") from error
-
-
-def _begin(files: Files) -> None:
     from on_huey.jobs import Job
     from on_huey.worker import huey, jobs, process  # reads the environment
 
@@ -26,12 +21,32 @@ def _begin(files: Files) -> None:
         huey.pending_count()
     except Exception as error:
         raise LaunchError(f"The queue cannot be reached: {error}") from error
+    recover()
+    with _queueing():
+        for name, path in files:
+            job = Job(user=USER, name=name, path=str(path), size=path.stat().st_size)
+            jobs.save(job)
+            process(job.id)
+
+
+def recover() -> None:
+    """Report the jobs of a worker that ended as lost, and queue all unfinished jobs again."""
+    from on_huey.worker import jobs, process, report
+
     for job in jobs.unfinished():
-        process(job.id)
-    for name, path in files:
-        job = Job(user=USER, name=name, path=str(path), size=path.stat().st_size)
-        jobs.save(job)
-        process(job.id)
+        if job.state != "queued":
+            report("job.lost", replace(job, state="lost", question=None, worker=None))
+        # A job may be in the queue twice: only one of its tasks can take it.
+        with _queueing():
+            process(job.id)
+
+
+@contextmanager
+def _queueing() -> Generator[None]:
+    try:
+        yield
+    except HueyException as error:
+        raise LaunchError(f"The jobs cannot be queued: {error}") from error
 
 
 CONSUMER = ("huey.bin.huey_consumer", "on_huey.worker.huey")
@@ -47,6 +62,8 @@ VARIANT = Variant(
     app="on_huey.app:app",
     workers=[(*CONSUMER, *OPTIONS)],
     begin=begin,
+    follow=True,
+    recover=recover,
     environment=environment,
     follow_server=True,
 )

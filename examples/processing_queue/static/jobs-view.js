@@ -2,14 +2,25 @@
 
 import { bytes, count, percent } from "./format.js";
 
-const STATES = { queued: "Queued", started: "Processing", completed: "Completed", failed: "Failed" };
+const STATES = {
+  queued: "Queued",
+  started: "Processing",
+  asking: "Needs an answer",
+  lost: "No contact",
+  completed: "Completed",
+  failed: "Failed",
+  cancelled: "Cancelled",
+};
 
 export class JobsView {
   #list;
+  #requests;
   #cards = new Map();
 
-  constructor(list) {
+  /** `requests` are functions that return promises: `cancel(job)` and `answer(job, value)`. */
+  constructor(list, requests) {
     this.#list = list;
+    this.#requests = requests;
   }
 
   show(jobs) {
@@ -21,7 +32,7 @@ export class JobsView {
   }
 
   #card(job) {
-    if (!this.#cards.has(job.job)) this.#cards.set(job.job, new Card());
+    if (!this.#cards.has(job.job)) this.#cards.set(job.job, new Card(this.#requests));
     return this.#cards.get(job.job);
   }
 }
@@ -29,6 +40,12 @@ export class JobsView {
 class Card {
   #element = document.getElementById("job").content.firstElementChild.cloneNode(true);
   #job = null;
+  #requests;
+
+  constructor(requests) {
+    this.#requests = requests;
+    this.#part("cancel").onclick = () => this.#request("cancel");
+  }
 
   show(job) {
     if (job !== this.#job) this.#fill(job);
@@ -42,18 +59,43 @@ class Card {
     this.#part("icon").setAttribute("href", `#icon-${job.state}`);
     this.#part("name").textContent = this.#part("name").title = job.name;
     this.#part("size").textContent = bytes(job.size);
-    this.#part("state").textContent = STATES[job.state];
+    this.#part("state").textContent = stateText(job);
+    this.#part("cancel").hidden = !job.cancellable || job.cancelling;
     this.#part("percent").textContent = percent(job.percent);
     this.#part("bytes").textContent = `${bytes(job.bytes_done)} of ${passes(job)} read`;
     this.#showBar(job);
     this.#part("stages").replaceChildren(...stages(job));
+    this.#part("note").textContent = note(job);
+    this.#showQuestion(job);
     this.#showEnd(job);
+  }
+
+  #showQuestion({ question }) {
+    this.#part("question").hidden = !question;
+    if (!question) return;
+    this.#part("text").textContent = question.text;
+    this.#part("choices").replaceChildren(...question.choices.map((choice) => this.#choice(choice)));
+  }
+
+  #choice(value) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = value;
+    button.onclick = () => this.#request("answer", value);
+    return button;
+  }
+
+  /** Sends a request of the person; an event brings its effect, here is its failure. */
+  #request(name, ...details) {
+    this.#requests[name](this.#job, ...details).catch(({ message }) => {
+      this.#part("error").textContent = message;
+    });
   }
 
   #showBar(job) {
     const bar = this.#part("bar");
     bar.setAttribute("aria-valuenow", job.percent);
-    bar.setAttribute("aria-valuetext", `${percent(job.percent)}, ${STATES[job.state]}`);
+    bar.setAttribute("aria-valuetext", `${percent(job.percent)}, ${stateText(job)}`);
     bar.setAttribute("aria-label", job.name);
     bar.firstElementChild.style.width = `${job.percent}%`;
   }
@@ -73,13 +115,23 @@ class Card {
   }
 }
 
+function stateText({ state, cancelling }) {
+  return cancelling ? "Cancelling" : STATES[state];
+}
+
+function note({ state, attempt, message }) {
+  if (state === "lost") return "Its worker was killed. The next worker starts the job again.";
+  const attempts = attempt > 1 ? `Attempt ${attempt}, because a worker was killed.` : "";
+  return [attempts, message].filter(Boolean).join(" ");
+}
+
 /** Returns the amount to read as text: each stage reads the whole file. */
 function passes({ stages: names, size }) {
   return `${names.length} × ${bytes(size)}`;
 }
 
-function stages({ stages: names, stage, state }) {
-  const current = state === "completed" ? names.length : names.indexOf(stage);
+function stages({ stages: names, stage, percent: done }) {
+  const current = done === 100 ? names.length : names.indexOf(stage);
   return names.map((name, place) => {
     const item = document.createElement("li");
     item.textContent = name;

@@ -5,7 +5,7 @@ import { HybridClient } from "/realtime/client.js";
 import { Badge } from "./badge.js";
 import { cutSockets, isCut, allowSockets } from "./cut.js";
 import { JobsView } from "./jobs-view.js";
-import { Queue } from "./queue.js";
+import { hasEnded, isRunning, Queue } from "./queue.js";
 import { Upload } from "./upload.js";
 
 const CHANNEL = "user-demo";
@@ -15,7 +15,10 @@ const MAX_APPLIED = 1_000;
 const element = (id) => document.getElementById(id);
 const client = new HybridClient();
 const queue = new Queue();
-const view = new JobsView(element("jobs"));
+const view = new JobsView(element("jobs"), {
+  cancel: ({ job }) => client.cancelJob(CHANNEL, job),
+  answer: ({ job, question }, value) => client.answerJob(CHANNEL, job, question.id, value),
+});
 const badge = new Badge(element("status"));
 
 /** Latest events that this page has applied, in order, for tests. */
@@ -65,6 +68,7 @@ function draw() {
   drawing = null;
   const { jobs, position } = queue;
   view.show(jobs);
+  element("kill").disabled = !jobs.some(isRunning);
   element("empty").hidden = jobs.length > 0;
   element("summary").textContent = summary(jobs);
   element("position").textContent = `${position.epoch}:${position.offset}`;
@@ -72,7 +76,7 @@ function draw() {
 }
 
 function summary(jobs) {
-  const ended = jobs.filter(({ state }) => state === "completed" || state === "failed").length;
+  const ended = jobs.filter(hasEnded).length;
   return jobs.length ? `${ended} of ${jobs.length} done` : "";
 }
 
@@ -90,6 +94,9 @@ element("cut").onclick = ({ currentTarget }) => {
 
 /** Ends the server, and with it all connections; the launcher starts another one. */
 element("restart").onclick = () => fetch("/api/restart", { method: "POST" }).catch(() => {});
+
+/** Kills the worker, as a crash does; the launcher starts another one, which repeats the jobs. */
+element("kill").onclick = () => fetch("/api/kill-worker", { method: "POST" }).catch(() => {});
 
 new Upload(element("drop"), element("uploads"), {
   limit: () => queue.uploadLimit,

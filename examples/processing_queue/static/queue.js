@@ -1,7 +1,13 @@
 /** Jobs of this page: a snapshot, then the changes of each event. */
 
-const ORDER = ["started", "queued", "failed", "completed"];
+const RANK = { started: 0, asking: 0, lost: 0, queued: 1, failed: 2, cancelled: 3, completed: 3 };
 const TIMEOUT = 8_000;
+
+/** What a person's request changes at once; the worker's next event has the rest. */
+const NOTES = {
+  "job.cancelling": { cancelling: true },
+  "job.answered": { state: "started", question: null },
+};
 
 export class Queue {
   /** Position of the latest applied event or of the snapshot: {epoch, offset}. */
@@ -24,11 +30,12 @@ export class Queue {
    * Applies an event, and returns whether it was new. Each event has the whole job, so the newest
    * is enough. Events after a reset may be in the snapshot that was loaded for the reset.
    */
-  apply({ data, position }) {
+  apply({ event, data, fold, position }) {
     const { epoch, offset } = this.position;
     if (position.epoch === epoch && position.offset <= offset) return false;
     this.position = position;
-    this.#jobs.set(data.job, data);
+    // A person's request is a note beside the job: it has no job of its own.
+    this.#jobs.set(data.job, fold === "note" ? { ...this.#jobs.get(data.job), ...NOTES[event] } : data);
     return true;
   }
 
@@ -37,11 +44,18 @@ export class Queue {
   }
 }
 
+export function isRunning({ state }) {
+  return state === "started" || state === "asking";
+}
+
+export function hasEnded({ state }) {
+  return RANK[state] >= RANK.failed;
+}
+
 /** Orders running jobs first, then queued ones (oldest first), then ended ones (newest first). */
 function compare(one, other) {
-  const ended = one.state === "completed" || one.state === "failed";
-  const rank = ORDER.indexOf(one.state) - ORDER.indexOf(other.state);
-  return rank || (ended ? other.created - one.created : one.created - other.created);
+  const rank = RANK[one.state] - RANK[other.state];
+  return rank || (hasEnded(one) ? other.created - one.created : one.created - other.created);
 }
 
 function positionOf(header, channel) {
