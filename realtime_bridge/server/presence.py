@@ -72,8 +72,8 @@ class Presence:
         if is_presence(channel) and self._leases:
             info = await self._describe(principal, channel.removeprefix(PRESENCE))
             now = time.monotonic()
-            self._members.enter(channel, principal.user, holder, info, now=now)
-            self._changed.set()
+            if self._members.enter(channel, principal.user, holder, info, now=now):
+                self._changed.set()
 
     async def poll(self, principal: Principal, channels: Iterable[str]) -> None:
         """Make the user of a poll present for a time on the presence channels among these."""
@@ -82,8 +82,9 @@ class Presence:
                 info = await self._describe(principal, channel.removeprefix(PRESENCE))
                 now, user = time.monotonic(), principal.user
                 until = now + self._timing.presence_poll
-                self._members.enter(channel, user, principal.client, info, now=now, until=until)
-                self._changed.set()
+                client = principal.client
+                if self._members.enter(channel, user, client, info, now=now, until=until):
+                    self._changed.set()
 
     def leave(self, principal: Principal, channel: str, holder: Hashable) -> None:
         """End the presence of a connection, and of its client's earlier polls."""

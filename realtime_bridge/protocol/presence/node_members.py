@@ -35,13 +35,13 @@ class Member:
 
     """
 
-    __slots__ = ("announced", "channel", "holders", "info", "number", "user")
+    __slots__ = ("announced", "channel", "data", "holders", "number", "user")
 
     def __init__(self, channel: str, user: str) -> None:
         self.channel: str = channel
         self.user: str = user
-        self.info: Mapping[str, Any] | None = None
-        """Information that the application adds to the id."""
+        self.data: bytes = b""
+        """Data of the announcement: the user's id, and what the application adds to it."""
         self.holders: dict[Hashable, float] = {}
         """Connections and polling clients, each with the moment until which it counts."""
         self.number: int | None = None
@@ -53,11 +53,6 @@ class Member:
         """Remove the holders that count no longer."""
         for holder in [holder for holder, until in self.holders.items() if until <= now]:
             del self.holders[holder]
-
-    @property
-    def data(self) -> bytes:
-        """Data of the announcement."""
-        return orjson.dumps({"user": self.user, "info": self.info})
 
     @property
     def ends_at(self) -> float:
@@ -117,16 +112,22 @@ class NodeMembers:
         *,
         now: float,
         until: float = inf,
-    ) -> None:
-        """Count a holder of the user's presence until a moment, or until it leaves."""
+    ) -> bool:
+        """Count a holder of the user's presence until a moment, or until it leaves.
+
+        Return whether `next_due` may be earlier now. A poll of a present user changes nothing: each
+        would cost a look at all members.
+        """
         place = channel, user
         member = self._members.get(place)
+        is_new = member is None
         if member is None:
             member = self._members[place] = Member(channel, user)
         member.drop_expired(now)
         member.holders[holder] = until
-        member.info = info
+        member.data = orjson.dumps({"user": user, "info": info})
         self._pending[place] = member
+        return is_new or self._due_at(member, now) <= now
 
     def leave(self, channel: str, user: str, holders: Iterable[Hashable], *, now: float) -> None:
         """End holders; the user stays for a moment after the last one. Others are ignored."""

@@ -50,6 +50,25 @@ def test_user_is_announced_once_and_leaves_after_the_last_holder() -> None:
     assert announce(members, 20) == []
 
 
+def test_polls_of_a_present_user_wake_nothing() -> None:
+    members = make(limit=1)
+
+    def poll(user: str, now: float, info: dict[str, int] | None = None) -> bool:
+        return members.enter(CHANNEL, user, "poll", info, now=now, until=now + 30)
+
+    assert poll("ada", 0)
+    assert announce(members, 0) == [(JOINED, "ada", "n-1")]
+    assert poll("eve", 0)  # without a free key
+    assert [poll("ada", 10), poll("eve", 10)] == [False, False]
+    # Information that changed is announced.
+    assert poll("ada", 20, {"room": 2})
+    assert announce(members, 20) == [(JOINED, "ada", "n-1")]
+    assert members.next_due(20) == 40
+    assert announce(members, 50) == [(LEFT, "ada", "n-1")]
+    assert poll("eve", 50)
+    assert announce(members, 50) == [(JOINED, "eve", "n-1")]
+
+
 def test_user_who_returns_in_time_announces_nothing() -> None:
     members = make()
     enter(members, "ada", 1)
