@@ -71,9 +71,10 @@ def read_event(body: bytes, limits: CallLimits, check_name: CheckName) -> list[T
     channels = fields.get("channels", [fields.get("channel")])
     if not isinstance(channels, list) or not 0 < len(channels) <= limits.channels:
         raise CallError(400, f"An event has 1 to {limits.channels} channels")
-    if len({*map(str, channels)}) < len(channels):
+    triggers = [_trigger({**fields, "channel": name}, limits, check_name) for name in channels]
+    if len({*channels}) < len(channels):
         raise CallError(400, "A channel is named twice")
-    return [_trigger({**fields, "channel": name}, limits, check_name) for name in channels]
+    return triggers
 
 
 def read_batch(body: bytes, limits: CallLimits, check_name: CheckName) -> list[Trigger]:
@@ -103,7 +104,8 @@ def _trigger(fields: object, limits: CallLimits, check_name: CheckName) -> Trigg
         raise CallError(400, "data is not a string")
     if len(data.encode()) > limits.data_bytes:
         raise CallError(413, f"The data of {name[:40]} is over {limits.data_bytes} bytes")
-    if socket_id is not None and not SOCKET_ID.fullmatch(str(socket_id)):
+    is_id = isinstance(socket_id, str) and SOCKET_ID.fullmatch(socket_id)
+    if socket_id is not None and not is_id:
         raise CallError(400, "Invalid socket_id: send the one of pusher.connection")
     info = requested_info(fields.get("info"))
     return Trigger(channel=channel, name=name, data=data, socket_id=socket_id, info=info)

@@ -34,7 +34,7 @@ BURST_SECONDS = 2.0
 """A client may send the frames of this many seconds at once, beside a subscription per channel."""
 
 MAX_REASON = 120
-"""The longest reason of a close, in characters; a close frame holds 123 bytes."""
+"""The longest reason of a close, in bytes; a close frame holds 123."""
 
 
 class _Frame(Struct, gc=False):
@@ -52,11 +52,11 @@ def rejection(app: PusherApp, key: str, protocol: str | None) -> Close | None:
     """Return the close of a client with another key, or another version of the protocol."""
     if key != app.key:
         reason = f"App key {key[:40]} not in this cluster. Did you forget the cluster?"
-        return Close(PusherCode.APP_UNKNOWN, reason)
+        return Close(PusherCode.APP_UNKNOWN, _cut(reason))
     if protocol is None:
         return Close(PusherCode.NO_PROTOCOL, "No protocol version was supplied")
     if protocol not in PROTOCOLS:
-        return Close(PusherCode.BAD_PROTOCOL, f"Protocol {protocol[:20]} is not supported")
+        return Close(PusherCode.BAD_PROTOCOL, _cut(f"Protocol {protocol[:20]} is not supported"))
     return None
 
 
@@ -164,7 +164,7 @@ class PusherSession:
         if self._closed:
             return []
         self._closed = True
-        return [Close(code, reason[:MAX_REASON])]
+        return [Close(code, _cut(reason))]
 
     def accept_user(self, user: str, user_data: str) -> list[Command]:
         """Confirm a sign-in."""
@@ -258,8 +258,10 @@ class PusherSession:
         if name.startswith(USER_CHANNEL):
             return self.user is not None and name == f"{USER_CHANNEL}{self.user}"
         if name.startswith(PRESENCE):
-            text = channel_text(self.socket_id, name, str(member))
-            return self._app.accepts(auth, text)
+            # No `str` of anything else: that of deep JSON fails.
+            if not isinstance(member, str):
+                return False
+            return self._app.accepts(auth, channel_text(self.socket_id, name, member))
         if not name.startswith("private-"):
             return True
         texts = [channel_text(self.socket_id, name)]
@@ -270,8 +272,9 @@ class PusherSession:
     def _sign_in(self, data: Mapping[str, Any], now: float) -> list[Command]:
         del now
         auth, user_data = data.get("auth"), data.get("user_data")
-        text = user_text(self.socket_id, str(user_data))
-        if not isinstance(user_data, str) or not self._app.accepts(auth, text):
+        if not isinstance(user_data, str) or not self._app.accepts(
+            auth, user_text(self.socket_id, user_data)
+        ):
             return self.reject(PusherCode.UNAUTHORIZED, "The sign-in's signature is wrong")
         user = _user(user_data)
         if user is None or self.user not in (None, user):
@@ -314,6 +317,10 @@ def encode_denial(denial: Deny) -> bytes:
     return encode_frame("pusher:subscription_error", error, channel=denial.name)
 
 
+def _cut(reason: str) -> str:
+    return reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore")
+
+
 def _error(code: PusherCode, message: str) -> Send:
     return Send(encode_frame("pusher:error", {"code": code, "message": message}))
 
@@ -327,7 +334,7 @@ def _user(user_data: str) -> str | None:
 
 def _member(member: object) -> dict[str, Any] | None:
     try:
-        fields = _loads(str(member))
+        fields = _loads(member) if isinstance(member, str) else {}
     except ValueError:
         return None
     return fields if isinstance(fields.get("user_id"), str | int) else None

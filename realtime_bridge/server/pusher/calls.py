@@ -109,6 +109,8 @@ class PusherCalls:
         body = await self._check(request, full_path)
         read = read_event if kind == "events" else read_batch
         triggers = read(body, self._door.call_limits, decode_name)
+        for trigger in triggers:
+            self._info(trigger.channel, trigger.info)  # a refusal comes before the events
         # The signature of a repeated call is the same, so that its events are duplicates.
         signature = request.query_params["auth_signature"].lower()
         start = hashlib.sha256(signature.encode()).hexdigest()[:32]

@@ -56,13 +56,15 @@ class PusherConnection(ServerConnection):
 
     __slots__ = (
         "_channels", "_client_events", "_door", "_holders", "_principal", "_published", "_session",
-        "address",
+        "address", "origin",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
         super().__init__(services)
         self.address: str | None = None
         """Address that counts the socket, until the client proves more."""
+        self.origin: str = ""
+        """Address of the client, whatever it proves."""
         self._door = door = services.door
         self._principal: Principal | None = None
         self._channels: dict[str, ChannelSubscription] = {}
@@ -259,11 +261,12 @@ class PusherConnection(ServerConnection):
                 await asyncio.sleep(timing.restart)
 
     async def _wait_for_budget(self, name: str) -> None:
-        """Wait while one address invents channels too fast; signed channels are not invented."""
-        if self.address is None or name.startswith("private-"):
+        """Wait while a client invents channels too fast; signed channels are not invented."""
+        if name.startswith("private-"):
             return
         budget, timing = self._services.budget, self._services.timing
-        while not budget.spend(f"address {self.address}", 1, time.monotonic()):  # noqa: ASYNC110 -- time refills it
+        payer = self._principal.user if self._principal else f"address {self.origin}"
+        while not budget.spend(payer, 1, time.monotonic()):  # noqa: ASYNC110 -- time refills it
             await asyncio.sleep(timing.restart)
 
     def _leave(self, name: str) -> None:
@@ -313,6 +316,9 @@ class PusherConnection(ServerConnection):
             self._client_events = deque()
             assert self._services.tasks
             self._services.tasks.spawn("client events", self._publish_all(self._client_events))
+        elif len(self._client_events) >= self._door.limits.client_events_per_second:
+            self._reject_event("Earlier events wait for the log: send the event again")
+            return
         self._client_events.append(event)
 
     async def _publish_all(self, events: deque[Event]) -> None:

@@ -126,6 +126,10 @@ async def test_unknown_call_is_refused(site: Site, path: str, method: str, statu
         ({"name": "a\nb"}, 400, "Bad event name"),
         ({"data": "x" * 10_241}, 413, "over 10240 bytes"),
         ({"data": {}}, 400, "data is not a string"),
+        ({"info": "user_count"}, 400, "user_count"),
+        ({"channels": [json.loads("[" * 900 + "]" * 900)]}, 400, "channel is not a string"),
+        ({"channels": ["news", "news"]}, 400, "named twice"),
+        ({"socket_id": 1.2}, 400, "Invalid socket_id"),
     ],
 )
 async def test_invalid_event_is_refused_and_nothing_published(

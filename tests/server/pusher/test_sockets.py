@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
 from realtime_bridge.protocol.pusher.session_commands import PusherTiming
 from realtime_bridge.server.timing import ServerTiming
-from tests.server.harness import Serve, Site, until
+from tests.server.harness import TIMEOUT, Serve, Site, until
 from tests.server.pusher.clients import (
     APP,
+    PusherClient,
     connect_pusher,
     open_socket,
     sdk_of,
@@ -152,6 +154,58 @@ async def test_client_events_reach_the_other_subscribers_in_order(serve: Serve) 
     assert (await sender.expect("pusher:error"))["data"]["code"] == 4301
 
 
+async def refusal(client: PusherClient) -> str:
+    """Return the error that the server sends before it answers a ping; empty without one."""
+    await client.send("pusher:ping", {})
+    message = ""
+    while (frame := await client.frame())["event"] != "pusher:pong":
+        message = frame["data"]["message"]
+    return message
+
+
+async def test_client_events_that_wait_for_the_log_are_limited(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await serve(
+        pusher_door=True, pusher_door_client_events=True, limit_frames_per_second=10_000
+    )
+    log, answers = site.context.pipeline.log, asyncio.Event()
+    append = type(log).append
+
+    async def wait(*arguments: Any, **options: Any) -> Any:
+        await answers.wait()
+        return await append(*arguments, **options)
+
+    sender, other = await connect_pusher(site), await connect_pusher(site)
+    for client in (sender, other):
+        await client.subscribe("private-chat")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(log), "append", wait)
+        for number in range(10):
+            await sender.send("client-typing", number, channel="private-chat")
+        message = ""
+        async with asyncio.timeout(TIMEOUT):
+            while "wait for the log" not in message:  # after the limit of one second
+                await sender.send("client-typing", 10, channel="private-chat")
+                message = await refusal(sender)
+                await asyncio.sleep(0.02)
+    answers.set()
+    received = [(await other.expect("client-typing"))["data"] for _ in range(11)]
+    assert received == [*range(11)]
+
+
+@pytest.mark.parametrize("proof", ["sign_in", "subscribe"])
+async def test_client_that_proved_something_has_a_budget_of_channels(
+    site: Site, proof: str
+) -> None:
+    client = await connect_pusher(site)
+    await getattr(client, proof)("42" if proof == "sign_in" else "private-a")
+    budget = site.context.connections.budget
+    before = len(budget)
+    await client.subscribe("invented")
+    assert len(budget) == before + 1
+
+
 async def test_client_events_are_off_by_default(site: Site) -> None:
     client = await connect_pusher(site)
     await client.subscribe("private-chat")
@@ -168,6 +222,8 @@ async def test_client_events_are_off_by_default(site: Site) -> None:
         (f"/app/{APP.key}", 4008),
         (f"/app/{APP.key}?protocol=4", 4007),
         (f"/realtime/app/{APP.key}?protocol=8", 4007),
+        # Longer than the payload of a close frame in bytes, not in characters.
+        (f"/app/{'%F0%9F%98%80' * 40}?protocol=7", 4001),
     ],
 )
 async def test_client_of_another_app_gets_the_close_code(site: Site, path: str, code: int) -> None:
