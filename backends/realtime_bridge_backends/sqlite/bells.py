@@ -140,10 +140,12 @@ class Bell:
         self._path: Path | None = None
 
     def __enter__(self) -> Self:
+        self._socket.setblocking(False)
         try:
-            path = make_folder(self._log) / f"{os.getpid()}-{ids.nonce()}"
-            self._socket.setblocking(False)
-            self._socket.bind(str(path))
+            try:
+                path = self._bind()
+            except FileNotFoundError:  # the last listener has just removed the folder
+                path = self._bind()
         except OSError as error:
             self._socket.close()
             _logger.warning(
@@ -167,6 +169,13 @@ class Bell:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # other listeners have bells there
+                self._path.parent.rmdir()
+
+    def _bind(self) -> Path:
+        path = make_folder(self._log) / f"{os.getpid()}-{ids.nonce()}"
+        self._socket.bind(str(path))
+        return path
 
     async def wait(self, seconds: float) -> None:
         """Wait until the bell rings, for a time at most."""

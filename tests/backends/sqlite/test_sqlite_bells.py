@@ -58,6 +58,14 @@ async def test_folder_with_the_link_of_another_user_loses_no_file(path: Path) ->
     assert [file.name for file in precious.iterdir()] == ["letter"]
 
 
+async def test_last_listener_leaves_no_folder(path: Path) -> None:
+    async with SQLiteBackend(path) as log:
+        async with log.listen(), log.listen():
+            assert len(list(folder_of(path).iterdir())) == 2
+        assert not folder_of(path).exists()
+    assert await steps(path) == [1, 2, 3]
+
+
 async def test_file_among_the_bells_is_not_deleted(path: Path) -> None:
     path.touch()
     note = make_folder(path) / "note"
