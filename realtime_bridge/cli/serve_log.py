@@ -78,11 +78,23 @@ def _is_undecided(settings: Settings) -> bool:
 
 def _use_file(settings: Settings, folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
+    _check_owner(folder)
     ignored = folder / ".gitignore"
     if not ignored.exists():
         ignored.write_text("*\n")
     os.environ[VARIABLE] = str(folder / FILE)
     asyncio.run(_open_and_close(settings))
+
+
+def _check_owner(folder: Path) -> None:
+    # In a working directory such as /tmp, any user can make the folder, and replace the log in it.
+    trusted = {Path.cwd().stat().st_uid}
+    if hasattr(os, "geteuid"):  # Windows has none
+        trusted.add(os.geteuid())
+    if not {folder.lstat().st_uid, folder.stat().st_uid} <= trusted:
+        raise ConfigurationError(
+            f"{folder} is another user's: remove it, or set {VARIABLE} to a path of your own"
+        )
 
 
 async def _open_and_close(settings: Settings) -> None:

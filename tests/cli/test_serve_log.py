@@ -1,6 +1,7 @@
 """Command `serve`: the log that it chooses, and what it prints about it."""
 
 import json
+import os
 import signal
 import stat
 from collections.abc import Mapping
@@ -88,6 +89,20 @@ def test_folder_that_cannot_be_made_gives_a_log_in_memory_with_the_reason(tmp_pa
     line = json.loads(result.stderr.splitlines()[0])
     assert line["level"] == "warning"
     assert line["message"].startswith("log in memory")
+
+
+def test_folder_of_another_user_gives_a_log_in_memory(tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    if os.geteuid():
+        foreign = Path("/usr")
+    else:
+        foreign.mkdir()
+        os.chown(foreign, 1, 1)
+    (tmp_path / FOLDER).symlink_to(foreign)
+    with ServeProcess(folder=tmp_path, variables=REAL) as server:
+        assert log_of(server) == "memory"
+        assert any("is another user's" in line for line in server.errors)
+    assert not (foreign / ".gitignore").exists()
 
 
 def test_directory_that_everyone_can_write_gives_a_log_in_memory(tmp_path: Path) -> None:
