@@ -81,7 +81,9 @@ class HostedTransport:
         self._urgent: set[str] = set()
         """Channels of which the log has more for sure: no late event will fill the gap."""
         self._fetcher = LogFetcher(tools, receive=self._on_fetched, failed=self._on_fetch_failed)
-        self._checker = PositionChecker(tools, channels=self._attached, receive=self._forward)
+        self._checker = PositionChecker(
+            tools, channels=self._attached, receive=self._handlers.receive
+        )
 
     async def run(self) -> None:
         """Connect and receive until the connection ends."""
@@ -116,7 +118,9 @@ class HostedTransport:
     async def _run(self) -> None:
         try:
             async with self._provider, asyncio.TaskGroup() as self._tasks:
-                await self._serve(self._tasks)
+                # A poll may bring a denial too, and the provider knows of none.
+                with self._tools.channels.watch_denials(self._leave):
+                    await self._serve(self._tasks)
         except AccessDeniedError as error:
             if error.status == FORBIDDEN:
                 # The provider's token covers all channels, and the bridge denied that token.
@@ -180,6 +184,9 @@ class HostedTransport:
             self._attaching.discard(channel)
         self._settle(channel)
         self._attached.add(channel)
+        if not self._tools.channels.has(channel):  # denied by a poll meanwhile
+            self._leave(channel)
+            return
         if self._logged:
             # An answer from before the subscription would lack events that were not pushed yet.
             wait = self._tools.timing.fetch_after_subscribing / 1_000
@@ -195,10 +202,11 @@ class HostedTransport:
             handle.cancel()
 
     def _leave(self, channel: str) -> None:
-        """Detach a channel."""
+        """Detach a denied channel."""
         self._settle(channel)
-        self._attached.discard(channel)
-        self._spawn(self._provider.unsubscribe(channel))
+        if channel in self._attached:
+            self._attached.discard(channel)
+            self._spawn(self._provider.unsubscribe(channel))
 
     def _refuse(self, channel: str, status: int, reason: str) -> None:
         """Report a channel that the provider does not push: for good, or until the next attempt."""
@@ -206,12 +214,6 @@ class HostedTransport:
         self._attached.discard(channel)
         message = {"type": "refused", "channel": channel, "code": status, "message": reason}
         asyncio.get_running_loop().call_soon(self._handlers.receive, message)
-
-    def _forward(self, message: Message) -> None:
-        if message["type"] == "refused" and message["code"] == FORBIDDEN:
-            # Nothing is delivered after a denial, whatever the provider still pushes.
-            self._leave(message["channel"])
-        self._handlers.receive(message)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         if self._tasks:
@@ -236,7 +238,7 @@ class HostedTransport:
     def _on_fetched(self, message: Message) -> None:
         if message.get("more"):
             self._urgent.add(str(message["channel"]))
-        self._forward(message)
+        self._handlers.receive(message)
 
     def _on_fetch_failed(self, channels: Collection[str], status: int | None) -> None:
         if status in DENIAL:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from realtime_bridge.errors import RealtimeError
@@ -107,6 +108,7 @@ class SubscriptionSet:
         self._channels = {name: _Channel(name, client, at) for name, at in channels.items()}
         self._max_waiting = max_waiting
         self._items: deque[Item] = deque()
+        self._denial_watchers: list[Callable[[str], None]] = []
 
     @property
     def names(self) -> list[str]:
@@ -201,11 +203,22 @@ class SubscriptionSet:
         self._announce(channel, DeniedError(f"{name}: {reason}"))
         channel.reducer.interrupted()
         self.behind.discard(name)
+        for watcher in tuple(self._denial_watchers):
+            watcher(name)
         if self.names:
             self._push(channel, ChannelDenied(name, reason))
         else:
             # The client ends with a `DeniedError`, which has the reasons.
             self.all_denied.set()
+
+    @contextmanager
+    def watch_denials(self, watcher: Callable[[str], None]) -> Generator[None]:
+        """Call `watcher` with each channel that is denied, by whatever answer."""
+        self._denial_watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._denial_watchers.remove(watcher)
 
     def interrupted(self) -> None:
         """Record that the connection was lost, and with it the answers that it owed."""
