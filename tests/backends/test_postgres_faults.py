@@ -1,7 +1,7 @@
 """PostgreSQL backend: restarts, crashes, closed connections and configuration errors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import psycopg
@@ -17,10 +17,14 @@ from realtime_bridge import (
     PublishError,
 )
 from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.backend.unreadable import UnreadableEvents
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.postgres import PostgresBackend
 from realtime_bridge_backends.postgres.errors import to_publish_error
+from realtime_bridge_backends.postgres.listener import PostgresListener
+from realtime_bridge_backends.postgres.timing import PostgresTiming
 from tests.services.postgres import PostgresServer
 
 TIMEOUT = 30.0
@@ -105,6 +109,43 @@ async def test_restarted_server_has_all_acknowledged_events(
         assert await steps(stream, 2) == [2]
         top = (await log.positions(["job.7"]))["job.7"]
         assert top.offset == 2
+
+
+async def test_event_before_a_subscription_is_noted_is_below_the_top_read_after_it(
+    url: str, log: PostgresBackend
+) -> None:
+    asked, answers = asyncio.Event(), asyncio.Event()
+
+    async def positions(channels: Iterable[str]) -> dict[str, Position]:
+        tops = await log.positions(names := list(channels))
+        if "late" in names:
+            asked.set()
+            await answers.wait()
+        return tops
+
+    listener = PostgresListener(
+        url,
+        "realtime",
+        positions=positions,
+        server="the server",
+        unreadable=UnreadableEvents("the server"),
+        timing=PostgresTiming(),
+    )
+    async with listener, asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as tasks:
+        await listener.subscribe(["other"])
+        stream = aiter(listener)
+        task = tasks.create_task(listener.subscribe(["late"]))
+        await asked.wait()
+        await log.append(numbered("late", 1))
+        await log.append(numbered("other", 1, start=7))
+        # The listener has read past the event, and its channel was not noted yet.
+        assert await steps(stream, 7) == [7]
+        answers.set()
+        await task
+        # The hub reads the tops after it has subscribed, so nothing is lost to it.
+        assert (await log.positions(["late"]))["late"].offset == 1
+        await log.append(numbered("late", 1, start=2))
+        assert await steps(stream, 2) == [1, 2]
 
 
 async def test_missing_schema_error_names_the_install_command(
