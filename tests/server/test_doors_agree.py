@@ -88,7 +88,7 @@ RULES: dict[str, Any] = {
 ENVIRONMENT = {
     "PUSHER_APP_ID": "1",
     "PUSHER_KEY": "key",
-    "PUSHER_SECRET": "secret",
+    "PUSHER_SECRET": "the secret of the app",
     "PUSHER_HOST": "127.0.0.1",
     "ABLY_KEY": "app.key:secret",
 }

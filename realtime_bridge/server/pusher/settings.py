@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import AliasChoices, Field
+from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
 from realtime_bridge.protocol.pusher.signatures import PusherApp
@@ -12,6 +12,17 @@ from realtime_bridge.settings import EnvironmentSettings, text_of
 def _either(name: str) -> AliasChoices:
     """Return our variable, then the customary one of Pusher's own libraries."""
     return AliasChoices(f"REALTIME_PUSHER_{name}", f"PUSHER_{name}")
+
+
+MIN_SECRET_BYTES = 16
+"""Pusher's secrets have 20: each client sees signatures, and can try short secrets at home."""
+
+
+def _check_length(secret: str) -> str:
+    length = len(secret.encode())
+    if length < MIN_SECRET_BYTES:
+        raise ValueError(f"{length} bytes are too short, use at least {MIN_SECRET_BYTES}")
+    return secret
 
 
 class PusherAppSettings(EnvironmentSettings):
@@ -27,7 +38,7 @@ class PusherAppSettings(EnvironmentSettings):
         examples=["app-key"],
         description="Key with which clients connect.",
     )
-    secret: Annotated[str, Field(min_length=1)] = Field(
+    secret: Annotated[str, AfterValidator(_check_length)] = Field(
         repr=False,
         validation_alias=_either("SECRET"),
         examples=["$(openssl rand -hex 32)"],

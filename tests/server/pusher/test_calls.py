@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from pusher.errors import PusherBadAuth, PusherBadRequest, PusherBadStatus
 
-from realtime_bridge.errors import BackendUnavailableError
+from realtime_bridge.errors import BackendUnavailableError, ConfigurationError
 from realtime_bridge.model.channel import check_event_channel
 from realtime_bridge.protocol.pusher.names import ChannelNameError, decode_name
 from tests.server.harness import Serve, Site, make_bridge
@@ -271,3 +271,10 @@ def test_missing_credentials_are_named(name: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv(f"REALTIME_PUSHER_{name}")
     with pytest.raises(Exception, match=f"REALTIME_PUSHER_{name}: it is not set"):
         make_bridge(pusher_door=True)
+
+
+def test_short_secret_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_PUSHER_SECRET", "guess me")
+    with pytest.raises(ConfigurationError, match="8 bytes are too short, use at least 16") as error:
+        make_bridge(pusher_door=True)
+    assert "guess me" not in str(error.value)
