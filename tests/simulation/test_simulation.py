@@ -48,6 +48,20 @@ def test_invariants_hold_under_each_fault_alone(kind: str) -> None:
         Simulation(seed, faults=[fault]).run()
 
 
+@pytest.mark.parametrize("log_out_at", [19_000, 24_000])
+def test_end_of_a_log_out_does_not_sign_a_revoked_user_in(log_out_at: int) -> None:
+    # A token without `rev` is refused for 30 s after a revocation: its user is not served earlier.
+    faults = [
+        Fault(at=log_out_at, kind="log_out", duration=2_000),
+        Fault(at=20_000, kind="revoke"),
+    ]
+    for seed in (1, 3, 10):
+        lines = trace(seed, faults=faults, options=Options(clients=1, transport="poll"))
+        end = next(i for i, line in enumerate(lines) if line.endswith("end of log_out"))
+        assert any("401 bad_token" in line for line in lines)
+        assert not any("401 revoked" in line or "received" in line for line in lines[end:])
+
+
 def test_same_seed_gives_the_same_trace() -> None:
     assert trace(7) == trace(7)
     assert trace(7) != trace(8)

@@ -80,10 +80,10 @@ class FaultEffects(LogFaultEffects):
         self._page(fault).set_busy(busy=False)
 
     def _begin_log_out(self, fault: Fault) -> None:
-        self._page(fault).is_logged_out = True
+        self._page(fault).signed_out_by.add(fault)
 
     def _end_log_out(self, fault: Fault) -> None:
-        self._page(fault).is_logged_out = False
+        self._page(fault).signed_out_by.discard(fault)
 
     def _begin_reload(self, fault: Fault) -> None:
         page = self._page(fault)
@@ -93,7 +93,7 @@ class FaultEffects(LogFaultEffects):
     def _begin_revoke(self, fault: Fault) -> None:
         node = next((node for node in self._simulation.nodes if node.is_up), None)
         if node:
-            self._page(fault).is_logged_out = True
+            self._page(fault).signed_out_by.add(fault)
             node.spawn(self._revoke(node, self._page(fault)))
 
     async def _revoke(self, node: Node, page: Page) -> None:

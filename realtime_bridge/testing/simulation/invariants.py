@@ -94,7 +94,7 @@ class InvariantChecker(StatusChecker):
         """Check that a client ends only if it lost its access (I18)."""
         if isinstance(error, InvariantViolation):
             raise error
-        lost_access = page.is_logged_out or self.affects(("log_out", "revoke"), page)
+        lost_access = not page.is_signed_in or self.affects(("log_out", "revoke"), page)
         if not (lost_access and isinstance(error, DeniedError)):
             self._fail("I18", page, f"ended permanently: {error!r}")
 

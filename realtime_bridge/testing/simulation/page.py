@@ -14,6 +14,7 @@ from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.testing.simulation.client_network import ClientNetwork
 from realtime_bridge.testing.simulation.deployment import PREFIX, SECRET, URL, Deployment
+from realtime_bridge.testing.simulation.faults import Fault
 from realtime_bridge.testing.simulation.handlers import Handler
 from realtime_bridge.testing.simulation.process import Process
 from realtime_bridge.testing.simulation.stream_view import StreamView
@@ -54,7 +55,8 @@ class Page:
         self.is_started: bool = False
         self.is_asleep: bool = False
         self.is_busy: bool = False
-        self.is_logged_out: bool = False
+        # Faults overlap: at the end of one, another may keep the user signed out.
+        self.signed_out_by: set[Fault] = set()
         self.has_ended: bool = False
         self.process: Process = Process(self.name)
         self.streams: StreamView = StreamView(self, simulation)
@@ -71,6 +73,11 @@ class Page:
     def always_polls(self) -> bool:
         """True where the client polls while nothing pushes."""
         return self._transport in ("auto", "poll")
+
+    @property
+    def is_signed_in(self) -> bool:
+        """True while the application issues tokens to the user."""
+        return not self.signed_out_by
 
     @property
     def positions(self) -> Mapping[str, Position | None]:
@@ -186,8 +193,8 @@ class Page:
             self.status, self.status_since = kind, self._simulation.loop.now
 
     async def token(self) -> str:
-        """Return a token of the user; the application refuses one that has logged out."""
-        return "logged out" if self.is_logged_out else self._tokens.issue(self.user)
+        """Return a token of the user; the application refuses one that is not signed in."""
+        return self._tokens.issue(self.user) if self.is_signed_in else "not signed in"
 
     def _load_snapshot(self, channel: str) -> None:
         # A later load makes this one obsolete: its answer could replace newer steps.

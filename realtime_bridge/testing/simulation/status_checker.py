@@ -200,7 +200,7 @@ class StatusChecker:
         return self._outstanding.setdefault(page.number, {})
 
     def _is_active(self, page: Page) -> bool:
-        return page.is_started and not (page.has_ended or page.is_asleep or page.is_logged_out)
+        return page.is_started and page.is_signed_in and not (page.has_ended or page.is_asleep)
 
     def _fail(self, invariant: str, page: Page, message: str) -> None:
         self._violations.report(invariant, f"{page.name}: {message}")
