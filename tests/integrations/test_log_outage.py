@@ -87,6 +87,7 @@ async def test_parent_publishes_the_end_of_a_process_that_could_not(
     tmp_path: Path,
 ) -> None:
     output = tmp_path / "worker.log"
+    server.client().rpush("go-", "on")  # the client's first task, without a job, ends at once
     with (
         worker(queue, server, variables, output),
         client(queue, queue, 1, variables) as process,
