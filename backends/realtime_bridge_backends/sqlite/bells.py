@@ -62,6 +62,11 @@ def is_private(status: os.stat_result, owners: Collection[int]) -> bool:
     return is_folder and status.st_uid in owners and not status.st_mode & _OTHERS_WRITE
 
 
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # other listeners have bells there
+        folder.rmdir()
+
+
 def _owners(path: Path) -> set[int]:
     """Return the users that may own the bells: this one, and the owner of the log."""
     return {os.geteuid(), path.stat().st_uid}
@@ -169,12 +174,15 @@ class Bell:
             self._loop.remove_reader(self._socket)
             self._socket.close()
             self._path.unlink(missing_ok=True)
-            with suppress(OSError):  # other listeners have bells there
-                self._path.parent.rmdir()
+            _remove_empty(self._path.parent)
 
     def _bind(self) -> Path:
         path = make_folder(self._log) / f"{os.getpid()}-{ids.nonce()}"
-        self._socket.bind(str(path))
+        try:
+            self._socket.bind(str(path))
+        except OSError:  # the folder of temporary files has a long path too
+            _remove_empty(path.parent)
+            raise
         return path
 
     async def wait(self, seconds: float) -> None:

@@ -66,6 +66,16 @@ async def test_last_listener_leaves_no_folder(path: Path) -> None:
     assert await steps(path) == [1, 2, 3]
 
 
+async def test_long_path_of_temporary_files_leaves_no_folder(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / ("y" * 100)
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    assert await steps(path) == [1, 2, 3]
+    assert list(temporary.iterdir()) == []
+
+
 async def test_file_among_the_bells_is_not_deleted(path: Path) -> None:
     path.touch()
     note = make_folder(path) / "note"
