@@ -28,6 +28,7 @@ class Jobs(RuleBasedStateMachine):
         self.count = 0
         self.history = History("k3v9q2wz", now=0.0, retention=Retention(events=10**6))
         self.events: list[Event] = []
+        self.begun: set[str] = set()
         self.runs = {name: self.new_run(name) for name in RUNS}
 
     def new_run(self, attempt: str) -> JobState:
@@ -62,19 +63,23 @@ class Jobs(RuleBasedStateMachine):
     @rule(name=st.sampled_from(RUNS), how=st.sampled_from(("started", "retrying", *END_STATES)))
     def change(self, name: str, how: str) -> None:
         run = self.runs[name]
-        if run.has_ended and how == "started":
+        # A run starts once: the next start is that of another attempt.
+        if how == "started" and (run.has_ended or name in self.begun):
             run = self.runs[name] = self.new_run(name)
+        self.begun.add(name)
         run.change(how, 1)
         self.publish(run)
 
     @rule(name=st.sampled_from(RUNS))
     def progress(self, name: str) -> None:
         self.now += 1.0
+        self.begun.add(name)
         self.runs[name].set_progress(0.5)
         self.publish(self.runs[name])
 
     @rule(name=st.sampled_from(RUNS))
     def ask(self, name: str) -> None:
+        self.begun.add(name)
         self.runs[name].ask(QUESTION, 1)
         self.publish(self.runs[name])
 

@@ -89,10 +89,13 @@ async def test_committed_event_is_relayed_with_id_and_key(
         await active.wait()
         database.execute(WRITE, ["job.7", '{"a": 1}', "k"])
         assert await target.wait_for_events("job.7", 1) == [{"a": 1}]
+        # The relay forgets an event after the target has it.
+        async with asyncio.timeout(TIMEOUT):
+            while database.execute("SELECT * FROM realtime.relay_queue").fetchall():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
     (event,) = (await target.latest("job.7")).events
     (event_id,) = database.execute("SELECT id FROM realtime.events").fetchone() or ()
     assert (event.id, event.key) == (event_id, "k")
-    assert database.execute("SELECT * FROM realtime.relay_queue").fetchall() == []
 
 
 async def test_backlog_is_relayed_in_order_per_channel(
