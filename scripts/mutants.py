@@ -45,7 +45,8 @@ class Patch:
         """Return the patch of a file."""
         text = path.read_text(encoding="utf-8")
         test = re.search(r"^Test: (.+)$", text, re.MULTILINE)
-        return cls(path.name[:2], text, text.partition("\n")[0], test[1] if test else None)
+        number, sentence = path.name.partition("-")[0], text.partition("\n")[0]
+        return cls(number, text, sentence, test[1] if test else None)
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ class Reducer:
         self._ids: dict[str, None] = {}
         self._applied: dict[int, str] = {}
         self._recovering = False
+        self._contradicted = False
+        """True while the server sends another history than ours, until the log answers."""
         self._begun = False
         if position:
             self._move(position)
@@ -78,27 +80,30 @@ class Reducer:
         if self.position is None:
             self._hold(place, event)
             return []
-        if place.epoch != self.position.epoch or place.offset > self.position.offset + 1:
+        distance = place.offset - self.position.offset
+        is_same_epoch = place.epoch == self.position.epoch
+        if is_same_epoch and distance <= 0:
+            if not self._contradicts(place, event.id):
+                return []
+            self._contradicted = True
+            return self._recover()
+        # After a contradiction the next event continues the other history: the log decides.
+        if self._contradicted or not is_same_epoch or distance > 1:
             self._hold(place, event)
             return self._recover()
-        if place.offset <= self.position.offset:
-            return self._recover() if self._contradicts(place, event.id) else []
         return [*self._apply(place, event), *self._drain()]
 
     def page(self, events: tuple[Event, ...], *, top: Position, more: bool) -> list[Output]:
         """Handle a page of the log after our position; the channel stood at `top` then."""
         self._recovering = False
+        has_other_history = self._leave_other_history()
         outputs: list[Output] = []
         for event in events:
-            place, here = event.position, self.position
-            is_known = place and here and place.epoch == here.epoch and place.offset <= here.offset
-            if place and is_known and self._contradicts(place, event.id):
-                # The log was rolled back before it was read: the page continues another history.
-                return outputs + self._recover()
             outputs += self.event(event)
-        if more:
-            return outputs + self._recover()
-        return outputs + self._settle(top)
+            if self._contradicted:
+                # The log was rolled back before it was read: the page continues another history.
+                return outputs
+        return outputs + (self._recover() if more or has_other_history else self._settle(top))
 
     def start(self, top: Position) -> list[Output]:
         """Start at `top`, the answer to a subscription without a position."""
@@ -151,6 +156,19 @@ class Reducer:
         here = self.position
         return here is not None and here == asked and here.id == asked.id
 
+    def _leave_other_history(self) -> bool:
+        """Drop the events of a history that contradicts ours; return whether there were any.
+
+        The log continues ours. It may have answered before it lost that history, so that another
+        request follows.
+        """
+        if not self._contradicted:
+            return False
+        self._contradicted = False
+        has_events = bool(self._held)
+        self._held.clear()
+        return has_events
+
     def _has_passed(self, top: Position | None) -> bool:
         here = self.position
         return bool(here and top and here.epoch == top.epoch and here.offset > top.offset)
@@ -178,6 +196,7 @@ class Reducer:
 
     def _move(self, position: Position) -> None:
         self.position = position
+        self._contradicted = False
         self._applied.clear()
         if position.id is not None:
             self._applied[position.offset] = position.id

@@ -39,6 +39,8 @@ export class Reducer {
   private readonly _ids = new Set<string>();
   private readonly _appliedIds = new Map<number, string>();
   private _recovering = false;
+  /** True while the server sends another history than ours, until the log answers. */
+  private _contradicted = false;
   private _begun = false;
 
   constructor({ client = null, position = null }: ReducerOptions = {}) {
@@ -59,12 +61,17 @@ export class Reducer {
       this._hold(position, event);
       return [];
     }
-    if (position.epoch !== this.position.epoch || position.offset > this.position.offset + 1) {
-      this._hold(position, event);
+    const distance = position.offset - this.position.offset;
+    const sameEpoch = position.epoch === this.position.epoch;
+    if (sameEpoch && distance <= 0) {
+      if (!this._contradicts(position, event.id)) return [];
+      this._contradicted = true;
       return this._recover();
     }
-    if (position.offset <= this.position.offset) {
-      return this._contradicts(position, event.id) ? this._recover() : [];
+    // After a contradiction the next event continues the other history: the log decides.
+    if (this._contradicted || !sameEpoch || distance > 1) {
+      this._hold(position, event);
+      return this._recover();
     }
     return [...this._apply(position, event), ...this._drain()];
   }
@@ -72,17 +79,14 @@ export class Reducer {
   /** Handle a page of the log. */
   page({ events, top, more }: Page): Output[] {
     this._recovering = false;
+    const otherHistory = this._leaveOtherHistory();
     const outputs: Output[] = [];
     for (const event of events) {
-      const { position, id } = event;
-      const known = position && this.position && !follows(position, this.position);
-      // The log was rolled back before it was read: the page continues another history.
-      if (known && position.epoch === this.position?.epoch && this._contradicts(position, id)) {
-        return outputs.concat(this._recover());
-      }
       outputs.push(...this.event(event));
+      // The log was rolled back before it was read: the page continues another history.
+      if (this._contradicted) return outputs;
     }
-    return outputs.concat(more ? this._recover() : this._settle(top));
+    return outputs.concat(more || otherHistory ? this._recover() : this._settle(top));
   }
 
   /** Start at `top`, the answer to a subscription without a position. */
@@ -141,8 +145,21 @@ export class Reducer {
     return outputs;
   }
 
+  /**
+   * Drop the events of a history that contradicts ours; return whether there were any. The log
+   * continues ours. It may have answered before it lost that history, so it is read again.
+   */
+  private _leaveOtherHistory(): boolean {
+    if (!this._contradicted) return false;
+    this._contradicted = false;
+    const hasEvents = this._heldEvents.size > 0;
+    this._heldEvents.clear();
+    return hasEvents;
+  }
+
   private _move(position: Position): void {
     this.position = position;
+    this._contradicted = false;
     this._appliedIds.clear();
     if (position.id !== undefined) this._appliedIds.set(position.offset, position.id);
   }
