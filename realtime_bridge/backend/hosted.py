@@ -19,6 +19,10 @@ RULES_AT_ONCE = 16
 _logger = logging.getLogger("realtime_bridge.server")
 
 
+async def _describe_nothing(channel: str) -> None:
+    del channel
+
+
 class AuthorizationRequest(Struct, frozen=True, kw_only=True):
     """Request of a user for a provider's permission.
 
@@ -28,6 +32,8 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True):
         seconds: longest duration of the permission.
         allow: returns whether this user may subscribe to a channel, by the application's rules.
             An error of a rule is neither yes nor no: let it propagate.
+        describe: returns what the application adds to the user's id for the other members of a
+            channel.
 
     """
 
@@ -35,6 +41,7 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True):
     client: str
     seconds: float
     allow: Callable[[str], Awaitable[bool]]
+    describe: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _describe_nothing
 
 
 class ChannelDecisions(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,9 @@ from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model import ids
 from realtime_bridge.model.channel import PRESENCE, is_presence
+from realtime_bridge.model.page import Page
 from realtime_bridge.model.receipt import Renewal
+from realtime_bridge.protocol.presence.member_list import PresentMember
 from realtime_bridge.protocol.presence.node_members import Announcement, Member, NodeMembers
 from realtime_bridge.publishing.lease_keeper import LeaseKeeper
 from realtime_bridge.server.auth.principal import Principal
@@ -26,6 +28,23 @@ _logger = logging.getLogger("realtime_bridge.server")
 
 Describe = Callable[[Principal, str], Awaitable[Mapping[str, Any] | None]]
 """Returns what the application adds to a member of a channel."""
+
+
+async def read_members(log: Log, channel: str) -> Page:
+    """Return the newest announcement of each member of a presence channel, on one page.
+
+    Raises:
+        PublishError: the log cannot be read.
+
+    """
+    page = await backend_call(log, log.latest, channel)
+    events, top = list(page.events), page.top
+    while page.more:
+        position = page.events[-1].position
+        assert position
+        page = await backend_call(log, log.latest, channel, after=position.offset)
+        events += page.events
+    return Page(events=tuple(events), top=top)
 
 
 class Presence:
@@ -46,8 +65,9 @@ class Presence:
     def __init__(
         self, log: Log, describe: Describe, tasks: Supervisor | None, timing: ServerTiming
     ) -> None:
+        self.describe: Describe = describe
+        """Returns what the application adds to a member of a channel."""
         self._log = log
-        self._describe = describe
         self._timing = timing
         self._members = NodeMembers(
             ids.nonce(), lease=timing.presence_lease, stay=timing.presence_stay
@@ -64,22 +84,31 @@ class Presence:
             _logger, "members are not announced", "members are announced again"
         )
 
+    @property
+    def is_served(self) -> bool:
+        """True in a started server whose log keeps keys with owners: users are present here."""
+        return self._leases is not None
+
     async def enter(self, principal: Principal, channel: str, holder: Hashable) -> None:
         """Make the user present while a connection subscribes to a presence channel.
 
         Other channels, and a server that was not started, are ignored.
         """
         if is_presence(channel) and self._leases:
-            info = await self._describe(principal, channel.removeprefix(PRESENCE))
-            now = time.monotonic()
-            if self._members.enter(channel, principal.user, holder, info, now=now):
-                self._changed.set()
+            info = await self.describe(principal, channel.removeprefix(PRESENCE))
+            self.add(channel, PresentMember(principal.user, info), holder)
+
+    def add(self, channel: str, member: PresentMember, holder: Hashable) -> None:
+        """Make a member present on a presence channel until `remove` of the same holder."""
+        now = time.monotonic()
+        if self._members.enter(channel, member.user, holder, member.info, now=now):
+            self._changed.set()
 
     async def poll(self, principal: Principal, channels: Iterable[str]) -> None:
         """Make the user of a poll present for a time on the presence channels among these."""
         for channel in channels:
             if is_presence(channel) and self._leases:
-                info = await self._describe(principal, channel.removeprefix(PRESENCE))
+                info = await self.describe(principal, channel.removeprefix(PRESENCE))
                 now, user = time.monotonic(), principal.user
                 until = now + self._timing.presence_poll
                 client = principal.client
@@ -89,9 +118,12 @@ class Presence:
     def leave(self, principal: Principal, channel: str, holder: Hashable) -> None:
         """End the presence of a connection, and of its client's earlier polls."""
         if is_presence(channel):
-            holders, now = (holder, principal.client), time.monotonic()
-            self._members.leave(channel, principal.user, holders, now=now)
-            self._changed.set()
+            self.remove(channel, principal.user, holder, principal.client)
+
+    def remove(self, channel: str, user: str, *holders: Hashable) -> None:
+        """End holders of a user's presence on a presence channel."""
+        self._members.leave(channel, user, holders, now=time.monotonic())
+        self._changed.set()
 
     async def run(self) -> None:
         """Announce what changes, and what is due; it never ends."""

@@ -12,7 +12,7 @@ from realtime_bridge.server.endpoints.jobs import JobRequests
 from realtime_bridge.server.endpoints.latest import LatestEvents
 from realtime_bridge.server.endpoints.metrics import Metrics
 from realtime_bridge.server.endpoints.poll import Polls
-from realtime_bridge.server.endpoints.provider_auth import ProviderAuthorization
+from realtime_bridge.server.endpoints.provider_auth import ProviderAuthorization, Signer
 from realtime_bridge.server.endpoints.publish import WorkerCalls
 from realtime_bridge.server.endpoints.stream import Streams
 from realtime_bridge.server.http import client_js
@@ -162,19 +162,16 @@ class Routes:
         return {name: {"GET": partial(client_js.script, name)} for name in client_js.names()}
 
     def _provider_auth(self) -> Table:
-        context, access = self._context, self._context.connections.access
-        own: Table = {}
+        context, connections = self._context, self._context.connections
+        signers: dict[str, Signer] = {}
         if self._pusher:
-            signer = ProviderAuthorization(
-                self._pusher.authorization, context.authenticator, access
-            )
-            own = {"auth/pusher": {"POST": signer.authorize}}
+            signers["pusher"] = self._pusher.authorization
         # A hosted Pusher takes the place: its names begin with the prefix of the application.
-        return own | {
-            f"auth/{provider.provider}": {
-                "POST": ProviderAuthorization(provider, context.authenticator, access).authorize
-            }
-            for provider in context.pipeline.hosted_backends
+        signers |= {hosted.provider: hosted for hosted in context.pipeline.hosted_backends}
+        parts = context.authenticator, connections.access, connections.presence.describe
+        return {
+            f"auth/{name}": {"POST": ProviderAuthorization(signer, *parts).authorize}
+            for name, signer in signers.items()
         }
 
     async def _respond(

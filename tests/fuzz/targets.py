@@ -500,7 +500,7 @@ def check_pusher_session(steps: list[tuple[str, bytes, float]]) -> None:
             if isinstance(command, SignIn):
                 session.accept_user(command.user, command.user_data)
             elif isinstance(command, PusherSubscribe):
-                assert not command.name.startswith("presence-")
+                assert (command.member is not None) == command.name.startswith("presence-")
                 session.accept_subscription(command.name, {})
         assert closes <= 1
         assert len(session.names) <= limits.channels

@@ -67,6 +67,11 @@ class MemberList:
         return list(islice(self._shown.values(), MAX_MEMBERS))
 
     @property
+    def by_user(self) -> Mapping[str, PresentMember]:
+        """All members by user, in the order in which they joined."""
+        return self._shown
+
+    @property
     def count(self) -> int:
         """Number of all members."""
         return len(self._shown)

@@ -19,6 +19,9 @@ JOINED, LEFT = "presence.joined", "presence.left"
 MAX_NODE_MEMBERS = 250
 """Users of one channel that one server announces: a log has 1 000 keys for all servers."""
 
+MAX_INFO_BYTES = 1_024
+"""Longest information about one member, as JSON."""
+
 MAX_ANNOUNCEMENTS = 500
 """Announcements of one append."""
 

@@ -3,12 +3,19 @@
 from functools import lru_cache
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.channel import ALPHABET, MAX_CHANNEL, check_channel, is_internal
+from realtime_bridge.model.channel import (
+    ALPHABET,
+    MAX_CHANNEL,
+    PRESENCE,
+    check_channel,
+    is_internal,
+)
 
 USER_CHANNEL = "#server-to-user-"
 """Start of the channel to which pusher-js subscribes for a user that has signed in."""
 
-PRESENCE = "presence-"
+MEMBERS = "presence-"
+"""Start of the names of channels whose subscribers are present."""
 
 _PRIVATE, _ENCRYPTED = "private-", "private-encrypted-"
 
@@ -17,26 +24,14 @@ _PRIVATE, _ENCRYPTED = "private-", "private-encrypted-"
 _STARTS = {
     USER_CHANNEL: "server-to-user.",
     _ENCRYPTED: "encrypted.",
-    PRESENCE: "presence.",
+    MEMBERS: "presence.",
     "": "public.",
 }
 _RESERVED = tuple(_STARTS.values())
 
-_BAD_REQUEST, _NOT_IMPLEMENTED = 400, 501
-
 
 class ChannelNameError(ValueError):
-    """Refusal of a channel's name, with the reason.
-
-    Args:
-        status: the HTTP status that fits: 400, or 501 for a kind of channel that is not served.
-        message: the reason, and one thing to do.
-
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+    """Refusal of a channel's name, with the reason and one thing to do."""
 
 
 def encode_name(channel: str) -> str:
@@ -52,35 +47,31 @@ def decode_name(name: str) -> str:
     """Return the channel of Pusher's name.
 
     Raises:
-        ChannelNameError: no channel has this name, or presence is asked for.
+        ChannelNameError: no channel has this name.
 
     """
     prefix = next(prefix for prefix in (*_STARTS, _PRIVATE) if _begins_with(name, prefix))
     rest = name.removeprefix(prefix)
-    if prefix == PRESENCE:
-        raise ChannelNameError(
-            _NOT_IMPLEMENTED, "Presence channels are not served: use a private channel"
-        )
     if prefix == _PRIVATE and rest.startswith(_RESERVED):
         start = next(start for start in _RESERVED if rest.startswith(start))
         raise ChannelNameError(
-            _BAD_REQUEST,
-            f"Invalid channel name {name[:80]!r}: names after private- must not begin with {start}",
+            f"Invalid channel name {name[:80]!r}: names after private- must not begin with {start}"
         )
     channel = rest if prefix == _PRIVATE else _STARTS[prefix] + rest
-    if not rest or is_internal(rest) or not _is_channel(rest) or not _is_channel(channel):
-        longest = MAX_CHANNEL - len(channel) + len(rest)
+    # The members of a channel are on another one, with a longer name.
+    longer = PRESENCE if prefix == MEMBERS else ""
+    if not rest or is_internal(rest) or not (_is_channel(rest) and _is_channel(longer + channel)):
+        longest = MAX_CHANNEL - len(longer + channel) + len(rest)
         raise ChannelNameError(
-            _BAD_REQUEST,
             f"Invalid channel name {name[:80]!r}: use 1 to {longest} characters of {ALPHABET} "
-            f"after {prefix or 'the start'!r}, and no name that begins with @realtime",
+            f"after {prefix or 'the start'!r}, and no name that begins with @realtime"
         )
     return channel
 
 
 def is_cache(name: str) -> bool:
     """Return whether a new subscriber gets the latest event of a channel with Pusher's name."""
-    for prefix in (_ENCRYPTED, _PRIVATE, PRESENCE):
+    for prefix in (_ENCRYPTED, _PRIVATE, MEMBERS):
         name = name.removeprefix(prefix)
     return name.startswith("cache-")
 

@@ -12,7 +12,7 @@ from realtime_bridge.model.user import user_text as check_user
 from realtime_bridge.protocol.pusher.calls import CheckName
 from realtime_bridge.protocol.pusher.codes import PusherCode
 from realtime_bridge.protocol.pusher.events import encode_frame
-from realtime_bridge.protocol.pusher.names import PRESENCE, USER_CHANNEL
+from realtime_bridge.protocol.pusher.names import MEMBERS, USER_CHANNEL
 from realtime_bridge.protocol.pusher.session_commands import (
     Command,
     Deny,
@@ -227,16 +227,14 @@ class PusherSession:
         try:
             self._check_name(name)
         except ValueError as error:
-            status = getattr(error, "status", PusherCode.UNAUTHORIZED)
-            code = PusherCode.UNAUTHORIZED if status == _BAD_REQUEST else status
-            return self.deny(name, "LimitReached", str(error), code, now)
+            return self.deny(name, "LimitReached", str(error), PusherCode.UNAUTHORIZED, now)
         if not self._may_subscribe(name, data.get("auth"), member):
             return self.deny(name, "AuthError", "The auth signature is wrong", _REFUSED, now)
         if name not in self.names and len(self.names) >= self._limits.channels:
             limit = f"Over {self._limits.channels} channels on one connection"
             return [Deny(name, "LimitReached", limit, PusherCode.UNAUTHORIZED)]
-        user = _member(member) if name.startswith(PRESENCE) else None
-        if name.startswith(PRESENCE) and user is None:
+        user = _member(member) if name.startswith(MEMBERS) else None
+        if name.startswith(MEMBERS) and user is None:
             return self.deny(name, "AuthError", "channel_data has no user_id", _REFUSED, now)
         self.names[name], self._idle_since = None, None
         return [Subscribe(name, user)]
@@ -257,7 +255,7 @@ class PusherSession:
         # After a sign-in pusher-js subscribes to this channel by itself, with an empty `auth`.
         if name.startswith(USER_CHANNEL):
             return self.user is not None and name == f"{USER_CHANNEL}{self.user}"
-        if name.startswith(PRESENCE):
+        if name.startswith(MEMBERS):
             # No `str` of anything else: that of deep JSON fails.
             if not isinstance(member, str):
                 return False
@@ -288,7 +286,7 @@ class PusherSession:
         )
         if not limits.client_events:
             return self.reject_client_event("Client events are off for this app")
-        if name not in self.names or not name.startswith(("private-", PRESENCE)):
+        if name not in self.names or not name.startswith(("private-", MEMBERS)):
             reason = "Client events need a subscribed private or presence channel"
             return self.reject_client_event(reason)
         if name.startswith("private-encrypted-"):
@@ -308,7 +306,7 @@ class PusherSession:
     }
 
 
-_BAD_REQUEST, _REFUSED = 400, 401
+_REFUSED = 401
 
 
 def encode_denial(denial: Deny) -> bytes:

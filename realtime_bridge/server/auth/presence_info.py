@@ -5,11 +5,9 @@ from typing import Any
 
 import orjson
 
+from realtime_bridge.protocol.presence.node_members import MAX_INFO_BYTES
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.rules import ChannelFunctions
-
-MAX_INFO_BYTES = 1_024
-"""Longest information about one member, as JSON."""
 
 DescribeMember = (
     Callable[..., Mapping[str, Any] | None] | Callable[..., Awaitable[Mapping[str, Any] | None]]

@@ -17,6 +17,7 @@ from realtime_bridge.server.auth.tokens import TOKEN_SECONDS
 from realtime_bridge.server.http.denial import FAILED
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.presence import Describe
 
 
 class Signer(Protocol):
@@ -35,15 +36,21 @@ class ProviderAuthorization:
         provider: the signer, such as the provider's backend.
         authenticator: authenticates the requests.
         access: decides who may subscribe to a channel.
+        describe: returns what the application adds to a member of a channel.
 
     """
 
     def __init__(
-        self, provider: Signer, authenticator: Authenticator, access: ChannelAccess
+        self,
+        provider: Signer,
+        authenticator: Authenticator,
+        access: ChannelAccess,
+        describe: Describe,
     ) -> None:
         self._provider = provider
         self._authenticator = authenticator
         self._access = access
+        self._describe = describe
 
     async def authorize(self, request: Request) -> Response:
         """Answer `POST auth/{provider}` by the channel rules.
@@ -72,6 +79,7 @@ class ProviderAuthorization:
             client=principal.client or ids.client_id(),
             seconds=min(TOKEN_SECONDS, max(0.0, principal.expires - time.time())),
             allow=partial(self._allow, principal),
+            describe=partial(self._describe, principal),
         )
 
     async def _allow(self, principal: Principal, channel: str) -> bool:

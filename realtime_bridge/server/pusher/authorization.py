@@ -8,7 +8,7 @@ import orjson
 from realtime_bridge.backend.hosted import AuthorizationRequest
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.protocol.pusher.calls import SOCKET_ID
-from realtime_bridge.protocol.pusher.names import ChannelNameError, decode_name
+from realtime_bridge.protocol.pusher.names import MEMBERS, ChannelNameError, decode_name
 from realtime_bridge.protocol.pusher.signatures import PusherApp, channel_text, user_text
 
 
@@ -39,10 +39,10 @@ class PusherAuthorization:
             user = orjson.dumps({"id": request.user}).decode()
             signature = self._app.sign_for_client(user_text(socket_id, user))
             return {"auth": signature, "user_data": user}
-        if not name.startswith("private-") or name.startswith("private-encrypted-"):
+        if not name.startswith(("private-", MEMBERS)) or name.startswith("private-encrypted-"):
             # The key of an encrypted channel is the application's own, and not known here.
             raise AuthRequestError(
-                f"{name[:80]!r} is not signed here: ask for a channel that begins with private-"
+                f"{name[:80]!r} is not signed here: names begin with private- or presence-"
             )
         try:
             channel = decode_name(name)
@@ -50,4 +50,10 @@ class PusherAuthorization:
             raise AuthRequestError(str(error)) from error
         if not await request.allow(channel):
             return None
-        return {"auth": self._app.sign_for_client(channel_text(socket_id, name))}
+        if not name.startswith(MEMBERS):
+            return {"auth": self._app.sign_for_client(channel_text(socket_id, name))}
+        info = await request.describe(channel)
+        member = {"user_id": request.user} | ({"user_info": info} if info is not None else {})
+        data = orjson.dumps(member).decode()
+        signature = self._app.sign_for_client(channel_text(socket_id, name, data))
+        return {"auth": signature, "channel_data": data}

@@ -17,10 +17,11 @@ from realtime_bridge.protocol.pusher.calls import (
     requested_info,
 )
 from realtime_bridge.protocol.pusher.events import create_event
-from realtime_bridge.protocol.pusher.names import decode_name
+from realtime_bridge.protocol.pusher.names import MEMBERS, ChannelNameError, decode_name
 from realtime_bridge.server.http.request import Request
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.pusher.door import PusherDoor
+from realtime_bridge.server.pusher.rooms import PresenceRooms
 from realtime_bridge.server.rejection_log import RejectionLog
 
 LARGE_BODIES = 2
@@ -44,13 +45,17 @@ class PusherCalls:
 
     Args:
         door: the credentials, the limits and the counts.
+        rooms: the members of presence channels.
         revoke: ends the connections of a user on all servers.
         rejections: reports calls without a valid signature.
 
     """
 
-    def __init__(self, door: PusherDoor, revoke: Revoke, rejections: RejectionLog) -> None:
+    def __init__(
+        self, door: PusherDoor, rooms: PresenceRooms, revoke: Revoke, rejections: RejectionLog
+    ) -> None:
         self._door = door
+        self._rooms = rooms
         self._revoke = revoke
         self._rejections = rejections
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
@@ -77,13 +82,13 @@ class PusherCalls:
                 return await self._publish(kind, request, full_path)
             case "GET", "channels":
                 await self._check(request, full_path)
-                return self._channels(request)
+                return await self._channels(request)
             case "GET", "channels", name:
                 await self._check(request, full_path)
-                return self._channel(name, request)
-            case "GET", "channels", _, "users":
+                return await self._channel(name, request)
+            case "GET", "channels", name, "users":
                 await self._check(request, full_path)
-                raise CallError(400, "Only presence channels have users, and none are served")
+                return await self._users(name)
             case "POST", "users", user, "terminate_connections":
                 await self._check(request, full_path)
                 return await self._terminate(user)
@@ -110,7 +115,7 @@ class PusherCalls:
         read = read_event if kind == "events" else read_batch
         triggers = read(body, self._door.call_limits, decode_name)
         for trigger in triggers:
-            self._info(trigger.channel, trigger.info)  # a refusal comes before the events
+            _check_info(trigger.channel, trigger.info)  # a refusal comes before the events
         # The signature of a repeated call is the same, so that its events are duplicates.
         signature = request.query_params["auth_signature"].lower()
         start = hashlib.sha256(signature.encode()).hexdigest()[:32]
@@ -120,34 +125,46 @@ class PusherCalls:
         except InvalidEventError as error:
             # Text that is no JSON grows, since a string has escapes.
             raise CallError(413, str(error)) from error
-        return self._published(kind, triggers)
+        return await self._published(kind, triggers)
 
-    def _published(self, kind: str, triggers: Sequence[Trigger]) -> Response:
+    async def _published(self, kind: str, triggers: Sequence[Trigger]) -> Response:
         if not any(trigger.info for trigger in triggers):
             return Response.json({})
-        counts = [self._info(trigger.channel, trigger.info) for trigger in triggers]
+        counts = [await self._info(trigger.channel, trigger.info) for trigger in triggers]
         if kind == "batch_events":
             return _counts({"batch": counts})
         names = [trigger.channel for trigger in triggers]
         return _counts({"channels": dict(zip(names, counts, strict=True))})
 
-    def _channels(self, request: Request) -> Response:
+    async def _channels(self, request: Request) -> Response:
         prefix = request.query_params.get("filter_by_prefix", "")
         info = requested_info(request.query_params.get("info"))
+        if "user_count" in info and not prefix.startswith(MEMBERS):
+            raise CallError(
+                400, f"user_count is for presence channels: set filter_by_prefix={MEMBERS}"
+            )
         names = sorted(name for name in self._door.subscriptions if name.startswith(prefix))
-        return _counts({"channels": {name: self._info(name, info) for name in names}})
+        return _counts({"channels": {name: await self._info(name, info) for name in names}})
 
-    def _channel(self, name: str, request: Request) -> Response:
+    async def _channel(self, name: str, request: Request) -> Response:
         info = requested_info(request.query_params.get("info"))
         occupied = {"occupied": name in self._door.subscriptions}
-        return _counts(occupied | self._info(name, info))
+        return _counts(occupied | await self._info(name, info))
 
-    def _info(self, name: str, info: Sequence[str]) -> dict[str, Any]:
+    async def _users(self, name: str) -> Response:
+        if not name.startswith(MEMBERS):
+            raise CallError(400, "Only presence channels have users: ask for presence-…")
+        members = await self._rooms.read(_checked(name))
+        return Response.json({"users": [{"id": user} for user in members.by_user]})
+
+    async def _info(self, name: str, info: Sequence[str]) -> dict[str, Any]:
+        _check_info(name, info)
+        counts: dict[str, Any] = {}
         if "user_count" in info:
-            raise CallError(400, "user_count is for presence channels, and none are served")
-        if "subscription_count" not in info:
-            return {}
-        return {"subscription_count": self._door.subscriptions.get(name, 0)}
+            counts["user_count"] = (await self._rooms.read(_checked(name))).count
+        if "subscription_count" in info:
+            counts["subscription_count"] = self._door.subscriptions.get(name, 0)
+        return counts
 
     async def _terminate(self, user: str) -> Response:
         try:
@@ -155,6 +172,19 @@ class PusherCalls:
         except InvalidIdentityError as error:
             raise CallError(400, str(error)) from error
         return Response.json({})
+
+
+def _check_info(name: str, info: Sequence[str]) -> None:
+    if "user_count" in info and not name.startswith(MEMBERS):
+        raise CallError(400, "user_count is for presence channels alone")
+
+
+def _checked(name: str) -> str:
+    try:
+        decode_name(name)
+    except ChannelNameError as error:
+        raise CallError(400, str(error)) from error
+    return name
 
 
 def _event(trigger: Trigger, number: str) -> Event:

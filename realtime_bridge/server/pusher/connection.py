@@ -4,19 +4,23 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import orjson
 
 from realtime_bridge.errors import InvalidEventError, RealtimeError
+from realtime_bridge.model.channel import presence_channel
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol.presence.member_list import PresentMember
 from realtime_bridge.protocol.pusher.codes import PusherCode
 from realtime_bridge.protocol.pusher.events import create_event, encode_event, encode_frame
-from realtime_bridge.protocol.pusher.names import decode_name, encode_name, is_cache
+from realtime_bridge.protocol.pusher.members import read_member
+from realtime_bridge.protocol.pusher.names import MEMBERS, decode_name, encode_name, is_cache
 from realtime_bridge.protocol.pusher.session import PusherSession, encode_denial
 from realtime_bridge.protocol.pusher.session_commands import (
     Command,
@@ -35,7 +39,12 @@ from realtime_bridge.server.pusher.door import PusherServices
 _logger = logging.getLogger("realtime_bridge.server")
 
 _REVOKED = "access was revoked"
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_TOO_MANY = "Too many connections of this user"
+_NO_PRESENCE = "Presence needs a log that keeps keys with owners: set REALTIME_LOG to another one"
+_UNAUTHORIZED, _FORBIDDEN, _NOT_SERVED = 401, 403, 501
+
+SIGNED = ("private-", MEMBERS)
+"""Starts of the names of channels that the application signs."""
 
 
 class EventMessage(bytes):
@@ -55,8 +64,8 @@ class PusherConnection(ServerConnection):
     transport = "pusher"
 
     __slots__ = (
-        "_channels", "_client_events", "_door", "_holders", "_principal", "_published", "_session",
-        "address", "origin",
+        "_channels", "_client_events", "_door", "_holders", "_members", "_principal", "_published",
+        "_rooms", "_seat", "_session", "address", "origin",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
@@ -66,7 +75,12 @@ class PusherConnection(ServerConnection):
         self.origin: str = ""
         """Address of the client, whatever it proves."""
         self._door = door = services.door
+        self._rooms = services.rooms
         self._principal: Principal | None = None
+        self._seat: str | None = None
+        """User whose connections this one counts among: of a sign-in or of a presence channel."""
+        self._members: dict[str, PresentMember] | None = None
+        """User of each presence channel; most connections have none."""
         self._channels: dict[str, ChannelSubscription] = {}
         self._holders: dict[str, Principal] = {}
         """Principal of each subscription, which knows the revocations before it."""
@@ -107,9 +121,10 @@ class PusherConnection(ServerConnection):
         for name in list(self._channels):
             self._leave(name)
         self._release_address()
-        if self._principal:
-            services.registry.release_slot(self._principal.user)
-            self._principal = None
+        if self._seat is not None:
+            services.registry.release_slot(self._seat)
+            self._seat = None
+        self._principal = None
 
     def receive(self, message: str | bytes) -> None:
         """Handle a message of the client."""
@@ -128,15 +143,25 @@ class PusherConnection(ServerConnection):
 
     def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
         """Write the events that other sockets caused, unless the client is too slow."""
+        del subscription
+        if not self._takes_more():
+            return False
+        own = self._session.socket_id
+        self.send(*(one for one in messages if getattr(one, "source", None) != own))
+        return True
+
+    def send_change(self, frame: bytes) -> None:
+        """Write that a user joined or left a presence channel, unless the client is too slow."""
+        if self._takes_more():
+            self.send(frame)
+
+    def _takes_more(self) -> bool:
         if self._closing:
             return False
         if not self.has_room:
             self._services.statistics.slow_clients += 1
             self._perform(self._session.reject(PusherCode.OVER_CAPACITY, "The client is too slow"))
             return False
-        del subscription
-        own = self._session.socket_id
-        self.send(*(one for one in messages if getattr(one, "source", None) != own))
         return True
 
     def subscribed(self, subscription: ChannelSubscription, page: Page, *, recovered: bool) -> None:
@@ -146,7 +171,7 @@ class PusherConnection(ServerConnection):
             return  # more events followed than a page holds: `_subscribe` begins again
         subscription.opening = subscription.behind = False
         name = encode_name(subscription.channel)
-        self._perform(self._session.accept_subscription(name, {}))
+        self._accept(name)
         if is_cache(name) and page.events:
             self.send(self.encode(page.events[-1]))
         elif is_cache(name):
@@ -169,18 +194,19 @@ class PusherConnection(ServerConnection):
 
     def revoke(self, user: str | None, channel: str | None) -> None:
         """Close the connection of a signed-in user, or end one subscription."""
-        principal = self._principal
-        if user is not None and (principal is None or principal.user != user):
-            return
-        if channel is None:
-            if principal and not self._services.access.revocations.allow(principal):
+        revocations, principal = self._services.access.revocations, self._principal
+        # The log repeats earlier revocations: later sign-ins and subscriptions stay.
+        if channel is None and principal and user in (None, principal.user):
+            if not revocations.allow(principal):
                 self._perform(self._session.reject(PusherCode.UNAUTHORIZED, _REVOKED))
             return
-        name = encode_name(channel)
-        holder = self._holders.get(name)
-        # The log repeats earlier revocations: later sign-ins and subscriptions stay.
-        if holder and not self._services.access.revocations.allow(holder, channel):
-            self._deny(name, "AuthError", _REVOKED, _FORBIDDEN)
+        names = list(self._holders) if channel is None else [encode_name(channel)]
+        for name in names:
+            holder = self._holders.get(name)
+            if holder is None or user not in (None, holder.user):
+                continue
+            if not revocations.allow(holder, channel):
+                self._deny(name, "AuthError", _REVOKED, _FORBIDDEN)
 
     def hasten_heartbeat(self, within: float) -> None:
         """Do nothing: this protocol has no heartbeats with a status."""
@@ -200,7 +226,7 @@ class PusherConnection(ServerConnection):
             elif isinstance(command, Close):
                 self._finish(command)
             elif isinstance(command, Subscribe):
-                self._start(command.name)
+                self._start(command)
             elif isinstance(command, Unsubscribe):
                 self._leave(command.name)
             elif isinstance(command, Deny):
@@ -215,20 +241,34 @@ class PusherConnection(ServerConnection):
     def _deny(self, name: str, kind: str, message: str, status: int) -> None:
         self._perform(self._session.deny(name, kind, message, status, time.monotonic()))
 
-    def _start(self, name: str) -> None:
-        services, channel = self._services, decode_name(name)
+    def _accept(self, name: str) -> None:
+        data: Mapping[str, Any] = {}
+        if member := (self._members or {}).get(name):
+            room = self._rooms.join(name, self)
+            self._services.presence.add(room.channel, member, self)
+            data = room.show(self, member)
+        self._perform(self._session.accept_subscription(name, data))
+
+    def _start(self, command: Subscribe) -> None:
+        services, name = self._services, command.name
+        channel = decode_name(name)
         if self._principal and not services.access.revocations.allow(self._principal, channel):
             self._deny(name, "AuthError", _REVOKED, _UNAUTHORIZED)
             return
         subscription = self._channels.get(name)
         if subscription:
             if not subscription.opening:
-                self._perform(self._session.accept_subscription(name, {}))
+                self._accept(name)
             return
-        if name.startswith("private-"):
-            self._release_address()  # the application signed this subscription
         latest = services.access.revocations.latest
-        self._holders[name] = self._principal or _anonymous(latest)
+        holder = self._principal or _anonymous(latest)
+        if command.member is not None:
+            if not (member := self._admit(name, command.member)):
+                return
+            holder = Principal(user=member.user, known_revocation=latest)
+        if name.startswith(SIGNED):
+            self._release_address()  # the application signed this subscription
+        self._holders[name] = holder
         subscription = self._channels[name] = ChannelSubscription(channel)
         self._door.count_subscription(name, 1)
         assert services.tasks
@@ -250,6 +290,8 @@ class PusherConnection(ServerConnection):
 
     async def _subscribe_in_time(self, name: str, subscription: ChannelSubscription) -> None:
         hub, timing = self._services.hub, self._services.timing
+        if name in (self._members or {}):
+            await self._rooms.join(name, self).wait_loaded()
         while subscription.opening:
             try:
                 await self._wait_for_budget(name)
@@ -262,7 +304,7 @@ class PusherConnection(ServerConnection):
 
     async def _wait_for_budget(self, name: str) -> None:
         """Wait while a client invents channels too fast; signed channels are not invented."""
-        if name.startswith("private-"):
+        if name.startswith(SIGNED):
             return
         budget, timing = self._services.budget, self._services.timing
         payer = self._principal.user if self._principal else f"address {self.origin}"
@@ -274,11 +316,47 @@ class PusherConnection(ServerConnection):
         if subscription is None:
             return
         del self._holders[name]
+        self._end_presence(name)
         if subscription.task:
             subscription.task.cancel()
             subscription.task = None
         self._door.count_subscription(name, -1)
         self._services.hub.unsubscribe(self, subscription.channel)
+
+    def _admit(self, name: str, fields: Mapping[str, Any]) -> PresentMember | None:
+        """Return the user of a presence channel, or deny the subscription."""
+        try:
+            member = read_member(fields)
+        except ValueError as error:
+            self._deny(name, "AuthError", str(error), _UNAUTHORIZED)
+            return None
+        if not self._services.presence.is_served:
+            self._deny(name, "LimitReached", _NO_PRESENCE, _NOT_SERVED)
+            return None
+        if self._seat is None and not self._take_seat(member.user):
+            self._deny(name, "LimitReached", _TOO_MANY, PusherCode.OVER_QUOTA)
+            return None
+        self._members = (self._members or {}) | {name: member}
+        return member
+
+    def _end_presence(self, name: str) -> None:
+        member = self._members.pop(name, None) if self._members else None
+        if member:
+            self._rooms.leave(name, self)
+            channel = presence_channel(decode_name(name))
+            self._services.presence.remove(channel, member.user, self)
+
+    def _take_seat(self, user: str) -> bool:
+        """Count the connection among those of a user, in place of another user."""
+        registry = self._services.registry
+        if self._seat == user:
+            return True
+        if not registry.acquire_slot(user):
+            return False
+        if self._seat is not None:
+            registry.release_slot(self._seat)
+        self._seat = user
+        return True
 
     def _release_address(self) -> None:
         if self.address is not None:
@@ -286,11 +364,9 @@ class PusherConnection(ServerConnection):
             self.address = None
 
     def _sign_in(self, command: SignIn) -> None:
-        registry = self._services.registry
         if self._principal is None:
-            if not registry.acquire_slot(command.user):
-                too_many = "Too many connections of this user"
-                self._perform(self._session.reject(PusherCode.OVER_QUOTA, too_many))
+            if not self._take_seat(command.user):
+                self._perform(self._session.reject(PusherCode.OVER_QUOTA, _TOO_MANY))
                 return
             latest = self._services.access.revocations.latest
             self._principal = Principal(user=command.user, known_revocation=latest)

@@ -14,6 +14,7 @@ from realtime_bridge.protocol.pusher.session_commands import PusherLimits, Pushe
 from realtime_bridge.protocol.pusher.signatures import PusherApp
 from realtime_bridge.protocol.session.session_commands import Close
 from realtime_bridge.server.http.request import HTTPError
+from realtime_bridge.server.pusher.rooms import PresenceRooms
 from realtime_bridge.server.services import ConnectionServices
 from realtime_bridge.settings import Settings
 
@@ -105,13 +106,15 @@ class PusherServices(ConnectionServices):
 
     Args:
         door: the state of this protocol.
+        rooms: the presence channels of this protocol's clients.
 
     """
 
     door: PusherDoor
+    rooms: PresenceRooms
 
     @classmethod
-    def create(cls, services: ConnectionServices, door: PusherDoor) -> Self:
+    def create(cls, services: ConnectionServices, door: PusherDoor, rooms: PresenceRooms) -> Self:
         """Return the parts of all connections, and the state of this protocol."""
         parts = {one.name: getattr(services, one.name) for one in fields(ConnectionServices)}
-        return cls(**parts, door=door)
+        return cls(**parts, door=door, rooms=rooms)

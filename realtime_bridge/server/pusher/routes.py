@@ -9,6 +9,7 @@ from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.pusher.authorization import PusherAuthorization
 from realtime_bridge.server.pusher.calls import PusherCalls, Revoke
 from realtime_bridge.server.pusher.door import PusherDoor, PusherServices
+from realtime_bridge.server.pusher.rooms import PresenceRooms
 from realtime_bridge.server.pusher.socket import serve
 
 SOCKETS, CALLS = "app", "apps"
@@ -29,8 +30,9 @@ class PusherRoutes:
         publish = context.pipeline.broadcaster.publish_many
         timing = context.connections.timing.pusher
         self._door = PusherDoor(app, context.settings, timing=timing, publish=publish)
-        self._services = PusherServices.create(context.connections, self._door)
-        self._calls = PusherCalls(self._door, revoke, context.connections.rejections)
+        rooms = PresenceRooms(context.pipeline.log, context.connections)
+        self._services = PusherServices.create(context.connections, self._door, rooms)
+        self._calls = PusherCalls(self._door, rooms, revoke, context.connections.rejections)
         self.authorization: PusherAuthorization = PusherAuthorization(app)
 
     async def serve_socket(

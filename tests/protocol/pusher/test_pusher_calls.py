@@ -44,7 +44,6 @@ def test_batch_is_read_in_order() -> None:
         ({"channel": None}, 400, "channel is not a string"),
         ({"channel": "a:b"}, 400, "Invalid channel name 'a:b'"),
         ({"channel": "private-public.x"}, 400, "must not begin with public."),
-        ({"channel": "presence-x"}, 400, "not served"),
         ({"name": ""}, 400, "1 to 200 characters"),
         ({"name": "x" * 201}, 400, "1 to 200 characters"),
         ({"name": 7}, 400, "1 to 200 characters"),

@@ -33,10 +33,9 @@ def opened(**limits: Any) -> PusherSession:
 
 
 def check_name(name: str) -> None:
-    """Accept presence too, as the local provider does."""
     if name == "odd":
         raise ValueError("odd name")
-    decode_name(name.removeprefix("presence-"))
+    decode_name(name)
 
 
 def frame(event: str, data: object = None, **fields: object) -> str:
@@ -155,13 +154,6 @@ def test_refused_name_has_the_reason_and_a_code() -> None:
             {"type": "LimitReached", "error": denial.message, "status": 4009}, separators=(",", ":")
         ),
     }
-
-
-def test_presence_that_is_not_served_has_the_status_501() -> None:
-    session = PusherSession(APP, decode_name, SOCKET, PusherLimits(), PusherTiming(), now=0.0)
-    (denial,) = session.receive(subscribing(signed("presence-a", MEMBER)), 1.0)
-    assert isinstance(denial, Deny)
-    assert denial.status == 501
 
 
 def test_channels_of_one_connection_are_limited() -> None:

@@ -70,6 +70,24 @@ class PusherClient:
         frame = await self.expect("pusher_internal:subscription_succeeded")
         assert frame == {**frame, "channel": name, "data": {}}
 
+    async def enter(self, name: str, user: object, info: object = None) -> dict[str, Any]:
+        """Subscribe to a presence channel, and return the members."""
+        await self.ask_to_enter(name, user, info)
+        data = (await self.expect("pusher_internal:subscription_succeeded"))["data"]
+        members: dict[str, Any] = data["presence"]
+        return members
+
+    async def ask_to_enter(self, name: str, user: object, info: object = None) -> None:
+        """Ask for a subscription to a presence channel, with a signature of the application."""
+        data = json.dumps({"user_id": user} | ({"user_info": info} if info is not None else {}))
+        auth = APP.sign_for_client(channel_text(self.socket_id, name, data))
+        await self.request(name, {"auth": auth, "channel_data": data})
+
+    async def change(self) -> tuple[str, str]:
+        """Return the next user that joins or leaves."""
+        frame = await self.frame()
+        return frame["event"].removeprefix("pusher_internal:member_"), frame["data"]["user_id"]
+
     async def refused(self, name: str, auth: Mapping[str, str] | None = None) -> dict[str, Any]:
         await self.request(name, auth)
         frame = await self.expect("pusher:subscription_error")

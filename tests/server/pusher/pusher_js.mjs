@@ -14,12 +14,19 @@ if (broadcaster) {
   const { default: Echo } = await import(new URL('../../../clients/js/node_modules/laravel-echo/dist/echo.js', import.meta.url))
   const echo = new Echo({ broadcaster, Pusher, key, ...options })
   client = echo.connector.pusher
+  const joined = (channel) =>
+    channel
+      .here((users) => report({ here: users }))
+      .joining((user) => report({ joining: user }))
+      .leaving((user) => report({ leaving: user }))
   channelOf = (name) =>
     name.startsWith('private-encrypted-')
       ? echo.encryptedPrivate(name.slice('private-encrypted-'.length))
       : name.startsWith('private-')
         ? echo.private(name.slice('private-'.length))
-        : echo.channel(name)
+        : name.startsWith('presence-')
+          ? joined(echo.join(name.slice('presence-'.length)))
+          : echo.channel(name)
 } else {
   client = new Pusher(key, options)
 }
@@ -36,7 +43,11 @@ const commands = {
   subscribe: ([name, ...events]) => {
     const channel = broadcaster ? channelOf(name) : client.subscribe(name)
     const raw = broadcaster ? channel.subscription : channel
-    raw.bind('pusher:subscription_succeeded', () => report({ subscribed: name }))
+    raw.bind('pusher:subscription_succeeded', (data) =>
+      report({ subscribed: name, members: data?.members ?? null, count: data?.count ?? null, me: data?.me ?? null }),
+    )
+    raw.bind('pusher:member_added', ({ id, info }) => report({ added: id, info, count: raw.members.count }))
+    raw.bind('pusher:member_removed', ({ id }) => report({ removed: id, count: raw.members.count }))
     raw.bind('pusher:subscription_error', ({ status }) => report({ refused: name, status }))
     raw.bind('pusher:cache_miss', () => report({ miss: name }))
     for (const event of events) bind(channel, event, (data) => report({ channel: name, event, data }))
@@ -47,6 +58,7 @@ const commands = {
     client.user.bind('note', (data) => report({ user: true, data }))
     client.signin()
   },
+  unsubscribe: ([name]) => client.unsubscribe(name),
   disconnect: () => client.disconnect(),
 }
 report({ state: client.connection.state, socket: client.connection.socket_id ?? null })

@@ -46,7 +46,8 @@ async def test_rule_decides_on_the_signature_of_a_channel(serve: Serve) -> None:
         "private-@realtime": 400,
         "private-public.news": 400,
         "private-encrypted-chat": 400,
-        "presence-room": 400,
+        "presence-room": 403,
+        "presence-@realtime": 400,
         "news": 400,
     }.items():
         assert (await authorize(site, socket_id="1.2", channel_name=name))[0] == expected, name

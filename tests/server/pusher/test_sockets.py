@@ -42,7 +42,7 @@ async def test_public_and_private_channels_of_one_name_are_two(site: Site, path:
     await site.bridge.publish("public.news", "open")
     assert (await client.frame())["event"] == "open"
     assert (await client.refused("private-public.news"))["status"] == 4009
-    assert (await client.refused("presence-room"))["status"] == 501
+    assert (await client.refused("presence-room"))["status"] == 401
     assert (await client.refused("private-news", {"auth": f"{APP.key}:00"}))["status"] == 401
 
 

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from realtime_bridge.client import open_presence
+from realtime_bridge.server.timing import ServerTiming
 from tests.server.harness import FAST, Site, Sites, make_bridge, until
 from tests.server.pusher.clients import sdk_of
 from tests.server.pusher.node_programs import NodePusher, call_node_sdk
@@ -25,7 +27,7 @@ IDS = ["pusher-js 8", "pusher-js 7", "echo pusher", "echo reverb", "below the mo
 LAST = "App\\Events\\OrderPaid"
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 async def nodes(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[list[Site]]:
@@ -36,15 +38,21 @@ async def nodes(
             server = exits.enter_context(RedisServer(tmp_path / "redis"))
             monkeypatch.setenv("REALTIME_REDIS_URL", server.url)
             options = {"backend": "redis"}
+        elif request.param == "sqlite":
+            options = {"log": "sqlite", "backend": "websocket"}
+            monkeypatch.setenv("REALTIME_SQLITE_PATH", str(tmp_path / "log.db"))
         sites = await exits.enter_async_context(Sites(FAST))
         started = []
-        for _ in range(2 if options else 1):
+        for _ in range(2 if request.param == "redis" else 1):
             bridge = make_bridge(
                 pusher_door=True,
                 pusher_door_client_events=True,
-                authenticate=lambda _: "42",
+                authenticate=lambda request: request.query_params.get("user", "42"),
+                timing=ServerTiming(presence_stay=0.1),
                 **options,
             )
+            bridge.channel("presence.{room}")(lambda *_, **__: True)
+            bridge.presence("presence.{room}")(lambda user, room: {"name": user, "room": room})
             bridge.channel("orders.{order}")(lambda user, order: (user, order) == ("42", "7"))
             bridge.channel("public.news")(lambda _: True)
             started.append(await sites.start(bridge))
@@ -127,3 +135,43 @@ async def test_node_sdk_publishes_and_reads_counts(nodes: list[Site]) -> None:
         assert (status, json.loads(text)) == (200, {"occupied": True, "subscription_count": 1})
         status, _ = await call_node_sdk(origin, "trigger", "private-public.news", "e", "x")
         assert status == 400
+
+
+def client_of(origin: str, user: str, **options: Any) -> AbstractAsyncContextManager[NodePusher]:
+    """Return a client of a user, to which the server's own endpoint signs channels."""
+    return NodePusher.run(origin, auth=f"{origin}/realtime/auth/pusher?user={user}", **options)
+
+
+async def test_members_are_shown_once_over_tabs_and_nodes(nodes: list[Site]) -> None:
+    (first, last), name = (nodes[0].origin, nodes[-1].origin), "presence-room"
+    token = nodes[-1].token("python")
+    async with (
+        client_of(first, "js8") as js8,
+        client_of(last, "js7", library="pusher-js-7") as js7,
+        client_of(first, "echo", broadcaster="reverb") as echo,
+        client_of(last, "echo") as tab,
+        open_presence(nodes[-1].url, "presence.room", token=token) as own,
+    ):
+        for one in (js8, js7, echo, tab):
+            await one.connected()
+        await js8.send("subscribe", name)
+        me = {"id": "js8", "info": {"name": "js8", "room": "room"}}
+        await js8.until(subscribed=name, me=me)
+        await js7.subscribe(name)
+        await js8.until(added="js7", info={"name": "js7", "room": "room"})
+        await echo.send("subscribe", name)
+        await js8.until(added="echo")
+        await js7.until(added="echo")
+        await tab.subscribe(name)
+        async for change in own:  # our own client sees the same users
+            if change.member.user == "echo":
+                break
+        assert {member.user for member in own.members} >= {"python", "js7", "echo"}
+        for node in nodes:
+            users = await sdk_of(node.origin).users_info(name)
+            assert {user["id"] for user in users["users"]} == {"js8", "js7", "echo", "python"}
+        await tab.send("unsubscribe", name)
+        await js7.send("disconnect")
+        gone = await js8.until(removed="js7")
+        assert gone["count"] == 3
+        assert (await echo.until(leaving={"name": "js7", "room": "room"}))["leaving"]
