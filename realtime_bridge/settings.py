@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, ValidationError
@@ -37,6 +37,7 @@ _SENTENCES = {
     "greater_than": "use a number above {gt:g}",
     "greater_than_equal": "use at least {ge:g}",
     "less_than_equal": "use at most {le}",
+    "literal_error": "use {expected}",
     "string_type": "write a text",
     "string_too_short": "it is empty",
     "value_error": "{error}",
@@ -274,6 +275,11 @@ class Settings(EnvironmentSettings):
         default=MAX_DATA_BYTES, description="Bytes of one event's data, encoded as JSON."
     )
     large_integers: bool = Field(default=False, description="Events may have integers over 2^53.")
+    undeclared_events: Literal["allow", "warn", "refuse"] = Field(
+        default="allow",
+        description="Events that no class declares: `allow`, `warn` or `refuse`; see "
+        "`realtime_bridge.events`.",
+    )
     limit_unsent_bytes: Annotated[int, Field(ge=1024)] = Field(
         default=1024 * 1024,
         description="Bytes that may wait for one slow client before its connection is closed.",

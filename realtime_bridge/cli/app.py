@@ -8,6 +8,7 @@ import typer
 from realtime_bridge import __version__
 from realtime_bridge.cli import postgres
 from realtime_bridge.cli.console import exit_on_error
+from realtime_bridge.cli.declared_events import asyncapi, types
 from realtime_bridge.cli.demo import demo as run_demo
 from realtime_bridge.cli.dev_provider import dev_provider
 from realtime_bridge.cli.doctor import doctor
@@ -59,6 +60,7 @@ def demo(
         run_demo(files or (), port=port, data=data)
 
 
-for _command in (serve, publish, listen, token, doctor, relay, forward, dev_provider, demo):
+_SERVING = (serve, publish, listen, token, doctor, relay, forward, dev_provider, demo)
+for _command in (*_SERVING, types, asyncapi):
     app.command()(_command)
 app.add_typer(postgres.app, name="postgres")

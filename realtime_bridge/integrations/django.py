@@ -14,7 +14,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -28,10 +28,12 @@ from django.utils.module_loading import import_string
 from realtime_bridge.backend.application_calls import add_wrapper
 from realtime_bridge.backend.native_threads import has_greenlets
 from realtime_bridge.integrations.wsgi import wsgi
-from realtime_bridge.model.event import Event
+from realtime_bridge.model.declaration import published_event
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from realtime_bridge.model.user import UserId
     from realtime_bridge.server import Bridge
     from realtime_bridge.server.http.request import Request
@@ -42,10 +44,36 @@ Scope = MutableMapping[str, Any]
 ASGIApplication = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
+@overload
 def publish_on_commit(
     broadcaster: BlockingBroadcaster,
     channel: str,
     event: str,
+    data: Any = None,
+    *,
+    id: str | None = None,
+    key: str | None = None,
+    source: str | None = None,
+    using: str | None = None,
+) -> str: ...
+
+
+@overload
+def publish_on_commit(
+    broadcaster: BlockingBroadcaster,
+    channel: "BaseModel",
+    /,
+    *,
+    id: str | None = None,
+    source: str | None = None,
+    using: str | None = None,
+) -> str: ...
+
+
+def publish_on_commit(
+    broadcaster: BlockingBroadcaster,
+    channel: "str | BaseModel",
+    event: str | None = None,
     data: Any = None,
     *,
     id: str | None = None,  # noqa: A002 -- as in `publish`
@@ -62,7 +90,8 @@ def publish_on_commit(
 
     Args:
         broadcaster: publisher.
-        channel: channel of the event; see `Event` for this and the next arguments.
+        channel: channel of the event; see `Event` for this and the next arguments. An object of
+            a declared class stands for channel, event, data and key.
         event: name of the event.
         data: JSON data.
         id: idempotency key; a repeated id is published once.
@@ -77,7 +106,7 @@ def publish_on_commit(
         InvalidEventError: channel, name or data is invalid.
 
     """
-    publication = Event(channel=channel, event=event, data=data, id=id, key=key, source=source)
+    publication = published_event(channel, event, data, id=id, key=key, source=source)
 
     # A function, not a `partial`: Django writes its `__qualname__` into the log of a failure.
     def publish() -> None:

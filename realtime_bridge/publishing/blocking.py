@@ -9,11 +9,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from realtime_bridge.backend.loop_thread import LoopThread
 from realtime_bridge.backend.native_threads import create_future, wait_for
 from realtime_bridge.errors import ConfigurationError, PublishError
+from realtime_bridge.model.declaration import Publication, publication_events, published_event
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.receipt import Receipt
@@ -21,6 +22,9 @@ from realtime_bridge.publishing.blocking_jobs_and_streams import BlockingJobsAnd
 from realtime_bridge.publishing.blocking_reports import BlockingReports
 from realtime_bridge.publishing.broadcaster import Broadcaster, owned_key
 from realtime_bridge.publishing.reports import Reports, publish_batch
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 T = TypeVar("T")
 
@@ -79,10 +83,34 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
     ) -> None:
         self.close()
 
+    @overload
     def publish(
         self,
         channel: str,
         event: str,
+        data: Any = None,
+        *,
+        id: str | None = None,
+        key: str | None = None,
+        source: str | None = None,
+        transaction: object = None,
+    ) -> Receipt: ...
+
+    @overload
+    def publish(
+        self,
+        channel: "BaseModel",
+        /,
+        *,
+        id: str | None = None,
+        source: str | None = None,
+        transaction: object = None,
+    ) -> Receipt: ...
+
+    def publish(
+        self,
+        channel: "str | BaseModel",
+        event: str | None = None,
         data: Any = None,
         *,
         id: str | None = None,  # noqa: A002 -- the field's name on the wire
@@ -95,13 +123,17 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
         While the log is down, each call takes up to 5 s and then raises. A request that must not
         wait uses `publish_in_background`.
         """
-        published: Event = Event.create(channel, event, data, id, key, source)
+        published: Event = (
+            Event.create(channel, event, data, id, key, source)  # type: ignore[arg-type]
+            if type(channel) is str
+            else published_event(channel, event, data, id=id, key=key, source=source)
+        )
         (receipt,) = self.publish_many([published], transaction=transaction)
         if receipt.refused:
             raise owned_key(published)
         return receipt
 
-    def publish_in_background(self, events: Iterable[Event]) -> None:
+    def publish_in_background(self, events: Iterable[Publication]) -> None:
         """Publish up to 500 events, and wait for the log at most 1 s; in an outage, not at all.
 
         It is for a request or a task that must not wait for a log that is down. The events are
@@ -113,11 +145,13 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
             PublishError: the broadcaster can never publish here.
 
         """
-        self.reports.run(partial(publish_batch, list(events)))
+        self.reports.run(partial(publish_batch, publication_events(events)))
 
-    def publish_many(self, events: Iterable[Event], *, transaction: object = None) -> list[Receipt]:
+    def publish_many(
+        self, events: Iterable[Publication], *, transaction: object = None
+    ) -> list[Receipt]:
         """Publish up to 500 events; see `Broadcaster.publish_many`."""
-        batch = list(events)
+        batch = publication_events(events)
         if transaction is not None:
             return self._write(batch, transaction)
         receipts = self._submit(lambda broadcaster: broadcaster.publish_many(batch))

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from realtime_bridge.backend.log import Log, TransactionalLog
 from realtime_bridge.backend.push import Backend
@@ -14,6 +14,7 @@ from realtime_bridge.errors import (
     InvalidEventError,
     KeyOwnedError,
 )
+from realtime_bridge.model.declaration import Publication, publication_events, published_event
 from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.event_pusher import EventPusher
@@ -22,8 +23,11 @@ from realtime_bridge.publishing.local_servers import local_server
 from realtime_bridge.publishing.log_writer import LogWriter
 from realtime_bridge.publishing.reports import Reports
 from realtime_bridge.publishing.timing import PublishTiming
+from realtime_bridge.publishing.undeclared import UndeclaredEvents
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from realtime_bridge.settings import Settings
 
 _logger = logging.getLogger("realtime_bridge.publishing")
@@ -42,6 +46,7 @@ class Broadcaster(JobsAndStreams):
         backend: pushes towards browsers, where the log does not announce by itself.
         limit_event_bytes: longest data of one event, in bytes of JSON.
         large_integers: whether events may have integers beyond 2^53, which browsers round.
+        undeclared: rule for events that no class declares; None allows them.
         timing: limits of one publish.
 
     Raises:
@@ -56,6 +61,7 @@ class Broadcaster(JobsAndStreams):
         backend: Backend | None = None,
         limit_event_bytes: int = MAX_DATA_BYTES,
         large_integers: bool = False,
+        undeclared: UndeclaredEvents | None = None,
         timing: PublishTiming = _TIMING,
     ) -> None:
         if log is None and backend is None:
@@ -70,6 +76,7 @@ class Broadcaster(JobsAndStreams):
         self.limit_event_bytes: int = limit_event_bytes
         """Longest data of one event, in bytes of JSON."""
         self._large_integers = large_integers
+        self._undeclared = undeclared
         self._timing = timing
         # A log in this process cannot time out: it saves the cost of a timeout per publish.
         self._writer = log if log is None or log.in_process else LogWriter(log, timing)
@@ -103,6 +110,7 @@ class Broadcaster(JobsAndStreams):
             backend=pipeline.backend,
             limit_event_bytes=settings.limit_event_bytes,
             large_integers=settings.large_integers,
+            undeclared=UndeclaredEvents.from_setting(settings.undeclared_events),
         )
         broadcaster._prefix = settings.prefix
         return broadcaster
@@ -135,10 +143,34 @@ class Broadcaster(JobsAndStreams):
         """Number of published events whose push failed: recovery delivers them."""
         return self._pusher.unpushed if self._pusher else 0
 
+    @overload
     async def publish(
         self,
         channel: str,
         event: str,
+        data: Any = None,
+        *,
+        id: str | None = None,
+        key: str | None = None,
+        source: str | None = None,
+        transaction: object = None,
+    ) -> Receipt: ...
+
+    @overload
+    async def publish(
+        self,
+        channel: "BaseModel",
+        /,
+        *,
+        id: str | None = None,
+        source: str | None = None,
+        transaction: object = None,
+    ) -> Receipt: ...
+
+    async def publish(
+        self,
+        channel: "str | BaseModel",
+        event: str | None = None,
         data: Any = None,
         *,
         id: str | None = None,  # noqa: A002 -- the field's name on the wire
@@ -147,6 +179,9 @@ class Broadcaster(JobsAndStreams):
         transaction: object = None,
     ) -> Receipt:
         """Publish one event, and return its receipt; see `Event` for the arguments.
+
+        An object of a declared class, see `realtime_bridge.events`, stands for channel, event,
+        data and key.
 
         With a `transaction`, a connection or session of the log's database, the event exists
         exactly if that commits. The event gets its position then: the receipt has none.
@@ -158,14 +193,18 @@ class Broadcaster(JobsAndStreams):
             ConfigurationError: the log cannot use the transaction.
 
         """
-        published: Event = Event.create(channel, event, data, id, key, source)
+        published: Event = (
+            Event.create(channel, event, data, id, key, source)  # type: ignore[arg-type]
+            if type(channel) is str
+            else published_event(channel, event, data, id=id, key=key, source=source)
+        )
         (receipt,) = await self.publish_many([published], transaction=transaction)
         if receipt.refused:
             raise owned_key(published)
         return receipt
 
     async def publish_many(
-        self, events: Iterable[Event], *, transaction: object = None
+        self, events: Iterable[Publication], *, transaction: object = None
     ) -> list[Receipt]:
         """Publish up to 500 events in order, in one round trip where the log can.
 
@@ -176,7 +215,7 @@ class Broadcaster(JobsAndStreams):
             ConfigurationError: as for `publish`.
 
         """
-        batch = list(events)
+        batch = publication_events(events)
         # Within the transaction nothing is pushed: its rollback must leave no trace.
         if transaction is not None:
             if writing := self.write(batch, transaction):
@@ -241,6 +280,8 @@ class Broadcaster(JobsAndStreams):
                 f"{len(batch)} events at once are over the limit of {MAX_BATCH}: "
                 "publish them in several batches"
             )
+        if self._undeclared:
+            self._undeclared.check(batch)
         for event in batch:
             if len(event.body) > limit:
                 raise InvalidEventError(

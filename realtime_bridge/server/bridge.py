@@ -13,6 +13,7 @@ from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.user import UserId
 from realtime_bridge.publishing.local_servers import register_local_server
 from realtime_bridge.publishing.pipeline import PublishPipeline, server_pipeline
+from realtime_bridge.publishing.undeclared import UndeclaredEvents
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
 from realtime_bridge.server.auth.local_guard import development_guard
@@ -94,6 +95,7 @@ class Bridge(ServerPublisher):
         )
         self._pusher_app = PusherAppSettings.load().app if settings.pusher_door else None
         self._jobs = ServerJobs(self._pipeline, hook_seconds=timing.job_hook)
+        self._undeclared = UndeclaredEvents.from_setting(settings.undeclared_events)
         self._has_own_log = self._pipeline.log.remote_access_via is not None
         self._exits = AsyncExitStack()
         self._start_on_demand = StartOnDemand(self.__aenter__, retry=timing.restart)

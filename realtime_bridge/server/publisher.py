@@ -1,21 +1,25 @@
 """Publishing from the server's process."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from msgspec.structs import replace
 
 from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.model.declaration import Publication, publication_events, published_event
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.jobs_and_streams import JOB_LEASE
+from realtime_bridge.publishing.undeclared import UndeclaredEvents
 from realtime_bridge.server.context import ServerContext
 from realtime_bridge.server.jobs import ServerJobs
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from realtime_bridge.jobs.async_job import AsyncJob
     from realtime_bridge.jobs.control import JobReply
     from realtime_bridge.protocol.streams.snapshot import StreamSnapshot
@@ -31,11 +35,36 @@ class ServerPublisher:
     _lazy_start: LazyStart | None
     _has_own_log: bool
     _jobs: ServerJobs
+    _undeclared: UndeclaredEvents | None
 
+    @overload
     async def publish(
         self,
         channel: str,
         event: str,
+        data: Any = None,
+        *,
+        id: str | None = None,
+        key: str | None = None,
+        source: str | None = None,
+        transaction: object = None,
+    ) -> Receipt: ...
+
+    @overload
+    async def publish(
+        self,
+        channel: "BaseModel",
+        /,
+        *,
+        id: str | None = None,
+        source: str | None = None,
+        transaction: object = None,
+    ) -> Receipt: ...
+
+    async def publish(
+        self,
+        channel: "str | BaseModel",
+        event: str | None = None,
         data: Any = None,
         *,
         id: str | None = None,  # noqa: A002 -- the field's name on the wire
@@ -44,17 +73,25 @@ class ServerPublisher:
         transaction: object = None,
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
-        events = [Event.create(channel, event, data, id, key, source)]
-        (receipt,) = await self.publish_many(events, transaction=transaction)
+        published: Event = (
+            Event.create(channel, event, data, id, key, source)  # type: ignore[arg-type]
+            if type(channel) is str
+            else published_event(channel, event, data, id=id, key=key, source=source)
+        )
+        (receipt,) = await self.publish_many([published], transaction=transaction)
         return receipt
 
     async def publish_many(
-        self, events: Iterable[Event], *, transaction: object = None
+        self, events: Iterable[Publication], *, transaction: object = None
     ) -> list[Receipt]:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
+        batch = publication_events(events)
+        # Here, and not in the broadcaster: workers' events pass through that one too.
+        if self._undeclared:
+            self._undeclared.check(batch)
         await self._prepare()
         broadcaster = self._pipeline.broadcaster
-        receipts = await broadcaster.publish_many(events, transaction=transaction)
+        receipts = await broadcaster.publish_many(batch, transaction=transaction)
         if self._has_own_log and not self._context.status.is_started:
             # The log has the events, and no server delivers from it yet.
             return [replace(receipt, pushed=False) for receipt in receipts]

@@ -10,14 +10,14 @@ import type { Intervals } from './machine/options.js';
 import { HybridClient } from './hybrid-client.js';
 import { Fetcher } from './http/fetcher.js';
 import type { FetchData } from './http/fetcher.js';
-import type { ChannelState, Client, ClientOptions, ReadableStore, RealtimeEvent, Snapshot } from './types.js';
+import type { ChannelEvent, ChannelState, Client, ClientOptions, ReadableStore, RealtimeEvent, Snapshot } from './types.js';
 import { currentUserChannel } from './user-channel.js';
 
 export interface HybridUpdatesOptions<Data> extends ClientOptions {
   /** Function that returns the data after an event; without it each burst of events leads to one `fetchData`. */
-  reduce?: (data: Data | null, event: RealtimeEvent) => Data;
+  reduce?: (data: Data | null, event: ChannelEvent) => Data;
   /** Called once for each event, in order. */
-  onEvent?: (event: RealtimeEvent) => void | Promise<void>;
+  onEvent?: (event: ChannelEvent) => void | Promise<void>;
   /** Without `fetchData`: function that returns the data from the latest events, at the start and after a reset. */
   onSnapshot?: (snapshot: Snapshot) => Data | void;
   /** Shared client, which the application starts; by default a client of its own, with these options. */

@@ -1,5 +1,7 @@
 /** Values and interfaces of the package, shared by its parts and by applications. */
 
+import type { JobData } from './payloads.js';
+
 /** Place of an event in its channel; `id` is the event's id, and shows a log that was rolled back. */
 export interface Position {
   readonly epoch: string;
@@ -8,9 +10,9 @@ export interface Position {
 }
 
 /** Named message on a channel. */
-export interface RealtimeEvent<Data = unknown> {
+export interface RealtimeEvent<Data = unknown, Name extends string = string> {
   readonly channel: string;
-  readonly event: string;
+  readonly event: Name;
   readonly id: string;
   readonly data: Data;
   readonly key?: string;
@@ -25,6 +27,32 @@ export interface RealtimeEvent<Data = unknown> {
   /** Absent in signal mode. */
   readonly position?: Position;
 }
+
+/** Data of the application's declared events, by their names; `realtime-bridge types` writes a file that adds them. */
+export interface RealtimeEvents {}
+
+/** Data of the library's own events, by their names. */
+export interface LibraryEvents {
+  'job.queued': JobData;
+  'job.started': JobData | null;
+  'job.progress': JobData;
+  'job.asking': JobData;
+  'job.retrying': JobData;
+  'job.lost': Pick<JobData, 'job' | 'title'> & { state: 'lost' };
+  'job.completed': JobData;
+  'job.failed': JobData;
+  'job.cancelled': JobData;
+  'job.cancelling': unknown;
+  'job.answered': unknown;
+  'stream.started': unknown;
+  'stream.part': unknown;
+  'stream.ended': unknown;
+}
+
+type NamedEvent<Events> = { [Name in keyof Events & string]: RealtimeEvent<Events[Name], Name> }[keyof Events & string];
+
+/** Event of a channel: with declared events, one of these or of the library's, which its name distinguishes. */
+export type ChannelEvent = keyof RealtimeEvents extends never ? RealtimeEvent : NamedEvent<RealtimeEvents & LibraryEvents>;
 
 export type ResetReason = 'epoch' | 'truncated' | 'ahead' | 'regressed' | 'signal';
 
@@ -45,7 +73,7 @@ export interface ChannelError {
 /** Latest event of each key, as of `position`; of a key with an owner, its start, notes and end. */
 export interface Snapshot {
   readonly channel: string;
-  readonly events: readonly RealtimeEvent[];
+  readonly events: readonly ChannelEvent[];
   readonly position: Position;
 }
 
@@ -61,7 +89,7 @@ export interface ChannelState {
 
 export interface ChannelHandlers {
   /** Called once for each event, in order, one call at a time. */
-  onEvent?: (event: RealtimeEvent) => void | Promise<void>;
+  onEvent?: (event: ChannelEvent) => void | Promise<void>;
   /** Called where events are missing, before the events that follow. */
   onReset?: (reset: Reset) => void | Promise<void>;
   /** Called where the server denies the channel. */

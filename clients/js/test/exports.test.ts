@@ -11,6 +11,7 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url));
 
 const CORE = [
   'ChannelError',
+  'ChannelEvent',
   'ChannelHandlers',
   'ChannelState',
   'Client',
@@ -22,6 +23,7 @@ const CORE = [
   'HybridUpdatesOptions',
   'JobData',
   'JobQuestion',
+  'LibraryEvents',
   'Mode',
   'Phase',
   'Position',
@@ -31,6 +33,7 @@ const CORE = [
   'PresenceState',
   'ReadableStore',
   'RealtimeEvent',
+  'RealtimeEvents',
   'ReconnectingSocket',
   'Reset',
   'ResetReason',
