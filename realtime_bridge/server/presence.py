@@ -15,7 +15,6 @@ from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model import ids
 from realtime_bridge.model.channel import PRESENCE, is_presence
-from realtime_bridge.model.page import Page
 from realtime_bridge.model.receipt import Renewal
 from realtime_bridge.protocol.presence.member_list import PresentMember
 from realtime_bridge.protocol.presence.node_members import Announcement, Member, NodeMembers
@@ -28,23 +27,6 @@ _logger = logging.getLogger("realtime_bridge.server")
 
 Describe = Callable[[Principal, str], Awaitable[Mapping[str, Any] | None]]
 """Returns what the application adds to a member of a channel."""
-
-
-async def read_members(log: Log, channel: str) -> Page:
-    """Return the newest announcement of each member of a presence channel, on one page.
-
-    Raises:
-        PublishError: the log cannot be read.
-
-    """
-    page = await backend_call(log, log.latest, channel)
-    events, top = list(page.events), page.top
-    while page.more:
-        position = page.events[-1].position
-        assert position
-        page = await backend_call(log, log.latest, channel, after=position.offset)
-        events += page.events
-    return Page(events=tuple(events), top=top)
 
 
 class Presence:

@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -18,19 +19,18 @@ from realtime_bridge.protocol.pusher.calls import (
 )
 from realtime_bridge.protocol.pusher.events import create_event
 from realtime_bridge.protocol.pusher.names import MEMBERS, ChannelNameError, decode_name
+from realtime_bridge.server.endpoints.poll import call_for_each
 from realtime_bridge.server.http.request import Request
 from realtime_bridge.server.http.response import Response
-from realtime_bridge.server.pusher.door import PusherDoor
-from realtime_bridge.server.pusher.rooms import PresenceRooms
-from realtime_bridge.server.rejection_log import RejectionLog
+from realtime_bridge.server.pusher.door import PusherServices
 
 LARGE_BODIES = 2
 """Bodies over 256 KiB that are read at once: until its end, a body may be a stranger's."""
 
 HINT = "check the secret of the app and the clocks of its servers"
 
-SCOPE = {"realtime-scope": "process"}
-"""Header of answers with counts, which are those of this process."""
+SCOPE = "realtime-scope"
+"""Header of answers with counts: `cluster`, or `process` where the log cannot keep them."""
 
 
 class Revoke(Protocol):
@@ -44,20 +44,15 @@ class PusherCalls:
     """Answers to the calls of server SDKs.
 
     Args:
-        door: the credentials, the limits and the counts.
-        rooms: the members of presence channels.
+        services: the parts of the server.
         revoke: ends the connections of a user on all servers.
-        rejections: reports calls without a valid signature.
 
     """
 
-    def __init__(
-        self, door: PusherDoor, rooms: PresenceRooms, revoke: Revoke, rejections: RejectionLog
-    ) -> None:
-        self._door = door
-        self._rooms = rooms
+    def __init__(self, services: PusherServices, revoke: Revoke) -> None:
+        self._door, self._rooms, self._counts = services.door, services.rooms, services.counts
         self._revoke = revoke
-        self._rejections = rejections
+        self._rejections = services.rejections
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
 
     async def answer(self, route: str, request: Request, full_path: str) -> Response:
@@ -130,26 +125,30 @@ class PusherCalls:
     async def _published(self, kind: str, triggers: Sequence[Trigger]) -> Response:
         if not any(trigger.info for trigger in triggers):
             return Response.json({})
-        counts = [await self._info(trigger.channel, trigger.info) for trigger in triggers]
+        all_counts = await self._counts.read()
+        counts = [
+            await self._info(trigger.channel, trigger.info, all_counts) for trigger in triggers
+        ]
         if kind == "batch_events":
-            return _counts({"batch": counts})
+            return self._answer_counts({"batch": counts})
         names = [trigger.channel for trigger in triggers]
-        return _counts({"channels": dict(zip(names, counts, strict=True))})
+        return self._answer_counts({"channels": dict(zip(names, counts, strict=True))})
 
     async def _channels(self, request: Request) -> Response:
         prefix = request.query_params.get("filter_by_prefix", "")
         info = requested_info(request.query_params.get("info"))
         if "user_count" in info and not prefix.startswith(MEMBERS):
-            raise CallError(
-                400, f"user_count is for presence channels: set filter_by_prefix={MEMBERS}"
-            )
-        names = sorted(name for name in self._door.subscriptions if name.startswith(prefix))
-        return _counts({"channels": {name: await self._info(name, info) for name in names}})
+            raise CallError(400, f"user_count needs filter_by_prefix={MEMBERS}")
+        counts = await self._counts.read()
+        names = {name: info for name in sorted(counts) if name.startswith(prefix)}
+        read = partial(self._info, counts=counts)
+        return self._answer_counts({"channels": await call_for_each(names, read)})
 
     async def _channel(self, name: str, request: Request) -> Response:
         info = requested_info(request.query_params.get("info"))
-        occupied = {"occupied": name in self._door.subscriptions}
-        return _counts(occupied | await self._info(name, info))
+        counts = await self._counts.read()
+        occupied = {"occupied": name in counts}
+        return self._answer_counts(occupied | await self._info(name, info, counts))
 
     async def _users(self, name: str) -> Response:
         if not name.startswith(MEMBERS):
@@ -157,14 +156,21 @@ class PusherCalls:
         members = await self._rooms.read(_checked(name))
         return Response.json({"users": [{"id": user} for user in members.by_user]})
 
-    async def _info(self, name: str, info: Sequence[str]) -> dict[str, Any]:
+    async def _info(
+        self, name: str, info: Sequence[str], counts: Mapping[str, int]
+    ) -> dict[str, Any]:
         _check_info(name, info)
-        counts: dict[str, Any] = {}
+        answer: dict[str, Any] = {}
         if "user_count" in info:
-            counts["user_count"] = (await self._rooms.read(_checked(name))).count
+            answer["user_count"] = (await self._rooms.read(_checked(name))).count
         if "subscription_count" in info:
-            counts["subscription_count"] = self._door.subscriptions.get(name, 0)
-        return counts
+            answer["subscription_count"] = counts.get(name, 0)
+        return answer
+
+    def _answer_counts(self, fields: object) -> Response:
+        response = Response.json(fields)
+        response.headers[SCOPE] = "cluster" if self._counts.is_shared else "process"
+        return response
 
     async def _terminate(self, user: str) -> Response:
         try:
@@ -194,12 +200,6 @@ def _event(trigger: Trigger, number: str) -> Event:
         )
     except InvalidEventError as error:
         raise CallError(400, str(error)) from error
-
-
-def _counts(fields: object) -> Response:
-    response = Response.json(fields)
-    response.headers.update(SCOPE)
-    return response
 
 
 def _spellings(request: Request, full_path: str) -> set[str]:

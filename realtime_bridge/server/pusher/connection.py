@@ -64,8 +64,8 @@ class PusherConnection(ServerConnection):
     transport = "pusher"
 
     __slots__ = (
-        "_channels", "_client_events", "_door", "_holders", "_members", "_principal", "_published",
-        "_rooms", "_seat", "_session", "address", "origin",
+        "_channels", "_client_events", "_counts", "_door", "_holders", "_members", "_principal",
+        "_published", "_rooms", "_seat", "_session", "address", "origin",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
@@ -75,7 +75,7 @@ class PusherConnection(ServerConnection):
         self.origin: str = ""
         """Address of the client, whatever it proves."""
         self._door = door = services.door
-        self._rooms = services.rooms
+        self._rooms, self._counts = services.rooms, services.counts
         self._principal: Principal | None = None
         self._seat: str | None = None
         """User whose connections this one counts among: of a sign-in or of a presence channel."""
@@ -270,7 +270,7 @@ class PusherConnection(ServerConnection):
             self._release_address()  # the application signed this subscription
         self._holders[name] = holder
         subscription = self._channels[name] = ChannelSubscription(channel)
-        self._door.count_subscription(name, 1)
+        self._counts.change(name, 1)
         assert services.tasks
         work = self._subscribe(name, subscription)
         subscription.task = services.tasks.spawn("subscription", work)
@@ -320,7 +320,7 @@ class PusherConnection(ServerConnection):
         if subscription.task:
             subscription.task.cancel()
             subscription.task = None
-        self._door.count_subscription(name, -1)
+        self._counts.change(name, -1)
         self._services.hub.unsubscribe(self, subscription.channel)
 
     def _admit(self, name: str, fields: Mapping[str, Any]) -> PresentMember | None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from realtime_bridge.backend.log import Log
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.pusher.calls import CallLimits
 from realtime_bridge.protocol.pusher.codes import PusherCode
@@ -14,6 +15,7 @@ from realtime_bridge.protocol.pusher.session_commands import PusherLimits, Pushe
 from realtime_bridge.protocol.pusher.signatures import PusherApp
 from realtime_bridge.protocol.session.session_commands import Close
 from realtime_bridge.server.http.request import HTTPError
+from realtime_bridge.server.pusher.counts import ChannelCounts
 from realtime_bridge.server.pusher.rooms import PresenceRooms
 from realtime_bridge.server.services import ConnectionServices
 from realtime_bridge.settings import Settings
@@ -28,7 +30,7 @@ PublishMany = Callable[[Sequence[Event]], Awaitable[Any]]
 
 
 class PusherDoor:
-    """Pusher app of one run of a server: credentials, limits and counts.
+    """Pusher app of one run of a server: credentials and limits.
 
     Args:
         app: the credentials.
@@ -52,8 +54,6 @@ class PusherDoor:
         self.call_limits: CallLimits = CallLimits(
             data_bytes=min(settings.pusher_door_bytes, settings.limit_event_bytes)
         )
-        self.subscriptions: Counter[str] = Counter()
-        """Number of subscriptions in this process, by Pusher's name of the channel."""
         self._is_enabled = settings.enabled
         self._address_limit = USERS_PER_ADDRESS * settings.limit_connections_per_user
         self._anonymous: Counter[str] = Counter()
@@ -93,12 +93,6 @@ class PusherDoor:
         if not self._anonymous[address]:
             del self._anonymous[address]
 
-    def count_subscription(self, name: str, change: int) -> None:
-        """Count a subscription more or less."""
-        self.subscriptions[name] += change
-        if not self.subscriptions[name]:
-            del self.subscriptions[name]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PusherServices(ConnectionServices):
@@ -107,14 +101,17 @@ class PusherServices(ConnectionServices):
     Args:
         door: the state of this protocol.
         rooms: the presence channels of this protocol's clients.
+        counts: the number of subscriptions by channel.
 
     """
 
     door: PusherDoor
     rooms: PresenceRooms
+    counts: ChannelCounts
 
     @classmethod
-    def create(cls, services: ConnectionServices, door: PusherDoor, rooms: PresenceRooms) -> Self:
-        """Return the parts of all connections, and the state of this protocol."""
+    def create(cls, services: ConnectionServices, door: PusherDoor, log: Log) -> Self:
+        """Return the parts of all connections, and those of this protocol."""
         parts = {one.name: getattr(services, one.name) for one in fields(ConnectionServices)}
-        return cls(**parts, door=door, rooms=rooms)
+        rooms, counts = PresenceRooms(log, services), ChannelCounts(log, services)
+        return cls(**parts, door=door, rooms=rooms, counts=counts)

@@ -9,7 +9,6 @@ from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.pusher.authorization import PusherAuthorization
 from realtime_bridge.server.pusher.calls import PusherCalls, Revoke
 from realtime_bridge.server.pusher.door import PusherDoor, PusherServices
-from realtime_bridge.server.pusher.rooms import PresenceRooms
 from realtime_bridge.server.pusher.socket import serve
 
 SOCKETS, CALLS = "app", "apps"
@@ -30,9 +29,9 @@ class PusherRoutes:
         publish = context.pipeline.broadcaster.publish_many
         timing = context.connections.timing.pusher
         self._door = PusherDoor(app, context.settings, timing=timing, publish=publish)
-        rooms = PresenceRooms(context.pipeline.log, context.connections)
-        self._services = PusherServices.create(context.connections, self._door, rooms)
-        self._calls = PusherCalls(self._door, rooms, revoke, context.connections.rejections)
+        log = context.pipeline.log
+        self._services = PusherServices.create(context.connections, self._door, log)
+        self._calls = PusherCalls(self._services, revoke)
         self.authorization: PusherAuthorization = PusherAuthorization(app)
 
     async def serve_socket(

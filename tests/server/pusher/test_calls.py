@@ -202,7 +202,7 @@ async def test_answer_has_the_requested_counts(site: Site) -> None:
     body = event(info="subscription_count")
     query = signed("POST", EVENTS, body)
     async with site.http.post(f"{site.origin}{EVENTS}?{query}", data=body) as response:
-        assert response.headers["realtime-scope"] == "process"
+        assert response.headers["realtime-scope"] == "cluster"
         assert await response.json() == {"channels": {"news": {"subscription_count": 1}}}
     one = {"name": "e", "channel": "news", "data": "x"}
     body = json.dumps({"batch": [{**one, "info": "subscription_count"}, one]}).encode()
