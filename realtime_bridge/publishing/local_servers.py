@@ -89,3 +89,15 @@ def register_local_server(
         servers.remove(server)
         if not servers:
             _servers.pop(prefix, None)
+
+
+@contextmanager
+def without_local_servers() -> Iterator[None]:
+    """Behave as a process of its own: know no server from before, and forget those from within."""
+    before = dict(_servers)
+    _servers.clear()
+    try:
+        yield
+    finally:
+        _servers.clear()
+        _servers.update(before)

@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import signal
 import sys
 import time
 import warnings
@@ -14,6 +15,8 @@ from typing import Any, Self
 
 import jwt.api_jwt
 
+from realtime_bridge.backend.plugins import load_backend
+from realtime_bridge.publishing.local_servers import without_local_servers
 from realtime_bridge.testing.simulation.process import current_process
 from realtime_bridge.testing.simulation.virtual_loop import START, VirtualLoop
 
@@ -27,6 +30,8 @@ def deterministic(loop: VirtualLoop, seed: object) -> Iterator[None]:
     drawn = Random(f"{seed} bytes")  # noqa: S311 -- repeatable draws, no secrets
     state, hook = random.getstate(), sys.unraisablehook
     was_collecting = gc.isenabled()
+    # Its default clock is taken when it is imported: not from a run, which ends.
+    load_backend("memory")
     # A collection in the middle would run finalizers at a moment that depends on memory.
     gc.disable()
     random.seed(f"{seed} numbers")
@@ -35,6 +40,10 @@ def deterministic(loop: VirtualLoop, seed: object) -> Iterator[None]:
         clocks = _clocks(loop)
         with (
             warnings.catch_warnings(action="ignore"),
+            # A killed node gives back neither its signals nor its place among the local servers:
+            # it would stay there, with all of its run.
+            _replaced(signal, getsignal=_no_handler),
+            without_local_servers(),
             _replaced(os, urandom=drawn.randbytes),
             _replaced(time, **clocks),
             # PyJWT's clock, which Python itself does not take from `time`.
@@ -83,6 +92,10 @@ def _replaced(module: Any, **functions: Callable[..., Any]) -> Iterator[None]:
     finally:
         for name, function in originals.items():
             setattr(module, name, function)
+
+
+def _no_handler(_: int) -> None:
+    """Answer that no handler of Python has a signal, so that no node takes its place."""
 
 
 def _ignore(_: object) -> None:
