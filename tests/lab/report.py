@@ -11,6 +11,9 @@ from tests.lab.view import Violation
 BEFORE, AFTER = 5.0, 25.0
 """Seconds of the story before and after the violation."""
 
+NAMED = 8
+"""Most sources that a line names."""
+
 SHOWN = 40
 """Most lines of a story."""
 
@@ -47,12 +50,17 @@ def story(run: Run) -> Iterator[str]:
     violations = run.verdict.violations
     for rule in dict.fromkeys(violation.rule for violation in violations):
         own = [violation for violation in violations if violation.rule == rule]
-        sources = ", ".join(sorted({violation.source for violation in own}))
+        sources = _listed(sorted({violation.source for violation in own}))
         first = own[0]
         yield f"  {rule}: {len(own)} by {sources}"
         yield f"    {first.at - run.start:.1f} s {first.source} {first.channel}: {first.text}"
     if violations:
         yield from (f"    {text}" for text in _timeline(run, violations[0]))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def _timeline(run: Run, violation: Violation) -> list[str]:
