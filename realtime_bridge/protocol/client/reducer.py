@@ -96,6 +96,9 @@ class Reducer:
     def page(self, events: tuple[Event, ...], *, top: Position, more: bool) -> list[Output]:
         """Handle a page of the log after our position; the channel stood at `top` then."""
         self._recovering = False
+        if self._contradicted and self._has_passed(top):
+            # The answer to an earlier request: one from our position ends there or later.
+            return self._recover()
         has_other_history = self._leave_other_history()
         outputs: list[Output] = []
         for event in events:
@@ -103,7 +106,9 @@ class Reducer:
             if self._contradicted:
                 # The log was rolled back before it was read: the page continues another history.
                 return outputs
-        return outputs + (self._recover() if more or has_other_history else self._settle(top))
+        self._contradicted = not more and self._contradicts(top, top.id)
+        must_recover = more or has_other_history or self._contradicted
+        return outputs + (self._recover() if must_recover else self._settle(top))
 
     def start(self, top: Position) -> list[Output]:
         """Start at `top`, the answer to a subscription without a position."""
@@ -219,7 +224,10 @@ class Reducer:
         own = event.source is not None and event.source == self._client
         return [] if own else [Deliver(event)]
 
-    def _contradicts(self, place: Position, event_id: str) -> bool:
+    def _contradicts(self, place: Position, event_id: str | None) -> bool:
+        """Return whether we applied another event at this place of our epoch."""
+        if event_id is None or self.position is None or place.epoch != self.position.epoch:
+            return False
         return self._applied.get(place.offset, event_id) != event_id
 
     def _hold(self, place: Position, event: Event) -> None:

@@ -79,6 +79,8 @@ export class Reducer {
   /** Handle a page of the log. */
   page({ events, top, more }: Page): Output[] {
     this._recovering = false;
+    // The answer to an earlier request: one from our position ends there or later.
+    if (this._contradicted && follows(this.position ?? undefined, top)) return this._recover();
     const otherHistory = this._leaveOtherHistory();
     const outputs: Output[] = [];
     for (const event of events) {
@@ -86,7 +88,9 @@ export class Reducer {
       // The log was rolled back before it was read: the page continues another history.
       if (this._contradicted) return outputs;
     }
-    return outputs.concat(more || otherHistory ? this._recover() : this._settle(top));
+    this._contradicted = !more && this._contradicts(top, top.id);
+    const recovers = more || otherHistory || this._contradicted;
+    return outputs.concat(recovers ? this._recover() : this._settle(top));
   }
 
   /** Start at `top`, the answer to a subscription without a position. */
@@ -180,8 +184,10 @@ export class Reducer {
     return own ? [] : [{ do: 'deliver', event }];
   }
 
-  private _contradicts(position: Position, id: string): boolean {
-    return (this._appliedIds.get(position.offset) ?? id) !== id;
+  /** Return whether we applied another event at this position of our epoch. */
+  private _contradicts(position: Position, id?: string): boolean {
+    const known = position.epoch === this.position?.epoch && this._appliedIds.get(position.offset);
+    return !!id && !!known && known !== id;
   }
 
   /** Hold an event until the gap is filled; drop two that contradict each other, since the log decides. */
