@@ -25,6 +25,7 @@ from realtime_bridge.model.origins import normalize_origins
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.secret_list import check_secrets, split_secrets
 from realtime_bridge.model.urls import is_loopback, redact
+from realtime_bridge.model.webhook_secrets import signing_keys
 
 DEVELOPMENT_SECRET = "realtime-bridge development secret: known to everyone"  # noqa: S105 -- public by design
 """Secret of `serve --dev`, and of publishers to a loopback address, when none is set."""
@@ -61,6 +62,11 @@ def _split(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _check_webhook_secrets(text: str) -> str:
+    signing_keys(text)
+    return text
 
 
 _PATH_FORM = "start each part with / and use letters, digits, _ . ~ and -"
@@ -275,6 +281,17 @@ class Settings(EnvironmentSettings):
         default=MAX_DATA_BYTES, description="Bytes of one event's data, encoded as JSON."
     )
     large_integers: bool = Field(default=False, description="Events may have integers over 2^53.")
+    outlet_secret: Annotated[str, AfterValidator(_check_webhook_secrets)] | None = Field(
+        default=None,
+        repr=False,
+        examples=["whsec_$(openssl rand -base64 32)"],
+        description="Secret that signs what outlets deliver; several are separated by commas, and "
+        "all of them sign.",
+    )
+    outlet_private: bool = Field(
+        default=False,
+        description="Outlets may deliver to private addresses, and without TLS: for development.",
+    )
     undeclared_events: Literal["allow", "warn", "refuse"] = Field(
         default="allow",
         description="Events that no class declares: `allow`, `warn` or `refuse`; see "

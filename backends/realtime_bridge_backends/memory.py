@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Self
 
 from realtime_bridge.backend.feed import Feed, Listener
+from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.listener_queue import LocalFeed
 from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.plugin import Plugin
@@ -42,7 +43,7 @@ REMAINING_SHARE = 0.9
 """Part of the bound that an eviction leaves: each visits all channels, so it must be rare."""
 
 
-class MemoryBackend(FoldingLog, Feed, Plugin):
+class MemoryBackend(ListableLog, FoldingLog, Feed, Plugin):
     """Log and feed in a dictionary, for one event loop.
 
     Every process begins new epochs.
@@ -120,6 +121,10 @@ class MemoryBackend(FoldingLog, Feed, Plugin):
         now = self._clock()
         return [histories[lease.channel].renew(lease.key, lease.attempt, now) for lease in leases]
 
+    async def channels(self) -> Sequence[str]:
+        """Return the channels of this process."""
+        return self._histories.channels()
+
     async def generation(self, configuration: str) -> int:
         """Return the generation of this configuration.
 
@@ -195,6 +200,10 @@ class Histories:
 
     def __len__(self) -> int:
         return len(self._by_channel)
+
+    def channels(self) -> list[str]:
+        """Return the names of the channels."""
+        return list(self._by_channel)
 
     @property
     def size(self) -> int:

@@ -120,7 +120,7 @@ def _earlier_log(file: Path, settings: Settings) -> "ListableLog":
     with _environment(dotenv_values(file)):
         earlier = Settings.load()
         log = server_pipeline(earlier).log
-    if not isinstance(log, ListableLog):
+    if not isinstance(log, ListableLog) or log.in_process:
         raise ConfigurationError(
             f"{log or 'no log'} cannot be forwarded, since it ends with its server: "
             "restart the servers, and pages get a reset"

@@ -33,6 +33,7 @@ from realtime_bridge.server.lifecycle.provider_revocation import revoke_at_provi
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.start_on_demand import StartOnDemand, has_lifespan
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
+from realtime_bridge.server.outlets.outlets import Outlets
 from realtime_bridge.server.publisher import ServerPublisher
 from realtime_bridge.server.pusher.routes import PusherRoutes
 from realtime_bridge.server.pusher.settings import PusherAppSettings
@@ -96,6 +97,7 @@ class Bridge(ServerPublisher):
         self._pusher_app = PusherAppSettings.load().app if settings.pusher_door else None
         self._jobs = ServerJobs(self._pipeline, hook_seconds=timing.job_hook)
         self._undeclared = UndeclaredEvents.from_setting(settings.undeclared_events)
+        self._outlets = Outlets(settings, timing.outlets)
         self._has_own_log = self._pipeline.log.remote_access_via is not None
         self._exits = AsyncExitStack()
         self._start_on_demand = StartOnDemand(self.__aenter__, retry=timing.restart)
@@ -198,6 +200,23 @@ class Bridge(ServerPublisher):
         self._jobs.add_answer_hook(hook)
         return hook
 
+    def outlet(self, url: str, *, events: Iterable[str] | None = None) -> None:
+        """Deliver events of the log to a URL by signed webhooks: at least once, in order.
+
+        One server of those that share the log delivers. A channel whose delivery fails is tried
+        again, while the log has its events; other channels and outlets go on.
+
+        Args:
+            url: an `https` URL of a public address, which stays secret.
+            events: names of the events; None: all.
+
+        Raises:
+            ConfigurationError: the URL is not valid, `REALTIME_OUTLET_SECRET` is not set, or the
+                channels of the log cannot be listed.
+
+        """
+        self._outlets.add(url, events, self._pipeline.log)
+
     def issue_token(
         self,
         user: str,
@@ -278,6 +297,9 @@ class Bridge(ServerPublisher):
             await context.hub.wait_until_ready(self._timing.start)
             for name, work in context.background_work().items():
                 tasks.run(name, work)
+            if self._outlets:
+                parts = (self._pipeline.log, context.connections.statistics)
+                tasks.run("outlets", lambda: self._outlets.run(*parts))
             exits.enter_context(register_local_server(prefix, broadcaster, has_own_log=has_own_log))
             exits.enter_context(drained_first(self.drain, context.registry.close, tasks))
             self._exits = exits.pop_all()

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from realtime_bridge.model.event import Event
 
 _logger = logging.getLogger("realtime_bridge.server")
@@ -39,6 +41,23 @@ class Histogram:
         self.sum += value
 
 
+class OutletCounts(Struct):
+    """Counts of one outlet in this run.
+
+    Args:
+        delivered: events that its target accepted.
+        failures: failed requests, or reads of the log.
+        missed: events that the log had removed before their delivery.
+        waiting: channels with events to deliver.
+
+    """
+
+    delivered: int = 0
+    failures: int = 0
+    missed: int = 0
+    waiting: int = 0
+
+
 class ServerStatistics:
     """Counts that the parts of a server add to."""
 
@@ -59,6 +78,8 @@ class ServerStatistics:
         """Number of connections that the server closed, by close code."""
         self.refusals: Counter[str] = Counter()
         """Number of refused requests, connections and subscriptions, by code."""
+        self.outlets: Sequence[OutletCounts] = ()
+        """Counts of each outlet, in the order of the outlets."""
         self._logged: dict[str, float] = {}
 
     def count_events(self, events: Sequence[Event], now: float, *, subscribers: int) -> None:

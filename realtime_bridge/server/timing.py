@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from realtime_bridge.backend.supervisor import SupervisorTiming
 from realtime_bridge.protocol.pusher.session_commands import PusherTiming
 from realtime_bridge.protocol.session.timing import SessionTiming
+from realtime_bridge.server.outlets.timing import OutletTiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +17,9 @@ class ServerTiming:
 
     pusher: PusherTiming = field(default_factory=PusherTiming)
     """Durations of each connection of Pusher's protocol."""
+
+    outlets: OutletTiming = field(default_factory=OutletTiming)
+    """Durations of outlets."""
 
     start: float = 5.0
     """Time to wait for the feed at the start; then the server starts, and is not ready."""

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from realtime_bridge import BackendUnavailableError, Broadcaster, Event, PublishError, Receipt
-from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.log import Log
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
@@ -18,7 +17,7 @@ from realtime_bridge_backends.memory import MemoryBackend
 CHANNEL = "job.7"
 
 
-class SourceLog(MemoryBackend, ListableLog):
+class SourceLog(MemoryBackend):
     """Memory log of 10 events a channel, which lists the channels of its appends."""
 
     def __init__(self) -> None:

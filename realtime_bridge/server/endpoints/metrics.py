@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 _TRANSPORTS = ("websocket", "sse", "poll", "stream", "pusher")
+_OUTLETS = (
+    ("delivered", "counter", "Events that the target of an outlet accepted."),
+    ("failures", "counter", "Failed requests of an outlet; each is tried again."),
+    ("missed", "counter", "Events that the log had removed before an outlet delivered them."),
+    ("waiting", "gauge", "Channels with events that an outlet has to deliver."),
+)
 
 Sample = tuple[str, dict[str, str], float]
 """Suffix of the metric's name, labels, value."""
@@ -78,6 +84,7 @@ class Counts:
         for name, description, value in self._counters():
             yield self._family(name, "counter", description, [("_total", {}, value)])
         yield from self._labelled()
+        yield from self._outlets()
         for metric in self._pipeline.log.metrics():
             samples: list[Sample] = [
                 (suffix, {}, value) for suffix, value in metric.samples.items()
@@ -171,6 +178,17 @@ class Counts:
         yield self._family(
             "build_info", "gauge", "Version of realtime_bridge; the value is 1.", [("", version, 1)]
         )
+
+    def _outlets(self) -> Iterator[Family]:
+        """Yield the metrics of outlets, which have numbers: their URLs may be secret."""
+        outlets = list(enumerate(self._statistics.outlets, 1))
+        for name, kind, description in _OUTLETS if outlets else ():
+            suffix = "_total" if kind == "counter" else ""
+            samples: list[Sample] = [
+                (suffix, {"outlet": str(number)}, getattr(counts, name))
+                for number, counts in outlets
+            ]
+            yield self._family(f"outlet_{name}", kind, description, samples)
 
 
 class Metrics:

@@ -1,0 +1,1 @@
+"""Outlets: events of the log, delivered to URLs."""

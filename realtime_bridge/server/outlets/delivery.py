@@ -1,0 +1,178 @@
+"""Delivery of events to one outlet."""
+
+import asyncio
+import logging
+import random
+import time
+
+from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.outage_log import OutageLog
+from realtime_bridge.errors import RealtimeError
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.reset import Reset
+from realtime_bridge.protocol import backoff
+from realtime_bridge.protocol.outlets.channel_queue import ChannelQueue
+from realtime_bridge.server.outlets.outlet import Outlet
+from realtime_bridge.server.outlets.positions import OutletPositions, first_position
+from realtime_bridge.server.outlets.sender import WebhookSender
+from realtime_bridge.server.outlets.timing import OutletTiming
+from realtime_bridge.server.statistics import OutletCounts
+
+PAGE_EVENTS = 50
+"""Events that are read at once. After a kill, so many of a channel may be delivered again."""
+
+_logger = logging.getLogger("realtime_bridge.outlets")
+
+
+class OutletDelivery:
+    """Delivery to one outlet, by several workers; each has a channel for itself.
+
+    Args:
+        outlet: the outlet.
+        log: the log.
+        sender: sends webhooks.
+        counts: counts of the metrics.
+        timing: durations.
+
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        log: Log,
+        sender: WebhookSender,
+        counts: OutletCounts,
+        timing: OutletTiming,
+    ) -> None:
+        self.queue: ChannelQueue = ChannelQueue({})
+        self._outlet = outlet
+        self._log = log
+        self._sender = sender
+        self._counts = counts
+        self._timing = timing
+        self._positions = OutletPositions(log, outlet.id)
+        self._stored_at: dict[str, float] = {}
+        self._changed = asyncio.Event()
+        self._outage = OutageLog(
+            _logger, "outlet failed", "outlet works again", quiet=timing.quiet_seconds
+        )
+
+    async def load(self) -> None:
+        """Continue after the last delivery of any server.
+
+        Raises:
+            PublishError: the log is unavailable.
+
+        """
+        self.queue = ChannelQueue(await self._positions.load())
+
+    def wake(self) -> None:
+        """Have the workers look at the queue."""
+        self._changed.set()
+        self._counts.waiting = len(self.queue)
+
+    async def work(self) -> None:
+        """Deliver one channel after the other; it never ends."""
+        while True:
+            channel = self.queue.take(time.monotonic())
+            if channel is None:
+                await self._wait()
+                continue
+            try:
+                await self._deliver(channel)
+            except RealtimeError as error:
+                self._on_failure(channel, error)
+            except BaseException:
+                self.queue.retry_at(channel, time.monotonic())
+                raise
+            else:
+                self.queue.release(channel)
+
+    async def _wait(self) -> None:
+        """Wait for another channel or the next retry."""
+        due = self.queue.next_retry()
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _on_failure(self, channel: str, error: RealtimeError) -> None:
+        self._counts.failures += 1
+        self._outage.failed(error, outlet=self._outlet.host)
+        timing, failures = self._timing, self.queue.fail(channel)
+        seconds = backoff.delay(
+            failures - 1,
+            random.random(),  # noqa: S311 -- jitter
+            base=timing.retry_seconds,
+            floor=timing.retry_seconds / 2,
+            cap=timing.longest_retry_seconds,
+        )
+        self.queue.retry_at(channel, time.monotonic() + seconds)
+        self.wake()
+
+    async def _deliver(self, channel: str) -> None:
+        """Deliver a page of a channel.
+
+        Raises:
+            RealtimeError: the log or the target failed; what was delivered before is recorded.
+
+        """
+        start = self.queue.position(channel)
+        answer = await backend_call(self._log, self._log.read, channel, start, PAGE_EVENTS)
+        if isinstance(answer, Reset):
+            await self._skip(channel, start, answer)
+            return
+        try:
+            await self._send_all(channel, answer)
+        finally:
+            position = self.queue.position(channel)
+            events = [event for event in answer.events if _is_behind(event, position)]
+            is_new = any(map(self._outlet.takes, events))
+            if position != start and self._is_due(channel, is_new=is_new):
+                await self._positions.store(channel, position)
+
+    async def _send_all(self, channel: str, page: Page) -> None:
+        for event in page.events:
+            if self._outlet.takes(event):
+                await self._sender.send(self._outlet, event)
+                self._counts.delivered += 1
+                self._outage.works(outlet=self._outlet.host)
+            self.queue.move(channel, _place(event))
+        if not page.events:
+            self.queue.move(channel, page.top)
+
+    def _is_due(self, channel: str, *, is_new: bool) -> bool:
+        """Return whether to store a position: at once after a delivery, else once in a while."""
+        now = time.monotonic()
+        if not is_new and now - self._stored_at.get(channel, 0.0) < self._timing.store_seconds:
+            return False
+        self._stored_at[channel] = now
+        return True
+
+    async def _skip(self, channel: str, start: Position, reset: Reset) -> None:
+        """Continue at the first position that the log still has."""
+        first = await first_position(self._log, channel, reset.top)
+        if self.queue.is_known(channel) and start.epoch == first.epoch:
+            missed = max(0, first.offset - start.offset)
+            self._counts.missed += missed
+            _logger.warning(
+                "outlet misses events outlet=%s channel=%s missed=%d: the log has removed them",
+                self._outlet.host,
+                channel,
+                missed,
+            )
+        self.queue.move(channel, first)
+
+
+def _is_behind(event: Event, position: Position) -> bool:
+    return event.position is not None and event.position.offset <= position.offset
+
+
+def _place(event: Event) -> Position:
+    assert event.position
+    return Position(event.position.epoch, event.position.offset, event.id)
