@@ -10,6 +10,7 @@ from realtime_bridge.model.declaration import Publication, publication_events, p
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.publishing.broadcaster import owned_key
 from realtime_bridge.publishing.jobs_and_streams import JOB_LEASE
 from realtime_bridge.publishing.undeclared import UndeclaredEvents
 from realtime_bridge.server.context import ServerContext
@@ -79,6 +80,8 @@ class ServerPublisher:
             else published_event(channel, event, data, id=id, key=key, source=source)
         )
         (receipt,) = await self.publish_many([published], transaction=transaction)
+        if receipt.refused:
+            raise owned_key(published)
         return receipt
 
     async def publish_many(
@@ -89,9 +92,9 @@ class ServerPublisher:
         # Here, and not in the broadcaster: workers' events pass through that one too.
         if self._undeclared:
             self._undeclared.check(batch)
-        await self._prepare()
-        broadcaster = self._pipeline.broadcaster
-        receipts = await broadcaster.publish_many(batch, transaction=transaction)
+        if self._lazy_start:  # without a call: it is None in most servers
+            await self._lazy_start.prepare()
+        receipts = await self._pipeline.broadcaster.publish_many(batch, transaction=transaction)
         if self._has_own_log and not self._context.status.is_started:
             # The log has the events, and no server delivers from it yet.
             return [replace(receipt, pushed=False) for receipt in receipts]

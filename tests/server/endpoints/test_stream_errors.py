@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.errors import ConfigurationError, KeyOwnedError
 from realtime_bridge.testing.providers import LocalPusher
 from tests.server import doors
 from tests.server.fakes import FakeBackend
@@ -70,6 +70,13 @@ async def test_stop_of_an_ended_stream_reports_its_state(site: Site) -> None:
         409,
         {"code": "ended", "message": "Stream m1 is completed already", "state": "completed"},
     )
+
+
+async def test_plain_publish_for_the_key_of_a_stream_raises(site: Site) -> None:
+    async with site.bridge.stream(CHANNEL, id="m1") as stream:
+        stream.append("a")
+    with pytest.raises(KeyOwnedError, match="'stream-m1'"):
+        await site.bridge.publish(CHANNEL, "x", key="stream-m1")
 
 
 async def test_answer_of_another_format_is_refused(site: Site) -> None:
