@@ -7,6 +7,9 @@ from realtime_bridge.server.http.request import HTTPError
 REFILL_SECONDS = 10.0
 """Seconds in which a whole budget is there again."""
 
+ROUNDING = 1e-6
+"""Channels by which the sum of many requests may be over a budget: times are rounded."""
+
 
 class ChannelBudget:
     """Channels that each user may still request now.
@@ -20,12 +23,15 @@ class ChannelBudget:
     """
 
     def __init__(self, size: int) -> None:
-        self._size = float(size)
-        self._users: OrderedDict[str, tuple[float, float]] = OrderedDict()
-        """Time of the last request of each user, and the channels that were left then."""
+        self._size = size
+        self._whole_at: OrderedDict[str, float] = OrderedDict()
+        """Time at which the budget of each user is whole again; the latest request is the last.
+
+        A server has an entry for each connected user: one number takes half the memory of two.
+        """
 
     def __len__(self) -> int:
-        return len(self._users)
+        return len(self._whole_at)
 
     def spend(self, user: str, channels: int, now: float) -> bool:
         """Take channels from a user's budget; return False, and take none, if it has too few.
@@ -37,10 +43,12 @@ class ChannelBudget:
 
         """
         self._forget(now)
-        last, left = self._users.pop(user, (now, self._size))
-        left = min(self._size, left + (now - last) * self._size / REFILL_SECONDS)
-        is_enough = left >= channels
-        self._users[user] = (now, left - channels if is_enough else left)
+        whole_at = max(now, self._whole_at.pop(user, now))
+        taken = (whole_at - now) * self._size / REFILL_SECONDS
+        is_enough = taken + channels <= self._size + ROUNDING
+        if is_enough:
+            whole_at += channels * REFILL_SECONDS / self._size
+        self._whole_at[user] = whole_at
         return is_enough
 
     def check(self, user: str, channels: int, now: float) -> None:
@@ -59,9 +67,9 @@ class ChannelBudget:
             )
 
     def _forget(self, now: float) -> None:
-        """Remove the users whose budget is whole again."""
-        while self._users:
-            user, (last, _) = next(iter(self._users.items()))
-            if now - last < REFILL_SECONDS:
+        """Remove the users whose budget is whole again, the longest silent first."""
+        while self._whole_at:
+            user, whole_at = next(iter(self._whole_at.items()))
+            if now < whole_at:
                 return
-            del self._users[user]
+            del self._whole_at[user]
