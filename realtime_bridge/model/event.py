@@ -36,9 +36,11 @@ class _EventMeta(StructMeta):
 
     @property
     def __signature__(cls) -> "Signature":  # noqa: N805 -- of a metaclass, an instance is a class
-        from inspect import signature
+        from inspect import Signature, signature
 
-        return signature(cls.__call__)
+        functions = (cls.__call__, _with_write)
+        parameters = [one for each in functions for one in signature(each).parameters.values()]
+        return Signature([one for one in parameters if one.kind is one.KEYWORD_ONLY])
 
     def __call__(
         cls,  # noqa: N805 -- of a metaclass, an instance is a class
@@ -51,27 +53,11 @@ class _EventMeta(StructMeta):
         source: str | None = None,
         time: int | None = None,
         position: Position | None = None,
-        fold: str | None = None,
-        attempt: str | None = None,
-        take: str | None = None,
-        lease: int | None = None,
-        will: Any = None,
+        # Together: defaults of arguments by name cost each event 20 ns a piece.
+        **write: Any,
     ) -> Any:
         created = cls.create(channel, event, data, id, key, source, time, position)
-        is_plain = fold is None and attempt is None and take is None
-        if is_plain and lease is None and will is None:
-            return created
-        write = check_key_write(
-            key=key,
-            body=created.body,
-            fold=fold,
-            attempt=attempt,
-            take=take,
-            lease=lease,
-            will=_check_will(will),
-            stored=position is not None,
-        )
-        return replace(created, write=write)
+        return _with_write(created, **write) if write else created
 
     def create(
         cls,  # noqa: N805 -- of a metaclass, an instance is a class
@@ -91,12 +77,16 @@ class _EventMeta(StructMeta):
         else:
             check_channel(channel)
         _check_name(event)
-        body, has_large_integers = _encode(data)
+        has_large_integers = False
+        try:  # without a call: each publish pays for it
+            body = orjson.dumps(data, None, _BROWSER_INTEGERS)
+        except TypeError as error:
+            body, has_large_integers = _encode_large_integers(data, error), True
         return _construct(
             cls,
             channel,
             event,
-            body,
+            _check_size(body),
             event_id() if id is None else _check_label("id", id),
             key if key is None else _check_label("key", key),
             source if source is None else _check_label("source", source),
@@ -106,6 +96,9 @@ class _EventMeta(StructMeta):
             None,
         )
 
+
+_BROWSER_INTEGERS = orjson.OPT_STRICT_INTEGER
+"""Option of orjson that refuses integers beyond 2^53."""
 
 # The constructor of msgspec itself, without the checks above.
 _construct: Callable[..., Any] = StructMeta.__call__
@@ -283,6 +276,31 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         return _construct, (Event, *astuple(self))
 
 
+def _with_write(
+    event: "Event",
+    *,
+    fold: str | None = None,
+    attempt: str | None = None,
+    take: str | None = None,
+    lease: int | None = None,
+    will: Any = None,
+) -> "Event":
+    """Return the event with a change of an owned key."""
+    if all(value is None for value in (fold, attempt, take, lease, will)):
+        return event
+    write = check_key_write(
+        key=event.key,
+        body=event.body,
+        fold=fold,
+        attempt=attempt,
+        take=take,
+        lease=lease,
+        will=_check_will(will),
+        stored=event.position is not None,
+    )
+    return replace(event, write=write)
+
+
 def _check_name(name: str) -> str:
     # The size comes first: the cache would keep refused names of megabytes.
     if not isinstance(name, str) or len(name) > MAX_EVENT_NAME or not _is_name(name):
@@ -328,28 +346,33 @@ def _check_will(will: Any) -> Will | None:
         return will
     if not isinstance(will, dict) or not {"event"} <= will.keys() <= {"event", "data"}:
         raise InvalidEventError('Bad will: give an object {"event": …, "data": …}')
-    return Will(_check_name(will["event"]), _encode(will.get("data"))[0])
+    return Will(_check_name(will["event"]), _encode(will.get("data")))
 
 
-def _encode(data: Any) -> tuple[bytes, bool]:
-    """Return the data as JSON, and whether it has integers that browsers round."""
-    has_large_integers = False
+def _encode(data: Any) -> bytes:
     try:
-        body = orjson.dumps(data, option=orjson.OPT_STRICT_INTEGER)
+        return _check_size(orjson.dumps(data))
     except TypeError as error:
-        if "53-bit" not in str(error):
-            raise _not_json(error) from error
-        has_large_integers = True
-        try:
-            body = orjson.dumps(data)
-        except TypeError as other:  # the first failure hid this one
-            raise _not_json(other) from other
+        raise _not_json(error) from error
+
+
+def _encode_large_integers(data: Any, failure: TypeError) -> bytes:
+    """Return data with integers that browsers round, as JSON; raise another failure."""
+    if "53-bit" not in str(failure):
+        raise _not_json(failure) from failure
+    try:
+        return orjson.dumps(data)
+    except TypeError as other:  # the first failure hid this one
+        raise _not_json(other) from other
+
+
+def _check_size(body: bytes) -> bytes:
     if len(body) > MAX_DATA_BYTES:
         raise InvalidEventError(
             f"The data is {len(body):,} bytes of JSON, over the limit of {MAX_DATA_BYTES:,}. "
             "Store it elsewhere and publish its address"
         )
-    return b"%b" % body, has_large_integers  # a copy: the buffer of orjson occupies a kilobyte
+    return b"%b" % body  # a copy: the buffer of orjson occupies a kilobyte
 
 
 def _not_json(error: TypeError) -> InvalidEventError:

@@ -57,15 +57,15 @@ def local_server(prefix: str | None) -> LocalServer | None:
         ConfigurationError: several run, with logs of their own: one alone would get the events.
 
     """
-    if not _servers or prefix is None:
+    servers = _servers.get(prefix) if prefix is not None else None
+    if not servers:
         return None
-    servers = _servers.get(prefix, ())
     if len(servers) > 1 and any(server.has_own_log for server in servers):
         raise ConfigurationError(
             f"{len(servers)} bridges with REALTIME_PREFIX={prefix} run in this process, each with "
             "its own log in memory: use one bridge, its own `publish`, or a prefix for each"
         )
-    return servers[-1] if servers else None
+    return servers[-1]
 
 
 @contextmanager

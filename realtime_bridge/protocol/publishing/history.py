@@ -143,7 +143,7 @@ class History:
         while len(self._events) > keep:
             self._bytes -= len(self._events.popleft().body)
 
-    def append(self, event: Event, *, now: float, time: int) -> tuple[Receipt, Event | None]:
+    def append(self, event: Event, now: float, time: int) -> tuple[Receipt, Event | None]:
         """Store an event at the next offset, unless its id is known or its key refuses it.
 
         Args:
@@ -253,28 +253,25 @@ class History:
         stored = replace(event, position=position, time=time)
         if event.write is not None:
             stored = replace(stored, write=event.write.delivered)
-        if self._events is _NO_EVENTS:
-            self._events = deque()
+        events = self._events
+        if events is _NO_EVENTS:
+            events = self._events = deque()
         if self._ids is _NO_IDS:
             self._ids, self._order, self._id_times = {}, deque(), deque()
         if event.key is not None and self.keys is _NO_KEYS:
             self.keys = LatestKeys()
         self.top = position
         self.appended_at = now
-        self._events.append(stored)
+        events.append(stored)
         self._bytes += len(event.body)
         self._ids[event.id] = position.offset
         self._order.append(event.id)
         self._id_times.append(now)
-        if len(self._events) > self._retention.events or self._bytes > self._retention.bytes:
-            self._trim()
-        return stored
-
-    def _trim(self) -> None:
         # The last event stays, whatever its size: a client at the top before it can recover.
-        events, limit = self._events, self._retention
-        while len(events) > 1 and (len(events) > limit.events or self._bytes > limit.bytes):
+        limit = self._retention
+        while (len(events) > limit.events or self._bytes > limit.bytes) and len(events) > 1:
             self._bytes -= len(events.popleft().body)
+        return stored
 
     def _remove_old_ids(self, now: float) -> None:
         while len(self._order) > MIN_IDS:
