@@ -66,6 +66,32 @@ Broadcaster(backend=PusherBackend("1", "key", "secret"))
     assert not loaded_by(program) & {"pydantic", "pydantic_settings"}
 
 
+def test_first_publish_without_a_log_loads_nothing_of_logs_jobs_and_streams() -> None:
+    program = """
+import asyncio, sys
+from realtime_bridge import Broadcaster
+from realtime_bridge_backends.null import NullBackend
+from realtime_bridge_backends.pusher import PusherBackend
+Broadcaster(backend=PusherBackend("1", "key", "secret"))
+async def main():
+    async with Broadcaster(backend=NullBackend()) as broadcaster:
+        await broadcaster.publish("job.7", "step", 1)
+asyncio.run(main())
+print(*sys.modules)
+"""
+    unused = {
+        "backend.environment", "backend.listener_queue", "backend.provider_connection",
+        "jobs.job", "jobs.publisher", "jobs.update", "protocol.client", "protocol.session",
+        "protocol.publishing.history", "protocol.publishing.published_positions",
+        "protocol.streams", "publishing.blocking", "publishing.failover",
+        "publishing.lease_keeper", "publishing.log_writer", "publishing.owned_keys",
+        "publishing.pipeline", "publishing.stream", "publishing.streams", "settings",
+    }  # fmt: skip
+    loaded = printed_by(program)
+    assert "realtime_bridge.publishing.event_pusher" in loaded
+    assert not loaded & {f"realtime_bridge.{name}" for name in unused}
+
+
 def test_signing_for_pusher_loads_no_http_library() -> None:
     program = """
 import asyncio

@@ -48,6 +48,14 @@ async def backend_call(
         ) from error
 
 
+def timed_out(part: object, seconds: float) -> BackendUnavailableError:
+    """Return the error of a log or backend that did not answer within so many seconds."""
+    return BackendUnavailableError(
+        f"{part} did not answer within {seconds:g} s: check that it runs "
+        "and can be reached. Publishing the same id again is safe"
+    )
+
+
 def _log_once(backend: Component, error: Exception) -> None:
     logged = _logged.setdefault(backend, set())
     if type(error) not in logged:

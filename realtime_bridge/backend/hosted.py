@@ -4,14 +4,16 @@ import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct
 
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.plugins import SHARED_LOGS
-from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
 from realtime_bridge.backend.push import Backend
+
+if TYPE_CHECKING:
+    from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
 
 RULES_AT_ONCE = 16
 """The most rules that one request asks at the same time."""
@@ -145,8 +147,8 @@ class ListenableBackend(HostedBackend):
     @classmethod
     @abstractmethod
     def create_connection(
-        cls, options: Mapping[str, Any], channels: Sequence[str], authorize: Authorize
-    ) -> ProviderConnection:
+        cls, options: Mapping[str, Any], channels: Sequence[str], authorize: "Authorize"
+    ) -> "ProviderConnection":
         """Return a connection that is not open yet.
 
         Args:

@@ -20,7 +20,6 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.event_pusher import EventPusher
 from realtime_bridge.publishing.jobs_and_streams import JobsAndStreams
 from realtime_bridge.publishing.local_servers import local_server
-from realtime_bridge.publishing.log_writer import LogWriter
 from realtime_bridge.publishing.reports import Reports
 from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge.publishing.undeclared import UndeclaredEvents
@@ -28,6 +27,7 @@ from realtime_bridge.publishing.undeclared import UndeclaredEvents
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from realtime_bridge.publishing.log_writer import LogWriter
     from realtime_bridge.settings import Settings
 
 _logger = logging.getLogger("realtime_bridge.publishing")
@@ -78,8 +78,7 @@ class Broadcaster(JobsAndStreams):
         self._large_integers = large_integers
         self._undeclared = undeclared
         self._timing = timing
-        # A log in this process cannot time out: it saves the cost of a timeout per publish.
-        self._writer = log if log is None or log.in_process else LogWriter(log, timing)
+        self._writer = _log_writer(log, timing)
         self.reports: Reports = Reports(self, timing)
         self._prefix: str | None = None
         self._pusher = EventPusher(log, backend, timing) if backend else None
@@ -295,6 +294,15 @@ class Broadcaster(JobsAndStreams):
                     "which browsers round: send it as text, or set REALTIME_LARGE_INTEGERS=on if "
                     "no browser reads it"
                 )
+
+
+def _log_writer(log: Log | None, timing: PublishTiming) -> "Log | LogWriter | None":
+    # A log in this process cannot time out: it saves the cost of a timeout per publish.
+    if log is None or log.in_process:
+        return log
+    from realtime_bridge.publishing.log_writer import LogWriter
+
+    return LogWriter(log, timing)
 
 
 def owned_key(event: Event) -> KeyOwnedError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.backend.calls import backend_call, timed_out
 from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.push import Backend
@@ -16,7 +16,6 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
-from realtime_bridge.publishing.log_writer import timed_out
 from realtime_bridge.publishing.timing import PublishTiming
 
 _logger = logging.getLogger("realtime_bridge.publishing")

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.backend.calls import backend_call, timed_out
 from realtime_bridge.backend.log import Log
-from realtime_bridge.errors import BackendUnavailableError, PublishError
+from realtime_bridge.errors import PublishError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
@@ -95,11 +95,3 @@ def _moved(receipt: Receipt, top: Position) -> Receipt:
     The epoch has the change already: a second one would add the items of a part again.
     """
     return receipt if receipt.refused else replace(receipt, position=top)
-
-
-def timed_out(part: object, seconds: float) -> BackendUnavailableError:
-    """Return the error of a log or backend that did not answer within so many seconds."""
-    return BackendUnavailableError(
-        f"{part} did not answer within {seconds:g} s: check that it runs "
-        "and can be reached. Publishing the same id again is safe"
-    )
