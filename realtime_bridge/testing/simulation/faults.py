@@ -14,7 +14,7 @@ CLIENT_FAULTS = (
 NODE_FAULTS = (
     *("kill", "freeze", "restart", "log_refused", "log_black_hole", "log_raises", "feed_lost"),
     *("feed_raises", "lost_answers", "lost_announcements", "repeated_announcements"),
-    *("late_announcements", "shuffled_announcements"),
+    *("late_announcements", "shuffled_announcements", "slow_log"),
 )
 """Faults of one server, or of its way to the log."""
 
@@ -74,6 +74,9 @@ USUAL_MS = (300, 2_000, 8_000, 20_000)
 DURATIONS_MS = {"freeze_worker": (2_000, 8_000, 20_000, 35_000, 45_000)}
 """Durations of other faults: a silent worker loses its keys after 30 s."""
 
+SLOW_SECONDS = 3.6
+"""Longest extra delay of a slow log's answers, at strength 1: less than the limit of a call."""
+
 LATE_SECONDS = 2.5
 """Longest extra delay of an announcement, or of a client's messages, at strength 1."""
 
@@ -127,26 +130,37 @@ def draw_faults(
     number = random.choice((0, 1, 1, 2, 2, 3, 4, 6))
     groups = (CLIENT_FAULTS, (*NODE_FAULTS, *FREQUENT), SHARED_FAULTS, RARE_FAULTS)
     kinds = [random.choice(group) for group in random.choices(groups, (50, 34, 14, 2), k=number)]
-    faults = [_draw_fault(random, kind, clients, nodes, random.randrange(span)) for kind in kinds]
+    faults = [draw_fault(random, kind, clients, nodes, random.randrange(span)) for kind in kinds]
     if random.random() < GROUP_SHARE:
         at = random.randrange(span)
         for kind in random.choice(GROUPS):
-            faults.append(_draw_fault(random, kind, clients, nodes, at))
+            faults.append(draw_fault(random, kind, clients, nodes, at))
             at += random.randint(-GROUP_MS, GROUP_MS)
     if streams and random.random() < WORKER_SHARE:
         kind = random.choice(WORKER_FAULTS)
-        faults.append(_draw_fault(random, kind, clients, nodes, random.randrange(span)))
+        faults.append(draw_fault(random, kind, clients, nodes, random.randrange(span)))
     return sorted(faults)
 
 
-def _draw_fault(random: Random, kind: str, clients: int, nodes: int, at: int) -> Fault:
+def draw_fault(
+    random: Random,
+    kind: str,
+    clients: int,
+    nodes: int,
+    at: int,
+    *,
+    duration: int | None = None,
+    strength: float | None = None,
+) -> Fault:
+    """Draw a fault of a kind that begins at a time, and what is not given of it."""
     targets = clients if kind in CLIENT_FAULTS + RARE_FAULTS else nodes
+    usual = 0 if kind in INSTANT_FAULTS else random.choice(DURATIONS_MS.get(kind, USUAL_MS))
     return Fault(
         at=max(0, at),
         kind=kind,
-        duration=0 if kind in INSTANT_FAULTS else random.choice(DURATIONS_MS.get(kind, USUAL_MS)),
+        duration=usual if duration is None else duration,
         target=random.randrange(targets),
-        strength=random.random(),
+        strength=random.random() if strength is None else strength,
     )
 
 

@@ -57,10 +57,9 @@ class InvariantChecker(StatusChecker):
             return
         self._reset[key] = len(page.client_ids)
         last, new = self._last.get(key), full_position(position)
-        # The log itself has to go back before a reset may do that. The server may not notice: its
-        # reason is `epoch` where it missed both the new epoch and the events that were lost.
-        has_reason = reset.reason in ROLLED_BACK or last in self._store.rolled_back
-        if last and last[0] == new[0] and last[1] > new[1] and not has_reason:
+        # The log itself has to lose a client's last event before a reset may move it back.
+        is_lost = last in self._store.rolled_back
+        if last and last[0] == new[0] and last[1] > new[1] and not is_lost:
             self._fail("I1", page, f"a reset ({reset.reason}) moves it back from {last} to {new}")
         self._last[key] = new
         self._cover(page, reset.channel, position)

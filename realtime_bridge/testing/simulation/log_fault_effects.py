@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.testing.simulation.deployment import Deployment
-from realtime_bridge.testing.simulation.faults import LATE_SECONDS, Fault
+from realtime_bridge.testing.simulation.faults import LATE_SECONDS, SLOW_SECONDS, Fault
 from realtime_bridge.testing.simulation.log_link import LogConnection
 from realtime_bridge.testing.simulation.node import Node
 
@@ -81,6 +81,12 @@ class LogFaultEffects:
 
     def _end_shuffled_announcements(self, fault: Fault) -> None:
         self._log(fault).announcement_spread = 0.0
+
+    def _begin_slow_log(self, fault: Fault) -> None:
+        self._log(fault).answer_delay += SLOW_SECONDS * fault.strength
+
+    def _end_slow_log(self, fault: Fault) -> None:
+        self._log(fault).answer_delay -= SLOW_SECONDS * fault.strength
 
     def _begin_new_epoch(self, _: Fault) -> None:
         self._simulation.store.lose_everything()

@@ -56,7 +56,7 @@ class LogConnection:
         self.random: Random = random
         self.store: LogStore = store
         self.link: Link = link
-        self._answer_delay = answer_delay
+        self.answer_delay: float = answer_delay
         self.is_refused: bool = False
         self.refused_since: float = 0.0
         self.raises: bool = False
@@ -82,8 +82,8 @@ class LogConnection:
                 await self.link.up.traverse()
                 self._check()
                 result = work()
-                if self._answer_delay:
-                    await asyncio.sleep(self._answer_delay)
+                if self.answer_delay:
+                    await asyncio.sleep(self.answer_delay)
                 await self.link.down.traverse()
         except TimeoutError as error:
             raise BackendUnavailableError("the log did not answer in time") from error

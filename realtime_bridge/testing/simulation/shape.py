@@ -7,6 +7,7 @@ from typing import Any
 from realtime_bridge.client.transport_manager import TransportName
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing.simulation.options import Options
+from realtime_bridge.testing.simulation.stories import Story, draw_story
 
 WIDE = 64
 """Channels of a client with many: more than one heartbeat reports."""
@@ -32,6 +33,7 @@ class Shape:
     retention: Retention
     answer_delay: float
     """Seconds by which the log answers a server later than it announces."""
+    story: Story | None
 
     @classmethod
     def draw(cls, random: Random, options: Options) -> "Shape":
@@ -43,15 +45,17 @@ class Shape:
             "jobs": 3 if is_wide else random.choice((2, 4, 6)),
             "nodes": random.choice((1, 2, 2, 3)),
             "memory": random.random() < 0.15,  # noqa: PLR2004
-            "transport": random.choice(("auto", "auto", "auto", "auto", "sse", "poll", "poll")),
+            "transport": random.choice(("auto", "auto", "auto", "auto", "sse", "poll")),
             "checks_readiness": random.choice((True, False)),
             "unsent_bytes": random.choice((SMALL_BUFFER, 1024**2, 1024**2, 1024**2)),
             "retention": Retention(events=random.choice((2, 1_000, 1_000))),
         }
         values["answer_delay"] = 0.0 if values["memory"] else random.choice((0.0, 0.4))
         values["streams"] = random.choice((0, 1, 1, 2))
+        story = draw_story(random)
+        values |= story.shape if story else {}
         fixed = {name: getattr(options, name) for name in values}
         values |= {name: value for name, value in fixed.items() if value is not None}
         if values["memory"]:
             values["nodes"] = 1
-        return cls(**values)
+        return cls(**values, story=story)

@@ -24,6 +24,7 @@ from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.page import Page
 from realtime_bridge.testing.simulation.shape import SMALL_BUFFER, WIDE, Shape
+from realtime_bridge.testing.simulation.stories import PACES
 from realtime_bridge.testing.simulation.stream_checker import StreamChecker
 from realtime_bridge.testing.simulation.stream_queue import StreamQueue
 from realtime_bridge.testing.simulation.trace import trace_logs
@@ -46,6 +47,9 @@ WORKERS = 2
 
 NEAR_SHARE, NEAR_SECONDS = 0.4, 1.5
 """Share of jobs that start before a fault, and the seconds before it at most."""
+
+STORY_NEAR_SHARE, STORY_NEAR_SECONDS = 0.9, 8.0
+"""The same in a story: its faults have to meet jobs that run."""
 
 CONTACT_SECONDS = 1.0
 """Interval at which the contact of clients is checked."""
@@ -124,9 +128,11 @@ class Simulation:
 
     def _draw_faults(self, draw: Random) -> list[Fault]:
         shape = self.shape
-        faults = draw_faults(
-            draw, clients=shape.clients, nodes=shape.nodes, streams=shape.streams, span=SPAN_MS
-        )
+        size = {"clients": shape.clients, "nodes": shape.nodes, "span": SPAN_MS}
+        if shape.story:
+            faults = shape.story.draw_faults(draw, **size)
+        else:
+            faults = draw_faults(draw, **size, streams=shape.streams)
         return [fault for fault in faults if fault.kind not in self.options.omitted]
 
     def _build(self) -> None:
@@ -207,9 +213,12 @@ class Simulation:
 
     def _draw_job_start(self) -> float:
         """Draw the second at which a job starts: often shortly before a fault."""
-        if self.faults and self._random.random() < NEAR_SHARE:
+        is_story = self.shape.story is not None
+        share = STORY_NEAR_SHARE if is_story else NEAR_SHARE
+        if self.faults and self._random.random() < share:
             fault = self._random.choice(self.faults)
-            return max(0.0, fault.at / 1_000 - self._random.uniform(0, NEAR_SECONDS))
+            seconds = STORY_NEAR_SECONDS if is_story else NEAR_SECONDS
+            return max(0.0, fault.at / 1_000 - self._random.uniform(0, seconds))
         return self._random.uniform(0, SPAN_MS / 1_000)
 
     def _start_job(self, number: int) -> None:
@@ -223,7 +232,7 @@ class Simulation:
                 key=f"job-{number}",
                 steps=random.randint(1, 4 if is_wide else 10),
                 source=own,
-                pace=random.choice(("steady", "steady", "burst", "stutter", "stutter")),
+                pace=random.choice(self.shape.story.paces if self.shape.story else PACES),
                 steps_at_once=random.choice((1, 1, 1, 3)),
             )
         )
