@@ -1,7 +1,8 @@
 """Parts of one run of a server, for the routes and for the fast WebSocket."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from realtime_bridge.backend.feed import Feed
@@ -39,6 +40,14 @@ STATE = "realtime_bridge"
 """Key of the context in the lifespan state, where the fast WebSocket reads it."""
 
 
+OpenFast = Callable[[asyncio.Transport, set[Any]], asyncio.Protocol]
+"""Opens a connection on a transport, and adds it to uvicorn's connections."""
+
+FastUpgrade = Callable[[str, Request], OpenFast | None]
+"""Returns how to open the socket of a path, or None if the path is another's; it may raise
+`HTTPError`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerContext:
     """Parts of one run of a server; a bridge that starts again makes them again.
@@ -54,6 +63,7 @@ class ServerContext:
         jobs: the requests to jobs.
         counts: the metrics of this run.
         worker_metrics: the metrics of the other workers, where there may be several.
+        fast_upgrades: the sockets of other protocols than ours, for the fast WebSocket.
 
     """
 
@@ -67,6 +77,7 @@ class ServerContext:
     jobs: ServerJobs
     counts: Counts
     worker_metrics: WorkerMetrics | None
+    fast_upgrades: list[FastUpgrade] = field(default_factory=list)
 
     @property
     def hub(self) -> Hub:

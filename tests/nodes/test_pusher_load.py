@@ -123,7 +123,7 @@ async def test_drain_moves_each_page_once(nodes: list[Site]) -> None:
     )
     await nodes[0].bridge.drain()
     fanout = nodes[1].context.hub.fanouts["orders.7"]
-    await until(lambda: len(fanout.subscribers) == CLIENTS)
+    await until(lambda: len(fanout.fast_subscribers) == CLIENTS)
     await nodes[1].bridge.publish("orders.7", "end")
     await following
     moved = [page for page in pages if page.codes]

@@ -55,6 +55,10 @@ class ServerConnection(Subscriber, RegisteredClient):
         """Close the connection after a message over the limit."""
 
     @abstractmethod
+    def close_by_transport(self, code: int, reason: str) -> None:
+        """Close with the code of RFC 6455 that the client or its frames call for."""
+
+    @abstractmethod
     def mark_progress(self) -> None:
         """Store that the client has read some bytes."""
 

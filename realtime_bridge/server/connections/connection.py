@@ -144,6 +144,10 @@ class Connection(ServerConnection):
         """Close the connection without an error of the client."""
         self._perform(self._session.close(code, reason))
 
+    def close_by_transport(self, code: int, reason: str) -> None:
+        """Close with a code of RFC 6455."""
+        self.close(code, reason)
+
     def revoke(self, user: str | None, channel: str | None) -> None:
         """Close the connection, or end one subscription, if it belongs to this user."""
         if self._principal is None or user not in (None, self._principal.user):

@@ -1,7 +1,8 @@
 """Fan-out of one channel: its position, and its subscribers."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from realtime_bridge.model.event import Event
@@ -10,7 +11,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.fanout import sending
-from realtime_bridge.server.fanout.encoded_events import EncodedEvents
+from realtime_bridge.server.fanout.encoded_events import Encode, EncodedEvents
 from realtime_bridge.server.fanout.sending import WriteTarget
 from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
 from realtime_bridge.server.statistics import ServerStatistics
@@ -42,6 +43,7 @@ class ChannelFanout:
         "position",
         "reading_history",
         "recovering",
+        "speaks_other",
         "statistics",
         "subscribers",
     )
@@ -54,6 +56,8 @@ class ChannelFanout:
         """Subscribers whose events go through `deliver`."""
         self.fast_subscribers: dict[FastSubscriber, WriteTarget] = {}
         """Subscribers whose events are written to the socket at once."""
+        self.speaks_other: bool = False
+        """True if one of them may speak another protocol than ours."""
         self.ahead_of_feed: _Subscriptions = _EMPTY
         """Subscribers whose history ended beyond the feed."""
         self.reading_history: _Subscriptions = _EMPTY
@@ -148,13 +152,25 @@ class ChannelFanout:
         if self.subscribers:
             self._deliver(list(self.subscribers.items()), encoded)
         if self.fast_subscribers:
-            frames = encoded.frames(FastSubscriber.encode)
-            subscribers = list(self.fast_subscribers)
-            # A short write leaves the rest to the connection, which has a buffer.
-            for index, sent in sending.send_all(self.fast_subscribers.values(), frames):
-                subscribers[index].write_rest(frames[sent:])
+            if self.speaks_other:
+                self._write_by_protocol(events, encoded)
+            else:
+                _write(self.fast_subscribers, encoded.frames(FastSubscriber.encode))
         if self.ahead_of_feed:
             self._catch_up_all(events)
+
+    def _write_by_protocol(self, events: Sequence[Event], encoded: EncodedEvents) -> None:
+        sources = {event.source for event in events if event.source is not None}
+        targets: defaultdict[Encode, dict[FastSubscriber, WriteTarget]] = defaultdict(dict)
+        for subscriber, target in list(self.fast_subscribers.items()):
+            if sources and subscriber.source_id in sources:
+                others = [event for event in events if event.source != subscriber.source_id]
+                subscriber.write_rest(EncodedEvents(others).frames(subscriber.encode))
+            else:
+                targets[subscriber.encode][subscriber] = target
+        self.speaks_other = targets.keys() != {FastSubscriber.encode}
+        for encode, subscribers in targets.items():
+            _write(subscribers, encoded.frames(encode))
 
     def go_live(
         self,
@@ -246,6 +262,7 @@ class ChannelFanout:
             if target is not None:
                 self.subscribers.pop(subscriber, None)
                 self.fast_subscribers[subscriber] = target
+                self.speaks_other |= subscriber.encode is not FastSubscriber.encode
                 return
         self.subscribers = _with(self.subscribers, subscriber, subscription)
 
@@ -268,6 +285,13 @@ class ChannelFanout:
                 subscriber.reset(self.channel, Reset(reason="regressed", top=self.position))
             elif missing:
                 self._deliver([(subscriber, subscription)], EncodedEvents(events[-missing:]))
+
+
+def _write(subscribers: Mapping[FastSubscriber, WriteTarget], frames: bytes) -> None:
+    """Write frames to sockets; a short write leaves the rest to its connection, with a buffer."""
+    connections = list(subscribers)
+    for index, sent in sending.send_all(subscribers.values(), frames):
+        connections[index].write_rest(frames[sent:])
 
 
 def _has_reached(here: Position, there: Position) -> bool:

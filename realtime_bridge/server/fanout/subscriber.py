@@ -39,6 +39,11 @@ class FastSubscriber(Subscriber):
 
     __slots__ = ()
 
+    @property
+    def source_id(self) -> str | None:
+        """The `source` of events that this subscriber caused, and does not get; None gets all."""
+        return None
+
     @abstractmethod
     def write_target(self, subscription: ChannelSubscription) -> WriteTarget | None:
         """Return the target for events, or None while they have to go through `deliver`.

@@ -95,6 +95,11 @@ class PusherConnection(ServerConnection):
             now=time.monotonic(),
         )
 
+    @property
+    def socket_id(self) -> str:
+        """Id of the connection, which Pusher's clients and libraries know."""
+        return self._session.socket_id
+
     @staticmethod
     def encode(event: Event) -> bytes:
         """Return the frame of an event for all clients of this protocol."""
@@ -191,6 +196,10 @@ class PusherConnection(ServerConnection):
         """Close the connection, so that the client connects to another server."""
         del code
         self._perform(self._session.close(PusherCode.RECONNECT, reason))
+
+    def close_by_transport(self, code: int, reason: str) -> None:
+        """Close with a code of RFC 6455."""
+        self._perform(self._session.close(code, reason))
 
     def revoke(self, user: str | None, channel: str | None) -> None:
         """Close the connection of a signed-in user, or end one subscription."""

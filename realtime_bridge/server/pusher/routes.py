@@ -9,6 +9,7 @@ from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.pusher.authorization import PusherAuthorization
 from realtime_bridge.server.pusher.calls import PusherCalls, Revoke
 from realtime_bridge.server.pusher.door import PusherDoor, PusherServices
+from realtime_bridge.server.pusher.fast import fast_upgrade
 from realtime_bridge.server.pusher.socket import serve
 
 SOCKETS, CALLS = "app", "apps"
@@ -25,12 +26,13 @@ class PusherRoutes:
     """
 
     def __init__(self, app: PusherApp, context: ServerContext, revoke: Revoke) -> None:
-        self._context = context
         publish = context.pipeline.broadcaster.publish_many
         timing = context.connections.timing.pusher
         self._door = PusherDoor(app, context.settings, timing=timing, publish=publish)
         log = context.pipeline.log
         self._services = PusherServices.create(context.connections, self._door, log)
+        upgrade = fast_upgrade(self._services, context.settings.path, context.check_open)
+        context.fast_upgrades.append(upgrade)
         self._calls = PusherCalls(self._services, revoke)
         self.authorization: PusherAuthorization = PusherAuthorization(app)
 

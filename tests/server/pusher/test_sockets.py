@@ -8,7 +8,7 @@ import pytest
 
 from realtime_bridge.protocol.pusher.session_commands import PusherTiming
 from realtime_bridge.server.timing import ServerTiming
-from tests.server.harness import TIMEOUT, Serve, Site, until
+from tests.server.harness import FAST, PORTABLE, TIMEOUT, Serve, Site, until
 from tests.server.pusher.clients import (
     APP,
     PusherClient,
@@ -16,6 +16,12 @@ from tests.server.pusher.clients import (
     open_socket,
     sdk_of,
 )
+
+
+@pytest.fixture(params=[FAST, PORTABLE])
+def shell(request: pytest.FixtureRequest) -> str:
+    """Run each test over the fast shell, and over ASGI as on other servers."""
+    return str(request.param)
 
 
 async def test_events_of_workers_arrive_as_text_with_their_position(site: Site) -> None:
@@ -134,6 +140,8 @@ async def test_anonymous_sockets_of_one_address_are_limited(serve: Serve) -> Non
     clients = [await connect_pusher(site) for _ in range(50)]
     with pytest.raises(Exception, match="429"):
         await connect_pusher(site)
+    # The proxy is trusted, as it is on this machine by default.
+    await connect_pusher(site, additional_headers={"x-forwarded-for": "192.0.2.7"})
     # A signature of the application proves that the client is one of its users.
     await clients[0].subscribe("private-a")
     await connect_pusher(site)
@@ -243,6 +251,30 @@ async def test_malformed_frame_ends_the_connection(site: Site, sent: str | bytes
     await client.socket.send(sent)
     assert (await client.expect("pusher:error"))["data"]["code"] == 4010
     assert await client.closed() == 4010
+
+
+async def test_broken_websocket_frame_has_the_code_of_its_standard(site: Site) -> None:
+    client = await connect_pusher(site)
+    client.socket.transport.write(b"\x83\x80\x00\x00\x00\x00")  # an opcode that is reserved
+    assert await client.closed() == 1002
+
+
+async def test_event_of_a_batch_skips_its_own_socket_alone(site: Site) -> None:
+    sender, other = await connect_pusher(site), await connect_pusher(site)
+    native = await site.connect()
+    for client in (sender, other):
+        await client.subscribe("private-a")
+    await native.subscribe("a")
+    batch = [
+        {"channel": "private-a", "name": "e", "data": str(number)}
+        | ({"socket_id": sender.socket_id} if number % 2 else {})
+        for number in range(6)
+    ]
+    await sdk_of(site.origin).trigger_batch(batch, already_encoded=True)
+    assert [(await other.expect("e"))["data"] for _ in range(6)] == [*range(6)]
+    assert [(await sender.expect("e"))["data"] for _ in range(3)] == [0, 2, 4]
+    assert [frame["data"] for frame in await native.events(6)] == [*range(6)]
+    await sender.ping()
 
 
 async def test_silent_and_idle_clients_are_closed(serve: Serve) -> None:

@@ -108,7 +108,7 @@ async def test_user_signs_in_and_is_terminated(nodes: list[Site]) -> None:
         # pusher-js subscribes by itself, and reports nothing.
         fanouts = nodes[0].context.hub.fanouts
         await until(lambda: "server-to-user.42" in fanouts)
-        await until(lambda: fanouts["server-to-user.42"].subscribers)
+        await until(lambda: fanouts["server-to-user.42"].fast_subscribers)
         await sdk_of(origin).send_to_user("42", "note", {"n": 1})
         assert (await client.until(user=True))["data"] == {"n": 1}
         status, _ = await call_node_sdk(origin, "terminateUserConnections", "42")

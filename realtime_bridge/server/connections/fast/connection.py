@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from realtime_bridge.protocol.session.session_commands import Close
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
@@ -17,6 +17,7 @@ from realtime_bridge.protocol.wire.websocket_frames import (
     WireError,
     encode_frame,
 )
+from realtime_bridge.server.connections.base import ServerConnection
 from realtime_bridge.server.connections.connection import Connection
 from realtime_bridge.server.fanout.sending import WriteTarget
 from realtime_bridge.server.fanout.subscriber import FastSubscriber
@@ -26,7 +27,13 @@ FRAMES_PER_TURN = 64
 """The most frames of one client that are parsed before other connections have their turn."""
 
 
-class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
+SLOTS = (
+    "_broken", "_continues", "_parser", "_target", "_transport", "_uvicorn_connections",
+)  # fmt: skip
+"""Attributes of a `FastTransport`, which each subclass with a protocol names as its slots."""
+
+
+class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
     """Connection that writes at once; its transport buffers what the network does not take.
 
     While that buffer is empty, the fan-out writes events straight to the socket: see
@@ -40,16 +47,23 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     """
 
-    transport = "websocket"
+    if TYPE_CHECKING:
+        __slots__ = (
+            "_broken", "_continues", "_parser", "_target", "_transport", "_uvicorn_connections",
+        )  # fmt: skip
+    else:
+        # Two bases with slots of their own cannot be combined.
+        __slots__ = ()
 
-    __slots__ = (
-        "_broken",
-        "_continues",
-        "_parser",
-        "_target",
-        "_transport",
-        "_uvicorn_connections",
-    )
+    flood_code: ClassVar[int]
+    """Close code for a client that sends too much, whose input is ignored from then on."""
+
+    _broken: bool
+    _continues: bool
+    _parser: FrameParser | None
+    _target: WriteTarget
+    _transport: asyncio.Transport
+    _uvicorn_connections: set[Any]
 
     def __init__(
         self,
@@ -65,7 +79,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         """True when the rest of the input is ignored."""
         self._continues = False
         """True while the rest of the parser's bytes waits for the next turn."""
-        self._parser: FrameParser | None = None
+        self._parser = None
         """Parser of an incomplete message; None between messages, which saves its memory."""
         # `pause_writing` has to come with the first byte that the network does not take.
         transport.set_write_buffer_limits(high=0)
@@ -94,7 +108,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
         self._transport.write(websocket_frames.encode_close(command.code, command.reason))
         self.depart()
         self._transport.resume_reading()
-        if command.code == CloseCode.RATE_LIMIT:
+        if command.code == self.flood_code:
             self._ignore_input()
         wait = self._services.timing.close
         asyncio.get_running_loop().call_later(wait, self._transport.abort)
@@ -201,7 +215,7 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     def _fail(self, error: WireError) -> None:
         """Close the connection with the error."""
-        self.close(error.code, error.reason)
+        self.close_by_transport(error.code, error.reason)
         self._ignore_input()
 
     def _ignore_input(self) -> None:
@@ -212,8 +226,16 @@ class FastConnection(Connection, FastSubscriber, asyncio.Protocol):
 
     def _close_with(self, code: int) -> None:
         """Answer the client's close frame, or accept it as the answer to the server's."""
-        self.close(CloseCode.NORMAL if code == CloseCode.NO_CODE else code, "")
+        self.close_by_transport(CloseCode.NORMAL if code == CloseCode.NO_CODE else code, "")
         self._transport.close()
+
+
+class FastConnection(FastTransport, Connection):  # type: ignore[misc]  # its slots are its own
+    """Connection of a client of ours."""
+
+    transport = "websocket"
+    flood_code: ClassVar[int] = CloseCode.RATE_LIMIT
+    __slots__ = SLOTS
 
 
 def _write_target(transport: asyncio.Transport) -> WriteTarget:

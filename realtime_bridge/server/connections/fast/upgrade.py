@@ -4,18 +4,23 @@ import asyncio
 import base64
 import binascii
 import hashlib
+from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 from uvicorn.config import Config
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
 from realtime_bridge.protocol.wire.messages import SUBPROTOCOL
+from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.connection import own_positions
 from realtime_bridge.server.connections.fast.connection import FastConnection
 from realtime_bridge.server.connections.fast.rejection import rejection
 from realtime_bridge.server.connections.fast.standard import StandardWebSocket
-from realtime_bridge.server.context import STATE, ServerContext
+from realtime_bridge.server.context import STATE, OpenFast, ServerContext
 from realtime_bridge.server.http.request import HTTPError, Request
+from realtime_bridge.server.services import ConnectionServices
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = "13"
@@ -25,8 +30,8 @@ _KEY_BYTES = 16
 class WebSocket(asyncio.Protocol):
     """WebSocket class for uvicorn's `ws=`.
 
-    It serves the path `ws` below the bridge's `REALTIME_PATH`, if the lifespan state has the
-    bridge's context, and leaves every other path to uvicorn's standard class.
+    It serves the path `ws` below the bridge's `REALTIME_PATH`, and the sockets of Pusher's clients,
+    if the lifespan state has the bridge's context. Other paths are for uvicorn's standard class.
 
     Args:
         config: uvicorn's configuration.
@@ -83,29 +88,73 @@ class WebSocket(asyncio.Protocol):
         request = _parse(data, peer=self._transport.get_extra_info("peername"))
         context: ServerContext | None = self._app_state.get(STATE)
         path = self._config.root_path + request.scope["path"]
-        if context is None or path != f"{context.settings.path}/ws":
-            return self._standard(data)
         try:
-            context.check_open(request)
-            principal = context.authenticator.authorize_upgrade(request)
+            connect = self._find(context, path, request) if context else None
+            if connect is None:
+                return self._standard(data)
             answer = _answer(request)
         except HTTPError as error:
+            assert context
             context.connections.statistics.refuse(error.code, str(error))
             self._transport.write(rejection(error))
             self._transport.close()
             return asyncio.Protocol()
         self._transport.write(answer)
-        connection = FastConnection(
-            context.connections, self._transport, self._server_state.connections
-        )
-        connection.open(principal, own_positions(principal))
-        return connection
+        return connect(self._transport, self._server_state.connections)
+
+    def _find(self, context: ServerContext, path: str, request: Request) -> OpenFast | None:
+        """Return how to open the socket of a path; None leaves the path to uvicorn's class.
+
+        Raises:
+            HTTPError: the client may not connect.
+
+        """
+        if path == f"{context.settings.path}/ws":
+            context.check_open(request)
+            principal = context.authenticator.authorize_upgrade(request)
+            return partial(_connect, context.connections, principal)
+        if context.fast_upgrades:
+            _read_forwarded(self._config, request)
+        for upgrade in context.fast_upgrades:
+            if connect := upgrade(path, request):
+                return connect
+        return None
 
     def _standard(self, data: bytes) -> asyncio.Protocol:
         inner = StandardWebSocket(self._config, self._server_state, self._app_state)
         inner.connection_made(self._transport)
         inner.data_received(data)
         return inner
+
+
+def _connect(
+    services: ConnectionServices,
+    principal: Principal | None,
+    transport: asyncio.Transport,
+    connections: set[Any],
+) -> FastConnection:
+    connection = FastConnection(services, transport, connections)
+    connection.open(principal, own_positions(principal))
+    return connection
+
+
+def _read_forwarded(config: Config, request: Request) -> None:
+    """Take the client's address from a proxy that uvicorn is configured to trust."""
+    if not config.proxy_headers or "x-forwarded-for" not in request.headers:
+        return
+    middleware = ProxyHeadersMiddleware(_ignore, config.forwarded_allow_ips)
+    call: Any = middleware(request.scope, _disconnect, _send_nothing)  # type: ignore[arg-type]
+    # It awaits that application alone, so that one step runs all of it.
+    with suppress(StopIteration):
+        call.send(None)
+
+
+async def _ignore(*_: object) -> None:
+    return
+
+
+async def _send_nothing(_: object) -> None:
+    return
 
 
 def _parse(data: bytes, *, peer: object) -> Request:
