@@ -269,7 +269,9 @@ class Settings(EnvironmentSettings):
     log_bytes: Count = Field(default=256 * 1024**2, description="Bytes of a log in memory.")
     limit_connections_per_user: Count = Field(default=20, description="Connections of one user.")
     limit_channels_per_connection: Count = Field(
-        default=128, description="Channels that one connection may subscribe to."
+        # The names of so many channels fit into one frame, with which a page leaves them all.
+        default=400,
+        description="Channels that one connection may subscribe to.",
     )
     limit_frames_per_second: Annotated[float, Field(gt=0)] = Field(
         default=20.0, description="Frames that one client may send per second."

@@ -20,7 +20,7 @@ ROUTES = {"websocket": "ws"}
 """Usual routes, relative to the URL of `connect`, where they differ from the URL's name."""
 
 CHANNEL_LIMIT = 128
-"""Usual limit of a server (docs/specification.md §6.4): a client that only polls gets none."""
+"""Channels that each server takes in a poll (docs/specification.md §6.4), without a descriptor."""
 
 _logger = logging.getLogger("realtime_bridge.client")
 

@@ -65,7 +65,8 @@ class HostedTransport:
         backend = listenable_backend(descriptor.provider)
         assert backend, "the manager chooses this transport for a listenable backend"
         self._control = descriptor.control
-        names = [*tools.channels.names, *filter(None, [self._control])]
+        carried = tools.channels.first_positions(descriptor.channel_limit)
+        names = [*carried, *filter(None, [self._control])]
         self._provider = backend.create_connection(descriptor.options, names, self._authorize)
         self._tools = tools
         self._handlers = handlers

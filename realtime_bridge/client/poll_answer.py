@@ -31,6 +31,7 @@ class PollAnswer:
         ok: Whether the log and the backend work.
         moved: Whether the answer brought events or a reset.
         missing: Channels of which the log has more events.
+        denied: Channels that the answer denied: connections have to leave them too.
 
     """
 
@@ -39,6 +40,7 @@ class PollAnswer:
     ok: bool = True
     moved: bool = False
     missing: list[str] = field(default_factory=list)
+    denied: list[str] = field(default_factory=list)
 
 
 def apply(
@@ -87,12 +89,12 @@ def _apply_channel(
 ) -> None:
     if error := fields.get("error"):
         if error.get("code") in FINAL:
-            channels.deny(name, str(error.get("message")))
+            _deny(answer, name, str(error.get("message")), channels)
         # A rule that failed may succeed next time: the next poll includes the channel again.
         return
     reason = fields.get("reset")
     if reason == "forbidden":
-        channels.deny(name, FORBIDDEN)
+        _deny(answer, name, FORBIDDEN, channels)
         return
     position = fields.get("position")
     if reason:
@@ -104,6 +106,11 @@ def _apply_channel(
         is_missing = apply_page(channels, name, fields, Position.from_json(position), asked)
     if is_missing:
         answer.missing.append(name)
+
+
+def _deny(answer: PollAnswer, name: str, reason: str, channels: SubscriptionSet) -> None:
+    channels.deny(name, reason)
+    answer.denied.append(name)
 
 
 def apply_page(

@@ -159,8 +159,7 @@ class TransportManager:
             closed=partial(self._batch, session.closed),
         )
         push = self._push_name
-        # A provider has limits of its own.
-        session.carry(None if push == "hosted" else self._descriptors.channel_limit)
+        session.carry(self._descriptors.channel_limit)
         try:
             session.transport = self._transports[push](self._tools, handlers)
         except RouteMissingError as error:
@@ -219,6 +218,7 @@ class TransportManager:
             result = await self._request_poll(positions)
             if result.status == OK:
                 result = self._apply(answer, result, positions)
+                self._batch(self._leave_denied, answer)
             if result.status != OK:
                 self._batch(self._on_poll_failed, result)
                 return
@@ -243,6 +243,11 @@ class TransportManager:
             _logger.info("invalid answer to a poll: error=%r", error)
             return HTTPResult.foreign(OK)
         return result
+
+    def _leave_denied(self, answer: PollAnswer) -> None:
+        for session in self._sessions.values():
+            session.leave(answer.denied)
+        answer.denied.clear()
 
     def _on_poll_ended(self, answer: PollAnswer) -> None:
         more = False

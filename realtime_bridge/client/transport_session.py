@@ -86,7 +86,7 @@ class TransportSession:
         """Return whether a request here brings a channel's events; if not, polls have to help."""
         return self._carried.pushes(channel) and not self._questions.is_overdue(channel)
 
-    def carry(self, limit: int | None) -> None:
+    def carry(self, limit: int) -> None:
         """Choose the channels that this transport carries: the first ones, up to its limit."""
         self._carried.limit = limit
         for channel in self._channels.names:
@@ -308,9 +308,20 @@ class TransportSession:
             self._on_ready(self._number)
 
     def _deny(self, channel: str, reason: str) -> None:
-        """End a channel; another one may take its place."""
         self._channels.deny(channel, reason)
+        self._leave(channel)
+
+    def leave(self, channels: Collection[str]) -> None:
+        """Forget channels that a poll denied."""
+        for channel in channels:
+            self._leave(channel)
+        self._check_ready()
+
+    def _leave(self, channel: str) -> None:
+        """Forget a channel; another one may take its place."""
         self._answered(channel)
+        if handle := self._retries.pop(channel, None):
+            handle.cancel()
         if successor := self._carried.leave(channel):
             if not self._is_ready:
                 self._unanswered.add(successor)

@@ -7,14 +7,18 @@ ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "js"
 
 
-def bundle(name: str) -> str:
-    """Return the script of a page of this folder."""
+SDKS = ("ably", "pusher-js")
+
+
+def bundle(name: str, *, with_sdks: bool = False) -> str:
+    """Return the script of a page of this folder, with the SDKs of the providers or without."""
+    external = [] if with_sdks else [f"--external:{sdk}" for sdk in SDKS]
     bundled = subprocess.run(
         [
             CLIENT / "node_modules" / ".bin" / "esbuild",
             ROOT / "tests" / "browser" / name,
-            *("--bundle", "--format=esm", "--jsx=automatic", "--external:ably"),
-            *("--external:pusher-js", '--define:process.env.NODE_ENV="development"'),
+            *("--bundle", "--format=esm", "--jsx=automatic", *external),
+            '--define:process.env.NODE_ENV="development"',
         ],
         env={"NODE_PATH": str(CLIENT / "node_modules")},
         cwd=CLIENT,

@@ -1,16 +1,21 @@
 """Pages with a channel for each row: lists that are left, joined, and longer than the limit."""
 
+from collections.abc import AsyncGenerator
+
 import pytest
+import pytest_asyncio
 
 from realtime_bridge import Event
 from realtime_bridge.server.http.request import Message, Receive, Scope, Send
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.testing.providers import local_provider
 from tests.browser.bundle import bundle
 from tests.browser.pages import Site, Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-LIMIT = 128
+LIMIT = 100
+"""Channels per connection, where a page has more."""
 TIMEOUT = 60.0
 """Longest wait for hundreds of rows, in seconds; on a busy machine a page takes some."""
 
@@ -56,7 +61,23 @@ class Refusals:
 @pytest.fixture(scope="module")
 def script() -> str:
     """Return the page's script, with the client from its sources."""
-    return bundle("rows.tsx")
+    return bundle("rows.tsx", with_sdks=True)
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REALTIME_LIMIT_CHANNELS_PER_CONNECTION", str(LIMIT))
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=["ably", "pusher"])
+async def provider(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[str]:
+    async with local_provider(request.param) as provider:
+        monkeypatch.setenv("REALTIME_LOG", "memory")
+        for variable, value in provider.environment.items():
+            monkeypatch.setenv(variable, value)
+        yield request.param
 
 
 @pytest.fixture
@@ -134,33 +155,56 @@ async def test_strict_list_of_100_rows_is_joined_and_left_again_and_again(
     await check(tab, refusals, mode)
 
 
+async def receive_on_each(tab: Tab, site: Site, count: int) -> None:
+    """Show so many rows, and publish to each of them."""
+    await show(tab, count)
+    await current(tab, count)
+    for data in (1, 2):
+        await publish(site, count, data)
+        await has_each(tab, count, data)
+
+
 @every_transport
 async def test_300_channels_are_live_and_current(
     tab: Tab, site: Site, refusals: Refusals, transport: str, mode: str
 ) -> None:
     await open_rows(tab, site, transport)
-    await show(tab, 300)
-    await current(tab, 300)
-    for data in (1, 2):
-        await publish(site, 300, data)
-        await has_each(tab, 300, data)
-    await tab.shows("Polling")
-    if mode == "LIVE":
-        reason = f"{300 - LIMIT} channels are polled: this connection does not carry them"
-        assert await tab.reason() == reason
+    await receive_on_each(tab, site, 300)
+    await tab.shows("Real-time" if mode == "LIVE" else "Polling")
     await check(tab, refusals, mode)
 
 
+async def test_300_channels_are_current_at_a_provider(
+    provider: str, tab: Tab, site: Site, refusals: Refusals
+) -> None:
+    """Ably has 200 channels per connection, and one of them announces revocations."""
+    await open_rows(tab, site, "auto")
+    await receive_on_each(tab, site, 300)
+    await tab.shows("Real-time" if provider == "pusher" else "Polling")
+    if provider == "ably":
+        reason = "101 channels are polled: this connection does not carry them"
+        assert await tab.reason() == reason
+        await show(tab, 199)
+        await current(tab, 199)
+        await tab.shows("Real-time")
+    assert await tab.value("client.state.get().transport") == provider
+    await check(tab, refusals, "LIVE")
+
+
+@pytest.mark.usefixtures("limited")
 @every_transport
-async def test_channels_over_the_limit_are_pushed_once_there_is_room(
+async def test_channels_over_the_limit_are_polled_until_there_is_room(
     tab: Tab, site: Site, refusals: Refusals, transport: str, mode: str
 ) -> None:
     await open_rows(tab, site, transport)
-    await show(tab, 140)
-    await current(tab, 140)
+    await receive_on_each(tab, site, 140)
+    await tab.shows("Polling")
+    if mode == "LIVE":
+        reason = f"{140 - LIMIT} channels are polled: this connection does not carry them"
+        assert await tab.reason() == reason
     await show(tab, LIMIT)
     await current(tab, LIMIT)
-    await publish(site, LIMIT, 1)
-    await has_each(tab, LIMIT, 1)
+    await publish(site, LIMIT, 3)
+    await has_each(tab, LIMIT, 3)
     await tab.shows("Real-time" if mode == "LIVE" else "Polling")
     await check(tab, refusals, mode)

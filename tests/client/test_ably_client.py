@@ -135,11 +135,30 @@ async def test_denied_channel_ends_alone(ably: LocalAbly, server: Server) -> Non
         assert await client.steps(1) == [1]
 
 
+async def test_channels_over_the_limit_of_ably_are_polled_until_there_is_room(
+    ably: LocalAbly, server: Server
+) -> None:
+    """Ably has 200 channels per connection, and one of them announces revocations."""
+    async with client_of(server, "other.1", *(f"job.{number}" for number in range(200))) as client:
+        denied = await client.next()
+        assert isinstance(denied, ChannelDenied)
+        # The next channel takes its place: the token has to cover that one too.
+        async with asyncio.timeout(TIMEOUT):
+            await ably.until(lambda: ably.subscribers("realtime:job.198") == 1)
+        for channel in ("job.0", "job.198", "job.199"):
+            await publish(server.bridge, 1, channel=channel)
+            event = await client.next()
+            assert isinstance(event, Event)
+            assert (event.channel, event.data) == (channel, {"step": 1})
+        assert ably.subscribers("realtime:job.199") == 0
+
+
 async def test_connection_without_a_log_begins_without_a_reset(
     ably: LocalAbly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REALTIME_LOG", "none")
-    async with serving() as server, client_of(server) as client:
+    timing = replace(TIMING, slow_connect=10_000)  # a poll while Ably connects brings a reset
+    async with serving() as server, client_of(server, timing=timing) as client:
         await client.started()
         await client.live()
         await publish(server.bridge, 1)

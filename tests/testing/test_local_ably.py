@@ -368,6 +368,14 @@ async def test_name_beyond_the_limit_is_refused_alone(ably: LocalAbly) -> None:
         await within_timeout(subscribe(client))
 
 
+async def test_channel_over_the_limit_of_a_connection_is_refused_alone(ably: LocalAbly) -> None:
+    async with realtime(ably) as client:
+        await within_timeout(asyncio.gather(*(subscribe(client, f"job.{n}") for n in range(200))))
+        assert await error_of(subscribe(client, "job.200")) == (400, 90010)
+        await client.channels.get("job.0").detach()
+        await within_timeout(subscribe(client, "job.201"))
+
+
 @pytest.mark.parametrize("targets", [["clientId:ada"], ["channel:app:job.7"]])
 async def test_revoked_token_ends_its_connection(ably: LocalAbly, targets: list[str]) -> None:
     credentials = ably.key.partition(":")[::2]

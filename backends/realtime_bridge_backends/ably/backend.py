@@ -46,7 +46,7 @@ LIMITS = PushLimits(
 )
 
 CHANNELS_PER_CONNECTION = 200
-"""Ably's limit of attached channels, and so of the channels in one token."""
+"""Ably's limit of attached channels (code 90010), and so of the channels in one token."""
 
 MAX_TOKEN_BYTES = 6_144
 """Longest token that is signed here. Clients send it in a URL, and servers accept 8 KB of those."""
@@ -75,6 +75,7 @@ class AblyBackend(ListenableBackend):
 
     provider = "ably"
     limits = LIMITS
+    channels_per_connection = CHANNELS_PER_CONNECTION - 1  # one announces revocations
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Connection of a Python client to Ably, through the official SDK."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -39,7 +40,7 @@ class AblyConnection(ProviderConnection):
 
     Args:
         options: the descriptor's options: Ably's address, and the prefix of channel names there.
-        channels: the channels that the client will subscribe to.
+        channels: the channels that the client will subscribe to at first.
         authorize: asks our bridge for tokens.
 
     """
@@ -51,6 +52,8 @@ class AblyConnection(ProviderConnection):
         self._names = [self._name(channel) for channel in channels]
         self._authorize = authorize
         self._denied: AccessDeniedError | None = None
+        self._uncovered: set[str] = set()
+        """Names of the channels that the bridge denied."""
         self._failed: set[str] = set()
         """Names of the channels whose rule failed: the token does not cover them for now."""
         self._frames: asyncio.Queue[str | ChannelFailedError | None] = asyncio.Queue(MAX_QUEUED)
@@ -114,6 +117,8 @@ class AblyConnection(ProviderConnection):
         """Attach to a channel."""
         client = self._open_client()
         ably_channel = client.channels.get(self._name(channel))
+        if self._name(channel) not in {*self._names, *self._uncovered}:
+            await self._cover(client, self._name(channel))
         # A channel that failed is attached again.
         ably_channel.unsubscribe()
         ably_channel.off()
@@ -135,8 +140,19 @@ class AblyConnection(ProviderConnection):
         for state in _FAILED_STATES:
             ably_channel.on(state, lambda change: self._fail(channel, change.reason))
 
+    async def _cover(self, client: AblyRealtime, name: str) -> None:
+        """Replace the token by one for another channel too."""
+        self._names.append(name)
+        try:
+            await client.auth.authorize()
+        except Exception as error:
+            # Without the cause: its message may hold a token.
+            raise ConnectionLostError(f"Ably took no token ({type(error).__name__})") from None
+
     async def unsubscribe(self, channel: str) -> None:
         """Detach from a channel."""
+        with suppress(ValueError):
+            self._names.remove(self._name(channel))
         if self._client is None:
             return
         ably_channel = self._client.channels.get(self._name(channel))
@@ -168,6 +184,10 @@ class AblyConnection(ProviderConnection):
             self._denied = denied  # the SDK replaces it with an error of its own
             raise
         self._failed = set(answer.get("failed") or ())
+        # A token has a limited number of channels: the next one is not requested for these.
+        granted = json.loads(answer["capability"]).keys() | self._failed
+        self._uncovered |= set(self._names) - granted
+        self._names = [name for name in self._names if name in granted]
         return answer if "token" in answer else await self._exchange(answer)
 
     async def _exchange(self, request: Mapping[str, Any]) -> Mapping[str, Any]:

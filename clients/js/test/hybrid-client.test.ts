@@ -246,6 +246,19 @@ it('handlers of one channel share its subscription', async () => {
   expect(FakeSocket.last.requested('unsubscribe')).toEqual([{ type: 'unsubscribe', channels: ['job.7'] }]);
 });
 
+it('channel that a poll denies is left, and makes room for another', async () => {
+  bridge.answers.connect = { ...DESCRIPTOR, limits: { channels: 1 } };
+  await live({}, { transport: 'auto' });
+  client.subscribe('job.7', {});
+  bridge.answers.poll = { channels: { [CHANNEL]: { error: { code: 403, message: 'no' } } } };
+  const socket = FakeSocket.last;
+  socket.receive({ type: 'refused', channel: CHANNEL, code: 500, message: 'its rule failed' });
+  await settle(2_000);
+  expect(client.channel(CHANNEL).get().error).toBe('no');
+  expect(socket.requested('unsubscribe')).toEqual([{ type: 'unsubscribe', channels: [CHANNEL] }]);
+  expect(socket.requested('subscribe').at(-1)).toEqual({ type: 'subscribe', channel: 'job.7' });
+});
+
 it('another subscriber of a denied channel requests it again', async () => {
   await live();
   const refusal = { type: 'refused', channel: 'job.7', code: 403, message: 'no' };

@@ -19,7 +19,7 @@ class ConnectionLimits:
 
     """
 
-    channels: int = 128
+    channels: int = 400
     frames_per_second: float = 20.0
     frame_bytes: int = 64 * 1024
 

@@ -9,8 +9,8 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 
-HEARTBEAT_OFFSETS = 50
-"""The most channels in one heartbeat; the others wait for the next."""
+HEARTBEAT_OFFSETS = 150
+"""The most channels in one heartbeat; three report all that a connection has by default."""
 
 
 # A connection is traced by the garbage collector; its subscriptions are not: at 10,000 connections

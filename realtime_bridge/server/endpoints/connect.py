@@ -5,6 +5,7 @@ import logging
 import re
 import time
 
+from realtime_bridge.backend.hosted import HostedBackend
 from realtime_bridge.model import ids
 from realtime_bridge.model.user import own_channel
 from realtime_bridge.server.auth.authenticator import Authenticator
@@ -91,13 +92,17 @@ class Descriptors:
             "max_age": None,
             "generation": self._status.generation,
             "limits": {
-                "channels": settings.limit_channels_per_connection,
+                "channels": self._channel_limit(provider),
                 "frame_bytes": settings.limit_frame_bytes,
                 "frames_per_second": settings.limit_frames_per_second,
             },
             "options": provider.options if provider else {},
             "control": control_channel(principal.user) if provider else None,
         }
+
+    def _channel_limit(self, provider: HostedBackend | None) -> int:
+        limit = self._settings.limit_channels_per_connection
+        return min(limit, (provider and provider.channels_per_connection) or limit)
 
     def _channel_of(self, user: str) -> dict[str, str | None]:
         """Return the channel of a user, where it is not `user-{id}`, and log the first of these."""

@@ -32,6 +32,9 @@ from realtime_bridge.server.timing import ServerTiming
 MAX_CACHED = 10_000
 """The most answers of the log in the cache."""
 
+LEAST_CHANNELS = 128
+"""Channels that each poll may have: a client that only polls gets no descriptor with the limit."""
+
 CALLS_AT_ONCE = 16
 """The most calls of `call_for_each` at the same time."""
 
@@ -116,7 +119,7 @@ class Polls:
         statistics: counts of this run.
         presence: makes the users of polls present.
         budget: the channels that each user may still request.
-        max_channels: the most channels of one poll.
+        max_channels: the most channels of one poll, if over `LEAST_CHANNELS`.
 
     """
 
@@ -145,7 +148,7 @@ class Polls:
         self._budget = budget
         self._statistics = statistics
         self._presence = presence
-        self._max_channels = max_channels
+        self._max_channels = max(max_channels, LEAST_CHANNELS)
         self._cache = LogCache(pipeline, hub, seconds=timing.poll_cache)
 
     async def poll(self, request: Request) -> Response:

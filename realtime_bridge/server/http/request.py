@@ -19,7 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON_BODY_BYTES = 256 * 1024
-"""Largest body of a browser's request, in bytes; 128 positions need a tenth of it."""
+"""Largest body of a browser's request, in bytes; 400 positions need two thirds at most."""
 
 LARGE_BODY_SECONDS = 10.0
 """Longest time for the rest of a larger body, while others may have to wait for it."""

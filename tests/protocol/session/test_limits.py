@@ -29,6 +29,8 @@ from tests.protocol.session.sessions import (
     subscribed,
 )
 
+CHANNELS = ConnectionLimits().channels
+
 
 def slow_at_one_second() -> Session:
     """Return a session whose client became slow at 1 s, with 100 unsent bytes."""
@@ -69,15 +71,15 @@ class TestRate:
 
     def test_all_channels_can_be_subscribed_at_once(self) -> None:
         session = admitted()
-        for number in range(128):
+        for number in range(CHANNELS):
             text = frame("subscribe", channel=f"job.{number}")
             assert requested(session.receive(text, 0.0)) == [(f"job.{number}", None)]
 
     def test_all_channels_can_be_recovered_at_once_after_a_demotion(self) -> None:
-        session = subscribed(*(f"job.{number}" for number in range(128)))
+        session = subscribed(*(f"job.{number}" for number in range(CHANNELS)))
         session.mark_slow(1.0, unsent=0)
         session.mark_progress(1.0, unsent=0)
-        for number in range(128):
+        for number in range(CHANNELS):
             text = frame("subscribe", channel=f"job.{number}")
             assert requested(session.receive(text, 1.0)) == [(f"job.{number}", None)]
 
@@ -90,7 +92,7 @@ class TestRate:
             asked += 1
             session.deny_subscription("secret", 403, "no")
         assert refusal(commands)[0] == 429
-        assert asked == 128 + 40
+        assert asked == CHANNELS + 40
 
     def test_over_the_limit_a_subscription_is_refused_for_now(self) -> None:
         session = subscribed("a")
@@ -104,13 +106,13 @@ class TestRate:
         assert requested(session.receive(frame("subscribe", channel="a"), 5.0)) == [("a", None)]
 
     def test_all_channels_can_be_left_at_once(self) -> None:
-        session = subscribed(*(f"job.{number}" for number in range(128)))
-        for number in range(128):
+        session = subscribed(*(f"job.{number}" for number in range(CHANNELS)))
+        for number in range(CHANNELS):
             left = session.subscriptions[f"job.{number}"]
             text = frame("unsubscribe", channel=f"job.{number}")
             assert session.receive(text, 1.0) == [Unsubscribe(left)]
 
-    @pytest.mark.parametrize("number", [1, 41, 128])
+    @pytest.mark.parametrize("number", [1, 41, CHANNELS])
     def test_one_frame_leaves_many_channels_and_costs_as_much_as_one(self, number: int) -> None:
         names = [f"job.{each}" for each in range(number)]
         session = subscribed(*names)
@@ -122,7 +124,7 @@ class TestRate:
 
     def test_page_may_replace_all_its_channels_twice_at_once(self) -> None:
         session = admitted()
-        names = [f"job.{number}" for number in range(128)]
+        names = [f"job.{number}" for number in range(CHANNELS)]
         for _ in range(3):
             for name in names:
                 assert requested(session.receive(frame("subscribe", channel=name), 0.0))
@@ -136,13 +138,13 @@ class TestRate:
     def test_leaving_and_subscribing_again_is_not_free(self) -> None:
         session = admitted()
         commands: list[Command] = []
-        for _ in range(40 + 128 + 1):
+        for _ in range(40 + CHANNELS + 1):
             assert session.receive(frame("subscribe", channel="a"), 0.0)
             commands = session.receive(frame("unsubscribe", channel="a"), 0.0)
         assert failure(commands)[:2] == (4429, 429)
 
     def test_each_reset_allows_one_subscription_more(self) -> None:
-        names = [f"job.{number}" for number in range(128)]
+        names = [f"job.{number}" for number in range(CHANNELS)]
         session = subscribed(*names)
         for name in names:
             session.mark_reset(name, 1)

@@ -246,7 +246,7 @@ class TestHeartbeats:
         assert heartbeat(session, 10.0, {"a": 8}) == {"a": 8}
 
     def test_when_too_many_moved_the_rest_waits_for_the_next(self) -> None:
-        channels = [f"job.{number}" for number in range(120)]
+        channels = [f"job.{number}" for number in range(320)]
         session = subscribed(*channels)
         tops = dict.fromkeys(channels, 1)
         reported = [heartbeat(session, now, tops) for now in (10.0, 20.0, 30.0)]
@@ -254,7 +254,7 @@ class TestHeartbeats:
         assert set().union(*reported) == set(channels)
 
     def test_no_channel_starves_while_others_change(self) -> None:
-        channels = [f"job.{number}" for number in range(128)]
+        channels = [f"job.{number}" for number in range(ConnectionLimits().channels)]
         session = subscribed(*channels)
         reported: set[str] = set()
         for beat in range(1, 4):

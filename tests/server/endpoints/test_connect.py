@@ -41,7 +41,7 @@ async def test_descriptor_has_all_fields(serve: Serve) -> None:
         "expires": 600,
         "heartbeat": 10.0,
         "max_age": None,
-        "limits": {"channels": 128, "frame_bytes": 65_536, "frames_per_second": 20.0},
+        "limits": {"channels": 400, "frame_bytes": 65_536, "frames_per_second": 20.0},
         "options": {},
         "control": None,
     }

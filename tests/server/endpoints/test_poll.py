@@ -151,11 +151,16 @@ def test_arbitrary_position_is_read_or_rejected(position: object) -> None:
     assert CHANNEL in denials or position is None or isinstance(read[CHANNEL], Position)
 
 
-async def test_too_many_channels_are_denied_one_by_one(site: Site) -> None:
+@pytest.mark.parametrize(("setting", "limit"), [(200, 200), (100, 128)])
+async def test_too_many_channels_are_denied_one_by_one(
+    serve: Serve, setting: int, limit: int
+) -> None:
+    """A client that only polls gets no descriptor: below 128 it does not know the limit."""
+    site = await serve(limit_channels_per_connection=setting)
     watcher = await site.watch()
-    status, answer = await site.poll({f"job.{number}": None for number in range(130)})
+    status, answer = await site.poll({f"job.{number}": None for number in range(limit + 2)})
     codes = [one.get("error", {}).get("code") for one in answer["channels"].values()]
-    assert (status, codes) == (200, [None] * 128 + [429] * 2)
+    assert (status, codes) == (200, [None] * limit + [429] * 2)
     await watcher.notices_nothing()
 
 

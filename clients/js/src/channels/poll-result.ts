@@ -25,23 +25,32 @@ export function emptyResult(): PollResult {
   return { moved: false, recover: [], nextMs: null, generation: 0, ok: true };
 }
 
-/** Pass the result of each channel to its subscription, and add it to the result of a poll. */
+/**
+ * Pass the result of each channel to its subscription, and add it to the result of a poll. Return
+ * the denied channels: connections have to leave them too.
+ */
 export function applyPoll(
   subscriptions: SubscriptionSet,
   { positions, channels, fields }: HTTPResult,
   result: PollResult,
-): void {
+): string[] {
+  const denied: string[] = [];
   result.nextMs = numberOr(result.nextMs, fields.next_ms);
   result.generation = Math.max(result.generation, numberOr(0, fields.generation));
   result.ok &&= isFields(fields.status) ? isHealthy(fields.status) : true;
   for (const [name, answer] of Object.entries(channels)) {
     // A channel may have been unsubscribed while the poll was in flight.
     if (!isFields(answer) || !(name in positions) || !subscriptions.isAllowed(name)) continue;
-    const error = answer.error as Fields | undefined;
+    const isForbidden = answer.reset === 'forbidden';
+    const error = (isForbidden ? { code: 403, message: FORBIDDEN } : answer.error) as Fields | undefined;
     if (!error) applyChannel(subscriptions, name, answer, positions[name] ?? null, result);
     // A rule that failed may succeed next time: the next poll includes the channel again.
-    else if (FINAL.includes(Number(error.code))) subscriptions.deny(name, String(error.message));
+    else if (FINAL.includes(Number(error.code))) {
+      subscriptions.deny(name, String(error.message));
+      denied.push(name);
+    }
   }
+  return denied;
 }
 
 function applyChannel(
@@ -51,9 +60,7 @@ function applyChannel(
   requested: Position | null,
   result: PollResult,
 ): void {
-  if (answer.reset === 'forbidden') {
-    subscriptions.deny(name, FORBIDDEN);
-  } else if (answer.reset) {
+  if (answer.reset) {
     result.moved = true;
     const position = answer.position ? readPosition(answer.position) : null;
     const reason = answer.reset as ResetReason;

@@ -5,7 +5,7 @@ import type { Fields } from '../messages.js';
 import type { Terms } from '../machine/commands.js';
 import { HTTPError, foreign, messageOf, requestJSON } from './request.js';
 
-/** Usual limit of a server, docs/specification.md §6.4: a client that only polls gets no descriptor. */
+/** Channels that each server takes in a poll, docs/specification.md §6.4: a client that only polls gets no descriptor. */
 const CHANNEL_LIMIT = 128;
 
 export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth' | 'stop' | 'cancel' | 'answer';

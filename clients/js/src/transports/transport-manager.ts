@@ -141,8 +141,7 @@ export class TransportManager {
       // The machine may have closed the socket while the code was loaded.
       if (this._sessions.get(socket) !== session) return;
       assertValid(open, `a supported provider instead of ${push}`);
-      // A provider has limits of its own.
-      session.carry(push === 'websocket' || push === 'sse' ? this._descriptors.channelLimit : Infinity);
+      session.carry(this._descriptors.channelLimit);
       session.use(push as PushName, open(this._tools(session), session));
     } catch (error) {
       queueMicrotask(() => session.closed(CloseCode.ABNORMAL, messageOf(error)));
@@ -198,14 +197,17 @@ export class TransportManager {
       for (const names of chunked(session?.unpushed ?? this._subscriptions.names, this._descriptors.channelLimit)) {
         const response = await this._http.poll(this._subscriptions.positions(names), token, signal);
         if (signal.aborted) return;
-        applyPoll(this._subscriptions, response, result);
+        const denied = applyPoll(this._subscriptions, response, result);
+        if (denied[0]) this.unsubscribe(denied);
         // A handler may have stopped the client.
         if (signal.aborted) return;
       }
-      const { recover, ...polled } = result;
-      const rest = recover.filter((name) => !this._main?.pushes(name));
-      for (const name of recover) if (!rest.includes(name)) this._main?.subscribe(name);
-      this._input((machine) => machine.pollSucceeded({ ...polled, more: rest.length > 0 }));
+      let more = false;
+      for (const name of result.recover) {
+        if (this._main?.pushes(name)) this._main.subscribe(name);
+        else more = true;
+      }
+      this._input((machine) => machine.pollSucceeded({ ...result, more }));
       this._input((machine) => machine.generation(result.generation));
     } catch (error) {
       if (!signal.aborted) this._onPollFailed(error);

@@ -13,6 +13,13 @@ from realtime_bridge.testing.providers.faults import FaultyDelivery
 
 CHANNEL_FAILED = AblyError(50000, 500, "The channel failed")
 
+MAX_CHANNELS = 200
+"""The most channels of one connection, whatever the package (Ably docs, limits)."""
+
+TOO_MANY_CHANNELS = AblyError(
+    90010, 400, f"Maximum number of channels per connection ({MAX_CHANNELS}) exceeded"
+)
+
 _REWIND = re.compile(r"([1-9]\d{0,5})([sm]?)")
 
 
@@ -49,7 +56,8 @@ class Attachments:
         """Attach a channel from the client's serial, from a rewound position, or from now on.
 
         Raises:
-            AblyError: the name is not valid, or the grant does not cover the channel.
+            AblyError: the name is not valid, the grant does not cover the channel, or there are too
+                many.
 
         """
         name, params = str(frame.get("channel") or ""), frame.get("params") or {}
@@ -57,6 +65,8 @@ class Attachments:
             return
         if name in self._application.faults.failing:
             raise CHANNEL_FAILED
+        if len(self._subscribers.keys() - {name}) >= MAX_CHANNELS:
+            raise TOO_MANY_CHANNELS
         channel = self._application.channels.get(name)
         modes = _modes(grant, name)
         self.unsubscribe(name)
