@@ -155,6 +155,7 @@ def compare(tasks: int, batch: int, events: int) -> dict[str, float]:
         "ratio": ours / bare,
         "cpu_us": cpu,
         "bare_cpu_us": bare_cpu,
+        "cpu_ratio": bare_cpu / cpu,
     }
 
 

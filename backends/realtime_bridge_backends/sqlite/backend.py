@@ -131,7 +131,9 @@ class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
         """Append in one transaction, which may have the events of other callers too."""
         if not events:
             return []
-        session = await self._open()
+        session = self._session
+        if session is None or session.is_over:  # without a call, where it is open
+            session = await self._open()
         return await session.write(lambda change: change.append(events), events)
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
@@ -211,8 +213,9 @@ class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
 
     async def _prepare(self, channels: Iterable[str]) -> dict[str, Position]:
         """Give channels their epochs, end their silent owners, and return their tops."""
+        names = list(channels)  # a transaction may run twice
         session = await self._open()
-        return await session.write(lambda change: change.open(channels))
+        return await session.write(lambda change: change.open(names))
 
     async def _open(self) -> Session:
         """Return this process's session; after a fork, or a change of the file, a new one."""

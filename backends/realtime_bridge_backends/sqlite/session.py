@@ -1,17 +1,16 @@
 """Threads of one process on the file: one writes, one reads."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.retention import Retention
 from realtime_bridge_backends.sqlite.database import connect
 from realtime_bridge_backends.sqlite.errors import to_publish_error
-from realtime_bridge_backends.sqlite.threads import Job, ReaderThread
+from realtime_bridge_backends.sqlite.threads import ReaderThread
 from realtime_bridge_backends.sqlite.timing import SQLiteTiming
 from realtime_bridge_backends.sqlite.transaction import Transaction
 from realtime_bridge_backends.sqlite.writer import WriterThread
@@ -38,13 +37,12 @@ class Session:
     """
 
     def __init__(self, path: Path, prefix: str, retention: Retention, timing: SQLiteTiming) -> None:
-        self._timing = timing
         self._name = f"the SQLite log {path}"
         self._is_replaced = False
         self.writer: WriterThread = WriterThread(path, prefix, retention, timing, self._on_replaced)
         self.writer.wait_until_open()
         open_reader = partial(connect, path, timing.busy_seconds)
-        self._reader = ReaderThread(open_reader, timing.busy_seconds)
+        self._reader = ReaderThread(open_reader, timing)
         try:
             self._reader.wait_until_open()
         except BaseException:
@@ -69,7 +67,10 @@ class Session:
             PublishError: nothing was stored, or that is unknown.
 
         """
-        return await self._result(self.writer.submit, Job(work, events))
+        try:
+            return await self.writer.submit(work, events)
+        except Exception as error:
+            raise to_publish_error(error, self._name) from error
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run work on the connection that reads, and return its result.
@@ -78,7 +79,10 @@ class Session:
             PublishError: the file cannot be read.
 
         """
-        return await self._result(self._reader.submit, Job(work))
+        try:
+            return await self._reader.submit(work)
+        except Exception as error:
+            raise to_publish_error(error, self._name) from error
 
     def close(self) -> None:
         """Finish the queued work, and close the file."""
@@ -89,18 +93,6 @@ class Session:
         """Give up the lock's descriptor in a forked child, and close nothing else there."""
         if self.writer.lock:
             self.writer.lock.close()
-
-    async def _result(
-        self, submit: "Callable[[Job[Any, T]], asyncio.Future[T]]", job: "Job[Any, T]"
-    ) -> T:
-        # A timer alone costs a third of `asyncio.timeout`, and each append pays for it.
-        timer = job.loop.call_later(self._timing.call_seconds, job.expire)
-        try:
-            return await submit(job)
-        except Exception as error:
-            raise to_publish_error(error, self._name) from error
-        finally:
-            timer.cancel()
 
     def _on_replaced(self) -> None:
         self._is_replaced = True

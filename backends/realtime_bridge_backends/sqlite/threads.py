@@ -14,11 +14,57 @@ from typing import Any, Generic, TypeVar
 from realtime_bridge.backend.native_threads import create_future, start_native_thread, wait_for
 from realtime_bridge.model.event import Event
 from realtime_bridge_backends.sqlite.database import retry_while_busy
+from realtime_bridge_backends.sqlite.timing import SQLiteTiming
 
 _logger = logging.getLogger("realtime_bridge.backend")
 
 T = TypeVar("T")
 W = TypeVar("W")
+
+
+class Submission:
+    """Jobs that one event loop submits in one turn: they share the timer of their limit.
+
+    With a timer for each job, 50 tasks that append at once paid a quarter of the loop's time.
+
+    Args:
+        loop: the running event loop.
+        seconds: time after which jobs without an answer fail.
+        on_end_of_turn: called with the jobs at the end of the turn.
+
+    """
+
+    __slots__ = ("_on_end_of_turn", "_timer", "_unanswered", "jobs", "loop", "submitted_at")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        seconds: float,
+        on_end_of_turn: "Callable[[Submission], object]",
+    ) -> None:
+        self.loop = loop
+        self.jobs: list[Job[Any, Any]] = []
+        self.submitted_at: float = monotonic()
+        self._unanswered = 0
+        self._timer = loop.call_later(seconds, self._expire)
+        self._on_end_of_turn = on_end_of_turn
+        loop.call_soon(self._end_turn)
+
+    def answered(self) -> None:
+        """Count the answer of a job; the last one cancels the timer."""
+        self._unanswered -= 1
+        if not self._unanswered:
+            self._timer.cancel()
+
+    def _end_turn(self) -> None:
+        self._unanswered = len(self.jobs)
+        self._on_end_of_turn(self)
+
+    def _expire(self) -> None:
+        """Fail the jobs: the disk, or the queue, takes too long."""
+        for job in self.jobs:
+            if not job.future.done():
+                job.future.set_exception(TimeoutError("no answer in time"))
 
 
 class Job(Generic[W, T]):
@@ -27,22 +73,20 @@ class Job(Generic[W, T]):
     Args:
         work: the work.
         events: the events that it appends.
+        submission: the submission of this turn.
 
     """
 
-    __slots__ = ("events", "future", "loop", "submitted_at", "work")
+    __slots__ = ("events", "future", "submission", "work")
 
-    def __init__(self, work: Callable[[W], T], events: Sequence[Event] = ()) -> None:
+    def __init__(
+        self, work: Callable[[W], T], events: Sequence[Event], submission: Submission
+    ) -> None:
         self.work = work
         self.events = events
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[T] = self.loop.create_future()
-        self.submitted_at: float = monotonic()
-
-    def expire(self) -> None:
-        """Fail the job: the disk, or the queue, takes too long."""
-        if not self.future.done():
-            self.future.set_exception(TimeoutError("no answer in time"))
+        self.submission = submission
+        self.future: asyncio.Future[T] = submission.loop.create_future()
+        submission.jobs.append(self)
 
 
 class DatabaseThread(ABC):
@@ -50,10 +94,13 @@ class DatabaseThread(ABC):
 
     Args:
         name: the thread's name.
+        call_seconds: longest time until the answer of a job.
 
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, call_seconds: float) -> None:
+        self._call_seconds = call_seconds
+        self._submission: Submission | None = None
         # The queue of C: gevent and eventlet replace that of `queue` by one for greenlets.
         self._queue: SimpleQueue[Job[Any, Any] | None] = SimpleQueue()
         self._opened: Future[None] = create_future()
@@ -71,10 +118,15 @@ class DatabaseThread(ABC):
         wait_for(self._opened)
         self._opened.result()
 
-    def submit(self, job: "Job[Any, T]") -> "asyncio.Future[T]":
-        """Queue a job, and return the future of its result."""
-        self._queue.put(job)
-        return job.future
+    def submit(self, work: Callable[[W], T], events: Sequence[Event] = ()) -> "asyncio.Future[T]":
+        """Queue work with the other work of this turn of the loop; return its result's future."""
+        loop = asyncio.get_running_loop()
+        submission = self._submission
+        # Only its own loop changes a submission: each loop that uses the file has another one.
+        if submission is None or submission.loop is not loop:
+            submission = Submission(loop, self._call_seconds, self._queue_jobs)
+            self._submission = submission
+        return Job(work, events, submission).future
 
     def stop(self) -> None:
         """End the thread after the queued jobs, and close the connection."""
@@ -107,6 +159,12 @@ class DatabaseThread(ABC):
             connection.close()
             self._fail_rest()
 
+    def _queue_jobs(self, submission: Submission) -> None:
+        if self._submission is submission:
+            self._submission = None
+        for job in submission.jobs:
+            self._queue.put(job)
+
     def _fail_rest(self) -> None:
         rest = []
         with suppress(Empty):
@@ -125,7 +183,7 @@ def answer(answers: Iterable[Answer]) -> None:
     """Complete the futures of jobs, by one call for each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Answer]] = {}
     for each in answers:
-        by_loop.setdefault(each[0].loop, []).append(each)
+        by_loop.setdefault(each[0].submission.loop, []).append(each)
     for loop, loop_answers in by_loop.items():
         with suppress(RuntimeError):  # the loop is closed: its callers are gone
             loop.call_soon_threadsafe(_complete, loop_answers)
@@ -133,6 +191,7 @@ def answer(answers: Iterable[Answer]) -> None:
 
 def _complete(answers: list[Answer]) -> None:
     for job, result, error in answers:
+        job.submission.answered()
         if job.future.done():  # its caller gave up
             continue
         if error is None:
@@ -146,14 +205,14 @@ class ReaderThread(DatabaseThread):
 
     Args:
         connect: opens the connection.
-        busy_seconds: longest wait for a lock.
+        timing: time limits.
 
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], busy_seconds: float) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], timing: SQLiteTiming) -> None:
         self._connect = connect
-        self._busy_seconds = busy_seconds
-        super().__init__("realtime-bridge-sqlite-read")
+        self._busy_seconds = timing.busy_seconds
+        super().__init__("realtime-bridge-sqlite-read", timing.call_seconds)
 
     def connect(self) -> sqlite3.Connection:
         """Open the connection."""

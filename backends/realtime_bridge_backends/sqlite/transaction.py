@@ -42,7 +42,8 @@ class Transaction:
         connection: the connection with the transaction.
         retention: the history that a channel keeps.
         commits: the number of this transaction.
-        events: the events that it appends.
+        repeatable: the appended events whose ids are looked for. The write of another event whose
+            id is stored raises `sqlite3.IntegrityError`.
 
     """
 
@@ -51,12 +52,13 @@ class Transaction:
         connection: sqlite3.Connection,
         retention: Retention,
         commits: int,
-        events: Sequence[Event],
+        repeatable: Sequence[Event],
     ) -> None:
         self._connection = connection
         self._retention = retention
         self._commits = commits
         self._now = time.time()
+        self._time = int(self._now * 1_000)
         self._channels: dict[str, Channel] = {}
         self._keys: dict[str, Keys] = {}
         self._changed: dict[str, Channel] = {}
@@ -65,7 +67,7 @@ class Transaction:
         self._events: list[tuple[object, ...]] = []
         self._ids: list[tuple[object, ...]] = []
         # Of all appends in one query: one for each event would cost as much as its insert.
-        self._known = self._known_offsets(events)
+        self._known = self._known_offsets(repeatable)
         self.written_bytes: int = COMMIT_BYTES
         """About the bytes of this transaction in the write-ahead log."""
 
@@ -79,7 +81,7 @@ class Transaction:
         receipts = []
         due: dict[int, Channel] = {}
         for event in events:
-            channel = self._channel(event.channel)
+            channel = self._channels.get(event.channel) or self._channel(event.channel)
             offset = self._known.get((channel.number, event.id))
             receipts.append(
                 self._repeat(channel, event, offset) if offset else self._append(channel, event)
@@ -229,7 +231,7 @@ class Transaction:
         number = channel.number
         position = self._tops[number] = (self._tops.get(number) or channel.position).next(event.id)
         offset = position.offset
-        stored = event.with_position(position, int(self._now * 1_000))
+        stored = event.with_position(position, self._time)
         if event.write is not None:
             stored = replace(stored, write=event.write.delivered)
         frame = encode_event(stored)

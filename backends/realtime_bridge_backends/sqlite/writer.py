@@ -77,7 +77,7 @@ class WriterThread(DatabaseThread):
         self._next_sweep = monotonic() + timing.sweep_seconds
         self.lock: LockFile | None = None
         self.statistics: Statistics = Statistics()
-        super().__init__("realtime-bridge-sqlite-write")
+        super().__init__("realtime-bridge-sqlite-write", timing.call_seconds)
 
     @property
     def lineage(self) -> str | None:
@@ -148,30 +148,46 @@ class WriterThread(DatabaseThread):
         """Run the jobs in one transaction: all of them, or none."""
         try:
             group = self._begin(connection, group)
-            if not group:
-                return
-            events = [event for job in group for event in job.events]
-            works = [job.work for job in group]
-            results, has_news = self._transact(connection, works, events)
+            try:
+                results, has_news = self._append(connection, group, looks_for_ids=False)
+            except sqlite3.IntegrityError:
+                # An id is stored: this is rare, and its search costs as much as its insert.
+                roll_back(connection)
+                group = self._begin(connection, group)
+                results, has_news = self._append(connection, group, looks_for_ids=True)
         except BaseException as error:
             roll_back(connection)
             answer([(job, None, error) for job in group])
             return
-        self.statistics.events += len(events)
         answer([(job, result, None) for job, result in zip(group, results, strict=True)])
         # After the commit: a listener that wakes up earlier would find nothing.
         if has_news:
             self._bells.ring()
 
+    def _append(
+        self, connection: sqlite3.Connection, group: Group, *, looks_for_ids: bool
+    ) -> tuple[list[Any], bool]:
+        """Run the jobs in the transaction that has begun, if there are any, and commit it."""
+        if not group:
+            return [], False
+        events = [event for job in group for event in job.events]
+        # A refusal by the owner of a key writes no id, which could be a stored one.
+        repeatable = (
+            events if looks_for_ids else [event for event in events if event.key is not None]
+        )
+        result = self._transact(connection, [job.work for job in group], repeatable)
+        self.statistics.events += len(events)
+        return result
+
     def _transact(
         self,
         connection: sqlite3.Connection,
         works: Sequence[Callable[[Transaction], Any]],
-        events: Sequence[Event] = (),
+        repeatable: Sequence[Event] = (),
     ) -> tuple[list[Any], bool]:
         """Run the works in the transaction that has begun, and commit it."""
         ((commits, lineage),) = connection.execute(_COUNT).fetchall()
-        transaction = Transaction(connection, self._retention, commits, events)
+        transaction = Transaction(connection, self._retention, commits, repeatable)
         results = [work(transaction) for work in works]
         transaction.flush()
         connection.execute("COMMIT")
@@ -203,8 +219,9 @@ class WriterThread(DatabaseThread):
 
     def _drop_late(self, group: Group, error: sqlite3.Error) -> Group:
         oldest = monotonic() - self._timing.busy_seconds
-        answer([(job, None, error) for job in group if job.submitted_at <= oldest])
-        return [job for job in group if job.submitted_at > oldest]
+        late = [job for job in group if job.submission.submitted_at <= oldest]
+        answer([(job, None, error) for job in late])
+        return [job for job in group if job.submission.submitted_at > oldest]
 
     def _maintain(self, connection: sqlite3.Connection) -> None:
         """Write the log back, and sweep, where that is due."""

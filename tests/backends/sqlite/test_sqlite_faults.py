@@ -17,7 +17,9 @@ from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import BackendUnavailableError, PublishError
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.sqlite import SQLiteBackend, SQLiteTiming
 from realtime_bridge_backends.sqlite.bells import folder_of
@@ -99,6 +101,53 @@ async def test_failure_in_a_group_stores_none_of_it(path: Path) -> None:
         assert any(isinstance(result, PublishError) for result in results)
         receipts = [await log.append([event]) for event in good]
     assert sorted(r.position.offset for (r,) in receipts if r.position) == [1, 2]
+
+
+async def append_at_once(log: SQLiteBackend, *batches: list[Event]) -> list[Receipt]:
+    """Append batches in one turn of the loop, and so in one group."""
+    groups = await asyncio.gather(*map(log.append, batches))
+    return [receipt for receipts in groups for receipt in receipts]
+
+
+async def test_repeated_event_in_a_group_changes_nothing_for_the_others(path: Path) -> None:
+    plain, *others = numbered(CHANNEL, 10)
+    async with SQLiteBackend(path) as log:
+        (first,) = await log.append([plain])
+        batches = [others[:1], [plain], others[1:5], others[5:], others[:1]]
+        receipts = await append_at_once(log, *batches)
+        assert first.position
+        page = await log.read(CHANNEL, Position(first.position.epoch, 0))
+    assert isinstance(page, Page)
+    assert [receipt.id for receipt in receipts if receipt.duplicate] == [plain.id, others[0].id]
+    assert receipts[1].position == first.position
+    assert list(page.events) == [one.with_position(got.position, got.time or 0) for one, got in
+                                 zip([plain, *others], page.events, strict=True)]  # fmt: skip
+
+
+async def test_repeated_event_of_a_former_owner_is_a_duplicate_in_a_group(path: Path) -> None:
+    key: dict[str, Any] = {"channel": CHANNEL, "event": "e", "data": [1], "key": "k"}
+    first, part, second = (
+        Event(**key, attempt="A", take="always"),
+        Event(**key, attempt="A", fold="append"),
+        Event(**key, attempt="B", take="always"),
+    )
+    async with SQLiteBackend(path) as log:
+        await log.append([first, part, second])
+        *_, receipt = await append_at_once(log, numbered(CHANNEL, 3), [part])
+    assert (receipt.duplicate, receipt.refused) == (True, None)
+
+
+async def test_each_append_of_one_turn_has_the_limit_of_time(path: Path) -> None:
+    timing = SQLiteTiming(busy_seconds=20.0, call_seconds=0.05)
+    async with SQLiteBackend(path, timing=timing) as log:
+        await log.append(numbered(CHANNEL, 1))
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            appends = (log.append(numbered(CHANNEL, 1)) for _ in range(3))
+            results = await asyncio.gather(*appends, return_exceptions=True)
+            other.execute("ROLLBACK")
+    assert [type(error) for error in results] == [BackendUnavailableError] * 3
+    assert {"no answer in time" in str(error) for error in results} == {True}
 
 
 async def test_corrupt_file_is_a_final_error_with_one_thing_to_do(path: Path) -> None:
