@@ -48,7 +48,7 @@ help:
 	@echo "make mutants  planted faults, which a test or the simulation has to find"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make vite     an application of Vite installs the packed npm package, and connects (a minute)"
-	@echo "make fuzz     random input for the server's parsers, a minute each (ARGS='--seconds 600')"
+	@echo "make fuzz     random input for the server's parsers and routes, a minute each (ARGS='--seconds 600')"
 	@echo "make histories"
 	@echo "              random histories of keys with owners, on each log and on the model (ARGS='--count 20000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have;"
@@ -125,7 +125,8 @@ load: test-packages .venv $(CLIENT)/node_modules/.installed
 	FULL_LOAD=1 .venv/bin/pytest --timeout 900 tests/browser/test_idle_page.py $(ARGS)
 	.venv/bin/python -m tests.lab --long
 
-# Frame parsers, session, polls, publish calls, authorization of providers; a failure prints its input.
+# Frame parsers, session, polls, publish calls, authorization of providers, requests made from openapi.yaml;
+# a failure prints its input.
 fuzz: .venv
 	.venv/bin/python -m tests.fuzz $(ARGS)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import TARGETS, Check
 
-EXAMPLES = 200
+EXAMPLES = 50
 """Inputs between two looks at the clock."""
 
 

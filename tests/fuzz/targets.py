@@ -47,6 +47,7 @@ from realtime_bridge.protocol.wire.websocket_frames import (
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.settings import Settings
+from tests.fuzz import http
 from tests.server.raw import frame
 
 SECRET = "a secret of the fuzzers: 32 bytes long at least"
@@ -537,5 +538,6 @@ TARGETS: dict[str, tuple[st.SearchStrategy[Any], Callable[[], AbstractContextMan
         st.tuples(FORMS, mutated(FORMS.map(encoded)), HEADERS),
         partial(provider_authorizations, "ably"),
     ),
+    "http": (http.CASES, http.http),
 }
 """Strategy of the inputs of each target, and its check."""

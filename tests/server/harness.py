@@ -30,6 +30,7 @@ from realtime_bridge.server.connections.connection import Connection
 from realtime_bridge.server.context import STATE, ServerContext
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
+from tests.server.reference import Recorder, check_frame
 
 SECRET = "a secret of the tests: 32 bytes long at least"
 TIMEOUT = 10.0
@@ -153,7 +154,8 @@ class Client:
     async def receive(self) -> Frame:
         async with asyncio.timeout(TIMEOUT):
             frame: Frame = orjson.loads(await self.socket.recv())
-            return frame
+        check_frame("sendToClient", frame)
+        return frame
 
     async def expect(self, kind: str) -> Frame:
         frame = await self.receive()
@@ -224,6 +226,7 @@ class Site:
     http: ClientSession
     exits: AsyncExitStack
     path: str = "/realtime"
+    recorder: Recorder | None = None
 
     @property
     def tokens(self) -> Tokens:
@@ -345,6 +348,7 @@ class Sites:
         self._exits = AsyncExitStack()
         self._clients = AsyncExitStack()
         self._sites: list[Site] = []
+        self._recorders: list[Recorder] = []
 
     async def start(
         self,
@@ -355,10 +359,12 @@ class Sites:
         **options: Any,
     ) -> Site:
         bridge = bridge or make_bridge(**options)
-        serving = running(app or bridge, send_buffer=send_buffer, shell=self._shell)
+        recorder = Recorder(bridge, bridge.path)
+        self._recorders.append(recorder)
+        serving = running(app or recorder, send_buffer=send_buffer, shell=self._shell)
         origin = await self._exits.enter_async_context(serving)
         http = await self._clients.enter_async_context(ClientSession())
-        site = Site(bridge, origin, http, self._clients, bridge.path)
+        site = Site(bridge, origin, http, self._clients, bridge.path, recorder)
         self._sites.append(site)
         return site
 
@@ -370,6 +376,8 @@ class Sites:
             await self._clients.aclose()
             for site in self._sites:
                 await site.left_nothing()
+            differences = [text for one in self._recorders for text in one.differences]
+            assert not differences, "\n".join(differences)
 
 
 def position_of(frame: Frame) -> Frame:
