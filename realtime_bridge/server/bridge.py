@@ -17,6 +17,7 @@ from realtime_bridge.publishing.undeclared import UndeclaredEvents
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
 from realtime_bridge.server.auth.local_guard import development_guard
+from realtime_bridge.server.auth.operators import OperatorRule, Operators
 from realtime_bridge.server.auth.presence_info import DescribeMember, PresenceInfo
 from realtime_bridge.server.auth.revocations import Revocation, RevocationReceipt, Revocations
 from realtime_bridge.server.auth.rules import ChannelFunctions, ChannelRules, Rule
@@ -37,6 +38,7 @@ from realtime_bridge.server.outlets.outlets import Outlets
 from realtime_bridge.server.publisher import ServerPublisher
 from realtime_bridge.server.pusher.routes import PusherRoutes
 from realtime_bridge.server.pusher.settings import PusherAppSettings
+from realtime_bridge.server.recent_warnings import RecentWarnings
 from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
@@ -48,6 +50,7 @@ D = TypeVar("D", bound=DescribeMember)
 F = TypeVar("F", bound=Callable[..., Any])
 H = TypeVar("H", bound=CancelHook)
 A = TypeVar("A", bound=AnswerHook)
+P = TypeVar("P", bound=OperatorRule)
 
 
 class Bridge(ServerPublisher):
@@ -87,6 +90,7 @@ class Bridge(ServerPublisher):
         self._rules = ChannelRules()
         self._controls = ChannelRules("control rule", attrgetter("controls"))
         self._presence = PresenceInfo()
+        self._operators, self._warnings = Operators(), RecentWarnings()
         self._revocations = Revocations()
         self._tokens = Tokens(secret, issuer=settings.prefix)
         self._signatures = Signatures(secret)
@@ -179,6 +183,16 @@ class Bridge(ServerPublisher):
 
         """
         return _adder(self._presence, pattern)
+
+    def dashboard(self, rule: P) -> P:
+        """Register the decorated function as the rule for the dashboard, the page at `path/`.
+
+        It receives the user's id as `authenticate` returned it, and may be async. Only `True`
+        makes the user an operator, who sees the names of channels, and publishes by hand. Without
+        a rule the page is not there, except on a development server.
+        """
+        self._operators.set_rule(rule)
+        return rule
 
     def on_cancel(self, hook: H) -> H:
         """Register the decorated function, `hook(channel, job, by)`, for after each cancel.
@@ -301,6 +315,8 @@ class Bridge(ServerPublisher):
                 parts = (self._pipeline.log, context.connections.statistics)
                 tasks.run("outlets", lambda: self._outlets.run(*parts))
             exits.enter_context(register_local_server(prefix, broadcaster, has_own_log=has_own_log))
+            if self._operators.has_rule or self._authenticator.guard:
+                exits.enter_context(self._warnings.listening())
             exits.enter_context(drained_first(self.drain, context.registry.close, tasks))
             self._exits = exits.pop_all()
         context.status.is_started = True
@@ -352,6 +368,8 @@ class Bridge(ServerPublisher):
             tokens=self._tokens,
             signatures=self._signatures,
             jobs=self._jobs,
+            operators=self._operators,
+            warnings=self._warnings,
             timing=self._timing,
             tasks=tasks,
             is_serverless=is_serverless,

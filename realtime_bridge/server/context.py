@@ -11,6 +11,7 @@ from realtime_bridge.protocol.session.session_commands import ConnectionLimits
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.channel_budget import ChannelBudget
+from realtime_bridge.server.auth.operators import Operators
 from realtime_bridge.server.auth.presence_info import PresenceInfo
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import Tokens
@@ -28,6 +29,7 @@ from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.lifecycle.worker_lock import has_sibling_workers
 from realtime_bridge.server.lifecycle.worker_metrics import WorkerMetrics, can_exchange
 from realtime_bridge.server.presence import Presence
+from realtime_bridge.server.recent_warnings import RecentWarnings
 from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.services import ConnectionServices
@@ -63,6 +65,8 @@ class ServerContext:
         jobs: the requests to jobs.
         counts: the metrics of this run.
         worker_metrics: the metrics of the other workers, where there may be several.
+        operators: decides who may open the dashboard.
+        warnings: the last warnings of this process.
         fast_upgrades: the sockets of other protocols than ours, for the fast WebSocket.
 
     """
@@ -77,6 +81,8 @@ class ServerContext:
     jobs: ServerJobs
     counts: Counts
     worker_metrics: WorkerMetrics | None
+    operators: Operators
+    warnings: RecentWarnings
     fast_upgrades: list[FastUpgrade] = field(default_factory=list)
 
     @property
@@ -165,6 +171,8 @@ def build_context(
     tokens: Tokens,
     signatures: Signatures,
     jobs: ServerJobs,
+    operators: Operators,
+    warnings: RecentWarnings,
     timing: ServerTiming,
     tasks: Supervisor | None,
     is_serverless: bool,
@@ -218,5 +226,7 @@ def build_context(
         jobs=jobs,
         counts=counts,
         worker_metrics=WorkerMetrics(settings.prefix, counts.encode) if has_siblings else None,
+        operators=operators,
+        warnings=warnings,
     )
     return context

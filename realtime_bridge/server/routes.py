@@ -6,6 +6,7 @@ from functools import partial
 from realtime_bridge.server.connections import sse, websocket
 from realtime_bridge.server.context import ServerContext
 from realtime_bridge.server.endpoints.connect import Descriptors
+from realtime_bridge.server.endpoints.dashboard import Dashboard
 from realtime_bridge.server.endpoints.event_stream import EventStreams, come_back
 from realtime_bridge.server.endpoints.health import Health
 from realtime_bridge.server.endpoints.jobs import JobRequests
@@ -151,7 +152,16 @@ class Routes:
         parts = context.pipeline, context.status, context.hub, context.registry
         health = Health(*parts, lambda: context.failing)
         metrics = Metrics(context.counts, context.worker_metrics)
-        return {
+        dashboard = Dashboard(
+            context.authenticator,
+            context.operators,
+            context.pipeline,
+            context.hub,
+            health,
+            metrics,
+            context.warnings,
+        )
+        return dashboard.routes() | {
             "health": {"GET": lambda _: health.report()},
             "health/live": {"GET": lambda _: health.live()},
             "health/ready": {"GET": lambda _: health.ready()},
@@ -206,7 +216,7 @@ class Routes:
             await self._lazy_start.prepare()
 
     def _find(self, route: str | None, method: str) -> Route:
-        methods = self._table.get(route) if route else None
+        methods = None if route is None else self._table.get(route)
         if methods is None:
             raise HTTPError(404, "not_found", _no_route(route))
         # A load balancer's health check may send HEAD, which RFC 9110 §9.1 requires beside GET.
@@ -294,8 +304,6 @@ def path_below(scope: Scope, mount_path: str) -> str | None:
 def _no_route(route: str | None) -> str:
     if route is None:
         return "No route outside of the bridge: check the URL of the bridge"
-    if not route:
-        return "A bridge runs here: `health` below this URL has its state, pages use `connect`"
     return f"No route {route[:100]!r}: check the URL of the bridge"
 
 

@@ -106,10 +106,14 @@ class Exchange:
     """
 
     def __init__(self, scope: Scope, mount: str) -> None:
-        path = str(scope["path"])
-        self._path = path.removeprefix(mount) if path.startswith(f"{mount}/") else path
+        # As the client sent it: another spelling of a route is no route.
+        path = scope["raw_path"].partition(b"?")[0].decode("latin-1")
+        # Pusher's calls are at the root too.
+        is_below = path.startswith((f"{mount}/", "/apps/"))
+        self._path = path.removeprefix(mount) if is_below else "outside of the bridge"
         method = scope["method"].lower()
-        self._method = "get" if method == "head" else method
+        # Streams alone have no answer to HEAD.
+        self._method = "get" if method == "head" and not path.endswith("/sse") else method
         self._has_body = method != "head"
         self._headers = {
             name.decode().lower(): text.decode("latin-1") for name, text in scope["headers"]
@@ -139,6 +143,8 @@ class Exchange:
             if self._type == "application/json" and self._has_body:
                 self._compare("openapi.yaml#/components/schemas/Error", self._answer)
             return path or "", self._method
+        if (self.status, self._type, self._answer) == (400, "", b""):
+            return path, self._method  # the client has left, and gets no answer
         responses = operation["responses"]
         assert str(self.status) in responses, f"openapi.yaml: {self}: an answer with this status"
         self._check_answer(_resolve(responses[str(self.status)]).get("content", {}))

@@ -62,7 +62,7 @@ def test_every_route_of_the_specification_is_in_the_reference() -> None:
     text = (ROOT / "docs" / "specification.md").read_text()
     table = text.partition("### 1.4")[2].partition("Each route has this one path")[0]
     named = set(re.findall(r"`(?:GET|POST) ([a-z/.]+|auth/\{provider\})[?`&]", table))
-    named |= set(re.findall(r"`(health/\w+)`", table))
+    named |= {"", *re.findall(r"`(health/\w+)`", table)}
     paths = {path.removeprefix("/") for path, _, _ in operations() if "/apps/" not in path}
     assert named - {"ws", "client.js"} == paths - {"{script}"}
 
@@ -84,6 +84,11 @@ ACCEPTED = {
     ("/health/ready", "get"): "",
     ("/metrics", "get"): "",
     ("/client.js", "get"): "",
+    ("/", "get"): "",
+    ("/dashboard.css", "get"): "",
+    ("/dashboard.js", "get"): "",
+    ("/dashboard/state", "get"): "",
+    ("/dashboard/publish", "post"): {"channel": CHANNEL, "event": "e", "data": 1, "key": "k"},
 }
 """An accepted request of each operation, without those that are signed."""
 
@@ -120,6 +125,7 @@ async def test_every_operation_is_answered_as_the_reference_has_it(
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     site = await serve(pusher_door=True)
+    site.bridge.dashboard(lambda user: user == "42")
     await begin(site, "text")
 
     async def work() -> None:

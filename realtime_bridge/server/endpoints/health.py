@@ -60,6 +60,15 @@ class Health:
             }
         )
 
+    def details(self) -> dict[str, object]:
+        """Return what the dashboard shows of the health of this worker."""
+        return {
+            "status": self._state(),
+            **self._status.fields,
+            "down_seconds": round(self._status.down_seconds, 1),
+            "failing": list(self._failing()),
+        }
+
     def _state(self) -> str:
         if self._registry.draining:
             return "draining"

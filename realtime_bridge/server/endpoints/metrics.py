@@ -39,6 +39,8 @@ class Family(msgspec.Struct, frozen=True):
     kind: str
     description: str
     samples: list[Sample]
+    short_name: str
+    """Name without the application's prefix."""
 
 
 class Counts:
@@ -92,7 +94,8 @@ class Counts:
             yield self._family(metric.name, metric.kind, metric.description, samples)
 
     def _family(self, name: str, kind: str, description: str, samples: Iterable[Sample]) -> Family:
-        return Family(f"{self._prefix}_{name}", kind, description, list(samples))
+        full_name = f"{self._prefix}_{name}"
+        return Family(full_name, kind, description, list(samples), short_name=name)
 
     def _gauges(self) -> Iterable[tuple[str, str, float]]:
         hub, registry = self._hub, self._registry
@@ -215,11 +218,12 @@ class Metrics:
                 "prometheus_client is not installed: run pip install 'realtime-bridge[metrics]'",
             ) from error
         registry = CollectorRegistry()
-        registry.register(_Collector(await self._families()))
+        registry.register(_Collector(await self.families()))
         headers = {"content-type": exposition.CONTENT_TYPE_PLAIN_0_0_4}
         return Response(body=exposition.generate_latest(registry), headers=headers)
 
-    async def _families(self) -> list[Family]:
+    async def families(self) -> list[Family]:
+        """Return the metrics of all workers."""
         own = list(self._counts.families())
         if self._workers is None:
             return own

@@ -72,12 +72,17 @@ class ChannelFanout:
     @property
     def in_use(self) -> bool:
         """True while the channel has a subscriber, in any state."""
-        return bool(
-            self.fast_subscribers
-            or self.subscribers
-            or self.ahead_of_feed
-            or self.reading_history
-            or self.paused
+        return self.subscriber_count > 0
+
+    @property
+    def subscriber_count(self) -> int:
+        """The number of subscribers, in any state."""
+        return (
+            len(self.fast_subscribers)
+            + len(self.subscribers)
+            + len(self.ahead_of_feed)
+            + len(self.reading_history)
+            + len(self.paused)
         )
 
     def remove(self, subscriber: Subscriber) -> None:
