@@ -34,6 +34,7 @@ from realtime_bridge.server.lifecycle.provider_revocation import revoke_at_provi
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.start_on_demand import StartOnDemand, has_lifespan
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
+from realtime_bridge.server.outlets.outlet import When
 from realtime_bridge.server.outlets.outlets import Outlets
 from realtime_bridge.server.publisher import ServerPublisher
 from realtime_bridge.server.pusher.routes import PusherRoutes
@@ -214,7 +215,9 @@ class Bridge(ServerPublisher):
         self._jobs.add_answer_hook(hook)
         return hook
 
-    def outlet(self, url: str, *, events: Iterable[str] | None = None) -> None:
+    def outlet(
+        self, url: str, *, events: Iterable[str] | None = None, when: When = "always"
+    ) -> None:
         """Deliver events of the log to a URL by signed webhooks: at least once, in order.
 
         One server of those that share the log delivers. A channel whose delivery fails is tried
@@ -223,13 +226,20 @@ class Bridge(ServerPublisher):
         Args:
             url: an `https` URL of a public address, which stays secret.
             events: names of the events; None: all.
+            when: `always`, or `unwatched`: only events whose channel no client watches some
+                seconds later.
 
         Raises:
-            ConfigurationError: the URL is not valid, `REALTIME_OUTLET_SECRET` is not set, or the
-                channels of the log cannot be listed.
+            ConfigurationError: the URL is not valid, `REALTIME_OUTLET_SECRET` is not set, the
+                channels of the log cannot be listed, or a provider has the clients that watch.
 
         """
-        self._outlets.add(url, events, self._pipeline.log)
+        if when == "unwatched" and self._pipeline.hosted_backends:
+            raise ConfigurationError(
+                "A hosted provider has the connections, so the server does not see which channels "
+                "are watched: use when='always' with this REALTIME_BACKEND"
+            )
+        self._outlets.add(url, events, when, self._pipeline.log)
 
     def issue_token(
         self,
@@ -309,11 +319,10 @@ class Bridge(ServerPublisher):
             # Exits run in reverse order: clients are closed while the hub still runs.
             exits.callback(context.registry.close)
             await context.hub.wait_until_ready(self._timing.start)
-            for name, work in context.background_work().items():
+            parts = (context.hub, self._pipeline.log, context.connections.statistics)
+            outlets = self._outlets.background_work(*parts)
+            for name, work in (context.background_work() | outlets).items():
                 tasks.run(name, work)
-            if self._outlets:
-                parts = (self._pipeline.log, context.connections.statistics)
-                tasks.run("outlets", lambda: self._outlets.run(*parts))
             exits.enter_context(register_local_server(prefix, broadcaster, has_own_log=has_own_log))
             if self._operators.has_rule or self._authenticator.guard:
                 exits.enter_context(self._warnings.listening())

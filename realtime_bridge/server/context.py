@@ -1,7 +1,7 @@
 """Parts of one run of a server, for the routes and for the fast WebSocket."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,7 +101,7 @@ class ServerContext:
         tasks = self.connections.tasks
         return self.hub.failing + (tasks.failing if tasks else [])
 
-    def background_work(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
+    def background_work(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """Return the work of a started server beside its hub, by name; none of it ends."""
         timing, failover = self.connections.timing, self.pipeline.failover
         retry, revocations = timing.restart, self.connections.access.revocations

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from realtime_bridge.backend.supervisor import SupervisorTiming
+from realtime_bridge.protocol.outlets.timing import OutletTiming
 from realtime_bridge.protocol.pusher.session_commands import PusherTiming
 from realtime_bridge.protocol.session.timing import SessionTiming
-from realtime_bridge.server.outlets.timing import OutletTiming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

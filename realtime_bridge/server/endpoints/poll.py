@@ -161,6 +161,8 @@ class Polls:
         denials |= await self._denials(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in denials}
         await self._presence.poll(principal, granted)
+        if self._hub.polled is not None:
+            self._hub.polled |= dict.fromkeys(granted, time.monotonic())
         if denials or not granted:
             wait = 0.0  # a denial is news: the client learns of it now
         if not wait:

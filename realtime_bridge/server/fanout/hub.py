@@ -59,6 +59,8 @@ class Hub:
         self._history = HistoryReader(log, self._recover, wait=timing.announcement)
         self.fanouts: dict[str, ChannelFanout] = {}
         """Fan-outs of the open channels, by channel."""
+        self.polled: dict[str, float] | None = None
+        """Monotonic times of the last polls, by channel; None: no outlet needs them."""
         self.opener: ChannelOpener = ChannelOpener(self._open_all)
         self._has_feed = False
         self._listener: Listener | None = None

@@ -15,10 +15,11 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.outlets.channel_queue import ChannelQueue
+from realtime_bridge.protocol.outlets.timing import OutletTiming
 from realtime_bridge.server.outlets.outlet import Outlet
 from realtime_bridge.server.outlets.positions import OutletPositions, first_position
 from realtime_bridge.server.outlets.sender import WebhookSender
-from realtime_bridge.server.outlets.timing import OutletTiming
+from realtime_bridge.server.outlets.watched import digest
 from realtime_bridge.server.statistics import OutletCounts
 
 PAGE_EVENTS = 50
@@ -48,6 +49,8 @@ class OutletDelivery:
         timing: OutletTiming,
     ) -> None:
         self.queue: ChannelQueue = ChannelQueue({})
+        self.watched: frozenset[str] = frozenset()
+        """Digests of the channels that clients watch; of an outlet that gets all events, none."""
         self._outlet = outlet
         self._log = log
         self._sender = sender
@@ -59,6 +62,11 @@ class OutletDelivery:
         self._outage = OutageLog(
             _logger, "outlet failed", "outlet works again", quiet=timing.quiet_seconds
         )
+
+    @property
+    def is_unwatched(self) -> bool:
+        """True if the outlet gets only events of channels that no client watches."""
+        return self._outlet.when == "unwatched"
 
     async def load(self) -> None:
         """Continue after the last delivery of any server.
@@ -82,14 +90,17 @@ class OutletDelivery:
                 await self._wait()
                 continue
             try:
-                await self._deliver(channel)
+                wait = await self._deliver(channel)
             except RealtimeError as error:
                 self._on_failure(channel, error)
             except BaseException:
                 self.queue.retry_at(channel, time.monotonic())
                 raise
             else:
-                self.queue.release(channel)
+                if wait:
+                    self.queue.retry_at(channel, time.monotonic() + wait)
+                else:
+                    self.queue.release(channel)
 
     async def _wait(self) -> None:
         """Wait for another channel or the next retry."""
@@ -115,8 +126,8 @@ class OutletDelivery:
         self.queue.retry_at(channel, time.monotonic() + seconds)
         self.wake()
 
-    async def _deliver(self, channel: str) -> None:
-        """Deliver a page of a channel.
+    async def _deliver(self, channel: str) -> float:
+        """Deliver a page of a channel, and return the seconds until its next event is due.
 
         Raises:
             RealtimeError: the log or the target failed; what was delivered before is recorded.
@@ -126,9 +137,9 @@ class OutletDelivery:
         answer = await backend_call(self._log, self._log.read, channel, start, PAGE_EVENTS)
         if isinstance(answer, Reset):
             await self._skip(channel, start, answer)
-            return
+            return 0.0
         try:
-            await self._send_all(channel, answer)
+            return await self._send_all(channel, answer)
         finally:
             position = self.queue.position(channel)
             events = [event for event in answer.events if _is_behind(event, position)]
@@ -136,15 +147,26 @@ class OutletDelivery:
             if position != start and self._is_due(channel, is_new=is_new):
                 await self._positions.store(channel, position)
 
-    async def _send_all(self, channel: str, page: Page) -> None:
+    async def _send_all(self, channel: str, page: Page) -> float:
         for event in page.events:
-            if self._outlet.takes(event):
+            if wait := self._wait_for(event):
+                return wait
+            if self._outlet.takes(event) and digest(channel) not in self.watched:
                 await self._sender.send(self._outlet, event)
                 self._counts.delivered += 1
                 self._outage.works(outlet=self._outlet.host)
             self.queue.move(channel, _place(event))
         if not page.events:
             self.queue.move(channel, page.top)
+        return 0.0
+
+    def _wait_for(self, event: Event) -> float:
+        """Return the seconds until every server's watched channels are known as of an event."""
+        if self._outlet.when == "always" or not self._outlet.takes(event):
+            return 0.0
+        age = time.time() - (event.time or 0) / 1_000
+        # Never longer, also where the clock of the log is ahead.
+        return min(max(0.0, self._timing.settle_seconds - age), self._timing.settle_seconds)
 
     def _is_due(self, channel: str, *, is_new: bool) -> bool:
         """Return whether to store a position: at once after a delivery, else once in a while."""

@@ -1,7 +1,5 @@
 """Lease by which one server of several delivers to the outlets."""
 
-from collections.abc import Sequence
-
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.model import ids
@@ -11,11 +9,14 @@ from realtime_bridge.model.key_write import Fold, KeyWrite, Take, Will
 from realtime_bridge.model.receipt import Lease
 
 CHANNEL = f"{CONTROL}.outlets"
-KEY = "deliverer"
+START = "deliverer-"
+"""Start of the keys, each with the number of its term."""
 
 
 class DelivererLease:
-    """Lease in the log: a key with an owner, which the log ends after a silence.
+    """Lease in the log: a key with an owner for each term, which the log ends after a silence.
+
+    A key that exists cannot be taken, so of several servers that begin a term one succeeds.
 
     Args:
         log: the log.
@@ -27,31 +28,30 @@ class DelivererLease:
         self._log = log
         self._seconds = seconds
         self._attempt = ids.nonce()
+        self._key = ""
 
     async def acquire(self) -> bool:
-        """Become the deliverer, unless another server is.
-
-        Two servers that see a free lease both take it: the first loses it to the second, and sees
-        that with its next renewal. Until then both deliver, and receivers get events twice.
+        """Become the deliverer of the next term, unless the last one goes on.
 
         Raises:
             PublishError: the log is unavailable.
 
         """
-        page = await backend_call(self._log, self._log.latest, CHANNEL, key=KEY)
-        if is_held(page.events):
+        term, is_held = await self._last_term()
+        if is_held:
             return False
+        self._key = f"{START}{term + 1}"
         will = Will("outlets.lost", b"null")
-        return await self._append("outlets.taken", take="always", lease=self._seconds, will=will)
+        return await self._append("outlets.taken", take="absent", lease=self._seconds, will=will)
 
     async def renew(self) -> bool:
-        """Restart the lease; return False if it is another server's now.
+        """Restart the lease; return False if the log has ended it.
 
         Raises:
             PublishError: the log is unavailable.
 
         """
-        lease = Lease(CHANNEL, KEY, self._attempt)
+        lease = Lease(CHANNEL, self._key, self._attempt)
         (renewal,) = await backend_call(self._log, self._log.renew, [lease])
         return renewal.refused is None
 
@@ -74,11 +74,20 @@ class DelivererLease:
         will: Will | None = None,
     ) -> bool:
         write = KeyWrite(fold, self._attempt, take, lease, will)
-        event = Event.internal(CHANNEL, name, b"null", key=KEY, write=write)
+        event = Event.internal(CHANNEL, name, b"null", key=self._key, write=write)
         (receipt,) = await backend_call(self._log, self._log.append, [event])
         return receipt.refused is None
 
-
-def is_held(events: Sequence[Event]) -> bool:
-    """Return whether the state of the lease's key shows a server that delivers."""
-    return bool(events) and not any(event.fold in ("end", "lapse") for event in events)
+    async def _last_term(self) -> tuple[int, bool]:
+        """Return the number of the last term, and whether its server delivers."""
+        terms: dict[int, bool] = {0: False}
+        after, more = 0, True
+        while more:
+            page = await backend_call(self._log, self._log.latest, CHANNEL, after=after)
+            for event in page.events:
+                # The end of a term comes after its start.
+                terms[int(str(event.key).removeprefix(START))] = event.fold is None
+                after = event.position.offset if event.position else after
+            more = page.more
+        last = max(terms)
+        return last, terms[last]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -12,6 +13,9 @@ from realtime_bridge.model.urls import is_well_formed, redact
 from realtime_bridge.model.webhook_secrets import signing_keys
 from realtime_bridge.settings import Settings
 
+When = Literal["always", "unwatched"]
+"""Events that an outlet gets: all of its names, or those of channels that no client watches."""
+
 
 class Outlet(Struct, frozen=True):
     """URL that gets events by webhooks.
@@ -19,18 +23,23 @@ class Outlet(Struct, frozen=True):
     Args:
         url: the URL; its path and query may be secret.
         events: names of the events; None: all.
+        when: `always`, or `unwatched`: events of channels that no client watches.
 
     """
 
     url: str
-    events: frozenset[str] | None
+    events: frozenset[str] | None = None
+    when: When = "always"
 
     @classmethod
-    def create(cls, url: str, events: Iterable[str] | None, *, private: bool) -> "Outlet":
+    def create(
+        cls, url: str, events: Iterable[str] | None, when: When, *, private: bool
+    ) -> "Outlet":
         """Return an outlet after a check of its URL.
 
         Raises:
-            ConfigurationError: the URL is not of `https`, has a password, or `events` is a text.
+            ConfigurationError: the URL is not of `https`, has a password, `events` is a text, or
+                `when` is another word.
 
         """
         schemes = ("https", "http") if private else ("https",)
@@ -47,7 +56,9 @@ class Outlet(Struct, frozen=True):
             )
         if isinstance(events, str):
             raise ConfigurationError(f"The events of an outlet are a list: write [{events!r}]")
-        return cls(url, None if events is None else frozenset(events))
+        if when not in get_args(When):
+            raise ConfigurationError(f"Bad when {when!r} of an outlet: use always or unwatched")
+        return cls(url, None if events is None else frozenset(events), when)
 
     @property
     def id(self) -> str:

@@ -4,9 +4,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.listable_log import ListableLog
@@ -15,11 +15,15 @@ from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import ConfigurationError, ExtraNotInstalledError, RealtimeError
 from realtime_bridge.model.channel import is_internal
+from realtime_bridge.protocol.outlets.timing import OutletTiming
+from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.outlets.lease import DelivererLease
-from realtime_bridge.server.outlets.outlet import Outlet, outlet_keys
-from realtime_bridge.server.outlets.timing import OutletTiming
+from realtime_bridge.server.outlets.outlet import Outlet, When, outlet_keys
+from realtime_bridge.server.outlets.watched import WatchAnnouncer, watched_digests
 from realtime_bridge.server.statistics import OutletCounts, ServerStatistics
 from realtime_bridge.settings import Settings
+
+Work = dict[str, Callable[[], Coroutine[Any, Any, None]]]
 
 if TYPE_CHECKING:
     from realtime_bridge.server.outlets.delivery import OutletDelivery
@@ -47,11 +51,12 @@ class Outlets:
         self._timing = timing
         self._outlets: dict[str, Outlet] = {}
 
-    def __bool__(self) -> bool:
-        """Return whether there is an outlet."""
-        return bool(self._outlets)
+    @property
+    def need_watched(self) -> bool:
+        """True if an outlet gets only events of channels that no client watches."""
+        return any(outlet.when == "unwatched" for outlet in self._outlets.values())
 
-    def add(self, url: str, events: Iterable[str] | None, log: Log) -> None:
+    def add(self, url: str, events: Iterable[str] | None, when: When, log: Log) -> None:
         """Add an outlet.
 
         Raises:
@@ -59,13 +64,23 @@ class Outlets:
 
         """
         outlet_keys(self._settings)
-        outlet = Outlet.create(url, events, private=self._settings.outlet_private)
+        outlet = Outlet.create(url, events, when, private=self._settings.outlet_private)
         if outlet.id in self._outlets:
             raise ConfigurationError(
                 f"Two outlets have one URL at {outlet.host}: give one of them all events"
             )
         _require(log)
         self._outlets[outlet.id] = outlet
+
+    def background_work(self, hub: Hub, log: Log, statistics: ServerStatistics) -> Work:
+        """Return the work of a started server, by name; none of it ends."""
+        if not self._outlets:
+            return {}
+        work: Work = {"outlets": lambda: self.run(log, statistics)}
+        if self.need_watched:
+            announcer = WatchAnnouncer(hub, require_folding(log), self._timing)
+            work = {**work, "watched channels": announcer.run}
+        return work
 
     async def run(self, log: Log, statistics: ServerStatistics) -> None:
         """Deliver, while this server has the lease; it never ends."""
@@ -134,7 +149,9 @@ class Outlets:
                 tops = await backend_call(log, log.positions, part)
                 for delivery in deliveries:
                     delivery.queue.update(tops)
+            watched = await watched_digests(require_folding(log)) if self.need_watched else ()
             for delivery in deliveries:
+                delivery.watched = frozenset(watched) if delivery.is_unwatched else frozenset()
                 delivery.wake()
             await asyncio.sleep(self._timing.scan_seconds)
             if time.monotonic() - renewed >= self._timing.renew_seconds:

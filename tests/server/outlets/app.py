@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
+from realtime_bridge.protocol.outlets.timing import OutletTiming
 from realtime_bridge.server import Bridge
-from realtime_bridge.server.outlets.timing import OutletTiming
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 

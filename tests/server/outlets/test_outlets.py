@@ -23,12 +23,13 @@ from realtime_bridge.backend.log import Log
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.webhook_secrets import signing_keys
+from realtime_bridge.protocol.outlets.timing import OutletTiming
 from realtime_bridge.protocol.outlets.webhook import Webhook
 from realtime_bridge.server import Bridge
+from realtime_bridge.server.outlets.lease import DelivererLease
 from realtime_bridge.server.outlets.outlet import Outlet
 from realtime_bridge.server.outlets.outlets import Outlets
 from realtime_bridge.server.outlets.sender import DeliveryError, WebhookSender
-from realtime_bridge.server.outlets.timing import OutletTiming
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 from realtime_bridge_backends.memory import MemoryBackend
@@ -263,6 +264,32 @@ async def stored(log: MemoryBackend) -> Event:
     return event.with_position(receipt.position, 1)
 
 
+async def test_one_of_many_servers_gets_each_term_of_the_lease(tmp_path: Path) -> None:
+    async with SQLiteBackend(tmp_path / "log.db") as log:
+        for _ in range(3):
+            leases = [DelivererLease(log, 5) for _ in range(20)]
+            winners = await asyncio.gather(*(lease.acquire() for lease in leases))
+            assert winners.count(True) == 1
+            winner = leases[winners.index(True)]
+            assert await winner.renew()
+            assert not await leases[0].acquire()
+            await winner.release()
+
+
+async def test_lease_of_a_silent_server_ends() -> None:
+    now = 1_000.0
+    async with MemoryBackend(clock=lambda: now) as log:
+        silent, next_one = DelivererLease(log, 5), DelivererLease(log, 5)
+        assert await silent.acquire()
+        now += 4
+        assert await silent.renew()
+        now += 4
+        assert not await next_one.acquire()
+        now += 2
+        assert await next_one.acquire()
+        assert not await silent.renew()
+
+
 async def test_redirect_is_not_followed(log: MemoryBackend) -> None:
     keys = signing_keys(SECRET)
     async with (
@@ -270,7 +297,7 @@ async def test_redirect_is_not_followed(log: MemoryBackend) -> None:
         WebhookSender(keys, seconds=5, private=True) as sender,
     ):
         with pytest.raises(DeliveryError, match="answered 307"):
-            await sender.send(Outlet(target.url, None), await stored(log))
+            await sender.send(Outlet(target.url), await stored(log))
         assert target.requests == 1
 
 
@@ -279,14 +306,14 @@ async def test_silent_target_fails_after_its_time(log: MemoryBackend) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         async with WebhookSender([b"k"], seconds=0.05, private=True) as sender:
             with pytest.raises(DeliveryError, match=r"did not answer within 0\.05 s"):
-                await sender.send(Outlet(url, None), await stored(log))
+                await sender.send(Outlet(url), await stored(log))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"])
 async def test_private_address_is_refused(log: MemoryBackend, host: str) -> None:
     async with Target() as target, WebhookSender([b"k"], seconds=5, private=False) as sender:
         with pytest.raises(DeliveryError, match="is no public address"):
-            await sender.send(Outlet(f"http://{host}:{target.port}/", None), await stored(log))
+            await sender.send(Outlet(f"http://{host}:{target.port}/"), await stored(log))
         assert target.requests == 0
 
 
@@ -312,7 +339,7 @@ async def test_name_that_changes_to_a_private_address_is_refused(
     for error in ("203.0.113.1 is no public", "no route in a test", "127.0.0.1 is no public"):
         async with WebhookSender([b"k"], seconds=5, private=False) as sender:
             with pytest.raises(DeliveryError, match=error):
-                await sender.send(Outlet("http://rebinding.example/", None), event)
+                await sender.send(Outlet("http://rebinding.example/"), event)
     assert connected == ["8.8.8.8"]
 
 
@@ -380,7 +407,7 @@ def test_mistakes_of_a_configuration_are_errors(log: MemoryBackend) -> None:
         bridge.outlet("https://example.com")
     with pytest.raises(ConfigurationError, match="Outlets need a log that lists its channels"):
         Outlets(make_settings(outlet_secret=SECRET), FAST).add(
-            "https://example.com", None, SlowLog()
+            "https://example.com", None, "always", SlowLog()
         )
 
 

@@ -14,6 +14,11 @@ class OutletTiming(Struct, frozen=True, kw_only=True):
         store_seconds: age at which the position of a channel without deliveries is stored.
         lease_seconds: silence of a server after which another one delivers.
         renew_seconds: interval at which the server that delivers renews its lease.
+        watch_seconds: interval at which a server announces the channels that its clients watch.
+        poll_seconds: time for which a poll counts as watching.
+        settle_seconds: age at which an event is delivered if no client watches its channel. It is
+            longer than the lease of a server's announcement, so that the clients of a killed
+            server do not count any more.
         quiet_seconds: time without a failure after which an outage counts as over.
 
     """
@@ -25,4 +30,7 @@ class OutletTiming(Struct, frozen=True, kw_only=True):
     store_seconds: float = 30.0
     lease_seconds: int = 10
     renew_seconds: float = 3.0
+    watch_seconds: float = 1.0
+    poll_seconds: float = 30.0
+    settle_seconds: float = 8.0
     quiet_seconds: float = 5.0
