@@ -220,6 +220,12 @@ class Settings(EnvironmentSettings):
         description="Backends that deliver when the first one fails, in order; separated by "
         "commas. They need a log.",
     )
+    mirror: str | None = Field(
+        default=None,
+        examples=["pusher"],
+        description="Backend that gets a copy of each event, beside the publish: a provider that "
+        "an application moves away from, or to.",
+    )
     secret: Annotated[str, AfterValidator(check_secrets)] | None = Field(
         default=None,
         repr=False,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from realtime_bridge import __version__
-from realtime_bridge.cli import postgres
+from realtime_bridge.cli import mirror, postgres
 from realtime_bridge.cli.console import exit_on_error
 from realtime_bridge.cli.declared_events import asyncapi, types
 from realtime_bridge.cli.demo import demo as run_demo
@@ -64,3 +64,4 @@ _SERVING = (serve, publish, listen, token, doctor, relay, forward, dev_provider,
 for _command in (*_SERVING, types, asyncapi):
     app.command()(_command)
 app.add_typer(postgres.app, name="postgres")
+app.add_typer(mirror.app, name="mirror")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from realtime_bridge.publishing.log_writer import LogWriter
+    from realtime_bridge.publishing.mirror import Mirror
     from realtime_bridge.settings import Settings
 
 _logger = logging.getLogger("realtime_bridge.publishing")
@@ -47,6 +48,7 @@ class Broadcaster(JobsAndStreams):
         limit_event_bytes: longest data of one event, in bytes of JSON.
         large_integers: whether events may have integers beyond 2^53, which browsers round.
         undeclared: rule for events that no class declares; None allows them.
+        mirror: gets a copy of each event, beside the publish.
         timing: limits of one publish.
 
     Raises:
@@ -62,6 +64,7 @@ class Broadcaster(JobsAndStreams):
         limit_event_bytes: int = MAX_DATA_BYTES,
         large_integers: bool = False,
         undeclared: UndeclaredEvents | None = None,
+        mirror: "Mirror | None" = None,
         timing: PublishTiming = _TIMING,
     ) -> None:
         if log is None and backend is None:
@@ -77,6 +80,7 @@ class Broadcaster(JobsAndStreams):
         """Longest data of one event, in bytes of JSON."""
         self._large_integers = large_integers
         self._undeclared = undeclared
+        self._mirror = mirror
         self._timing = timing
         self._writer = _log_writer(log, timing)
         self.reports: Reports = Reports(self, timing)
@@ -110,6 +114,7 @@ class Broadcaster(JobsAndStreams):
             limit_event_bytes=settings.limit_event_bytes,
             large_integers=settings.large_integers,
             undeclared=UndeclaredEvents.from_setting(settings.undeclared_events),
+            mirror=pipeline.mirror,
         )
         broadcaster._prefix = settings.prefix
         return broadcaster
@@ -120,6 +125,8 @@ class Broadcaster(JobsAndStreams):
             for part in (self.log, self.backend):
                 if part is not None:
                     await exits.enter_async_context(part)
+            if self._mirror:
+                exits.push_async_callback(self._mirror.close)
             # Reports need the log and their leases: they end before these.
             exits.push_async_callback(self._close_keys)
             await exits.enter_async_context(self.reports)
@@ -227,6 +234,8 @@ class Broadcaster(JobsAndStreams):
             return await server.publish_many(batch)
         writer = self._writer
         receipts = await writer.append(batch) if writer else _receipts_without_position(batch)
+        if self._mirror:
+            self._mirror.put(batch, receipts)
         accepted = len(batch)
         for receipt in receipts:  # a loop: `sum` would cost each publish a tenth
             if receipt.refused:

@@ -1,6 +1,7 @@
 """Log and backend that a publish passes through, as the configuration describes them."""
 
 import logging
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -22,14 +23,18 @@ from realtime_bridge.errors import (
 from realtime_bridge.publishing.failover import Failover, FailoverTarget
 from realtime_bridge.settings import Settings
 
+if TYPE_CHECKING:
+    from realtime_bridge.publishing.mirror import Mirror
+
 _logger = logging.getLogger("realtime_bridge.publishing")
 
 
 class PublishPipeline(Struct, frozen=True, kw_only=True):
-    """Parts of a publish: the log gives positions, then the backend pushes."""
+    """Parts of a publish: the log gives positions, the backend pushes, a mirror gets a copy."""
 
     log: Log | None
     backend: Backend | None
+    mirror: "Mirror | None" = None
 
 
 def worker_pipeline(settings: Settings) -> PublishPipeline:
@@ -67,8 +72,10 @@ def log_class(settings: Settings) -> type[Log] | None:
 
 def _create_pipeline(settings: Settings, log_type: type[Log] | None) -> PublishPipeline:
     log = _create_log(settings, log_type) if log_type else None
+    mirror = _create_mirror(settings, log) if settings.mirror else None
     if settings.failover:
-        return PublishPipeline(log=log, backend=_create_failover(settings, log))
+        backend = _create_failover(settings, log)
+        return PublishPipeline(log=log, backend=backend, mirror=mirror)
     backend_type = load_backend(settings.backend)
     if log is None and issubclass(backend_type, HostedBackend):
         _logger.warning(
@@ -77,7 +84,8 @@ def _create_pipeline(settings: Settings, log_type: type[Log] | None) -> PublishP
             settings.backend,
             SHARED_LOG_VARIABLES,
         )
-    return PublishPipeline(log=log, backend=_create_target(settings, settings.backend).backend)
+    target = _create_target(settings, settings.backend)
+    return PublishPipeline(log=log, backend=target.backend, mirror=mirror)
 
 
 def _create_log(settings: Settings, log_type: type[Log]) -> Log:
@@ -97,6 +105,22 @@ def _create_failover(settings: Settings, log: Log | None) -> Failover:
             f"REALTIME_FAILOVER names a backend twice: {', '.join(names)}. Name each once"
         )
     return Failover([_create_target(settings, name) for name in names], log)
+
+
+def _create_mirror(settings: Settings, log: Log | None) -> "Mirror":
+    from realtime_bridge.publishing.mirror import Mirror  # few applications have one
+
+    name = settings.mirror or ""
+    if name in (settings.backend, *settings.failover):
+        raise ConfigurationError(
+            f"REALTIME_MIRROR={name} delivers already: name another backend, or unset it"
+        )
+    target = _create_target(settings, name)
+    if target.backend is None:
+        raise ConfigurationError(
+            f"REALTIME_MIRROR={name} pushes no events: name a provider, such as pusher or ably"
+        )
+    return Mirror(name, target.backend, log)
 
 
 def _create_target(settings: Settings, name: str) -> FailoverTarget:

@@ -89,4 +89,5 @@ class ServerPipeline:
             backend=parts.backend,
             limit_event_bytes=self._settings.limit_event_bytes,
             large_integers=self._settings.large_integers,
+            mirror=parts.mirror,
         )
