@@ -16,14 +16,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from billiard.process import current_process
-from celery import current_app, signals, states
-from celery.app.task import Task as CeleryTask
-from celery.exceptions import Ignore, Reject
-from celery.utils.time import maybe_make_aware
-
 from realtime_bridge.backend.repeating_thread import repeat_in_thread
-from realtime_bridge.errors import JobCancelledError, JobSupersededError
+from realtime_bridge.errors import (
+    ExtraNotInstalledError,
+    JobCancelledError,
+    JobSupersededError,
+)
 from realtime_bridge.integrations.cancel_hooks import CancelHooks, call_in_thread
 from realtime_bridge.integrations.handover import Handover
 from realtime_bridge.integrations.tasks import (
@@ -39,6 +37,17 @@ from realtime_bridge.integrations.tasks import (
 from realtime_bridge.jobs.values import error_text, to_text
 from realtime_bridge.model.ids import nonce
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
+
+try:
+    from billiard.process import current_process
+    from celery import current_app, signals, states
+    from celery.app.task import Task as CeleryTask
+    from celery.exceptions import Ignore, Reject
+    from celery.utils.time import maybe_make_aware
+except ModuleNotFoundError as _error:
+    raise ExtraNotInstalledError(
+        "Tasks of Celery", missing=_error.name or "celery", extra="celery"
+    ) from _error
 
 __all__ = [
     "CeleryCancelled",

@@ -12,11 +12,11 @@ Call it after the broker has its other middleware: clients and workers both need
 import sys
 from typing import Any
 
-from dramatiq import Broker, Middleware
-from dramatiq.errors import ActorNotFound
-from dramatiq.middleware import Retries, SkipMessage
-
-from realtime_bridge.errors import JobCancelledError, JobSupersededError
+from realtime_bridge.errors import (
+    ExtraNotInstalledError,
+    JobCancelledError,
+    JobSupersededError,
+)
 from realtime_bridge.integrations.tasks import (
     Cancellable,
     Channel,
@@ -29,6 +29,15 @@ from realtime_bridge.integrations.tasks import (
 )
 from realtime_bridge.jobs.values import error_text
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
+
+try:
+    from dramatiq import Broker, Middleware
+    from dramatiq.errors import ActorNotFound
+    from dramatiq.middleware import Retries, SkipMessage
+except ModuleNotFoundError as _error:
+    raise ExtraNotInstalledError(
+        "Messages of Dramatiq", missing=_error.name or "dramatiq", extra="dramatiq"
+    ) from _error
 
 __all__ = ["DramatiqCancelled", "DramatiqSuperseded", "Task", "current_job", "track_tasks"]
 

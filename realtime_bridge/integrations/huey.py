@@ -15,9 +15,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from huey import CancelExecution, Huey, RetryTask, signals
-
-from realtime_bridge.errors import JobCancelledError, JobSupersededError
+from realtime_bridge.errors import (
+    ExtraNotInstalledError,
+    JobCancelledError,
+    JobSupersededError,
+)
 from realtime_bridge.integrations.cancel_hooks import CancelHooks, call_in_thread
 from realtime_bridge.integrations.tasks import (
     Cancellable,
@@ -31,6 +33,13 @@ from realtime_bridge.integrations.tasks import (
 )
 from realtime_bridge.jobs.values import error_text
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
+
+try:
+    from huey import CancelExecution, Huey, RetryTask, signals
+except ModuleNotFoundError as _error:
+    raise ExtraNotInstalledError(
+        "Tasks of Huey", missing=_error.name or "huey", extra="huey"
+    ) from _error
 
 __all__ = [
     "HueyCancelled",

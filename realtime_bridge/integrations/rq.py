@@ -16,13 +16,11 @@ import sys
 from collections.abc import Callable
 from typing import Any, ClassVar, Concatenate, ParamSpec
 
-import rq
-from rq.command import send_stop_job_command
-from rq.exceptions import AbandonedJobError, DeserializationError
-from rq.job import Job, Retry
-from rq.worker import BaseWorker
-
-from realtime_bridge.errors import JobCancelledError, JobSupersededError
+from realtime_bridge.errors import (
+    ExtraNotInstalledError,
+    JobCancelledError,
+    JobSupersededError,
+)
 from realtime_bridge.integrations.cancel_hooks import CancelHooks, call_in_thread
 from realtime_bridge.integrations.handover import Handover
 from realtime_bridge.integrations.tasks import (
@@ -37,6 +35,15 @@ from realtime_bridge.integrations.tasks import (
 )
 from realtime_bridge.jobs.values import error_text
 from realtime_bridge.publishing.blocking import BlockingBroadcaster
+
+try:
+    import rq
+    from rq.command import send_stop_job_command
+    from rq.exceptions import AbandonedJobError, DeserializationError
+    from rq.job import Job, Retry
+    from rq.worker import BaseWorker
+except ModuleNotFoundError as _error:
+    raise ExtraNotInstalledError("Jobs of RQ", missing=_error.name or "rq", extra="rq") from _error
 
 __all__ = ["Task", "current_job", "stop_on_cancel", "track_tasks"]
 

@@ -1,6 +1,5 @@
 """Jobs of async code."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from types import TracebackType
@@ -63,18 +62,7 @@ class AsyncJob(Job):
         timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 -- as in `BlockingJob.ask`
     ) -> Any:
         """Ask the people who watch, and return the answer; see `BlockingJob.ask`."""
-        asked, deadline = to_id(id), time.monotonic() + timeout
-        self._ask(question, asked, choices)
-        while True:
-            news = asyncio.wrap_future(self._reporter.news())
-            if self._has_answer(asked):
-                break
-            done, _ = await asyncio.wait({news}, timeout=max(0, deadline - time.monotonic()))
-            if not done:
-                break
-        self._reporter.resume()
-        await self._reporter.wait_async()
-        return self._answer_of(asked, timeout)
+        return await self._ask_async(question, to_id(id), choices, timeout)
 
     def stream(
         self,

@@ -1,12 +1,13 @@
 """Jobs of code that is not async."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from realtime_bridge.backend.native_threads import wait_for
-from realtime_bridge.errors import JobCancelledError, JobSupersededError
+from realtime_bridge.errors import JobCancelledError, JobSupersededError, RealtimeError
 from realtime_bridge.jobs.interruption import TaskInterruption
 from realtime_bridge.jobs.job import ANSWER_SECONDS, Job, to_id, total_of
 from realtime_bridge.jobs.streams import BlockingJobStream, StreamFormat
@@ -132,8 +133,13 @@ class BlockingJob(Job):
         Raises:
             AnswerTimeoutError: no one answered in time.
             JobCancelledError, JobSupersededError: as for `check`.
+            RealtimeError: the code is async: it has to await `ask_async`.
 
         """
+        if asyncio._get_running_loop() is not None:
+            raise RealtimeError(
+                "job.ask would stop the event loop until the answer: use `await job.ask_async(…)`"
+            )
         asked, deadline = to_id(id), time.monotonic() + timeout
         self._ask(question, asked, choices)
         while True:
@@ -143,6 +149,17 @@ class BlockingJob(Job):
         self._reporter.resume()
         self._reporter.wait()
         return self._answer_of(asked, timeout)
+
+    async def ask_async(
+        self,
+        question: str,
+        *,
+        id: str | None = None,  # noqa: A002 -- as in `publish`
+        choices: Sequence[str] | None = None,
+        timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 -- as in `ask`
+    ) -> Any:
+        """Ask the people who watch, and return the answer; see `ask`. The event loop runs on."""
+        return await self._ask_async(question, to_id(id), choices, timeout)
 
     def stream(
         self,

@@ -159,6 +159,23 @@ class Job:
         options = None if choices is None else [to_text(choice) or "" for choice in choices]
         self._reporter.ask({"id": asked, "text": to_text(question) or "", "choices": options})
 
+    async def _ask_async(
+        self, question: str, asked: str, choices: Sequence[str] | None, seconds: float
+    ) -> Any:
+        deadline = time.monotonic() + seconds
+        self._ask(question, asked, choices)
+        while True:
+            # First: no answer is missed between the two.
+            news = asyncio.wrap_future(self._reporter.news())
+            if self._has_answer(asked):
+                break
+            done, _ = await asyncio.wait({news}, timeout=max(0, deadline - time.monotonic()))
+            if not done:
+                break
+        self._reporter.resume()
+        await self._reporter.wait_async()
+        return self._answer_of(asked, seconds)
+
     def _has_answer(self, asked: str) -> bool:
         """Return whether a question is answered; see `ask`.
 

@@ -92,6 +92,17 @@ class SilentJob(BlockingJob):
         """Raise AnswerTimeoutError: no one sees the question."""
         raise AnswerTimeoutError("No one watches this job: call `ask` in a job with a channel")
 
+    async def ask_async(
+        self,
+        question: str,
+        *,
+        id: str | None = None,  # noqa: A002, ARG002 -- as in the base
+        choices: Sequence[str] | None = None,  # noqa: ARG002 -- as in the base
+        timeout: float = ANSWER_SECONDS,  # noqa: ARG002, ASYNC109 -- as in the base
+    ) -> Any:
+        """Raise AnswerTimeoutError: no one sees the question."""
+        return self.ask(question)
+
     def stream(
         self,
         *,

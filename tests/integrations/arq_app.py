@@ -39,6 +39,10 @@ async def waits(ctx: dict[str, Any], *, user: str) -> None:
     await asyncio.sleep(3_600)
 
 
+async def asks(ctx: dict[str, Any], *, user: str) -> str:
+    return str(await current_job().ask_async("Go on?", id="q", choices=["yes", "no"]))
+
+
 async def works_on(ctx: dict[str, Any], *, user: str) -> None:
     for number in count_from():
         current_job().progress(stage=f"step {number}")
@@ -51,7 +55,7 @@ async def is_killed(ctx: dict[str, Any], *, user: str) -> None:
 
 class WorkerSettings:
     functions = (
-        *(works, raises, returns, works_on, is_killed, waits),
+        *(works, raises, returns, asks, works_on, is_killed, waits),
         func(is_retried, max_tries=2),
         func(is_retried, name="is_retried_too_often", max_tries=1),
         func(waits, name="runs_too_long", timeout=0.5),

@@ -117,6 +117,20 @@ async def test_job_cancelled_in_the_queue_does_not_run(
     assert states == ["queued", "cancelling", "started", "cancelled"]
 
 
+async def test_tasks_of_one_worker_ask_at_once(app: Any, pool: ArqRedis, log: RedisBackend) -> None:
+    users = {"ask-1": "yes", "ask-2": "no"}
+    jobs = {user: await pool.enqueue_job("asks", user=user) for user in users}
+    for user in users:
+        await wait_for_state(log, f"user-{user}", "asking")
+    for user, answer in users.items():
+        job = jobs[user]
+        assert job
+        arguments = (f"user-{user}", job.job_id, "q", answer)
+        assert (await asyncio.to_thread(app.broadcaster.answer_job, *arguments)).accepted
+        await wait_for_state(log, f"user-{user}", "completed")
+        assert (await state_data(log, f"user-{user}", "completed"))["result"] == answer
+
+
 @pytest.mark.parametrize("function", ["works_on", "waits"])
 async def test_running_job_is_cancelled_and_not_retried(
     app: Any, pool: ArqRedis, log: RedisBackend, function: str

@@ -8,6 +8,10 @@ import pytest
 from realtime_bridge import ExtraNotInstalledError
 
 PACKAGES = {
+    "celery": ["celery"],
+    "dramatiq": ["dramatiq"],
+    "huey": ["huey"],
+    "rq": ["rq"],
     "apscheduler": ["apscheduler"],
     "arq": ["arq"],
     "django_tasks": ["django.tasks", "django_tasks"],

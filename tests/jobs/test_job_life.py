@@ -19,6 +19,7 @@ from realtime_bridge import (
     InvalidEventError,
     JobCancelledError,
     JobSupersededError,
+    RealtimeError,
 )
 from realtime_bridge.jobs.async_job import AsyncJob
 from realtime_bridge.jobs.control import JobReply
@@ -343,18 +344,32 @@ async def test_answer_is_returned_and_the_job_runs_on(
     assert reply.result() == JobReply(accepted=True, code="accepted", state="running")
 
 
-def test_blocking_job_waits_for_an_answer(blocking: BlockingBroadcaster) -> None:
-    def answer() -> None:
-        for _ in range(int(TIMEOUT / 0.01)):
-            if blocking.answer_job(CHANNEL, "a1", "q", {"rows": 3}).accepted:
-                return
-            threading.Event().wait(0.01)
+def answer_once_asked(blocking: BlockingBroadcaster, value: Any) -> None:
+    for _ in range(int(TIMEOUT / 0.01)):
+        if blocking.answer_job(CHANNEL, "a1", "q", value).accepted:
+            return
+        threading.Event().wait(0.01)
 
-    person = threading.Thread(target=answer)
+
+def test_blocking_job_waits_for_an_answer(blocking: BlockingBroadcaster) -> None:
+    person = threading.Thread(target=answer_once_asked, args=(blocking, {"rows": 3}))
     with blocking.job(CHANNEL, id="a1") as job:
         person.start()
         assert job.ask("How many?", id="q") == {"rows": 3}
     person.join()
+
+
+async def test_blocking_job_asks_in_async_code_without_stopping_it(
+    blocking: BlockingBroadcaster,
+) -> None:
+    job = blocking.job(CHANNEL, id="a1")
+    await job.report_async("started")
+    with pytest.raises(RealtimeError, match=r"await job\.ask_async"):
+        job.ask("Overwrite?", id="q")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(asyncio.to_thread(answer_once_asked, blocking, "yes"))
+        assert await job.ask_async("Overwrite?", id="q") == "yes"
+    await job.report_async("completed")
 
 
 async def test_retry_that_asks_again_gets_the_answer(
