@@ -1,5 +1,6 @@
 """Presence: who announces members, who may read them, and when a user has left."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,9 +8,12 @@ import pytest
 from realtime_bridge import ConfigurationError, InvalidEventError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.key_write import KeyWrite
+from realtime_bridge.protocol.presence.member_list import MemberList
+from realtime_bridge.protocol.presence.node_members import MAX_NODE_MEMBERS
+from realtime_bridge.protocol.wire.messages import decode_event
 from realtime_bridge.server.timing import ServerTiming
 from tests.server.fakes import FakeBackend
-from tests.server.harness import Client, Frame, Serve, Site, make_bridge, until
+from tests.server.harness import TIMEOUT, Client, Frame, Serve, Site, make_bridge, until
 
 CHANNEL = "chat.1"
 PRESENCE = "@realtime.presence.chat.1"
@@ -136,6 +140,20 @@ async def test_polls_make_a_user_present_for_a_time(site: Site) -> None:
     assert status == 200
     assert await next_change(watcher) == joined("ada")
     assert await next_change(watcher) == left("ada")
+
+
+async def test_users_beyond_the_limit_of_a_server_are_counted(serve: Serve) -> None:
+    site = await serve(timing=ServerTiming(presence_stay=0.05, presence_poll=60))
+    watcher = await site.connect("watcher")
+    await watcher.subscribe(PRESENCE)
+    users = [f"u{number}" for number in range(MAX_NODE_MEMBERS + 9)]
+    await asyncio.gather(*(site.poll({PRESENCE: None}, user=u, channels=["*"]) for u in users))
+    members = MemberList()
+    async with asyncio.timeout(TIMEOUT):
+        while members.count != len(users) + 1:
+            frame = await watcher.skip_to("event")
+            members.handle(decode_event(frame), 0)
+    assert len(members.by_user) == MAX_NODE_MEMBERS
 
 
 async def test_member_that_the_log_ended_is_announced_again(site: Site) -> None:

@@ -59,6 +59,8 @@ class MemberList:
         """Members by user, in the order in which they joined."""
         self._leaving: dict[str, int] = {}
         """Moment at which a user who has no key is removed."""
+        self._more: dict[str, int] = {}
+        """Number of users beyond the announced ones, by key: that of a server."""
         self._is_loaded = False
 
     @property
@@ -73,8 +75,8 @@ class MemberList:
 
     @property
     def count(self) -> int:
-        """Number of all members."""
-        return len(self._shown)
+        """Number of all members, and of users that servers only count."""
+        return len(self._shown) + sum(self._more.values())
 
     @property
     def next_change(self) -> float:
@@ -83,8 +85,8 @@ class MemberList:
 
     def load(self, events: Iterable[Event], now: int) -> list[PresenceChange]:
         """Handle a snapshot, and return the changes; after the first one there are none."""
-        self._users.clear()
-        self._present.clear()
+        for known in (self._users, self._present, self._more):
+            known.clear()
         for event in events:
             self._fold(event)
         changes = self._update([*self._present, *self._shown], now)
@@ -110,8 +112,12 @@ class MemberList:
         if event.fold in ("end", "lapse"):
             return self._end(key)
         data = event.data
-        user = data.get("user") if isinstance(data, dict) else None
-        if event.fold is not None or not isinstance(user, str):
+        if event.fold is not None or not isinstance(data, dict):
+            return ()
+        user, more = data.get("user"), data.get("more")
+        if type(more) is int and more > 0:
+            self._more[key] = more
+        if not isinstance(user, str):
             return ()
         former, info = self._end(key), data.get("info")
         member = PresentMember(user, info if isinstance(info, dict) else None)
@@ -121,6 +127,7 @@ class MemberList:
 
     def _end(self, key: str) -> Sequence[str]:
         """End a key, and return its user."""
+        self._more.pop(key, None)
         user = self._users.pop(key, None)
         if user is None:
             return ()

@@ -1,8 +1,8 @@
 """Members that one server announces: users of its connections and polls, by channel."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from itertools import count
+from itertools import chain, count
 from math import inf
 from typing import Any
 
@@ -13,17 +13,25 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.key_write import KeyWrite, Will
 from realtime_bridge.model.receipt import Lease
 
-JOINED, LEFT = "presence.joined", "presence.left"
+JOINED, LEFT, MORE = "presence.joined", "presence.left", "presence.more"
 """Names of the events."""
 
 MAX_NODE_MEMBERS = 250
 """Users of one channel that one server announces: a log has 1 000 keys for all servers."""
+
+MORE_INTERVAL = 1.0
+"""Seconds between two announcements of the number of further users."""
+
+_MORE_NUMBER = 0
+"""Number of the key with that number; those of users begin with 1."""
 
 MAX_INFO_BYTES = 1_024
 """Longest information about one member, as JSON."""
 
 MAX_ANNOUNCEMENTS = 500
 """Announcements of one append."""
+
+_NONE = b'{"more":0}'
 
 _STAY = "stay"
 """Holder of a user whose last connection has ended: no client has such a short id."""
@@ -63,6 +71,23 @@ class Member:
         return max(self.holders.values(), default=-inf)
 
 
+class MoreUsers(Member):
+    """Users of one channel beyond those that the server announces, of which readers get the number.
+
+    Args:
+        channel: name of the presence channel.
+
+    """
+
+    __slots__ = ("next_at",)
+
+    def __init__(self, channel: str) -> None:
+        super().__init__(channel, user="")
+        self.number: int | None = _MORE_NUMBER
+        self.next_at: float = -inf
+        """Moment from which the number is announced again."""
+
+
 class Announcement(Struct, frozen=True, gc=False):
     """Event to append for a member.
 
@@ -81,7 +106,8 @@ class Announcement(Struct, frozen=True, gc=False):
 class NodeMembers:
     """Members of one server: decides what it announces, and when.
 
-    A user counts once, however many connections there are. One who leaves is announced after a
+    A user counts once, however many connections there are. Users beyond the limit are announced by
+    their number alone. One who leaves is announced after a
     moment, so that a page which reloads announces nothing. Keys are numbered, and a number that is
     free is used again: the log keeps as many keys as users were present at once.
 
@@ -105,6 +131,10 @@ class NodeMembers:
         """Members that have something to announce, now or at a known moment."""
         self._numbers: defaultdict[str, set[int]] = defaultdict(set)
         """Numbers in use, by channel."""
+        self._users: Counter[str] = Counter()
+        """Number of users, by channel."""
+        self._more: dict[str, MoreUsers] = {}
+        """Channels that have, or had, more users than numbers."""
 
     def enter(
         self,
@@ -126,6 +156,9 @@ class NodeMembers:
         is_new = member is None
         if member is None:
             member = self._members[place] = Member(channel, user)
+            self._users[channel] += 1
+            if self._users[channel] > self._limit:
+                self._more.setdefault(channel, MoreUsers(channel))
         member.drop_expired(now)
         member.holders[holder] = until
         member.data = orjson.dumps({"user": user, "info": info})
@@ -149,6 +182,8 @@ class NodeMembers:
         if self._members.get(place) is member:
             member.announced = None
             self._pending[place] = member
+        elif self._more.get(member.channel) is member:
+            member.announced = None
 
     def lease_of(self, member: Member) -> Lease:
         """Return the lease of a member that was announced."""
@@ -165,19 +200,49 @@ class NodeMembers:
             elif member.announced is not None and member.ends_at == inf:
                 del self._pending[place]
             if len(announcements) == MAX_ANNOUNCEMENTS:
-                break
-        return announcements
+                return announcements
+        # After the members above, which leave room for others or take it.
+        return announcements + self._due_numbers(now)
 
     def settle(self, announcement: Announcement) -> None:
         """Note that the log has an announcement, or refuses the end of a member it has not."""
         member = announcement.member
         member.announced = announcement.data
-        if announcement.data is None:
+        if announcement.data is None and not isinstance(member, MoreUsers):
             self._free(member)
 
     def next_due(self, now: float) -> float:
         """Return the moment of the next announcement; infinite if none is known."""
-        return min((self._due_at(member, now) for member in self._pending.values()), default=inf)
+        members = (self._due_at(member, now) for member in self._pending.values())
+        numbers = (
+            max(now, more.next_at)
+            for more in self._more.values()
+            if self._number_of(more) != more.announced
+        )
+        return min(chain(members, numbers), default=inf)
+
+    def _due_numbers(self, now: float) -> list[Announcement]:
+        """Return the announcements of the numbers of further users."""
+        announcements = []
+        for more in list(self._more.values()):
+            data = self._number_of(more)
+            if data is None and more.announced is None:
+                if self._users[more.channel] <= self._limit:
+                    del self._more[more.channel]
+            elif data != more.announced and now >= more.next_at:
+                more.next_at = now + MORE_INTERVAL
+                announcements.append(self._counted(more, data))
+        return announcements
+
+    def _number_of(self, more: MoreUsers) -> bytes | None:
+        number = self._users[more.channel] - len(self._numbers.get(more.channel, ()))
+        return orjson.dumps({"more": number}) if number else None
+
+    def _counted(self, more: MoreUsers, data: bytes | None) -> Announcement:
+        write = KeyWrite("end", self._node)
+        if data is not None:
+            write = KeyWrite(None, self._node, "always", self._lease, Will(MORE, _NONE))
+        return Announcement(more, self._event(more, MORE, data or _NONE, write), data)
 
     def _announcement(self, member: Member, now: float) -> Announcement | None:
         if self._due_at(member, now) > now:
@@ -219,6 +284,9 @@ class NodeMembers:
     def _forget(self, member: Member) -> None:
         place = member.channel, member.user
         del self._members[place], self._pending[place]
+        self._users[member.channel] -= 1
+        if not self._users[member.channel]:
+            del self._users[member.channel]
         self._free(member)
 
     def _free(self, member: Member) -> None:

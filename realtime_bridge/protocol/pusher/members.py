@@ -41,7 +41,8 @@ def describe_members(members: MemberList, own: PresentMember) -> Mapping[str, An
     infos: dict[str, Any] = {user: {} for user in members.by_user}
     infos |= {one.user: one.info for one in members.members}
     infos[own.user] = own.info
-    return {"presence": {"ids": list(infos), "hash": infos, "count": len(infos)}}
+    more = members.count - len(members.by_user)
+    return {"presence": {"ids": list(infos), "hash": infos, "count": len(infos) + more}}
 
 
 def encode_change(name: str, change: PresenceChange) -> bytes:

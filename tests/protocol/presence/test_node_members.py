@@ -6,6 +6,7 @@ from realtime_bridge.protocol.presence.node_members import (
     JOINED,
     LEFT,
     MAX_ANNOUNCEMENTS,
+    MORE,
     NodeMembers,
 )
 
@@ -59,12 +60,13 @@ def test_polls_of_a_present_user_wake_nothing() -> None:
     assert poll("ada", 0)
     assert announce(members, 0) == [(JOINED, "ada", "n-1")]
     assert poll("eve", 0)  # without a free key
+    assert announce(members, 0) == [(MORE, "", "n-0")]
     assert [poll("ada", 10), poll("eve", 10)] == [False, False]
     # Information that changed is announced.
     assert poll("ada", 20, {"room": 2})
     assert announce(members, 20) == [(JOINED, "ada", "n-1")]
     assert members.next_due(20) == 40
-    assert announce(members, 50) == [(LEFT, "ada", "n-1")]
+    assert announce(members, 50) == [(LEFT, "ada", "n-1"), (MORE, "", "n-0")]
     assert poll("eve", 50)
     assert announce(members, 50) == [(JOINED, "eve", "n-1")]
 
@@ -138,12 +140,54 @@ def test_over_the_limit_a_user_waits_for_a_number() -> None:
     members = make(limit=2)
     for user in ("ada", "bob", "cyd"):
         enter(members, user, 1)
-    assert [user for _, user, _ in announce(members, 0)] == ["ada", "bob"]
+    assert announce(members, 0) == [
+        (JOINED, "ada", "n-1"), (JOINED, "bob", "n-2"), (MORE, "", "n-0"),
+    ]  # fmt: skip
     assert members.next_due(0) == inf
     members.leave(CHANNEL, "ada", [1], now=0)
     assert announce(members, 2) == [(LEFT, "ada", "n-1")]
     assert members.next_due(2) == 2
-    assert announce(members, 2) == [(JOINED, "cyd", "n-1")]
+    assert announce(members, 2) == [(JOINED, "cyd", "n-1"), (MORE, "", "n-0")]
+
+
+def numbers(members: NodeMembers, now: float) -> list[bytes | None]:
+    """Settle what is due, and return the numbers of further users."""
+    done = []
+    for one in members.due(now):
+        members.settle(one)
+        if one.event.event == MORE:
+            done.append(one.data)
+    return done
+
+
+def test_number_of_further_users_is_announced_once_a_second() -> None:
+    members = make(limit=1)
+    enter(members, "ada", 1)
+    assert numbers(members, 0) == []
+    for user in ("bob", "cyd"):
+        enter(members, user, 1)
+    assert numbers(members, 0) == [b'{"more":2}']
+    enter(members, "dan", 1, now=0.5)
+    assert members.next_due(0.5) == 1
+    assert numbers(members, 0.5) == []
+    assert numbers(members, 1) == [b'{"more":3}']
+    for user in ("bob", "cyd", "dan"):
+        members.leave(CHANNEL, user, [1], now=1)
+    assert numbers(members, 3) == [None]
+    assert members.next_due(3) == inf
+    enter(members, "eve", 1, now=4)
+    assert numbers(members, 4) == [b'{"more":1}']
+
+
+def test_number_that_the_log_lost_is_announced_again() -> None:
+    members = make(limit=1)
+    for user in ("ada", "bob"):
+        enter(members, user, 1)
+    announcements = members.due(0)
+    for one in announcements:
+        members.settle(one)
+    members.lose(announcements[-1].member)
+    assert numbers(members, 1) == [b'{"more":1}']
 
 
 def test_one_append_has_a_limited_number_of_announcements() -> None:

@@ -26,6 +26,8 @@ export class MemberList {
   private readonly _shown = new Map<string, PresenceMember>();
   /** Moment at which a user who has no key is removed. */
   private readonly _leaving = new Map<string, number>();
+  /** Number of users beyond the announced ones, by key: that of a server. */
+  private readonly _more = new Map<string, number>();
   private _isLoaded = false;
 
   /** Members that joined first, 100 at most. */
@@ -33,8 +35,9 @@ export class MemberList {
     return [...this._shown.values()].slice(0, MAX_MEMBERS);
   }
 
+  /** Number of all members, and of users that servers only count. */
   get count(): number {
-    return this._shown.size;
+    return [...this._more.values()].reduce((sum, more) => sum + more, this._shown.size);
   }
 
   /** Moment of the next departure; infinite if none is known. */
@@ -43,8 +46,7 @@ export class MemberList {
   }
 
   load(events: readonly RealtimeEvent[], now: number): PresenceChange[] {
-    this._users.clear();
-    this._present.clear();
+    for (const known of [this._users, this._present, this._more]) known.clear();
     for (const event of events) this._fold(event);
     const changes = this._update([...this._present.keys(), ...this._shown.keys()], now);
     if (this._isLoaded) return changes;
@@ -70,8 +72,10 @@ export class MemberList {
   private _fold({ key, fold, data }: RealtimeEvent): string[] {
     if (!key) return [];
     if (fold === 'end' || fold === 'lapse') return this._end(key);
-    if (fold || !isFields(data) || typeof data.user !== 'string') return [];
-    const { user, info } = data;
+    if (fold || !isFields(data)) return [];
+    const { user, info, more } = data;
+    if (typeof more === 'number' && Number.isInteger(more) && more > 0) this._more.set(key, more);
+    if (typeof user !== 'string') return [];
     const former = this._end(key);
     const keys = this._present.get(user) ?? new Map<string, PresenceMember>();
     this._users.set(key, user);
@@ -81,6 +85,7 @@ export class MemberList {
 
   /** End a key, and return its user. */
   private _end(key: string): string[] {
+    this._more.delete(key);
     const user = this._users.get(key);
     if (user === undefined) return [];
     const keys = this._present.get(user);
