@@ -19,9 +19,11 @@ from websockets.server import ServerProtocol
 
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.presence.member_list import MemberList, PresenceChange
 from realtime_bridge.protocol.pusher.call_error import CallError
 from realtime_bridge.protocol.pusher.calls import CallLimits, read_batch, read_event
 from realtime_bridge.protocol.pusher.events import to_body, to_text
+from realtime_bridge.protocol.pusher.members import describe_members, encode_change, read_member
 from realtime_bridge.protocol.pusher.names import decode_name
 from realtime_bridge.protocol.pusher.session import PusherSession
 from realtime_bridge.protocol.pusher.session_commands import PusherLimits, PusherTiming, SignIn
@@ -430,6 +432,12 @@ def _signed_name(name: str) -> dict[str, str]:
     return {"channel": name, "auth": PUSHER.sign_for_client(channel_text("1.2", name))}
 
 
+def _signed_member(member: object) -> dict[str, str]:
+    data = encoded(member).decode()
+    auth = PUSHER.sign_for_client(channel_text("1.2", "presence-a", data))
+    return {"channel": "presence-a", "auth": auth, "channel_data": data}
+
+
 def _signed_user(user: str) -> dict[str, str]:
     auth = PUSHER.sign_for_client(user_text("1.2", user))
     return {"user_data": user, "auth": auth}
@@ -438,6 +446,9 @@ def _signed_user(user: str) -> dict[str, str]:
 PUSHER_DATA = (
     JSON
     | PUSHER_NAMES.map(_signed_name)
+    | st.fixed_dictionaries(
+        {}, optional={"user_id": st.sampled_from(["a", 7, ""]) | JSON, "user_info": JSON}
+    ).map(_signed_member)
     | st.sampled_from(['{"id":"42"}', '{"id":7}', "{}", "x"]).map(_signed_user)
     | st.fixed_dictionaries(
         {"channel": PUSHER_NAMES}, optional={"auth": JSON, "channel_data": JSON}
@@ -502,9 +513,23 @@ def check_pusher_session(steps: list[tuple[str, bytes, float]]) -> None:
                 session.accept_user(command.user, command.user_data)
             elif isinstance(command, PusherSubscribe):
                 assert (command.member is not None) == command.name.startswith("presence-")
+                check_pusher_member(command.member)
                 session.accept_subscription(command.name, {})
         assert closes <= 1
         assert len(session.names) <= limits.channels
+
+
+def check_pusher_member(fields: dict[str, Any] | None) -> None:
+    """A signed member is refused, or is one that other clients can be sent."""
+    if fields is None:
+        return
+    try:
+        member = read_member(fields)
+    except ValueError:
+        return
+    assert member.user
+    assert encode_change("presence-a", PresenceChange("joined", member))
+    assert describe_members(MemberList(), member)["presence"]["count"] == 1
 
 
 def check_pusher_calls(body: bytes) -> None:
