@@ -102,6 +102,22 @@ async def test_row_asks_before_it_overwrites(
         await expect(card).to_contain_text(result)
 
 
+async def test_question_without_an_answer_fails_at_its_deadline(
+    demo: Demo, url: str, page: Page, tmp_path: Path
+) -> None:
+    await open_page(page, demo.url)
+    file = write(tmp_path / "late.log", SHORT)
+    await shows((await upload(page, file))[1], "completed")
+    job, card = await upload(page, file)
+    await expect(card).to_contain_text("Overwrite the file late.log.txt?")
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE queue.jobs SET asked_until = now() WHERE id = %s", [job])
+
+    await shows(card, "failed")
+    await expect(card).to_contain_text("No answer within 10 minutes")
+
+
 async def test_button_kills_a_worker_whose_job_asks_again(
     demo: Demo, url: str, page: Page, tmp_path: Path
 ) -> None:

@@ -4,7 +4,10 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import urllib.error
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,9 @@ from tests.examples.pictures import picture
 
 if TYPE_CHECKING:
     from tests.examples.conftest import Demo, Start
+
+NEWER_COLUMNS = ("message", "question", "attempt", "worker", "cancelling", "answer")
+"""Columns that the table of jobs did not have at first."""
 
 
 async def test_no_event_is_lost_while_the_socket_is_cut(
@@ -155,12 +161,18 @@ def test_ctrl_c_during_a_job_leaves_no_process_or_file(start: "Start", tmp_path:
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_interrupted_job_restarts_with_the_same_data(start: "Start", tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [(), NEWER_COLUMNS], ids=["same version", "earlier version"])
+def test_interrupted_job_restarts_with_the_same_data(
+    start: "Start", tmp_path: Path, columns: Sequence[str]
+) -> None:
     file, data = tmp_path / "large.csv", tmp_path / "data"
     _write(file, 1_000_000)
     demo = start("--data", data, file, QUEUE_BYTES_PER_SECOND="500000")
     assert _first(demo, "job.progress")["percent"] > 0
     demo.press_ctrl_c()
+    with closing(sqlite3.connect(data / "jobs.db", isolation_level=None)) as connection:
+        for column in columns:
+            connection.execute(f"ALTER TABLE job DROP COLUMN {column}")
 
     second_demo = start("--data", data, QUEUE_BYTES_PER_SECOND="0")
 

@@ -91,6 +91,8 @@ ENDS = ("completed", "failed", "cancelled")
 COLUMNS = [column.name for column in fields(Job)]
 REQUESTS = ("cancelling", "answer")
 JSON_COLUMNS = ("result", "question")
+DEFAULTS = {"attempt": "0", "cancelling": "0"}
+"""Values of the rows of an earlier version, where they are not NULL."""
 
 # One statement: of two tasks with the same job, one gets it.
 TAKE = """
@@ -107,9 +109,13 @@ class Jobs:
         self._path = path
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
+            # One transaction: the server and the worker start at the same time.
+            connection.execute("BEGIN IMMEDIATE")
             connection.execute(
                 f"CREATE TABLE IF NOT EXISTS job ({', '.join(COLUMNS)}, PRIMARY KEY (id))"
             )
+            _add_missing_columns(connection)
+            connection.execute("COMMIT")
 
     def save(self, job: Job) -> None:
         """Insert or update a job; an update leaves the requests of people as they are."""
@@ -118,7 +124,9 @@ class Jobs:
         changes = ", ".join(f"{name} = :{name}" for name in COLUMNS if name not in REQUESTS)
         with self._connection() as connection:
             connection.execute(
-                f"INSERT INTO job VALUES ({values}) ON CONFLICT (id) DO UPDATE SET {changes}", row
+                f"INSERT INTO job ({', '.join(COLUMNS)}) VALUES ({values}) "
+                f"ON CONFLICT (id) DO UPDATE SET {changes}",
+                row,
             )
 
     def take(self, job_id: str, *, worker: int) -> Job | None:
@@ -160,6 +168,15 @@ class Jobs:
         with closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
             connection.row_factory = sqlite3.Row
             yield connection
+
+
+def _add_missing_columns(connection: sqlite3.Connection) -> None:
+    """Add the columns that a table of an earlier version does not have."""
+    existing = {row["name"] for row in connection.execute("PRAGMA table_info(job)")}
+    for name in COLUMNS:
+        if name not in existing:
+            default = "'null'" if name in JSON_COLUMNS else DEFAULTS.get(name, "NULL")
+            connection.execute(f"ALTER TABLE job ADD COLUMN {name} DEFAULT {default}")
 
 
 def _job(row: sqlite3.Row) -> Job:

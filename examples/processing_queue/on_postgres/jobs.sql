@@ -26,5 +26,8 @@ CREATE TABLE IF NOT EXISTS queue.jobs (
     worker integer -- its process id
 );
 
+-- End of the wait for an answer, which a killed worker does not prolong. Older tables have none.
+ALTER TABLE queue.jobs ADD COLUMN IF NOT EXISTS asked_until timestamptz;
+
 -- Workers look for the first open job.
 CREATE INDEX IF NOT EXISTS open_jobs ON queue.jobs (id) WHERE status IN ('queued', 'running', 'asking');

@@ -47,9 +47,10 @@ WHERE id = %(id)s AND attempt = %(attempt)s AND status = 'running'
 
 ASK = """
 UPDATE queue.jobs
-SET status = 'asking', question = %(question)s, leased_until = now() + interval '5 seconds'
+SET status = 'asking', question = %(question)s, leased_until = now() + interval '5 seconds',
+    asked_until = coalesce(asked_until, now() + interval '10 minutes')
 WHERE id = %(id)s AND attempt = %(attempt)s AND status IN ('running', 'asking')
-RETURNING answer
+RETURNING answer, asked_until < now()
 """
 
 GO_ON = """
@@ -118,9 +119,14 @@ class Attempt:
     def _ask(self, text: str, choices: list[str]) -> str:
         """Wait for the answer to a question. One that an earlier attempt got is used again."""
         question = Jsonb({"id": "overwrite", "text": text, "choices": choices})
-        while (answer := self._write(ASK, question=question).fetchone()[0]) is None:
+        while True:
+            answer, is_late = self._write(ASK, question=question).fetchone()
+            if answer is not None or is_late:
+                break
             time.sleep(POLL_INTERVAL)
         self._write(GO_ON)
+        if answer is None:
+            raise TimeoutError("No answer within 10 minutes: add the file again")
         return answer
 
     def _write(self, statement: LiteralString, **columns: object) -> psycopg.Cursor:
