@@ -21,7 +21,7 @@ def loaded_on_demand() -> set[str]:
 def test_the_wheel_has_it_and_all_that_it_loads() -> None:
     included = WheelBuilder(str(ROOT)).recurse_included_files()
     paths = {file.distribution_path for file in included}
-    names = {"client-sse.js", "client-ably.js", "client-pusher.js", "client-presence.js"}
+    names = {f"client-{name}.js" for name in ("ably", "presence", "pusher", "sse", "tabs")}
     assert names <= loaded_on_demand()
     assert {BUNDLE, *(f"{FOLDER}/{name}" for name in loaded_on_demand())} <= paths
 

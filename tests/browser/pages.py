@@ -53,6 +53,8 @@ class Site:
         self.server = server
         self.proxy = proxy
         self.published: list[EventRecord] = []
+        self.sockets_changed = asyncio.Event()
+        """Set when a page opens or closes a WebSocket."""
         self._exits = exits
         self._steps = 0
 
@@ -97,8 +99,8 @@ class Tab:
         page.on("websocket", self._opened)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    async def open(self, **options: int) -> None:
-        """Load the page; `options` are the client's options, in milliseconds."""
+    async def open(self, **options: int | str) -> None:
+        """Load the page; `options` are the client's options, in milliseconds, and the page's."""
         query = "&".join(f"{name}={value}" for name, value in options.items())
         await self.page.goto(f"{self._site.proxy.url}/?{query}")
 
@@ -142,6 +144,8 @@ class Tab:
 
     def _opened(self, socket: WebSocket) -> None:
         self.sockets.append(socket)
+        self._site.sockets_changed.set()
+        socket.on("close", lambda _: self._site.sockets_changed.set())
 
 
 @asynccontextmanager

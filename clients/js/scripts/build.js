@@ -6,16 +6,25 @@ import { build } from 'esbuild';
 import { OPTIONS } from './options.js';
 
 const ENTRIES = ['index', 'react/index', 'ai/index', 'ag-ui/index'];
+const FILES = { ...OPTIONS, outdir: 'dist', sourcemap: true, sourcesContent: true };
+
+/** Part that is built by itself: a chunk of what it has in common with others would be a bare import there, for which bundlers warn. */
+const APART = 'shared-transport';
+const apart = {
+  name: 'apart',
+  setup({ onResolve }) {
+    onResolve({ filter: new RegExp(`/${APART}\\.js$`) }, () => ({ path: `./${APART}.js`, external: true }));
+  },
+};
 
 rmSync('dist', { recursive: true, force: true });
 await build({
-  ...OPTIONS,
+  ...FILES,
+  plugins: [...OPTIONS.plugins, apart],
   entryPoints: Object.fromEntries(ENTRIES.map((name) => [name, `src/${name}.ts`])),
-  outdir: 'dist',
   splitting: true,
-  sourcemap: true,
-  sourcesContent: true,
 });
+await build({ ...FILES, entryPoints: { [APART]: `src/transports/shared/${APART}.ts` } });
 for (const name of readdirSync('src/react').filter((file) => file.endsWith('.css'))) {
   copyFileSync(`src/react/${name}`, `dist/react/${name}`);
 }

@@ -9,6 +9,7 @@ const FOLDER = '../../realtime_bridge/server/static';
 /** Path as the importing file writes it: the file below `src` without its ending, and its name on the server. */
 const ON_DEMAND = {
   './sse.js': ['transports/sse', 'client-sse.js'],
+  './shared/shared-transport.js': ['transports/shared/shared-transport', 'client-tabs.js'],
   './hosted/ably.js': ['transports/hosted/ably', 'client-ably.js'],
   './hosted/pusher.js': ['transports/hosted/pusher', 'client-pusher.js'],
   './presence-follower.js': ['presence/presence-follower', 'client-presence.js'],

@@ -183,6 +183,8 @@ export interface ClientOptions {
   maxReconnectAttempts?: number;
   /** Time without a message of ours after which the client sends a ping, in milliseconds; 30 000 by default, 0 or `Infinity`: never. */
   heartbeatInterval?: number;
+  /** False: this page has a WebSocket of its own; by default the tabs of one user share one, where the browser has Web Locks. */
+  shareConnection?: boolean;
   websocketEnabled?: boolean;
   enableFeatureFlag?: boolean;
   onTelemetry?: (entry: Telemetry) => void;

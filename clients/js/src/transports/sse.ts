@@ -6,7 +6,7 @@
 import { CloseCode } from '../close-codes.js';
 import type { ClientMessage, ServerMessage } from '../messages.js';
 import type { Position } from '../types.js';
-import type { Transport, TransportHandlers, TransportTools } from './transport.js';
+import type { OpenTransport, Transport, TransportHandlers, TransportTools } from './transport.js';
 
 /** Close code for each HTTP status of a response. */
 const CODES: Readonly<Record<number, number>> = {
@@ -129,6 +129,8 @@ export class SSETransport implements Transport {
     return { ...message, nonce: this._nonce, restarted: true };
   }
 }
+
+export const open: OpenTransport = (tools, handlers) => new SSETransport(tools, handlers);
 
 /** Yield the `data` of each event of a stream, with its lines joined. */
 export async function* readData(

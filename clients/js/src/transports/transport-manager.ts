@@ -20,12 +20,13 @@ import type { PushName } from './transport-session.js';
 import type { OpenTransport, TransportTools } from './transport.js';
 import { WebSocketTransport } from './websocket.js';
 
-/** Transports by name; all but the first are loaded on demand. */
-const TRANSPORTS: Readonly<Record<string, () => OpenTransport | Promise<OpenTransport>>> = {
-  websocket: () => (tools, handlers) => new WebSocketTransport(tools.url('websocket'), handlers),
-  sse: () => import('./sse.js').then(({ SSETransport }) => (tools, handlers) => new SSETransport(tools, handlers)),
-  ably: () => import('./hosted/ably.js').then(({ ablyTransport }) => ablyTransport),
-  pusher: () => import('./hosted/pusher.js').then(({ pusherTransport }) => pusherTransport),
+const openSocket: OpenTransport = (tools, handlers) => new WebSocketTransport(tools.url('websocket'), handlers);
+
+/** Further transports by name, loaded on demand. */
+const TRANSPORTS: Readonly<Record<string, () => Promise<{ readonly open: OpenTransport }>>> = {
+  sse: () => import('./sse.js'),
+  ably: () => import('./hosted/ably.js'),
+  pusher: () => import('./hosted/pusher.js'),
 };
 
 export class TransportManager {
@@ -35,6 +36,7 @@ export class TransportManager {
   private _describing: AbortController | null = null;
   private _descriptor: Promise<unknown> | null = null;
   private _polling: AbortController | null = null;
+  private _sharing: Promise<OpenTransport> | undefined;
   private readonly _actions: Readonly<Record<Action, (socket: number, code: number) => unknown>> = {
     describe: () => this._describe(),
     renew: () => this._describe(),
@@ -54,7 +56,7 @@ export class TransportManager {
     private readonly _options: ClientOptions & Pick<Intervals, 'heartbeatInterval'>,
     private readonly _timing: Timing,
     private readonly _input: (apply: MachineInput) => void,
-    private readonly _report: (entry: Telemetry) => void = () => {},
+    private readonly _report: (entry: Telemetry) => void,
   ) {}
 
   /** Name of the transport that pushes events now. */
@@ -82,7 +84,7 @@ export class TransportManager {
   release(): void {
     this._describing?.abort();
     this._polling?.abort();
-    for (const socket of [...this._sessions.keys()]) this._close(socket, CloseCode.NORMAL);
+    for (const socket of this._sessions.keys()) this._close(socket, CloseCode.NORMAL);
   }
 
   /** Transport of the application's choice, else of the deployment's, as far as this platform has it. */
@@ -91,14 +93,25 @@ export class TransportManager {
     if (transport === 'websocket' || transport === 'sse') return transport;
     const { provider } = this._descriptors.last?.fields ?? {};
     if (provider !== 'websocket' && isText(provider)) return provider;
-    return typeof WebSocket === 'undefined' ? 'sse' : 'websocket';
+    return globalThis.WebSocket ? 'websocket' : 'sse';
   }
 
   private get _token(): string {
     return this._descriptors.last?.token ?? '';
   }
 
+  /** Load the opener of a transport. Tabs share a WebSocket where their browser has locks. */
+  private async _load(push: string): Promise<OpenTransport | undefined> {
+    if (push !== 'websocket') return (await TRANSPORTS[push]?.())?.open;
+    if ((this._options.shareConnection ?? true) && globalThis.navigator?.locks) {
+      return (this._sharing ??= import('./shared/shared-transport.js').then(({ share }) => share(openSocket), () => openSocket));
+    }
+    return openSocket;
+  }
+
   private _describe(): Promise<unknown> {
+    // The file arrives with the descriptor, not after it.
+    if (this._push === 'websocket') void this._load('websocket');
     this._describing?.abort();
     const controller = (this._describing = new AbortController());
     this._descriptor = this._descriptors
@@ -137,7 +150,7 @@ export class TransportManager {
     try {
       assertValid(this._descriptors.usable, 'a descriptor');
       const push = this._push;
-      const open = await TRANSPORTS[push]?.();
+      const open = await this._load(push);
       // The machine may have closed the socket while the code was loaded.
       if (this._sessions.get(socket) !== session) return;
       assertValid(open, `a supported provider instead of ${push}`);
@@ -210,13 +223,10 @@ export class TransportManager {
       this._input((machine) => machine.pollSucceeded({ ...result, more }));
       this._input((machine) => machine.generation(result.generation));
     } catch (error) {
-      if (!signal.aborted) this._onPollFailed(error);
+      if (signal.aborted) return;
+      const failure = this._failureOf(error, 'poll');
+      this._input((machine) => machine.pollFailed(failure));
     }
-  }
-
-  private _onPollFailed(error: unknown): void {
-    const failure = this._failureOf(error, 'poll');
-    this._input((machine) => machine.pollFailed(failure));
   }
 
   /** Return the cause of a failed request; developers get it too. */

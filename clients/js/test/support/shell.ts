@@ -138,6 +138,7 @@ class Shell {
       { transport: 'auto', heartbeatInterval: 30_000 },
       DEFAULT_TIMING,
       (apply) => apply(RECORDER),
+      () => {},
     );
     for (const [channel, position] of Object.entries(_channels)) {
       this._subscriptions.add(channel, {

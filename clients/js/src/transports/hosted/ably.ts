@@ -20,7 +20,7 @@ const UNAVAILABLE = 503;
 /** Ably's code for a channel that the token does not cover. */
 const NOT_COVERED = 40160;
 
-export function ablyTransport(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
+export function open(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
   return new HostedTransport(openAbly, tools, handlers);
 }
 

@@ -24,7 +24,7 @@ const TLS_ONLY = 4000;
 /** First of Pusher's codes after which the connection stays open. */
 const STAYS_OPEN = 4300;
 
-export function pusherTransport(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
+export function open(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
   return new HostedTransport(openPusher, tools, handlers);
 }
 
