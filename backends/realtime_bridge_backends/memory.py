@@ -122,9 +122,13 @@ class MemoryBackend(ListableLog, FoldingLog, Feed, Plugin):
         histories = {channel: self._lapsed(channel, now, first) for channel, first in keys.items()}
         return [histories[lease.channel].renew(lease.key, lease.attempt, now) for lease in leases]
 
-    async def channels(self) -> Sequence[str]:
+    async def channels(self, *, stored: bool = False) -> Sequence[str]:
         """Return the channels of this process."""
-        return self._histories.channels()
+        return self._histories.channels(stored=stored)
+
+    async def oldest(self, channel: str, limit: int = PAGE_EVENTS) -> Page:
+        """Return the oldest events of a channel."""
+        return self._current(channel).oldest(limit)
 
     async def generation(self, configuration: str) -> int:
         """Return the generation of this configuration.
@@ -202,9 +206,10 @@ class Histories:
     def __len__(self) -> int:
         return len(self._by_channel)
 
-    def channels(self) -> list[str]:
-        """Return the names of the channels."""
-        return list(self._by_channel)
+    def channels(self, *, stored: bool) -> list[str]:
+        """Return the names of the channels; those with stored events alone, if wanted."""
+        channels = self._by_channel.items()
+        return [name for name, history in channels if history.size or not stored]
 
     @property
     def size(self) -> int:

@@ -28,7 +28,7 @@ class SourceLog(MemoryBackend):
         self._names |= dict.fromkeys(event.channel for event in events)
         return await super().append(events)
 
-    async def channels(self) -> Sequence[str]:
+    async def channels(self, *, stored: bool = False) -> Sequence[str]:
         return list(self._names)
 
 

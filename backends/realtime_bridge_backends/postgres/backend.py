@@ -122,8 +122,16 @@ class PostgresBackend(TransactionalLog, ListableLog, FoldingLog, Feed, Plugin):
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
+        return await self._page(channel, after, limit)
+
+    async def oldest(self, channel: str, limit: int = PAGE_EVENTS) -> Page | Reset:
+        """Return the oldest events of a channel."""
+        return await self._page(channel, None, limit)
+
+    async def _page(self, channel: str, after: Position | None, limit: int) -> Page | Reset:
         limit = min(limit, PAGE_EVENTS)
-        arguments = [after.offset, after.offset, limit + 1, channel]
+        offset = after.offset if after else 0
+        arguments = [offset, offset, limit + 1, channel]
         rows = await self._query(queries.AFTER, arguments)
         if rows and rows[0][queries.IS_DUE_AFTER]:
             await self.positions([channel])  # it ends the silent owners
@@ -172,9 +180,11 @@ class PostgresBackend(TransactionalLog, ListableLog, FoldingLog, Feed, Plugin):
         await self._query("SELECT {}.rotate_epoch(%s, %s)", [channel, expected_epoch])
         return (await self.positions([channel]))[channel]
 
-    async def channels(self) -> Sequence[str]:
+    async def channels(self, *, stored: bool = False) -> Sequence[str]:
         """Return the channels of the schema."""
-        rows = await self._query("SELECT channel FROM {}.channels", [])
+        rows = await self._query(
+            "SELECT channel FROM {}.channels WHERE top >= first OR NOT %s", [stored]
+        )
         return [channel for (channel,) in rows]
 
     async def generation(self, configuration: str) -> int:

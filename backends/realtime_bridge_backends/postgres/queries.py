@@ -64,12 +64,15 @@ IS_DUE_AFTER, IS_DUE_LATEST, _SHOWN = 5, 4, 5
 
 
 def read_result(
-    rows: Sequence[Sequence[Any]], after: Position, limit: int, unreadable: UnreadableEvents
+    rows: Sequence[Sequence[Any]], after: Position | None, limit: int, unreadable: UnreadableEvents
 ) -> Page | Reset:
-    """Return the page after a position, or the reset if the history does not continue it."""
+    """Return the page after a position, or the reset if the history does not continue it.
+
+    Without a position, the rows are the oldest events.
+    """
     *place, first, id_at_offset = rows[0][_CHANNEL]
     top = position_from_row(place)
-    reason = reset_reason(after, top, first=first, stored_id=id_at_offset)
+    reason = after and reset_reason(after, top, first=first, stored_id=id_at_offset)
     if reason:
         return Reset(reason=reason, top=top)
     event_rows = _event_rows(rows)

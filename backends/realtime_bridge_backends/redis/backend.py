@@ -137,8 +137,14 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
+        return await self._page(channel, (after.epoch, after.offset, after.id or ""), limit)
+
+    async def oldest(self, channel: str, limit: int = PAGE_EVENTS) -> Page | Reset:
+        """Return the oldest events of a channel."""
+        return await self._page(channel, ("", 0, ""), limit)
+
+    async def _page(self, channel: str, position: tuple[str, int, str], limit: int) -> Page | Reset:
         limits = (min(limit, PAGE_EVENTS), PAGE_BYTES)
-        position = (after.epoch, after.offset, after.id or "")
         (answer,) = await self._read([("read", channel, (*position, *limits))])
         top = position_of(answer[1:4])
         if answer[0]:
@@ -185,9 +191,10 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         (answer,) = await self._run([call])
         return position_of(answer)
 
-    async def channels(self) -> Sequence[str]:
+    async def channels(self, *, stored: bool = False) -> Sequence[str]:
         """Return the channels of this prefix, by a scan of the keys."""
-        before, after = (text.encode() for text in (f"{self._prefix}:{{", "}:meta"))
+        part = "events" if stored else "meta"
+        before, after = (text.encode() for text in (f"{self._prefix}:{{", f"}}:{part}"))
         pattern = before + b"*" + after  # a prefix has no special character of patterns
         try:
             keys = {key async for key in self._client.scan_iter(pattern, count=SCAN_KEYS)}

@@ -695,7 +695,8 @@ local function read(keys, argv)
   if not epoch then return nil end
   if argv[1] == '0' and is_due(keys, top, lease_at) then return 1 end
   local after, limit = tonumber(argv[3]), tonumber(argv[5])
-  local reason = discontinuity(keys, epoch, top, id, argv[2], after, argv[4])
+  -- Without an epoch, the oldest events are read.
+  local reason = argv[2] ~= '' and discontinuity(keys, epoch, top, id, argv[2], after, argv[4])
   local answer = {reason or '', epoch, top, id, 0}
   if reason then return answer end
   local entries = redis.call('XRANGE', keys[2], '(' .. whole(after), '+', 'COUNT', limit + 1)

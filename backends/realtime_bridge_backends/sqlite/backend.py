@@ -138,6 +138,13 @@ class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
+        return await self._page(channel, after, limit)
+
+    async def oldest(self, channel: str, limit: int = PAGE_EVENTS) -> Page | Reset:
+        """Return the oldest events of a channel."""
+        return await self._page(channel, None, limit)
+
+    async def _page(self, channel: str, after: Position | None, limit: int) -> Page | Reset:
         session = await self._open()
 
         def read(connection: Connection) -> Page | Reset | None:
@@ -190,10 +197,10 @@ class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
         session = await self._open()
         return await session.write(lambda change: change.generation(configuration))
 
-    async def channels(self) -> Sequence[str]:
+    async def channels(self, *, stored: bool = False) -> Sequence[str]:
         """Return the channels of the file."""
         session = await self._open()
-        return await session.read(lambda connection: self._reader(connection).names())
+        return await session.read(lambda connection: self._reader(connection).names(stored=stored))
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:

@@ -59,8 +59,8 @@ class Reader:
             rows = {name: self._current(name, now) for name in names}
         return {name: row.position for name, row in rows.items() if row}
 
-    def page(self, name: str, after: Position, limit: int) -> Page | Reset | None:
-        """Return the events after a position, or a reset."""
+    def page(self, name: str, after: Position | None, limit: int) -> Page | Reset | None:
+        """Return the events after a position or the oldest ones, or a reset."""
         now = time.time()
         with reading(self._connection):
             channel = self._current(name, now)
@@ -68,10 +68,11 @@ class Reader:
                 return None
             is_idle = channel.has_idle_history(now, self._retention)
             first = channel.top + 1 if is_idle else channel.first
-            reason = reset_reason(
+            if after is None:
+                after = Position(channel.epoch, first - 1)
+            elif reason := reset_reason(
                 after, channel.position, first=first, stored_id=self._id_at(channel, after, first)
-            )
-            if reason:
+            ):
                 return Reset(reason=reason, top=channel.position)
             place = (channel.number, after.offset, min(limit, PAGE_EVENTS) + 1)
             rows = self._connection.execute(_EVENTS, place).fetchall()
@@ -92,9 +93,11 @@ class Reader:
             groups = self._groups(channel, after, min(limit, PAGE_EVENTS), key, now)
         return self._latest_page(channel, groups, min(limit, PAGE_EVENTS))
 
-    def names(self) -> list[str]:
-        """Return the names of all channels."""
-        return [name for (name,) in self._connection.execute("SELECT channel FROM channels")]
+    def names(self, *, stored: bool) -> list[str]:
+        """Return the names of all channels, or of those with stored events."""
+        command = "SELECT channel FROM channels WHERE state = ? OR NOT ?"
+        rows = self._connection.execute(command, (channels.STORED, stored))
+        return [name for (name,) in rows]
 
     def events(self, channel: Channel, rows: Iterable[tuple[int, int, bytes]]) -> list[Event]:
         """Return the readable events of rows, at their places in the epoch."""

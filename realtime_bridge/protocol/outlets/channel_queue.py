@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 
 from realtime_bridge.model.position import Position
 
+MAX_POSITIONS = 16_000
+"""Positions in memory: about as many as the log keeps of an outlet."""
+
 
 class ChannelQueue:
     """Channels of one outlet: which has events, and which has to wait after a failure.
@@ -35,10 +38,15 @@ class ChannelQueue:
             self._queue(channel)
 
     def keep(self, channels: Iterable[str]) -> None:
-        """Forget the channels that the log has no longer."""
-        for channel in self._tops.keys() - set(channels) - self._taken:
-            for table in (self._tops, self._positions, self._retries, self._failures, self._ready):
-                table.pop(channel, None)
+        """Drop the tops of delivered channels that are not among these.
+
+        Others stay until they are taken: what the log has removed of them is then found out. A
+        position stays too, since the log may get another event of its epoch.
+        """
+        waiting = self._ready.keys() | self._taken | self._retries.keys()
+        for channel in self._tops.keys() - set(channels) - waiting:
+            del self._tops[channel]
+            self._failures.pop(channel, None)
 
     def position(self, channel: str) -> Position:
         """Return the position to which a channel is delivered; its start, if that is unknown."""
@@ -65,7 +73,10 @@ class ChannelQueue:
 
     def move(self, channel: str, position: Position) -> None:
         """Record that a taken channel is delivered up to a position."""
+        self._positions.pop(channel, None)  # the dictionary is in the order of changes
         self._positions[channel] = position
+        if len(self._positions) > MAX_POSITIONS:
+            del self._positions[next(iter(self._positions))]
         self._failures.pop(channel, None)
 
     def release(self, channel: str) -> None:

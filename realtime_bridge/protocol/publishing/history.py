@@ -205,6 +205,10 @@ class History:
         start = len(self._events) - (self.top.offset - after.offset)
         return self._page(((event,) for event in islice(self._events, start, None)), limit)
 
+    def oldest(self, limit: int) -> Page:
+        """Return the oldest stored events."""
+        return self._page(((event,) for event in self._events), limit)
+
     def latest(self, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None) -> Page:
         """Return the latest event of each key beyond the offset `after`.
 

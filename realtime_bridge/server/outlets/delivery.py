@@ -6,7 +6,7 @@ import random
 import time
 
 from realtime_bridge.backend.calls import backend_call
-from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.event import Event
@@ -17,7 +17,7 @@ from realtime_bridge.protocol import backoff
 from realtime_bridge.protocol.outlets.channel_queue import ChannelQueue
 from realtime_bridge.protocol.outlets.timing import OutletTiming
 from realtime_bridge.server.outlets.outlet import Outlet
-from realtime_bridge.server.outlets.positions import OutletPositions, first_position
+from realtime_bridge.server.outlets.positions import OutletPositions
 from realtime_bridge.server.outlets.sender import WebhookSender
 from realtime_bridge.server.outlets.watched import digest
 from realtime_bridge.server.statistics import OutletCounts
@@ -43,7 +43,7 @@ class OutletDelivery:
     def __init__(
         self,
         outlet: Outlet,
-        log: Log,
+        log: ListableLog,
         sender: WebhookSender,
         counts: OutletCounts,
         timing: OutletTiming,
@@ -135,9 +135,10 @@ class OutletDelivery:
         """
         start = self.queue.position(channel)
         answer = await backend_call(self._log, self._log.read, channel, start, PAGE_EVENTS)
+        # The scan's top may be older: the channel would be read until the next scan.
+        self.queue.update({channel: answer.top})
         if isinstance(answer, Reset):
-            await self._skip(channel, start, answer)
-            return 0.0
+            answer = await self._oldest(channel, start)
         try:
             return await self._send_all(channel, answer)
         finally:
@@ -176,11 +177,15 @@ class OutletDelivery:
         self._stored_at[channel] = now
         return True
 
-    async def _skip(self, channel: str, start: Position, reset: Reset) -> None:
-        """Continue at the first position that the log still has."""
-        first = await first_position(self._log, channel, reset.top)
-        if self.queue.is_known(channel) and start.epoch == first.epoch:
-            missed = max(0, first.offset - start.offset)
+    async def _oldest(self, channel: str, start: Position) -> Page:
+        """Return the oldest events that the log still has, and count the missed ones."""
+        page = await backend_call(self._log, self._log.oldest, channel, PAGE_EVENTS)
+        events = () if isinstance(page, Reset) else page.events
+        oldest = events[0].position if events else None
+        top = page.top
+        before = Position(top.epoch, oldest.offset - 1 if oldest else top.offset)
+        missed = before.offset - start.offset
+        if self.queue.is_known(channel) and start.epoch == top.epoch and missed > 0:
             self._counts.missed += missed
             _logger.warning(
                 "outlet misses events outlet=%s channel=%s missed=%d: the log has removed them",
@@ -188,7 +193,8 @@ class OutletDelivery:
                 channel,
                 missed,
             )
-        self.queue.move(channel, first)
+        self.queue.move(channel, before)
+        return Page(events=events, top=top)
 
 
 def _is_behind(event: Event, position: Position) -> bool:

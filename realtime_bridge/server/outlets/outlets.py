@@ -139,9 +139,9 @@ class Outlets:
         """Queue the channels with new events, and renew the lease, until it is lost."""
         renewed = time.monotonic()
         while True:
-            names = [
-                name for name in await backend_call(log, log.channels) if not is_internal(name)
-            ]
+            # A read of a channel without events would keep it from its expiry.
+            names = await backend_call(log, log.channels, stored=True)
+            names = [name for name in names if not is_internal(name)]
             for delivery in deliveries:
                 delivery.queue.keep(names)
             for start in range(0, len(names), CHANNELS):

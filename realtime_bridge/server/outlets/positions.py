@@ -9,11 +9,10 @@ from realtime_bridge.backend.log import Log
 from realtime_bridge.model.channel import CONTROL
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.reset import Reset
 
 SHARDS = 16
-"""Channels of the log that share an outlet's positions: a log keeps 1 000 keys of each. A channel
-without events for 10 minutes needs no position, and its key goes first."""
+"""Channels of the log that share an outlet's positions: a log keeps 1 000 keys of each. Without
+its position, a channel is delivered again from its oldest event on."""
 
 
 class OutletPositions:
@@ -65,25 +64,3 @@ class OutletPositions:
 
 def _position(event: Event) -> Position:
     return Position.from_json(event.data)
-
-
-async def first_position(log: Log, channel: str, top: Position) -> Position:
-    """Return the first position from which a log can continue, by halving.
-
-    A log answers that a position is too old, but not which one is old enough. Of events that were
-    trimmed, the oldest one that is left is this position itself. Where more of them are trimmed
-    meanwhile, the next read is a reset too.
-
-    Raises:
-        PublishError: the log is unavailable.
-
-    """
-    low, high = 0, top.offset
-    while low < high:
-        middle = (low + high) // 2
-        answer = await backend_call(log, log.read, channel, Position(top.epoch, middle), 1)
-        if isinstance(answer, Reset):
-            low = middle + 1
-        else:
-            high = middle
-    return Position(top.epoch, low)

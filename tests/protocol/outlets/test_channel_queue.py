@@ -1,7 +1,7 @@
 """Order of an outlet's channels, without a clock."""
 
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol.outlets.channel_queue import ChannelQueue
+from realtime_bridge.protocol.outlets.channel_queue import MAX_POSITIONS, ChannelQueue
 
 
 def at(offset: int, epoch: str = "00000000") -> Position:
@@ -54,12 +54,23 @@ def test_other_epoch_is_queued() -> None:
     assert queue.take(0) == "a"
 
 
-def test_channel_that_the_log_lost_is_dropped_unless_it_is_taken() -> None:
-    queue = ChannelQueue({"a": at(1), "b": at(1), "c": at(1)})
+def test_channel_without_events_is_dropped_if_it_was_delivered() -> None:
+    queue = ChannelQueue({"a": at(1), "b": at(1), "c": at(2)})
     queue.update({"a": at(2), "b": at(2), "c": at(2)})
     assert queue.take(0) == "a"
-    queue.keep(["c"])
-    assert queue.is_known("a")
-    assert not queue.is_known("b")
-    assert queue.take(0) == "c"
+    queue.keep([])
+    queue.move("a", at(2))
+    queue.release("a")
+    assert queue.take(0) == "b"  # the log may have removed its event: a read finds that out
     assert queue.take(0) is None
+    queue.update({"c": at(3)})
+    assert queue.take(0) == "c"
+    assert queue.position("c") == at(2)
+
+
+def test_positions_in_memory_are_bounded() -> None:
+    queue = ChannelQueue({str(number): at(1) for number in range(MAX_POSITIONS)})
+    queue.move("0", at(2))
+    queue.move("new", at(1))
+    assert queue.is_known("0")
+    assert not queue.is_known("1")

@@ -188,11 +188,36 @@ async def test_events_that_the_log_removed_are_counted_and_logged(
             await publish(bridge, "job.7", range(1, 21))
             await target.until(lambda: target.requests > 1)
             is_down = False
-            await target.until_accepted(5)
+            await target.until_accepted(6)
             (counts,) = context_of(bridge).connections.statistics.outlets
-            assert counts.missed == 16  # of the oldest event, a log has no position before it
-    assert target.data() == {"job.7": [0, 17, 18, 19, 20]}
+            assert counts.missed == 15
+    assert target.data() == {"job.7": [0, 16, 17, 18, 19, 20]}
     assert "outlet misses events" in caplog.text
+
+
+async def test_channel_that_was_quiet_loses_no_event_and_expired_ones_are_counted() -> None:
+    now, is_down = 1_000.0, False
+    async with (
+        MemoryBackend(clock=lambda: now) as log,
+        Target(lambda: 500 if is_down else 200) as target,
+    ):
+        bridge = bridge_on(log)
+        bridge.outlet(target.url)
+        async with bridge:
+            await publish(bridge, "job.7", [0, 1])
+            await target.until_accepted(2)
+            now += 700  # its events expire; its position has to stay
+            await publish(bridge, "job.8", [0])
+            await target.until_accepted(3)
+            await publish(bridge, "job.7", [2])
+            await target.until_accepted(4)
+            is_down = True
+            await publish(bridge, "job.7", [3])
+            await target.until(lambda: target.requests > 4)
+            now += 700
+            (counts,) = context_of(bridge).connections.statistics.outlets
+            await until(lambda: counts.missed == 1)
+    assert target.data() == {"job.7": [0, 1, 2], "job.8": [0]}
 
 
 async def test_new_epoch_is_delivered_from_its_start(log: MemoryBackend) -> None:
