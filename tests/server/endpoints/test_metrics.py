@@ -4,20 +4,31 @@ import asyncio
 import json
 import re
 import signal
+import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import orjson
+import promql_parser
 import pytest
+import yaml
 from aiohttp import ClientSession
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from realtime_bridge.protocol.wire.rpc import signed_headers
 from realtime_bridge.server.auth.tokens import Tokens
 from tests.cli.processes import ServeProcess
-from tests.server.harness import SECRET, Serve, Site
+from tests.server.harness import SECRET, Client, Serve, Site
 from tests.services.redis import RedisServer
 
-DASHBOARD = Path(__file__).parents[3] / "docs" / "grafana-dashboard.json"
+DOCS = Path(__file__).parents[3] / "docs"
+DASHBOARD = DOCS / "grafana-dashboard.json"
+ALERTS = DOCS / "prometheus-alerts.yaml"
+
+WORKERS, CLIENTS, EVENTS = 4, 8, 5
 
 
 async def families(http: ClientSession, url: str) -> list[Metric]:
@@ -111,33 +122,93 @@ async def test_each_metric_has_a_help_text_of_its_own_and_a_usual_unit(site: Sit
     assert all(name.endswith("_seconds") for name in units)
 
 
-async def test_dashboard_uses_metrics_that_exist(site: Site) -> None:
-    known = {metric.name for metric in await families(site.http, site.url)}
+def queries_of_dashboard() -> list[str]:
     panels = json.loads(DASHBOARD.read_text())["panels"]
-    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def queries_of_alerts() -> list[str]:
+    groups = yaml.safe_load(ALERTS.read_text())["groups"]
+    return [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("queries", [queries_of_dashboard(), queries_of_alerts()])
+async def test_queries_are_promql_of_metrics_that_exist(site: Site, queries: list[str]) -> None:
+    known = {metric.name for metric in await families(site.http, site.url)}
     assert queries
-    for name in re.findall(r"realtime_\w+", " ".join(queries)):
-        assert re.sub("_(total|bucket|count|sum)$", "", name) in known, name
+    for query in queries:
+        promql_parser.parse(re.sub(r"\$__\w+", "5m", query))
+        for name in re.findall(r"realtime_\w+", query):
+            assert re.sub("_(total|bucket|count|sum)$", "", name) in known, name
 
 
-async def test_one_page_has_the_metrics_of_all_workers(tmp_path: Path) -> None:
+async def all_workers(http: ClientSession, url: str) -> list[Metric]:
+    """Return a page of metrics, once all workers answer."""
+    async with asyncio.timeout(30):
+        while len(page_workers(page := await families(http, url))) < WORKERS:  # noqa: ASYNC110 -- no event reports it
+            await asyncio.sleep(0.1)
+    return page
+
+
+async def publish(http: ClientSession, url: str) -> None:
+    """Publish one event, in a worker that the kernel chooses."""
+    body = orjson.dumps({"events": [{"channel": "news.1", "event": "e", "data": 1}]})
+    headers = signed_headers(SECRET, f"{time.time():.6f}", body)
+    # A connection of its own for each request: else one worker gets all of them.
+    async with http.post(
+        f"{url}/publish", data=body, headers={**headers, "connection": "close"}
+    ) as r:
+        assert r.status == 200
+
+
+def total(page: list[Metric], name: str, **labels: str) -> float:
+    """Return the sum of a metric over the workers."""
+    return sum(
+        sample.value
+        for metric in page
+        for sample in metric.samples
+        if sample.name == f"realtime_{name}" and labels.items() <= sample.labels.items()
+    )
+
+
+async def test_metrics_of_four_workers_add_up_to_the_truth(tmp_path: Path) -> None:
     with RedisServer(tmp_path, "--save", "") as redis:
         variables = {
             "REALTIME_SECRET": SECRET,
             "REALTIME_BACKEND": "redis",
             "REALTIME_REDIS_URL": redis.url,
         }
-        with ServeProcess("--workers", "2", folder=tmp_path, variables=variables) as server:
-            async with ClientSession() as http, asyncio.timeout(30):
-                while True:
-                    pages = [await families(http, server.url) for _ in range(3)]
-                    workers = [page_workers(page) for page in pages]
-                    if all(len(page) == 2 for page in workers):
-                        break
-                    await asyncio.sleep(0.1)
-            assert workers[0] == workers[1] == workers[2]
+        command = ("--workers", str(WORKERS))
+        with ServeProcess(*command, folder=tmp_path, variables=variables) as server:
+            async with ClientSession() as http, AsyncExitStack() as exits:
+                await all_workers(http, server.url)
+                clients = [await listen(server.url, n, exits) for n in range(CLIENTS)]
+                for _ in range(EVENTS):
+                    await publish(http, server.url)
+                async with asyncio.timeout(30):
+                    for client in clients:
+                        await client.events(EVENTS)
+                page = await all_workers(http, server.url)
             server.send(signal.SIGTERM)
             server.finish()
+    assert total(page, "connections", transport="websocket") == CLIENTS
+    assert total(page, "connections_opened_total", transport="websocket") == CLIENTS
+    assert total(page, "users") == CLIENTS
+    assert total(page, "events_published_total") == EVENTS
+    assert total(page, "event_deliveries_total") == EVENTS * CLIENTS
+    assert total(page, "log_up") == WORKERS
+    busy = sum(total(page, "users", worker=worker) > 0 for worker in page_workers(page))
+    assert total(page, "events_announced_total") == EVENTS * busy
+
+
+async def listen(url: str, number: int, exits: AsyncExitStack) -> Client:
+    """Open a client of a user of its own, which subscribes."""
+    opening = connect(f"{url.replace('http', 'ws', 1)}/ws", compression=None, proxy=None)
+    client = Client(await exits.enter_async_context(opening))
+    tokens = Tokens(SECRET, issuer="realtime")
+    await client.introduce(tokens.issue(f"user{number}", channels=["news.*"]))
+    await client.subscribe("news.1")
+    return client
 
 
 def page_workers(page: list[Metric]) -> set[str]:
