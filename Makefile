@@ -28,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE =
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: docs fuzz histories load soak mutants vite help demo demo-postgres demo-celery demo-chat demo-htmx coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: audit docs fuzz histories load soak mutants vite help demo demo-postgres demo-celery demo-chat demo-htmx coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -49,6 +49,7 @@ help:
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make vite     an application of Vite installs the packed npm package, and connects (a minute)"
 	@echo "make fuzz     random input for the server's parsers and routes, a minute each (ARGS='--seconds 600')"
+	@echo "make audit    ask PyPI and npm for known vulnerabilities of the pinned dependencies"
 	@echo "make histories"
 	@echo "              random histories of keys with owners, on each log and on the model (ARGS='--count 20000')"
 	@echo "make load     nodes, workers and clients under faults, with more of everything than the tests have;"
@@ -132,6 +133,14 @@ fuzz: .venv
 
 histories: test-packages .venv
 	for log in memory redis postgres sqlite; do .venv/bin/python -m tests.fuzz.histories $$log $(ARGS) || exit 1; done
+
+# Advisories for what the lock files pin: of PyPI, and of the npm registry.
+audit:
+	@mkdir -p build
+	$(UV) export --quiet --locked --all-extras --all-groups --no-emit-project --no-hashes --output-file build/requirements.txt
+	$(UV) tool run pip-audit --disable-pip --no-deps --requirement build/requirements.txt
+	npm audit --prefix $(CLIENT)
+	npm audit --prefix $(CLIENT)/$(OLDER)
 
 # It asks the npm registry for Vite and React.
 vite: test-packages .venv $(CLIENT)/node_modules/.installed
