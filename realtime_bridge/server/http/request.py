@@ -94,14 +94,14 @@ class Request:
 
     @cached_property
     def query_params(self) -> Mapping[str, str]:
-        """Query parameters by name; the last value of a repeated parameter."""
+        """Query parameters by name, also empty ones; the last value of a repeated parameter."""
         query = self.scope.get("query_string", b"")
-        return dict(parse_qsl(query.decode("latin-1"))) if query else {}
+        return dict(_parse_query(query)) if query else {}
 
     def query_list(self, name: str) -> list[str]:
         """Return all values of a query parameter, in order."""
-        query = self.scope.get("query_string", b"").decode("latin-1")
-        return [value for key, value in parse_qsl(query) if key == name]
+        query = self.scope.get("query_string", b"")
+        return [value for key, value in _parse_query(query) if key == name]
 
     @cached_property
     def cookies(self) -> Mapping[str, str]:
@@ -197,6 +197,11 @@ class Request:
         """Wait until the client closes the connection."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+
+def _parse_query(query: bytes) -> list[tuple[str, str]]:
+    # An empty parameter is not an absent one: `key=` would get the events of all keys.
+    return parse_qsl(query.decode("latin-1"), keep_blank_values=True)
 
 
 def _is_cookie(name: bytes) -> bool:
