@@ -88,13 +88,13 @@ class ServerPublisher:
         self, events: Iterable[Publication], *, transaction: object = None
     ) -> list[Receipt]:
         """Publish up to 500 events in order; see `Broadcaster.publish_many`."""
-        batch = publication_events(events)
         # Here, and not in the broadcaster: workers' events pass through that one too.
         if self._undeclared:
-            self._undeclared.check(batch)
+            events = publication_events(events)
+            self._undeclared.check(events)
         if self._lazy_start:  # without a call: it is None in most servers
             await self._lazy_start.prepare()
-        receipts = await self._pipeline.broadcaster.publish_many(batch, transaction=transaction)
+        receipts = await self._pipeline.broadcaster.publish_many(events, transaction=transaction)
         if self._has_own_log and not self._context.status.is_started:
             # The log has the events, and no server delivers from it yet.
             return [replace(receipt, pushed=False) for receipt in receipts]
