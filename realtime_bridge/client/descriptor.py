@@ -95,6 +95,8 @@ class DescriptorStore:
 
     def __init__(self, url: str, *, client: str, token: Token, http: BridgeHTTP) -> None:
         self.last: Descriptor | None = None
+        self.channel_limit: int = CHANNEL_LIMIT
+        """Largest number of channels on one connection, and in one poll."""
         self._base = _with_path(url, "/connect")
         self._client = client
         self._credentials = token
@@ -102,14 +104,9 @@ class DescriptorStore:
         self._expires = 0.0
 
     @property
-    def is_usable(self) -> bool:
-        """True while the last descriptor has a token that has not expired."""
-        return self.last is not None and self.last.token is not None and _now() < self._expires
-
-    @property
-    def channel_limit(self) -> int:
-        """Largest number of channels on one connection, and in one poll."""
-        return self.last.channel_limit if self.last else CHANNEL_LIMIT
+    def usable(self) -> Descriptor | None:
+        """Last descriptor, while it has a token that has not expired."""
+        return self.last if self.last and self.last.token and _now() < self._expires else None
 
     def url(self, name: str) -> str:
         """Return the URL of a route; before the first descriptor, its usual URL.
@@ -130,8 +127,8 @@ class DescriptorStore:
             TokenUnavailableError: the application has none now.
 
         """
-        if self.is_usable and self.last and self.last.token:
-            return self.last.token
+        if (descriptor := self.usable) and descriptor.token:
+            return descriptor.token
         return await self._application_token()
 
     async def fetch(self) -> HTTPResult:
@@ -148,6 +145,7 @@ class DescriptorStore:
         except ProtocolError as error:
             _logger.warning("invalid descriptor: url=%s error=%r", self._base, error)
             return HTTPResult.foreign(OK)
+        self.channel_limit = self.last.channel_limit
         self._expires = _now() + self.last.terms.expires / 1_000
         return result
 

@@ -13,7 +13,7 @@ from realtime_bridge.client.descriptor import (
     RouteMissingError,
     TokenUnavailableError,
 )
-from realtime_bridge.client.poll_answer import FINAL
+from realtime_bridge.client.poller import FINAL
 from realtime_bridge.client.subscription_set import DeniedError
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event

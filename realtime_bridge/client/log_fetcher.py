@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from realtime_bridge.client.bridge_http import OK, HTTPResult
-from realtime_bridge.client.poll_answer import as_messages, chunked
+from realtime_bridge.client.poller import as_messages, chunked, request
 from realtime_bridge.client.transport import Message, TransportTools
 
 
@@ -21,12 +21,8 @@ async def fetch(tools: TransportTools, channels: Collection[str]) -> HTTPResult:
     fields: Mapping[str, Any] = {}
     try:
         async with asyncio.timeout(tools.timing.fetch_timeout / 1_000):
-            for names in chunked(list(channels), tools.descriptors.channel_limit):
-                token = await tools.descriptors.token()
-                positions = tools.channels.positions_of(names)
-                result = await tools.http.post(
-                    tools.descriptors.url("poll"), {"positions": positions}, token
-                )
+            for names in chunked(channels, tools.descriptors.channel_limit):
+                _, result = await request(tools, names)
                 if result.status != OK:
                     return result
                 fields = result.fields or {}

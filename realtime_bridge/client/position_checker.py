@@ -8,7 +8,7 @@ from typing import Any
 from realtime_bridge.backend.provider_connection import AccessDeniedError, ConnectionLostError
 from realtime_bridge.client.bridge_http import OK, HTTPResult
 from realtime_bridge.client.log_fetcher import fetch
-from realtime_bridge.client.poll_answer import as_messages
+from realtime_bridge.client.poller import as_messages
 from realtime_bridge.client.transport import Message, TransportTools
 from realtime_bridge.protocol.client.credentials import DENIAL
 

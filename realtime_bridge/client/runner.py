@@ -74,7 +74,7 @@ class ClientRunner:
             handle(*args)
             return
         now, before = _now(), self.machine.mode
-        self.machine.at(now, random.random())  # noqa: S311 -- it spreads clients
+        self.machine.now, self.machine.draw = now, random.random()  # noqa: S311 -- it spreads clients
         self._is_batching = True
         try:
             handle(*args)

@@ -65,7 +65,6 @@ class _Channel:
     def __init__(self, name: str, client: str, position: Position | None) -> None:
         self.name = name
         self.reducer = Reducer(client=client, position=position)
-        self.error: str | None = None
         self.handled = position
         """Position of the last item that the handler took."""
         self.waiting = 0
@@ -103,6 +102,8 @@ class SubscriptionSet:
         """Set while `take` has an item."""
         self.behind: set[str] = set(channels)
         """Channels with missing events, as far as the server reported."""
+        self.errors: dict[str, str] = {}
+        """Reason of each channel that is denied."""
         self.unpushed: Collection[str] = ()
         """Channels that the live transport does not push now: they are polled."""
         self._channels = {name: _Channel(name, client, at) for name, at in channels.items()}
@@ -113,7 +114,7 @@ class SubscriptionSet:
     @property
     def names(self) -> list[str]:
         """Channels that are wanted, and not denied."""
-        return [name for name, channel in self._channels.items() if channel.error is None]
+        return [name for name in self._channels if name not in self.errors]
 
     def positions_of(self, names: Iterable[str]) -> dict[str, Position | None]:
         """Return the positions of those channels that are wanted, and not denied."""
@@ -131,14 +132,9 @@ class SubscriptionSet:
             for name, channel in self._channels.items()
         }
 
-    @property
-    def errors(self) -> dict[str, str]:
-        """Reason of each channel that is denied."""
-        return {name: one.error for name, one in self._channels.items() if one.error is not None}
-
     def has(self, name: str) -> bool:
         """Return whether a channel is wanted, and not denied."""
-        return name in self._channels and self._channels[name].error is None
+        return name in self._channels and name not in self.errors
 
     def position(self, name: str) -> Position | None:
         """Return the position of a channel."""
@@ -159,15 +155,15 @@ class SubscriptionSet:
 
     def event(self, event: Event) -> bool:
         """Handle a pushed event."""
-        channel = self._channels.get(event.channel)
-        if channel is None or channel.error is not None:
+        channel = self._allowed(event.channel)
+        if channel is None:
             return False
         return self._perform(channel, channel.reducer.event(event))
 
     def page(self, name: str, events: Sequence[Event], top: Position, *, more: bool) -> bool:
         """Handle a page of the log, whose channel stands at `top`."""
-        channel = self._channels.get(name)
-        if channel is None or channel.error is not None:
+        channel = self._allowed(name)
+        if channel is None:
             return False
         reducer = channel.reducer
         self._announce(channel, (name, reducer.position or top))
@@ -180,8 +176,8 @@ class SubscriptionSet:
         self, name: str, reason: ResetReason, position: Position | None, asked: Position | None
     ) -> bool:
         """Handle a reset; `asked` is the position in the request that it answers."""
-        channel = self._channels.get(name)
-        if channel is None or channel.error is not None:
+        channel = self._allowed(name)
+        if channel is None:
             return False
         if position is None:
             self._announce(channel, (name, NOWHERE))
@@ -189,17 +185,17 @@ class SubscriptionSet:
 
     def offset_announced(self, name: str, offset: int) -> bool:
         """Handle the offset of a channel in a heartbeat or a stub."""
-        channel = self._channels.get(name)
-        if channel is None or channel.error is not None:
+        channel = self._allowed(name)
+        if channel is None:
             return False
         return self._perform(channel, channel.reducer.announced(offset))
 
     def deny(self, name: str, reason: str) -> None:
         """End one channel of this client: the server denies it for good."""
-        channel = self._channels.get(name)
-        if channel is None or channel.error is not None:
+        channel = self._allowed(name)
+        if channel is None:
             return
-        channel.error = reason
+        self.errors[name] = reason
         self._announce(channel, DeniedError(f"{name}: {reason}"))
         channel.reducer.interrupted()
         self.behind.discard(name)
@@ -224,8 +220,12 @@ class SubscriptionSet:
         """Record that the connection was lost, and with it the answers that it owed."""
         for channel in self._channels.values():
             channel.reducer.interrupted()
-            if channel.error is None:
+            if channel.name not in self.errors:
                 self.behind.add(channel.name)
+
+    def _allowed(self, name: str) -> _Channel | None:
+        """Return a channel that is wanted, and not denied."""
+        return None if name in self.errors else self._channels.get(name)
 
     def _announce(self, channel: _Channel, outcome: tuple[str, Position] | DeniedError) -> None:
         if not channel.is_announced:
@@ -245,7 +245,7 @@ class SubscriptionSet:
         return is_missing
 
     def _note_phase(self, channel: _Channel) -> None:
-        if channel.error is None and channel.reducer.phase != "current":
+        if channel.name not in self.errors and channel.reducer.phase != "current":
             self.behind.add(channel.name)
         else:
             self.behind.discard(channel.name)

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
 from functools import partial
 from typing import Any, Literal
 
-from realtime_bridge.client.bridge_http import OK, HTTPResult
-from realtime_bridge.client.descriptor import RouteMissingError, TokenUnavailableError
+from realtime_bridge.client.bridge_http import OK
+from realtime_bridge.client.descriptor import Descriptor, RouteMissingError
 from realtime_bridge.client.hosted_transport import HostedTransport, listenable_backend
-from realtime_bridge.client.poll_answer import PollAnswer, Positions, apply, chunked
+from realtime_bridge.client.poller import Poller
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.sse_transport import SSETransport
 from realtime_bridge.client.transport import (
@@ -21,7 +21,6 @@ from realtime_bridge.client.transport_session import TransportSession
 from realtime_bridge.client.websocket_transport import WebSocketTransport
 from realtime_bridge.protocol.client.commands import Action, Command, Options
 from realtime_bridge.protocol.wire.close_codes import CloseCode
-from realtime_bridge.protocol.wire.messages import ProtocolError
 
 TransportName = Literal["auto", "websocket", "sse", "poll"]
 
@@ -66,6 +65,7 @@ class TransportManager:
         self._options = options
         self._transports = transports
         self._tasks = tasks
+        self._poller = Poller(tools, runner, recover=self._recover, leave=self._leave)
         self._sessions: dict[int, TransportSession] = {}
         self._serving: dict[int, asyncio.Task[None]] = {}
         self._main: TransportSession | None = None
@@ -84,7 +84,9 @@ class TransportManager:
             case "close":
                 self._close(number)
             case "poll":
-                self._polling = self._spawn(self._poll(self._sessions.get(number)))
+                session = self._sessions.get(number)
+                names = session.requests.unpushed if session else None
+                self._polling = self._spawn(self._poller.poll(names))
             case "abandon":
                 _cancel(self._polling)
             case _:
@@ -128,38 +130,39 @@ class TransportManager:
             )
 
     def _open(self, number: int) -> None:
-        session = self._sessions[number] = TransportSession(
-            number,
-            self._tools,
-            self._machine,
-            heartbeat_interval=self._options.heartbeat_interval,
-            on_ready=self._on_ready,
-            on_closed=self._lose,
-        )
-        if self._descriptors.is_usable:
-            self._connect(number, session)
-        elif waiting := self._spawn(self._connect_later(number, session)):
+        if descriptor := self._descriptors.usable:
+            self._connect(number, descriptor)
+        elif waiting := self._spawn(self._connect_later(number)):
             self._serving[number] = waiting
 
-    async def _connect_later(self, number: int, session: TransportSession) -> None:
+    async def _connect_later(self, number: int) -> None:
         """Connect with a fresh descriptor: a token that expired meanwhile would be denied."""
         if self._describing is None or self._describing.done():
             self._start_describing()
         if self._describing:
             await asyncio.wait([self._describing])
-        if self._descriptors.is_usable:
-            self._connect(number, session)
+        if descriptor := self._descriptors.usable:
+            self._connect(number, descriptor)
         else:
-            self._batch(session.closed, CloseCode.ABNORMAL)
+            self._lose(number)
+            self._batch(self._machine.closed, number)
 
-    def _connect(self, number: int, session: TransportSession) -> None:
+    def _connect(self, number: int, descriptor: Descriptor) -> None:
+        push = self._push_name(descriptor)
+        session = self._sessions[number] = TransportSession(
+            number,
+            self._tools,
+            self._machine,
+            channel_limit=descriptor.channel_limit,
+            heartbeat_interval=self._options.heartbeat_interval,
+            on_ready=self._on_ready,
+            on_closed=self._lose,
+        )
         handlers = TransportHandlers(
             opened=partial(self._batch, self._machine.opened, number),
             receive=partial(self._batch, session.receive),
             closed=partial(self._batch, session.closed),
         )
-        push = self._push_name
-        session.carry(self._descriptors.channel_limit)
         try:
             session.transport = self._transports[push](self._tools, handlers)
         except RouteMissingError as error:
@@ -171,24 +174,22 @@ class TransportManager:
         if running := self._spawn(session.transport.run()):
             self._serving[number] = running
 
-    @property
-    def _push_name(self) -> str:
+    def _push_name(self, descriptor: Descriptor) -> str:
         if self._transport != "auto":
             return self._transport
-        descriptor = self._descriptors.last
-        provider = descriptor.provider if descriptor else "websocket"
         # Without the provider's SDK here, the server itself may still push.
+        provider = descriptor.provider
         return "hosted" if provider != "websocket" and listenable_backend(provider) else "websocket"
 
     def _on_ready(self, number: int) -> None:
         former, self._main = self._main, self._sessions.get(number)
-        self._channels.unpushed = self._main.unpushed if self._main else ()
+        self._channels.unpushed = self._main.requests.unpushed if self._main else ()
         self._machine.ready(number)
         if former and self._main:
             # The former connection closes, and owes the answers to these channels.
             for channel in self._channels.names:
                 if channel in self._channels.behind:
-                    self._main.subscribe(channel)
+                    self._main.requests.subscribe(channel)
 
     def _close(self, number: int) -> None:
         session = self._sessions.get(number)
@@ -206,60 +207,16 @@ class TransportManager:
             self._channels.unpushed = ()
             self._channels.interrupted()
 
-    async def _poll(self, session: TransportSession | None) -> None:
-        """Poll all channels, or those that a session does not push.
-
-        One request follows the other, each for as many channels as the server accepts.
-        """
-        names = list(session.unpushed) if session else self._channels.names
-        answer = PollAnswer()
-        for piece in chunked(names, self._descriptors.channel_limit):
-            positions = self._channels.positions_of(piece)
-            result = await self._request_poll(positions)
-            if result.status == OK:
-                result = self._apply(answer, result, positions)
-                self._batch(self._leave_denied, answer)
-            if result.status != OK:
-                self._batch(self._on_poll_failed, result)
-                return
-        self._batch(self._on_poll_ended, answer)
-
-    async def _request_poll(self, positions: Positions) -> HTTPResult:
-        try:
-            token = await self._descriptors.token()
-            url = self._descriptors.url("poll")
-            return await self._tools.http.post(url, {"positions": positions}, token)
-        except (TokenUnavailableError, RouteMissingError) as error:
-            _logger.info("poll failed: error=%r", error)
-            return HTTPResult(message=str(error))
-
-    def _on_poll_failed(self, result: HTTPResult) -> None:
-        self._machine.poll_failed(result.status, result.retry_after, result.code, result.message)
-
-    def _apply(self, answer: PollAnswer, result: HTTPResult, asked: Positions) -> HTTPResult:
-        try:
-            apply(answer, result.fields or {}, asked, self._channels)
-        except (ProtocolError, KeyError, TypeError, ValueError) as error:
-            _logger.info("invalid answer to a poll: error=%r", error)
-            return HTTPResult.foreign(OK)
-        return result
-
-    def _leave_denied(self, answer: PollAnswer) -> None:
+    def _leave(self, channels: Collection[str]) -> None:
         for session in self._sessions.values():
-            session.leave(answer.denied)
-        answer.denied.clear()
+            session.leave(channels)
 
-    def _on_poll_ended(self, answer: PollAnswer) -> None:
-        more = False
-        for channel in answer.missing:
-            if self._main and self._main.pushes(channel):
-                self._main.subscribe(channel)
-            else:
-                more = True
-        self._machine.poll_succeeded(
-            moved=answer.moved, more=more, next_ms=answer.next_ms, ok=answer.ok
-        )
-        self._machine.generation(answer.generation)
+    def _recover(self, channel: str) -> bool:
+        """Request a channel's missing events on the live transport, if that pushes them."""
+        if self._main is None or not self._main.requests.pushes(channel):
+            return False
+        self._main.requests.subscribe(channel)
+        return True
 
 
 def _cancel(task: "asyncio.Task[None] | None") -> None:

@@ -1,14 +1,13 @@
 """Conversation on one transport: introduction, subscriptions and received messages."""
 
 import logging
-import random
 import uuid
 from collections.abc import Callable, Collection
 from typing import ClassVar
 
 from realtime_bridge.client.descriptor import milliseconds
-from realtime_bridge.client.poll_answer import FINAL, FORBIDDEN, apply_page, is_healthy
-from realtime_bridge.client.questions import PING, TOKEN, Questions
+from realtime_bridge.client.poller import FINAL, FORBIDDEN, apply_page, is_healthy
+from realtime_bridge.client.requests import PING, TOKEN, Requests
 from realtime_bridge.client.transport import (
     INVALID_MESSAGE,
     Handle,
@@ -17,7 +16,6 @@ from realtime_bridge.client.transport import (
     TransportTools,
 )
 from realtime_bridge.model.position import Position
-from realtime_bridge.protocol.client.carried_channels import CarriedChannels
 from realtime_bridge.protocol.client.machine import Machine
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -33,6 +31,7 @@ class TransportSession:
         number: Number of the socket in the machine's inputs and commands.
         tools: Parts of the client.
         machine: Receiver of the inputs.
+        channel_limit: Number of channels that the transport carries: the first ones.
         heartbeat_interval: Time without a sent message after which a ping is sent, in ms.
         on_ready: Called when `welcome` came and each subscription was answered.
         on_closed: Called when the transport has ended, before the machine's input.
@@ -45,13 +44,13 @@ class TransportSession:
         tools: TransportTools,
         machine: Machine,
         *,
+        channel_limit: int,
         heartbeat_interval: int,
         on_ready: Callable[[int], None],
         on_closed: Callable[[int], None],
     ) -> None:
         self._number = number
         self._channels = tools.channels
-        self._timing = tools.timing
         self._call_later = tools.call_later
         self._machine = machine
         self._heartbeat_interval = heartbeat_interval
@@ -64,33 +63,12 @@ class TransportSession:
         self._refusal: tuple[str | None, str | None] = (None, None)
         """Code and words of the server's last `error`."""
         self._is_welcome = self._is_ready = self._is_over = False
-        self._unanswered: set[str] = set()
-        """Channels whose first answer makes the session ready."""
-        self._questions = Questions(
-            number, machine, timing=tools.timing, call_later=tools.call_later
+        self.requests: Requests = Requests(
+            number, tools, machine, limit=channel_limit, send=self._send
         )
-        self._asked: dict[str, Position | None] = {}
-        """Positions in the subscriptions that have no answer yet."""
-        self._again: set[str] = set()
-        """Channels to request again after the answer that is due."""
-        self._carried = CarriedChannels()
-        self._retries: dict[str, Handle] = {}
+        """Requests that the server has not answered, and the channels that the transport carries.
+        """
         self._keep_alive: Handle | None = None
-
-    @property
-    def unpushed(self) -> Collection[str]:
-        """Channels whose events this transport does not push, in their state of any moment."""
-        return self._carried.unpushed
-
-    def pushes(self, channel: str) -> bool:
-        """Return whether a request here brings a channel's events; if not, polls have to help."""
-        return self._carried.pushes(channel) and not self._questions.is_overdue(channel)
-
-    def carry(self, limit: int) -> None:
-        """Choose the channels that this transport carries: the first ones, up to its limit."""
-        self._carried.limit = limit
-        for channel in self._channels.names:
-            self._carried.carry(channel)
 
     def introduce(self, token: str) -> None:
         """Send `connect`."""
@@ -99,35 +77,14 @@ class TransportSession:
     def renew(self, token: str) -> None:
         """Send a fresh token; another `welcome` answers it."""
         if self._is_welcome:
-            self._questions.ask(TOKEN)
+            self.requests.ask(TOKEN)
             self._send("token", token=token, nonce=self._nonce)
 
     def ping(self) -> None:
         """Send a ping; a `pong` with its nonce answers it."""
         self._ping_nonce = uuid.uuid4().hex[:16]
-        self._questions.ask(PING)
+        self.requests.ask(PING)
         self._send("ping", nonce=self._ping_nonce)
-
-    def subscribe(self, channel: str) -> None:
-        """Request the events after the channel's position.
-
-        The server closes a connection with two requests for one channel in flight, so the second
-        one follows the answer to the first.
-        """
-        if (
-            not self._is_welcome
-            or not self._channels.has(channel)
-            or not self._carried.carry(channel)
-        ):
-            return
-        if channel in self._asked:
-            self._again.add(channel)
-            return
-        position = self._channels.position(channel)
-        self._asked[channel] = position
-        self._questions.ask(channel)
-        fields = {"position": position} if position else {}
-        self._send("subscribe", channel=channel, **fields)
 
     def close(self) -> None:
         """End the conversation at the machine's command."""
@@ -169,12 +126,10 @@ class TransportSession:
             self._machine.clock_changed(self._number)
         self._report_health(message)
         if self._is_welcome:
-            self._questions.answered(TOKEN)
+            self.requests.answered(TOKEN)
             return
         self._is_welcome = True
-        for channel in self._channels.names:
-            self.subscribe(channel)
-        self._unanswered = set(self._asked)
+        self.requests.start()
         self._check_ready()
 
     def _on_event(self, message: Message) -> None:
@@ -185,7 +140,7 @@ class TransportSession:
             return
         self._machine.event_received()
         if self._channels.event(event):
-            self.subscribe(event.channel)
+            self.requests.subscribe(event.channel)
 
     def _skip(self, message: Message, error: Exception) -> None:
         """Handle a pushed event that breaks the rules; a page of the log resets the channel."""
@@ -198,15 +153,14 @@ class TransportSession:
 
     def _on_subscribed(self, message: Message) -> None:
         channel = str(message.get("channel"))
-        asked = self._asked.get(channel)
-        is_wanted_again = self._answered(channel)
-        self._carried.subscribed(channel)
+        asked = self.requests.asked.get(channel)
+        is_wanted_again = self.requests.subscribed(channel)
         # Without a log there is neither a position nor a page.
         if "epoch" in message:
             top = Position.from_json(message)
             is_wanted_again |= apply_page(self._channels, channel, message, top, asked)
         if is_wanted_again:
-            self.subscribe(channel)
+            self.requests.subscribe(channel)
         self._check_ready()
 
     def _on_reset(self, message: Message) -> None:
@@ -215,22 +169,23 @@ class TransportSession:
             self._deny(channel, FORBIDDEN)
             return
         position = Position.from_json(message) if "epoch" in message else None
-        if self._channels.reset(channel, message["reason"], position, self._asked.get(channel)):
-            self.subscribe(channel)
+        if self._channels.reset(
+            channel, message["reason"], position, self.requests.asked.get(channel)
+        ):
+            self.requests.subscribe(channel)
 
     def _on_stub(self, message: Message) -> None:
         self._on_offset(str(message.get("channel")), message["offset"])
 
     def _on_refused(self, message: Message) -> None:
         channel = str(message.get("channel"))
-        self._answered(channel)
         reason = str(message.get("message"))
         if message.get("code") in FINAL:
             _logger.warning("channel denied: channel=%r reason=%r", channel, reason)
             self._deny(channel, reason)
         else:
             _logger.info("channel refused: channel=%r reason=%r", channel, reason)
-            self._retry(channel)
+            self.requests.refused(channel)
         self._check_ready()
 
     def _on_heartbeat(self, message: Message) -> None:
@@ -241,7 +196,7 @@ class TransportSession:
 
     def _on_pong(self, message: Message) -> None:
         # The provider's and the stream's own pong shows nothing about the server.
-        self._questions.answered(PING, prompt=message.get("nonce") == self._ping_nonce)
+        self.requests.answered(PING, prompt=message.get("nonce") == self._ping_nonce)
 
     def _on_drain(self, message: Message) -> None:
         after, window = (milliseconds(message.get(name), 0) for name in ("after", "window"))
@@ -284,7 +239,7 @@ class TransportSession:
 
     def _on_offset(self, channel: str, offset: int) -> None:
         if self._channels.offset_announced(channel, offset):
-            self.subscribe(channel)
+            self.requests.subscribe(channel)
 
     def _send(self, kind: str, **fields: object) -> None:
         if self._keep_alive:
@@ -293,57 +248,24 @@ class TransportSession:
         if self.transport:
             self.transport.send({"type": kind, **fields})
 
-    def _answered(self, channel: str) -> bool:
-        """Record the answer to a subscription, and return whether another one is wanted."""
-        self._asked.pop(channel, None)
-        self._questions.answered(channel)
-        self._unanswered.discard(channel)
-        is_wanted_again = channel in self._again
-        self._again.discard(channel)
-        return is_wanted_again
-
     def _check_ready(self) -> None:
-        if self._is_welcome and not self._is_ready and not self._unanswered:
+        if self._is_welcome and not self._is_ready and not self.requests.unanswered:
             self._is_ready = True
             self._on_ready(self._number)
 
     def _deny(self, channel: str, reason: str) -> None:
         self._channels.deny(channel, reason)
-        self._leave(channel)
+        self.requests.leave(channel)
 
     def leave(self, channels: Collection[str]) -> None:
         """Forget channels that a poll denied."""
         for channel in channels:
-            self._leave(channel)
+            self.requests.leave(channel)
         self._check_ready()
-
-    def _leave(self, channel: str) -> None:
-        """Forget a channel; another one may take its place."""
-        self._answered(channel)
-        if handle := self._retries.pop(channel, None):
-            handle.cancel()
-        if successor := self._carried.leave(channel):
-            if not self._is_ready:
-                self._unanswered.add(successor)
-            self.subscribe(successor)
-
-    def _retry(self, channel: str) -> None:
-        self._carried.refused(channel)
-        if handle := self._retries.pop(channel, None):
-            handle.cancel()
-        wait = self._timing.subscribe_retry * random.uniform(0.8, 1.2)  # noqa: S311 -- it spreads
-        # One after the other: together they would exceed the server's limit again.
-        wait += self._timing.subscribe_pace * len(self._retries)
-        self._retries[channel] = self._call_later(wait / 1_000, lambda: self._try_again(channel))
-
-    def _try_again(self, channel: str) -> None:
-        self._retries.pop(channel, None)
-        self.subscribe(channel)
 
     def _release(self) -> None:
         self._is_over = True
         self._is_welcome = False
-        self._questions.release()
-        for handle in (self._keep_alive, *self._retries.values()):
-            if handle:
-                handle.cancel()
+        self.requests.release()
+        if self._keep_alive:
+            self._keep_alive.cancel()

@@ -1,18 +1,24 @@
 """Health of one socket, as far as the messages on that socket show it."""
 
+from dataclasses import dataclass
 
+
+@dataclass(slots=True, kw_only=True)
 class LinkHealth:
-    """Health of one socket; nothing but that socket changes it. Times are in milliseconds."""
+    """Health of one socket; nothing but that socket changes it. Times are in milliseconds.
 
-    def __init__(self) -> None:
-        self.is_down: bool = False
-        """True while the server reports that its log or backend is down."""
-        self.is_overdue: bool = False
-        """True while the answer to a question is overdue."""
-        self.is_lagging: bool = False
-        """True while messages take longer than usual."""
-        self.quickest: int | None = None
-        """Shortest travel time of a message; None before a message that had its time."""
+    Args:
+        is_down: True while the server reports that its log or backend is down.
+        is_overdue: True while the answer to a question is overdue.
+        is_lagging: True while messages take longer than usual.
+        quickest: Shortest travel time of a message; None before a message that had its time.
+
+    """
+
+    is_down: bool = False
+    is_overdue: bool = False
+    is_lagging: bool = False
+    quickest: int | None = None
 
     def measure(self, now: int, sent: int, *, limit: int) -> None:
         """Compare the travel time of a message with that of the quickest one.

@@ -25,7 +25,7 @@ class LinkInputs(Transitions):
             return
         link.is_down = not ok
         if sent is not None:
-            link.measure(self._now, sent, limit=self.timing.late_after)
+            link.measure(self.now, sent, limit=self.timing.late_after)
             if socket == self._socket and self.mode in CONNECTED:
                 self._expect_heartbeat()
                 if link.is_lagging:

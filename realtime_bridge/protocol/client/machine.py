@@ -3,8 +3,6 @@
 The twin is `clients/js/src/machine/machine.ts`; both replay `tests/vectors/machine.json`.
 """
 
-from operator import itemgetter
-
 from realtime_bridge.protocol.client.commands import Mode, Options, Terms
 from realtime_bridge.protocol.client.credentials import DENIAL, failure_reason, refusal_reason
 from realtime_bridge.protocol.client.link_inputs import LinkInputs
@@ -13,16 +11,12 @@ from realtime_bridge.protocol.client.state import CONNECTED, RESTING
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 
-_TIME_AND_NAME = itemgetter(1, 0)
-"""Order in which timers fire."""
-
 
 class Machine(LinkInputs):
     """State machine of one client.
 
-    Before inputs, `at` sets the time of a monotonic clock, in milliseconds, and a random number in
-    [0, 1). After them, `take_commands` returns the commands of all of them. The client runner sets
-    one timer to `wake_at`, and calls `tick` then.
+    Before inputs, the client runner sets `now` and `draw`. After them, `take_commands` returns the
+    commands of all of them. The runner sets one timer to `wake_at`, and calls `tick` then.
 
     Args:
         options: Choices of the application.
@@ -38,11 +32,6 @@ class Machine(LinkInputs):
 
     def __init__(self, options: Options | None = None, timing: Timing | None = None) -> None:
         super().__init__(options or Options(), timing or Timing())
-
-    def at(self, now: int, draw: float) -> "Machine":
-        """Set the time and the random number of the next inputs."""
-        self._now, self._draw = now, draw
-        return self
 
     def start(self, cached: Terms | None = None) -> None:
         """Start; `cached` is a stored descriptor for the case that the server gives none."""
@@ -77,7 +66,7 @@ class Machine(LinkInputs):
             self.reconnect_policy.end_pause()
         # At 80 % of the lifetime, so that a failed request leaves time for another.
         lifetime = max(self.timing.descriptor_refresh_min, terms.expires * 4 // 5)
-        self._refresh_at = self._now + lifetime
+        self._refresh_at = self.now + lifetime
         if self.mode in RESTING:
             return
         self._cancel("describe", "describe_again")
@@ -107,27 +96,27 @@ class Machine(LinkInputs):
             self._on_descriptor_failed(status, code, message)
             if retry_after is not None and "describe_again" in self.timers:
                 wait = min(self.timing.requested_interval_max, retry_after)
-                earliest = self._now + round(wait * (1 + SPREAD * self._draw))
+                earliest = self.now + round(wait * (1 + SPREAD * self.draw))
                 self.timers["describe_again"] = max(self.timers["describe_again"], earliest)
 
     def opened(self, socket: int) -> None:
         """Handle an open socket: send `connect` and wait for `welcome`."""
         if socket == self._successor and "successor_open" in self.timers:
             self._cancel("successor_open")
-            self.timers["successor_probe"] = self._now + self.timing.probe_timeout
+            self.timers["successor_probe"] = self.now + self.timing.probe_timeout
             self._do("probe", socket)
         elif socket == self._socket and self.mode in ("CONNECTING", "UPGRADING"):
             self._polling_on |= self.mode == "UPGRADING"
             self.mode = "PROBING"
             self._cancel("slow", "open")
-            self.timers["probe"] = self._now + self.timing.probe_timeout
+            self.timers["probe"] = self.now + self.timing.probe_timeout
             self._do("probe", socket)
 
     def ready(self, socket: int) -> None:
         """Handle a ready socket: `welcome` has our nonce, and each subscription was answered."""
         if socket == self._successor and "successor_probe" in self.timers:
             self.reconnect_policy.record_uptime(
-                self._live_since, self._now, confirmed=self._confirmed
+                self._live_since, self.now, confirmed=self._confirmed
             )
             self._do("close", self._socket, CloseCode.NORMAL)
             self._socket, self._successor = socket, None
@@ -174,7 +163,7 @@ class Machine(LinkInputs):
         """Handle the server's notice that it will close: move to a successor at a random time."""
         if socket == self._socket and self.mode in CONNECTED:
             self._window = window
-            self.timers["successor"] = self._now + after + round(self._draw * window)
+            self.timers["successor"] = self.now + after + round(self.draw * window)
 
     def generation(self, generation: int) -> None:
         """Compare the generation of a heartbeat or poll: a newer one needs a fresh descriptor."""
@@ -210,17 +199,17 @@ class Machine(LinkInputs):
             self._reconnect_soon()
         self._poll_trouble = not ok
         self.poll_schedule.answered(next_ms)
-        self.last_ok = self._now
+        self.last_ok = self.now
         if self.credentials.renewed and not self.describing:
             self.credentials.confirm()
         if moved:
-            self.poll_schedule.event_received(self._now)
+            self.poll_schedule.event_received(self.now)
         if not self._options.push:
             self.reason = None
         if self.mode == "LIVE":
             self._polling_on &= more
         if more:
-            self.timers["poll"] = self._now + self.timing.next_page_delay
+            self.timers["poll"] = self.now + self.timing.next_page_delay
 
     def poll_failed(
         self,
@@ -241,12 +230,12 @@ class Machine(LinkInputs):
         if not self.poll_schedule.in_flight:
             return
         self.timers.pop("poll_limit", None)
-        self.poll_schedule.failed(self._now, self._draw, status=status, retry_after=retry_after)
+        self.poll_schedule.failed(self.now, self.draw, status=status, retry_after=retry_after)
         if status in DENIAL:
             if self.mode in CONNECTED:
                 self._polling_on = False
             elif "describe_again" in self.timers:
-                latest = self._now + self.timing.descriptor_retry_max
+                latest = self.now + self.timing.descriptor_retry_max
                 self.timers["describe_again"] = min(self.timers["describe_again"], latest)
             elif "describe" not in self.timers:
                 cause = failure_reason(message, status, code)
@@ -254,7 +243,7 @@ class Machine(LinkInputs):
 
     def event_received(self) -> None:
         """Record a pushed event: polls that become necessary follow soon."""
-        self.poll_schedule.event_received(self._now)
+        self.poll_schedule.event_received(self.now)
 
     def offline(self) -> None:
         """Handle the browser's report that there is no network; it may be wrong, so ping."""
@@ -290,18 +279,8 @@ class Machine(LinkInputs):
 
     def resumed(self) -> None:
         """Handle a computer's sleep, or a page that returned from the browser's cache."""
-        self.started = self._now
+        self.started = self.now
         self._wake()
-
-    def tick(self) -> None:
-        """Fire the timers that are due: the earliest first, equal ones in alphabetical order."""
-        while self.timers:
-            name, due = min(self.timers.items(), key=_TIME_AND_NAME)
-            if due > self._now:
-                return
-            # Deleted before the action, which may set the same timer again.
-            del self.timers[name]
-            getattr(self, f"_on_{name}")()
 
     def _set_reach(self, *, hidden: bool, offline: bool) -> None:
         if (hidden, offline) != (self.poll_schedule.hidden, self.poll_schedule.offline):

@@ -3,6 +3,8 @@
 Times are integers in milliseconds; docs/specification.md §5 has the rules.
 """
 
+from operator import itemgetter
+
 from realtime_bridge.protocol.client.commands import Action, Command, Mode, Options, Terms
 from realtime_bridge.protocol.client.credentials import Credentials
 from realtime_bridge.protocol.client.link_health import LinkHealth
@@ -27,6 +29,9 @@ OVERDUE = "the server does not answer in time"
 LAGGING = "messages arrive late"
 UNPUSHED = "channels are polled: this connection does not carry them"
 
+_TIME_AND_NAME = itemgetter(1, 0)
+"""Order in which timers fire."""
+
 
 class State:
     """State of one client.
@@ -34,8 +39,10 @@ class State:
     `timers` holds the time at which each timer fires; the timer `x` calls `_on_x`.
     """
 
-    _now = 0
-    _draw = 0.0
+    now: int = 0
+    """Time of the inputs, by a monotonic clock in milliseconds: set before them."""
+    draw: float = 0.0
+    """Random number in [0, 1) for the inputs: set before them."""
     _sockets = 0
     _live_since = 0
     _refresh_at = 0
@@ -134,16 +141,16 @@ class State:
         if ok and loaded:
             self.behind = None
         elif self.behind is None:
-            self.behind = self._now
+            self.behind = self.now
         if ok or self.mode not in CONNECTED:
             self._cancel("stale")
         else:
-            self.timers.setdefault("stale", self._now + self.timing.late_after)
+            self.timers.setdefault("stale", self.now + self.timing.late_after)
 
     def _on_poll(self) -> None:
         # Beside a socket without trouble, only the channels that it does not push need a poll.
         self._do("poll", self._socket if self.pushed and not self._polling_on else None)
-        self.timers["poll_limit"] = self._now + self.timing.poll_timeout
+        self.timers["poll_limit"] = self.now + self.timing.poll_timeout
         self.poll_schedule.begin()
 
     def _on_poll_limit(self) -> None:
@@ -152,7 +159,7 @@ class State:
     def _poll_within(self, milliseconds: int) -> None:
         """Schedule a poll within `milliseconds`, unless one is in flight or due sooner."""
         if not self.poll_schedule.in_flight:
-            at = self.poll_schedule.soon(self._now, self._draw, milliseconds)
+            at = self.poll_schedule.soon(self.now, self.draw, milliseconds)
             self.timers["poll"] = min(at, self.timers.get("poll", at))
 
     def _on_trouble_changed(self, before: str | None) -> None:
@@ -168,24 +175,24 @@ class State:
     def _abandon_poll(self) -> None:
         self._cancel("poll_limit")
         if self.poll_schedule.in_flight:
-            self.poll_schedule.failed(self._now, self._draw)
+            self.poll_schedule.failed(self.now, self.draw)
             self._do("abandon")
 
     def _expect_message(self) -> None:
         """Restart the timer of the longest silence of a healthy server."""
         # A heartbeat slower than `fallback_delay` would make each idle socket look dead.
         heartbeat = (self.terms.heartbeat if self.terms else 0) + self.timing.silence_allowance
-        self.timers["silence"] = self._now + max(self._options.fallback_delay, heartbeat)
+        self.timers["silence"] = self.now + max(self._options.fallback_delay, heartbeat)
 
     def _expect_heartbeat(self) -> None:
         """Restart the timer of the next heartbeat, which the server varies by 10 %."""
         heartbeat = (self.terms.heartbeat if self.terms else 0) * 11 // 10
-        self.timers["beat"] = self._now + heartbeat + self.timing.late_after
+        self.timers["beat"] = self.now + heartbeat + self.timing.late_after
 
     def _ping(self) -> None:
         """Ping the server. A second ping keeps the time limit of the first."""
-        if self.timers.get("ping", 0) <= self._now:
-            self.timers["ping"] = self._now + self.timing.ping_timeout
+        if self.timers.get("ping", 0) <= self.now:
+            self.timers["ping"] = self.now + self.timing.ping_timeout
             self._do("ping", self._socket)
 
     def _open(self) -> int:
@@ -206,21 +213,31 @@ class State:
         if not self._pausing:
             self._cancel("hidden")
         elif self.mode not in RESTING:
-            self.timers.setdefault("hidden", self._now + self.timing.hidden_pause)
+            self.timers.setdefault("hidden", self.now + self.timing.hidden_pause)
 
     @property
     def wake_at(self) -> int | None:
         """Time of the next `tick`; None where no timer runs."""
         return min(self.timers.values(), default=None)
 
+    def tick(self) -> None:
+        """Fire the timers that are due: the earliest first, equal ones in alphabetical order."""
+        while self.timers:
+            name, due = min(self.timers.items(), key=_TIME_AND_NAME)
+            if due > self.now:
+                return
+            # Deleted before the action, which may set the same timer again.
+            del self.timers[name]
+            getattr(self, f"_on_{name}")()
+
     def take_commands(self) -> list[Command]:
         """Bring the poll timer in line with the mode, and return the commands of all inputs."""
         if not self.polling:
             self._cancel("poll")
         elif not self.poll_schedule.in_flight and "poll" not in self.timers:
-            self.timers["poll"] = self.poll_schedule.next(self._now, self._draw)
+            self.timers["poll"] = self.poll_schedule.next(self.now, self.draw)
         if self.complete:
-            self.last_ok = self._now
+            self.last_ok = self.now
         commands, self._commands = self._commands, []
         return commands
 

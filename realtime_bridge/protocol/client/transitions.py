@@ -72,11 +72,11 @@ class Transitions(State):
 
     def _begin(self) -> None:
         """Start from rest with the descriptor at hand, if any."""
-        self.started, self.reason = self._now, None
+        self.started, self.reason = self.now, None
         self._hurry = self._may_return = self._token_refused = False
         self.credentials.confirm()
         if self.terms:
-            self.timers["refresh"] = max(self._now, self._refresh_at)
+            self.timers["refresh"] = max(self.now, self._refresh_at)
         if not self._options.push or (self.terms and self.terms.mode == "polling"):
             self.mode = "FALLBACK"
         elif self.terms:
@@ -96,7 +96,7 @@ class Transitions(State):
 
     def _describe(self, do: Literal["describe", "renew"] = "describe") -> None:
         self._cancel("describe_again", "refresh")
-        self.timers["describe"] = self._now + self.timing.descriptor_timeout
+        self.timers["describe"] = self.now + self.timing.descriptor_timeout
         self._do(do)
 
     def _on_descriptor_failed(
@@ -120,12 +120,12 @@ class Transitions(State):
         self._describe_later()
 
     def _describe_later(self) -> None:
-        wait = min(self.reconnect_policy.backoff(self._draw), self.timing.descriptor_retry_max)
-        self.timers["describe_again"] = self._now + wait
+        wait = min(self.reconnect_policy.backoff(self.draw), self.timing.descriptor_retry_max)
+        self.timers["describe_again"] = self.now + wait
 
     def _on_denied(self, reason: str, status: int | None, code: str | None) -> None:
         self.reason = reason = refusal_reason(code, reason)
-        match self.credentials.deny(self._now, status, code):
+        match self.credentials.deny(self.now, status, code):
             case "renew":
                 self._describe("renew")
             case "retry":
@@ -149,7 +149,7 @@ class Transitions(State):
             self._poll_within(0)
         elif self.mode == "FALLBACK":
             if hurry or newer or (before and before.mode == "polling"):
-                self.timers["reconnect"] = self.reconnect_policy.soon(self._now, self._draw, 0)
+                self.timers["reconnect"] = self.reconnect_policy.soon(self.now, self.draw, 0)
         elif self.mode in CONNECTED:
             self.credentials.confirm()
             self._do("token", self._socket)
@@ -161,13 +161,13 @@ class Transitions(State):
 
     def _connect_first(self) -> None:
         self._connect("CONNECTING")
-        self.timers["slow"] = self._now + self.timing.slow_connect
+        self.timers["slow"] = self.now + self.timing.slow_connect
 
     def _connect(self, mode: Literal["CONNECTING", "UPGRADING"]) -> None:
         self.mode = mode
         self._cancel(*SOCKET_TIMERS)
         self._socket = self._open()
-        self.timers["open"] = self._now + self.timing.open_timeout
+        self.timers["open"] = self.now + self.timing.open_timeout
 
     def _go_live(self) -> None:
         self.mode = "LIVE"
@@ -176,14 +176,14 @@ class Transitions(State):
         self._confirmed = self._token_refused = False
         if self.credentials.renewed:
             self.credentials.confirm()
-        self._live_since = self._now
+        self._live_since = self.now
         self._expect_message()
         if self._socket in self._links and self._links[self._socket].quickest is not None:
             self._expect_heartbeat()
         if self.terms and self.terms.max_age is not None:
             # 80 to 95 % of the age: sockets that opened together do not all move together.
-            age = round(self.terms.max_age * (0.8 + 0.15 * self._draw))
-            self.timers["successor"] = self._now + age
+            age = round(self.terms.max_age * (0.8 + 0.15 * self.draw))
+            self.timers["successor"] = self.now + age
         if self._polling_on:
             self._poll_within(0)
 
@@ -193,12 +193,12 @@ class Transitions(State):
             self._do("close", self._successor, CloseCode.NORMAL)
         self._cancel("successor", "successor_probe")
         self._successor = self._open()
-        self.timers["successor_open"] = self._now + self.timing.open_timeout
+        self.timers["successor_open"] = self.now + self.timing.open_timeout
 
     def _on_successor_lost(self) -> None:
         self._successor = None
         self._cancel("successor_open", "successor_probe")
-        self.timers["successor"] = self._now + self.reconnect_policy.backoff(self._draw)
+        self.timers["successor"] = self.now + self.reconnect_policy.backoff(self.draw)
 
     def _give_up(self, reason: str) -> None:
         self._do("close", self._socket, CloseCode.NORMAL)
@@ -207,7 +207,7 @@ class Transitions(State):
     def _on_socket_lost(self, code: int, reason: str) -> None:
         """Continue without the socket: with its successor, by polling, or not at all."""
         if self.complete:
-            self.last_ok = self._now
+            self.last_ok = self.now
         planned = self._record_end(code)
         self._socket = None
         if code in FINAL:
@@ -229,11 +229,11 @@ class Transitions(State):
         is_live = self.mode in CONNECTED
         planned = is_live and (code in PLANNED_CODES or self._window is not None)
         if code == CloseCode.UNDELIVERED:
-            self.reconnect_policy.pause(self._now)
+            self.reconnect_policy.pause(self.now)
         elif is_live:
             policy = self.reconnect_policy
             record = policy.record_uptime if planned else policy.record_drop
-            record(self._live_since, self._now, confirmed=self._confirmed)
+            record(self._live_since, self.now, confirmed=self._confirmed)
         return planned
 
     def _promote_successor(self, reason: str) -> None:
@@ -270,7 +270,7 @@ class Transitions(State):
         if self.terms and self.terms.mode == "realtime":
             window, self._window = self._window, None
             self.timers["reconnect"] = self.reconnect_policy.next(
-                self._now, self._draw, code=code, window=window, planned=planned
+                self.now, self.draw, code=code, window=window, planned=planned
             )
 
     def _rest(self, mode: Literal["PAUSED", "DENIED", "STOPPED"], reason: str) -> None:
@@ -295,9 +295,9 @@ class Transitions(State):
             self._polling_on = True
         if "reconnect" in self.timers:
             spread = self.timing.wake_spread
-            self.timers["reconnect"] = self.reconnect_policy.soon(self._now, self._draw, spread)
+            self.timers["reconnect"] = self.reconnect_policy.soon(self.now, self.draw, spread)
         if "describe_again" in self.timers:
-            self.timers["describe_again"] = self._now + round(self._draw * self.timing.wake_spread)
+            self.timers["describe_again"] = self.now + round(self.draw * self.timing.wake_spread)
         self._replace_poll(0 if self.mode in CONNECTED else self.timing.first_poll_spread)
 
     def _reconnect_soon(self) -> None:
@@ -305,5 +305,5 @@ class Transitions(State):
         name = "describe_again" if self._hurry else "reconnect"
         if name in self.timers:
             self.reconnect_policy.reset()
-            soon = self.reconnect_policy.soon(self._now, self._draw, self.timing.restart_spread)
+            soon = self.reconnect_policy.soon(self.now, self.draw, self.timing.restart_spread)
             self.timers[name] = min(self.timers[name], soon)

@@ -106,7 +106,8 @@ def _reconnect(storm: Storm, random: Random) -> int:
 
 def _input(machine: Machine, random: Random, now: int, name: str, *args: Any) -> list[Command]:
     """Give the machine one input, and return its commands."""
-    getattr(machine.at(now, random.random()), name)(*args)
+    machine.now, machine.draw = now, random.random()
+    getattr(machine, name)(*args)
     return machine.take_commands()
 
 

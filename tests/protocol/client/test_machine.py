@@ -89,7 +89,8 @@ class Runner:
         self.is_polling = False
 
     def give(self, name: str, draw: float, **args: Any) -> list[Command]:
-        getattr(self.machine.at(self.now, draw), name)(**args)
+        self.machine.now, self.machine.draw = self.now, draw
+        getattr(self.machine, name)(**args)
         commands = self.machine.take_commands()
         if name == "closed":
             self.sockets.discard(args["socket"])

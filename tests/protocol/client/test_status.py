@@ -28,7 +28,8 @@ LONGEST_LIE = 18_000
 def live_machine() -> Machine:
     """Return a machine that is live at 0, with a heartbeat at that time."""
     machine = Machine()
-    machine.at(0, 0.5).start()
+    machine.now, machine.draw = 0, 0.5
+    machine.start()
     machine.descriptor_received(Terms())
     machine.opened(1)
     machine.ready(1)
@@ -66,7 +67,7 @@ def test_realtime_ends_in_time_while_nothing_can_arrive(
 ) -> None:
     machine = live_machine()
     for now in range(500, 60_000, 500):
-        machine.at(now, 0.5)
+        machine.now, machine.draw = now, 0.5
         fault(machine, now)
         machine.tick()
         machine.poll_succeeded()

@@ -62,7 +62,7 @@ def give(machine: Machine, step: dict[str, Any]) -> list[dict[str, Any]]:
         name: Terms(**value) if name in ("terms", "cached") else value
         for name, value in step.get("args", {}).items()
     }
-    machine.at(step["at"], step.get("draw", 0.5))
+    machine.now, machine.draw = step["at"], step.get("draw", 0.5)
     getattr(machine, step["input"])(**args)
     return [fields_of(command) for command in machine.take_commands()]
 

@@ -69,7 +69,7 @@ export class TransportManager {
   }
 
   subscribe(channel: string): void {
-    for (const session of this._sessions.values()) session.subscribe(channel);
+    for (const session of this._sessions.values()) session.requests.subscribe(channel);
   }
 
   unsubscribe(channels: readonly string[]): void {
@@ -78,7 +78,7 @@ export class TransportManager {
 
   /** Number of channels that the live transport does not push. */
   get unpushed(): number {
-    return this._main?.unpushed.length ?? 0;
+    return this._main?.requests.unpushed.length ?? 0;
   }
 
   release(): void {
@@ -154,7 +154,7 @@ export class TransportManager {
       // The machine may have closed the socket while the code was loaded.
       if (this._sessions.get(socket) !== session) return;
       assertValid(open, `a supported provider instead of ${push}`);
-      session.carry(this._descriptors.channelLimit);
+      session.requests.carry(this._descriptors.channelLimit);
       session.use(push as PushName, open(this._tools(session), session));
     } catch (error) {
       queueMicrotask(() => session.closed(CloseCode.ABNORMAL, messageOf(error)));
@@ -169,7 +169,7 @@ export class TransportManager {
       timing: this._timing,
       parse: parseMessage,
       url: (name) => this._descriptors.requiredURL(name),
-      positions: () => session.positions,
+      positions: () => this._subscriptions.positions(session.requests.carried),
       channelLimit: () => this._descriptors.channelLimit,
       token: () => this._token,
       options: () => fields().options as Fields,
@@ -196,7 +196,7 @@ export class TransportManager {
     this._input((machine) => machine.ready(socket));
     if (!former) return;
     // The machine has closed the former session, which can no longer answer its requests.
-    for (const name of this._subscriptions.behind) this._main?.subscribe(name);
+    for (const name of this._subscriptions.behind) this._main?.requests.subscribe(name);
   }
 
   /** Poll all channels, or those that a session does not push: one request after the other, each for as many as the server accepts. */
@@ -207,7 +207,7 @@ export class TransportManager {
     try {
       const token = await this._descriptors.token();
       // Read after the token: subscriptions may have been added while the application fetched it.
-      for (const names of chunked(session?.unpushed ?? this._subscriptions.names, this._descriptors.channelLimit)) {
+      for (const names of chunked(session?.requests.unpushed ?? this._subscriptions.names, this._descriptors.channelLimit)) {
         const response = await this._http.poll(this._subscriptions.positions(names), token, signal);
         if (signal.aborted) return;
         const denied = applyPoll(this._subscriptions, response, result);
@@ -217,7 +217,7 @@ export class TransportManager {
       }
       let more = false;
       for (const name of result.recover) {
-        if (this._main?.pushes(name)) this._main.subscribe(name);
+        if (this._main?.requests.pushes(name)) this._main.requests.subscribe(name);
         else more = true;
       }
       this._input((machine) => machine.pollSucceeded({ ...result, more }));

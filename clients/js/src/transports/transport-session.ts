@@ -5,15 +5,12 @@ import { hex } from '../browser/ids.js';
 import { FORBIDDEN, applyPage } from '../channels/poll-result.js';
 import type { SubscriptionSet } from '../channels/subscription-set.js';
 import type { MachineInput } from '../client-runner.js';
-import type { Positions } from '../http/bridge-http.js';
 import { CloseCode } from '../close-codes.js';
-import { spread } from '../machine/backoff.js';
-import { CarriedChannels } from '../machine/carried-channels.js';
 import type { Timing } from '../machine/timing.js';
 import { FINAL, INVALID_MESSAGE, VERSION, isFields, isHealthy, isText, milliseconds, numberOr, readEvent, readPosition } from '../messages.js';
 import type { ClientMessage, ServerMessage } from '../messages.js';
-import type { Position, ResetReason, TransportName } from '../types.js';
-import { PING, Questions, TOKEN } from './questions.js';
+import type { ResetReason, TransportName } from '../types.js';
+import { PING, Requests, TOKEN } from './requests.js';
 import type { Transport, TransportHandlers } from './transport.js';
 
 /** Receiver of a session's progress. */
@@ -46,20 +43,11 @@ export class TransportSession implements TransportHandlers {
   /** Code of the refusal in the server's last `error`. */
   private _refusal: string | null = null;
   private _refusalMessage: string | null = null;
-  private readonly _questions: Questions;
+  /** Requests that the server has not answered, and the channels that the transport carries. */
+  readonly requests: Requests;
   private _heartbeat: ReturnType<typeof setTimeout> | undefined;
   private _isWelcome = false;
   private _isReady = false;
-  /** Channels whose first answer is needed for readiness. */
-  private _unanswered = new Set<string>();
-  /** Positions of requests without an answer yet. */
-  private readonly _requested = new Map<string, Position | null>();
-  /** Channels that are requested again after their answer. */
-  private readonly _again = new Set<string>();
-  private readonly _carried = new CarriedChannels();
-  private readonly _retries = new Map<string, ReturnType<typeof setTimeout>>();
-  /** Time before which no further channel is requested: the server limits requests. */
-  private _calmUntil = 0;
   /** Handlers by message type; newer servers may send further types, which are ignored. */
   private readonly _messageHandlers: Readonly<Record<string, (message: ServerMessage) => void>> = {
     welcome: (message) => this._onWelcome(message),
@@ -70,7 +58,7 @@ export class TransportSession implements TransportHandlers {
     refused: (message) => this._onRefused(message),
     heartbeat: (message) => this._onHeartbeat(message),
     // The provider's and the stream's own pong shows nothing about the server.
-    pong: ({ nonce }) => this._questions.answered(PING, nonce === this._pingNonce),
+    pong: ({ nonce }) => this.requests.answered(PING, nonce === this._pingNonce),
     drain: (message) => this._onDrain(message),
     status: (message) => this._reportHealth(message),
     error: (message) => this._onError(message),
@@ -82,28 +70,18 @@ export class TransportSession implements TransportHandlers {
     private readonly _subscriptions: SubscriptionSet,
     private readonly _listener: SessionListener,
   ) {
-    this._questions = new Questions(_socket, _listener.timing, (apply) => this._input(apply));
+    this.requests = new Requests(
+      _socket,
+      _subscriptions,
+      _listener.timing,
+      (apply) => this._input(apply),
+      (message) => this._send(message),
+    );
   }
 
   use(push: PushName, transport: Transport): void {
     this.push = push;
     this._transport = transport;
-  }
-
-  /** Choose the channels that this transport carries: the first ones, up to its limit. */
-  carry(limit: number): void {
-    this._carried.limit = limit;
-    for (const channel of this._subscriptions.names) this._carried.carry(channel);
-  }
-
-  /** Positions of the channels that this transport carries. */
-  get positions(): Positions {
-    return this._subscriptions.positions(this._carried.names);
-  }
-
-  /** Channels whose events this transport does not push. */
-  get unpushed(): string[] {
-    return this._carried.unpushed;
   }
 
   sendConnect(token: string): void {
@@ -112,42 +90,19 @@ export class TransportSession implements TransportHandlers {
 
   sendToken(token: string): void {
     if (!this._isWelcome) return;
-    this._questions.ask(TOKEN);
+    this.requests.ask(TOKEN);
     this._send({ type: 'token', token, nonce: this._nonce });
   }
 
   ping(): void {
     this._pingNonce = hex(8);
-    this._questions.ask(PING);
+    this.requests.ask(PING);
     this._send({ type: 'ping', nonce: this._pingNonce });
-  }
-
-  /** Return whether a request on this transport brings a channel's events; if not, polls have to help. */
-  pushes(channel: string): boolean {
-    return this._carried.pushes(channel) && !this._questions.isOverdue(channel);
-  }
-
-  /** Request the events after our position. The server takes one request at a time for a channel. */
-  subscribe(channel: string): void {
-    if (!this._isWelcome || !this._subscriptions.isAllowed(channel) || !this._carried.carry(channel)) return;
-    if (this._requested.has(channel)) {
-      this._again.add(channel);
-      return;
-    }
-    if (Date.now() < this._calmUntil && !this._retries.has(channel)) {
-      this._retryLater(channel);
-      return;
-    }
-    const position = this._subscriptions.position(channel);
-    this._requested.set(channel, position);
-    this._questions.ask(channel);
-    this._send({ type: 'subscribe', channel, ...(position && { position }) });
   }
 
   /** End the subscriptions of channels by one message: the server limits the number of messages. */
   unsubscribe(channels: readonly string[]): void {
-    if (this._isWelcome) this._send({ type: 'unsubscribe', channels });
-    for (const channel of channels) this._leave(channel);
+    this.requests.unsubscribe(channels);
     this._checkReady();
   }
 
@@ -187,11 +142,10 @@ export class TransportSession implements TransportHandlers {
     if (message.nonce !== this._nonce) return;
     if (message.restarted) this._input((machine) => machine.clockChanged(this._socket));
     this._reportHealth(message);
-    this._questions.answered(TOKEN);
+    this.requests.answered(TOKEN);
     if (this._isWelcome) return;
     this._isWelcome = true;
-    for (const channel of this._subscriptions.names) this.subscribe(channel);
-    this._unanswered = new Set(this._requested.keys());
+    this.requests.start();
     this._checkReady();
   }
 
@@ -199,7 +153,7 @@ export class TransportSession implements TransportHandlers {
     const event = readEvent(message);
     if (!event) return this._skip(message);
     this._input((machine) => machine.eventReceived());
-    if (this._subscriptions.event(event)) this.subscribe(event.channel);
+    if (this._subscriptions.event(event)) this.requests.subscribe(event.channel);
   }
 
   /** Handle a pushed event that is unreadable; a page of the log resets the channel. */
@@ -210,38 +164,32 @@ export class TransportSession implements TransportHandlers {
 
   private _onSubscribed(message: ServerMessage): void {
     const channel = String(message.channel);
-    const requested = this._requested.get(channel) ?? null;
-    const again = this._markAnswered(channel);
-    this._carried.subscribed(channel);
+    const requested = this.requests.asked.get(channel) ?? null;
+    const again = this.requests.subscribed(channel);
     // In signal mode there is no log, and so no position to resume from.
     const recover =
       'epoch' in message && applyPage(this._subscriptions, channel, message, readPosition(message), requested);
-    if (recover || again) this.subscribe(channel);
+    if (recover || again) this.requests.subscribe(channel);
     this._checkReady();
   }
 
   private _onReset(message: ServerMessage): void {
     const channel = String(message.channel);
     const position = 'epoch' in message ? readPosition(message) : null;
-    const requested = this._requested.get(channel) ?? null;
+    const requested = this.requests.asked.get(channel) ?? null;
     if (message.reason === 'forbidden') {
       this._deny(channel, FORBIDDEN);
       return;
     }
     const reason = message.reason as ResetReason;
-    if (this._subscriptions.reset(channel, reason, position, requested)) this.subscribe(channel);
+    if (this._subscriptions.reset(channel, reason, position, requested)) this.requests.subscribe(channel);
   }
 
   private _onRefused(message: ServerMessage): void {
     const channel = String(message.channel);
     const code = Number(message.code);
-    this._markAnswered(channel);
-    if (FINAL.includes(code)) {
-      this._deny(channel, String(message.message));
-    } else {
-      if (code === TOO_MANY_REQUESTS) this._calmUntil = Date.now() + this._listener.timing.subscribeRetry;
-      this._retryLater(channel);
-    }
+    if (FINAL.includes(code)) this._deny(channel, String(message.message));
+    else this.requests.refused(channel, code === TOO_MANY_REQUESTS);
     this._checkReady();
   }
 
@@ -258,7 +206,7 @@ export class TransportSession implements TransportHandlers {
   }
 
   private _onOffset(channel: string, offset: number): void {
-    if (this._subscriptions.announced(channel, offset)) this.subscribe(channel);
+    if (this._subscriptions.announced(channel, offset)) this.requests.subscribe(channel);
   }
 
   private _onDrain(message: ServerMessage): void {
@@ -285,54 +233,20 @@ export class TransportSession implements TransportHandlers {
     this._listener.input(apply);
   }
 
-  /** Record an answer; return whether the channel is to be requested again. */
-  private _markAnswered(channel: string): boolean {
-    this._requested.delete(channel);
-    this._questions.answered(channel);
-    this._unanswered.delete(channel);
-    return this._again.delete(channel);
-  }
-
   private _checkReady(): void {
-    if (this._isReady || !this._isWelcome || this._unanswered.size) return;
+    if (this._isReady || !this._isWelcome || this.requests.unanswered.size) return;
     this._isReady = true;
     this._listener.ready();
   }
 
   private _deny(channel: string, reason: string): void {
     this._subscriptions.deny(channel, reason);
-    this._leave(channel);
-  }
-
-  /** Forget a channel; another one may take its place. */
-  private _leave(channel: string): void {
-    this._markAnswered(channel);
-    clearTimeout(this._retries.get(channel));
-    this._retries.delete(channel);
-    const next = this._carried.leave(channel);
-    if (next === undefined) return;
-    if (!this._isReady) this._unanswered.add(next);
-    this.subscribe(next);
-  }
-
-  private _retryLater(channel: string): void {
-    const { subscribeRetry, subscribePace } = this._listener.timing;
-    this._carried.refused(channel);
-    clearTimeout(this._retries.get(channel));
-    const retry = () => {
-      // Deleted after the request, which would wait otherwise.
-      this.subscribe(channel);
-      this._retries.delete(channel);
-    };
-    // One after the other: together they would exceed the server's limit again.
-    const wait = spread(subscribeRetry, Math.random()) + subscribePace * this._retries.size;
-    this._retries.set(channel, setTimeout(retry, wait));
+    this.requests.leave(channel);
   }
 
   private _release(): void {
     this._isWelcome = false;
-    this._questions.release();
+    this.requests.release();
     clearTimeout(this._heartbeat);
-    for (const timer of this._retries.values()) clearTimeout(timer);
   }
 }
