@@ -174,7 +174,7 @@ def _apply_channel(
         is_missing = channels.reset(name, reason, top, asked)
     else:
         answer.moved |= bool(fields.get("events"))
-        is_missing = apply_page(channels, name, fields, Position.from_json(position), asked)
+        is_missing = apply_page(channels, name, fields, position, asked)
     if is_missing:
         answer.missing.append(name)
 
@@ -193,13 +193,21 @@ def apply_page(
     channels: SubscriptionSet,
     name: str,
     fields: Mapping[str, Any],
-    top: Position,
+    position: Any,
     asked: Position | None,
 ) -> bool:
     """Hand a page of the log to its channel, and return whether the log has more events.
 
     An event that breaks the rules makes the page a gap: the next request begins after the page, so
     that no client asks for such an event again and again.
+
+    Args:
+        channels: Channels of the client.
+        name: Name of the channel.
+        fields: Events of the page, and whether the log has more.
+        position: Position of the channel, as the server wrote it.
+        asked: Position in the request.
+
     """
     more = bool(fields.get("more"))
     try:
@@ -207,8 +215,8 @@ def apply_page(
     except (ProtocolError, TypeError) as error:
         _logger.warning("unreadable event: channel=%s error=%r", name, error)
         # A server sends the next page, and live events after it, only on request.
-        return channels.reset(name, "truncated", top, asked) or more
-    return channels.page(name, events, top, more=more)
+        return channels.reset(name, "truncated", Position.from_json(position), asked) or more
+    return channels.page(name, events, Position.from_json(position), more=more)
 
 
 def as_messages(channel: str, fields: Mapping[str, Any]) -> Iterator[Message]:

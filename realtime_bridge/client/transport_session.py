@@ -107,7 +107,8 @@ class TransportSession:
         # Another server could answer on this address: nothing counts before `welcome`.
         if self._is_over or (not self._is_welcome and kind not in ("welcome", "error")):
             return
-        self._machine.message_received(self._number)
+        if self._is_ready:
+            self._machine.message_received(self._number)
         handle = self._HANDLERS.get(kind) if isinstance(kind, str) else None
         try:
             if handle:
@@ -157,8 +158,7 @@ class TransportSession:
         is_wanted_again = self.requests.subscribed(channel)
         # Without a log there is neither a position nor a page.
         if "epoch" in message:
-            top = Position.from_json(message)
-            is_wanted_again |= apply_page(self._channels, channel, message, top, asked)
+            is_wanted_again |= apply_page(self._channels, channel, message, message, asked)
         if is_wanted_again:
             self.requests.subscribe(channel)
         self._check_ready()

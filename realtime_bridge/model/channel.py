@@ -72,11 +72,6 @@ def is_internal(name: str) -> bool:
     return name.startswith(CONTROL)
 
 
-def is_presence(name: str) -> bool:
-    """Return whether a channel has the members of another one."""
-    return name.startswith(PRESENCE)
-
-
 def presence_channel(channel: str) -> str:
     """Return the name of the channel that has the members of `channel`.
 

@@ -9,7 +9,7 @@ from msgspec import Struct, StructMeta
 from msgspec.structs import astuple, replace
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.channel import check_channel, check_event_channel, is_presence
+from realtime_bridge.model.channel import PRESENCE, check_channel, check_event_channel
 from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.key_write import Fold, KeyWrite, Take, Will, check_key_write
 from realtime_bridge.model.position import MAX_LABEL, Position, is_label
@@ -72,7 +72,7 @@ class _EventMeta(StructMeta):
     ) -> Any:
         """Return the same as `Event(…)` in two thirds of its time: arguments by name are slow."""
         # A log gives positions: an event of presence that has one was written by a server.
-        if type(channel) is str and (position is None or not is_presence(channel)):
+        if type(channel) is str and (position is None or not channel.startswith(PRESENCE)):
             check_event_channel(channel)
         else:
             check_channel(channel)

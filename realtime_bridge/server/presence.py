@@ -14,7 +14,7 @@ from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model import ids
-from realtime_bridge.model.channel import PRESENCE, is_presence
+from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge.model.receipt import Renewal
 from realtime_bridge.protocol.presence.member_list import PresentMember
 from realtime_bridge.protocol.presence.node_members import Announcement, Member, NodeMembers
@@ -76,7 +76,7 @@ class Presence:
 
         Other channels, and a server that was not started, are ignored.
         """
-        if is_presence(channel) and self._leases:
+        if channel.startswith(PRESENCE) and self._leases:
             info = await self.describe(principal, channel.removeprefix(PRESENCE))
             self.add(channel, PresentMember(principal.user, info), holder)
 
@@ -89,7 +89,7 @@ class Presence:
     async def poll(self, principal: Principal, channels: Iterable[str]) -> None:
         """Make the user of a poll present for a time on the presence channels among these."""
         for channel in channels:
-            if is_presence(channel) and self._leases:
+            if channel.startswith(PRESENCE) and self._leases:
                 info = await self.describe(principal, channel.removeprefix(PRESENCE))
                 now, user = time.monotonic(), principal.user
                 until = now + self._timing.presence_poll
@@ -99,7 +99,7 @@ class Presence:
 
     def leave(self, principal: Principal, channel: str, holder: Hashable) -> None:
         """End the presence of a connection, and of its client's earlier polls."""
-        if is_presence(channel):
+        if channel.startswith(PRESENCE):
             self.remove(channel, principal.user, holder, principal.client)
 
     def remove(self, channel: str, user: str, *holders: Hashable) -> None:

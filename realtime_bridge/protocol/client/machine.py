@@ -125,7 +125,7 @@ class Machine(LinkInputs):
             self._go_live()
 
     def message_received(self, socket: int) -> None:
-        """Record the arrival of any message on a socket."""
+        """Record the arrival of a message on a socket that is ready."""
         if socket == self._socket and self.mode in CONNECTED:
             self.mode = "LIVE"
             self._confirmed = True

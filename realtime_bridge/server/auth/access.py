@@ -6,7 +6,6 @@ from realtime_bridge.model.channel import (
     check_channel,
     check_channel_text,
     is_internal,
-    is_presence,
 )
 from realtime_bridge.model.user import own_channel
 from realtime_bridge.server.auth.principal import Principal
@@ -48,7 +47,7 @@ class ChannelAccess:
         The members of a channel are for those who may listen to it.
         """
         try:
-            if is_presence(check_channel_text(channel)):
+            if check_channel_text(channel).startswith(PRESENCE):
                 if not self._has_presence:
                     return Denial(MALFORMED, _NO_PRESENCE)
                 channel = check_channel_text(channel.removeprefix(PRESENCE))

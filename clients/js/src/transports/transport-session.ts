@@ -126,7 +126,7 @@ export class TransportSession implements TransportHandlers {
   message(message: ServerMessage): void {
     // Only a `welcome` with our nonce shows that a bridge answers, and not a proxy on the way.
     if (!this._isWelcome && message.type !== 'welcome' && message.type !== 'error') return;
-    this._input((machine) => machine.messageReceived(this._socket));
+    if (this._isReady) this._input((machine) => machine.messageReceived(this._socket));
     try {
       this._messageHandlers[message.type]?.(message);
     } catch (error) {
