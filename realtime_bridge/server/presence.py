@@ -74,9 +74,9 @@ class Presence:
     async def enter(self, principal: Principal, channel: str, holder: Hashable) -> None:
         """Make the user present while a connection subscribes to a presence channel.
 
-        Other channels, and a server that was not started, are ignored.
+        A server that was not started has no members.
         """
-        if channel.startswith(PRESENCE) and self._leases:
+        if self._leases:
             info = await self.describe(principal, channel.removeprefix(PRESENCE))
             self.add(channel, PresentMember(principal.user, info), holder)
 
@@ -87,9 +87,9 @@ class Presence:
             self._changed.set()
 
     async def poll(self, principal: Principal, channels: Iterable[str]) -> None:
-        """Make the user of a poll present for a time on the presence channels among these."""
+        """Make the user of a poll present for a time on these presence channels."""
         for channel in channels:
-            if channel.startswith(PRESENCE) and self._leases:
+            if self._leases:
                 info = await self.describe(principal, channel.removeprefix(PRESENCE))
                 now, user = time.monotonic(), principal.user
                 until = now + self._timing.presence_poll

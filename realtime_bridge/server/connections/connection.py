@@ -279,7 +279,8 @@ class Connection(ServerConnection):
             if self._drained:
                 await self.wait_for_room()
             await hub.subscribe(self, subscription, position)
-        await self._services.presence.enter(self._principal, channel, self)
+        if channel.startswith(PRESENCE):
+            await self._services.presence.enter(self._principal, channel, self)
 
     def _deny(self, channel: str, code: int, message: str) -> None:
         assert self._principal

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
@@ -156,11 +157,12 @@ class Polls:
         body = await request.json()
         principal = await self._authenticator.identify(request)
         positions, denials = read_positions(body, self._max_channels)
-        wait = self._wait_seconds(request, body)
         self._budget.check(principal.user, len(positions), time.monotonic())
         denials |= await self._denials(principal, positions)
         granted = {name: after for name, after in positions.items() if name not in denials}
-        await self._presence.poll(principal, granted)
+        wait = self._wait_seconds(request, body)
+        if watched := [name for name in granted if name.startswith(PRESENCE)]:
+            await self._presence.poll(principal, watched)
         if self._hub.polled is not None:
             self._hub.polled |= dict.fromkeys(granted, time.monotonic())
         if denials or not granted:

@@ -11,9 +11,13 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.fanout import sending
-from realtime_bridge.server.fanout.encoded_events import Encode, EncodedEvents
 from realtime_bridge.server.fanout.sending import WriteTarget
-from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
+from realtime_bridge.server.fanout.subscriber import (
+    Encode,
+    EncodedEvents,
+    FastSubscriber,
+    Subscriber,
+)
 from realtime_bridge.server.statistics import ServerStatistics
 
 V = TypeVar("V")

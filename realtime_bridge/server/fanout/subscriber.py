@@ -1,13 +1,14 @@
-"""Interfaces of what receives the events of a channel."""
+"""Interfaces of what receives the events of a channel, and the events as those receive them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire.messages import encode_event
+from realtime_bridge.protocol.wire.websocket_frames import encode_frame
 from realtime_bridge.server.fanout.sending import WriteTarget
 
 
@@ -54,3 +55,33 @@ class FastSubscriber(Subscriber):
     @abstractmethod
     def write_rest(self, rest: bytes) -> None:
         """Write the bytes that the target did not take."""
+
+
+Encode = Callable[[Event], bytes]
+"""Encoder of an event for the subscribers of one protocol."""
+
+
+class EncodedEvents:
+    """Events, and what each encoder made of them.
+
+    Args:
+        events: the events, in order.
+
+    """
+
+    __slots__ = ("_events", "_messages")
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._events = events
+        self._messages: dict[Encode, list[bytes]] = {}
+
+    def messages(self, encode: Encode) -> list[bytes]:
+        """Return the message of each event; the first call of an encoder makes them."""
+        messages = self._messages.get(encode)
+        if messages is None:
+            messages = self._messages[encode] = [encode(event) for event in self._events]
+        return messages
+
+    def frames(self, encode: Encode) -> bytes:
+        """Return the messages as WebSocket frames, in one piece."""
+        return b"".join(map(encode_frame, self.messages(encode)))
