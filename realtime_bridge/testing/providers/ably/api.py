@@ -10,7 +10,7 @@ from aiohttp import web
 
 from realtime_bridge.testing.providers.ably import protocol
 from realtime_bridge.testing.providers.ably.application import AblyApplication
-from realtime_bridge.testing.providers.ably.keys import Grant, now
+from realtime_bridge.testing.providers.ably.grant import Grant, now
 from realtime_bridge.testing.providers.ably.protocol import AblyError
 
 # Limits of a batch publish (Ably docs, batch API).

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from realtime_bridge.testing.providers.ably.channels import Channels
-from realtime_bridge.testing.providers.ably.keys import Grant, Keys, now
+from realtime_bridge.testing.providers.ably.grant import Grant, now
+from realtime_bridge.testing.providers.ably.keys import Keys
 from realtime_bridge.testing.providers.ably.protocol import AblyError
 from realtime_bridge.testing.providers.changes import Changes
 from realtime_bridge.testing.providers.faults import Faults

@@ -7,7 +7,7 @@ from functools import partial
 from realtime_bridge.testing.providers.ably import protocol
 from realtime_bridge.testing.providers.ably.application import AblyApplication
 from realtime_bridge.testing.providers.ably.channels import Channel, Publication
-from realtime_bridge.testing.providers.ably.keys import Grant, now
+from realtime_bridge.testing.providers.ably.grant import Grant, now
 from realtime_bridge.testing.providers.ably.protocol import AblyError, Action, Flag, Frame
 from realtime_bridge.testing.providers.faults import FaultyDelivery
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime_bridge.testing.providers.ably.keys import now
+from realtime_bridge.testing.providers.ably.grant import now
 from realtime_bridge.testing.providers.ably.protocol import AblyError, Message, message_bytes
 from realtime_bridge.testing.providers.faults import Faults
 

@@ -13,7 +13,7 @@ from realtime_bridge.testing.providers.ably.application import (
 )
 from realtime_bridge.testing.providers.ably.attachments import Attachments
 from realtime_bridge.testing.providers.ably.channels import MESSAGE_BYTES
-from realtime_bridge.testing.providers.ably.keys import Grant, now
+from realtime_bridge.testing.providers.ably.grant import Grant, now
 from realtime_bridge.testing.providers.ably.protocol import AblyError, Action, Frame, Message
 
 IDLE_MILLISECONDS = 15_000

@@ -10,7 +10,7 @@ from realtime_bridge.testing.providers.ably import protocol
 from realtime_bridge.testing.providers.ably.api import AblyAPI
 from realtime_bridge.testing.providers.ably.application import AblyApplication
 from realtime_bridge.testing.providers.ably.connection import AblyConnection
-from realtime_bridge.testing.providers.ably.keys import Grant
+from realtime_bridge.testing.providers.ably.grant import Grant
 from realtime_bridge.testing.providers.ably.protocol import AblyError, Action
 
 
