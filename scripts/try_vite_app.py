@@ -21,7 +21,7 @@ from tests.browser.pages import Site, open_site
 from tests.client.servers import SECRET
 
 CLIENT = Path(__file__).parents[1] / "clients" / "js"
-PATIENCE_MS = 60_000
+TIMEOUT_MS = 60_000
 
 MAIN = """
 import 'realtime-bridge/react/styles.css';
@@ -86,7 +86,7 @@ async def check(context: BrowserContext, url: str, *, panels: int) -> None:
     page = await context.new_page()
     await page.goto(url)
     badge = page.locator(".rb-pill-label")
-    await expect(badge).to_have_text("Real-time", timeout=PATIENCE_MS)
+    await expect(badge).to_have_text("Real-time", timeout=TIMEOUT_MS)
     await expect(page.locator(".rb-debug")).to_have_count(panels)
     await page.close()
 

@@ -56,7 +56,7 @@ class Channel(Struct):
         """The top, with the id of its event."""
         return top_position(self.epoch, self.top, self.top_id)
 
-    def is_dead(self, now: float) -> bool:
+    def is_expired(self, now: float) -> bool:
         """Return whether the epoch is over."""
         seconds = METADATA_SECONDS if self.top else UNUSED_SECONDS
         return now - self.touched > seconds

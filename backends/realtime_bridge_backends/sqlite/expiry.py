@@ -17,8 +17,8 @@ TRIM_EVENTS, TRIM_SHARE = 64, 1.1
 """Events, and share of the bytes, over the limits at which a history is trimmed: a trim for each
 event would cost as much as the append."""
 
-SWEEP_CHANNELS = 10
-"""Channels of one transaction of a sweep: each may have a thousand events."""
+EXPIRY_CHANNELS = 10
+"""Channels of one transaction that expires them: each may have a thousand events."""
 
 TRIM_IDS = 1_000
 """Ids that one trim deletes, at most."""
@@ -28,7 +28,7 @@ def expire(
     connection: sqlite3.Connection, channel: Channel, retention: Retention, now: float
 ) -> bool:
     """Remove from a channel what is over; return whether its row changed."""
-    if channel.is_dead(now):
+    if channel.is_expired(now):
         channels.begin_again(connection, channel, now)
         return True
     changed = False
@@ -80,27 +80,27 @@ def names_of_due_channels(
 ) -> list[str]:
     """Return a few channels with owners that are silent, or with events whose time is over."""
     rows = connection.execute(
-        "SELECT channel FROM channels WHERE lease_at <= ? LIMIT ?", (now, SWEEP_CHANNELS)
+        "SELECT channel FROM channels WHERE lease_at <= ? LIMIT ?", (now, EXPIRY_CHANNELS)
     ).fetchall()
     rows += connection.execute(
         "SELECT channel FROM channels WHERE state = ? AND touched < ? LIMIT ?",
-        (channels.STORED, int(now - retention.seconds), SWEEP_CHANNELS),
+        (channels.STORED, int(now - retention.seconds), EXPIRY_CHANNELS),
     ).fetchall()
     return [name for (name,) in rows]
 
 
-def drop_dead(connection: sqlite3.Connection, now: float) -> int:
+def drop_expired(connection: sqlite3.Connection, now: float) -> int:
     """Delete a few channels whose epochs are over, and return their number."""
-    dead = []
+    expired = []
     for state, seconds in ((channels.EMPTY, METADATA_SECONDS), (channels.UNUSED, UNUSED_SECONDS)):
-        dead += connection.execute(
+        expired += connection.execute(
             "SELECT number FROM channels WHERE state = ? AND touched < ? LIMIT ?",
-            (state, int(now - seconds), SWEEP_CHANNELS),
+            (state, int(now - seconds), EXPIRY_CHANNELS),
         ).fetchall()
     for table in channels.TABLES:
-        connection.executemany(f"DELETE FROM {table} WHERE channel = ?", dead)  # noqa: S608 -- a constant
-    connection.executemany("DELETE FROM channels WHERE number = ?", dead)
-    return len(dead)
+        connection.executemany(f"DELETE FROM {table} WHERE channel = ?", expired)  # noqa: S608 -- a constant
+    connection.executemany("DELETE FROM channels WHERE number = ?", expired)
+    return len(expired)
 
 
 def _trim_ids(connection: sqlite3.Connection, channel: Channel, now: float) -> None:

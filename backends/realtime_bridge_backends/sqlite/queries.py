@@ -109,7 +109,7 @@ class Reader:
 
     def _current(self, name: str, now: float) -> Channel | None:
         channel = channels.load(self._connection, name)
-        if channel is None or channel.is_dead(now) or channel.is_due(now):
+        if channel is None or channel.is_expired(now) or channel.is_due(now):
             return None
         # Another epoch would be a gap for the readers of one without an event.
         if not channel.top and now - channel.touched > UNUSED_SECONDS / 2:

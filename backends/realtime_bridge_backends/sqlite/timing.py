@@ -12,11 +12,11 @@ class SQLiteTiming(Struct, frozen=True, kw_only=True):
             timeout of its own.
         call_seconds: for the answer of a thread of the file.
         poll_seconds: between two looks of a listener that no process wakes.
-        sweep_seconds: between two sweeps of the file.
+        expiry_seconds: between two searches for what has expired.
 
     """
 
     busy_seconds: float = 4.5
     call_seconds: float = 4.8
     poll_seconds: float = 0.25
-    sweep_seconds: float = 60.0
+    expiry_seconds: float = 60.0

@@ -129,12 +129,12 @@ class Transaction:
             self._changed[name] = channel
         return channel.position
 
-    def sweep(self) -> bool:
+    def expire_channels(self) -> bool:
         """Delete a little of what is over, and return whether there is more."""
         due = expiry.names_of_due_channels(self._connection, self._retention, self._now)
         self.open(due)
-        dead = expiry.drop_dead(self._connection, self._now)
-        return bool(due or dead)
+        expired = expiry.drop_expired(self._connection, self._now)
+        return bool(due or expired)
 
     def generation(self, configuration: str) -> int:
         """Return the generation of a configuration; it is at least the Unix time."""

@@ -27,13 +27,13 @@ _logger = logging.getLogger("realtime_bridge.backend")
 
 _COUNT = "UPDATE settings SET commits = commits + 1 RETURNING commits, lineage"
 
-_SWEEP = "UPDATE settings SET swept = ? WHERE swept < ? RETURNING 1"
+_BEGIN_EXPIRY = "UPDATE settings SET swept = ? WHERE swept < ? RETURNING 1"
 
-SWEEP_ROUNDS = 10
-"""Transactions of one sweep, at most: each is short, and appends come between them."""
+EXPIRY_ROUNDS = 10
+"""Transactions that expire channels one after another, at most: appends come between them."""
 
 VACUUM_PAGES = 64
-"""Free pages that one sweep gives back to the disk."""
+"""Free pages that the disk gets back at a time, at most."""
 
 Group = list[Job[Any, Any]]
 
@@ -74,7 +74,7 @@ class WriterThread(DatabaseThread):
         self._checkpoints = Checkpoints(path)
         self._on_replaced = on_replaced
         self._inode: tuple[int, int] | None = None
-        self._next_sweep = monotonic() + timing.sweep_seconds
+        self._next_expiry = monotonic() + timing.expiry_seconds
         self.lock: LockFile | None = None
         self.statistics: Statistics = Statistics()
         super().__init__("realtime-bridge-sqlite-write", timing.call_seconds)
@@ -123,7 +123,7 @@ class WriterThread(DatabaseThread):
         job, self._next = self._next, None
         if job is None:
             try:
-                job = self._queue.get(timeout=max(0.0, self._next_sweep - monotonic()))
+                job = self._queue.get(timeout=max(0.0, self._next_expiry - monotonic()))
             except Empty:
                 return []
         if job is None:
@@ -224,28 +224,28 @@ class WriterThread(DatabaseThread):
         return [job for job in group if job.submission.submitted_at > oldest]
 
     def _maintain(self, connection: sqlite3.Connection) -> None:
-        """Write the log back, and sweep, where that is due."""
+        """Write the log back, and expire channels, where that is due."""
         idle = self._next is None and self._queue.empty()
         try:
             self._checkpoints.run_due(connection, idle=idle)
-            if idle and monotonic() >= self._next_sweep:
-                self._next_sweep = monotonic() + self._timing.sweep_seconds
-                self._sweep(connection)
+            if idle and monotonic() >= self._next_expiry:
+                self._next_expiry = monotonic() + self._timing.expiry_seconds
+                self._expire(connection)
         except (sqlite3.Error, OSError) as error:
             roll_back(connection)
             if not (isinstance(error, sqlite3.Error) and is_busy(error)):
                 _logger.warning("log not maintained path=%s error=%r", self._path, str(error))
 
-    def _sweep(self, connection: sqlite3.Connection) -> None:
+    def _expire(self, connection: sqlite3.Connection) -> None:
         """Delete what is over, unless another process has just done that."""
         self._check_inode()
         now = time.time()
-        due = connection.execute(_SWEEP, (now, now - self._timing.sweep_seconds)).fetchall()
+        due = connection.execute(_BEGIN_EXPIRY, (now, now - self._timing.expiry_seconds)).fetchall()
         if not due:
             return
-        for _ in range(SWEEP_ROUNDS):
+        for _ in range(EXPIRY_ROUNDS):
             connection.execute("BEGIN IMMEDIATE")
-            (has_more,), has_news = self._transact(connection, [Transaction.sweep])
+            (has_more,), has_news = self._transact(connection, [Transaction.expire_channels])
             if has_news:
                 self._bells.ring()
             if not has_more or not self._queue.empty():

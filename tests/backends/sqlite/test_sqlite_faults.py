@@ -166,7 +166,7 @@ async def test_corrupt_file_is_a_final_error_with_one_thing_to_do(path: Path) ->
 async def test_deleted_file_is_replaced_and_the_feed_reports_a_gap(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    timing = SQLiteTiming(sweep_seconds=0.05, poll_seconds=0.02)
+    timing = SQLiteTiming(expiry_seconds=0.05, poll_seconds=0.02)
     async with SQLiteBackend(path, timing=timing) as log, log.listen() as listener:
         await listener.subscribe([CHANNEL])
         before = (await log.positions([CHANNEL]))[CHANNEL]
