@@ -1,10 +1,10 @@
 """The bridge: the ASGI application that an application mounts and publishes through."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from operator import attrgetter
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.backend.log import FoldingLog
@@ -17,16 +17,16 @@ from realtime_bridge.publishing.undeclared import UndeclaredEvents
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticate, Authenticator
 from realtime_bridge.server.auth.local_guard import development_guard
-from realtime_bridge.server.auth.operators import OperatorRule, Operators
-from realtime_bridge.server.auth.presence_info import DescribeMember, PresenceInfo
+from realtime_bridge.server.auth.operators import Operators
+from realtime_bridge.server.auth.presence_info import PresenceInfo
 from realtime_bridge.server.auth.revocations import Revocation, RevocationReceipt, Revocations
-from realtime_bridge.server.auth.rules import ChannelFunctions, ChannelRules, Rule
+from realtime_bridge.server.auth.rules import ChannelRules
 from realtime_bridge.server.auth.signatures import Signatures
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
 from realtime_bridge.server.context import STATE, ServerContext, build_context
 from realtime_bridge.server.http.origins import Origins
 from realtime_bridge.server.http.request import ASGIApplication, Receive, Scope, Send
-from realtime_bridge.server.jobs import AnswerHook, CancelHook, ServerJobs
+from realtime_bridge.server.jobs import ServerJobs
 from realtime_bridge.server.lifecycle.asgi_lifespan import run_lifespan
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -34,27 +34,20 @@ from realtime_bridge.server.lifecycle.provider_revocation import revoke_at_provi
 from realtime_bridge.server.lifecycle.signals import drained_first
 from realtime_bridge.server.lifecycle.start_on_demand import StartOnDemand, has_lifespan
 from realtime_bridge.server.lifecycle.worker_lock import only_worker
-from realtime_bridge.server.outlets.outlet import When
 from realtime_bridge.server.outlets.outlets import Outlets
 from realtime_bridge.server.publisher import ServerPublisher
 from realtime_bridge.server.pusher.routes import PusherRoutes
 from realtime_bridge.server.pusher.settings import PusherAppSettings
 from realtime_bridge.server.recent_warnings import RecentWarnings
+from realtime_bridge.server.registrations import Registrations
 from realtime_bridge.server.routes import Routes
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 
 _TIMING = ServerTiming()
 
-R = TypeVar("R", bound=Rule)
-D = TypeVar("D", bound=DescribeMember)
-F = TypeVar("F", bound=Callable[..., Any])
-H = TypeVar("H", bound=CancelHook)
-A = TypeVar("A", bound=AnswerHook)
-P = TypeVar("P", bound=OperatorRule)
 
-
-class Bridge(ServerPublisher):
+class Bridge(ServerPublisher, Registrations):
     """ASGI application that delivers events from the log to browsers.
 
     Mount it at any path. Start it by `lifespan`, by `async with`, or serve it alone.
@@ -143,103 +136,6 @@ class Bridge(ServerPublisher):
                 "The server does not speak Pusher's protocol: set REALTIME_PUSHER_DOOR=true"
             )
         return self._serve_pusher
-
-    def channel(self, pattern: str) -> Callable[[R], R]:
-        """Register the decorated function as the rule for the channels of `pattern`.
-
-        The rule receives the user's id as `authenticate` returned it, a number or a text, and
-        the text of each hole of the pattern by its name. It may be async. Only `True` allows a
-        subscription. A channel without a rule is denied, except `user_channel(user_id)`, which
-        belongs to that user.
-
-        Raises:
-            ConfigurationError: the pattern is malformed or overlaps another, or the rule's
-                parameters do not match it.
-
-        """
-        return _adder(self._rules, pattern)
-
-    def control(self, pattern: str) -> Callable[[R], R]:
-        """Register the decorated function as the control rule for the channels of `pattern`.
-
-        It decides who may stop the streams of these channels, and control their jobs. Its form is
-        that of `channel`. Without a control rule, users control their own channel alone: to listen
-        to a channel is not enough.
-
-        Raises:
-            ConfigurationError: as for `channel`; patterns of the two kinds may overlap.
-
-        """
-        return _adder(self._controls, pattern)
-
-    def presence(self, pattern: str) -> Callable[[D], D]:
-        """Register the decorated function, which describes present users to the others.
-
-        It gets what the rule of `channel` gets, may be async, and returns a dict of at most 1 KiB
-        of JSON, such as a name, or None. Everyone who may listen to the channel can read it.
-        Without it, and where it fails, members have their ids alone.
-
-        Raises:
-            ConfigurationError: as for `channel`.
-
-        """
-        return _adder(self._presence, pattern)
-
-    def dashboard(self, rule: P) -> P:
-        """Register the decorated function as the rule for the dashboard, the page at `path/`.
-
-        It receives the user's id as `authenticate` returned it, and may be async. Only `True`
-        makes the user an operator, who sees the names of channels, and publishes by hand. Without
-        a rule the page is not there, except on a development server.
-        """
-        self._operators.set_rule(rule)
-        return rule
-
-    def on_cancel(self, hook: H) -> H:
-        """Register the decorated function, `hook(channel, job, by)`, for after each cancel.
-
-        It may revoke a task that waits in a queue. It may be async, runs for the job and for each
-        of its children that are cancelled too, and has 5 s; its failure is logged. The log has
-        the request already, so the answer to the user stays the same.
-        """
-        self._jobs.add_cancel_hook(hook)
-        return hook
-
-    def on_answer(self, hook: A) -> A:
-        """Register the decorated function, `hook(channel, job, question, value, by)`.
-
-        It is called after each accepted answer, as the hooks of `on_cancel` are. An application
-        whose jobs are rows of its own passes the answer on to the worker. A page may repeat an
-        answer whose response it did not get: then the hook is called again.
-        """
-        self._jobs.add_answer_hook(hook)
-        return hook
-
-    def outlet(
-        self, url: str, *, events: Iterable[str] | None = None, when: When = "always"
-    ) -> None:
-        """Deliver events of the log to a URL by signed webhooks: at least once, in order.
-
-        One server of those that share the log delivers. A channel whose delivery fails is tried
-        again, while the log has its events; other channels and outlets go on.
-
-        Args:
-            url: an `https` URL of a public address, which stays secret.
-            events: names of the events; None: all.
-            when: `always`, or `unwatched`: only events whose channel no client watches some
-                seconds later.
-
-        Raises:
-            ConfigurationError: the URL is not valid, `REALTIME_OUTLET_SECRET` is not set, the
-                channels of the log cannot be listed, or a provider has the clients that watch.
-
-        """
-        if when == "unwatched" and self._pipeline.hosted_backends:
-            raise ConfigurationError(
-                "A hosted provider has the connections, so the server does not see which channels "
-                "are watched: use when='always' with this REALTIME_BACKEND"
-            )
-        self._outlets.add(url, events, when, self._pipeline.log)
 
     def issue_token(
         self,
@@ -390,13 +286,3 @@ class Bridge(ServerPublisher):
         pusher = PusherRoutes(app, context, self.revoke) if app else None
         self._routes = Routes(context, self._lazy_start, pusher)
         return context
-
-
-def _adder(functions: ChannelFunctions, pattern: str) -> Callable[[F], F]:
-    """Return the decorator that adds a function for a pattern."""
-
-    def add(function: F) -> F:
-        functions.add(pattern, function)
-        return function
-
-    return add
