@@ -51,6 +51,25 @@ def test_blocking_broadcaster_loads_no_settings_before_a_publish() -> None:
     assert not loaded & HEAVY
 
 
+def test_job_of_a_forked_worker_loads_no_library_after_its_parent_did() -> None:
+    program = """
+import os, sys
+os.environ |= {"REALTIME_BACKEND": "redis", "REALTIME_REDIS_URL": "redis://127.0.0.1:1/0"}
+from realtime_bridge import BlockingBroadcaster
+broadcaster = BlockingBroadcaster.from_env()
+broadcaster.load()
+assert {"pydantic", "redis"} <= set(sys.modules)
+if not os.fork():
+    loaded = set(sys.modules)
+    broadcaster.job("user-42").report("started")
+    print(*(set(sys.modules) - loaded), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    loaded = {name for name in printed_by(program) if not name.startswith("realtime_bridge.")}
+    assert loaded <= {"secrets"}
+
+
 def test_worker_without_a_path_loads_no_sqlite() -> None:
     loaded = loaded_by("from realtime_bridge import Broadcaster as B; B.from_env()")
     assert "websockets" in loaded

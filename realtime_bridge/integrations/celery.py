@@ -250,6 +250,7 @@ class _SignalReceiver:
     def create_handover(self, **_: Any) -> None:
         """Prepare the parent of a pool for the ends that its processes cannot publish."""
         if self._handover is None:
+            self._jobs.load()
             handover = self._handover = Handover()
             repeat_in_thread(
                 "realtime-bridge-ends", lambda: self._jobs.take_over(handover.receive())

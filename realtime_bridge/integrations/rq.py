@@ -144,6 +144,7 @@ class _Worker(BaseWorker):
         super().__init__(*args, **options)
         self._exc_handlers.append(self._report_abandoned)
         self._handover = Handover()
+        self._jobs.load()  # here: RQ forks a process for each job
 
     def execute_job(self, job: Job, queue: rq.Queue) -> None:
         """Publish what the work horse could not, since the log was down until its end."""

@@ -133,6 +133,10 @@ class TaskReporter:
         self._errors = errors
         self._late: list[BlockingJob] = []
 
+    def load(self) -> None:
+        """Load what reports need, in the parent of the processes that send them."""
+        self._broadcaster.load()
+
     def queued(self, task: Task) -> None:
         """Report that the task waits in the queue."""
         self._report(task, "queued")

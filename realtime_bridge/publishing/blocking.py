@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -37,7 +38,8 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
     process does.
 
     Args:
-        create: returns the async broadcaster; called once per process, on the first publish.
+        create: returns the async broadcaster; called once per process, on the first publish, and
+            by `load`.
 
     """
 
@@ -71,6 +73,15 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
         settings = load_settings()
         Broadcaster.from_settings(settings)
         return cls(lambda: Broadcaster.from_settings(settings))
+
+    def load(self) -> None:
+        """Load the modules that the first publish needs, without a connection.
+
+        The parent of forked workers calls it: each child would take a quarter of a second for it.
+        A mistake in the configuration is raised by the first publish.
+        """
+        with suppress(Exception):
+            self._create()
 
     def __enter__(self) -> Self:
         return self
