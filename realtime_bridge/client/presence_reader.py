@@ -9,6 +9,7 @@ from typing import Self
 
 from realtime_bridge.client.descriptor import Token
 from realtime_bridge.client.hybrid import HybridClient
+from realtime_bridge.client.loaded_state import contradicts, includes
 from realtime_bridge.client.subscription_set import Item
 from realtime_bridge.client.transport_manager import TransportName
 from realtime_bridge.errors import ConfigurationError, InvalidEventError
@@ -92,7 +93,7 @@ class PresenceReader:
             if self._top is None:
                 await self._load()
             else:
-                await self._receive()
+                await self._receive(self._top)
         return self._changes.popleft()
 
     async def _load(self) -> None:
@@ -100,7 +101,7 @@ class PresenceReader:
         self._top = page.top
         self._changes.extend(self._list.load(page.events, _now()))
 
-    async def _receive(self) -> None:
+    async def _receive(self, top: Position) -> None:
         """Wait for one item of the channel, or until a departure is due."""
         due = self._list.next_change
         try:
@@ -109,9 +110,9 @@ class PresenceReader:
         except TimeoutError:
             self._changes.extend(self._list.tick(_now()))
             return
-        if not isinstance(item, Event):
+        if not isinstance(item, Event) or contradicts(top, item):
             self._top = None
-        elif not self._includes(item.position):
+        elif not includes(top, item):
             self._changes.extend(self._list.handle(item, _now()))
 
     async def _next(self) -> Item:
@@ -122,15 +123,6 @@ class PresenceReader:
             # A cancelled generator has ended: the next call needs another one.
             self._received = None
             raise
-
-    def _includes(self, position: Position | None) -> bool:
-        top = self._top
-        return (
-            top is not None
-            and position is not None
-            and position.epoch == top.epoch
-            and position.offset <= top.offset
-        )
 
 
 def open_presence(

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from realtime_bridge.client.descriptor import Token
 from realtime_bridge.client.hybrid import HybridClient
+from realtime_bridge.client.loaded_state import contradicts, includes
 from realtime_bridge.client.subscription_set import Item
 from realtime_bridge.client.transport_manager import TransportName
 from realtime_bridge.errors import RealtimeError
@@ -99,9 +100,9 @@ class StreamReader:
             self._state.load(page.events)
             return
         item = await self._next()
-        if not isinstance(item, Event):
+        if not isinstance(item, Event) or contradicts(self._top, item):
             self._top = None
-        elif item.key == self._key and not _includes(self._top, item.position):
+        elif item.key == self._key and not includes(self._top, item):
             self._state.handle(item)
 
     async def _next(self) -> Item:
@@ -140,8 +141,3 @@ def open_stream(
     """
     client = HybridClient(url, [channel], token=token, transport=transport)
     return StreamReader(client, channel, id, restarts=restarts)
-
-
-def _includes(top: Position, position: Position | None) -> bool:
-    """Return whether the state as of `top` includes an event."""
-    return position is not None and position.epoch == top.epoch and position.offset <= top.offset

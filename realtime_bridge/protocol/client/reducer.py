@@ -99,7 +99,12 @@ class Reducer:
         if self._contradicted and self._has_passed(top):
             # The answer to an earlier request: one from our position ends there or later.
             return self._recover()
-        has_other_history = self._leave_other_history()
+        # The log continues our history. It may have answered before it lost the other one, whose
+        # events are held: it is read again.
+        has_other_history = self._contradicted and bool(self._held)
+        if has_other_history:
+            self._held.clear()
+        self._contradicted = False
         outputs: list[Output] = []
         for event in events:
             outputs += self.event(event)
@@ -160,19 +165,6 @@ class Reducer:
         """Return whether we stand where a request was made; a rolled-back log reuses offsets."""
         here = self.position
         return here is not None and here == asked and here.id == asked.id
-
-    def _leave_other_history(self) -> bool:
-        """Drop the events of a history that contradicts ours; return whether there were any.
-
-        The log continues ours. It may have answered before it lost that history, so that another
-        request follows.
-        """
-        if not self._contradicted:
-            return False
-        self._contradicted = False
-        has_events = bool(self._held)
-        self._held.clear()
-        return has_events
 
     def _has_passed(self, top: Position | None) -> bool:
         here = self.position

@@ -172,6 +172,8 @@ class Page:
         if isinstance(item, Event):
             self._simulation.log_line(self.name, f"received {item.id} at {item.position}")
             checker.check_delivery(self, item)
+            if self.streams.board.contradicts(item):
+                self.streams.load(item.channel)
             if item.attempt is None:
                 self.handler.event(item)
             else:

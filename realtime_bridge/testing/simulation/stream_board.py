@@ -1,5 +1,6 @@
 """Page of a simulated client that shows streams."""
 
+from realtime_bridge.client.loaded_state import contradicts
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
@@ -35,6 +36,13 @@ class StreamBoard:
     def is_loading(self, channel: str, key: str) -> bool:
         """Return whether the group of a stream is not there yet."""
         return self._stream(channel, key).as_of is None
+
+    def contradicts(self, event: Event) -> bool:
+        """Return whether a state on the event's channel describes another history."""
+        return any(
+            name == event.channel and stream.as_of and contradicts(stream.as_of, event)
+            for (name, _), stream in self._shown.items()
+        )
 
     def expect_group(self, channel: str, key: str) -> None:
         """Keep what is shown, until the group arrives."""

@@ -150,9 +150,12 @@ export class HandlerQueue {
   }
 
   /** Return whether the last snapshot lacks this event. */
-  private _isNew({ event: { position } }: { event: RealtimeEvent }): boolean {
+  private _isNew({ event: { id, position } }: { event: RealtimeEvent }): boolean {
     const floor = this._floor;
-    return !floor || !position || position.epoch !== floor.epoch || position.offset > floor.offset;
+    if (!floor || position?.epoch !== floor.epoch || position.offset > floor.offset) return true;
+    // The log was rolled back after the snapshot, which has another event there.
+    if (position.offset === floor.offset && id !== (floor.id ?? id)) this.snapshot();
+    return false;
   }
 
   private async _load(): Promise<boolean> {

@@ -80,8 +80,12 @@ export class Reducer {
   page({ events, top, more }: Page): Output[] {
     this._recovering = false;
     // The answer to an earlier request: one from our position ends there or later.
-    if (this._contradicted && follows(this.position ?? undefined, top)) return this._recover();
-    const otherHistory = this._leaveOtherHistory();
+    if (this._contradicted && follows(this.position, top)) return this._recover();
+    // The log continues our history. It may have answered before it lost the other one, whose events
+    // are held: it is read again.
+    const otherHistory = this._contradicted && this._heldEvents.size > 0;
+    if (otherHistory) this._heldEvents.clear();
+    this._contradicted = false;
     const outputs: Output[] = [];
     for (const event of events) {
       outputs.push(...this.event(event));
@@ -110,7 +114,7 @@ export class Reducer {
     this._recovering = false;
     if (requested && !isSame(requested, this.position)) return this._recover();
     const wentBack = requested && (reason === 'ahead' || reason === 'regressed');
-    if (top && follows(this.position ?? undefined, top) && !wentBack) return this._recover();
+    if (top && follows(this.position, top) && !wentBack) return this._recover();
     const restarts: Output[] = this.isNew ? [] : [{ do: 'restart', reason, position: top }];
     this._begun = true;
     if (!top) {
@@ -149,18 +153,6 @@ export class Reducer {
     return outputs;
   }
 
-  /**
-   * Drop the events of a history that contradicts ours; return whether there were any. The log
-   * continues ours. It may have answered before it lost that history, so it is read again.
-   */
-  private _leaveOtherHistory(): boolean {
-    if (!this._contradicted) return false;
-    this._contradicted = false;
-    const hasEvents = this._heldEvents.size > 0;
-    this._heldEvents.clear();
-    return hasEvents;
-  }
-
   private _move(position: Position): void {
     this.position = position;
     this._contradicted = false;
@@ -186,8 +178,8 @@ export class Reducer {
 
   /** Return whether we applied another event at this position of our epoch. */
   private _contradicts(position: Position, id?: string): boolean {
-    const known = position.epoch === this.position?.epoch && this._appliedIds.get(position.offset);
-    return !!id && !!known && known !== id;
+    const known = this._appliedIds.get(position.offset) ?? id;
+    return position.epoch === this.position?.epoch && known !== (id ?? known);
   }
 
   /** Hold an event until the gap is filled; drop two that contradict each other, since the log decides. */
@@ -228,8 +220,8 @@ function isSame(one: Position, other: Position | null): boolean {
   return one.epoch === other?.epoch && one.offset === other.offset && one.id === other.id;
 }
 
-function follows(position: Position | undefined, here: Position): boolean {
-  return position !== undefined && position.epoch === here.epoch && position.offset > here.offset;
+function follows(position: Position | null | undefined, here: Position): boolean {
+  return position?.epoch === here.epoch && position.offset > here.offset;
 }
 
 /** Delete the oldest key: JavaScript's maps and sets keep the order of insertion. */

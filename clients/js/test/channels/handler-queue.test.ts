@@ -39,3 +39,23 @@ it('handler that unsubscribes gets no further event', () => {
   for (const id of ['one', 'two']) delivery.event({ channel: 'c', event: 'e', id, data: null });
   expect(onEvent).toHaveBeenCalledTimes(1);
 });
+
+it('snapshot is loaded again where the log has another event at its position', async () => {
+  const place = (offset: number, id: string) => ({ epoch: 'aaaaaaaa', offset, id });
+  const event = (offset: number, id: string): RealtimeEvent =>
+    ({ channel: 'c', event: 'e', id, data: null, position: place(offset, id) });
+  const seen: string[] = [];
+  const snapshots = [place(3, 'lost'), place(4, 'd')].map((position) => ({ channel: 'c', events: [], position }));
+  const delivery = new HandlerQueue(
+    {
+      onEvent: ({ id }) => void seen.push(id),
+      onSnapshot: ({ position }) => void seen.push(`as of ${position.id}`),
+    },
+    () => Promise.resolve(snapshots.shift()!),
+  );
+  delivery.snapshot();
+  delivery.event(event(3, 'c'));
+  await vi.waitFor(() => expect(seen).toEqual(['as of lost', 'as of d']));
+  for (const [offset, id] of [[4, 'd'], [5, 'e']] as const) delivery.event(event(offset, id));
+  expect(seen).toEqual(['as of lost', 'as of d', 'e']);
+});
