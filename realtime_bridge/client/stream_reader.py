@@ -103,7 +103,10 @@ class StreamReader:
         if not isinstance(item, Event) or contradicts(self._top, item):
             self._top = None
         elif item.key == self._key and not includes(self._top, item):
+            was_trimmed = self._state.snapshot.trimmed
             self._state.handle(item)
+            if self._state.snapshot.trimmed and not was_trimmed:
+                self._top = None  # the log may have what did not arrive
 
     async def _next(self) -> Item:
         self._received = self._received or aiter(self._client)

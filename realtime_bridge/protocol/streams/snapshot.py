@@ -86,6 +86,8 @@ def fold_stream(snapshot: StreamSnapshot, event: Event) -> StreamSnapshot:
         case "append":
             if not isinstance(data, list):
                 return snapshot
+            if snapshot.attempt not in (None, event.attempt):
+                snapshot = _without_begin(snapshot, event)
             return replace(
                 snapshot,
                 state="open",
@@ -118,6 +120,16 @@ def _started(event: Event, data: dict[str, Any]) -> StreamSnapshot:
         state="open",
         meta=data.get("meta"),
         last_id=event.id,
+    )
+
+
+def _without_begin(snapshot: StreamSnapshot, event: Event) -> StreamSnapshot:
+    """Return the state of another attempt, whose begin and first items did not arrive.
+
+    A log that lost everything takes an earlier attempt for the owner: its begin is known already.
+    """
+    return StreamSnapshot(
+        stream=snapshot.stream, attempt=event.attempt, format=snapshot.format, trimmed=True
     )
 
 

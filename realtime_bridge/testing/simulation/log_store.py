@@ -144,6 +144,8 @@ class LogStore:
             # The events between are trimmed: no client can receive them.
             self.previous[after] = (after[0], 0, None)
             self.witness.moved(full_position(history.top), after)
+            # It forgets the ids: a part whose answer was lost may be added again.
+            self.witness.lost(channel)
         return self._channel(channel).history.top
 
     def lose_everything(self) -> None:

@@ -43,7 +43,10 @@ class StreamView:
     def event(self, event: Event) -> None:
         """Show an event of a stream."""
         assert event.key
+        was_trimmed = self.board.shown(event.channel, event.key)[0].trimmed
         self.board.event(event)
+        if self.board.shown(event.channel, event.key)[0].trimmed and not was_trimmed:
+            self.load(event.channel)
         self._check_shown(event.channel, event.key)
 
     def load(self, channel: str) -> None:

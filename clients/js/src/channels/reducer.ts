@@ -172,8 +172,7 @@ export class Reducer {
     if (this._ids.has(event.id)) return [];
     this._ids.add(event.id);
     if (this._ids.size > STORED_IDS) deleteFirst(this._ids);
-    const own = event.source !== undefined && event.source === this._client;
-    return own ? [] : [{ do: 'deliver', event }];
+    return event.source === this._client ? [] : [{ do: 'deliver', event }];
   }
 
   /** Return whether we applied another event at this position of our epoch. */

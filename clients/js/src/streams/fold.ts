@@ -32,7 +32,12 @@ export function streamKey(stream: string): string {
 export function foldStream<Item>(state: StreamState<Item>, event: RealtimeEvent): StreamState<Item> {
   const { fold, data } = event;
   if (!fold) return isFields(data) ? begin(state, event, data) : state;
-  if (fold === 'append') return Array.isArray(data) ? append(state, event, data, missesParts(state, event)) : state;
+  if (fold === 'append') {
+    if (!Array.isArray(data)) return state;
+    const known = state.attempt === null || state.attempt === event.attempt;
+    const before = known ? state : withoutBegin(state, event);
+    return append(before, event, data, missesParts(before, event));
+  }
   return fold === 'end' || fold === 'lapse' ? end(state, event, isFields(data) ? data : {}) : state;
 }
 
@@ -57,6 +62,14 @@ function begin<Item>({ phase }: StreamState<Item>, event: RealtimeEvent, data: F
     lastId: event.id,
     phase,
   };
+}
+
+/**
+ * Return the state of another attempt, whose begin and first items did not arrive. A log that lost
+ * everything takes an earlier attempt for the owner: its begin is known already.
+ */
+function withoutBegin({ id, format, phase }: StreamState<unknown>, event: RealtimeEvent): StreamState<never> {
+  return { ...UNKNOWN_STREAM, id, attempt: event.attempt ?? null, format, phase, trimmed: true };
 }
 
 function append<Item>(state: StreamState<Item>, { id }: RealtimeEvent, items: Item[], misses: boolean): StreamState<Item> {
