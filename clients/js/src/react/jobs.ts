@@ -50,6 +50,9 @@ export type Jobs = readonly Job[];
 /** Limit of ended jobs in the list, the last that ended; active jobs have none. */
 export const MAX_ENDED = 100;
 
+/** Limit of ended parts whose job is active, for its progress is their mean. A log keeps as many keys of a channel. */
+export const MAX_PARTS = 1_000;
+
 const ENDED: readonly JobState[] = ['completed', 'failed', 'cancelled'];
 
 /**
@@ -176,9 +179,13 @@ function settle(job: Job): Job {
   return (Object.keys(settled) as (keyof Job)[]).every((name) => settled[name] === job[name]) ? job : settled;
 }
 
-/** Remove the job whose end is the oldest, where there are too many; `next` has just changed. */
+/** Remove the jobs whose ends are the oldest, where there are too many; `next` has just changed. */
 function trim(jobs: Jobs, next: Job): Jobs {
   const at = (job: Job): number => (job === next ? Infinity : (job.updatedAt ?? 0));
-  const [oldest] = jobs.filter(hasEnded).sort((one, other) => at(other) - at(one)).slice(MAX_ENDED);
-  return oldest ? jobs.filter((job) => job !== oldest) : jobs;
+  const ended = jobs.filter(hasEnded).sort((one, other) => at(other) - at(one));
+  const active = new Set(jobs.filter((job) => !hasEnded(job)).map(({ id }) => id));
+  // Places that are left for ended jobs, and for ended parts of active jobs.
+  const places = [MAX_ENDED, MAX_PARTS];
+  const oldest = ended.filter(({ parent }) => places[+active.has(parent!)]!-- <= 0);
+  return oldest[0] ? jobs.filter((job) => !oldest.includes(job)) : jobs;
 }

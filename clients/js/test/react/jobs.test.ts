@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { MAX_ENDED, foremost, justEnded, loadJobs, reduceJobs, type Job, type Jobs } from '../../src/react/jobs.js';
+import { nest, withMean } from '../../src/react/job-tree.js';
+import { MAX_ENDED, MAX_PARTS, foremost, justEnded, loadJobs, reduceJobs, type Job, type Jobs } from '../../src/react/jobs.js';
 import type { RealtimeEvent } from '../../src/types.js';
 
 const NOW = 1_763_836_800_000;
@@ -186,6 +187,16 @@ describe('many jobs', () => {
     const jobs = fold(started(-1), ...numbers.map(done));
     expect(jobs).toHaveLength(MAX_ENDED + 1);
     expect(jobs.at(-1)).toMatchObject({ id: '-1', state: 'running' });
+  });
+
+  test('ended parts of an active job are kept until it ends', () => {
+    const part = (id: number) => event('job.completed', { job: id, parent: '-1' });
+    const numbers = Array.from({ length: 2 * MAX_ENDED }, (_, number) => number);
+    const jobs = fold(started(-1), ...numbers.map(part), event('job.started', { job: 'last', parent: '-1' }));
+    const { job, parts } = nest(jobs)[0]!;
+    expect(withMean(job, parts).percent).toBeCloseTo((100 * 200) / 201);
+    expect([done(-1)].reduce<Jobs>(reduceJobs, jobs)).toHaveLength(MAX_ENDED + 1);
+    expect(fold(started(-1), ...Array.from({ length: MAX_PARTS + 1 }, (_, number) => part(number)))).toHaveLength(MAX_PARTS + 1);
   });
 
   test('job that ends after a hundred newer ones is kept', () => {
