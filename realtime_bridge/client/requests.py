@@ -108,6 +108,8 @@ class Requests:
         del self._carried[channel]
         successor = next((name for name in self.unpushed if name not in self._carried), None)
         if successor is not None:
+            # At once: before the server accepts the connection, nothing subscribes.
+            self._carried[successor] = None
             self.unanswered.add(successor)
             self.subscribe(successor)
 
