@@ -182,7 +182,7 @@ class JobReporter:
             event = update.to_event(self._channel, self._lease.key, self._nonce)
             receipts = await publisher.outage.attempt(lambda: publisher.publish_many([event]))
         except Exception as error:
-            self._replace(update, error)
+            self._replace(update, error, publisher)
             return
         if receipts:
             self._accept(update, receipts[0], publisher)
@@ -250,10 +250,12 @@ class JobReporter:
         if is_interrupted and self.on_interruption:
             self.on_interruption()
 
-    def _replace(self, update: JobUpdate, error: Exception) -> None:
+    def _replace(self, update: JobUpdate, error: Exception, publisher: Publisher) -> None:
         """Replace an update that was refused by a smaller one; the second refusal drops it."""
         with self._lock:
             is_replaced = self.state.reduce(update)
+        if not is_replaced and update.ends_lease and publisher.leases:
+            publisher.leases.remove(self._lease)  # renewed, it would be shown as running forever
         _logger.warning(
             "job update %s job=%s event=%s error=%r",
             "shortened" if is_replaced else "lost",

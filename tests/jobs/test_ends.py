@@ -11,10 +11,18 @@ from typing import Any
 import orjson
 import pytest
 
-from realtime_bridge import BackendAuthError, BlockingBroadcaster, Broadcaster, Event, Receipt
+from realtime_bridge import (
+    BackendAuthError,
+    BlockingBroadcaster,
+    Broadcaster,
+    Event,
+    PublishError,
+    Receipt,
+)
 from realtime_bridge.jobs.async_job import AsyncJob
 from realtime_bridge.jobs.payloads import JobData
 from realtime_bridge.jobs.values import TEXT_BYTES
+from realtime_bridge.model.receipt import Lease, Renewal
 from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge_backends.memory import MemoryBackend
 
@@ -145,6 +153,36 @@ async def test_refused_end_is_published_with_fewer_details(log: FailingLog) -> N
     end = log.events[-1].data
     assert (end["state"], end["title"], end["message"]) == ("failed", "A job", None)
     assert end["error"].endswith(" … (5,000 characters in all)")
+
+
+class FullLog(FailingLog):
+    """Log that is full at the end of job `a`, and notes whose leases are renewed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.renewals: asyncio.Queue[set[str]] = asyncio.Queue()
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if any(event.event == "job.completed" and event.key == "job-a" for event in events):
+            raise PublishError("The log is full: give it more memory")
+        return await super().append(events)
+
+    async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
+        self.renewals.put_nowait({lease.key for lease in leases})
+        return await super().renew(leases)
+
+
+async def test_lost_end_of_a_job_ends_the_renewals_too() -> None:
+    log, timing = FullLog(), PublishTiming(renew_seconds=0.01)
+    async with (
+        Broadcaster(log=log, timing=timing) as broadcaster,
+        broadcaster.job("user-42", id="b"),
+    ):
+        async with broadcaster.job("user-42", id="a"):
+            while "job-a" not in await log.renewals.get():
+                pass
+        log.renewals = asyncio.Queue()
+        assert await log.renewals.get() == {"job-b"}
 
 
 @pytest.mark.parametrize(
