@@ -99,7 +99,7 @@ def test_every_mode_and_status_is_exercised() -> None:
     modes = ("BOOT", "CONNECTING", "PROBING", "LIVE", "SUSPECT", "FALLBACK", "UPGRADING", "DENIED")
     kinds = ("starting", "connecting", "realtime", "polling", "error")
     missing = {f" to={mode} " for mode in modes} | {f" shows {kind}" for kind in kinds}
-    for seed in range(100):
+    for seed in range(400):
         text = "\n".join(trace(seed)) if missing else ""
         missing = {word for word in missing if word not in text}
     assert not missing
@@ -142,6 +142,27 @@ def test_streams_meet_lost_workers_zombies_and_stops() -> None:
         assert happening in text, happening
 
 
+def test_tasks_meet_lost_workers_cancellations_and_two_answers() -> None:
+    lines: list[str] = []
+    options = Options(clients=1, jobs=1, streams=0, tasks=2)
+    for seed in range(12):
+        frozen = Fault(at=10_000, kind="freeze_worker", duration=45_000, target=seed % 2)
+        killed = Fault(at=10_000, kind="kill_worker")
+        for fault in (frozen, killed):
+            Simulation(seed, faults=[fault], options=options, trace=lines.append).run()
+    text = "\n".join(lines)
+    happenings = (
+        "-lapse-",
+        "superseded",
+        ": cancelling",
+        "is cancelled",
+        ": accepted",
+        ": answered",
+    )
+    for happening in (*happenings, ": ended", "is completed"):
+        assert happening in text, happening
+
+
 def test_own_page_receives_events() -> None:
     Simulation(3, options=Options(handler=Counting)).run()
     assert Counting.calls
@@ -156,9 +177,10 @@ def test_page_that_ignores_snapshots_is_found() -> None:
 def test_failure_contains_seed_and_fewest_faults() -> None:
     options = Options(handler=WithoutResets)
     with pytest.raises(SimulationFailedError, match="unexpected reset") as failed:
-        search(range(1_000), options=options)
+        search(range(3, 1_000), options=options)  # the third seed has six faults
     failure = failed.value.failure
     assert str(failed.value).startswith(f"seed {failure.seed}: ")
+    assert len(Simulation(failure.seed).faults) > 1
     assert len(failure.faults) <= 1
     assert failure.trace()
     with pytest.raises(SimulationFailedError):

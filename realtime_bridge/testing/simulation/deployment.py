@@ -34,5 +34,8 @@ class Deployment(Protocol):
     def streams_of(self, channel: str) -> list[str]:
         """Return the ids of the streams that pages of a channel show."""
 
+    def tasks_of(self, channel: str) -> list[Any]:
+        """Return the tasks whose jobs pages of a channel show."""
+
     def log_line(self, who: str, what: str) -> None:
         """Add a line to the trace."""

@@ -28,10 +28,10 @@ RARE_FAULTS = ("revoke",)
 """Faults that end a client's part in the simulation, and are drawn seldom for that reason."""
 
 WORKER_FAULTS = ("kill_worker", "freeze_worker", "freeze_worker", "worker_log_refused")
-"""Faults that streams notice most."""
+"""Faults that streams and tasks notice most."""
 
 WORKER_SHARE = 0.5
-"""Share of deployments with streams that have one of them more."""
+"""Share of deployments with streams or tasks that have one of them more."""
 
 FREQUENT = (
     *("feed_lost", "feed_lost", "log_refused", "late_announcements"),
@@ -124,7 +124,7 @@ class Fault:
 
 
 def draw_faults(
-    random: Random, *, clients: int, nodes: int, streams: int, span: int
+    random: Random, *, clients: int, nodes: int, has_work: bool, span: int
 ) -> list[Fault]:
     """Draw the faults of the first `span` milliseconds."""
     number = random.choice((0, 1, 1, 2, 2, 3, 4, 6))
@@ -136,7 +136,7 @@ def draw_faults(
         for kind in random.choice(GROUPS):
             faults.append(draw_fault(random, kind, clients, nodes, at))
             at += random.randint(-GROUP_MS, GROUP_MS)
-    if streams and random.random() < WORKER_SHARE:
+    if has_work and random.random() < WORKER_SHARE:
         kind = random.choice(WORKER_FAULTS)
         faults.append(draw_fault(random, kind, clients, nodes, random.randrange(span)))
     return sorted(faults)

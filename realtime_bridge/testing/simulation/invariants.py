@@ -14,6 +14,8 @@ from realtime_bridge.testing.simulation.status_checker import (
     StatusChecker,
 )
 from realtime_bridge.testing.simulation.stream_checker import StreamChecker
+from realtime_bridge.testing.simulation.stream_view import StreamView
+from realtime_bridge.testing.simulation.task_checker import TaskChecker
 from realtime_bridge.testing.simulation.violations import InvariantViolation
 from realtime_bridge.testing.simulation.virtual_loop import START
 
@@ -40,10 +42,13 @@ class InvariantChecker(StatusChecker):
     """Comparison of what clients receive and show with the log's true order."""
 
     streams: StreamChecker
+    tasks: TaskChecker
 
-    def __init__(self, *arguments: Any, streams: StreamChecker, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, streams: StreamChecker, tasks: TaskChecker, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
-        self.streams = streams
+        self.streams, self.tasks = streams, tasks
 
     def record_start(self, page: Page, channel: str, position: Position) -> None:
         """Record the position at which a channel of a client begins."""
@@ -126,6 +131,7 @@ class InvariantChecker(StatusChecker):
     def check_final_state(self) -> None:
         """Check after the last fault that every active client has every event (I2, I18, I22)."""
         self.streams.check_final_state()
+        self.tasks.check_final_state()
         for page in self._pages:
             self.check_contact(page)
             # A client with one transport alone may wait for a minute before it tries again.
@@ -133,7 +139,10 @@ class InvariantChecker(StatusChecker):
                 continue
             for channel in page.channels:
                 self._check_complete(page, channel)
-                self._check_streams(page, channel)
+                self.streams.check_watched(channel)
+                self.tasks.check_watched(channel)
+                self._check_shown(page, channel, page.streams, self.streams, "I22")
+                self._check_shown(page, channel, page.tasks, self.tasks, "I23")
             if page.status not in CURRENT:
                 self._fail("I18", page, f"everything works again, but it shows {page.status}")
 
@@ -153,21 +162,23 @@ class InvariantChecker(StatusChecker):
                 self._fail("I2", page, f"{at} was never delivered: {channel} is at {last}")
             at = self._store.previous[at]
 
-    def _check_streams(self, page: Page, channel: str) -> None:
-        """Check that every stream of a channel is loaded, and shown as of the last event (I22)."""
-        self.streams.check_watched(channel)
-        is_fresh = self._loop.now < page.streams.load_began_at[channel] + FRESH_SECONDS
-        if is_fresh or channel in page.streams.merged:
-            return
-        for key in page.streams.board.keys(channel):
-            snapshot, as_of = page.streams.board.shown(channel, key)
+    def _check_shown(
+        self, page: Page, channel: str, view: StreamView, checker: Any, invariant: str
+    ) -> None:
+        """Check that all streams or tasks of a channel are loaded, and as of the last event."""
+        is_fresh = self._loop.now < view.load_began_at[channel] + FRESH_SECONDS
+        for key in view.board.keys(channel):
+            if is_fresh or view.has_lost_group(channel, key):
+                continue
+            snapshot, as_of = view.board.shown(channel, key)
             at = full_position(as_of) if as_of else None
             last = self._last[page.number, channel]
             if at is None or at[0] != last[0]:
-                self._fail("I22", page, f"{key} is not loaded: {at}, and {channel} is at {last}")
+                text = f"{key} is not loaded: {at}, and {channel} is at {last}"
+                self._fail(invariant, page, text)
             else:
                 newest = max(at, last, key=lambda position: position[1])
-                self.streams.check_shown(page.name, key, snapshot, newest)
+                checker.check_shown(page.name, key, snapshot, newest)
 
     def _check_contiguous(self, page: Page, key: tuple[int, str], new: FullPosition) -> None:
         """Check that no event is missing between the client's last event and this one."""
@@ -188,6 +199,7 @@ class InvariantChecker(StatusChecker):
             if not self._is_hidden(last, before):
                 self._fail("I12", page, f"{new} continues {before}, not {last}")
             page.streams.merged.add(key[1])
+            page.tasks.merged.add(key[1])
 
     def _is_hidden(self, last: FullPosition, before: FullPosition) -> bool:
         """Return whether no server can see that the log has another event in this place (§2.4)."""

@@ -115,41 +115,48 @@ class SimulatedLog(FoldingLog, Feed):
     def __init__(self, connection: LogConnection) -> None:
         self._connection = connection
         self._store = connection.store
+        self.is_dead: bool = False
+        """True once the process was killed: what is left of its code reaches nothing."""
 
     def __str__(self) -> str:
         return "the simulated log"
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append events."""
-        return await self._connection.call(lambda: self._store.append(events))
+        return await self._call(lambda: self._store.append(events))
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
-        return await self._connection.call(lambda: self._store.read(channel, after, limit))
+        return await self._call(lambda: self._store.read(channel, after, limit))
 
     async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
         """Return each channel's top."""
         names = list(channels)
-        return await self._connection.call(lambda: self._store.positions(names))
+        return await self._call(lambda: self._store.positions(names))
 
     async def latest(
         self, channel: str, *, after: int = 0, limit: int = PAGE_EVENTS, key: str | None = None
     ) -> Page:
         """Return the latest event of each key, or the group of one key."""
-        return await self._connection.call(lambda: self._store.latest(channel, after, limit, key))
+        return await self._call(lambda: self._store.latest(channel, after, limit, key))
 
     async def renew(self, leases: Sequence[Lease]) -> list[Renewal]:
         """Restart leases."""
-        return await self._connection.call(lambda: self._store.renew(leases))
+        return await self._call(lambda: self._store.renew(leases))
 
     async def generation(self, configuration: str) -> int:
         """Return the generation of a configuration."""
-        return await self._connection.call(lambda: self._store.generation(configuration))
+        return await self._call(lambda: self._store.generation(configuration))
 
     async def rotate_epoch(self, channel: str, expected_epoch: str) -> Position:
         """Begin a new epoch if `expected_epoch` is still the channel's."""
         store = self._store
-        return await self._connection.call(lambda: store.rotate_epoch(channel, expected_epoch))
+        return await self._call(lambda: store.rotate_epoch(channel, expected_epoch))
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        if self.is_dead:
+            raise asyncio.CancelledError
+        return await self._connection.call(work)
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:

@@ -63,7 +63,7 @@ class LogStore:
         self.rolled_back: set[FullPosition] = set()
         """Events that the log lost although their epoch went on."""
         self.listeners: dict[object, Announce] = {}
-        self.witness: Witness = Witness()
+        self.witnesses: list[Witness] = []
         self.on_stored: Callable[[Event], None] = lambda _: None
         self.on_appended: Callable[[], None] | None = None
         """Called after the next append."""
@@ -143,16 +143,17 @@ class LogStore:
             after = full_position(rotated.top)
             # The events between are trimmed: no client can receive them.
             self.previous[after] = (after[0], 0, None)
-            self.witness.moved(full_position(history.top), after)
-            # It forgets the ids: a part whose answer was lost may be added again.
-            self.witness.lost(channel)
+            for witness in self.witnesses:
+                witness.moved(full_position(history.top), after)
+                # It forgets the ids: a part whose answer was lost may be added again.
+                witness.lost(channel)
         return self._channel(channel).history.top
 
     def lose_everything(self) -> None:
         """Lose all events; each channel begins a new epoch."""
         for name in list(self._channels):
             self.on_lost(name, 1)
-            self.witness.lost(name)
+            self._lose(name)
             self._begin(name)
 
     def lose_tail(self, count: int) -> None:
@@ -161,7 +162,7 @@ class LogStore:
             earlier = self._channels[name] = channel.without_tail(count)
             kept, lost = full_position(earlier.history.top), full_position(channel.history.top)
             self.on_lost(name, kept[1] + 1)
-            self.witness.lost(name)
+            self._lose(name)
             while lost != kept:
                 self.rolled_back.add(lost)
                 lost = self.previous[lost]
@@ -193,14 +194,15 @@ class LogStore:
         for event in lapsed:
             self._record(event, event, before)
             before = full_position(event.position)
-        self.witness.settled(channel.history)
+        for witness in self.witnesses:
+            witness.settled(channel.history)
         return lapsed
 
     def _renew(self, lease: Lease) -> Renewal:
         channel = self._channel(lease.channel)
         renewal = channel.renew(lease, self._clock())
-        if not renewal.refused:
-            self.witness.renewed(lease, channel.history)
+        for witness in self.witnesses if not renewal.refused else ():
+            witness.renewed(lease, channel.history)
         return renewal
 
     def _record(self, event: Event, stored: Event, before: FullPosition) -> None:
@@ -211,7 +213,12 @@ class LogStore:
         self.previous[new] = before
         self.sources[event.id] = event.source
         self.on_stored(stored)
-        self.witness.stored(event, before, new)
+        for witness in self.witnesses:
+            witness.stored(event, before, new)
+
+    def _lose(self, name: str) -> None:
+        for witness in self.witnesses:
+            witness.lost(name)
 
 
 def full_position(position: Position | None) -> FullPosition:

@@ -18,6 +18,7 @@ class Options:
         channels: the number of channels that every client subscribes to.
         jobs: the number of jobs that workers publish.
         streams: the number of streams that workers write.
+        tasks: the number of tasks, whose jobs people cancel and answer.
         nodes: the number of server processes.
         memory: whether a restart of a server loses the log.
         transport: the transport that all clients use.
@@ -36,6 +37,7 @@ class Options:
     channels: int | None = None
     jobs: int | None = None
     streams: int | None = None
+    tasks: int | None = None
     nodes: int | None = None
     memory: bool | None = None
     transport: TransportName | None = None

@@ -18,6 +18,8 @@ from realtime_bridge.testing.simulation.faults import Fault
 from realtime_bridge.testing.simulation.handlers import Handler
 from realtime_bridge.testing.simulation.process import Process
 from realtime_bridge.testing.simulation.stream_view import StreamView
+from realtime_bridge.testing.simulation.task_checker import TASK_PREFIX
+from realtime_bridge.testing.simulation.task_view import TaskView
 
 BUSY_SECONDS = 0.7
 RETRY_SECONDS = 1.0
@@ -59,8 +61,8 @@ class Page:
         self.signed_out_by: set[Fault] = set()
         self.has_ended: bool = False
         self.process: Process = Process(self.name)
-        self.streams: StreamView = StreamView(self, simulation)
         self._simulation = simulation
+        self._clear_views()
         self._transport: TransportName = transport
         self._client: HybridClient | None = None
         self._excuse_ended: float = 0.0
@@ -99,10 +101,14 @@ class Page:
             positions[self._current.channel] = self._handled.get(self._current.channel)
         self._current = None
         self.stop()
-        self.streams = StreamView(self, self._simulation)
+        self._clear_views()
         self.network.reset()
         self._set_status("starting")
         self.start(positions)
+
+    def _clear_views(self) -> None:
+        self.streams: StreamView = StreamView(self, self._simulation)
+        self.tasks: TaskView = TaskView(self, self._simulation)
 
     def stop(self) -> None:
         """End the process."""
@@ -154,6 +160,7 @@ class Page:
                 self._simulation.checker.record_start(self, channel, position)
                 self._load_snapshot(channel)
                 self.streams.load(channel)
+                self.tasks.load(channel)
 
     async def _handle(self, item: Event | ChannelReset | ChannelDenied) -> None:
         self._current = item
@@ -172,9 +179,12 @@ class Page:
         if isinstance(item, Event):
             self._simulation.log_line(self.name, f"received {item.id} at {item.position}")
             checker.check_delivery(self, item)
-            if self.streams.board.contradicts(item):
-                self.streams.load(item.channel)
-            if item.attempt is None:
+            for view in (self.streams, self.tasks):
+                if view.board.contradicts(item):
+                    view.load(item.channel)
+            if item.key and item.key.startswith(TASK_PREFIX):
+                self.tasks.event(item)
+            elif item.attempt is None:
                 self.handler.event(item)
             else:
                 self.streams.event(item)
@@ -184,6 +194,7 @@ class Page:
         self.handler.reset(item.channel, item.position)
         self._load_snapshot(item.channel)
         self.streams.load(item.channel)
+        self.tasks.load(item.channel)
 
     def _on_status(self, status: Status) -> None:
         reason = f" ({status.reason})" if status.reason else ""

@@ -27,11 +27,12 @@ class Failure:
     error: Exception
 
     def __str__(self) -> str:
-        sizes = f"clients: {self.options.clients}, nodes: {self.options.nodes}"
+        shape = self.options
+        work = f"jobs: {shape.jobs}, streams: {shape.streams}, tasks: {shape.tasks}"
         return "\n".join(
             (
                 f"seed {self.seed}: {self.error}",
-                f"{sizes}, jobs: {self.options.jobs}, streams: {self.options.streams}, faults:",
+                f"clients: {shape.clients}, nodes: {shape.nodes}, {work}, faults:",
                 *(f"  {fault}" for fault in self.faults),
                 "end of the trace:",
                 *(f"  {line}" for line in self.trace()[-LAST_LINES:]),
@@ -101,6 +102,7 @@ def shrink(simulation: Simulation, error: Exception) -> Failure:
         clients=shape.clients,
         jobs=shape.jobs,
         streams=shape.streams,
+        tasks=shape.tasks,
         nodes=shape.nodes,
     )
     failure = Failure(
@@ -146,7 +148,7 @@ def _reductions(failure: Failure) -> Iterable[Failure]:
         yield replace(failure, faults=fewer)
         if fault.target and fault.kind in CLIENT_FAULTS:
             yield replace(failure, faults=(*fewer, replace(fault, target=0)))
-    for name, least in (("clients", 1), ("nodes", 1), ("jobs", 1), ("streams", 0)):
+    for name, least in (("clients", 1), ("nodes", 1), ("jobs", 1), ("streams", 0), ("tasks", 0)):
         number = getattr(failure.options, name)
         if number > least:
             yield replace(failure, options=replace(failure.options, **{name: number - 1}))

@@ -25,6 +25,7 @@ class Shape:
     channels: int
     jobs: int
     streams: int
+    tasks: int
     nodes: int
     memory: bool
     transport: TransportName
@@ -51,7 +52,8 @@ class Shape:
             "retention": Retention(events=random.choice((2, 1_000, 1_000))),
         }
         values["answer_delay"] = 0.0 if values["memory"] else random.choice((0.0, 0.4))
-        values["streams"] = random.choice((0, 1, 1, 2))
+        values["streams"] = random.choice((0, 0, 1, 1, 2))
+        values["tasks"] = 0 if values["streams"] else random.choice((1, 2))
         story = draw_story(random)
         values |= story.shape if story else {}
         fixed = {name: getattr(options, name) for name in values}

@@ -27,6 +27,9 @@ from realtime_bridge.testing.simulation.shape import SMALL_BUFFER, WIDE, Shape
 from realtime_bridge.testing.simulation.stories import PACES
 from realtime_bridge.testing.simulation.stream_checker import StreamChecker
 from realtime_bridge.testing.simulation.stream_queue import StreamQueue
+from realtime_bridge.testing.simulation.task_checker import TaskChecker
+from realtime_bridge.testing.simulation.task_job import Task
+from realtime_bridge.testing.simulation.task_queue import TaskQueue
 from realtime_bridge.testing.simulation.trace import trace_logs
 from realtime_bridge.testing.simulation.violations import Violations
 from realtime_bridge.testing.simulation.virtual_loop import START, VirtualLoop
@@ -95,6 +98,7 @@ class Simulation:
         self.workers: list[Worker] = []
         self.checker: InvariantChecker
         self._queue: StreamQueue
+        self._tasks: TaskQueue
 
     def run(self) -> None:
         """Run to the end.
@@ -117,6 +121,10 @@ class Simulation:
         """Return the ids of the streams that pages of a channel show."""
         return self._queue.streams_of(channel)
 
+    def tasks_of(self, channel: str) -> list[Task]:
+        """Return the tasks whose jobs pages of a channel show."""
+        return self._tasks.tasks_of(channel)
+
     def extend(self, seconds: float) -> None:
         """Put the end of the run off, until so many seconds from now at least."""
         self._end = max(self._end, self.checker.now_ms + round(seconds * 1_000))
@@ -132,7 +140,7 @@ class Simulation:
         if shape.story:
             faults = shape.story.draw_faults(draw, **size)
         else:
-            faults = draw_faults(draw, **size, streams=shape.streams)
+            faults = draw_faults(draw, **size, has_work=bool(shape.streams + shape.tasks))
         return [fault for fault in faults if fault.kind not in self.options.omitted]
 
     def _build(self) -> None:
@@ -175,15 +183,17 @@ class Simulation:
             self.faults,
             self.pages,
             streams=streams,
+            tasks=TaskChecker(loop, self.store, violations, self.faults),
             has_room=shape.unsent_bytes > SMALL_BUFFER,
         )
         self._queue = StreamQueue(self, Random(f"{self.seed} streams"))  # noqa: S311
+        self._tasks = TaskQueue(self, Random(f"{self.seed} tasks"))  # noqa: S311
         for page in self.pages:
             page.network.observer = WireChecker(page, self.store, self.checker)
         for number in range(WORKERS):
             log = LogConnection(loop, random, self.store, Link(loop, random, delay=0.002))
-            report, queue = self._on_published, self._queue
-            self.workers.append(Worker(loop, number, random, log, self.application, report, queue))
+            observers = self._on_published, self._queue, self._tasks
+            self.workers.append(Worker(loop, number, random, log, self.application, *observers))
 
     def _create_bridge(self, node: Node) -> Bridge:
         pipeline = PublishPipeline(log=SimulatedLog(node.log), backend=None)
@@ -204,6 +214,7 @@ class Simulation:
         for number in range(self.shape.jobs):
             loop.call_later(self._draw_job_start(), self._start_job, number)
         self._queue.start(self.shape.streams, SPAN_MS / 1_000)
+        self._tasks.start(self.shape.tasks, SPAN_MS / 1_000)
         loop.call_later(CONTACT_SECONDS, self._check_contact)
 
     def _run_until_end(self) -> None:

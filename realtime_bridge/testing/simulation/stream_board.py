@@ -1,5 +1,7 @@
 """Page of a simulated client that shows streams."""
 
+from typing import Any
+
 from realtime_bridge.client.loaded_state import contradicts
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
@@ -10,8 +12,8 @@ from realtime_bridge.protocol.streams.snapshot import StreamSnapshot, fold_group
 class _Shown:
     """State of a stream, and the position up to which the state is complete."""
 
-    def __init__(self) -> None:
-        self.snapshot = StreamSnapshot()
+    def __init__(self, empty: Any) -> None:
+        self.snapshot = empty
         self.as_of: Position | None = None
         """None before the group is loaded, and after a reset."""
         self.waiting: list[Event] = []
@@ -21,13 +23,20 @@ class _Shown:
 class StreamBoard:
     """Streams of one page: groups from the log, and the events after them."""
 
+    keeps_lost: bool = True
+    """True if a stream that the log has lost stays on the page."""
+
     def __init__(self) -> None:
         self._shown: dict[tuple[str, str], _Shown] = {}
 
-    def shown(self, channel: str, key: str) -> tuple[StreamSnapshot, Position | None]:
+    def shown(self, channel: str, key: str) -> tuple[Any, Position | None]:
         """Return what is shown, and the position up to which it is complete, if it is."""
         stream = self._stream(channel, key)
         return stream.snapshot, stream.as_of
+
+    def is_trimmed(self, channel: str, key: str) -> bool:
+        """Return whether what is shown lacks items."""
+        return bool(self._stream(channel, key).snapshot.trimmed)
 
     def keys(self, channel: str) -> list[str]:
         """Return the keys of the streams on a channel."""
@@ -55,14 +64,14 @@ class StreamBoard:
         """Show an event, or keep it until the group has arrived."""
         assert event.key
         stream = self._stream(event.channel, event.key)
-        if event.fold is None:
+        if self._begins(event):
             # It needs nothing before it.
-            stream.snapshot, stream.as_of = fold_stream(stream.snapshot, event), event.position
+            stream.snapshot, stream.as_of = self._fold(stream.snapshot, event), event.position
             stream.waiting.clear()
         elif stream.as_of is None:
             stream.waiting.append(event)
         else:
-            _follow(stream, event)
+            self._follow(stream, event)
 
     def group(self, channel: str, key: str, page: Page) -> None:
         """Show the state that the log has, and the events after it."""
@@ -70,19 +79,33 @@ class StreamBoard:
         if stream.as_of is not None:
             return  # the stream began again meanwhile
         stream.as_of = page.top
-        if page.events:
-            stream.snapshot = fold_group(page.events)
+        if page.events or not self.keeps_lost:
+            stream.snapshot = self._fold_group(page)
         for event in stream.waiting:
-            _follow(stream, event)
+            self._follow(stream, event)
         stream.waiting.clear()
 
     def _stream(self, channel: str, key: str) -> _Shown:
-        return self._shown.setdefault((channel, key), _Shown())
+        if (channel, key) not in self._shown:
+            self._shown[channel, key] = _Shown(self._empty())
+        return self._shown[channel, key]
 
+    def _follow(self, stream: _Shown, event: Event) -> None:
+        position, as_of = event.position, stream.as_of
+        assert position
+        assert as_of
+        if position.epoch == as_of.epoch and position.offset > as_of.offset:
+            stream.snapshot, stream.as_of = self._fold(stream.snapshot, event), position
 
-def _follow(stream: _Shown, event: Event) -> None:
-    position, as_of = event.position, stream.as_of
-    assert position
-    assert as_of
-    if position.epoch == as_of.epoch and position.offset > as_of.offset:
-        stream.snapshot, stream.as_of = fold_stream(stream.snapshot, event), position
+    def _begins(self, event: Event) -> bool:
+        """Return whether an event needs nothing before it."""
+        return event.fold is None
+
+    def _empty(self) -> Any:
+        return StreamSnapshot()
+
+    def _fold(self, snapshot: Any, event: Event) -> Any:
+        return fold_stream(snapshot, event)
+
+    def _fold_group(self, page: Page) -> Any:
+        return fold_group(page.events)

@@ -25,6 +25,9 @@ NOTICE_SECONDS = 12.0
 """Longest time until a writer knows that it was stopped: two renewals."""
 
 
+STREAM_PREFIX = stream_key("")
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """State of one key, folded from its accepted events without the library's code.
@@ -87,7 +90,7 @@ class StreamChecker(Witness):
         """Moment at which each channel last lost events."""
         self._known: set[str] = set()
         """Attempts that the log has accepted."""
-        store.witness = self
+        store.witnesses.append(self)
 
     def keys(self, at: FullPosition) -> Keys:
         """Return the keys as of a position."""
@@ -96,8 +99,7 @@ class StreamChecker(Witness):
     def stored(self, event: Event, before: FullPosition, at: FullPosition) -> None:
         """Fold an accepted event."""
         keys = self.keys(before)
-        if event.write:
-            assert event.key
+        if event.key and event.key.startswith(STREAM_PREFIX):
             keys = {**keys, event.key: self._fold(keys.get(event.key), event, at[0])}
         if keys:
             self._states[at] = keys
@@ -106,6 +108,8 @@ class StreamChecker(Witness):
         """Record the renewal of a lease."""
         at = full_position(history.top)
         keys = self.keys(at)
+        if lease.key not in keys:
+            return
         state = keys[lease.key]
         if state.attempt != lease.attempt or state.end is not None:
             self._fail("I14", f"the lease of {lease.attempt} is renewed; the key is {state}")

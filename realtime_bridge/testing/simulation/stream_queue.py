@@ -57,7 +57,7 @@ class StreamQueue:
                 fails=draw.random() < 0.1,  # noqa: PLR2004
             )
             self._jobs.append(job)
-            begin = self._draw_begin(seconds)
+            begin = draw_begin(self._simulation, draw, seconds)
             loop.call_later(begin, self._deliver, job)
             if job.stop == "midway":
                 loop.call_later(begin + draw.uniform(0, 10), self._stop, job)
@@ -83,14 +83,6 @@ class StreamQueue:
         """Add a line to the trace."""
         self._simulation.log_line(who, what)
 
-    def _draw_begin(self, seconds: float) -> float:
-        """Draw the second at which a stream begins: often shortly before a fault of workers."""
-        faults = [fault for fault in self._simulation.faults if fault.kind in WORKER_FAULTS]
-        if faults and self._random.random() < NEAR_SHARE:
-            fault = self._random.choice(faults)
-            return max(0.0, fault.at / 1_000 - self._random.uniform(0, NEAR_SECONDS))
-        return self._random.uniform(0, seconds)
-
     def _deliver(self, job: StreamJob) -> None:
         running = [worker for worker in self._simulation.workers if not worker.is_frozen]
         if running and not self._simulation.loop.is_stopping:
@@ -110,3 +102,12 @@ class StreamQueue:
             self.log_line("stream", f"{job.stream} cannot be stopped: {error}")
         else:
             self.log_line("stream", f"stop of {job.stream}: {is_stopped}")
+
+
+def draw_begin(simulation: Deployment, random: Random, seconds: float) -> float:
+    """Draw the second at which work begins: often shortly before a fault of workers."""
+    faults = [fault for fault in simulation.faults if fault.kind in WORKER_FAULTS]
+    if faults and random.random() < NEAR_SHARE:
+        fault = random.choice(faults)
+        return max(0.0, fault.at / 1_000 - random.uniform(0, NEAR_SECONDS))
+    return random.uniform(0, seconds)

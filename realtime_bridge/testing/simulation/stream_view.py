@@ -14,7 +14,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.streams.snapshot import stream_key
 from realtime_bridge.protocol.wire.messages import decode_event
 from realtime_bridge.testing.simulation.deployment import URL, Deployment
-from realtime_bridge.testing.simulation.log_store import full_position
+from realtime_bridge.testing.simulation.log_store import FullPosition, full_position
 from realtime_bridge.testing.simulation.stream_board import StreamBoard
 
 REQUEST_SECONDS = 10.0
@@ -30,8 +30,10 @@ class StreamView:
 
     """
 
+    board_class: type[StreamBoard] = StreamBoard
+
     def __init__(self, page: Any, simulation: Deployment) -> None:
-        self.board: StreamBoard = StreamBoard()
+        self.board: StreamBoard = self.board_class()
         self._page = page
         self._simulation = simulation
         self.load_began_at: dict[str, float] = {}
@@ -39,13 +41,15 @@ class StreamView:
         self.merged: set[str] = set()
         """Channels on which a rollback was hidden from the client, since their last load."""
         self._loads: dict[str, int] = {}
+        self._loaded: dict[tuple[str, str], FullPosition] = {}
+        """Position of each group that was loaded."""
 
     def event(self, event: Event) -> None:
         """Show an event of a stream."""
         assert event.key
-        was_trimmed = self.board.shown(event.channel, event.key)[0].trimmed
+        was_trimmed = self.board.is_trimmed(event.channel, event.key)
         self.board.event(event)
-        if self.board.shown(event.channel, event.key)[0].trimmed and not was_trimmed:
+        if self.board.is_trimmed(event.channel, event.key) and not was_trimmed:
             self.load(event.channel)
         self._check_shown(event.channel, event.key)
 
@@ -54,10 +58,14 @@ class StreamView:
         number = self._loads[channel] = self._loads.get(channel, 0) + 1
         self.load_began_at[channel] = self._simulation.loop.now
         self.merged.discard(channel)
-        for stream in self._simulation.streams_of(channel):
-            key = stream_key(stream)
+        for key in self._keys(channel):
             self.board.expect_group(channel, key)
             self._simulation.loop.spawn(self._page.process, self._load(channel, key, number))
+
+    def has_lost_group(self, channel: str, key: str) -> bool:
+        """Return whether the log has lost what a page loaded, and the client did not notice."""
+        is_lost = self._loaded.get((channel, key)) in self._simulation.store.rolled_back
+        return is_lost or channel in self.merged
 
     async def _load(self, channel: str, key: str, number: int) -> None:
         while self._loads[channel] == number and self.board.is_loading(channel, key):
@@ -66,6 +74,7 @@ class StreamView:
                 return  # a later load makes this one obsolete
             if page and self._includes(page, self._page.positions.get(channel)):
                 self.board.group(channel, key, page)
+                self._loaded[channel, key] = full_position(page.top)
                 self._check_shown(channel, key)
             else:
                 await asyncio.sleep(RETRY_SECONDS)
@@ -97,6 +106,12 @@ class StreamView:
 
     def _check_shown(self, channel: str, key: str) -> None:
         snapshot, as_of = self.board.shown(channel, key)
-        if as_of is not None and channel not in self.merged:
-            checker = self._simulation.checker.streams
-            checker.check_shown(self._page.name, key, snapshot, full_position(as_of))
+        if as_of is not None and not self.has_lost_group(channel, key):
+            self._check(key, snapshot, as_of)
+
+    def _keys(self, channel: str) -> list[str]:
+        return [stream_key(stream) for stream in self._simulation.streams_of(channel)]
+
+    def _check(self, key: str, snapshot: Any, as_of: Position) -> None:
+        checker = self._simulation.checker.streams
+        checker.check_shown(self._page.name, key, snapshot, full_position(as_of))

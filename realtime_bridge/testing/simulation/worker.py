@@ -16,6 +16,7 @@ from realtime_bridge.testing.simulation.stream_job import (
     StreamObserver,
     run_attempts,
 )
+from realtime_bridge.testing.simulation.task_job import Task, TaskAttempt, TaskObserver, run_task
 from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 
 PACES = {"steady": (0.3, 5.0), "burst": (0.0, 0.03), "stutter": (0.0, 0.6)}
@@ -62,6 +63,7 @@ class Worker:
         application: the application's own state: the step of each job, by channel.
         report: receives each acknowledged batch.
         observer: observes the streams.
+        task_observer: observes the tasks.
 
     """
 
@@ -74,6 +76,7 @@ class Worker:
         application: dict[str, dict[str, Any]],
         report: Any,
         observer: StreamObserver,
+        task_observer: TaskObserver,
     ) -> None:
         self.log: LogConnection = log
         self._loop = loop
@@ -81,12 +84,15 @@ class Worker:
         self._application = application
         self._report = report
         self._observer = observer
+        self._task_observer = task_observer
         self._name = f"worker {number}"
         self._process = Process(self._name)
         self._jobs: dict[str, Job] = {}
         self._attempts: list[Attempt] = []
         """Attempts of the process, also those that have ended: their last items may wait."""
-        self._broadcaster = Broadcaster(log=SimulatedLog(log))
+        self._task_attempts: list[TaskAttempt] = []
+        self._log = SimulatedLog(log)
+        self._broadcaster = Broadcaster(log=self._log)
 
     @property
     def is_frozen(self) -> bool:
@@ -102,16 +108,24 @@ class Worker:
         """Begin an attempt of a stream."""
         self._loop.spawn(self._process, self._write(job))
 
+    def start_task(self, task: Task) -> None:
+        """Begin a run of a task."""
+        self._loop.spawn(self._process, self._run_task(task))
+
     def restart(self) -> None:
         """Kill the process; a new one continues the jobs, and the queue gives the streams again."""
         self._loop.thaw(self._process)
         self._process.cancel_tasks()
         self._abandon()
+        self._log.is_dead = True
         for attempt in self._attempts:
             attempt.is_dead = True
-        self._attempts = []
+        for run in self._task_attempts:
+            run.is_dead = True
+        self._attempts, self._task_attempts = [], []
         self._process = Process(self._name)
-        self._broadcaster = Broadcaster(log=SimulatedLog(self.log))
+        self._log = SimulatedLog(self.log)
+        self._broadcaster = Broadcaster(log=self._log)
         for job in list(self._jobs.values()):
             self._loop.spawn(self._process, self._run(job))
 
@@ -141,7 +155,14 @@ class Worker:
         own = self._attempts.append
         await run_attempts(self._broadcaster, job, self._random, self._observer, own)
 
+    async def _run_task(self, task: Task) -> None:
+        own, observer = self._task_attempts.append, self._task_observer
+        await run_task(self._broadcaster, task, self._random, observer, own)
+
     def _abandon(self) -> None:
+        for run in self._task_attempts:
+            if run.is_running:
+                self._task_observer.abandoned_task(run.job)
         for attempt in self._attempts:
             if attempt.is_running:
                 self._observer.abandoned(attempt.job)
