@@ -3,14 +3,11 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
-from realtime_bridge.errors import InvalidEventError, RealtimeError
+from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.channel import presence_channel
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
@@ -18,7 +15,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.presence.member_list import PresentMember
 from realtime_bridge.protocol.pusher.codes import PusherCode
-from realtime_bridge.protocol.pusher.events import create_event, encode_event, encode_frame
+from realtime_bridge.protocol.pusher.events import encode_event, encode_frame
 from realtime_bridge.protocol.pusher.members import read_member
 from realtime_bridge.protocol.pusher.names import MEMBERS, decode_name, encode_name, is_cache
 from realtime_bridge.protocol.pusher.session import PusherSession, encode_denial
@@ -34,6 +31,7 @@ from realtime_bridge.protocol.session.session_commands import Close, Send
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.base import ServerConnection
+from realtime_bridge.server.pusher.client_events import ClientEvents
 from realtime_bridge.server.pusher.door import PusherServices
 
 _logger = logging.getLogger("realtime_bridge.server")
@@ -65,7 +63,7 @@ class PusherConnection(ServerConnection):
 
     __slots__ = (
         "_channels", "_client_events", "_counts", "_door", "_holders", "_members", "_principal",
-        "_published", "_rooms", "_seat", "_session", "address", "origin",
+        "_rooms", "_seat", "_session", "address", "origin",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
@@ -84,8 +82,8 @@ class PusherConnection(ServerConnection):
         self._channels: dict[str, ChannelSubscription] = {}
         self._holders: dict[str, Principal] = {}
         """Principal of each subscription, which knows the revocations before it."""
-        self._client_events: deque[Event] | None = None
-        self._published = 0
+        self._client_events: ClientEvents | None = None
+        """None for most connections, whose clients publish nothing."""
         self._session = PusherSession(
             door.app,
             decode_name,
@@ -383,38 +381,11 @@ class PusherConnection(ServerConnection):
         self._perform(self._session.accept_user(command.user, command.user_data))
 
     def _publish(self, command: Publish) -> None:
-        text = command.data.decode()
-        if text.startswith('"'):
-            text = orjson.loads(command.data)
-        if len(text.encode()) > self._door.call_limits.data_bytes:
-            self._reject_event(f"The data is over {self._door.call_limits.data_bytes} bytes")
-            return
-        self._published += 1
-        socket_id = self._session.socket_id
-        try:
-            number = f"{socket_id}-{self._published}"
-            event = create_event(command.name, command.event, text, id=number, source=socket_id)
-        except InvalidEventError as error:
-            self._reject_event(str(error))
-            return
         if self._client_events is None:
-            self._client_events = deque()
-            assert self._services.tasks
-            self._services.tasks.spawn("client events", self._publish_all(self._client_events))
-        elif len(self._client_events) >= self._door.limits.client_events_per_second:
-            self._reject_event("Earlier events wait for the log: send the event again")
-            return
-        self._client_events.append(event)
-
-    async def _publish_all(self, events: deque[Event]) -> None:
-        """Publish one event after another, so that their order stays."""
-        while events:
-            try:
-                await self._door.publish([events.popleft()])
-            except RealtimeError as error:
-                self._services.status.outage.failed(error, work="client events")
-                self._reject_event("The log does not answer: send the event again")
-        self._client_events = None
+            self._client_events = ClientEvents(
+                self.socket_id, self._door, self._services, self._reject_event
+            )
+        self._client_events.publish(command)
 
     def _reject_event(self, message: str) -> None:
         self._perform(self._session.reject_client_event(message))
