@@ -49,7 +49,8 @@ export interface LibraryEvents {
   'stream.ended': unknown;
 }
 
-type NamedEvent<Events> = { [Name in keyof Events & string]: RealtimeEvent<Events[Name], Name> }[keyof Events & string];
+/** Event of a map from names to data: its name decides the type of its data. */
+export type NamedEvent<Events> = { [Name in keyof Events & string]: RealtimeEvent<Events[Name], Name> }[keyof Events & string];
 
 /** Event of a channel: with declared events, one of these or of the library's, which its name distinguishes. */
 export type ChannelEvent = keyof RealtimeEvents extends never ? RealtimeEvent : NamedEvent<RealtimeEvents & LibraryEvents>;

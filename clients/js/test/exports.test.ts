@@ -25,6 +25,7 @@ const CORE = [
   'JobQuestion',
   'LibraryEvents',
   'Mode',
+  'NamedEvent',
   'Phase',
   'Position',
   'Presence',
