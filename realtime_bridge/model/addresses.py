@@ -7,11 +7,16 @@ _PLATFORMS = (
     IPv4Network("192.0.0.0/24"),  # metadata of Oracle, which Python counts as global
 )
 
-_WITH_IPV4 = (IPv6Network("::/96"), IPv6Network("64:ff9b::/96"))
-"""Networks whose addresses end with one of IPv4: the deprecated form, and NAT64 (RFC 6052)."""
+_WITH_IPV4 = (
+    IPv6Network("::/96"),  # deprecated
+    IPv6Network("::ffff:0:0:0/96"),  # translation without state (RFC 2765)
+    IPv6Network("64:ff9b::/96"),  # NAT64 (RFC 6052)
+)
+"""Networks whose addresses end with one of IPv4."""
 
-_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
-"""Translation within one network (RFC 8215): its addresses stand for private ones too."""
+_ASSIGNED = IPv6Network("2000::/3")
+"""The only part of IPv6 that is assigned to the internet (RFC 4291). Python counts more as global,
+such as fec0::/10, which old networks use as private addresses."""
 
 
 def is_public(text: str) -> bool:
@@ -24,7 +29,7 @@ def is_public(text: str) -> bool:
     address = ip_address(text)
     if isinstance(address, IPv6Address) and (ipv4 := _ipv4_of(address)):
         address = ipv4
-    if isinstance(address, IPv6Address) and address in _LOCAL_NAT64:
+    if isinstance(address, IPv6Address) and address not in _ASSIGNED:
         return False
     # Python counts some groups of receivers (multicast) as global.
     is_reachable = address.is_global and not address.is_multicast
