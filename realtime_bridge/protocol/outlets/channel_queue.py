@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from realtime_bridge.model.position import Position
 
 MAX_POSITIONS = 16_000
-"""Positions in memory: about as many as the log keeps of an outlet."""
+"""Positions in memory of channels that the log does not have now: about as many as it keeps of an
+outlet."""
 
 
 class ChannelQueue:
@@ -47,6 +48,10 @@ class ChannelQueue:
         for channel in self._tops.keys() - set(channels) - waiting:
             del self._tops[channel]
             self._failures.pop(channel, None)
+        # Without its position, a channel that the log has would be delivered again, without end.
+        idle = [channel for channel in self._positions if channel not in self._tops]
+        for channel in idle[: max(0, len(idle) - MAX_POSITIONS)]:
+            del self._positions[channel]
 
     def position(self, channel: str) -> Position:
         """Return the position to which a channel is delivered; its start, if that is unknown."""
@@ -75,8 +80,6 @@ class ChannelQueue:
         """Record that a taken channel is delivered up to a position."""
         self._positions.pop(channel, None)  # the dictionary is in the order of changes
         self._positions[channel] = position
-        if len(self._positions) > MAX_POSITIONS:
-            del self._positions[next(iter(self._positions))]
         self._failures.pop(channel, None)
 
     def release(self, channel: str) -> None:

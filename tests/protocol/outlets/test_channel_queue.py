@@ -72,5 +72,20 @@ def test_positions_in_memory_are_bounded() -> None:
     queue = ChannelQueue({str(number): at(1) for number in range(MAX_POSITIONS)})
     queue.move("0", at(2))
     queue.move("new", at(1))
+    queue.keep([])
     assert queue.is_known("0")
     assert not queue.is_known("1")
+
+
+def test_more_channels_than_positions_are_not_delivered_again() -> None:
+    names = [str(number) for number in range(MAX_POSITIONS + 2)]
+    queue = ChannelQueue({})
+    queue.update(dict.fromkeys(names, at(1)))
+    for _ in names:
+        channel = queue.take(0)
+        assert channel
+        queue.move(channel, at(1))
+        queue.release(channel)
+    queue.keep(names)
+    queue.update(dict.fromkeys(names, at(1)))
+    assert queue.take(0) is None
