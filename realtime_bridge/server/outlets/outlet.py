@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
@@ -44,14 +44,14 @@ class Outlet(Struct, frozen=True):
         """
         schemes = ("https", "http") if private else ("https",)
         parts = urlsplit(url) if is_well_formed(url) else None
-        if parts is None or parts.scheme not in schemes or not parts.hostname:
+        if parts is None or parts.scheme not in schemes or not _is_one_host(parts):
             hint = "" if private else "; for a trial on this machine set REALTIME_OUTLET_PRIVATE=on"
             raise ConfigurationError(
-                f"Events cannot be delivered to {redact(url)}: use an https URL{hint}"
+                f"Events cannot be delivered to {_shown(url)}: use an https URL{hint}"
             )
         if "@" in parts.netloc:
             raise ConfigurationError(
-                f"The outlet {redact(url)} has a password in its URL: omit it, since "
+                f"The outlet {_shown(url)} has a password in its URL: omit it, since "
                 "REALTIME_OUTLET_SECRET signs each request"
             )
         if isinstance(events, str):
@@ -74,6 +74,19 @@ class Outlet(Struct, frozen=True):
     def takes(self, event: Event) -> bool:
         """Return whether the outlet gets an event."""
         return self.events is None or event.event in self.events
+
+
+def _shown(url: str) -> str:
+    """Return a URL without its path, which may be secret."""
+    return redact(urlsplit(url)._replace(path="").geturl() if is_well_formed(url) else url)
+
+
+def _is_one_host(parts: SplitResult) -> bool:
+    """Return whether requests can go to the host and the port; databases' URLs have several."""
+    try:
+        return bool(parts.hostname) and parts.port != 0 and "," not in parts.netloc
+    except ValueError:
+        return False
 
 
 def outlet_keys(settings: Settings) -> Sequence[bytes]:

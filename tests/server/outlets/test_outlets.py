@@ -412,6 +412,10 @@ def test_id_differs_between_channels_and_stays_in_another_epoch() -> None:
         ("example.com/hook", "use an https URL"),
         ("https:///hook", "use an https URL"),
         ("https://user:hush@example.com/hook", "has a password in its URL"),
+        ("http://example.com/hush", "cannot be delivered to http://example.com: use"),
+        ("https://example.com:99999/hook", "use an https URL"),
+        ("https://example.com:0/hook", "use an https URL"),
+        ("https://one.example,two.example/hook", "use an https URL"),
     ],
 )
 def test_url_that_cannot_work_is_an_error(log: MemoryBackend, url: str, error: str) -> None:
