@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import time
+from contextlib import suppress
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.listable_log import ListableLog
@@ -140,13 +141,23 @@ class OutletDelivery:
         if isinstance(answer, Reset):
             answer = await self._oldest(channel, start)
         try:
-            return await self._send_all(channel, answer)
-        finally:
-            position = self.queue.position(channel)
-            events = [event for event in answer.events if _is_behind(event, position)]
-            is_new = any(map(self._outlet.takes, events))
-            if position != start and self._is_due(channel, is_new=is_new):
-                await self._positions.store(channel, position)
+            wait = await self._send_all(channel, answer)
+        except BaseException:
+            # Another failure of the log must not replace the first one: the worker would go on
+            # after its cancellation.
+            with suppress(RealtimeError):
+                await self._store(channel, answer, start)
+            raise
+        await self._store(channel, answer, start)
+        return wait
+
+    async def _store(self, channel: str, page: Page, start: Position) -> None:
+        """Store how far a page that began at a position is delivered, if that is due."""
+        position = self.queue.position(channel)
+        events = [event for event in page.events if _is_behind(event, position)]
+        is_new = any(map(self._outlet.takes, events))
+        if position != start and self._is_due(channel, is_new=is_new):
+            await self._positions.store(channel, position)
 
     async def _send_all(self, channel: str, page: Page) -> float:
         for event in page.events:

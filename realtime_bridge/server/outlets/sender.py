@@ -52,6 +52,9 @@ class WebhookSender:
             connector=aiohttp.TCPConnector(limit=0, socket_factory=factory),
             headers={"user-agent": f"realtime-bridge/{__version__}"},
             cookie_jar=aiohttp.DummyCookieJar(),
+            # Answers are not used. A small compressed one could fill the memory, and a damaged one
+            # would count as a failure.
+            auto_decompress=False,
         )
         return self
 

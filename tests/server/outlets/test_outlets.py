@@ -10,26 +10,31 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import test_utils, web
 
 from realtime_bridge import Broadcaster, ConfigurationError, Event
 from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.log import Log
+from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.webhook_secrets import signing_keys
 from realtime_bridge.protocol.outlets.timing import OutletTiming
 from realtime_bridge.protocol.outlets.webhook import Webhook
 from realtime_bridge.server import Bridge
+from realtime_bridge.server.outlets.delivery import OutletDelivery
 from realtime_bridge.server.outlets.lease import DelivererLease
 from realtime_bridge.server.outlets.outlet import Outlet
 from realtime_bridge.server.outlets.outlets import Outlets
 from realtime_bridge.server.outlets.sender import DeliveryError, WebhookSender
+from realtime_bridge.server.statistics import OutletCounts
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
 from realtime_bridge_backends.memory import MemoryBackend
@@ -39,7 +44,7 @@ from realtime_bridge_backends.sqlite import SQLiteBackend
 from tests.cli.processes import COMMAND, environment
 from tests.server.fakes import SlowLog
 from tests.server.harness import context_of, make_bridge, make_settings, until
-from tests.server.outlets.target import SECRET, Target
+from tests.server.outlets.target import SECRET, TIMEOUT, Target
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 
@@ -324,6 +329,56 @@ async def test_redirect_is_not_followed(log: MemoryBackend) -> None:
         with pytest.raises(DeliveryError, match="answered 307"):
             await sender.send(Outlet(target.url), await stored(log))
         assert target.requests == 1
+
+
+async def test_damaged_answer_is_accepted_and_not_unpacked(log: MemoryBackend) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=b"no gzip", headers={"content-encoding": "gzip"})
+
+    async with (
+        test_utils.TestServer(_site(answer)) as target,
+        WebhookSender([b"k"], seconds=5, private=True) as sender,
+    ):
+        await sender.send(Outlet(str(target.make_url("/hook"))), await stored(log))
+
+
+def _site(answer: Callable[[web.Request], Awaitable[web.Response]]) -> web.Application:
+    site = web.Application()
+    site.router.add_post("/hook", answer)
+    return site
+
+
+class _FailingPositions(MemoryBackend):
+    """Log that stores no positions of outlets."""
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if events[0].event == "outlet.position":
+            raise BackendUnavailableError("no position is stored in a test")
+        return await super().append(events)
+
+
+async def test_worker_ends_by_one_cancellation_while_the_log_fails() -> None:
+    answers = iter([200])
+    blocked = asyncio.Event()
+
+    async def answer(_: web.Request) -> web.Response:
+        if next(answers, None) is None:
+            blocked.set()
+            await asyncio.Event().wait()
+        return web.Response()
+
+    async with _FailingPositions() as log, test_utils.TestServer(_site(answer)) as target:
+        await log.append([Event(channel="job.7", event="counted", data=i) for i in range(2)])
+        async with WebhookSender([b"k"], seconds=TIMEOUT, private=True) as sender:
+            outlet = Outlet(str(target.make_url("/hook")))
+            delivery = OutletDelivery(outlet, log, sender, OutletCounts(), FAST)
+            delivery.queue.update(await log.positions(["job.7"]))
+            worker = asyncio.ensure_future(delivery.work())
+            await blocked.wait()
+            worker.cancel()
+            async with asyncio.timeout(TIMEOUT):
+                await asyncio.wait([worker])
+            assert worker.cancelled()
 
 
 async def test_silent_target_fails_after_its_time(log: MemoryBackend) -> None:
