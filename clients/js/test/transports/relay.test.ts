@@ -132,6 +132,26 @@ it('channel ends at the server with its last user', () => {
   expect(texts(relay.remove('b'))).toEqual(['server unsubscribe']);
 });
 
+it('what arrives for a channel that all have left concerns no follower', () => {
+  const relay = openRelay();
+  relay.session({ type: 'unsubscribe', channels: [CHANNEL] });
+  expect(texts(relay.received(event(6)))).toEqual(['session event 6']);
+});
+
+it('channel that is left before its answer ends after it', () => {
+  const relay = new Relay(128);
+  relay.join('a', CHANNEL, null);
+  expect(texts(relay.leave('a', [CHANNEL]))).toEqual([]);
+  expect(texts(relay.received(answer(5, [], true)))).toEqual(['server unsubscribe']);
+});
+
+it('followers read what a poll of the session has skipped', () => {
+  const relay = openRelay();
+  relay.join('a', CHANNEL, at(5));
+  relay.session(asks(7));
+  expect(texts(relay.received(answer(7)))).toEqual(['a joined', 'session subscribed 7']);
+});
+
 it('channel over the limit of the connection is refused for now', () => {
   const relay = openRelay(1);
   const [refusal] = relay.join('a', 'job.8', null);

@@ -29,8 +29,8 @@ export class Follower implements Role {
   private _check: Timer | undefined;
   /** State of the check: a leader that sent nothing is asked, then replaced. */
   private _silence: 'none' | 'quiet' | 'asked' = 'none';
-  /** Channels whose events the leader relays. */
-  private readonly _joined = new Set<string>();
+  /** Channels of the session; true: the leader relays their events. */
+  private readonly _joined = new Map<string, boolean>();
   /** Channels that are read from the log soon. */
   private readonly _reads = new Map<string, Timer>();
   private _fetcher: LogFetcher;
@@ -96,8 +96,12 @@ export class Follower implements Role {
   }
 
   private _subscribe(channel: string, position: Position | null): void {
-    if (this._joined.has(channel)) this._readLater(channel);
-    else this._page.post({ type: 'join', leader: this._leader, follower: this._page.id, channel, position });
+    if (this._joined.get(channel)) {
+      this._readLater(channel);
+      return;
+    }
+    this._joined.set(channel, false);
+    this._page.post({ type: 'join', leader: this._leader, follower: this._page.id, channel, position });
   }
 
   private _leave(channels: readonly string[]): void {
@@ -117,17 +121,16 @@ export class Follower implements Role {
     const { type, channel, log, backend } = message;
     if (type === 'heartbeat' || type === 'status') this._health = { log, backend };
     if (!isText(channel) || type === 'event') this._page.deliver(message);
-    else if (type === 'joined') this._onJoined(channel);
-    else {
-      if (type === 'subscribed') this._joined.add(channel);
-      else if (type === 'refused') this._forget(channel);
+    // An answer to a request from before the session left the channel: the leader relays nothing more.
+    else if (!this._joined.has(channel)) return;
+    else if (type === 'refused' || message.reason === 'forbidden') {
+      this._forget(channel);
       this._page.deliver(message);
+    } else {
+      this._joined.set(channel, true);
+      if (type === 'joined') this._readLater(channel);
+      else this._page.deliver(message);
     }
-  }
-
-  private _onJoined(channel: string): void {
-    this._joined.add(channel);
-    this._readLater(channel);
   }
 
   /** Read the log after a moment: servers keep the answers of polls for as long. */
@@ -142,10 +145,16 @@ export class Follower implements Role {
 
   private _newFetcher(): LogFetcher {
     return new LogFetcher(this._page.tools, {
-      // A poll reports the server's generation, and nothing about the leader's connection.
-      message: (message) => this._page.deliver(message.type === 'heartbeat' ? { ...message, ...this._health } : message),
+      message: (message) => this._onRead(message),
       failed: (channels, status) => this._onReadFailed(channels, status),
     });
+  }
+
+  private _onRead(message: ServerMessage): void {
+    // Our own token decides: without it the leader has nothing for us. A later request joins again.
+    if (message.type === 'refused') this._leave([String(message.channel)]);
+    // A poll reports the server's generation, and nothing about the leader's connection.
+    this._page.deliver(message.type === 'heartbeat' ? { ...message, ...this._health } : message);
   }
 
   private _onReadFailed(channels: readonly string[], status: number): void {

@@ -33,8 +33,9 @@ export class RelayChannel {
 
   constructor(private readonly _name: string) {}
 
+  /** True without any tab, and without an answer under way, which a later request would take for its own. */
   get isUnused(): boolean {
-    return !this._isLocal && !this._followers.size;
+    return !this._isLocal && !this._followers.size && !this._asked;
   }
 
   /** Handle a request of the leader's session. */
@@ -80,14 +81,17 @@ export class RelayChannel {
     this._asked = null;
     this._isOpen = true;
     this._isBehind = !!message.more;
-    this._position = positionOf(message);
     // The server does not push these events again, whichever request it answered.
     const events = Array.isArray(message.events) ? (message.events as Fields[]) : [];
+    const outputs = events.flatMap((event) => this._toFollowers({ ...event, type: 'event' }));
+    // The session may have asked from beyond the flow, where a poll had brought it.
+    if (!this._flowsTo(message, events[0])) outputs.push(...this._askLog());
+    this._position = positionOf(message);
     return [
-      ...events.flatMap((event) => this._toFollowers({ ...event, type: 'event' })),
+      ...outputs,
       ...(isOwn ? this._toSession(message) : []),
       ...this._continue(),
-      ...(this._isBehind && !this._isLocal ? this._read() : []),
+      ...(this._isBehind && !this._isLocal && this._followers.size ? this._read() : []),
       ...this._answer(),
     ];
   }
@@ -95,9 +99,7 @@ export class RelayChannel {
   reset(message: ServerMessage): Output[] {
     if (message.reason === 'forbidden') return this._end(message, true);
     this._position = positionOf(message);
-    // Another page's position decides nothing: each follower asks the log.
-    const flow = { type: 'joined', channel: this._name };
-    return [...(this._asked === 'relay' ? [] : this._toSession(message)), ...this._toFollowers(flow)];
+    return [...(this._asked === 'relay' ? [] : this._toSession(message)), ...this._askLog()];
   }
 
   /** Handle a refusal: the server has no subscription any more. Those who may try again do so. */
@@ -148,6 +150,19 @@ export class RelayChannel {
     });
     this._waiting.clear();
     return outputs;
+  }
+
+  /** Return whether an answer continues what followers have: from its first event, or without any. */
+  private _flowsTo(top: ServerMessage, first: Fields | undefined): boolean {
+    const here = this._position;
+    const next = positionOf(first ?? top);
+    if (!here || !next) return true;
+    return first ? next.epoch === here.epoch && next.offset <= here.offset + 1 : isSame(next, here);
+  }
+
+  /** Let followers ask the log: another page's position decides nothing. */
+  private _askLog(): Output[] {
+    return this._toFollowers({ type: 'joined', channel: this._name });
   }
 
   private _toSession(message: ServerMessage): Output[] {

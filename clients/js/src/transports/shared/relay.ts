@@ -59,16 +59,19 @@ export class Relay {
     if (type === 'pong') return [this._pong(message)];
     // Whichever page leads opens the next connection.
     if (type === 'welcome' || type === 'drain') return [{ to: 'session', message }];
-    const channel = isText(message.channel) ? this._channels.get(message.channel) : undefined;
-    if (channel) return this._inChannel(channel, message);
+    if (isText(message.channel)) return this._inChannel(message.channel, message);
     const missing = type === 'heartbeat' && isFields(message.offsets) ? this._announced(message.offsets) : [];
     return [{ to: 'session', message }, { to: null, message }, ...missing];
   }
 
-  private _inChannel(channel: RelayChannel, message: ServerMessage): Output[] {
+  private _inChannel(name: string, message: ServerMessage): Output[] {
+    const channel = this._channels.get(name);
+    // Sent before the server knew that all left: followers would take it for an answer to a later request.
+    if (!channel) return [{ to: 'session', message }];
     const { type } = message;
-    const outputs = type === 'subscribed' || type === 'reset' || type === 'refused' ? channel[type](message) : channel.event(message);
-    if (channel.isUnused) this._channels.delete(String(message.channel));
+    if (type === 'subscribed') return [...channel.subscribed(message), ...this._leaveUnused([name])];
+    const outputs = type === 'reset' || type === 'refused' ? channel[type](message) : channel.event(message);
+    if (channel.isUnused) this._channels.delete(name);
     return outputs;
   }
 
