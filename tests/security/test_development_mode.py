@@ -119,6 +119,12 @@ async def test_only_clients_of_this_machine_are_answered(client: Any, status: in
     assert await status_of(make_bridge(dev=True), scope_of(client, host="localhost")) == status
 
 
+async def test_address_that_a_proxy_adds_in_a_line_of_its_own_counts() -> None:
+    scope = scope_of(("127.0.0.1", 1), host="localhost", **{"x-forwarded-for": "127.0.0.1"})
+    scope["headers"].append((b"X-Forwarded-For", b"192.0.2.1"))
+    assert await status_of(make_bridge(dev=True), scope) == 403
+
+
 async def test_named_hosts_are_answered() -> None:
     bridge = make_bridge(dev=True, dev_hosts=("DevBox.local", "192.168.1.7"))
     named = scope_of(("192.168.1.7", 1), host="devbox.local:8000")

@@ -12,7 +12,7 @@ from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 
 _logger = logging.getLogger("realtime_bridge.server")
 
-_FORWARDED = ("x-forwarded-for", "x-real-ip")
+_FORWARDED = (b"x-forwarded-for", b"x-real-ip")
 
 
 class LocalGuard:
@@ -74,10 +74,12 @@ def _clients(request: Request) -> Iterator[str]:
     # None: a Unix socket, which this machine alone reaches.
     if client := request.scope.get("client"):
         yield str(client[0])
-    for header in _FORWARDED:
-        for address in request.headers.get(header, "").split(","):
-            if address.strip():
-                yield address.strip().strip("[]").lower()
+    # Each line of a header: some proxies, such as HAProxy, add one after that of the client.
+    for name, text in request.scope["headers"]:
+        if name.lower() in _FORWARDED:
+            for address in text.decode("latin-1").split(","):
+                if address.strip():
+                    yield address.strip().strip("[]").lower()
     # No usual proxy of a development server sends this header, so its syntax is not read.
     if "forwarded" in request.headers:
         yield "Forwarded"
