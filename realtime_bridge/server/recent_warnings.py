@@ -25,13 +25,15 @@ class RecentWarnings(logging.Handler):
         # Python prints warnings of a program without handlers: this one must not silence them.
         if logging.lastResort and not _has_other_handler(record.name):
             logging.lastResort.handle(record)
-        self._lines.append(
-            {
-                "time": round(record.created * 1_000),
-                "level": record.levelname,
-                "text": record.getMessage()[:MAX_TEXT],
-            }
-        )
+        try:
+            text = record.getMessage()[:MAX_TEXT]
+        except Exception:  # a mistake in the line: its caller must not fail, as with any handler
+            self.handleError(record)
+            return
+        # JSON has no lone surrogates, which Python makes of names of files that are not UTF-8.
+        text = text.encode(errors="replace").decode()
+        time = round(record.created * 1_000)
+        self._lines.append({"time": time, "level": record.levelname, "text": text})
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines, the last one first."""

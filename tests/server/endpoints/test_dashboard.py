@@ -162,6 +162,20 @@ async def test_warnings_are_kept_and_bounded(
     assert "something failed number=0" in caplog.text
 
 
+async def test_odd_log_lines_break_neither_their_caller_nor_the_page(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await serve_for(serve, "ada")
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logger = logging.getLogger("realtime_bridge.server")
+    monkeypatch.setattr(logging.getLogger("realtime_bridge"), "propagate", False)
+    logger.warning("file failed file=%s", "\udcff.db")
+    logger.warning("mistake count=%d", "many")
+    status, state = await get(site)
+    assert status == 200
+    assert [line["text"] for line in state["warnings"]] == ["file failed file=?.db"]
+
+
 async def test_program_without_handlers_still_prints_warnings(
     serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
