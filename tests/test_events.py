@@ -215,6 +215,11 @@ def test_name_of_two_classes_is_an_error() -> None:
         events.define("order.paid", on="job")(create_model("Other"))
 
 
+def test_name_of_equal_classes_of_two_modules_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match=r"declared as 'order\.paid' in tests\.shop"):
+        events.define("order.paid", on="job")(create_model("OrderPaid", __module__="tests.other"))
+
+
 def test_class_of_two_names_is_an_error() -> None:
     with pytest.raises(ConfigurationError, match=r"OrderPaid is declared as 'order\.paid'"):
         events.define("order.other", on="job")(OrderPaid)

@@ -123,15 +123,22 @@ def declare(model: type, declaration: Declaration) -> None:
     for other, stored in list(declarations.items()):
         if stored.event != declaration.event and other is not model:
             continue
-        if other is model or other.__qualname__ != model.__qualname__:
+        if other is model or not _is_same_source(other, model):
             raise ConfigurationError(
                 f"{model.__qualname__} cannot be declared as {declaration.event!r}: "
-                f"{other.__qualname__} is declared as {stored.event!r}; declare each class and "
-                "each name once"
+                f"{other.__qualname__} is declared as {stored.event!r} in {other.__module__}; "
+                "declare each class and each name once"
             )
         del declarations[other]
     declarations[model] = declaration
     _names.add(declaration.event)
+
+
+def _is_same_source(one: type, other: type) -> bool:
+    """Return whether two classes are of one definition, whose module was loaded twice."""
+    modules = {one.__module__, other.__module__}
+    # A program's first module may be imported again by its own name.
+    return one.__qualname__ == other.__qualname__ and (len(modules) == 1 or "__main__" in modules)
 
 
 def is_declared(event: str) -> bool:
