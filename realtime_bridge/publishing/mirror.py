@@ -27,6 +27,9 @@ EVENT = "mirror.counts"
 CAPACITY = 10_000
 """Events that wait for the provider; later ones are dropped, and counted."""
 
+CAPACITY_BYTES = 32 * 1024 * 1024
+"""Bytes of the data of these events: one may have a megabyte."""
+
 BATCH = 100
 """Events of one push."""
 
@@ -80,6 +83,7 @@ class Mirror:
         self._timing = timing
         self._node = ids.nonce()
         self._queue: deque[tuple[Event, float]] = deque()
+        self._queue_bytes = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._tasks: Supervisor | None = None
@@ -97,11 +101,13 @@ class Mirror:
             if receipt.refused or receipt.duplicate or is_internal(event.channel):
                 continue
             self.counts.published += 1
-            if len(self._queue) >= self._capacity:
+            size = self._queue_bytes + len(event.body)
+            if len(self._queue) >= self._capacity or size > CAPACITY_BYTES:
                 self._drop(event, "the queue was full")
-                self._overflow.failed(f"{self._capacity} events wait", mirror=self.counts.backend)
+                self._overflow.failed(f"{len(self._queue)} events wait", mirror=self.counts.backend)
             else:
                 self._queue.append((event.with_position(receipt.position, int(now * 1_000)), now))
+                self._queue_bytes = size
         if self._tasks is None:
             self._tasks = Supervisor()
             self._tasks.run("mirror", self._run)
@@ -122,7 +128,7 @@ class Mirror:
         await self._tasks.close()
         self._tasks = None
         while self._queue:
-            self._drop(self._queue.popleft()[0], "the publisher ended")
+            self._drop(self._take()[0], "the publisher ended")
         await self._report()
 
     async def _run(self) -> None:
@@ -132,12 +138,17 @@ class Mirror:
                 while not self._queue:
                     self._wake.clear()
                     await self._wake.wait()
-                await self._push([self._queue.popleft() for _ in self._part()])
+                await self._push([self._take() for _ in self._part()])
                 self._overflow.works()
                 self._idle.set()
 
     def _part(self) -> range:
         return range(min(BATCH, len(self._queue)))
+
+    def _take(self) -> tuple[Event, float]:
+        event, at = self._queue.popleft()
+        self._queue_bytes -= len(event.body)
+        return event, at
 
     async def _push(self, items: Sequence[tuple[Event, float]]) -> None:
         events = [event for event, _ in items]
@@ -148,6 +159,12 @@ class Mirror:
         except (PublishError, TimeoutError) as error:
             known = error if isinstance(error, PublishError) else timed_out(self._backend, seconds)
             self._fail(events, known)
+        except asyncio.CancelledError:
+            # The end of the publisher is no failure of the provider: `close` counts the events.
+            for item in reversed(items):
+                self._queue.appendleft(item)
+                self._queue_bytes += len(item[0].body)
+            raise
         except BaseException as error:
             self._fail(events, error)
             raise

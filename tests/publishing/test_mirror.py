@@ -17,6 +17,8 @@ from realtime_bridge import (
     PublishError,
 )
 from realtime_bridge.backend.push import Backend, PushLimits
+from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.protocol.publishing.mirror_counts import MirrorCounts, total
 from realtime_bridge.publishing.mirror import Mirror, MirrorTiming, read_reports
 from realtime_bridge.publishing.pipeline import server_pipeline, worker_pipeline
@@ -120,8 +122,22 @@ async def test_silent_provider_delays_no_publish_and_overflow_is_counted(
             assert mirror.counts.waiting == 5
     (counts,) = await read_reports(log)
     assert (counts.published, counts.mirrored, counts.waiting) == (20, 0, 0)
-    assert {missing.reason for missing in counts.missing} >= {"the queue was full"}
-    assert len([line for line in caplog.messages if line.startswith("mirror drops")]) == 1
+    assert {one.reason for one in counts.missing} == {"the queue was full", "the publisher ended"}
+    assert (counts.failed, counts.dropped) == (0, 20)
+    (line,) = caplog.messages
+    assert line.startswith("mirror drops")
+
+
+async def test_large_events_that_wait_are_bounded_by_their_bytes() -> None:
+    provider = Provider()
+    provider.works.clear()
+    mirror = Mirror("pusher", provider, None, timing=MirrorTiming(close_seconds=0.05))
+    event = Event(channel="job.7", event="large", data="x" * 1_000_000)
+    receipt = Receipt(id=event.id, position=Position("00000000", 1))
+    mirror.put([event] * 40, [receipt] * 40)
+    assert (mirror.counts.waiting, mirror.counts.dropped) == (33, 7)
+    await mirror.close()
+    assert (mirror.counts.waiting, mirror.counts.dropped) == (0, 40)
 
 
 async def test_push_that_takes_too_long_is_a_failure(log: MemoryBackend) -> None:
