@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from realtime_bridge.server.auth.application import ApplicationFunction
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.principal import Principal
+from realtime_bridge.server.http.origins import is_own_origin
 from realtime_bridge.server.http.request import HTTPError, Request
 
 OperatorRule = Callable[..., bool] | Callable[..., Awaitable[bool]]
@@ -44,7 +45,7 @@ class Operators:
         if authenticator.guard is None and self._rule is None:
             raise HTTPError(404, "no_dashboard", _NO_DASHBOARD)
         # A listed origin may connect, but not publish in the name of an operator who visits it.
-        if request.headers.get("sec-fetch-site", "none") not in _OWN_PAGES:
+        if not _is_own_page(request):
             raise HTTPError(403, "bad_origin", "Open the dashboard by its own address")
         if self._rule is None:
             # Each route of a development server is for this machine alone.
@@ -62,3 +63,12 @@ class Operators:
         except Exception as error:  # it was logged
             message = "The rule of the dashboard failed: try again"
             raise HTTPError(500, "rule_failed", message) from error
+
+
+def _is_own_page(request: Request) -> bool:
+    """Return whether a request comes from the dashboard itself, from an operator or a program."""
+    source, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if source is not None or origin is None:
+        return source in (None, *_OWN_PAGES)
+    # Browsers send `Sec-Fetch-Site` to https and loopback alone (Fetch Metadata, section 2).
+    return is_own_origin(origin, request.headers.get("host"))

@@ -74,6 +74,12 @@ class Origins:
         )
 
 
+def is_own_origin(text: str, host: str | None) -> bool:
+    """Return whether an `Origin` header names the host of the `Host` header."""
+    origin = read_origin(text)
+    return origin is not None and _is_host(origin, host)
+
+
 def from_here(origin: str | None) -> bool:
     """Return whether a request comes from a program or from a page of this machine."""
     if origin is None:

@@ -84,6 +84,18 @@ async def test_page_of_another_site_is_refused(serve: Serve, source: str) -> Non
         assert code_of(answer) == (403, "bad_origin")
 
 
+async def test_page_of_another_origin_is_refused_by_its_origin_alone(serve: Serve) -> None:
+    """A browser that opened the dashboard by plain `http` sends no `Sec-Fetch-Site`."""
+    origin = "http://listed.example"
+    bridge = make_bridge(authenticate=lambda _: "ada", origins=origin)
+    bridge.dashboard(lambda _: True)
+    site = await serve(bridge)
+    assert code_of(await get(site, origin=origin)) == (403, "bad_origin")
+    answer = await site.post("dashboard/publish", EVENT, origin=origin)
+    assert code_of(answer) == (403, "bad_origin")
+    assert (await site.post("dashboard/publish", EVENT, origin=site.origin))[0] == 200
+
+
 async def test_development_server_shows_it_to_this_machine_alone(serve: Serve) -> None:
     site = await serve(dev=True)
     assert (await get(site, sec_fetch_site="none"))[0] == 200
