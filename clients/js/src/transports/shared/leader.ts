@@ -18,6 +18,8 @@ export class Leader implements Role, TransportHandlers {
   /** Number of this leader among all; null while another page of the tab's client leads. */
   private _term: number | null = null;
   private _isReady = false;
+  /** Time of the first ping for a follower since the server's last message. */
+  private _askedAt = Infinity;
   private _timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -42,11 +44,16 @@ export class Leader implements Role, TransportHandlers {
   }
 
   receive(message: TabMessage): void {
-    if (message.type === 'hello') this._announce();
+    // The timers of a hidden page are slow, so its own session may not notice for minutes.
+    if (performance.now() - this._askedAt > this._page.tools.timing.answerTimeout) this._onSilent();
+    else if (message.type === 'hello') this._announce();
     else if (message.leader !== this._page.id || !('follower' in message)) return;
     else if (message.type === 'join') this._join(message.follower, message.channel, message.position);
     else if (message.type === 'leave') this._perform(this._relay.leave(message.follower, message.channels));
-    else this._perform(this._relay.ping(message.follower, message.nonce));
+    else {
+      this._askedAt = Math.min(this._askedAt, performance.now());
+      this._perform(this._relay.ping(message.follower, message.nonce));
+    }
   }
 
   close(code: number): void {
@@ -63,6 +70,7 @@ export class Leader implements Role, TransportHandlers {
   }
 
   message(message: ServerMessage): void {
+    this._askedAt = Infinity;
     this._perform(this._relay.received(message));
   }
 

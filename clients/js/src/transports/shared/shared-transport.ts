@@ -25,12 +25,21 @@ interface Leading {
 
 /** Return the opener of one client. */
 export function share(open: OpenTransport): OpenTransport {
-  const hasTabs = typeof document !== 'undefined' && typeof BroadcastChannel !== 'undefined';
   const leading: Leading = { current: null, successor: null };
   return (tools, handlers) => {
-    const name = hasTabs ? connectionName(tools) : null;
+    const name = hasTabs() ? connectionName(tools) : null;
     return name === null ? open(tools, handlers) : new SharedTransport(name, tools, handlers, open, leading);
   };
+}
+
+/** Return whether this is a page that reaches other tabs: browsers refuse it to some frames, by an error. */
+function hasTabs(): boolean {
+  try {
+    new BroadcastChannel('').close();
+    return typeof document !== 'undefined';
+  } catch {
+    return false;
+  }
 }
 
 class SharedTransport implements Transport, Page, LockListener {
@@ -71,7 +80,8 @@ class SharedTransport implements Transport, Page, LockListener {
   send(message: ClientMessage): void {
     if (message.type === 'connect') this.connect = message;
     else if (message.type === 'ping') this._ping = message.nonce;
-    else if (message.type === 'token' && connectionName(this.tools) !== this.name) {
+    // Renewed since this transport was opened, or while it is open.
+    if ('token' in message && connectionName(this.tools) !== this.name) {
       this.fail(CloseCode.TOKEN, 'the token has another user, or other rights');
       return;
     }
