@@ -110,6 +110,7 @@ docs: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run --silent docs
 	.venv/bin/mkdocs build --quiet
 	@echo "The site is in build/site/: open build/site/index.html"
+	@echo "Its search needs a server: python3 -m http.server --bind 127.0.0.1 --directory build/site"
 
 check-client: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads -- --check
