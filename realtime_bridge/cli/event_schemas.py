@@ -37,5 +37,6 @@ class _PublishedSchema(GenerateJsonSchema):
     def field_is_required(self, field: Any, total: bool) -> bool:
         # Fields with a default are always published, which pydantic's own schema does not promise.
         if field["type"] == "model-field":
-            return not field.get("serialization_exclude")
+            hidden = ("serialization_exclude", "serialization_exclude_if")
+            return not any(map(field.get, hidden))
         return super().field_is_required(field, total)

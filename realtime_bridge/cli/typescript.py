@@ -18,6 +18,9 @@ _NAMES = {
     "null": "null",
 }
 _IDENTIFIER = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
+_OTHERS = {"Array", "RealtimeEvents", *_NAMES.values(), "any", "never", "object", "unknown"}
+"""Names with another meaning where they are used in this file."""
+
 _DEFINITION = "#/$defs/"
 
 
@@ -89,7 +92,7 @@ def _array(schema: Schema, indent: str) -> str:
     first = [_type(item, indent) for item in schema.get("prefixItems", ())]
     rest = schema.get("items", True)
     has_end = schema.get("maxItems") == len(first) or rest is False
-    if first and has_end:
+    if has_end:
         return f"[{', '.join(first)}]"
     item = f"Array<{_type(rest, indent)}>"
     return f"[{', '.join(first)}, ...{item}]" if first else item
@@ -99,10 +102,10 @@ def _object(schema: Schema, indent: str) -> str:
     properties = schema.get("properties")
     if not properties:
         names = schema.get("propertyNames", {})
-        key = _type(names, indent) if "enum" in names or "$ref" in names else "string"
-        value = _type(schema.get("additionalProperties", True), indent)
-        record = f"Record<{key}, {value}>"
-        return record if key == "string" else f"Partial<{record}>"
+        is_named = "enum" in names or "$ref" in names
+        key = f"[name in {_type(names, indent)}]?" if is_named else "[name: string]"
+        # Not `Record<…>`: a type that has itself in one is an error of TypeScript.
+        return f"{{ {key}: {_type(schema.get('additionalProperties', True), indent)} }}"
     inner, required = f"{indent}  ", schema.get("required", ())
     lines = ["{"]
     for name, field in properties.items():
@@ -124,7 +127,7 @@ def _literal(value: object) -> str:
 def _identifier(name: str) -> str:
     """Return the name of a definition as TypeScript's; a generic model has brackets."""
     name = re.sub(r"[^A-Za-z0-9_$]", "_", name)
-    return name if _IDENTIFIER.fullmatch(name) else f"_{name}"
+    return f"_{name}" if name in _OTHERS or not _IDENTIFIER.fullmatch(name) else name
 
 
 def _comment(text: str | None, indent: str) -> Iterator[str]:

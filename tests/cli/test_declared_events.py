@@ -3,11 +3,11 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
-from pydantic import BaseModel, RootModel
+from pydantic import BaseModel, Field, RootModel
 
 from realtime_bridge.cli.typescript import declaration_file
 from realtime_bridge.model.declaration import Declaration
@@ -108,12 +108,41 @@ def types_of(annotation: Any) -> str:
         (list[str | None], "Array<string | null>"),
         (tuple[int, str], "[number, string]"),
         (tuple[int, ...], "Array<number>"),
-        (dict[str, list[int]], "Record<string, Array<number>>"),
-        (dict[str, Any], "Record<string, unknown>"),
+        (tuple[()], "[]"),
+        (dict[str, list[int]], "{ [name: string]: Array<number> }"),
+        (dict[str, Any], "{ [name: string]: unknown }"),
+        (dict[Literal["x", "y"], int], '{ [name in "x" | "y"]?: number }'),
     ],
 )
 def test_type_of_an_annotation(annotation: Any, typescript: str) -> None:
     assert types_of(annotation) == typescript
+
+
+class Array(BaseModel):
+    """Model with the name of a type of TypeScript."""
+
+    numbers: list[int]
+    note: str | None = Field(default=None, exclude_if=lambda note: note is None)
+
+
+class Record(RootModel[dict[str, "Record | Array"]]):
+    """Model that has objects of its own class."""
+
+
+def test_names_and_types_of_typescript_are_models_too(tmp_path: Path) -> None:
+    declarations = {Array: Declaration("a", "job", None), Record: Declaration("r", "job", None)}
+    text = declaration_file(declarations, "app").replace("import 'realtime-bridge';", "")
+    text = text.replace("module 'realtime-bridge'", "global")  # the client is not built here
+    page = """
+    const array: _Array = { numbers: [1] };
+    export const record: Record = { one: array, more: { other: array } };
+    // @ts-expect-error -- a field has another type
+    export const wrong: Record = { one: { more: 1 } };
+    """
+    (tmp_path / "page.ts").write_text(text + page)
+    options = ("--noEmit", "--strict", "--target", "es2022", "--module", "preserve")
+    checked = compiler(*options, "--typeRoots", tmp_path, tmp_path / "page.ts")
+    assert checked.returncode == 0, checked.stdout
 
 
 class _Page(BaseModel):
