@@ -62,8 +62,8 @@ class PusherConnection(ServerConnection):
     transport = "pusher"
 
     __slots__ = (
-        "_channels", "_client_events", "_counts", "_door", "_holders", "_members", "_principal",
-        "_rooms", "_seat", "_session", "address", "origin",
+        "_channels", "_client_events", "_counts", "_door", "_holders", "_known_revocation",
+        "_members", "_principal", "_rooms", "_seat", "_session", "address", "origin",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
@@ -75,6 +75,8 @@ class PusherConnection(ServerConnection):
         self._door = door = services.door
         self._rooms, self._counts = services.rooms, services.counts
         self._principal: Principal | None = None
+        # A signature names the socket and no time: it may be from before any later revocation.
+        self._known_revocation = services.access.revocations.latest
         self._seat: str | None = None
         """User whose connections this one counts among: of a sign-in or of a presence channel."""
         self._members: dict[str, PresentMember] | None = None
@@ -272,7 +274,7 @@ class PusherConnection(ServerConnection):
         if command.member is not None:
             if not (member := self._admit(name, command.member)):
                 return
-            holder = Principal(user=member.user, known_revocation=latest)
+            holder = self._signed_principal(member.user)
         if name.startswith(SIGNED):
             self._release_address()  # the application signed this subscription
         self._holders[name] = holder
@@ -337,6 +339,10 @@ class PusherConnection(ServerConnection):
         except ValueError as error:
             self._deny(name, "AuthError", str(error), _UNAUTHORIZED)
             return None
+        principal = self._signed_principal(member.user)
+        if not self._services.access.revocations.allow(principal, decode_name(name)):
+            self._deny(name, "AuthError", _REVOKED, _UNAUTHORIZED)
+            return None
         if not self._services.presence.is_served:
             self._deny(name, "LimitReached", _NO_PRESENCE, _NOT_SERVED)
             return None
@@ -372,13 +378,20 @@ class PusherConnection(ServerConnection):
 
     def _sign_in(self, command: SignIn) -> None:
         if self._principal is None:
+            principal = self._signed_principal(command.user)
+            if not self._services.access.revocations.allow(principal):
+                self._perform(self._session.reject(PusherCode.UNAUTHORIZED, _REVOKED))
+                return
             if not self._take_seat(command.user):
                 self._perform(self._session.reject(PusherCode.OVER_QUOTA, _TOO_MANY))
                 return
-            latest = self._services.access.revocations.latest
-            self._principal = Principal(user=command.user, known_revocation=latest)
+            self._principal = principal
             self._release_address()
         self._perform(self._session.accept_user(command.user, command.user_data))
+
+    def _signed_principal(self, user: str) -> Principal:
+        """Return the principal of a user: the application signed that user for this socket."""
+        return Principal(user=user, known_revocation=self._known_revocation)
 
     def _publish(self, command: Publish) -> None:
         if self._client_events is None:

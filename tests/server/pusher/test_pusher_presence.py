@@ -143,7 +143,22 @@ async def test_revoked_member_leaves(site: Site) -> None:
     denial = await client.expect("pusher:subscription_error")
     assert (denial["channel"], denial["data"]["status"]) == (ROOM, 403)
     assert await watcher.change() == ("removed", "42")
-    await client.ping()
+    # The signature is still right for this socket; another one needs a new signature.
+    await client.ask_to_enter(ROOM, "42")
+    denial = await client.expect("pusher:subscription_error")
+    assert (denial["channel"], denial["data"]["status"]) == (ROOM, 401)
+    await client.enter(ROOM, "43")
+    later = await connect_pusher(site)
+    await later.enter(ROOM, "42")
+
+
+async def test_signature_from_before_a_revocation_signs_no_user_in(site: Site) -> None:
+    client = await connect_pusher(site)
+    await site.bridge.revoke(user="42")
+    await client.ask_to_sign_in("42")
+    assert await client.closed() == 4009
+    later = await connect_pusher(site)
+    await later.sign_in("42")
 
 
 async def test_members_are_read_again_after_a_reset(site: Site) -> None:
