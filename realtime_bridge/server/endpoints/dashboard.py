@@ -15,6 +15,7 @@ from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import is_internal
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire import rpc
+from realtime_bridge.publishing.broadcaster import owned_key
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.operators import Operators
 from realtime_bridge.server.endpoints.health import Health
@@ -120,7 +121,7 @@ class Dashboard:
         """Answer `POST dashboard/publish {channel, event, data, key?}`.
 
         Raises:
-            HTTPError: 400, the event is not valid.
+            HTTPError: 400, the event is not valid; 409, its key belongs to a job or a stream.
             PublishError: the log or the backend failed.
 
         """
@@ -136,6 +137,8 @@ class Dashboard:
             (receipt,) = await self._pipeline.broadcaster.publish_many([event])
         except InvalidEventError as error:
             raise HTTPError(400, "invalid_event", str(error)) from error
+        if receipt.refused:
+            raise HTTPError(409, "key_owned", str(owned_key(event)))
         return Response.json(rpc.pack_receipt(receipt))
 
     def _channels(self) -> Iterator[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from realtime_bridge import Event
 from realtime_bridge.settings import DEVELOPMENT_SECRET
 from tests.server.harness import Frame, Serve, Site, make_bridge
 
@@ -150,6 +151,16 @@ async def test_events_by_hand_pass_the_usual_checks(serve: Serve, event: Frame) 
     site = await serve_for(serve, "ada")
     answer = await site.post("dashboard/publish", EVENT | event)
     assert code_of(answer) == (400, "invalid_event")
+
+
+async def test_event_for_the_key_of_a_job_is_no_success(serve: Serve) -> None:
+    site = await serve_for(serve, "ada")
+    owned = Event(
+        channel="job.7", event="job.progress", data={}, key="job-7", attempt="one", take="always"
+    )
+    await site.context.pipeline.broadcaster.publish_many([owned])
+    answer = await site.post("dashboard/publish", EVENT | {"key": "job-7"})
+    assert code_of(answer) == (409, "key_owned")
 
 
 async def test_form_of_another_page_publishes_nothing(serve: Serve) -> None:
