@@ -84,6 +84,7 @@ def _shown(url: str) -> str:
 def _is_one_host(parts: SplitResult) -> bool:
     """Return whether requests can go to the host and the port; databases' URLs have several."""
     try:
+        (parts.hostname or "").encode("idna")  # as the search for its address does
         return bool(parts.hostname) and parts.port != 0 and "," not in parts.netloc
     except ValueError:
         return False

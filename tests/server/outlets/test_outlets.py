@@ -470,6 +470,8 @@ def test_id_differs_between_channels_and_stays_in_another_epoch() -> None:
         ("http://example.com/hush", "cannot be delivered to http://example.com: use"),
         ("https://example.com:99999/hook", "use an https URL"),
         ("https://example.com:0/hook", "use an https URL"),
+        ("https://example..com/hook", "use an https URL"),
+        (f"https://{'a' * 64}.example/hook", "use an https URL"),
         ("https://one.example,two.example/hook", "use an https URL"),
     ],
 )
