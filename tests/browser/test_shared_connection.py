@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import BrowserContext, CDPSession, Route
 
-from tests.browser.pages import TIMEOUT, EventRecord, Site, Tab
+from tests.browser.pages import CHANNEL, TIMEOUT, EventRecord, Site, Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -41,6 +41,23 @@ NOISE = """async () => {
   ];
   for (const message of messages) channel.postMessage(message);
 }"""
+RETRY = f"() => client.channel('{CHANNEL}').get().error && client.subscribe('{CHANNEL}', {{}})"
+
+
+RESTARTS = """async () => {
+  const { HybridClient } = await import('./realtime/client.js');
+  const others = [1, 2, 3].map(() => new HybridClient({ endpoint: './realtime' }));
+  window.clients = [client, ...others];
+  window.other = [];
+  others[0].subscribe('user-ada', { onEvent: ({ id }) => void other.push(id) });
+  for (let round = 0; round < 10; round += 1) {
+    for (const one of clients) one.start();
+    await new Promise((resolve) => setTimeout(resolve, 40 * Math.random()));
+    if (round < 9) for (const one of clients) one.stop();
+  }
+}"""
+NO_LOCKS_LEFT = """navigator.locks.query()
+  .then(({ held, pending }) => held.length + pending.length === 0)"""
 
 
 async def open_tabs(context: BrowserContext, site: Site, count: int, **options: str) -> list[Tab]:
@@ -305,3 +322,48 @@ async def test_lost_socket_is_replaced_by_one(site: Site, context: BrowserContex
     await site.publish()
     await have_all(tabs)
     await one_socket(site, tabs)
+
+
+async def test_revoked_channel_ends_and_returns_in_each_tab(
+    site: Site, context: BrowserContext
+) -> None:
+    async def shorten(route: Route) -> None:
+        response = await route.fetch()
+        await route.fulfill(response=response, json={**await response.json(), "expires": 2})
+
+    await context.route("**/realtime/connect", shorten)
+    tabs = await open_tabs(context, site, 2)
+    await site.publish()
+    await have_all(tabs)
+    await site.server.bridge.revoke(user="ada", channel=CHANNEL)
+    for tab in tabs:
+        await tab.until(f"client.channel('{CHANNEL}').get().error")
+    count = len(site.published)
+    await site.publish()
+    assert [await tab.value("received.length") for tab in tabs] == [count, count]
+    # A token from after the revocation may subscribe again.
+    for tab in tabs:
+        await tab.value(f"void setInterval({RETRY}, 300)")
+    await have_all(tabs)
+    await site.publish()
+    await have_all(tabs)
+    await one_socket(site, tabs)
+
+
+async def test_clients_that_stop_leave_nothing_behind(site: Site, context: BrowserContext) -> None:
+    tabs = await open_tabs(context, site, 2)
+    await tabs[0].value(f"({RESTARTS})()")
+    await tabs[0].until("clients.every((one) => one.state.get().mode === 'LIVE')")
+    await site.publish()
+    await have_all(tabs)
+    await tabs[0].until(f"other.length === {len(site.published)}")
+    await one_socket(site, tabs)
+    await tabs[0].value("clients.forEach((one) => one.stop())")
+    await tabs[1].value("client.stop()")
+    for tab in tabs:
+        await tab.until(NO_LOCKS_LEFT)
+    assert not any(tab.errors for tab in tabs)
+    async with asyncio.timeout(TIMEOUT):
+        while open_sockets(tabs):
+            site.sockets_changed.clear()
+            await site.sockets_changed.wait()
