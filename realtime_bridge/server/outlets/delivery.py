@@ -19,7 +19,7 @@ from realtime_bridge.protocol.outlets.channel_queue import ChannelQueue
 from realtime_bridge.protocol.outlets.timing import OutletTiming
 from realtime_bridge.server.outlets.outlet import Outlet
 from realtime_bridge.server.outlets.positions import OutletPositions
-from realtime_bridge.server.outlets.sender import WebhookSender
+from realtime_bridge.server.outlets.sender import DeliveryError, WebhookSender
 from realtime_bridge.server.outlets.watched import digest
 from realtime_bridge.server.statistics import OutletCounts
 
@@ -124,7 +124,9 @@ class OutletDelivery:
             floor=timing.retry_seconds / 2,
             cap=timing.longest_retry_seconds,
         )
-        self.queue.retry_at(channel, time.monotonic() + seconds)
+        requested = error.retry_after if isinstance(error, DeliveryError) else 0.0
+        wait = max(seconds, min(requested, timing.longest_retry_seconds))
+        self.queue.retry_at(channel, time.monotonic() + wait)
         self.wake()
 
     async def _deliver(self, channel: str) -> float:

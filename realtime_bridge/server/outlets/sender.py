@@ -21,7 +21,17 @@ READ_BYTES = 16 * 1024
 
 
 class DeliveryError(BackendUnavailableError):
-    """Webhook that its target did not accept."""
+    """Webhook that its target did not accept.
+
+    Args:
+        message: the failure.
+        retry_after: seconds that the target asked to wait.
+
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class AddressRefusedError(OSError):
@@ -97,13 +107,20 @@ class WebhookSender:
             ) from None
         if not 200 <= response.status < 300:  # noqa: PLR2004 -- HTTP
             raise DeliveryError(
-                f"{outlet.host} answered {response.status}: check its own log, and the secret there"
+                f"{outlet.host} answered {response.status}: check its own log, "
+                "and the secret there",
+                retry_after=_seconds(response.headers.get("retry-after", "")),
             )
 
 
 def _cause(error: BaseException) -> str:
     is_own = isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError)
     return str(error) if is_own else type(error).__name__
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a `Retry-After`; 0 for a date, since the other clock may be wrong."""
+    return float(text) if text.isdecimal() else 0.0
 
 
 def _public_socket(address: tuple[Any, ...]) -> socket.socket:

@@ -348,6 +348,34 @@ def _site(answer: Callable[[web.Request], Awaitable[web.Response]]) -> web.Appli
     return site
 
 
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("30", 30), ("99999", 60), ("Wed, 21 Oct 2026 07:28:00 GMT", 0)]
+)
+async def test_target_that_asks_for_a_pause_gets_it(
+    log: MemoryBackend, header: str, seconds: float
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"retry-after": header})
+
+    async with (
+        test_utils.TestServer(_site(answer)) as target,
+        WebhookSender([b"k"], seconds=TIMEOUT, private=True) as sender,
+    ):
+        await stored(log)
+        outlet, counts = Outlet(str(target.make_url("/hook"))), OutletCounts()
+        delivery = OutletDelivery(outlet, log, sender, counts, OutletTiming())
+        delivery.queue.update(await log.positions(["job.7"]))
+        start = time.monotonic()
+        worker = asyncio.ensure_future(delivery.work())
+        await until(lambda: counts.failures)
+        await until(delivery.queue.next_retry)
+        due = delivery.queue.next_retry()
+        assert due
+        assert start + max(seconds, 0.5) <= due <= time.monotonic() + max(seconds, 1)
+        worker.cancel()
+        await asyncio.wait([worker])
+
+
 class _FailingPositions(MemoryBackend):
     """Log that stores no positions of outlets."""
 
