@@ -38,8 +38,9 @@ LATE = ("late_announcements", "shuffled_announcements")
 """Faults that delay each event by their strength times `LATE_SECONDS` at most."""
 
 
-SILENT = ("half_open", "black_hole", "freeze")
-"""Faults that a client notices only by the silence of its connection."""
+SILENT = ("half_open", "black_hole", "freeze", "throttle")
+"""Faults that a client notices only by the silence of its connection, or that slow its reading of
+what was missing."""
 
 
 class StatusChecker:
@@ -108,6 +109,8 @@ class StatusChecker:
         for page in self._pages:
             # A log that lost an event may store it again: the client has it already.
             is_known = event.id in self._delivered_ids(page) or self._is_own(page, event.source)
+            last = self._last.get((page.number, event.channel))
+            is_known |= last is not None and last[2] == event.id
             if event.channel in page.channels and not is_known:
                 self._outstanding_of(page)[event.id] = (self._loop.now, event)
                 self._loop.call_later(HONEST_SECONDS, self._check_honesty, page, event)
