@@ -26,7 +26,16 @@ UNNOTICED_MS = {
     **dict.fromkeys(("log_refused", "refuse"), 6_000),
     "feed_lost": 1_000,
     **dict.fromkeys(
-        ("slow", "throttle", "lost_answers", "log_full", "feed_raises", "log_raises"), 12_000
+        (
+            "slow",
+            "throttle",
+            "lost_answers",
+            "slow_log",
+            "log_full",
+            "feed_raises",
+            "log_raises",
+        ),
+        12_000,
     ),
 }
 """Time after these faults in which their effects last: a position check, or a silence limit."""
