@@ -1,6 +1,7 @@
 """Effects of the faults of the log, and of the ways to it."""
 
 from collections.abc import Callable
+from contextvars import Context
 
 from realtime_bridge.errors import BackendUnavailableError
 from realtime_bridge.testing.simulation.deployment import Deployment
@@ -107,7 +108,8 @@ class LogFaultEffects:
         def start() -> None:
             store.on_appended = None
             if fault.end > self._simulation.checker.now_ms + delay * 1_000:
-                loop.call_later(delay, action, fault)
+                # In no process: the one that appended may be frozen or killed by then.
+                loop.call_later(delay, action, fault, context=Context())
 
         store.on_appended = start
 

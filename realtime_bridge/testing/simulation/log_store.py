@@ -56,6 +56,8 @@ class LogStore:
         self.is_full: bool = False
         self.previous: dict[FullPosition, FullPosition] = {}
         """The event before each event; before an epoch's first event it is offset 0."""
+        self.replaced: dict[FullPosition, set[FullPosition]] = {}
+        """Earlier predecessors of an event that was lost, and stored again in its place."""
         self.sources: dict[str, str | None] = {}
         """The source of each event, by id."""
         self.unannounced: set[str] = set()
@@ -210,6 +212,8 @@ class LogStore:
         if new in self.rolled_back:
             # Clients that have this event cannot know of others before it (specification, §2.4).
             self.on_lost(event.channel, 1)
+        if (known := self.previous.get(new)) not in (None, before):
+            self.replaced.setdefault(new, set()).add(known)
         self.previous[new] = before
         self.sources[event.id] = event.source
         self.on_stored(stored)
