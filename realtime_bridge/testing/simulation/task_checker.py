@@ -183,10 +183,23 @@ class TaskChecker(Witness):
         is_cancelled = question is None and state.cancelling_since is not None
         if attempt.is_running and (is_cancelled or state.end == "lapse"):
             self._fail("I23", f"{key} runs, and its worker does not know: {state}")
-        if attempt.job.channel in self._lost_at:
-            return  # a rollback may have lost the question
-        if question is not None and attempt.asked == question and state.question is None:
+        has_lost_question = self._lost_at.get(attempt.job.channel, 0.0) >= attempt.asked_at
+        is_waiting = attempt.asked == question and state.question is None
+        if question is not None and is_waiting and not has_lost_question:
             self._fail("I23", f"{key} waits for the answer to {question}; the log has it: {state}")
+
+    def _lapse(self, state: TaskState | None, event: Event) -> TaskState:
+        if state is None or state.silent_at is None:
+            self._fail("I16", f"{event} ends {state}")
+        assert state
+        assert state.silent_at is not None
+        assert event.key
+        # A rollback loses renewals too: the lease is that of an earlier moment again.
+        has_lost_renewal = self._lost_at.get(event.channel, 0.0) >= state.active_at
+        if self._loop.now < state.silent_at and not has_lost_renewal:
+            self._fail("I16", f"{event} ends {state}")
+        self._expect(event.key, None, state)
+        return replace(state, end="lapse", state="lost")
 
     def _fold(self, state: TaskState | None, event: Event) -> TaskState:
         write, now = event.write, self._loop.now
@@ -196,14 +209,7 @@ class TaskChecker(Witness):
             assert state
             return self._note(state, event)
         if write.fold == "lapse":
-            # A rollback loses renewals too: the lease is that of an earlier moment again.
-            is_early = state is None or state.silent_at is None or now < state.silent_at
-            if is_early and event.channel not in self._lost_at:
-                self._fail("I16", f"{event} ends {state}")
-            assert state
-            assert event.key
-            self._expect(event.key, None, state)
-            return replace(state, end="lapse", state="lost")
+            return self._lapse(state, event)
         if write.take is None and (state is None or state.attempt != write.attempt):
             self._fail("I14", f"{event} was accepted; the owner is {state}")
         is_over = state is not None and state.end == "end"

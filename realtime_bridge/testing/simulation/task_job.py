@@ -75,6 +75,8 @@ class TaskAttempt:
     ended_at: float = 0.0
     asked: str | None = None
     """Id of the question that waits for an answer."""
+    asked_at: float = 0.0
+    """Moment of that question."""
 
 
 class TaskObserver(Protocol):
@@ -136,7 +138,7 @@ async def _work(attempt: TaskAttempt, random: Random, observer: TaskObserver) ->
 
 
 async def _ask(attempt: TaskAttempt, question: str, observer: TaskObserver) -> None:
-    attempt.asked = question
+    attempt.asked, attempt.asked_at = question, asyncio.get_running_loop().time()
     observer.asking(attempt, question)
     try:
         value = await attempt.run.ask("Go on?", id=question, timeout=ANSWER_SECONDS)
