@@ -121,9 +121,8 @@ class JobReporter:
     def unsent(self) -> bytes | None:
         """Return the newest update that is not published, for `forward` in another process."""
         with self._lock:
-            update = self.state.newest_pending()
-        if update is None:
-            return None
+            if (update := self.state.newest_pending()) is None:
+                return None
         whole = self._dump(update)
         # JSON escapes may make it too long for a message between processes.
         return whole if len(whole) <= MAX_UNSENT_BYTES else self._dump(update.reduced())
@@ -212,6 +211,7 @@ class JobReporter:
         """Follow the answer to a renewal of the lease, in the broadcaster's loop."""
         with self._lock:
             self._see(renewal.noted)
+            self._must_read |= renewal.refused is None and self.state.renewed()
             match renewal.refused:
                 case "lapsed" | "gone":
                     self.state.lapsed(_now_ms())
@@ -243,7 +243,7 @@ class JobReporter:
         snapshot = fold_job_group(page.events)
         with self._lock:
             if snapshot is not None:
-                self.state.noted(snapshot)
+                self.state.noted(snapshot, _now_ms())
             is_interrupted = self.state.interruption is not None
             news, self._news = self._news, _pending_future()
         news.set_result(None)

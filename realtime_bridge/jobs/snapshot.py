@@ -43,6 +43,10 @@ class JobSnapshot(Struct, frozen=True, kw_only=True):
         """True if only a new run changes the job."""
         return self.state in END_STATES
 
+    def knows_question(self, question: str) -> bool:
+        """Return whether a question waits for its answer, or has one."""
+        return question in self.answers or (self.question or {}).get("id") == question
+
 
 def fold_job_group(events: Iterable[Event]) -> JobSnapshot | None:
     """Return the state that the group of a job's key describes; None for an empty group."""

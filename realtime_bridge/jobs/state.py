@@ -19,6 +19,9 @@ PENDING_LIMIT = 16
 LEASE = 30
 """Seconds of silence after which the log shows a job as lost."""
 
+VERIFIED_RENEWALS = 10
+"""Renewals after which a job that asks people looks whether the log still has its question."""
+
 _SHORT_LEASE = 15
 """Shortest lease, in seconds, that a renewal every 5 s holds although two of them fail."""
 
@@ -85,6 +88,7 @@ class JobState:
         will = {"event": "job.lost", "data": {"job": job, "title": title, "state": "lost"}}
         self._lease: dict[str, Any] = {"lease": lease, "will": will}
         self._is_own = is_named
+        self._renewals = 0
         self._version = 0
         self._has_progress = False
         self._progress_at = float("-inf")
@@ -170,14 +174,20 @@ class JobState:
         if not self.has_ended:
             self._append_update(self._name_of_progress, now_ms)
 
-    def noted(self, snapshot: JobSnapshot) -> None:
+    def renewed(self) -> bool:
+        """Return whether to read the job: a log that was rolled back may lack the question."""
+        self._renewals += 1
+        return self.state == "asking" and self._renewals % VERIFIED_RENEWALS == 0
+
+    def noted(self, snapshot: JobSnapshot, now_ms: int) -> None:
         """Follow what the log has of the job: a request to cancel it, an answer, another owner."""
         if self.refused is None:
-            self.answers = snapshot.answers
-            is_cancelled = snapshot.is_cancelling
+            self.answers, is_cancelled = snapshot.answers, snapshot.is_cancelling
+            question = self._shown.question
+            if question and not (self._pending or snapshot.knows_question(question["id"])):
+                self._append_update("asking", now_ms)  # lost in a rollback: it is asked again
         else:
-            is_cancelled = snapshot.state == "cancelled"
-            self.interruption = "superseded"
+            self.interruption, is_cancelled = "superseded", snapshot.state == "cancelled"
         if is_cancelled:
             self.interruption, self.by = "cancelled", snapshot.by
 
@@ -204,11 +214,8 @@ class JobState:
 
     def next_update(self, now: float, now_ms: int) -> JobUpdate | None:
         """Return the update that is due; it stays the next one until `remove`."""
-        if (
-            not self._pending
-            and self._has_progress
-            and self._progress_at + PROGRESS_INTERVAL <= now
-        ):
+        is_due = self._has_progress and self._progress_at + PROGRESS_INTERVAL <= now
+        if is_due and not self._pending:
             self._progress_at = now
             self._append_update(self._name_of_progress, now_ms)
         return self._pending[0] if self._pending else None

@@ -52,7 +52,7 @@ class Jobs(RuleBasedStateMachine):
                 state.remove(update)
             snapshot = self.snapshot()
             if snapshot and (receipt.noted or state.refused):
-                state.noted(snapshot)
+                state.noted(snapshot, 1)
             # A cancel is seen with the receipt after it, not later.
             if snapshot and snapshot.is_cancelling and not state.refused and not state.has_ended:
                 assert state.interruption == "cancelled"

@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +27,7 @@ from realtime_bridge.jobs.log_lines import MAX_BYTES
 from realtime_bridge.jobs.snapshot import JobSnapshot, fold_job_group
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge_backends.memory import MemoryBackend
 
@@ -329,7 +330,7 @@ def test_forked_child_reports_for_the_same_run() -> None:
 # Questions
 
 
-async def ask_and_answer(broadcaster: Broadcaster, log: ClockedLog, value: Any) -> JobReply:
+async def ask_and_answer(broadcaster: Broadcaster, log: MemoryBackend, value: Any) -> JobReply:
     await until(log, "a1", lambda found: found.state == "asking")
     return await broadcaster.answer_job(CHANNEL, "a1", "q", value, by="42")
 
@@ -425,6 +426,33 @@ async def test_cancel_ends_the_wait_for_an_answer(
     await broadcaster.cancel_job(CHANNEL, "a1")
     with pytest.raises(JobCancelledError):
         await asking
+
+
+class RolledBackLog(MemoryBackend):
+    """Log that has lost its first question after it acknowledged it."""
+
+    has_lost = False
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        if self.has_lost or events[0].event != "job.asking":
+            return await super().append(events)
+        self.has_lost = True
+        top = (await self.positions([CHANNEL]))[CHANNEL]
+        return [Receipt(id=events[0].id, position=Position(top.epoch, top.offset + 1))]
+
+
+async def test_question_that_a_rollback_lost_is_asked_again() -> None:
+    log = RolledBackLog()
+    async with (
+        asyncio.timeout(TIMEOUT),
+        Broadcaster(log=log, timing=TIMING) as broadcaster,
+        broadcaster.job(CHANNEL, id="a1") as job,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(ask_and_answer(broadcaster, log, "yes"))
+        assert await job.ask("Overwrite?", id="q") == "yes"
+    assert log.has_lost
+    assert await state_of(log, "a1") == "completed"
 
 
 async def test_answer_over_its_limit_is_refused(broadcaster: Broadcaster) -> None:
