@@ -33,8 +33,7 @@ def plain_publishes(turns: int) -> dict[str, float]:
     """Return the CPU time of a plain publish on each log in µs, and its ratio to that before."""
     with (
         earlier_tree() as earlier,
-        tempfile.TemporaryDirectory() as folder,
-        PostgresServer(Path(folder) / "postgres", "fsync=off") as postgres,
+        PostgresServer() as postgres,
         run_redis() as redis_url,
     ):
         trees = (HERE.parent, earlier)

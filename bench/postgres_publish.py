@@ -3,7 +3,6 @@
 import asyncio
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -64,7 +63,7 @@ async def eight_publishers(url: str, channels: int) -> float:
 
 
 async def main() -> None:
-    with PostgresServer(Path(tempfile.mkdtemp())) as server:
+    with PostgresServer("fsync=on") as server:
         url = server.database()
         pairs = [await singles(url) for _ in range(ROUNDS)]
         ours = statistics.median(pair[0] for pair in pairs)

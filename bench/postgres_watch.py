@@ -121,7 +121,7 @@ async def one_by_one(url: str, database: str) -> list[float]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with PostgresServer(folder / "postgres") as server:
+        with PostgresServer("fsync=on") as server:
             compare(server)
             asyncio.run(arrivals(server, folder))
 

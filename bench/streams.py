@@ -4,7 +4,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -263,8 +262,7 @@ def measure(*, quick: bool) -> dict[str, float]:
     """Return all costs of one round."""
     with (
         run_redis() as url,
-        tempfile.TemporaryDirectory() as folder,
-        PostgresServer(Path(folder) / "postgres", "fsync=off") as postgres,
+        PostgresServer() as postgres,
     ):
         return {
             **append_cost(20_000),

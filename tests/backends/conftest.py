@@ -37,7 +37,7 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    """Run one PostgreSQL without fsync, shared by tests that do not change it."""
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run one PostgreSQL, shared by tests that do not change it."""
+    with PostgresServer() as server:
         yield server

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Literal
 
 import psycopg
@@ -38,9 +37,9 @@ async def proxy(postgres_server: PostgresServer) -> AsyncIterator[FaultyProxy]:
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[PostgresServer]:
+def own_server() -> Iterator[PostgresServer]:
     """Run a PostgreSQL that a test may stop."""
-    with PostgresServer(tmp_path / "postgres", "fsync=off") as server:
+    with PostgresServer() as server:
         yield server
 
 

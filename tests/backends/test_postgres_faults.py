@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -31,9 +30,9 @@ TIMEOUT = 30.0
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[PostgresServer]:
-    """Run a durable PostgreSQL that a test may stop."""
-    with PostgresServer(tmp_path / "postgres") as server:
+def own_server() -> Iterator[PostgresServer]:
+    """Run a PostgreSQL that a test may stop."""
+    with PostgresServer() as server:
         yield server
 
 

@@ -15,7 +15,7 @@ from typing import Self
 
 COMMAND = str(Path(sys.executable).with_name("realtime-bridge"))
 SECRET = "a secret for tests of more than 32 bytes"
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -203,7 +203,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
     folder = tmp_path_factory.mktemp("servers")
     with (
         RedisServer(folder / "redis", "--save", "") as redis_server,
-        PostgresServer(folder / "postgres", "fsync=off") as postgres_server,
+        PostgresServer() as postgres_server,
     ):
         log = postgres_server.database()
         with postgres_server.connect() as connection:

@@ -27,6 +27,9 @@ COMMAND = [str(Path(sys.executable).with_name("realtime-bridge")), "demo"]
 TIMEOUT = 20_000
 """Time limit of each change of the page, in milliseconds."""
 
+END_TIMEOUT = 60.0
+"""Longest time until the demo has ended after a signal, in seconds."""
+
 expect.set_options(timeout=TIMEOUT)
 
 
@@ -64,7 +67,11 @@ class Demo:
         """Interrupt the process group like a terminal, and return the rest of standard error."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGINT)
-        return self.process.communicate(timeout=15)[1]
+        return self.finish()
+
+    def finish(self) -> str:
+        """Wait for the end, and return the rest of standard error."""
+        return self.process.communicate(timeout=END_TIMEOUT)[1]
 
     def request(self, path: str, body: bytes | None = None, **headers: str) -> Any:
         """Send a request to the application, and return the JSON of the response."""
@@ -73,7 +80,7 @@ class Demo:
             body,
             {name.replace("_", "-"): value for name, value in headers.items()},
         )
-        with urllib.request.urlopen(request, timeout=15) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 
     def poll(self, position: dict[str, Any] | None, *, wait: int = 0) -> Any:

@@ -30,9 +30,9 @@ from tests.services.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url() -> Iterator[str]:
     """Run a PostgreSQL without our schemas, and return its URL."""
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
+    with PostgresServer() as server:
         yield server.url()
 
 

@@ -188,7 +188,7 @@ def test_all_processes_end_when_the_worker_ends(start: "Start", tmp_path: Path) 
 
     os.kill(worker, signal.SIGTERM)
 
-    output = demo.process.communicate(timeout=15)[1]
+    output = demo.finish()
     assert demo.process.returncode == 1
     assert "The worker ended with exit code 0" in output
     assert demo.processes() == []
@@ -209,7 +209,7 @@ def test_failed_start_prints_its_reason(
 
     demo = start(*(argument.format(**words) for argument in arguments))
 
-    assert error.format(**words) in demo.process.communicate(timeout=15)[1]
+    assert error.format(**words) in demo.finish()
     assert demo.process.returncode == 1
 
 

@@ -71,18 +71,16 @@ def redis() -> Iterator[Open]:
 @contextmanager
 def postgres() -> Iterator[Open]:
     """Provide logs in a PostgreSQL server."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with PostgresServer(folder, "fsync=off") as server:
-            url = server.database()
+    with PostgresServer() as server:
+        url = server.database()
 
-            @asynccontextmanager
-            async def open_log() -> AsyncIterator[tuple[FoldingLog, Elapse]]:
-                connecting = psycopg.AsyncConnection.connect(url, autocommit=True)
-                async with await connecting as connection, PostgresBackend(url) as log:
-                    yield log, partial(test_postgres.shift_leases, connection)
+        @asynccontextmanager
+        async def open_log() -> AsyncIterator[tuple[FoldingLog, Elapse]]:
+            connecting = psycopg.AsyncConnection.connect(url, autocommit=True)
+            async with await connecting as connection, PostgresBackend(url) as log:
+                yield log, partial(test_postgres.shift_leases, connection)
 
-            yield open_log
+        yield open_log
 
 
 @contextmanager

@@ -100,8 +100,8 @@ asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
+def database() -> Iterator[str]:
+    with PostgresServer() as server:
         yield server.database()
 
 

@@ -27,7 +27,7 @@ def call(
     """Run a site and a worker, and return the function that calls a task on the site."""
     folder = tmp_path_factory.mktemp("django")
     with ExitStack() as stack, server.client() as client:
-        database = stack.enter_context(PostgresServer(folder / "postgres", "fsync=off"))
+        database = stack.enter_context(PostgresServer())
         environment = {**variables, "QUEUE_DATABASE_URL": database.url()}
         site, worker = folder / "site.log", folder / "worker.log"
         stack.enter_context(workers.running(*PROGRAM, "serve", variables=environment, output=site))

@@ -19,11 +19,9 @@ PROGRAM = str(Path(sys.executable).with_name("procrastinate"))
 
 
 @pytest.fixture(scope="module")
-def variables(
-    variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
+def variables(variables: dict[str, str]) -> Iterator[dict[str, str]]:
     """Return the environment of workers and clients; the queue is in PostgreSQL."""
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
+    with PostgresServer() as server:
         yield {**variables, "QUEUE_DATABASE_URL": server.url()}
 
 

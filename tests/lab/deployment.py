@@ -50,7 +50,7 @@ class Deployment:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
             await asyncio.to_thread(self.server.open)
-            exits.callback(self.server.server.kill)
+            exits.callback(self.server.server.close)
             await self._start_nodes(exits)
             await self._start_clients(exits)
             await self.wait_ready()

@@ -30,6 +30,7 @@ class Server(Protocol):
     def kill(self) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class LogServer(Protocol):
@@ -94,8 +95,8 @@ class RedisLog:
 class PostgresLog:
     """PostgreSQL with the log's schema."""
 
-    def __init__(self, folder: Path) -> None:
-        self._postgres = PostgresServer(folder / "postgres")
+    def __init__(self) -> None:
+        self._postgres = PostgresServer()
 
     @property
     def server(self) -> Server:
@@ -139,4 +140,4 @@ class PostgresLog:
 
 def create_log_server(backend: Backend, folder: Path) -> LogServer:
     """Return the log server of a schedule, not started."""
-    return RedisLog(folder) if backend == "redis" else PostgresLog(folder)
+    return RedisLog(folder) if backend == "redis" else PostgresLog()

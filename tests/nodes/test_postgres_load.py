@@ -13,8 +13,8 @@ from tests.services.postgres import PostgresServer
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path / "postgres") as server:
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
         yield server
 
 

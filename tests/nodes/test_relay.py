@@ -26,8 +26,8 @@ TIMEOUT = 120.0
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path / "postgres") as server:
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
         yield server
 
 

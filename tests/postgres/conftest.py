@@ -9,8 +9,8 @@ from tests.services.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
         yield server
 
 

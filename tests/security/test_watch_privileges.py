@@ -23,8 +23,8 @@ CREATE CAST ({schema}.trap AS {target}) WITH FUNCTION {schema}.spring({schema}.t
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with PostgresServer(tmp_path_factory.mktemp("postgres"), "fsync=off") as server:
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
         yield server
 
 

@@ -4,13 +4,14 @@ import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
 from tests.services.postgres import PostgresServer
-from tests.services.programs import TIMEOUT, find_program, free_port, wait_until
+from tests.services.programs import end, find_program, free_port, wait_until
 
 SETTINGS = """
 [databases]
@@ -32,6 +33,7 @@ class PgBouncer:
         self.port = free_port()
         self._server = server
         self._folder = folder
+        self._log = folder / "pgbouncer.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, url: str) -> str:
@@ -44,11 +46,10 @@ class PgBouncer:
         command = [find_program("pgbouncer", "/usr/sbin", package="pgbouncer"), str(settings)]
         if os.getuid() == 0:  # it refuses to run as root
             command = [command[0], "-u", "postgres", *command[1:]]
-        log = self._folder / "pgbouncer.log"
-        with log.open("ab") as output:
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output)
         try:
-            wait_until(self._is_ready, log=log)
+            wait_until(self._is_ready, log=self._log)
         except BaseException:
             self._stop()
             raise
@@ -64,8 +65,7 @@ class PgBouncer:
 
     def _stop(self) -> None:
         if self._process:
-            self._process.kill()
-            self._process.wait(TIMEOUT)
+            end(self._process, SIGKILL, log=self._log)
 
     def _is_ready(self) -> bool:
         with suppress(psycopg.Error), psycopg.connect(self.url(self._server.url())):

@@ -4,11 +4,12 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, Signals
+from signal import SIGCONT, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, Signals
 from types import TracebackType
 from typing import Self
 
@@ -17,25 +18,27 @@ from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.postgres import schema
-from tests.services.programs import TIMEOUT, find_program, free_port, wait_until
+from tests.services.programs import end, find_program, free_port, wait_until
 
 FOLDERS = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 
 
 class PostgresServer:
-    """Server `postgres` on a free loopback port, in a separate folder.
+    """Server `postgres` on a free loopback port, with its data in a folder of its own.
 
-    PostgreSQL does not run as root; for root, it runs as Debian's user `postgres`.
+    PostgreSQL does not run as root; for root, it runs as Debian's user `postgres`. It does not
+    wait for the disk (fsync): what a killed process has written stays in the kernel's cache.
 
     Args:
-        folder: the folder of the data.
-        options: settings, such as `fsync=off`.
+        options: settings, such as `fsync=on`.
 
     """
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, *options: str) -> None:
         self.port = free_port()
-        self._folder = folder
+        # Not a folder of pytest: each run of pytest closes those of all runs to other users.
+        self._folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self._log = self._folder / "log"
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
@@ -61,19 +64,18 @@ class PostgresServer:
         """Start the server; keep existing data."""
         if not (self._folder / "data").exists():
             self._create()
-        log = self._folder / "log"
         settings = (
             *("listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}"),
-            *("max_connections=200", *self._options),
+            *("max_connections=200", "fsync=off", *self._options),
         )
         options = [part for setting in settings for part in ("-c", setting)]
         command = [_program("postgres"), "-D", str(self._folder / "data"), "-p", str(self.port)]
-        with log.open("ab") as output:
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 [*_as_user(), *command, *options], stdout=output, stderr=output, cwd=self._folder
             )
         try:
-            wait_until(self._is_ready, log=log)
+            wait_until(self._is_ready, log=self._log)
         except BaseException:
             self.kill()
             raise
@@ -81,14 +83,13 @@ class PostgresServer:
     def stop(self) -> None:
         """Shut the server down, with open connections closed (fast shutdown)."""
         assert self._process
-        self._process.send_signal(SIGINT)
-        self._process.wait(TIMEOUT)
+        end(self._process, SIGINT, log=self._log)
 
     def kill(self) -> None:
         """Kill the server and its child processes with SIGKILL."""
         assert self._process
         self._send(SIGKILL)
-        self._process.wait(TIMEOUT)
+        end(self._process, SIGKILL, log=self._log)
         (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
 
     def pause(self) -> None:
@@ -115,17 +116,19 @@ class PostgresServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server, if it runs, and delete its data."""
         if self._process and self._process.poll() is None:
-            self.kill()
+            self.resume()
+            # Killed with SIGKILL, the server would leave its shared memory behind.
+            end(self._process, SIGQUIT, log=self._log)
+        shutil.rmtree(self._folder)
 
     def _create(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
             shutil.chown(self._folder, "postgres")
-            for parent in self._folder.parents:
-                # pytest's folders are closed to others: the server's user must reach its own.
-                if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
         command = [_program("initdb"), "-D", str(self._folder / "data"), "-U", "postgres"]
         options = ("--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
         subprocess.run(

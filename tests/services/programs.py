@@ -3,13 +3,18 @@
 import random
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from signal import Signals
 
 TIMEOUT = 30.0
 """Longest time until a server is ready, in seconds."""
+
+END_TIMEOUT = 100.0
+"""Longest time until a process has ended after a signal, in seconds: it may have to write data."""
 
 
 def find_program(name: str, *folders: str, package: str) -> str:
@@ -39,3 +44,14 @@ def wait_until(is_ready: Callable[[], bool], *, log: Path) -> None:
     while not is_ready():
         assert time.monotonic() < deadline, f"the server is not ready: {log.read_text()[-2000:]}"
         time.sleep(0.02)
+
+
+def end(process: subprocess.Popen[bytes], signal: Signals, *, log: Path) -> None:
+    """Send a signal, and wait for the end; after `END_TIMEOUT`, kill, and fail with the log."""
+    process.send_signal(signal)
+    try:
+        process.wait(END_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise AssertionError(f"{signal.name} ended no server: {log.read_text()[-2000:]}") from None

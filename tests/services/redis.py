@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from types import TracebackType
 from typing import Any, Self
 
 import redis
 
-from tests.services.programs import TIMEOUT, find_program, free_port, wait_until
+from tests.services.programs import end, find_program, free_port, wait_until
 
 
 class RedisServer:
@@ -27,6 +27,7 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str, sentinel: bool = False) -> None:
         self.port = free_port()
         self.folder = folder
+        self._log = folder / "log"
         self._options = options
         self._sentinel = sentinel
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,11 +45,10 @@ class RedisServer:
     def start(self) -> None:
         """Start the server; keep existing data."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / "log"
-        with log.open("ab") as output:
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen(self._command(), stdout=output, stderr=output)
         try:
-            wait_until(self._is_ready, log=log)
+            wait_until(self._is_ready, log=self._log)
         except BaseException:
             self.kill()
             raise
@@ -56,14 +56,12 @@ class RedisServer:
     def stop(self) -> None:
         """Shut the server down with SIGTERM; it saves its data if configured."""
         assert self._process
-        self._process.terminate()
-        self._process.wait(TIMEOUT)
+        end(self._process, SIGTERM, log=self._log)
 
     def kill(self) -> None:
         """Kill the server with SIGKILL."""
         assert self._process
-        self._process.kill()
-        self._process.wait(TIMEOUT)
+        end(self._process, SIGKILL, log=self._log)
 
     def pause(self) -> None:
         """Stop the process with SIGSTOP; its connections stay open."""
@@ -91,6 +89,10 @@ class RedisServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server, if it runs."""
         if self._process and self._process.poll() is None:
             self.kill()
 

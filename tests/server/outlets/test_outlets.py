@@ -70,7 +70,7 @@ def each_log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
             redis = services.enter_context(RedisServer(tmp_path / "redis", "--save", ""))
             yield RedisBackend(redis.url)
         else:
-            postgres = services.enter_context(PostgresServer(tmp_path / "postgres"))
+            postgres = services.enter_context(PostgresServer())
             yield PostgresBackend(postgres.database())
 
 
