@@ -1,7 +1,7 @@
 """Test page, its server, and the faulty proxy between them."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ SOCKETS = b"GET /realtime/ws"
 """First bytes of the connections for WebSockets."""
 
 PAGE = Path(__file__).with_name("page.html")
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 """Longest wait where no limit is promised, in seconds."""
 
 EventRecord = tuple[str, str, int, int]
@@ -80,6 +80,13 @@ class Site:
         return {
             path: self.server.requests[f"/realtime/{path}"] for path in ("connect", "poll", "ws")
         }
+
+    async def has_sockets(self, tabs: Sequence["Tab"], count: int) -> None:
+        """Wait until these tabs have this number of open WebSockets together."""
+        async with asyncio.timeout(TIMEOUT):
+            while sum(tab.open_sockets for tab in tabs) != count:
+                self.sockets_changed.clear()
+                await self.sockets_changed.wait()
 
     async def restart(self) -> None:
         """Replace the server by a new one with an empty log, at the same port."""
@@ -162,17 +169,6 @@ async def sign_in(context: BrowserContext, site: Site) -> None:
 
 def application() -> Application:
     return Application.from_env(authenticate=_user)
-
-
-def kill_sockets_after(tab: Tab, site: Site, seconds: float) -> None:
-    """Reset each WebSocket `seconds` after its opening."""
-    site.proxy.only = SOCKETS
-    loop = asyncio.get_running_loop()
-
-    def kill_later(_: WebSocket) -> None:
-        loop.call_later(seconds, site.proxy.drop)
-
-    tab.page.on("websocket", kill_later)
 
 
 def _user(request: Request) -> str | None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import BrowserContext, CDPSession, Route
 
-from tests.browser.pages import CHANNEL, TIMEOUT, EventRecord, Site, Tab
+from tests.browser.pages import CHANNEL, EventRecord, Site, Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -17,6 +17,9 @@ FULL = "FULL_LOAD" in os.environ
 KILLS = 20 if FULL else 4
 STOPPED_SECONDS = 60.0 if FULL else 0.0
 """Time for which a tab is stopped, beyond what the test waits for."""
+
+CPU_SECONDS = 0.2
+"""CPU time by which the busy process has to be ahead of all others."""
 
 HANDOVER_MS = 2_000
 PAUSE_SECONDS = 0.02
@@ -69,12 +72,9 @@ async def open_tabs(context: BrowserContext, site: Site, count: int, **options: 
     return tabs
 
 
-def open_sockets(tabs: list[Tab]) -> int:
-    return sum(tab.open_sockets for tab in tabs)
-
-
-def leader_of(tabs: list[Tab]) -> Tab:
-    """Return the tab that has the socket."""
+async def leader_of(site: Site, tabs: list[Tab]) -> Tab:
+    """Wait until one tab has the socket, and return it."""
+    await site.has_sockets(tabs, 1)
     [leader] = [tab for tab in tabs if tab.open_sockets]
     return leader
 
@@ -87,10 +87,7 @@ async def have_all(tabs: list[Tab]) -> None:
 
 async def one_socket(site: Site, tabs: list[Tab]) -> None:
     """Wait until one of these tabs has a socket, and the server no other."""
-    async with asyncio.timeout(TIMEOUT):
-        while open_sockets(tabs) != 1:
-            site.sockets_changed.clear()
-            await site.sockets_changed.wait()
+    await site.has_sockets(tabs, 1)
     await tabs[0].until(ONE_CONNECTION)
 
 
@@ -145,7 +142,7 @@ async def test_tabs_stay_exact_while_leaders_are_killed(
     counts = dict.fromkeys(tabs, 0)
     async with Stream(site).running():
         for number in range(KILLS):
-            leader = leader_of(tabs)
+            leader = await leader_of(site, tabs)
             tabs.remove(leader)
             await end(leader, crash=number % 2 == 0)
             [new] = await open_tabs(context, site, 1)
@@ -174,14 +171,14 @@ async def end(tab: Tab, *, crash: bool) -> None:
 
 async def test_stopped_leader_is_replaced_and_resumes(site: Site, context: BrowserContext) -> None:
     tabs = await open_tabs(context, site, 3)
-    leader = leader_of(tabs)
+    leader = await leader_of(site, tabs)
     others = [tab for tab in tabs if tab is not leader]
     process = await process_of(leader)
     os.kill(process, signal.SIGSTOP)
     try:
         await site.publish()
         await have_all(others)
-        assert open_sockets(others) == 1
+        await site.has_sockets(others, 1)
         await asyncio.sleep(STOPPED_SECONDS)
         await site.publish()
     finally:
@@ -193,13 +190,14 @@ async def test_stopped_leader_is_replaced_and_resumes(site: Site, context: Brows
 
 async def test_stopped_follower_resumes(site: Site, context: BrowserContext) -> None:
     tabs = await open_tabs(context, site, 2)
-    follower = next(tab for tab in tabs if not tab.open_sockets)
+    leader = await leader_of(site, tabs)
+    follower = next(tab for tab in tabs if tab is not leader)
     process = await process_of(follower)
     os.kill(process, signal.SIGSTOP)
     try:
         await site.publish()
         await asyncio.sleep(STOPPED_SECONDS)
-        await leader_of(tabs).page.close()
+        await leader.page.close()
         await site.publish()
     finally:
         os.kill(process, signal.SIGCONT)
@@ -212,10 +210,15 @@ async def process_of(tab: Tab) -> int:
     assert tab.page.context.browser
     devtools = await tab.page.context.browser.new_browser_cdp_session()
     before = await cpu_times(devtools)
-    await tab.value("(() => { const end = Date.now() + 300; while (Date.now() < end); })()")
-    after = await cpu_times(devtools)
-    await devtools.detach()
-    return max(after, key=lambda process: after[process] - before.get(process, 0))
+    while True:
+        await tab.value("(() => { const end = Date.now() + 300; while (Date.now() < end); })()")
+        after = await cpu_times(devtools)
+        used = {process: after[process] - before.get(process, 0) for process in after}
+        *_, second, first = sorted(used, key=lambda process: used[process])
+        # On a busy machine the script may wait for most of its time.
+        if used[first] - used[second] > CPU_SECONDS:
+            await devtools.detach()
+            return first
 
 
 async def cpu_times(devtools: CDPSession) -> dict[int, float]:
@@ -228,7 +231,8 @@ async def test_tab_that_the_browser_freezes_resumes(
     site: Site, context: BrowserContext, role: str
 ) -> None:
     tabs = await open_tabs(context, site, 3)
-    frozen = next(tab for tab in tabs if bool(tab.open_sockets) is (role == "leader"))
+    leader = await leader_of(site, tabs)
+    frozen = next(tab for tab in tabs if (tab is leader) is (role == "leader"))
     others = [tab for tab in tabs if tab is not frozen]
     # Playwright shows each page as visible, and Chromium freezes only hidden ones.
     await frozen.value("document.dispatchEvent(new Event('freeze'))")
@@ -267,14 +271,16 @@ async def test_tabs_without_web_locks_have_a_socket_each(
     tabs = await open_tabs(context, site, 2)
     await site.publish()
     await have_all(tabs)
-    assert [tab.open_sockets for tab in tabs] == [1, 1]
+    for tab in tabs:
+        await site.has_sockets([tab], 1)
 
 
 async def test_option_gives_a_tab_its_own_socket(site: Site, context: BrowserContext) -> None:
     tabs = await open_tabs(context, site, 2) + await open_tabs(context, site, 1, own="1")
     await site.publish()
     await have_all(tabs)
-    assert open_sockets(tabs[:2]) == tabs[2].open_sockets == 1
+    await site.has_sockets(tabs[:2], 1)
+    await site.has_sockets(tabs[2:], 1)
 
 
 async def test_tabs_of_two_users_have_two_sockets(site: Site, context: BrowserContext) -> None:
@@ -283,7 +289,8 @@ async def test_tabs_of_two_users_have_two_sockets(site: Site, context: BrowserCo
     bob = await open_tabs(context, site, 1, user="bob")
     await site.publish()
     await have_all(ada)
-    assert open_sockets(ada) == open_sockets(bob) == 1
+    await site.has_sockets(ada, 1)
+    await site.has_sockets(bob, 1)
     assert await bob[0].value("client.state.get().user") == "bob"
     assert await bob[0].value("received") == []
 
@@ -301,7 +308,8 @@ async def test_tabs_of_two_versions_have_two_sockets(site: Site, context: Browse
     others = await open_tabs(context, site, 2)
     await site.publish()
     await have_all(tabs + others)
-    assert open_sockets(tabs) == open_sockets(others) == 1
+    await site.has_sockets(tabs, 1)
+    await site.has_sockets(others, 1)
 
 
 async def test_messages_of_another_script_change_nothing(
@@ -363,7 +371,4 @@ async def test_clients_that_stop_leave_nothing_behind(site: Site, context: Brows
     for tab in tabs:
         await tab.until(NO_LOCKS_LEFT)
     assert not any(tab.errors for tab in tabs)
-    async with asyncio.timeout(TIMEOUT):
-        while open_sockets(tabs):
-            site.sockets_changed.clear()
-            await site.sockets_changed.wait()
+    await site.has_sockets(tabs, 0)
