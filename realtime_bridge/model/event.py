@@ -14,6 +14,7 @@ from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.key_write import Fold, KeyWrite, Take, Will, check_key_write
 from realtime_bridge.model.position import MAX_LABEL, Position, is_label
 from realtime_bridge.model.text import is_printable
+from realtime_bridge.model.traceparent import valid_traceparent
 
 if TYPE_CHECKING:
     from inspect import Signature
@@ -38,7 +39,7 @@ class _EventMeta(StructMeta):
     def __signature__(cls) -> "Signature":  # noqa: N805 -- of a metaclass, an instance is a class
         from inspect import Signature, signature
 
-        functions = (cls.__call__, _with_write)
+        functions = (cls.__call__, _with_options)
         parameters = [one for each in functions for one in signature(each).parameters.values()]
         return Signature([one for one in parameters if one.kind is one.KEYWORD_ONLY])
 
@@ -54,10 +55,10 @@ class _EventMeta(StructMeta):
         time: int | None = None,
         position: Position | None = None,
         # Together: defaults of arguments by name cost each event 20 ns a piece.
-        **write: Any,
+        **options: Any,
     ) -> Any:
         created = cls.create(channel, event, data, id, key, source, time, position)
-        return _with_write(created, **write) if write else created
+        return _with_options(created, **options) if options else created
 
     def create(
         cls,  # noqa: N805 -- of a metaclass, an instance is a class
@@ -125,6 +126,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         take: condition under which the attempt takes the key over: `always`, `open` or `absent`.
         lease: seconds of the owner's silence after which the log ends the key.
         will: event of that end: an object of `event` and `data`.
+        traceparent: trace context of the publish, in the form of W3C; another text is dropped.
 
     Raises:
         InvalidEventError: an argument is not valid.
@@ -144,6 +146,8 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
     """True if the data has an integer beyond 2^53, which browsers round."""
     write: KeyWrite | None = None
     """Change of an owned key; None for a plain event."""
+    traceparent: str | None = None
+    """Trace context of the publish; None where nothing traced it."""
 
     if TYPE_CHECKING:  # type checkers ignore the call of a metaclass
 
@@ -163,6 +167,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
             take: Take | None = None,
             lease: int | None = None,
             will: Any = None,
+            traceparent: str | None = None,
         ) -> None: ...
 
     @classmethod
@@ -178,10 +183,11 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         time: int | None,
         position: Position | None,
         write: KeyWrite | None = None,
+        traceparent: str | None = None,
     ) -> Self:
         """Return an event of a log without checks: its creation has checked it."""
         event_of_log: Self = _construct(
-            cls, channel, event, body, id, key, source, time, position, False, write
+            cls, channel, event, body, id, key, source, time, position, False, write, traceparent
         )
         return event_of_log
 
@@ -224,6 +230,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         offset: int,
         fold: str | None = None,
         attempt: str | None = None,
+        traceparent: str | None = None,
     ) -> Self:
         """Return an event of a log that other programs can write to, with all its checks.
 
@@ -249,6 +256,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
             Position(epoch, offset, id),  # it checks the id
             False,
             None if fold is attempt is None else _stored_key_write(key, body, fold, attempt),
+            None if traceparent is None else valid_traceparent(traceparent),
         )
         return event_of_log
 
@@ -276,7 +284,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         return _construct, (Event, *astuple(self))
 
 
-def _with_write(
+def _with_options(
     event: "Event",
     *,
     fold: str | None = None,
@@ -284,8 +292,11 @@ def _with_write(
     take: str | None = None,
     lease: int | None = None,
     will: Any = None,
+    traceparent: Any = None,
 ) -> "Event":
-    """Return the event with a change of an owned key."""
+    """Return the event with a change of an owned key, and with a trace context."""
+    if traceparent is not None:
+        event = replace(event, traceparent=valid_traceparent(traceparent))
     if all(value is None for value in (fold, attempt, take, lease, will)):
         return event
     write = check_key_write(

@@ -209,9 +209,10 @@ BEGIN
 END $$;
 
 -- Append events, and return their positions in the order of the arguments.
-DROP FUNCTION IF EXISTS {schema}.append(text[], text[], text[], text[], text[], text[]);  -- of another result type
+DROP FUNCTION IF EXISTS {schema}.append(text[], text[], text[], text[], text[], text[]);  -- without traceparents
 CREATE OR REPLACE FUNCTION {schema}.append(
-    names text[], event_names text[], event_ids text[], bodies text[], keys text[], sources text[]
+    names text[], event_names text[], event_ids text[], bodies text[], keys text[], sources text[],
+    traceparents text[] DEFAULT NULL
 ) RETURNS TABLE (n bigint, epoch text, "offset" bigint, duplicate boolean, refused text, noted bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -226,16 +227,16 @@ BEGIN
     IF EXISTS (SELECT FROM {schema}.channels c WHERE c.channel = ANY(names) AND c.has_owned) THEN
         none := array_fill(NULL::text, ARRAY[cardinality(names)]);
         RETURN QUERY SELECT * FROM {schema}.append_owned(names, event_names, event_ids, bodies, keys, sources,
-            none, none, none, none::integer[], none, none);
+            none, none, none, none::integer[], none, none, traceparents);
         RETURN;
     END IF;
     FOR assigned IN SELECT * FROM {schema}.assign_offsets(names, event_ids, sizes, '{{}}') AS a ORDER BY a.n LOOP
         -- Read the clock under the lock: a channel's times then grow with its offsets.
         at := coalesce(at, extract(epoch FROM clock_timestamp()) * 1000);
         IF NOT assigned.duplicate THEN
-            INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source)
+            INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source, traceparent)
             VALUES (names[assigned.n], assigned.epoch, assigned."offset", at, event_ids[assigned.n], event_names[assigned.n],
-                bodies[assigned.n], keys[assigned.n], sources[assigned.n]);
+                bodies[assigned.n], keys[assigned.n], sources[assigned.n], traceparents[assigned.n]);
             new_names := new_names || names[assigned.n];
             new_offsets := new_offsets || assigned."offset";
         END IF;
@@ -274,14 +275,15 @@ BEGIN
         RETURN NULL;
     END IF;
     WITH assigned AS (
-        SELECT o.channel, a.epoch, a."offset", u.id, o.event, {schema}.compact_json(o.body) AS body, o.key, o.source
+        SELECT o.channel, a.epoch, a."offset", u.id, o.event, {schema}.compact_json(o.body) AS body, o.key, o.source,
+            {schema}.valid_traceparent(o.traceparent) AS traceparent
         FROM {schema}.assign_offsets(names, event_ids, sizes, generated) AS a
         JOIN unnest(numbers, event_ids) WITH ORDINALITY AS u (number, id, n) USING (n)
         JOIN {schema}.outbox o ON o.number = u.number AND o.writer = NEW.writer
         WHERE NOT a.duplicate
     ), appended AS (
-        INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source)
-        SELECT channel, epoch, "offset", at, id, event, body, key, source FROM assigned
+        INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source, traceparent)
+        SELECT channel, epoch, "offset", at, id, event, body, key, source, traceparent FROM assigned
         RETURNING channel, "offset"
     )
     SELECT array_agg(channel), array_agg("offset") INTO new_names, new_offsets FROM appended;

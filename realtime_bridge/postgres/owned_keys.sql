@@ -27,8 +27,10 @@ BEGIN
 END $$;
 
 -- Give an event the next offset of its channel, and store it; return the offset.
+DROP FUNCTION IF EXISTS {schema}.place(text, text, text, text, text, text, text, text, bigint);  -- without traceparent
 CREATE OR REPLACE FUNCTION {schema}.place(
-    name text, event_name text, event_id text, body text, event_key text, source text, fold text, attempt text, at bigint
+    name text, event_name text, event_id text, body text, event_key text, source text, fold text, attempt text, at bigint,
+    traceparent text DEFAULT NULL
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     placed record;
@@ -37,8 +39,8 @@ BEGIN
         appended_at = clock_timestamp(), changed_by = pg_current_xact_id()
     WHERE c.channel = name RETURNING c.epoch, c.top INTO placed;
     INSERT INTO {schema}.ids (channel, id, "offset") VALUES (name, event_id, placed.top);
-    INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source, fold, attempt)
-    VALUES (name, placed.epoch, placed.top, at, event_id, event_name, body, event_key, source, fold, attempt);
+    INSERT INTO {schema}.events (channel, epoch, "offset", "time", id, event, body, key, source, fold, attempt, traceparent)
+    VALUES (name, placed.epoch, placed.top, at, event_id, event_name, body, event_key, source, fold, attempt, traceparent);
     RETURN placed.top;
 END $$;
 
@@ -161,9 +163,12 @@ END $$;
 
 -- Append events one after the other, because a refused one gets no offset. Return, in the order of the
 -- arguments, what `append` returns, and the reason of a refusal and the offset of the key's newest note.
+DROP FUNCTION IF EXISTS {schema}.append_owned(text[], text[], text[], text[], text[], text[],
+    text[], text[], text[], integer[], text[], text[]);  -- without traceparents
 CREATE OR REPLACE FUNCTION {schema}.append_owned(
     names text[], event_names text[], event_ids text[], bodies text[], keys text[], sources text[],
-    folds text[], attempts text[], takes text[], leases integer[], will_events text[], will_bodies text[]
+    folds text[], attempts text[], takes text[], leases integer[], will_events text[], will_bodies text[],
+    traceparents text[] DEFAULT NULL
 ) RETURNS TABLE (n bigint, epoch text, "offset" bigint, duplicate boolean, refused text, noted bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -192,7 +197,7 @@ BEGIN
             END IF;
             IF reason IS NULL THEN
                 placed := {schema}.place(names[i], event_names[i], event_ids[i], bodies[i], keys[i], sources[i], folds[i],
-                    attempts[i], at);
+                    attempts[i], at, traceparents[i]);
                 IF keys[i] IS NOT NULL AND (folds[i] IS NOT NULL OR attempts[i] IS NOT NULL
                     OR EXISTS (SELECT FROM {schema}.owned o WHERE o.channel = names[i] AND o.key = keys[i])) THEN
                     PERFORM {schema}.fold_event(names[i], keys[i], placed, moment, takes[i], leases[i], will_events[i], will_bodies[i]);
@@ -259,10 +264,11 @@ END $$;
 
 -- Return the events that describe the state of each key, by the offset of its last event beyond `after`.
 -- With `only_key`, those of that key, with its parts as one event; the parts of the others are left out.
+DROP FUNCTION IF EXISTS {schema}.latest_groups(text, bigint, integer, text);  -- of another result type
 CREATE OR REPLACE FUNCTION {schema}.latest_groups(name text, after bigint, max_keys integer, only_key text)
 RETURNS TABLE (
     shown bigint, channel text, epoch text, "offset" bigint, "time" bigint, id text, event text, body text, key text,
-    source text, fold text, attempt text
+    source text, fold text, attempt text, traceparent text
 ) LANGUAGE sql STABLE AS $$
     WITH chosen AS (
         SELECT k.key, k.shown FROM (
@@ -284,13 +290,13 @@ RETURNS TABLE (
             AND greatest(c.appended_at, c.renewed_at) >= now() - s.history_seconds * interval '1 second'
         GROUP BY f.key
     )
-    SELECT chosen.shown, l.channel, l.epoch, l."offset", l."time", l.id, l.event, l.body, l.key, l.source, NULL, l.attempt
+    SELECT chosen.shown, l.channel, l.epoch, l."offset", l."time", l.id, l.event, l.body, l.key, l.source, NULL, l.attempt, NULL
     FROM chosen JOIN {schema}.latest l ON l.channel = name AND l.key = chosen.key
     UNION ALL
-    SELECT chosen.shown, f.channel, f.epoch, f."offset", f."time", f.id, f.event, f.body, f.key, f.source, f.fold, f.attempt
+    SELECT chosen.shown, f.channel, f.epoch, f."offset", f."time", f.id, f.event, f.body, f.key, f.source, f.fold, f.attempt, NULL
     FROM chosen JOIN {schema}.folded f ON f.channel = name AND f.key = chosen.key AND f.fold <> 'append'
     UNION ALL
-    SELECT chosen.shown, f.channel, f.epoch, f."offset", f."time", f.id, f.event, p.body, f.key, f.source, f.fold, f.attempt
+    SELECT chosen.shown, f.channel, f.epoch, f."offset", f."time", f.id, f.event, p.body, f.key, f.source, f.fold, f.attempt, NULL
     FROM chosen JOIN parts p ON p.key = chosen.key
     JOIN {schema}.folded f ON f.channel = name AND f.key = p.key AND f."offset" = p."offset"
     ORDER BY 1, 4

@@ -3,6 +3,10 @@
 ALTER TABLE {schema}.events ADD COLUMN IF NOT EXISTS fold text, ADD COLUMN IF NOT EXISTS attempt text;
 ALTER TABLE {schema}.latest ADD COLUMN IF NOT EXISTS attempt text;
 
+-- Trace contexts are for the events of the last minutes: `latest` and `folded` have none.
+ALTER TABLE {schema}.events ADD COLUMN IF NOT EXISTS traceparent text;
+ALTER TABLE {schema}.outbox ADD COLUMN IF NOT EXISTS traceparent text;
+
 -- `has_owned` is true once the channel has a key with an owner or with notes. `lease_at` is the time at
 -- which the next lease runs out. `renewed_at` keeps items, as an append does.
 ALTER TABLE {schema}.channels

@@ -8,7 +8,7 @@ from realtime_bridge.model.position import Position, is_label
 
 COLUMNS = (
     'e.channel, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.key, e.source, '
-    "e.fold, e.attempt"
+    "e.fold, e.attempt, e.traceparent"
 )
 """The columns that `event_from_row` expects, of a table with the alias `e`."""
 
@@ -22,7 +22,8 @@ def event_from_row(row: Sequence[Any]) -> Event:
         ValueError: SQL wrote the row by itself, and clients could not read the event.
 
     """
-    channel, epoch, offset, time, event_id, name, body, key, source, fold, attempt = row
+    channel, epoch, offset, time, event_id, name, body, key, source, *options = row
+    fold, attempt, traceparent = options
     return Event.from_storage(
         channel,
         name,
@@ -35,6 +36,7 @@ def event_from_row(row: Sequence[Any]) -> Event:
         offset=offset,
         fold=fold,
         attempt=attempt,
+        traceparent=traceparent,
     )
 
 

@@ -20,6 +20,11 @@ CREATE OR REPLACE FUNCTION {schema}.is_label(label text, longest integer) RETURN
     SELECT length(label) BETWEEN 1 AND longest AND label !~ {unprintable}
 $$;
 
+-- Return a text of the form of a `traceparent`; NULL for another one.
+CREATE OR REPLACE FUNCTION {schema}.valid_traceparent(value text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT value WHERE value ~ '^[0-9a-f]{{2}}-[0-9a-f]{{32}}-[0-9a-f]{{16}}-[0-9a-f]{{2}}$'
+$$;
+
 -- Return JSON without its strings: brackets, numbers and literals stay.
 CREATE OR REPLACE FUNCTION {schema}.json_without_strings(body text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT regexp_replace(body, '"(?:[^"\\]|\\.)*"', '', 'g')

@@ -16,9 +16,9 @@ from realtime_bridge.model.text import UNPRINTABLE
 from realtime_bridge.model.user import UNENCODED, USER_START
 from realtime_bridge.postgres import triggers
 
-VERSION = 3
+VERSION = 4
 """Version of the tables; every install replaces the functions. 2: constraints of the outbox.
-3: names of watched tables, keys with owners."""
+3: names of watched tables, keys with owners. 4: trace contexts."""
 
 _CONSTRAINTS_VERSION, _NAMES_VERSION = 2, 3
 

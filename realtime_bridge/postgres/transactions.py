@@ -7,16 +7,15 @@ from typing import Any
 from realtime_bridge.errors import ConfigurationError, InvalidEventError
 from realtime_bridge.model.event import Event
 
-Row = tuple[str, str, str, str, str | None, str | None]
+Row = tuple[str, str, str, str, str | None, str | None, str | None]
 
-COLUMNS = ("channel", "event", "id", "body", "key", "source")
+COLUMNS = ("channel", "event", "id", "body", "key", "source", "traceparent")
 
 
 def outbox_rows(events: Sequence[Event]) -> list[Row]:
     """Return the rows of events without positions: the commit assigns those."""
     return [
-        (event.channel, event.event, event.id, event.body.decode(), event.key, event.source)
-        for event in events
+        (e.channel, e.event, e.id, e.body.decode(), e.key, e.source, e.traceparent) for e in events
     ]
 
 
@@ -99,7 +98,7 @@ def _encodable_rows(events: Sequence[Event], connection: Any) -> list[Row]:
     if encoding == "utf-8":
         return rows
     encodable = []
-    for channel, name, event_id, body, key, source in rows:
+    for channel, name, event_id, body, key, source, traceparent in rows:
         for text in (name, event_id, key, source):
             if text is not None and not _fits(text, encoding):
                 raise InvalidEventError(
@@ -109,7 +108,7 @@ def _encodable_rows(events: Sequence[Event], connection: Any) -> list[Row]:
         escaped = (
             body if _fits(body, encoding) else json.dumps(json.loads(body), separators=(",", ":"))
         )
-        encodable.append((channel, name, event_id, escaped, key, source))
+        encodable.append((channel, name, event_id, escaped, key, source, traceparent))
     return encodable
 
 

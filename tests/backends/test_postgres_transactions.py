@@ -25,6 +25,7 @@ from realtime_bridge import (
 from realtime_bridge.backend.feed import FeedInterrupted
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.testing.contracts.samples import TRACEPARENT
 from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.postgres import PostgresBackend
 from tests.services.postgres import PostgresServer
@@ -119,6 +120,20 @@ async def test_listener_receives_event_at_commit(
     (event,) = turn
     assert (event.data, event.key, event.source) == ({"a": "ü"}, "k", "c_1")
     assert [event.key for event in (await log.latest("job.7")).events] == ["k"]
+
+
+async def test_trace_context_of_a_transaction_is_checked_at_commit(
+    log: PostgresBackend, broadcaster: Broadcaster, url: str
+) -> None:
+    traced = Event(channel="job.7", event="job.step", data=1, traceparent=TRACEPARENT)
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        await broadcaster.publish_many([traced], transaction=connection)
+        columns, values = "(channel, event, traceparent)", "('job.7', 'job.step', %s)"
+        insert = f"INSERT INTO realtime.outbox {columns} VALUES {values}"
+        for traceparent in (TRACEPARENT, TRACEPARENT + "\n", TRACEPARENT.upper(), "x" * 10_000):
+            await connection.execute(insert, [traceparent])
+    traceparents = [event.traceparent for event in await events_of(log, "job.7")]
+    assert traceparents == [TRACEPARENT, TRACEPARENT, None, None, None]
 
 
 async def test_duplicate_id_is_not_appended_again(

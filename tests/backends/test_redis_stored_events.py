@@ -13,10 +13,13 @@ from realtime_bridge.testing.contracts.samples import HARD_DATA
 from realtime_bridge_backends.redis.stored_events import halves
 
 EPOCH = "k3v9q2wz"
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.mark.parametrize("data", HARD_DATA.values(), ids=HARD_DATA)
-@pytest.mark.parametrize("more", [{}, {"key": "ключ:1", "source": "c_1"}])
+@pytest.mark.parametrize(
+    "more", [{}, {"key": "ключ:1", "source": "c_1"}, {"source": "c_1", "traceparent": TRACEPARENT}]
+)
 def test_halves_around_a_position_are_the_event_frame(data: object, more: dict[str, Any]) -> None:
     event = Event(channel="job.7", event="job.données", data=data, id='an "id"', **more)
     head, tail = halves(event)

@@ -28,13 +28,13 @@ def test_schema_is_installed_upgraded_and_removed(server: PostgresServer, tmp_pa
     assert "postgres install" in complaint(
         run("doctor", folder=tmp_path, variables=variables), status=1
     )
-    for message in ("installed: schema realtime", "upgraded from version 3"):
+    for message in ("installed: schema realtime", "upgraded from version 4"):
         result = run("postgres", "install", folder=tmp_path, variables=variables)
         assert (result.returncode, message in result.stderr) == (0, True), result.stderr
     published = run("publish", "user-ada", "job.step", "1", folder=tmp_path, variables=variables)
     assert published.returncode == 0, published.stderr
     state = run("postgres", "status", "--json", folder=tmp_path, variables=variables)
-    assert orjson.loads(state.stdout) == {"version": 3, "channels": 1, "events": 1}
+    assert orjson.loads(state.stdout) == {"version": 4, "channels": 1, "events": 1}
     healthy = run("doctor", folder=tmp_path, variables=variables)
     assert healthy.returncode == 0, healthy.stderr
     assert "published and received" in healthy.stderr

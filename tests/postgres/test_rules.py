@@ -210,11 +210,27 @@ def test_install_upgrades_the_outbox_and_the_watches(server: PostgresServer) -> 
         assert insert(database, body="no JSON")
         with pytest.raises(psycopg.errors.DivisionByZero):
             database.execute("INSERT INTO jobs VALUES (1, 42, 'a')")
+        # A program of an earlier version passes no trace contexts.
+        database.execute(
+            "SELECT * FROM realtime.append(ARRAY['job.7'], ARRAY['a'], ARRAY['e1'], ARRAY['1'], "
+            "ARRAY[NULL], ARRAY[NULL])"
+        )
+        drop_traces(database)
         assert schema.install(database, "realtime", Retention()) == 1
         assert schema.version(database, "realtime") == schema.VERSION
         assert not insert(database, body="no JSON")
         database.execute("INSERT INTO jobs VALUES (1, 42, 'a')")
         assert schema.install(database, "realtime", Retention()) == schema.VERSION
+
+
+def drop_traces(database: psycopg.Connection) -> None:
+    """Remove the columns of version 4, and let the function of version 3 exist again."""
+    for table in ("events", "outbox"):
+        database.execute(f"ALTER TABLE realtime.{table} DROP COLUMN traceparent")
+    arguments = ", ".join(["text[]"] * 6)
+    database.execute(
+        f"CREATE FUNCTION realtime.append({arguments}) RETURNS integer LANGUAGE sql AS 'SELECT 1'"
+    )
 
 
 def make_version_1(database: psycopg.Connection) -> None:

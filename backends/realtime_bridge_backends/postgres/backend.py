@@ -106,12 +106,12 @@ class PostgresBackend(TransactionalLog, ListableLog, FoldingLog, Feed, Plugin):
         if not events:
             return []
         columns = [list(column) for column in zip(*transactions.outbox_rows(events), strict=True)]
-        channels, names, ids, bodies, keys, sources = columns
-        call, arguments = queries.APPEND, [channels, names, ids, bodies, keys, sources]
+        *arguments, traceparents = columns
+        call = queries.APPEND
         if any(event.write for event in events):
             call = queries.APPEND_OWNED
             arguments += [list(column) for column in zip(*map(_key_write_row, events), strict=True)]
-        rows = await self._query(call, arguments)
+        rows = await self._query(call, [*arguments, traceparents])
         return [_receipt(event, row) for event, row in zip(events, rows, strict=True)]
 
     def append_in_transaction(

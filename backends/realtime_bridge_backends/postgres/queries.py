@@ -13,11 +13,14 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.postgres.rows import COLUMNS, event_from_row, position_from_row
 from realtime_bridge.protocol.publishing.history import reset_reason
 
-APPEND = 'SELECT epoch, "offset", duplicate, refused, noted FROM {}.append(%s, %s, %s, %s, %s, %s)'
+APPEND = (
+    'SELECT epoch, "offset", duplicate, refused, noted FROM {}.append('
+    "%s, %s, %s, %s, %s, %s, %s::text[])"
+)
 APPEND_OWNED = (
     'SELECT epoch, "offset", duplicate, refused, noted FROM {}.append_owned('
     "%s, %s, %s, %s, %s, %s, "
-    "%s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::text[])"
+    "%s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::text[], %s::text[])"
 )
 
 AFTER = f"""

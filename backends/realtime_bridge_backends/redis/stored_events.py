@@ -14,6 +14,9 @@ def halves(event: Event) -> tuple[bytes, bytes]:
     # The log assigns the position, so a script in the log's server joins the two parts.
     head = b"%b%b" % (_names(event.channel, event.event), orjson.dumps(event.id))
     labels = _labels(event.key, event.source, event.fold, event.attempt)
+    if event.traceparent is not None:
+        # Beside the cache of labels: each trace has another one.
+        labels += b',"traceparent":"%b"' % event.traceparent.encode()
     return head, b'%b,"data":%b}' % (labels, event.body)
 
 

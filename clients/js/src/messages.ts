@@ -9,6 +9,8 @@ export const INVALID_MESSAGE = 'the server sent an invalid message';
 
 const log = debug('messages');
 
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
 /** JSON object from outside: a field is checked before it is used. */
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -38,11 +40,12 @@ export function parseMessage(text: unknown): ServerMessage {
 
 function parseEvent(fields: unknown): RealtimeEvent {
   assertValid(isFields(fields), 'an event');
-  const { type, epoch, offset, data = null, ...rest } = fields as Fields & RealtimeEvent;
+  const { type, epoch, offset, traceparent, data = null, ...rest } = fields as Fields & RealtimeEvent;
   assertValid([rest.channel, rest.event, rest.id].every(isText), 'an event');
   assertValid([rest.key, rest.source, rest.fold, rest.attempt].every((label) => label == null || isText(label)), 'an event with labels');
   assertValid(rest.time == null || Number.isFinite(rest.time), 'an event with a time');
-  return { ...rest, data, ...(epoch !== undefined && { position: readPosition(fields) }) };
+  const trace = isText(traceparent) && TRACEPARENT.test(traceparent) && { traceparent };
+  return { ...rest, ...trace, data, ...(epoch !== undefined && { position: readPosition(fields) }) };
 }
 
 /** Return the event of a message; null, with a line for developers, if it breaks the rules. */

@@ -22,6 +22,8 @@ export interface RealtimeEvent<Data = unknown, Name extends string = string> {
   readonly attempt?: string;
   /** Id of the client that caused the event. */
   readonly source?: string;
+  /** Trace context of the publish, as W3C Trace Context writes it; an OpenTelemetry propagator reads it from the event. */
+  readonly traceparent?: string;
   /** Unix time of the log, in milliseconds. */
   readonly time?: number;
   /** Absent in signal mode. */

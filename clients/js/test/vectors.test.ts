@@ -5,6 +5,7 @@ import { describe, expect, it, test } from 'vitest';
 import { delay } from '../src/machine/backoff.js';
 import { PollSchedule } from '../src/machine/poll-schedule.js';
 import type { Command, Terms } from '../src/machine/commands.js';
+import { readEvent } from '../src/messages.js';
 import { DEFAULT_TIMING } from '../src/machine/timing.js';
 import { checkIntervals } from '../src/machine/options.js';
 import { Machine } from '../src/machine/machine.js';
@@ -40,6 +41,14 @@ const REPLAYS: Record<string, Replay> = {
   'status.json': replayMachine,
   'streams.json': ({ steps, or = steps }) => expect(replayStream(steps)).toEqual(replayStream(or)),
   'stream_forms.json': replayForm,
+  'traceparent.json': ({ given, kept }) =>
+    expect(readEvent({ channel: 'job.7', event: 'job.step', id: 'e1', traceparent: given })).toEqual({
+      channel: 'job.7',
+      event: 'job.step',
+      id: 'e1',
+      data: null,
+      ...(kept && { traceparent: given }),
+    }),
   'user_channel.json': ({ user, channel }) =>
     channel ? expect(userChannel(user)).toBe(channel) : expect(() => userChannel(user)).toThrow(),
   'timing.json': ({ both, typescript }) => expect(snakeKeys({ ...DEFAULT_TIMING })).toEqual({ ...both, ...typescript }),

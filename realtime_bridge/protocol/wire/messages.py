@@ -86,6 +86,7 @@ class _EventFrame(Struct, frozen=True, gc=False, kw_only=True, tag="event", omit
     source: str | None = None
     fold: str | None = None
     attempt: str | None = None
+    traceparent: str | None = None
     data: Raw
 
 
@@ -129,6 +130,7 @@ def encode_event(event: Event) -> bytes:
             source=event.source,
             fold=write.fold if write else None,
             attempt=write.attempt if write else None,
+            traceparent=event.traceparent,
             data=Raw(event.body),
         )
     )
@@ -241,6 +243,7 @@ def decode_event(fields: Mapping[str, Any]) -> Event:
             source=fields.get("source"),
             fold=fields.get("fold"),
             attempt=fields.get("attempt"),
+            traceparent=fields.get("traceparent"),
             time=fields.get("time"),
             position=Position(fields["epoch"], fields["offset"], fields["id"])
             if "epoch" in fields

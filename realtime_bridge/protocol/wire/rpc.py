@@ -54,6 +54,8 @@ def pack_event(event: Event) -> dict[str, Any]:
         fields["key"] = event.key
     if event.source is not None:
         fields["source"] = event.source
+    if event.traceparent is not None:
+        fields["traceparent"] = event.traceparent
     if event.write is not None:
         fields |= _pack_key_write(event.write)
     return fields
@@ -191,6 +193,7 @@ def _unpack_event(fields: object, number: int, fallback_id: str | None) -> Event
             take=fields.get("take"),
             lease=fields.get("lease"),
             will=fields.get("will"),
+            traceparent=fields.get("traceparent"),
         )
     except InvalidEventError as error:
         raise InvalidEventError(f"events[{number}]: {error}") from error

@@ -32,6 +32,7 @@ def held_event(frame: bytes) -> Event:
             offset=fields["offset"],
             fold=fields.get("fold"),
             attempt=fields.get("attempt"),
+            traceparent=fields.get("traceparent"),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ProtocolError(f"the stored event is malformed: {error}") from error

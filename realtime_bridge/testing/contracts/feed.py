@@ -14,6 +14,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.testing.contracts.samples import (
     HARD_DATA,
     LARGEST,
+    TRACEPARENT,
     content,
     new_channel,
     numbered,
@@ -54,7 +55,14 @@ class FeedContract:
         self, sender: Log, receiver: Feed, channel: str
     ) -> None:
         events = [
-            Event(channel=channel, event="contract.data", data=data, key=f"k {kind}", source="c_1")
+            Event(
+                channel=channel,
+                event="contract.data",
+                data=data,
+                key=f"k {kind}",
+                source="c_1",
+                traceparent=TRACEPARENT,
+            )
             for kind, data in HARD_DATA.items()
         ]
         async with self._listen(receiver, channel) as (_, stream):

@@ -19,8 +19,8 @@ from realtime_bridge.testing.contracts.folding_events import (
     summary,
     write,
 )
-from realtime_bridge.testing.contracts.log_base import LogContractBase
-from realtime_bridge.testing.contracts.samples import HARD_DATA
+from realtime_bridge.testing.contracts.log_base import LogContractBase, read_page
+from realtime_bridge.testing.contracts.samples import HARD_DATA, TRACEPARENT
 
 
 class FoldingContentContract(LogContractBase):
@@ -41,6 +41,13 @@ class FoldingContentContract(LogContractBase):
         assert [event.fold for event in page.events] == [None, "note", "append"]
         assert [event.attempt for event in page.events] == ["A", None, "A"]
         assert (page.top.offset, page.more) == (5, False)
+
+    async def test_trace_context_of_an_owner_is_read(
+        self, sender: FoldingLog, receiver: FoldingLog, channel: str
+    ) -> None:
+        await append(sender, [start(channel), part(channel, 1, traceparent=TRACEPARENT)])
+        page = await read_page(receiver, channel)
+        assert [event.traceparent for event in page.events] == [None, TRACEPARENT]
 
     async def test_end_stays_with_the_items_and_drops_notes(
         self, sender: FoldingLog, receiver: FoldingLog, channel: str

@@ -17,6 +17,7 @@ from realtime_bridge.testing.contracts.log_base import (
 from realtime_bridge.testing.contracts.samples import (
     HARD_DATA,
     LARGEST,
+    TRACEPARENT,
     content,
     new_channel,
     numbered,
@@ -104,6 +105,7 @@ class AppendContract(LogContractBase):
             id="id 1",
             key="ключ:1",
             source="c_1",
+            traceparent=TRACEPARENT,
         )
         (receipt,) = await sender.append([event])
         (event_read,) = (await read_page(receiver, channel)).events

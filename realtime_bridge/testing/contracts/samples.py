@@ -21,6 +21,9 @@ HARD_DATA: dict[str, Any] = {
 }
 """JSON data that a faulty backend may change."""
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+"""Trace context of an event."""
+
 LARGEST = "x" * (MAX_DATA_BYTES - 2)
 """Data whose encoding has exactly the largest permitted size."""
 
@@ -40,4 +43,12 @@ def numbered(channel: str, count: int, *, start: int = 1) -> list[Event]:
 
 def content(event: Event) -> tuple[Any, ...]:
     """Return the fields of an event that no log and no feed may change."""
-    return (event.channel, event.event, event.data, event.id, event.key, event.source)
+    return (
+        event.channel,
+        event.event,
+        event.data,
+        event.id,
+        event.key,
+        event.source,
+        event.traceparent,
+    )

@@ -27,6 +27,7 @@ REPLAYED_ELSEWHERE = {
     "shell.json": "client/test_shell_vectors.py",
     "stream_forms.json": "protocol/streams/test_form_vectors.py",
     "streams.json": "protocol/streams/test_snapshot.py",
+    "traceparent.json": "protocol/wire/test_traceparent.py",
     "user_channel.json": "model/test_user.py",
 }
 loaded: set[str] = set()
