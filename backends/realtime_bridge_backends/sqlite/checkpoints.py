@@ -46,8 +46,16 @@ class Checkpoints:
             sqlite3.Error: the disk failed.
 
         """
-        if self._written < CHECKPOINT_BYTES:
-            return
+        if self._written >= CHECKPOINT_BYTES:
+            self.run(connection, idle=idle)
+
+    def run(self, connection: sqlite3.Connection, *, idle: bool) -> None:
+        """Write back what all processes have written; without `idle` only from 16 MiB on.
+
+        Raises:
+            sqlite3.Error: the disk failed.
+
+        """
         size = self.wal_bytes()
         if size > JOURNAL_BYTES:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -5,8 +5,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from realtime_bridge.backend.native_threads import sleep
@@ -51,20 +52,25 @@ def connect(
     try:
         if check is not None:
             retry_while_busy(lambda: check(connection), busy_seconds)
-        for statement in (
-            f"PRAGMA page_size = {PAGE_BYTES}",  # these two are for a new file
-            "PRAGMA auto_vacuum = INCREMENTAL",
-            # Two processes that start together fail here with "database is locked".
-            "PRAGMA journal_mode = WAL",
-            "PRAGMA synchronous = NORMAL",
-            "PRAGMA wal_autocheckpoint = 0",
-            f"PRAGMA journal_size_limit = {JOURNAL_BYTES}",
-        ):
-            retry_while_busy(lambda: connection.execute(statement).fetchall(), busy_seconds)  # noqa: B023 -- called at once
+        execute = partial(_execute, connection, busy_seconds)
+        if execute("PRAGMA page_count") == [(0,)]:
+            # Not in an existing file: each opening would wait for the write lock, and write.
+            execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            execute("PRAGMA auto_vacuum = INCREMENTAL")
+        # Two processes that start together fail here with "database is locked".
+        execute("PRAGMA journal_mode = WAL")
+        execute("PRAGMA synchronous = NORMAL")
+        execute("PRAGMA wal_autocheckpoint = 0")
+        execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _execute(connection: sqlite3.Connection, busy_seconds: float, statement: str) -> list[Any]:
+    """Return the rows of a statement, when no other connection holds the lock."""
+    return retry_while_busy(lambda: connection.execute(statement).fetchall(), busy_seconds)
 
 
 def retry_while_busy(call: Callable[[], T], seconds: float) -> T:

@@ -251,6 +251,8 @@ class WriterThread(DatabaseThread):
             if not has_more or not self._queue.empty():
                 break
         connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+        # Processes that end before they have written 4 MiB write nothing back.
+        self._checkpoints.run(connection, idle=True)
 
     def _check_inode(self) -> None:
         """Report a file that was deleted or replaced: this process writes to the former one."""
