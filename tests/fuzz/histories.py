@@ -23,7 +23,7 @@ from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.postgres import PostgresBackend
 from realtime_bridge_backends.redis import RedisBackend
 from tests.backends import test_postgres, test_redis
-from tests.backends.sqlite.restarting import RestartingLog
+from tests.backends.sqlite.killed import KilledLog
 from tests.backends.sqlite.test_sqlite import shift_leases
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
@@ -85,22 +85,28 @@ def postgres() -> Iterator[Open]:
 
 @contextmanager
 def sqlite() -> Iterator[Open]:
-    """Provide logs in files, whose processes are replaced at random moments."""
+    """Provide logs in files, whose processes are killed at random moments."""
     with tempfile.TemporaryDirectory() as name:
         lanes = count()
+        logs: list[KilledLog] = []
 
         @asynccontextmanager
         async def open_log() -> AsyncIterator[tuple[FoldingLog, Elapse]]:
             lane = next(lanes)
-            folder = Path(tempfile.mkdtemp(dir=name))
-            async with RestartingLog(folder, seed=lane) as log:
+            path = Path(tempfile.mkdtemp(dir=name), "log.db")
+            async with KilledLog(path, seed=lane) as log:
+                logs.append(log)
 
-                async def shift(channel: str, seconds: float) -> None:
-                    await shift_leases(log.path, channel, seconds)
+                async def elapse(channel: str, seconds: float) -> None:
+                    log.now += seconds
+                    await shift_leases(path, channel, seconds)
 
-                yield log, shift
+                yield log, elapse
 
         yield open_log
+        ends, kills = sum(log.ends for log in logs), sum(log.kills for log in logs)
+        committed = sum(log.committed for log in logs)
+        print(f"{ends} ends, {kills} kills, {committed} of them after a commit", flush=True)
 
 
 LOGS = {"sqlite": sqlite, "memory": memory, "redis": redis, "postgres": postgres}

@@ -2,6 +2,8 @@
 
 import asyncio
 import multiprocessing
+import os
+import signal
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,22 +15,30 @@ from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
+from realtime_bridge.model.retention import Retention
 from realtime_bridge_backends.sqlite import SQLiteBackend
 
-_spawn = multiprocessing.get_context("spawn")
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload([__name__])
 
 
 class RemoteProcess:
     """Process that has the file open, and answers one call after the other."""
 
-    def __init__(self, path: Path) -> None:
-        self.pipe, end = _spawn.Pipe()
-        self._process = _spawn.Process(target=_answer_calls, args=(end, path))
+    def __init__(self, path: Path, retention: Retention | None = None) -> None:
+        self.pipe, end = _server.Pipe()
+        self._process = _server.Process(target=_answer_calls, args=(end, path, retention))
         self._process.start()
         end.close()
 
-    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        self.pipe.send((method, arguments, options))
+    def call(self, method: str, *arguments: Any, is_last: bool = False, **options: Any) -> Any:
+        """Call a method; after the last one the process kills itself in place of an answer.
+
+        Raises:
+            EOFError, ConnectionError: the process was killed before its answer.
+
+        """
+        self.pipe.send((method, arguments, options, is_last))
         answer = self.pipe.recv()
         if isinstance(answer, BaseException):
             raise answer
@@ -38,6 +48,11 @@ class RemoteProcess:
         self.pipe.send(None)
         self._process.join()
         self.pipe.close()
+
+    def kill(self) -> None:
+        """Kill the process."""
+        self._process.kill()
+        self._process.join()
 
 
 class RemoteLog(FoldingLog):
@@ -83,16 +98,18 @@ class RemoteLog(FoldingLog):
             return await asyncio.to_thread(self._process.call, method, *arguments, **options)
 
 
-def _answer_calls(pipe: Connection, path: Path) -> None:
-    asyncio.run(_serve(pipe, path))
+def _answer_calls(pipe: Connection, path: Path, retention: Retention | None) -> None:
+    asyncio.run(_serve(pipe, path, retention))
 
 
-async def _serve(pipe: Connection, path: Path) -> None:
-    async with SQLiteBackend(path) as log:
+async def _serve(pipe: Connection, path: Path, retention: Retention | None) -> None:
+    async with SQLiteBackend(path, retention=retention) as log:
         while call := await asyncio.to_thread(pipe.recv):
-            method, arguments, options = call
+            method, arguments, options, is_last = call
             try:
                 answer = await getattr(log, method)(*arguments, **options)
             except Exception as error:
                 answer = error
+            if is_last:
+                os.kill(os.getpid(), signal.SIGKILL)
             pipe.send(answer)

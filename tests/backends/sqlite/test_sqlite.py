@@ -11,8 +11,8 @@ from realtime_bridge.model.retention import Retention
 from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
 from realtime_bridge.testing.contracts.folding_histories import Elapse, compare_history
 from realtime_bridge_backends.sqlite import SQLiteBackend
+from tests.backends.sqlite.killed import KilledLog
 from tests.backends.sqlite.remote import RemoteLog, RemoteProcess
-from tests.backends.sqlite.restarting import RestartingLog
 
 _SHIFT_KEYS = """
 UPDATE latest SET expires = expires - ?
@@ -56,15 +56,15 @@ class TestFoldingLog(FoldingLogContract):
         return partial(shift_leases, path)
 
 
-async def test_random_histories_survive_new_processes(tmp_path: Path) -> None:
-    async with RestartingLog(tmp_path, seed=1) as log:
+async def test_random_histories_survive_killed_processes(tmp_path: Path) -> None:
+    async with KilledLog(tmp_path / "log.db", seed=1) as log:
 
         async def elapse(channel: str, seconds: float) -> None:
+            log.now += seconds
             await shift_leases(log.path, channel, seconds)
 
-        for seed in (100, 101, 102):
-            await compare_history(log, elapse, seed)
-    assert log.restarts
+        await compare_history(log, elapse, seed=100)
+    assert log.kills
 
 
 async def shift_leases(path: Path, channel: str, seconds: float) -> None:
