@@ -102,7 +102,8 @@ def _of_recovery(client: ClientView, limits: Limits, last: float) -> Iterator[Vi
     if current > limits.current:
         text = f"current {current:.1f} s after the last fault, limit {limits.current:g} s"
         yield Violation("current", last, client.name, "", text)
-    if not client.is_healthy or green > limits.green:
+    is_new = client.start > last
+    if green > limits.green or not (client.is_healthy or is_new):
         text = f"{client.status} at the end, {client.healthy} after {green:.1f} s"
         yield Violation("green", last, client.name, "", f"{text}, limit {limits.green:g} s")
 
@@ -112,7 +113,8 @@ def _current(client: ClientView, last: float) -> float:
 
 
 def _green(client: ClientView, last: float) -> float:
-    return client.last_unhealthy(last) - last
+    begin = max(last, client.start)  # one of the crowd may have started later
+    return client.last_unhealthy(begin) - begin
 
 
 def _of_each_fault(

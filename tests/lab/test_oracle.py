@@ -167,6 +167,12 @@ def test_client_that_never_turns_green_is_found() -> None:
     assert rules(records) == ["green"]
 
 
+def test_client_that_starts_in_the_last_moment_may_still_connect() -> None:
+    others = [*started(), healed(1_010)]
+    assert rules([*others, status(END - 1, "connecting", "crowd-auto-0.7")]) == []
+    assert rules([*others, status(END - 70, "connecting", "crowd-auto-0.7")]) == ["green"]
+
+
 def test_client_of_polls_is_healthy_when_it_polls() -> None:
     records = [status(START, "polling", "npm-poll-1"), Record(START, "npm-poll-1", "ready")]
     assert rules([*records, healed(1_010)]) == []

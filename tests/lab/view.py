@@ -70,6 +70,7 @@ class ClientView:
     def __init__(self, name: str, records: Sequence[Record], end: float) -> None:
         self.name = name
         self.has_ended = any(record.kind == "end" for record in records)
+        self.start = min((record.at for record in records), default=end)
         ends = [record.at for record in records if record.kind == "end"]
         ready = [record.at for record in records if record.kind == "ready"]
         self.end = min([end, *ends])
