@@ -8,7 +8,7 @@ UV = .uv/bin/uv
 TEST_PACKAGES = chromium curl fonts-dejavu-core libatomic1 nginx redis-server postgresql pgbouncer
 
 # The compiler of the fan-out, optional for users. Debian packages Python's headers separately.
-IN_C = realtime_bridge/server/fanout/_sending.c
+IN_C = $(wildcard realtime_bridge/compiled/*.[ch])
 COMPILER = gcc libc6-dev $(shell python3 -c 'import os, sysconfig; \
 	print("" if os.path.exists(sysconfig.get_path("include") + "/Python.h") else "python3-dev")')
 
@@ -195,7 +195,7 @@ test-packages: | .venv
 	@touch $@
 
 .venv/.dev: pyproject.toml uv.lock hatch_build.py $(IN_C) | .uv/$(UV_VERSION)
-	@.ci/setup "the fan-out is C" $(COMPILER)
+	@.ci/setup "the core is C" $(COMPILER)
 	@echo "Installing what the tests and checks need into .venv/, as uv.lock pins it."
 	@$(UV) sync --quiet --locked --reinstall-package realtime-bridge
 	@touch .venv/.demo $@

@@ -1,4 +1,4 @@
-"""Build hook for the module in C; without a compiler, the wheel uses Python, which is slower."""
+"""Build hook for the compiled core; without a compiler, the wheel uses Python, which is slower."""
 
 import shutil
 import sys
@@ -11,8 +11,8 @@ from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
-MODULE = "realtime_bridge.server.fanout._sending"
-SOURCE = "realtime_bridge/server/fanout/_sending.c"
+MODULE = "realtime_bridge.compiled._core"
+SOURCES = "realtime_bridge/compiled"
 
 
 class Native(BuildHookInterface[Any]):
@@ -26,16 +26,16 @@ class Native(BuildHookInterface[Any]):
             return
         self._folder = tempfile.mkdtemp(prefix="realtime-bridge-")
         try:
-            library = compile_module(Path(self.root, SOURCE), self._folder)
+            library = compile_module(Path(self.root, SOURCES), self._folder)
         except (BaseError, CCompilerError) as error:
-            self.app.display_warning(f"Events will be sent from Python, not from C: {error}")
+            self.app.display_warning(f"Events will pass through Python, not through C: {error}")
             return
         if version == "editable":
-            _replace(library, Path(self.root, SOURCE).with_name(library.name))
+            _replace(library, Path(self.root, SOURCES, library.name))
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["force_include"][str(library)] = str(Path(SOURCE).with_name(library.name))
+        build_data["force_include"][str(library)] = f"{SOURCES}/{library.name}"
 
     def finalize(self, *_artifacts: object) -> None:
         """Remove the temporary folder."""
@@ -53,9 +53,11 @@ def _replace(source: Path, target: Path) -> None:
     new.replace(target)
 
 
-def compile_module(source: Path, folder: str) -> Path:
+def compile_module(sources: Path, folder: str) -> Path:
     """Compile the module into a folder, and return the path of the library."""
-    extension = Extension(MODULE, [str(source)])
+    files = sorted(map(str, sources.glob("*.c")))
+    # Nothing but the function that creates the module is of use outside it.
+    extension = Extension(MODULE, files, extra_compile_args=["-fvisibility=hidden"])
     command = build_ext(Distribution({"name": "realtime-bridge", "ext_modules": [extension]}))
     command.build_temp = command.build_lib = folder
     command.ensure_finalized()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hatch_build import SOURCE, Native
+from hatch_build import SOURCES, Native
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +24,7 @@ def build_wheel(folder: Path) -> Path:
 
 def has_compiled(wheel: Path) -> bool:
     names = zipfile.ZipFile(wheel).namelist()
-    return any(name.startswith("realtime_bridge/server/fanout/_sending.cpython") for name in names)
+    return any(name.startswith("realtime_bridge/compiled/_core.cpython") for name in names)
 
 
 def test_wheel_has_the_module_for_this_machine(tmp_path: Path) -> None:
@@ -44,12 +44,13 @@ def test_broken_compiler_gives_a_wheel_for_any_machine(
 
 
 def test_editable_build_keeps_the_file_of_a_loaded_module(tmp_path: Path) -> None:
-    source = tmp_path / SOURCE
-    source.parent.mkdir(parents=True)
-    shutil.copy(ROOT / SOURCE, source)
+    sources = tmp_path / SOURCES
+    sources.mkdir(parents=True)
+    shutil.copy(ROOT / SOURCES / "module.c", sources)
+    shutil.copy(ROOT / SOURCES / "core.h", sources)
     hook = Native(str(tmp_path), {}, None, None, str(tmp_path), "wheel")  # type: ignore[arg-type]
     hook.initialize("editable", {})
-    (library,) = source.parent.glob("*.so")
+    (library,) = sources.glob("*.so")
     with library.open("rb") as loaded:
         hook.initialize("editable", {})
         assert os.fstat(loaded.fileno()).st_ino != library.stat().st_ino

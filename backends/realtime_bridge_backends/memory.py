@@ -19,6 +19,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.publishing import plain_append
 from realtime_bridge.protocol.publishing.history import EVENT_BYTES, History
 
 if TYPE_CHECKING:
@@ -217,7 +218,7 @@ class Histories:
         return sum(history.size for history in self._by_channel.values())
 
     def append(
-        self, events: Iterable[Event], *, now: float, time: int
+        self, events: Sequence[Event], *, now: float, time: int
     ) -> tuple[list[Receipt], list[Event]]:
         """Store events, each in its channel; return the receipts, and the events to announce.
 
@@ -230,24 +231,48 @@ class Histories:
         if now >= self._next_expiry:
             self._next_expiry = now + EXPIRE_SECONDS
             self._expire(now)
-        receipts, announced = [], []
+        receipts: list[Receipt] = []
+        announced: list[Event] = []
         with_lapses: list[History] = []
-        for event in events:
-            # Most channels exist: without the call, a publish takes 3 % less.
-            history = self._by_channel.get(event.channel) or self.of(event.channel, now)
-            receipt, stored = history.append(event, now, time)
-            receipts.append(receipt)
-            if stored is not None:
-                announced.append(stored)
+        batch, index = events if type(events) is list else list(events), 0
+        while True:
+            if plain_append.append_plain:
+                index, room = plain_append.append_plain(
+                    self._by_channel,
+                    batch,
+                    index,
+                    now,
+                    time,
+                    self._max_bytes - self._most_bytes,
+                    receipts,
+                    announced,
+                )
+                self._most_bytes = self._max_bytes - room
+            if index == len(batch):
+                break
+            history = self._append_one(batch[index], now, time, receipts, announced)
             if history.keys.lease_at <= now:
                 with_lapses.append(history)
-            # The sizes of all channels are added only when this estimate reaches the bound.
-            self._most_bytes += 2 * (len(event.body) + EVENT_BYTES)
-            if self._most_bytes > self._max_bytes:
-                self._evict(event.channel, now)
+            index += 1
         for history in with_lapses:
             announced += history.lapse(now, time)
         return receipts, announced
+
+    def _append_one(
+        self, event: Event, now: float, time: int, receipts: list[Receipt], announced: list[Event]
+    ) -> History:
+        """Append an event, and return its history; add the receipt, and the event to announce."""
+        # Most channels exist: without the call, a publish takes 3 % less.
+        history = self._by_channel.get(event.channel) or self.of(event.channel, now)
+        receipt, stored = history.append(event, now, time)
+        receipts.append(receipt)
+        if stored is not None:
+            announced.append(stored)
+        # The sizes of all channels are added only when this estimate reaches the bound.
+        self._most_bytes += 2 * (len(event.body) + EVENT_BYTES)
+        if self._most_bytes > self._max_bytes:
+            self._evict(event.channel, now)
+        return history
 
     def of(self, channel: str, now: float) -> History:
         """Return the history of a channel."""

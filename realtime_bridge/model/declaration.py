@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from realtime_bridge.errors import ConfigurationError, InvalidEventError
 from realtime_bridge.model.channel import ChannelPattern, check_channel
-from realtime_bridge.model.event import Event
+from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.model.position import MAX_LABEL, is_label
 from realtime_bridge.model.user import USER_START, user_channel
 
@@ -175,8 +175,7 @@ def declared_event(
             "of another type; create the object again with valid values"
         ) from None
     channel, key = declaration.channel_of(model), declaration.key_of(model)
-    event: Event = Event.create(channel, declaration.event, data, id, key, source)
-    return event
+    return create_event(channel, declaration.event, data, id, key, source)
 
 
 def published_event(
@@ -195,8 +194,7 @@ def published_event(
 
     """
     if isinstance(channel, str):
-        plain: Event = Event.create(channel, event, data, id, key, source)  # type: ignore[arg-type]
-        return plain
+        return create_event(channel, event, data, id, key, source)  # type: ignore[arg-type]
     if event is not None or data is not None or key is not None:
         raise InvalidEventError(
             f"{type(channel).__name__} has its own event, data and key: pass id and source alone"

@@ -8,6 +8,7 @@ import orjson
 from msgspec import Struct, StructMeta
 from msgspec.structs import astuple, replace
 
+from realtime_bridge.compiled import twin
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import PRESENCE, check_channel, check_event_channel
 from realtime_bridge.model.ids import event_id
@@ -57,45 +58,10 @@ class _EventMeta(StructMeta):
         # Together: defaults of arguments by name cost each event 20 ns a piece.
         **options: Any,
     ) -> Any:
-        created = cls.create(channel, event, data, id, key, source, time, position)
+        created: Event = create_event(channel, event, data, id, key, source, time, position)
+        if cls is not Event:
+            created = _construct(cls, *astuple(created))
         return _with_options(created, **options) if options else created
-
-    def create(
-        cls,  # noqa: N805 -- of a metaclass, an instance is a class
-        channel: str,
-        event: str,
-        data: Any,
-        id: str | None,  # noqa: A002 -- the field's name on the wire
-        key: str | None,
-        source: str | None,
-        time: int | None = None,
-        position: Position | None = None,
-    ) -> Any:
-        """Return the same as `Event(…)` in two thirds of its time: arguments by name are slow."""
-        # A log gives positions: an event of presence that has one was written by a server.
-        if type(channel) is str and (position is None or not channel.startswith(PRESENCE)):
-            check_event_channel(channel)
-        else:
-            check_channel(channel)
-        _check_name(event)
-        has_large_integers = False
-        try:  # without a call: each publish pays for it
-            body = orjson.dumps(data, None, _BROWSER_INTEGERS)
-        except TypeError as error:
-            body, has_large_integers = _encode_large_integers(data, error), True
-        return _construct(
-            cls,
-            channel,
-            event,
-            _check_size(body),
-            event_id() if id is None else _check_label("id", id),
-            key if key is None else _check_label("key", key),
-            source if source is None else _check_label("source", source),
-            time,
-            position,
-            has_large_integers,
-            None,
-        )
 
 
 _BROWSER_INTEGERS = orjson.OPT_STRICT_INTEGER
@@ -282,6 +248,52 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
     # Pickling calls the constructor, which would encode the body a second time.
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return _construct, (Event, *astuple(self))
+
+
+@twin(Event, orjson.dumps, _BROWSER_INTEGERS, MAX_DATA_BYTES)
+def create_event(
+    channel: str,
+    event: str,
+    data: Any,
+    id: str | None,  # noqa: A002 -- the field's name on the wire
+    key: str | None,
+    source: str | None,
+    time: int | None = None,
+    position: Position | None = None,
+    /,
+) -> Event:
+    """Return the same as `Event(…)` in two thirds of its time: arguments by name are slow.
+
+    Raises:
+        InvalidEventError: an argument is not valid.
+
+    """
+    # A log gives positions: an event of presence that has one was written by a server.
+    if type(channel) is str and (position is None or not channel.startswith(PRESENCE)):
+        check_event_channel(channel)
+    else:
+        check_channel(channel)
+    _check_name(event)
+    has_large_integers = False
+    try:  # without a call: each publish pays for it
+        body = orjson.dumps(data, None, _BROWSER_INTEGERS)
+    except TypeError as error:
+        body, has_large_integers = _encode_large_integers(data, error), True
+    created: Event = _construct(
+        Event,
+        channel,
+        event,
+        _check_size(body),
+        event_id() if id is None else _check_label("id", id),
+        key if key is None else _check_label("key", key),
+        source if source is None else _check_label("source", source),
+        time,
+        position,
+        has_large_integers,
+        None,
+        None,
+    )
+    return created
 
 
 def _with_options(

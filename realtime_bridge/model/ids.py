@@ -3,6 +3,7 @@
 import os
 import time
 
+from realtime_bridge.compiled import twin
 from realtime_bridge.model.fork import after_fork_in_child
 
 _CROCKFORD = b"0123456789abcdefghjkmnpqrstvwxyz" * 8
@@ -17,6 +18,7 @@ after_fork_in_child(_tails.clear)
 _this_millisecond = (0, "")
 
 
+@twin(_tails, time)
 def event_id() -> str:
     """Return a new UUIDv7 (RFC 9562 §5.7): unique, and sorted by its millisecond.
 

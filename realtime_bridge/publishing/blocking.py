@@ -16,7 +16,7 @@ from realtime_bridge.backend.loop_thread import LoopThread
 from realtime_bridge.backend.native_threads import create_future, wait_for
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.declaration import Publication, publication_events, published_event
-from realtime_bridge.model.event import Event
+from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.blocking_jobs_and_streams import BlockingJobsAndStreams
@@ -135,7 +135,7 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
         wait uses `publish_in_background`.
         """
         published: Event = (
-            Event.create(channel, event, data, id, key, source)  # type: ignore[arg-type]
+            create_event(channel, event, data, id, key, source)  # type: ignore[arg-type]
             if type(channel) is str
             else published_event(channel, event, data, id=id, key=key, source=source)
         )

@@ -15,7 +15,7 @@ from realtime_bridge.errors import (
     KeyOwnedError,
 )
 from realtime_bridge.model.declaration import Publication, publication_events, published_event
-from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
+from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event, create_event
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.event_pusher import EventPusher
 from realtime_bridge.publishing.jobs_and_streams import JobsAndStreams
@@ -200,7 +200,7 @@ class Broadcaster(JobsAndStreams):
 
         """
         published: Event = (
-            Event.create(channel, event, data, id, key, source)  # type: ignore[arg-type]
+            create_event(channel, event, data, id, key, source)  # type: ignore[arg-type]
             if type(channel) is str
             else published_event(channel, event, data, id=id, key=key, source=source)
         )

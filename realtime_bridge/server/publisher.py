@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.model.declaration import Publication, publication_events, published_event
-from realtime_bridge.model.event import Event
+from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.broadcaster import owned_key
@@ -75,7 +75,7 @@ class ServerPublisher:
     ) -> Receipt:
         """Publish one event from the server's process; see `Broadcaster.publish`."""
         published: Event = (
-            Event.create(channel, event, data, id, key, source)  # type: ignore[arg-type]
+            create_event(channel, event, data, id, key, source)  # type: ignore[arg-type]
             if type(channel) is str
             else published_event(channel, event, data, id=id, key=key, source=source)
         )

@@ -90,6 +90,16 @@ class ServerStatistics:
             # Clocks of two hosts differ by a little: an event is not announced before its append.
             self.delays.observe(max(0.0, now - event.time / 1_000) if event.time else 0.0)
 
+    def count_fan_out(
+        self, announced: int, deliveries: int, delays: Sequence[int], seconds: float
+    ) -> None:
+        """Count new events that were counted before: their delays by bucket, and in all."""
+        self.announced += announced
+        self.deliveries += deliveries
+        for bucket, count in enumerate(delays):
+            self.delays.counts[bucket] += count
+        self.delays.sum += seconds
+
     def refuse(self, code: str, reason: str) -> None:
         """Count a refusal, and log it where the configuration is the likely cause."""
         self.refusals[code] += 1

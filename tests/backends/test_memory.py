@@ -14,6 +14,7 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.publishing import plain_append
 from realtime_bridge.protocol.publishing.history import DAY
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
@@ -62,6 +63,22 @@ class TestFoldingLog(FoldingLogContract):
             clock.now += seconds
 
         return advance
+
+
+@pytest.fixture
+def without_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Append in Python, as where nothing could be compiled."""
+    monkeypatch.setattr(plain_append, "append_plain", None)
+
+
+@pytest.mark.usefixtures("without_c")
+class TestLogInPython(TestLog):
+    pass
+
+
+@pytest.mark.usefixtures("without_c")
+class TestFoldingLogInPython(TestFoldingLog):
+    pass
 
 
 class TestLogWithShortHistory(LogContract):

@@ -53,11 +53,11 @@ def reset_reason(
     return _mismatch(after, stored_id) if stored_id is not None else "truncated"
 
 
-_NO_EVENTS: deque[Event] = deque(maxlen=0)
-_NO_IDS: dict[str, int] = {}
+NO_EVENTS: deque[Event] = deque(maxlen=0)
+NO_IDS: dict[str, int] = {}
 _NO_ORDER: deque[str] = deque(maxlen=0)
 _NO_TIMES: deque[float] = deque(maxlen=0)
-_NO_KEYS = LatestKeys()
+NO_KEYS = LatestKeys()
 """Values that channels without an event share: most channels are such, and cost little memory."""
 
 
@@ -82,14 +82,14 @@ class History:
         self._retention = retention
         self.appended_at: float = now
         """Time of the last append, or of the beginning."""
-        self._events = _NO_EVENTS
+        self._events = NO_EVENTS
         self._bytes = 0
-        self._ids = _NO_IDS
+        self._ids = NO_IDS
         self._order = _NO_ORDER
         """Stored ids, oldest first."""
         self._id_times = _NO_TIMES
         """Times at which these ids were appended."""
-        self.keys: LatestKeys = _NO_KEYS
+        self.keys: LatestKeys = NO_KEYS
         """Latest event, or state, of each key."""
         self._renewed_at = now
         """Time of the last renewal of a lease, or of the beginning."""
@@ -136,7 +136,7 @@ class History:
 
     def _forget_ids(self, now: float) -> None:
         self.appended_at = now
-        self._ids, self._order, self._id_times = _NO_IDS, _NO_ORDER, _NO_TIMES
+        self._ids, self._order, self._id_times = NO_IDS, _NO_ORDER, _NO_TIMES
 
     def drop_events(self, *, keep: int = 0) -> None:
         """Remove the oldest events except `keep`: a client that has not read them gets a reset."""
@@ -221,11 +221,11 @@ class History:
     def expire(self, now: float) -> bool:
         """Remove events, ids and keys whose time is over; return whether the epoch is over too."""
         if self._events and now - self.appended_at > self._retention.seconds:
-            self._events = _NO_EVENTS
+            self._events = NO_EVENTS
             self._bytes = 0
         if len(self._order) > MIN_IDS:
             self._remove_old_ids(now)
-        if self.keys is not _NO_KEYS:
+        if self.keys is not NO_KEYS:
             self.keys.expire(now - METADATA_SECONDS)
             if self.keys.states:
                 used_at = max(self.appended_at, self._renewed_at)
@@ -258,11 +258,11 @@ class History:
         if event.write is not None:
             stored = replace(stored, write=event.write.delivered)
         events = self._events
-        if events is _NO_EVENTS:
+        if events is NO_EVENTS:
             events = self._events = deque()
-        if self._ids is _NO_IDS:
+        if self._ids is NO_IDS:
             self._ids, self._order, self._id_times = {}, deque(), deque()
-        if event.key is not None and self.keys is _NO_KEYS:
+        if event.key is not None and self.keys is NO_KEYS:
             self.keys = LatestKeys()
         self.top = position
         self.appended_at = now

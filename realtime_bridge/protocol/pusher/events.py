@@ -5,6 +5,7 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from realtime_bridge.model.event import MAX_DEPTH, Event
+from realtime_bridge.model.event import create_event as create_our_event
 from realtime_bridge.protocol.pusher.names import decode_name, encode_name
 
 _LINES = bytes.maketrans(b"\r\n", b"  ")
@@ -44,7 +45,7 @@ def create_event(name: str, event: str, text: str, *, id: str, source: str | Non
         InvalidEventError, ChannelNameError: a name is not valid.
 
     """
-    created: Event = Event.create(decode_name(name), event, None, id, None, source)
+    created = create_our_event(decode_name(name), event, None, id, None, source)
     return replace(created, body=to_body(text))
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import orjson
 from msgspec import Raw, Struct, json
 
+from realtime_bridge.compiled import twin
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.key_write import KeyWrite
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
@@ -115,6 +117,7 @@ class _PageFields(Struct, frozen=True, gc=False):
 _encode_frame = json.Encoder().encode
 
 
+@twin(Event, Position, KeyWrite)
 def encode_event(event: Event) -> bytes:
     """Return the message of an event: the same bytes for every client, page and transport."""
     position, write = event.position, event.write

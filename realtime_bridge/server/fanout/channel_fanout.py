@@ -181,6 +181,14 @@ class ChannelFanout:
         for encode, subscribers in targets.items():
             _write(subscribers, encoded.frames(encode))
 
+    def deliver_to(self, subscriber: FastSubscriber, events: Sequence[Event]) -> None:
+        """Pass the last events to one subscriber, by the route that it has now."""
+        encoded = EncodedEvents(events)
+        if subscription := self.subscribers.get(subscriber):
+            self._deliver([(subscriber, subscription)], encoded)
+        elif target := self.fast_subscribers.get(subscriber):
+            _write({subscriber: target}, encoded.frames(subscriber.encode))
+
     def go_live(
         self,
         subscriber: Subscriber,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
 from realtime_bridge.backend.log import Log
@@ -15,6 +16,7 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
+from realtime_bridge.server.fanout import flush
 from realtime_bridge.server.fanout.channel_fanout import ChannelFanout
 from realtime_bridge.server.fanout.channel_opener import ChannelOpener
 from realtime_bridge.server.fanout.history_reader import HistoryReader
@@ -213,19 +215,23 @@ class Hub:
             self._recover(fanout)
 
     def _dispatch(self, events: Sequence[Event]) -> None:
+        if flush.fan_out:
+            events, unwritten = flush.fan_out_to_sockets(events, self.fanouts, self._statistics)
+            for item in unwritten:
+                self._attempt(item[0], partial(flush.write_rest, *item))
         by_channel: dict[str, list[Event]] = {}
         for event in events:
             by_channel.setdefault(event.channel, []).append(event)
         for channel, channel_events in by_channel.items():
             if fanout := self.fanouts.get(channel):
-                self._try_accept(fanout, channel_events)
+                self._attempt(fanout, partial(self._accept, fanout, channel_events))
             else:
                 self.opener.buffer(channel, channel_events)
 
-    def _try_accept(self, fanout: ChannelFanout, events: Iterable[Event]) -> None:
-        """Fan out events; a subscriber that fails costs its channel a reset, and others nothing."""
+    def _attempt(self, fanout: ChannelFanout, work: Callable[[], None]) -> None:
+        """Do some work; a subscriber that fails costs its channel a reset, and others nothing."""
         try:
-            self._accept(fanout, events)
+            work()
         except Exception:
             _logger.exception("fan-out failed: channel=%s", fanout.channel)
             self.recovery.resets += 1

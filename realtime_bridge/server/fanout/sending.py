@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable, Iterable
 
+from realtime_bridge.compiled import compiled
+
 WriteTarget = int | Callable[[bytes], int]
 """Number of a non-blocking socket, or a function that returns how many bytes it took."""
 
@@ -24,8 +26,7 @@ def in_python(targets: Iterable[WriteTarget], data: bytes) -> list[tuple[int, in
     return short
 
 
-try:
-    from realtime_bridge.server.fanout._sending import send_all as send_all  # noqa: PLC0414 -- it is exported
-except ImportError:
-    # No compiler at the installation: Python makes one call per socket, which is slower.
-    send_all = in_python
+# Without a compiler at the installation, Python makes one call per socket, which is slower.
+send_all: Callable[[Iterable[WriteTarget], bytes], list[tuple[int, int]]] = (
+    compiled("send_all") or in_python
+)

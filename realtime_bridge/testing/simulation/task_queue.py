@@ -4,7 +4,7 @@ from random import Random
 from typing import Any
 
 from realtime_bridge.errors import RealtimeError
-from realtime_bridge.model.event import Event
+from realtime_bridge.model.event import create_event
 from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.testing.simulation.deployment import Deployment
 from realtime_bridge.testing.simulation.log_link import SimulatedLog
@@ -123,9 +123,7 @@ class TaskQueue:
 
     async def _queue(self, node: Node, task: Task) -> None:
         data = {"job": task.id, "title": task.id, "state": "queued", "cancellable": True}
-        event: Event = Event.create(
-            task.channel, "job.queued", data, f"queued-{task.id}", task.key, None
-        )
+        event = create_event(task.channel, "job.queued", data, f"queued-{task.id}", task.key, None)
         await Broadcaster(log=SimulatedLog(node.log)).publish_many([event])
 
     async def _cancel(self, node: Node, task: Task) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from realtime_bridge.model.event import Event
+from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.testing.simulation.log_link import LogConnection, SimulatedLog
 from realtime_bridge.testing.simulation.process import Process
@@ -188,7 +188,7 @@ class Worker:
 
 def _event(job: Job, step: int, channel: str) -> Event:
     done = step == job.steps
-    event: Event = Event.create(
+    return create_event(
         channel,
         "job.completed" if done else "job.progress",
         step,
@@ -196,4 +196,3 @@ def _event(job: Job, step: int, channel: str) -> Event:
         job.key,
         None if done else job.source,
     )
-    return event

@@ -8,7 +8,7 @@ import pytest
 from realtime_bridge.protocol.session.timing import SessionTiming
 from realtime_bridge.protocol.wire.messages import encode
 from realtime_bridge.server.connections.connection import Connection
-from realtime_bridge.server.fanout import sending
+from realtime_bridge.server.fanout import flush, sending
 from realtime_bridge.server.timing import ServerTiming
 from tests.server.fakes import Gate
 from tests.server.harness import (
@@ -33,6 +33,7 @@ def shell(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
     if request.param != WITHOUT_C:
         return str(request.param)
     monkeypatch.setattr(sending, "send_all", sending.in_python)
+    monkeypatch.setattr(flush, "fan_out", None)
     return FAST
 
 

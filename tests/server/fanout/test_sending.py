@@ -95,7 +95,7 @@ def test_compiled_function_is_used_if_present() -> None:
 
 def test_python_is_used_without_the_compiled_module() -> None:
     program = (
-        "import sys; sys.modules['realtime_bridge.server.fanout._sending'] = None\n"
+        "import sys; sys.modules['realtime_bridge.compiled._core'] = None\n"
         "from realtime_bridge.server.fanout import sending\n"
         "assert sending.send_all is sending.in_python"
     )

@@ -1,10 +1,23 @@
-/* Loop of sending.send_all in C: the interpreter's lock is released once for all sockets. */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+/* Writing to sockets without the interpreter's lock, and server/fanout/sending.py's loop in C. */
+#include "core.h"
 #include <errno.h>
 #include <sys/socket.h>
 
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* macOS; Python ignores SIGPIPE anyway */
+#endif
+
 #define CALLED (-1)
+
+/* Write to a socket; return how many bytes it took, which is 0 for one that cannot be written to. */
+Py_ssize_t send_now(int socket, const char *data, Py_ssize_t size) {
+    Py_ssize_t sent;
+    do {
+        /* A closed socket must not raise SIGPIPE, and a full one must not block. */
+        sent = send(socket, data, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? 0 : sent;
+}
 
 /* Call a target that is a function; after a network error it has taken nothing. */
 static Py_ssize_t call(PyObject *target, PyObject *data) {
@@ -34,18 +47,6 @@ static int collect_sockets(PyObject *targets, PyObject *data, int *sockets, Py_s
     return 0;
 }
 
-static void send_to(const int *sockets, Py_ssize_t count, const char *data, Py_ssize_t size,
-                    Py_ssize_t *sent) {
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (sockets[i] == CALLED) continue;
-        do {
-            /* A closed socket must not raise SIGPIPE, and a full one must not block. */
-            sent[i] = send(sockets[i], data, (size_t)size, MSG_NOSIGNAL | MSG_DONTWAIT);
-        } while (sent[i] < 0 && errno == EINTR);
-        if (sent[i] < 0) sent[i] = 0;
-    }
-}
-
 static PyObject *short_writes(const Py_ssize_t *sent, Py_ssize_t count, Py_ssize_t size) {
     PyObject *list = PyList_New(0);
     for (Py_ssize_t i = 0; list && i < count; i++) {
@@ -57,7 +58,7 @@ static PyObject *short_writes(const Py_ssize_t *sent, Py_ssize_t count, Py_ssize
     return list;
 }
 
-static PyObject *send_all(PyObject *module, PyObject *arguments) {
+PyObject *send_all(PyObject *module, PyObject *arguments) {
     (void)module;
     PyObject *iterable, *bytes, *short_list = NULL;
     if (!PyArg_ParseTuple(arguments, "OS:send_all", &iterable, &bytes)) return NULL;
@@ -71,7 +72,8 @@ static PyObject *send_all(PyObject *module, PyObject *arguments) {
     } else if (collect_sockets(targets, bytes, sockets, sent) == 0) {
         const char *data = PyBytes_AS_STRING(bytes);
         Py_BEGIN_ALLOW_THREADS
-        send_to(sockets, count, data, size, sent);
+        for (Py_ssize_t i = 0; i < count; i++)
+            if (sockets[i] != CALLED) sent[i] = send_now(sockets[i], data, size);
         Py_END_ALLOW_THREADS
         short_list = short_writes(sent, count, size);
     }
@@ -80,14 +82,3 @@ static PyObject *send_all(PyObject *module, PyObject *arguments) {
     Py_DECREF(targets);
     return short_list;
 }
-
-static PyMethodDef methods[] = {
-    {"send_all", send_all, METH_VARARGS, PyDoc_STR("See realtime_bridge.server.fanout.sending.")},
-    {NULL, NULL, 0, NULL},
-};
-
-static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, .m_name = "_sending", .m_size = 0, .m_methods = methods,
-};
-
-PyMODINIT_FUNC PyInit__sending(void) { return PyModuleDef_Init(&module); }
