@@ -103,6 +103,9 @@ class HostedBackend(Backend, Plugin):
     provider: ClassVar[str]
     """Name of the clients' adapter: the descriptor's `provider`, the last part of `urls.auth`."""
 
+    keeps_members: ClassVar[bool] = False
+    """True if clients are present on channels at the provider, and read the members there."""
+
     channels_per_connection: ClassVar[int | None] = None
     """The most channels that one connection to the provider has; None: any number."""
 

@@ -1,9 +1,11 @@
 """Connection of a Python client to a hosted provider, through the provider's own SDK."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+
+from msgspec import Struct
 
 Authorize = Callable[[Mapping[str, str]], Awaitable[Mapping[str, Any]]]
 """Sends these fields to `auth/{provider}` of our server, and returns its answer.
@@ -44,6 +46,49 @@ class ChannelFailedError(Exception):
         self.channel = channel
 
 
+class ProviderMember(Struct, frozen=True, kw_only=True):
+    """Member of a channel, as the provider counts it.
+
+    Args:
+        key: the member's key: a user may have several.
+        user: the id of the user.
+        info: what the application adds to the id; None if it adds nothing.
+
+    """
+
+    key: str
+    user: str
+    info: Mapping[str, Any] | None
+
+
+class Members(Struct, frozen=True):
+    """All members of a subscribed presence channel.
+
+    Args:
+        channel: the presence channel.
+        members: its members.
+
+    """
+
+    channel: str
+    members: Sequence[ProviderMember]
+
+
+class MemberChange(Struct, frozen=True):
+    """Change of the members of a presence channel, after its `Members`.
+
+    Args:
+        channel: the presence channel.
+        key: the key of the member.
+        member: who came; None where the key ends.
+
+    """
+
+    channel: str
+    key: str
+    member: ProviderMember | None
+
+
 class ProviderConnection(ABC):
     """Connection to a provider; entering the context connects.
 
@@ -68,6 +113,8 @@ class ProviderConnection(ABC):
     async def subscribe(self, channel: str) -> None:
         """Subscribe to a channel; after the call no delivered message is missed.
 
+        On a presence channel this makes the user present, and yields `Members`.
+
         Raises:
             ConnectionLostError: the connection is lost.
             AccessDeniedError: the user may not subscribe to this channel.
@@ -89,5 +136,9 @@ class ProviderConnection(ABC):
         """
 
     @abstractmethod
-    def __aiter__(self) -> AsyncIterator[str | ChannelFailedError]:
-        """Yield our messages, and subscribed channels that failed, until the connection is lost."""
+    def __aiter__(self) -> "AsyncIterator[ProviderItem]":
+        """Yield what the provider sends until the connection is lost."""
+
+
+ProviderItem = str | Members | MemberChange | ChannelFailedError
+"""A message of ours, the members of a presence channel, or a subscribed channel that failed."""

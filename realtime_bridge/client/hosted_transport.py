@@ -7,17 +7,19 @@ from collections.abc import Collection, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from realtime_bridge.backend import plugins
-from realtime_bridge.backend.hosted import ListenableBackend
 from realtime_bridge.backend.provider_connection import (
     AccessDeniedError,
     ChannelFailedError,
     ConnectionLostError,
+    MemberChange,
+    Members,
 )
 from realtime_bridge.client.bridge_http import OK
 from realtime_bridge.client.descriptor import RouteMissingError, TokenUnavailableError
 from realtime_bridge.client.log_fetcher import LogFetcher
 from realtime_bridge.client.position_checker import PositionChecker, UndeliveredError
+from realtime_bridge.client.provider_backend import listenable_backend
+from realtime_bridge.client.provider_members import ProviderMembers
 from realtime_bridge.client.transport import (
     Handle,
     Message,
@@ -25,7 +27,7 @@ from realtime_bridge.client.transport import (
     TransportTools,
     log_connection_failure,
 )
-from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge.protocol.client.credentials import DENIAL
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
@@ -38,16 +40,6 @@ REVOKED = "@realtime.revoked"
 """
 
 _logger = logging.getLogger("realtime_bridge.client")
-
-
-def listenable_backend(provider: str) -> type[ListenableBackend] | None:
-    """Return the backend that connects to a provider; None where none is installed."""
-    try:
-        backend = plugins.load_backend(provider)
-    except ConfigurationError as error:
-        _logger.info("no connection to the provider: provider=%s error=%r", provider, error)
-        return None
-    return backend if issubclass(backend, ListenableBackend) else None
 
 
 class HostedTransport:
@@ -81,6 +73,7 @@ class HostedTransport:
         self._attached: set[str] = set()
         self._urgent: set[str] = set()
         """Channels of which the log has more for sure: no late event will fill the gap."""
+        self._members = ProviderMembers(handlers.receive)
         self._fetcher = LogFetcher(tools, receive=self._on_fetched, failed=self._on_fetch_failed)
         self._checker = PositionChecker(
             tools, channels=self._attached, receive=self._handlers.receive
@@ -139,10 +132,12 @@ class HostedTransport:
             tasks.create_task(self._fetcher.run())
             tasks.create_task(self._checker.run())
         async for item in self._provider:
-            if isinstance(item, ChannelFailedError):
+            if isinstance(item, str):
+                self._on_text(item)
+            elif isinstance(item, ChannelFailedError):
                 self._refuse(item.channel, UNAVAILABLE, str(item))
             else:
-                self._on_text(item)
+                self._on_members(item)
         raise ConnectionLostError("the provider's connection ended")
 
     async def _follow_control(self, channel: str) -> None:
@@ -153,7 +148,7 @@ class HostedTransport:
     def _subscribe(self, channel: str) -> None:
         """Attach a channel at first; later, request what is missing from the log."""
         timing = self._tools.timing
-        if channel not in self._attached:
+        if channel not in self._attached or channel.startswith(PRESENCE):
             self._settle(channel)
             self._unanswered[channel] = self._tools.call_later(
                 timing.provider_answer / 1_000,
@@ -183,6 +178,8 @@ class HostedTransport:
             return
         finally:
             self._attaching.discard(channel)
+        if channel.startswith(PRESENCE):
+            return  # its members are the answer
         self._settle(channel)
         self._attached.add(channel)
         if not self._tools.channels.has(channel):  # denied by a poll meanwhile
@@ -205,6 +202,7 @@ class HostedTransport:
     def _leave(self, channel: str) -> None:
         """Detach a denied channel."""
         self._settle(channel)
+        self._members.forget(channel)
         if channel in self._attached:
             self._attached.discard(channel)
             self._spawn(self._provider.unsubscribe(channel))
@@ -213,6 +211,7 @@ class HostedTransport:
         """Report a channel that the provider does not push: for good, or until the next attempt."""
         self._settle(channel)
         self._attached.discard(channel)
+        self._members.forget(channel)
         message = {"type": "refused", "channel": channel, "code": status, "message": reason}
         asyncio.get_running_loop().call_soon(self._handlers.receive, message)
 
@@ -221,6 +220,15 @@ class HostedTransport:
             self._tasks.create_task(work)
         else:
             work.close()
+
+    def _on_members(self, item: Members | MemberChange) -> None:
+        self._received_at = asyncio.get_running_loop().time()
+        if isinstance(item, Members):
+            self._settle(item.channel)
+            self._attached.add(item.channel)
+            self._members.load(item)
+        else:
+            self._members.change(item)
 
     def _on_text(self, text: str) -> None:
         self._received_at = asyncio.get_running_loop().time()

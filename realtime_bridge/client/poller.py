@@ -19,6 +19,9 @@ Positions = Mapping[str, Position | None]
 FINAL = (400, 403)
 """Codes of a refusal that would be repeated: the name is invalid, or the user has no access."""
 
+UNAVAILABLE = 503
+"""Code of a channel that comes by the provider's connection, and by no poll."""
+
 FORBIDDEN = "this user may not listen to it"
 
 _logger = logging.getLogger("realtime_bridge.client")
@@ -55,6 +58,7 @@ class Poller:
         recover: Requests a channel's missing events on the live transport, and returns whether that
             transport pushes the channel; if not, another poll has to follow.
         leave: Makes all connections leave channels that a poll denied.
+        is_final: Returns whether the refusal of a channel with this code would be repeated.
 
     """
 
@@ -65,11 +69,13 @@ class Poller:
         *,
         recover: Callable[[str], bool],
         leave: Callable[[Collection[str]], None],
+        is_final: Callable[[int], bool],
     ) -> None:
         self._tools = tools
         self._runner = runner
         self._recover = recover
         self._leave = leave
+        self._is_final = is_final
 
     async def poll(self, names: Collection[str] | None) -> None:
         """Poll these channels, or all of them."""
@@ -90,7 +96,7 @@ class Poller:
             if result.status != OK:
                 break
             try:
-                _apply(answer, result.fields or {}, positions, channels)
+                _apply(answer, result.fields or {}, positions, channels, self._is_final)
             except (ProtocolError, KeyError, TypeError, ValueError) as error:
                 _logger.info("invalid answer to a poll: error=%r", error)
                 result = HTTPResult.foreign(OK)
@@ -135,7 +141,11 @@ def chunked(names: Collection[str], size: int) -> list[list[str]]:
 
 
 def _apply(
-    answer: PollAnswer, fields: Mapping[str, Any], asked: Positions, channels: SubscriptionSet
+    answer: PollAnswer,
+    fields: Mapping[str, Any],
+    asked: Positions,
+    channels: SubscriptionSet,
+    is_final: Callable[[int], bool],
 ) -> None:
     """Hand the events and resets of an answer to the channels."""
     by_channel = fields.get("channels")
@@ -148,7 +158,7 @@ def _apply(
     for name, part in by_channel.items():
         # A channel may have been denied while the request was in flight.
         if name in asked and name not in channels.errors and isinstance(part, dict):
-            _apply_channel(answer, name, part, asked[name], channels)
+            _apply_channel(answer, name, part, asked[name], channels, is_final)
 
 
 def _apply_channel(
@@ -157,9 +167,10 @@ def _apply_channel(
     fields: Mapping[str, Any],
     asked: Position | None,
     channels: SubscriptionSet,
+    is_final: Callable[[int], bool],
 ) -> None:
     if error := fields.get("error"):
-        if error.get("code") in FINAL:
+        if is_final(error.get("code")):
             _deny(answer, name, str(error.get("message")), channels)
         # A rule that failed may succeed next time: the next poll includes the channel again.
         return

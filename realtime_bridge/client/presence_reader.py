@@ -10,6 +10,7 @@ from typing import Self
 from realtime_bridge.client.descriptor import Token
 from realtime_bridge.client.hybrid import HybridClient
 from realtime_bridge.client.loaded_state import contradicts, includes
+from realtime_bridge.client.provider_members import EPOCH, MEMBERS, members_of
 from realtime_bridge.client.subscription_set import Item
 from realtime_bridge.client.transport_manager import TransportName
 from realtime_bridge.errors import ConfigurationError, InvalidEventError
@@ -64,8 +65,12 @@ class PresenceReader:
         """
         await self._client.__aenter__()
         try:
-            await self._client.wait_subscribed()
-            await self._load()
+            _, top = await self._client.wait_subscribed()
+            if top.epoch == EPOCH:
+                # A provider keeps the members: they follow as an event, and no log has them.
+                await self._receive(top)
+            else:
+                await self._load()
         except BaseException as error:
             await self._client.__aexit__(type(error), error, error.__traceback__)
             raise
@@ -110,8 +115,14 @@ class PresenceReader:
         except TimeoutError:
             self._changes.extend(self._list.tick(_now()))
             return
-        if not isinstance(item, Event) or contradicts(top, item):
+        if not isinstance(item, Event):
+            place = item.position
+            self._top = place if place and place.epoch == EPOCH else None
+        elif contradicts(top, item):
             self._top = None
+        elif item.event == MEMBERS:
+            self._top = item.position
+            self._changes.extend(self._list.load(members_of(item), _now()))
         elif not includes(top, item):
             self._changes.extend(self._list.handle(item, _now()))
 

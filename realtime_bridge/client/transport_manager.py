@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from realtime_bridge.client.bridge_http import OK
 from realtime_bridge.client.descriptor import Descriptor, RouteMissingError
-from realtime_bridge.client.hosted_transport import HostedTransport, listenable_backend
-from realtime_bridge.client.poller import Poller
+from realtime_bridge.client.hosted_transport import HostedTransport
+from realtime_bridge.client.poller import FINAL, UNAVAILABLE, Poller
+from realtime_bridge.client.provider_backend import listenable_backend
 from realtime_bridge.client.runner import ClientRunner
 from realtime_bridge.client.sse_transport import SSETransport
 from realtime_bridge.client.transport import (
@@ -65,7 +66,9 @@ class TransportManager:
         self._options = options
         self._transports = transports
         self._tasks = tasks
-        self._poller = Poller(tools, runner, recover=self._recover, leave=self._leave)
+        self._poller = Poller(
+            tools, runner, recover=self._recover, leave=self._leave, is_final=self._is_final
+        )
         self._sessions: dict[int, TransportSession] = {}
         self._serving: dict[int, asyncio.Task[None]] = {}
         self._main: TransportSession | None = None
@@ -210,6 +213,16 @@ class TransportManager:
     def _leave(self, channels: Collection[str]) -> None:
         for session in self._sessions.values():
             session.leave(channels)
+
+    def _is_final(self, code: int) -> bool:
+        """Return whether a poll's refusal of a channel would be repeated."""
+        if code != UNAVAILABLE:
+            return code in FINAL
+        # The channel comes by the provider's connection alone. A client that only polls may have no
+        # descriptor.
+        descriptor = self._descriptors.last
+        push = self._push_name(descriptor) if descriptor else self._transport
+        return push not in ("auto", "hosted")
 
     def _recover(self, channel: str) -> bool:
         """Request a channel's missing events on the live transport, if that pushes them."""

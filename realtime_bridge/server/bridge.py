@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from realtime_bridge.backend.environment import load_settings
-from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.user import UserId
@@ -267,7 +266,7 @@ class Bridge(ServerPublisher, Registrations):
                 self._rules,
                 self._controls,
                 self._revocations,
-                has_presence=isinstance(self._pipeline.log, FoldingLog),
+                has_presence=lambda: self._pipeline.has_presence,
             ),
             self._presence,
             tokens=self._tokens,

@@ -200,7 +200,9 @@ def build_context(
         rejections=RejectionLog(),
         faults=FaultLog(),
         timers=TimerWheel(),
-        presence=Presence(pipeline.log, info.of, tasks, timing),
+        presence=Presence(
+            pipeline.log, info.of, tasks, timing, provider=lambda: pipeline.members_provider
+        ),
         status=status,
         tasks=tasks,
         limits=ConnectionLimits(

@@ -20,6 +20,7 @@ from realtime_bridge.protocol.presence.member_list import PresentMember
 from realtime_bridge.protocol.presence.node_members import Announcement, Member, NodeMembers
 from realtime_bridge.publishing.lease_keeper import LeaseKeeper
 from realtime_bridge.server.auth.principal import Principal
+from realtime_bridge.server.http.denial import Denial
 from realtime_bridge.server.timing import ServerTiming
 
 _logger = logging.getLogger("realtime_bridge.server")
@@ -41,16 +42,24 @@ class Presence:
         describe: returns what the application adds to a member.
         tasks: owner of the tasks of a started server; without it, no user is present here.
         timing: the durations of the server.
+        provider: returns the provider that keeps the members in place of the log, if one does.
 
     """
 
     def __init__(
-        self, log: Log, describe: Describe, tasks: Supervisor | None, timing: ServerTiming
+        self,
+        log: Log,
+        describe: Describe,
+        tasks: Supervisor | None,
+        timing: ServerTiming,
+        *,
+        provider: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.describe: Describe = describe
         """Returns what the application adds to a member of a channel."""
         self._log = log
         self._timing = timing
+        self._provider = provider
         self._members = NodeMembers(
             ids.nonce(), lease=timing.presence_lease, stay=timing.presence_stay
         )
@@ -70,6 +79,20 @@ class Presence:
     def is_served(self) -> bool:
         """True in a started server whose log keeps keys with owners: users are present here."""
         return self._leases is not None
+
+    def denial(self, channel: str, code: int) -> Denial | None:
+        """Return the denial of a presence channel whose members a provider keeps, with this code.
+
+        Two lists of one channel would be wrong without a notice: those who are connected to this
+        server would not see the others.
+        """
+        if not channel.startswith(PRESENCE) or not (provider := self._provider()):
+            return None
+        return Denial(
+            code,
+            f"{provider} keeps the members of channels here: connect by {provider}, or set "
+            "REALTIME_BACKEND=websocket",
+        )
 
     async def enter(self, principal: Principal, channel: str, holder: Hashable) -> None:
         """Make the user present while a connection subscribes to a presence channel.

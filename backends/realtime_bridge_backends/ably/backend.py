@@ -1,5 +1,6 @@
 """Ably: push over the REST API, and tokens for Ably's clients."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -31,6 +32,7 @@ from realtime_bridge_backends.ably.batches import (
 from realtime_bridge_backends.ably.connection import AblyConnection
 from realtime_bridge_backends.ably.endpoint import ENDPOINT_PATTERN
 from realtime_bridge_backends.ably.errors import EventTooLargeError
+from realtime_bridge_backends.ably.members import describe_member, present_channels
 from realtime_bridge_backends.ably.rest import CALL_ERRORS, MESSAGE_NAME, AblyREST
 from realtime_bridge_backends.ably.timing import AblyTiming
 from realtime_bridge_backends.ably.tokens import WILDCARD_CLIENT, subscribe_capability
@@ -50,6 +52,14 @@ CHANNELS_PER_CONNECTION = 200
 
 MAX_TOKEN_BYTES = 6_144
 """Longest token that is signed here. Clients send it in a URL, and servers accept 8 KB of those."""
+
+
+_NO_ROOM = (
+    "a member's information is left out, as the token has no room: bytes=%d limit=%d: return less "
+    "from the presence functions"
+)
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 
 class AblyBackend(ListenableBackend):
@@ -74,6 +84,7 @@ class AblyBackend(ListenableBackend):
     """
 
     provider = "ably"
+    keeps_members = True
     limits = LIMITS
     channels_per_connection = CHANNELS_PER_CONNECTION - 1  # one announces revocations
 
@@ -177,7 +188,8 @@ class AblyBackend(ListenableBackend):
         """Return a token for those of `channels` that the user may subscribe to.
 
         `channels` has names at Ably, separated by spaces. The result is TokenDetails with a JWT,
-        or a TokenRequest for `format=request` and where the JWT would be too long.
+        or a TokenRequest for `format=request` and where the JWT would be too long. A token for
+        the presence of a channel has what the application adds to this user there.
         """
         names = fields.get("channels", "").split()
         if not 0 < len(names) <= CHANNELS_PER_CONNECTION:
@@ -186,16 +198,20 @@ class AblyBackend(ListenableBackend):
                 f"{CHANNELS_PER_CONNECTION} names at Ably, separated by spaces"
             )
         # Denied channels are left out: one denied channel must not cost the client all others.
-        decisions = await decide_channels(
-            {name: self._names.decode(name) for name in names}, request
-        )
+        present = present_channels(self._names, names, request.user)
+        channels = {name: present.get(name) or self._names.decode(name) for name in names}
+        decisions = await decide_channels(channels, request)
         if not decisions.allowed:
             decisions.raise_failure()
             return None
-        capability, signer = subscribe_capability(decisions.allowed), self._rest.signer
+        capability = subscribe_capability(decisions.allowed, present)
+        signer = self._rest.signer
         claims: dict[str, Any] = {"seconds": request.seconds, "client": request.user}
-        answer = signer.create_details(capability, **claims)
+        info = await describe_member(present, decisions.allowed, request)
+        answer = signer.create_details(capability, **claims, info=info)
         if fields.get("format") == "request" or len(answer["token"]) > MAX_TOKEN_BYTES:
+            if info:
+                _logger.warning(_NO_ROOM, len(answer["token"]), MAX_TOKEN_BYTES)
             answer = signer.create_request(capability, **claims)
         return answer | ({"failed": list(decisions.failures)} if decisions.failures else {})
 

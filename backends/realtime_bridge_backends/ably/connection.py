@@ -14,9 +14,14 @@ from realtime_bridge.backend.provider_connection import (
     Authorize,
     ChannelFailedError,
     ConnectionLostError,
+    MemberChange,
+    Members,
     ProviderConnection,
+    ProviderItem,
 )
+from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge_backends.ably import logs
+from realtime_bridge_backends.ably.members import key_of, to_member
 
 MAX_QUEUED = 10_000
 """Messages that may wait for the client. Beyond it the connection closes, and the client recovers
@@ -30,6 +35,9 @@ so the SDK's own retries are not used."""
 
 _FAILED_STATES = ("failed", "suspended")
 """States of a channel without its messages, while the connection goes on."""
+
+_LEFT = 3
+"""Ably's action of a member who left."""
 
 _CAPABILITY_MISSING = 40160
 _FORBIDDEN = 403
@@ -56,7 +64,7 @@ class AblyConnection(ProviderConnection):
         """Names of the channels that the bridge denied."""
         self._failed: set[str] = set()
         """Names of the channels whose rule failed: the token does not cover them for now."""
-        self._frames: asyncio.Queue[str | ChannelFailedError | None] = asyncio.Queue(MAX_QUEUED)
+        self._frames: asyncio.Queue[ProviderItem | None] = asyncio.Queue(MAX_QUEUED)
         self._client: AblyRealtime | None = None
         logs.install_filters()
 
@@ -123,7 +131,10 @@ class AblyConnection(ProviderConnection):
         ably_channel.unsubscribe()
         ably_channel.off()
         try:
-            await ably_channel.subscribe(self._receive)
+            if channel.startswith(PRESENCE):
+                await self._enter(channel, ably_channel.presence)
+            else:
+                await ably_channel.subscribe(self._receive)
         except AblyException as error:
             message = f"Ably did not attach {channel}: {logs.redact_tokens(str(error))}"
             if error.code == _CAPABILITY_MISSING and self._name(channel) not in self._failed:
@@ -139,6 +150,18 @@ class AblyConnection(ProviderConnection):
             raise ConnectionLostError(f"Ably did not attach {channel} ({error!r})") from None
         for state in _FAILED_STATES:
             ably_channel.on(state, lambda change: self._fail(channel, change.reason))
+
+    async def _enter(self, channel: str, presence: Any) -> None:
+        """Make the user present, and report the members from now on."""
+        presence.unsubscribe()
+        await presence.subscribe(lambda message: self._on_presence(channel, message))
+        await presence.enter()
+        members = await presence.get()
+        self._put(Members(channel, [to_member(message) for message in members]))
+
+    def _on_presence(self, channel: str, message: Any) -> None:
+        member = None if message.action == _LEFT else to_member(message)
+        self._put(MemberChange(channel, key_of(message), member))
 
     async def _cover(self, client: AblyRealtime, name: str) -> None:
         """Replace the token by one for another channel too."""
@@ -157,8 +180,10 @@ class AblyConnection(ProviderConnection):
             return
         ably_channel = self._client.channels.get(self._name(channel))
         ably_channel.unsubscribe()
+        ably_channel.presence.unsubscribe()
         ably_channel.off()
         with suppress(Exception):
+            # The user leaves with the channel.
             await asyncio.wait_for(ably_channel.detach(), CLOSE_SECONDS)
 
     async def ping(self) -> None:
@@ -173,7 +198,7 @@ class AblyConnection(ProviderConnection):
                 f"Ably did not answer: {logs.redact_tokens(str(error))}"
             ) from None
 
-    async def __aiter__(self) -> AsyncIterator[str | ChannelFailedError]:
+    async def __aiter__(self) -> AsyncIterator[ProviderItem]:
         while (frame := await self._frames.get()) is not None:
             yield frame
 
@@ -218,7 +243,7 @@ class AblyConnection(ProviderConnection):
         words = logs.redact_tokens(str(reason)) if reason else "no reason given"
         self._put(ChannelFailedError(channel, f"Ably ended {channel}: {words}"))
 
-    def _put(self, frame: str | ChannelFailedError) -> None:
+    def _put(self, frame: ProviderItem) -> None:
         try:
             self._frames.put_nowait(frame)
         except asyncio.QueueFull:

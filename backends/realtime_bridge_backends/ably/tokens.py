@@ -5,7 +5,8 @@ import json
 import secrets
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ably.types.tokenrequest import TokenRequest
@@ -26,9 +27,22 @@ class Signer:
         self.name, _, self._secret = key.partition(":")
 
     def create_jwt(
-        self, capability: Mapping[str, list[str]], *, seconds: float, client: str | None = None
+        self,
+        capability: Mapping[str, list[str]],
+        *,
+        seconds: float,
+        client: str | None = None,
+        info: Mapping[str, Any] = MappingProxyType({}),
     ) -> str:
-        """Return a JWT, which Ably accepts as a token."""
+        """Return a JWT, which Ably accepts as a token.
+
+        Args:
+            capability: the operations by channel.
+            seconds: the lifetime.
+            client: the client id; None for any.
+            info: what Ably adds to the presence of this client, by channel.
+
+        """
         now = int(time.time())
         claims: dict[str, Any] = {
             "iat": now,
@@ -37,6 +51,7 @@ class Signer:
         }
         if client not in (None, WILDCARD_CLIENT):
             claims["x-ably-clientId"] = client
+        claims |= {f"ably.channel.{channel}": _to_json(one) for channel, one in info.items()}
         header = {"typ": "JWT", "alg": "HS256", "kid": self.name}
         return self._sign(f"{_base64(_to_json(header))}.{_base64(_to_json(claims))}")
 
@@ -50,12 +65,17 @@ class Signer:
         return f"{message}.{_base64(signature)}"
 
     def create_details(
-        self, capability: Mapping[str, list[str]], *, seconds: float, client: str
+        self,
+        capability: Mapping[str, list[str]],
+        *,
+        seconds: float,
+        client: str,
+        info: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
         """Return a JWT as TokenDetails, the form that the SDKs read."""
         issued = int(time.time()) * 1000
         return {
-            "token": self.create_jwt(capability, seconds=seconds, client=client),
+            "token": self.create_jwt(capability, seconds=seconds, client=client, info=info),
             "keyName": self.name,
             "issued": issued,
             "expires": issued + int(seconds) * 1000,
@@ -79,9 +99,14 @@ class Signer:
         return {name: value for name, value in fields.items() if value is not None}
 
 
-def subscribe_capability(channels: Iterable[str]) -> dict[str, list[str]]:
-    """Return the capability to subscribe to channels, and nothing else."""
-    return {channel: ["subscribe"] for channel in channels}
+def subscribe_capability(
+    channels: Iterable[str], present: Container[str] = ()
+) -> dict[str, list[str]]:
+    """Return the capability to subscribe to channels, and to be present on some of them."""
+    return {
+        channel: ["presence", "subscribe"] if channel in present else ["subscribe"]
+        for channel in channels
+    }
 
 
 def _to_json(value: Mapping[str, Any]) -> str:

@@ -72,6 +72,7 @@ class PusherBackend(HostedBackend):
     """
 
     provider = "pusher"
+    keeps_members = True
     limits = LIMITS
 
     def __init__(

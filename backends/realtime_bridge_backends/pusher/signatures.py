@@ -1,6 +1,9 @@
 """Signatures of subscriptions and sign-ins for Pusher's clients."""
 
+import asyncio
 import hashlib
+import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +12,19 @@ from pusher import Pusher
 
 from realtime_bridge.backend.hosted import AuthorizationRequest, decide_channels
 from realtime_bridge.errors import AuthRequestError
+from realtime_bridge.model.channel import is_internal
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
 
 CHANNELS_PER_REQUEST = 200
 """The most channels of one authorization request."""
+
+MAX_MEMBER_ID = 128
+"""Longest id of a member of a presence channel, in characters."""
+
+MAX_MEMBER_BYTES = 1_024
+"""Largest member of a presence channel: its id, and what the application adds to it."""
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 _SOCKET_ID = re.compile(r"\d+\.\d+")
 _USER = re.compile(r"[A-Za-z0-9_=@,.;-]{1,128}")
@@ -52,10 +64,10 @@ class Signatures:
             if "channel_name" not in fields:
                 return self._sign_in(socket_id, request.user)
             name = fields["channel_name"]
-            channel = self._decode(name)
+            channel = self._decode(name, request)
             if channel is None or not await request.allow(channel):
                 return None
-            return self._sign(name, socket_id, request.user)
+            return await self._sign(name, socket_id, request)
         except ValueError as error:  # the SDK checks the form of socket_id
             if _SOCKET_ID.fullmatch(socket_id):
                 raise
@@ -71,22 +83,48 @@ class Signatures:
                 f"{len(names)} channels requested: send channel_names=, with 1 to "
                 f"{CHANNELS_PER_REQUEST} names at Pusher, separated by spaces"
             )
-        decisions = await decide_channels({name: self._decode(name) for name in names}, request)
-        user = request.user
+        channels = {name: self._decode(name, request) for name in names}
+        decisions = await decide_channels(channels, request)
+        signing = (self._sign(name, socket_id, request) for name in decisions.allowed)
+        signatures = await asyncio.gather(*signing)
         return {
-            "channels": {name: self._sign(name, socket_id, user) for name in decisions.allowed},
+            "channels": dict(zip(decisions.allowed, signatures, strict=True)),
             "failed": list(decisions.failures),
-            "user": self._sign_in(socket_id, user),
+            "user": self._sign_in(socket_id, request.user),
         }
 
-    def _decode(self, name: str) -> str | None:
-        return self._presence.decode(name) or self._private.decode(name)
+    def _decode(self, name: str, request: AuthorizationRequest) -> str | None:
+        channel = self._presence.decode(name)
+        if channel is None:
+            return self._private.decode(name)
+        is_refused = is_internal(channel) or len(request.user) > MAX_MEMBER_ID
+        return None if is_refused else channel
 
-    def _sign(self, name: str, socket_id: str, user: str) -> Mapping[str, Any]:
-        is_presence = self._presence.decode(name) is not None
-        member = {"user_id": user, "user_info": {}} if is_presence else None
+    async def _sign(
+        self, name: str, socket_id: str, request: AuthorizationRequest
+    ) -> Mapping[str, Any]:
+        channel = self._presence.decode(name)
+        member = None if channel is None else await self._describe(channel, request)
         signature: Mapping[str, Any] = self._pusher.authenticate(name, socket_id, member)
         return signature
+
+    async def _describe(self, channel: str, request: AuthorizationRequest) -> Mapping[str, Any]:
+        """Return the member of a presence channel, without information that Pusher refuses."""
+        member, info = {"user_id": request.user}, await request.describe(channel)
+        if info is None:
+            return member
+        described = {**member, "user_info": info}
+        size = len(json.dumps(described))  # as the SDK writes it
+        if size <= MAX_MEMBER_BYTES:
+            return described
+        _logger.warning(
+            "a member's information is left out, over Pusher's limit: channel=%s bytes=%d "
+            "limit=%d: return less from the presence function",
+            channel,
+            size,
+            MAX_MEMBER_BYTES,
+        )
+        return member
 
     def _sign_in(self, socket_id: str, user: str) -> Mapping[str, Any]:
         signature: Mapping[str, Any] = self._pusher.authenticate_user(

@@ -1,5 +1,7 @@
 """Access to channels, and control of their work: names, revocations and rules; else denial."""
 
+from collections.abc import Callable
+
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import (
     PRESENCE,
@@ -24,7 +26,7 @@ class ChannelAccess:
         rules: the application's rules for subscriptions.
         controls: the application's rules for control.
         revocations: the revocations of access.
-        has_presence: whether the log can keep the members of channels.
+        has_presence: returns whether the log, or a provider, keeps the members of channels.
 
     """
 
@@ -34,7 +36,7 @@ class ChannelAccess:
         controls: ChannelRules,
         revocations: Revocations,
         *,
-        has_presence: bool = True,
+        has_presence: Callable[[], bool] = lambda: True,
     ) -> None:
         self.rules = rules
         self.controls = controls
@@ -48,7 +50,7 @@ class ChannelAccess:
         """
         try:
             if check_channel_text(channel).startswith(PRESENCE):
-                if not self._has_presence:
+                if not self._has_presence():
                     return Denial(MALFORMED, _NO_PRESENCE)
                 channel = check_channel_text(channel.removeprefix(PRESENCE))
         except InvalidEventError as error:

@@ -27,7 +27,7 @@ from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.token_error import TokenError
 from realtime_bridge.server.connections.base import ServerConnection
-from realtime_bridge.server.http.denial import TOO_MANY, Denial
+from realtime_bridge.server.http.denial import MALFORMED, TOO_MANY, Denial
 from realtime_bridge.server.http.requested_positions import RequestedPositions
 from realtime_bridge.server.services import ConnectionServices
 
@@ -290,7 +290,8 @@ class Connection(ServerConnection):
     async def _decide(self, principal: Principal, channel: str) -> Denial | None:
         if not self._services.budget.spend(principal.user, 1, time.monotonic()):
             return Denial(TOO_MANY, "too many channels of this user in a short time")
-        return await self._services.access.decide(principal, channel)
+        denial = await self._services.access.decide(principal, channel)
+        return denial or self._services.presence.denial(channel, MALFORMED)
 
     def _end_subscription(self, subscription: ChannelSubscription) -> None:
         if subscription.task:

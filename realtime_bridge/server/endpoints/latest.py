@@ -4,6 +4,8 @@ import re
 import time
 
 from realtime_bridge.backend.calls import backend_call
+from realtime_bridge.model.channel import PRESENCE
+from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import is_label
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.server.auth.access import ChannelAccess
@@ -12,6 +14,7 @@ from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.endpoints.folding import folding_log
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.lifecycle.null_log import NOWHERE
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 
 _OFFSET = re.compile(r"[0-9]{1,16}")
@@ -56,6 +59,8 @@ class LatestEvents:
         self._budget.check(principal.user, 1, time.monotonic())
         if denial := await self._access.decide(principal, channel):
             raise denial.to_error()
+        if self._pipeline.members_provider and channel.startswith(PRESENCE):
+            return _page(channel, Page(events=(), top=NOWHERE))
         if not self._pipeline.has_log:
             raise HTTPError(404, "no_log", "This server stores no events: set REALTIME_LOG")
         log, key = self._pipeline.log, request.query_params.get("key")
@@ -68,11 +73,15 @@ class LatestEvents:
             raise HTTPError(
                 400, "bad_key", f"key={key[:40]!r} is no key: send 1 to 128 printable characters"
             )
-        return Response.json(
-            {
-                "channel": channel,
-                "events": wire.encode_events(page.events),
-                "position": page.top.to_json(),
-                "more": page.more,
-            }
-        )
+        return _page(channel, page)
+
+
+def _page(channel: str, page: Page) -> Response:
+    return Response.json(
+        {
+            "channel": channel,
+            "events": wire.encode_events(page.events),
+            "position": page.top.to_json(),
+            "more": page.more,
+        }
+    )

@@ -18,7 +18,7 @@ from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.endpoints.long_poll import LongPoll
 from realtime_bridge.server.fanout.hub import Hub
-from realtime_bridge.server.http.denial import Denial
+from realtime_bridge.server.http.denial import UNAVAILABLE, Denial
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.requested_positions import Positions, read_positions
 from realtime_bridge.server.http.response import Response
@@ -159,7 +159,15 @@ class Polls:
         positions, denials = read_positions(body, self._max_channels)
         self._budget.check(principal.user, len(positions), time.monotonic())
         denials |= await self._denials(principal, positions)
-        granted = {name: after for name, after in positions.items() if name not in denials}
+        # Those who only poll at the moment are not the members: a client keeps its last list until
+        # it is connected to the provider.
+        decisions = {name: self._presence.denial(name, UNAVAILABLE) for name in positions}
+        kept = {name: one for name, one in decisions.items() if one and name not in denials}
+        granted = {
+            name: after
+            for name, after in positions.items()
+            if name not in denials and name not in kept
+        }
         wait = self._wait_seconds(request, body)
         if watched := [name for name in granted if name.startswith(PRESENCE)]:
             await self._presence.poll(principal, watched)
@@ -175,7 +183,7 @@ class Polls:
             denials |= await self._denials(principal, granted)
         self._statistics.polls += 1
         channels = {name: _describe(answer) for name, answer in answers.items()}
-        for name, denial in denials.items():
+        for name, denial in (denials | kept).items():
             channels[name] = denial.to_json()
         return Response.json(
             {

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from realtime_bridge.server.http.request import HTTPError
 
-MALFORMED, FORBIDDEN, TOO_MANY, FAILED = 400, 403, 429, 500
+MALFORMED, FORBIDDEN, TOO_MANY, FAILED, UNAVAILABLE = 400, 403, 429, 500, 503
 """Codes of a denial: the first two are final for the channel, the others temporary."""
 
 _WORDS = {
@@ -14,6 +14,7 @@ _WORDS = {
     FORBIDDEN: "forbidden",
     TOO_MANY: "too_many_channels",
     FAILED: "rule_failed",
+    UNAVAILABLE: "kept_by_provider",
 }
 
 

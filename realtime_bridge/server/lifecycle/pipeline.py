@@ -4,7 +4,7 @@ import hashlib
 
 from realtime_bridge.backend.feed import Feed
 from realtime_bridge.backend.hosted import HostedBackend
-from realtime_bridge.backend.log import Log
+from realtime_bridge.backend.log import FoldingLog, Log
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.publishing.failover import Failover
@@ -58,6 +58,17 @@ class ServerPipeline:
         failover = self.failover
         backend = failover.active.backend if failover else self.broadcaster.backend
         return backend if isinstance(backend, HostedBackend) else None
+
+    @property
+    def members_provider(self) -> str | None:
+        """The provider that delivers now and keeps the members of channels, if there is one."""
+        provider = self.provider
+        return provider.provider if provider and provider.keeps_members else None
+
+    @property
+    def has_presence(self) -> bool:
+        """True if the log can keep the members of channels, or the provider does."""
+        return isinstance(self.log, FoldingLog) or self.members_provider is not None
 
     @property
     def hosted_backends(self) -> list[HostedBackend]:

@@ -10,6 +10,7 @@ import pytest
 from ably import AblyRest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from realtime_bridge import BackendUnavailableError, ConfigurationError
 from realtime_bridge.backend.hosted import AuthorizationRequest
@@ -68,6 +69,50 @@ async def test_jwt_covers_the_granted_channels_alone(ably: LocalAbly, backend: A
     assert claims["exp"] - claims["iat"] == 600
     assert answer["expires"] - answer["issued"] == 600_000
     json.dumps(answer)
+
+
+PRESENT = "app:@realtime.presence.job.7"
+
+
+async def claims_of(
+    ably: LocalAbly, backend: AblyBackend, user: str, info: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the claims of a token for a channel and its members."""
+
+    async def describe(_: str) -> dict[str, str] | None:
+        return info
+
+    request = replace(auth_request(user, allowed=lambda name: name == "job.7"), describe=describe)
+    answer = await backend.authorize({"channels": f"app:job.7 {PRESENT}"}, request)
+    assert answer is not None
+    if "token" not in answer:
+        return dict(answer)
+    return dict(jwt.decode(answer["token"], ably.key.partition(":")[2], ["HS256"]))
+
+
+async def test_token_for_members_has_what_the_application_adds(
+    ably: LocalAbly, backend: AblyBackend
+) -> None:
+    claims = await claims_of(ably, backend, "ann", {"name": "Ann"})
+    expected = {"app:job.7": ["subscribe"], PRESENT: ["presence", "subscribe"]}
+    assert json.loads(claims["x-ably-capability"]) == expected
+    assert json.loads(claims[f"ably.channel.{PRESENT}"]) == {"name": "Ann"}
+    assert f"ably.channel.{PRESENT}" not in await claims_of(ably, backend, "ann")
+
+
+async def test_user_with_the_wildcard_as_id_is_present_nowhere(
+    ably: LocalAbly, backend: AblyBackend
+) -> None:
+    claims = await claims_of(ably, backend, "*")
+    assert json.loads(claims["x-ably-capability"]) == {"app:job.7": ["subscribe"]}
+
+
+async def test_information_without_room_in_a_token_is_left_out(
+    ably: LocalAbly, backend: AblyBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = await claims_of(ably, backend, "ann", {"about": "x" * 7_000})
+    assert PRESENT in json.loads(request["capability"])
+    assert "a member's information is left out" in caplog.text
 
 
 async def test_token_request_covers_granted_channels_alone(

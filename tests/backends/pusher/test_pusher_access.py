@@ -9,6 +9,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection, connect
 
 from realtime_bridge import BackendAuthError, ConfigurationError
@@ -46,10 +47,44 @@ async def test_presence_subscription_names_the_user(
     fields = {"socket_id": "1.2", "channel_name": "presence-app.job.7"}
     answer = await backend.authorize(fields, auth_request("ann"))
     assert answer is not None
+    assert json.loads(answer["channel_data"]) == {"user_id": "ann"}
+    answer = await backend.authorize(fields, described("ann", {"name": "Ann"}))
+    assert answer is not None
     member = answer["channel_data"]
-    assert json.loads(member) == {"user_id": "ann", "user_info": {}}
+    assert json.loads(member) == {"user_id": "ann", "user_info": {"name": "Ann"}}
     assert answer["auth"] == signature(pusher, f"1.2:presence-app.job.7:{member}")
     json.dumps(answer)
+
+
+def described(user: str, info: dict[str, str]) -> AuthorizationRequest:
+    async def describe(_: str) -> dict[str, str]:
+        return info
+
+    return replace(auth_request(user), describe=describe)
+
+
+async def test_member_over_the_limit_of_pusher_keeps_its_id(
+    backend: PusherBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {"socket_id": "1.2", "channel_name": "presence-app.job.7"}
+    answer = await backend.authorize(fields, described("ann", {"about": "x" * 1_000}))
+    assert answer is not None
+    assert json.loads(answer["channel_data"]) == {"user_id": "ann"}
+    assert "limit=1024: return less from the presence function" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("user", "name"), [("a" * 129, "job.7"), ("ann", "@realtime.user.ann"), ("ann", "@realtime")]
+)
+async def test_presence_that_pusher_or_the_bridge_refuses_is_not_signed(
+    backend: PusherBackend, user: str, name: str
+) -> None:
+    fields = {"socket_id": "1.2", "channel_name": f"presence-app.{name}"}
+    assert await backend.authorize(fields, auth_request(user)) is None
+    names = {"socket_id": "1.2", "channel_names": f"presence-app.{name}"}
+    answer = await backend.authorize(names, auth_request(user))
+    assert answer is not None
+    assert (answer["channels"], answer["failed"]) == ({}, [])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 /** Subscription of a page to the members of a channel; loaded on demand. */
 
-import type { Client, PresenceOptions, PresenceState } from '../types.js';
+import type { Client, PresenceOptions, PresenceState, RealtimeEvent } from '../types.js';
 import { MemberList } from './member-list.js';
 import type { PresenceChange } from './member-list.js';
 
 const PREFIX = '@realtime.presence.';
+
+/** Name of the event of a provider that has all members. */
+const MEMBERS = 'presence.members';
 
 /** Functions of the client: a file of its own that both load would cost each page more than this argument. */
 export interface FollowerTools {
@@ -29,7 +32,7 @@ export function followPresence(
     client.subscribe(name, {
       keepInBackground,
       onSnapshot: ({ events }) => apply(list.load(events, performance.now())),
-      onEvent: (event) => apply(list.handle(event, performance.now())),
+      onEvent: (event) => apply(handle(event)),
     }),
   ];
   return () => {
@@ -37,6 +40,12 @@ export function followPresence(
     cancelFrame?.();
     clearTimeout(departure);
   };
+
+  function handle(event: RealtimeEvent): PresenceChange[] {
+    if (event.event !== MEMBERS) return list.handle(event, performance.now());
+    const members = event.data as { readonly key: string }[];
+    return list.load(members.map((data) => ({ ...event, key: data.key, data })), performance.now());
+  }
 
   function apply(changes: readonly PresenceChange[]): void {
     for (const { kind, member } of changes) guarded(() => (kind === 'joined' ? onJoin : onLeave)?.(member));

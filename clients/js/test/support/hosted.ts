@@ -115,6 +115,51 @@ export function deliversBy(name: string): void {
     expect(await later.until(1)).toEqual([1]);
   });
 
+  it.each(['memory', 'none'])('members are each user once over all tabs, with the log %s', { timeout: 60_000 }, async (log) => {
+    await begin(log);
+    const changes: string[] = [];
+    const tabs: HybridClient[] = [];
+    const tokens = new Map(['ada', 'bob', 'cyd'].map((user) => [user, token(user, undefined, 'chat.*')]));
+    const open = (user: string, noted: string[] = []) => {
+      const tab = new HybridClient({ endpoint: server.url, token: tokens.get(user)! });
+      tabs.push(tab);
+      const { state } = tab.presence('chat.1', {
+        onJoin: (member) => noted.push(`+${member.user}`),
+        onLeave: (member) => noted.push(`-${member.user}`),
+      });
+      state.subscribe(() => {});
+      tab.start();
+      const shows = (...users: string[]) =>
+        when(state, ({ members, phase }) => phase === 'current' && String(members.map(({ user }) => user).sort()) === String(users));
+      return { tab, shows };
+    };
+    const ada = open('ada', changes);
+    await ada.shows('ada');
+    const bob = open('bob');
+    await Promise.all([ada.shows('ada', 'bob'), bob.shows('ada', 'bob')]);
+    const second = open('bob');
+    await second.shows('ada', 'bob');
+    bob.tab.stop();
+    const third = open('bob');
+    await third.shows('ada', 'bob');
+    second.tab.stop();
+    const cyd = open('cyd');
+    await ada.shows('ada', 'bob', 'cyd');
+    expect(changes).toEqual(['+bob', '+cyd']);
+    cyd.tab.stop();
+    const { members, count } = await ada.shows('ada', 'bob');
+    expect([members[0], count]).toEqual([{ user: 'ada', info: null }, 2]);
+    expect(changes).toEqual(['+bob', '+cyd', '-cyd']);
+    for (const tab of tabs) tab.stop();
+  });
+
+  it('members of a denied channel are denied', async () => {
+    await begin('memory');
+    const { state } = client.presence('chat.1');
+    state.subscribe(() => {});
+    expect((await when(state, ({ error }) => error !== null)).count).toBe(0);
+  });
+
   it('signal mode starts without a reset', async () => {
     await begin('none');
     await whenKind(client, 'realtime');

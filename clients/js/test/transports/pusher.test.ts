@@ -42,6 +42,8 @@ const handlers: ProviderHandlers = {
   subscribed: (channel) => note(`subscribed ${channel}`),
   refused: (channel, status) => note(`refused ${channel} ${status}`),
   received: (frame) => note(frame),
+  members: (channel, members) => note([channel, members]),
+  changed: (channel, { user, info }, isPresent) => note([channel, user, info, isPresent]),
 };
 
 function sendEvent(socket: WebSocket, event: string, data: object, channel?: string): void {
@@ -73,12 +75,16 @@ async function authorize(request: IncomingMessage): Promise<string> {
   return body;
 }
 
+function permissionOf(name: string): object {
+  return { auth: 'k:signed', ...(name.startsWith('presence-') && { channel_data: '{"user_id":"ada"}' }) };
+}
+
 /** Answer an authorization request as the bridge: it denies `denied`, and the rule of `broken` fails. */
 function answer(body: string): string {
   const names = String(JSON.parse(body).channel_names).split(' ');
   const allowed = names.filter((name) => !/denied|broken/.test(name));
   return JSON.stringify({
-    channels: Object.fromEntries(allowed.map((name) => [name, { auth: 'k:signed' }])),
+    channels: Object.fromEntries(allowed.map((name) => [name, permissionOf(name)])),
     failed: names.filter((name) => name.includes('broken')),
     user: { auth: 'k:user', user_data: '{"id":"42"}' },
     error: { code: 'refused', message: 'no' },
@@ -130,6 +136,46 @@ it('requests authorization from the bridge with our token', async () => {
   expect(requests).toEqual([
     { token: 'token-1', body: JSON.stringify({ socket_id: '1.2', channel_names: 'private-app.job.7' }) },
   ]);
+});
+
+it('passes on the members of the presence channel beside a channel', async () => {
+  const [name, channel] = ['@realtime.presence.job.7', 'presence-app.job.7'];
+  serve = (socket) => {
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.on('message', (text) => {
+      const { event, data } = JSON.parse(String(text));
+      if (event !== 'pusher:subscribe') return;
+      const hash = { ada: { name: 'Ada' }, bob: null };
+      const presence = { ids: ['ada', 'bob'], hash, count: 2 };
+      sendEvent(socket, 'pusher_internal:subscription_succeeded', { presence }, data.channel);
+      sendEvent(socket, 'pusher_internal:member_added', { user_id: 'cyd', user_info: {} }, data.channel);
+      sendEvent(socket, 'pusher_internal:member_removed', { user_id: 'bob' }, data.channel);
+    });
+  };
+  await open();
+  await until(1);
+  provider?.subscribe(name);
+  expect((await until(4)).slice(1)).toEqual([
+    [name, [{ key: 'ada', user: 'ada', info: { name: 'Ada' } }, { key: 'bob', user: 'bob', info: null }]],
+    [name, 'cyd', {}, true],
+    [name, 'bob', null, false],
+  ]);
+  expect(requests[0]?.body).toContain(channel);
+});
+
+it('a presence channel without room is refused for good', async () => {
+  serve = (socket) => {
+    sendEvent(socket, 'pusher:connection_established', ESTABLISHED);
+    socket.on('message', (text) => {
+      const { event, data: { channel } } = JSON.parse(String(text));
+      const full = { type: 'LimitReached', error: 'full', status: 4004 };
+      if (event === 'pusher:subscribe') sendEvent(socket, 'pusher:subscription_error', full, channel);
+    });
+  };
+  await open();
+  await until(1);
+  provider?.subscribe('@realtime.presence.job.7');
+  expect(await until(2)).toContain('refused @realtime.presence.job.7 400');
 });
 
 /** Answer each subscription, and note what the client sends. */

@@ -8,6 +8,7 @@ from typing import Protocol
 from realtime_bridge.testing.providers.ably.channels import Channels
 from realtime_bridge.testing.providers.ably.grant import Grant, now
 from realtime_bridge.testing.providers.ably.keys import Keys
+from realtime_bridge.testing.providers.ably.members import Rooms
 from realtime_bridge.testing.providers.ably.protocol import AblyError
 from realtime_bridge.testing.providers.changes import Changes
 from realtime_bridge.testing.providers.faults import Faults
@@ -16,6 +17,9 @@ SESSION_MILLISECONDS = 120_000
 """Time for which a lost connection can be resumed (Ably docs, connection state: 2 minutes)."""
 
 RENEWAL_SECONDS = 30.0
+
+ABSENCE_SECONDS = 15.0
+"""Time for which the members of a lost connection stay (Ably docs, presence)."""
 
 
 @dataclass(kw_only=True)
@@ -45,8 +49,9 @@ class Sessions:
     def open(self, resumed_key: str | None) -> tuple[Session, AblyError | None]:
         """Return the resumed session, or a new session and the reason for it."""
         self._expire()
-        if resumed_key in self._sessions:
-            return self._sessions[resumed_key], None
+        if resumed := self._sessions.get(resumed_key or ""):
+            resumed.disconnected_at = None
+            return resumed, None
         identity = secrets.token_urlsafe(8)
         session = Session(id=identity, key=f"{identity}!{secrets.token_urlsafe(16)}")
         self._sessions[session.key] = session
@@ -91,12 +96,15 @@ class AblyApplication:
         self.keys: Keys = Keys(key)
         self.faults: Faults = Faults()
         self.channels: Channels = Channels(self.faults)
+        self.rooms: Rooms = Rooms()
         self.sessions: Sessions = Sessions()
         self.changes: Changes = Changes()
         self.calls = self.accepted = 0
         """Number of API calls, and number of accepted connections, since the start."""
         self.renewal_seconds = RENEWAL_SECONDS
         """Time before a token's expiry at which its client is asked for a new token."""
+        self.absence_seconds = ABSENCE_SECONDS
+        """Time after which a lost connection is no longer present."""
         self.open_connections: set[Revocable] = set()
 
     def revoke(self, targets: Sequence[str]) -> None:

@@ -63,10 +63,7 @@ class Attachments:
         name, params = str(frame.get("channel") or ""), frame.get("params") or {}
         if name in self._application.faults.unanswered:
             return
-        if name in self._application.faults.failing:
-            raise CHANNEL_FAILED
-        if len(self._subscribers.keys() - {name}) >= MAX_CHANNELS:
-            raise TOO_MANY_CHANNELS
+        self._check_room(name)
         channel = self._application.channels.get(name)
         modes = _modes(grant, name)
         self.unsubscribe(name)
@@ -74,7 +71,9 @@ class Attachments:
             channel.since(frame["channelSerial"]) if frame.get("channelSerial") else None
         )
         backlog = _rewind(channel, params.get("rewind")) if missed_events is None else missed_events
+        members = self._application.rooms.sync(name) if modes & Flag.SUBSCRIBE else []
         flags = modes | (Flag.HAS_BACKLOG if backlog else Flag(0))
+        flags |= Flag.HAS_PRESENCE if members else Flag(0)
         answer: Frame = {"action": Action.ATTACHED, "channel": name, "params": params}
         if missed_events is not None:
             flags |= Flag.RESUMED
@@ -84,10 +83,16 @@ class Attachments:
             answer["error"] = lost.to_json()
         serial = channel.serial if missed_events is None else frame["channelSerial"]
         self._send(answer | {"channelSerial": serial, "flags": int(flags)})
-        for publication in backlog:
-            self._send(self._message(name, publication))
+        for following in (*(self._message(name, one) for one in backlog), *members):
+            self._send(following)
         if modes & Flag.SUBSCRIBE:
             self._subscribe(name, channel)
+
+    def _check_room(self, name: str) -> None:
+        if name in self._application.faults.failing:
+            raise CHANNEL_FAILED
+        if len(self._subscribers.keys() - {name}) >= MAX_CHANNELS:
+            raise TOO_MANY_CHANNELS
 
     def fail(self, name: str, error: AblyError) -> None:
         """End one channel with an error, if it is attached."""
@@ -99,6 +104,7 @@ class Attachments:
         """Detach a channel."""
         name = str(frame.get("channel") or "")
         self.unsubscribe(name)
+        self._application.rooms.leave(name, self._connection)
         self._send({"action": Action.DETACHED, "channel": name})
 
     def apply_grant(self, grant: Grant) -> None:
@@ -111,6 +117,7 @@ class Attachments:
         deliver = self._subscribers.pop(name, None)
         if deliver is not None:
             self._application.channels.get(name).subscribers.remove(deliver)
+            self._application.rooms.room(name).watchers.remove(self._send)
             self._application.changes.notify()
 
     def unsubscribe_all(self) -> None:
@@ -122,6 +129,7 @@ class Attachments:
         deliver = partial(self._deliver, name)
         self._subscribers[name] = deliver
         channel.subscribers.append(deliver)
+        self._application.rooms.room(name).watchers.append(self._send)
         self._application.changes.notify()
 
     def _deliver(self, name: str, publication: Publication) -> None:
@@ -143,10 +151,17 @@ class Attachments:
         }
 
 
+_MODES = {
+    "subscribe": Flag.SUBSCRIBE | Flag.PRESENCE_SUBSCRIBE,
+    "publish": Flag.PUBLISH,
+    "presence": Flag.PRESENCE,
+}
+
+
 def _modes(grant: Grant, channel: str) -> Flag:
     grant.check_time()
     modes = Flag(0)
-    for operation, mode in (("subscribe", Flag.SUBSCRIBE), ("publish", Flag.PUBLISH)):
+    for operation, mode in _MODES.items():
         if grant.allows(operation, channel):
             modes |= mode
     if not modes:

@@ -29,8 +29,7 @@ MAX_QUEUED = 10_000
 class AblyConnection:
     """Open connection of one client: its requests, and the frames for it.
 
-    Presence, annotations and objects are not implemented: presence is rejected, the other
-    frames are ignored.
+    Annotations and objects are not implemented: their frames are ignored.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class AblyConnection:
             Action.ATTACH: lambda frame: self._attachments.attach(self._grant, frame),
             Action.DETACH: self._attachments.detach,
             Action.MESSAGE: self._publish,
-            Action.PRESENCE: self._reject_presence,
+            Action.PRESENCE: self._change_presence,
             Action.AUTH: self._renew,
         }
 
@@ -83,8 +82,14 @@ class AblyConnection:
         finally:
             self.session.disconnected_at = now()
             self._attachments.unsubscribe_all()
+            loop, absence = asyncio.get_running_loop(), self._application.absence_seconds
+            loop.call_later(absence, self._leave_if_lost)
             for task in tasks:
                 task.cancel()
+
+    def _leave_if_lost(self) -> None:
+        if self.session.disconnected_at is not None:
+            self._application.rooms.leave_all(self.session.id)
 
     def send(self, frame: Frame) -> None:
         """Send a frame; cut the connection of a client that does not read."""
@@ -167,6 +172,7 @@ class AblyConnection:
 
     def _close(self, _: Frame) -> None:
         self._application.sessions.remove(self.session)
+        self._application.rooms.leave_all(self.session.id)
         self.send({"action": Action.CLOSED})
 
     def _renew(self, frame: Frame) -> None:
@@ -197,10 +203,15 @@ class AblyConnection:
             self._grant.set_client_id(message)
         return self._application.channels.publish(channel, messages, self.session.id)
 
-    def _reject_presence(self, frame: Frame) -> None:
-        error = AblyError(40000, 400, "The local Ably does not implement presence")
-        answer = {"msgSerial": frame.get("msgSerial"), "count": 1}
-        self.send({"action": Action.NACK, "error": error.to_json(), **answer})
+    def _change_presence(self, frame: Frame) -> None:
+        serial = int(frame.get("msgSerial") or 0)
+        answer: Frame = {"msgSerial": serial, "count": 1}
+        self.session.next_serial = max(self.session.next_serial, serial + 1)
+        try:
+            self._application.rooms.handle(frame, self._grant, self.session.id)
+        except AblyError as error:
+            return self.send({"action": Action.NACK, "error": error.to_json(), **answer})
+        return self.send({"action": Action.ACK, **answer})
 
 
 def _is_final(frame: Frame) -> bool:

@@ -23,6 +23,7 @@ class Grant:
         client: the client id of all messages; None permits no client id, `*` permits any.
         expires: the expiry in milliseconds since the Unix epoch; None is never.
         issued: the time of issue in milliseconds since the Unix epoch; None for a key.
+        claims: what Ably adds to the presence of the bearer, by channel.
 
     """
 
@@ -31,6 +32,7 @@ class Grant:
     client: str | None = None
     expires: float | None = None
     issued: float | None = None
+    claims: Mapping[str, str] = field(default_factory=dict)
 
     def is_target(self, target: str) -> bool:
         """Return whether a target of a revocation means this token: `clientId:` or `channel:`."""
@@ -56,6 +58,19 @@ class Grant:
             raise AblyError(
                 40160, 401, f"Channel denied access based on given capability: {channel}"
             )
+
+    def member_id(self, message: Message) -> str:
+        """Return the client id under which a presence message enters.
+
+        Raises:
+            AblyError: 40012, it is the id of another client; 91000, there is none.
+
+        """
+        self.set_client_id(message)
+        client = str(message.get("clientId") or "")
+        if not client:
+            raise AblyError(91000, 400, "Unable to enter presence channel (no clientId)")
+        return client
 
     def check_time(self) -> None:
         """Check that the grant has not expired.

@@ -193,12 +193,20 @@ class Keys:
             client=claims.get("x-ably-clientId"),
             expires=claims["exp"] * 1000,
             issued=claims["iat"] * 1000,
+            claims={
+                name.removeprefix(_CLAIM): str(claim)
+                for name, claim in claims.items()
+                if name.startswith(_CLAIM)
+            },
         )
 
     def _mac(self, text: str) -> str:
         digest = hmac.new(self._secret.encode(), text.encode(), hashlib.sha256).digest()
         return base64.b64encode(digest).decode()
 
+
+_CLAIM = "ably.channel."
+"""Start of the claims that Ably adds to messages of a channel (Ably docs, JWT)."""
 
 _SIGNED_FIELDS = ("keyName", "ttl", "capability", "clientId", "timestamp", "nonce")
 """Fields that a TokenRequest's mac covers, in this order (Ably specification RSA9)."""

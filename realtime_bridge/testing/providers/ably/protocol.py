@@ -45,16 +45,29 @@ class Action(IntEnum):
     DETACHED = 13
     PRESENCE = 14
     MESSAGE = 15
+    SYNC = 16
     AUTH = 17
+
+
+class PresenceAction(IntEnum):
+    """Kind of a presence message."""
+
+    PRESENT = 1
+    ENTER = 2
+    LEAVE = 3
+    UPDATE = 4
 
 
 class Flag(IntFlag):
     """Properties of an attached channel."""
 
+    HAS_PRESENCE = 1
     HAS_BACKLOG = 2
     RESUMED = 4
+    PRESENCE = 1 << 16
     PUBLISH = 1 << 17
     SUBSCRIBE = 1 << 18
+    PRESENCE_SUBSCRIBE = 1 << 19
 
 
 class AblyError(Exception):

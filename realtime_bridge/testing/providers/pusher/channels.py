@@ -13,6 +13,9 @@ CHANNEL_LENGTH = 164
 
 _NAME = re.compile(rf"[A-Za-z0-9_=@,.;-]{{1,{CHANNEL_LENGTH}}}|#server-to-user-.{{1,128}}")
 
+MAX_MEMBERS = 100
+"""The most users of a presence channel (Pusher docs, presence channels)."""
+
 Members = dict[str, Any]
 
 
@@ -58,6 +61,11 @@ class Channels:
     def members(self, channel: str) -> Members:
         """Return the present users: the info of each, by user id."""
         return self._users.get(channel, {})
+
+    def has_room(self, channel: str, member: dict[str, Any] | None) -> bool:
+        """Return whether a user may join a channel: a known user is counted."""
+        members = self.members(channel)
+        return len(members) < MAX_MEMBERS or (member is None or str(member["user_id"]) in members)
 
     def has_subscriber(self, channel: str, subscriber: Subscriber) -> bool:
         """Return whether a connection subscribes to a channel."""

@@ -129,6 +129,9 @@ class PusherConnection:
             return
         if name in faults.failing:
             command = Deny(name, "ServerError", "The channel failed", 500)
+        if isinstance(command, Subscribe) and not self._app.channels.has_room(name, command.member):
+            # As soketi answers; the service's own words are not known.
+            command = Deny(name, "LimitReached", "The maximum of members is reached", 4004)
         if isinstance(command, Subscribe):
             self._app.channels.subscribe(name, self, command.member)
         elif faults.silent_refusals:

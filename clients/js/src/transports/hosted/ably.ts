@@ -1,17 +1,19 @@
 /** Provider Ably, by ably-js with a token for our channels and without its own reconnects. */
 
-import type { ErrorInfo, Message, Realtime, RealtimeChannel, TokenDetails, TokenRequest } from 'ably';
+import type { ErrorInfo, Message, PresenceMessage, Realtime, RealtimeChannel, TokenDetails, TokenRequest } from 'ably';
 import { isDevelopment } from '../../browser/development.js';
 import type { Fields } from '../../messages.js';
 import type { TransportHandlers, TransportTools } from '../transport.js';
 import { HostedTransport } from './hosted-transport.js';
-import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
+import { PRESENCE } from './provider.js';
+import type { Provider, ProviderHandlers, ProviderMember, ProviderTools } from './provider.js';
 
 type Client = typeof Realtime;
 
 /** Answer of the bridge: a token, or where that would be too long for a URL, a request for one. */
 type Token = (TokenDetails | TokenRequest) & { failed?: string[] };
 
+const MALFORMED = 400;
 const UNAUTHORIZED = 401;
 const FORBIDDEN = 403;
 const INTERNAL_ERROR = 500;
@@ -19,6 +21,8 @@ const UNAVAILABLE = 503;
 
 /** Ably's code for a channel that the token does not cover. */
 const NOT_COVERED = 40160;
+/** Ably's code for a channel that has no room for another member. */
+const NO_ROOM = 91003;
 
 export function open(tools: TransportTools, handlers: TransportHandlers): HostedTransport {
   return new HostedTransport(openAbly, tools, handlers);
@@ -118,7 +122,9 @@ class AblyProvider implements Provider {
     this._waiting.delete(channel);
     const ablyChannel = this._channel(channel);
     ablyChannel.unsubscribe();
+    ablyChannel.presence.unsubscribe();
     ablyChannel.off();
+    // The user leaves with the channel.
     ablyChannel.detach().catch(() => {});
   }
 
@@ -200,15 +206,42 @@ class AblyProvider implements Provider {
     const ablyChannel = this._channel(channel);
     ablyChannel.unsubscribe();
     ablyChannel.off();
+    if (channel.startsWith(PRESENCE)) {
+      void this._enter(channel, ablyChannel);
+      return;
+    }
     // `update` reports a loss of continuity: missing events are then read from the log.
     ablyChannel.on(['attached', 'update'], () => this._live && this._handlers.subscribed(channel));
-    ablyChannel.on(['failed', 'suspended'], ({ reason }) =>
-      this._refuse(channel, attachStatus(reason), `Ably does not attach the channel: ${reason?.message}`),
-    );
+    this._watchFailure(channel, ablyChannel);
     const listen = () => ablyChannel.subscribe(({ data }: Message) => this._handlers.received(parse(data)));
     // A channel that failed refuses a subscription until it is attached again.
     (ablyChannel.state === 'failed' ? ablyChannel.attach().then(listen) : listen()).catch(() => {});
     if (ablyChannel.state === 'attached') this._handlers.subscribed(channel);
+  }
+
+  /** Make the user present, and report the members from now on. */
+  private async _enter(channel: string, ablyChannel: RealtimeChannel): Promise<void> {
+    const { presence } = ablyChannel;
+    presence.unsubscribe();
+    try {
+      await presence.subscribe((message) => {
+        if (this._live) this._handlers.changed(channel, memberOf(message), message.action !== 'leave');
+      });
+      await presence.enter();
+      const members = await presence.get();
+      if (this._live && this._channels.has(channel)) this._handlers.members(channel, members.map(memberOf));
+      this._watchFailure(channel, ablyChannel);
+    } catch (error) {
+      this._onFailure(channel, error as ErrorInfo);
+    }
+  }
+
+  private _watchFailure(channel: string, ablyChannel: RealtimeChannel): void {
+    ablyChannel.on(['failed', 'suspended'], ({ reason }) => this._onFailure(channel, reason));
+  }
+
+  private _onFailure(channel: string, reason?: ErrorInfo): void {
+    this._refuse(channel, attachStatus(reason), `Ably does not attach the channel: ${reason?.message}`);
   }
 
   private _refuse(channel: string, status: number, message: string): void {
@@ -236,7 +269,16 @@ function statusOf(error: unknown): number {
 }
 
 function attachStatus(reason: ErrorInfo | undefined): number {
+  if (reason?.code === NO_ROOM) return MALFORMED;
   return reason?.code === NOT_COVERED ? FORBIDDEN : UNAVAILABLE;
+}
+
+/**
+ * Return the member of a presence message. A client writes the data of its presence itself; the
+ * claim of its token is the bridge's, and Ably adds it.
+ */
+function memberOf({ connectionId, clientId, extras }: PresenceMessage): ProviderMember {
+  return { key: `${connectionId}:${clientId}`, user: clientId, info: parse((extras as Fields | undefined)?.userClaim) };
 }
 
 function addressOf({ endpoint, port, tls }: Fields): object {

@@ -8,7 +8,8 @@ import type { ClientMessage, Fields, ServerMessage } from '../../messages.js';
 import type { Transport, TransportHandlers, TransportTools } from '../transport.js';
 import { LogFetcher } from './log-fetcher.js';
 import { PositionChecker } from './position-checker.js';
-import type { OpenProvider, Provider, ProviderHandlers } from './provider.js';
+import { PRESENCE } from './provider.js';
+import type { OpenProvider, Provider, ProviderHandlers, ProviderMember } from './provider.js';
 
 const UNAUTHORIZED = 401;
 const FORBIDDEN = 403;
@@ -16,6 +17,9 @@ const UNAVAILABLE = 503;
 
 /** Name of the events by which the bridge announces a revocation: ask it for this client's access. */
 const REVOKED = '@realtime.revoked';
+
+/** Number of the last event about members in this page: each needs an id of its own. */
+let memberEvents = 0;
 
 export class HostedTransport implements Transport, ProviderHandlers {
   private _provider: Provider | null = null;
@@ -112,6 +116,21 @@ export class HostedTransport implements Transport, ProviderHandlers {
     this._forward({ type: 'subscribed', channel });
   }
 
+  members(channel: string, members: readonly ProviderMember[]): void {
+    this._settle(channel);
+    this._subscribed.add(channel);
+    // No log has these events, so they have no positions.
+    this._forward({ type: 'reset', channel, reason: 'signal' });
+    this._forward({ type: 'subscribed', channel });
+    this._forwardMembers(channel, 'presence.members', { data: members });
+  }
+
+  changed(channel: string, data: ProviderMember, isPresent: boolean): void {
+    const { key } = data;
+    if (isPresent) this._forwardMembers(channel, 'presence.joined', { key, data });
+    else this._forwardMembers(channel, 'presence.left', { key, data, fold: 'end' });
+  }
+
   refused(channel: string, status: number, message: string): void {
     if (status === UNAUTHORIZED) this.lost(message, CloseCode.TOKEN);
     else if (channel !== this._tools.control()) this._refuse(channel, status, message);
@@ -136,7 +155,7 @@ export class HostedTransport implements Transport, ProviderHandlers {
 
   /** Subscribe to the channel the first time; later, request missing events from the log. */
   private _subscribe(channel: string): void {
-    if (!this._subscribed.has(channel)) {
+    if (!this._subscribed.has(channel) || channel.startsWith(PRESENCE)) {
       this._settle(channel);
       this._unanswered.set(channel, setTimeout(() => this._onUnanswered(channel), this._tools.timing.providerAnswer));
       this._provider?.subscribe(channel);
@@ -170,6 +189,11 @@ export class HostedTransport implements Transport, ProviderHandlers {
     this._settle(channel);
     this._subscribed.delete(channel);
     this._forward({ type: 'refused', channel, code, message });
+  }
+
+  /** Forward an event about members, unless it came before them all. */
+  private _forwardMembers(channel: string, event: string, fields: Fields): void {
+    if (this._subscribed.has(channel)) this._forward({ type: 'event', channel, event, id: `member-${++memberEvents}`, ...fields });
   }
 
   private _onFetchFailed(channels: string[], status: number): void {

@@ -3,9 +3,17 @@
 import type { HTTPRequest } from '../../http/request.js';
 import type { Fields } from '../../messages.js';
 
+/** Member of a channel, as the provider counts it: a user may have several keys. */
+export interface ProviderMember {
+  readonly key: string;
+  readonly user: string;
+  /** Fields that the application adds to the user's id. */
+  readonly info: unknown;
+}
+
 /** Connection by an SDK. It is closed when it is lost: the machine decides when to connect again. */
 export interface Provider {
-  /** Subscribe to a channel; the provider calls `subscribed` or `refused`. */
+  /** Subscribe to a channel; the provider calls `subscribed` or `refused`, and `members` for a presence channel. */
   subscribe(channel: string): void;
   unsubscribe(channel: string): void;
   /** Request a sign of life; the provider calls `alive`. */
@@ -28,6 +36,10 @@ export interface ProviderHandlers {
    * response of `auth/{provider}`; where the provider itself refuses, 503.
    */
   refused(channel: string, status: number, message: string): void;
+  /** Handle all members of a presence channel: from now on the provider reports changes. */
+  members(channel: string, members: readonly ProviderMember[]): void;
+  /** Handle a member who came, or whose key ended. */
+  changed(channel: string, member: ProviderMember, isPresent: boolean): void;
   /** Handle the parsed data of a provider's message. */
   received(data: unknown): void;
 }
@@ -46,6 +58,9 @@ export interface ProviderTools {
   /** Return the subscribed channels, for a provider that needs them before it connects. */
   channels(): string[];
 }
+
+/** Start of the names of presence channels, which have the members of the channel after it. */
+export const PRESENCE = '@realtime.presence.';
 
 /** Loads the SDK and starts to connect; rejects where the SDK is missing. */
 export type OpenProvider = (tools: ProviderTools, handlers: ProviderHandlers) => Promise<Provider>;

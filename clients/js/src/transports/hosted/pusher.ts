@@ -1,22 +1,26 @@
 /** Provider Pusher Channels, by pusher-js without its own reconnects. */
 
-import type { Channel, Options, default as SDK } from 'pusher-js';
+import type { Channel, Members, Options, default as SDK } from 'pusher-js';
 import { isDevelopment } from '../../browser/development.js';
 import type { Fields } from '../../messages.js';
 import type { TransportHandlers, TransportTools } from '../transport.js';
 import { HostedTransport } from './hosted-transport.js';
 import { Permissions } from './permissions.js';
-import type { Provider, ProviderHandlers, ProviderTools } from './provider.js';
+import { PRESENCE } from './provider.js';
+import type { Provider, ProviderHandlers, ProviderMember, ProviderTools } from './provider.js';
 
 type Pusher = SDK.default;
 
 /** Data of pusher-js for a permission, and for a sign-in. */
 type Permission = { auth: string };
+/** Member in the terms of pusher-js. */
+type Member = { id: string | number; info?: unknown };
 type SignIn = { auth: string; user_data: string };
 
 /** Name of all events that the bridge publishes by Pusher. */
 const EVENT = 'realtime';
 
+const MALFORMED = 400;
 const UNAVAILABLE = 503;
 
 /** Pusher's code for a TLS-only application, which pusher-js handles by connecting again with TLS. */
@@ -103,17 +107,27 @@ class PusherProvider implements Provider {
   }
 
   private _bind(pusherChannel: Channel, channel: string): void {
-    pusherChannel.bind(EVENT, (data: unknown) => this._handlers.received(data));
-    pusherChannel.bind('pusher:subscription_succeeded', () => this._handlers.subscribed(channel));
-    pusherChannel.bind('pusher:subscription_error', ({ status, error }: Fields) => {
+    const handlers = this._handlers;
+    pusherChannel.bind(EVENT, (data: unknown) => handlers.received(data));
+    if (channel.startsWith(PRESENCE)) bindMembers(pusherChannel, channel, handlers);
+    else pusherChannel.bind('pusher:subscription_succeeded', () => handlers.subscribed(channel));
+    pusherChannel.bind('pusher:subscription_error', ({ type, status, error }: Fields) => {
+      if (type === 'LimitReached' && channel.startsWith(PRESENCE)) {
+        // A list without this user, or of those who have no room either, would be wrong.
+        handlers.refused(channel, MALFORMED, 'Pusher has room for 100 members of a channel: set REALTIME_BACKEND to another one for more');
+        return;
+      }
       // The provider's own refusal has a status: our token is valid, and other channels are not concerned.
       const code = status ? UNAVAILABLE : this._statuses.get(this._name(channel));
-      this._handlers.refused(channel, code ?? UNAVAILABLE, `Pusher refuses the channel: ${error}`);
+      handlers.refused(channel, code ?? UNAVAILABLE, `Pusher refuses the channel: ${error}`);
     });
   }
 
+  /** Return the name at Pusher: members of a channel are those of a channel beside it. */
   private _name(channel: string): string {
-    return `${this._tools.options.channel_prefix}${channel}`;
+    const prefix = String(this._tools.options.channel_prefix);
+    if (!channel.startsWith(PRESENCE)) return prefix + channel;
+    return prefix.replace('private-', 'presence-') + channel.slice(PRESENCE.length);
   }
 
   /** Close after an error during a handshake: pusher-js would connect again at once, without end. */
@@ -127,6 +141,19 @@ class PusherProvider implements Provider {
     if (!this._live) return;
     this.close();
     this._handlers.lost(`Pusher: ${reason}`);
+  }
+}
+
+/** Pass on the members of a channel; Pusher counts each user once. */
+function bindMembers(pusherChannel: Channel, channel: string, handlers: ProviderHandlers): void {
+  const memberOf = ({ id, info }: Member): ProviderMember => ({ key: String(id), user: String(id), info });
+  pusherChannel.bind('pusher:subscription_succeeded', (members: Members) => {
+    const list: ProviderMember[] = [];
+    members.each((member: Member) => list.push(memberOf(member)));
+    handlers.members(channel, list);
+  });
+  for (const change of ['added', 'removed']) {
+    pusherChannel.bind(`pusher:member_${change}`, (member: Member) => handlers.changed(channel, memberOf(member), change === 'added'));
   }
 }
 
