@@ -11,6 +11,9 @@ _logger = logging.getLogger("realtime_bridge.backend")
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 """Bytes that this process writes between two checkpoints."""
 
+RETRY_BYTES = 1024 * 1024
+"""Bytes that this process writes until it looks whether all have written over 16 MiB."""
+
 WARN_BYTES = 64 * 1024 * 1024
 """Size of the write-ahead log that a reader must have caused: no checkpoint passes it."""
 
@@ -46,7 +49,8 @@ class Checkpoints:
             sqlite3.Error: the disk failed.
 
         """
-        if self._written >= CHECKPOINT_BYTES:
+        is_too_large = self._written >= RETRY_BYTES and self.wal_bytes() > JOURNAL_BYTES
+        if is_too_large or self._written >= CHECKPOINT_BYTES:
             self.run(connection, idle=idle)
 
     def run(self, connection: sqlite3.Connection, *, idle: bool) -> None:
