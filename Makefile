@@ -123,7 +123,7 @@ payloads: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads
 
 load: test-packages .venv $(CLIENT)/node_modules/.installed
-	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/server/outlets tests/nodes tests/browser/test_many_jobs.py tests/browser/test_shared_connection.py tests/jobs/test_job.py tests/security/test_load.py tests/backends/sqlite/test_sqlite_processes.py $(ARGS)
+	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/server/outlets tests/nodes tests/browser/test_many_jobs.py tests/browser/test_shared_connection.py tests/jobs/test_job.py tests/jobs/test_frozen_worker.py tests/security/test_load.py tests/backends/sqlite/test_sqlite_processes.py $(ARGS)
 	FULL_LOAD=1 .venv/bin/pytest --timeout 900 tests/browser/test_idle_page.py $(ARGS)
 	.venv/bin/python -m tests.lab --long
 
