@@ -70,7 +70,14 @@ def main(counters: str, websocket: str) -> None:
             await super().startup(sockets)
             driver.start(listener.getsockname()[1])
 
-    options = {"log_level": "error", "backlog": 4096, "ws_per_message_deflate": False}
+    # The classes of `realtime-bridge serve`, except where a scenario has uvicorn's own.
+    http = "realtime_bridge.server.connections.fast.http:HTTP"
+    options: dict[str, Any] = {
+        "http": "auto" if websocket == "websockets-sansio" else http,
+        "log_level": "error",
+        "backlog": 4096,
+        "ws_per_message_deflate": False,
+    }
     server = Server(uvicorn.Config(bridge, ws=websocket, access_log=False, **options))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(server.serve([listener]))

@@ -285,3 +285,41 @@ def test_rejections_of_a_reason_are_logged_once_a_minute(
     log.report("one", "hint")
     assert len(rejections(caplog)) == 3
     assert "earlier=100" in rejections(caplog)[-1]
+
+
+UPGRADE = get(
+    "/realtime/ws",
+    "upgrade: websocket",
+    "connection: upgrade",
+    "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+    "sec-websocket-version: 13",
+)
+
+
+@pytest.mark.parametrize("sizes", [(len(UPGRADE),), (30, len(UPGRADE) - 30)])
+async def test_upgrade_opens_in_one_piece_and_in_two(dial: Dial, sizes: tuple[int, ...]) -> None:
+    async with serving() as origin:
+        reader, writer = await dial(origin)
+        sent = 0
+        for size in sizes:
+            writer.write(UPGRADE[sent : sent + size])
+            await asyncio.sleep(0)
+            sent += size
+        answer = await read_answer(reader)
+        assert answer.status == 101
+        assert answer.headers["sec-websocket-accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+async def test_rejected_upgrade_is_answered_and_closed(dial: Dial) -> None:
+    async with serving() as origin:
+        reader, writer = await dial(origin)
+        writer.write(UPGRADE.replace(b"version: 13", b"version: 12"))
+        assert (await read_answer(reader)).status == 426
+        assert await ended(reader) == b""
+
+
+async def test_connection_without_a_request_ends_with_the_server(dial: Dial) -> None:
+    async with serving() as origin:
+        reader, _ = await dial(origin)
+        assert (await ask(origin, get("/realtime/health"))).status == 200
+    assert await ended(reader) == b""

@@ -3,14 +3,15 @@
 import asyncio
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from realtime_bridge.server.connections.fast.pending_requests import PendingRequests
+from realtime_bridge.server.connections.fast.pending_requests import pending_of
 from realtime_bridge.server.connections.fast.rejection import rejection
+from realtime_bridge.server.connections.fast.upgrade import WebSocket
+from realtime_bridge.server.connections.fast.upgrade_request import read_upgrade
 from realtime_bridge.server.http.request import HTTPError
 
 
@@ -48,8 +49,6 @@ _LATE = "request not sent in time"
 _HEADER_BYTES = 4
 """Bytes of a header beside its name and value."""
 
-_pending: WeakKeyDictionary[ServerState, PendingRequests] = WeakKeyDictionary()
-
 
 class HTTP(HttpToolsProtocol):
     """HTTP class for uvicorn's `http=`; uvicorn's own limits no head, and waits without an end.
@@ -70,8 +69,11 @@ class HTTP(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self._pending = _pending_of(server_state, self.limits)
+        self._arguments = (config, server_state, app_state)
+        self.loop = _loop or asyncio.get_running_loop()
+        self._is_new = True
+        """True until uvicorn's part of this object exists: a usual upgrade does not need it."""
+        self._pending = pending_of(server_state, self.limits.pending)
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = b""
         self._in_head = True
@@ -86,19 +88,34 @@ class HTTP(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
-        super().connection_made(transport)
+        self.transport = transport
+        self._arguments[1].connections.add(self)
         self._wait_for_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._pending.discard(self)
         self._set_deadline(None)
-        super().connection_lost(exc)
+        if self._is_new:
+            self._arguments[1].connections.discard(self)
+        else:
+            super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close the connection, after the response to a request."""
+        if self._is_new:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Parse bytes in pieces, and reject the client that goes beyond a limit."""
         if self._is_rejected:
             return
+        if self._is_new:
+            if self._upgrade(data):
+                return
+            self._begin()
         self._unread += data
         self._parse()
 
@@ -163,6 +180,31 @@ class HTTP(HttpToolsProtocol):
             self._pending.add(self, self._abort)  # uvicorn's keep-alive ends it
         if self._unread:
             self._parse()
+
+    def _upgrade(self, data: bytes) -> bool:
+        """Open the WebSocket that a client's first bytes request; return False for other bytes.
+
+        Uvicorn would parse the request, write it out again, and have it parsed a second time.
+        """
+        config, server_state, app_state = self._arguments
+        # It is None without a class for WebSockets.
+        websocket: Any = config.ws_protocol_class
+        request = read_upgrade(data) if websocket is WebSocket else None
+        if request is None:
+            return False
+        upgrade = WebSocket(config, server_state, app_state)
+        if not upgrade.open_at_once(self.transport, request):
+            return False
+        self._pending.discard(self)
+        self._set_deadline(None)
+        server_state.connections.discard(self)
+        return True
+
+    def _begin(self) -> None:
+        """Make uvicorn's part of this object."""
+        transport, self._is_new = self.transport, False
+        super().__init__(*self._arguments, self.loop)
+        super().connection_made(transport)
 
     def _parse(self) -> None:
         """Parse the bytes, up to the next request that has to wait for the one before."""
@@ -252,16 +294,10 @@ class HTTP(HttpToolsProtocol):
 
     def _abort(self) -> None:
         """End the connection at once, and have the application informed."""
-        for cycle in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+        cycles = () if self._is_new else (self.cycle, *(cycle for cycle, _ in self.pipeline))
+        for cycle in cycles:
             if cycle is not None:
                 # Before the loop reports the loss, a write to the transport would raise.
                 cycle.disconnected = True
                 cycle.message_event.set()
         self.transport.abort()
-
-
-def _pending_of(server_state: ServerState, limits: HTTPLimits) -> PendingRequests:
-    pending = _pending.get(server_state)
-    if pending is None:
-        pending = _pending[server_state] = PendingRequests(limits.pending)
-    return pending

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 from realtime_bridge.server.rejection_log import RejectionLog
 
@@ -49,6 +50,17 @@ class PendingRequests:
         """Report a connection that sent nothing, if there are many of them."""
         if len(self._connections) >= MANY:
             self.rejections.report(REASON)
+
+
+_by_server: WeakKeyDictionary[object, PendingRequests] = WeakKeyDictionary()
+
+
+def pending_of(server: object, limit: int | None) -> PendingRequests:
+    """Return the connections without a complete request of a server."""
+    pending = _by_server.get(server)
+    if pending is None:
+        pending = _by_server[server] = PendingRequests(limit)
+    return pending
 
 
 def _half_of_files() -> int:

@@ -18,6 +18,7 @@ from realtime_bridge.server.connections.connection import own_positions
 from realtime_bridge.server.connections.fast.connection import FastConnection
 from realtime_bridge.server.connections.fast.rejection import rejection
 from realtime_bridge.server.connections.fast.standard import StandardWebSocket
+from realtime_bridge.server.connections.fast.upgrade_request import upgrade_request
 from realtime_bridge.server.context import STATE, OpenFast, ServerContext
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.services import ConnectionServices
@@ -60,10 +61,25 @@ class WebSocket(asyncio.Protocol):
             # It has ended, but refers to the protocol: the two would wait for a collection.
             http.parser = None
 
+    def open_at_once(self, transport: asyncio.Transport, request: Request) -> bool:
+        """Answer a request that uvicorn has not parsed; return False if it is for uvicorn.
+
+        Args:
+            transport: the transport, of which the connection becomes the protocol.
+            request: the request.
+
+        """
+        self._transport = transport
+        inner = self._accept(request)
+        if inner is None:
+            return False
+        transport.set_protocol(inner)
+        return True
+
     def data_received(self, data: bytes) -> None:
         """Answer the upgrade, which uvicorn writes out again; pass later data on."""
         if self._inner is None:
-            self._inner = self._accept(data)
+            self._inner = self._accept(_parse(data)) or self._standard(data)
             # Later in this turn uvicorn makes this object the transport's protocol again.
             asyncio.get_running_loop().call_soon(self._transport.set_protocol, self._inner)
         else:
@@ -84,21 +100,25 @@ class WebSocket(asyncio.Protocol):
         if self._inner:
             self._inner.resume_writing()
 
-    def _accept(self, data: bytes) -> asyncio.Protocol:
-        request = _parse(data, peer=self._transport.get_extra_info("peername"))
+    def _accept(self, request: Request) -> asyncio.Protocol | None:
+        """Return the protocol of the connection; None leaves the request to uvicorn's class."""
         context: ServerContext | None = self._app_state.get(STATE)
+        if context is None:
+            return None
         path = self._config.root_path + request.scope["path"]
         try:
-            connect = self._find(context, path, request) if context else None
+            connect = self._find(context, path, request)
             if connect is None:
-                return self._standard(data)
+                return None
             answer = _answer(request)
         except HTTPError as error:
-            assert context
             context.connections.statistics.refuse(error.code, str(error))
             self._transport.write(rejection(error))
             self._transport.close()
             return asyncio.Protocol()
+        # Without a buffer, uvloop writes at once. Otherwise it would pause the new connection: its
+        # first events would not be written to its socket.
+        self._transport.set_write_buffer_limits(high=0)
         self._transport.write(answer)
         return connect(self._transport, self._server_state.connections)
 
@@ -109,7 +129,13 @@ class WebSocket(asyncio.Protocol):
             HTTPError: the client may not connect.
 
         """
-        if path == f"{context.settings.path}/ws":
+        is_ours = path == f"{context.settings.path}/ws"
+        if context.authenticator.guard or not is_ours:
+            # Two calls of the kernel, which a usual upgrade does not need.
+            peer = self._transport.get_extra_info("peername")
+            # A Unix socket has no address.
+            request.scope["client"] = peer if isinstance(peer, tuple) else None
+        if is_ours:
             context.check_open(request)
             principal = context.authenticator.authorize_upgrade(request)
             return partial(_connect, context.connections, principal)
@@ -157,26 +183,15 @@ async def _send_nothing(_: object) -> None:
     return
 
 
-def _parse(data: bytes, *, peer: object) -> Request:
-    """Return the request of well-formed bytes, with header names in lower case.
-
-    Args:
-        data: the bytes.
-        peer: the address of the other end of the socket; a Unix socket has none.
-
-    """
+def _parse(data: bytes) -> Request:
+    """Return the request of the bytes that uvicorn writes: header names are in lower case."""
     first, *lines = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
     method, target, _ = first.split(b" ", 2)
-    path, _, query = target.partition(b"?")
-    scope = {
-        "type": "websocket",
-        "method": method.decode("latin-1"),
-        "path": path.decode("latin-1"),
-        "query_string": query,
-        "client": peer if isinstance(peer, tuple) else None,
-        "headers": [tuple(line.split(b": ", 1)) for line in lines],
-    }
-    return Request(scope, _disconnect)
+    headers = []
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        headers.append((name, value))
+    return upgrade_request(method, target, headers)
 
 
 def _answer(request: Request) -> bytes:
