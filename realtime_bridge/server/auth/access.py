@@ -65,6 +65,17 @@ class ChannelAccess:
             return Denial(FAILED, f"The rule of {channel} failed: try again")
         return None if is_allowed else _forbidden(principal, channel)
 
+    def allows_at_once(self, principal: Principal, channel: str) -> bool:
+        """Return whether `decide` allows a valid channel, and asks no function of the application.
+
+        False is no decision.
+        """
+        return (
+            not is_internal(channel)
+            and self.revocations.allow(principal, channel)
+            and self.rules.allow_at_once(principal, channel)
+        )
+
     async def require_control(self, principal: Principal, channel: str) -> None:
         """Check that a user may stop the streams of a channel, and control its jobs.
 

@@ -73,6 +73,10 @@ class ChannelFunctions:
                 return [await function.call(principal.identity, holes, run=run, channel=channel)]
         return []
 
+    def decides(self, channel: str) -> bool:
+        """Return whether one of the functions is for this channel."""
+        return any(pattern.match(channel) is not None for pattern, _ in self._functions)
+
 
 class ChannelRules(ChannelFunctions):
     """Rules by channel pattern; at most one rule matches a channel.
@@ -103,6 +107,12 @@ class ChannelRules(ChannelFunctions):
         # `user-{name}.{role}`.
         return channel == own_channel(principal.user) if answer is None else answer
 
+    def allow_at_once(self, principal: Principal, channel: str) -> bool:
+        """Return whether `channel` is allowed without a call of the application's rules."""
+        if self._is_granted(principal, channel):
+            return True
+        return channel == own_channel(principal.user) and not self.decides(channel)
+
     async def decide(self, principal: Principal, channel: str) -> bool | None:
         """Return the answer of the token or of the rule; None where no rule matches.
 
@@ -110,9 +120,13 @@ class ChannelRules(ChannelFunctions):
             Exception: the rule's own exception; access is then undecided, not denied.
 
         """
-        if any(fnmatchcase(channel, granted) for granted in self._granted(principal) or ()):
+        if self._is_granted(principal, channel):
             return True
         # Only True allows: a rule that returns a truthy object by mistake denies access.
         for answer in await self.results(principal, channel):
             return answer is True
         return None
+
+    def _is_granted(self, principal: Principal, channel: str) -> bool:
+        granted = self._granted(principal)
+        return granted is not None and any(fnmatchcase(channel, pattern) for pattern in granted)

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.channel import PRESENCE
@@ -180,20 +180,15 @@ class Connection(ServerConnection):
         self._schedule()
 
     def _perform(self, commands: Iterable[Command]) -> None:
-        pending = deque(commands)
-        while pending:
-            command = pending.popleft()
+        for command in commands:
             if isinstance(command, Send):
                 self.send(command.message)
             elif isinstance(command, VerifyToken):
-                pending.extend(self._verify(command))
+                self._perform(self._verify(command))
                 # The token moves the session's next work; no other command does.
                 self._services.timers.wake_at(self._session.next_wakeup, self)
             elif isinstance(command, Subscribe):
-                assert self._services.tasks
-                self._history_reads = self._history_reads or asyncio.Semaphore(READS_AT_ONCE)
-                work = self._subscribe(command.subscription, command.position)
-                command.subscription.task = self._services.tasks.spawn("subscription", work)
+                self._begin_subscription(command.subscription, command.position)
             elif isinstance(command, Unsubscribe):
                 self._end_subscription(command.subscription)
             else:
@@ -234,6 +229,35 @@ class Connection(ServerConnection):
             report=report,
         )
 
+    def _begin_subscription(
+        self, subscription: ChannelSubscription, position: Position | None
+    ) -> None:
+        """Subscribe now, or in a task where the answer has to wait.
+
+        A task takes a third of the time of a subscription, and its answer a write of its own.
+        """
+        services, principal, channel = self._services, self._principal, subscription.channel
+        if principal is None:
+            return  # the session was rejected
+        at_once = (
+            self._drained is None
+            and services.access.allows_at_once(principal, channel)
+            and services.hub.answers_at_once(channel, position)
+            and services.budget.spend(principal.user, 1, time.monotonic())
+        )
+        if at_once and _is_complete(self._read_now(subscription, position)):
+            return
+        assert services.tasks
+        self._history_reads = self._history_reads or asyncio.Semaphore(READS_AT_ONCE)
+        work = self._subscribe(subscription, position)
+        subscription.task = services.tasks.spawn("subscription", work)
+
+    async def _read_now(self, subscription: ChannelSubscription, position: Position | None) -> None:
+        try:
+            await self._services.hub.subscribe(self, subscription, position)
+        except RealtimeError as error:
+            self._deny_for_now(subscription.channel, error)
+
     async def _subscribe(
         self, subscription: ChannelSubscription, position: Position | None
     ) -> None:
@@ -241,8 +265,7 @@ class Connection(ServerConnection):
         try:
             await self._authorize_and_read(subscription, position)
         except RealtimeError as error:
-            self._services.status.outage.failed(error, channel=channel)
-            self._deny(channel, 500, "the log cannot be read now")
+            self._deny_for_now(channel, error)
         except asyncio.CancelledError:
             if subscription.task is asyncio.current_task():
                 # Not this connection ended the task: the client must not wait without end.
@@ -282,6 +305,10 @@ class Connection(ServerConnection):
         if channel.startswith(PRESENCE):
             await self._services.presence.enter(self._principal, channel, self)
 
+    def _deny_for_now(self, channel: str, error: RealtimeError) -> None:
+        self._services.status.outage.failed(error, channel=channel)
+        self._deny(channel, 500, "the log cannot be read now")
+
     def _deny(self, channel: str, code: int, message: str) -> None:
         assert self._principal
         self._services.presence.leave(self._principal, channel, self)
@@ -300,3 +327,13 @@ class Connection(ServerConnection):
         self._services.hub.unsubscribe(self, subscription.channel)
         if self._principal:
             self._services.presence.leave(self._principal, subscription.channel, self)
+
+
+def _is_complete(work: Coroutine[Any, Any, None]) -> bool:
+    """Run work that is not expected to wait; if it does, end it and return False."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return True
+    work.close()
+    return False

@@ -36,11 +36,16 @@ class ChannelOpener:
 
     Args:
         open_all: opens some channels, and calls `finish` for each; its exception fails them all.
+        at_once: whether a request opens its channel itself, because the log is in this process;
+            otherwise all requests of a turn share a call of the log.
 
     """
 
-    def __init__(self, open_all: Callable[[list[str]], Awaitable[None]]) -> None:
+    def __init__(
+        self, open_all: Callable[[list[str]], Awaitable[None]], *, at_once: bool = False
+    ) -> None:
         self._open_all = open_all
+        self._at_once = at_once
         self._openings: dict[str, _Opening] = {}
         self._requested: list[str] = []
         self._wake = asyncio.Event()
@@ -64,8 +69,11 @@ class ChannelOpener:
         opening = self._openings.get(channel)
         if opening is None:
             opening = self._openings[channel] = _Opening()
-            self._requested.append(channel)
-            self._wake.set()
+            if self._at_once:
+                await self._try_open([channel])
+            else:
+                self._requested.append(channel)
+                self._wake.set()
         # One request that is cancelled must not cancel the opening for the others.
         await asyncio.shield(opening.opened)
 

@@ -63,7 +63,8 @@ class Hub:
         """Fan-outs of the open channels, by channel."""
         self.polled: dict[str, float] | None = None
         """Monotonic times of the last polls, by channel; None: no outlet needs them."""
-        self.opener: ChannelOpener = ChannelOpener(self._open_all)
+        self._is_local = log.in_process
+        self.opener: ChannelOpener = ChannelOpener(self._open_all, at_once=log.in_process)
         self._has_feed = False
         self._listener: Listener | None = None
         self._tasks: Supervisor | None = None
@@ -158,6 +159,10 @@ class Hub:
         finally:
             if fanout.reading_history.get(subscriber) is subscription:
                 fanout.stop_reading(subscriber)
+
+    def answers_at_once(self, channel: str, after: Position | None) -> bool:
+        """Return whether `subscribe` waits for no other process."""
+        return self._is_local or (after is None and channel in self.fanouts)
 
     def unsubscribe(self, subscriber: Subscriber, channel: str) -> None:
         """End a subscription."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import jwt
@@ -18,6 +19,7 @@ from realtime_bridge.protocol.wire import messages
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.connections.connection import READS_AT_ONCE
 from realtime_bridge.server.timing import ServerTiming
+from realtime_bridge_backends.memory import MemoryBackend
 from tests.server.fakes import FakeBackend, Gate
 from tests.server.harness import SECRET, Serve, Site, context_of, make_bridge, until
 
@@ -234,6 +236,57 @@ async def test_channels_open_at_once_and_few_are_read_at_a_time(
     gate.set()
     answers = [await client.expect("subscribed") for _ in names]
     assert {answer["channel"] for answer in answers} == {*names}
+
+
+class _WaitingLog(MemoryBackend):
+    """Log in this process whose answers wait at a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Gate()
+
+    async def positions(self, channels: Iterable[str]) -> dict[str, Position]:
+        await self.gate.wait()
+        return await super().positions(channels)
+
+
+async def test_subscription_that_has_to_wait_after_all_is_answered_later(serve: Serve) -> None:
+    log = _WaitingLog()
+    site = await serve(with_log=log)
+    client = await site.connect("42", "job.*")
+    log.gate.close_after(0)
+    await client.send("subscribe", channel=CHANNEL)
+    await log.gate.reached.wait()
+    await client.ping()
+    log.gate.open()
+    assert (await client.expect("subscribed"))["channel"] == CHANNEL
+    await site.fill(CHANNEL, [1])
+    await client.events(1)
+
+
+async def test_page_that_is_read_at_once_has_the_missed_events(site: Site) -> None:
+    client = await site.connect("42", "job.*")
+    top = await client.subscribe(CHANNEL)
+    await client.send("unsubscribe", channel=CHANNEL)
+    await client.ping()
+    await site.fill(CHANNEL, [1, 2])
+    page = await client.subscribe(CHANNEL, {"epoch": top["epoch"], "offset": 0})
+    assert (len(page["events"]), page["recovered"]) == (2, True)
+    await site.fill(CHANNEL, [3])
+    assert (await client.expect("event"))["offset"] == 3
+
+
+async def test_failing_log_refuses_a_subscription_for_now(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise BackendUnavailableError("it is down")
+
+    client = await site.connect("42", "job.*")
+    monkeypatch.setattr(site.context.pipeline.log, "positions", fail)
+    await client.send("subscribe", channel=CHANNEL)
+    refused = await client.expect("refused")
+    assert (refused["channel"], refused["code"]) == (CHANNEL, 500)
 
 
 async def test_a_page_of_another_origin_may_not_connect(serve: Serve) -> None:

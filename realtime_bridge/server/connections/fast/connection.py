@@ -26,9 +26,12 @@ from realtime_bridge.server.services import ConnectionServices
 FRAMES_PER_TURN = 64
 """The most frames of one client that are parsed before other connections have their turn."""
 
+ANSWER_BYTES = 64 * 1024
+"""Bytes of answers that are joined; the following ones are written one by one."""
+
 
 SLOTS = (
-    "_broken", "_continues", "_parser", "_target", "_transport", "_uvicorn_connections",
+    "_answers", "_broken", "_continues", "_parser", "_target", "_transport", "_uvicorn_connections",
 )  # fmt: skip
 """Attributes of a `FastTransport`, which each subclass with a protocol names as its slots."""
 
@@ -49,7 +52,8 @@ class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
 
     if TYPE_CHECKING:
         __slots__ = (
-            "_broken", "_continues", "_parser", "_target", "_transport", "_uvicorn_connections",
+            "_answers", "_broken", "_continues", "_parser", "_target", "_transport",
+            "_uvicorn_connections",
         )  # fmt: skip
     else:
         # Two bases with slots of their own cannot be combined.
@@ -58,6 +62,7 @@ class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
     flood_code: ClassVar[int]
     """Close code for a client that sends too much, whose input is ignored from then on."""
 
+    _answers: bytearray | None
     _broken: bool
     _continues: bool
     _parser: FrameParser | None
@@ -75,6 +80,8 @@ class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
         super().__init__(services)
         self._transport = transport
         self._uvicorn_connections = uvicorn_connections
+        self._answers = None
+        """Answers to a client's messages, which are written in one piece; None at other times."""
         self._broken = False
         """True when the rest of the input is ignored."""
         self._continues = False
@@ -91,12 +98,12 @@ class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
 
     def write_rest(self, rest: bytes) -> None:
         """Write the bytes that the socket did not take."""
-        self._transport.write(rest)
+        self._write(rest)
 
     def send(self, *messages: bytes) -> None:
         """Write messages in one piece, unless the close frame was written."""
         if self._closing is None:
-            self._transport.write(b"".join(map(encode_frame, messages)))
+            self._write(b"".join(map(encode_frame, messages)))
 
     @property
     def unsent_bytes(self) -> int:
@@ -105,7 +112,8 @@ class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
 
     def end(self, command: Close) -> None:
         """Write the close frame, and give the client a moment to answer it."""
-        self._transport.write(websocket_frames.encode_close(command.code, command.reason))
+        self._write(websocket_frames.encode_close(command.code, command.reason))
+        self._write_answers()
         self.depart()
         self._transport.resume_reading()
         if command.code == self.flood_code:
@@ -148,6 +156,20 @@ class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
         self._uvicorn_connections.discard(self)
         self.depart()
 
+    def _write(self, data: bytes) -> None:
+        """Write bytes after all earlier ones."""
+        if self._answers is None:
+            self._transport.write(data)
+            return
+        self._answers += data
+        if len(self._answers) > ANSWER_BYTES:
+            self._write_answers()
+
+    def _write_answers(self) -> None:
+        answers, self._answers = self._answers, None
+        if answers:
+            self._transport.write(bytes(answers))
+
     def _update_routes(self) -> None:
         for subscription in self.subscriptions:
             self._services.hub.update_route(self, subscription)
@@ -156,6 +178,14 @@ class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
         """Parse bytes, after those that wait, and handle the frames while there is room."""
         parser = self._parser = self._parser or FrameParser(self._services.limits.frame_bytes)
         parser.feed(data)
+        # While bytes wait for the client, each answer counts before its next message is read.
+        self._answers = None if self._drained else bytearray()
+        try:
+            self._receive_frames(parser)
+        finally:
+            self._write_answers()
+
+    def _receive_frames(self, parser: FrameParser) -> None:
         for _ in range(FRAMES_PER_TURN):
             if self._drained and self._is_blocked():
                 self._transport.pause_reading()
@@ -211,7 +241,7 @@ class FastTransport(ServerConnection, FastSubscriber, asyncio.Protocol):
             return
         self.receive_frame()
         if frame.opcode == websocket_frames.PING and self._closing is None:
-            self._transport.write(encode_frame(frame.payload, websocket_frames.PONG))
+            self._write(encode_frame(frame.payload, websocket_frames.PONG))
 
     def _fail(self, error: WireError) -> None:
         """Close the connection with the error."""
