@@ -49,6 +49,8 @@ _LATE = "request not sent in time"
 _HEADER_BYTES = 4
 """Bytes of a header beside its name and value."""
 
+_Arguments = tuple[Config, ServerState, dict[str, Any]]
+
 
 class HTTP(HttpToolsProtocol):
     """HTTP class for uvicorn's `http=`; uvicorn's own limits no head, and waits without an end.
@@ -69,8 +71,8 @@ class HTTP(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._arguments = (config, server_state, app_state)
-        self.loop = _loop or asyncio.get_running_loop()
+        self._arguments: _Arguments = (config, server_state, app_state)
+        self.loop: asyncio.AbstractEventLoop = _loop or asyncio.get_running_loop()
         self._is_new = True
         """True until uvicorn's part of this object exists: a usual upgrade does not need it."""
         self._pending = pending_of(server_state, self.limits.pending)
