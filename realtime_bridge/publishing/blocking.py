@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
+from sys import modules
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -23,6 +24,7 @@ from realtime_bridge.publishing.blocking_jobs_and_streams import BlockingJobsAnd
 from realtime_bridge.publishing.blocking_reports import BlockingReports
 from realtime_bridge.publishing.broadcaster import Broadcaster, owned_key
 from realtime_bridge.publishing.reports import Reports, publish_batch
+from realtime_bridge.tracing import OPENTELEMETRY, needs_publish_span, publish_span
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -185,6 +187,9 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
 
     def _write(self, batch: list[Event], transaction: object) -> list[Receipt]:
         """Write within the caller's transaction, in the caller's thread: it owns the connection."""
+        if OPENTELEMETRY in modules and needs_publish_span(batch):
+            with publish_span(batch) as traced:
+                return self._write(traced, transaction)
         if self._writer is None:
             self._writer = self._create()
         writing = self._writer.write(batch, transaction)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
+from sys import modules
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -23,6 +24,7 @@ from realtime_bridge.publishing.local_servers import local_server
 from realtime_bridge.publishing.reports import Reports
 from realtime_bridge.publishing.timing import PublishTiming
 from realtime_bridge.publishing.undeclared import UndeclaredEvents
+from realtime_bridge.tracing import OPENTELEMETRY, needs_publish_span, publish_span
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -222,11 +224,13 @@ class Broadcaster(JobsAndStreams):
 
         """
         batch = publication_events(events)
+        # Without a call: each publish pays for it.
+        if OPENTELEMETRY in modules and needs_publish_span(batch):
+            with publish_span(batch) as traced:
+                return await self.publish_many(traced, transaction=transaction)
         # Within the transaction nothing is pushed: its rollback must leave no trace.
         if transaction is not None:
-            if writing := self.write(batch, transaction):
-                await writing
-            return [Receipt(id=event.id) for event in batch]
+            return await self._write_now(batch, transaction)
         self._check_batch(batch)
         # The server's memory log is in this process: a call over the network would find another.
         server = local_server(self._prefix)
@@ -244,6 +248,11 @@ class Broadcaster(JobsAndStreams):
             receipts = await self._pusher.push(batch, receipts)
         self.published += accepted
         return receipts
+
+    async def _write_now(self, batch: Sequence[Event], transaction: object) -> list[Receipt]:
+        if writing := self.write(batch, transaction):
+            await writing
+        return _receipts_without_position(batch)
 
     def write(self, batch: Sequence[Event], transaction: object) -> Awaitable[None] | None:
         """Write the events within the caller's transaction.

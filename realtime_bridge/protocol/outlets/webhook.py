@@ -18,11 +18,13 @@ class Webhook(Struct, frozen=True):
     Args:
         id: id of the message, the same for each attempt: receivers drop repeated ones by it.
         body: JSON of the request.
+        traceparent: trace context of the publish, for the header of this name.
 
     """
 
     id: str
     body: bytes
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, event: Event) -> "Webhook":
@@ -39,14 +41,16 @@ class Webhook(Struct, frozen=True):
             "key": event.key,
             "position": str(event.position),
         }
-        return cls(f"msg_{base64.urlsafe_b64encode(digest[:18]).decode()}", orjson.dumps(fields))
+        number = f"msg_{base64.urlsafe_b64encode(digest[:18]).decode()}"
+        return cls(number, orjson.dumps(fields), event.traceparent)
 
     def headers(self, keys: Sequence[bytes], now: float) -> dict[str, str]:
         """Return the headers of an attempt at a Unix time; each key signs."""
         timestamp = str(int(now))
         signed = b".".join((self.id.encode(), timestamp.encode(), self.body))
         digests = (hmac.digest(key, signed, "sha256") for key in keys)
-        return {
+        trace = {} if self.traceparent is None else {"traceparent": self.traceparent}
+        return trace | {
             "content-type": "application/json",
             "webhook-id": self.id,
             "webhook-timestamp": timestamp,

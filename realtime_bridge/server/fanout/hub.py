@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from sys import modules
 
 from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
 from realtime_bridge.backend.log import Log
@@ -25,6 +26,7 @@ from realtime_bridge.server.fanout.recovery import Recovery
 from realtime_bridge.server.fanout.subscriber import FastSubscriber, Subscriber
 from realtime_bridge.server.statistics import ServerStatistics
 from realtime_bridge.server.timing import ServerTiming
+from realtime_bridge.tracing import OPENTELEMETRY, fan_out_spans
 
 _TIMING = ServerTiming()
 _logger = logging.getLogger("realtime_bridge.server")
@@ -220,6 +222,17 @@ class Hub:
             self._recover(fanout)
 
     def _dispatch(self, events: Sequence[Event]) -> None:
+        if OPENTELEMETRY in modules:
+            with fan_out_spans(events, self._subscriber_count):
+                self._fan_out(events)
+        else:
+            self._fan_out(events)
+
+    def _subscriber_count(self, channel: str) -> int:
+        fanout = self.fanouts.get(channel)
+        return fanout.subscriber_count if fanout else 0
+
+    def _fan_out(self, events: Sequence[Event]) -> None:
         if flush.fan_out:
             events, unwritten = flush.fan_out_to_sockets(events, self.fanouts, self._statistics)
             for item in unwritten:

@@ -37,6 +37,7 @@ from realtime_bridge.server.outlets.sender import DeliveryError, WebhookSender
 from realtime_bridge.server.statistics import OutletCounts
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
+from realtime_bridge.testing.contracts.samples import TRACEPARENT
 from realtime_bridge_backends.memory import MemoryBackend
 from realtime_bridge_backends.postgres import PostgresBackend
 from realtime_bridge_backends.redis import RedisBackend
@@ -99,6 +100,18 @@ async def test_events_arrive_in_order_from_each_log(each_log: Log) -> None:
         first = target.accepted[0]
         assert (first["type"], first["key"]) == ("counted", None)
         assert first["position"].endswith(":1")
+
+
+async def test_webhook_has_the_trace_context_of_the_publish(log: MemoryBackend) -> None:
+    bridge = bridge_on(log)
+    async with Target() as target:
+        bridge.outlet(target.url)
+        async with bridge:
+            for traceparent in (TRACEPARENT, None):
+                event = Event(channel="job.7", event="a", data=1, traceparent=traceparent)
+                await bridge.publish_many([event])
+            await target.until_accepted(2)
+    assert [headers.get("traceparent") for headers in target.headers] == [TRACEPARENT, None]
 
 
 async def test_restarted_server_continues_after_the_last_event(tmp_path: Path) -> None:
