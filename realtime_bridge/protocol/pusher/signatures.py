@@ -34,7 +34,7 @@ class PusherApp(Struct, frozen=True):
     def sign(self, text: str) -> str:
         """Return the signature of a text, in hex."""
         data = text.encode(errors="surrogatepass")
-        return hmac.new(self.secret.encode(), data, hashlib.sha256).hexdigest()
+        return hmac.digest(self.secret.encode(), data, "sha256").hex()
 
     def sign_for_client(self, text: str) -> str:
         """Return the signature of a subscription or sign-in, with the key before it."""

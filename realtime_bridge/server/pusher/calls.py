@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import parse_qsl
 
 from realtime_bridge.errors import InvalidEventError, InvalidIdentityError
 from realtime_bridge.model.event import Event
@@ -91,8 +90,7 @@ class PusherCalls:
 
     async def _check(self, request: Request, full_path: str) -> bytes:
         """Check the signature, and return the body."""
-        raw_query = request.scope.get("query_string", b"").decode("latin-1")
-        query = dict(parse_qsl(raw_query, keep_blank_values=True))
+        query = request.query_params
         app, limit = self._door.app, self._door.call_limits.body_bytes
         try:
             # Before the body is read, so that a stranger's takes no memory.
