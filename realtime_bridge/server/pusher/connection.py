@@ -38,6 +38,7 @@ _logger = logging.getLogger("realtime_bridge.server")
 
 _REVOKED = "access was revoked"
 _TOO_MANY = "Too many connections of this user"
+_TOO_MANY_SIGNED = "Too many connections of this address without a user: sign in"
 _NO_PRESENCE = "Presence needs a log that keeps keys with owners: set REALTIME_LOG to another one"
 _UNAUTHORIZED, _FORBIDDEN, _NOT_SERVED = 401, 403, 501
 
@@ -62,8 +63,9 @@ class PusherConnection(ServerConnection):
     transport = "pusher"
 
     __slots__ = (
-        "_channels", "_client_events", "_counts", "_door", "_holders", "_known_revocation",
-        "_members", "_principal", "_rooms", "_seat", "_session", "address", "origin",
+        "_channels", "_client_events", "_counts", "_door", "_holders", "_is_signed",
+        "_known_revocation", "_members", "_principal", "_rooms", "_seat", "_session", "address",
+        "origin",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
@@ -77,6 +79,8 @@ class PusherConnection(ServerConnection):
         self._principal: Principal | None = None
         # A signature names the socket and no time: it may be from before any later revocation.
         self._known_revocation = services.access.revocations.latest
+        self._is_signed = False
+        """True while the connection counts among those of its address that have no user."""
         self._seat: str | None = None
         """User whose connections this one counts among: of a sign-in or of a presence channel."""
         self._members: dict[str, PresentMember] | None = None
@@ -126,6 +130,7 @@ class PusherConnection(ServerConnection):
         for name in list(self._channels):
             self._leave(name)
         self._release_address()
+        self._release_signed()
         if self._seat is not None:
             services.registry.release_slot(self._seat)
             self._seat = None
@@ -275,8 +280,9 @@ class PusherConnection(ServerConnection):
             if not (member := self._admit(name, command.member)):
                 return
             holder = self._signed_principal(member.user)
-        if name.startswith(SIGNED):
-            self._release_address()  # the application signed this subscription
+        if name.startswith(SIGNED) and not self._count_signed():
+            self._deny(name, "LimitReached", _TOO_MANY_SIGNED, PusherCode.OVER_QUOTA)
+            return
         self._holders[name] = holder
         subscription = self._channels[name] = ChannelSubscription(channel)
         self._counts.change(name, 1)
@@ -369,7 +375,23 @@ class PusherConnection(ServerConnection):
         if self._seat is not None:
             registry.release_slot(self._seat)
         self._seat = user
+        self._release_address()
+        self._release_signed()
         return True
+
+    def _count_signed(self) -> bool:
+        """Count a connection of a known user, or of an address whose user nothing names."""
+        if self._seat is None and not self._is_signed:
+            self._is_signed = self._door.acquire_signed(self.origin)
+            if not self._is_signed:
+                return False
+            self._release_address()
+        return True
+
+    def _release_signed(self) -> None:
+        if self._is_signed:
+            self._door.release_signed(self.origin)
+            self._is_signed = False
 
     def _release_address(self) -> None:
         if self.address is not None:
@@ -386,7 +408,6 @@ class PusherConnection(ServerConnection):
                 self._perform(self._session.reject(PusherCode.OVER_QUOTA, _TOO_MANY))
                 return
             self._principal = principal
-            self._release_address()
         self._perform(self._session.accept_user(command.user, command.user_data))
 
     def _signed_principal(self, user: str) -> Principal:

@@ -23,6 +23,9 @@ from realtime_bridge.settings import Settings
 USERS_PER_ADDRESS = 50
 """Anonymous sockets of one address, in sockets of one user: a proxy or an office has many users."""
 
+SIGNED_USERS_PER_ADDRESS = 500
+"""Sockets of one address that the application signed without a user, in sockets of one user."""
+
 ANONYMOUS_SOCKETS = 20_000
 """The most anonymous sockets of one process."""
 
@@ -56,7 +59,9 @@ class PusherDoor:
         )
         self._is_enabled = settings.enabled
         self._address_limit = USERS_PER_ADDRESS * settings.limit_connections_per_user
+        self._signed_limit = SIGNED_USERS_PER_ADDRESS * settings.limit_connections_per_user
         self._anonymous: Counter[str] = Counter()
+        self._signed: Counter[str] = Counter()
 
     def create_socket_id(self) -> str:
         """Return the id of a new connection, which no other node of the cluster gives too."""
@@ -89,9 +94,28 @@ class PusherDoor:
 
     def release_anonymous(self, address: str) -> None:
         """Count one socket of an address less."""
-        self._anonymous[address] -= 1
-        if not self._anonymous[address]:
-            del self._anonymous[address]
+        _release(self._anonymous, address)
+
+    def acquire_signed(self, address: str) -> bool:
+        """Count one more socket that the application signed without a user, if there is room.
+
+        Anyone who may sign in can have many such sockets signed: the signature of a private channel
+        names no user among whose connections they would count.
+        """
+        if self._signed[address] >= self._signed_limit:
+            return False
+        self._signed[address] += 1
+        return True
+
+    def release_signed(self, address: str) -> None:
+        """Count one socket of an address less."""
+        _release(self._signed, address)
+
+
+def _release(counts: Counter[str], address: str) -> None:
+    counts[address] -= 1
+    if not counts[address]:
+        del counts[address]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
