@@ -14,11 +14,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import BrowserContext, async_playwright, expect
+from playwright.async_api import BrowserContext, expect
 
-from tests.browser.conftest import CHROMIUM
 from tests.browser.pages import Site, open_site
 from tests.client.servers import SECRET
+from tests.services.chromium import open_browser
 
 CLIENT = Path(__file__).parents[1] / "clients" / "js"
 TIMEOUT_MS = 60_000
@@ -94,10 +94,7 @@ async def check(context: BrowserContext, url: str, *, panels: int) -> None:
 async def main(folder: Path) -> None:
     """Check the development server and the production build of a new application."""
     install(folder)
-    async with async_playwright() as playwright, open_site() as site:
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=CHROMIUM
-        )
+    async with open_browser() as browser, open_site() as site:
         context = await browser.new_context()
         async with vite(folder, site) as url:
             await check(context, url, panels=1)
@@ -106,7 +103,6 @@ async def main(folder: Path) -> None:
         async with vite(folder, site, "preview") as url:
             await check(context, url, panels=0)
         print("production: Real-time, without the debug panel")
-        await browser.close()
 
 
 if __name__ == "__main__":

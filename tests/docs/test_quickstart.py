@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from tests.cli.processes import Process
-from tests.examples.conftest import CHROMIUM
+from tests.services.chromium import open_browser
 from tests.services.programs import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -63,14 +63,10 @@ def server(folder: Path) -> Iterator[int]:
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=CHROMIUM
-        )
+    async with open_browser() as browser:
         page = await browser.new_page()
         page.set_default_timeout(TIMEOUT)
         yield page
-        await browser.close()
 
 
 async def sign_in(page: Page, url: str) -> None:

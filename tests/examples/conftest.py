@@ -11,20 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+from pytest_asyncio import is_async_test
 
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-]
+from tests.services.chromium import open_browser
+
 COMMAND = [str(Path(sys.executable).with_name("realtime-bridge")), "demo"]
-TIMEOUT = 20_000
+TIMEOUT = 45_000
 """Time limit of each change of the page, in milliseconds."""
 
 END_TIMEOUT = 60.0
@@ -114,19 +108,30 @@ def start() -> Generator[Start]:
         demo.press_ctrl_c()
 
 
-@pytest.fixture
-async def page() -> AsyncGenerator[Page]:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of a module in one event loop: they share its browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncGenerator[Browser]:
+    async with open_browser() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncGenerator[Page]:
+    """Return a page in a context of its own."""
     scale = 2 if "REALTIME_SCREENSHOTS" in os.environ else 1
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=CHROMIUM
-        )
-        page = await browser.new_page(
-            viewport={"width": 1000, "height": 800}, device_scale_factor=scale
-        )
-        page.set_default_timeout(TIMEOUT)
-        yield page
-        await browser.close()
+    context = await browser.new_context(
+        viewport={"width": 1000, "height": 800}, device_scale_factor=scale
+    )
+    page = await context.new_page()
+    page.set_default_timeout(TIMEOUT)
+    yield page
+    await context.close()
 
 
 def _read(path: Path) -> str:
