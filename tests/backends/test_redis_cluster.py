@@ -8,20 +8,23 @@ from redis.asyncio.cluster import RedisCluster as AsyncCluster
 
 from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
 from realtime_bridge.testing.contracts.folding_histories import Elapse
-from realtime_bridge_backends.redis import RedisBackend
+from realtime_bridge_backends.redis import RedisBackend, RedisTiming
 from tests.backends.test_redis import shift_leases
 from tests.services.redis import RedisCluster
+
+# Each test opens connections to three servers: on a busy machine that may take longer than 4 s.
+PATIENT = RedisTiming(connect_seconds=30.0, call_seconds=30.0, subscribe_seconds=30.0)
 
 
 @pytest.fixture
 async def sender(redis_cluster: RedisCluster) -> AsyncIterator[RedisBackend]:
-    async with RedisBackend(redis_cluster.url) as backend:
+    async with RedisBackend(redis_cluster.url, timing=PATIENT) as backend:
         yield backend
 
 
 @pytest.fixture
 async def receiver(redis_cluster: RedisCluster) -> AsyncIterator[RedisBackend]:
-    async with RedisBackend(redis_cluster.url) as backend:
+    async with RedisBackend(redis_cluster.url, timing=PATIENT) as backend:
         yield backend
 
 

@@ -9,7 +9,7 @@ from tests.lab.history import History, Record
 from tests.lab.schedule import Limits, Schedule
 from tests.lab.view import RULES, Acknowledgements, ClientView, Violation
 
-LATE = 2.0
+LATE = 4.0
 """Seconds after which an event that arrives in normal operation counts as late."""
 
 

@@ -67,11 +67,19 @@ def kill(folder: Path, rounds: int) -> None:
         ]
         for process in processes:
             process.start()
-        time.sleep(random.uniform(0.03, 0.25))
+        # On a busy machine, a process may take seconds to its first append.
+        length = _length(acknowledged)
+        while _length(acknowledged) == length:
+            time.sleep(0.005)
+        time.sleep(random.uniform(0, 0.1))
         for process in processes:
             os.kill(process.pid or 0, signal.SIGKILL)
             process.join()
     check_file(path, set(acknowledged.read_text("ascii").split()))
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def append_until_killed(path: Path, channel: str, acknowledged: Path) -> None:
