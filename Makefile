@@ -38,7 +38,7 @@ help:
 	@echo "              the demo's work on DATABASE_URL, or by Celery on REDIS_URL, with the React widget"
 	@echo "make demo-chat"
 	@echo "              a chat whose answers a Celery worker streams (CHAT_MODEL=openai:gpt-5-mini, REDIS_URL)"
-	@echo "make test     run the tests, three files at a time (ARGS='-k poll -n 0')"
+	@echo "make test     run the tests, four files at a time (ARGS='-k poll -n 0')"
 	@echo "make check    lint, formatting, types, words, the direction of imports, and the client's package"
 	@echo "              (test-python, test-client, check-python, check-client: one language alone)"
 	@echo "make docs     build the documentation site into build/site, and check its links"
@@ -75,11 +75,11 @@ demo-chat: .venv $(CLIENT)/node_modules/.installed
 
 test: test-python test-client
 
-# Tests wait for half of their time, for servers and limits: three workers keep two processors busy.
+# Tests wait for half of their time, for servers and limits: four workers keep two processors busy.
 # The order is that of tests/conftest.py, whose longest files come first.
 # The plus sign lets .ci/run print its lines at once.
 test-python: test-packages .venv $(CLIENT)/node_modules/.installed
-	+.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	+.venv/bin/pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-client: .venv $(CLIENT)/node_modules/.installed
 	$(NPM) run test
@@ -123,7 +123,7 @@ payloads: .venv $(CLIENT)/node_modules/.installed
 	@.venv/bin/python -m realtime_bridge.jobs.payloads | $(NPM) run payloads
 
 load: test-packages .venv $(CLIENT)/node_modules/.installed
-	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/server/outlets tests/nodes tests/browser/test_many_jobs.py tests/browser/test_shared_connection.py tests/jobs/test_job.py tests/jobs/test_frozen_worker.py tests/security/test_load.py tests/backends/sqlite/test_sqlite_processes.py $(ARGS)
+	FULL_LOAD=1 .venv/bin/pytest --timeout 600 tests/server/outlets tests/nodes tests/browser/test_many_jobs.py tests/browser/test_shared_connection.py tests/jobs/test_job.py tests/jobs/test_frozen_worker.py tests/security/test_load.py tests/backends/sqlite/test_sqlite_processes.py tests/simulation $(ARGS)
 	FULL_LOAD=1 .venv/bin/pytest --timeout 900 tests/browser/test_idle_page.py $(ARGS)
 	.venv/bin/python -m tests.lab --long
 
