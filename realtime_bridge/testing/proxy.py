@@ -37,6 +37,7 @@ class FaultyProxy:
         self._port = 0
         self._links: set[_Link] = set()
         self._changed = asyncio.Condition()
+        self._waiting = 0
         self._exits = AsyncExitStack()
         self._thawed = asyncio.Event()
         self.heal()
@@ -71,7 +72,9 @@ class FaultyProxy:
 
     async def open_port(self) -> None:
         """Listen again after `close_port`."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self._port, backlog=4_096
+        )
         self._port = self._server.sockets[0].getsockname()[1]
 
     def close_port(self) -> None:
@@ -121,8 +124,12 @@ class FaultyProxy:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until connections or forwarded bytes have made `condition` true."""
-        async with self._changed:
-            await self._changed.wait_for(condition)
+        self._waiting += 1
+        try:
+            async with self._changed:
+                await self._changed.wait_for(condition)
+        finally:
+            self._waiting -= 1
 
     def _affected(self) -> list["_Link"]:
         return [link for link in self._links if self.only in link.first]
@@ -148,7 +155,8 @@ class FaultyProxy:
 
     async def forward(self, direction: Direction, chunk: bytes, link: "_Link") -> bytes:
         """Return the part of a chunk that the faults let through."""
-        await asyncio.sleep(self._delay + len(chunk) / self._rate)
+        if self._delay or self._rate < UNLIMITED:
+            await asyncio.sleep(self._delay + len(chunk) / self._rate)
         await self.until_thawed(direction, link)
         allowance = self._allowance_of(direction, link)
         forwarded_part = chunk if allowance >= len(chunk) else chunk[: int(allowance)]
@@ -177,6 +185,8 @@ class FaultyProxy:
             self.drop()
 
     async def _notify(self) -> None:
+        if not self._waiting:
+            return
         async with self._changed:
             self._changed.notify_all()
 

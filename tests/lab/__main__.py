@@ -1,12 +1,13 @@
 """Command line of the lab: `python -m tests.lab [NAMES] [--long] [--soak 30]`."""
 
 import argparse
-import asyncio
 import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import uvloop
 
 from tests.lab import report
 from tests.lab.processes import build_client
@@ -51,7 +52,8 @@ def run_all(chosen: list[Schedule], folder: Path) -> int:
         own = folder / f"{schedule.name}-{time.strftime('%H%M%S')}"
         own.mkdir()
         try:
-            finished = asyncio.run(run(schedule, own, bundle))
+            # Its links carry the traffic of all clients and of all nodes.
+            finished = uvloop.run(run(schedule, own, bundle))
         except Exception as error:
             # The next schedules have servers of their own.
             print(f"{schedule.name:34} FAILED to run: {error!r}", flush=True)
