@@ -98,8 +98,7 @@ def sqlite() -> Iterator[Open]:
                 logs.append(log)
 
                 async def elapse(channel: str, seconds: float) -> None:
-                    log.now += seconds
-                    await shift_leases(path, channel, seconds)
+                    await shift_leases(path, channel, log.elapse(seconds))
 
                 yield log, elapse
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -47,12 +48,12 @@ class KilledLog(FoldingLog):
 
     def __init__(self, path: Path, seed: int) -> None:
         self.path = path
-        self.now = 0.0
-        """Time of the log in memory; a test sets it forward."""
+        self._now = 0.0
+        self._elapsed_at = time.monotonic()
         self.ends = self.kills = self.committed = 0
         """Ends in order, kills, and kills between the commit of an append and its answer."""
         self._random = Random(seed)
-        self._memory = MemoryBackend(RETENTION, clock=lambda: self.now)
+        self._memory = MemoryBackend(RETENTION, clock=lambda: self._now)
 
     async def __aenter__(self) -> Self:
         await self._start()
@@ -65,6 +66,16 @@ class KilledLog(FoldingLog):
         trace: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self._process.close)
+
+    def elapse(self, seconds: float) -> float:
+        """Set the log in memory forward, and return what the time in the file lacks.
+
+        On a busy machine the calls since the last time may have taken a minute.
+        """
+        passed = time.monotonic() - self._elapsed_at
+        self._elapsed_at += passed
+        self._now += seconds
+        return seconds - passed
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         receipts, channel = await self._memory.append(events), events[0].channel

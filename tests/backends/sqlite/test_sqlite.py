@@ -60,8 +60,7 @@ async def test_random_histories_survive_killed_processes(tmp_path: Path) -> None
     async with KilledLog(tmp_path / "log.db", seed=1) as log:
 
         async def elapse(channel: str, seconds: float) -> None:
-            log.now += seconds
-            await shift_leases(log.path, channel, seconds)
+            await shift_leases(log.path, channel, log.elapse(seconds))
 
         await compare_history(log, elapse, seed=100)
     assert log.kills
