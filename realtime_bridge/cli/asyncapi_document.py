@@ -1,7 +1,8 @@
 """AsyncAPI document of declared events."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import count
 from typing import Any
 
 from realtime_bridge.cli.event_schemas import EventSchemas
@@ -17,12 +18,13 @@ _ABOUT = (
 def asyncapi_document(declarations: Mapping[Any, Declaration]) -> dict[str, Any]:
     """Return the AsyncAPI 3 document of declarations, which are given by their pydantic models."""
     schemas = EventSchemas.of(declarations, "#/components/schemas/{model}")
+    ids = _ids(declaration.on for declaration in declarations.values())
     channels: dict[str, Any] = {}
     messages: dict[str, Any] = {}
     for model, declaration in declarations.items():
         message = schemas.names[model]
         messages[message] = _message(declaration, message, model.__doc__)
-        channel = channels.setdefault(_id(declaration.on), _channel(declaration.on))
+        channel = channels.setdefault(ids[declaration.on], _channel(declaration.on))
         channel["messages"][message] = {"$ref": f"#/components/messages/{message}"}
     return {
         "asyncapi": "3.0.0",
@@ -56,6 +58,14 @@ def _operation(name: str, channel: Mapping[str, Any]) -> dict[str, Any]:
     return {"action": "send", "channel": {"$ref": f"#/channels/{name}"}, "messages": messages}
 
 
-def _id(on: str) -> str:
-    """Return the id of a channel, in the characters that a reference has as they are."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", on)
+def _ids(patterns: Iterable[str]) -> dict[str, str]:
+    """Return the id of each channel, in the characters that a reference has as they are."""
+    ids: dict[str, str] = {}
+    for pattern in dict.fromkeys(patterns):
+        name = first = re.sub(r"[^A-Za-z0-9_.-]", "_", pattern)
+        # A number where another pattern has the id: the order of the declarations decides.
+        numbers = count(2)
+        while name in ids.values():
+            name = f"{first}-{next(numbers)}"
+        ids[pattern] = name
+    return ids

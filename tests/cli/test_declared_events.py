@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, Field, RootModel, create_model
 
+from realtime_bridge.cli.asyncapi_document import asyncapi_document
 from realtime_bridge.cli.typescript import declaration_file
 from realtime_bridge.model.declaration import Declaration
 from tests.cli.processes import COMMAND, complaint, run
@@ -92,6 +93,21 @@ def test_asyncapi_document_is_valid(tmp_path: Path) -> None:
     Draft202012Validator(schema).validate(data)
     del data["total"]
     assert not Draft202012Validator(schema).is_valid(data)
+
+
+def test_channels_of_similar_names_have_ids_of_their_own() -> None:
+    patterns = ("a,b", "a;b", "a_b-2", "a_b", "a;b")
+    models = [create_model(f"Made{number}") for number in range(len(patterns))]
+    document = asyncapi_document(
+        {
+            model: Declaration(f"made.{number}", pattern, None)
+            for number, (model, pattern) in enumerate(zip(models, patterns, strict=True))
+        }
+    )
+    channels = {name: channel["address"] for name, channel in document["channels"].items()}
+    assert channels == {"a_b": "a,b", "a_b-2": "a;b", "a_b-2-2": "a_b-2", "a_b-3": "a_b"}
+    assert set(document["channels"]["a_b-2"]["messages"]) == {"Made1", "Made4"}
+    assert set(document["operations"]) == {f"send-{name}" for name in channels}
 
 
 def types_of(annotation: Any) -> str:
