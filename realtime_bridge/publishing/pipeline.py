@@ -116,7 +116,7 @@ def _create_mirror(settings: Settings, log: Log | None) -> "Mirror":
             f"REALTIME_MIRROR={name} delivers already: name another backend, or unset it"
         )
     target = _create_target(settings, name)
-    if target.backend is None:
+    if target.backend is None or target.backend.drops:
         raise ConfigurationError(
             f"REALTIME_MIRROR={name} pushes no events: name a provider, such as pusher or ably"
         )

@@ -184,6 +184,7 @@ def test_totals_add_publishers_of_one_backend() -> None:
     ("settings", "error"),
     [
         ({"mirror": "memory"}, "REALTIME_MIRROR=memory pushes no events"),
+        ({"mirror": "null"}, "REALTIME_MIRROR=null pushes no events"),
         ({"mirror": "null", "backend": "null"}, "REALTIME_MIRROR=null delivers already"),
     ],
 )
