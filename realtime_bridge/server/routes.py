@@ -21,6 +21,7 @@ from realtime_bridge.server.http.cors import CORSPolicy
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
 from realtime_bridge.server.http.response import Response, failure
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
+from realtime_bridge.server.overload import check_load
 from realtime_bridge.server.pusher.routes import PusherRoutes, mount_of, route_of
 
 Route = Callable[[Request], Awaitable[Response]]
@@ -192,6 +193,7 @@ class Routes:
                 self._context.authenticator.guard.check(request)
             if method == "OPTIONS":
                 return self._cors.preflight(request)
+            check_load(request.scope)
             if not self._context.status.is_started:
                 await self._prepare()
             response = await (find or self._find(route, method))(request)

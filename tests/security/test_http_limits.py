@@ -1,17 +1,19 @@
 """Tests of the limits of requests, which `serve` gives to uvicorn."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.connections.fast.http import HTTP, HTTPLimits
 from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.throttle import QUIET_SECONDS
-from tests.security.requests import ask, get, port_of, post, read_answer
-from tests.server.harness import FAST, TIMEOUT, make_bridge, running
+from tests.security.requests import Answer, ask, get, port_of, post, read_answer
+from tests.server.harness import FAST, SECRET, TIMEOUT, make_bridge, running
 
 LIMIT = HTTP.limits.head_bytes
 
@@ -323,3 +325,44 @@ async def test_connection_without_a_request_ends_with_the_server(dial: Dial) -> 
         reader, _ = await dial(origin)
         assert (await ask(origin, get("/realtime/health"))).status == 200
     assert await ended(reader) == b""
+
+
+TOKEN = Tokens(SECRET, issuer="realtime").issue("42")
+POLL = post("/realtime/poll", b'{"positions":{}}', f"realtime-token: {TOKEN}")
+UNUSUAL = UPGRADE.replace(b"\r\n\r\n", b"\r\na: b\r\na: b\r\n\r\n")
+WAITING = HTTPLimits(waiting=0.4)
+
+
+async def ask_late(stream: Stream, request: bytes) -> Answer:
+    """Send a request while the event loop of the server does something else."""
+    reader, writer = stream
+    writer.write(request)
+    time.sleep(0.45)  # noqa: ASYNC251 -- that is the point
+    return await read_answer(reader)
+
+
+async def test_overload_is_503_on_an_open_connection(dial: Dial) -> None:
+    async with serving(WAITING) as origin, asyncio.timeout(TIMEOUT):
+        reader, writer = stream = await dial(origin)
+        while (answer := await ask_late(stream, POLL)).status == 200:
+            pass
+        assert (answer.status, "connection" in answer.headers) == (503, False)
+        assert 5 <= int(answer.headers["retry-after"]) <= 15
+        assert b"overloaded" in answer.body
+        writer.write(POLL)
+        while (await read_answer(reader)).status != 200:
+            writer.write(POLL)  # this machine is slow
+
+
+@pytest.mark.parametrize("late", [POLL, UPGRADE, UNUSUAL], ids=["poll", "upgrade", "unusual"])
+async def test_overload_closes_new_connections(
+    dial: Dial, late: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(WAITING) as origin, asyncio.timeout(TIMEOUT):
+        while (answer := await ask_late(stream := await dial(origin), late)).status != 503:
+            pass
+        assert answer.headers["connection"] == "close"
+        assert await ended(stream[0]) == b""
+        assert (await ask(origin, get("/realtime/health"))).status == 200
+    assert len(rejections(caplog)) == 1
+    assert not [one for one in caplog.records if one.levelname == "ERROR"]

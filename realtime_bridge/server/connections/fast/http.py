@@ -12,7 +12,17 @@ from realtime_bridge.server.connections.fast.pending_requests import pending_of
 from realtime_bridge.server.connections.fast.rejection import rejection
 from realtime_bridge.server.connections.fast.upgrade import WebSocket
 from realtime_bridge.server.connections.fast.upgrade_request import read_upgrade
+from realtime_bridge.server.context import STATE
 from realtime_bridge.server.http.request import HTTPError
+from realtime_bridge.server.overload import (
+    EXTENSION,
+    HINT,
+    REASON,
+    client_route,
+    refusal,
+    seconds_waited,
+)
+from realtime_bridge.server.rejection_log import HINT as ADDRESS_HINT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +37,7 @@ class HTTPLimits:
         discard: the rest of a body is read for this time after its response.
         linger: the bytes of a rejected client are read for this time, because a close before them
             would discard the response.
+        waiting: while all requests of clients wait longer for this process, they are refused.
         pending: the most connections without a complete request; half of the process's file
             descriptors by default.
 
@@ -38,6 +49,7 @@ class HTTPLimits:
     body_bytes: int = 16 * 1024
     discard: float = 10.0
     linger: float = 1.0
+    waiting: float = 2.0
     pending: int | None = None
 
 
@@ -75,7 +87,7 @@ class HTTP(HttpToolsProtocol):
         self.loop: asyncio.AbstractEventLoop = _loop or asyncio.get_running_loop()
         self._is_new = True
         """True until uvicorn's part of this object exists: a usual upgrade does not need it."""
-        self._pending = pending_of(server_state, self.limits.pending)
+        self._pending = pending_of(server_state, self.limits.pending, self.limits.waiting)
         self._deadline: asyncio.TimerHandle | None = None
         self._unread = b""
         self._in_head = True
@@ -123,6 +135,8 @@ class HTTP(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over."""
+        if self._is_rejected:
+            return  # the parser reports the upgrade after the head that was rejected
         self._pending.discard(self)
         self._set_deadline(None)
         super().handle_websocket_upgrade()
@@ -152,7 +166,7 @@ class HTTP(HttpToolsProtocol):
         self._set_deadline(None)
         if self._head_bytes > self.limits.head_bytes:
             self._reject_head()
-        elif not self._is_rejected:
+        elif not self._is_rejected and not self._is_refused(self.url):
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -194,6 +208,8 @@ class HTTP(HttpToolsProtocol):
         request = read_upgrade(data) if websocket is WebSocket else None
         if request is None:
             return False
+        if self._is_refused(request.scope["path"].encode("latin-1")):
+            return True
         upgrade = WebSocket(config, server_state, app_state)
         if not upgrade.open_at_once(self.transport, request):
             return False
@@ -280,13 +296,29 @@ class HTTP(HttpToolsProtocol):
         large = HTTPError(431, "head_too_large", f"The head of the request is {limit}")
         self._reject(large, "head of a request over its limit")
 
-    def _reject(self, error: HTTPError, reason: str) -> None:
+    def _is_refused(self, url: bytes) -> bool:
+        """Refuse a client's request, if this process is late; leave open connections to the app."""
+        context = self._arguments[2].get(STATE)
+        if context is None or not (route := client_route(url, context.settings.path)):
+            return False
+        is_first = self._is_new or self.cycle is None
+        waited, overload = seconds_waited(self.transport), self._pending.overload
+        if not overload.refuses(route, waited, self.loop.time(), is_first=is_first):
+            return False
+        if is_first:
+            context.connections.statistics.refuse("overloaded", REASON)
+            self._reject(refusal(), REASON, HINT)
+        else:
+            self.scope["extensions"] = {EXTENSION: {}}
+        return is_first
+
+    def _reject(self, error: HTTPError, reason: str, hint: str = ADDRESS_HINT) -> None:
         """Answer with an error and close; without an answer, where another one has begun."""
-        self._pending.rejections.report(reason)
+        self._pending.rejections.report(reason, hint)
         self._is_rejected = True
         self._pending.discard(self)
         self._set_deadline(None)
-        if self.cycle is not None and not self.cycle.response_complete:
+        if not self._is_new and self.cycle is not None and not self.cycle.response_complete:
             self._abort()
             return
         self.transport.write(rejection(error))

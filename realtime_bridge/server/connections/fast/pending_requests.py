@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+from realtime_bridge.server.overload import Overload
 from realtime_bridge.server.rejection_log import RejectionLog
 
 LEAST = 64
@@ -22,10 +23,12 @@ class PendingRequests:
 
     Args:
         limit: the most connections; half of the process's file descriptors by default.
+        overload: record of how long requests waited.
 
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None, overload: Overload) -> None:
+        self.overload: Overload = overload
         self.rejections: RejectionLog = RejectionLog()
         self._limit = _half_of_files() if limit is None else limit
         self._connections: dict[object, Callable[[], None]] = {}
@@ -55,11 +58,18 @@ class PendingRequests:
 _by_server: WeakKeyDictionary[object, PendingRequests] = WeakKeyDictionary()
 
 
-def pending_of(server: object, limit: int | None) -> PendingRequests:
-    """Return the connections without a complete request of a server."""
+def pending_of(server: object, limit: int | None, waiting: float) -> PendingRequests:
+    """Return the connections without a complete request of a server.
+
+    Args:
+        server: the server.
+        limit: the most connections.
+        waiting: the seconds after which a request is late.
+
+    """
     pending = _by_server.get(server)
     if pending is None:
-        pending = _by_server[server] = PendingRequests(limit)
+        pending = _by_server[server] = PendingRequests(limit, Overload(waiting))
     return pending
 
 
