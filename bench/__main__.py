@@ -4,17 +4,30 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import before_streams, latency, publishing, report, storms, stream_load, streams
+from bench import (
+    before_streams,
+    gates,
+    idle,
+    latency,
+    page,
+    publishing,
+    report,
+    storms,
+    stream_load,
+    streams,
+)
 from bench.fanout import Rate, Shape, measure
 from bench.harness import HERE
 from bench.peers import PEERS, Peer
 
 RESULTS = HERE / "results"
+PAGE = HERE.parent / "build" / "bench" / "index.html"
 ALL = (
     "limit", "ours", "asgi", "socketify", "ws", "broadcast", "starlette",
     "socketio", "broadcaster", "python-socketio", "channels",
@@ -23,16 +36,25 @@ CLOSE = ("limit", "ours", "socketify")
 
 
 def interleaved(names: tuple[str, ...], shape: Shape, rounds: int) -> dict[str, Any]:
-    """Measure all servers in turn, `rounds` times, so that noise of the machine affects all."""
+    """Measure all servers in turn, `rounds` times, with the limit before and after each of them."""
     runs: dict[str, list[Rate]] = {name: [] for name in names}
+    limits: dict[str, list[Rate]] = {name: [] for name in names}
     for _ in range(rounds):
+        before = measure(PEERS["limit"], shape)
         for name in names:
             runs[name].append(measure(PEERS[name], shape))
-    return {name: _summary(rates, runs["limit"]) for name, rates in runs.items()}
+            after = measure(PEERS["limit"], shape)
+            limits[name].append(_mean(before, after))
+            before = after
+    return {name: _summary(rates, limits[name]) for name, rates in runs.items()}
+
+
+def _mean(one: Rate, other: Rate) -> Rate:
+    return Rate((one.deliveries + other.deliveries) / 2, (one.cpu_us + other.cpu_us) / 2)
 
 
 def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
-    """Return medians; each ratio is to the limit measured in the same round."""
+    """Return medians; each ratio is to the mean of the limit right before and right after."""
     ratios = [rate.deliveries / limit.deliveries for rate, limit in zip(rates, limits, strict=True)]
     cpu = [limit.cpu_us / rate.cpu_us for rate, limit in zip(rates, limits, strict=True)]
     return {
@@ -42,6 +64,8 @@ def _summary(rates: list[Rate], limits: list[Rate]) -> dict[str, float]:
         "least": min(ratios),
         "most": max(ratios),
         "cpu_ratio": median(cpu),
+        "cpu_least": min(cpu),
+        "cpu_most": max(cpu),
     }
 
 
@@ -49,6 +73,14 @@ def growth(peer: Peer) -> dict[str, float]:
     """Measure the cost of a delivery with few subscribers, and right after that with many."""
     few, many = (measure(peer, Shape(count)).cpu_us for count in (500, 5_000))
     return {"at 500": few, "at 5 000": many, "grows by": many / few}
+
+
+def speaking() -> dict[str, float]:
+    """Measure the limit with clients that have sent a frame, and with clients that have not."""
+    shape = Shape(1_000)
+    silent = measure(replace(PEERS["limit"], frames=""), shape).cpu_us
+    spoken = measure(PEERS["limit"], shape).cpu_us
+    return {"silent clients": silent, "clients that have sent": spoken, "ratio": silent / spoken}
 
 
 def medians(measurement: Callable[[], Any], rounds: int) -> dict[str, float]:
@@ -90,6 +122,8 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
         "channels": lambda: interleaved(
             ("limit", "ours"), Shape(5_000, events=16, channels=1_000), rounds
         ),
+        "singles": lambda: interleaved(("limit", "ours"), Shape(5_000, channels=1_000), rounds),
+        "speaking": lambda: medians(speaking, rounds),
         "growth": lambda: interleaved_medians(growth, ("limit", "ours"), rounds),
         "last": lambda: interleaved_medians(
             lambda peer: latency.publish_to_last(peer, 1_000, 3 if quick else 26),
@@ -97,7 +131,10 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
             rounds,
         ),
         "handler": lambda: latency.publish_to_handler(500 if quick else 3_000),
-        "idle": lambda: {"bytes": storms.idle_bytes(5_000)},
+        "idle": lambda: medians(
+            lambda: {name: idle.bytes_each(setup, 5_000) for name, setup in idle.SETUPS.items()},
+            min(3, rounds),
+        ),
         "connecting": lambda: medians(lambda: storms.connecting(crowd), rounds),
         "coming-back": lambda: medians(lambda: storms.reconnecting(crowd), min(3, rounds)),
         "polling": lambda: medians(lambda: storms.polling(50, 2), rounds),
@@ -126,19 +163,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("names", nargs="*", help="scenarios; default: all")
     parser.add_argument("--quick", action="store_true", help="one round of each, smaller")
+    parser.add_argument("--gates", action="store_true", help="fail where a goal is missed")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/performance.md")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     known = scenarios(1 if options.quick else options.rounds, options.quick)
     if unknown := set(options.names) - known.keys():
         parser.error(f"unknown scenario {', '.join(unknown)}: choose from {', '.join(known)}")
     RESULTS.mkdir(exist_ok=True)
+    missed = False
     for name in options.names or known:
         print(f"{name} …", file=sys.stderr, flush=True)
         result = known[name]()
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1))
         print(report.table(name, result), flush=True)
-    if not options.quick:
+        gate = gates.gate_of(name)
+        missed |= bool(gate and not gate.is_met(result))
+        print(gate.sentence(result) if gate else "", flush=True)
+    page.write(RESULTS, PAGE)
+    print(f"page: {PAGE}")
+    if options.write_docs:
         report.write(RESULTS, Path("docs/performance.md"))
+    sys.exit(int(missed and options.gates))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,8 @@ FAST = "realtime_bridge.server.connections.fast:WebSocket"
 class Peer:
     """Measured server.
 
-    Every client sends at least one frame, like every client of a real server: on a connection with
-    data in both directions, Linux delays acknowledgements, and one `send` in two pays for one.
-    It is a fifth of the cost of a delivery, so the limit has to pay it too.
+    Every client sends at least one frame, like every client of a real server. A delivery to one
+    that never sent costs less (scenario `speaking`), so the limit has to pay for it too.
 
     Args:
         name: name in the tables.

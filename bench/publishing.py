@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from bench.harness import LOAD_CORE, run_on_core
+from bench.reference import reference_us
 from bench.servers.driver import SECRET
 from bench.storms import our_server
 from realtime_bridge import BlockingBroadcaster, Broadcaster, Event
@@ -21,11 +22,11 @@ def in_the_server(channels: int, events: int, batch: int) -> dict[str, float]:
             server.send(f"time {channels} {count} {batch}")
             assert server.process.stdout
             result: dict[str, float] = json.loads(server.process.stdout.readline())
-        return result
+        return result | {"reference_us": reference_us()}
 
 
 def from_another_process(events: int) -> dict[str, float]:
-    """Return events per second: one by one, in batches of 100, and blocking one by one."""
+    """Return events per second: one by one, 100 tasks at once, batches of 100, and blocking."""
     with our_server() as server, run_on_core(LOAD_CORE):
         os.environ |= {
             "REALTIME_WEBSOCKET_URL": f"http://127.0.0.1:{server.port}/realtime",
@@ -43,6 +44,12 @@ async def _from_another_process(events: int) -> dict[str, float]:
             for _ in range(events):
                 await broadcaster.publish("bench-0", "bench.step", DATA)
 
+        async def hundred_at_once() -> None:
+            for _ in range(events // 100):
+                await asyncio.gather(
+                    *(broadcaster.publish("bench-0", "bench.step", DATA) for _ in range(100))
+                )
+
         async def batches() -> None:
             pending: set[asyncio.Task[Any]] = set()
             for _ in range(events // 20):
@@ -56,6 +63,7 @@ async def _from_another_process(events: int) -> dict[str, float]:
 
         return {
             "one": events / await _duration(one_by_one),
+            "100 at once": events / await _duration(hundred_at_once),
             "batches": 5 * events / await _duration(batches),
         }
 

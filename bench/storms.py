@@ -5,7 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bench.harness import (
     wait_for,
 )
 from bench.peers import OURS, prepared_command
+from bench.reference import reference_us
 from bench.servers.driver import SECRET
 from realtime_bridge.server.auth.tokens import Tokens
 
@@ -63,28 +64,17 @@ def socket_options(*options: object) -> tuple[object, ...]:
     return ("--path", OURS.path, "--ready", READY, *options)
 
 
-def idle_bytes(connections: int) -> float:
-    """Return the server's memory per idle connection with one private subscription, in bytes."""
-    with our_server() as server:
-        with load_client(
-            server, private_subscriptions(50), *socket_options()
-        ) as load:  # objects that are made once are made now
-            load.wait_until_ready(50)
-        time.sleep(0.5)
-        before = resident_bytes(server.pid)
-        with load_client(server, private_subscriptions(connections), *socket_options()) as load:
-            load.wait_until_ready(connections)
-            time.sleep(0.5)
-            return (resident_bytes(server.pid) - before) / connections
-
-
 @dataclass(frozen=True)
 class Storm:
-    """Connections per second, and the latency of other clients' events meanwhile."""
+    """Connections per second, and the latency of other clients' events meanwhile.
+
+    The reference is the processor time of a Python call on this machine at the same time.
+    """
 
     rate: float
     cpu_us: float
     others_p99_ms: float | None = None
+    reference_us: float | None = None
 
 
 def connecting(connections: int) -> Storm:
@@ -111,7 +101,7 @@ def reconnecting(connections: int, events: int = 10) -> Storm:
         time.sleep(0.3)
         others.report()
         storm = _storm(server, lines)
-        return Storm(storm.rate, storm.cpu_us, others.report()["each"]["p99"] / 1_000)
+        return replace(storm, others_p99_ms=others.report()["each"]["p99"] / 1_000)
 
 
 def _storm(server: ServerProcess, lines: Sequence[str]) -> Storm:
@@ -120,7 +110,8 @@ def _storm(server: ServerProcess, lines: Sequence[str]) -> Storm:
         while load.counters.ready < len(lines):
             load.wait_until_ready(len(lines))
         duration = time.monotonic() - start
-        return Storm(len(lines) / duration, 1e6 * (cpu_seconds(server.pid) - cpu) / len(lines))
+        cpu_us = 1e6 * (cpu_seconds(server.pid) - cpu) / len(lines)
+        return Storm(len(lines) / duration, cpu_us, reference_us=reference_us())
 
 
 def polling(connections: int, seconds: float) -> Storm:
@@ -140,7 +131,7 @@ def polling(connections: int, seconds: float) -> Storm:
             duration, cpu = time.monotonic() - start, cpu_seconds(server.pid) - cpu
             if load.counters.refused or load.counters.lost:
                 raise RuntimeError("polls failed: see the output of the server")
-            return Storm(answers / duration, 1e6 * cpu / answers)
+            return Storm(answers / duration, 1e6 * cpu / answers, reference_us=reference_us())
 
 
 def _poll(port: int, token: str) -> str:

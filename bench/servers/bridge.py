@@ -58,6 +58,9 @@ async def _time_publishing(bridge: Bridge, channels: int, events: int, batch: in
 def main(counters: str, websocket: str) -> None:
     backend = os.environ.get("REALTIME_BACKEND", "websocket")
     settings: dict[str, Any] = {"secret": SECRET, "backend": backend}
+    if "REALTIME_PUSHER_DOOR" in os.environ:
+        # All clients of the bench have one address.
+        settings |= {"pusher_door": True, "limit_connections_per_user": 20_000}
     bridge = Bridge(Settings(**settings))
     driver = PublishDriver(counters, lambda turn: _publish(bridge, turn))
     driver.extra_commands["fill"] = lambda *counts: _fill(bridge, *counts)
