@@ -113,10 +113,15 @@ static int is_label_or_none(PyObject *value) {
     return value == Py_None || is_printable_ascii(value, MAX_LABEL);
 }
 
+/* Return whether time and position, which are optional, are left to the log. */
+static int is_unplaced(PyObject *const *values, Py_ssize_t count) {
+    return count == 6 || (count == 8 && values[6] == Py_None && values[7] == Py_None);
+}
+
 PyObject *create_event(PyObject *module, PyObject *const *values, Py_ssize_t count) {
     struct core *core = core_of(module);
     PyObject *body = NULL;
-    if (count == 6 && is_event_channel(values[0]) && is_printable_ascii(values[1], MAX_NAME) &&
+    if (is_unplaced(values, count) && is_event_channel(values[0]) && is_printable_ascii(values[1], MAX_NAME) &&
         is_label_or_none(values[3]) && is_label_or_none(values[4]) && is_label_or_none(values[5]))
         body = encode_data(core, values[2]);
     if (body == NULL) return PyObject_Vectorcall(core->create_in_python, values, (size_t)count, NULL);

@@ -4,6 +4,7 @@ import sys
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from realtime_bridge.compiled import in_python
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.model.ids import event_id
+from realtime_bridge.model.position import Position
 
 TEXTS = st.text(max_size=8) | st.text(st.characters(max_codepoint=127), max_size=8)
 CHANNELS = st.sampled_from(
@@ -39,6 +41,12 @@ def outcome(create: Any, arguments: tuple[object, ...]) -> object:
 @settings(max_examples=300, deadline=None)
 @given(st.tuples(CHANNELS, NAMES, DATA, LABELS.map(lambda label: label or "id"), LABELS, LABELS))
 def test_event_is_the_same_from_c_and_from_python(arguments: tuple[object, ...]) -> None:
+    assert outcome(create_event, arguments) == outcome(in_python["create_event"], arguments)
+
+
+@pytest.mark.parametrize("place", [(None, None), (7, None), (7, Position("k3v9q2wz", 1))])
+def test_event_of_a_log_is_the_same_from_c_and_from_python(place: tuple[object, ...]) -> None:
+    arguments = ("job.7", "job.step", {"a": 1}, "id", None, None, *place)
     assert outcome(create_event, arguments) == outcome(in_python["create_event"], arguments)
 
 
