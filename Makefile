@@ -28,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE =
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: audit docs fuzz histories load soak mutants vite help demo demo-postgres demo-celery demo-chat demo-htmx coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: audit docs fuzz histories load sanitize soak mutants vite help demo demo-postgres demo-celery demo-chat demo-htmx coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -49,6 +49,7 @@ help:
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make vite     an application of Vite installs the packed npm package, and connects (a minute)"
 	@echo "make fuzz     random input for the server's parsers and routes, a minute each (ARGS='--seconds 600')"
+	@echo "make sanitize the tests of the compiled core, with the sanitizers of addresses and of undefined behaviour"
 	@echo "make audit    ask PyPI and npm for known vulnerabilities of the pinned dependencies"
 	@echo "make histories"
 	@echo "              random histories of keys with owners, on each log and on the model (ARGS='--count 20000')"
@@ -131,6 +132,9 @@ load: test-packages .venv $(CLIENT)/node_modules/.installed
 # a failure prints its input.
 fuzz: .venv
 	.venv/bin/python -m tests.fuzz $(ARGS)
+
+sanitize: .venv
+	.venv/bin/python scripts/sanitize.py $(ARGS)
 
 histories: test-packages .venv
 	for log in memory redis postgres sqlite; do .venv/bin/python -m tests.fuzz.histories $$log $(ARGS) || exit 1; done
