@@ -121,6 +121,11 @@ class Tab:
     async def reason(self) -> str:
         return await self.page.locator("#reason").inner_text()
 
+    async def gives_reason(self, text: str) -> None:
+        """Wait until the page shows this reason of its status."""
+        reason = self.page.locator("#reason")
+        await expect(reason).to_have_text(text, timeout=TIMEOUT * 1_000)
+
     @property
     def open_sockets(self) -> int:
         return sum(not socket.is_closed() for socket in self.sockets)

@@ -7,11 +7,14 @@ import pytest
 import pytest_asyncio
 
 from realtime_bridge.testing.providers import LocalAbly, LocalPusher, local_provider
-from tests.browser.pages import CHANNEL, TIMEOUT, Site, Tab
+from tests.browser.pages import CHANNEL, Site, Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Provider = LocalAbly | LocalPusher
+
+TIMEOUT = 20.0
+"""Longest wait for what happens at once, in seconds: a position check would come after 30 s."""
 
 
 @pytest_asyncio.fixture(loop_scope="module", params=["ably", "pusher"])
@@ -55,7 +58,6 @@ async def test_revoked_channel_ends_at_once(provider: Provider, site: Site, tab:
     await tab.check_delivery()
     receipt = await site.server.bridge.revoke(channel=CHANNEL)
     assert receipt.remaining
-    # The next position check would come after half a minute.
     await until_subscribers(provider, 0)
     await tab.until(f"client.channel('{CHANNEL}').get().error !== null")
     await site.publish()
