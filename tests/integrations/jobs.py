@@ -9,7 +9,7 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge_backends.redis import RedisBackend
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 async def wait_for_state(log: RedisBackend, channel: str, end: str, times: int = 1) -> list[str]:
