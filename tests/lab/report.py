@@ -14,6 +14,9 @@ BEFORE, AFTER = 5.0, 25.0
 NAMED = 8
 """Most sources that a line names."""
 
+LATE_SECONDS = 0.5
+"""Delay of the lab from which on its links and clients, not the servers, may be the cause."""
+
 SHOWN = 40
 """Most lines of a story."""
 
@@ -48,6 +51,8 @@ def memory(run: Run) -> str:
 def story(run: Run) -> Iterator[str]:
     """Yield the first violation of each rule, and the timeline around the gravest one."""
     violations = run.verdict.violations
+    if violations and run.late >= LATE_SECONDS:
+        yield f"  the lab was {run.late:.1f} s late: this machine was too busy for a verdict"
     for rule in dict.fromkeys(violation.rule for violation in violations):
         own = [violation for violation in violations if violation.rule == rule]
         sources = _listed(sorted({violation.source for violation in own}))

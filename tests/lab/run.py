@@ -35,6 +35,8 @@ class Run:
     verdict: Verdict
     start: float
     """Unix time at which the schedule began."""
+    late: float
+    """Longest delay of the lab's own event loop, through which all links lead, in seconds."""
 
 
 async def run(schedule: Schedule, folder: Path, bundle: Path) -> Run:
@@ -43,7 +45,7 @@ async def run(schedule: Schedule, folder: Path, bundle: Path) -> Run:
         await _wait_steady(deployment.history, START_SECONDS, steady=WARM_UP)
         start = time.time()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_sample_memory(deployment, schedule.duration))
+            sampling = tasks.create_task(_sample_memory(deployment, schedule.duration))
             for fault in schedule.faults:
                 tasks.create_task(_perform_at(deployment, fault.at, fault))
         limit = max(schedule.limits.current, schedule.limits.green)
@@ -58,13 +60,18 @@ async def run(schedule: Schedule, folder: Path, bundle: Path) -> Run:
                 deployment.history.records.append(record)
     history = deployment.history
     history.write(folder / "records.jsonl")
-    return Run(history, judge(history, schedule, end), start)
+    return Run(history, judge(history, schedule, end), start, sampling.result())
 
 
-async def _sample_memory(deployment: Deployment, seconds: float) -> None:
+async def _sample_memory(deployment: Deployment, seconds: float) -> float:
+    """Record the memory of the nodes, and return the longest delay of a sample, in seconds."""
+    late = 0.0
     for _ in range(int(seconds / SAMPLE_SECONDS)):
+        begin = time.monotonic()
         await asyncio.sleep(SAMPLE_SECONDS)
+        late = max(late, time.monotonic() - begin - SAMPLE_SECONDS)
         deployment.sample_memory()
+    return late
 
 
 async def _perform_at(deployment: Deployment, at: float, fault: Fault) -> None:
