@@ -40,6 +40,14 @@ class PusherApp(Struct, frozen=True):
         """Return the signature of a subscription or sign-in, with the key before it."""
         return f"{self.key}:{self.sign(text)}"
 
+    def name_source(self, socket_id: str) -> str:
+        """Return the name of a socket as the source of events, from which no client gets its id.
+
+        A user with the id of another's socket can keep events from that one: applications pass the
+        id of a request on, so that its socket does not get the event.
+        """
+        return self.sign(f"source:{socket_id}")[:32]
+
     def accepts(self, auth: object, text: str) -> bool:
         """Return whether `auth` is the signature of a subscription or sign-in."""
         return isinstance(auth, str) and _is_equal(auth, self.sign_for_client(text))

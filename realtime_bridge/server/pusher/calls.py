@@ -112,13 +112,23 @@ class PusherCalls:
         # The signature of a repeated call is the same, so that its events are duplicates.
         signature = request.query_params["auth_signature"].lower()
         start = hashlib.sha256(signature.encode()).hexdigest()[:32]
-        events = [_event(one, f"{start}-{n}") for n, one in enumerate(triggers)]
+        events = [self._event(one, f"{start}-{n}") for n, one in enumerate(triggers)]
         try:
             await self._door.publish(events)
         except InvalidEventError as error:
             # Text that is no JSON grows, since a string has escapes.
             raise CallError(413, str(error)) from error
         return await self._published(kind, triggers)
+
+    def _event(self, trigger: Trigger, number: str) -> Event:
+        socket_id = trigger.socket_id
+        source = self._door.app.name_source(socket_id) if socket_id else None
+        try:
+            return create_event(
+                trigger.channel, trigger.name, trigger.data, id=number, source=source
+            )
+        except InvalidEventError as error:
+            raise CallError(400, str(error)) from error
 
     async def _published(self, kind: str, triggers: Sequence[Trigger]) -> Response:
         if not any(trigger.info for trigger in triggers):
@@ -189,15 +199,6 @@ def _checked(name: str) -> str:
     except ChannelNameError as error:
         raise CallError(400, str(error)) from error
     return name
-
-
-def _event(trigger: Trigger, number: str) -> Event:
-    try:
-        return create_event(
-            trigger.channel, trigger.name, trigger.data, id=number, source=trigger.socket_id
-        )
-    except InvalidEventError as error:
-        raise CallError(400, str(error)) from error
 
 
 def _spellings(request: Request, full_path: str) -> set[str]:

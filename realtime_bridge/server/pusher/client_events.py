@@ -17,7 +17,7 @@ class ClientEvents:
     """Client events of one connection, which the log gets one after another.
 
     Args:
-        socket_id: id of the connection, to which its own events are not delivered.
+        source: name of the connection, to which its own events are not delivered.
         door: publishes the events.
         services: the parts of the server.
         reject: sends the client the reason for which an event was not published.
@@ -25,17 +25,17 @@ class ClientEvents:
     """
 
     __slots__ = (
-        "_count", "_door", "_is_publishing", "_reject", "_services", "_socket_id", "_waiting",
+        "_count", "_door", "_is_publishing", "_reject", "_services", "_source", "_waiting",
     )  # fmt: skip
 
     def __init__(
         self,
-        socket_id: str,
+        source: str,
         door: PusherDoor,
         services: ConnectionServices,
         reject: Callable[[str], None],
     ) -> None:
-        self._socket_id = socket_id
+        self._source = source
         self._door = door
         self._services = services
         self._reject = reject
@@ -55,7 +55,7 @@ class ClientEvents:
             self._reject("Earlier events wait for the log: send the event again")
             return
         self._count += 1
-        number, source = f"{self._socket_id}-{self._count}", self._socket_id
+        number, source = f"{self._source}-{self._count}", self._source
         try:
             event = create_event(command.name, command.event, text, id=number, source=source)
         except InvalidEventError as error:

@@ -64,8 +64,8 @@ class PusherConnection(ServerConnection):
 
     __slots__ = (
         "_channels", "_client_events", "_counts", "_door", "_holders", "_is_signed",
-        "_known_revocation", "_members", "_principal", "_rooms", "_seat", "_session", "address",
-        "origin",
+        "_known_revocation", "_members", "_principal", "_rooms", "_seat", "_session", "_source",
+        "address", "origin",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
@@ -88,6 +88,7 @@ class PusherConnection(ServerConnection):
         self._channels: dict[str, ChannelSubscription] = {}
         self._holders: dict[str, Principal] = {}
         """Principal of each subscription, which knows the revocations before it."""
+        self._source: str | None = None
         self._client_events: ClientEvents | None = None
         """None for most connections, whose clients publish nothing."""
         self._session = PusherSession(
@@ -103,6 +104,13 @@ class PusherConnection(ServerConnection):
     def socket_id(self) -> str:
         """Id of the connection, which Pusher's clients and libraries know."""
         return self._session.socket_id
+
+    @property
+    def source(self) -> str:
+        """Name of the connection as the source of events; other clients may get it."""
+        if self._source is None:
+            self._source = self._door.app.name_source(self.socket_id)
+        return self._source
 
     @staticmethod
     def encode(event: Event) -> bytes:
@@ -156,7 +164,7 @@ class PusherConnection(ServerConnection):
         del subscription
         if not self._takes_more():
             return False
-        own = self._session.socket_id
+        own = self.source
         self.send(*(one for one in messages if getattr(one, "source", None) != own))
         return True
 
@@ -417,7 +425,7 @@ class PusherConnection(ServerConnection):
     def _publish(self, command: Publish) -> None:
         if self._client_events is None:
             self._client_events = ClientEvents(
-                self.socket_id, self._door, self._services, self._reject_event
+                self.source, self._door, self._services, self._reject_event
             )
         self._client_events.publish(command)
 

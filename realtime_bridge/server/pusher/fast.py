@@ -20,8 +20,8 @@ class FastPusherConnection(FastTransport, PusherConnection):  # type: ignore[mis
 
     @property
     def source_id(self) -> str:
-        """The id of the socket, which is the source of the events that it causes."""
-        return self.socket_id
+        """The name of the socket as the source of the events that it causes."""
+        return self.source
 
 
 def fast_upgrade(

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.pusher.session_commands import PusherTiming
 from realtime_bridge.server.timing import ServerTiming
 from tests.server.harness import FAST, PORTABLE, TIMEOUT, Serve, Site, until
@@ -160,6 +162,25 @@ async def test_client_events_reach_the_other_subscribers_in_order(serve: Serve) 
     assert (await sender.expect("pusher:error"))["data"]["code"] == 4301
     await sender.send("client-x", "y" * 10_241, channel="private-chat")
     assert (await sender.expect("pusher:error"))["data"]["code"] == 4301
+
+
+async def test_no_reader_gets_the_id_of_another_socket(serve: Serve) -> None:
+    # With it, a user could keep events from that socket: applications pass a request's id on.
+    site = await serve(pusher_door=True, pusher_door_client_events=True)
+    sender, other = await connect_pusher(site), await connect_pusher(site)
+    for client in (sender, other):
+        await client.subscribe("private-chat")
+    await sdk_of(site.origin).trigger("private-chat", "e", "x", socket_id=sender.socket_id)
+    await sender.send("client-typing", {}, channel="private-chat")
+    for _ in range(2):
+        assert sender.socket_id not in str(await other.socket.recv())
+    log = site.context.pipeline.log
+    top = (await log.positions(["chat"]))["chat"]
+    page = await log.read("chat", Position(top.epoch, 0))
+    assert isinstance(page, Page)
+    assert len(page.events) == 2
+    assert all(event.source and sender.socket_id not in repr(event) for event in page.events)
+    await sender.ping()
 
 
 async def refusal(client: PusherClient) -> str:
