@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
 
 RULES_AT_ONCE = 16
-"""The most rules that one request asks at the same time."""
+"""The most rules, or presence functions, that one request asks at the same time."""
 
 _logger = logging.getLogger("realtime_bridge.server")
 
@@ -91,6 +91,20 @@ async def decide_channels(
         for name, error in failures.items():
             _logger.error("channel rule failed: channel=%s", channels[name], exc_info=error)
     return ChannelDecisions(allowed=allowed, failures=failures)
+
+
+async def describe_members(
+    channels: Sequence[str], request: AuthorizationRequest
+) -> Mapping[str, Mapping[str, Any] | None]:
+    """Return what the application adds to a user on several channels, some at the same time."""
+    room = asyncio.Semaphore(RULES_AT_ONCE)
+
+    async def describe(channel: str) -> Mapping[str, Any] | None:
+        async with room:
+            return await request.describe(channel)
+
+    described = await asyncio.gather(*map(describe, channels))
+    return dict(zip(channels, described, strict=True))
 
 
 class HostedBackend(Backend, Plugin):

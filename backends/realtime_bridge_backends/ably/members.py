@@ -1,12 +1,11 @@
 """Members of channels at Ably: the channels that have them, and the claims of a token."""
 
-import asyncio
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from realtime_bridge.backend.hosted import AuthorizationRequest
+from realtime_bridge.backend.hosted import AuthorizationRequest, describe_members
 from realtime_bridge.backend.provider_connection import ProviderMember
 from realtime_bridge.model.channel import PRESENCE, is_internal
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
@@ -32,8 +31,9 @@ async def describe_member(
 ) -> Mapping[str, Mapping[str, Any]]:
     """Return what the application adds to a user, by the names at Ably; nothing is left out."""
     names = [name for name in allowed if name in present]
-    described = await asyncio.gather(*(request.describe(present[name]) for name in names))
-    return {name: info for name, info in zip(names, described, strict=True) if info is not None}
+    described = await describe_members([present[name] for name in names], request)
+    infos = {name: described[present[name]] for name in names}
+    return {name: info for name, info in infos.items() if info is not None}
 
 
 def key_of(message: Any) -> str:

@@ -1,6 +1,5 @@
 """Signatures of subscriptions and sign-ins for Pusher's clients."""
 
-import asyncio
 import hashlib
 import json
 import logging
@@ -10,7 +9,11 @@ from typing import Any
 
 from pusher import Pusher
 
-from realtime_bridge.backend.hosted import AuthorizationRequest, decide_channels
+from realtime_bridge.backend.hosted import (
+    AuthorizationRequest,
+    decide_channels,
+    describe_members,
+)
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.model.channel import is_internal
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
@@ -67,7 +70,7 @@ class Signatures:
             channel = self._decode(name, request)
             if channel is None or not await request.allow(channel):
                 return None
-            return await self._sign(name, socket_id, request)
+            return (await self._sign_all([name], socket_id, request))[name]
         except ValueError as error:  # the SDK checks the form of socket_id
             if _SOCKET_ID.fullmatch(socket_id):
                 raise
@@ -85,10 +88,8 @@ class Signatures:
             )
         channels = {name: self._decode(name, request) for name in names}
         decisions = await decide_channels(channels, request)
-        signing = (self._sign(name, socket_id, request) for name in decisions.allowed)
-        signatures = await asyncio.gather(*signing)
         return {
-            "channels": dict(zip(decisions.allowed, signatures, strict=True)),
+            "channels": await self._sign_all(decisions.allowed, socket_id, request),
             "failed": list(decisions.failures),
             "user": self._sign_in(socket_id, request.user),
         }
@@ -100,31 +101,16 @@ class Signatures:
         is_refused = is_internal(channel) or len(request.user) > MAX_MEMBER_ID
         return None if is_refused else channel
 
-    async def _sign(
-        self, name: str, socket_id: str, request: AuthorizationRequest
-    ) -> Mapping[str, Any]:
-        channel = self._presence.decode(name)
-        member = None if channel is None else await self._describe(channel, request)
-        signature: Mapping[str, Any] = self._pusher.authenticate(name, socket_id, member)
-        return signature
-
-    async def _describe(self, channel: str, request: AuthorizationRequest) -> Mapping[str, Any]:
-        """Return the member of a presence channel, without information that Pusher refuses."""
-        member, info = {"user_id": request.user}, await request.describe(channel)
-        if info is None:
-            return member
-        described = {**member, "user_info": info}
-        size = len(json.dumps(described))  # as the SDK writes it
-        if size <= MAX_MEMBER_BYTES:
-            return described
-        _logger.warning(
-            "a member's information is left out, over Pusher's limit: channel=%s bytes=%d "
-            "limit=%d: return less from the presence function",
-            channel,
-            size,
-            MAX_MEMBER_BYTES,
-        )
-        return member
+    async def _sign_all(
+        self, names: Sequence[str], socket_id: str, request: AuthorizationRequest
+    ) -> dict[str, Mapping[str, Any]]:
+        channels = {name: self._presence.decode(name) for name in names}
+        infos = await describe_members([one for one in channels.values() if one], request)
+        members = {
+            name: _member(channel, request.user, infos[channel]) if channel else None
+            for name, channel in channels.items()
+        }
+        return {name: self._pusher.authenticate(name, socket_id, members[name]) for name in names}
 
     def _sign_in(self, socket_id: str, user: str) -> Mapping[str, Any]:
         signature: Mapping[str, Any] = self._pusher.authenticate_user(
@@ -136,3 +122,22 @@ class Signatures:
 def pusher_user(user: str) -> str:
     """Return the id of a user at Pusher, which allows fewer characters than we do."""
     return user if _USER.fullmatch(user) else hashlib.sha256(user.encode()).hexdigest()
+
+
+def _member(channel: str, user: str, info: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the member of a presence channel, without information that Pusher refuses."""
+    member = {"user_id": user}
+    if info is None:
+        return member
+    described = {**member, "user_info": info}
+    size = len(json.dumps(described))  # as the SDK writes it
+    if size <= MAX_MEMBER_BYTES:
+        return described
+    _logger.warning(
+        "a member's information is left out, over Pusher's limit: channel=%s bytes=%d "
+        "limit=%d: return less from the presence function",
+        channel,
+        size,
+        MAX_MEMBER_BYTES,
+    )
+    return member

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from websockets.asyncio.client import ClientConnection, connect
 
 from realtime_bridge import BackendAuthError, ConfigurationError
-from realtime_bridge.backend.hosted import AuthorizationRequest
+from realtime_bridge.backend.hosted import RULES_AT_ONCE, AuthorizationRequest
 from realtime_bridge.errors import AuthRequestError
 from realtime_bridge.model.channel import ALPHABET
 from realtime_bridge.protocol.wire.provider_names import ProviderNames
@@ -71,6 +71,24 @@ async def test_member_over_the_limit_of_pusher_keeps_its_id(
     assert answer is not None
     assert json.loads(answer["channel_data"]) == {"user_id": "ann"}
     assert "limit=1024: return less from the presence function" in caplog.text
+
+
+async def test_few_presence_functions_run_at_once(backend: PusherBackend) -> None:
+    running: list[int] = []
+
+    async def describe(channel: str) -> dict[str, str]:
+        running.append(1)
+        assert len(running) <= RULES_AT_ONCE
+        await asyncio.sleep(0)
+        running.pop()
+        return {"channel": channel}
+
+    names = " ".join(f"presence-app.job.{number}" for number in range(100))
+    request = replace(auth_request("ann"), describe=describe)
+    answer = await backend.authorize({"socket_id": "1.2", "channel_names": names}, request)
+    assert answer is not None
+    member = json.loads(answer["channels"]["presence-app.job.7"]["channel_data"])
+    assert member == {"user_id": "ann", "user_info": {"channel": "job.7"}}
 
 
 @pytest.mark.parametrize(

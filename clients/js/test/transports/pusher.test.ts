@@ -148,6 +148,7 @@ it('passes on the members of the presence channel beside a channel', async () =>
       const hash = { ada: { name: 'Ada' }, bob: null };
       const presence = { ids: ['ada', 'bob'], hash, count: 2 };
       sendEvent(socket, 'pusher_internal:subscription_succeeded', { presence }, data.channel);
+      socket.send(JSON.stringify({ event: 'pusher_internal:member_added', channel: data.channel, data: '{"user_id":"__proto__"}' }));
       sendEvent(socket, 'pusher_internal:member_added', { user_id: 'cyd', user_info: {} }, data.channel);
       sendEvent(socket, 'pusher_internal:member_removed', { user_id: 'bob' }, data.channel);
     });

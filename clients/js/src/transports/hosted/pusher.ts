@@ -153,7 +153,10 @@ function bindMembers(pusherChannel: Channel, channel: string, handlers: Provider
     handlers.members(channel, list);
   });
   for (const change of ['added', 'removed']) {
-    pusherChannel.bind(`pusher:member_${change}`, (member: Member) => handlers.changed(channel, memberOf(member), change === 'added'));
+    pusherChannel.bind(`pusher:member_${change}`, (member: Member | null) => {
+      // pusher-js passes null for the id `__proto__`, which its object of members cannot have.
+      if (member) handlers.changed(channel, memberOf(member), change === 'added');
+    });
   }
 }
 
