@@ -342,7 +342,8 @@ def run(program: str, record: Path) -> list[list[str]]:
         capture_output=True,
         text=True,
     )
-    assert done.stderr == ""
+    # The mode for development also reports each slow step, and a busy machine has some.
+    assert not [line for line in done.stderr.splitlines() if not line.startswith("Executing <")]
     notes: dict[str, list[str]] = {}
     for line in record.read_text().splitlines():
         process, what = line.split()
