@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 import pytest
@@ -63,6 +64,9 @@ def publish_and_handle(folder: Path, page: Path) -> Span:
             assert process.finish()[0] == 0, process.errors
         status, output = node.finish()
         assert status == 0, node.errors
+        # Its span ends after the clients have the event: a kill could come first.
+        server.send(SIGTERM)
+        assert server.finish()[0] == 0, server.errors
         viewed: Span = json.loads(output)
         return viewed
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -25,6 +26,9 @@ from realtime_bridge.tracing import handler_span
 from realtime_bridge_backends.memory import MemoryBackend
 
 tracer = get_tracer("tests")
+
+CHANNEL = "messaging.destination.name"
+TIMEOUT = 60.0
 
 
 @events.define("traced.paid", on="order.{order_id}")
@@ -134,10 +138,19 @@ def test_blocking_calls_belong_to_the_span_of_their_thread(
         broadcaster.publish_in_background([Event(channel="later", event="job.step", data=2)])
         with broadcaster.job("job") as job:
             job.progress(50)
-    *publishes, _ = exporter.get_finished_spans()
-    channels = {(span.attributes or {})["messaging.destination.name"] for span in publishes}
-    assert channels == {"plain", "later", "job"}
-    assert all(span.parent == task.get_span_context() for span in publishes)
+        # A call waits for the work in the background for a second at most.
+        deadline = time.monotonic() + TIMEOUT
+        while channels_of(exporter) != {"plain", "later", "job"} and time.monotonic() < deadline:
+            time.sleep(0.005)
+    spans = exporter.get_finished_spans()
+    assert channels_of(exporter) == {"plain", "later", "job"}
+    parents = [span.parent for span in spans if span.kind is SpanKind.PRODUCER]
+    assert all(parent == task.get_span_context() for parent in parents)
+
+
+def channels_of(exporter: InMemorySpanExporter) -> set[str]:
+    attributes = (span.attributes or {} for span in exporter.get_finished_spans())
+    return {str(one[CHANNEL]) for one in attributes if CHANNEL in one}
 
 
 def test_handler_span_belongs_to_the_trace_of_the_publish(exporter: InMemorySpanExporter) -> None:
