@@ -18,6 +18,9 @@ from tests.server.fakes import FakeBackend, Gate
 from tests.server.harness import Serve, Site, until
 
 TIMING = ServerTiming(restart=0.05, position_check=0.05, announcement=0.01, quiet=0.05)
+LATE_RESTART = ServerTiming(restart=0.5, position_check=0.05, announcement=0.01, quiet=0.05)
+"""Restart that comes after the answer to a request, also on a busy machine."""
+
 WORK = [
     "feed",
     "position check",
@@ -64,8 +67,9 @@ async def receives_the_next_event(site: Site, backend: FakeBackend, channel: str
 
 @pytest.mark.parametrize("name", WORK)
 async def test_work_that_ends_is_logged_visible_and_runs_again(
-    site: Site, backend: FakeBackend, caplog: pytest.LogCaptureFixture, name: str
+    serve: Serve, backend: FakeBackend, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
+    site = await serve(with_log=backend, timing=LATE_RESTART)
     await until(lambda: not site.context.failing)
     assert await readiness(site) == 200
     (task,) = (task for task in asyncio.all_tasks() if task.get_name() == name)
