@@ -63,11 +63,14 @@ async def test_publishes_under_resets_raise_only_publish_errors(
 ) -> None:
     port, create = server
     channel = new_channel()
-    async with Broadcaster(log=create(port_of(proxy))) as broadcaster, asyncio.TaskGroup() as tasks:
+    async with Broadcaster(log=create(port_of(proxy))) as broadcaster:
         await broadcaster.publish(channel, "job.step", -1)
-        tasks.create_task(reset_again_and_again(proxy, 15))
-        publishes = [broadcaster.publish(channel, "job.step", n) for n in range(PUBLISHES)]
-        outcomes = await asyncio.gather(*publishes, return_exceptions=True)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(reset_again_and_again(proxy, 15))
+            publishes = [broadcaster.publish(channel, "job.step", n) for n in range(PUBLISHES)]
+            outcomes = await asyncio.gather(*publishes, return_exceptions=True)
+        # A busy machine may acknowledge none of them in time.
+        outcomes.append(await broadcaster.publish(channel, "job.step", PUBLISHES))
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     assert not [failure for failure in failures if not isinstance(failure, PublishError)]
     async with create(port) as log:
@@ -76,7 +79,6 @@ async def test_publishes_under_resets_raise_only_publish_errors(
     assert isinstance(page, Page)
     stored = {event.data for event in page.events}
     acknowledged = {n for n, outcome in enumerate(outcomes) if outcome not in failures}
-    assert acknowledged
     assert acknowledged <= stored
 
 
