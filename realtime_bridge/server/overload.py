@@ -9,6 +9,7 @@ import random
 import socket
 import struct
 import sys
+from collections.abc import Mapping
 
 from realtime_bridge.server.http.request import HTTPError, Scope
 
@@ -105,11 +106,18 @@ def client_route(url: bytes, mount: str) -> str | None:
     return route if route in ROUTES and path.endswith(mount) else None
 
 
-def refusal() -> HTTPError:
-    """Return the error of a refused request, which spreads the next attempts of clients."""
+def refusal(headers: Mapping[str, str] | None = None) -> HTTPError:
+    """Return the error of a refused request, which spreads the next attempts of clients.
+
+    Args:
+        headers: more headers of the response.
+
+    """
     seconds = random.randint(*RETRY_SECONDS)  # noqa: S311 -- it protects nothing
     message = "This server has more requests than it can answer in time: try again"
-    return HTTPError(503, "overloaded", message, headers={"retry-after": str(seconds)})
+    return HTTPError(
+        503, "overloaded", message, headers={**(headers or {}), "retry-after": str(seconds)}
+    )
 
 
 def check_load(scope: Scope) -> None:

@@ -366,3 +366,19 @@ async def test_overload_closes_new_connections(
         assert (await ask(origin, get("/realtime/health"))).status == 200
     assert len(rejections(caplog)) == 1
     assert not [one for one in caplog.records if one.levelname == "ERROR"]
+
+
+async def test_page_of_another_origin_can_read_the_refusal(dial: Dial) -> None:
+    page = "https://app.example"
+    bridge = make_bridge(origins=(page,))
+    late = post(
+        "/realtime/poll", b'{"positions":{}}', f"realtime-token: {TOKEN}", f"origin: {page}"
+    )
+    preflight = get("/realtime/poll", f"origin: {page}", method="OPTIONS")
+    async with serving(WAITING, bridge) as origin, asyncio.timeout(TIMEOUT):
+        while (answer := await ask_late(await dial(origin), late)).status != 503:
+            pass
+        assert answer.headers["access-control-allow-origin"] == page
+        assert answer.headers["access-control-expose-headers"] == "retry-after"
+        for _ in range(2):
+            assert (await ask_late(await dial(origin), preflight)).status == 204

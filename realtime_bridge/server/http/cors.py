@@ -21,13 +21,21 @@ class CORSPolicy:
 
     def permit(self, request: Request, response: Response) -> None:
         """Add the headers that let a page of a listed origin read the response."""
-        origin = request.headers.get("origin")
-        if origin and self._origins.lists(origin):
-            response.headers["access-control-allow-origin"] = origin
+        response.headers.update(self.headers(request.headers.get("origin")))
+
+    def headers(self, origin: str | None) -> dict[str, str]:
+        """Return the headers that let a page of this origin read a response, if it is listed."""
+        if not origin or not self._origins.lists(origin):
+            return {}
+        return {
+            "access-control-allow-origin": origin,
             # With credentials a browser rejects `*`, so the header names this request's origin.
-            response.headers["access-control-allow-credentials"] = "true"
+            "access-control-allow-credentials": "true",
+            # Without it a page cannot read for how long a refused request has to wait.
+            "access-control-expose-headers": "retry-after",
             # A cache must not serve this response to a page of another origin.
-            response.headers["vary"] = "origin"
+            "vary": "origin",
+        }
 
     def preflight(self, request: Request) -> Response:
         """Answer a browser's preflight request.

@@ -114,6 +114,7 @@ async def test_listed_origin_and_same_host_are_accepted(serve: Serve) -> None:
     assert response.status == 200
     assert response.headers["access-control-allow-origin"] == LISTED
     assert response.headers["access-control-allow-credentials"] == "true"
+    assert response.headers["access-control-expose-headers"] == "retry-after"
     assert response.headers["vary"] == "origin"
     same, _ = await request(site, content_type="application/json", origin=site.origin)
     assert (same.status, same.headers.get("access-control-allow-origin")) == (200, None)

@@ -13,6 +13,7 @@ from realtime_bridge.server.connections.fast.rejection import rejection
 from realtime_bridge.server.connections.fast.upgrade import WebSocket
 from realtime_bridge.server.connections.fast.upgrade_request import read_upgrade
 from realtime_bridge.server.context import STATE
+from realtime_bridge.server.http.cors import CORSPolicy
 from realtime_bridge.server.http.request import HTTPError
 from realtime_bridge.server.overload import (
     EXTENSION,
@@ -301,16 +302,23 @@ class HTTP(HttpToolsProtocol):
         context = self._arguments[2].get(STATE)
         if context is None or not (route := client_route(url, context.settings.path)):
             return False
+        if not self._is_new and self.parser.get_method() == b"OPTIONS":
+            return False  # without its answer, a page of another origin cannot read the refusal
         is_first = self._is_new or self.cycle is None
         waited, overload = seconds_waited(self.transport), self._pending.overload
         if not overload.refuses(route, waited, self.loop.time(), is_first=is_first):
             return False
         if is_first:
             context.connections.statistics.refuse("overloaded", REASON)
-            self._reject(refusal(), REASON, HINT)
+            cors = CORSPolicy(context.authenticator.origins).headers(self._origin())
+            self._reject(refusal(cors), REASON, HINT)
         else:
             self.scope["extensions"] = {EXTENSION: {}}
         return is_first
+
+    def _origin(self) -> str:
+        headers = {} if self._is_new else dict(self.headers)  # a socket's upgrade needs none
+        return headers.get(b"origin", b"").decode("latin-1")
 
     def _reject(self, error: HTTPError, reason: str, hint: str = ADDRESS_HINT) -> None:
         """Answer with an error and close; without an answer, where another one has begun."""
