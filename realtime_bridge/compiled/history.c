@@ -73,7 +73,7 @@ static int is_current(struct append *append, PyObject *history) {
     return remove_old_ids(append, history) < 0 ? -1 : 1;
 }
 
-/* Return 1 if an event is plain, 0 if Python has to append it. */
+/* Return 1 if an event is plain, or has a known id; 0 if Python has to append it. */
 static int is_plain(struct append *append, PyObject *history, PyObject *event) {
     struct core *core = append->core;
     if (FIELD(core->event, event, EVENT_WRITE) != Py_None ||
@@ -92,10 +92,7 @@ static int is_plain(struct append *append, PyObject *history, PyObject *event) {
         return PyErr_Occurred() ? -1 : 0;
     double lease_at = seconds_of(FIELD(core->keys, keys, KEYS_LEASE_AT));
     if (PyErr_Occurred()) return -1;
-    if (lease_at <= append->now) return 0;
-    int is_known = PyDict_Contains(FIELD(core->history, history, HISTORY_IDS),
-                                   FIELD(core->event, event, EVENT_ID));
-    return is_known < 0 ? -1 : !is_known;
+    return lease_at > append->now;
 }
 
 /* Return the position after the top, for an event of this id. */
@@ -154,7 +151,15 @@ static int trim(struct core *core, PyObject *history, long long bytes) {
     return set_integer(&FIELD(core->history, history, HISTORY_BYTES), bytes);
 }
 
-/* Add an event, with its position, to the tables of its history. */
+/* Add an id; return 1 if it is new, 0 if it is known. One look-up: most ids are new. */
+static int add_id(struct core *core, PyObject *history, PyObject *id, PyObject *position) {
+    PyObject *offset = FIELD(core->position, position, POSITION_OFFSET);
+    PyObject *stored = PyDict_SetDefault(FIELD(core->history, history, HISTORY_IDS), id, offset);
+    /* The offset is beyond all stored ones, so no known id has the same object. */
+    return stored ? stored == offset : -1;
+}
+
+/* Add an event of a new id, with its position, to the tables of its history. */
 static int store(struct append *append, PyObject *history, PyObject *stored, PyObject *position) {
     struct core *core = append->core;
     PyObject *id = FIELD(core->event, stored, EVENT_ID), *key = FIELD(core->event, stored, EVENT_KEY);
@@ -163,8 +168,6 @@ static int store(struct append *append, PyObject *history, PyObject *stored, PyO
     Py_SETREF(FIELD(core->history, history, HISTORY_APPENDED_AT), Py_NewRef(append->now_object));
     long long bytes = PyLong_AsLongLong(FIELD(core->history, history, HISTORY_BYTES));
     if (call_deque(core->append, FIELD(core->history, history, HISTORY_EVENTS), stored) < 0 ||
-        PyDict_SetItem(FIELD(core->history, history, HISTORY_IDS), id,
-                       FIELD(core->position, position, POSITION_OFFSET)) < 0 ||
         call_deque(core->append, FIELD(core->history, history, HISTORY_ORDER), id) < 0 ||
         call_deque(core->append, FIELD(core->history, history, HISTORY_ID_TIMES), append->now_object) < 0 ||
         trim(core, history, bytes + body_size(core, stored)) < 0)
@@ -177,17 +180,18 @@ static int store(struct append *append, PyObject *history, PyObject *stored, PyO
     return result ? 0 : -1;
 }
 
+/* Append a plain event; return 1 where that was done, 0 where its id is known. */
 static int append_to(struct append *append, PyObject *history, PyObject *event) {
     struct core *core = append->core;
     PyObject *id = FIELD(core->event, event, EVENT_ID), *stored = NULL, *receipt = NULL;
     PyObject *position = next_position(core, FIELD(core->history, history, HISTORY_TOP), id);
     if (position) stored = with_position(append, event, position);
     if (stored) receipt = build_receipt(core, id, position);
-    int status = receipt && store(append, history, stored, position) == 0 &&
-                         PyList_Append(append->receipts, receipt) == 0 &&
-                         PyList_Append(append->announced, stored) == 0
-                     ? 0
-                     : -1;
+    int status = receipt ? add_id(core, history, id, position) : -1;
+    if (status == 1 && (store(append, history, stored, position) < 0 ||
+                        PyList_Append(append->receipts, receipt) < 0 ||
+                        PyList_Append(append->announced, stored) < 0))
+        status = -1;
     Py_XDECREF(position);
     Py_XDECREF(stored);
     Py_XDECREF(receipt);
@@ -206,7 +210,7 @@ static int append_event(struct append *append, PyObject *histories, PyObject *ev
     /* Python code runs below: of keys, and the removal of what has expired. */
     Py_INCREF(history);
     int status = is_plain(append, history, event);
-    if (status == 1) status = append_to(append, history, event) < 0 ? -1 : 1;
+    if (status == 1) status = append_to(append, history, event);
     Py_DECREF(history);
     if (status == 1) append->room -= cost;
     return status;
