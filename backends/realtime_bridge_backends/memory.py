@@ -92,12 +92,14 @@ class MemoryBackend(ListableLog, FoldingLog, Feed, Plugin):
 
     async def append(self, events: Sequence[Event]) -> list[Receipt]:
         """Append events, and queue them for the listeners."""
-        # No await before the events are queued: listeners receive them in the order of offsets.
-        unix_time = time.time_ns() // 1_000_000
-        receipts, announced = self._histories.append(events, now=self._clock(), time=unix_time)
-        if self._feed.announce(announced):
+        receipts = self._append(events)
+        if self._feed.must_yield:
             await asyncio.sleep(0)
         return receipts
+
+    def append_now(self, events: Sequence[Event]) -> list[Receipt] | None:
+        """Append events, unless listeners have to run."""
+        return None if self._feed.must_yield else self._append(events)
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
@@ -152,6 +154,13 @@ class MemoryBackend(ListableLog, FoldingLog, Feed, Plugin):
     def listen(self) -> AbstractAsyncContextManager[Listener]:
         """Open a listener on the events that this log appends."""
         return self._feed.listen()
+
+    def _append(self, events: Sequence[Event]) -> list[Receipt]:
+        # Events are queued at once: listeners receive them in the order of offsets.
+        unix_time = time.time_ns() // 1_000_000
+        receipts, announced = self._histories.append(events, now=self._clock(), time=unix_time)
+        self._feed.announce(announced)
+        return receipts
 
     def _current(self, channel: str) -> History:
         """Return a channel's history, without what has expired."""

@@ -44,6 +44,14 @@ class Log(Component):
     in_process: ClassVar[bool] = False
     """An append waits for no other process and cannot fail halfway: no timeout, no retry."""
 
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        # An inherited `append_now` would go past an `append` that replaces the one beside it.
+        names = {"append", "append_now"}
+        nearest = next(base for base in cls.__mro__ if names & vars(base).keys())
+        if "append_now" not in vars(nearest):
+            cls.append_now = Log.append_now  # type: ignore[method-assign]
+
     @property
     def lineage(self) -> str | None:
         """Id of the stored history, by which two processes see that their files differ.
@@ -65,6 +73,18 @@ class Log(Component):
                 again is safe.
 
         """
+
+    def append_now(self, events: Sequence[Event]) -> list[Receipt] | None:  # noqa: ARG002
+        """Append as `append` does, where that waits for nothing.
+
+        Returns:
+            The receipts; None, with nothing appended, where `append` has to be awaited.
+
+        Raises:
+            PublishError: as for `append`.
+
+        """
+        return None
 
     @abstractmethod
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:

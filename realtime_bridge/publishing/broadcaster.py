@@ -85,6 +85,8 @@ class Broadcaster(JobsAndStreams):
         self._mirror = mirror
         self._timing = timing
         self._writer = _log_writer(log, timing)
+        publishes_to_log_alone = log is not None and log.in_process and not (backend or mirror)
+        self._append_now = log.append_now if log and publishes_to_log_alone else None
         self.reports: Reports = Reports(self, timing)
         self._prefix: str | None = None
         self._pusher = EventPusher(log, backend, timing) if backend else None
@@ -206,9 +208,38 @@ class Broadcaster(JobsAndStreams):
             if type(channel) is str
             else published_event(channel, event, data, id=id, key=key, source=source)
         )
-        (receipt,) = await self.publish_many([published], transaction=transaction)
+        receipt = self.publish_now(published) if transaction is None else None
+        if receipt is None:
+            (receipt,) = await self.publish_many([published], transaction=transaction)
         if receipt.refused:
             raise owned_key(published)
+        return receipt
+
+    def publish_now(self, event: Event) -> Receipt | None:
+        """Publish one event without a wait, where a log in this process alone gets it.
+
+        Returns:
+            The receipt; None, with nothing published, where `publish_many` has to be awaited.
+
+        Raises:
+            PublishError: as for `publish_many`.
+
+        """
+        if (
+            self._append_now is None
+            or self._prefix is not None  # the server of this process may have another log
+            or OPENTELEMETRY in modules  # a span surrounds the append
+            or self._undeclared
+            or event.has_large_integers
+            or len(event.body) > self.limit_event_bytes
+        ):
+            return None
+        receipts = self._append_now([event])
+        if receipts is None:
+            return None
+        receipt = receipts[0]
+        if not receipt.refused:
+            self.published += 1
         return receipt
 
     async def publish_many(

@@ -79,7 +79,17 @@ class ServerPublisher:
             if type(channel) is str
             else published_event(channel, event, data, id=id, key=key, source=source)
         )
-        (receipt,) = await self.publish_many([published], transaction=transaction)
+        receipt = None
+        # Without a call: each publish pays for it. `publish_many` does what is left out here.
+        if (
+            transaction is None
+            and self._undeclared is None
+            and self._lazy_start is None
+            and self._context.status.is_started
+        ):
+            receipt = self._pipeline.broadcaster.publish_now(published)
+        if receipt is None:
+            (receipt,) = await self.publish_many([published], transaction=transaction)
         if receipt.refused:
             raise owned_key(published)
         return receipt

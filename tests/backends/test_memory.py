@@ -12,10 +12,12 @@ from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
+from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.publishing import plain_append
 from realtime_bridge.protocol.publishing.history import DAY
+from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.settings import Settings
 from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
 from realtime_bridge.testing.contracts.folding_histories import Elapse
@@ -132,6 +134,51 @@ async def test_publisher_in_a_tight_loop_causes_no_gap(sender: MemoryBackend) ->
         for _ in range(total // 200):
             await sender.append(numbered("job.7", 200))
         assert await counting == total
+
+
+async def test_single_publishes_in_a_tight_loop_cause_no_gap(sender: MemoryBackend) -> None:
+    total = CAPACITY + 1_000
+    async with sender.listen() as listener, asyncio.timeout(30):
+        await listener.subscribe(["job.7"])
+
+        async def steps() -> list[int]:
+            received: list[int] = []
+            stream = aiter(listener)
+            while len(received) < total:
+                received += await next_steps(stream)
+            return received
+
+        reading = asyncio.create_task(steps())
+        broadcaster = Broadcaster(log=sender)
+        for step in range(total):
+            await broadcaster.publish("job.7", "job.step", {"step": step})
+        assert await reading == list(range(total))
+        assert broadcaster.published == total
+
+
+async def test_append_now_waits_for_listeners_that_have_to_run(sender: MemoryBackend) -> None:
+    async with sender.listen() as listener:
+        await listener.subscribe(["job.7"])
+        first = sender.append_now(numbered("job.7", 500))
+        assert first
+        assert [receipt.position and receipt.position.offset for receipt in first][-1] == 500
+        assert sender.append_now(numbered("job.7", 1, start=501)) is None
+        (receipt,) = await sender.append(numbered("job.7", 1, start=501))
+        assert receipt.position
+        assert receipt.position.offset == 501
+
+
+async def test_log_with_its_own_append_gets_every_publish() -> None:
+    class Counting(MemoryBackend):
+        count = 0
+
+        async def append(self, events: Sequence[Event]) -> list[Receipt]:
+            self.count += len(events)
+            return await super().append(events)
+
+    log = Counting()
+    await Broadcaster(log=log).publish("job.7", "job.step", {})
+    assert log.count == 1
 
 
 async def let_expire(sender: MemoryBackend, clock: Clock, channels: int) -> None:
