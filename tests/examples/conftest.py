@@ -109,9 +109,10 @@ def start() -> Generator[Start]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests of a module in one event loop: they share its browser."""
+    """Run the tests of a module that have a page in one event loop: they share its browser."""
     for item in items:
-        if Path(__file__).parent in item.path.parents and is_async_test(item):
+        is_here = Path(__file__).parent in item.path.parents
+        if is_here and is_async_test(item) and "page" in item.fixturenames:
             item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
 
 

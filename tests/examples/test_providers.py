@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from realtime_bridge.testing.providers import local_provider
@@ -47,7 +48,7 @@ TRANSPORTS = {"redis": "websocket"}
 TIMEOUT = 20.0
 
 
-@pytest.fixture(params=PROVIDERS, ids=lambda provide: provide.__name__)
+@pytest_asyncio.fixture(loop_scope="module", params=PROVIDERS, ids=lambda provide: provide.__name__)
 async def transport(
     request: pytest.FixtureRequest, start: "Start", tmp_path: Path
 ) -> AsyncGenerator[tuple[str, Callable[..., "Demo"]]]:

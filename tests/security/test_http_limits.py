@@ -327,7 +327,7 @@ async def test_connection_without_a_request_ends_with_the_server(dial: Dial) -> 
     assert await ended(reader) == b""
 
 
-TOKEN = Tokens(SECRET, issuer="realtime").issue("42")
+TOKEN = Tokens(SECRET, issuer="realtime").issue("42", seconds=24 * 3_600)
 POLL = post("/realtime/poll", b'{"positions":{}}', f"realtime-token: {TOKEN}")
 UNUSUAL = UPGRADE.replace(b"\r\n\r\n", b"\r\na: b\r\na: b\r\n\r\n")
 WAITING = HTTPLimits(waiting=0.4)
