@@ -1,7 +1,8 @@
 """Checks of the file by `realtime-bridge doctor`: each trouble has its line and a hint."""
 
 import sqlite3
-from collections.abc import Sequence
+import tempfile
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from socket import AF_UNIX, SOCK_DGRAM, socket
@@ -25,11 +26,13 @@ from realtime_bridge_backends.sqlite.filesystems import Mount
 
 
 @pytest.fixture
-async def path(tmp_path: Path) -> Path:
-    """Return the path of an empty log."""
-    async with SQLiteBackend(tmp_path / "log.db"):
-        pass
-    return tmp_path / "log.db"
+async def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
+    """Return the path of an empty log; its bells are in a folder that ends with the test."""
+    with tempfile.TemporaryDirectory(prefix="rb") as temporary:
+        monkeypatch.setattr(tempfile, "tempdir", temporary)
+        async with SQLiteBackend(tmp_path / "log.db"):
+            pass
+        yield tmp_path / "log.db"
 
 
 def trouble(results: Sequence[CheckResult]) -> dict[str, str]:
