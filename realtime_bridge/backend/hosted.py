@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgspec import Struct
 
@@ -14,6 +14,8 @@ from realtime_bridge.backend.push import Backend
 
 if TYPE_CHECKING:
     from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
+
+T = TypeVar("T")
 
 RULES_AT_ONCE = 16
 """The most rules, or presence functions, that one request asks at the same time."""
@@ -75,17 +77,16 @@ async def decide_channels(
 
     """
     failures: dict[str, Exception] = {}
-    room = asyncio.Semaphore(RULES_AT_ONCE)
 
-    async def allow(name: str, channel: str | None) -> bool:
+    async def allow(name: str) -> bool:
+        channel = channels[name]
         try:
-            async with room:
-                return channel is not None and await request.allow(channel)
+            return channel is not None and await request.allow(channel)
         except Exception as error:
             failures[name] = error
             return False
 
-    decisions = await asyncio.gather(*(allow(*item) for item in channels.items()))
+    decisions = await _some_at_once(allow, channels)
     allowed = [name for name, is_allowed in zip(channels, decisions, strict=True) if is_allowed]
     if allowed:
         for name, error in failures.items():
@@ -97,14 +98,19 @@ async def describe_members(
     channels: Sequence[str], request: AuthorizationRequest
 ) -> Mapping[str, Mapping[str, Any] | None]:
     """Return what the application adds to a user on several channels, some at the same time."""
+    described = await _some_at_once(request.describe, channels)
+    return dict(zip(channels, described, strict=True))
+
+
+async def _some_at_once(ask: Callable[[str], Awaitable[T]], names: Iterable[str]) -> list[T]:
+    """Return the answers of the application for each name, in order."""
     room = asyncio.Semaphore(RULES_AT_ONCE)
 
-    async def describe(channel: str) -> Mapping[str, Any] | None:
+    async def ask_one(name: str) -> T:
         async with room:
-            return await request.describe(channel)
+            return await ask(name)
 
-    described = await asyncio.gather(*map(describe, channels))
-    return dict(zip(channels, described, strict=True))
+    return await asyncio.gather(*map(ask_one, names))
 
 
 class HostedBackend(Backend, Plugin):
