@@ -1,14 +1,13 @@
 """Readers of members: each transport, drops, a server that loses its log, and denials."""
 
-import asyncio
-
 import pytest
 
 from realtime_bridge import ConfigurationError
 from realtime_bridge.client import DeniedError, PresenceReader, open_presence
 from realtime_bridge.model.channel import presence_channel
 from realtime_bridge.testing import FaultyProxy
-from tests.client.servers import TIMEOUT, Client, Server, serving, token
+from tests.client.members import until
+from tests.client.servers import Client, Server, serving, token
 
 CHANNEL = "user-ada"
 NAME = presence_channel(CHANNEL)
@@ -19,16 +18,6 @@ every_transport = pytest.mark.parametrize("transport", ["websocket", "sse", "pol
 def reader(url: str, user: str, transport: str = "auto") -> PresenceReader:
     bearer = token(user, channels=["*"])
     return PresenceReader(Client(url, [NAME], token=bearer, transport=transport), NAME)
-
-
-async def until(presence: PresenceReader, *users: str) -> list[tuple[str, str]]:
-    """Wait until these are the members, and return the changes."""
-    changes: list[tuple[str, str]] = []
-    async with asyncio.timeout(TIMEOUT):
-        while {member.user for member in presence.members} != set(users):
-            change = await anext(presence)
-            changes.append((change.kind, change.member.user))
-    return changes
 
 
 @every_transport

@@ -12,6 +12,7 @@ from realtime_bridge.client.transport_manager import TransportName
 from realtime_bridge.model.channel import presence_channel
 from realtime_bridge.server import Bridge
 from realtime_bridge.testing.providers import LocalAbly, local_provider
+from tests.client.members import until
 from tests.client.servers import TIMEOUT, Client, Server, serving, token
 
 CHANNEL = "room.7"
@@ -45,16 +46,6 @@ def reader(server: Server, user: str, transport: TransportName = "auto") -> Pres
     url = f"http://127.0.0.1:{server.port}/realtime"
     bearer = token(user, channels=["room.*"])
     return PresenceReader(Client(url, [NAME], token=bearer, transport=transport), NAME)
-
-
-async def until(presence: PresenceReader, *users: str) -> list[tuple[str, str]]:
-    """Wait until these are the members, and return the changes."""
-    changes: list[tuple[str, str]] = []
-    async with asyncio.timeout(TIMEOUT):
-        while {member.user for member in presence.members} != set(users):
-            change = await anext(presence)
-            changes.append((change.kind, change.member.user))
-    return changes
 
 
 by_ably = pytest.mark.parametrize("provider", ["ably"], indirect=True)
