@@ -53,9 +53,13 @@ class RecordingClient:
         self.received.append((event.channel, position, event.id))
         self.ids[event.channel].append(event.id)
 
+    def is_at(self, tops: dict[str, Position]) -> bool:
+        """Return whether the client has every event up to these positions."""
+        return all(self.positions[channel] == tops[channel] for channel in self.channels)
+
     async def wait_until_at(self, tops: dict[str, Position]) -> None:
         """Wait until the client has every event up to these positions."""
-        while any(self.positions[channel] != tops[channel] for channel in self.channels):
+        while not self.is_at(tops):
             self.changed.clear()
             await self.changed.wait()
 
@@ -99,6 +103,10 @@ class Clients:
     @property
     def resets(self) -> list[ChannelReset]:
         return [reset for client in self.clients for reset in client.resets]
+
+    def are_at(self, tops: dict[str, Position]) -> bool:
+        """Return whether every client has every event up to these positions."""
+        return all(client.is_at(tops) for client in self.clients)
 
     async def wait_until_at(self, tops: dict[str, Position], *, seconds: float) -> None:
         """Wait until every client has every event up to these positions."""

@@ -6,7 +6,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from realtime_bridge import Broadcaster
 from realtime_bridge.backend.log import Log
+from realtime_bridge.errors import BackendUnavailableError
+from realtime_bridge.model.position import Position
 from tests.nodes.balancer import Balancer
 from tests.nodes.clients import Clients
 from tests.nodes.cluster import Cluster, Published, publish
@@ -32,18 +35,38 @@ class Load:
         self.published = Published()
         self._log = log
 
-    async def until_published(self, share: float = 1 / 3) -> None:
-        """Wait until clients have received this share of the events."""
+    async def until_published(self) -> None:
+        """Wait until clients have received a third of the events."""
         async with asyncio.timeout(TIMEOUT):
-            await self.clients.until_received(int(WORKERS * EVENTS * EACH / len(CHANNELS) * share))
+            await self.clients.until_received(WORKERS * EVENTS * EACH // len(CHANNELS) // 3)
+
+    async def until_one_more(self, broadcaster: Broadcaster) -> None:
+        """Publish an event, also if the workers have ended, and wait until a client has it."""
+        client = self.clients.clients[0]
+        channel = client.channels[0]
+        receipt = await broadcaster.publish(channel, "load.one-more", {})
+        async with asyncio.timeout(TIMEOUT):
+            while receipt.id not in client.ids[channel]:
+                client.changed.clear()
+                await client.changed.wait()
 
     async def finish(self, publish_task: "asyncio.Task[Published]") -> None:
         """Wait until every client has every event, and check that none is missing."""
         self.published = await publish_task
-        async with self._log as log:
-            tops = await log.positions(CHANNELS)
-        await self.clients.wait_until_at(tops, seconds=TIMEOUT)
+        async with self._log as log, asyncio.timeout(TIMEOUT):
+            # The tops change too: after a failover a node may begin new epochs.
+            while not self.clients.are_at(await _positions(log)):  # noqa: ASYNC110 another process
+                await asyncio.sleep(0.1)
         self.clients.check(self.published)
+
+
+async def _positions(log: Log) -> dict[str, Position]:
+    """Return the channels' positions, when the log works again."""
+    while True:
+        try:
+            return await log.positions(CHANNELS)
+        except BackendUnavailableError:
+            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from realtime_bridge import Broadcaster
 from realtime_bridge.testing import FaultyProxy
 from realtime_bridge_backends.redis import RedisBackend
 from tests.nodes.load import EVENTS, FULL, WORKERS, Load, load
@@ -57,9 +58,12 @@ async def test_failover_with_lost_writes_merges_no_histories(
     tmp_path: Path,
 ) -> None:
     with RedisPair(tmp_path / "pair") as pair:
-        async with on_redis(pair.url, tmp_path) as active_load:
+        async with (
+            on_redis(pair.url, tmp_path) as active_load,
+            Broadcaster(log=RedisBackend(pair.url)) as broadcaster,
+        ):
             pair.stop_replication()
-            await active_load.until_published(1 / 2)
+            await active_load.until_one_more(broadcaster)  # which the replica never has
             pair.master.kill()
     assert {reset.reason for reset in active_load.clients.resets} <= {"regressed", "epoch", "ahead"}
     assert active_load.clients.resets
