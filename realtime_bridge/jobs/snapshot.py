@@ -58,24 +58,15 @@ def fold_job_group(events: Iterable[Event]) -> JobSnapshot | None:
 
 
 def _fold(snapshot: JobSnapshot, event: Event, data: dict[str, Any]) -> JobSnapshot:
-    match event.fold:
-        case "note":
-            return _note(snapshot, event.event, data)
-        case "lapse":
-            return replace(snapshot, state="lost")
-        case "end":
-            state, by = _state(event, data), data.get("by")
-            return replace(
-                snapshot, data=data, state=state, is_cancelling=False, question=None, by=by
-            )
-    question = data.get("question")
-    return replace(
-        snapshot,
-        data=data,
-        state=_state(event, data),
-        attempt=event.attempt or snapshot.attempt,
-        question=question if isinstance(question, dict) else None,
-    )
+    if event.fold == "note":
+        return _note(snapshot, event.event, data)
+    if event.fold == "lapse":
+        return replace(snapshot, state="lost")
+    question, attempt = data.get("question"), event.attempt or snapshot.attempt
+    snapshot = replace(snapshot, data=data, state=_state(event, data), attempt=attempt)
+    if event.fold == "end":
+        return replace(snapshot, is_cancelling=False, question=None, by=data.get("by"))
+    return replace(snapshot, question=question if isinstance(question, dict) else None)
 
 
 def _note(snapshot: JobSnapshot, name: str, data: dict[str, Any]) -> JobSnapshot:

@@ -303,6 +303,19 @@ async def test_log_that_lost_all_gets_the_job_again(
     assert [event.event for event in await events_of(log)] == ["job.progress", "job.completed"]
 
 
+async def test_end_that_is_all_the_log_has_names_its_run(
+    broadcaster: Broadcaster, log: ClockedLog
+) -> None:
+    async with broadcaster.job(CHANNEL, id="a1"):
+        await until(log, "a1", lambda found: found.state == "running")
+        log.lose()
+    (end,) = await events_of(log)
+    found = await snapshot_of(log, "a1")
+    assert found
+    assert end.attempt
+    assert (found.state, found.attempt) == ("completed", end.attempt)
+
+
 def test_forked_child_reports_for_the_same_run() -> None:
     log = ClockedLog()
 
