@@ -101,7 +101,9 @@ class Reducer:
             return self._recover()
         # The log continues our history. It may have answered before it lost the other one, whose
         # events are held: it is read again.
-        has_other_history = self._contradicted and bool(self._held)
+        has_other_history = (self._contradicted and bool(self._held)) or any(
+            map(self._contradicts_held, events)
+        )
         if has_other_history:
             self._held.clear()
         self._contradicted = False
@@ -156,8 +158,12 @@ class Reducer:
         return self._recover()
 
     def interrupted(self) -> None:
-        """Handle a lost connection: an expected answer will not arrive."""
+        """Handle a lost connection: an expected answer will not arrive.
+
+        It will not report either that the log lost the held events: the log's answer decides.
+        """
         self._recovering = False
+        self._held.clear()
         if self.phase == "current":
             self.phase = "stale"
 
@@ -221,6 +227,11 @@ class Reducer:
         if event_id is None or self.position is None or place.epoch != self.position.epoch:
             return False
         return self._applied.get(place.offset, event_id) != event_id
+
+    def _contradicts_held(self, event: Event) -> bool:
+        place = event.position
+        held = self._held.get((place.epoch, place.offset)) if place else None
+        return held is not None and held.id != event.id
 
     def _hold(self, place: Position, event: Event) -> None:
         """Hold an event until the gap is filled; drop two with one offset: the log decides."""

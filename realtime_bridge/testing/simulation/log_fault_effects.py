@@ -93,7 +93,7 @@ class LogFaultEffects:
         self._simulation.store.lose_everything()
 
     def _begin_roll_back(self, fault: Fault) -> None:
-        self._simulation.store.lose_tail(1 + int(TAIL * fault.strength))
+        self._lose_tail(1 + int(TAIL * fault.strength))
 
     def _begin_fail_over(self, fault: Fault) -> None:
         self._after_next_append(fault, self._fail_over)
@@ -114,7 +114,15 @@ class LogFaultEffects:
         store.on_appended = start
 
     def _fail_over(self, fault: Fault) -> None:
-        self._simulation.store.lose_tail(1 + int(TAIL * fault.strength**2))
+        self._lose_tail(1 + int(TAIL * fault.strength**2))
+
+    def _lose_tail(self, count: int) -> None:
+        # A feed whose order is not the log's ends with the server that fails. Else the event stored
+        # in a lost one's place could come after its successor, and no position shows its absence.
+        for node in self._simulation.nodes:
+            if node.log.announcement_spread:
+                node.log.break_feeds(BackendUnavailableError("the connection was reset"))
+        self._simulation.store.lose_tail(count)
 
     def _begin_log_full(self, _: Fault) -> None:
         self._simulation.store.is_full = True

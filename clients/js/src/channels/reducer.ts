@@ -83,7 +83,7 @@ export class Reducer {
     if (this._contradicted && follows(this.position, top)) return this._recover();
     // The log continues our history. It may have answered before it lost the other one, whose events
     // are held: it is read again.
-    const otherHistory = this._contradicted && this._heldEvents.size > 0;
+    const otherHistory = (this._contradicted && this._heldEvents.size > 0) || events.some((event) => this._contradictsHeld(event));
     if (otherHistory) this._heldEvents.clear();
     this._contradicted = false;
     const outputs: Output[] = [];
@@ -130,9 +130,13 @@ export class Reducer {
     return !this.position || offset <= this.position.offset ? [] : this._recover();
   }
 
-  /** Handle a lost connection: an expected answer will not arrive. */
+  /**
+   * Handle a lost connection: an expected answer will not arrive. It will not report either that the log lost the held
+   * events: the log's answer decides.
+   */
   interrupted(): void {
     this._recovering = false;
+    this._heldEvents.clear();
     if (this.phase === 'current') this.phase = 'stale';
   }
 
@@ -179,6 +183,11 @@ export class Reducer {
   private _contradicts(position: Position, id?: string): boolean {
     const known = this._appliedIds.get(position.offset) ?? id;
     return position.epoch === this.position?.epoch && known !== (id ?? known);
+  }
+
+  private _contradictsHeld({ id, position }: RealtimeEvent): boolean {
+    const held = position && this._heldEvents.get(keyOf(position.epoch, position.offset));
+    return held !== undefined && held !== null && held.id !== id;
   }
 
   /** Hold an event until the gap is filled; drop two that contradict each other, since the log decides. */
