@@ -60,7 +60,7 @@ class InvariantChecker(StatusChecker):
         position, key = reset.position, (page.number, reset.channel)
         if position is None:
             return
-        self._reset[key] = len(page.client_ids)
+        self._resets[key] = self._resets.get(key, 0) + 1
         last, new = self._last.get(key), full_position(position)
         # The log itself has to lose a client's last event before a reset may move it back.
         is_lost = last in self._store.rolled_back
@@ -72,17 +72,17 @@ class InvariantChecker(StatusChecker):
     def check_delivery(self, page: Page, event: Event) -> None:
         """Check an event that an application receives (I1, I3, I8, I12)."""
         key, ids = (page.number, event.channel), self._delivered_ids(page)
-        # A new process knows no ids: after a reset it receives again what the log lost and stored
-        # again, or announced before the loss.
-        process = len(page.client_ids)
-        if ids.get(event.id) == process or (event.id in ids and self._reset.get(key) != process):
+        # A new process knows no ids: it receives again what the log lost and stored again, or
+        # announced before the loss, which a reset has reported, to this process or an earlier one.
+        now = len(page.client_ids), self._resets.get(key, 0)
+        if (earlier := ids.get(event.id)) and (earlier[0] == now[0] or earlier[1] == now[1]):
             self._fail("I3", page, f"{event.id} was delivered twice")
         if page.client_ids and event.source == page.client_ids[-1]:
             self._fail("I3", page, f"{event.id} is the client's own")
         self._check_access(page, event)
         new = full_position(event.position)
         self._check_contiguous(page, key, new)
-        ids[event.id] = process
+        ids[event.id] = now
         self._last[key] = new
         self._outstanding_of(page).pop(event.id, None)
 
@@ -201,6 +201,8 @@ class InvariantChecker(StatusChecker):
         if last[2] not in (None, before[2]) and not is_known:
             if not self._is_hidden(last, before):
                 self._fail("I12", page, f"{new} continues {before}, not {last}")
+            # Nothing shows the client that it lacks the events before this one.
+            self._cover(page, key[1], Position(new[0], new[1]))
             page.streams.merged.add(key[1])
             page.tasks.merged.add(key[1])
 

@@ -88,10 +88,10 @@ class StatusChecker:
         self._has_room = has_room
         self._prompt_seconds = PROMPT_SECONDS + (0 if has_room else HEARTBEAT_SECONDS)
         self._last: dict[tuple[int, str], FullPosition] = {}
-        self._delivered: dict[int, dict[str, int]] = {}
-        """Ids that a client's application received, with the number of the process."""
-        self._reset: dict[tuple[int, str], int] = {}
-        """Number of the process in which a client's channel was last reset."""
+        self._delivered: dict[int, dict[str, tuple[int, int]]] = {}
+        """Ids that an application received: in which process, and after how many resets."""
+        self._resets: dict[tuple[int, str], int] = {}
+        """Number of resets of each channel of a client, in all its processes."""
         self._outstanding: dict[int, dict[str, tuple[float, Event]]] = {}
         store.on_stored = self._on_stored
         store.on_lost = self._on_lost
@@ -205,7 +205,7 @@ class StatusChecker:
     def _is_own(self, page: Page, source: str | None) -> bool:
         return source in page.client_ids
 
-    def _delivered_ids(self, page: Page) -> dict[str, int]:
+    def _delivered_ids(self, page: Page) -> dict[str, tuple[int, int]]:
         return self._delivered.setdefault(page.number, {})
 
     def _outstanding_of(self, page: Page) -> dict[str, tuple[float, Event]]:
