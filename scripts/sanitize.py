@@ -10,7 +10,12 @@ from sysconfig import get_path
 
 SOURCES = Path("realtime_bridge/compiled")
 FANOUT = "tests/server/fanout"
-TESTS = ("tests/compiled", f"{FANOUT}/test_flush.py", f"{FANOUT}/test_sending.py")
+TESTS = (
+    "tests/compiled",
+    "tests/compiled/failing_allocations.py",
+    f"{FANOUT}/test_flush.py",
+    f"{FANOUT}/test_sending.py",
+)
 FLAGS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fPIC")
 
 # The module is loaded before the package looks for the usual one.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Self
 
 from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
-from realtime_bridge.backend.listener_queue import LocalFeed
+from realtime_bridge.backend.listener_queue import YIELD_EVENTS, LocalFeed, LocalListener
 from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.plugin import Plugin
+from realtime_bridge.compiled import compiled
 from realtime_bridge.model import ids
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
@@ -97,9 +98,14 @@ class MemoryBackend(ListableLog, FoldingLog, Feed, Plugin):
             await asyncio.sleep(0)
         return receipts
 
-    def append_now(self, events: Sequence[Event]) -> list[Receipt] | None:
-        """Append events, unless listeners have to run."""
-        return None if self._feed.must_yield else self._append(events)
+    def append_now(self, event: Event) -> Receipt | None:
+        """Append an event, unless listeners have to run."""
+        if self._feed.must_yield:
+            return None
+        receipt = (
+            append_now(self._histories, self._feed, self._clock, event) if append_now else None
+        )
+        return self._append([event])[0] if receipt is None else receipt
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
@@ -194,6 +200,17 @@ class Histories:
 
     """
 
+    __slots__ = (
+        "_by_channel",
+        "_expiry_order",
+        "_many",
+        "_max_bytes",
+        "_most_bytes",
+        "_new_epoch",
+        "_next_expiry",
+        "_retention",
+    )
+
     def __init__(
         self,
         retention: Retention,
@@ -238,8 +255,7 @@ class Histories:
 
         """
         if now >= self._next_expiry:
-            self._next_expiry = now + EXPIRE_SECONDS
-            self._expire(now)
+            self.expire_some(now)
         receipts: list[Receipt] = []
         announced: list[Event] = []
         with_lapses: list[History] = []
@@ -306,6 +322,11 @@ class Histories:
         self._by_channel[channel] = history
         return history
 
+    def expire_some(self, now: float) -> None:
+        """Check a few channels; the next call is due some time later."""
+        self._next_expiry = now + EXPIRE_SECONDS
+        self._expire(now)
+
     def _expire(self, now: float) -> None:
         """Check the channels whose last check is the oldest, and delete the expired ones."""
         for _ in range(min(EXPIRE_CHANNELS, len(self._expiry_order))):
@@ -348,3 +369,12 @@ class Histories:
     def _oldest_first(self) -> list[tuple[str, History]]:
         used = [(name, history) for name, history in self._by_channel.items() if history.size]
         return sorted(used, key=lambda item: item[1].appended_at)
+
+
+append_now: Callable[[Histories, LocalFeed, Callable[[], float], Event], Receipt | None] | None
+append_now = compiled("append_now", Histories, LocalFeed, LocalListener, YIELD_EVENTS)
+"""Compiled append and announcement of one plain event, with the given clock.
+
+It returns None, and has appended nothing, where Python has to decide about the event. None instead
+of a function: not compiled.
+"""

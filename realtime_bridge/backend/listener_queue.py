@@ -85,6 +85,8 @@ class ListenerQueue:
 class LocalListener(Listener):
     """Listener of a feed in this process, which hands it every appended event."""
 
+    __slots__ = ("_channels", "_queue")
+
     def __init__(self) -> None:
         self._queue = ListenerQueue()
         self._channels: dict[str, None] = {}
@@ -119,8 +121,10 @@ class LocalListener(Listener):
 class LocalFeed:
     """Listeners in this process, each of which gets every appended event."""
 
+    __slots__ = ("_listeners", "must_yield")
+
     def __init__(self) -> None:
-        self._listeners: set[LocalListener] = set()
+        self._listeners: dict[LocalListener, None] = {}
         self.must_yield: bool = False
         """True if the listeners had to run after the last announcement."""
 
@@ -135,9 +139,9 @@ class LocalFeed:
     async def listen(self) -> AsyncGenerator[Listener]:
         """Open a listener."""
         listener = LocalListener()
-        self._listeners.add(listener)
+        self._listeners[listener] = None
         try:
             yield listener
         finally:
-            self._listeners.discard(listener)
+            del self._listeners[listener]
             listener.close()

@@ -74,11 +74,11 @@ class Log(Component):
 
         """
 
-    def append_now(self, events: Sequence[Event]) -> list[Receipt] | None:  # noqa: ARG002
-        """Append as `append` does, where that waits for nothing.
+    def append_now(self, event: Event) -> Receipt | None:  # noqa: ARG002
+        """Append one event as `append` does, where that waits for nothing.
 
         Returns:
-            The receipts; None, with nothing appended, where `append` has to be awaited.
+            The receipt; None, with nothing appended, where `append` has to be awaited.
 
         Raises:
             PublishError: as for `append`.

@@ -36,12 +36,17 @@ enum {
     HISTORY_ORDER, HISTORY_ID_TIMES, HISTORY_KEYS,
 };
 enum { KEYS_STATES, KEYS_LEASE_AT };
+enum { HISTORIES_BY_CHANNEL, HISTORIES_MAX_BYTES, HISTORIES_MOST_BYTES, HISTORIES_NEXT_EXPIRY };
+enum { FEED_LISTENERS, FEED_MUST_YIELD };
+enum { LISTENER_CHANNELS };
 
-#define LAYOUTS(X) X(event) X(position) X(write) X(fanout) X(receipt) X(retention) X(history) X(keys)
+#define LAYOUTS(X)                                                                                  \
+    X(event) X(position) X(write) X(fanout) X(receipt) X(retention) X(history) X(keys) X(histories)  \
+    X(feed) X(listener)
 #define OBJECTS(X)                                                                                  \
     X(encode_in_python) X(create_in_python) X(dumps) X(dumps_option) X(id_in_python) X(id_tails)    \
     X(time_module) X(time_ns) X(append) X(popleft) X(expire) X(store) X(zero) X(no_events) X(no_ids) \
-    X(no_keys)
+    X(no_keys) X(expire_some) X(receive)
 
 /* State of the module: the classes, and the objects and functions of Python that it uses. */
 struct core {
@@ -50,7 +55,7 @@ struct core {
 #define DECLARE_OBJECT(name) PyObject *name;
     OBJECTS(DECLARE_OBJECT)
     double *delay_bounds, id_seconds;
-    Py_ssize_t delay_bound_count, max_data_bytes, min_ids, max_ids, event_bytes;
+    Py_ssize_t delay_bound_count, max_data_bytes, min_ids, max_ids, event_bytes, yield_events;
     long long millisecond;
     char id_head[16]; /* of the ids in this millisecond */
 };
@@ -76,14 +81,27 @@ PyObject *bind_encode_event(PyObject *module, PyObject *arguments);
 PyObject *encode_event(PyObject *module, PyObject *event);
 
 /* event.c */
+int ask_millisecond(struct core *core, long long *millisecond);
 PyObject *bind_event_id(PyObject *module, PyObject *arguments);
 PyObject *event_id(PyObject *module, PyObject *unused);
 PyObject *bind_create_event(PyObject *module, PyObject *arguments);
 PyObject *create_event(PyObject *module, PyObject *const *values, Py_ssize_t count);
 
 /* history.c */
+struct append {
+    struct core *core;
+    PyObject *now_object, *time;
+    double now;
+    long long room;              /* bytes until events have to be removed */
+    PyObject *receipt, *stored; /* results of the last append; its caller owns the references */
+};
+int append_event(struct append *append, PyObject *histories, PyObject *event);
 PyObject *bind_append_plain(PyObject *module, PyObject *arguments);
 PyObject *append_plain(PyObject *module, PyObject *const *values, Py_ssize_t count);
+
+/* memory.c */
+PyObject *bind_append_now(PyObject *module, PyObject *arguments);
+PyObject *append_now(PyObject *module, PyObject *const *values, Py_ssize_t count);
 
 /* sending.c */
 #define NOT_ATTEMPTED (-1)
@@ -93,6 +111,8 @@ PyObject *send_all(PyObject *module, PyObject *arguments);
 /* fanout.c */
 PyObject *bind_fan_out(PyObject *module, PyObject *arguments);
 PyObject *fan_out(PyObject *module, PyObject *arguments);
+
+static inline double seconds_of(PyObject *value) { return PyFloat_AsDouble(value); }
 
 static inline struct core *core_of(PyObject *module) {
     return (struct core *)PyModule_GetState(module);

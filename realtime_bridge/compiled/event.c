@@ -32,13 +32,19 @@ static int is_event_channel(PyObject *text) {
            !starts_with(text, "@realtime");
 }
 
-/* Set the start of the ids of this millisecond: `time` is patched in simulations, so it is asked. */
-static int update_head(struct core *core) {
+/* Ask for the milliseconds since the Unix epoch; `time` is patched in simulations. */
+int ask_millisecond(struct core *core, long long *millisecond) {
     PyObject *nanoseconds = PyObject_CallMethodNoArgs(core->time_module, core->time_ns);
     if (nanoseconds == NULL) return -1;
-    long long millisecond = PyLong_AsLongLong(nanoseconds) / 1000000;
+    *millisecond = PyLong_AsLongLong(nanoseconds) / 1000000;
     Py_DECREF(nanoseconds);
-    if (PyErr_Occurred()) return -1;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Set the start of the ids of this millisecond. */
+static int update_head(struct core *core) {
+    long long millisecond;
+    if (ask_millisecond(core, &millisecond) < 0) return -1;
     if (millisecond == core->millisecond) return 0;
     core->millisecond = millisecond;
     char digits[HEAD_CHARACTERS + 1];

@@ -5,13 +5,6 @@
  */
 #include "core.h"
 
-struct append {
-    struct core *core;
-    PyObject *now_object, *time, *receipts, *announced;
-    double now;
-    long long room; /* bytes until events have to be removed */
-};
-
 static PyObject *call(PyObject *method, PyObject *object, PyObject *argument) {
     PyObject *arguments[] = {object, argument};
     return PyObject_Vectorcall(method, arguments, argument ? 2 : 1, NULL);
@@ -23,8 +16,6 @@ static int call_deque(PyObject *method, PyObject *deque, PyObject *argument) {
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
-
-static double seconds_of(PyObject *value) { return PyFloat_AsDouble(value); }
 
 static int set_integer(PyObject **field, long long value) {
     PyObject *number = PyLong_FromLongLong(value);
@@ -180,7 +171,7 @@ static int store(struct append *append, PyObject *history, PyObject *stored, PyO
     return result ? 0 : -1;
 }
 
-/* Append a plain event; return 1 where that was done, 0 where its id is known. */
+/* Append a plain event; return 1 with its results where that was done, 0 where its id is known. */
 static int append_to(struct append *append, PyObject *history, PyObject *event) {
     struct core *core = append->core;
     PyObject *id = FIELD(core->event, event, EVENT_ID), *stored = NULL, *receipt = NULL;
@@ -188,18 +179,20 @@ static int append_to(struct append *append, PyObject *history, PyObject *event) 
     if (position) stored = with_position(append, event, position);
     if (stored) receipt = build_receipt(core, id, position);
     int status = receipt ? add_id(core, history, id, position) : -1;
-    if (status == 1 && (store(append, history, stored, position) < 0 ||
-                        PyList_Append(append->receipts, receipt) < 0 ||
-                        PyList_Append(append->announced, stored) < 0))
-        status = -1;
+    if (status == 1 && store(append, history, stored, position) < 0) status = -1;
     Py_XDECREF(position);
+    if (status == 1) {
+        append->stored = stored;
+        append->receipt = receipt;
+        return 1;
+    }
     Py_XDECREF(stored);
     Py_XDECREF(receipt);
     return status;
 }
 
-/* Append one event; return 1 where that was done, 0 where Python has to. */
-static int append_event(struct append *append, PyObject *histories, PyObject *event) {
+/* Append one event; return 1 with its results where that was done, 0 where Python has to. */
+int append_event(struct append *append, PyObject *histories, PyObject *event) {
     struct core *core = append->core;
     if (!IS_OF(core->event, event)) return 0;
     PyObject *history = PyDict_GetItemWithError(histories, FIELD(core->event, event, EVENT_CHANNEL));
@@ -216,6 +209,15 @@ static int append_event(struct append *append, PyObject *histories, PyObject *ev
     return status;
 }
 
+/* Move the results of the last append to two lists. */
+static int list_results(struct append *append, PyObject *receipts, PyObject *announced) {
+    int status = PyList_Append(receipts, append->receipt);
+    if (status == 0) status = PyList_Append(announced, append->stored);
+    Py_CLEAR(append->receipt);
+    Py_CLEAR(append->stored);
+    return status;
+}
+
 PyObject *append_plain(PyObject *module, PyObject *const *values, Py_ssize_t count) {
     struct append append = {.core = core_of(module)};
     if (count != 8 || !PyDict_CheckExact(values[0]) || !PyList_CheckExact(values[1]) ||
@@ -228,13 +230,12 @@ PyObject *append_plain(PyObject *module, PyObject *const *values, Py_ssize_t cou
     append.now = PyFloat_AsDouble(values[3]);
     append.time = values[4];
     append.room = PyLong_AsLongLong(values[5]);
-    append.receipts = values[6];
-    append.announced = values[7];
     if (index < 0 || PyErr_Occurred()) return NULL;
     for (; index < PyList_GET_SIZE(values[1]); index++) {
         PyObject *event = Py_NewRef(PyList_GET_ITEM(values[1], index));
         int status = append_event(&append, values[0], event);
         Py_DECREF(event);
+        if (status == 1) status = list_results(&append, values[6], values[7]) < 0 ? -1 : 1;
         if (status < 0) return NULL;
         if (status == 0) break;
     }

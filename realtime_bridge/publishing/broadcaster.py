@@ -234,11 +234,8 @@ class Broadcaster(JobsAndStreams):
             or len(event.body) > self.limit_event_bytes
         ):
             return None
-        receipts = self._append_now([event])
-        if receipts is None:
-            return None
-        receipt = receipts[0]
-        if not receipt.refused:
+        receipt = self._append_now(event)
+        if receipt is not None and receipt.refused is None:
             self.published += 1
         return receipt
 

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 import pytest
 
 from realtime_bridge.backend.feed import FeedInterrupted
-from realtime_bridge.backend.listener_queue import CAPACITY
+from realtime_bridge.backend.listener_queue import CAPACITY, YIELD_EVENTS
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
@@ -23,6 +23,7 @@ from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContrac
 from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge.testing.contracts.log_base import make_event
 from realtime_bridge.testing.contracts.samples import numbered
+from realtime_bridge_backends import memory
 from realtime_bridge_backends.memory import (
     EXPIRE_CHANNELS,
     EXPIRE_SECONDS,
@@ -71,6 +72,7 @@ class TestFoldingLog(FoldingLogContract):
 def without_c(monkeypatch: pytest.MonkeyPatch) -> None:
     """Append in Python, as where nothing could be compiled."""
     monkeypatch.setattr(plain_append, "append_plain", None)
+    monkeypatch.setattr(memory, "append_now", None)
 
 
 @pytest.mark.usefixtures("without_c")
@@ -80,6 +82,37 @@ class TestLogInPython(TestLog):
 
 @pytest.mark.usefixtures("without_c")
 class TestFoldingLogInPython(TestFoldingLog):
+    pass
+
+
+class OneByOne(MemoryBackend):
+    """Log that appends the events of a batch one at a time, as single publishes do."""
+
+    append_now = MemoryBackend.append_now
+
+    async def append(self, events: Sequence[Event]) -> list[Receipt]:
+        receipts: list[Receipt] = []
+        for event in events:
+            receipt = self.append_now(event)
+            receipts += [receipt] if receipt else await super().append([event])
+        return receipts
+
+
+class TestLogOneByOne(LogContract):
+    @pytest.fixture
+    def sender(self) -> MemoryBackend:
+        return OneByOne()
+
+
+class TestFoldingLogOneByOne(TestFoldingLog):
+    @pytest.fixture
+    async def sender(self, clock: Clock) -> AsyncIterator[MemoryBackend]:
+        async with OneByOne(Retention(seconds=10**9), clock=clock) as backend:
+            yield backend
+
+
+@pytest.mark.usefixtures("without_c")
+class TestFoldingLogOneByOneInPython(TestFoldingLogOneByOne):
     pass
 
 
@@ -95,6 +128,12 @@ class TestFeed(FeedContract):
     @pytest.fixture
     def receiver(self, sender: MemoryBackend) -> MemoryBackend:
         return sender
+
+
+class TestFeedOneByOne(TestFeed):
+    @pytest.fixture
+    def sender(self) -> MemoryBackend:
+        return OneByOne()
 
 
 async def test_slow_listener_gets_a_gap_and_later_events(sender: MemoryBackend) -> None:
@@ -159,13 +198,13 @@ async def test_single_publishes_in_a_tight_loop_cause_no_gap(sender: MemoryBacke
 async def test_append_now_waits_for_listeners_that_have_to_run(sender: MemoryBackend) -> None:
     async with sender.listen() as listener:
         await listener.subscribe(["job.7"])
-        first = sender.append_now(numbered("job.7", 500))
-        assert first
-        assert [receipt.position and receipt.position.offset for receipt in first][-1] == 500
-        assert sender.append_now(numbered("job.7", 1, start=501)) is None
-        (receipt,) = await sender.append(numbered("job.7", 1, start=501))
+        steps = numbered("job.7", YIELD_EVENTS + 1)
+        receipts = [sender.append_now(event) for event in steps]
+        offsets = [receipt and receipt.position and receipt.position.offset for receipt in receipts]
+        assert offsets == [*range(1, YIELD_EVENTS + 1), None]
+        (receipt,) = await sender.append(steps[-1:])
         assert receipt.position
-        assert receipt.position.offset == 501
+        assert receipt.position.offset == YIELD_EVENTS + 1
 
 
 async def test_log_with_its_own_append_gets_every_publish() -> None:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,20 +15,7 @@ from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.publishing import plain_append
 from realtime_bridge.protocol.publishing.history import ID_SECONDS, MIN_IDS
 from realtime_bridge_backends.memory import Histories
-
-CHANNELS = ("job.1", "job.2", "job.3")
-KEYS = (None, None, None, "a", "b")
-WRITES: tuple[dict[str, Any], ...] = (
-    {},
-    {},
-    {},
-    {},
-    {"attempt": "one", "take": "always"},
-    {"attempt": "one", "take": "always", "lease": 5, "will": {"event": "job.lost"}},
-    {"attempt": "one", "fold": "append"},
-    {"attempt": "two", "fold": "end"},
-    {"fold": "note"},
-)
+from tests.compiled.random_events import events
 
 
 @contextmanager
@@ -37,20 +23,6 @@ def in_python() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain_append, "append_plain", None)
         yield
-
-
-@st.composite
-def events(draw: st.DrawFn) -> Event:
-    key, write = draw(st.sampled_from(KEYS)), draw(st.sampled_from(WRITES))
-    return Event(
-        channel=draw(st.sampled_from(CHANNELS)),
-        event="job.step",
-        data=[draw(st.integers(0, 3)), "x" * draw(st.sampled_from([0, 0, 50, 3_000]))],
-        id=f"id-{draw(st.integers(0, 40))}",
-        key=key,
-        source=draw(st.sampled_from([None, "c_1"])),
-        **(write if key else {}),
-    )
 
 
 BATCHES = st.lists(
