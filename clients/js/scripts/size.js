@@ -31,7 +31,7 @@ const ALL = `export * from './dist/index.js'; export * from './dist/react/index.
 // goes on. 0.05 KiB are the check of an event's trace context.
 check('core', await gzipped(CORE), 17.2 * 1024);
 check('client.js', zip(readFileSync('../../realtime_bridge/server/static/client.js')), 17.2 * 1024);
-check('core with React parts', await gzipped(ALL), 28.25 * 1024);
+check('core with React parts', await gzipped(ALL), 28.5 * 1024);
 // Loaded on demand; the SDKs of the providers come on top.
 for (const [name, path] of Object.entries(PATHS)) {
   // The shared connection is relay, leader and follower; it reads the log, as the providers' parts do.

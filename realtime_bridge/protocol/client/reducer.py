@@ -58,7 +58,8 @@ class Reducer:
         self.phase: Phase = "syncing"
         self._client = client
         self._held: dict[tuple[str, int], Event] = {}
-        self._ids: dict[str, None] = {}
+        self._ids: dict[str, bool] = {}
+        """Ids of applied events, and whether each has a key: it changes a state then."""
         self._applied: dict[int, str] = {}
         self._recovering = False
         self._contradicted = False
@@ -149,6 +150,9 @@ class Reducer:
             self.phase = "current" if reason == "signal" else "stale"
             return restarts
         self._move(top)
+        # The state that is loaded after a reset lacks what the log stores after `top`, also if it
+        # had the same event before, and lost it.
+        self._ids = {event_id: False for event_id, has_key in self._ids.items() if not has_key}
         return [*restarts, *self._settle(top)]
 
     def announced(self, offset: int) -> list[Output]:
@@ -216,7 +220,7 @@ class Reducer:
         self._begun = True
         if event.id in self._ids:
             return []
-        self._ids[event.id] = None
+        self._ids[event.id] = event.key is not None
         if len(self._ids) > STORED_IDS:
             del self._ids[next(iter(self._ids))]
         own = event.source is not None and event.source == self._client
@@ -235,9 +239,10 @@ class Reducer:
 
     def _hold(self, place: Position, event: Event) -> None:
         """Hold an event until the gap is filled; drop two with one offset: the log decides."""
-        known = self._held.pop((place.epoch, place.offset), event)
-        if known.id == event.id and len(self._held) < CAPACITY:
-            self._held[place.epoch, place.offset] = known
+        if self._contradicts_held(event):
+            del self._held[place.epoch, place.offset]
+        elif len(self._held) < CAPACITY:
+            self._held[place.epoch, place.offset] = event
 
     def _drain(self) -> list[Output]:
         """Apply held events that follow our position."""

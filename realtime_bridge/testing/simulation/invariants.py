@@ -72,10 +72,12 @@ class InvariantChecker(StatusChecker):
     def check_delivery(self, page: Page, event: Event) -> None:
         """Check an event that an application receives (I1, I3, I8, I12)."""
         key, ids = (page.number, event.channel), self._delivered_ids(page)
-        # A new process knows no ids: it receives again what the log lost and stored again, or
-        # announced before the loss, which a reset has reported, to this process or an earlier one.
+        # What the log lost and stored again, or announced before the loss, is received again after
+        # the reset that reported it: by a new process, which knows no ids, and if it has a key.
         now = len(page.client_ids), self._resets.get(key, 0)
-        if (earlier := ids.get(event.id)) and (earlier[0] == now[0] or earlier[1] == now[1]):
+        earlier = ids.get(event.id)
+        is_known = earlier and earlier[0] == now[0] and event.key is None
+        if earlier and (is_known or earlier[1] == now[1]):
             self._fail("I3", page, f"{event.id} was delivered twice")
         if page.client_ids and event.source == page.client_ids[-1]:
             self._fail("I3", page, f"{event.id} is the client's own")

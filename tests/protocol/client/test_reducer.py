@@ -40,6 +40,7 @@ def event(fields: dict[str, Any]) -> Event:
         event="job.step",
         data=None,
         id=fields["id"],
+        key=fields.get("key"),
         source=fields.get("source"),
     )
     return stored.with_position(place(fields) if "epoch" in fields else None, 1)

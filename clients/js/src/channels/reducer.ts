@@ -36,7 +36,8 @@ export class Reducer {
   phase: Phase = 'syncing';
   private readonly _client: string | null;
   private _heldEvents = new Map<string, RealtimeEvent>();
-  private readonly _ids = new Set<string>();
+  /** Ids of applied events, and whether each has a key: it changes a state then. */
+  private readonly _ids = new Map<string, boolean>();
   private readonly _appliedIds = new Map<number, string>();
   private _recovering = false;
   /** True while the server sends another history than ours, until the log answers. */
@@ -58,7 +59,7 @@ export class Reducer {
     const position = event.position;
     if (!position) return this._handle(event);
     if (!this.position) {
-      this._hold(position, event);
+      this._hold(event, keyOf(position));
       return [];
     }
     const distance = position.offset - this.position.offset;
@@ -70,7 +71,7 @@ export class Reducer {
     }
     // After a contradiction the next event continues the other history: the log decides.
     if (this._contradicted || !sameEpoch || distance > 1) {
-      this._hold(position, event);
+      this._hold(event, keyOf(position));
       return this._recover();
     }
     return [...this._apply(position, event), ...this._drain()];
@@ -93,8 +94,7 @@ export class Reducer {
       if (this._contradicted) return outputs;
     }
     this._contradicted = !more && this._contradicts(top, top.id);
-    const recovers = more || otherHistory || this._contradicted;
-    return outputs.concat(recovers ? this._recover() : this._settle(top));
+    return outputs.concat(more || otherHistory || this._contradicted ? this._recover() : this._settle(top));
   }
 
   /** Start at `top`, the answer to a subscription without a position. */
@@ -122,6 +122,9 @@ export class Reducer {
       return restarts;
     }
     this._move(top);
+    // The state that is loaded after a reset lacks what the log stores after `top`, also if it had the same event before, and
+    // lost it.
+    this._ids.forEach((hasKey, id) => hasKey && this._ids.delete(id));
     return [...restarts, ...this._settle(top)];
   }
 
@@ -174,7 +177,7 @@ export class Reducer {
   private _handle(event: RealtimeEvent): Output[] {
     this._begun = true;
     if (this._ids.has(event.id)) return [];
-    this._ids.add(event.id);
+    this._ids.set(event.id, !!event.key);
     if (this._ids.size > STORED_IDS) deleteFirst(this._ids);
     return event.source === this._client ? [] : [{ do: 'deliver', event }];
   }
@@ -186,23 +189,20 @@ export class Reducer {
   }
 
   private _contradictsHeld({ id, position }: RealtimeEvent): boolean {
-    const held = position && this._heldEvents.get(keyOf(position.epoch, position.offset));
-    return held !== undefined && held !== null && held.id !== id;
+    return position != null && (this._heldEvents.get(keyOf(position))?.id ?? id) !== id;
   }
 
   /** Hold an event until the gap is filled; drop two that contradict each other, since the log decides. */
-  private _hold(position: Position, event: RealtimeEvent): void {
-    const key = keyOf(position.epoch, position.offset);
-    const first = this._heldEvents.get(key) ?? event;
-    this._heldEvents.delete(key);
-    if (first.id === event.id && this._heldEvents.size < CAPACITY) this._heldEvents.set(key, first);
+  private _hold(event: RealtimeEvent, key: string): void {
+    if (this._contradictsHeld(event)) this._heldEvents.delete(key);
+    else if (this._heldEvents.size < CAPACITY) this._heldEvents.set(key, event);
   }
 
   /** Apply held events that follow our position. */
   private _drain(): Output[] {
     const outputs: Output[] = [];
     while (this._heldEvents.size && this.position) {
-      const key = keyOf(this.position.epoch, this.position.offset + 1);
+      const key = keyOf(this.position, 1);
       const event = this._heldEvents.get(key);
       if (!event?.position) break;
       this._heldEvents.delete(key);
@@ -219,8 +219,8 @@ export class Reducer {
   }
 }
 
-function keyOf(epoch: string, offset: number): string {
-  return `${epoch}:${offset}`;
+function keyOf({ epoch, offset }: Position, distance = 0): string {
+  return `${epoch}:${offset + distance}`;
 }
 
 function isSame(one: Position, other: Position | null): boolean {
