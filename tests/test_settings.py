@@ -9,11 +9,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.backend.plugins import BUILT_IN, import_object
+from realtime_bridge.environment_settings import EnvironmentSettings
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.urls import is_loopback, redact
 from realtime_bridge.postgres.settings import PostgresSettings
-from realtime_bridge.settings import DEVELOPMENT_SECRET, EnvironmentSettings, Settings
+from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
 from realtime_bridge_backends.postgres import PostgresBackend
 from realtime_bridge_backends.pusher.settings import PusherSettings
 from realtime_bridge_backends.redis.settings import RedisSettings

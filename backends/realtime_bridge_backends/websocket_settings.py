@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
+from realtime_bridge.environment_settings import EnvironmentSettings, text_of
 from realtime_bridge.model.urls import is_well_formed
-from realtime_bridge.settings import EnvironmentSettings, text_of
 
 
 def _check_parts(url: str) -> str:

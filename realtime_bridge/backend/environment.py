@@ -8,7 +8,8 @@ from functools import cache
 from pydantic_settings import DotEnvSettingsSource
 
 from realtime_bridge.backend.plugins import BUILT_IN, import_object, installed_backends
-from realtime_bridge.settings import EnvironmentSettings, Settings
+from realtime_bridge.environment_settings import EnvironmentSettings
+from realtime_bridge.settings import Settings
 
 PREFIX = "REALTIME_"
 

@@ -5,9 +5,9 @@ from typing import ClassVar
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
+from realtime_bridge.environment_settings import EnvironmentSettings
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.postgres.scheme import has_other_scheme
-from realtime_bridge.settings import EnvironmentSettings
 
 
 class PostgresSettings(EnvironmentSettings):

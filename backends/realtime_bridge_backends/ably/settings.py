@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
-from realtime_bridge.settings import EnvironmentSettings, Port, text_of
+from realtime_bridge.environment_settings import EnvironmentSettings, Port, text_of
 from realtime_bridge_backends.ably.endpoint import ENDPOINT_PATTERN
 
 _ENDPOINT = text_of(ENDPOINT_PATTERN, "write the host alone; its port has a variable of its own")

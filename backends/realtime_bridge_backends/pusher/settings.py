@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
+from realtime_bridge.environment_settings import EnvironmentSettings, Port, text_of
 from realtime_bridge.model.urls import HOST_PATTERN
-from realtime_bridge.settings import EnvironmentSettings, Port, text_of
 
 _HOST = text_of(HOST_PATTERN, "write the host alone; its port has a variable of its own")
 

@@ -3,7 +3,7 @@
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
-from realtime_bridge.settings import EnvironmentSettings
+from realtime_bridge.environment_settings import EnvironmentSettings
 
 
 class RedisSettings(EnvironmentSettings):

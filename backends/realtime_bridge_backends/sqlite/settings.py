@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
+from realtime_bridge.environment_settings import EnvironmentSettings
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.settings import EnvironmentSettings
 
 
 def _check_absolute(path: str) -> str:

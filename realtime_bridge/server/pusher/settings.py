@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
+from realtime_bridge.environment_settings import EnvironmentSettings, text_of
 from realtime_bridge.protocol.pusher.signatures import PusherApp
-from realtime_bridge.settings import EnvironmentSettings, text_of
 
 
 def _either(name: str) -> AliasChoices:
