@@ -1,4 +1,4 @@
-/** Subscriptions of one client: a reducer and the handlers' queues for each channel. */
+/** Subscriptions of one client: received messages go in, calls of handlers and states of channels come out. */
 
 import { Store } from '../browser/store.js';
 import type { Timing } from '../machine/timing.js';
@@ -13,8 +13,8 @@ import type {
   Telemetry,
 } from '../types.js';
 import { HandlerQueue } from './handler-queue.js';
-import { Reducer } from './reducer.js';
 import type { Output, Page } from './reducer.js';
+import { Subscription } from './subscription.js';
 
 /** State of a channel without a subscription. */
 export const NOT_SUBSCRIBED: ChannelState = { phase: 'syncing', position: null, error: null };
@@ -29,17 +29,6 @@ export interface SubscriptionSetOptions {
   requested: (channel: string) => void;
   /** Called with channels that have no handlers any more. */
   ended: (channels: string[]) => void;
-}
-
-interface Subscription {
-  readonly name: string;
-  readonly reducer: Reducer;
-  readonly queues: Set<HandlerQueue>;
-  /** Position at which the last handlers left; outputs after it wait for the next ones. */
-  leftAt: Position | null;
-  waiting: ((queue: HandlerQueue) => void)[];
-  /** Reason why the server denies the channel. */
-  error: string | null;
 }
 
 /** Subscriptions of one client; methods that handle input return whether events must be read from the log. */
@@ -79,7 +68,7 @@ export class SubscriptionSet {
 
   /** True if no handler waits for its snapshot. */
   get loaded(): boolean {
-    return this.names.every((name) => !isLoading(this._subscriptions.get(name)));
+    return this.names.every((name) => !this._subscriptions.get(name)?.isLoading);
   }
 
   /** True if the client stays connected while the page is hidden. */
@@ -116,15 +105,14 @@ export class SubscriptionSet {
    */
   add(name: string, handlers: ChannelHandlers): () => void {
     const known = this._subscriptions.get(name);
-    const subscription = known && continues(known, handlers.position) ? known : this._open(name, handlers.position);
+    const position = handlers.position ?? null;
+    const subscription = known?.continues(position) ? known : this._open(name, position);
     const loaded = () => {
       this._publish(subscription);
       this._options.loaded();
     };
     const queue = new HandlerQueue(handlers, () => this._latest(subscription, handlers.snapshotKey), loaded, this._timing.resetSpacing);
-    subscription.queues.add(queue);
-    if (subscription.reducer.position && !handlers.position) queue.snapshot();
-    for (const call of subscription.waiting.splice(0)) call(queue);
+    subscription.add(queue, position);
     // Another subscriber shows that the channel may be allowed by now.
     if (subscription !== known || subscription.error !== null) this._request(subscription);
     else this._publish(subscription);
@@ -182,7 +170,7 @@ export class SubscriptionSet {
     subscription.error = message;
     subscription.reducer.interrupted();
     this._options.telemetry({ type: 'denied', channel: name, reason: message });
-    this._call(subscription, (queue) => queue.error({ channel: name, message }));
+    subscription.call((queue) => queue.error({ channel: name, message }));
     this._publish(subscription);
   }
 
@@ -216,15 +204,11 @@ export class SubscriptionSet {
     return subscription && subscription.error === null ? subscription : null;
   }
 
-  private _open(name: string, position: Position | undefined): Subscription {
+  private _open(name: string, position: Position | null): Subscription {
     const former = this._former.get(name);
     this._former.delete(name);
-    if (former && performance.now() < former.until && continues(former.subscription, position)) {
-      this._subscriptions.set(name, former.subscription);
-      return former.subscription;
-    }
-    const reducer = new Reducer({ client: this._options.client, position: position ?? null });
-    const subscription: Subscription = { name, reducer, queues: new Set(), leftAt: null, waiting: [], error: null };
+    const resumed = former && performance.now() < former.until && former.subscription.continues(position);
+    const subscription = resumed ? former.subscription : new Subscription(name, this._options.client, position);
     this._subscriptions.set(name, subscription);
     return subscription;
   }
@@ -237,10 +221,7 @@ export class SubscriptionSet {
 
   private _remove(subscription: Subscription, queue: HandlerQueue): void {
     queue.end();
-    // Removed twice, the handlers must not end a later subscription to the same channel.
-    if (!subscription.queues.delete(queue) || subscription.queues.size) return;
-    subscription.leftAt = subscription.reducer.position;
-    this._ending ??= setTimeout(() => this._end(), this._timing.leaveDelay);
+    if (subscription.remove(queue)) this._ending ??= setTimeout(() => this._end(), this._timing.leaveDelay);
   }
 
   /** End the subscriptions without handlers. */
@@ -279,13 +260,6 @@ export class SubscriptionSet {
     this._publish(subscription);
   }
 
-  /** Call the queue of each handler; without handlers, that of the next one. */
-  private _call(subscription: Subscription, call: (queue: HandlerQueue) => void): void {
-    if (!subscription.queues.size) subscription.waiting.push(call);
-    // A copy: handlers may be added or removed during a call.
-    for (const queue of [...subscription.queues]) call(queue);
-  }
-
   private _performRecovered(subscription: Subscription, outputs: Output[]): boolean {
     const events = outputs.filter((output) => output.do === 'deliver').length;
     if (events) this._options.telemetry({ type: 'recovery', channel: subscription.name, events });
@@ -306,7 +280,7 @@ export class SubscriptionSet {
     for (const output of outputs) {
       if (output.do === 'recover') recover = true;
       else if (output.do === 'restart') this._restart(subscription, output.reason, output.position);
-      else this._call(subscription, (queue) => queue.event(output.event));
+      else subscription.call((queue) => queue.event(output.event));
     }
     return recover;
   }
@@ -314,15 +288,13 @@ export class SubscriptionSet {
   private _restart(subscription: Subscription, reason: ResetReason, position: Position | null): void {
     const { name } = subscription;
     this._options.telemetry({ type: 'reset', channel: name, reason });
-    this._call(subscription, (queue) => queue.reset({ channel: name, reason, position }));
+    subscription.call((queue) => queue.reset({ channel: name, reason, position }));
     this._publish(subscription);
   }
 
   private _publish(subscription: Subscription): void {
-    const { name, reducer, error } = subscription;
-    if (this._subscriptions.get(name) !== subscription) return;
-    const phase = reducer.phase === 'current' && isLoading(subscription) ? 'syncing' : reducer.phase;
-    this._store(name).merge({ phase, position: reducer.position, error });
+    const { name, state } = subscription;
+    if (this._subscriptions.get(name) === subscription) this._store(name).merge(state);
   }
 
   /**
@@ -340,13 +312,4 @@ export class SubscriptionSet {
   private _queues(): HandlerQueue[] {
     return [...this._subscriptions.values()].flatMap(({ queues }) => [...queues]);
   }
-}
-
-/** Return whether handlers that resume from `position` continue a subscription; without a position, each does. */
-function continues({ queues, leftAt }: Subscription, position: Position | undefined): boolean {
-  return !!queues.size || !position || (position.epoch === leftAt?.epoch && position.offset === leftAt.offset);
-}
-
-function isLoading(subscription: Subscription | undefined): boolean {
-  return [...(subscription?.queues ?? [])].some((queue) => queue.isLoading);
 }
