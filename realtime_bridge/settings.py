@@ -12,7 +12,7 @@ from pydantic_settings import SettingsConfigDict
 
 from realtime_bridge.environment_settings import Count, EnvironmentSettings, Names, text_of
 from realtime_bridge.errors import ConfigurationError
-from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.origins import normalize_origins
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.secret_list import check_secrets, split_secrets

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Self
 
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.push import Backend, PushLimits
-from realtime_bridge.model.event import MAX_DATA_BYTES, Event
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings

@@ -11,6 +11,13 @@ from msgspec.structs import astuple, replace
 from realtime_bridge.compiled import twin
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import PRESENCE, check_channel, check_event_channel
+from realtime_bridge.model.event_data import (
+    BROWSER_INTEGERS,
+    MAX_DATA_BYTES,
+    check_size,
+    encode_data,
+    encode_large_integers,
+)
 from realtime_bridge.model.ids import event_id
 from realtime_bridge.model.key_write import Fold, KeyWrite, Take, Will, check_key_write
 from realtime_bridge.model.position import MAX_LABEL, Position, is_label
@@ -19,12 +26,6 @@ from realtime_bridge.model.traceparent import valid_traceparent
 
 if TYPE_CHECKING:
     from inspect import Signature
-
-MAX_DATA_BYTES = 1024 * 1024
-"""Longest data of an event, in bytes of JSON."""
-
-MAX_DEPTH = 254
-"""Most levels of nested arrays and objects in the data of an event: the limit of orjson."""
 
 MAX_EVENT_NAME = 200
 """Longest name of an event, in characters: that of Pusher, whose libraries publish here too."""
@@ -63,9 +64,6 @@ class _EventMeta(StructMeta):
             created = _construct(cls, *astuple(created))
         return _with_options(created, **options) if options else created
 
-
-_BROWSER_INTEGERS = orjson.OPT_STRICT_INTEGER
-"""Option of orjson that refuses integers beyond 2^53."""
 
 # The constructor of msgspec itself, without the checks above.
 _construct: Callable[..., Any] = StructMeta.__call__
@@ -250,7 +248,7 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         return _construct, (Event, *astuple(self))
 
 
-@twin(Event, orjson.dumps, _BROWSER_INTEGERS, MAX_DATA_BYTES)
+@twin(Event, orjson.dumps, BROWSER_INTEGERS, MAX_DATA_BYTES)
 def create_event(
     channel: str,
     event: str,
@@ -276,14 +274,14 @@ def create_event(
     _check_name(event)
     has_large_integers = False
     try:  # without a call: each publish pays for it
-        body = orjson.dumps(data, None, _BROWSER_INTEGERS)
+        body = orjson.dumps(data, None, BROWSER_INTEGERS)
     except TypeError as error:
-        body, has_large_integers = _encode_large_integers(data, error), True
+        body, has_large_integers = encode_large_integers(data, error), True
     created: Event = _construct(
         Event,
         channel,
         event,
-        _check_size(body),
+        check_size(body),
         event_id() if id is None else _check_label("id", id),
         key if key is None else _check_label("key", key),
         source if source is None else _check_label("source", source),
@@ -369,37 +367,4 @@ def _check_will(will: Any) -> Will | None:
         return will
     if not isinstance(will, dict) or not {"event"} <= will.keys() <= {"event", "data"}:
         raise InvalidEventError('Bad will: give an object {"event": …, "data": …}')
-    return Will(_check_name(will["event"]), _encode(will.get("data")))
-
-
-def _encode(data: Any) -> bytes:
-    try:
-        return _check_size(orjson.dumps(data))
-    except TypeError as error:
-        raise _not_json(error) from error
-
-
-def _encode_large_integers(data: Any, failure: TypeError) -> bytes:
-    """Return data with integers that browsers round, as JSON; raise another failure."""
-    if "53-bit" not in str(failure):
-        raise _not_json(failure) from failure
-    try:
-        return orjson.dumps(data)
-    except TypeError as other:  # the first failure hid this one
-        raise _not_json(other) from other
-
-
-def _check_size(body: bytes) -> bytes:
-    if len(body) > MAX_DATA_BYTES:
-        raise InvalidEventError(
-            f"The data is {len(body):,} bytes of JSON, over the limit of {MAX_DATA_BYTES:,}. "
-            "Store it elsewhere and publish its address"
-        )
-    return b"%b" % body  # a copy: the buffer of orjson occupies a kilobyte
-
-
-def _not_json(error: TypeError) -> InvalidEventError:
-    hint = ", and text for so large an integer" if "64-bit" in str(error) else ""
-    return InvalidEventError(
-        f"The data is not JSON: {error}. Use dict, list, str, int, float, bool and None{hint}"
-    )
+    return Will(_check_name(will["event"]), encode_data(will.get("data")))

@@ -16,7 +16,8 @@ from realtime_bridge.errors import (
     KeyOwnedError,
 )
 from realtime_bridge.model.declaration import Publication, publication_events, published_event
-from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event, create_event
+from realtime_bridge.model.event import MAX_BATCH, Event, create_event
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.event_pusher import EventPusher
 from realtime_bridge.publishing.jobs_and_streams import JobsAndStreams

@@ -24,7 +24,8 @@ from realtime_bridge.errors import (
     RateLimitedError,
 )
 from realtime_bridge.model.channel import CONTROL
-from realtime_bridge.model.event import MAX_DATA_BYTES, Event
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.protocol.publishing.circuit_breaker import CircuitBreaker, FailbackPolicy
 from realtime_bridge.publishing.timing import FailoverTiming
 

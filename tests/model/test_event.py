@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from realtime_bridge import Event, InvalidEventError, Position
-from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.position import MAX_OFFSET
 
 JSON = st.recursive(

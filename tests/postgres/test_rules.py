@@ -11,7 +11,7 @@ import pytest
 
 from realtime_bridge import ConfigurationError, Event, InvalidEventError
 from realtime_bridge.cli.postgres import connect
-from realtime_bridge.model.event import MAX_DATA_BYTES, MAX_DEPTH
+from realtime_bridge.model.event_data import MAX_DATA_BYTES, MAX_DEPTH
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.retention import Retention

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from realtime_bridge import ConfigurationError, Event, user_channel
-from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.retention import Retention

@@ -16,7 +16,7 @@ from realtime_bridge import (
     Receipt,
 )
 from realtime_bridge.backend.push import Backend, PushLimits
-from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.publishing.failover import CHANNEL, Failover, FailoverTarget
 from realtime_bridge.publishing.timing import FailoverTiming

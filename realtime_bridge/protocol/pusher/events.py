@@ -4,8 +4,9 @@ import orjson
 from msgspec import Struct, json
 from msgspec.structs import replace
 
-from realtime_bridge.model.event import MAX_DEPTH, Event
+from realtime_bridge.model.event import Event
 from realtime_bridge.model.event import create_event as create_our_event
+from realtime_bridge.model.event_data import MAX_DEPTH
 from realtime_bridge.protocol.pusher.names import decode_name, encode_name
 
 _LINES = bytes.maketrans(b"\r\n", b"  ")

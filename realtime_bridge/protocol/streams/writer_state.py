@@ -12,7 +12,8 @@ from realtime_bridge.errors import (
     StreamStoppedError,
     StreamSupersededError,
 )
-from realtime_bridge.model.event import MAX_DATA_BYTES, Event
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.key_write import KeyWrite, Refusal
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.protocol.streams.snapshot import ENDED, PART, STARTED, stream_key

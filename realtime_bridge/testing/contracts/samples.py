@@ -3,7 +3,8 @@
 from typing import Any
 
 from realtime_bridge.model import ids
-from realtime_bridge.model.event import MAX_DATA_BYTES, Event
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 
 HARD_DATA: dict[str, Any] = {
     "nothing": None,

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from realtime_bridge.model.event import MAX_DATA_BYTES, Event
+from realtime_bridge.model.event import Event
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.page import PAGE_BYTES, PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt

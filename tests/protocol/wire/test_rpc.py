@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_bridge.errors import InvalidEventError
-from realtime_bridge.model.event import MAX_BATCH, MAX_DATA_BYTES, Event
+from realtime_bridge.model.event import MAX_BATCH, Event
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt

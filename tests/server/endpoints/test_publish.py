@@ -10,7 +10,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime_bridge.errors import BackendUnavailableError
-from realtime_bridge.model.event import MAX_DATA_BYTES
+from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.protocol.wire import rpc
 from realtime_bridge.protocol.wire.rpc import MAX_CALL_BYTES, signed_headers
 from realtime_bridge_backends.websocket import WebSocketBackend
