@@ -67,10 +67,10 @@ class LinkInputs(Transitions):
             self._give_up("the server does not answer on the socket")
 
     def _on_beat(self) -> None:
+        assert self._socket is not None  # without a socket, the timer is cancelled
         before = self.trouble
-        if self._socket is not None:
-            self._links[self._socket].is_lagging = True
-            self._do("ping", self._socket)
+        self._links[self._socket].is_lagging = True
+        self._do("ping", self._socket)
         self._on_trouble_changed(before)
 
     def _on_stale(self) -> None:

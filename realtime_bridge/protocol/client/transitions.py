@@ -130,7 +130,7 @@ class Transitions(State):
                 self._describe("renew")
             case "retry":
                 self._describe_later()
-            case "final":
+            case _:  # "final"
                 self._rest("DENIED", reason)
                 self._may_return = True
 

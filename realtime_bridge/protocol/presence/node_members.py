@@ -227,8 +227,7 @@ class NodeMembers:
         for more in list(self._more.values()):
             data = self._number_of(more)
             if data is None and more.announced is None:
-                if self._users[more.channel] <= self._limit:
-                    del self._more[more.channel]
+                del self._more[more.channel]
             elif data != more.announced and now >= more.next_at:
                 more.next_at = now + MORE_INTERVAL
                 announcements.append(self._counted(more, data))

@@ -79,7 +79,7 @@ class KeyOwner:
                 self.has_end, self.is_lapsed = True, event.fold == "lapse"
                 if not self.is_lapsed:
                     self.noted = 0
-            case "note":
+            case _:  # "note"
                 self.noted = offset_of(event)
                 return  # a note may come from others: it restarts no lease
         if write is not None and write.fold != "lapse":
@@ -168,7 +168,7 @@ class KeyState(KeyOwner):
                 if not self.is_lapsed:
                     # They were for the run that ended: the next one must not follow them.
                     self._notes = {}
-            case "note":
+            case _:  # "note"
                 self._note(event)
 
     def lapse(self, offset: int) -> Event:

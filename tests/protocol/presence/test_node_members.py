@@ -2,6 +2,7 @@
 
 from math import inf
 
+from realtime_bridge.model.receipt import Lease
 from realtime_bridge.protocol.presence.node_members import (
     JOINED,
     LEFT,
@@ -129,6 +130,7 @@ def test_lost_member_is_announced_again_unless_it_left() -> None:
     members.settle(join)
     members.lose(join.member)
     assert announce(members, 1) == [(JOINED, "ada", "n-1")]
+    assert members.lease_of(join.member) == Lease(CHANNEL, "n-1", "n")
     members.leave(CHANNEL, "ada", [1], now=1)
     members.lose(join.member)
     assert announce(members, 3) == []

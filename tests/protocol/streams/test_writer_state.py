@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime_bridge.errors import StreamFullError, StreamStoppedError, StreamSupersededError
+from realtime_bridge.errors import (
+    InvalidEventError,
+    StreamFullError,
+    StreamStoppedError,
+    StreamSupersededError,
+)
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.model.retention import Retention
@@ -17,6 +22,7 @@ from realtime_bridge.protocol.publishing.history import History
 from realtime_bridge.protocol.streams.writer_state import PART_BYTES, WAITING_BYTES, StreamState
 
 CHANNEL, KEY = "chat.1", "stream-m1"
+OPTIONS: dict[str, Any] = {"format": "text", "meta": None, "pace": 0.05}
 
 
 class Log:
@@ -41,7 +47,7 @@ class Log:
 
 
 def writer(attempt: str = "A", *, pace: float = 0.05) -> StreamState:
-    options: dict[str, Any] = {"format": "text", "meta": None, "pace": pace}
+    options = OPTIONS | {"pace": pace}
     return StreamState(CHANNEL, "m1", attempt=attempt, nonce=f"nonce-{attempt}", **options)
 
 
@@ -95,6 +101,7 @@ def test_one_batch_is_in_flight() -> None:
     add(stream, "b")
     assert (stream.wake_at(), stream.next_batch(9.0)) == (None, [])
     assert stream.batch_again() == batch
+    assert not stream.is_done
     stream.accept(log.append(batch))
     assert stream.wake_at() == 0.05
 
@@ -191,6 +198,25 @@ def test_full_stream_takes_no_items_but_its_end() -> None:
         "stream.ended",
         {"stream": "m1", "state": "failed", "error": "too long", "by": None},
     )
+
+
+def test_item_over_the_limit_of_events_is_refused() -> None:
+    stream, log = StreamState(CHANNEL, "m1", attempt="A", nonce="n", **OPTIONS, limit=100), Log()
+    with pytest.raises(InvalidEventError, match="The item has 99 bytes, over the limit of 98"):
+        add(stream, "x" * 97)
+    add(stream, "x" * 96)
+    drain(stream, log)
+    assert log.items() == ["x" * 96]
+
+
+def test_stream_that_gave_up_publishes_nothing_more() -> None:
+    stream = writer()
+    add(stream, "a")
+    stream.next_batch(0.0)
+    stream.end("completed")
+    stream.give_up()
+    assert (stream.state, stream.is_done, stream.wake_at()) == ("failed", True, None)
+    assert stream.next_batch(9.0) == []
 
 
 def test_items_that_wait_are_bounded() -> None:
