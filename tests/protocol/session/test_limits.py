@@ -51,6 +51,13 @@ class TestRate:
         assert (code, error_code) == (4429, 429)
         assert message == "over 20 frames a second"
 
+    def test_frames_that_are_no_messages_count_too(self) -> None:
+        session = admitted()
+        for _ in range(40):
+            assert session.receive_frame(0.0) == []
+        assert failure(session.receive_frame(0.0))[:2] == (4429, 429)
+        assert session.receive_frame(0.0) == []
+
     def test_steady_rate_is_never_limited(self) -> None:
         session = admitted()
         for second in range(100):

@@ -59,6 +59,15 @@ class TestSubscribing:
             ("job.7", None)
         ]
 
+    def test_bad_position_is_denied_and_connection_continues(self) -> None:
+        session = admitted()
+        bad = frame("subscribe", channel="job.7", position={"epoch": "x", "offset": 1})
+        code, message = refusal(session.receive(bad, 0.0))
+        assert (code, "position" in message) == (400, True)
+        assert requested(session.receive(frame("subscribe", channel="job.7"), 0.0)) == [
+            ("job.7", None)
+        ]
+
     def test_one_channel_too_many_is_refused_until_another_is_left(self) -> None:
         session = subscribed("a", "b", channels=2)
         assert refusal(session.receive(frame("subscribe", channel="c"), 0.0))[0] == 429
