@@ -33,6 +33,7 @@ from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.base import ServerConnection
 from realtime_bridge.server.pusher.client_events import ClientEvents
 from realtime_bridge.server.pusher.door import PusherServices
+from realtime_bridge.server.pusher.seat import Seat
 
 _logger = logging.getLogger("realtime_bridge.server")
 
@@ -63,26 +64,19 @@ class PusherConnection(ServerConnection):
     transport = "pusher"
 
     __slots__ = (
-        "_channels", "_client_events", "_counts", "_door", "_holders", "_is_signed",
-        "_known_revocation", "_members", "_principal", "_rooms", "_seat", "_session", "_source",
-        "address", "origin",
+        "_channels", "_client_events", "_counts", "_door", "_holders", "_known_revocation",
+        "_members", "_principal", "_rooms", "_session", "_source", "seat",
     )  # fmt: skip
 
     def __init__(self, services: PusherServices) -> None:
         super().__init__(services)
-        self.address: str | None = None
-        """Address that counts the socket, until the client proves more."""
-        self.origin: str = ""
-        """Address of the client, whatever it proves."""
         self._door = door = services.door
+        self.seat: Seat = Seat(door, services.registry)
+        """Place of the connection in the counts of addresses and users."""
         self._rooms, self._counts = services.rooms, services.counts
         self._principal: Principal | None = None
         # A signature names the socket and no time: it may be from before any later revocation.
         self._known_revocation = services.access.revocations.latest
-        self._is_signed = False
-        """True while the connection counts among those of its address that have no user."""
-        self._seat: str | None = None
-        """User whose connections this one counts among: of a sign-in or of a presence channel."""
         self._members: dict[str, PresentMember] | None = None
         """User of each presence channel; most connections have none."""
         self._channels: dict[str, ChannelSubscription] = {}
@@ -137,11 +131,7 @@ class PusherConnection(ServerConnection):
         services.timers.cancel(self)
         for name in list(self._channels):
             self._leave(name)
-        self._release_address()
-        self._release_signed()
-        if self._seat is not None:
-            services.registry.release_slot(self._seat)
-            self._seat = None
+        self.seat.release()
         self._principal = None
 
     def receive(self, message: str | bytes) -> None:
@@ -288,7 +278,7 @@ class PusherConnection(ServerConnection):
             if not (member := self._admit(name, command.member)):
                 return
             holder = self._signed_principal(member.user)
-        if name.startswith(SIGNED) and not self._count_signed():
+        if name.startswith(SIGNED) and not self.seat.take_signed():
             self._deny(name, "LimitReached", _TOO_MANY_SIGNED, PusherCode.OVER_QUOTA)
             return
         self._holders[name] = holder
@@ -330,7 +320,7 @@ class PusherConnection(ServerConnection):
         if name.startswith(SIGNED):
             return
         budget, timing = self._services.budget, self._services.timing
-        payer = self._principal.user if self._principal else f"address {self.origin}"
+        payer = self._principal.user if self._principal else f"address {self.seat.origin}"
         while not budget.spend(payer, 1, time.monotonic()):  # noqa: ASYNC110 -- time refills it
             await asyncio.sleep(timing.restart)
 
@@ -360,7 +350,7 @@ class PusherConnection(ServerConnection):
         if not self._services.presence.is_served:
             self._deny(name, "LimitReached", _NO_PRESENCE, _NOT_SERVED)
             return None
-        if self._seat is None and not self._take_seat(member.user):
+        if self.seat.user is None and not self.seat.take_user(member.user):
             self._deny(name, "LimitReached", _TOO_MANY, PusherCode.OVER_QUOTA)
             return None
         self._members = (self._members or {}) | {name: member}
@@ -373,46 +363,13 @@ class PusherConnection(ServerConnection):
             channel = presence_channel(decode_name(name))
             self._services.presence.remove(channel, member.user, self)
 
-    def _take_seat(self, user: str) -> bool:
-        """Count the connection among those of a user, in place of another user."""
-        registry = self._services.registry
-        if self._seat == user:
-            return True
-        if not registry.acquire_slot(user):
-            return False
-        if self._seat is not None:
-            registry.release_slot(self._seat)
-        self._seat = user
-        self._release_address()
-        self._release_signed()
-        return True
-
-    def _count_signed(self) -> bool:
-        """Count a connection of a known user, or of an address whose user nothing names."""
-        if self._seat is None and not self._is_signed:
-            self._is_signed = self._door.acquire_signed(self.origin)
-            if not self._is_signed:
-                return False
-            self._release_address()
-        return True
-
-    def _release_signed(self) -> None:
-        if self._is_signed:
-            self._door.release_signed(self.origin)
-            self._is_signed = False
-
-    def _release_address(self) -> None:
-        if self.address is not None:
-            self._door.release_anonymous(self.address)
-            self.address = None
-
     def _sign_in(self, command: SignIn) -> None:
         if self._principal is None:
             principal = self._signed_principal(command.user)
             if not self._services.access.revocations.allow(principal):
                 self._perform(self._session.reject(PusherCode.UNAUTHORIZED, _REVOKED))
                 return
-            if not self._take_seat(command.user):
+            if not self.seat.take_user(command.user):
                 self._perform(self._session.reject(PusherCode.OVER_QUOTA, _TOO_MANY))
                 return
             self._principal = principal

@@ -51,7 +51,7 @@ def fast_upgrade(
 
         def connect(transport: asyncio.Transport, connections: set[Any]) -> asyncio.Protocol:
             connection = FastPusherConnection(services, transport, connections)
-            connection.address = connection.origin = address
+            connection.seat.begin(address)
             connection.open()
             return connection
 

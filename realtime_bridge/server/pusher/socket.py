@@ -27,7 +27,7 @@ async def serve(
     address = str(client[0]) if client else ""
     services.door.acquire_anonymous(address)
     connection = PusherWebSocket(services, receive, send)
-    connection.address = connection.origin = address
+    connection.seat.begin(address)
     try:
         await send({"type": "websocket.accept"})
         await connection.serve(connection.open)
