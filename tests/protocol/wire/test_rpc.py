@@ -14,7 +14,7 @@ from realtime_bridge.model.event import MAX_BATCH, Event
 from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
-from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.model.receipt import Lease, Receipt
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.wire import messages, rpc
 from realtime_bridge.protocol.wire.messages import ProtocolError
@@ -149,3 +149,12 @@ def test_malformed_list_of_channels_is_rejected() -> None:
     for malformed in malformed_lists:
         with pytest.raises(ProtocolError, match="send a list of names"):
             rpc.unpack_channels(malformed)
+
+
+def test_malformed_leases_are_rejected() -> None:
+    lease = Lease("job.7", "job-a1", "A")
+    assert rpc.unpack_leases(json_round_trip([rpc.pack_lease(lease)])) == [lease]
+    malformed_lists: list[object] = [None, {}, "job.7", [7], [{"channel": "job.7", "key": "a"}]]
+    for malformed in malformed_lists:
+        with pytest.raises(ProtocolError, match="send a list of objects with channel, key and"):
+            rpc.unpack_leases(malformed)
