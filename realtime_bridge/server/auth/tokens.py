@@ -210,7 +210,7 @@ def _hold(claims: Any, audience: str, issuer: str, now: float) -> bool:
         and type(claims.get("exp")) is int
         and claims["exp"] > now
         and type(claims.get("iat")) in (int, float)
-        and claims["iat"] <= now
+        and claims["iat"] <= now + SKEW_SECONDS
         and "nbf" not in claims
     )
 
