@@ -1,6 +1,7 @@
 """JavaScript client for browsers, served from the installed package."""
 
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,8 @@ FOLDER = Path(__file__).parent.parent / "static"
 MAIN = "client.js"
 
 
-def names() -> list[str]:
+@cache
+def names() -> Sequence[str]:
     """Return the names of the client's main file and of the files it loads on demand."""
     return sorted({MAIN, *(path.name for path in FOLDER.glob("client-*.js"))})
 
