@@ -1,5 +1,6 @@
 """Small deployments with faults: the invariants of docs/specification.md §8 hold."""
 
+import gc
 import os
 import random
 import subprocess
@@ -23,6 +24,7 @@ from realtime_bridge.testing.simulation import (
     search,
     simulate,
 )
+from realtime_bridge.testing.simulation.node import Node
 
 TIMEOUT = 100.0
 
@@ -96,6 +98,16 @@ def test_trace_does_not_depend_on_the_process() -> None:
         for seed in ("1", "2")
     }
     assert len(traces) == 1
+
+
+def test_run_leaves_none_of_its_servers_behind() -> None:
+    def count() -> int:
+        return sum(isinstance(item, Node) for item in gc.get_objects())
+
+    before = count()
+    for seed in range(3):
+        Simulation(seed).run()
+    assert count() <= before
 
 
 def test_given_faults_happen() -> None:

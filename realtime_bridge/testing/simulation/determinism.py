@@ -32,28 +32,31 @@ def deterministic(loop: VirtualLoop, seed: object) -> Iterator[None]:
     was_collecting = gc.isenabled()
     # Its default clock is taken when it is imported: not from a run, which ends.
     load_backend("memory")
-    # A collection in the middle would run finalizers at a moment that depends on memory.
+    # A collection in the middle would run finalizers at a moment that depends on memory. The one at
+    # the end looks at the objects of this run alone: the modules' objects are many.
     gc.disable()
+    gc.freeze()
     random.seed(f"{seed} numbers")
     sys.unraisablehook = _ignore
     try:
         clocks = _clocks(loop)
         with (
             warnings.catch_warnings(action="ignore"),
-            # A killed node gives back neither its signals nor its place among the local servers:
-            # it would stay there, with all of its run.
             _replaced(signal, getsignal=_no_handler),
-            without_local_servers(),
             _replaced(os, urandom=drawn.randbytes),
             _replaced(time, **clocks),
             # PyJWT's clock, which Python itself does not take from `time`.
             _replaced(jwt.api_jwt, datetime=_datetime(clocks["time"])),
         ):
-            yield
-            gc.collect(0)
+            # A killed node gives back neither its signals nor its place among the local servers:
+            # it would stay there, with all of its run.
+            with without_local_servers():
+                yield
+            gc.collect()
     finally:
         random.setstate(state)
         sys.unraisablehook = hook
+        gc.unfreeze()
         if was_collecting:
             gc.enable()
 

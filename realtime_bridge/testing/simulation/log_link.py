@@ -78,13 +78,13 @@ class LogConnection:
 
         """
         try:
-            async with asyncio.timeout(CALL_SECONDS):
-                await self.link.up.traverse()
-                self._check()
-                result = work()
-                if self.answer_delay:
-                    await asyncio.sleep(self.answer_delay)
-                await self.link.down.traverse()
+            deadline = self.loop.now + CALL_SECONDS
+            await self.link.up.traverse(deadline=deadline)
+            self._check()
+            result = work()
+            if self.answer_delay:
+                await self.loop.sleep(self.answer_delay, deadline)
+            await self.link.down.traverse(deadline=deadline)
         except TimeoutError as error:
             raise BackendUnavailableError("the log did not answer in time") from error
         self._check()

@@ -191,8 +191,9 @@ class LogStore:
 
     def _end_silent_owners(self, name: str, first: Collection[str] = ()) -> list[Event]:
         channel = self._channel(name)
-        before = full_position(channel.history.top)
+        top = channel.history.top
         lapsed = channel.lapse(*self._now(), first)
+        before = full_position(top)
         for event in lapsed:
             self._record(event, event, before)
             before = full_position(event.position)

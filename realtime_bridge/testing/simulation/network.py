@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
+from math import inf
 from random import Random
 from typing import Any
 
-from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
+from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop, set_result
 
 SOCKET_BYTES = 4_096
 """Bytes that a socket takes before its sender has to wait."""
@@ -65,18 +66,20 @@ class Direction:
             seconds += size / self.bytes_per_second
         return seconds + (random.choice(RETRANSMISSIONS) if random.random() < LOSS_SHARE else 0.0)
 
-    async def traverse(self, size: int = 0) -> None:
-        """Wait as long as a message takes, and while this direction is blocked."""
-        await asyncio.sleep(self.latency(size))
+    async def traverse(self, size: int = 0, deadline: float = inf) -> None:
+        """Wait as long as a message takes, and while this direction is blocked.
+
+        Raises:
+            TimeoutError: the message has not arrived by the deadline.
+
+        """
+        loop = self._loop
+        await loop.sleep(self.latency(size), deadline)
         while self._blocks:
-            passed = self._loop.create_future()
-            self.when_open(partial(_finish, passed))
-            await passed
-
-
-def _finish(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+            passed = loop.create_future()
+            self.when_open(partial(set_result, passed))
+            async with asyncio.timeout_at(None if deadline == inf else deadline):
+                await passed
 
 
 class Link:

@@ -5,7 +5,9 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
-from weakref import WeakKeyDictionary
+
+LEAST_TASKS = 64
+"""Tasks of a process from which on those that have ended are dropped."""
 
 
 class VirtualHandle(asyncio.TimerHandle):
@@ -14,13 +16,17 @@ class VirtualHandle(asyncio.TimerHandle):
     __slots__ = ("args", "callback", "context", "is_cancelled", "moment")
 
     def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: Context | None,
+        moment: float,
     ) -> None:
         self.callback: Callable[..., object] = callback
         self.args: tuple[Any, ...] = args
         self.context: Context = copy_context() if context is None else context
         self.is_cancelled: bool = False
-        self.moment: float = 0.0
+        self.moment: float = moment
 
     def __repr__(self) -> str:
         return f"<{self.callback!r} at {self.moment:.3f}>"
@@ -52,8 +58,9 @@ class Process:
         self.name: str = name
         self.clock_offset: float = clock_offset
         self.is_frozen: bool = False
-        self.tasks: WeakKeyDictionary[asyncio.Task[Any], None] = WeakKeyDictionary()
+        self._tasks: list[asyncio.Task[Any]] = []
         """Tasks in the order of their start; a task may have ended."""
+        self._most_tasks = LEAST_TASKS
         self.context: Context = copy_context()
         """Context of everything that this process runs."""
         self.parked: deque[VirtualHandle] = deque()
@@ -63,11 +70,19 @@ class Process:
     @property
     def is_running(self) -> bool:
         """True while a task has not ended."""
-        return not all(task.done() for task in self.tasks)
+        return not all(task.done() for task in self._tasks)
+
+    def add_task(self, task: asyncio.Task[Any]) -> None:
+        """Add a task that starts."""
+        # A weak reference, or a callback at each end, costs more.
+        if len(self._tasks) >= self._most_tasks:
+            self._tasks = [task for task in self._tasks if not task.done()]
+            self._most_tasks = max(LEAST_TASKS, 2 * len(self._tasks))
+        self._tasks.append(task)
 
     def cancel_tasks(self) -> None:
         """Cancel all tasks, as at the end of the process."""
-        for task in list(self.tasks):
+        for task in list(self._tasks):
             task.cancel()
 
 

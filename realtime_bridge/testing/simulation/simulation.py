@@ -293,6 +293,11 @@ class Simulation:
         self.loop.is_stopping = True
         self.loop.run_until_time(self.loop.now + STOP_SECONDS)
         self.loop.close()
+        # The collection after the run finds what nothing refers to: a long search would grow.
+        for parts in (self.nodes, self.pages, self.workers):
+            parts.clear()
+        for name in ("store", "checker", "_queue", "_tasks"):
+            vars(self).pop(name, None)
 
 
 @cache

@@ -103,11 +103,11 @@ class StatusChecker:
 
     def check_way(self, page: Page) -> None:
         """Check that a client does not show `Real-time` while its server has no log (I17)."""
+        if page.status != "realtime" or not self._is_active(page):
+            return
         network = page.network
         connections = [*network.sockets, *network.exchanges]
-        if page.status != "realtime" or not self._is_active(page) or not connections:
-            return
-        if all(connection.node.log.is_refused for connection in connections):
+        if connections and all(connection.node.log.is_refused for connection in connections):
             cut = min(connection.node.log.refused_since for connection in connections)
             opened = min(connection.opened_at for connection in connections)
             since = max(cut, opened, page.status_since, page.excused_until(self._loop.now))

@@ -1,12 +1,13 @@
 """Event loop in virtual time: it jumps from one timer to the next."""
 
 import asyncio
-import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
 from contextvars import Context
+from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import Any, TypeVar, TypeVarTuple
 
 from realtime_bridge.testing.simulation.process import Process, VirtualHandle, current_process
@@ -32,12 +33,18 @@ class VirtualTask(asyncio.Task[T]):
     """Task whose place in a set depends on its number, not on its address in memory."""
 
     # Sets of tasks, as a task group has one, are walked in the order of their hashes.
-    def __init__(self, coroutine: Coroutine[Any, Any, T], number: int, **options: Any) -> None:
-        self._number = number
-        super().__init__(coroutine, **options)
+    __slots__ = ("number",)
+
+    number: int
 
     def __hash__(self) -> int:
-        return self._number
+        return self.number
+
+
+def set_result(future: asyncio.Future[None]) -> None:
+    """End a future that waits for nothing but a moment."""
+    if not future.done():
+        future.set_result(None)
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -82,6 +89,26 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Start a task in a process."""
         return self.create_task(work, context=process.context)
 
+    async def sleep(self, seconds: float, deadline: float = inf) -> None:
+        """Wait some seconds, as asyncio's `sleep` does; it costs less.
+
+        Raises:
+            TimeoutError: the deadline comes before.
+
+        """
+        end = self.now + seconds
+        if not seconds:
+            await asyncio.sleep(0)
+            return
+        passed = self.create_future()
+        timer = self.call_at(min(end, deadline), set_result, passed)
+        try:
+            await passed
+        finally:
+            timer.cancel()
+        if end > deadline:
+            raise TimeoutError
+
     def freeze(self, process: Process) -> None:
         """Stop a process; its callbacks wait."""
         process.is_frozen = True
@@ -102,7 +129,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> VirtualHandle:
         """Run a callback after those that are ready."""
-        handle = VirtualHandle(callback, args, context)
+        handle = VirtualHandle(callback, args, context, 0.0)
         self._ready.append(handle)
         return handle
 
@@ -120,7 +147,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> VirtualHandle:
         """Run a callback after some seconds."""
-        return self._add_timer(self.now + delay, VirtualHandle(callback, args, context))
+        return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(
         self,
@@ -130,7 +157,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> VirtualHandle:
         """Run a callback at a moment."""
-        return self._add_timer(when, VirtualHandle(callback, args, context))
+        handle = VirtualHandle(callback, args, context, when)
+        # The number keeps the order of callbacks at one moment.
+        heappush(self._timers, (when, next(self._numbers), handle))
+        return handle
 
     def create_future(self) -> "asyncio.Future[Any]":
         """Return a future."""
@@ -142,9 +172,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Start a task; it belongs to the process of its context."""
         context = options.get("context")
         process = context[current_process] if context else current_process.get()
-        task = VirtualTask(coro, next(self._numbers), loop=self, **options)  # type: ignore[arg-type]
+        # In two steps: asyncio puts the task into a set before its constructor returns.
+        task: VirtualTask[T] = VirtualTask.__new__(VirtualTask)
+        task.number = next(self._numbers)
+        asyncio.Task.__init__(task, coro, loop=self, **options)
         if process:
-            process.tasks[task] = None
+            process.add_task(task)
         return task
 
     def run_in_executor(
@@ -183,18 +216,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Store the message of an exception that no task handled."""
         self.errors.append(f"{context.get('message')}: {context.get('exception')!r}")
 
-    def _add_timer(self, when: float, handle: VirtualHandle) -> VirtualHandle:
-        handle.moment = when
-        # The number keeps the order of callbacks at one moment.
-        heapq.heappush(self._timers, (when, next(self._numbers), handle))
-        return handle
-
     def _advance(self) -> None:
         """Set the time to the earliest timer, and make all timers of that moment ready."""
         timers = self._timers
         self.now = now = max(self.now + TICK, timers[0][0])
         while timers and timers[0][0] <= now:
-            handle = heapq.heappop(timers)[2]
+            handle = heappop(timers)[2]
             if not handle.is_cancelled:
                 self._ready.append(handle)
 
