@@ -187,6 +187,16 @@ def test_tasks_meet_lost_workers_cancellations_and_two_answers() -> None:
         assert happening in text, happening
 
 
+@pytest.mark.parametrize("kind", ["rotate_secret", "replace_secret"])
+def test_changes_of_the_secret_meet_tokens_of_the_old_one(kind: str) -> None:
+    lines: list[str] = []
+    options = Options(clients=2, nodes=2, memory=False)
+    for seed in range(6):
+        fault = Fault(at=10_000, kind=kind, duration=8_000, strength=seed / 6)
+        Simulation(seed, faults=[fault], options=options, trace=lines.append).run()
+    assert any("code=token_unknown_key" in line for line in lines)
+
+
 def test_own_page_receives_events() -> None:
     Simulation(3, options=Options(handler=Counting)).run()
     assert Counting.calls

@@ -20,6 +20,7 @@ from realtime_bridge.testing.simulation.faults import (
     CLIENT_FAULTS,
     NODE_FAULTS,
     RARE_FAULTS,
+    SECRET_FAULTS,
     SHARED_FAULTS,
     Fault,
 )
@@ -35,7 +36,7 @@ from realtime_bridge.testing.simulation.simulation import Simulation
 from realtime_bridge.testing.simulation.storm import STORMS, Storm, check_storm
 from realtime_bridge.testing.simulation.violations import InvariantViolation
 
-FAULT_KINDS = (*CLIENT_FAULTS, *NODE_FAULTS, *SHARED_FAULTS, *RARE_FAULTS)
+FAULT_KINDS = (*CLIENT_FAULTS, *NODE_FAULTS, *SHARED_FAULTS, *RARE_FAULTS, *SECRET_FAULTS)
 """Kinds of faults."""
 
 __all__ = [

@@ -30,7 +30,7 @@ OPEN_SECONDS = 10.0
 """Time limit of a handshake: the default of `websockets`."""
 
 HTML = b"<!doctype html><title>Sign in</title>"
-ACCEPTED, OK, FOUND, BAD_GATEWAY = 101, 200, 302, 502
+ACCEPTED, OK, FOUND, UNAUTHORIZED, BAD_GATEWAY = 101, 200, 302, 401, 502
 NORMAL = 1000
 
 
@@ -235,6 +235,8 @@ class _Request:
     async def read(self) -> bytes:
         async with asyncio.timeout_at(self._deadline):
             body = b"".join([data async for data in self.iter_any()])
+        if self._exchange and self.status == UNAUTHORIZED:
+            self._network.observer.refused(body)
         if self._exchange and self.status == OK:
             _, url, _, asked = self._arguments
             self._network.observer.answered(url.path, asked, body)

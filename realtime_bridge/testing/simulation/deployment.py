@@ -9,6 +9,7 @@ from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
 PREFIX = "simulation"
 URL = "http://simulation/realtime"
 SECRET = "secret of the simulation of at least 32 bytes"  # noqa: S105 -- nothing is protected by it
+NEW_SECRET = "another secret of at least 32 bytes for it"  # noqa: S105
 
 
 class Deployment(Protocol):
@@ -21,6 +22,8 @@ class Deployment(Protocol):
     is_memory: bool
     configuration: int
     """Number of the last configuration; servers start with it one after another."""
+    secret: str
+    """Secrets of the application: the first signs the tokens of its users."""
     checker: Any
     faults: list[Fault]
     store: Any

@@ -2,16 +2,16 @@
 
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.testing.simulation.faults import INSTANT_FAULTS, LATE_SECONDS, Fault
-from realtime_bridge.testing.simulation.log_fault_effects import LogFaultEffects
 from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.page import Page
+from realtime_bridge.testing.simulation.secret_fault_effects import SecretFaultEffects
 from realtime_bridge.testing.simulation.worker import Worker
 
 LEAST_BYTES, BYTES = 300, 3_000
 """Bytes per second of a throttled client."""
 
 
-class FaultEffects(LogFaultEffects):
+class FaultEffects(SecretFaultEffects):
     """Actions at the begin and the end of all faults."""
 
     def begin(self, fault: Fault) -> None:
@@ -123,11 +123,6 @@ class FaultEffects(LogFaultEffects):
                 node.configuration = self._simulation.configuration
                 self._kill(node)
                 node.start()
-
-    def _kill(self, node: Node) -> None:
-        node.kill()
-        if self._simulation.is_memory:
-            self._simulation.store.lose_everything()
 
     def _begin_restart(self, fault: Fault) -> None:
         node = self._node(fault)

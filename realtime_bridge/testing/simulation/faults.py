@@ -27,6 +27,12 @@ SHARED_FAULTS = (
 RARE_FAULTS = ("revoke",)
 """Faults that end a client's part in the simulation, and are drawn seldom for that reason."""
 
+SECRET_FAULTS = ("rotate_secret", "replace_secret")
+"""Faults in which all programs get another secret; a source of its own draws them."""
+
+SECRET_SHARE = 0.1
+"""Share of deployments that have one of them."""
+
 WORKER_FAULTS = ("kill_worker", "freeze_worker", "freeze_worker", "worker_log_refused")
 """Faults that streams and tasks notice most."""
 
@@ -140,6 +146,14 @@ def draw_faults(
         kind = random.choice(WORKER_FAULTS)
         faults.append(draw_fault(random, kind, clients, nodes, random.randrange(span)))
     return sorted(faults)
+
+
+def draw_secret_faults(random: Random, *, clients: int, nodes: int, span: int) -> list[Fault]:
+    """Draw a change of the secret in the first `span` milliseconds; most deployments have none."""
+    if random.random() >= SECRET_SHARE:
+        return []
+    kind = random.choice(SECRET_FAULTS)
+    return [draw_fault(random, kind, clients, nodes, random.randrange(span))]
 
 
 def draw_fault(

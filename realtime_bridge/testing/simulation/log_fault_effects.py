@@ -130,6 +130,11 @@ class LogFaultEffects:
     def _end_log_full(self, _: Fault) -> None:
         self._simulation.store.is_full = False
 
+    def _kill(self, node: Node) -> None:
+        node.kill()
+        if self._simulation.is_memory:
+            self._simulation.store.lose_everything()
+
     def _worker_logs(self) -> list[LogConnection]:
         return [worker.log for worker in self._simulation.workers]
 

@@ -8,6 +8,7 @@ from typing import Any
 from realtime_bridge.server.bridge import Bridge
 from realtime_bridge.server.http.request import Message
 from realtime_bridge.testing.simulation.asgi_socket import ASGISocket
+from realtime_bridge.testing.simulation.deployment import SECRET
 from realtime_bridge.testing.simulation.fast_socket import FastSocket
 from realtime_bridge.testing.simulation.http_exchange import HTTPExchange
 from realtime_bridge.testing.simulation.inbox import Inbox
@@ -47,6 +48,8 @@ class Node:
         self.log: LogConnection = log
         self.configuration: int = 0
         """Number of the configuration that the process starts with."""
+        self.secret: str = SECRET
+        """Secrets that the process starts with."""
         self.is_up: bool = False
         self.is_ready: bool = False
         """Result of the last readiness check."""

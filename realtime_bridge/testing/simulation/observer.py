@@ -13,5 +13,8 @@ class Observer:
     def received(self, connection: object, text: str) -> None:
         """Observe a message that the client receives on a WebSocket."""
 
+    def refused(self, body: bytes) -> None:
+        """Observe the answer to a request with a token that the server does not accept."""
+
     def answered(self, path: str, asked: bytes, answer: bytes) -> None:
         """Observe a request and the server's answer to it."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from realtime_bridge.client.hybrid import HybridClient
@@ -13,7 +14,7 @@ from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.status import Status
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.testing.simulation.client_network import ClientNetwork
-from realtime_bridge.testing.simulation.deployment import PREFIX, SECRET, URL, Deployment
+from realtime_bridge.testing.simulation.deployment import PREFIX, URL, Deployment
 from realtime_bridge.testing.simulation.faults import Fault
 from realtime_bridge.testing.simulation.handlers import Handler
 from realtime_bridge.testing.simulation.process import Process
@@ -69,7 +70,6 @@ class Page:
         self._current: Event | ChannelReset | ChannelDenied | None = None
         self._handled: dict[str, Position | None] = {}
         self._snapshots: dict[str, int] = {}
-        self._tokens = Tokens(SECRET, issuer=PREFIX)
 
     @property
     def always_polls(self) -> bool:
@@ -207,7 +207,8 @@ class Page:
 
     async def token(self) -> str:
         """Return a token of the user; the application refuses one that is not signed in."""
-        return self._tokens.issue(self.user) if self.is_signed_in else "not signed in"
+        tokens = _tokens(self._simulation.secret)
+        return tokens.issue(self.user) if self.is_signed_in else "not signed in"
 
     def _load_snapshot(self, channel: str) -> None:
         # A later load makes this one obsolete: its answer could replace newer steps.
@@ -225,3 +226,8 @@ class Page:
                     self.handler.snapshot(channel, jobs)
                 return
             await asyncio.sleep(RETRY_SECONDS)
+
+
+@cache
+def _tokens(secret: str) -> Tokens:
+    return Tokens(secret, issuer=PREFIX)

@@ -15,7 +15,7 @@ from realtime_bridge.testing.simulation.client_network import ClientNetwork
 from realtime_bridge.testing.simulation.deployment import PREFIX, SECRET
 from realtime_bridge.testing.simulation.determinism import deterministic
 from realtime_bridge.testing.simulation.fault_effects import FaultEffects
-from realtime_bridge.testing.simulation.faults import Fault, draw_faults
+from realtime_bridge.testing.simulation.faults import Fault, draw_faults, draw_secret_faults
 from realtime_bridge.testing.simulation.invariants import InvariantChecker
 from realtime_bridge.testing.simulation.log_link import LogConnection, SimulatedLog
 from realtime_bridge.testing.simulation.log_store import LogStore
@@ -89,6 +89,7 @@ class Simulation:
         self.faults: list[Fault] = self._draw_faults(draw) if faults is None else sorted(faults)
         self.is_memory: bool = self.shape.memory
         self.configuration: int = 0
+        self.secret: str = SECRET
         self._random = Random(f"{seed} run")  # noqa: S311
         self._trace = trace
         self._end = SPAN_MS
@@ -141,6 +142,9 @@ class Simulation:
             faults = shape.story.draw_faults(draw, **size)
         else:
             faults = draw_faults(draw, **size, has_work=bool(shape.streams + shape.tasks))
+            # A source of its own: the seeds without such a fault stay as they were before it.
+            source = Random(f"{self.seed} secret")  # noqa: S311
+            faults = sorted(faults + draw_secret_faults(source, **size))
         return [fault for fault in faults if fault.kind not in self.options.omitted]
 
     def _build(self) -> None:
@@ -197,7 +201,7 @@ class Simulation:
 
     def _create_bridge(self, node: Node) -> Bridge:
         pipeline = PublishPipeline(log=SimulatedLog(node.log), backend=None)
-        settings = _settings(self.shape.unsent_bytes, node.configuration)
+        settings = _settings(self.shape.unsent_bytes, node.configuration, node.secret)
         bridge = Bridge(settings, pipeline=pipeline)
         bridge.channel("job.{id}")(_allow)
         return bridge
@@ -301,10 +305,10 @@ class Simulation:
 
 
 @cache
-def _settings(unsent_bytes: int, configuration: int) -> Settings:
+def _settings(unsent_bytes: int, configuration: int, secret: str) -> Settings:
     return Settings(
         prefix=PREFIX,
-        secret=SECRET,
+        secret=secret,
         limit_unsent_bytes=unsent_bytes,
         grace_seconds=6,
         log=("auto", "memory")[configuration % 2],  # any change raises the generation

@@ -79,6 +79,8 @@ class StatusChecker:
     ) -> None:
         self.revoked: dict[int, float] = {}
         """Moment of the revocation of a client."""
+        self.is_secret_dropped: bool = False
+        """True once a program knows only one of two secrets, and may refuse tokens of the other."""
         self._loop = loop
         self._store = store
         self._options = options

@@ -1,16 +1,17 @@
-"""Checks of what one client and its servers send to one another (I7, I12, I20, I21)."""
+"""Checks of what one client and its servers send to one another (I7, I12, I20, I21, I24)."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
+from realtime_bridge.testing.simulation.faults import SECRET_FAULTS
 from realtime_bridge.testing.simulation.invariants import ROLLED_BACK, InvariantChecker
 from realtime_bridge.testing.simulation.log_store import FullPosition, LogStore
 from realtime_bridge.testing.simulation.observer import Observer
 from realtime_bridge.testing.simulation.page import Page
 
-DENYING = ("log_out", "revoke", "proxy_403")
+DENYING = ("log_out", "revoke", "proxy_403", *SECRET_FAULTS)
 """Faults that deny a client, which makes it ask for a descriptor."""
 
 
@@ -66,6 +67,12 @@ class WireChecker(Observer):
             case "subscribed" | "reset" | "refused":
                 # Nothing is sent before the client has asked again.
                 self._sent.pop(key, None)
+            case "error":
+                self._check_refusal(message.get("reason"))
+
+    def refused(self, body: bytes) -> None:
+        """Check the reason for which a token is not accepted."""
+        self._check_refusal(orjson.loads(body)["error"]["code"])
 
     def answered(self, path: str, asked: bytes, answer: bytes) -> None:
         """Check the answer to a request."""
@@ -74,6 +81,11 @@ class WireChecker(Observer):
         elif path.endswith("/poll"):
             self._poll_answered = self._checker.now_ms
             self._check_poll(asked, answer)
+
+    def _check_refusal(self, reason: object) -> None:
+        """Check that a token is known while each program has the secret that signed it (I24)."""
+        if reason == "token_unknown_key" and not self._checker.is_secret_dropped:
+            self._fail("I24", "has a token that its server does not know")
 
     def _check_descriptor(self, body: bytes) -> None:
         """Check that a client with the newest descriptor asks for no other (I20)."""
