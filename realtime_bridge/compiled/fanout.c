@@ -279,6 +279,18 @@ static double count_delay(struct core *core, PyObject *event, double now, Py_ssi
     return delay;
 }
 
+/* Return the numbers of the buckets that are not empty, each with its count. */
+static PyObject *filled_buckets(struct core *core, const Py_ssize_t *buckets) {
+    PyObject *list = PyList_New(0);
+    for (Py_ssize_t i = 0; list && i <= core->delay_bound_count; i++) {
+        if (buckets[i] == 0) continue;
+        PyObject *pair = Py_BuildValue("nn", i, buckets[i]);
+        if (pair == NULL || PyList_Append(list, pair) < 0) Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
 /* Return the counts of the events that were fanned out: events, deliveries, delays and their sum. */
 static PyObject *counts_of(struct turn *turn, double now) {
     struct core *core = turn->core;
@@ -292,15 +304,7 @@ static PyObject *counts_of(struct turn *turn, double now) {
         for (Py_ssize_t event = group->first; event != NONE; event = turn->next[event])
             sum += count_delay(core, PyList_GET_ITEM(turn->events, event), now, buckets);
     }
-    PyObject *delays = PyTuple_New(core->delay_bound_count + 1);
-    for (Py_ssize_t i = 0; delays && i <= core->delay_bound_count; i++) {
-        PyObject *count = PyLong_FromSsize_t(buckets[i]);
-        if (count) {
-            PyTuple_SET_ITEM(delays, i, count);
-        } else {
-            Py_CLEAR(delays);
-        }
-    }
+    PyObject *delays = filled_buckets(core, buckets);
     return delays ? Py_BuildValue("nnNd", announced, deliveries, delays, sum) : NULL;
 }
 

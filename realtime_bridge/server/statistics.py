@@ -91,12 +91,12 @@ class ServerStatistics:
             self.delays.observe(max(0.0, now - event.time / 1_000) if event.time else 0.0)
 
     def count_fan_out(
-        self, announced: int, deliveries: int, delays: Sequence[int], seconds: float
+        self, announced: int, deliveries: int, delays: Sequence[tuple[int, int]], seconds: float
     ) -> None:
-        """Count new events that were counted before: their delays by bucket, and in all."""
+        """Count new events whose delays are counted already, by the number of their bucket."""
         self.announced += announced
         self.deliveries += deliveries
-        for bucket, count in enumerate(delays):
+        for bucket, count in delays:  # most turns fill one bucket of twelve
             self.delays.counts[bucket] += count
         self.delays.sum += seconds
 

@@ -12,7 +12,7 @@ from realtime_bridge.server.statistics import DELAY_BOUNDS, ServerStatistics
 Unwritten = tuple[ChannelFanout, FastSubscriber, bytes | None, list[Event]]
 """Channel, subscriber, and the rest of its frames; None: a frame before these was cut short."""
 
-_Counts = tuple[int, int, Sequence[int], float]
+_Counts = tuple[int, int, Sequence[tuple[int, int]], float]
 _FanOut = Callable[
     [Sequence[Event], dict[str, ChannelFanout], float],
     tuple[list[Event], list[Unwritten], _Counts],

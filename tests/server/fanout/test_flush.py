@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -223,6 +224,22 @@ def test_events_of_a_turn_are_counted_once(turns: Turns) -> None:
     assert turns.statistics.deliveries == 4
     assert sum(turns.statistics.delays.counts) == 3
     assert turns.statistics.delays.sum > 0
+
+
+def test_delays_are_counted_as_by_python(turns: Turns) -> None:
+    now = time.time()
+    events = [
+        turns.append("job.1").with_position(Position(EPOCH, offset), int(1_000 * (now - delay)))
+        for offset, delay in enumerate([0, 0.002, 0.2, 0.2, 30, -5], start=1)
+    ]
+    in_python = ServerStatistics()
+    in_python.count_events(events, now, subscribers=0)
+    assert flush.fan_out
+    _, _, counts = flush.fan_out(events, turns.fanouts, now)
+    turns.statistics.count_fan_out(*counts)
+    assert turns.statistics.announced == in_python.announced == 6
+    assert turns.statistics.delays.counts == in_python.delays.counts
+    assert turns.statistics.delays.sum == pytest.approx(in_python.delays.sum)
 
 
 def test_frames_after_a_short_write_pass_through_deliver(turns: Turns) -> None:
