@@ -51,6 +51,7 @@ class Course:
         monkeypatch.setattr(ids, "epoch", lambda: next(epochs))
         self.log = MemoryBackend(retention, max_bytes=max_bytes, clock=lambda: self.now)
         self.receipts: list[Receipt | None] = []
+        self.markers = 0
 
     def publish(self, *batch: Event, wait: float = 0.0) -> None:
         self.now += wait
@@ -111,7 +112,9 @@ async def play(course: Course, steps: list[tuple[float, list[Event], str, str]])
 async def waiting(listener: Listener, course: Course) -> list[object]:
     """Return what waits for a listener: a marker is published behind it."""
     await listener.subscribe(["marker"])
-    marker = Event(channel="marker", event="marker", data=None, id=f"marker-{len(course.receipts)}")
+    # Each marker has an id of its own: nothing is announced for that of an expired event.
+    course.markers += 1
+    marker = Event(channel="marker", event="marker", data=None, id=f"marker-{course.markers}")
     await course.log.append([marker])
     items: list[object] = []
     async for item in listener:
