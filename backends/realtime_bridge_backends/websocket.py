@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import orjson
 from msgspec import Struct
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.backend.component import CheckResult
-from realtime_bridge.backend.log import FoldingLog
+from realtime_bridge.backend.log import FoldingLog, JoiningLog, Result
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import (
@@ -35,7 +35,7 @@ from realtime_bridge.model.secret_list import split_secrets
 from realtime_bridge.model.urls import is_loopback, redact
 from realtime_bridge.protocol.publishing.server_clock import ServerClock
 from realtime_bridge.protocol.wire import rpc
-from realtime_bridge_backends.websocket_connection import RPCConnection
+from realtime_bridge_backends.websocket_connection import MessageConnection, RPCConnection
 
 if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
@@ -60,7 +60,7 @@ class WebSocketTiming(Struct, frozen=True, kw_only=True):
     call_seconds: float = 4.0
 
 
-class WebSocketBackend(FoldingLog, Plugin):
+class WebSocketBackend(FoldingLog, JoiningLog, Plugin):
     """Log that calls the server of another log; it connects on use, and reconnects.
 
     A lost connection makes its open calls raise `BackendUnavailableError`. The broadcaster repeats
@@ -132,6 +132,17 @@ class WebSocketBackend(FoldingLog, Plugin):
             receipts += map(rpc.unpack_receipt, answer["receipts"])
         return receipts
 
+    async def append_joined(self, batches: Sequence[Sequence[Event]]) -> list[Result]:
+        """Append each batch on the server, all in one call."""
+        packed = [[rpc.pack_event(event) for event in batch] for batch in batches]
+        answer = await self._call("append", batches=packed)
+        return [
+            _to_error(result["error"])
+            if isinstance(result, dict)
+            else list(map(rpc.unpack_receipt, result))
+            for result in answer["results"]
+        ]
+
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position on the server, or a reset."""
         answer = await self._call("read", channel=channel, after=after.to_json(), limit=limit)
@@ -163,11 +174,13 @@ class WebSocketBackend(FoldingLog, Plugin):
 
     async def _call(self, name: str, **fields: Any) -> dict[str, Any]:
         try:
-            # A call that its deadline cancels closes a silent connection: see `RPCConnection`.
-            async with asyncio.timeout(self._timing.call_seconds):
-                connection = self._connection
-                if connection is None or connection.is_lost:
+            connection = self._connection
+            if connection is None or connection.is_lost:
+                # One deadline for both; a call alone has that of its connection.
+                async with asyncio.timeout(self._timing.call_seconds):
                     connection = await self._connect()
+                    answer = await connection.call(name, fields)
+            else:
                 answer = await connection.call(name, fields)
         except TimeoutError as error:
             raise BackendUnavailableError(
@@ -185,10 +198,12 @@ class WebSocketBackend(FoldingLog, Plugin):
     async def _connect(self) -> RPCConnection:
         async with self._connect_lock:  # parallel first calls share one connection
             if self._connection is None or self._connection.is_lost:
-                self._connection = RPCConnection(await self._open(), self._supervisor)
+                self._connection = RPCConnection(
+                    await self._open(), self._supervisor, self._timing.call_seconds
+                )
             return self._connection
 
-    async def _open(self) -> ClientConnection:
+    async def _open(self) -> MessageConnection:
         try:
             try:
                 return await self._handshake()
@@ -215,17 +230,19 @@ class WebSocketBackend(FoldingLog, Plugin):
                 "`realtime-bridge serve`, or set REALTIME_WEBSOCKET_URL to its address"
             ) from error
 
-    async def _handshake(self) -> ClientConnection:
+    async def _handshake(self) -> MessageConnection:
         timestamp = self._clock.timestamp(time.time())
         connection = await connect(
             f"{self._url.replace('http', 'ws', 1)}/publish",
             additional_headers=rpc.signed_headers(self._secret, timestamp, b""),
+            create_connection=MessageConnection,
             compression=None,  # events are small, and the connection is usually local
             max_size=2 * rpc.MAX_CALL_BYTES,  # a page of events, with its JSON around it
             open_timeout=self._timing.connect_seconds,
             close_timeout=self._timing.connect_seconds,
             proxy=None if is_loopback(urlsplit(self._url).hostname or "") else True,
         )
+        assert isinstance(connection, MessageConnection)
         try:
             nonce = str(orjson.loads(await connection.recv())["nonce"])
             proof = rpc.sign_nonce(self._secret, nonce)

@@ -8,12 +8,15 @@ from typing import ClassVar
 from msgspec import Struct
 
 from realtime_bridge.backend.component import Component
-from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.errors import ConfigurationError, RealtimeError
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge.model.reset import Reset
+
+Result = list[Receipt] | RealtimeError
+"""Receipts of a batch, or the error for which it was not appended."""
 
 _STARTED = int(time.time())
 
@@ -113,6 +116,21 @@ class Log(Component):
         """Start a new epoch if the channel's is `expected_epoch`, and return the channel's top.
 
         The latest event of each key stays, at the offsets from 1 on.
+        """
+
+
+class JoiningLog(Log):
+    """Log that takes the batches of several publishes in one call."""
+
+    @abstractmethod
+    async def append_joined(self, batches: Sequence[Sequence[Event]]) -> list[Result]:
+        """Append each batch as `append` does, in order, and return the result of each.
+
+        They have at most 500 events together.
+
+        Raises:
+            PublishError: as for `append`, for all batches.
+
         """
 
 

@@ -130,6 +130,8 @@ class Broadcaster(JobsAndStreams):
             for part in (self.log, self.backend):
                 if part is not None:
                     await exits.enter_async_context(part)
+            if not (self._writer is None or isinstance(self._writer, Log)):
+                exits.push_async_callback(self._writer.close)
             if self._mirror:
                 exits.push_async_callback(self._mirror.close)
             # Reports need the log and their leases: they end before these.

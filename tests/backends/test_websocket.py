@@ -20,6 +20,7 @@ from realtime_bridge import (
     BackendUnavailableError,
     Broadcaster,
     Event,
+    InvalidEventError,
     PublishError,
     Receipt,
 )
@@ -188,6 +189,25 @@ async def test_lost_calls_are_sent_again_without_duplicates(
     assert all(receipt.duplicate for receipt in receipts)
     assert {position_of(receipt).offset for receipt in receipts} == {*range(2, 52)}
     assert (await receiver.positions([channel]))[channel].offset == 51
+
+
+async def test_publish_that_the_server_refuses_fails_alone(channel: str) -> None:
+    settings = Settings(secret=SECRET, prefix="refusing", limit_event_bytes=100)
+    bridge = Bridge(settings, pipeline=PublishPipeline(log=MemoryBackend(), backend=None))
+    async with serving(bridge) as server:
+        log = WebSocketBackend(f"http://127.0.0.1:{server.port}/realtime", SECRET)
+        async with Broadcaster(log=log) as broadcaster:
+            await broadcaster.publish(channel, "x", 0)
+            sizes = [1, 1, 101, 1, 101, 1]
+            results = await asyncio.gather(
+                *(broadcaster.publish(channel, "x", "x" * size) for size in sizes),
+                return_exceptions=True,
+            )
+    offsets = [position_of(one).offset for one in results if isinstance(one, Receipt)]
+    assert offsets == [2, 3, 4, 5]
+    for error in (results[2], results[4]):
+        assert isinstance(error, InvalidEventError)
+        assert "REALTIME_LIMIT_EVENT_BYTES" in str(error)
 
 
 async def test_large_batch_is_divided_into_calls(

@@ -84,6 +84,24 @@ def unpack_events(events: object, *, fallback_id: str | None = None) -> list[Eve
     return [_unpack_event(fields, number, fallback_id) for number, fields in enumerate(events)]
 
 
+def unpack_batches(batches: object) -> list[list[Event] | InvalidEventError]:
+    """Return the events of each batch of a call, or their error.
+
+    Raises:
+        InvalidEventError: there are no batches, or too many.
+
+    """
+    if not isinstance(batches, list) or not 0 < len(batches) <= MAX_BATCH:
+        raise InvalidEventError(f"batches is not valid: send a list of 1 to {MAX_BATCH} lists")
+    unpacked: list[list[Event] | InvalidEventError] = []
+    for batch in batches:
+        try:
+            unpacked.append(unpack_events(batch))
+        except InvalidEventError as error:
+            unpacked.append(error)
+    return unpacked
+
+
 def pack_receipt(receipt: Receipt) -> dict[str, Any]:
     """Return the fields of a receipt, for a response."""
     fields: dict[str, Any] = {

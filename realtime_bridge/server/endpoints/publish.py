@@ -3,14 +3,14 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import orjson
 
 from realtime_bridge.backend.calls import backend_call
-from realtime_bridge.backend.log import require_folding
+from realtime_bridge.backend.log import Result, require_folding
 from realtime_bridge.errors import (
     InvalidEventError,
     PublishError,
@@ -18,11 +18,13 @@ from realtime_bridge.errors import (
 )
 from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.position import is_label
+from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.protocol.session.session import MAX_REASON
 from realtime_bridge.protocol.wire import messages, rpc
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
 from realtime_bridge.server.auth.signatures import SignatureError, Signatures
+from realtime_bridge.server.endpoints.joined_publish import publish_joined
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Send
 from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
@@ -97,7 +99,7 @@ class WorkerCalls:
             # The caller retries the same signed body, which must not count as a replay.
             self._signatures.forgive(signature)
             raise
-        return Response.json({"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]})
+        return Response.json(_receipts_answer(receipts))
 
     async def serve(self, request: Request, receive: Receive, send: Send) -> None:
         """Accept a worker's signed upgrade, then answer its calls in order.
@@ -182,13 +184,15 @@ class WorkerCalls:
         try:
             answer = await call(fields)
         except RealtimeError as error:
-            answer = {"error": _error(error)}
+            answer = _error_answer(error)
         return orjson.dumps({"number": fields.get("number"), **answer})
 
     async def _append(self, fields: Fields) -> dict[str, Any]:
-        events = rpc.unpack_events(fields.get("events"))
-        receipts = await self._pipeline.broadcaster.publish_many(events)
-        return {"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]}
+        publish = self._pipeline.broadcaster.publish_many
+        if "batches" not in fields:
+            return _receipts_answer(await publish(rpc.unpack_events(fields.get("events"))))
+        results = await publish_joined(publish, rpc.unpack_batches(fields["batches"]))
+        return {"results": list(map(_pack_result, results))}
 
     async def _read(self, fields: Fields) -> dict[str, Any]:
         after = messages.decode_position(fields.get("after"))
@@ -231,10 +235,20 @@ async def _close(send: Send, code: CloseCode, reason: str) -> None:
     await send({"type": "websocket.close", "code": code, "reason": reason[:MAX_REASON]})
 
 
-def _error(error: RealtimeError) -> dict[str, Any]:
+def _receipts_answer(receipts: Iterable[Receipt]) -> dict[str, Any]:
+    return {"receipts": [rpc.pack_receipt(receipt) for receipt in receipts]}
+
+
+def _pack_result(result: Result) -> Any:
+    if isinstance(result, RealtimeError):
+        return _error_answer(result)
+    return list(map(rpc.pack_receipt, result))
+
+
+def _error_answer(error: RealtimeError) -> dict[str, Any]:
     invalid = isinstance(error, InvalidEventError)
     retryable = isinstance(error, PublishError) and error.retryable
-    return {"invalid": invalid, "retryable": retryable, "message": str(error)}
+    return {"error": {"invalid": invalid, "retryable": retryable, "message": str(error)}}
 
 
 def _channel(fields: Fields) -> str:

@@ -1,6 +1,16 @@
-"""Tests of the division of a batch into a provider's calls."""
+"""Tests of the division of a batch, and of several, into calls."""
 
-from realtime_bridge.protocol.publishing.chunks import chunked, partition_by_channel
+from collections.abc import Sequence
+
+import pytest
+
+from realtime_bridge.model.event import MAX_BATCH, Event
+from realtime_bridge.protocol.publishing.chunks import (
+    JOINED_BYTES,
+    chunked,
+    grouped,
+    partition_by_channel,
+)
 
 
 def test_items_of_one_channel_stay_in_one_list_in_order() -> None:
@@ -22,3 +32,26 @@ def test_chunks_have_at_most_the_size_and_keep_the_order() -> None:
     assert list(chunked([1, 2, 3, 4, 5], 2)) == [[1, 2], [3, 4], [5]]
     assert list(chunked([1, 2], 2)) == [[1, 2]]
     assert list(chunked([], 2)) == []
+
+
+def batch(events: int, size: int = 3) -> list[Event]:
+    return [Event(channel="job.7", event="x", data="x" * (size - 2)) for _ in range(events)]
+
+
+@pytest.mark.parametrize(
+    ("batches", "sizes"),
+    [
+        ([], []),
+        ([batch(1)] * 3, [3]),
+        ([batch(1)] * (MAX_BATCH + 1), [MAX_BATCH, 1]),
+        ([batch(MAX_BATCH - 1), batch(2), batch(1)], [1, 2]),
+        ([batch(2, JOINED_BYTES // 4)] * 3, [2, 1]),
+        ([batch(1), batch(1, JOINED_BYTES + 1), batch(1)], [1, 1, 1]),
+    ],
+)
+def test_groups_keep_the_order_and_the_limits(
+    batches: Sequence[Sequence[Event]], sizes: list[int]
+) -> None:
+    groups = list(grouped(batches))
+    assert [len(group) for group in groups] == sizes
+    assert [one for group in groups for one in group] == list(batches)

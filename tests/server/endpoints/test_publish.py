@@ -156,6 +156,52 @@ class TestWorkerSocket:
         )
         assert rotation["position"]["offset"] == 0
 
+    async def test_each_batch_of_a_call_has_its_own_result(self, serve: Serve) -> None:
+        site = await serve(limit_event_bytes=10)
+        worker = await site.worker()
+        large = {**GOOD, "data": "x" * 9}
+        batches: list[Any] = [[GOOD], [{}], [GOOD, large], [GOOD] * 2, "no list", [GOOD]]
+        answer = await send_call(worker, call="append", number=7, batches=batches)
+        assert answer["number"] == 7
+        assert [
+            [receipt["position"]["offset"] for receipt in result]
+            if isinstance(result, list)
+            else result["error"]["invalid"]
+            for result in answer["results"]
+        ] == [[1], True, True, [2, 3], True, [4]]
+        messages = [
+            result["error"]["message"] for result in map(answer["results"].__getitem__, (1, 2, 4))
+        ]
+        for message, reason in zip(
+            messages,
+            ("events[0] is incomplete", "REALTIME_LIMIT_EVENT_BYTES", "send {"),
+            strict=True,
+        ):
+            assert reason in message
+
+    async def test_batches_beyond_one_publish_are_divided(self, site: Site) -> None:
+        worker = await site.worker()
+        answer = await send_call(worker, call="append", batches=[[GOOD] * 200] * 3)
+        offsets = [
+            receipt["position"]["offset"] for batch in answer["results"] for receipt in batch
+        ]
+        assert offsets == [*range(1, 601)]
+
+    async def test_failure_that_may_pass_is_the_result_of_all_batches(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls = 0
+
+        async def fail(_: object) -> None:
+            nonlocal calls
+            calls += 1
+            raise BackendUnavailableError("the log is away")
+
+        monkeypatch.setattr(site.context.pipeline.log, "append", fail)
+        answer = await send_call(await site.worker(), call="append", batches=[[GOOD]] * 3)
+        assert [result["error"]["retryable"] for result in answer["results"]] == [True] * 3
+        assert calls == 1
+
     @pytest.mark.parametrize(
         "headers",
         [
@@ -180,6 +226,9 @@ class TestWorkerSocket:
             ({"call": "append", "events": [GOOD, {}]}, "events[1]"),
             ({"call": "append"}, "send {"),
             ({"call": "append", "events": [GOOD] * 501}, "over the limit of 500"),
+            ({"call": "append", "batches": []}, "batches is not valid"),
+            ({"call": "append", "batches": {}}, "batches is not valid"),
+            ({"call": "append", "batches": [[GOOD]] * 501}, "batches is not valid"),
             ({"call": "read", "channel": "job 7", "after": {}}, "Bad channel"),
             ({"call": "latest"}, "Bad channel"),
             ({"call": "positions", "channels": ["job 7"]}, "Bad channel"),
