@@ -18,6 +18,7 @@ from tests.services.postgres import PostgresServer
 
 DATA = {"text": "x" * 180}
 ROUNDS, SINGLES, PUBLISHERS, EACH = 5, 500, 8, 100
+BATCHES, BATCH = 20, 100
 APPEND = "SELECT * FROM realtime.append(%s, %s, %s, %s, %s, %s)"
 
 
@@ -29,24 +30,26 @@ async def rate(count: int, step: Callable[[int], Awaitable[object]]) -> float:
     return count / (time.perf_counter() - start)
 
 
-async def singles(url: str) -> tuple[float, float]:
-    """Return publishes per second, by realtime_bridge and by bare SQL."""
+async def compared(url: str, batch: int, count: int) -> tuple[float, float]:
+    """Return events per second of batches, by realtime_bridge and by bare SQL."""
     async with (
         Broadcaster(log=PostgresBackend(url)) as broadcaster,
         await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
     ):
 
+        def events() -> list[Event]:
+            return [Event(channel="job.7", event="job.step", data=DATA) for _ in range(batch)]
+
         async def ours(_: int) -> None:
-            await broadcaster.publish("job.7", "job.step", DATA)
+            await broadcaster.publish_many(events())
 
         async def bare(_: int) -> None:
-            event = Event(channel="job.7", event="job.step", data=DATA)
-            columns = [list(column) for column in zip(*outbox_rows([event]), strict=True)]
+            columns = [list(column) for column in zip(*outbox_rows(events()), strict=True)]
             await (await connection.execute(APPEND, columns)).fetchall()
 
         await ours(0)
         await bare(0)
-        return await rate(SINGLES, ours), await rate(SINGLES, bare)
+        return batch * await rate(count, ours), batch * await rate(count, bare)
 
 
 async def eight_publishers(url: str, channels: int) -> float:
@@ -65,10 +68,11 @@ async def eight_publishers(url: str, channels: int) -> float:
 async def main() -> None:
     with PostgresServer("fsync=on") as server:
         url = server.database()
-        pairs = [await singles(url) for _ in range(ROUNDS)]
-        ours = statistics.median(pair[0] for pair in pairs)
-        ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
-        print(f"publish one by one: {ours:,.0f}/s, {ratio:.2f} of the bare SQL")
+        for name, batch, count in (("one by one", 1, SINGLES), ("batches", BATCH, BATCHES)):
+            pairs = [await compared(url, batch, count) for _ in range(ROUNDS)]
+            ours = statistics.median(pair[0] for pair in pairs)
+            ratio = statistics.median(pair[0] / pair[1] for pair in pairs)
+            print(f"publish, {name}: {ours:,.0f} events/s, {ratio:.2f} of the bare SQL")
         pairs = [
             (await eight_publishers(url, 1), await eight_publishers(url, 8)) for _ in range(ROUNDS)
         ]

@@ -1,4 +1,4 @@
-"""Publishing of one worker through Redis, compared with bare redis-py.
+"""Publishing of one worker through Redis, compared with bare redis-py, also without our script.
 
 `python -m bench.redis_publish` starts a Redis of its own. "Bare" sends commands that were made
 before the measurement, so our whole work per event, from the checks to the receipt, is our cost.
@@ -12,6 +12,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import orjson
 from redis.asyncio import Redis as AsyncRedis
 
 from realtime_bridge import Broadcaster, Event
@@ -59,12 +60,13 @@ class Publishing:
         )
 
     async def batches(self) -> tuple[float, ...]:
-        """Measure `publish_many`, a pipeline with a call per event, and a call with all events."""
+        """Measure `publish_many`, and pipelines: XADD and PUBLISH, a call each, a call with all."""
         calls = [[command(self._log, event()) for _ in range(BATCH)] for _ in range(BATCHES)]
         whole = [[command(self._log, *(event() for _ in range(BATCH)))] for _ in range(BATCHES)]
         total = BATCHES * BATCH
         return (
             await rate(self._publish_many, range(BATCHES), total),
+            await rate(self._by_hand, range(BATCHES), total),
             await rate(self._pipeline, calls, total),
             await rate(self._pipeline, whole, total),
         )
@@ -74,6 +76,15 @@ class Publishing:
 
     async def _publish_many(self, _: int) -> None:
         await self._broadcaster.publish_many(event() for _ in range(BATCH))
+
+    async def _by_hand(self, _: int) -> None:
+        """Append and announce as a program without this library would: no ids, no positions."""
+        pipeline = self._client.pipeline(transaction=False)
+        for _ in range(BATCH):
+            frame = orjson.dumps({"channel": "job.7", "event": "job.step", "data": DATA})
+            pipeline.xadd("by-hand", {"event": frame}, maxlen=1_000, approximate=True)
+            pipeline.publish("by-hand", frame)
+        await pipeline.execute()
 
     async def _pipeline(self, commands: Sequence[Command]) -> None:
         pipeline = self._client.pipeline(transaction=False)
@@ -98,7 +109,8 @@ async def measure(url: str) -> None:
         singles = [await publishing.singles() for _ in range(ROUNDS)]
         show("publish", singles, "the same call, bare")
         batches = [await publishing.batches() for _ in range(ROUNDS)]
-        show(f"publish_many of {BATCH}", batches, f"pipeline of {BATCH} calls", "one bare call")
+        others = ("XADD and PUBLISH", f"pipeline of {BATCH} calls", "one bare call")
+        show(f"publish_many of {BATCH}", batches, *others)
 
 
 def main() -> None:

@@ -128,7 +128,7 @@ _TABLES: dict[str, Callable[[dict[str, Any]], Rows]] = {
     "polling": _storm,
     "stalled": _plain("p99 in ms, memory in bytes"),
     "publishing": _publishing,
-    "from-another-process": _plain("events/s", 0),
+    "from-another-process": _plain("events/s, or µs of CPU of an event", 1),
     "streams": _plain("measured"),
     "many-streams": _plain("measured"),
     "plain-publishes": _plain("measured"),
