@@ -19,7 +19,7 @@ from tests.services.postgres import PostgresServer
 DATA = {"text": "x" * 180}
 ROUNDS, SINGLES, PUBLISHERS, EACH = 5, 500, 8, 100
 BATCHES, BATCH = 20, 100
-APPEND = "SELECT * FROM realtime.append(%s, %s, %s, %s, %s, %s)"
+APPEND = "SELECT * FROM realtime.append(%s, %s, %s, %s, %s, %s, %s)"
 
 
 async def rate(count: int, step: Callable[[int], Awaitable[object]]) -> float:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from realtime_bridge.testing.contracts.backend import BackendContract as BackendContract
     from realtime_bridge.testing.contracts.feed import FeedContract as FeedContract
     from realtime_bridge.testing.contracts.folding import FoldingLogContract as FoldingLogContract
+    from realtime_bridge.testing.contracts.joining import JoiningLogContract as JoiningLogContract
     from realtime_bridge.testing.contracts.log import LogContract as LogContract
     from realtime_bridge.testing.proxy import FaultyProxy as FaultyProxy
 
@@ -28,6 +29,7 @@ _MODULES = {
     "BackendContract": "contracts.backend",
     "FeedContract": "contracts.feed",
     "FoldingLogContract": "contracts.folding",
+    "JoiningLogContract": "contracts.joining",
     "LogContract": "contracts.log",
     "FaultyProxy": "proxy",
 }

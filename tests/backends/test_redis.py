@@ -10,7 +10,12 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from realtime_bridge.model.retention import Retention
-from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
+from realtime_bridge.testing import (
+    FeedContract,
+    FoldingLogContract,
+    JoiningLogContract,
+    LogContract,
+)
 from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge_backends.redis import RedisBackend
 from tests.services.redis import RedisServer
@@ -29,6 +34,12 @@ async def receiver(redis_server: RedisServer) -> AsyncIterator[RedisBackend]:
 
 
 class TestLog(LogContract):
+    @pytest.fixture
+    def receiver(self, receiver: RedisBackend) -> RedisBackend:
+        return receiver
+
+
+class TestJoiningLog(JoiningLogContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver

@@ -6,7 +6,12 @@ from functools import partial
 import pytest
 from redis.asyncio.cluster import RedisCluster as AsyncCluster
 
-from realtime_bridge.testing import FeedContract, FoldingLogContract, LogContract
+from realtime_bridge.testing import (
+    FeedContract,
+    FoldingLogContract,
+    JoiningLogContract,
+    LogContract,
+)
 from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge_backends.redis import RedisBackend, RedisTiming
 from tests.backends.test_redis import shift_leases
@@ -29,6 +34,12 @@ async def receiver(redis_cluster: RedisCluster) -> AsyncIterator[RedisBackend]:
 
 
 class TestLog(LogContract):
+    @pytest.fixture
+    def receiver(self, receiver: RedisBackend) -> RedisBackend:
+        return receiver
+
+
+class TestJoiningLog(JoiningLogContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver

@@ -10,6 +10,7 @@ from typing import Literal
 
 import pytest
 import trustme
+from redis.asyncio import Redis
 
 from realtime_bridge import (
     BackendAuthError,
@@ -186,6 +187,23 @@ class TestDeadlines:
                 with pytest.raises(BackendUnavailableError):
                     async with log.listen() as listener:
                         await listener.subscribe(["job.7"])
+
+
+async def test_script_that_fails_fails_its_batches_alone(redis_server: RedisServer) -> None:
+    broken, whole = new_channel(), new_channel()
+    async with Redis.from_url(redis_server.url) as client:
+        await client.set(f"realtime:{{{broken}}}:meta", "no hash")
+    batches = [numbered(whole, 1), numbered(broken, 1), numbered(whole, 2)]
+    async with RedisBackend(redis_server.url) as log:
+        first, failure, last = await log.append_joined(batches)
+        assert isinstance(failure, PublishError)
+        assert "WRONGTYPE" in str(failure)
+        assert isinstance(first, list)
+        assert isinstance(last, list)
+        receipts = [*first, *last]
+        assert [one.position and one.position.offset for one in receipts] == [1, 2, 3]
+        with pytest.raises(PublishError, match="WRONGTYPE"):
+            await log.append([event for batch in batches for event in batch])
 
 
 async def test_flushed_script_is_loaded_again(own_server: RedisServer) -> None:

@@ -34,7 +34,12 @@ from realtime_bridge.server import Bridge
 from realtime_bridge.server.auth.signatures import SignatureError, Signatures
 from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.settings import DEVELOPMENT_SECRET, Settings
-from realtime_bridge.testing import FaultyProxy, FoldingLogContract, LogContract
+from realtime_bridge.testing import (
+    FaultyProxy,
+    FoldingLogContract,
+    JoiningLogContract,
+    LogContract,
+)
 from realtime_bridge.testing.contracts.folding_histories import Elapse
 from realtime_bridge.testing.contracts.samples import new_channel, numbered
 from realtime_bridge_backends.memory import MemoryBackend
@@ -131,6 +136,12 @@ def channel() -> str:
 
 
 class TestLog(LogContract):
+    @pytest.fixture
+    def receiver(self, receiver: WebSocketBackend) -> WebSocketBackend:
+        return receiver
+
+
+class TestJoiningLog(JoiningLogContract):
     @pytest.fixture
     def receiver(self, receiver: WebSocketBackend) -> WebSocketBackend:
         return receiver

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +14,7 @@ from redis.asyncio import RedisCluster
 from realtime_bridge.backend.component import CheckResult
 from realtime_bridge.backend.feed import Feed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
-from realtime_bridge.backend.log import FoldingLog
+from realtime_bridge.backend.log import FoldingLog, JoiningLog, Result
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import PublishError
@@ -61,7 +62,7 @@ _Read = tuple[str, str, tuple[Argument, ...]]
 _logger = logging.getLogger("realtime_bridge.backend")
 
 
-class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
+class RedisBackend(ListableLog, FoldingLog, JoiningLog, Feed, Plugin):
     """Log and feed of all channels, each in a few keys of one slot; any process may append.
 
     Args:
@@ -125,15 +126,39 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
         if len(events) == 1:
             (answer,) = await self._run([self._append_call(events)])
             return receipts_of(events, answer)
-        indexes = by_channel(events)
-        chunks = [chunk for numbers in indexes.values() for chunk in chunks_of(events, numbers)]
-        answers = await self._run(
-            [self._append_call([events[n] for n in chunk]) for chunk in chunks]
-        )
-        receipts: dict[int, Receipt] = {}
-        for chunk, answer in zip(chunks, answers, strict=True):
-            receipts |= zip(chunk, receipts_of([events[n] for n in chunk], answer), strict=True)
-        return [receipts[index] for index in range(len(events))]
+        outcomes = await self._append(events)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
+
+    async def append_joined(self, batches: Sequence[Sequence[Event]]) -> list[Result]:
+        """Append the batches as `append` does: a script that fails fails the batches in it."""
+        outcomes = iter(await self._append([event for batch in batches for event in batch]))
+        results: list[Result] = []
+        for batch in batches:
+            own = list(islice(outcomes, len(batch)))
+            failures = [outcome for outcome in own if isinstance(outcome, PublishError)]
+            receipts = [outcome for outcome in own if isinstance(outcome, Receipt)]
+            results.append(failures[0] if failures else receipts)
+        return results
+
+    async def _append(self, events: Sequence[Event]) -> list[Receipt | PublishError]:
+        """Append events, and return the outcome of each."""
+        chunks = [
+            chunk for numbers in by_channel(events).values() for chunk in chunks_of(events, numbers)
+        ]
+        parts = [[events[number] for number in chunk] for chunk in chunks]
+        answers = await self._answers(list(map(self._append_call, parts)))
+        outcomes: dict[int, Receipt | PublishError] = {}
+        for chunk, part, answer in zip(chunks, parts, answers, strict=True):
+            if isinstance(answer, Exception):
+                failure = to_publish_error(answer, self._server)
+                failure.__cause__ = answer
+                outcomes |= dict.fromkeys(chunk, failure)
+            else:
+                outcomes |= zip(chunk, receipts_of(part, answer), strict=True)
+        return [outcomes[number] for number in range(len(events))]
 
     async def read(self, channel: str, after: Position, limit: int = PAGE_EVENTS) -> Page | Reset:
         """Return the events after a position, or a reset."""
@@ -265,21 +290,25 @@ class RedisBackend(ListableLog, FoldingLog, Feed, Plugin):
             _logger.warning("leases not ended: server=%s error=%s", self._server, error)
 
     async def _run(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        answers = await self._answers(calls)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise to_publish_error(answer, self._server) from answer
+        return answers
+
+    async def _answers(self, calls: Sequence[ScriptCall]) -> list[Any]:
+        """Run calls; the answer to a failed one is its exception."""
         if not calls:
             return []
         try:
             # The deadline includes the time to connect, and the retries.
             async with asyncio.timeout(self._timing.call_seconds):
-                answers = await self._scripts.run(calls)
+                return await self._scripts.run(calls)
         except TimeoutError as error:
             late = TimeoutError(f"no answer within {self._timing.call_seconds:g} s")
             raise to_publish_error(late, self._server) from error
         except CALL_ERRORS as error:
             raise to_publish_error(error, self._server) from error
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise to_publish_error(answer, self._server) from answer
-        return answers
 
     def _call(self, operation: str, channel: str, *arguments: Argument) -> ScriptCall:
         return ScriptCall(operation, channel_keys(self._prefix, channel), arguments)
