@@ -79,6 +79,8 @@ int encode_message(struct core *core, PyObject *event, struct buffer *buffer);
 int encode_event_frame(struct core *core, PyObject *event, struct buffer *buffer);
 PyObject *bind_encode_event(PyObject *module, PyObject *arguments);
 PyObject *encode_event(PyObject *module, PyObject *event);
+PyObject *bind_encode_events(PyObject *module, PyObject *arguments);
+PyObject *encode_events(PyObject *module, PyObject *iterable);
 
 /* event.c */
 int ask_millisecond(struct core *core, long long *millisecond);

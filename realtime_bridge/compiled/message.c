@@ -193,6 +193,43 @@ PyObject *encode_event(PyObject *module, PyObject *event) {
     return message;
 }
 
+static int put_character(struct buffer *buffer, char character) {
+    if (buffer_reserve(buffer, 1) < 0) return -1;
+    buffer->data[buffer->size++] = character;
+    return 0;
+}
+
+/* Append the messages of events as a JSON list; the encoder in Python may change the sequence. */
+static int encode_list(struct core *core, PyObject *events, struct buffer *buffer) {
+    if (put_character(buffer, '[') < 0) return -1;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(events); i++) {
+        if (i > 0 && put_character(buffer, ',') < 0) return -1;
+        PyObject *event = Py_NewRef(PySequence_Fast_GET_ITEM(events, i));
+        int status = encode_message(core, event, buffer);
+        Py_DECREF(event);
+        if (status < 0) return -1;
+    }
+    return put_character(buffer, ']');
+}
+
+PyObject *encode_events(PyObject *module, PyObject *iterable) {
+    struct buffer buffer = {0};
+    PyObject *list = NULL, *events = PySequence_Fast(iterable, "events are iterable");
+    if (events == NULL) return NULL;
+    if (encode_list(core_of(module), events, &buffer) == 0)
+        list = PyBytes_FromStringAndSize(buffer.data, buffer.size);
+    PyMem_Free(buffer.data);
+    Py_DECREF(events);
+    return list;
+}
+
+PyObject *bind_encode_events(PyObject *module, PyObject *arguments) {
+    (void)arguments;
+    if (core_of(module)->encode_in_python) Py_RETURN_NONE;
+    PyErr_SetString(PyExc_TypeError, "bind encode_event first");
+    return NULL;
+}
+
 PyObject *bind_encode_event(PyObject *module, PyObject *arguments) {
     static const char *const write_names[] = {"fold", "attempt", "take", "lease"};
     struct core *core = core_of(module);

@@ -4,6 +4,8 @@
 static PyMethodDef methods[] = {
     {"bind_encode_event", bind_encode_event, METH_VARARGS, PyDoc_STR("Set the classes of encode_event.")},
     {"encode_event", encode_event, METH_O, PyDoc_STR("See realtime_bridge.protocol.wire.messages.")},
+    {"bind_encode_events", bind_encode_events, METH_VARARGS, PyDoc_STR("Check that encode_event is bound.")},
+    {"encode_events", encode_events, METH_O, PyDoc_STR("See realtime_bridge.protocol.wire.messages.")},
     {"bind_event_id", bind_event_id, METH_VARARGS, PyDoc_STR("Set the parts of event_id.")},
     {"event_id", event_id, METH_NOARGS, PyDoc_STR("See realtime_bridge.model.ids.")},
     {"bind_create_event", bind_create_event, METH_VARARGS, PyDoc_STR("Set the classes of create_event.")},

@@ -10,7 +10,7 @@ from realtime_bridge.compiled import in_python
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.key_write import KeyWrite
 from realtime_bridge.model.position import MAX_OFFSET, Position
-from realtime_bridge.protocol.wire.messages import encode_event
+from realtime_bridge.protocol.wire.messages import encode_event, encode_events
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text(
     st.characters(max_codepoint=127), min_size=1, max_size=12
@@ -44,13 +44,28 @@ def test_message_is_the_same_from_c_and_from_python(event: Event) -> None:
     assert encode_event(event) == in_python["encode_event"](event)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(events(), max_size=4))
+def test_list_is_the_same_from_c_and_from_python(page: list[Event]) -> None:
+    expected = b"[%b]" % b",".join(map(in_python["encode_event"], page))
+    assert (
+        encode_events(page) == encode_events(tuple(page)) == encode_events(iter(page)) == expected
+    )
+    assert in_python["encode_events"](page) == expected
+
+
 def test_encoder_is_compiled_here() -> None:
     assert encode_event is not in_python["encode_event"]
+    assert encode_events is not in_python["encode_events"]
 
 
 def test_object_of_another_class_is_left_to_python() -> None:
     with pytest.raises(AttributeError):
         encode_event("text")  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        encode_events(["text"])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        encode_events(7)  # type: ignore[arg-type]
 
 
 def test_messages_of_many_events_leave_no_memory() -> None:
@@ -61,4 +76,5 @@ def test_messages_of_many_events_leave_no_memory() -> None:
     for _ in range(2_000):
         encode_event(plain)
         encode_event(other)
+        encode_events([plain, other])
     assert sys.getallocatedblocks() - before < 500

@@ -202,7 +202,11 @@ class History:
         reason = reset_reason(after, self.top, first=self._first(), stored_id=stored_id)
         if reason:
             return Reset(reason=reason, top=self.top)
-        start = len(self._events) - (self.top.offset - after.offset)
+        count = self.top.offset - after.offset
+        if count <= min(limit, PAGE_EVENTS) and self._bytes <= PAGE_BYTES:
+            # Most clients are only a few events behind: no event is looked at.
+            return Page(events=self._last(count), top=self.top)
+        start = len(self._events) - count
         return self._page(((event,) for event in islice(self._events, start, None)), limit)
 
     def oldest(self, limit: int) -> Page:
@@ -286,6 +290,10 @@ class History:
 
     def _first(self) -> int:
         return self.top.offset - len(self._events) + 1
+
+    def _last(self, count: int) -> tuple[Event, ...]:
+        """Return the last events, from the end of the deque: it is a list of blocks."""
+        return tuple(islice(reversed(self._events), count))[::-1]
 
     def _at(self, offset: int) -> Event | None:
         index = offset - self._first()

@@ -165,7 +165,7 @@ def pack_answer(answer: Page | Reset) -> dict[str, Any]:
     if isinstance(answer, Reset):
         return {"reset": answer.reason, "top": answer.top.to_json()}
     return {
-        "events": encode_events(answer.events),
+        "events": orjson.Fragment(encode_events(answer.events)),
         "top": answer.top.to_json(),
         "more": answer.more,
     }

@@ -3,6 +3,8 @@
 import re
 import time
 
+import orjson
+
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge.model.page import Page
@@ -80,7 +82,7 @@ def _page(channel: str, page: Page) -> Response:
     return Response.json(
         {
             "channel": channel,
-            "events": wire.encode_events(page.events),
+            "events": orjson.Fragment(wire.encode_events(page.events)),
             "position": page.top.to_json(),
             "more": page.more,
         }
