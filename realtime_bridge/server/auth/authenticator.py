@@ -65,10 +65,7 @@ class Authenticator:
             TokenError: the token is invalid, or access was revoked.
 
         """
-        principal = self._tokens.verify(token)
-        if not self._revocations.allow(principal):
-            raise TokenError("access was revoked: sign in again", code="revoked")
-        return principal
+        return self._check_revocations(self._tokens.verify(token))
 
     async def identify(self, request: Request) -> Principal:
         """Return the principal of a request, by its token or by the application's session.
@@ -77,14 +74,25 @@ class Authenticator:
             HTTPError: 401, there is none; 403, the page may not connect.
 
         """
-        self.check_origin(request)
-        token = _token(request)
-        if token is not None:
-            return self._verify(token)
-        principal = self.development_user(request) or await self._ask_application(request)
+        principal = (
+            self.identify_by_token(request)
+            or self.development_user(request)
+            or await self._ask_application(request)
+        )
         if principal is None:
             raise HTTPError(401, "not_signed_in", "Sign in first, or send a token")
         return principal
+
+    def identify_by_token(self, request: Request) -> Principal | None:
+        """Return the principal of a request's token; None for a request without a token.
+
+        Raises:
+            HTTPError: 401, the token is not valid; 403, the page may not connect.
+
+        """
+        self.check_origin(request)
+        token = _token(request)
+        return None if token is None else self._verify(token)
 
     def authorize_upgrade(self, request: Request) -> Principal | None:
         """Authorize an upgrade; return the principal where it is known before a token arrives.
@@ -134,9 +142,14 @@ class Authenticator:
             raise HTTPError(400, "bad_user", str(error)) from error
         return replace(principal, known_revocation=self._revocations.latest)
 
+    def _check_revocations(self, principal: Principal) -> Principal:
+        if not self._revocations.allow(principal):
+            raise TokenError("access was revoked: sign in again", code="revoked")
+        return principal
+
     def _verify(self, token: str) -> Principal:
         try:
-            return self.verify(token)
+            return self._check_revocations(self._tokens.verify_repeated(token))
         except TokenError as error:
             now_ms = time.time_ns() // 1_000_000
             raise HTTPError(401, error.code, str(error), time=now_ms) from error

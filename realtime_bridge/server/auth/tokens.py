@@ -23,6 +23,9 @@ SKEW_SECONDS = 30
 _SURROGATE = re.compile("[\ud800-\udfff]")
 AUDIENCE = "realtime"
 
+MAX_REPEATED, MAX_REPEATED_CHARACTERS = 4_096, 1_024
+"""The most tokens of requests that are stored, and the longest of them: about 4 MiB."""
+
 _HEADER = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
 """`{"alg":"HS256","typ":"JWT"}` in base64url, as PyJWT writes the header of each token."""
 
@@ -39,6 +42,7 @@ class Tokens:
     def __init__(self, secret: str, *, issuer: str) -> None:
         self._keys = [key.encode() for key in split_secrets(secret)]
         self._issuer = issuer
+        self._repeated: dict[str, Principal] = {}
 
     @classmethod
     def from_env(cls) -> Self:
@@ -108,30 +112,31 @@ class Tokens:
             TokenError: the token is expired, forged, malformed, or for another application.
 
         """
+        return _to_principal(self._claims(token))
+
+    def verify_repeated(self, token: str) -> Principal:
+        """Return the principal of a token that comes with many requests; see `verify`.
+
+        What was verified stays true until the token expires; its signature costs the most.
+        """
+        known = self._repeated.get(token)
+        if known and known.expires > time.time():
+            return known
+        claims = self._claims(token)
+        principal = _to_principal(claims)
+        # A token that names no client stands for another client each time.
+        if claims.get("cid") and len(token) <= MAX_REPEATED_CHARACTERS:
+            self._repeated.pop(token, None)
+            if len(self._repeated) >= MAX_REPEATED:
+                del self._repeated[next(iter(self._repeated))]
+            self._repeated[token] = principal
+        return principal
+
+    def _claims(self, token: str) -> dict[str, Any]:
         claims = verify_hs256(
             token, self._keys, audience=AUDIENCE, issuer=self._issuer, now=time.time()
         )
-        if claims is None:
-            claims = self.decode(token)
-        known, client = claims.get("rev"), claims.get("cid")
-        channels, controls = _claimed(claims, "channels"), _claimed(claims, "controls")
-        if not (_is_text(claims["sub"]) and _is_text(client or "")):
-            raise TokenError("the token's user or client is no Unicode text: issue it with texts")
-        if known is not None and type(known) not in (int, float):
-            raise TokenError("the token's `rev` is no number: get a new token")
-        try:
-            return Principal(
-                user=claims["sub"],
-                identity=identity_of(claims["sub"], claims.get("kind")),
-                client=client or ids.client_id(),
-                channels=channels,
-                controls=controls,
-                expires=float(claims["exp"]),
-                issued=float(claims.get("iat", 0)),
-                known_revocation=known,
-            )
-        except ValueError as error:
-            raise TokenError("the token's user is not valid: get a new token") from error
+        return self.decode(token) if claims is None else claims
 
     def decode(self, token: str) -> dict[str, Any]:
         """Return the claims of a token, checked by PyJWT.
@@ -145,6 +150,34 @@ class Tokens:
         from realtime_bridge.server.auth.foreign_tokens import decode
 
         return decode(token, self._keys, audience=AUDIENCE, issuer=self._issuer, skew=SKEW_SECONDS)
+
+
+def _to_principal(claims: dict[str, Any]) -> Principal:
+    """Return the principal that verified claims name.
+
+    Raises:
+        TokenError: a claim is not valid.
+
+    """
+    known, client = claims.get("rev"), claims.get("cid")
+    channels, controls = _claimed(claims, "channels"), _claimed(claims, "controls")
+    if not (_is_text(claims["sub"]) and _is_text(client or "")):
+        raise TokenError("the token's user or client is no Unicode text: issue it with texts")
+    if known is not None and type(known) not in (int, float):
+        raise TokenError("the token's `rev` is no number: get a new token")
+    try:
+        return Principal(
+            user=claims["sub"],
+            identity=identity_of(claims["sub"], claims.get("kind")),
+            client=client or ids.client_id(),
+            channels=channels,
+            controls=controls,
+            expires=float(claims["exp"]),
+            issued=float(claims.get("iat", 0)),
+            known_revocation=known,
+        )
+    except ValueError as error:
+        raise TokenError("the token's user is not valid: get a new token") from error
 
 
 def verify_hs256(

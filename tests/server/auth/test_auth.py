@@ -84,6 +84,40 @@ class TestTokens:
         clients = {TOKENS.verify(forged_token()).client for _ in range(2)}
         assert len(clients) == 2
 
+    def test_repeated_token_without_client_gets_a_new_client_id(self) -> None:
+        token = forged_token()
+        assert TOKENS.verify_repeated(token).client != TOKENS.verify_repeated(token).client
+
+    def test_repeated_token_is_verified_once_until_it_expires(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tokens = Tokens(SECRET, issuer="realtime")
+        token = tokens.issue("42", client="c_8f", seconds=60)
+        assert tokens.verify_repeated(token) is tokens.verify_repeated(token)
+        known, late = tokens.verify_repeated(token), time.time() + 61
+        monkeypatch.setattr(time, "time", lambda: late)
+        assert tokens.verify_repeated(token) is not known
+
+    def test_only_the_latest_repeated_tokens_are_stored(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("realtime_bridge.server.auth.tokens.MAX_REPEATED", 2)
+        tokens = Tokens(SECRET, issuer="realtime")
+        issued = [tokens.issue(user) for user in ("1", "2", "3")]
+        first, *later = [tokens.verify_repeated(token) for token in issued]
+        assert [tokens.verify_repeated(token) for token in issued[1:]] == later
+        assert all(
+            tokens.verify_repeated(token) is one
+            for token, one in zip(issued[1:], later, strict=True)
+        )
+        again = tokens.verify_repeated(issued[0])
+        assert again == first
+        assert again is not first
+
+    def test_long_token_is_not_stored(self) -> None:
+        token = TOKENS.issue("42", channels=["job." + "x" * 120] * 10)
+        assert TOKENS.verify_repeated(token) is not TOKENS.verify_repeated(token)
+
     @pytest.mark.parametrize(
         ("token", "wrong"),
         [
