@@ -138,6 +138,7 @@ def scenarios(rounds: int, quick: bool) -> dict[str, Callable[[], Any]]:  # noqa
         "connecting": lambda: medians(lambda: storms.connecting(crowd), rounds),
         "coming-back": lambda: medians(lambda: storms.reconnecting(crowd), min(3, rounds)),
         "polling": lambda: medians(lambda: storms.polling(50, 2), rounds),
+        "polling-news": lambda: medians(lambda: storms.polling(50, 2, missed=10), rounds),
         "stalled": lambda: medians(lambda: storms.stalled(1_000, seconds), rounds),
         "publishing": lambda: {
             name: medians(partial(publishing.in_the_server, *shape), rounds)

@@ -26,6 +26,7 @@ from realtime_bridge.server.auth.tokens import Tokens
 READY = '"type":"subscribed"'
 CONNECT = '{"type":"connect","token":"%s","nonce":"n"}'
 SUBSCRIBE = '{"type":"subscribe","channel":"%s"}'
+POSITION = '{"epoch":"%s","offset":%d}'
 RESUME = '{"type":"subscribe","channel":"%s","position":{"epoch":"%s","offset":0}}'
 
 
@@ -114,12 +115,23 @@ def _storm(server: ServerProcess, lines: Sequence[str]) -> Storm:
         return Storm(len(lines) / duration, cpu_us, reference_us=reference_us())
 
 
-def polling(connections: int, seconds: float) -> Storm:
-    """Measure polls of a channel without new events."""
+def polling(connections: int, seconds: float, missed: int | None = 0) -> Storm:
+    """Measure polls of one channel with ten events.
+
+    Args:
+        connections: number of clients, each of which polls again after each answer.
+        seconds: duration.
+        missed: events after the client's position; None polls without a position.
+
+    """
     with our_server() as server:
         tokens = Tokens(SECRET, issuer="realtime")
+        server.send("fill 1 10")
+        assert server.process.stdout
+        (epoch,) = json.loads(server.process.stdout.readline())
+        position = "null" if missed is None else POSITION % (epoch, 10 - missed)
         lines = [
-            _poll(server.port, tokens.issue(f"u{n}", channels=["bench-*"]))
+            _poll(server.port, tokens.issue(f"u{n}", channels=["bench-*"]), position)
             for n in range(connections)
         ]
         with load_client(server, lines, "--http") as load:
@@ -134,8 +146,8 @@ def polling(connections: int, seconds: float) -> Storm:
             return Storm(answers / duration, 1e6 * cpu / answers, reference_us=reference_us())
 
 
-def _poll(port: int, token: str) -> str:
-    body = '{"positions":{"bench-0":null}}'
+def _poll(port: int, token: str, position: str) -> str:
+    body = f'{{"positions":{{"bench-0":{position}}}}}'
     lines = [
         "POST /realtime/poll HTTP/1.1",
         f"host: 127.0.0.1:{port}",
