@@ -274,6 +274,7 @@ class Bridge(ServerPublisher, Registrations):
             jobs=self._jobs,
             operators=self._operators,
             warnings=self._warnings,
+            application=self,
             timing=self._timing,
             tasks=tasks,
             is_serverless=is_serverless,

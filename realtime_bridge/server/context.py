@@ -18,7 +18,8 @@ from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.server.endpoints.metrics import Counts
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.fault_log import FaultLog
-from realtime_bridge.server.http.request import HTTPError, Request
+from realtime_bridge.server.http.request import ASGIApplication, HTTPError, Request
+from realtime_bridge.server.http.response import Response
 from realtime_bridge.server.jobs import ServerJobs
 from realtime_bridge.server.lifecycle.failover_follower import FailoverFollower
 from realtime_bridge.server.lifecycle.file_watch import FileWatch
@@ -45,6 +46,9 @@ STATE = "realtime_bridge"
 OpenFast = Callable[[asyncio.Transport, set[Any]], asyncio.Protocol]
 """Opens a connection on a transport, and adds it to uvicorn's connections."""
 
+AnswerAtOnce = Callable[[Request, bytes], Response | None]
+"""Returns the response to a request with its body, if that waits for nothing; else None."""
+
 FastUpgrade = Callable[[str, Request], OpenFast | None]
 """Returns how to open the socket of a path, or None if the path is another's; it may raise
 `HTTPError`."""
@@ -67,7 +71,10 @@ class ServerContext:
         worker_metrics: the metrics of the other workers, where there may be several.
         operators: decides who may open the dashboard.
         warnings: the last warnings of this process.
+        application: the bridge as an ASGI application, by which the fast shell sees whether
+            another application is around it.
         fast_upgrades: the sockets of other protocols than ours, for the fast WebSocket.
+        fast_requests: answers to POST requests that often wait for nothing, by path.
 
     """
 
@@ -83,7 +90,9 @@ class ServerContext:
     worker_metrics: WorkerMetrics | None
     operators: Operators
     warnings: RecentWarnings
+    application: ASGIApplication
     fast_upgrades: list[FastUpgrade] = field(default_factory=list)
+    fast_requests: dict[str, AnswerAtOnce] = field(default_factory=dict)
 
     @property
     def hub(self) -> Hub:
@@ -173,6 +182,7 @@ def build_context(
     jobs: ServerJobs,
     operators: Operators,
     warnings: RecentWarnings,
+    application: ASGIApplication,
     timing: ServerTiming,
     tasks: Supervisor | None,
     is_serverless: bool,
@@ -230,5 +240,6 @@ def build_context(
         worker_metrics=WorkerMetrics(settings.prefix, counts.encode) if has_siblings else None,
         operators=operators,
         warnings=warnings,
+        application=application,
     )
     return context

@@ -33,6 +33,12 @@ ROUTES = READS | {"connect", "sse", "ws"}
 _LAST_DATA = struct.Struct("=52xI")
 
 
+_NEVER = float("-inf")
+
+_PAUSE = 0.01
+"""Seconds for which one record of a queue stands for the reads that follow it."""
+
+
 class _Queue:
     """Record of one kind of waiting requests.
 
@@ -43,20 +49,26 @@ class _Queue:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._since = self._last = float("-inf")
+        self._since = self._last = self._recorded = _NEVER
+
+    def is_due(self, now: float) -> bool:
+        """Return whether the next request is to be recorded: many come at nearly one moment."""
+        return now - self._recorded >= _PAUSE
 
     def record(self, waited: float, now: float) -> None:
         """Record a request; one that waited less than half of the limit ends the overload."""
-        is_recent = self._is_recent(now)
+        self._recorded, is_recent = now, self._is_recent(now)
         if waited < self._limit / 2:
-            self._last = float("-inf")
+            self._last = _NEVER
         elif waited >= self._limit or is_recent:
             self._since = self._since if is_recent else now
             self._last = now
 
     def is_overloaded(self, now: float) -> bool:
         """Return whether requests were late for a while: a stall of the process is no overload."""
-        return self._is_recent(now) and now - self._since >= self._limit / 2
+        return (
+            self._last != _NEVER and self._is_recent(now) and now - self._since >= self._limit / 2
+        )
 
     def _is_recent(self, now: float) -> bool:
         return now - self._last <= 2 * self._limit
@@ -77,6 +89,14 @@ class Overload:
         self._limit = limit
         self._new, self._open = _Queue(limit), _Queue(limit)
 
+    def is_due(self, now: float, *, is_first: bool) -> bool:
+        """Return whether `refuses_reads` needs another record first."""
+        return (self._new if is_first else self._open).is_due(now)
+
+    def refuses_reads(self, now: float) -> bool:
+        """Return whether reads are refused by what was recorded."""
+        return self._new.is_overloaded(now) or self._open.is_overloaded(now)
+
     def refuses(self, route: str, waited: float, now: float, *, is_first: bool) -> bool:
         """Return whether a request is refused.
 
@@ -90,7 +110,7 @@ class Overload:
         queue = self._new if is_first else self._open
         queue.record(waited, now)
         if route in READS:
-            return self._new.is_overloaded(now) or self._open.is_overloaded(now)
+            return self.refuses_reads(now)
         return waited >= self._limit and queue.is_overloaded(now)
 
 

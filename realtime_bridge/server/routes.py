@@ -1,7 +1,8 @@
 """Routes below the mount point, and responses to failed requests."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Any
 
 from realtime_bridge.server.connections import sse, websocket
 from realtime_bridge.server.context import ServerContext
@@ -129,6 +130,9 @@ class Routes:
             budget=connections.budget,
             max_channels=context.settings.limit_channels_per_connection,
         )
+        context.fast_requests[f"{context.settings.path}/poll"] = partial(
+            self._answer_at_once, polls.answer_at_once
+        )
         latest = LatestEvents(
             context.authenticator,
             connections.access,
@@ -147,6 +151,23 @@ class Routes:
             "job/answer": {"POST": jobs.answer},
             "publish": {"POST": self._worker_calls.publish},
         }
+
+    def _answer_at_once(
+        self,
+        answer: Callable[[Request, Mapping[str, Any]], Response | None],
+        request: Request,
+        body: bytes,
+    ) -> Response | None:
+        """Return the response of a route that reads the log, if it waits for nothing, else None."""
+        status = self._context.status
+        if self._context.authenticator.guard or not status.is_started:
+            return None
+        response = answer(request, request.json_of(body))
+        if response and status.outage.failures:
+            status.outage.works()
+        if response and "origin" in request.headers:
+            self._cors.permit(request, response)
+        return response
 
     def _reports(self) -> Table:
         context = self._context

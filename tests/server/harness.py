@@ -122,6 +122,7 @@ async def running(
         ws=shell,
         ws_per_message_deflate=False,
         log_config=None,
+        access_log=shell != FAST,  # `serve` has none: some answers go past uvicorn
         timeout_graceful_shutdown=5,
         ssl_certfile=certificate,
     )

@@ -43,6 +43,17 @@ def test_open_connections_do_not_hide_the_queue_of_new_ones() -> None:
     assert not overload.refuses("connect", 0.0, now, is_first=False)
 
 
+def test_one_record_stands_for_reads_at_nearly_the_same_moment() -> None:
+    overload = Overload(LIMIT)
+    assert overload.is_due(0.0, is_first=True)
+    for number in range(7):
+        overload.refuses("connect", 2.5, 0.2 * number, is_first=True)
+    assert not overload.is_due(1.2 + 0.005, is_first=True)
+    assert overload.is_due(1.2 + 0.005, is_first=False)
+    assert overload.refuses_reads(1.2 + 0.005)
+    assert overload.is_due(1.2 + 0.015, is_first=True)
+
+
 def test_routes_of_workers_and_health_checks_are_never_refused() -> None:
     assert client_route(b"/realtime/poll?a=/x", "/realtime") == "poll"
     assert client_route(b"/outer/realtime/ws", "/realtime") == "ws"

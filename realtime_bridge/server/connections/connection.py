@@ -4,8 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.channel import PRESENCE
@@ -24,6 +23,7 @@ from realtime_bridge.protocol.session.session_commands import (
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.protocol.wire.close_codes import CloseCode
+from realtime_bridge.server.at_once import run_at_once
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.auth.token_error import TokenError
 from realtime_bridge.server.connections.base import ServerConnection
@@ -245,18 +245,20 @@ class Connection(ServerConnection):
             and services.hub.answers_at_once(channel, position)
             and services.budget.spend(principal.user, 1, time.monotonic())
         )
-        if at_once and _is_complete(self._read_now(subscription, position)):
+        if at_once and run_at_once(self._read_now(subscription, position), default=False):
             return
         assert services.tasks
         self._history_reads = self._history_reads or asyncio.Semaphore(READS_AT_ONCE)
         work = self._subscribe(subscription, position)
         subscription.task = services.tasks.spawn("subscription", work)
 
-    async def _read_now(self, subscription: ChannelSubscription, position: Position | None) -> None:
+    async def _read_now(self, subscription: ChannelSubscription, position: Position | None) -> bool:
+        """Subscribe or deny, and return True."""
         try:
             await self._services.hub.subscribe(self, subscription, position)
         except RealtimeError as error:
             self._deny_for_now(subscription.channel, error)
+        return True
 
     async def _subscribe(
         self, subscription: ChannelSubscription, position: Position | None
@@ -327,13 +329,3 @@ class Connection(ServerConnection):
         self._services.hub.unsubscribe(self, subscription.channel)
         if self._principal:
             self._services.presence.leave(self._principal, subscription.channel, self)
-
-
-def _is_complete(work: Coroutine[Any, Any, None]) -> bool:
-    """Run work that is not expected to wait; if it does, end it and return False."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return True
-    work.close()
-    return False

@@ -5,33 +5,30 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
+from realtime_bridge.server.at_once import run_at_once
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.channel_budget import ChannelBudget
 from realtime_bridge.server.auth.principal import Principal
+from realtime_bridge.server.endpoints.log_cache import LogCache
 from realtime_bridge.server.endpoints.long_poll import LongPoll
 from realtime_bridge.server.fanout.hub import Hub
 from realtime_bridge.server.http.denial import UNAVAILABLE, Denial
 from realtime_bridge.server.http.request import HTTPError, Request
 from realtime_bridge.server.http.requested_positions import Positions, read_positions
 from realtime_bridge.server.http.response import Response
-from realtime_bridge.server.lifecycle.null_log import NOWHERE
 from realtime_bridge.server.lifecycle.pipeline import ServerPipeline
 from realtime_bridge.server.lifecycle.status import ServerStatus
 from realtime_bridge.server.presence import Presence
 from realtime_bridge.server.registry import ConnectionRegistry
 from realtime_bridge.server.statistics import ServerStatistics
 from realtime_bridge.server.timing import ServerTiming
-
-MAX_CACHED = 10_000
-"""The most answers of the log in the cache."""
 
 LEAST_CHANNELS = 128
 """Channels that each poll may have: a client that only polls gets no descriptor with the limit."""
@@ -41,69 +38,6 @@ CALLS_AT_ONCE = 16
 
 A = TypeVar("A")
 R = TypeVar("R")
-
-
-class LogCache:
-    """Recent answers of the log: many polls from the same position cost one read.
-
-    Args:
-        pipeline: the log.
-        hub: the offsets fanned out here, which show that an answer is outdated.
-        seconds: the time that an answer is kept.
-        capacity: the most answers.
-
-    """
-
-    def __init__(
-        self, pipeline: ServerPipeline, hub: Hub, *, seconds: float, capacity: int = MAX_CACHED
-    ) -> None:
-        self._pipeline = pipeline
-        self._hub = hub
-        self._seconds = seconds
-        self._capacity = capacity
-        self._entries: dict[tuple[object, ...], tuple[float, Page | Reset]] = {}
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    async def read(self, channel: str, after: Position | None) -> Page | Reset:
-        """Return the log's answer for a position, or for the present.
-
-        Raises:
-            PublishError: the log cannot be read.
-
-        """
-        now = time.monotonic()
-        self.expire(now)
-        key = (channel, after.epoch, after.offset, after.id) if after else (channel,)
-        entry = self._entries.get(key)
-        if entry and now < entry[0] and self._is_current(channel, entry[1]):
-            return entry[1]
-        answer = await self._read_log(channel, after)
-        # Removed first: a dictionary keeps the place of a key, and the oldest entry has to lead.
-        self._entries.pop(key, None)
-        self._entries[key] = now + self._seconds, answer
-        return answer
-
-    def expire(self, now: float) -> None:
-        """Remove the answers that are too old, and the oldest above the capacity."""
-        while self._entries:
-            oldest = next(iter(self._entries))
-            if now < self._entries[oldest][0] and len(self._entries) < self._capacity:
-                return
-            del self._entries[oldest]
-
-    def _is_current(self, channel: str, answer: Page | Reset) -> bool:
-        """Return whether this process fanned out no later event of the channel."""
-        # A client that received a later event by push must not get an older position by poll.
-        return self._hub.top(channel) in (None, answer.top.offset)
-
-    async def _read_log(self, channel: str, after: Position | None) -> Page | Reset:
-        log = self._pipeline.log
-        if after is not None or not self._pipeline.has_log:
-            return await backend_call(log, log.read, channel, after or NOWHERE)
-        tops = await backend_call(log, log.positions, [channel])
-        return Page(events=(), top=tops[channel])
 
 
 class Polls:
@@ -155,9 +89,37 @@ class Polls:
     async def poll(self, request: Request) -> Response:
         """Answer `POST poll`."""
         body = await request.json()
+        return self.answer_at_once(request, body) or await self._answer(request, body)
+
+    def answer_at_once(self, request: Request, body: Mapping[str, Any]) -> Response | None:
+        """Return the answer to a poll that waits for nothing, as most do; else None.
+
+        It is by token, of channels that need no rule, from a log in this process or the cache.
+
+        Raises:
+            HTTPError: the request is not valid, or not permitted.
+            PublishError: the log cannot be read.
+
+        """
+        if body.get("wait"):
+            return None
+        principal = self._authenticator.identify_by_token(request)
+        if principal is None:
+            return None
+        positions, denials = read_positions(body, self._max_channels)
+        allows = self._access.allows_at_once
+        if denials or not all(allows(principal, name) for name in positions):
+            return None
+        answers = self._read_at_once(principal, positions)
+        if answers is None:
+            return None
+        self._note_poll(positions)
+        return self._respond(answers, {})
+
+    async def _answer(self, request: Request, body: Mapping[str, Any]) -> Response:
         principal = await self._authenticator.identify(request)
         positions, denials = read_positions(body, self._max_channels)
-        self._budget.check(principal.user, len(positions), time.monotonic())
+        self._spend(principal, positions)
         denials |= await self._denials(principal, positions)
         # Those who only poll at the moment are not the members: a client keeps its last list until
         # it is connected to the provider.
@@ -171,8 +133,7 @@ class Polls:
         wait = self._wait_seconds(request, body)
         if watched := [name for name in granted if name.startswith(PRESENCE)]:
             await self._presence.poll(principal, watched)
-        if self._hub.polled is not None:
-            self._hub.polled |= dict.fromkeys(granted, time.monotonic())
+        self._note_poll(granted)
         if denials or not granted:
             wait = 0.0  # a denial is news: the client learns of it now
         if not wait:
@@ -181,9 +142,43 @@ class Polls:
             answers = await self._wait_for_news(principal, granted, wait)
             # Access can be revoked while the poll waits.
             denials |= await self._denials(principal, granted)
+        return self._respond(answers, denials | kept)
+
+    def _read_at_once(
+        self, principal: Principal, positions: Positions
+    ) -> dict[str, Page | Reset] | None:
+        """Return all answers, counted against the user's budget; None if one has to wait."""
+        read: Callable[[str, Position | None], Page | Reset | None] = self._cache.find
+        if self._pipeline.log.in_process:
+            # Counted before the log is asked: it keeps the position of each channel.
+            self._spend(principal, positions)
+            read = self._read_local
+        answers = {}
+        for name, after in positions.items():
+            answer = read(name, after)
+            if answer is None:
+                return None
+            answers[name] = answer
+        if not self._pipeline.log.in_process:
+            self._spend(principal, positions)
+        return answers
+
+    def _read_local(self, channel: str, after: Position | None) -> Page | Reset | None:
+        return run_at_once(self._cache.read(channel, after), default=None)
+
+    def _spend(self, principal: Principal, positions: Positions) -> None:
+        self._budget.check(principal.user, len(positions), time.monotonic())
+
+    def _note_poll(self, channels: Iterable[str]) -> None:
+        if self._hub.polled is not None:
+            self._hub.polled |= dict.fromkeys(channels, time.monotonic())
+
+    def _respond(
+        self, answers: Mapping[str, Page | Reset], denials: Mapping[str, Denial]
+    ) -> Response:
         self._statistics.polls += 1
         channels = {name: _describe(answer) for name, answer in answers.items()}
-        for name, denial in (denials | kept).items():
+        for name, denial in denials.items():
             channels[name] = denial.to_json()
         return Response.json(
             {

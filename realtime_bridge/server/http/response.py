@@ -68,17 +68,17 @@ class Response:
 
     def start(self) -> dict[str, Any]:
         """Return the status and headers in ASGI's form."""
-        # no-store: tokens and events belong to one user at one moment. nosniff: no browser may
-        # run data of ours as a script.
-        headers = {
-            "cache-control": "no-store",
-            "x-content-type-options": "nosniff",
-            **self.headers,
-        }
         encoded = [
-            (name.encode("latin-1"), text.encode("latin-1")) for name, text in headers.items()
+            (name.encode("latin-1"), text.encode("latin-1"))
+            for name, text in self.all_headers().items()
         ]
         return {"status": self.status, "headers": encoded}
+
+    def all_headers(self) -> dict[str, str]:
+        """Return the headers, with those that each response has."""
+        # no-store: tokens and events belong to one user at one moment. nosniff: no browser may
+        # run data of ours as a script.
+        return {"cache-control": "no-store", "x-content-type-options": "nosniff", **self.headers}
 
 
 def failure(route: str, error: Exception, outage: OutageLog, faults: FaultLog) -> Response:

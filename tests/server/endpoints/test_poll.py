@@ -13,7 +13,8 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
-from realtime_bridge.server.endpoints.poll import CALLS_AT_ONCE, LogCache, call_for_each
+from realtime_bridge.server.endpoints.log_cache import LogCache
+from realtime_bridge.server.endpoints.poll import CALLS_AT_ONCE, call_for_each
 from realtime_bridge.server.http.requested_positions import read_positions
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge_backends.memory import MemoryBackend

@@ -8,11 +8,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from realtime_bridge.server.connections.fast.immediate import find_answer, serves_alone
 from realtime_bridge.server.connections.fast.pending_requests import pending_of
-from realtime_bridge.server.connections.fast.rejection import rejection
+from realtime_bridge.server.connections.fast.response_bytes import encode_response, rejection
 from realtime_bridge.server.connections.fast.upgrade import WebSocket
 from realtime_bridge.server.connections.fast.upgrade_request import read_upgrade
-from realtime_bridge.server.context import STATE
+from realtime_bridge.server.context import STATE, ServerContext
 from realtime_bridge.server.http.cors import CORSPolicy
 from realtime_bridge.server.http.request import HTTPError
 from realtime_bridge.server.overload import (
@@ -95,6 +96,8 @@ class HTTP(HttpToolsProtocol):
         self._in_body = False
         self._has_begun = False
         self._is_rejected = False
+        self._has_answered = False
+        """True after a request that uvicorn's part did not see."""
         self._head_bytes = 0
         self._has_progress = False
         self._idle_bytes = 0
@@ -131,6 +134,8 @@ class HTTP(HttpToolsProtocol):
             if self._upgrade(data):
                 return
             self._begin()
+        if self._answer_at_once(data):
+            return
         self._unread += data
         self._parse()
 
@@ -145,7 +150,7 @@ class HTTP(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._in_head, self._has_begun, self._head_bytes = True, True, 0
-        if self.cycle is not None:
+        if self.cycle is not None or self._has_answered:
             self._wait_for_request()
         super().on_message_begin()
 
@@ -218,6 +223,37 @@ class HTTP(HttpToolsProtocol):
         self._set_deadline(None)
         server_state.connections.discard(self)
         return True
+
+    def _answer_at_once(self, data: bytes) -> bool:
+        """Answer a whole request that waits for nothing; return False for all others.
+
+        Uvicorn's parser, its task and two calls to send a response cost more than the answer.
+        """
+        context: ServerContext | None = self._arguments[2].get(STATE)
+        if context is None or not self._is_idle() or not serves_alone(self, context):
+            return False
+        answer = find_answer(context, data)
+        response = None if answer is None or self._refuses_reads() else answer()
+        if response is None:
+            return False
+        self._unset_keepalive_if_required()
+        self._set_deadline(None)
+        self._has_answered = True
+        self.transport.write(encode_response(response, self.server_state.default_headers))
+        self._pending.add(self, self._abort)
+        self.server_state.total_requests += 1
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+        return True
+
+    def _is_idle(self) -> bool:
+        """Return whether the next bytes are a request's first, and nothing is before its answer."""
+        return (
+            not (self._has_begun or self._unread or self.flow.write_paused)
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.transport.is_closing()
+        )
 
     def _begin(self) -> None:
         """Make uvicorn's part of this object."""
@@ -304,10 +340,9 @@ class HTTP(HttpToolsProtocol):
             return False
         if not self._is_new and self.parser.get_method() == b"OPTIONS":
             return False  # without its answer, a page of another origin cannot read the refusal
-        is_first = self._is_new or self.cycle is None
-        waited, overload = seconds_waited(self.transport), self._pending.overload
-        if not overload.refuses(route, waited, self.loop.time(), is_first=is_first):
+        if not self._is_late(route):
             return False
+        is_first = self._is_first()
         if is_first:
             context.connections.statistics.refuse("overloaded", REASON)
             cors = CORSPolicy(context.authenticator.origins).headers(self._origin())
@@ -315,6 +350,21 @@ class HTTP(HttpToolsProtocol):
         else:
             self.scope["extensions"] = {EXTENSION: {}}
         return is_first
+
+    def _refuses_reads(self) -> bool:
+        """Return whether polls are refused now, after a record of how long they wait."""
+        overload, now, is_first = self._pending.overload, self.loop.time(), self._is_first()
+        if overload.is_due(now, is_first=is_first):
+            return overload.refuses("poll", seconds_waited(self.transport), now, is_first=is_first)
+        return overload.refuses_reads(now)
+
+    def _is_late(self, route: str) -> bool:
+        """Record how long a request waited, and return whether it is refused."""
+        waited, overload = seconds_waited(self.transport), self._pending.overload
+        return overload.refuses(route, waited, self.loop.time(), is_first=self._is_first())
+
+    def _is_first(self) -> bool:
+        return self._is_new or (self.cycle is None and not self._has_answered)
 
     def _origin(self) -> str:
         headers = {} if self._is_new else dict(self.headers)  # a socket's upgrade needs none

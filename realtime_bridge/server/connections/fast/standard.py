@@ -8,7 +8,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from realtime_bridge.server.connections.fast.rejection import rejection
+from realtime_bridge.server.connections.fast.response_bytes import rejection
 from realtime_bridge.server.http.request import HTTPError
 
 _TURN_BYTES = 8 * 1024

@@ -16,7 +16,7 @@ from realtime_bridge.protocol.wire.messages import SUBPROTOCOL
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.connections.connection import own_positions
 from realtime_bridge.server.connections.fast.connection import FastConnection
-from realtime_bridge.server.connections.fast.rejection import rejection
+from realtime_bridge.server.connections.fast.response_bytes import rejection
 from realtime_bridge.server.connections.fast.standard import StandardWebSocket
 from realtime_bridge.server.connections.fast.upgrade_request import upgrade_request
 from realtime_bridge.server.context import STATE, OpenFast, ServerContext
