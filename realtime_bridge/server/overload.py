@@ -36,7 +36,7 @@ _LAST_DATA = struct.Struct("=52xI")
 _NEVER = float("-inf")
 
 _PAUSE = 0.01
-"""Seconds for which one record of a queue stands for the reads that follow it."""
+"""Seconds for which one record of a queue stands for the requests that follow it."""
 
 
 class _Queue:
@@ -89,12 +89,12 @@ class Overload:
         self._limit = limit
         self._new, self._open = _Queue(limit), _Queue(limit)
 
-    def is_due(self, now: float, *, is_first: bool) -> bool:
-        """Return whether `refuses_reads` needs another record first."""
-        return (self._new if is_first else self._open).is_due(now)
+    def is_calm(self, now: float, *, is_first: bool) -> bool:
+        """Return whether nothing is refused, by a record of this moment: another adds nothing."""
+        queue = self._new if is_first else self._open
+        return not (queue.is_due(now) or self._is_overloaded(now))
 
-    def refuses_reads(self, now: float) -> bool:
-        """Return whether reads are refused by what was recorded."""
+    def _is_overloaded(self, now: float) -> bool:
         return self._new.is_overloaded(now) or self._open.is_overloaded(now)
 
     def refuses(self, route: str, waited: float, now: float, *, is_first: bool) -> bool:
@@ -110,7 +110,7 @@ class Overload:
         queue = self._new if is_first else self._open
         queue.record(waited, now)
         if route in READS:
-            return self.refuses_reads(now)
+            return self._is_overloaded(now)
         return waited >= self._limit and queue.is_overloaded(now)
 
 

@@ -43,15 +43,22 @@ def test_open_connections_do_not_hide_the_queue_of_new_ones() -> None:
     assert not overload.refuses("connect", 0.0, now, is_first=False)
 
 
-def test_one_record_stands_for_reads_at_nearly_the_same_moment() -> None:
+def test_one_record_stands_for_requests_at_nearly_the_same_moment() -> None:
     overload = Overload(LIMIT)
-    assert overload.is_due(0.0, is_first=True)
+    assert not overload.is_calm(0.0, is_first=True)
+    overload.refuses("connect", 0.0, 0.0, is_first=True)
+    assert overload.is_calm(0.005, is_first=True)
+    assert not overload.is_calm(0.005, is_first=False)
+    assert not overload.is_calm(0.015, is_first=True)
+
+
+def test_overload_of_another_queue_is_not_calm() -> None:
+    overload = Overload(LIMIT)
     for number in range(7):
         overload.refuses("connect", 2.5, 0.2 * number, is_first=True)
-    assert not overload.is_due(1.2 + 0.005, is_first=True)
-    assert overload.is_due(1.2 + 0.005, is_first=False)
-    assert overload.refuses_reads(1.2 + 0.005)
-    assert overload.is_due(1.2 + 0.015, is_first=True)
+    overload.refuses("poll", 0.0, 1.2, is_first=False)
+    assert not overload.is_calm(1.205, is_first=True)
+    assert not overload.is_calm(1.205, is_first=False)
 
 
 def test_routes_of_workers_and_health_checks_are_never_refused() -> None:

@@ -233,7 +233,7 @@ class HTTP(HttpToolsProtocol):
         if context is None or not self._is_idle() or not serves_alone(self, context):
             return False
         answer = find_answer(context, data)
-        response = None if answer is None or self._refuses_reads() else answer()
+        response = None if answer is None or self._is_late("poll") else answer()
         if response is None:
             return False
         self._unset_keepalive_if_required()
@@ -351,17 +351,12 @@ class HTTP(HttpToolsProtocol):
             self.scope["extensions"] = {EXTENSION: {}}
         return is_first
 
-    def _refuses_reads(self) -> bool:
-        """Return whether polls are refused now, after a record of how long they wait."""
-        overload, now, is_first = self._pending.overload, self.loop.time(), self._is_first()
-        if overload.is_due(now, is_first=is_first):
-            return overload.refuses("poll", seconds_waited(self.transport), now, is_first=is_first)
-        return overload.refuses_reads(now)
-
     def _is_late(self, route: str) -> bool:
         """Record how long a request waited, and return whether it is refused."""
-        waited, overload = seconds_waited(self.transport), self._pending.overload
-        return overload.refuses(route, waited, self.loop.time(), is_first=self._is_first())
+        overload, now, is_first = self._pending.overload, self.loop.time(), self._is_first()
+        if overload.is_calm(now, is_first=is_first):
+            return False  # without the calls of the kernel
+        return overload.refuses(route, seconds_waited(self.transport), now, is_first=is_first)
 
     def _is_first(self) -> bool:
         return self._is_new or (self.cycle is None and not self._has_answered)
