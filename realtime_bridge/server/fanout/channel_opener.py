@@ -74,8 +74,10 @@ class ChannelOpener:
             else:
                 self._requested.append(channel)
                 self._wake.set()
-        # One request that is cancelled must not cancel the opening for the others.
-        await asyncio.shield(opening.opened)
+        if not opening.opened.done():
+            # One request that is cancelled must not cancel the opening for the others.
+            await asyncio.shield(opening.opened)
+        opening.opened.result()
 
     def buffer(self, channel: str, events: Iterable[Event]) -> None:
         """Store events announced on a channel that is not open yet."""

@@ -13,7 +13,9 @@ _HEAD = re.compile(
 )
 """Head of a usual request, stricter than RFC 9112: everything else is for uvicorn's parser."""
 
-_BODY_FIELDS = (b"content-length", b"transfer-encoding", b"expect")
+_FIELD = re.compile(rb"([^:]+):[\t ]*([^\r]*)\r\n")
+
+_BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding", b"expect"))
 
 
 def read_upgrade(data: bytes) -> Request | None:
@@ -23,14 +25,12 @@ def read_upgrade(data: bytes) -> Request | None:
     match = _HEAD.fullmatch(data)
     if match is None:
         return None
-    headers = []
-    for line in match["fields"].split(b"\r\n")[:-1]:
-        name, _, value = line.partition(b":")
-        headers.append((name.lower(), value.strip(b" \t")))
+    target, lines = match.groups()
+    headers = [(name.lower(), value.rstrip(b"\t ")) for name, value in _FIELD.findall(lines)]
     fields = dict(headers)
     if len(fields) < len(headers) or not _asks_for_websocket(fields):
         return None
-    return upgrade_request(b"GET", match["target"], headers)
+    return upgrade_request(b"GET", target, headers)
 
 
 def upgrade_request(method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]) -> Request:
@@ -51,7 +51,7 @@ def _asks_for_websocket(fields: dict[bytes, bytes]) -> bool:
     return (
         fields.get(b"upgrade", b"").lower() == b"websocket"
         and b"upgrade" in [option.strip() for option in options]
-        and not any(name in fields for name in _BODY_FIELDS)
+        and _BODY_FIELDS.isdisjoint(fields)
     )
 
 
