@@ -242,7 +242,7 @@ class HTTP(HttpToolsProtocol):
         self.transport.write(encode_response(response, self.server_state.default_headers))
         self._pending.add(self, self._abort)
         self.server_state.total_requests += 1
-        self.timeout_keep_alive_task = self.loop.call_later(
+        self.timeout_keep_alive_task: asyncio.TimerHandle | None = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
         return True
