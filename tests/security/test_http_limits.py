@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from realtime_bridge.server.auth.tokens import Tokens
+from realtime_bridge.server.connections.fast import http
 from realtime_bridge.server.connections.fast.http import HTTP, HTTPLimits
 from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.throttle import QUIET_SECONDS
@@ -273,6 +274,24 @@ async def test_deadline_does_not_end_requests_that_wait_for_an_answer(dial: Dial
                 await reader.readuntil(path)
 
 
+async def test_disconnect_reaches_the_first_of_pipelined_requests(dial: Dial) -> None:
+    arrived: asyncio.Queue[str] = asyncio.Queue()
+
+    async def wait(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        arrived.put_nowait(scope["path"])
+        arrived.put_nowait((await receive())["type"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async with running(wait, shell=FAST, lifespan="off", http=HTTP) as origin:
+        _, writer = await dial(origin)
+        writer.write(get("/first") + get("/second") + get("/third"))
+        async with asyncio.timeout(TIMEOUT):
+            assert await arrived.get() == "/first"
+            writer.transport.abort()
+            assert await arrived.get() == "http.disconnect"
+
+
 def test_rejections_of_a_reason_are_logged_once_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -352,6 +371,25 @@ async def test_overload_is_503_on_an_open_connection(dial: Dial) -> None:
         writer.write(POLL)
         while (await read_answer(reader)).status != 200:
             writer.write(POLL)  # this machine is slow
+
+
+async def test_requests_before_a_response_have_no_others_refused(
+    dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = 0.0
+    monkeypatch.setattr(http, "seconds_waited", lambda _: waited)
+    async with serving(HTTPLimits(waiting=0.1)) as origin:
+        reader, writer = await dial(origin)
+        writer.write(POLL)
+        assert (await read_answer(reader)).status == 200
+        for _ in range(5):
+            # Their bytes came before the response to the request before: one client sent them all.
+            waited = 3_600.0
+            writer.write(POLL)
+            assert (await read_answer(reader)).status == 200
+            await asyncio.sleep(0.06)
+            waited = 0.0
+            assert (await ask(origin, POLL)).status == 200
 
 
 @pytest.mark.parametrize("late", [POLL, UPGRADE, UNUSUAL], ids=["poll", "upgrade", "unusual"])

@@ -1,11 +1,13 @@
 """HTTP protocol for uvicorn whose requests have limits of size and time."""
 
 import asyncio
+import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from realtime_bridge.server.connections.fast.immediate import find_answer, serves_alone
@@ -60,6 +62,9 @@ _PIECE_BYTES = 8 * 1024
 
 _LATE = "request not sent in time"
 
+_SLACK_SECONDS = 0.1
+"""Inaccuracy of the kernel's times, and of the moment at which a response is complete."""
+
 _HEADER_BYTES = 4
 """Bytes of a header beside its name and value."""
 
@@ -96,13 +101,16 @@ class HTTP(HttpToolsProtocol):
         self._in_body = False
         self._has_begun = False
         self._is_rejected = False
-        self._has_answered = False
         """True after a request that uvicorn's part did not see."""
         self._head_bytes = 0
         self._has_progress = False
         self._idle_bytes = 0
         """Bytes since the parser's last progress: the head so far, or trailers."""
         self._body_bytes = 0
+        self._unanswered: deque[RequestResponseCycle] = deque()
+        """Requests without a complete response, oldest first; uvicorn knows the last one alone."""
+        self._answered_at: float | None = None
+        """Moment of the last complete response; None before the first one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -114,6 +122,7 @@ class HTTP(HttpToolsProtocol):
         """Forget the connection."""
         self._pending.discard(self)
         self._set_deadline(None)
+        self._disconnect()
         if self._is_new:
             self._arguments[1].connections.discard(self)
         else:
@@ -150,7 +159,7 @@ class HTTP(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         self._in_head, self._has_begun, self._head_bytes = True, True, 0
-        if self.cycle is not None or self._has_answered:
+        if self.cycle is not None or self._answered_at is not None:
             self._wait_for_request()
         super().on_message_begin()
 
@@ -173,7 +182,10 @@ class HTTP(HttpToolsProtocol):
         if self._head_bytes > self.limits.head_bytes:
             self._reject_head()
         elif not self._is_rejected and not self._is_refused(self.url):
+            before = self.cycle
             super().on_headers_complete()
+            if self.cycle is not before:
+                self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """Add a part of the body."""
@@ -193,6 +205,8 @@ class HTTP(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, or for the rest of this one's body."""
+        self._unanswered.popleft()
+        self._answered_at = time.monotonic()
         super().on_response_complete()
         if self.transport.is_closing():
             return
@@ -238,7 +252,7 @@ class HTTP(HttpToolsProtocol):
             return False
         self._unset_keepalive_if_required()
         self._set_deadline(None)
-        self._has_answered = True
+        self._answered_at = time.monotonic()
         self.transport.write(encode_response(response, self.server_state.default_headers))
         self._pending.add(self, self._abort)
         self.server_state.total_requests += 1
@@ -356,10 +370,22 @@ class HTTP(HttpToolsProtocol):
         overload, now, is_first = self._pending.overload, self.loop.time(), self._is_first()
         if overload.is_calm(now, is_first=is_first):
             return False  # without the calls of the kernel
-        return overload.refuses(route, seconds_waited(self.transport), now, is_first=is_first)
+        waited = seconds_waited(self.transport)
+        if not is_first and self._is_pipelined(waited):
+            return False
+        return overload.refuses(route, waited, now, is_first=is_first)
 
     def _is_first(self) -> bool:
-        return self._is_new or (self.cycle is None and not self._has_answered)
+        return self._is_new or (self.cycle is None and self._answered_at is None)
+
+    def _is_pipelined(self, waited: float) -> bool:
+        """Return whether a request came before the last response, for which it had to wait.
+
+        Its wait is no sign of this process's load: one client could have all others refused.
+        """
+        if self._unanswered or self._answered_at is None:
+            return True
+        return waited > time.monotonic() - self._answered_at + _SLACK_SECONDS
 
     def _origin(self) -> str:
         headers = {} if self._is_new else dict(self.headers)  # a socket's upgrade needs none
@@ -371,7 +397,7 @@ class HTTP(HttpToolsProtocol):
         self._is_rejected = True
         self._pending.discard(self)
         self._set_deadline(None)
-        if not self._is_new and self.cycle is not None and not self.cycle.response_complete:
+        if self._unanswered:
             self._abort()
             return
         self.transport.write(rejection(error))
@@ -381,10 +407,12 @@ class HTTP(HttpToolsProtocol):
 
     def _abort(self) -> None:
         """End the connection at once, and have the application informed."""
-        cycles = () if self._is_new else (self.cycle, *(cycle for cycle, _ in self.pipeline))
-        for cycle in cycles:
-            if cycle is not None:
-                # Before the loop reports the loss, a write to the transport would raise.
-                cycle.disconnected = True
-                cycle.message_event.set()
+        # Before the loop reports the loss, a write to the transport would raise.
+        self._disconnect()
         self.transport.abort()
+
+    def _disconnect(self) -> None:
+        """Inform the application that nothing more can be written."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
