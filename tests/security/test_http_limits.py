@@ -274,6 +274,34 @@ async def test_deadline_does_not_end_requests_that_wait_for_an_answer(dial: Dial
                 await reader.readuntil(path)
 
 
+async def test_bytes_that_are_no_http_are_400_and_one_log_line(
+    dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving() as origin:
+        for data in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET\r\n\r\n", get("/a b c")) * 3:
+            reader, writer = await dial(origin)
+            writer.write(data)
+            answer = await read_answer(reader)
+            assert (answer.status, answer.headers["connection"]) == (400, "close")
+            assert b"no_http" in answer.body
+            assert await ended(reader) == b""
+    assert len(rejections(caplog)) == 1
+    assert not [
+        one for one in caplog.records if one.name.startswith("uvicorn") and "nvalid" in one.msg
+    ]
+
+
+async def test_upgrade_to_another_protocol_is_answered_without_a_log_line(
+    dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    upgrade = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABk")
+    async with serving() as origin:
+        reader, writer = await dial(origin)
+        writer.write(get("/realtime/health", *upgrade))
+        assert (await read_answer(reader)).status == 200
+    assert not [one for one in caplog.records if "upgrade" in one.getMessage().lower()]
+
+
 async def test_disconnect_reaches_the_first_of_pipelined_requests(dial: Dial) -> None:
     arrived: asyncio.Queue[str] = asyncio.Queue()
 

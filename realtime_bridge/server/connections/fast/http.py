@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -61,6 +62,9 @@ _PIECE_BYTES = 8 * 1024
 """The bytes that are parsed between two looks at the limits."""
 
 _LATE = "request not sent in time"
+
+_NO_HTTP = "bytes that are no HTTP request"
+_NO_HTTP_HINT = "check that your proxy and its health checks speak HTTP to this port, without TLS"
 
 _SLACK_SECONDS = 0.1
 """Inaccuracy of the kernel's times, and of the moment at which a response is complete."""
@@ -291,7 +295,20 @@ class HTTP(HttpToolsProtocol):
 
     def _feed(self, piece: bytes) -> None:
         self._has_progress = False
-        super().data_received(piece)
+        self._unset_keepalive_if_required()
+        # Uvicorn logs a line for each of both errors: a scanner, or one client, would fill the log.
+        try:
+            self.parser.feed_data(piece)
+        except HttpParserError:
+            if not self._is_rejected:
+                invalid = HTTPError(
+                    400, "no_http", "The request is no valid HTTP: send another one"
+                )
+                self._reject(invalid, _NO_HTTP, _NO_HTTP_HINT)
+        except HttpParserUpgrade:
+            # An upgrade to another protocol is ignored, and its request answered (RFC 9110 §7.8).
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
         self._idle_bytes = 0 if self._has_progress else self._idle_bytes + len(piece)
         if self._is_over():
             return
