@@ -26,7 +26,7 @@ _SENTENCES = {
     "float_parsing": "write a number",
     "greater_than": "use a number above {gt:g}",
     "greater_than_equal": "use at least {ge:g}",
-    "less_than_equal": "use at most {le}",
+    "less_than_equal": "use at most {le:.15g}",
     "literal_error": "use {expected}",
     "string_type": "write a text",
     "string_too_short": "it is empty",
@@ -53,7 +53,12 @@ def _split(value: object) -> object:
     return value
 
 
-Count = Annotated[int, Field(ge=1)]
+MAX_COUNT = 2**31 - 1
+MAX_BYTES = 2**40
+"""Beyond these limits the logs' databases, C and JSON have no such numbers."""
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+ByteCount = Annotated[int, Field(ge=1, le=MAX_BYTES)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 

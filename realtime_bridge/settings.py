@@ -10,7 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from realtime_bridge.environment_settings import Count, EnvironmentSettings, Names, text_of
+from realtime_bridge.environment_settings import (
+    MAX_COUNT,
+    ByteCount,
+    Count,
+    EnvironmentSettings,
+    Names,
+    text_of,
+)
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.origins import normalize_origins
@@ -95,26 +102,30 @@ class Settings(EnvironmentSettings):
     rollout_percent: Annotated[int, Field(ge=0, le=100)] = Field(
         default=100, description="Percentage of users that get push; the others poll."
     )
-    grace_seconds: Annotated[float, Field(ge=0)] = Field(
+    grace_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=30.0,
         description="Seconds from SIGTERM until the platform kills the server (30 in Kubernetes).",
     )
     history_events: Count = Field(default=1_000, description="Events that a channel keeps.")
-    history_bytes: Count = Field(default=1024**2, description="Bytes of data that a channel keeps.")
-    history_seconds: Annotated[float, Field(gt=0)] = Field(
-        default=600.0, description="Seconds for which a channel keeps events after its last one."
+    history_bytes: ByteCount = Field(
+        default=1024**2, description="Bytes of data that a channel keeps."
     )
-    log_bytes: Count = Field(default=256 * 1024**2, description="Bytes of a log in memory.")
+    history_seconds: Annotated[float, Field(gt=0, le=604_800)] = Field(
+        # Logs keep the epoch of a quiet channel for 7 days: later, its history would have no name.
+        default=600.0,
+        description="Seconds for which a channel keeps events after its last one.",
+    )
+    log_bytes: ByteCount = Field(default=256 * 1024**2, description="Bytes of a log in memory.")
     limit_connections_per_user: Count = Field(default=20, description="Connections of one user.")
     limit_channels_per_connection: Count = Field(
         # The names of so many channels fit into one frame, with which a page leaves them all.
         default=400,
         description="Channels that one connection may subscribe to.",
     )
-    limit_frames_per_second: Annotated[float, Field(gt=0)] = Field(
+    limit_frames_per_second: Annotated[float, Field(gt=0, le=1e9)] = Field(
         default=20.0, description="Frames that one client may send per second."
     )
-    limit_frame_bytes: Annotated[int, Field(ge=1024)] = Field(
+    limit_frame_bytes: Annotated[int, Field(ge=1024, le=MAX_COUNT)] = Field(
         default=64 * 1024, description="Bytes of one frame from a client."
     )
     limit_event_bytes: Annotated[int, Field(ge=1, le=MAX_DATA_BYTES)] = Field(
@@ -137,7 +148,7 @@ class Settings(EnvironmentSettings):
         description="Events that no class declares: `allow`, `warn` or `refuse`; see "
         "`realtime_bridge.events`.",
     )
-    limit_unsent_bytes: Annotated[int, Field(ge=1024)] = Field(
+    limit_unsent_bytes: Annotated[int, Field(ge=1024, le=MAX_COUNT)] = Field(
         default=1024 * 1024,
         description="Bytes that may wait for one slow client before its connection is closed.",
     )

@@ -95,6 +95,8 @@ def test_empty_variable_counts_as_unset(
         ("HISTORY_BYTES", "0", "use at least 1"),
         ("HISTORY_SECONDS", "0", "use a number above 0"),
         ("HISTORY_SECONDS", "long", "write a number"),
+        ("HISTORY_SECONDS", "inf", "use at most 604800"),
+        ("HISTORY_BYTES", "1e99", "write a whole number"),
         ("LIMIT_CONNECTIONS_PER_USER", "0", "use at least 1"),
         ("LIMIT_CHANNELS_PER_CONNECTION", "0", "use at least 1"),
         ("LIMIT_FRAMES_PER_SECOND", "0", "use a number above 0"),
@@ -113,6 +115,25 @@ def test_error_names_variable_sentence_and_example(
         Settings.load()
     assert str(caught.value).startswith(f"Bad configuration: {variable}: {sentence}")
     assert f", for example {variable}=" in str(caught.value)
+
+
+NUMBERS = [
+    name
+    for name, field in Settings.model_fields.items()
+    if isinstance(field.default, int | float) and not isinstance(field.default, bool)
+]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_that_no_part_can_use_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"REALTIME_{name.upper()}", "9" * 30)
+    with pytest.raises(ConfigurationError, match="use at most "):
+        Settings.load()
+    monkeypatch.setenv(f"REALTIME_{name.upper()}", "inf")
+    with pytest.raises(ConfigurationError):
+        Settings.load()
 
 
 @pytest.mark.parametrize("word", ["off", "No", "false", "0"])

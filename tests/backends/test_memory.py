@@ -373,3 +373,14 @@ def test_append_expires_a_few_channels_and_keeps_the_used_one() -> None:
     assert max(before - after for before, after in pairwise(sizes)) == EXPIRE_CHANNELS
     assert (sizes[0], sizes[-1]) == (len(unused) + 1, 1)
     assert histories.of("job.7", 704.0).top.offset == 5
+
+
+async def test_largest_retention_takes_events() -> None:
+    retention = Settings(
+        history_events=2**31 - 1, history_bytes=2**40, history_seconds=604_800
+    ).retention
+    async with MemoryBackend(retention, max_bytes=2**40) as backend:
+        for number in range(3):
+            (receipt,) = await backend.append([make_event("user-42", number)])
+        assert receipt.position
+        assert receipt.position.offset == 3

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from realtime_bridge.model.retention import Retention
+from realtime_bridge.settings import Settings
 from realtime_bridge.testing import (
     FeedContract,
     FoldingLogContract,
@@ -17,6 +18,7 @@ from realtime_bridge.testing import (
     LogContract,
 )
 from realtime_bridge.testing.contracts.folding_histories import Elapse
+from realtime_bridge.testing.contracts.log_base import make_event
 from realtime_bridge_backends.redis import RedisBackend
 from tests.services.redis import RedisServer
 
@@ -83,3 +85,16 @@ class TestFeed(FeedContract):
     @pytest.fixture
     def receiver(self, receiver: RedisBackend) -> RedisBackend:
         return receiver
+
+
+async def test_largest_retention_takes_events(redis_server: RedisServer) -> None:
+    settings = Settings(
+        history_events=2**31 - 1, history_bytes=2**40, history_seconds=604_800, prefix="largest"
+    )
+    async with RedisBackend(
+        redis_server.url, prefix=settings.prefix, retention=settings.retention
+    ) as backend:
+        for number in range(3):
+            (receipt,) = await backend.append([make_event("user-42", number)])
+        assert receipt.position
+        assert receipt.position.offset == 3
