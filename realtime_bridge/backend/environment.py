@@ -27,11 +27,18 @@ def load_settings() -> Settings:
 
     """
     settings = Settings.load()
-    for variable in sorted(_unknown_variables()):
-        nearest = _nearest(variable)
-        if nearest and not _is_of_other_backend(variable):
-            _warn(variable, nearest)
+    for variable, nearest in misspelt_variables():
+        _warn(variable, nearest)
     return settings
+
+
+def misspelt_variables() -> list[tuple[str, str]]:
+    """Return the misspelt `REALTIME_…` variables that are set, each with the nearest known one."""
+    return [
+        (variable, nearest)
+        for variable in sorted(_unknown_variables())
+        if (nearest := _nearest(variable)) and not _is_of_other_backend(variable)
+    ]
 
 
 def _unknown_variables() -> set[str]:

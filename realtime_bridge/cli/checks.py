@@ -16,6 +16,7 @@ from typing import Any
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.component import CheckResult, Component
+from realtime_bridge.backend.environment import misspelt_variables
 from realtime_bridge.backend.feed import Feed, FeedInterrupted
 from realtime_bridge.backend.hosted import (
     AuthorizationRequest,
@@ -47,6 +48,13 @@ EVENT = "doctor.test"
 
 async def run_checks() -> AsyncGenerator[CheckResult]:
     """Yield the result of each check: configuration, secret, components, one published event."""
+    for variable, nearest in misspelt_variables():
+        yield CheckResult(
+            check=variable,
+            status="warning",
+            detail="nothing reads a variable of this name",
+            hint=f"Write {nearest}, if that is meant",
+        )
     try:
         settings = Settings.load()
         if settings.pusher_door:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from dotenv import dotenv_values
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.cli.stop_signals import call_on_stop
 from realtime_bridge.errors import ConfigurationError, PublishError
@@ -47,7 +48,7 @@ async def _forward(earlier: Path) -> None:
     from realtime_bridge.publishing.broadcaster import Broadcaster
     from realtime_bridge.publishing.log_forwarder import LogForwarder
 
-    settings = Settings.load()
+    settings = load_settings()
     target, source = Broadcaster.from_settings(settings), _earlier_log(earlier, settings)
     if target.log is None:
         raise ConfigurationError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error, stderr
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
@@ -16,7 +17,6 @@ from realtime_bridge.model.urls import redact
 from realtime_bridge.protocol.client.credentials import TOKEN_REFUSALS
 from realtime_bridge.protocol.client.timing import Timing
 from realtime_bridge.protocol.wire import messages
-from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     from realtime_bridge.client import HybridClient
@@ -140,7 +140,7 @@ def _access(url: str, channel: str, token: str | None, user: str | None) -> "Tok
         raise typer.BadParameter("no credentials; add --user USER or --token TOKEN")
     from realtime_bridge.server.auth.tokens import Tokens
 
-    settings = Settings.load()
+    settings = load_settings()
     tokens = Tokens(settings.secret_for(url), issuer=settings.prefix)
 
     async def sign() -> str:

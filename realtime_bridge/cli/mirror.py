@@ -7,10 +7,10 @@ from typing import Annotated
 import msgspec
 import typer
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import exit_on_error, visible
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.protocol.publishing.mirror_counts import MirrorCounts, total
-from realtime_bridge.settings import Settings
 
 app: typer.Typer = typer.Typer(
     no_args_is_help=True, help="Compare the log with its mirror (REALTIME_MIRROR)."
@@ -42,7 +42,7 @@ async def _read() -> list[MirrorCounts]:
     from realtime_bridge.publishing.mirror import read_reports
     from realtime_bridge.publishing.pipeline import worker_pipeline
 
-    log = worker_pipeline(Settings.load()).log
+    log = worker_pipeline(load_settings()).log
     if log is None:
         raise ConfigurationError(
             "Publishers report about a mirror in the log, and there is none: set REALTIME_LOG"

@@ -9,9 +9,9 @@ import orjson
 import typer
 from msgspec.structs import asdict
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.errors import BackendNotInstalledError
-from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     import psycopg
@@ -37,7 +37,7 @@ def install(
 ) -> None:
     """Create or upgrade the schema; a second run changes nothing."""
     with exit_on_error():
-        settings = Settings.load()
+        settings = load_settings()
         with _database() as schema:
             if dry_run:
                 typer.echo(schema.install_script(settings.prefix))
@@ -55,7 +55,7 @@ def uninstall(
 ) -> None:
     """Remove the schema and all events of the log."""
     with exit_on_error(), _database() as schema, connect(url) as connection:
-        prefix = Settings.load().prefix
+        prefix = load_settings().prefix
         if not yes:
             typer.confirm(f"Remove schema {prefix} and all its events?", abort=True, err=True)
         existed = schema.uninstall(connection, prefix)
@@ -66,7 +66,7 @@ def uninstall(
 def status(url: Url = None, as_json: Json = False) -> None:
     """Report the schema's version and size; exit 1 if it is missing or not current."""
     with exit_on_error(), _database() as schema, connect(url) as connection:
-        prefix = Settings.load().prefix
+        prefix = load_settings().prefix
         current = schema.status(connection, prefix)
         if as_json:
             typer.echo(orjson.dumps(asdict(current)).decode())
@@ -106,7 +106,7 @@ def watch(
     with exit_on_error(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import triggers, watches
 
-        prefix = Settings.load().prefix
+        prefix = load_settings().prefix
         target = watches.find_table(connection, table)
         names = [name.strip() for name in (columns or "").split(",") if name.strip()]
         rule = watches.create_watch(target, channel=channel, event=event, columns=names, key=key)
@@ -128,7 +128,7 @@ def unwatch(
     with exit_on_error(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import triggers, watches
 
-        prefix = Settings.load().prefix
+        prefix = load_settings().prefix
         target = watches.find_watched_table(connection, table, prefix)
         if target:
             _run_all(connection, triggers.drop_triggers(target, prefix))
@@ -141,7 +141,7 @@ def list_watches(url: Url = None, as_json: Json = False) -> None:
     with exit_on_error(), _database(), connect(url) as connection:
         from realtime_bridge.postgres import watches
 
-        rules = watches.list_watches(connection, Settings.load().prefix)
+        rules = watches.list_watches(connection, load_settings().prefix)
         if as_json:
             typer.echo(orjson.dumps(rules).decode())
             return

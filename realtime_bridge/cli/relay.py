@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.cli.postgres import connect
 from realtime_bridge.cli.stop_signals import call_on_stop
 from realtime_bridge.errors import BackendNotInstalledError
-from realtime_bridge.settings import Settings
 
 
 def relay(
@@ -32,7 +32,7 @@ def _discard_pending() -> None:
     with connect(None) as connection:
         from realtime_bridge.postgres.relay import discard_pending
 
-        count = discard_pending(connection, Settings.load().prefix)
+        count = discard_pending(connection, load_settings().prefix)
     stderr.print(f"relay disabled: {count:,} events discarded")
 
 
@@ -46,7 +46,7 @@ async def _relay() -> None:
     from realtime_bridge.postgres.settings import PostgresSettings
     from realtime_bridge.publishing.broadcaster import Broadcaster
 
-    settings = Settings.load()
+    settings = load_settings()
     url = PostgresSettings.required_url()
     target = Broadcaster.from_settings(settings)
     route = f"from {server_name(url)} to {target.backend or target.log}"

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error
 from realtime_bridge.server.auth.tokens import TOKEN_SECONDS, Tokens
-from realtime_bridge.settings import Settings
 
 
 def token(
@@ -29,7 +29,7 @@ def token(
 ) -> None:
     """Print a token, signed with REALTIME_SECRET (on this machine, the development secret)."""
     with exit_on_error():
-        settings = Settings.load()
+        settings = load_settings()
         tokens = Tokens(settings.secret_for(url), issuer=settings.prefix)
         granted = tokens.issue(
             user, channels=channel or (), controls=control or (), seconds=seconds

@@ -48,6 +48,36 @@ def test_wrong_secret_is_reported_with_a_hint(
     assert "Use the same REALTIME_SECRET on both machines" in complaint(result, status=1)
 
 
+def test_misspelt_variable_is_a_warning(tmp_path: Path) -> None:
+    variables = {"REALTIME_BAKEND": "redis", "REALTIME_BACKEND": "memory"}
+    result = run("doctor", "--json", folder=tmp_path, variables=variables)
+    check, *_ = orjson.loads(result.stdout)
+    assert (check["check"], check["status"]) == ("REALTIME_BAKEND", "warning")
+    assert "REALTIME_BACKEND" in check["hint"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("token", "ann"),
+        ("listen", "user-ann", "--user", "ann", "--url", "http://127.0.0.1:9/realtime"),
+        ("mirror", "report"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_warn_about_a_misspelt_variable(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    variables = {
+        "REALTIME_SECRT": SECRET,
+        "REALTIME_WEBSOCKET_URL": "http://127.0.0.1:9/realtime",
+    }
+    with command(*arguments, folder=tmp_path, variables=variables) as process:
+        assert process.line("unknown variable").endswith(
+            "name=REALTIME_SECRT nearest=REALTIME_SECRET"
+        )
+
+
 def test_invalid_configuration_is_a_failed_check(tmp_path: Path) -> None:
     variables = {"REALTIME_BACKEND": "memroy"}
     result = run("doctor", "--json", folder=tmp_path, variables=variables)
