@@ -82,7 +82,7 @@ class LogWriter:
             async with asyncio.timeout_at(until):
                 while True:
                     if failure:
-                        _logger.info("append failed attempt=%d error=%r", failures, str(failure))
+                        _logger.debug("append failed attempt=%d error=%r", failures, str(failure))
                         await asyncio.sleep(timing.retry_delay(failures))
                     try:
                         return await backend_call(self._log, self._append_once, batch)

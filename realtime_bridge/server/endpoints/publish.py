@@ -1,9 +1,10 @@
 """Signed calls of other processes: publishing over HTTP, and all calls over a WebSocket."""
 
 import asyncio
+import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,12 +12,14 @@ import orjson
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.backend.log import Result, require_folding
+from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.errors import (
     InvalidEventError,
     PublishError,
     RealtimeError,
 )
 from realtime_bridge.model.channel import check_channel
+from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import is_label
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.protocol.session.session import MAX_REASON
@@ -34,6 +37,11 @@ LARGE_BODIES = 2
 """Bodies over 256 KiB that are read at once: until its end, a body may be a stranger's."""
 
 _HINT = "let your proxy pass the route publish from your workers alone"
+
+_QUIET_SECONDS = 5.0
+"""Seconds without a failed publish after which an outage counts as over."""
+
+_logger = logging.getLogger("realtime_bridge.server")
 
 Fields = Mapping[str, Any]
 Call = Callable[[Fields], Awaitable[dict[str, Any]]]
@@ -63,6 +71,12 @@ class WorkerCalls:
         self._pipeline = pipeline
         self._rejections = rejections
         self._large_bodies = asyncio.Semaphore(LARGE_BODIES)
+        self._outage = OutageLog(
+            _logger,
+            "publishes of workers fail",
+            "publishes of workers work again",
+            quiet=_QUIET_SECONDS,
+        )
         self._calls: dict[str, Call] = {
             "append": self._append,
             "read": self._read,
@@ -188,11 +202,19 @@ class WorkerCalls:
         return orjson.dumps({"number": fields.get("number"), **answer})
 
     async def _append(self, fields: Fields) -> dict[str, Any]:
-        publish = self._pipeline.broadcaster.publish_many
         if "batches" not in fields:
-            return _receipts_answer(await publish(rpc.unpack_events(fields.get("events"))))
-        results = await publish_joined(publish, rpc.unpack_batches(fields["batches"]))
+            return _receipts_answer(await self._publish(rpc.unpack_events(fields.get("events"))))
+        results = await publish_joined(self._publish, rpc.unpack_batches(fields["batches"]))
         return {"results": list(map(_pack_result, results))}
+
+    async def _publish(self, events: Sequence[Event]) -> list[Receipt]:
+        try:
+            receipts = await self._pipeline.broadcaster.publish_many(events)
+        except PublishError as error:
+            self._outage.failed(error)
+            raise
+        self._outage.works()
+        return receipts
 
     async def _read(self, fields: Fields) -> dict[str, Any]:
         after = messages.decode_position(fields.get("after"))

@@ -314,6 +314,21 @@ async def test_body_of_failed_append_may_be_sent_again(
     assert (await site.publish(batch(GOOD), timestamp=timestamp))[0] == 409
 
 
+async def test_outage_of_the_log_is_one_line(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: object) -> None:
+        raise BackendUnavailableError("the disk is full", retryable=False)
+
+    worker = await site.worker()
+    monkeypatch.setattr(site.context.pipeline.log, "append", fail)
+    for number in range(5):
+        answer = await send_call(worker, call="append", events=[GOOD], number=number)
+        assert answer["error"]["message"] == "the disk is full"
+    lines = [one.getMessage() for one in caplog.records if one.name.startswith("realtime_bridge")]
+    assert lines == ["publishes of workers fail error='the disk is full'"]
+
+
 async def test_event_over_configured_limit_is_rejected(serve: Serve) -> None:
     site = await serve(limit_event_bytes=10)
     small, large = (GOOD | {"data": "x" * length} for length in (8, 9))
