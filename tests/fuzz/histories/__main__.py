@@ -1,6 +1,9 @@
 """Random histories of keys with owners, on a log and on the model of its rules.
 
 python -m tests.fuzz.histories LOG [--first 0] [--count 1000]
+
+Its name spares each of the many processes the import of this module: multiprocessing imports any
+other main module again.
 """
 
 import argparse
