@@ -15,11 +15,12 @@ from apscheduler.jobstores.redis import RedisJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.apscheduler import current_job, track_tasks
 from tests.integrations import work
 
 REDIS = os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0")
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 
 
 async def waits_async(*, user: str) -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import signal
 from itertools import count as count_from
 from typing import Any
 
 from arq import Retry, func
 from arq.connections import RedisSettings
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.arq import current_job, track_tasks
 from tests.integrations import work
 
@@ -50,7 +50,7 @@ async def works_on(ctx: dict[str, Any], *, user: str) -> None:
 
 
 async def is_killed(ctx: dict[str, Any], *, user: str) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    work.is_killed(user=user)
 
 
 class WorkerSettings:
@@ -66,5 +66,5 @@ class WorkerSettings:
     allow_abort_jobs = True
 
 
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 track_tasks(WorkerSettings, broadcaster, work.channel, cancellable=lambda _: True, result=True)

@@ -1,13 +1,13 @@
 """Application on Celery, for a worker and its clients."""
 
 import os
-import signal
 import time
 from typing import Any
 
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.celery import JobTask, current_job, track_tasks
 from tests.integrations import work
 
@@ -18,7 +18,7 @@ app.conf.update(broker_connection_retry_on_startup=True, worker_prefetch_multipl
 if seconds := os.environ.get("QUEUE_VISIBILITY"):
     app.conf.broker_transport_options = {"visibility_timeout": float(seconds)}
 
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 track_tasks(broadcaster, work.channel, cancellable=lambda _: True, result=True, nested=True)
 
 
@@ -53,7 +53,7 @@ def raises(*, user: str) -> None:
 
 @app.task
 def is_killed(*, user: str) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    work.is_killed(user=user)
 
 
 @app.task(bind=True, max_retries=1)

@@ -34,9 +34,10 @@ if HAS_TASKS:
 else:
     from django_tasks import task
 
+from realtime_bridge import BlockingBroadcaster  # noqa: E402
 from realtime_bridge.integrations.django_tasks import current_job, track_tasks  # noqa: E402
 
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 track_tasks(broadcaster, work.channel, cancellable=lambda _: True, result=True)
 
 

@@ -5,13 +5,14 @@ import os
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.dramatiq import track_tasks
 from tests.integrations import work
 
 REDIS = os.environ.get("QUEUE_REDIS_URL", "redis://127.0.0.1:6379/0")
 broker = RedisBroker(url=REDIS)  # type: ignore[no-untyped-call]
 dramatiq.set_broker(broker)
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 track_tasks(broker, broadcaster, work.channel, cancellable=lambda _: True, result=True)
 
 works = dramatiq.actor(work.works)

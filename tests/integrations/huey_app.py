@@ -5,6 +5,7 @@ from typing import Any
 
 from huey import CancelExecution, RedisHuey
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.huey import track_tasks
 from tests.integrations import work
 
@@ -19,6 +20,7 @@ fails_at_length = huey.task()(work.fails_at_length)
 works_on = huey.task(retries=1)(work.works_on)
 returns = huey.task()(work.returns)
 is_killed = huey.task()(work.is_killed)
+kills_all = huey.task()(work.kills_all)
 waits = huey.task()(work.waits)
 runs_too_long: Any = huey.task(timeout=1, name="runs_too_long")(work.waits)
 
@@ -28,5 +30,5 @@ def cancels_itself(*, user: str) -> None:
     raise CancelExecution("not needed")
 
 
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 track_tasks(huey, broadcaster, work.channel, cancellable=lambda _: True, result=True)

@@ -1,13 +1,19 @@
 """Events of a job, read from the log."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Any
 
+from redis.asyncio import Redis
+
+from realtime_bridge.jobs.state import LEASE
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge_backends.redis import RedisBackend
+from tests.backends.test_redis import shift_leases
+from tests.services.redis import RedisServer
 
 TIMEOUT = 60.0
 
@@ -22,13 +28,34 @@ async def wait_for_state(log: RedisBackend, channel: str, end: str, times: int =
     return states
 
 
-async def wait_until_lost(log: RedisBackend, channel: str) -> list[str]:
-    """Read a job until the log shows it as lost, and return all its states."""
-    async with asyncio.timeout(TIMEOUT):
-        # No event wakes a waiter: it is a read that ends a lease which has run out.
-        while "lost" not in (states := await current_states(log, channel)):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
-    return states
+async def wait_until_lost(server: RedisServer, log: RedisBackend, user: str) -> list[str]:
+    """Wait for the end of the processes that a user's job kills, and for that of its lease.
+
+    Returns:
+        all states of the job.
+
+    """
+    async with asyncio.timeout(TIMEOUT), Redis.from_url(server.url, socket_timeout=None) as client:
+        item = await client.blpop([f"killed-{user}"])
+        assert item, "it waits without an end"
+        for process in map(int, item[1].split()):
+            await _wait_for_end(process)
+        await shift_leases(client, f"user-{user}", LEASE)
+    return await wait_for_state(log, f"user-{user}", "lost")
+
+
+async def _wait_for_end(process: int) -> None:
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 async def current_states(log: RedisBackend, channel: str) -> list[str]:

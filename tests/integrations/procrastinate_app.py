@@ -5,6 +5,7 @@ import os
 
 from procrastinate import App, PsycopgConnector
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.procrastinate import current_job, track_tasks
 from tests.integrations import work
 
@@ -14,7 +15,7 @@ app = App(
     connector=PsycopgConnector(conninfo=DATABASE),
     worker_defaults={"fetch_job_polling_interval": 0.2, "shutdown_graceful_timeout": 0.1},
 )
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 track_tasks(app, broadcaster, work.channel, cancellable=lambda _: True, result=True)
 
 works = app.task(name="works")(work.works)

@@ -4,9 +4,9 @@ from typing import Any
 
 import rq
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.rq import track_tasks
 from realtime_bridge.integrations.tasks import Task
-from tests.integrations import work
 
 
 def channel(task: Task) -> str | None:
@@ -14,7 +14,7 @@ def channel(task: Task) -> str | None:
     return f"user-{user}" if user else None
 
 
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 options: Any = {"cancellable": lambda _: True, "result": True}
 Queue, Worker = track_tasks(broadcaster, channel, **options)
 _, SimpleWorker = track_tasks(broadcaster, channel, worker=rq.SimpleWorker, **options)

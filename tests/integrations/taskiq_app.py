@@ -7,6 +7,7 @@ from typing import Annotated
 from taskiq import Context, SmartRetryMiddleware, TaskiqDepends
 from taskiq_redis import RedisStreamBroker
 
+from realtime_bridge import BlockingBroadcaster
 from realtime_bridge.integrations.taskiq import current_job, track_tasks
 from tests.integrations import work
 
@@ -21,7 +22,7 @@ broker = RedisStreamBroker(
 )
 broker.add_middlewares(SmartRetryMiddleware(default_retry_count=2, default_delay=1))
 
-broadcaster = work.Broadcaster.from_env()
+broadcaster = BlockingBroadcaster.from_env()
 track_tasks(broker, broadcaster, work.channel, cancellable=lambda _: True, result=True)
 
 works = broker.task(work.works)

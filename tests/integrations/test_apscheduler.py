@@ -9,7 +9,7 @@ import redis
 
 from realtime_bridge_backends.redis import RedisBackend
 from tests.integrations import work, workers
-from tests.integrations.jobs import current_states, state_data, wait_for_state, wait_until_lost
+from tests.integrations.jobs import state_data, wait_for_state, wait_until_lost
 from tests.services.redis import RedisServer
 
 Call = Callable[..., None]
@@ -128,9 +128,9 @@ async def test_running_job_is_cancelled(
 
 @pytest.mark.parametrize("worker", ["asyncio"], indirect=True)
 async def test_job_of_a_killed_scheduler_is_lost(
-    worker: str, call: Call, log: RedisBackend
+    worker: str, call: Call, log: RedisBackend, server: RedisServer
 ) -> None:
     # The last test: the scheduler is gone after it.
     call("is_killed", "apscheduler-lost")
-    await wait_until_lost(log, "user-apscheduler-lost")
-    assert await current_states(log, "user-apscheduler-lost") == ["queued", "started", "lost"]
+    states = await wait_until_lost(server, log, "apscheduler-lost")
+    assert states == ["queued", "started", "lost"]

@@ -169,7 +169,11 @@ async def test_job_delivered_again_ends_its_first_run(
 
 
 async def test_job_of_a_stopped_worker_is_retried_and_that_of_a_killed_one_lost(
-    pool: ArqRedis, log: RedisBackend, variables: dict[str, str], tmp_path: Path
+    pool: ArqRedis,
+    log: RedisBackend,
+    server: RedisServer,
+    variables: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     queue = {"QUEUE": "doomed"}
     with workers.running(*COMMAND, variables=variables | queue, output=tmp_path / "first.log"):
@@ -178,7 +182,7 @@ async def test_job_of_a_stopped_worker_is_retried_and_that_of_a_killed_one_lost(
     assert (await state_data(log, "user-stopped", "retrying"))["error"] == "the worker stopped"
     with workers.running(*COMMAND, variables=variables | queue, output=tmp_path / "second.log"):
         await pool.enqueue_job("is_killed", _queue_name="doomed", user="arq-lost")
-        states = await wait_until_lost(log, "user-arq-lost")
+        states = await wait_until_lost(server, log, "arq-lost")
     assert [state for state in states if state != "queued"] == ["started", "lost"]
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from realtime_bridge_backends.redis import RedisBackend
-from tests.cli.processes import Process
 from tests.integrations import work, workers
 from tests.integrations.jobs import (
     TIMEOUT,
@@ -21,23 +20,25 @@ from tests.integrations.jobs import (
     wait_for_state,
     wait_until_lost,
 )
+from tests.services.programs import wait_until
 from tests.services.redis import RedisServer
-
-ROOT = Path(__file__).parent.parent.parent
-
 
 only_processes = pytest.mark.parametrize("worker", ["prefork"], indirect=True)
 """Celery can neither kill a thread nor limit its time."""
 
 
 @pytest.fixture(scope="module", params=["prefork", "threads"])
-def worker(variables: dict[str, str], request: pytest.FixtureRequest) -> Iterator[str]:
+def worker(
+    variables: dict[str, str],
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
     """Run a worker with two processes or threads, and return its pool."""
     command = (sys.executable, "-m", "celery", "-A", "tests.integrations.celery_app", "worker")
     options = ("-c", "2", "-P", request.param, "-l", "info")
-    with Process(*command, *options, folder=ROOT, variables=variables) as process:
-        while "ready." not in process.line(""):
-            pass
+    output = tmp_path_factory.mktemp("celery") / "worker.log"
+    with workers.running(*command, *options, variables=variables, output=output):
+        wait_until(lambda: "ready." in output.read_text(), log=output)
         yield request.param
 
 
@@ -282,12 +283,10 @@ async def test_result_of_a_nested_task_is_shown(worker: str, app: Any, log: Redi
 
 
 async def test_task_of_a_killed_worker_is_lost(
-    variables: dict[str, str], app: Any, log: RedisBackend, tmp_path: Path
+    worker: str, app: Any, log: RedisBackend, server: RedisServer
 ) -> None:
-    command = (sys.executable, "-m", "celery", "-A", "tests.integrations.celery_app", "worker")
-    options = ("-c", "1", "-Q", "doomed", "--without-mingle", "--without-gossip")
-    output = tmp_path / "worker.log"
-    with workers.running(*command, *options, variables=variables, output=output):
-        app.kills_all.apply_async(kwargs={"user": "celery-lost"}, queue="doomed")
-        states = await wait_until_lost(log, "user-celery-lost")
+    # The last test: the worker is gone after it. One of threads is the process of its tasks.
+    task = app.kills_all if worker == "prefork" else app.is_killed
+    task.delay(user=f"{worker}-lost")
+    states = await wait_until_lost(server, log, f"{worker}-lost")
     assert states == ["queued", "started", "lost"]

@@ -120,8 +120,10 @@ async def test_running_task_is_cancelled(
     assert data["by"] == "ann"
 
 
-async def test_task_of_a_killed_worker_is_lost(call: Call, log: RedisBackend) -> None:
+async def test_task_of_a_killed_worker_is_lost(
+    call: Call, log: RedisBackend, server: RedisServer
+) -> None:
     # The last test: the worker is gone after it.
     call("is_killed", "django-lost")
-    states = await wait_until_lost(log, "user-django-lost")
+    states = await wait_until_lost(server, log, "django-lost")
     assert [state for state in states if state != "queued"] == ["started", "lost"]

@@ -1,14 +1,23 @@
 """Job states of Dramatiq messages, reported by clients and workers."""
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from dramatiq.brokers.redis import MAINTENANCE_SCALE, RedisBroker
 
 from realtime_bridge_backends.redis import RedisBackend
 from tests.integrations import work, workers
-from tests.integrations.jobs import current_states, state_data, wait_for_state, wait_until_lost
+from tests.integrations.jobs import (
+    attempts,
+    current_states,
+    state_data,
+    wait_for_state,
+    wait_until_lost,
+)
+from tests.services.redis import RedisServer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,7 +82,30 @@ async def test_running_actor_is_cancelled_and_not_retried(app: Any, log: RedisBa
     assert "retrying" not in await current_states(log, "user-cancelled")
 
 
-async def test_message_of_a_killed_process_is_lost(app: Any, log: RedisBackend) -> None:
+async def test_message_delivered_again_ends_its_first_run(
+    app: Any, log: RedisBackend, server: RedisServer
+) -> None:
+    message = app.works_on.send(user="again")
+    await wait_for_state(log, "user-again", "progress")
+    # Any call may deliver again what workers had without a sign of life: this one takes all for
+    # such workers, whatever their clocks show.
+    options: Any = {"heartbeat_timeout": -60_000, "maintenance_chance": MAINTENANCE_SCALE}
+    broker: Any = RedisBroker(url=server.url, **options)  # type: ignore[no-untyped-call]
+    await asyncio.to_thread(broker.do_qsize, app.works_on.queue_name)
+    await wait_for_state(log, "user-again", "started", times=2)
+    # One of two threads is free again once the first run has ended.
+    app.returns.send(user="again-after")
+    await wait_for_state(log, "user-again-after", "completed")
+    assert not {"failed", "retrying", "cancelled"} & {*await current_states(log, "user-again")}
+    assert (await work.cancel(app.broadcaster, "again", message.message_id)).accepted
+    states = await wait_for_state(log, "user-again", "cancelled")
+    assert states.count("started") == len({*await attempts(log, "user-again")}) == 2
+
+
+async def test_message_of_a_killed_process_is_lost(
+    app: Any, log: RedisBackend, server: RedisServer
+) -> None:
     # The last test: Dramatiq ends all when one of its processes is killed.
     app.is_killed.send(user="dramatiq-lost")
-    assert await wait_until_lost(log, "user-dramatiq-lost") == ["queued", "started", "lost"]
+    states = await wait_until_lost(server, log, "dramatiq-lost")
+    assert states == ["queued", "started", "lost"]

@@ -11,6 +11,7 @@ import pytest
 from realtime_bridge_backends.redis import RedisBackend
 from tests.integrations import work, workers
 from tests.integrations.jobs import current_states, state_data, wait_for_state, wait_until_lost
+from tests.services.redis import RedisServer
 
 CONSUMER = str(Path(sys.executable).with_name("huey_consumer"))
 
@@ -22,7 +23,7 @@ def worker(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """Run a consumer with one worker, and return the kind of worker."""
-    options = ("-k", request.param, "-w", "1", "-d", "0.05", "-m", "0.1")
+    options = ("-k", request.param, "-w", "1", "-d", "0.05", "-m", "0.1", "-c", "0.2")
     command = (sys.executable, CONSUMER, "tests.integrations.huey_app.huey", *options)
     output = tmp_path_factory.mktemp("huey") / "consumer.log"
     with workers.running(*command, variables=variables, output=output):
@@ -126,6 +127,19 @@ async def test_running_task_is_cancelled_and_not_retried(
 
 
 @pytest.mark.parametrize("worker", ["process"], indirect=True)
-async def test_task_of_a_killed_process_is_lost(worker: str, app: Any, log: RedisBackend) -> None:
-    app.is_killed(user="huey-lost")
-    assert await wait_until_lost(log, "user-huey-lost") == ["queued", "started", "lost"]
+async def test_task_of_a_killed_process_is_lost(
+    worker: str, app: Any, log: RedisBackend, server: RedisServer
+) -> None:
+    app.is_killed(user=f"{worker}-lost")
+    states = await wait_until_lost(server, log, f"{worker}-lost")
+    assert states == ["queued", "started", "lost"]
+
+
+async def test_task_of_a_killed_consumer_is_lost(
+    worker: str, app: Any, log: RedisBackend, server: RedisServer
+) -> None:
+    # The last test: the consumer is gone after it. One of threads is the process of its tasks.
+    task = app.kills_all if worker == "process" else app.is_killed
+    task(user=f"{worker}-consumer-lost")
+    states = await wait_until_lost(server, log, f"{worker}-consumer-lost")
+    assert states == ["queued", "started", "lost"]

@@ -14,6 +14,7 @@ from realtime_bridge_backends.redis import RedisBackend
 from tests.integrations import work, workers
 from tests.integrations.jobs import current_states, state_data, wait_for_state, wait_until_lost
 from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
 
 PROGRAM = str(Path(sys.executable).with_name("procrastinate"))
 
@@ -160,11 +161,15 @@ async def test_job_of_a_stopped_worker_is_retried(
 
 @pytest.mark.usefixtures("worker")
 async def test_job_of_a_killed_worker_is_lost_and_completes_once_it_is_retried(
-    app: Any, log: RedisBackend, variables: dict[str, str], tmp_path: Path
+    app: Any,
+    log: RedisBackend,
+    server: RedisServer,
+    variables: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     # The last test: the worker is gone after it.
     job = await app.is_killed_once.defer_async(user="procrastinate-lost")
-    states = await wait_until_lost(log, "user-procrastinate-lost")
+    states = await wait_until_lost(server, log, "procrastinate-lost")
     assert [state for state in states if state != "queued"] == ["started", "lost"]
     await app.app.job_manager.retry_job_by_id_async(job, retry_at=datetime.now(UTC))
     with running(variables, tmp_path / "next.log", "-q", "default"):

@@ -92,17 +92,18 @@ async def test_job_with_a_long_id_is_one_job(
 
 
 @only_horses
-@pytest.mark.parametrize(
-    ("task", "options", "error"),
-    [("is_killed", {}, "signal 9"), ("waits", {"job_timeout": 1}, "maximum timeout")],
-)
-async def test_killed_or_timed_out_job_has_failed(
-    worker: str, queue: Any, log: RedisBackend, task: str, options: dict[str, Any], error: str
-) -> None:
-    user = f"{worker}-{task}"
-    queue.enqueue(f"{WORK}.{task}", user=user, **options)
+async def test_killed_job_has_failed(worker: str, queue: Any, log: RedisBackend) -> None:
+    user = f"{worker}-killed"
+    queue.enqueue(f"{WORK}.is_killed", user=user)
     assert await wait_for_state(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
-    assert error in (await state_data(log, f"user-{user}", "failed"))["error"]
+    assert "signal 9" in (await state_data(log, f"user-{user}", "failed"))["error"]
+
+
+async def test_timed_out_job_has_failed(worker: str, queue: Any, log: RedisBackend) -> None:
+    user = f"{worker}-timed-out"
+    queue.enqueue(f"{WORK}.waits", user=user, job_timeout=1)
+    assert await wait_for_state(log, f"user-{user}", "failed") == ["queued", "started", "failed"]
+    assert "maximum timeout" in (await state_data(log, f"user-{user}", "failed"))["error"]
 
 
 @only_horses
@@ -174,22 +175,13 @@ async def test_running_job_is_cancelled_and_not_retried(
     assert (await current_states(log, f"user-{user}"))[-1] == "cancelled"
 
 
-@only_horses
 async def test_job_of_a_killed_worker_is_lost(
-    worker: str,
-    queue: Any,
-    log: RedisBackend,
-    server: RedisServer,
-    variables: dict[str, str],
-    tmp_path: Path,
+    worker: str, queue: Any, log: RedisBackend, server: RedisServer
 ) -> None:
-    worker_class = f"tests.integrations.rq_app.{worker}"
-    command = (RQ, "worker", "--url", server.url, "--worker-class", worker_class, "--path", ".")
-    output = tmp_path / "worker.log"
-    with workers.running(*command, "doomed", variables=variables, output=output):
-        doomed = type(queue)("doomed", connection=queue.connection)
-        doomed.enqueue(f"{WORK}.kills_all", user=f"{worker}-lost")
-        states = await wait_until_lost(log, f"user-{worker}-lost")
+    # The last test: the worker is gone after it. A SimpleWorker is the process of its jobs.
+    task = "kills_all" if worker == "Worker" else "is_killed"
+    queue.enqueue(f"{WORK}.{task}", user=f"{worker}-lost")
+    states = await wait_until_lost(server, log, f"{worker}-lost")
     assert states == ["queued", "started", "lost"]
 
 

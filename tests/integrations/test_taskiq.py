@@ -12,6 +12,7 @@ import pytest
 from realtime_bridge_backends.redis import RedisBackend
 from tests.integrations import work, workers
 from tests.integrations.jobs import current_states, state_data, wait_for_state, wait_until_lost
+from tests.services.redis import RedisServer
 
 
 def running(variables: dict[str, str], output: Path) -> AbstractContextManager[None]:
@@ -131,7 +132,9 @@ async def test_task_delivered_again_ends_its_first_run(
         assert (await wait_for_state(log, "user-again", "cancelled"))[-1] == "cancelled"
 
 
-async def test_task_of_a_killed_process_is_lost(app: Any, log: RedisBackend) -> None:
+async def test_task_of_a_killed_process_is_lost(
+    app: Any, log: RedisBackend, server: RedisServer
+) -> None:
     await app.is_killed.kiq(user="taskiq-lost")
-    states = await wait_until_lost(log, "user-taskiq-lost")
+    states = await wait_until_lost(server, log, "taskiq-lost")
     assert [state for state in states if state != "queued"] == ["started", "lost"]

@@ -24,14 +24,6 @@ def channel(task: Task) -> str | None:
     return f"user-{user}" if user else None
 
 
-class Broadcaster(BlockingBroadcaster):
-    """Broadcaster that soon shows jobs of channels with `lost` in their names as lost."""
-
-    def job(self, channel: str, **options: Any) -> Any:
-        lease: Any = {"lease": 5} if "lost" in channel else {}
-        return super().job(channel, **options, **lease)
-
-
 async def cancel(broadcaster: BlockingBroadcaster, user: str, job: str) -> JobReply:
     """Cancel a job as a page does."""
     return await asyncio.to_thread(broadcaster.cancel_job, f"user-{user}", job, by="ann")
@@ -55,6 +47,13 @@ def push(name: str, value: str) -> None:
     _redis.rpush(name, value)
 
 
+def kill(*processes: int, user: str) -> None:
+    """Kill processes, for a test that waits for their end."""
+    push(f"killed-{user}", " ".join(map(str, processes)))
+    for process in processes:
+        os.kill(process, signal.SIGKILL)
+
+
 def works(*, user: str) -> None:
     current_job().progress(0.5, "Half way")
 
@@ -69,7 +68,7 @@ def is_retried(*, user: str) -> None:
 
 
 def is_killed(*, user: str) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    kill(os.getpid(), user=user)
 
 
 def is_killed_once(*, user: str) -> None:
@@ -107,8 +106,7 @@ def returns(*, user: str) -> dict[str, int]:
 
 def kills_all(*, user: str) -> None:
     """Kill the worker and its child, in which this runs."""
-    os.kill(os.getppid(), signal.SIGKILL)
-    os.kill(os.getpid(), signal.SIGKILL)
+    kill(os.getppid(), os.getpid(), user=user)
 
 
 def waits(*, user: str) -> None:
