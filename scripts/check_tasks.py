@@ -30,6 +30,7 @@ EXEMPT = {
     "realtime_bridge/client/hosted_transport.py": "any error of the group ends the transport",
     "realtime_bridge/client/sse_transport.py": "any end of the task ends the transport",
     "realtime_bridge/client/websocket_transport.py": "any end of the task ends the transport",
+    "backends/realtime_bridge_backends/pusher/connection.py": "its end ends the connection",
     "backends/realtime_bridge_backends/sqlite/threads.py": "a future carries each error to its job",
     "realtime_bridge/testing/": "stand-ins and proxies, whose tests fail with them",
 }

@@ -52,8 +52,8 @@ by_ably = pytest.mark.parametrize("provider", ["ably"], indirect=True)
 by_each = pytest.mark.parametrize("provider", ["ably", "pusher"], indirect=True)
 
 
-@by_ably
-async def test_members_at_ably_are_each_user_once(server: Server) -> None:
+@by_each
+async def test_members_at_a_provider_are_each_user_once(server: Server) -> None:
     async with reader(server, "ada") as ada:
         assert [member.user for member in ada.members] == ["ada"]
         async with reader(server, "bob") as bob:

@@ -10,7 +10,7 @@ from pusher import Pusher
 from pusher.http import Request as PusherRequest
 
 from realtime_bridge.backend.component import CheckResult
-from realtime_bridge.backend.hosted import AuthorizationRequest, HostedBackend
+from realtime_bridge.backend.hosted import AuthorizationRequest, ListenableBackend
 from realtime_bridge.backend.push import PushLimits
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.event import Event
@@ -24,6 +24,7 @@ from realtime_bridge_backends.pusher.signatures import Signatures, pusher_user
 from realtime_bridge_backends.pusher.timing import PusherTiming
 
 if TYPE_CHECKING:
+    from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
     from realtime_bridge.settings import Settings
 
 EVENT_NAME = "realtime"
@@ -44,7 +45,7 @@ PARALLEL_BATCHES = 8
 """Batches sent at the same time, each with other channels than the rest."""
 
 
-class PusherBackend(HostedBackend):
+class PusherBackend(ListenableBackend):
     """Delivery backend that triggers each event as one of Pusher's, on a private channel.
 
     An event over Pusher's limit is sent as a stub, and clients fetch the event from the log. The
@@ -236,6 +237,16 @@ class PusherBackend(HostedBackend):
         path = f"/apps/{client.app_id}/users/{pusher_user(user)}/terminate_connections"
         await client.http.send_request(PusherRequest(client, "POST", path, {}))
         return [f"{self}: programs without this library that did not sign in keep their channels"]
+
+    @classmethod
+    def create_connection(
+        cls, options: Mapping[str, Any], channels: Sequence[str], authorize: "Authorize"
+    ) -> "ProviderConnection":
+        """Return a client's connection to Pusher, not opened yet."""
+        # Loaded by clients alone: processes that publish or sign need no WebSocket.
+        from realtime_bridge_backends.pusher.connection import PusherConnection
+
+        return PusherConnection(options, channels, authorize)
 
     async def check(self) -> list[CheckResult]:
         """Publish to a channel that has no subscribers, which needs the right key and secret."""
