@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from realtime_bridge.backend.native_threads import create_future, create_lock, wait_for
+from realtime_bridge.jobs.pause import Pause
 from realtime_bridge.jobs.publisher import Publisher, ReportRunner
 from realtime_bridge.jobs.snapshot import fold_job_group
 from realtime_bridge.jobs.state import JobState
@@ -22,6 +23,8 @@ from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 
 MAX_UNSENT_BYTES = 64 * 1024
 """Longest update for another process: such a message is written and read as a whole."""
+
+_FIELDS = ("event", "data", "write")
 
 _logger = logging.getLogger("realtime_bridge.jobs")
 
@@ -62,6 +65,7 @@ class JobReporter:
         self._nonce = ids.nonce()
         self._lock = create_lock()
         self._is_reporting = False
+        self._pause: Pause | None = None
         self._reported = _pending_future()
         self._news = _pending_future()
         self._noted = 0
@@ -84,7 +88,7 @@ class JobReporter:
         """Set the progress, and report it."""
         with self._lock:
             self.state.set_progress(fraction, message, stage, seconds_left)
-        self._start()
+        self._start(at_once=False)
 
     def ask(self, question: dict[str, Any]) -> None:
         """Report a question."""
@@ -129,21 +133,21 @@ class JobReporter:
 
     def _dump(self, update: JobUpdate) -> bytes:
         fields = {"channel": self._channel, "job": self._job, "nonce": self._nonce}
-        written = {"event": update.event, "data": update.data, "write": update.write}
-        return orjson.dumps(fields | written)
+        return orjson.dumps(fields | {name: getattr(update, name) for name in _FIELDS})
 
     def forward(self, fields: dict[str, Any]) -> None:
         """Publish the newest update of another process, under the id that it has there."""
-        names = ("event", "data", "write")
         with self._lock:
             self._nonce = fields["nonce"]
-            self.state.adopt(JobUpdate(**{name: fields[name] for name in names}))
+            self.state.adopt(JobUpdate(**{name: fields[name] for name in _FIELDS}))
         self._start()
 
-    def _start(self) -> None:
+    def _start(self, *, at_once: bool = True) -> None:
         # One report at a time: the running one publishes this update too, in order.
         with self._lock:
             if self._is_reporting:
+                if at_once and self._pause:
+                    self._pause.end()  # it waits for the time of the next progress
                 return
             self._is_reporting = True
             self._reported = _pending_future()
@@ -158,9 +162,10 @@ class JobReporter:
             _logger.warning("job reports nothing job=%s error=%r", self._job, str(error))
 
     async def _report(self, publisher: Publisher) -> None:
+        pause = self._pause = Pause()
         try:
             while (seconds := self._next_wait()) is not None:
-                await asyncio.sleep(seconds)
+                await pause.wait(seconds)
                 if self._must_read:
                     await self._read(publisher)
                 else:
@@ -273,7 +278,7 @@ class JobReporter:
             return wait
 
     def _stop(self) -> None:
-        self._is_reporting = False
+        self._is_reporting, self._pause = False, None
         if not self._reported.done():
             self._reported.set_result(None)
 
