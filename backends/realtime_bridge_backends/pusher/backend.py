@@ -20,15 +20,13 @@ from realtime_bridge.protocol.wire.provider_names import ProviderNames
 from realtime_bridge.protocol.wire.stubs import encode_or_stub
 from realtime_bridge_backends.pusher.adapter import HTTPAdapter, SessionHolder
 from realtime_bridge_backends.pusher.errors import EventTooLargeError, name_variables
+from realtime_bridge_backends.pusher.names import DEFAULT_CLUSTER, EVENT_NAME
 from realtime_bridge_backends.pusher.signatures import Signatures, pusher_user
 from realtime_bridge_backends.pusher.timing import PusherTiming
 
 if TYPE_CHECKING:
     from realtime_bridge.backend.provider_connection import Authorize, ProviderConnection
     from realtime_bridge.settings import Settings
-
-EVENT_NAME = "realtime"
-"""Name of all our events at Pusher; an event's own name is in its frame."""
 
 LIMITS = PushLimits(event_bytes=10_240, events=10, channels=100, stream_seconds=0.15)
 """Pusher's limits: encoded bytes of an event's `data`, events of a batch, channels of a trigger."""
@@ -37,9 +35,6 @@ MAX_CHANNEL = 164
 """Longest channel name at Pusher, with its prefix."""
 
 LONGEST_PREFIX = MAX_CHANNEL - len("presence-.") - 128
-
-DEFAULT_CLUSTER = "mt1"
-"""Cluster of `api.pusherapp.com`, to which the SDK sends where no cluster is named."""
 
 PARALLEL_BATCHES = 8
 """Batches sent at the same time, each with other channels than the rest."""

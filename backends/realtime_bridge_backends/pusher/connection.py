@@ -25,7 +25,6 @@ from realtime_bridge.backend.provider_connection import (
 from realtime_bridge.model.channel import PRESENCE
 from realtime_bridge.model.urls import is_loopback
 from realtime_bridge.protocol.publishing.chunks import chunked
-from realtime_bridge_backends.pusher.backend import DEFAULT_CLUSTER, EVENT_NAME
 from realtime_bridge_backends.pusher.frames import (
     check_error,
     decode,
@@ -33,6 +32,7 @@ from realtime_bridge_backends.pusher.frames import (
     members_of,
     refusal_of,
 )
+from realtime_bridge_backends.pusher.names import DEFAULT_CLUSTER, EVENT_NAME
 
 CHANNELS_PER_REQUEST = 100
 """Channels of one request for permissions; the server accepts 200."""
