@@ -35,7 +35,7 @@ export interface SubscriptionSetOptions {
 export class SubscriptionSet {
   private readonly _subscriptions = new Map<string, Subscription>();
   /** Subscriptions that ended a short while ago: the next subscriber resumes there. */
-  private readonly _former = new Map<string, { readonly subscription: Subscription; readonly until: number }>();
+  private readonly _former = new Map<string, Subscription>();
   private readonly _stores = new Map<string, Store<ChannelState>>();
   private readonly _loading = new Map<string, Promise<Snapshot>>();
   private _ending: ReturnType<typeof setTimeout> | undefined;
@@ -201,14 +201,14 @@ export class SubscriptionSet {
   /** Return a subscription, unless the server denies it: after `forbidden` its handlers get nothing. */
   private _allowed(name: string): Subscription | null {
     const subscription = this._subscriptions.get(name);
-    return subscription && subscription.error === null ? subscription : null;
+    return subscription?.error === null ? subscription : null;
   }
 
   private _open(name: string, position: Position | null): Subscription {
     const former = this._former.get(name);
     this._former.delete(name);
-    const resumed = former && performance.now() < former.until && former.subscription.continues(position);
-    const subscription = resumed ? former.subscription : new Subscription(name, this._options.client, position);
+    const resumes = former && performance.now() < former.until && former.continues(position);
+    const subscription = resumes ? former : new Subscription(name, this._options.client, position);
     this._subscriptions.set(name, subscription);
     return subscription;
   }
@@ -236,7 +236,8 @@ export class SubscriptionSet {
       this._subscriptions.delete(name);
       if (subscription.error === null) {
         reducer.interrupted();
-        this._former.set(name, { subscription, until: now + this._timing.rejoinPeriod });
+        subscription.until = now + this._timing.rejoinPeriod;
+        this._former.set(name, subscription);
       }
       this._stores.get(name)?.set(NOT_SUBSCRIBED);
       this._discardStore(name);

@@ -9,6 +9,8 @@ export class Subscription {
   readonly queues = new Set<HandlerQueue>();
   /** Reason why the server denies the channel. */
   error: string | null = null;
+  /** Time until which the next handlers resume it, once it ended. */
+  until = 0;
   /** Position at which the last handlers left; calls after it wait for the next ones. */
   private _leftAt: Position | null = null;
   private _waiting: ((queue: HandlerQueue) => void)[] = [];
@@ -48,9 +50,9 @@ export class Subscription {
   /** Remove a queue; return whether it was the last one. */
   remove(queue: HandlerQueue): boolean {
     // Removed twice, the handlers must not end a later subscription to the same channel.
-    if (!this.queues.delete(queue) || this.queues.size) return false;
-    this._leftAt = this.reducer.position;
-    return true;
+    const isLast = this.queues.delete(queue) && !this.queues.size;
+    if (isLast) this._leftAt = this.reducer.position;
+    return isLast;
   }
 
   /** Call the queue of each handler; without handlers, that of the next one. */
