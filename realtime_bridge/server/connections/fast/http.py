@@ -414,13 +414,19 @@ class HTTP(HttpToolsProtocol):
         self._is_rejected = True
         self._pending.discard(self)
         self._set_deadline(None)
-        if self._unanswered:
+        if self._unanswered and not self._is_own_request():
             self._abort()
             return
+        self._disconnect()
         self.transport.write(rejection(error))
         self.loop.call_later(self.limits.linger, self._abort)
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+    def _is_own_request(self) -> bool:
+        """Return whether the only request without a response is the one that arrives now."""
+        (first, *others) = self._unanswered
+        return self._in_body and not others and not first.response_started
 
     def _abort(self) -> None:
         """End the connection at once, and have the application informed."""
