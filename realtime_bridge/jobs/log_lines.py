@@ -11,7 +11,7 @@ from realtime_bridge.backend.native_threads import create_lock
 from realtime_bridge.errors import RealtimeError, StreamError
 from realtime_bridge.jobs.publisher import ItemWriter, Publisher, ReportRunner
 from realtime_bridge.jobs.values import FAILURES
-from realtime_bridge.model.position import MAX_LABEL
+from realtime_bridge.model.names import MAX_LABEL
 
 PACE = 0.5
 """Shortest time between two parts, in seconds."""

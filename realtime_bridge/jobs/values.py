@@ -21,7 +21,7 @@ from enum import Enum
 from typing import Any
 
 from realtime_bridge.errors import RealtimeError
-from realtime_bridge.model.position import MAX_LABEL
+from realtime_bridge.model.names import MAX_LABEL
 
 TEXT_BYTES = 8 * 1024
 """Longest text of a job's data, in bytes of UTF-8: people read no more of an error."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 from realtime_bridge.errors import ConfigurationError, InvalidEventError
 from realtime_bridge.model.channel import ChannelPattern, check_channel
 from realtime_bridge.model.event import Event, create_event
-from realtime_bridge.model.position import MAX_LABEL, is_label
+from realtime_bridge.model.names import MAX_LABEL, is_label
 from realtime_bridge.model.user import USER_START, user_channel
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Named message on a channel."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import orjson
@@ -15,20 +14,16 @@ from realtime_bridge.model.event_data import (
     BROWSER_INTEGERS,
     MAX_DATA_BYTES,
     check_size,
-    encode_data,
     encode_large_integers,
 )
 from realtime_bridge.model.ids import event_id
-from realtime_bridge.model.key_write import Fold, KeyWrite, Take, Will, check_key_write
-from realtime_bridge.model.position import MAX_LABEL, Position, is_label
-from realtime_bridge.model.text import is_printable
+from realtime_bridge.model.key_write import Fold, KeyWrite, Take, check_key_write, read_will
+from realtime_bridge.model.names import check_event_name, check_label
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.traceparent import valid_traceparent
 
 if TYPE_CHECKING:
     from inspect import Signature
-
-MAX_EVENT_NAME = 200
-"""Longest name of an event, in characters: that of Pusher, whose libraries publish here too."""
 
 MAX_BATCH = 500
 """Events of one append, at most."""
@@ -211,15 +206,17 @@ class Event(Struct, frozen=True, gc=False, metaclass=_EventMeta):
         event_of_log: Self = _construct(
             cls,
             check_channel(channel),
-            _check_name(event),
+            check_event_name(event),
             body,
             id,
-            key if key is None else _check_label("key", key),
-            source if source is None else _check_label("source", source),
+            key if key is None else check_label("key", key),
+            source if source is None else check_label("source", source),
             time,
             Position(epoch, offset, id),  # it checks the id
             False,
-            None if fold is attempt is None else _stored_key_write(key, body, fold, attempt),
+            None
+            if fold is attempt is None
+            else check_key_write(key=key, body=body, fold=fold, attempt=attempt, stored=True),
             None if traceparent is None else valid_traceparent(traceparent),
         )
         return event_of_log
@@ -271,7 +268,7 @@ def create_event(
         check_event_channel(channel)
     else:
         check_channel(channel)
-    _check_name(event)
+    check_event_name(event)
     has_large_integers = False
     try:  # without a call: each publish pays for it
         body = orjson.dumps(data, None, BROWSER_INTEGERS)
@@ -282,9 +279,9 @@ def create_event(
         channel,
         event,
         check_size(body),
-        event_id() if id is None else _check_label("id", id),
-        key if key is None else _check_label("key", key),
-        source if source is None else _check_label("source", source),
+        event_id() if id is None else check_label("id", id),
+        key if key is None else check_label("key", key),
+        source if source is None else check_label("source", source),
         time,
         position,
         has_large_integers,
@@ -316,55 +313,7 @@ def _with_options(
         attempt=attempt,
         take=take,
         lease=lease,
-        will=_check_will(will),
+        will=read_will(will),
         stored=event.position is not None,
     )
     return replace(event, write=write)
-
-
-def _check_name(name: str) -> str:
-    # The size comes first: the cache would keep refused names of megabytes.
-    if not isinstance(name, str) or len(name) > MAX_EVENT_NAME or not _is_name(name):
-        raise InvalidEventError(
-            f"Bad event name {str(name)[:80]!r}: use 1 to {MAX_EVENT_NAME} printable characters, "
-            "like job.progress"
-        )
-    return name
-
-
-@lru_cache(maxsize=1024)
-def _is_name(name: str) -> bool:
-    return bool(name) and is_printable(name)
-
-
-def _check_label(field_name: str, value: str) -> str:
-    if not is_label(value):
-        raise InvalidEventError(
-            f"Bad {field_name} {str(value)[:140]!r}: "
-            f"use a text of 1 to {MAX_LABEL} printable characters"
-        )
-    return value
-
-
-def _stored_key_write(
-    key: str | None, body: bytes, fold: str | None, attempt: str | None
-) -> KeyWrite | None:
-    """Return the part of a key's change that a log stores, with all its checks."""
-    return check_key_write(
-        key=key,
-        body=body,
-        fold=fold,
-        attempt=attempt,
-        take=None,
-        lease=None,
-        will=None,
-        stored=True,
-    )
-
-
-def _check_will(will: Any) -> Will | None:
-    if will is None or isinstance(will, Will):
-        return will
-    if not isinstance(will, dict) or not {"event"} <= will.keys() <= {"event", "data"}:
-        raise InvalidEventError('Bad will: give an object {"event": …, "data": …}')
-    return Will(_check_name(will["event"]), encode_data(will.get("data")))

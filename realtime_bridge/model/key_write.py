@@ -1,11 +1,13 @@
 """Change that an event makes to what a log keeps for its key."""
 
 import re
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 from msgspec import Struct
 
 from realtime_bridge.errors import InvalidEventError
+from realtime_bridge.model.event_data import encode_data
+from realtime_bridge.model.names import check_event_name
 
 Fold = Literal["append", "end", "note", "lapse"]
 """Way in which an event changes its key: it adds items, ends the key, or leaves a note beside it.
@@ -66,15 +68,29 @@ class KeyWrite(Struct, frozen=True, gc=False):
         return type(self)(self.fold, self.attempt)
 
 
+def read_will(will: Any) -> Will | None:
+    """Return the will that a publisher wrote as an object of `event` and `data`.
+
+    Raises:
+        InvalidEventError: it is another value.
+
+    """
+    if will is None or isinstance(will, Will):
+        return will
+    if not isinstance(will, dict) or not {"event"} <= will.keys() <= {"event", "data"}:
+        raise InvalidEventError('Bad will: give an object {"event": …, "data": …}')
+    return Will(check_event_name(will["event"]), encode_data(will.get("data")))
+
+
 def check_key_write(
     *,
     key: str | None,
     body: bytes,
     fold: str | None,
     attempt: str | None,
-    take: str | None,
-    lease: int | None,
-    will: Will | None,
+    take: str | None = None,
+    lease: int | None = None,
+    will: Will | None = None,
     stored: bool,
 ) -> KeyWrite | None:
     """Return the change of a key that these fields describe; None if they are all None.

@@ -7,10 +7,7 @@ from typing import Any, Self
 from msgspec import Struct, to_builtins
 from msgspec.structs import force_setattr
 
-from realtime_bridge.model.text import is_printable
-
-MAX_LABEL = 128
-"""Longest `id`, `key` or `source`, in characters."""
+from realtime_bridge.model.names import MAX_LABEL, is_label
 
 MAX_OFFSET = 2**53 - 1
 """Largest integer that a number of JavaScript represents exactly."""
@@ -91,11 +88,3 @@ class Position(Struct, frozen=True, gc=False, eq=False, omit_defaults=True):
 
 
 _copy: Callable[[Position], Position] = Struct.__copy__  # type: ignore[attr-defined]
-
-
-def is_label(value: object) -> bool:
-    """Return whether a value can be an `id`, a `key` or a `source`."""
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_LABEL:
-        return False
-    # `isprintable` is ten times as fast, and rejects a few characters too many.
-    return value.isprintable() or is_printable(value)

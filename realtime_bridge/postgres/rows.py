@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.position import Position, is_label
+from realtime_bridge.model.names import is_label
+from realtime_bridge.model.position import Position
 
 COLUMNS = (
     'e.channel, e.epoch, e."offset", e."time", e.id, e.event, e.body, e.key, e.source, '

@@ -9,9 +9,8 @@ from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.channel import ALPHABET, CONTROL, RESERVED
-from realtime_bridge.model.event import MAX_EVENT_NAME
 from realtime_bridge.model.event_data import MAX_DATA_BYTES, MAX_DEPTH
-from realtime_bridge.model.position import MAX_LABEL
+from realtime_bridge.model.names import MAX_EVENT_NAME, MAX_LABEL
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.model.text import UNPRINTABLE
 from realtime_bridge.model.user import UNENCODED, USER_START

@@ -6,10 +6,9 @@ from typing import LiteralString
 import psycopg
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
-from realtime_bridge.model.event import MAX_EVENT_NAME
 from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.ids import epoch
-from realtime_bridge.model.position import MAX_LABEL
+from realtime_bridge.model.names import MAX_EVENT_NAME, MAX_LABEL
 from realtime_bridge.model.text import UNPRINTABLE
 from realtime_bridge.model.user import USER_START
 from realtime_bridge.postgres.watch_functions import (

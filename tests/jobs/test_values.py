@@ -15,7 +15,7 @@ import pytest
 from django.utils.functional import lazystr
 
 from realtime_bridge.jobs.values import TEXT_BYTES, error_text, to_job_id, to_number, to_text
-from realtime_bridge.model.position import is_label
+from realtime_bridge.model.names import is_label
 
 
 class Color(enum.Enum):

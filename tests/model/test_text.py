@@ -2,7 +2,7 @@
 
 import sys
 
-from realtime_bridge.model.position import is_label
+from realtime_bridge.model.names import is_label
 from realtime_bridge.model.text import is_printable
 
 

@@ -8,7 +8,8 @@ from msgspec import msgpack
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.key_write import KeyWrite, Will
-from realtime_bridge.model.position import Position, is_label
+from realtime_bridge.model.names import is_label
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Lease, Receipt, Renewal
 from realtime_bridge_backends.redis.command_connection import Argument
 from realtime_bridge_backends.redis.stored_events import halves

@@ -5,7 +5,8 @@ import sqlite3
 from msgspec import Struct
 
 from realtime_bridge.model import ids
-from realtime_bridge.model.position import Position, is_label
+from realtime_bridge.model.names import is_label
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.retention import Retention
 from realtime_bridge.protocol.publishing.history import METADATA_SECONDS, UNUSED_SECONDS
 

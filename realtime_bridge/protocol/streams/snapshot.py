@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.position import is_label
+from realtime_bridge.model.names import is_label
 
 STARTED, PART, ENDED = "stream.started", "stream.part", "stream.ended"
 """Names of the events of a stream."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.jobs.control import JobReply, check_answer
-from realtime_bridge.model.position import is_label
+from realtime_bridge.model.names import is_label
 from realtime_bridge.server.auth.principal import Principal
 from realtime_bridge.server.endpoints.folding import folding_log
 from realtime_bridge.server.http.request import HTTPError, Request

@@ -7,8 +7,8 @@ import orjson
 
 from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.model.channel import PRESENCE
+from realtime_bridge.model.names import is_label
 from realtime_bridge.model.page import Page
-from realtime_bridge.model.position import is_label
 from realtime_bridge.protocol.wire import messages as wire
 from realtime_bridge.server.auth.access import ChannelAccess
 from realtime_bridge.server.auth.authenticator import Authenticator

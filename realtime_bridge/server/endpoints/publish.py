@@ -20,7 +20,7 @@ from realtime_bridge.errors import (
 )
 from realtime_bridge.model.channel import check_channel
 from realtime_bridge.model.event import Event
-from realtime_bridge.model.position import is_label
+from realtime_bridge.model.names import is_label
 from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.protocol.session.session import MAX_REASON
 from realtime_bridge.protocol.wire import messages, rpc

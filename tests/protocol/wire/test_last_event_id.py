@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.names import is_label
 from realtime_bridge.model.page import Page
-from realtime_bridge.model.position import MAX_OFFSET, Position, is_label
+from realtime_bridge.model.position import MAX_OFFSET, Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.wire.last_event_id import (
     ResumePoint,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from realtime_bridge import JobCancelledError
-from realtime_bridge.model.position import MAX_LABEL
+from realtime_bridge.model.names import MAX_LABEL
 from realtime_bridge.server.timing import ServerTiming
 from tests.server.fakes import FakeBackend
 from tests.server.harness import TIMEOUT, Frame, Serve, Site, make_bridge
