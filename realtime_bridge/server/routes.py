@@ -1,32 +1,20 @@
 """Routes below the mount point, and responses to failed requests."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from realtime_bridge.server.connections import sse, websocket
 from realtime_bridge.server.context import ServerContext
-from realtime_bridge.server.endpoints.connect import Descriptors
-from realtime_bridge.server.endpoints.dashboard import Dashboard
 from realtime_bridge.server.endpoints.event_stream import EventStreams, come_back
-from realtime_bridge.server.endpoints.health import Health
-from realtime_bridge.server.endpoints.jobs import JobRequests
-from realtime_bridge.server.endpoints.latest import LatestEvents
-from realtime_bridge.server.endpoints.metrics import Metrics
-from realtime_bridge.server.endpoints.poll import Polls
-from realtime_bridge.server.endpoints.provider_auth import ProviderAuthorization, Signer
 from realtime_bridge.server.endpoints.publish import WorkerCalls
-from realtime_bridge.server.endpoints.stream import Streams
-from realtime_bridge.server.http import client_js
 from realtime_bridge.server.http.cors import CORSPolicy
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
 from realtime_bridge.server.http.response import Response, failure
 from realtime_bridge.server.lifecycle.lazy_start import LazyStart
 from realtime_bridge.server.overload import check_load
 from realtime_bridge.server.pusher.routes import PusherRoutes, mount_of, route_of
-
-Route = Callable[[Request], Awaitable[Response]]
-Table = dict[str, dict[str, Route]]
+from realtime_bridge.server.route_table import Route, new_polls, route_table
 
 _LOG_ROUTES = {
     *("poll", "latest", "publish", "stream", "stream/stop", "job/cancel", "job/answer", "apps")
@@ -63,7 +51,11 @@ class Routes:
         self._event_streams = EventStreams(
             context.connections, context.pipeline.log, context.check_open
         )
-        self._table = self._requests() | self._reports() | self._files() | self._provider_auth()
+        polls = new_polls(context)
+        self._table = route_table(context, polls, self._worker_calls, pusher)
+        context.fast_requests[f"{context.settings.path}/poll"] = partial(
+            self._answer_at_once, polls.answer_at_once
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one socket until it closes."""
@@ -107,51 +99,6 @@ class Routes:
             self._context.connections.statistics.refuse(error.code, str(error))
             await Response.error(error).deny(send, request.scope)
 
-    def _requests(self) -> Table:
-        context, connections = self._context, self._context.connections
-        descriptors = Descriptors(
-            context.settings,
-            context.authenticator,
-            context.tokens,
-            context.pipeline,
-            context.status,
-            heartbeat=connections.timing.session.heartbeat,
-        )
-        polls = Polls(
-            context.authenticator,
-            connections.access,
-            context.pipeline,
-            context.hub,
-            context.registry,
-            context.status,
-            connections.timing,
-            connections.statistics,
-            connections.presence,
-            budget=connections.budget,
-            max_channels=context.settings.limit_channels_per_connection,
-        )
-        context.fast_requests[f"{context.settings.path}/poll"] = partial(
-            self._answer_at_once, polls.answer_at_once
-        )
-        latest = LatestEvents(
-            context.authenticator,
-            connections.access,
-            context.pipeline,
-            budget=connections.budget,
-        )
-        jobs = JobRequests(connections, context.pipeline, context.jobs)
-        streams = Streams(connections, context.pipeline, context.check_open)
-        return {
-            "connect": {"POST": descriptors.connect},
-            "poll": {"POST": polls.poll},
-            "latest": {"GET": latest.latest},
-            "stream": {"GET": streams.read},
-            "stream/stop": {"POST": streams.stop},
-            "job/cancel": {"POST": jobs.cancel},
-            "job/answer": {"POST": jobs.answer},
-            "publish": {"POST": self._worker_calls.publish},
-        }
-
     def _answer_at_once(
         self,
         answer: Callable[[Request, Mapping[str, Any]], Response | None],
@@ -168,43 +115,6 @@ class Routes:
         if response and "origin" in request.headers:
             self._cors.permit(request, response)
         return response
-
-    def _reports(self) -> Table:
-        context = self._context
-        parts = context.pipeline, context.status, context.hub, context.registry
-        health = Health(*parts, lambda: context.failing)
-        metrics = Metrics(context.counts, context.worker_metrics)
-        dashboard = Dashboard(
-            context.authenticator,
-            context.operators,
-            context.pipeline,
-            context.hub,
-            health,
-            metrics,
-            context.warnings,
-        )
-        return dashboard.routes() | {
-            "health": {"GET": lambda _: health.report()},
-            "health/live": {"GET": lambda _: health.live()},
-            "health/ready": {"GET": lambda _: health.ready()},
-            "metrics": {"GET": lambda _: metrics.report()},
-        }
-
-    def _files(self) -> Table:
-        return {name: {"GET": partial(client_js.script, name)} for name in client_js.names()}
-
-    def _provider_auth(self) -> Table:
-        context, connections = self._context, self._context.connections
-        signers: dict[str, Signer] = {}
-        if self._pusher:
-            signers["pusher"] = self._pusher.authorization
-        # A hosted Pusher takes the place: its names begin with the prefix of the application.
-        signers |= {hosted.provider: hosted for hosted in context.pipeline.hosted_backends}
-        parts = context.authenticator, connections.access, connections.presence.describe
-        return {
-            f"auth/{name}": {"POST": ProviderAuthorization(signer, *parts).authorize}
-            for name, signer in signers.items()
-        }
 
     async def _respond(
         self, route: str | None, request: Request, method: str, find: Route | None = None
