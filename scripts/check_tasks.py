@@ -19,7 +19,7 @@ EXEMPT = {
     "realtime_bridge/backend/loop_thread.py": "a thread that runs its loop again after any end",
     "realtime_bridge/backend/native_threads.py": "the start of real threads; a future has the end",
     "realtime_bridge/backend/repeating_thread.py": "a thread that repeats its work after any end",
-    "realtime_bridge/publishing/blocking.py": "a future carries each error to the caller",
+    "realtime_bridge/publishing/broadcaster_thread.py": "a future carries each error to the caller",
     "realtime_bridge/server/endpoints/poll.py": "a poll waits for its group, and gets its error",
     "realtime_bridge/server/connections/asgi.py": "any end of a pump ends its connection",
     "realtime_bridge/server/endpoints/event_source.py": "any end of a pump ends its response",

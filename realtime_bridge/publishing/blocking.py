@@ -1,6 +1,5 @@
 """Blocking publisher: one event loop on one daemon thread of each process."""
 
-import asyncio
 import atexit
 import inspect
 import threading
@@ -13,8 +12,7 @@ from sys import modules
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from realtime_bridge.backend.loop_thread import LoopThread
-from realtime_bridge.backend.native_threads import create_future, wait_for
+from realtime_bridge.backend.native_threads import wait_for
 from realtime_bridge.errors import ConfigurationError, PublishError
 from realtime_bridge.model.declaration import Publication, publication_events, published_event
 from realtime_bridge.model.event import Event, create_event
@@ -23,6 +21,7 @@ from realtime_bridge.model.receipt import Receipt
 from realtime_bridge.publishing.blocking_jobs_and_streams import BlockingJobsAndStreams
 from realtime_bridge.publishing.blocking_reports import BlockingReports
 from realtime_bridge.publishing.broadcaster import Broadcaster, owned_key
+from realtime_bridge.publishing.broadcaster_thread import BroadcasterThread
 from realtime_bridge.publishing.reports import Reports, publish_batch
 from realtime_bridge.tracing import OPENTELEMETRY, needs_publish_span, publish_span
 
@@ -49,9 +48,9 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
         self._create = create
         self.reports: BlockingReports = BlockingReports(self._submit, self._running_reports)
         self._lock = threading.Lock()
-        self._loop_thread: _LoopThread | None = None
+        self._loop_thread: BroadcasterThread | None = None
         self._writer: Broadcaster | None = None
-        self._inherited: tuple[_LoopThread | None, ...] = ()
+        self._inherited: tuple[BroadcasterThread | None, ...] = ()
         _instances.add(self)
 
     @classmethod
@@ -213,10 +212,10 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
         if loop_thread:
             loop_thread.stop()
 
-    def _start(self) -> "_LoopThread":
+    def _start(self) -> BroadcasterThread:
         broadcaster = self._create()
         _check_not_on_server_loop(broadcaster)
-        return _LoopThread(broadcaster)
+        return BroadcasterThread(broadcaster)
 
     def _reset_after_fork(self) -> None:
         """Drop the parent's thread: it does not run in this child, and its sockets are shared."""
@@ -234,59 +233,6 @@ def _check_not_on_server_loop(broadcaster: Broadcaster) -> None:
             "BlockingBroadcaster was called on the event loop of the server itself, which "
             "would wait for itself: use `await bridge.publish(...)` there, or a thread"
         )
-
-
-class _LoopThread:
-    """Thread, event loop and broadcaster of one process."""
-
-    def __init__(self, broadcaster: Broadcaster) -> None:
-        self.broadcaster = broadcaster
-        self._thread = LoopThread("realtime-bridge")
-        self._loop = self._thread.loop
-        self._tasks: dict[Future[Any], asyncio.Task[Any] | None] = {}
-        try:
-            self._run_to_end(broadcaster.__aenter__())
-        except BaseException:
-            self._thread.stop()
-            raise
-
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop; faster than `run_coroutine_threadsafe`."""
-        future: Future[T] = create_future()
-        self._tasks[future] = None
-        self._loop.call_soon_threadsafe(self._loop.create_task, self._run(work, future))
-        return future
-
-    async def _run(self, work: Coroutine[Any, Any, T], future: Future[T]) -> None:
-        # The dictionary holds the task: the loop itself keeps weak references only.
-        self._tasks[future] = asyncio.current_task()
-        try:
-            result = await work
-        except asyncio.CancelledError as error:
-            cancelled = PublishError("The call was cancelled: publish again with the same id")
-            cancelled.__cause__ = error
-            future.set_exception(cancelled)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-        finally:
-            del self._tasks[future]
-
-    def stop(self) -> None:
-        """Wait for the work in progress, close the broadcaster, and end the thread."""
-        # Publishes of other threads wait for their results: they must not be cancelled.
-        for future in list(self._tasks):
-            wait_for(future)
-        try:
-            self._run_to_end(self.broadcaster.__aexit__(None, None, None))
-        finally:
-            self._thread.stop()
-
-    def _run_to_end(self, work: Coroutine[Any, Any, object]) -> None:
-        future = self.submit(work)
-        wait_for(future)
-        future.result()
 
 
 _instances: weakref.WeakSet[BlockingBroadcaster] = weakref.WeakSet()
