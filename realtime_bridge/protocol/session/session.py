@@ -19,7 +19,7 @@ from realtime_bridge.protocol.session.session_commands import (
 from realtime_bridge.protocol.session.slow_reader import NEVER, SlowReader
 from realtime_bridge.protocol.session.subscription import ChannelSubscription, changed_offsets
 from realtime_bridge.protocol.session.timing import SessionTiming
-from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire import client_messages, messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
 
@@ -93,7 +93,7 @@ class Session:
         if self._closed:
             return []
         try:
-            return self._handle(messages.decode_client(text, self._limits.frame_bytes), now)
+            return self._handle(client_messages.decode_client(text, self._limits.frame_bytes), now)
         except ProtocolError as error:
             return self.reject(CloseCode.PROTOCOL, str(error))
 
@@ -269,26 +269,26 @@ class Session:
         fields = {"offsets": changed_offsets(self.subscriptions, top), **report}
         return [Send(messages.encode("heartbeat", **fields))]
 
-    def _handle(self, frame: messages.ClientFrame, now: float) -> list[Command]:
+    def _handle(self, frame: client_messages.ClientFrame, now: float) -> list[Command]:
         over = 0.0 if self._is_exempt(frame, now) else self._count_message(now)
         if over > 0:
             limit = self._limits.over_rate
             # Pages subscribe and leave whole lists at once: such messages may overdraw the limit.
-            list_frames = messages.Subscribe | messages.Unsubscribe
+            list_frames = client_messages.Subscribe | client_messages.Unsubscribe
             if over > self._limits.channels or not isinstance(frame, list_frames):
                 return self.reject(CloseCode.RATE_LIMIT, limit, code=429)
-            if isinstance(frame, messages.Subscribe):
+            if isinstance(frame, client_messages.Subscribe):
                 return self._refuse(frame.channel, 429, limit)
-        if self.user is None and not isinstance(frame, messages.Connect):
+        if self.user is None and not isinstance(frame, client_messages.Connect):
             raise ProtocolError("the first frame is connect")
         return self._answer(frame, now)
 
-    def _answer(self, frame: messages.ClientFrame, now: float) -> list[Command]:
-        if isinstance(frame, messages.Connect | messages.Renew):
+    def _answer(self, frame: client_messages.ClientFrame, now: float) -> list[Command]:
+        if isinstance(frame, client_messages.Connect | client_messages.Renew):
             return [VerifyToken(frame.token, frame.nonce)]
-        if isinstance(frame, messages.Ping):
+        if isinstance(frame, client_messages.Ping):
             return [Send(messages.encode("pong", nonce=frame.nonce))]
-        if isinstance(frame, messages.Unsubscribe):
+        if isinstance(frame, client_messages.Unsubscribe):
             commands = self._leave(frame.channels)
             self._count_departures(len(commands), now)
             return commands
@@ -304,11 +304,11 @@ class Session:
         left = [self.subscriptions.pop(channel, None) for channel in channels]
         return [Unsubscribe(subscription) for subscription in left if subscription]
 
-    def _is_exempt(self, frame: messages.ClientFrame, now: float) -> bool:
+    def _is_exempt(self, frame: client_messages.ClientFrame, now: float) -> bool:
         """Return whether the server caused this message, so that the rate limit spares it."""
         # All channels may be subscribed at once, as their number has its own limit. Denials have
         # a limit too, because each may have cost a rule's query.
-        if not isinstance(frame, messages.Subscribe):
+        if not isinstance(frame, client_messages.Subscribe):
             return False
         if subscription := self.subscriptions.get(frame.channel):
             return subscription.prompted or subscription.continues_at(frame.position)

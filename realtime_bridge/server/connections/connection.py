@@ -22,6 +22,7 @@ from realtime_bridge.protocol.session.session_commands import (
 )
 from realtime_bridge.protocol.session.subscription import ChannelSubscription
 from realtime_bridge.protocol.wire import messages as wire
+from realtime_bridge.protocol.wire.client_messages import oversized
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.server.at_once import run_at_once
 from realtime_bridge.server.auth.principal import Principal
@@ -111,7 +112,7 @@ class Connection(ServerConnection):
     def reject_oversized(self) -> None:
         """Close the connection after a message over the limit."""
         limit = self._services.limits.frame_bytes
-        self._perform(self._session.reject(CloseCode.PROTOCOL, wire.oversized(limit)))
+        self._perform(self._session.reject(CloseCode.PROTOCOL, oversized(limit)))
 
     def deliver(self, subscription: ChannelSubscription, messages: Sequence[bytes]) -> bool:
         """Write the events, unless the client is too slow."""

@@ -12,7 +12,7 @@ from realtime_bridge.protocol.session.session_commands import (
     VerifyToken,
 )
 from realtime_bridge.protocol.session.subscription import HEARTBEAT_OFFSETS
-from realtime_bridge.protocol.wire import messages
+from realtime_bridge.protocol.wire import client_messages, messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from tests.protocol.session.sessions import (
     AHEAD_OF_ALL,
@@ -168,7 +168,9 @@ class TestBadInput:
 
     def test_error_closes_the_connection_once(self) -> None:
         session = admitted()
-        code, _, message = failure(session.reject(CloseCode.PROTOCOL, messages.oversized(1_000)))
+        code, _, message = failure(
+            session.reject(CloseCode.PROTOCOL, client_messages.oversized(1_000))
+        )
         assert (code, message) == (CloseCode.PROTOCOL, "the frame is over 1,000 bytes")
         assert session.reject(CloseCode.PROTOCOL, "another error") == []
 

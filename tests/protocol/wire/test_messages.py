@@ -13,14 +13,16 @@ from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import MAX_OFFSET, Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.wire import messages
-from realtime_bridge.protocol.wire.messages import (
+from realtime_bridge.protocol.wire.client_messages import (
     Connect,
     Ping,
-    ProtocolError,
     Renew,
     Subscribe,
     Unsubscribe,
     decode_client,
+)
+from realtime_bridge.protocol.wire.messages import (
+    ProtocolError,
     decode_event,
     decode_object,
     decode_position,
