@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -104,9 +104,24 @@ class Clients:
     def resets(self) -> list[ChannelReset]:
         return [reset for client in self.clients for reset in client.resets]
 
+    @property
+    def statuses(self) -> list[str]:
+        """Kind of each client's connection status."""
+        return [client.client.status.kind for client in self.clients]
+
     def are_at(self, tops: dict[str, Position]) -> bool:
         """Return whether every client has every event up to these positions."""
         return all(client.is_at(tops) for client in self.clients)
+
+    def have_reached(self, tops: Mapping[str, Position]) -> bool:
+        """Return whether every client has at least the events up to these positions."""
+        return all(
+            (position := client.positions[channel]) is not None
+            and position.epoch == tops[channel].epoch
+            and position.offset >= tops[channel].offset
+            for client in self.clients
+            for channel in client.channels
+        )
 
     async def wait_until_at(self, tops: dict[str, Position], *, seconds: float) -> None:
         """Wait until every client has every event up to these positions."""

@@ -3,13 +3,15 @@
 import asyncio
 import os
 import time
-from itertools import cycle
+from collections.abc import Mapping
+from itertools import cycle, pairwise
 from pathlib import Path
 
 from aiohttp import ClientSession
 from prometheus_client.parser import text_string_to_metric_families
 
 from realtime_bridge import Broadcaster
+from realtime_bridge.model.position import Position
 from realtime_bridge.server.endpoints.connect import is_rolled_out
 from realtime_bridge.settings import Settings
 from realtime_bridge_backends.sqlite import SQLiteBackend
@@ -30,30 +32,41 @@ EVENT_SECONDS = 0.02
 async def test_clients_move_to_sockets_and_back_without_a_lost_event(tmp_path: Path) -> None:
     own = {"REALTIME_ROLLOUT_PERCENT": "0"}
     variables = {"REALTIME_LOG": "sqlite", "REALTIME_SQLITE_PATH": str(tmp_path / "log.db")}
-    published, steps = Published(), []
+    published = Published()
     with Cluster(1, folder=tmp_path, variables=variables, own={0: own}) as cluster:
         url = f"http://127.0.0.1:{cluster.ports[0]}/realtime"
         async with (
             SQLiteBackend(tmp_path / "log.db") as log,
             Broadcaster(log=log) as broadcaster,
             Clients(url, CLIENTS, CHANNELS, each=1) as clients,
-            ClientSession() as http,
         ):
             publishing = asyncio.create_task(publish(broadcaster, published))
             for percent in STEPS:
                 own["REALTIME_ROLLOUT_PERCENT"] = str(percent)
-                began = time.monotonic()
-                await cluster.restart(0)
-                await until_moved(http, url, percent)
-                steps.append(time.monotonic() - began)
+                async with asyncio.timeout(STEP_SECONDS):
+                    await move(cluster, clients, log, percent)
+                assert await sockets(url) == rolled_out(percent).count(True)
             publishing.cancel()
             await asyncio.wait([publishing])
-            tops = await log.positions(CHANNELS)
-            await clients.wait_until_at(tops, seconds=STEP_SECONDS)
-    print(f"seconds of the steps {dict(zip(STEPS, steps, strict=True))}")
+            await clients.wait_until_at(await log.positions(CHANNELS), seconds=STEP_SECONDS)
     clients.check(published)
     assert clients.resets == []
     assert sum(map(len, published.ids.values())) > 100
+
+
+async def move(cluster: Cluster, clients: Clients, log: SQLiteBackend, percent: int) -> None:
+    """Restart the server, wait until all clients have followed, and print the durations."""
+    times, used = [time.monotonic()], time.process_time()
+    await cluster.stop(0)
+    times.append(time.monotonic())
+    await cluster.start(0)
+    times.append(time.monotonic())
+    await until_moved(clients, await log.positions(CHANNELS), percent)
+    times.append(time.monotonic())
+    stop, start, follow = (end - begin for begin, end in pairwise(times))
+    used = time.process_time() - used
+    print(f"{percent} %: {stop:.1f} s stop, {start:.1f} s start, {follow:.1f} s", end="")
+    print(f" until all clients have followed; {used:.1f} s of CPU here")
 
 
 async def publish(broadcaster: Broadcaster, published: Published) -> None:
@@ -63,17 +76,21 @@ async def publish(broadcaster: Broadcaster, published: Published) -> None:
         await asyncio.sleep(EVENT_SECONDS)
 
 
-async def until_moved(http: ClientSession, url: str, percent: int) -> None:
-    """Wait until the users with push have a socket, and the others none."""
+def rolled_out(percent: int) -> list[bool]:
+    """Return for each client whether it is to have push."""
     settings = Settings(rollout_percent=percent)
-    expected = sum(is_rolled_out(settings, f"user-{number}") for number in range(CLIENTS))
-    async with asyncio.timeout(STEP_SECONDS):
-        while await sockets(http, url) != expected:  # noqa: ASYNC110 -- no event reports it
-            await asyncio.sleep(0.1)
+    return [is_rolled_out(settings, f"user-{number}") for number in range(CLIENTS)]
 
 
-async def sockets(http: ClientSession, url: str) -> float:
-    async with http.get(f"{url}/metrics") as answer:
+async def until_moved(clients: Clients, tops: Mapping[str, Position], percent: int) -> None:
+    """Wait until each client receives as it is to, and has the events up to these positions."""
+    expected = ["realtime" if has_push else "polling" for has_push in rolled_out(percent)]
+    while clients.statuses != expected or not clients.have_reached(tops):  # noqa: ASYNC110 -- no event reports it
+        await asyncio.sleep(0.1)
+
+
+async def sockets(url: str) -> float:
+    async with ClientSession() as http, http.get(f"{url}/metrics") as answer:
         for family in text_string_to_metric_families(await answer.text()):
             for sample in family.samples:
                 if sample.labels.get("transport") == "websocket" and family.type == "gauge":
