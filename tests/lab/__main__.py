@@ -1,4 +1,4 @@
-"""Command line of the lab: `python -m tests.lab [NAMES] [--long] [--soak 30]`."""
+"""Command line of the lab: `python -m tests.lab [NAMES] [--long]`, or `[NAMES] --soak 30`."""
 
 import argparse
 import resource
@@ -13,7 +13,7 @@ from tests.lab import report
 from tests.lab.processes import build_client
 from tests.lab.run import Run, run
 from tests.lab.schedule import Schedule
-from tests.lab.schedules import BACKENDS, find, soak
+from tests.lab.schedules import find, soaks
 
 FILES = 65_536
 
@@ -24,15 +24,15 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="names or patterns, such as 'redis-*'")
     parser.add_argument("--long", action="store_true", help="the long schedules too")
     parser.add_argument("--list", action="store_true", help="print the names only")
-    parser.add_argument("--soak", type=float, metavar="MINUTES", help="run the soak alone")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="run the soaks alone")
     parser.add_argument("--crowd", type=int, default=1_000, help="clients of the soak")
     parser.add_argument("--folder", type=Path, help="folder that keeps data and logs")
     options = parser.parse_args()
-    chosen = find(options.names, is_long=options.long)
     if options.soak:
-        seconds = options.soak * 60 / len(BACKENDS)
-        chosen = [soak(backend, seconds, crowd=options.crowd) for backend in BACKENDS]
+        chosen = soaks(options.names, options.soak * 60, crowd=options.crowd)
         allow_files()
+    else:
+        chosen = find(options.names, is_long=options.long)
     if options.list:
         print("\n".join(schedule.name for schedule in chosen))
         return 0

@@ -18,8 +18,11 @@ from tests.lab.logs import create_log_server
 from tests.lab.oracle import is_recovered
 from tests.lab.processes import Recorder, node, python, resident_bytes
 from tests.lab.schedule import Schedule
+from tests.lab.traces import TRACES
+from tests.lab.visitors import APP, OUTLET_SECRET, VisitorTask
 from tests.nodes.balancer import Balancer
-from tests.nodes.cluster import Cluster
+from tests.nodes.cluster import ROOT, Cluster
+from tests.services.programs import free_port
 
 READY_SECONDS = 60.0
 CROWD_OF_A_PROCESS = 250
@@ -46,6 +49,7 @@ class Deployment:
         self._bundle = bundle
         self._clients: list[Recorder] = []
         self._exits = AsyncExitStack()
+        self._target_port = free_port()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
@@ -70,7 +74,8 @@ class Deployment:
         self.cluster = Cluster(
             self.schedule.nodes,
             folder=self._folder,
-            variables={},
+            variables=self._door_variables() if self.schedule.has_doors else {},
+            options=("tests.lab.app:bridge",) if self.schedule.has_doors else (),
             own={number: self._variables(name) for number, name in enumerate(names)},
         )
         # In a thread: a node that starts connects through a link, which this loop serves.
@@ -86,6 +91,8 @@ class Deployment:
         names = [f"py-{transport}-{n}" for n, transport in enumerate(schedule.python)]
         await self._start_python(exits, names)
         await self._start_npm(exits)
+        if schedule.has_doors:
+            await self._start_visitors(exits)
         for start in range(0, schedule.crowd, CROWD_OF_A_PROCESS):
             end = min(start + CROWD_OF_A_PROCESS, schedule.crowd)
             names = [f"{CROWD}-auto-{n}" for n in range(start, end)]
@@ -114,6 +121,24 @@ class Deployment:
         }
         await self._start(exits, node(self._bundle, task), "npm.log")
 
+    async def _start_visitors(self, exits: AsyncExitStack) -> None:
+        # At the nodes themselves: the links are for the clients, which notice what they lose.
+        nodes = [f"http://127.0.0.1:{port}" for port in self.cluster.ports]
+        task = VisitorTask(nodes, list(self.schedule.rates), self._target_port)
+        await self._start(exits, python("tests.lab.visitors", asdict(task)), "visitors.log")
+
+    def _door_variables(self) -> dict[str, str]:
+        return {
+            "LAB_TARGET": f"http://127.0.0.1:{self._target_port}/",
+            "PYTHONPATH": str(ROOT),
+            "REALTIME_OUTLET_PRIVATE": "on",
+            "REALTIME_OUTLET_SECRET": OUTLET_SECRET,
+            "REALTIME_PUSHER_APP_ID": APP.app_id,
+            "REALTIME_PUSHER_DOOR": "on",
+            "REALTIME_PUSHER_KEY": APP.key,
+            "REALTIME_PUSHER_SECRET": APP.secret,
+        }
+
     async def _start(self, exits: AsyncExitStack, command: list[str], errors: str) -> None:
         recorder = Recorder(command, add=self.history.add, errors=self._folder / errors)
         self._clients.append(await exits.enter_async_context(recorder))
@@ -138,7 +163,8 @@ class Deployment:
             python("tests.lab.publisher", argument),
             add=self.history.add,
             errors=self._folder / "publisher.log",
-            variables=self._variables("log:publisher"),
+            variables=self._variables("log:publisher")
+            | ({TRACES: "on"} if self.schedule.has_doors else {}),
         )
         await self.publisher.__aenter__()
 

@@ -10,6 +10,8 @@ from msgspec import Struct, json
 Kind = Literal[
     "ready", "start", "event", "reset", "snapshot", "status", "error", "end",  # of a client
     "acknowledged", "failed", "raised",  # of a publisher
+    "visited",  # of a visitor of a door
+    "delivered",  # of the target of the outlet
     "fault", "healed",  # of the lab
     "memory",  # of a node
     "line",  # of a node's log
@@ -22,7 +24,10 @@ CLIENT: frozenset[str] = frozenset(
 CROWD = "crowd"
 """Beginning of the names of the crowd's clients."""
 
-FREQUENT: frozenset[str] = frozenset(("event", "acknowledged"))
+PLAIN = "plain"
+"""Beginning of the names of the plain event streams."""
+
+FREQUENT: frozenset[str] = frozenset(("event", "acknowledged", "visited", "delivered"))
 SUMMARY_SECONDS = 5.0
 """Longest time that one line of a story summarizes."""
 

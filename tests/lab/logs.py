@@ -1,4 +1,4 @@
-"""Log servers of the lab: a private Redis, a private PostgreSQL."""
+"""Log servers of the lab: a private Redis, a private PostgreSQL, and a SQLite file without one."""
 
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from realtime_bridge_backends.postgres import PostgresBackend
 from realtime_bridge_backends.postgres.listener import APPLICATION_NAME
 from realtime_bridge_backends.redis import RedisBackend
 from realtime_bridge_backends.redis.listener import pubsub_channel
+from realtime_bridge_backends.sqlite import SQLiteBackend
 from tests.lab.schedule import Backend
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
@@ -138,6 +139,49 @@ class PostgresLog:
         return self._postgres.connect(self._url.rpartition("/")[2])
 
 
+class NoServer:
+    """Server of a log in a file: there is none, so nothing can happen to it."""
+
+    port = 0
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    stop = kill = pause = resume = close = start
+
+
+class SQLiteLog:
+    """SQLite file of the nodes and the publisher; no schedule has faults of its server."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "log.db"
+        self.server: Server = NoServer()
+
+    def open(self) -> None:
+        """Do nothing: the first process creates the file."""
+
+    def variables(self, port: int) -> dict[str, str]:
+        return {"REALTIME_BACKEND": "sqlite", "REALTIME_SQLITE_PATH": str(self._path)}
+
+    def log(self) -> Log:
+        return SQLiteBackend(self._path)
+
+    def garbage(self, channel: str) -> None:
+        raise NotImplementedError(f"a SQLite file announces nothing on {channel}")
+
+    def wipe(self) -> None:
+        raise NotImplementedError("its processes have the file open")
+
+    def end_feeds(self) -> None:
+        raise NotImplementedError("a SQLite file has no connections")
+
+
 def create_log_server(backend: Backend, folder: Path) -> LogServer:
     """Return the log server of a schedule, not started."""
-    return RedisLog(folder) if backend == "redis" else PostgresLog()
+    match backend:
+        case "redis":
+            return RedisLog(folder)
+        case "postgres":
+            return PostgresLog()
+        case "sqlite":
+            return SQLiteLog(folder)

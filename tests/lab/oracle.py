@@ -1,7 +1,7 @@
 """Oracle that compares what clients received with what the log acknowledged."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -11,6 +11,13 @@ from tests.lab.view import RULES, Acknowledgements, ClientView, Violation
 
 LATE = 4.0
 """Seconds after which an event that arrives in normal operation counts as late."""
+
+
+DOORS = ("pusher", "presence", "metrics", "dashboard", "state")
+"""Doors that one of the lab's visitors uses all the time."""
+
+DOOR_SECONDS = 30.0
+"""Time within which a door was open last, and an event was delivered, at the end of a run."""
 
 
 @dataclass
@@ -61,6 +68,8 @@ def judge(history: History, schedule: Schedule, end: float) -> Verdict:
     verdict.violations += _of_success(history, log)
     verdict.violations += _of_nodes(history, lines, schedule, end)
     verdict.violations += _of_log(clients, log.events)
+    if schedule.has_doors:
+        verdict.violations += _of_doors(history, log.events, end)
     verdict.violations.sort(key=lambda found: (RULES.index(found.rule), found.at))
     return verdict
 
@@ -205,6 +214,19 @@ def _of_nodes(
     for record in history.of("line"):
         if "Traceback" in record.text:
             yield Violation("log", record.at, record.source, "", "traceback in the log")
+
+
+def _of_doors(history: History, events: Sequence[Record], end: float) -> Iterator[Violation]:
+    """Yield the doors that were closed at the end, and events that the outlet did not deliver."""
+    last = {record.source: record.at for record in history.of("visited")}
+    for door in DOORS:
+        if end - last.get(door, 0.0) > DOOR_SECONDS:
+            yield Violation("door", last.get(door, end), door, "", "the door was closed at the end")
+    delivered = {record.id for record in history.of("delivered")}
+    for event in events:
+        if event.at < end - DOOR_SECONDS and event.id not in delivered:
+            text = f"the outlet did not deliver {event.id}"
+            yield Violation("door", event.at, "outlet", event.channel, text)
 
 
 def _of_memory(history: History, limit: float) -> Iterator[Violation]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Backend = Literal["redis", "postgres"]
+Backend = Literal["redis", "postgres", "sqlite"]
 Transport = Literal["auto", "websocket", "sse", "poll"]
 
 ROUTES = ("connect", "poll", "latest", "ws", "sse")
@@ -122,6 +122,8 @@ class Schedule:
         rates: events per second of each channel.
         limits: limits of the oracle.
         is_long: True if it runs by `--long` only.
+        has_doors: True if nodes and publisher record traces, and visitors of `visitors.py` use the
+            other doors: plain event streams, Pusher's protocol, an outlet, metrics, the dashboard.
 
     """
 
@@ -136,6 +138,7 @@ class Schedule:
     rates: Mapping[str, float] = field(default_factory=lambda: CHANNELS)
     limits: Limits = field(default_factory=Limits)
     is_long: bool = False
+    has_doors: bool = False
 
     def __post_init__(self) -> None:
         for first in self.faults:

@@ -7,6 +7,7 @@ from itertools import cycle
 from tests.lab.schedule import ANSWERS, CHANNELS, ROUTES, Backend, Fault, Limits, Schedule, repeat
 
 BACKENDS: tuple[Backend, ...] = ("redis", "postgres")
+SOAKED: tuple[Backend, ...] = (*BACKENDS, "sqlite")
 
 SELECTION = (
     "redis-kill",
@@ -42,12 +43,25 @@ def schedules() -> Iterator[Schedule]:
     yield from _mixed()
 
 
-def soak(backend: Backend, seconds: float, *, crowd: int) -> Schedule:
-    """Return a schedule with a crowd that comes and goes, and a fault in each minute.
+def soaks(names: list[str], seconds: float, *, crowd: int) -> list[Schedule]:
+    """Return the soaks that match one of the patterns, or all; together they last some seconds."""
+    chosen = [
+        backend
+        for backend in SOAKED
+        if not names or any(fnmatch(f"{backend}-soak", name) for name in names)
+    ]
+    if not chosen:
+        raise ValueError(f"no soak matches {', '.join(names)}")
+    return [soak(backend, seconds / len(chosen), crowd=crowd) for backend in chosen]
 
-    No node is killed: the memory of one process is compared over time.
+
+def soak(backend: Backend, seconds: float, *, crowd: int) -> Schedule:
+    """Return a schedule with a crowd that comes and goes, all doors, and a fault in each minute.
+
+    No node is killed: the memory of one process is compared over time. A log in a file has no
+    link that could fail.
     """
-    kinds = (
+    kinds = [
         ("freeze", "log:0", 15),
         ("reset", "log:1", 10),
         ("lose_up", "log:0", 10),
@@ -57,7 +71,9 @@ def soak(backend: Backend, seconds: float, *, crowd: int) -> Schedule:
         ("stop", "node:0", 10),
         ("crash", "server", 3),
         ("kill_publisher", "publisher", 2),
-    )
+    ]
+    if backend == "sqlite":
+        kinds = [one for one in kinds if not one[1].startswith(("log", "server"))]
     faults = (
         Fault(minute * 60.0 + 20, lasts, kind, target)
         for minute, (kind, target, lasts) in zip(
@@ -72,6 +88,7 @@ def soak(backend: Backend, seconds: float, *, crowd: int) -> Schedule:
         rates={f"job.{number}": 0.2 for number in range(50)},
         limits=Limits(green=60, resets=None, growth=0.05),
         is_long=True,
+        has_doors=True,
     )
 
 

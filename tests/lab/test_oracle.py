@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from tests.lab.history import History, Kind, Record
-from tests.lab.oracle import Verdict, is_recovered, judge
+from tests.lab.oracle import DOORS, Verdict, is_recovered, judge
 from tests.lab.schedule import Fault, Limits, Schedule
+from tests.lab.view import ClientView
 
 START, END = 1_000.0, 1_100.0
 
@@ -231,6 +232,29 @@ def test_growing_memory_is_found() -> None:
     samples = [Record(START + n, "node:0", "memory", size=size) for n, size in enumerate(sizes)]
     assert rules([*started(), *samples], Limits(growth=0.05, resets=None)) == ["memory"]
     assert rules([*started(), *samples], Limits(growth=0.08, resets=None)) == []
+
+
+def doors(records: Iterable[Record]) -> list[str]:
+    schedule = Schedule(
+        name="test", backend="redis", faults=(), limits=Limits(resets=None), has_doors=True
+    )
+    return [found.source for found in judge(History(list(records)), schedule, END).violations]
+
+
+def test_closed_door_and_event_without_delivery_are_found() -> None:
+    visits = [Record(END - 10, door, "visited") for door in DOORS]
+    records = [*started(), acknowledged(1_001, 1), client(1_001.1, "event", 1)]
+    delivery = Record(1_002, "outlet", "delivered", "job", "a1")
+    assert doors([*records, *visits, delivery]) == []
+    assert doors([*records, *visits]) == ["outlet"]
+    early = Record(END - 40, DOORS[0], "visited")
+    assert doors([*records, *visits[1:], early, delivery]) == [DOORS[0]]
+
+
+def test_plain_stream_is_healthy_while_it_is_open() -> None:
+    records = [status(START, "open", "plain-0"), status(START, "open")]
+    kinds = {name: ClientView(name, own, END) for name, own in History(records).by_client().items()}
+    assert [kinds[name].is_healthy for name in ("plain-0", "py-auto-0")] == [True, False]
 
 
 def test_ended_client_is_not_judged_afterwards() -> None:

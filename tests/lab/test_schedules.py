@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.lab.schedule import KINDS, Fault, Schedule, repeat
-from tests.lab.schedules import SELECTION, find, schedules
+from tests.lab.schedules import SELECTION, SOAKED, find, schedules, soaks
 
 
 def test_names_are_unique() -> None:
@@ -50,6 +50,15 @@ def test_schedules_are_found_by_pattern() -> None:
     assert not any(schedule.is_long for schedule in find([], is_long=False))
     with pytest.raises(ValueError, match="no schedule matches nothing"):
         find(["nothing"], is_long=False)
+
+
+def test_soaks_share_their_time_and_are_found_by_pattern() -> None:
+    assert [one.name for one in soaks([], 600, crowd=1)] == [f"{log}-soak" for log in SOAKED]
+    (sqlite,) = soaks(["sqlite-*"], 600, crowd=1)
+    assert 500 < sqlite.duration <= 600
+    assert not [fault for fault in sqlite.faults if fault.target.startswith(("log", "server"))]
+    with pytest.raises(ValueError, match="no soak matches nothing"):
+        soaks(["nothing"], 600, crowd=1)
 
 
 def test_selection_names_schedules() -> None:

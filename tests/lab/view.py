@@ -4,11 +4,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from tests.lab.history import Record
+from tests.lab.history import PLAIN, Record
 
 RULES = (
     "lost", "gap", "duplicate", "merged", "silent", "current", "green", "late", "reset", "error",
-    "publish", "memory", "log",
+    "publish", "door", "memory", "log",
 )  # fmt: skip
 """Rules of the oracle, the gravest first."""
 
@@ -76,7 +76,7 @@ class ClientView:
         self.end = min([end, *ends])
         self.begin = min([self.end, *ready])
         self.pushes = "poll" not in name.split("-")
-        self.healthy = "realtime" if self.pushes else "polling"
+        self.healthy = _healthy_status(name)
         self.events = [record for record in records if record.kind == "event"]
         self.resets = [record for record in records if record.kind == "reset"]
         self.violations: list[Violation] = []
@@ -175,6 +175,13 @@ class ClientView:
 
     def _violate(self, rule: str, record: Record, text: str) -> None:
         self.violations.append(Violation(rule, record.at, self.name, record.channel, text))
+
+
+def _healthy_status(name: str) -> str:
+    """Return the best status of a client, by its name; a plain stream knows no other."""
+    if name.startswith(PLAIN):
+        return "open"
+    return "polling" if "poll" in name.split("-") else "realtime"
 
 
 def _times(
