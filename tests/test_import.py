@@ -134,6 +134,11 @@ assert tokens.verify(tokens.issue("42")).user == "42"
     assert not loaded_by(program) & {"jwt", "cryptography"}
 
 
+def test_start_of_the_command_line_loads_no_command() -> None:
+    loaded = loaded_by("import realtime_bridge.cli.app")
+    assert not loaded & {"pydantic", "uvicorn", "jwt", "psycopg", "aiohttp"}
+
+
 def test_correct_environment_loads_no_search_for_names() -> None:
     program = """
 import os

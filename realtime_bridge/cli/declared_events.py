@@ -8,9 +8,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from realtime_bridge.cli.asyncapi_document import asyncapi_document
 from realtime_bridge.cli.console import exit_on_error
-from realtime_bridge.cli.typescript import declaration_file
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model.declaration import Declaration, declarations
 
@@ -24,12 +22,16 @@ Target = Annotated[
 
 def types(target: Target) -> None:
     """Print a TypeScript declaration file of the events, for `useChannel` and `subscribe`."""
+    from realtime_bridge.cli.typescript import declaration_file
+
     with exit_on_error():
         typer.echo(declaration_file(load_declarations(target), target), nl=False)
 
 
 def asyncapi(target: Target) -> None:
     """Print an AsyncAPI 3 document of the events, as JSON."""
+    from realtime_bridge.cli.asyncapi_document import asyncapi_document
+
     with exit_on_error():
         document = asyncapi_document(load_declarations(target))
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())

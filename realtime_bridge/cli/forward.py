@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from dotenv import dotenv_values
 
-from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import exit_on_error, stderr
+from realtime_bridge.cli.settings import load_settings
 from realtime_bridge.cli.stop_signals import call_on_stop
 from realtime_bridge.errors import ConfigurationError, PublishError
-from realtime_bridge.settings import Settings
 
 if TYPE_CHECKING:
     from realtime_bridge.backend.listable_log import ListableLog
     from realtime_bridge.publishing.log_forwarder import LogForwarder
+    from realtime_bridge.settings import Settings
 
 PASS_SECONDS = 0.5
 """Wait between two passes, and so about the delay of a forwarded event."""
@@ -107,7 +107,7 @@ async def _pause(stop: asyncio.Event) -> None:
             await stop.wait()
 
 
-def _earlier_log(file: Path, settings: Settings) -> "ListableLog":
+def _earlier_log(file: Path, settings: "Settings") -> "ListableLog":
     """Return the log that the earlier values of the variables describe.
 
     Raises:
@@ -116,6 +116,7 @@ def _earlier_log(file: Path, settings: Settings) -> "ListableLog":
     """
     from realtime_bridge.backend.listable_log import ListableLog
     from realtime_bridge.publishing.pipeline import server_pipeline
+    from realtime_bridge.settings import Settings
 
     current = server_pipeline(settings).log
     with _environment(dotenv_values(file)):

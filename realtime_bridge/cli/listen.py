@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import DEFAULT_URL, exit_on_error, stderr
+from realtime_bridge.cli.settings import load_settings
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.urls import redact

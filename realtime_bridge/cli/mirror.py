@@ -7,8 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
-from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import exit_on_error, visible
+from realtime_bridge.cli.settings import load_settings
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.protocol.publishing.mirror_counts import MirrorCounts, total
 

@@ -9,8 +9,8 @@ import orjson
 import typer
 from msgspec.structs import asdict
 
-from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import exit_on_error, stderr
+from realtime_bridge.cli.settings import load_settings
 from realtime_bridge.errors import BackendNotInstalledError
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from realtime_bridge.backend.environment import load_settings
 from realtime_bridge.cli.console import exit_on_error, stderr
 from realtime_bridge.cli.postgres import connect
+from realtime_bridge.cli.settings import load_settings
 from realtime_bridge.cli.stop_signals import call_on_stop
 from realtime_bridge.errors import BackendNotInstalledError
 
