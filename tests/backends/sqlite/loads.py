@@ -19,6 +19,7 @@ CONTAINERS, EVENTS = 2, 500
 WRITERS, WAL_BYTES = 4, 20 * 1024 * 1024
 MODULE = "tests.backends.sqlite.loads"
 LEAVE_SECONDS = 2.0
+STEADY_PAUSE, WATCH_SECONDS = 0.03, 0.1
 NAMESPACES = ("--pid", "--fork", "--kill-child", "--mount-proc", "--ipc", "--uts", "--net")
 
 
@@ -94,19 +95,39 @@ def listen_for(path: Path, seconds: float, most: int | None = None) -> None:
     asyncio.run(keep_open())
 
 
-def append_for(path: Path, number: int, seconds: float) -> None:
+def steady(folder: Path, seconds: int) -> None:
+    """Append for a long time at the rate of a busy application, and watch the write-ahead log."""
+    path = folder / "log.db"
+    asyncio.run(write(path, 0, 0.1))
+    works = [partial(append_for, path, number, seconds, STEADY_PAUSE) for number in range(WRITERS)]
+    run_all([*works, partial(listen_for, path, seconds), partial(watch_for, path, seconds)])
+
+
+def watch_for(path: Path, seconds: float) -> None:
+    """Expect at each moment that at most these bytes wait in the write-ahead log."""
+    end, most = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        most = max(most, wal_bytes(path))
+        time.sleep(WATCH_SECONDS)
+    print(f"{most / 1024**2:.1f} MiB of write-ahead log at most in {seconds} s", flush=True)
+    assert most <= WAL_BYTES, most
+
+
+def append_for(path: Path, number: int, seconds: float, pause: float = 0.0) -> None:
     """Append for some seconds, without a failure, and print the slowest append."""
-    slowest, count = asyncio.run(write(path, number, seconds))
+    slowest, count = asyncio.run(write(path, number, seconds, pause))
     print(f"writer {number}: {count} appends, the slowest {1_000 * slowest:.0f} ms")
 
 
-async def write(path: Path, number: int, seconds: float) -> tuple[float, int]:
+async def write(path: Path, number: int, seconds: float, pause: float = 0.0) -> tuple[float, int]:
     """Append one event after the other, and return the slowest append and their number."""
     end, slowest, count = time.monotonic() + seconds, 0.0, 0
     async with SQLiteBackend(path) as log:
         while (started := time.monotonic()) < end:
             await log.append([Event(channel=f"job.{number}", event="e", data="x" * 300)])
             slowest, count = max(slowest, time.monotonic() - started), count + 1
+            if pause:
+                await asyncio.sleep(pause)
     return slowest, count
 
 
@@ -115,7 +136,7 @@ def wal_bytes(path: Path) -> int:
     return Path(f"{path}-wal").stat().st_size
 
 
-WORKS = {"containers": containers, "contained": contained, "writers": writers}
+WORKS = {"containers": containers, "contained": contained, "writers": writers, "steady": steady}
 
 
 if __name__ == "__main__":

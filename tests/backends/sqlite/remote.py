@@ -4,8 +4,11 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkContext, ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +21,71 @@ from realtime_bridge.model.reset import Reset
 from realtime_bridge.model.retention import Retention
 from realtime_bridge_backends.sqlite import SQLiteBackend
 
-_server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload([__name__])
+Context = ForkContext | ForkServerContext
+
+FORK: ForkContext = multiprocessing.get_context("fork")
+"""For a process without threads, whose imports a fork has already."""
+
+FORK_SERVER: ForkServerContext = multiprocessing.get_context("forkserver")
+FORK_SERVER.set_forkserver_preload([__name__])
 
 
 class RemoteProcess:
-    """Process that has the file open, and answers one call after the other."""
+    """Process that has the file open, and answers one call after the other.
 
-    def __init__(self, path: Path, retention: Retention | None = None) -> None:
-        self.pipe, end = _server.Pipe()
-        self._process = _server.Process(target=_answer_calls, args=(end, path, retention))
+    Args:
+        path: the path of the file.
+        retention: the history that a channel keeps.
+        context: the way to start the process.
+
+    """
+
+    def __init__(
+        self, path: Path, retention: Retention | None = None, context: Context = FORK_SERVER
+    ) -> None:
+        self.pipe, end = context.Pipe()
+        self._process = context.Process(target=_answer_calls, args=(end, path, retention))
         self._process.start()
         end.close()
 
-    def call(self, method: str, *arguments: Any, is_last: bool = False, **options: Any) -> Any:
-        """Call a method; after the last one the process kills itself in place of an answer.
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method, and return its result.
+
+        Raises:
+            Exception: the error of the method.
+
+        """
+        self.send(method, *arguments, **options)
+        return self.receive()
+
+    def send(
+        self,
+        method: str,
+        *arguments: Any,
+        is_last: bool = False,
+        now: float | None = None,
+        **options: Any,
+    ) -> None:
+        """Send a call; after the last one the process kills itself in place of an answer.
+
+        Args:
+            method: name of the method.
+            arguments: its arguments.
+            is_last: whether it is the last call.
+            now: the time that the clock of the process shows from this call on.
+            options: its arguments by name.
+
+        """
+        self.pipe.send((method, arguments, options, is_last, now))
+
+    def receive(self) -> Any:
+        """Return the result of the call.
 
         Raises:
             EOFError, ConnectionError: the process was killed before its answer.
+            Exception: the error of the method.
 
         """
-        self.pipe.send((method, arguments, options, is_last))
         answer = self.pipe.recv()
         if isinstance(answer, BaseException):
             raise answer
@@ -50,7 +97,7 @@ class RemoteProcess:
         self.pipe.close()
 
     def kill(self) -> None:
-        """Kill the process."""
+        """Kill the process; an answer that it has sent can still be received."""
         self._process.kill()
         self._process.join()
 
@@ -104,8 +151,11 @@ def _answer_calls(pipe: Connection, path: Path, retention: Retention | None) -> 
 
 async def _serve(pipe: Connection, path: Path, retention: Retention | None) -> None:
     async with SQLiteBackend(path, retention=retention) as log:
-        while call := await asyncio.to_thread(pipe.recv):
-            method, arguments, options, is_last = call
+        # It blocks the loop, on which nothing else runs: a thread would double a call's cost.
+        while call := pipe.recv():
+            method, arguments, options, is_last, now = call
+            if now is not None:
+                time.time = partial(float, now)
             try:
                 answer = await getattr(log, method)(*arguments, **options)
             except Exception as error:

@@ -58,11 +58,7 @@ class TestFoldingLog(FoldingLogContract):
 
 async def test_random_histories_survive_killed_processes(tmp_path: Path) -> None:
     async with KilledLog(tmp_path / "log.db", seed=1) as log:
-
-        async def elapse(channel: str, seconds: float) -> None:
-            await shift_leases(log.path, channel, log.elapse(seconds))
-
-        await compare_history(log, elapse, seed=100)
+        await compare_history(log, log.elapse, seed=100)
     assert log.kills
 
 

@@ -1,13 +1,11 @@
 """Random histories of keys with owners, on a log and on the model of its rules.
 
 python -m tests.fuzz.histories LOG [--first 0] [--count 1000]
-
-Its name spares each of the many processes the import of this module: multiprocessing imports any
-other main module again.
 """
 
 import argparse
 import asyncio
+import gc
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -27,7 +25,7 @@ from realtime_bridge_backends.postgres import PostgresBackend
 from realtime_bridge_backends.redis import RedisBackend
 from tests.backends import test_postgres, test_redis
 from tests.backends.sqlite.killed import KilledLog
-from tests.backends.sqlite.test_sqlite import shift_leases
+from tests.backends.sqlite.remote import FORK
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 
@@ -90,20 +88,16 @@ def postgres() -> Iterator[Open]:
 def sqlite() -> Iterator[Open]:
     """Provide logs in files, whose processes are killed at random moments."""
     with tempfile.TemporaryDirectory() as name:
+        gc.freeze()  # a collection in a forked process would copy all its memory
         lanes = count()
         logs: list[KilledLog] = []
 
         @asynccontextmanager
         async def open_log() -> AsyncIterator[tuple[FoldingLog, Elapse]]:
-            lane = next(lanes)
             path = Path(tempfile.mkdtemp(dir=name), "log.db")
-            async with KilledLog(path, seed=lane) as log:
+            async with KilledLog(path, next(lanes), FORK) as log:
                 logs.append(log)
-
-                async def elapse(channel: str, seconds: float) -> None:
-                    await shift_leases(path, channel, log.elapse(seconds))
-
-                yield log, elapse
+                yield log, log.elapse
 
         yield open_log
         ends, kills = sum(log.ends for log in logs), sum(log.kills for log in logs)
