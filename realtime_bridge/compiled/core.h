@@ -45,7 +45,7 @@ enum { LISTENER_CHANNELS };
     X(feed) X(listener)
 #define OBJECTS(X)                                                                                  \
     X(encode_in_python) X(create_in_python) X(dumps) X(dumps_option) X(id_in_python) X(id_tails)    \
-    X(time_module) X(time_ns) X(append) X(popleft) X(expire) X(store) X(zero) X(no_events) X(no_ids) \
+    X(time_module) X(time_ns) X(append) X(pop) X(popleft) X(expire) X(store) X(zero) X(no_events) X(no_ids) \
     X(no_keys) X(expire_some) X(receive)
 
 /* State of the module: the classes, and the objects and functions of Python that it uses. */

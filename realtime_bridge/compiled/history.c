@@ -126,20 +126,22 @@ static Py_ssize_t body_size(struct core *core, PyObject *event) {
 }
 
 /* Remove the oldest events beyond the limits; the last event stays, whatever its size. */
-static int trim(struct core *core, PyObject *history, long long bytes) {
+static int trim(struct core *core, PyObject *history) {
     PyObject *events = FIELD(core->history, history, HISTORY_EVENTS);
     PyObject *retention = FIELD(core->history, history, HISTORY_RETENTION);
+    PyObject **field = &FIELD(core->history, history, HISTORY_BYTES);
     long long most_events = PyLong_AsLongLong(FIELD(core->retention, retention, RETENTION_EVENTS));
     long long most_bytes = PyLong_AsLongLong(FIELD(core->retention, retention, RETENTION_BYTES));
+    long long bytes = PyLong_AsLongLong(*field);
     Py_ssize_t count = PyObject_Size(events);
     for (; count > 1 && (count > most_events || bytes > most_bytes); count--) {
-        PyObject *oldest = call(core->popleft, events, NULL);
+        PyObject *oldest = PySequence_GetItem(events, 0);
         if (oldest == NULL) return -1;
         bytes -= body_size(core, oldest);
         Py_DECREF(oldest);
+        if (set_integer(field, bytes) < 0 || call_deque(core->popleft, events, NULL) < 0) return -1;
     }
-    if (count < 0 || PyErr_Occurred()) return -1;
-    return set_integer(&FIELD(core->history, history, HISTORY_BYTES), bytes);
+    return count < 0 || PyErr_Occurred() ? -1 : 0;
 }
 
 /* Add an id; return 1 if it is new, 0 if it is known. One look-up: most ids are new. */
@@ -150,19 +152,42 @@ static int add_id(struct core *core, PyObject *history, PyObject *id, PyObject *
     return stored ? stored == offset : -1;
 }
 
-/* Add an event of a new id, with its position, to the tables of its history. */
+/* Remove the newest elements of some deques, and an id: its event could not be stored. The error stays. */
+static void undo(struct core *core, PyObject *history, PyObject *id, PyObject **deques, int count) {
+    PyObject *kind, *value, *trace;
+    PyErr_Fetch(&kind, &value, &trace);
+    while (count-- > 0) call_deque(core->pop, deques[count], NULL);
+    PyDict_DelItem(FIELD(core->history, history, HISTORY_IDS), id);
+    PyErr_Restore(kind, value, trace);
+}
+
+/* Add an event to the tables of its history, where its id is: to all of them, or to none. */
 static int store(struct append *append, PyObject *history, PyObject *stored, PyObject *position) {
     struct core *core = append->core;
-    PyObject *id = FIELD(core->event, stored, EVENT_ID), *key = FIELD(core->event, stored, EVENT_KEY);
-    PyObject **top = &FIELD(core->history, history, HISTORY_TOP);
-    Py_SETREF(*top, Py_NewRef(position));
-    Py_SETREF(FIELD(core->history, history, HISTORY_APPENDED_AT), Py_NewRef(append->now_object));
-    long long bytes = PyLong_AsLongLong(FIELD(core->history, history, HISTORY_BYTES));
-    if (call_deque(core->append, FIELD(core->history, history, HISTORY_EVENTS), stored) < 0 ||
-        call_deque(core->append, FIELD(core->history, history, HISTORY_ORDER), id) < 0 ||
-        call_deque(core->append, FIELD(core->history, history, HISTORY_ID_TIMES), append->now_object) < 0 ||
-        trim(core, history, bytes + body_size(core, stored)) < 0)
+    PyObject *id = FIELD(core->event, stored, EVENT_ID);
+    PyObject *deques[] = {FIELD(core->history, history, HISTORY_EVENTS),
+                          FIELD(core->history, history, HISTORY_ORDER),
+                          FIELD(core->history, history, HISTORY_ID_TIMES)};
+    PyObject *elements[] = {stored, id, append->now_object};
+    PyObject **bytes = &FIELD(core->history, history, HISTORY_BYTES);
+    PyObject *new_bytes = PyLong_FromLongLong(PyLong_AsLongLong(*bytes) + body_size(core, stored));
+    int done = 0;
+    while (new_bytes && done < 3 && call_deque(core->append, deques[done], elements[done]) == 0) done++;
+    if (done < 3) {
+        Py_XDECREF(new_bytes);
+        undo(core, history, id, deques, done);
         return -1;
+    }
+    Py_SETREF(*bytes, new_bytes);
+    Py_SETREF(FIELD(core->history, history, HISTORY_TOP), Py_NewRef(position));
+    Py_SETREF(FIELD(core->history, history, HISTORY_APPENDED_AT), Py_NewRef(append->now_object));
+    return 0;
+}
+
+/* Store an event as the latest one of its key, where it has one. */
+static int store_key(struct append *append, PyObject *history, PyObject *stored) {
+    struct core *core = append->core;
+    PyObject *key = FIELD(core->event, stored, EVENT_KEY);
     if (key == Py_None) return 0;
     PyObject *keys = FIELD(core->history, history, HISTORY_KEYS);
     PyObject *arguments[] = {keys, key, stored, append->now_object, Py_None};
@@ -179,7 +204,9 @@ static int append_to(struct append *append, PyObject *history, PyObject *event) 
     if (position) stored = with_position(append, event, position);
     if (stored) receipt = build_receipt(core, id, position);
     int status = receipt ? add_id(core, history, id, position) : -1;
-    if (status == 1 && store(append, history, stored, position) < 0) status = -1;
+    if (status == 1 && (store(append, history, stored, position) < 0 || trim(core, history) < 0 ||
+                        store_key(append, history, stored) < 0))
+        status = -1;
     Py_XDECREF(position);
     if (status == 1) {
         append->stored = stored;
@@ -245,11 +272,12 @@ PyObject *append_plain(PyObject *module, PyObject *const *values, Py_ssize_t cou
 /* Find the methods that are called, by name. */
 static int find_methods(struct core *core, PyObject *deque) {
     Py_XSETREF(core->append, PyObject_GetAttrString(deque, "append"));
+    Py_XSETREF(core->pop, PyObject_GetAttrString(deque, "pop"));
     Py_XSETREF(core->popleft, PyObject_GetAttrString(deque, "popleft"));
     Py_XSETREF(core->expire, PyUnicode_InternFromString("expire"));
     Py_XSETREF(core->store, PyUnicode_InternFromString("store"));
     Py_XSETREF(core->zero, PyLong_FromLong(0));
-    return core->append && core->popleft && core->expire && core->store && core->zero ? 0 : -1;
+    return core->append && core->pop && core->popleft && core->expire && core->store && core->zero ? 0 : -1;
 }
 
 PyObject *bind_append_plain(PyObject *module, PyObject *arguments) {

@@ -14,16 +14,22 @@ import pytest
 
 from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.model.page import Page
+from realtime_bridge.model.position import Position
 from realtime_bridge.model.retention import Retention
+from realtime_bridge.protocol.publishing import plain_append
 from realtime_bridge.server.fanout import flush
 from realtime_bridge.server.fanout.channel_fanout import ChannelFanout
 from realtime_bridge.server.statistics import ServerStatistics
+from realtime_bridge_backends import memory
 from realtime_bridge_backends.memory import MemoryBackend
 
 testcapi: Any = import_module("_testcapi")
 
 ALLOCATIONS = 60
 """More allocations than one call makes."""
+
+BLOCK = 64
+"""Elements of a deque's block: one append in so many allocates another one."""
 
 
 def failures(work: Callable[[], object]) -> int:
@@ -56,6 +62,31 @@ def test_single_publish(log: MemoryBackend) -> None:
     events = iter([plain_event() for _ in range(ALLOCATIONS)])
     assert failures(lambda: log.append_now(next(events)))
     assert log.append_now(plain_event())
+
+
+@pytest.mark.parametrize("is_compiled", [True, False])
+async def test_failed_append_leaves_the_event_or_no_trace(
+    monkeypatch: pytest.MonkeyPatch, *, is_compiled: bool
+) -> None:
+    if not is_compiled:
+        monkeypatch.setattr(memory, "append_now", None)
+        monkeypatch.setattr(plain_append, "append_plain", None)
+    log = MemoryBackend(Retention(events=10_000), clock=time.monotonic)
+    events = [plain_event() for _ in range(BLOCK * ALLOCATIONS)]
+    queue = iter(events)
+    for _ in range(BLOCK):
+        assert failures(lambda: log.append_now(next(queue)))
+    stored: set[str] = set()
+    position = Position((await log.positions(["job.1"]))["job.1"].epoch, 0)
+    while isinstance(page := await log.read("job.1", position), Page) and page.events:
+        stored |= {event.id for event in page.events}
+        position = page.events[-1].position or position
+    assert len(stored) == page.top.offset
+    # A repeated publish of an event that failed stores it; none is lost as a duplicate.
+    for event in events[: BLOCK * (ALLOCATIONS - 1)]:
+        receipt = log.append_now(event)
+        assert receipt
+        assert receipt.duplicate == (event.id in stored)
 
 
 async def test_fan_out(log: MemoryBackend) -> None:

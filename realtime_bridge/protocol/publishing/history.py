@@ -268,18 +268,35 @@ class History:
             self._ids, self._order, self._id_times = {}, deque(), deque()
         if event.key is not None and self.keys is NO_KEYS:
             self.keys = LatestKeys()
+        size = self._bytes + len(event.body)
+        try:
+            events.append(stored)
+            self._order.append(event.id)
+            self._id_times.append(now)
+            self._ids[event.id] = position.offset
+        except MemoryError:
+            self._undo(stored)
+            raise
+        self._bytes = size
         self.top = position
         self.appended_at = now
-        events.append(stored)
-        self._bytes += len(event.body)
-        self._ids[event.id] = position.offset
-        self._order.append(event.id)
-        self._id_times.append(now)
+        self._trim()
+        return stored
+
+    def _trim(self) -> None:
+        """Remove the oldest events beyond the limits."""
+        events, limit = self._events, self._retention
         # The last event stays, whatever its size: a client at the top before it can recover.
-        limit = self._retention
         while (len(events) > limit.events or self._bytes > limit.bytes) and len(events) > 1:
             self._bytes -= len(events.popleft().body)
-        return stored
+
+    def _undo(self, stored: Event) -> None:
+        """Remove the event that could not be stored as a whole: its id must stay unknown."""
+        if self._events and self._events[-1] is stored:
+            self._events.pop()
+        for table in (self._order, self._id_times):
+            while len(table) > len(self._ids):
+                table.pop()
 
     def _remove_old_ids(self, now: float) -> None:
         while len(self._order) > MIN_IDS:
