@@ -111,7 +111,8 @@ PyObject *bind_append_now(PyObject *module, PyObject *arguments) {
     static const char *const listener_names[] = {"_channels"};
     struct core *core = core_of(module);
     PyObject *histories, *feed, *listener;
-    if (!PyArg_ParseTuple(arguments, "OOOn", &histories, &feed, &listener, &core->yield_events)) return NULL;
+    Py_ssize_t yield_events;
+    if (!PyArg_ParseTuple(arguments, "OOOn", &histories, &feed, &listener, &yield_events)) return NULL;
     if (core->no_keys == NULL || core->time_module == NULL) {
         PyErr_SetString(PyExc_TypeError, "bind append_plain and event_id first");
         return NULL;
@@ -123,5 +124,6 @@ PyObject *bind_append_now(PyObject *module, PyObject *arguments) {
     Py_XSETREF(core->expire_some, PyUnicode_InternFromString("expire_some"));
     Py_XSETREF(core->receive, PyUnicode_InternFromString("receive"));
     if (core->expire_some == NULL || core->receive == NULL) return NULL;
+    core->yield_events = yield_events;
     Py_RETURN_NONE;
 }

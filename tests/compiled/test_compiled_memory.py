@@ -245,5 +245,9 @@ def test_arguments_of_other_types_are_refused(course: Course) -> None:
         memory.append_now({}, course.log, time.monotonic, None)  # type: ignore[arg-type]
 
 
-def test_core_is_not_used_with_classes_of_other_fields() -> None:
+async def test_core_refuses_classes_of_other_fields_and_keeps_its_own(course: Course) -> None:
     assert compiled("append_now", dict, dict, dict, 1) is None
+    async with course.log.listen() as listener:
+        await listener.subscribe(["job.1"])
+        for _ in range(3):  # a limit of 1 would refuse the third
+            course.publish_to("job.1")
