@@ -19,7 +19,7 @@ CHANNELS = [f"job.{number}" for number in range(10)]
 CLIENTS = 200 if FULL else 20
 WORKERS = 4 if FULL else 2
 EVENTS, SECONDS = (5_000, 20.0) if FULL else (500, 4.0)
-TIMEOUT = 300.0 if FULL else 60.0
+TIMEOUT = 1_200.0 if FULL else 60.0
 
 HISTORY = {"REALTIME_HISTORY_EVENTS": "10000"}
 """So that no client of a slow machine is away for longer than its channels' history."""
