@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Self
 
-from realtime_bridge.backend.feed import Feed, Listener
+from realtime_bridge.backend.feed import EphemeralFeed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.listener_queue import YIELD_EVENTS, LocalFeed, LocalListener
 from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.compiled import compiled
 from realtime_bridge.model import ids
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
@@ -45,7 +46,7 @@ REMAINING_SHARE = 0.9
 """Part of the bound that an eviction leaves: each visits all channels, so it must be rare."""
 
 
-class MemoryBackend(ListableLog, FoldingLog, Feed, Plugin):
+class MemoryBackend(ListableLog, FoldingLog, EphemeralFeed, Plugin):
     """Log and feed in a dictionary, for one event loop.
 
     Every process begins new epochs.
@@ -156,6 +157,10 @@ class MemoryBackend(ListableLog, FoldingLog, Feed, Plugin):
         if history.top.epoch == expected_epoch:
             history = self._histories.rotate(channel, now)
         return history.top
+
+    async def send_ephemeral(self, event: EphemeralEvent) -> None:
+        """Pass an event that no log keeps to the listeners of this process."""
+        self._feed.send_ephemeral(event)
 
     def listen(self) -> AbstractAsyncContextManager[Listener]:
         """Open a listener on the events that this log appends."""

@@ -1,12 +1,13 @@
 """Announcements of appended events, in this process."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct
 
 from realtime_bridge.backend.component import Component
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 
 
@@ -26,6 +27,9 @@ class FeedInterrupted(Struct, frozen=True):
 
 class Listener(ABC):
     """Stream of the events that were appended to channels since they were subscribed."""
+
+    on_ephemeral: Callable[[EphemeralEvent], None] = staticmethod(lambda _: None)
+    """Called with each event of `EphemeralFeed.send_ephemeral` on a subscribed channel."""
 
     @abstractmethod
     async def subscribe(self, channels: Iterable[str]) -> None:
@@ -51,3 +55,19 @@ class Feed(Component):
     @abstractmethod
     def listen(self) -> AbstractAsyncContextManager[Listener]:
         """Open a listener; leaving the context closes it and ends its stream."""
+
+
+class EphemeralFeed(Feed):
+    """Feed that also carries events which no log keeps."""
+
+    @abstractmethod
+    async def send_ephemeral(self, event: EphemeralEvent) -> None:
+        """Send an event to the present listeners of its channel, in all processes.
+
+        Those of one sender arrive in order, by `Listener.on_ephemeral`. A listener that is not
+        connected, or has too much to do, misses some: nothing reports that.
+
+        Raises:
+            PublishError: the backend cannot be reached.
+
+        """

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from realtime_bridge.backend.feed import FeedInterrupted, Listener
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 
 CAPACITY = 10_000
@@ -101,6 +102,11 @@ class LocalListener(Listener):
         # Most events of a server without subscribers end here: the queue costs them a tenth.
         return self._queue.put(subscribed) if subscribed else 0
 
+    def receive_ephemeral(self, event: EphemeralEvent) -> None:
+        """Pass an event that no log keeps on, if its channel is subscribed."""
+        if event.channel in self._channels:
+            self.on_ephemeral(event)
+
     async def subscribe(self, channels: Iterable[str]) -> None:
         """Subscribe to channels."""
         self._channels.update(dict.fromkeys(channels))
@@ -134,6 +140,11 @@ class LocalFeed:
         for listener in self._listeners:
             if listener.receive(events) >= YIELD_EVENTS:
                 self.must_yield = True
+
+    def send_ephemeral(self, event: EphemeralEvent) -> None:
+        """Pass an event that no log keeps to the listeners of its channel."""
+        for listener in list(self._listeners):
+            listener.receive_ephemeral(event)
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:

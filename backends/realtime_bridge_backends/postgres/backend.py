@@ -11,12 +11,13 @@ from psycopg.sql import SQL, Identifier
 
 from realtime_bridge.backend.calls import CONNECTION_ERRORS
 from realtime_bridge.backend.component import CheckResult
-from realtime_bridge.backend.feed import Feed, Listener
+from realtime_bridge.backend.feed import EphemeralFeed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.log import FoldingLog, TransactionalLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import ConfigurationError
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
@@ -31,6 +32,7 @@ from realtime_bridge_backends.postgres import queries
 from realtime_bridge_backends.postgres.checks import run_checks
 from realtime_bridge_backends.postgres.errors import to_publish_error
 from realtime_bridge_backends.postgres.listener import PostgresListener
+from realtime_bridge_backends.postgres.notices import split_message
 from realtime_bridge_backends.postgres.pool import ConnectionPool
 from realtime_bridge_backends.postgres.timing import PostgresTiming
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 
-class PostgresBackend(TransactionalLog, ListableLog, FoldingLog, Feed, Plugin):
+class PostgresBackend(TransactionalLog, ListableLog, FoldingLog, EphemeralFeed, Plugin):
     """Log and feed of all channels, in one schema; any process may append and listen.
 
     Args:
@@ -191,6 +193,10 @@ class PostgresBackend(TransactionalLog, ListableLog, FoldingLog, Feed, Plugin):
         """Return the generation of this configuration, stored in the database."""
         ((generation,),) = await self._query("SELECT {}.generation_for(%s)", [configuration])
         return int(generation)
+
+    async def send_ephemeral(self, event: EphemeralEvent) -> None:
+        """Notify the listeners of an event that no log keeps, in one transaction."""
+        await self._query(queries.NOTIFY, [self._prefix, split_message(event.encode().decode())])
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:

@@ -1,6 +1,7 @@
 """Feed of PostgreSQL: NOTIFY wakes a connection, which then reads the newly committed events."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -9,13 +10,17 @@ from psycopg.sql import SQL, Identifier
 from realtime_bridge.backend.reconnecting import ReconnectingListener
 from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
 from realtime_bridge.errors import PublishError
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.postgres.connection import Connection, connect
 from realtime_bridge.postgres.rows import event_from_row
 from realtime_bridge_backends.postgres.errors import to_publish_error
+from realtime_bridge_backends.postgres.notices import MessageReader
 from realtime_bridge_backends.postgres.queries import SINCE
 from realtime_bridge_backends.postgres.timing import PostgresTiming
+
+_logger = logging.getLogger("realtime_bridge.backend")
 
 EXPIRE_SECONDS, EXPIRE_CHANNELS = 60.0, 100
 """Interval in which each listener expires channels, and the most channels at once."""
@@ -77,7 +82,9 @@ class PostgresListener(ReconnectingListener):
     ) -> None:
         super().__init__()
         self._url = url
+        self._prefix = prefix
         self._schema = Identifier(prefix)
+        self._messages = MessageReader()
         self._positions = positions
         self._server = server
         self._unreadable = unreadable
@@ -122,14 +129,31 @@ class PostgresListener(ReconnectingListener):
     async def _wait_and_read(self, connection: Connection, snapshot: str) -> str:
         """Wait for a notification, read what was committed since, and return the new snapshot."""
         # The wait ends without an answer of the server: `_read_since` then finds a dead link.
-        async for _ in connection.notifies(timeout=self._timing.wake_seconds, stop_after=1):
-            pass
-        snapshot = await self._read_since(connection, snapshot)
+        wait = self._timing.wake_seconds
+        notices = [notice async for notice in connection.notifies(timeout=wait, stop_after=1)]
+        messages = [notice.payload for notice in notices if notice.payload]
+        for message in messages:
+            self._receive(message)
+        if not messages or len(messages) < len(notices):  # appends notify without a payload
+            snapshot = await self._read_since(connection, snapshot)
         now = asyncio.get_running_loop().time()
         if now - self._last_expiry > EXPIRE_SECONDS:
             self._last_expiry = now
             await self._execute(connection, "SELECT {}.expire_channels(%s)", [EXPIRE_CHANNELS])
         return snapshot
+
+    def _receive(self, payload: str) -> None:
+        """Pass on the event of no log that a payload completes, if its channel is subscribed."""
+        try:
+            message = self._messages.read(payload)
+            event = None if message is None else EphemeralEvent.decode(message)
+        except ValueError as error:
+            _logger.warning(
+                "notification that cannot be read: prefix=%s error=%r", self._prefix, error
+            )
+            return
+        if event and event.channel in self._known:
+            self.on_ephemeral(event)
 
     async def _catch_up(self, connection: Connection) -> None:
         """Read the events that were committed while no connection listened."""

@@ -23,6 +23,8 @@ APPEND_OWNED = (
     "%s::text[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::text[], %s::text[])"
 )
 
+NOTIFY = "SELECT pg_notify(%s, payload) FROM unnest(%s::text[]) AS payload"
+
 AFTER = f"""
 SELECT c.epoch, c.top, c.top_id,
     CASE WHEN idle THEN c.top + 1 ELSE c.first END,

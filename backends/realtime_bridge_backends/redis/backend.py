@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 from redis.asyncio import RedisCluster
 
 from realtime_bridge.backend.component import CheckResult
-from realtime_bridge.backend.feed import Feed, Listener
+from realtime_bridge.backend.feed import EphemeralFeed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.log import FoldingLog, JoiningLog, Result
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import PublishError
 from realtime_bridge.model import ids
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import PAGE_BYTES, PAGE_EVENTS, Page
 from realtime_bridge.model.position import Position
@@ -62,7 +63,7 @@ _Read = tuple[str, str, tuple[Argument, ...]]
 _logger = logging.getLogger("realtime_bridge.backend")
 
 
-class RedisBackend(ListableLog, FoldingLog, JoiningLog, Feed, Plugin):
+class RedisBackend(ListableLog, FoldingLog, JoiningLog, EphemeralFeed, Plugin):
     """Log and feed of all channels, each in a few keys of one slot; any process may append.
 
     Args:
@@ -235,6 +236,18 @@ class RedisBackend(ListableLog, FoldingLog, JoiningLog, Feed, Plugin):
             if answer is not None:
                 break
         return int(answer)
+
+    async def send_ephemeral(self, event: EphemeralEvent) -> None:
+        """Publish an event that no log keeps, on the pub/sub channel of its channel."""
+        name = pubsub_channel(self._prefix, event.channel)
+        try:
+            async with asyncio.timeout(self._timing.call_seconds):
+                await self._scripts.send(self._publish, name, event.encode())
+        except TimeoutError as error:
+            late = TimeoutError(f"no answer within {self._timing.call_seconds:g} s")
+            raise to_publish_error(late, self._server) from error
+        except CALL_ERRORS as error:
+            raise to_publish_error(error, self._server) from error
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:

@@ -8,6 +8,7 @@ from realtime_bridge.backend.reconnecting import ReconnectingListener
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
 from realtime_bridge.errors import PublishError
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire.stored_messages import held_event
 from realtime_bridge_backends.redis.client_factory import Client, close_client
@@ -112,10 +113,13 @@ class RedisListener(ReconnectingListener):
         return [pubsub_channel(self._prefix, channel) for channel in channels]
 
     def _receive(self, name: bytes, payload: bytes) -> None:
-        """Queue the events of a message; one that cannot be read is a gap of its channel."""
+        """Pass on the events of a message; one that cannot be read is a gap of its channel."""
         channel = name.decode()[len(self._prefix) + 2 : -1]
         try:
-            self._queue.put(list(_events(channel, payload)))
+            if payload.startswith(b"{"):  # those of the log have their length first
+                self.on_ephemeral(EphemeralEvent.decode(payload))
+            else:
+                self._queue.put(list(_events(channel, payload)))
         except UNREADABLE as error:
             self._unreadable.skip(channel, error)
             self._queue.mark_channel_gap(channel)

@@ -92,6 +92,17 @@ class ScriptRunner:
                 answers[number] = answer
         return answers
 
+    async def send(self, *command: Argument) -> None:
+        """Send one command that is no script, in the order of the calls.
+
+        Raises:
+            RedisError: the command failed, or could not be sent.
+
+        """
+        (answer,) = await self._commands.run([command])
+        if isinstance(answer, Exception):
+            raise answer
+
     def _command(self, call: ScriptCall) -> Command:
         command, name = "EVALSHA", _SCRIPT_SHA
         if self.mode == "function":

@@ -10,12 +10,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from realtime_bridge.backend.component import CheckResult
-from realtime_bridge.backend.feed import Feed, Listener
+from realtime_bridge.backend.feed import EphemeralFeed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
 from realtime_bridge.backend.log import FoldingLog, LogMetric
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.backend.unreadable import UnreadableEvents
 from realtime_bridge.errors import ConfigurationError, RealtimeError
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.page import PAGE_EVENTS, Page
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from realtime_bridge.settings import Settings
 
 
-class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
+class SQLiteBackend(ListableLog, FoldingLog, EphemeralFeed, Plugin):
     """Log and feed in one file; every process of this machine may append and listen.
 
     Args:
@@ -201,6 +202,11 @@ class SQLiteBackend(ListableLog, FoldingLog, Feed, Plugin):
         """Return the channels of the file."""
         session = await self._open()
         return await session.read(lambda connection: self._reader(connection).names(stored=stored))
+
+    async def send_ephemeral(self, event: EphemeralEvent) -> None:
+        """Send an event that no log keeps to the bells of the listeners."""
+        session = await self._open()
+        await session.send(event.encode())
 
     @asynccontextmanager
     async def listen(self) -> AsyncGenerator[Listener]:

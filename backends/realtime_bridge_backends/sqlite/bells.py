@@ -9,7 +9,7 @@ import socket
 import stat
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,16 @@ from realtime_bridge.model import ids
 
 MAX_PATH = 100
 """Bytes of a socket's path, at most: the address of the kernel has 108, macOS 104."""
+
+RING = b"!"
+"""Datagram that wakes a listener; any other one is a message."""
+
+MAX_MESSAGE = 256 * 1024
+"""Bytes of a datagram, at most: the kernel's buffer for one is smaller by default."""
+
+FULL_WAITS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+"""Seconds between attempts to send to a listener that has no room: the kernel queues few
+datagrams, and a listener takes all of them in each turn of its loop."""
 
 FRESH_SECONDS = 0.1
 """Age at which a folder's time of change can be trusted: the kernel's clock of files is coarse."""
@@ -92,14 +102,35 @@ class Bells:
     def ring(self) -> None:
         """Wake every listener."""
         for path in self._current():
-            try:
-                self._socket.sendto(b"!", path)
-            except BlockingIOError:
-                continue  # datagrams wait for it: it is awake
-            except ConnectionRefusedError:
-                self._remove(path)
-            except OSError:
-                self._is_fresh = True  # it is gone, or of another user
+            self._send(RING, path)  # one without room has datagrams: it is awake
+
+    async def send(self, message: bytes) -> None:
+        """Send a message to every listener; one that has no room for a while misses it.
+
+        Raises:
+            OSError: the message is too long for a datagram.
+
+        """
+        paths = self._current()
+        for wait in (*FULL_WAITS, 0.0):
+            paths = [path for path in paths if not self._send(message, path)]
+            if not paths:
+                return
+            await asyncio.sleep(wait)  # the kernel reports no room for an address
+
+    def _send(self, message: bytes, path: str) -> bool:
+        """Send a datagram; return False if the listener has no room for it."""
+        try:
+            self._socket.sendto(message, path)
+        except BlockingIOError:
+            return False
+        except ConnectionRefusedError:
+            self._remove(path)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise
+            self._is_fresh = True  # it is gone, or of another user
+        return True
 
     def close(self) -> None:
         """Close the socket."""
@@ -134,11 +165,14 @@ class Bell:
 
     Args:
         path: the path of the log.
+        receive: called with each message.
 
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, receive: Callable[[bytes], None]) -> None:
         self._log = path
+        self._receive = receive
+        self._buffer = bytearray(MAX_MESSAGE)
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -194,6 +228,8 @@ class Bell:
 
     def _on_ring(self) -> None:
         with suppress(BlockingIOError):
-            while self._socket.recv(1):
-                pass
-        self._rung.set()
+            while size := self._socket.recv_into(self._buffer):
+                if self._buffer.startswith(RING):
+                    self._rung.set()
+                else:
+                    self._receive(bytes(self._buffer[:size]))

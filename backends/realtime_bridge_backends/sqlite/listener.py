@@ -1,5 +1,6 @@
 """Listener on the file: a bell wakes it, and it reads the events of newer commits."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -8,12 +9,15 @@ from sqlite3 import Connection
 from realtime_bridge.backend.reconnecting import ReconnectingListener
 from realtime_bridge.backend.unreadable import UNREADABLE, UnreadableEvents
 from realtime_bridge.errors import BackendUnavailableError, PublishError
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge_backends.sqlite.bells import Bell
 from realtime_bridge_backends.sqlite.database import reading
 from realtime_bridge_backends.sqlite.errors import to_publish_error
 from realtime_bridge_backends.sqlite.queries import event_at
 from realtime_bridge_backends.sqlite.session import Session
+
+_logger = logging.getLogger("realtime_bridge.backend")
 
 READ_EVENTS = 500
 """The most events of one channel in one read."""
@@ -86,7 +90,7 @@ class SQLiteListener(ReconnectingListener):
 
     async def _listen_until_lost(self) -> None:
         session = await self._open_session()
-        with Bell(self._path) as bell:
+        with Bell(self._path, self._receive) as bell:
             await session.read(self._resume)
             self._on_connected()
             while True:
@@ -98,6 +102,16 @@ class SQLiteListener(ReconnectingListener):
                 self._queue.put([event for event in events if event.channel in self._known])
                 for channel in unreadable:
                     self._queue.mark_channel_gap(channel)
+
+    def _receive(self, message: bytes) -> None:
+        """Pass on an event of no log, if its channel is subscribed."""
+        try:
+            event = EphemeralEvent.decode(message)
+        except ValueError as error:
+            _logger.warning("message that cannot be read: path=%s error=%r", self._path, str(error))
+            return
+        if event.channel in self._known:
+            self.on_ephemeral(event)
 
     def _to_publish_error(self, error: Exception) -> PublishError:
         return to_publish_error(error, f"the feed of {self._path}")

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.retention import Retention
+from realtime_bridge_backends.sqlite.bells import Bells
 from realtime_bridge_backends.sqlite.database import connect
 from realtime_bridge_backends.sqlite.errors import to_publish_error
 from realtime_bridge_backends.sqlite.threads import ReaderThread
@@ -48,6 +49,7 @@ class Session:
         except BaseException:
             self.writer.stop()
             raise
+        self._bells = Bells(path)
         # Only the first process that opens the file gives it another one.
         self.lineage: str | None = self.writer.lineage
 
@@ -84,8 +86,21 @@ class Session:
         except Exception as error:
             raise to_publish_error(error, self._name) from error
 
+    async def send(self, message: bytes) -> None:
+        """Send a message to the listeners of all processes.
+
+        Raises:
+            PublishError: the message is too long.
+
+        """
+        try:
+            await self._bells.send(message)
+        except OSError as error:
+            raise to_publish_error(error, self._name) from error
+
     def close(self) -> None:
         """Finish the queued work, and close the file."""
+        self._bells.close()
         self._reader.stop()
         self.writer.stop()
 

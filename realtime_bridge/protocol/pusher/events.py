@@ -1,9 +1,12 @@
 """Events between the log and Pusher's clients, whose data is text."""
 
+from functools import lru_cache
+
 import orjson
 from msgspec import Struct, json
 from msgspec.structs import replace
 
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.event import create_event as create_our_event
 from realtime_bridge.model.event_data import MAX_DEPTH
@@ -27,6 +30,7 @@ class _EventFrame(Struct, frozen=True, gc=False, omit_defaults=True):
     channel: str
     data: str
     realtime: _Place | None = None
+    user_id: str | None = None
 
 
 _encode = json.Encoder().encode
@@ -88,6 +92,35 @@ def encode_event(event: Event) -> bytes:
             data=to_text(event.body),
             realtime=_Place(position.epoch, position.offset, event.id) if position else None,
         )
+    )
+
+
+def create_client_event(
+    name: str, event: str, text: str, *, source: str, user: str | None
+) -> EphemeralEvent:
+    """Return the event of a client.
+
+    Args:
+        name: Pusher's name of the channel.
+        event: the name of the event.
+        text: the data.
+        source: the socket that does not get the event.
+        user: the user of the client on a presence channel.
+
+    Raises:
+        InvalidEventError, ChannelNameError: a name is not valid.
+
+    """
+    checked = create_our_event(decode_name(name), event, None, None, None, source)
+    return EphemeralEvent(checked.channel, checked.event, text, source, user)
+
+
+@lru_cache(maxsize=8)
+def encode_client_event(event: EphemeralEvent) -> bytes:
+    """Return the frame of a client's event for Pusher's clients; all of them share it."""
+    name = encode_name(event.channel)
+    return _encode(
+        _EventFrame(event=event.event, channel=name, data=event.text, user_id=event.user)
     )
 
 

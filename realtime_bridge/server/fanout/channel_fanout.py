@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
@@ -167,6 +168,11 @@ class ChannelFanout:
                 _write(self.fast_subscribers, encoded.frames(FastSubscriber.encode))
         if self.ahead_of_feed:
             self._catch_up_all(events)
+
+    def pass_on(self, event: EphemeralEvent) -> None:
+        """Pass an event that no log keeps to all live subscribers."""
+        for subscriber in (*self.fast_subscribers, *self.subscribers, *self.ahead_of_feed):
+            subscriber.receive_ephemeral(event)
 
     def _write_by_protocol(self, events: Sequence[Event], encoded: EncodedEvents) -> None:
         sources = {event.source for event in events if event.source is not None}

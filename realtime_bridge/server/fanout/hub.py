@@ -12,6 +12,7 @@ from realtime_bridge.backend.log import Log
 from realtime_bridge.backend.outage_log import OutageLog
 from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import BackendUnavailableError, RealtimeError
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
@@ -105,6 +106,7 @@ class Hub:
             Supervisor(timing=self._timing.supervision) as tasks,
         ):
             self._listener, self._tasks = listener, tasks
+            listener.on_ephemeral = self._pass_on
             self._has_feed = True
             try:
                 await self._follow(listener, tasks, confirm)
@@ -227,6 +229,10 @@ class Hub:
                 self._fan_out(events)
         else:
             self._fan_out(events)
+
+    def _pass_on(self, event: EphemeralEvent) -> None:
+        if fanout := self.fanouts.get(event.channel):
+            self._attempt(fanout, partial(fanout.pass_on, event))
 
     def _subscriber_count(self, channel: str) -> int:
         fanout = self.fanouts.get(channel)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.reset import Reset
@@ -33,6 +34,10 @@ class Subscriber(ABC):
     @abstractmethod
     def reset(self, channel: str, reset: Reset) -> None:
         """Receive a reset: events are missing, and the channel continues elsewhere."""
+
+    def receive_ephemeral(self, event: EphemeralEvent) -> None:
+        """Receive an event that no log keeps: most protocols promise positions, and drop it."""
+        del event
 
 
 class FastSubscriber(Subscriber):

@@ -5,28 +5,31 @@ from collections.abc import Callable
 
 import orjson
 
+from realtime_bridge.backend.calls import backend_call
 from realtime_bridge.errors import InvalidEventError, RealtimeError
-from realtime_bridge.model.event import Event
-from realtime_bridge.protocol.pusher.events import create_event
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
+from realtime_bridge.protocol.pusher.events import create_client_event
 from realtime_bridge.protocol.pusher.session_commands import Publish
 from realtime_bridge.server.pusher.door import PusherDoor
 from realtime_bridge.server.services import ConnectionServices
 
+_NO_FEED = "Client events need a log that carries them: set REALTIME_LOG to another one"
+
 
 class ClientEvents:
-    """Client events of one connection, which the log gets one after another.
+    """Client events of one connection, which the feed gets one after another.
+
+    No log keeps them: the present subscribers of this protocol get them, on all servers.
 
     Args:
         source: name of the connection, to which its own events are not delivered.
-        door: publishes the events.
+        door: sends the events.
         services: the parts of the server.
         reject: sends the client the reason for which an event was not published.
 
     """
 
-    __slots__ = (
-        "_count", "_door", "_is_publishing", "_reject", "_services", "_source", "_waiting",
-    )  # fmt: skip
+    __slots__ = ("_door", "_is_sending", "_reject", "_services", "_source", "_waiting")
 
     def __init__(
         self,
@@ -39,12 +42,11 @@ class ClientEvents:
         self._door = door
         self._services = services
         self._reject = reject
-        self._waiting: deque[Event] = deque()
-        self._is_publishing = False
-        self._count = 0
+        self._waiting: deque[EphemeralEvent] = deque()
+        self._is_sending = False
 
-    def publish(self, command: Publish) -> None:
-        """Publish an event after those before it, or reject it."""
+    def publish(self, command: Publish, user: str | None) -> None:
+        """Send an event after those before it, or reject it; `user` is that of the channel."""
         door, text = self._door, command.data.decode()
         if text.startswith('"'):
             text = orjson.loads(command.data)
@@ -54,30 +56,34 @@ class ClientEvents:
         if len(self._waiting) >= door.limits.client_events_per_second:
             self._reject("Earlier events wait for the log: send the event again")
             return
-        self._count += 1
-        number, source = f"{self._source}-{self._count}", self._source
         try:
-            event = create_event(command.name, command.event, text, id=number, source=source)
+            event = create_client_event(
+                command.name, command.event, text, source=self._source, user=user
+            )
         except InvalidEventError as error:
             self._reject(str(error))
             return
         self._waiting.append(event)
-        if not self._is_publishing:
-            self._is_publishing = True
+        if not self._is_sending:
+            self._is_sending = True
             assert self._services.tasks
-            self._services.tasks.spawn("client events", self._publish_all())
+            self._services.tasks.spawn("client events", self._send_all())
 
-    async def _publish_all(self) -> None:
-        """Publish one event after another, so that their order stays."""
+    async def _send_all(self) -> None:
+        """Send one event after another, so that their order stays."""
         try:
             while self._waiting:
-                await self._publish_one(self._waiting.popleft())
+                await self._send(self._waiting.popleft())
         finally:
-            self._is_publishing = False
+            self._is_sending = False
 
-    async def _publish_one(self, event: Event) -> None:
+    async def _send(self, event: EphemeralEvent) -> None:
+        feed = self._door.feed
+        if feed is None:
+            self._reject(_NO_FEED)
+            return
         try:
-            await self._door.publish([event])
+            await backend_call(feed, feed.send_ephemeral, event)
         except RealtimeError as error:
             self._services.status.outage.failed(error, work="client events")
             self._reject("The log does not answer: send the event again")

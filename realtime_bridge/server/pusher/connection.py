@@ -9,13 +9,14 @@ from typing import Any
 
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model.channel import presence_channel
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 from realtime_bridge.protocol.presence.member_list import PresentMember
 from realtime_bridge.protocol.pusher.codes import PusherCode
-from realtime_bridge.protocol.pusher.events import encode_event, encode_frame
+from realtime_bridge.protocol.pusher.events import encode_client_event, encode_event, encode_frame
 from realtime_bridge.protocol.pusher.members import read_member
 from realtime_bridge.protocol.pusher.names import MEMBERS, decode_name, encode_name, is_cache
 from realtime_bridge.protocol.pusher.session import PusherSession, encode_denial
@@ -157,6 +158,11 @@ class PusherConnection(ServerConnection):
         own = self.source
         self.send(*(one for one in messages if getattr(one, "source", None) != own))
         return True
+
+    def receive_ephemeral(self, event: EphemeralEvent) -> None:
+        """Write the event of another client, unless this client is too slow."""
+        if event.source != self.source and self._takes_more():
+            self.send(encode_client_event(event))
 
     def send_change(self, frame: bytes) -> None:
         """Write that a user joined or left a presence channel, unless the client is too slow."""
@@ -384,7 +390,8 @@ class PusherConnection(ServerConnection):
             self._client_events = ClientEvents(
                 self.source, self._door, self._services, self._reject_event
             )
-        self._client_events.publish(command)
+        member = (self._members or {}).get(command.name)
+        self._client_events.publish(command, member.user if member else None)
 
     def _reject_event(self, message: str) -> None:
         self._perform(self._session.reject_client_event(message))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from realtime_bridge.backend.feed import EphemeralFeed
 from realtime_bridge.backend.log import Log
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.pusher.calls import CallLimits
@@ -40,15 +41,23 @@ class PusherDoor:
         settings: the limits.
         timing: the durations of the connections.
         publish: appends events to the log.
+        feed: carries the events of clients; None where the log cannot.
 
     """
 
     def __init__(
-        self, app: PusherApp, settings: Settings, *, timing: PusherTiming, publish: PublishMany
+        self,
+        app: PusherApp,
+        settings: Settings,
+        *,
+        timing: PusherTiming,
+        publish: PublishMany,
+        feed: EphemeralFeed | None,
     ) -> None:
         self.app: PusherApp = app
         self.timing: PusherTiming = timing
         self.publish: PublishMany = publish
+        self.feed: EphemeralFeed | None = feed
         self.limits: PusherLimits = PusherLimits(
             frame_bytes=settings.limit_frame_bytes,
             frames_per_second=settings.limit_frames_per_second,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from realtime_bridge.backend.feed import EphemeralFeed
 from realtime_bridge.protocol.pusher.signatures import PusherApp
 from realtime_bridge.server.context import ServerContext
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
@@ -28,8 +29,9 @@ class PusherRoutes:
     def __init__(self, app: PusherApp, context: ServerContext, revoke: Revoke) -> None:
         publish = context.pipeline.broadcaster.publish_many
         timing = context.connections.timing.pusher
-        self._door = PusherDoor(app, context.settings, timing=timing, publish=publish)
         log = context.pipeline.log
+        feed = log if isinstance(log, EphemeralFeed) else None
+        self._door = PusherDoor(app, context.settings, timing=timing, publish=publish, feed=feed)
         self._services = PusherServices.create(context.connections, self._door, log)
         upgrade = fast_upgrade(self._services, context.settings.path, context.check_open)
         context.fast_upgrades.append(upgrade)

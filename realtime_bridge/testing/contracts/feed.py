@@ -8,9 +8,11 @@ from typing import ClassVar
 
 import pytest
 
-from realtime_bridge.backend.feed import Feed, FeedInterrupted, Listener
+from realtime_bridge.backend.feed import EphemeralFeed, Feed, FeedInterrupted, Listener
 from realtime_bridge.backend.log import Log
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.event import Event
+from realtime_bridge.model.page import Page
 from realtime_bridge.testing.contracts.samples import (
     HARD_DATA,
     LARGEST,
@@ -170,6 +172,31 @@ class FeedContract:
             await asyncio.sleep(0)  # the stream waits for events when the listener closes
         async with asyncio.timeout(self.timeout):
             assert await stream_task == []
+
+    async def test_ephemeral_events_arrive_and_are_not_kept(
+        self, sender: Log, receiver: Feed, channel: str
+    ) -> None:
+        if not isinstance(sender, EphemeralFeed):
+            return  # the log carries no such events
+        texts = ["1", "ä\u20ac\U0001f600\n\x00" * 4_000, "1", '{"n":1.0}']
+        sent = [EphemeralEvent(channel, "client-x", text, "s", "u") for text in texts]
+        arrivals: asyncio.Queue[EphemeralEvent] = asyncio.Queue()
+        async with self._listen(receiver, channel) as (listener, stream):
+            listener.on_ephemeral = arrivals.put_nowait
+            before = await sender.positions([channel])
+            await sender.send_ephemeral(EphemeralEvent(new_channel(), "client-x", "other"))
+            for event in sent:
+                await sender.send_ephemeral(event)
+            await sender.append(numbered(channel, 1))
+            (appended,) = await self._receive(stream, 1)
+            async with asyncio.timeout(self.timeout):
+                assert [await arrivals.get() for _ in sent] == sent
+            top = before[channel]
+            page = await sender.read(channel, top)
+        assert isinstance(page, Page)
+        assert [event.id for event in page.events] == [appended.id]
+        assert appended.position
+        assert appended.position.offset == top.offset + 1
 
     @asynccontextmanager
     async def _listen(self, feed: Feed, *channels: str) -> AsyncGenerator[tuple[Listener, Stream]]:

@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from typing import Any
 
 import pytest
 
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.model.page import Page
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.pusher.session_commands import PusherTiming
 from realtime_bridge.server.timing import ServerTiming
+from realtime_bridge_backends.memory import MemoryBackend
 from tests.server.harness import FAST, PORTABLE, TIMEOUT, Serve, Site, until
 from tests.server.pusher.clients import (
     APP,
@@ -178,9 +179,30 @@ async def test_no_reader_gets_the_id_of_another_socket(serve: Serve) -> None:
     top = (await log.positions(["chat"]))["chat"]
     page = await log.read("chat", Position(top.epoch, 0))
     assert isinstance(page, Page)
-    assert len(page.events) == 2
-    assert all(event.source and sender.socket_id not in repr(event) for event in page.events)
+    (event,) = page.events  # the log has no event of a client
+    assert event.source
+    assert sender.socket_id not in repr(event)
     await sender.ping()
+
+
+async def test_client_events_are_never_logged_and_name_present_users(serve: Serve) -> None:
+    site = await serve(pusher_door=True, pusher_door_client_events=True)
+    sender, other = await connect_pusher(site), await connect_pusher(site)
+    await sender.enter("presence-room", "ann")
+    await other.enter("presence-room", "ben")
+    native = await site.connect()
+    site.bridge.channel("presence.{room}")(lambda *_, **__: True)
+    await native.subscribe("presence.room")
+    await sender.expect("pusher_internal:member_added")
+    await sender.send("client-typing", {"n": 1.0}, channel="presence-room")
+    frame = await other.expect("client-typing")
+    assert frame == {**frame, "data": {"n": 1.0}, "user_id": "ann"}
+    assert "realtime" not in frame
+    top = (await site.context.pipeline.log.positions(["presence.room"]))["presence.room"]
+    assert top.offset == 0
+    await site.bridge.publish("presence.room", "end")
+    assert (await native.skip_to("event"))["event"] == "end"
+    await sender.expect("end")
 
 
 async def refusal(client: PusherClient) -> str:
@@ -199,17 +221,18 @@ async def test_client_events_that_wait_for_the_log_are_limited(
         pusher_door=True, pusher_door_client_events=True, limit_frames_per_second=10_000
     )
     log, answers = site.context.pipeline.log, asyncio.Event()
-    append = type(log).append
+    assert isinstance(log, MemoryBackend)
+    pass_on = log.send_ephemeral
 
-    async def wait(*arguments: Any, **options: Any) -> Any:
+    async def wait(event: EphemeralEvent) -> None:
         await answers.wait()
-        return await append(*arguments, **options)
+        await pass_on(event)
 
     sender, other = await connect_pusher(site), await connect_pusher(site)
     for client in (sender, other):
         await client.subscribe("private-chat")
     with monkeypatch.context() as patch:
-        patch.setattr(type(log), "append", wait)
+        patch.setattr(log, "send_ephemeral", wait)
         for number in range(10):
             await sender.send("client-typing", number, channel="private-chat")
         message = ""
