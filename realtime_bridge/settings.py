@@ -164,6 +164,14 @@ class Settings(EnvironmentSettings):
         default=10_240, description="Bytes of the data of one event of Pusher's libraries."
     )
 
+    pusher_door_webhooks: Names = Field(
+        default=(),
+        repr=False,
+        examples=["https://app.example.com/pusher/webhook"],
+        description="URLs that get Pusher's webhooks about channels and members; separated by "
+        "commas.",
+    )
+
     @property
     def delivery(self) -> str:
         """Hash of the settings whose change makes clients connect again; it has no secret."""

@@ -216,7 +216,8 @@ class Bridge(ServerPublisher, Registrations):
             await context.hub.wait_until_ready(self._timing.start)
             parts = (context.hub, self._pipeline.log, context.connections.statistics)
             outlets = self._outlets.background_work(*parts)
-            for name, work in (context.background_work() | outlets).items():
+            webhooks = self._pusher.background_work() if self._pusher else {}
+            for name, work in (context.background_work() | outlets | webhooks).items():
                 tasks.run(name, work)
             exits.enter_context(register_local_server(prefix, broadcaster, has_own_log=has_own_log))
             if self._operators.has_rule or self._authenticator.guard:
@@ -283,6 +284,6 @@ class Bridge(ServerPublisher, Registrations):
         lazy_start = LazyStart(*parts, context.status, refresh=refresh)
         self._lazy_start = lazy_start if is_serverless else None
         app = self._pusher_app
-        pusher = PusherRoutes(app, context, self.revoke) if app else None
-        self._routes = Routes(context, self._lazy_start, pusher)
+        self._pusher = PusherRoutes(app, context, self.revoke) if app else None
+        self._routes = Routes(context, self._lazy_start, self._pusher)
         return context

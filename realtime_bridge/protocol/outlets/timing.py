@@ -1,5 +1,7 @@
 """Durations of outlets."""
 
+from math import inf
+
 from msgspec import Struct
 
 
@@ -20,6 +22,7 @@ class OutletTiming(Struct, frozen=True, kw_only=True):
             longer than the lease of a server's announcement, so that the clients of a killed
             server do not count any more.
         quiet_seconds: time without a failure after which an outage counts as over.
+        give_up_seconds: age at which an event that fails is given up; infinite: never.
 
     """
 
@@ -34,3 +37,4 @@ class OutletTiming(Struct, frozen=True, kw_only=True):
     poll_seconds: float = 30.0
     settle_seconds: float = 8.0
     quiet_seconds: float = 5.0
+    give_up_seconds: float = inf

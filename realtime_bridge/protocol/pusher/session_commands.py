@@ -27,18 +27,20 @@ class PusherLimits(Struct, frozen=True, kw_only=True):
 
 
 class PusherTiming(Struct, frozen=True, kw_only=True):
-    """Durations of one connection, in seconds.
+    """Durations of the connections, in seconds.
 
     Args:
         activity: the silence after which a side sends a ping.
         pong: the time for the answer.
         idle: the time for a first subscription or sign-in, and between two of them.
+        vacant: the time for which webhooks count a channel without subscribers as occupied.
 
     """
 
     activity: int = 30
     pong: float = 30.0
     idle: float = 60.0
+    vacant: float = 3.0
 
 
 class Subscribe(Struct, frozen=True, gc=False):

@@ -166,13 +166,28 @@ class OutletDelivery:
             if wait := self._wait_for(event):
                 return wait
             if self._outlet.takes(event) and digest(channel) not in self.watched:
-                await self._sender.send(self._outlet, event)
-                self._counts.delivered += 1
-                self._outage.works(outlet=self._outlet.host)
+                await self._send(channel, event)
             self.queue.move(channel, _place(event))
         if not page.events:
             self.queue.move(channel, page.top)
         return 0.0
+
+    async def _send(self, channel: str, event: Event) -> None:
+        try:
+            await self._sender.send(self._outlet, event)
+        except DeliveryError as error:
+            age = time.time() - (event.time or 0) / 1_000
+            if age < self._timing.give_up_seconds:
+                raise
+            self._counts.missed += 1
+            _logger.warning(
+                "outlet misses an event that failed for too long outlet=%s channel=%s age=%.0f "
+                "error=%s",
+                *(self._outlet.host, channel, age, error),
+            )
+            return
+        self._counts.delivered += 1
+        self._outage.works(outlet=self._outlet.host)
 
     def _wait_for(self, event: Event) -> float:
         """Return the seconds until every server's watched channels are known as of an event."""

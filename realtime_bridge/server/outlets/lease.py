@@ -9,6 +9,8 @@ from realtime_bridge.model.key_write import Fold, KeyWrite, Take, Will
 from realtime_bridge.model.receipt import Lease
 
 CHANNEL = f"{CONTROL}.outlets"
+"""Channel of the lease for the outlets of the application."""
+
 START = "deliverer-"
 """Start of the keys, each with the number of its term."""
 
@@ -21,11 +23,13 @@ class DelivererLease:
     Args:
         log: the log.
         seconds: the silence after which another server may deliver.
+        channel: the channel of the lease.
 
     """
 
-    def __init__(self, log: FoldingLog, seconds: int) -> None:
+    def __init__(self, log: FoldingLog, seconds: int, channel: str = CHANNEL) -> None:
         self._log = log
+        self._channel = channel
         self._seconds = seconds
         self._attempt = ids.nonce()
         self._key = ""
@@ -51,7 +55,7 @@ class DelivererLease:
             PublishError: the log is unavailable.
 
         """
-        lease = Lease(CHANNEL, self._key, self._attempt)
+        lease = Lease(self._channel, self._key, self._attempt)
         (renewal,) = await backend_call(self._log, self._log.renew, [lease])
         return renewal.refused is None
 
@@ -74,7 +78,7 @@ class DelivererLease:
         will: Will | None = None,
     ) -> bool:
         write = KeyWrite(fold, self._attempt, take, lease, will)
-        event = Event.internal(CHANNEL, name, b"null", key=self._key, write=write)
+        event = Event.internal(self._channel, name, b"null", key=self._key, write=write)
         (receipt,) = await backend_call(self._log, self._log.append, [event])
         return receipt.refused is None
 
@@ -83,7 +87,7 @@ class DelivererLease:
         terms: dict[int, bool] = {0: False}
         after, more = 0, True
         while more:
-            page = await backend_call(self._log, self._log.latest, CHANNEL, after=after)
+            page = await backend_call(self._log, self._log.latest, self._channel, after=after)
             for event in page.events:
                 # The end of a term comes after its start.
                 terms[int(str(event.key).removeprefix(START))] = event.fold is None

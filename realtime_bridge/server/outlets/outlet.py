@@ -24,16 +24,24 @@ class Outlet(Struct, frozen=True):
         url: the URL; its path and query may be secret.
         events: names of the events; None: all.
         when: `always`, or `unwatched`: events of channels that no client watches.
+        kind: name of the outlets that a part of the server has beside the application's.
 
     """
 
     url: str
     events: frozenset[str] | None = None
     when: When = "always"
+    kind: str = ""
 
     @classmethod
     def create(
-        cls, url: str, events: Iterable[str] | None, when: When, *, private: bool
+        cls,
+        url: str,
+        events: Iterable[str] | None,
+        when: When,
+        *,
+        private: bool,
+        kind: str = "",
     ) -> "Outlet":
         """Return an outlet after a check of its URL.
 
@@ -58,12 +66,12 @@ class Outlet(Struct, frozen=True):
             raise ConfigurationError(f"The events of an outlet are a list: write [{events!r}]")
         if when not in get_args(When):
             raise ConfigurationError(f"Bad when {when!r} of an outlet: use always or unwatched")
-        return cls(url, None if events is None else frozenset(events), when)
+        return cls(url, None if events is None else frozenset(events), when, kind)
 
     @property
     def id(self) -> str:
         """Id of the outlet in the log: it stays, while the URL does."""
-        return hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        return hashlib.sha256((self.kind + self.url).encode()).hexdigest()[:16]
 
     @property
     def host(self) -> str:

@@ -3,9 +3,9 @@
 import asyncio
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 
@@ -38,18 +38,39 @@ class AddressRefusedError(OSError):
     """Address that no webhook may reach."""
 
 
+class SignedRequest(NamedTuple):
+    """Body and headers of one request."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+Sign = Callable[[Event], SignedRequest]
+"""Function that returns the request of an event, signed now."""
+
+
+def standard_webhook(keys: Sequence[bytes]) -> Sign:
+    """Return the function that signs in the form of Standard Webhooks with these keys."""
+
+    def sign(event: Event) -> SignedRequest:
+        webhook = Webhook.of(event)
+        return SignedRequest(webhook.body, webhook.headers(keys, time.time()))
+
+    return sign
+
+
 class WebhookSender:
     """Sender of signed webhooks; an async context manager.
 
     Args:
-        keys: keys that sign.
+        sign: returns the request of an event.
         seconds: the longest time of a request.
         private: whether private addresses may be reached.
 
     """
 
-    def __init__(self, keys: Sequence[bytes], *, seconds: float, private: bool) -> None:
-        self._keys = keys
+    def __init__(self, sign: Sign, *, seconds: float, private: bool) -> None:
+        self._sign = sign
         self._seconds = seconds
         self._private = private
         self._session: aiohttp.ClientSession | None = None
@@ -85,13 +106,12 @@ class WebhookSender:
 
         """
         assert self._session
-        webhook = Webhook.of(event)
-        headers = webhook.headers(self._keys, time.time())
+        body, headers = self._sign(event)
         try:
             async with asyncio.timeout(self._seconds):
                 # A redirect would lead to a URL that the application did not configure.
                 request = self._session.post(
-                    outlet.url, data=webhook.body, headers=headers, allow_redirects=False
+                    outlet.url, data=body, headers=headers, allow_redirects=False
                 )
                 async with request as response:
                     await response.content.read(READ_BYTES)

@@ -1,7 +1,7 @@
 """Presence channels of Pusher's clients: the members, and the clients that show them."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from realtime_bridge.backend.log import Log
@@ -43,6 +43,11 @@ class PresenceRoom(StateFollower):
         """Clients with their users; None before a client was sent the members."""
         self._name = name
         self._members = MemberList()
+
+    @property
+    def users(self) -> Collection[str]:
+        """The ids of the members."""
+        return self._members.by_user
 
     def show(self, client: RoomClient, member: PresentMember) -> Mapping[str, Any]:
         """Return the members for a client, which is sent the changes from now on."""

@@ -7,11 +7,13 @@ from realtime_bridge.protocol.pusher.signatures import PusherApp
 from realtime_bridge.server.context import ServerContext
 from realtime_bridge.server.http.request import HTTPError, Receive, Request, Scope, Send
 from realtime_bridge.server.http.response import Response
+from realtime_bridge.server.outlets.outlets import Work
 from realtime_bridge.server.pusher.authorization import PusherAuthorization
 from realtime_bridge.server.pusher.calls import PusherCalls, Revoke
 from realtime_bridge.server.pusher.door import PusherDoor, PusherServices
 from realtime_bridge.server.pusher.fast import fast_upgrade
 from realtime_bridge.server.pusher.socket import serve
+from realtime_bridge.server.pusher.webhooks import PusherWebhooks
 
 SOCKETS, CALLS = "app", "apps"
 
@@ -36,7 +38,12 @@ class PusherRoutes:
         upgrade = fast_upgrade(self._services, context.settings.path, context.check_open)
         context.fast_upgrades.append(upgrade)
         self._calls = PusherCalls(self._services, revoke)
+        self._webhooks = PusherWebhooks(self._services, log, context.settings)
         self.authorization: PusherAuthorization = PusherAuthorization(app)
+
+    def background_work(self) -> Work:
+        """Return the work of a started server, by name; none of it ends."""
+        return self._webhooks.background_work()
 
     async def serve_socket(
         self, route: str, request: Request, receive: Receive, send: Send

@@ -33,7 +33,7 @@ from realtime_bridge.server.outlets.delivery import OutletDelivery
 from realtime_bridge.server.outlets.lease import DelivererLease
 from realtime_bridge.server.outlets.outlet import Outlet
 from realtime_bridge.server.outlets.outlets import Outlets
-from realtime_bridge.server.outlets.sender import DeliveryError, WebhookSender
+from realtime_bridge.server.outlets.sender import DeliveryError, WebhookSender, standard_webhook
 from realtime_bridge.server.statistics import OutletCounts
 from realtime_bridge.server.timing import ServerTiming
 from realtime_bridge.settings import Settings
@@ -337,7 +337,7 @@ async def test_redirect_is_not_followed(log: MemoryBackend) -> None:
     keys = signing_keys(SECRET)
     async with (
         Target(lambda: 307) as target,
-        WebhookSender(keys, seconds=5, private=True) as sender,
+        WebhookSender(standard_webhook(keys), seconds=5, private=True) as sender,
     ):
         with pytest.raises(DeliveryError, match="answered 307"):
             await sender.send(Outlet(target.url), await stored(log))
@@ -350,7 +350,7 @@ async def test_damaged_answer_is_accepted_and_not_unpacked(log: MemoryBackend) -
 
     async with (
         test_utils.TestServer(_site(answer)) as target,
-        WebhookSender([b"k"], seconds=5, private=True) as sender,
+        WebhookSender(standard_webhook([b"k"]), seconds=5, private=True) as sender,
     ):
         await sender.send(Outlet(str(target.make_url("/hook"))), await stored(log))
 
@@ -372,7 +372,7 @@ async def test_target_that_asks_for_a_pause_gets_it(
 
     async with (
         test_utils.TestServer(_site(answer)) as target,
-        WebhookSender([b"k"], seconds=TIMEOUT, private=True) as sender,
+        WebhookSender(standard_webhook([b"k"]), seconds=TIMEOUT, private=True) as sender,
     ):
         await stored(log)
         outlet, counts = Outlet(str(target.make_url("/hook"))), OutletCounts()
@@ -410,7 +410,7 @@ async def test_worker_ends_by_one_cancellation_while_the_log_fails() -> None:
 
     async with _FailingPositions() as log, test_utils.TestServer(_site(answer)) as target:
         await log.append([Event(channel="job.7", event="counted", data=i) for i in range(2)])
-        async with WebhookSender([b"k"], seconds=TIMEOUT, private=True) as sender:
+        async with WebhookSender(standard_webhook([b"k"]), seconds=TIMEOUT, private=True) as sender:
             outlet = Outlet(str(target.make_url("/hook")))
             delivery = OutletDelivery(outlet, log, sender, OutletCounts(), FAST)
             delivery.queue.update(await log.positions(["job.7"]))
@@ -425,14 +425,17 @@ async def test_worker_ends_by_one_cancellation_while_the_log_fails() -> None:
 async def test_silent_target_fails_after_its_time(log: MemoryBackend) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts no connection
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        async with WebhookSender([b"k"], seconds=0.05, private=True) as sender:
+        async with WebhookSender(standard_webhook([b"k"]), seconds=0.05, private=True) as sender:
             with pytest.raises(DeliveryError, match=r"did not answer within 0\.05 s"):
                 await sender.send(Outlet(url), await stored(log))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0"])
 async def test_private_address_is_refused(log: MemoryBackend, host: str) -> None:
-    async with Target() as target, WebhookSender([b"k"], seconds=5, private=False) as sender:
+    async with (
+        Target() as target,
+        WebhookSender(standard_webhook([b"k"]), seconds=5, private=False) as sender,
+    ):
         with pytest.raises(DeliveryError, match="is no public address"):
             await sender.send(Outlet(f"http://{host}:{target.port}/"), await stored(log))
         assert target.requests == 0
@@ -458,7 +461,7 @@ async def test_name_that_changes_to_a_private_address_is_refused(
     monkeypatch.setattr(loop, "sock_connect", connect)
     event = await stored(log)
     for error in ("203.0.113.1 is no public", "no route in a test", "127.0.0.1 is no public"):
-        async with WebhookSender([b"k"], seconds=5, private=False) as sender:
+        async with WebhookSender(standard_webhook([b"k"]), seconds=5, private=False) as sender:
             with pytest.raises(DeliveryError, match=error):
                 await sender.send(Outlet("http://rebinding.example/"), event)
     assert connected == ["8.8.8.8"]
