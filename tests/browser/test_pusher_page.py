@@ -1,4 +1,7 @@
-"""Unmodified pusher-js 8, pusher-js 7 and Laravel Echo in Chromium, on this server."""
+"""Unmodified pusher-js 8, pusher-js 7 and Laravel Echo in Chromium, on this server.
+
+A fourth page has our own client in the form of pusher-js, by the connector of Laravel Echo.
+"""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -13,6 +16,7 @@ from pusher.aiohttp import AsyncIOBackend
 from realtime_bridge.server import Bridge
 from realtime_bridge.server.http.request import Receive, Request, Scope, Send
 from realtime_bridge.server.http.response import Response
+from tests.browser.bundle import bundle
 from tests.client.servers import SECRET, TIMEOUT, Server, serving
 from tests.server.pusher.clients import APP, ENVIRONMENT
 
@@ -47,6 +51,16 @@ job.bind('pusher:subscription_succeeded', () => { window.ready = true })
 """
 
 
+OWN = "own"
+
+
+def html_of_our_client(token: str) -> bytes:
+    """Return the page with our own client."""
+    code = bundle("pusher.ts")
+    begin = f"<!doctype html><meta charset=utf-8><script>window.token = '{token}'</script>"
+    return f"{begin}<script type=module>{code}\n{SCRIPT}</script>".encode()
+
+
 def html(name: str, user: str) -> bytes:
     """Return the page of a library."""
     values = {"key": APP.key, "options": OPTIONS % {"user": user}}
@@ -61,9 +75,11 @@ class Application(Bridge):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         _, _, name = scope.get("path", "").partition("/")
-        if name in PAGES:
+        if name in (*PAGES, OWN):
             user = Request(scope, receive).query_params["user"]
-            page = Response(body=html(name, user), headers={"content-type": "text/html"})
+            token = self.issue_token(user)
+            body = html(name, user) if name in PAGES else html_of_our_client(token)
+            page = Response(body=body, headers={"content-type": "text/html"})
             await page.send(send)
         elif name.startswith("library/"):
             body = (MODULES / FILES[name.removeprefix("library/")]).read_bytes()
@@ -94,13 +110,13 @@ async def test_pages_of_three_libraries_share_events_and_members(
 ) -> None:
     errors: list[str] = []
     pages = {}
-    for name in PAGES:
+    for name in (*PAGES, OWN):
         page = pages[name] = await browser.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         await page.goto(f"http://127.0.0.1:{server.port}/{name}?user=user-{name}")
     for page in pages.values():
         await until(page, "window.ready")
-        await until(page, "all => String(members) === all", "user-7,user-8,user-echo")
+        await until(page, "all => String(members) === all", "user-7,user-8,user-echo,user-own")
     sdk = Pusher(
         APP.app_id, APP.key, APP.secret,
         ssl=False, host="127.0.0.1", port=server.port, backend=AsyncIOBackend,
@@ -113,6 +129,6 @@ async def test_pages_of_three_libraries_share_events_and_members(
         assert await page.evaluate("received") == [*range(20)]
     await pages["8"].close()
     await pages["7"].reload()
-    for name in ("echo", "7"):
-        await until(pages[name], "all => String(members) === all", "user-7,user-echo")
+    for name in ("echo", "7", OWN):
+        await until(pages[name], "all => String(members) === all", "user-7,user-echo,user-own")
         await pages[name].close()

@@ -26,7 +26,7 @@ function usedOfReact() {
 export const SDKS = ['ably', 'pusher-js'];
 
 /** All peers beside React. */
-export const PEERS = [...SDKS, 'ai', '@ag-ui/client', 'rxjs'];
+export const PEERS = [...SDKS, 'ai', '@ag-ui/client', 'laravel-echo', 'rxjs'];
 
 export const OPTIONS = {
   bundle: true,

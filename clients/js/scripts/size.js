@@ -40,7 +40,7 @@ for (const [name, path] of Object.entries(PATHS)) {
   check(`on demand: ${name}`, await gzipped(`export * from './src/${path}.ts';`), limit * 1024);
 }
 // With the parts that they share with the client; their SDKs come on top.
-for (const name of ['ai', 'ag-ui']) {
+for (const name of ['ai', 'ag-ui', 'pusher', 'echo']) {
   check(`realtime-bridge/${name}`, await gzipped(`export * from './dist/${name}/index.js';`), 2.75 * 1024);
 }
 const foreign = await importsOf(ALL);

@@ -90,6 +90,19 @@ const REACT = [
 
 const AI = ['BridgeChatTransport', 'BridgeChatTransportOptions', 'StreamAddress', 'StreamRestartedError'];
 
+const PUSHER = [
+  'BridgeChannel',
+  'BridgeConnection',
+  'BridgePusher',
+  'Callbacks',
+  'EventCallback',
+  'GlobalCallback',
+  'Members',
+  'PusherState',
+];
+
+const ECHO = ['EchoConnector', 'EchoConnectorOptions'];
+
 const AG_UI = ['BridgeAgent', 'BridgeAgentConfig', 'StreamRestartedError'];
 
 /** Return the names that a module exports, types among them; the source is parsed, since a build drops types. */
@@ -114,9 +127,11 @@ it('packages export exactly the documented names', () => {
   expect(exportsOf(`${ROOT}src/react/index.ts`)).toEqual(REACT);
   expect(exportsOf(`${ROOT}src/ai/index.ts`)).toEqual(AI);
   expect(exportsOf(`${ROOT}src/ag-ui/index.ts`)).toEqual(AG_UI);
+  expect(exportsOf(`${ROOT}src/pusher/index.ts`)).toEqual(PUSHER);
+  expect(exportsOf(`${ROOT}src/echo/index.ts`)).toEqual(ECHO);
 });
 
 it('package.json has exactly the documented entry points', () => {
   const { exports } = createRequire(import.meta.url)('../package.json');
-  expect(Object.keys(exports)).toEqual(['.', './react', './react/styles.css', './ai', './ag-ui', './package.json']);
+  expect(Object.keys(exports)).toEqual(['.', './react', './react/styles.css', './ai', './ag-ui', './pusher', './echo', './package.json']);
 });

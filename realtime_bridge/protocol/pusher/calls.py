@@ -17,6 +17,9 @@ RESERVED_EVENTS = ("pusher:", "pusher_internal:")
 
 SOCKET_ID = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}")
 
+_OWN_PAGE = re.compile(r"0([0-9]{1,10})\.([0-9]{1,10})")
+"""Socket id of a page of our own client; its numbers are the halves of the client's id."""
+
 CheckName = Callable[[str], object]
 """Checks a channel's name, and raises a ValueError with the reason."""
 
@@ -88,6 +91,16 @@ def read_batch(body: bytes, limits: CallLimits, check_name: CheckName) -> list[T
     if not isinstance(batch, list) or not 0 < len(batch) <= limits.batch:
         raise CallError(400, f"A batch has 1 to {limits.batch} events")
     return [_trigger(fields, limits, check_name) for fields in batch]
+
+
+def client_of(socket_id: str) -> str | None:
+    """Return our client's id in the socket id of its page; None for a socket of Pusher's clients.
+
+    Code that was written for pusher-js sends a socket id where its own page shall not get an event.
+    """
+    match = _OWN_PAGE.fullmatch(socket_id)
+    halves = [int(half) for half in match.groups()] if match else [1 << 32]
+    return None if max(halves) >> 32 else "c_" + "".join(f"{half:08x}" for half in halves)
 
 
 def requested_info(text: object) -> tuple[str, ...]:

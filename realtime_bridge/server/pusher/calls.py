@@ -12,6 +12,7 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.pusher.call_error import CallError
 from realtime_bridge.protocol.pusher.calls import (
     Trigger,
+    client_of,
     read_batch,
     read_event,
     requested_info,
@@ -122,7 +123,9 @@ class PusherCalls:
 
     def _event(self, trigger: Trigger, number: str) -> Event:
         socket_id = trigger.socket_id
-        source = self._door.app.name_source(socket_id) if socket_id else None
+        source = None
+        if socket_id:
+            source = client_of(socket_id) or self._door.app.name_source(socket_id)
         try:
             return create_event(
                 trigger.channel, trigger.name, trigger.data, id=number, source=source

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from realtime_bridge.protocol.pusher.call_error import CallError
-from realtime_bridge.protocol.pusher.calls import CallLimits, read_batch, read_event
+from realtime_bridge.protocol.pusher.calls import CallLimits, client_of, read_batch, read_event
 from realtime_bridge.protocol.pusher.names import decode_name
 
 LIMITS = CallLimits(data_bytes=20, channels=3, batch=2)
@@ -76,3 +76,20 @@ def test_bad_batch_is_refused(batch: object) -> None:
 
 def test_largest_body_has_room_for_escapes() -> None:
     assert CallLimits().body_bytes > 10 * 10_240 * 6
+
+
+@pytest.mark.parametrize(
+    ("socket_id", "client"),
+    [
+        ("01.4294967295", "c_00000001ffffffff"),  # as `socketIdOf` of the npm package returns it
+        ("00.0", "c_0000000000000000"),
+        ("1.4294967295", None),
+        ("0.5", None),
+        ("01.4294967296", None),
+        ("04294967296.1", None),
+    ],
+)
+def test_page_of_our_own_client_is_known_by_its_socket_id(
+    socket_id: str, client: str | None
+) -> None:
+    assert client_of(socket_id) == client

@@ -21,7 +21,7 @@ ROOM = "presence-room"
 
 
 def shown(changes: Iterable[Change]) -> list[tuple[str, str, str | None]]:
-    """Return what the webhooks say."""
+    """Return what the webhooks report."""
     data = [change.event.data for change in changes]
     return [(one["name"], one["channel"], one.get("user_id")) for one in data]
 

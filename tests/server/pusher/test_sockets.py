@@ -96,6 +96,15 @@ async def test_socket_that_caused_an_event_does_not_get_it(site: Site) -> None:
     await sender.ping()
 
 
+async def test_page_of_our_client_is_the_source_that_its_socket_id_names(site: Site) -> None:
+    native = await site.connect()
+    await native.subscribe("job.7")
+    sdk = sdk_of(site.origin)
+    await sdk.trigger("private-job.7", "e", "x", socket_id="01.4294967295")
+    (event,) = await native.events(1)
+    assert event["source"] == "c_00000001ffffffff"
+
+
 async def test_cache_channel_gives_its_latest_event(site: Site) -> None:
     first = await connect_pusher(site)
     await first.subscribe("private-cache-state")

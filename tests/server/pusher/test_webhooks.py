@@ -91,7 +91,7 @@ def webhook_bridge(application: Application, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("log", ["memory", "sqlite", "redis", "postgres"])
-async def test_changes_of_all_nodes_are_told_once(
+async def test_changes_of_all_nodes_are_reported_once(
     log: str, application: Application, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with AsyncExitStack() as exits:
