@@ -68,6 +68,11 @@ class Requests:
             self._request(channel, position)
         self.unanswered = set(self.asked)
 
+    def restart(self) -> None:
+        """Request all carried channels again: the connection continues at another server."""
+        for channel, position in self._channels.positions_of(self._carried).items():
+            self._request(channel, position)
+
     def subscribe(self, channel: str) -> None:
         """Request the events after the channel's position.
 

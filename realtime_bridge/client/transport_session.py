@@ -128,6 +128,9 @@ class TransportSession:
         self._report_health(message)
         if self._is_welcome:
             self.requests.answered(TOKEN)
+            if message.get("restarted"):
+                # What is published meanwhile arrives after its answers: they have deadlines again.
+                self.requests.restart()
             return
         self._is_welcome = True
         self.requests.start()

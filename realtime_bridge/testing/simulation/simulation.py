@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import Any
 
@@ -53,6 +53,9 @@ NEAR_SHARE, NEAR_SECONDS = 0.4, 1.5
 
 STORY_NEAR_SHARE, STORY_NEAR_SECONDS = 0.9, 8.0
 """The same in a story: its faults have to meet jobs that run."""
+
+ROTATION_SECONDS = 15.0
+"""Time after a new epoch in which nodes compare positions (§2.4) and clients get their resets."""
 
 CONTACT_SECONDS = 1.0
 """Interval at which the contact of clients is checked."""
@@ -150,6 +153,8 @@ class Simulation:
     def _build(self) -> None:
         shape, random, loop = self.shape, self._random, self.loop
         self.store = LogStore(time.monotonic, time.time, shape.retention)
+        # A worker that finds a rollback by its next publish may do so long after all faults.
+        self.store.on_rotated = partial(self.extend, ROTATION_SECONDS)
         for number in range(shape.nodes):
             delays = (0.0005, 0.01, 0.1)
             delay = 0.0 if shape.memory else random.choice(delays)

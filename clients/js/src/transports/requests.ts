@@ -70,6 +70,11 @@ export class Requests {
     this.unanswered = new Set(this.asked.keys());
   }
 
+  /** Request all carried channels again: the connection continues at another server. */
+  restart(): void {
+    for (const channel of this._carried) this._request(channel);
+  }
+
   /** Request the events after our position. The server takes one request at a time for a channel. */
   subscribe(channel: string): void {
     if (!this._isOpen || !this._subscriptions.isAllowed(channel) || !this._carry(channel)) return;
@@ -81,10 +86,7 @@ export class Requests {
       this._retryLater(channel);
       return;
     }
-    const position = this._subscriptions.position(channel);
-    this.asked.set(channel, position);
-    this.ask(channel);
-    this._send({ type: 'subscribe', channel, ...(position && { position }) });
+    this._request(channel);
   }
 
   /** End the subscriptions of channels by one message: the server limits the number of messages. */
@@ -148,6 +150,13 @@ export class Requests {
     const carries = this._carried.has(channel) || this._carried.size < this._limit;
     (carries ? this._carried : this._unpushed).add(channel);
     return carries;
+  }
+
+  private _request(channel: string): void {
+    const position = this._subscriptions.position(channel);
+    this.asked.set(channel, position);
+    this.ask(channel);
+    this._send({ type: 'subscribe', channel, ...(position && { position }) });
   }
 
   private _retryLater(channel: string): void {

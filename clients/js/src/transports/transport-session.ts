@@ -143,7 +143,11 @@ export class TransportSession implements TransportHandlers {
     if (message.restarted) this._input((machine) => machine.clockChanged(this._socket));
     this._reportHealth(message);
     this.requests.answered(TOKEN);
-    if (this._isWelcome) return;
+    if (this._isWelcome) {
+      // What is published meanwhile arrives after the answers: they have deadlines again.
+      if (message.restarted) this.requests.restart();
+      return;
+    }
     this._isWelcome = true;
     this.requests.start();
     this._checkReady();

@@ -113,9 +113,6 @@ class SharedTransport implements Transport, Page, LockListener {
       return;
     }
     this.deliver({ ...message, restarted: true });
-    for (const [channel, position] of Object.entries(this.tools.positions())) {
-      this._role?.send({ type: 'subscribe', channel, ...(position && { position }) });
-    }
     if (this._ping !== null) this._role?.send({ type: 'ping', nonce: this._ping });
   }
 
