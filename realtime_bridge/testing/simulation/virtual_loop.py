@@ -76,11 +76,17 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
         """
         asyncio._set_running_loop(self)
+        timers, ready = self._timers, self._ready
         try:
             self._run_ready()
-            while self._timers and self._timers[0][0] <= moment:
-                self._advance()
-                self._run_ready()
+            while timers and timers[0][0] <= moment:
+                self.now = now = max(self.now + TICK, timers[0][0])
+                while timers and timers[0][0] <= now:
+                    handle = heappop(timers)[2]
+                    if not handle.is_cancelled:
+                        ready.append(handle)
+                if ready:
+                    self._run_ready()
             self.now = max(self.now, moment)
         finally:
             asyncio._set_running_loop(None)
@@ -215,15 +221,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Store the message of an exception that no task handled."""
         self.errors.append(f"{context.get('message')}: {context.get('exception')!r}")
-
-    def _advance(self) -> None:
-        """Set the time to the earliest timer, and make all timers of that moment ready."""
-        timers = self._timers
-        self.now = now = max(self.now + TICK, timers[0][0])
-        while timers and timers[0][0] <= now:
-            handle = heappop(timers)[2]
-            if not handle.is_cancelled:
-                self._ready.append(handle)
 
     def _run_ready(self) -> None:
         ready = self._ready
