@@ -71,8 +71,6 @@ class LogStore:
         """Called after the next append."""
         self.on_lost: Callable[[str, int], None] = lambda _, __: None
         """Called with the channel and the offset from which the log lost its events."""
-        self.on_rotated: Callable[[], None] = lambda: None
-        """Called when a channel begins a new epoch at a program's request."""
         self._clock = clock
         self._wall_clock = wall_clock
         self._retention = retention
@@ -151,7 +149,6 @@ class LogStore:
                 witness.moved(full_position(history.top), after)
                 # It forgets the ids: a part whose answer was lost may be added again.
                 witness.lost(channel)
-            self.on_rotated()
         return self._channel(channel).history.top
 
     def lose_everything(self) -> None:

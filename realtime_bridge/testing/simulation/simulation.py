@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -18,7 +18,7 @@ from realtime_bridge.testing.simulation.fault_effects import FaultEffects
 from realtime_bridge.testing.simulation.faults import Fault, draw_faults, draw_secret_faults
 from realtime_bridge.testing.simulation.invariants import InvariantChecker
 from realtime_bridge.testing.simulation.log_link import LogConnection, SimulatedLog
-from realtime_bridge.testing.simulation.log_store import LogStore
+from realtime_bridge.testing.simulation.log_store import FullPosition, LogStore, Witness
 from realtime_bridge.testing.simulation.network import Link
 from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.options import Options
@@ -153,8 +153,7 @@ class Simulation:
     def _build(self) -> None:
         shape, random, loop = self.shape, self._random, self.loop
         self.store = LogStore(time.monotonic, time.time, shape.retention)
-        # A worker that finds a rollback by its next publish may do so long after all faults.
-        self.store.on_rotated = partial(self.extend, ROTATION_SECONDS)
+        self.store.witnesses.append(_RotationWitness(self))
         for number in range(shape.nodes):
             delays = (0.0005, 0.01, 0.1)
             delay = 0.0 if shape.memory else random.choice(delays)
@@ -307,6 +306,19 @@ class Simulation:
             parts.clear()
         for name in ("store", "checker", "_queue", "_tasks"):
             vars(self).pop(name, None)
+
+
+class _RotationWitness(Witness):
+    """Keeps a run going after a new epoch, until every client has its reset.
+
+    A worker that finds a rollback by its next publish may do so long after all faults.
+    """
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def moved(self, before: FullPosition, after: FullPosition) -> None:  # noqa: ARG002
+        self._simulation.extend(ROTATION_SECONDS)
 
 
 @cache
