@@ -18,9 +18,10 @@ from realtime_bridge.model.declaration import Publication, publication_events, p
 from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.model.fork import after_fork_in_child
 from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.publishing.batch_checks import owned_key
 from realtime_bridge.publishing.blocking_jobs_and_streams import BlockingJobsAndStreams
 from realtime_bridge.publishing.blocking_reports import BlockingReports
-from realtime_bridge.publishing.broadcaster import Broadcaster, owned_key
+from realtime_bridge.publishing.broadcaster import Broadcaster
 from realtime_bridge.publishing.broadcaster_thread import BroadcasterThread
 from realtime_bridge.publishing.reports import Reports, publish_batch
 from realtime_bridge.tracing import OPENTELEMETRY, needs_publish_span, publish_span

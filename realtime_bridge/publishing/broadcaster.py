@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from realtime_bridge.backend.log import Log, TransactionalLog
 from realtime_bridge.backend.push import Backend
-from realtime_bridge.errors import (
-    ConfigurationError,
-    InvalidEventError,
-    KeyOwnedError,
-)
+from realtime_bridge.errors import ConfigurationError, InvalidEventError
 from realtime_bridge.model.declaration import Publication, publication_events, published_event
-from realtime_bridge.model.event import MAX_BATCH, Event, create_event
+from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.model.event_data import MAX_DATA_BYTES
 from realtime_bridge.model.receipt import Receipt
+from realtime_bridge.publishing.batch_checks import check_batch, owned_key
 from realtime_bridge.publishing.event_pusher import EventPusher
 from realtime_bridge.publishing.jobs_and_streams import JobsAndStreams
 from realtime_bridge.publishing.local_servers import local_server
@@ -262,7 +259,7 @@ class Broadcaster(JobsAndStreams):
         # Within the transaction nothing is pushed: its rollback must leave no trace.
         if transaction is not None:
             return await self._write_now(batch, transaction)
-        self._check_batch(batch)
+        self._check(batch)
         # The server's memory log is in this process: a call over the network would find another.
         server = local_server(self._prefix)
         if server is not None and server.broadcaster is not self:
@@ -296,7 +293,7 @@ class Broadcaster(JobsAndStreams):
             ConfigurationError: as for `publish`.
 
         """
-        self._check_batch(batch)
+        self._check(batch)
         if owned := next((event for event in batch if event.write), None):
             raise InvalidEventError(
                 f"{owned.event} on {owned.channel} has an attempt or a fold, which the log checks "
@@ -310,39 +307,15 @@ class Broadcaster(JobsAndStreams):
             )
         return self.log.append_in_transaction(transaction, batch)
 
+    def _check(self, batch: Sequence[Event]) -> None:
+        check_batch(batch, self.limit_event_bytes, large_integers=self._large_integers)
+        if self._undeclared:
+            self._undeclared.check(batch)
+
     def is_on_server_loop(self) -> bool:
         """Return whether the running event loop is that of the server this publishes to."""
         server = local_server(self._prefix)
         return server is not None and asyncio._get_running_loop() is server.loop
-
-    def _check_batch(self, batch: Sequence[Event]) -> None:
-        """Check the number of events, their sizes and their integers.
-
-        Raises:
-            InvalidEventError: as for `publish_many`.
-
-        """
-        limit = self.limit_event_bytes
-        if len(batch) > MAX_BATCH:
-            raise InvalidEventError(
-                f"{len(batch)} events at once are over the limit of {MAX_BATCH}: "
-                "publish them in several batches"
-            )
-        if self._undeclared:
-            self._undeclared.check(batch)
-        for event in batch:
-            if len(event.body) > limit:
-                raise InvalidEventError(
-                    f"The data of {event.event} on {event.channel} has {len(event.body):,} bytes, "
-                    f"over the limit of {limit:,}: publish less, or raise "
-                    "REALTIME_LIMIT_EVENT_BYTES"
-                )
-            if event.has_large_integers and not self._large_integers:
-                raise InvalidEventError(
-                    f"The data of {event.event} on {event.channel} has an integer beyond 2^53, "
-                    "which browsers round: send it as text, or set REALTIME_LARGE_INTEGERS=on if "
-                    "no browser reads it"
-                )
 
 
 def _log_writer(log: Log | None, timing: PublishTiming) -> "Log | LogWriter | None":
@@ -352,14 +325,6 @@ def _log_writer(log: Log | None, timing: PublishTiming) -> "Log | LogWriter | No
     from realtime_bridge.publishing.log_writer import LogWriter
 
     return LogWriter(log, timing)
-
-
-def owned_key(event: Event) -> KeyOwnedError:
-    """Return the error of a plain event whose key has an owner."""
-    return KeyOwnedError(
-        f"The key {event.key!r} of {event.channel} belongs to a job or a stream: "
-        f"publish {event.event} without a key, or with another one"
-    )
 
 
 def _receipts_without_position(batch: Iterable[Event]) -> list[Receipt]:

@@ -10,7 +10,7 @@ from realtime_bridge.model.declaration import Publication, publication_events, p
 from realtime_bridge.model.event import Event, create_event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.receipt import Receipt
-from realtime_bridge.publishing.broadcaster import owned_key
+from realtime_bridge.publishing.batch_checks import owned_key
 from realtime_bridge.publishing.jobs_and_streams import JOB_LEASE
 from realtime_bridge.publishing.undeclared import UndeclaredEvents
 from realtime_bridge.server.context import ServerContext

@@ -15,7 +15,7 @@ from realtime_bridge.errors import InvalidEventError
 from realtime_bridge.model.channel import is_internal
 from realtime_bridge.model.event import Event
 from realtime_bridge.protocol.wire import rpc
-from realtime_bridge.publishing.broadcaster import owned_key
+from realtime_bridge.publishing.batch_checks import owned_key
 from realtime_bridge.server.auth.authenticator import Authenticator
 from realtime_bridge.server.auth.operators import Operators
 from realtime_bridge.server.endpoints.health import Health
