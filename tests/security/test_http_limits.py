@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from realtime_bridge.server.auth.tokens import Tokens
-from realtime_bridge.server.connections.fast import http
-from realtime_bridge.server.connections.fast.http import HTTP, HTTPLimits
+from realtime_bridge.server.connections.fast import late_requests
+from realtime_bridge.server.connections.fast.http import HTTP
+from realtime_bridge.server.connections.fast.http_limits import HTTPLimits
 from realtime_bridge.server.rejection_log import RejectionLog
 from realtime_bridge.server.throttle import QUIET_SECONDS
 from tests.security.requests import Answer, ask, get, port_of, post, read_answer
@@ -405,7 +406,7 @@ async def test_requests_before_a_response_have_no_others_refused(
     dial: Dial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited = 0.0
-    monkeypatch.setattr(http, "seconds_waited", lambda _: waited)
+    monkeypatch.setattr(late_requests, "seconds_waited", lambda _: waited)
     async with serving(HTTPLimits(waiting=0.1)) as origin:
         reader, writer = await dial(origin)
         writer.write(POLL)

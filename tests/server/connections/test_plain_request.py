@@ -10,7 +10,8 @@ from uvicorn.server import ServerState
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.server import Bridge
-from realtime_bridge.server.connections.fast.http import HTTP, HTTPLimits
+from realtime_bridge.server.connections.fast.http import HTTP
+from realtime_bridge.server.connections.fast.http_limits import HTTPLimits
 from realtime_bridge.server.connections.fast.plain_request import read_post
 from tests.security.requests import Answer, ask, get, port_of, post, read_answer
 from tests.server.harness import FAST, TIMEOUT, Application, context_of, make_settings, running
