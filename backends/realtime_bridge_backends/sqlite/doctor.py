@@ -46,7 +46,7 @@ def run_checks(path: Path) -> list[CheckResult]:
         with closing(connect(path, BUSY_SECONDS)) as connection:
             results += _check_database(connection, path)
     except sqlite3.Error as error:
-        hint = "Stop all processes and move the file away, or restore a copy"
+        hint = "Choose another path; or stop all processes and move the file away"
         results.append(_result("file", "failed", f"{path}: {error}", hint))
     results += [check_bells(path), check_users(path)]
     return results

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 
-from realtime_bridge.errors import BackendUnavailableError, PublishError
+from realtime_bridge.errors import BackendUnavailableError, ConfigurationError, PublishError
 
 _PRIMARY = 0xFF
 """Bits of the primary code of SQLite's extended result codes."""
@@ -18,12 +18,24 @@ _HINTS = {
 }
 """Hints for errors that pass when their cause does."""
 
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_FINAL_HINTS = {
+    sqlite3.SQLITE_CORRUPT: "stop all processes and move the file away: all channels begin again",
+    sqlite3.SQLITE_NOTADB: "choose another path; if it was this log, stop all processes and move "
+    "the file away",
+}
+"""Hints for errors that stay: the file is damaged, or another program's."""
 
 
 def is_busy(error: sqlite3.Error) -> bool:
     """Return whether another connection held a lock."""
     return _primary_code(error) == sqlite3.SQLITE_BUSY
+
+
+def is_final(error: BaseException) -> bool:
+    """Return whether the file is damaged or another program's: another attempt fails too."""
+    if isinstance(error, sqlite3.Error):
+        return _primary_code(error) in _FINAL_HINTS
+    return isinstance(error, ConfigurationError)
 
 
 def to_publish_error(error: Exception, name: str) -> PublishError:
@@ -40,9 +52,8 @@ def to_publish_error(error: Exception, name: str) -> PublishError:
     if isinstance(error, sqlite3.Error):
         code = _primary_code(error)
         hint = _HINTS.get(code, "see the message of SQLite")
-        if code in _DAMAGE:
-            create = PublishError
-            hint = "stop all processes and move the file away: all channels begin again"
+        if code in _FINAL_HINTS:
+            create, hint = PublishError, _FINAL_HINTS[code]
     else:
         hint = "check the file and its folder"
     return create(f"{name} failed ({error or type(error).__name__}): {hint}")

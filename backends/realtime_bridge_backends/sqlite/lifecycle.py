@@ -12,6 +12,7 @@ from pathlib import Path
 from realtime_bridge.errors import ConfigurationError
 from realtime_bridge.model import ids
 from realtime_bridge_backends.sqlite.database import connect, wait_for_lock, writing
+from realtime_bridge_backends.sqlite.errors import is_final
 from realtime_bridge_backends.sqlite.lock_file import LockFile, Progress
 
 APPLICATION_ID, VERSION = 0x72746272, 1
@@ -35,7 +36,9 @@ def open_file(path: Path, prefix: str, busy_seconds: float) -> tuple[sqlite3.Con
     lock = LockFile(path)
     try:
         return _open_locked(path, prefix, lock, busy_seconds), lock
-    except BaseException:
+    except BaseException as error:
+        if is_final(error):
+            lock.remove_unused()
         lock.close()
         raise
 

@@ -25,7 +25,8 @@ class LockFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = Path(f"{path}-lock")
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def try_lock(self, *, exclusive: bool) -> bool:
         """Lock the file, or change its lock; return whether that is done.
@@ -59,6 +60,11 @@ class LockFile:
         """Store the progress, always of the same length: a write over another one is whole."""
         text = f"{progress.lineage} {progress.commits:020d}\n"
         os.pwrite(self._descriptor, text.encode(), 0)
+
+    def remove_unused(self) -> None:
+        """Remove the file if no process has ever used the log: its path is another program's."""
+        if self.try_lock(exclusive=True) and self.read() is None:
+            self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file; in a forked child, the lock of the parent stays."""

@@ -205,6 +205,7 @@ async def test_file_of_another_application_is_unchanged(path: Path) -> None:
         async with SQLiteBackend(path):
             pass
     assert path.read_bytes() == content
+    assert [*path.parent.iterdir()] == [path]
 
 
 async def test_newer_file_is_refused(path: Path) -> None:
@@ -217,10 +218,11 @@ async def test_newer_file_is_refused(path: Path) -> None:
 
 async def test_file_that_is_no_database_is_a_final_error(path: Path) -> None:
     path.write_bytes(b"no database " * 1_000)
-    with pytest.raises(PublishError, match="move the file away") as raised:
+    with pytest.raises(PublishError, match="choose another path; if it was this log") as raised:
         async with SQLiteBackend(path):
             pass
     assert not raised.value.retryable
+    assert [*path.parent.iterdir()] == [path]
 
 
 async def test_relative_path_is_refused() -> None:
