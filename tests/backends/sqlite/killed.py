@@ -140,7 +140,7 @@ class KilledLog(FoldingLog):
             self._process.kill()
         try:
             return self._process.receive()
-        except (EOFError, ConnectionError):
+        except EOFError:
             return None
         finally:
             if is_killed:

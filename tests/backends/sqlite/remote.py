@@ -82,11 +82,14 @@ class RemoteProcess:
         """Return the result of the call.
 
         Raises:
-            EOFError, ConnectionError: the process was killed before its answer.
+            EOFError: the process was killed before its answer, or in the middle of it.
             Exception: the error of the method.
 
         """
-        answer = self.pipe.recv()
+        try:
+            answer = self.pipe.recv()
+        except OSError as error:
+            raise EOFError from error
         if isinstance(answer, BaseException):
             raise answer
         return answer
