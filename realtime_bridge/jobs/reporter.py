@@ -88,6 +88,8 @@ class JobReporter:
         """Set the progress, and report it."""
         with self._lock:
             self.state.set_progress(fraction, message, stage, seconds_left)
+            if self._is_reporting:
+                return  # it publishes this one too, when its time has come
         self._start(at_once=False)
 
     def ask(self, question: dict[str, Any]) -> None:

@@ -64,6 +64,8 @@ def to_text(value: object, limit: int = TEXT_BYTES) -> str | None:
 
 def to_number(value: Any) -> float | None:
     """Return a value as a finite number; None where it is none."""
+    if value is None:
+        return None
     try:
         number = float(value)
     except Exception:
