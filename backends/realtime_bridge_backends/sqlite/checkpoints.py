@@ -11,8 +11,12 @@ _logger = logging.getLogger("realtime_bridge.backend")
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 """Bytes that this process writes between two checkpoints."""
 
-RETRY_BYTES = 1024 * 1024
-"""Bytes that this process writes until it looks whether all have written over 16 MiB."""
+RETRY_BYTES = 256 * 1024
+"""Bytes that this process writes until it looks whether all have written over 16 MiB.
+
+Each other writer may be in the way of a TRUNCATE: with four of them and 1 MiB, the write-ahead log
+had 21 MiB.
+"""
 
 WARN_BYTES = 64 * 1024 * 1024
 """Size of the write-ahead log that a reader must have caused: no checkpoint passes it."""
@@ -60,13 +64,13 @@ class Checkpoints:
             sqlite3.Error: the disk failed.
 
         """
-        size = self.wal_bytes()
-        if size > JOURNAL_BYTES:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        elif idle:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        else:
+        is_too_large = self.wal_bytes() > JOURNAL_BYTES
+        if not idle and not is_too_large:
             return
+        # Without the write lock: the disk may take a second, and little is left for TRUNCATE.
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if is_too_large:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._written = 0
         self._warn(self.wal_bytes())
 

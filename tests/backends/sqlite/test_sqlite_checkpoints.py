@@ -13,6 +13,7 @@ from realtime_bridge_backends.sqlite import SQLiteBackend, SQLiteTiming
 from realtime_bridge_backends.sqlite.database import JOURNAL_BYTES
 
 WRITERS, PARTS = 8, 8
+LARGE_PARTS = 20
 TIMEOUT = 30.0
 
 
@@ -44,6 +45,30 @@ async def test_listening_process_writes_back_what_others_wrote(
         async with asyncio.timeout(TIMEOUT):
             while wal.stat().st_size > JOURNAL_BYTES:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+
+
+async def test_large_log_is_written_back_soon_after_a_reader_was_in_the_way(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "log.db"
+    wal = Path(f"{path}-wal")
+    async with SQLiteBackend(path) as log:
+
+        async def write(size: int) -> None:
+            await log.append([Event(channel="job.7", event="part", data="x" * size)])
+
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM events").fetchall()
+            for _ in range(LARGE_PARTS):
+                await write(900_000)
+            # The log is written back behind each answer: this one comes after the last.
+            await write(1)
+            assert wal.stat().st_size > JOURNAL_BYTES
+            reader.execute("COMMIT")
+        await write(300_000)
+        await write(1)
+        assert wal.stat().st_size <= JOURNAL_BYTES
 
 
 async def test_opening_of_an_existing_file_writes_nothing(tmp_path: Path) -> None:
