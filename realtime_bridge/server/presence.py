@@ -15,7 +15,7 @@ from realtime_bridge.backend.supervisor import Supervisor
 from realtime_bridge.errors import RealtimeError
 from realtime_bridge.model import ids
 from realtime_bridge.model.channel import PRESENCE
-from realtime_bridge.model.receipt import Renewal
+from realtime_bridge.model.receipt import Lease, Renewal
 from realtime_bridge.protocol.presence.member_list import PresentMember
 from realtime_bridge.protocol.presence.node_members import Announcement, Member, NodeMembers
 from realtime_bridge.publishing.lease_keeper import LeaseKeeper
@@ -157,17 +157,15 @@ class Presence:
         assert self._leases
         for announcement in announcements:
             member = announcement.member
-            # Before a member that has left gives its key back.
-            lease = self._members.lease_of(member)
-            if announcement.data is None:
-                self._leases.remove(lease)
-            else:
-                self._leases.add(lease, partial(self._on_renewed, member))
+            if member.lease:
+                self._leases.remove(member.lease)
             self._members.settle(announcement)
+            if member.lease:
+                self._leases.add(member.lease, partial(self._on_renewed, member, member.lease))
 
-    def _on_renewed(self, member: Member, renewal: Renewal) -> None:
+    def _on_renewed(self, member: Member, lease: Lease, renewal: Renewal) -> None:
         """Announce a member again, if the log has ended or lost it."""
         if renewal.refused and self._leases:
-            self._leases.remove(self._members.lease_of(member))
+            self._leases.remove(lease)
             self._members.lose(member)
             self._changed.set()

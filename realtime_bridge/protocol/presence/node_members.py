@@ -46,7 +46,7 @@ class Member:
 
     """
 
-    __slots__ = ("announced", "channel", "data", "holders", "number", "user")
+    __slots__ = ("announced", "channel", "data", "holders", "lease", "number", "user")
 
     def __init__(self, channel: str, user: str) -> None:
         self.channel: str = channel
@@ -59,6 +59,8 @@ class Member:
         """Number of the member's key; it has one from the first announcement on."""
         self.announced: bytes | None = None
         """Data of the announcement that the log has; None if it has none."""
+        self.lease: Lease | None = None
+        """Lease of that announcement."""
 
     def drop_expired(self, now: float) -> None:
         """Remove the holders that count no longer."""
@@ -95,12 +97,14 @@ class Announcement(Struct, frozen=True, gc=False):
         member: the member.
         event: the event.
         data: data of the announcement; None if the member has left.
+        lease: lease that the event begins; None if the member has left.
 
     """
 
     member: Member
     event: Event
     data: bytes | None
+    lease: Lease | None
 
 
 class NodeMembers:
@@ -112,7 +116,7 @@ class NodeMembers:
     free is used again: the log keeps as many keys as users were present at once.
 
     Args:
-        node: name of this run of the server, and the attempt that owns its keys.
+        node: name of this run of the server; its keys and attempts begin with it.
         lease: seconds of the server's silence after which the log ends its members.
         stay: seconds for which a user stays after the last connection.
         limit: the most users of one channel.
@@ -135,6 +139,9 @@ class NodeMembers:
         """Number of users, by channel."""
         self._more: dict[str, MoreUsers] = {}
         """Channels that have, or had, more users than numbers."""
+        # Each announcement is an attempt of its own. A log that lost its last events may have an
+        # earlier user under a number, or earlier data: it refuses to renew the lease of these.
+        self._attempts = count(1)
 
     def enter(
         self,
@@ -185,10 +192,6 @@ class NodeMembers:
         elif self._more.get(member.channel) is member:
             member.announced = None
 
-    def lease_of(self, member: Member) -> Lease:
-        """Return the lease of a member that was announced."""
-        return Lease(member.channel, self._key(member), self._node)
-
     def due(self, now: float) -> list[Announcement]:
         """Return the announcements of this moment, at most as many as one append takes."""
         announcements: list[Announcement] = []
@@ -208,6 +211,7 @@ class NodeMembers:
         """Note that the log has an announcement, or refuses the end of a member it has not."""
         member = announcement.member
         member.announced = announcement.data
+        member.lease = announcement.lease
         if announcement.data is None and not isinstance(member, MoreUsers):
             self._free(member)
 
@@ -238,10 +242,9 @@ class NodeMembers:
         return orjson.dumps({"more": number}) if number else None
 
     def _counted(self, more: MoreUsers, data: bytes | None) -> Announcement:
-        write = KeyWrite("end", self._node)
-        if data is not None:
-            write = KeyWrite(None, self._node, "always", self._lease, Will(MORE, _NONE))
-        return Announcement(more, self._event(more, MORE, data or _NONE, write), data)
+        if data is None:
+            return self._end(more, MORE, _NONE)
+        return self._begin(more, MORE, data, Will(MORE, _NONE))
 
     def _announcement(self, member: Member, now: float) -> Announcement | None:
         if self._due_at(member, now) > now:
@@ -263,13 +266,21 @@ class NodeMembers:
             member.number = next(number for number in count(1) if number not in numbers)
             numbers.add(member.number)
         will = Will(LEFT, orjson.dumps({"user": member.user}))
-        write = KeyWrite(None, self._node, "always", self._lease, will)
-        return Announcement(member, self._event(member, JOINED, member.data, write), member.data)
+        return self._begin(member, JOINED, member.data, will)
 
     def _left(self, member: Member) -> Announcement:
-        data = orjson.dumps({"user": member.user})
-        event = self._event(member, LEFT, data, KeyWrite("end", self._node))
-        return Announcement(member, event, None)
+        return self._end(member, LEFT, orjson.dumps({"user": member.user}))
+
+    def _begin(self, member: Member, name: str, data: bytes, will: Will) -> Announcement:
+        attempt = f"{self._node}-{next(self._attempts)}"
+        write = KeyWrite(None, attempt, "always", self._lease, will)
+        lease = Lease(member.channel, self._key(member), attempt)
+        return Announcement(member, self._event(member, name, data, write), data, lease)
+
+    def _end(self, member: Member, name: str, data: bytes) -> Announcement:
+        assert member.lease  # it was announced
+        write = KeyWrite("end", member.lease.attempt)
+        return Announcement(member, self._event(member, name, data, write), None, None)
 
     def _event(self, member: Member, name: str, data: bytes, write: KeyWrite) -> Event:
         return Event.internal(member.channel, name, data, key=self._key(member), write=write)

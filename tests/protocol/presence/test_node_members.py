@@ -2,6 +2,7 @@
 
 from math import inf
 
+from realtime_bridge.model.key_write import KeyWrite
 from realtime_bridge.model.receipt import Lease
 from realtime_bridge.protocol.presence.node_members import (
     JOINED,
@@ -115,6 +116,22 @@ def test_poll_counts_for_its_time_and_ends_with_the_connection() -> None:
     assert announce(members, 50) == [(LEFT, "bob", "n-1")]
 
 
+def test_each_announcement_has_a_lease_of_its_own() -> None:
+    # A log that lost its last events has another user under the number, or other data.
+    members, leases = make(), []
+    for now, user, info in ((0, "ada", None), (0, "ada", {"room": 2}), (9, "eve", None)):
+        if user == "eve":
+            members.leave(CHANNEL, "ada", [1], now=0)
+            (left,) = members.due(2)
+            assert left.event.write == KeyWrite("end", "n-2")
+            members.settle(left)
+        members.enter(CHANNEL, user, 1, info, now=now)
+        (joined,) = members.due(now)
+        members.settle(joined)
+        leases.append(joined.member.lease)
+    assert leases == [Lease(CHANNEL, "n-1", attempt) for attempt in ("n-1", "n-2", "n-3")]
+
+
 def test_new_information_is_announced() -> None:
     members = make()
     enter(members, "ada", 1)
@@ -130,7 +147,7 @@ def test_lost_member_is_announced_again_unless_it_left() -> None:
     members.settle(join)
     members.lose(join.member)
     assert announce(members, 1) == [(JOINED, "ada", "n-1")]
-    assert members.lease_of(join.member) == Lease(CHANNEL, "n-1", "n")
+    assert join.member.lease == Lease(CHANNEL, "n-1", "n-2")
     members.leave(CHANNEL, "ada", [1], now=1)
     members.lose(join.member)
     assert announce(members, 3) == []
