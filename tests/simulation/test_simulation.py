@@ -13,10 +13,12 @@ import pytest
 
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
+from realtime_bridge.protocol.presence.member_list import MemberList
 from realtime_bridge.testing.simulation import (
     FAULT_KINDS,
     STORMS,
     Fault,
+    InvariantViolation,
     JobBoard,
     Options,
     Simulation,
@@ -196,6 +198,23 @@ def test_changes_of_the_secret_meet_tokens_of_the_old_one(kind: str) -> None:
         fault = Fault(at=10_000, kind=kind, duration=8_000, strength=seed / 6)
         Simulation(seed, faults=[fault], options=options, trace=lines.append).run()
     assert any("code=token_unknown_key" in line for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["kill", "restart", "fail_over", "new_epoch"])
+def test_members_meet_lost_servers_and_a_log_that_loses_events(kind: str) -> None:
+    lines: list[str] = []
+    for seed in range(3):
+        fault = Fault(at=20_000, kind=kind, duration=8_000, strength=seed / 3)
+        options = Options(clients=1, jobs=1, streams=0, tasks=0, members=4)
+        Simulation(seed, faults=[fault], options=options, trace=lines.append).run()
+    changes = {line.rpartition(" ")[2] for line in lines if " sees " in line}
+    assert changes == {"joined", "left"}
+
+
+def test_member_that_shows_no_changes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemberList, "handle", lambda *_: [])
+    with pytest.raises(InvariantViolation, match="I25"):
+        Simulation(2, options=Options(clients=1, members=4)).run()
 
 
 def test_own_page_receives_events() -> None:

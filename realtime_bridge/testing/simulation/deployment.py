@@ -1,7 +1,9 @@
 """Interface of a simulation for its parts."""
 
+from functools import cache
 from typing import Any, Protocol
 
+from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.testing.simulation.faults import Fault
 from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.virtual_loop import VirtualLoop
@@ -42,3 +44,13 @@ class Deployment(Protocol):
 
     def log_line(self, who: str, what: str) -> None:
         """Add a line to the trace."""
+
+
+def token_of(secret: str, user: str) -> str:
+    """Return a fresh token of a user, as the application issues it."""
+    return _tokens(secret).issue(user)
+
+
+@cache
+def _tokens(secret: str) -> Tokens:
+    return Tokens(secret, issuer=PREFIX)

@@ -19,6 +19,7 @@ class Options:
         jobs: the number of jobs that workers publish.
         streams: the number of streams that workers write.
         tasks: the number of tasks, whose jobs people cancel and answer.
+        members: the number of programs that are present on a channel.
         nodes: the number of server processes.
         memory: whether a restart of a server loses the log.
         transport: the transport that all clients use.
@@ -38,6 +39,7 @@ class Options:
     jobs: int | None = None
     streams: int | None = None
     tasks: int | None = None
+    members: int | None = None
     nodes: int | None = None
     memory: bool | None = None
     transport: TransportName | None = None

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 from realtime_bridge.client.hybrid import HybridClient
@@ -12,9 +11,8 @@ from realtime_bridge.client.transport_manager import TransportName
 from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.protocol.client.status import Status
-from realtime_bridge.server.auth.tokens import Tokens
 from realtime_bridge.testing.simulation.client_network import ClientNetwork
-from realtime_bridge.testing.simulation.deployment import PREFIX, URL, Deployment
+from realtime_bridge.testing.simulation.deployment import URL, Deployment, token_of
 from realtime_bridge.testing.simulation.faults import Fault
 from realtime_bridge.testing.simulation.handlers import Handler
 from realtime_bridge.testing.simulation.process import Process
@@ -207,8 +205,8 @@ class Page:
 
     async def token(self) -> str:
         """Return a token of the user; the application refuses one that is not signed in."""
-        tokens = _tokens(self._simulation.secret)
-        return tokens.issue(self.user) if self.is_signed_in else "not signed in"
+        secret = self._simulation.secret
+        return token_of(secret, self.user) if self.is_signed_in else "not signed in"
 
     def _load_snapshot(self, channel: str) -> None:
         # A later load makes this one obsolete: its answer could replace newer steps.
@@ -226,8 +224,3 @@ class Page:
                     self.handler.snapshot(channel, jobs)
                 return
             await asyncio.sleep(RETRY_SECONDS)
-
-
-@cache
-def _tokens(secret: str) -> Tokens:
-    return Tokens(secret, issuer=PREFIX)

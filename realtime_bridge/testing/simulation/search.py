@@ -13,6 +13,9 @@ from realtime_bridge.testing.simulation.violations import InvariantViolation
 
 LAST_LINES = 80
 
+LEAST = {"clients": 1, "nodes": 1, "jobs": 1, "streams": 0, "tasks": 0, "members": 0}
+"""The fewest of each part to which a failure is reduced."""
+
 CHUNK = 20
 """Seeds that one process runs at a time."""
 
@@ -29,6 +32,7 @@ class Failure:
     def __str__(self) -> str:
         shape = self.options
         work = f"jobs: {shape.jobs}, streams: {shape.streams}, tasks: {shape.tasks}"
+        work += f", members: {shape.members}" if shape.members else ""
         return "\n".join(
             (
                 f"seed {self.seed}: {self.error}",
@@ -103,6 +107,7 @@ def shrink(simulation: Simulation, error: Exception) -> Failure:
         jobs=shape.jobs,
         streams=shape.streams,
         tasks=shape.tasks,
+        members=simulation.members,
         nodes=shape.nodes,
     )
     failure = Failure(
@@ -148,7 +153,7 @@ def _reductions(failure: Failure) -> Iterable[Failure]:
         yield replace(failure, faults=fewer)
         if fault.target and fault.kind in CLIENT_FAULTS:
             yield replace(failure, faults=(*fewer, replace(fault, target=0)))
-    for name, least in (("clients", 1), ("nodes", 1), ("jobs", 1), ("streams", 0), ("tasks", 0)):
+    for name, least in LEAST.items():
         number = getattr(failure.options, name)
         if number > least:
             yield replace(failure, options=replace(failure.options, **{name: number - 1}))

@@ -19,6 +19,7 @@ from realtime_bridge.testing.simulation.faults import Fault, draw_faults, draw_s
 from realtime_bridge.testing.simulation.invariants import InvariantChecker
 from realtime_bridge.testing.simulation.log_link import LogConnection, SimulatedLog
 from realtime_bridge.testing.simulation.log_store import FullPosition, LogStore, Witness
+from realtime_bridge.testing.simulation.members import Members, draw_members
 from realtime_bridge.testing.simulation.network import Link
 from realtime_bridge.testing.simulation.node import Node
 from realtime_bridge.testing.simulation.options import Options
@@ -90,6 +91,11 @@ class Simulation:
         draw = Random(f"{seed} shape")  # noqa: S311 -- repeatable draws, no secrets
         self.shape: Shape = Shape.draw(draw, self.options)
         self.faults: list[Fault] = self._draw_faults(draw) if faults is None else sorted(faults)
+        # A source of its own, as for secrets.
+        self._members_random = Random(f"{seed} members")  # noqa: S311
+        drawn = 0 if self.shape.story else draw_members(self._members_random)
+        self.members: int = drawn if self.options.members is None else self.options.members
+        """Number of programs that are present on a channel."""
         self.is_memory: bool = self.shape.memory
         self.configuration: int = 0
         self.secret: str = SECRET
@@ -103,6 +109,7 @@ class Simulation:
         self.checker: InvariantChecker
         self._queue: StreamQueue
         self._tasks: TaskQueue
+        self._members: Members
 
     def run(self) -> None:
         """Run to the end.
@@ -118,6 +125,7 @@ class Simulation:
                 self._begin()
                 self._run_until_end()
                 self.checker.check_final_state()
+                self._members.check_final_state()
             finally:
                 self._stop()
 
@@ -194,6 +202,8 @@ class Simulation:
             tasks=TaskChecker(loop, self.store, violations, self.faults),
             has_room=shape.unsent_bytes > SMALL_BUFFER,
         )
+        source = self._members_random
+        self._members = Members(self, source, violations, balancer, self.members)
         self._queue = StreamQueue(self, Random(f"{self.seed} streams"))  # noqa: S311
         self._tasks = TaskQueue(self, Random(f"{self.seed} tasks"))  # noqa: S311
         for page in self.pages:
@@ -223,6 +233,7 @@ class Simulation:
             loop.call_later(self._draw_job_start(), self._start_job, number)
         self._queue.start(self.shape.streams, SPAN_MS / 1_000)
         self._tasks.start(self.shape.tasks, SPAN_MS / 1_000)
+        self._members.start(SPAN_MS / 1_000)
         loop.call_later(CONTACT_SECONDS, self._check_contact)
 
     def _run_until_end(self) -> None:
@@ -293,6 +304,7 @@ class Simulation:
         """End all tasks, so that nothing of this run is left for the next."""
         for page in self.pages:
             page.stop()
+        self._members.stop()
         for node in self.nodes:
             node.kill()
         for worker in self.workers:
@@ -304,7 +316,7 @@ class Simulation:
         # The collection after the run finds what nothing refers to: a long search would grow.
         for parts in (self.nodes, self.pages, self.workers):
             parts.clear()
-        for name in ("store", "checker", "_queue", "_tasks"):
+        for name in ("store", "checker", "_queue", "_tasks", "_members"):
             vars(self).pop(name, None)
 
 
