@@ -30,7 +30,7 @@ class MessageReader:
         number, _, count = place.partition("/")
         if number == "1":
             self._pieces.clear()  # a connection that was lost had the rest of the former message
-        self._pieces.append(piece)
-        if int(number) != len(self._pieces):
+        if int(number) != len(self._pieces) + 1:
             raise ValueError("a piece of the message is missing")
+        self._pieces.append(piece)
         return "".join(self._pieces) if number == count else None
