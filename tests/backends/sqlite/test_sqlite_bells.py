@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from realtime_bridge.backend.feed import FeedInterrupted
+from realtime_bridge.errors import PublishError
+from realtime_bridge.model.ephemeral_event import EphemeralEvent
 from realtime_bridge.testing.contracts.samples import numbered
 from realtime_bridge_backends.sqlite import SQLiteBackend
-from realtime_bridge_backends.sqlite.bells import folder_of, is_private, make_folder
+from realtime_bridge_backends.sqlite.bells import Bells, folder_of, is_private, make_folder
 
 CHANNEL = "job.7"
 TIMEOUT = 10.0
@@ -119,3 +121,35 @@ def test_only_a_folder_of_the_owners_alone_is_private(
     private: bool,  # noqa: FBT001 -- a parameter of the test
 ) -> None:
     assert is_private(os.stat_result((mode, 0, 0, 1, user, 0, 0, 0, 0, 0)), {1, 2}) is private
+
+
+async def test_message_beyond_a_datagram_is_refused_and_a_foreign_one_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "log.db"
+    arrivals: asyncio.Queue[EphemeralEvent] = asyncio.Queue()
+    async with SQLiteBackend(path) as log, log.listen() as listener:
+        listener.on_ephemeral = arrivals.put_nowait
+        await listener.subscribe([CHANNEL])
+        with pytest.raises(PublishError, match="too long"):
+            await log.send_ephemeral(EphemeralEvent(CHANNEL, "client-x", "x" * 300_000))
+        bells = Bells(path)
+        await bells.send(b'{"channel":7}')
+        bells.close()
+        await log.send_ephemeral(EphemeralEvent(CHANNEL, "client-x", "last"))
+        async with asyncio.timeout(TIMEOUT):
+            assert (await arrivals.get()).text == "last"
+    assert arrivals.empty()
+    assert "message that cannot be read" in caplog.text
+
+
+async def test_burst_of_messages_waits_for_a_busy_listener(tmp_path: Path) -> None:
+    arrivals: asyncio.Queue[EphemeralEvent] = asyncio.Queue()
+    async with SQLiteBackend(tmp_path / "log.db") as log, log.listen() as listener:
+        listener.on_ephemeral = arrivals.put_nowait
+        await listener.subscribe([CHANNEL])
+        for number in range(100):  # the kernel queues few, and the listener reads between sends
+            await log.send_ephemeral(EphemeralEvent(CHANNEL, "client-x", str(number)))
+        async with asyncio.timeout(TIMEOUT):
+            received = [(await arrivals.get()).text for _ in range(100)]
+    assert received == [str(number) for number in range(100)]

@@ -389,6 +389,33 @@ async def test_target_that_asks_for_a_pause_gets_it(
         await asyncio.wait([worker])
 
 
+async def test_event_that_fails_for_too_long_is_given_up(
+    log: MemoryBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([500, 500])
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=next(answers, 200))
+
+    timing = OutletTiming(retry_seconds=0.01, give_up_seconds=0.0)
+    async with (
+        test_utils.TestServer(_site(answer)) as target,
+        WebhookSender(standard_webhook([b"k"]), seconds=TIMEOUT, private=True) as sender,
+    ):
+        await log.append([Event(channel="job.7", event="counted", data=i) for i in range(3)])
+        counts = OutletCounts()
+        outlet = Outlet(str(target.make_url("/hook")))
+        delivery = OutletDelivery(outlet, log, sender, counts, timing)
+        delivery.queue.update(await log.positions(["job.7"]))
+        worker = asyncio.ensure_future(delivery.work())
+        await until(lambda: counts.delivered)
+        worker.cancel()
+        await asyncio.wait([worker])
+    assert (counts.delivered, counts.missed, counts.failures) == (1, 2, 0)
+    assert caplog.text.count("failed for too long") == 2
+    assert "/hook" not in caplog.text
+
+
 class _FailingPositions(MemoryBackend):
     """Log that stores no positions of outlets."""
 
