@@ -4,19 +4,20 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from realtime_bridge_backends.sqlite.database import JOURNAL_BYTES
-
 _logger = logging.getLogger("realtime_bridge.backend")
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 """Bytes that this process writes between two checkpoints."""
 
-RETRY_BYTES = 256 * 1024
-"""Bytes that this process writes until it looks whether all have written over 16 MiB.
+LARGE_BYTES = 8 * 1024 * 1024
+"""Size of the write-ahead log that several writers cause: they go on while one writes it back.
 
-Each other writer may be in the way of a TRUNCATE: with four of them and 1 MiB, the write-ahead log
-had 21 MiB.
+Four of them write half as much again until the disk has these, and until a TRUNCATE finds none of
+them in a transaction: from 16 MiB on, the log had 24.
 """
+
+RETRY_BYTES = 256 * 1024
+"""Bytes that this process writes until it looks at that size again."""
 
 WARN_BYTES = 64 * 1024 * 1024
 """Size of the write-ahead log that a reader must have caused: no checkpoint passes it."""
@@ -47,30 +48,31 @@ class Checkpoints:
         self._written += written_bytes
 
     def run_due(self, connection: sqlite3.Connection, *, idle: bool) -> None:
-        """Write back what is due: with `idle` from 4 MiB on, else only from 16 MiB on.
+        """Write back what is due: with `idle` from 4 MiB on, else only from 8 MiB on.
 
         Raises:
             sqlite3.Error: the disk failed.
 
         """
-        is_too_large = self._written >= RETRY_BYTES and self.wal_bytes() > JOURNAL_BYTES
+        is_too_large = self._written >= RETRY_BYTES and self.wal_bytes() > LARGE_BYTES
         if is_too_large or self._written >= CHECKPOINT_BYTES:
             self.run(connection, idle=idle)
 
     def run(self, connection: sqlite3.Connection, *, idle: bool) -> None:
-        """Write back what all processes have written; without `idle` only from 16 MiB on.
+        """Write back what all processes have written; without `idle` only from 8 MiB on.
 
         Raises:
             sqlite3.Error: the disk failed.
 
         """
-        is_too_large = self.wal_bytes() > JOURNAL_BYTES
+        is_too_large = self.wal_bytes() > LARGE_BYTES
         if not idle and not is_too_large:
             return
-        # Without the write lock: the disk may take a second, and little is left for TRUNCATE.
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        if is_too_large:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # PASSIVE writes without the lock, since the disk may take a second. Another one writes what
+        # came meanwhile, so that little is left for TRUNCATE, for which all writers wait.
+        modes = ("PASSIVE", "PASSIVE", "TRUNCATE") if is_too_large else ("PASSIVE",)
+        for mode in modes:
+            connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         self._written = 0
         self._warn(self.wal_bytes())
 
