@@ -1,5 +1,6 @@
 """HTTP requests of a client to its bridge, in one session."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -19,6 +20,18 @@ OK = 200
 EVENT_STREAM = "text/event-stream"
 TOKEN_HEADER = "realtime-token"  # noqa: S105 -- a name, no secret
 """Not `authorization`: that header may hold the credentials of a proxy on the way."""
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Longest message of a server: a page of the log in one piece."""
+
+MAX_RETRY_AFTER = 600
+"""Longest `Retry-After` that a client follows, in seconds."""
+
+_EVENT_END = re.compile(rb"\r?\n\r?\n")
+"""End of a server-sent event; the bridge ends lines with LF, a proxy may make that CRLF."""
+
+_END_BYTES = 4
+"""Longest end of an event."""
 
 _NETWORK = Network()
 
@@ -152,28 +165,52 @@ async def _result_of(request: AbstractAsyncContextManager[aiohttp.ClientResponse
 
 
 class EventStreamParser:
-    """Parser of server-sent events; comments and fields other than `data` are skipped."""
+    """Parser of server-sent events; comments and fields other than `data` are skipped.
 
-    def __init__(self) -> None:
-        self._rest = b""
+    Args:
+        limit: Longest event, in bytes.
+
+    """
+
+    def __init__(self, limit: int = MAX_MESSAGE_BYTES) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+        self.searched: int = 0
+        """Bytes of the rest in which no event ends."""
 
     def feed(self, chunk: bytes) -> list[str]:
-        """Return the data of each event that is complete; several lines are joined."""
-        # The bridge ends lines with LF; a proxy may have changed that to CRLF.
-        text = (self._rest + chunk).replace(b"\r\n", b"\n")
-        *blocks, self._rest = text.split(b"\n\n")
+        """Return the data of each event that is complete; several lines are joined.
+
+        Raises:
+            StreamFailedError: an event is over the limit.
+
+        """
+        self._rest += chunk
+        blocks, start = [], 0
+        while end := _EVENT_END.search(self._rest, self.searched):
+            blocks.append(bytes(self._rest[start : end.start()]))
+            start = self.searched = end.end()
+        del self._rest[:start]
+        # An event of many pieces is searched once: a large page would take seconds otherwise.
+        self.searched = max(0, len(self._rest) - _END_BYTES + 1)
+        if len(self._rest) > self._limit:
+            raise StreamFailedError(None, f"an event of the stream is over {self._limit:,} bytes")
         return [data for block in blocks if (data := _data(block))]
 
 
 def _data(block: bytes) -> str:
-    lines = [line[5:] for line in block.split(b"\n") if line.startswith(b"data:")]
+    text = block.replace(b"\r\n", b"\n")
+    lines = [line[5:] for line in text.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(line.removeprefix(b" ") for line in lines).decode()
 
 
 def read_response(status: int, body: bytes, headers: Mapping[str, str]) -> HTTPResult:
     """Read a response; headers have names in lower case, or any case."""
     seconds = headers.get("retry-after", "")
-    retry_after = int(seconds) * 1_000 if seconds.isdecimal() else None
+    # Of thousands of digits, Python makes a float, but no integer.
+    retry_after = (
+        round(min(MAX_RETRY_AFTER, float(seconds)) * 1_000) if seconds.isdecimal() else None
+    )
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -22,6 +22,13 @@ ROUTES = {"websocket": "ws"}
 CHANNEL_LIMIT = 128
 """Channels that each server takes in a poll (docs/specification.md §6.4), without a descriptor."""
 
+MAX_SECONDS = 31_536_000
+"""Longest time that a server can announce, a year: a larger number would overflow a timer."""
+
+MIN_AGE = 10_000
+"""Shortest age of a connection that a server can announce, in milliseconds; a shorter one would
+make the client connect without a pause."""
+
 _logger = logging.getLogger("realtime_bridge.client")
 
 
@@ -67,13 +74,14 @@ class Descriptor:
             ProtocolError: it has no `urls`, so another server answered.
 
         """
-        urls, token, provider = (fields.get(name) for name in ("urls", "token", "provider"))
+        names = ("urls", "token", "provider", "options")
+        urls, token, provider, options = (fields.get(name) for name in names)
         if not isinstance(urls, dict):
             raise ProtocolError("the answer to connect is not a descriptor; check the url")
         return cls(
             token=token if isinstance(token, str) else None,
             provider=provider if isinstance(provider, str) else "websocket",
-            options=fields.get("options") or {},
+            options=options if isinstance(options, dict) else {},
             logged=fields.get("guarantee") != "signal",
             urls=urls,
             control=str(fields["control"]) if fields.get("control") else None,
@@ -118,7 +126,10 @@ class DescriptorStore:
         relative = self.last.urls.get(name) if self.last else ROUTES.get(name, name)
         if not isinstance(relative, str):
             raise RouteMissingError(f"the server does not offer {name}")
-        return _resolve(self._base, relative)
+        try:
+            return _resolve(self._base, relative)
+        except ValueError as error:
+            raise RouteMissingError(f"the server's URL of {name} is not valid: {error}") from error
 
     async def token(self) -> str:
         """Return the token for requests: the descriptor's, else the application's.
@@ -171,7 +182,7 @@ def _resolve(base: str, relative: str) -> str:
 
 def _channel_limit(limits: object) -> int:
     channels = limits.get("channels") if isinstance(limits, dict) else None
-    return channels if isinstance(channels, int) and channels >= 1 else CHANNEL_LIMIT
+    return channels if type(channels) is int and channels >= 1 else CHANNEL_LIMIT
 
 
 def _with_path(url: str, path: str) -> str:
@@ -182,20 +193,20 @@ def _with_path(url: str, path: str) -> str:
 
 def _terms(fields: Mapping[str, Any]) -> Terms:
     generation = fields.get("generation")
-    max_age = fields.get("max_age")
+    max_age = milliseconds(fields.get("max_age"), -1)
     return Terms(
         mode="polling" if fields.get("mode") == "polling" else "realtime",
         heartbeat=milliseconds(fields.get("heartbeat"), 10_000),
-        max_age=None if max_age is None else milliseconds(max_age, 0),
-        generation=generation if isinstance(generation, int) else 0,
+        max_age=None if max_age < 0 else max(MIN_AGE, max_age),
+        generation=generation if type(generation) is int else 0,
         expires=milliseconds(fields.get("expires"), 600_000),
     )
 
 
 def milliseconds(seconds: object, otherwise: int) -> int:
     """Convert a server's seconds to milliseconds; `otherwise` replaces an invalid value."""
-    if isinstance(seconds, int | float) and seconds >= 0:
-        return round(seconds * 1_000)
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds >= 0:
+        return round(min(seconds, MAX_SECONDS) * 1_000)
     return otherwise
 
 

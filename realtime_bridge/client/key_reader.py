@@ -72,7 +72,7 @@ class KeyReader:
         failures = 0
         while True:
             result = await self._request(query)
-            if page := _page_of(result, channel):
+            if page := page_of(result, channel):
                 return page
             _logger.info("key unavailable: channel=%s reason=%r", channel, result.message)
             wait = delay(failures, random.random(), base=FIRST_WAIT)  # noqa: S311 -- it spreads clients
@@ -90,11 +90,12 @@ class KeyReader:
         return await self._http.get(f"{url}{separator}{urlencode(query)}", token)
 
 
-def _page_of(result: HTTPResult, channel: str) -> Page | None:
+def page_of(result: HTTPResult, channel: str) -> Page | None:
     """Return the page of an answer; None where a later request may succeed."""
     if result.code in NO_STATES:
         raise ConfigurationError(str(result.message))
-    if result.status in FINAL:
+    # Without a code, something on the way answered.
+    if result.code is not None and result.status in FINAL:
         raise DeniedError(f"{channel}: {result.message}")
     if result.status != OK:
         return None

@@ -69,7 +69,7 @@ class Poller:
         *,
         recover: Callable[[str], bool],
         leave: Callable[[Collection[str]], None],
-        is_final: Callable[[int], bool],
+        is_final: Callable[[object], bool],
     ) -> None:
         self._tools = tools
         self._runner = runner
@@ -145,7 +145,7 @@ def _apply(
     fields: Mapping[str, Any],
     asked: Positions,
     channels: SubscriptionSet,
-    is_final: Callable[[int], bool],
+    is_final: Callable[[object], bool],
 ) -> None:
     """Hand the events and resets of an answer to the channels."""
     by_channel = fields.get("channels")
@@ -167,10 +167,10 @@ def _apply_channel(
     fields: Mapping[str, Any],
     asked: Position | None,
     channels: SubscriptionSet,
-    is_final: Callable[[int], bool],
+    is_final: Callable[[object], bool],
 ) -> None:
     if error := fields.get("error"):
-        if is_final(error.get("code")):
+        if isinstance(error, dict) and is_final(error.get("code")):
             _deny(answer, name, str(error.get("message")), channels)
         # A rule that failed may succeed next time: the next poll includes the channel again.
         return

@@ -170,12 +170,21 @@ class TransportManager:
             session.transport = self._transports[push](self._tools, handlers)
         except RouteMissingError as error:
             _logger.info("transport not available: error=%r", error)
-            # Later, because the machine settles the command that opened this socket.
-            loop = asyncio.get_running_loop()
-            loop.call_soon(handlers.closed, CloseCode.ABNORMAL, str(error))
+            self._fail(handlers, str(error))
+            return
+        except Exception as error:
+            # The options are those of the server's version, and any of the provider's SDK: polls
+            # serve meanwhile.
+            _logger.warning("transport not available: transport=%s error=%r", push, error)
+            self._fail(handlers, f"no connection by {push}: {error!r}")
             return
         if running := self._spawn(session.transport.run()):
             self._serving[number] = running
+
+    @staticmethod
+    def _fail(handlers: TransportHandlers, reason: str) -> None:
+        # Later, because the machine settles the command that opened this socket.
+        asyncio.get_running_loop().call_soon(handlers.closed, CloseCode.ABNORMAL, reason)
 
     def _push_name(self, descriptor: Descriptor) -> str:
         if self._transport != "auto":
@@ -214,7 +223,7 @@ class TransportManager:
         for session in self._sessions.values():
             session.leave(channels)
 
-    def _is_final(self, code: int) -> bool:
+    def _is_final(self, code: object) -> bool:
         """Return whether a poll's refusal of a channel would be repeated."""
         if code != UNAVAILABLE:
             return code in FINAL

@@ -192,7 +192,8 @@ class TransportSession:
         self._check_ready()
 
     def _on_heartbeat(self, message: Message) -> None:
-        for channel, offset in (message.get("offsets") or {}).items():
+        offsets = message.get("offsets")
+        for channel, offset in offsets.items() if isinstance(offsets, dict) else ():
             self._on_offset(channel, offset)
         self._report_health(message)
         self._machine.generation(message.get("generation") or 0)

@@ -8,6 +8,7 @@ from msgspec import json
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from realtime_bridge.client.bridge_http import MAX_MESSAGE_BYTES
 from realtime_bridge.client.transport import (
     INVALID_MESSAGE,
     Message,
@@ -18,9 +19,6 @@ from realtime_bridge.client.transport import (
 from realtime_bridge.protocol.wire import messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from realtime_bridge.protocol.wire.messages import ProtocolError
-
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Longest message of a server: a page of the log in one piece."""
 
 _logger = logging.getLogger("realtime_bridge.client")
 
