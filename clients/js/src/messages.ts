@@ -65,7 +65,8 @@ export function readEvents(list: unknown): (RealtimeEvent | null)[] {
 /** Return a position from an object that may have other fields too. */
 export function readPosition(fields: unknown): Position {
   const { epoch, offset, id } = fields as Partial<Position>;
-  assertValid(isText(epoch) && typeof offset === 'number', 'a position');
+  const isOffset = typeof offset === 'number' && Number.isSafeInteger(offset) && offset >= 0;
+  assertValid(isText(epoch) && isOffset, 'a position');
   return isText(id) ? { epoch, offset, id } : { epoch, offset };
 }
 
@@ -78,9 +79,12 @@ export function numberOr<Other>(otherwise: Other, value: unknown): number | Othe
   return typeof value === 'number' ? value : otherwise;
 }
 
+/** Longest time that a server can announce, a year: a timer without an end would fire at once. */
+const MAX_SECONDS = 31_536_000;
+
 /** Convert a server's seconds to milliseconds. */
 export function milliseconds(seconds: unknown, otherwise: number): number {
-  return typeof seconds === 'number' && seconds >= 0 ? Math.round(seconds * 1_000) : otherwise;
+  return typeof seconds === 'number' && seconds >= 0 ? Math.round(Math.min(seconds, MAX_SECONDS) * 1_000) : otherwise;
 }
 
 /** Codes of refusals that are final for a channel. */

@@ -88,7 +88,9 @@ export class BridgeHTTP {
       const page = readEvents(fields.events).filter((event) => event !== null);
       addGroups(groups, page);
       if (!fields.more) return { channel, events: [...groups.values()].flat(), position };
-      after = page.at(-1)?.position ?? position;
+      const last = page.at(-1)?.position ?? position;
+      assertValid(!after || last.offset > after.offset, 'pages that advance');
+      after = last;
     }
   }
 

@@ -8,6 +8,9 @@ import { HTTPError, foreign, messageOf, requestJSON } from './request.js';
 /** Channels that each server takes in a poll, docs/specification.md §6.4: a client that only polls gets no descriptor. */
 const CHANNEL_LIMIT = 128;
 
+/** Shortest age of a connection that a server can announce; a shorter one would make the client connect without a pause. */
+const MIN_AGE = 10_000;
+
 export type RouteName = 'websocket' | 'poll' | 'sse' | 'latest' | 'auth' | 'stop' | 'cancel' | 'answer';
 
 /** Usual routes, where they differ from the URL's name. */
@@ -134,10 +137,11 @@ function readLimit(limits: unknown): number {
 }
 
 function readTerms(fields: Fields): Terms {
+  const maxAge = milliseconds(fields.max_age, -1);
   return {
     mode: fields.mode === 'polling' ? 'polling' : 'realtime',
     heartbeat: milliseconds(fields.heartbeat, 10_000),
-    maxAge: fields.max_age == null ? null : milliseconds(fields.max_age, 0),
+    maxAge: maxAge < 0 ? null : Math.max(MIN_AGE, maxAge),
     generation: numberOr(0, fields.generation),
     expires: milliseconds(fields.expires, 600_000),
   };

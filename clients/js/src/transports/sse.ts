@@ -132,6 +132,8 @@ export class SSETransport implements Transport {
 
 export const open: OpenTransport = (tools, handlers) => new SSETransport(tools, handlers);
 
+const BLOCK_END = /\r\n\r\n|\n\n|\r\r/;
+
 /** Yield the `data` of each event of a stream, with its lines joined. */
 export async function* readData(
   response: Response,
@@ -141,12 +143,20 @@ export async function* readData(
   if (!reader) return;
   const decoder = new TextDecoder();
   let rest = '';
+  let tail = '';
   for (;;) {
     const { done, value } = await reader.read();
     if (done || signal.aborted) return;
-    const blocks = (rest + decoder.decode(value, { stream: true })).split(/\r\n\r\n|\n\n|\r\r/);
+    const piece = decoder.decode(value, { stream: true });
+    const seam = tail + piece;
+    rest += piece;
+    tail = seam.slice(-3);
+    // An event of many pieces is searched once: a large page would take seconds otherwise.
+    if (!BLOCK_END.test(seam)) continue;
+    const blocks = rest.split(BLOCK_END);
     // The last block is incomplete: it waits for the next piece.
     rest = blocks.pop() ?? '';
+    tail = rest.slice(-3);
     for (const block of blocks) {
       const data = dataOf(block);
       if (data) yield data;

@@ -56,6 +56,18 @@ it('a key is requested alone', async () => {
   expect(urls).toEqual(['http://x.test/realtime/latest?channel=chat.1&key=stream-m+1']);
 });
 
+it('a page that repeats the one before ends the requests', async () => {
+  const page = { events: [keyed('a', 4)], position: POSITION, more: true };
+  const urls = answers(page, page);
+  await expect(http().latest('chat.1', undefined, new AbortController().signal)).rejects.toThrow('pages that advance');
+  expect(urls).toHaveLength(2);
+});
+
+it.each([-1, 1.5, 2 ** 53, '4'])('an offset of %s is no position', async (offset) => {
+  answers({ events: [], position: { ...POSITION, offset }, more: false });
+  await expect(http().latest('chat.1', undefined, new AbortController().signal)).rejects.toThrow('a position');
+});
+
 function refuse(status: number, code: string): void {
   vi.stubGlobal('fetch', async () => Response.json({ error: { code, message: `it is ${code}` } }, { status }));
 }

@@ -54,3 +54,18 @@ it('a descriptor stored by a wall clock that was hours ahead is not used', async
   moveWallClock(-61 * MINUTE);
   expect(store().load()).toBeNull();
 });
+
+async function termsOf(fields: object) {
+  vi.stubGlobal('fetch', async () => new Response(JSON.stringify({ ...FIELDS, ...fields }).replaceAll('"HUGE"', '1e400')));
+  return (await store().fetch(new AbortController().signal)).terms;
+}
+
+it.each(['heartbeat', 'expires', 'max_age'])('a %s beyond every timer is a year', async (name) => {
+  const { heartbeat, expires, maxAge } = await termsOf({ [name]: 'HUGE' });
+  expect([heartbeat, expires, maxAge]).toContain(31_536_000_000);
+});
+
+it.each([[0, 10_000], [1.5, 10_000], [60, 60_000], [-1, null], ['x', null]])(
+  'an age of %s that would make a client connect without a pause is raised',
+  async (sent, maxAge) => expect((await termsOf({ max_age: sent })).maxAge).toBe(maxAge),
+);

@@ -65,3 +65,20 @@ it('stream is parsed at any chunk boundary', async () => {
   for await (const data of readData(new Response(body), new AbortController().signal)) blocks.push(data);
   expect(blocks).toEqual(['{"ä":1}', 'one\ntwo']);
 });
+
+it('an event of many pieces is searched once', async () => {
+  const split = vi.spyOn(String.prototype, 'split');
+  const pieces = ['data: ', ...Array<string>(100).fill('x'.repeat(10)), '\n', '\ndata: y\n\n'];
+  const body = new ReadableStream({
+    start(controller) {
+      for (const piece of pieces) controller.enqueue(new TextEncoder().encode(piece));
+      controller.close();
+    },
+  });
+  const blocks: string[] = [];
+  for await (const data of readData(new Response(body), new AbortController().signal)) blocks.push(data);
+  const searches = split.mock.contexts.length;
+  split.mockRestore();
+  expect(blocks).toEqual(['x'.repeat(1_000), 'y']);
+  expect(searches).toBeLessThan(10);
+});
