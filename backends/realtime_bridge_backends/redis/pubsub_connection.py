@@ -51,6 +51,8 @@ class PubSubConnection:
         self._parser = hiredis.Reader()
         self._unconfirmed: dict[bytes, asyncio.Future[None]] = {}
         self._unsubscribing: set[bytes] = set()
+        self._confirmation_due = float("inf")
+        """Time of the event loop until which the next confirmation has to arrive."""
 
     async def run(self) -> Exception:
         """Connect, read until the connection is lost, and return the reason.
@@ -84,6 +86,8 @@ class PubSubConnection:
         loop = asyncio.get_running_loop()
         confirmations = {name.encode(): loop.create_future() for name in names}
         self._unconfirmed |= confirmations
+        if self._confirmation_due == float("inf"):
+            self._expect_confirmation()
         await self._send("SUBSCRIBE", names)
         await asyncio.gather(*confirmations.values())
 
@@ -107,6 +111,11 @@ class PubSubConnection:
             # No health check: it would read the reply that `_read` waits for.
             await self._connection.send_packed_command(packed, check_health=False)
 
+    def _expect_confirmation(self) -> None:
+        now = asyncio.get_running_loop().time()
+        limit = self._timing.confirmation_seconds
+        self._confirmation_due = now + limit if self._unconfirmed else float("inf")
+
     async def _read(self) -> None:
         stream = self._connection._reader  # redis-py has no public way to read raw bytes
         assert stream
@@ -114,6 +123,10 @@ class PubSubConnection:
             self._parser.feed(chunk)
             while (reply := self._parser.gets()) is not False:
                 self._handle(reply)
+            # Messages alone do not show that commands arrive: one direction may be dead.
+            if asyncio.get_running_loop().time() > self._confirmation_due:
+                limit = self._timing.confirmation_seconds
+                raise RedisConnectionError(f"no confirmation of a subscription within {limit:g} s")
         raise RedisConnectionError("Redis closed the connection")
 
     async def _next_chunk(self, stream: asyncio.StreamReader) -> bytes:
@@ -138,6 +151,7 @@ class PubSubConnection:
             self._on_message(reply[1], reply[2])
         elif kind in (b"subscribe", b"ssubscribe"):
             confirmation = self._unconfirmed.pop(reply[1], None)
+            self._expect_confirmation()
             if confirmation and not confirmation.done():  # the waiting call may be cancelled
                 confirmation.set_result(None)
         elif kind == b"pong":

@@ -14,6 +14,8 @@ class RedisTiming(Struct, frozen=True, kw_only=True):
         check_seconds: for all checks of `realtime-bridge doctor`.
         subscribe_seconds: to open a subscription connection, and for the confirmation of
             subscriptions.
+        confirmation_seconds: from a subscription, or from the confirmation before, until Redis
+            has to confirm; then the connection counts as lost.
         ping_seconds: between two PINGs on a subscription connection. A half-open connection stays
             silent without them (redis-py#2417, kombu#2590).
         pong_seconds: for the answer to a PING.
@@ -24,5 +26,6 @@ class RedisTiming(Struct, frozen=True, kw_only=True):
     call_seconds: float = 4.0
     check_seconds: float = 8.0
     subscribe_seconds: float = 5.0
+    confirmation_seconds: float = 10.0
     ping_seconds: float = 10.0
     pong_seconds: float = 5.0
