@@ -226,7 +226,7 @@ class WebSocketBackend(FoldingLog, JoiningLog, Plugin):
             ) from None
         except (InvalidHandshake, *CONNECTION_ERRORS) as error:
             raise BackendUnavailableError(
-                f"{self} cannot be reached ({error or 'no answer in time'}): start it with "
+                f"{self} cannot be reached ({str(error) or 'no answer in time'}): start it with "
                 "`realtime-bridge serve`, or set REALTIME_WEBSOCKET_URL to its address"
             ) from error
 

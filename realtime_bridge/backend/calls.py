@@ -43,7 +43,7 @@ async def backend_call(
         if not is_connection_error(error):
             _log_once(backend, error)
         raise BackendUnavailableError(
-            f"{backend} failed ({type(error).__name__}: {error or 'no message'}): check "
+            f"{backend} failed ({type(error).__name__}: {str(error) or 'no message'}): check "
             "that it runs and can be reached. Publishing the same id again is safe"
         ) from error
 

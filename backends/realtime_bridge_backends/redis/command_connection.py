@@ -189,7 +189,7 @@ class _Replies(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """End all requests."""
-        self.lose(RedisConnectionError(f"Connection lost: {error or 'Redis closed it'}"))
+        self.lose(RedisConnectionError(f"Connection lost: {str(error or '') or 'Redis closed it'}"))
 
     def lose(self, error: RedisConnectionError) -> None:
         """Close the connection, and end all requests with an error."""

@@ -138,7 +138,7 @@ def describe(error: Exception, server: str) -> tuple[str, str, Callable[[str], P
             message = f"{server} failed ({str(match) or 'no answer'})"
             return message, _with_variable(_specific(hint, match, server)), error_class
     if not isinstance(error, RedisError):
-        message = f"{server} failed ({error or type(error).__name__})"
+        message = f"{server} failed ({str(error) or 'no answer'})"
         hint = _specific(_UNREACHABLE, error, server)
         return message, _with_variable(hint), BackendUnavailableError
     retryable = str(error).startswith(_RETRYABLE)

@@ -56,7 +56,7 @@ def to_publish_error(error: Exception, name: str) -> PublishError:
             create, hint = PublishError, _FINAL_HINTS[code]
     else:
         hint = "check the file and its folder"
-    return create(f"{name} failed ({error or type(error).__name__}): {hint}")
+    return create(f"{name} failed ({str(error) or type(error).__name__}): {hint}")
 
 
 def _primary_code(error: sqlite3.Error) -> int:
