@@ -85,6 +85,10 @@ class History:
         """Yield the records of these kinds."""
         return (record for record in self.records if record.kind in kinds)
 
+    def since(self, at: float) -> "History":
+        """Return all rare records, and the frequent ones from this time on."""
+        return History([one for one in self.records if one.at >= at or one.kind not in FREQUENT])
+
     def by_client(self, *, with_crowd: bool = True) -> dict[str, list[Record]]:
         """Return the records of each client."""
         clients: dict[str, list[Record]] = {}

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from tests.lab.history import PLAIN, Record
@@ -107,7 +108,11 @@ class ClientView:
         for channel, own in self._channels.items():
             due = log.between(channel, self.begin, self.end)
             self.events_due += zip(due, _times(due, own, log), strict=True)
-        self.silent_green = max(
+
+    @cached_property
+    def silent_green(self) -> Interval:
+        """Longest interval in which the client was silent and green, and lacked an event."""
+        return max(
             (interval for channel in self._channels for interval in self._silent_green(channel)),
             key=lambda interval: interval.seconds,
             default=Interval(self.begin, self.begin, ""),
