@@ -28,7 +28,7 @@ export PYTHONDONTWRITEBYTECODE =
 # Arguments of the command itself, never taken from the environment.
 ARGS =
 
-.PHONY: audit docs fuzz histories load sanitize soak mutants vite help demo demo-postgres demo-celery demo-chat demo-htmx coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
+.PHONY: audit docs fuzz histories load sanitize soak mutants next vite help demo demo-postgres demo-celery demo-chat demo-htmx coverage test test-python test-client check check-python check-client payloads pins clean .venv test-packages
 
 help:
 	@echo "make demo     start the demo and print its address (ARGS='--port 9000 /folder')"
@@ -48,6 +48,7 @@ help:
 	@echo "make mutants  planted faults, which a test or the simulation has to find"
 	@echo "make soak     an hour of simulated faults, with fresh seeds (ARGS='--seeds 1000')"
 	@echo "make vite     an application of Vite installs the packed npm package, and connects (a minute)"
+	@echo "make next     the quickstart with Next.js as printed, with Next.js from npm (two minutes)"
 	@echo "make fuzz     random input for the server's parsers and routes, a minute each (ARGS='--seconds 600')"
 	@echo "make sanitize the tests of the compiled core, with the sanitizers of addresses and of undefined behaviour"
 	@echo "make audit    ask PyPI and npm for known vulnerabilities of the pinned dependencies"
@@ -150,6 +151,10 @@ audit:
 # It asks the npm registry for Vite and React.
 vite: test-packages .venv $(CLIENT)/node_modules/.installed
 	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m scripts.try_vite_app
+
+# It asks the npm registry for Next.js and React.
+next: test-packages .venv $(CLIENT)/node_modules/.installed
+	PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m scripts.try_next_app
 
 soak: .venv
 	.venv/bin/python -m realtime_bridge.testing.simulation --minutes 60 --from "$$(date +%s)000" $(ARGS)
