@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Union
 
@@ -9,7 +10,7 @@ from msgspec import Struct
 
 from realtime_bridge.errors import ConfigurationError, InvalidEventError
 from realtime_bridge.model.channel import ChannelPattern, check_channel
-from realtime_bridge.model.event import Event, create_event
+from realtime_bridge.model.event import MAX_BATCH, Event, create_event
 from realtime_bridge.model.names import MAX_LABEL, is_label
 from realtime_bridge.model.user import USER_START, user_channel
 
@@ -195,6 +196,10 @@ def published_event(
     """
     if isinstance(channel, str):
         return create_event(channel, event, data, id, key, source)  # type: ignore[arg-type]
+    if event is not None and type(channel) not in declarations:
+        raise InvalidEventError(
+            f"The channel is a {type(channel).__name__}: pass its name as text, like 'job.7'"
+        )
     if event is not None or data is not None or key is not None:
         raise InvalidEventError(
             f"{type(channel).__name__} has its own event, data and key: pass id and source alone"
@@ -203,13 +208,15 @@ def published_event(
 
 
 def publication_events(publications: Iterable[Publication]) -> list[Event]:
-    """Return the events of a batch, in order.
+    """Return the events of a batch, in order; of too many, one more than a batch may have.
 
     Raises:
         InvalidEventError: as for `declared_event`.
 
     """
-    return [item if isinstance(item, Event) else declared_event(item) for item in publications]
+    # One over the limit is an error of its own: an endless iterator would take all memory.
+    some = islice(publications, MAX_BATCH + 1)
+    return [item if isinstance(item, Event) else declared_event(item) for item in some]
 
 
 def _field_text(model: object, name: str) -> str:

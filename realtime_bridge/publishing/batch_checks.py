@@ -20,8 +20,7 @@ def check_batch(batch: Sequence[Event], limit: int, *, large_integers: bool) -> 
     """
     if len(batch) > MAX_BATCH:
         raise InvalidEventError(
-            f"{len(batch)} events at once are over the limit of {MAX_BATCH}: "
-            "publish them in several batches"
+            f"A batch has over {MAX_BATCH} events, its limit: publish them in several batches"
         )
     for event in batch:
         if len(event.body) > limit:

@@ -48,7 +48,7 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
     def __init__(self, create: Callable[[], Broadcaster]) -> None:
         self._create = create
         self.reports: BlockingReports = BlockingReports(self._submit, self._running_reports)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._loop_thread: BroadcasterThread | None = None
         self._writer: Broadcaster | None = None
         self._inherited: tuple[BroadcasterThread | None, ...] = ()
@@ -177,13 +177,12 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
 
     def _submit(self, work: Callable[[Broadcaster], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start work on the thread's loop; start the thread first where there is none."""
-        # Under the lock: two first publishes must not start two threads.
+        # Under the lock: two first publishes must not start two threads. A handler of a signal may
+        # publish while this thread holds it.
         with self._lock:
-            if self._loop_thread is None:
-                self._loop_thread = self._start()
-            broadcaster = self._loop_thread.broadcaster
-            _check_not_on_server_loop(broadcaster)
-            return self._loop_thread.submit(work(broadcaster))
+            loop_thread = self._loop_thread or self._start()
+            _check_not_on_server_loop(loop_thread.broadcaster)
+            return loop_thread.submit(work(loop_thread.broadcaster))
 
     def _write(self, batch: list[Event], transaction: object) -> list[Receipt]:
         """Write within the caller's transaction, in the caller's thread: it owns the connection."""
@@ -216,12 +215,17 @@ class BlockingBroadcaster(BlockingJobsAndStreams):
     def _start(self) -> BroadcasterThread:
         broadcaster = self._create()
         _check_not_on_server_loop(broadcaster)
-        return BroadcasterThread(broadcaster)
+        started = BroadcasterThread(broadcaster)
+        if self._loop_thread is None:
+            self._loop_thread = started
+        else:
+            started.stop()  # a signal handler published meanwhile
+        return self._loop_thread
 
     def _reset_after_fork(self) -> None:
         """Drop the parent's thread: it does not run in this child, and its sockets are shared."""
         # A thread of the parent may hold the lock at the fork: no thread here would release it.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # A reference keeps finalisers from closing the sockets of the parent.
         self._inherited += (self._loop_thread,)
         self._loop_thread = None

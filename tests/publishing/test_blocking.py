@@ -1,8 +1,10 @@
 """Blocking publisher: many threads, forked children, and the end of the process."""
 
 import asyncio
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -149,9 +151,47 @@ def test_close_waits_for_publishes_of_other_threads() -> None:
 def test_errors_are_those_of_the_async_broadcaster(broadcaster: BlockingBroadcaster) -> None:
     with pytest.raises(InvalidEventError, match="Bad channel name"):
         broadcaster.publish("job 7", "job.progress")
-    with pytest.raises(InvalidEventError, match="501 events at once"):
+    with pytest.raises(InvalidEventError, match="over 500 events"):
         broadcaster.publish_many(numbered("job.7", 501))
     assert offsets([broadcaster.publish("job.7", "job.progress")]) == [1]
+
+
+def test_endless_batch_is_refused(broadcaster: BlockingBroadcaster) -> None:
+    endless = (Event(channel="job.7", event="job.progress", data=1) for _ in itertools.count())
+    with pytest.raises(InvalidEventError, match="over 500 events"):
+        broadcaster.publish_many(endless)
+
+
+@pytest.mark.parametrize("channel", [None, 7, b"job.7"])
+def test_channel_that_is_no_text_is_named(broadcaster: BlockingBroadcaster, channel: Any) -> None:
+    name = type(channel).__name__
+    with pytest.raises(InvalidEventError, match=rf"^The channel is a {name}: pass its name"):
+        broadcaster.publish(channel, "job.progress", 1)
+
+
+def test_signal_handler_publishes_during_the_first_publish() -> None:
+    logs: list[WatchedLog] = []
+
+    def create() -> Broadcaster:
+        logs.append(WatchedLog())
+        if len(logs) == 1:
+            signal.raise_signal(signal.SIGUSR1)
+        return Broadcaster(log=logs[-1])
+
+    broadcaster = BlockingBroadcaster(create)
+    from_handler: list[Receipt] = []
+
+    def handle(*_: object) -> None:
+        from_handler.append(broadcaster.publish("job.7", "job.failed"))
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with broadcaster:
+            receipt = broadcaster.publish("job.7", "job.progress")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert offsets([*from_handler, receipt]) == [1, 2]
+    assert ([log.open for log in logs], our_threads()) == ([0, 0], [])
 
 
 def test_failed_start_leaves_no_thread_and_is_repeated() -> None:
