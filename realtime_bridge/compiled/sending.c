@@ -1,13 +1,14 @@
 /* Writing to sockets without the interpreter's lock, and server/fanout/sending.py's loop in C. */
 #include "core.h"
 #include <errno.h>
+#include <limits.h>
 #include <sys/socket.h>
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* macOS; Python ignores SIGPIPE anyway */
 #endif
 
-#define CALLED (-1)
+#define CLOSED (-1) /* or a function, which was called */
 
 /* Write to a socket; return how many bytes it took, which is 0 for one that cannot be written to. */
 Py_ssize_t send_now(int socket, const char *data, Py_ssize_t size) {
@@ -37,9 +38,12 @@ static int collect_sockets(PyObject *targets, PyObject *data, int *sockets, Py_s
     for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(targets); i++) {
         PyObject *target = PySequence_Fast_GET_ITEM(targets, i);
         if (PyLong_Check(target)) {
-            sockets[i] = (int)PyLong_AsLong(target);
+            long socket = PyLong_AsLong(target);
+            /* Beyond the range of a number of sockets, as for a closed one, nothing is taken. */
+            sockets[i] = socket < 0 || socket > INT_MAX ? CLOSED : (int)socket;
+            sent[i] = 0;
         } else {
-            sockets[i] = CALLED;
+            sockets[i] = CLOSED;
             sent[i] = call(target, data);
         }
         if (PyErr_Occurred()) return -1;
@@ -73,7 +77,7 @@ PyObject *send_all(PyObject *module, PyObject *arguments) {
         const char *data = PyBytes_AS_STRING(bytes);
         Py_BEGIN_ALLOW_THREADS
         for (Py_ssize_t i = 0; i < count; i++)
-            if (sockets[i] != CALLED) sent[i] = send_now(sockets[i], data, size);
+            if (sockets[i] != CLOSED) sent[i] = send_now(sockets[i], data, size);
         Py_END_ALLOW_THREADS
         short_list = short_writes(sent, count, size);
     }

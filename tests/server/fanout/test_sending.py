@@ -67,6 +67,11 @@ def test_closed_socket_takes_nothing(send_all: SendAll, pairs: Pairs) -> None:
     assert pairs[4][1].recv(10_000) == READY
 
 
+def test_number_of_no_socket_takes_nothing(send_all: SendAll, pairs: Pairs) -> None:
+    assert send_all([-1, *numbers(pairs)], READY) == [(0, 0)]
+    assert [far.recv(10_000) for _, far in pairs] == [READY] * 5
+
+
 def test_function_target_is_called(send_all: SendAll, pairs: Pairs) -> None:
     called: list[bytes] = []
 
