@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Self
 
 from realtime_bridge.backend.feed import EphemeralFeed, Listener
 from realtime_bridge.backend.listable_log import ListableLog
-from realtime_bridge.backend.listener_queue import YIELD_EVENTS, LocalFeed, LocalListener
+from realtime_bridge.backend.listener_queue import (
+    YIELD_EVENTS,
+    ListenerQueue,
+    LocalFeed,
+    LocalListener,
+)
 from realtime_bridge.backend.log import FoldingLog
 from realtime_bridge.backend.plugin import Plugin
 from realtime_bridge.compiled import compiled
@@ -377,7 +382,9 @@ class Histories:
 
 
 append_now: Callable[[Histories, LocalFeed, Callable[[], float], Event], Receipt | None] | None
-append_now = compiled("append_now", Histories, LocalFeed, LocalListener, YIELD_EVENTS)
+append_now = compiled(
+    "append_now", Histories, LocalFeed, LocalListener, ListenerQueue, YIELD_EVENTS
+)
 """Compiled append and announcement of one plain event, with the given clock.
 
 It returns None, and has appended nothing, where Python has to decide about the event. None instead

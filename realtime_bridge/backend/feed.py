@@ -1,7 +1,7 @@
 """Announcements of appended events, in this process."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from msgspec import Struct
@@ -47,6 +47,27 @@ class Listener(ABC):
     @abstractmethod
     def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
         """Yield the events since the last turn, in order per channel, or `FeedInterrupted`."""
+
+    async def follow(
+        self,
+        receive: Callable[[Sequence[Event]], None],
+        recover: Callable[[FeedInterrupted], Awaitable[None]],
+    ) -> None:
+        """Pass on what the stream yields, until it ends; one reader follows a listener.
+
+        Args:
+            receive: called with the events of a turn of the loop.
+            recover: called with a gap; later events wait until it has ended.
+
+        Raises:
+            Exception: the error of a call, of any class; the events since then wait.
+
+        """
+        async for item in self:
+            if isinstance(item, FeedInterrupted):
+                await recover(item)
+            else:
+                receive(item)
 
 
 class Feed(Component):

@@ -1,8 +1,17 @@
 """Bounded queue of received events, and the feed that fills it within a process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Sequence,
+)
 from contextlib import asynccontextmanager
+from contextvars import copy_context
+from functools import partial
 
 from realtime_bridge.backend.feed import FeedInterrupted, Listener
 from realtime_bridge.model.ephemeral_event import EphemeralEvent
@@ -24,6 +33,20 @@ class ListenerQueue:
 
     """
 
+    __slots__ = (
+        "_capacity",
+        "_closed",
+        "_error",
+        "_events",
+        "_gap",
+        "_gap_channels",
+        "_is_due",
+        "_is_idle",
+        "_receive",
+        "_schedule",
+        "_wake",
+    )
+
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
         self._events: list[Event] = []
@@ -31,6 +54,13 @@ class ListenerQueue:
         self._gap_channels: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._closed = False
+        self._is_idle = False
+        """True while the stream waits, so that nothing precedes the next events."""
+        self._is_due = False
+        """True if the waiting events have a call of the loop, or of the stream, already."""
+        self._schedule: Callable[[], object] = self._wake.set
+        self._receive: Callable[[Sequence[Event]], None] | None = None
+        self._error: Exception | None = None
 
     def put(self, events: Sequence[Event]) -> int:
         """Append received events, in order, and return the number of waiting events."""
@@ -38,8 +68,9 @@ class ListenerQueue:
         if len(self._events) + len(events) > self._capacity:
             self._drop(self._gap or FeedInterrupted())
         self._events += events
-        if self._events:
-            self._wake.set()
+        if self._events and not self._is_due:
+            self._schedule()
+            self._is_due = True
         return len(self._events)
 
     def mark_gap(self, *, connected: bool = True) -> None:
@@ -61,10 +92,54 @@ class ListenerQueue:
         self._closed = True
         self._wake.set()
 
+    async def follow(
+        self,
+        receive: Callable[[Sequence[Event]], None],
+        recover: Callable[[FeedInterrupted], Awaitable[None]],
+    ) -> None:
+        """Pass events and gaps on, as `Listener.follow` does.
+
+        The loop itself passes most events on: to wake the stream's task costs each turn more than
+        the fan-out of an event.
+        """
+        # Not in the context of a publisher, whose trace would go on here.
+        context = copy_context()
+        self._receive = receive
+        self._schedule = partial(
+            asyncio.get_running_loop().call_soon, self._pass_on, context=context
+        )
+        try:
+            async for item in self:
+                if isinstance(item, FeedInterrupted):
+                    await recover(item)
+                else:
+                    receive(item)
+        finally:
+            self._receive, self._schedule = None, self._wake.set
+
+    def _pass_on(self) -> None:
+        """Pass the waiting events on, unless the stream has to handle something before them."""
+        self._is_due = False
+        if not self._is_idle or self._wake.is_set() or self._receive is None:
+            self._wake.set()
+            return
+        events, self._events = self._events, []
+        try:
+            if events:
+                self._receive(events)
+        except Exception as error:
+            self._error = error  # the follower raises it
+            self._wake.set()
+
     async def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
         while not self._closed:
+            self._is_idle = True
             await self._wake.wait()
+            self._is_idle = self._is_due = False
             self._wake.clear()
+            if self._error:
+                error, self._error = self._error, None
+                raise error
             gap, self._gap = self._gap, None
             if gap:
                 yield gap
@@ -122,6 +197,14 @@ class LocalListener(Listener):
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
         return aiter(self._queue)
+
+    async def follow(
+        self,
+        receive: Callable[[Sequence[Event]], None],
+        recover: Callable[[FeedInterrupted], Awaitable[None]],
+    ) -> None:
+        """Pass on what the stream yields."""
+        await self._queue.follow(receive, recover)
 
 
 class LocalFeed:

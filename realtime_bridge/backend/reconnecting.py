@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -60,6 +60,14 @@ class ReconnectingListener(Listener):
 
     def __aiter__(self) -> AsyncIterator[Sequence[Event] | FeedInterrupted]:
         return aiter(self._queue)
+
+    async def follow(
+        self,
+        receive: Callable[[Sequence[Event]], None],
+        recover: Callable[[FeedInterrupted], Awaitable[None]],
+    ) -> None:
+        """Pass on what the stream yields."""
+        await self._queue.follow(receive, recover)
 
     @abstractmethod
     async def _listen_until_lost(self) -> None:

@@ -38,11 +38,12 @@ enum {
 enum { KEYS_STATES, KEYS_LEASE_AT };
 enum { HISTORIES_BY_CHANNEL, HISTORIES_MAX_BYTES, HISTORIES_MOST_BYTES, HISTORIES_NEXT_EXPIRY };
 enum { FEED_LISTENERS, FEED_MUST_YIELD };
-enum { LISTENER_CHANNELS };
+enum { LISTENER_CHANNELS, LISTENER_QUEUE };
+enum { QUEUE_EVENTS, QUEUE_CAPACITY, QUEUE_IS_DUE, QUEUE_SCHEDULE };
 
 #define LAYOUTS(X)                                                                                  \
     X(event) X(position) X(write) X(fanout) X(receipt) X(retention) X(history) X(keys) X(histories)  \
-    X(feed) X(listener)
+    X(feed) X(listener) X(queue)
 #define OBJECTS(X)                                                                                  \
     X(encode_in_python) X(create_in_python) X(dumps) X(dumps_option) X(id_in_python) X(id_tails)    \
     X(time_module) X(time_ns) X(append) X(pop) X(popleft) X(expire) X(store) X(zero) X(no_events) X(no_ids) \

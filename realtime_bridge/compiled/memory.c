@@ -44,16 +44,36 @@ static int append_to_log(struct append *append, PyObject *histories, PyObject *e
     return 1;
 }
 
-/* Return whether a listener has subscribed to a channel. */
-static int is_subscribed(struct core *core, PyObject *listener, PyObject *channel) {
-    if (!IS_OF(core->listener, listener)) return 1;
-    return PyDict_Contains(FIELD(core->listener, listener, LISTENER_CHANNELS), channel);
+/* Put an event into a queue that has room, as ListenerQueue.put does it; return how many events wait,
+ * or -1; 0 where Python has to put it. */
+static Py_ssize_t put_event(struct core *core, PyObject *queue, PyObject *stored) {
+    if (!IS_OF(core->queue, queue)) return 0;
+    PyObject *events = FIELD(core->queue, queue, QUEUE_EVENTS);
+    Py_ssize_t capacity = PyLong_AsSsize_t(FIELD(core->queue, queue, QUEUE_CAPACITY));
+    if (capacity < 0 && PyErr_Occurred()) return -1;
+    if (!PyList_CheckExact(events) || PyList_GET_SIZE(events) >= capacity) return 0;
+    if (PyList_Append(events, stored) < 0) return -1;
+    Py_ssize_t waiting = PyList_GET_SIZE(events);
+    PyObject **is_due = &FIELD(core->queue, queue, QUEUE_IS_DUE);
+    if (*is_due == Py_True) return waiting;
+    PyObject *schedule = Py_NewRef(FIELD(core->queue, queue, QUEUE_SCHEDULE));
+    PyObject *result = PyObject_CallNoArgs(schedule);
+    Py_DECREF(schedule);
+    if (result == NULL) return -1;
+    Py_DECREF(result);
+    Py_SETREF(*is_due, Py_NewRef(Py_True));
+    return waiting;
 }
 
 /* Queue an event for a listener; return how many events wait, or -1. */
 static Py_ssize_t queue_event(struct core *core, PyObject *listener, PyObject *stored) {
-    int subscribed = is_subscribed(core, listener, FIELD(core->event, stored, EVENT_CHANNEL));
-    if (subscribed != 1) return subscribed;
+    if (IS_OF(core->listener, listener)) {
+        int subscribed = PyDict_Contains(FIELD(core->listener, listener, LISTENER_CHANNELS),
+                                         FIELD(core->event, stored, EVENT_CHANNEL));
+        if (subscribed != 1) return subscribed;
+        Py_ssize_t waiting = put_event(core, FIELD(core->listener, listener, LISTENER_QUEUE), stored);
+        if (waiting != 0) return waiting;
+    }
     PyObject *events = PyList_New(1);
     if (events == NULL) return -1;
     PyList_SET_ITEM(events, 0, Py_NewRef(stored));
@@ -108,18 +128,20 @@ PyObject *append_now(PyObject *module, PyObject *const *values, Py_ssize_t count
 PyObject *bind_append_now(PyObject *module, PyObject *arguments) {
     static const char *const histories_names[] = {"_by_channel", "_max_bytes", "_most_bytes", "_next_expiry"};
     static const char *const feed_names[] = {"_listeners", "must_yield"};
-    static const char *const listener_names[] = {"_channels"};
+    static const char *const listener_names[] = {"_channels", "_queue"};
+    static const char *const queue_names[] = {"_events", "_capacity", "_is_due", "_schedule"};
     struct core *core = core_of(module);
-    PyObject *histories, *feed, *listener;
+    PyObject *histories, *feed, *listener, *queue;
     Py_ssize_t yield_events;
-    if (!PyArg_ParseTuple(arguments, "OOOn", &histories, &feed, &listener, &yield_events)) return NULL;
+    if (!PyArg_ParseTuple(arguments, "OOOOn", &histories, &feed, &listener, &queue, &yield_events)) return NULL;
     if (core->no_keys == NULL || core->time_module == NULL) {
         PyErr_SetString(PyExc_TypeError, "bind append_plain and event_id first");
         return NULL;
     }
     if (layout_find(&core->histories, histories, histories_names, Py_ARRAY_LENGTH(histories_names)) < 0 ||
         layout_find(&core->feed, feed, feed_names, Py_ARRAY_LENGTH(feed_names)) < 0 ||
-        layout_find(&core->listener, listener, listener_names, Py_ARRAY_LENGTH(listener_names)) < 0)
+        layout_find(&core->listener, listener, listener_names, Py_ARRAY_LENGTH(listener_names)) < 0 ||
+        layout_find(&core->queue, queue, queue_names, Py_ARRAY_LENGTH(queue_names)) < 0)
         return NULL;
     Py_XSETREF(core->expire_some, PyUnicode_InternFromString("expire_some"));
     Py_XSETREF(core->receive, PyUnicode_InternFromString("receive"));

@@ -4,13 +4,14 @@ import asyncio
 import gc
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from realtime_bridge.backend import listener_queue
 from realtime_bridge.backend.feed import Listener
 from realtime_bridge.backend.listener_queue import LocalListener
 from realtime_bridge.compiled import compiled
@@ -211,9 +212,14 @@ async def test_failed_announcement_keeps_the_event_and_leaves_no_memory(
     for _ in range(2_000):  # beyond the number of ids that a history keeps
         course.publish_to("job.1")
         course.now += 400.0
+
+    class BrokenListener(LocalListener):
+        def receive(self, events: Sequence[Event]) -> int:
+            raise RuntimeError(f"broken for {len(events)}")
+
+    monkeypatch.setattr(listener_queue, "LocalListener", BrokenListener)
     async with course.log.listen() as listener:
         await listener.subscribe(["job.1"])
-        monkeypatch.setattr(LocalListener, "receive", fail)
 
         def publish(times: int) -> None:
             for _ in range(times):

@@ -199,11 +199,7 @@ class Hub:
         tasks.run("channel opener", self.opener.run)
         self._ready.set()
         confirm()
-        async for item in listener:
-            if isinstance(item, FeedInterrupted):
-                await self._on_gap(item)
-            else:
-                self._dispatch(item)
+        await listener.follow(self._dispatch, self._on_gap)
         raise BackendUnavailableError("The feed ended without an error")
 
     def _on_feed_lost(self) -> None:
