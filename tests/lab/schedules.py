@@ -24,9 +24,6 @@ LOST_LOG = Limits(silent_green=20, current=20)
 BANNED = Limits(green=62)
 """Several short connections: clients use polling for 60 s, and then connect."""
 
-LINES_OF_ALL_DOORS = 15
-"""Log lines of a node for each fault: presence, leases, outlets and openings have two each too."""
-
 ODD = Limits(delay=1.0, resets=None)
 """An odd event on one channel does not delay the others."""
 
@@ -89,7 +86,7 @@ def soak(backend: Backend, seconds: float, *, crowd: int) -> Schedule:
         faults=(*faults,),
         crowd=crowd,
         rates={f"job.{number}": 0.2 for number in range(50)},
-        limits=Limits(green=60, resets=None, growth=0.05, lines_of_a_fault=LINES_OF_ALL_DOORS),
+        limits=Limits(green=60, resets=None, growth=0.05),
         is_long=True,
         has_doors=True,
     )
