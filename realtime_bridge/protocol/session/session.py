@@ -266,7 +266,8 @@ class Session:
         if now < self._next_heartbeat:
             return []
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
-        fields = {"offsets": changed_offsets(self.subscriptions, top), **report}
+        limit = self._limits.heartbeat_offsets
+        fields = {"offsets": changed_offsets(self.subscriptions, top, limit=limit), **report}
         return [Send(messages.encode("heartbeat", **fields))]
 
     def _handle(self, frame: client_messages.ClientFrame, now: float) -> list[Command]:

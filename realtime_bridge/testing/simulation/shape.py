@@ -12,7 +12,6 @@ from realtime_bridge.testing.simulation.stories import Story, draw_story
 WIDE = 64
 """Channels of a client with many: more than one heartbeat reports."""
 
-
 SMALL_BUFFER = 1_024
 """Bytes that may wait for a client where a burst makes it a slow reader."""
 
