@@ -266,8 +266,7 @@ class Session:
         if now < self._next_heartbeat:
             return []
         self._next_heartbeat = now + self._timing.heartbeat * self._pace
-        limit = self._limits.heartbeat_offsets
-        fields = {"offsets": changed_offsets(self.subscriptions, top, limit=limit), **report}
+        fields = {"offsets": changed_offsets(self.subscriptions, top), **report}
         return [Send(messages.encode("heartbeat", **fields))]
 
     def _handle(self, frame: client_messages.ClientFrame, now: float) -> list[Command]:

@@ -24,11 +24,6 @@ class ConnectionLimits:
     frame_bytes: int = 64 * 1024
 
     @property
-    def heartbeat_offsets(self) -> int:
-        """The most channels in one heartbeat; three report all that a connection has by default."""
-        return min(150, max(8, self.channels // 2))
-
-    @property
     def over_rate(self) -> str:
         """Message to a client over the rate."""
         return f"over {self.frames_per_second:g} frames a second"

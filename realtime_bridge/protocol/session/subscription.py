@@ -9,6 +9,9 @@ from realtime_bridge.model.event import Event
 from realtime_bridge.model.position import Position
 from realtime_bridge.model.reset import Reset
 
+HEARTBEAT_OFFSETS = 150
+"""The most channels in one heartbeat; three report all that a connection has by default."""
+
 
 # A connection is traced by the garbage collector; its subscriptions are not: at 10,000 connections
 # the collector would take longer than the fan-out. A task refers back only while it runs.
@@ -49,23 +52,16 @@ class ChannelSubscription(Struct, gc=False, eq=False):
 
 
 def changed_offsets(
-    subscriptions: dict[str, ChannelSubscription], top: Callable[[str], int | None], *, limit: int
+    subscriptions: dict[str, ChannelSubscription], top: Callable[[str], int | None]
 ) -> dict[str, int]:
-    """Return offsets that the client was not informed of yet, for one heartbeat.
-
-    Args:
-        subscriptions: the connection's subscriptions, whose order changes.
-        top: returns the offset that a channel was fanned out to.
-        limit: the most channels in one heartbeat.
-
-    """
+    """Return offsets that the client was not informed of yet, for one heartbeat."""
     changed: dict[str, int] = {}
     for channel, subscription in subscriptions.items():
         offset = None if subscription.opening else top(channel)
         if offset is not None and offset != subscription.offset:
             changed[channel] = subscription.offset = offset
             subscription.prompted = True
-        if len(changed) == limit:
+        if len(changed) == HEARTBEAT_OFFSETS:
             break
     # Reported channels go to the end, so that busy channels do not starve the others.
     for channel in changed:

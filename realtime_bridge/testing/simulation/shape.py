@@ -10,7 +10,8 @@ from realtime_bridge.testing.simulation.options import Options
 from realtime_bridge.testing.simulation.stories import Story, draw_story
 
 WIDE = 64
-"""Channels of a client with many: more than one heartbeat reports."""
+"""Channels of a client with many: the server reads them in several turns."""
+
 
 SMALL_BUFFER = 1_024
 """Bytes that may wait for a client where a burst makes it a slow reader."""

@@ -339,7 +339,6 @@ def _settings(unsent_bytes: int, configuration: int, secret: str) -> Settings:
         prefix=PREFIX,
         secret=secret,
         limit_unsent_bytes=unsent_bytes,
-        limit_channels_per_connection=WIDE,  # more than one heartbeat reports
         grace_seconds=6,
         log=("auto", "memory")[configuration % 2],  # any change raises the generation
     )

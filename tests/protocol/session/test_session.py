@@ -11,6 +11,7 @@ from realtime_bridge.protocol.session.session_commands import (
     Send,
     VerifyToken,
 )
+from realtime_bridge.protocol.session.subscription import HEARTBEAT_OFFSETS
 from realtime_bridge.protocol.wire import client_messages, messages
 from realtime_bridge.protocol.wire.close_codes import CloseCode
 from tests.protocol.session.sessions import (
@@ -251,7 +252,7 @@ class TestHeartbeats:
         session = subscribed(*channels)
         tops = dict.fromkeys(channels, 1)
         reported = [heartbeat(session, now, tops) for now in (10.0, 20.0, 30.0)]
-        assert [len(offsets) for offsets in reported] == [150, 150, 20]
+        assert [len(offsets) for offsets in reported] == [HEARTBEAT_OFFSETS, HEARTBEAT_OFFSETS, 20]
         assert set().union(*reported) == set(channels)
 
     def test_no_channel_starves_while_others_change(self) -> None:
